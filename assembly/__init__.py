@@ -1,0 +1,1 @@
+"""From RAW_DATA to training sets."""

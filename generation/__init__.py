@@ -1,0 +1,1 @@
+"""From questions to RAW_DATA: prompt variants, samples, grades, reflections, rows."""

@@ -1,0 +1,129 @@
+"""What crosses a stage: questions, grades, attempts, and the keys that name them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from cluster.engine import Completion
+
+Outcome = Literal["right", "wrong", "unknown"]
+
+NO_ANSWER = "no answer"
+CUT = "cut at the length limit"
+UNREADABLE = "cannot be read"
+OUT_OF_BOUNDS = "out of bounds"
+REQUEST_FAILED = "request failed"
+
+WITHOUT_ANSWER = frozenset({NO_ANSWER, CUT})
+"""Reasons under which no answer was found: published as False, not null (skillfactory.md §3)."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One verifiable question."""
+
+    text: str
+    """What the user turn of a training example says."""
+    answer: str
+    """The gold answer as text; for countdown an expression."""
+    task: str
+    source: str
+    """Where it is from: "made" with its seed, a file, a hub repository."""
+    grader: str
+    """Name of a grader in `generation.grading`."""
+    answer_type: str
+    """Fills {answer_type_str} in the prompt variants, e.g. "equation"."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What the grader needs beside the gold answer; JSON values only."""
+
+    @property
+    def key(self) -> str:
+        """Stable name of the question, from its task and text alone."""
+        return stable_hash(self.task, self.text)[:16]
+
+
+@dataclass(frozen=True)
+class Grade:
+    """A judged response. Not knowing is an outcome of its own, with its reason."""
+
+    outcome: Outcome
+    reason: str = ""
+    """Empty when right."""
+    extracted: str | None = None
+    """The answer as the response gives it; None when there is none."""
+
+    @property
+    def is_correct(self) -> bool | None:
+        """The published convention: False also without an answer, None when undecided."""
+        if self.outcome == "unknown":
+            return False if self.reason in WITHOUT_ANSWER else None
+        return self.outcome == "right"
+
+
+@dataclass(frozen=True)
+class Reflection:
+    """The model's look at one sample."""
+
+    prompt_name: str
+    completion: Completion
+    seed: int
+    verdict: bool | None
+    """True for Correct, False for Incorrect, None without a verdict."""
+    valid: bool
+    """The verdict equals the sample's correctness."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One sample of one question under one variant, graded and reflected on."""
+
+    question: Question
+    variant: str
+    index: int
+    """Which of the samples of this variant, from 0."""
+    messages: tuple[Any, ...]
+    completion: Completion
+    seed: int
+    grade: Grade
+    mentions_hint: bool
+    """A rationalized response that names its hint: kept in RAW_DATA, left out of traces."""
+    reflections: tuple[Reflection, ...]
+
+
+def stable_hash(*parts: object) -> str:
+    """SHA-256 of the parts' texts, in hex; the parts are kept apart, so ("ab",) != ("a", "b")."""
+    digest = hashlib.sha256()
+    for part in parts:
+        encoded = str(part).encode("utf-8", "surrogatepass")
+        digest.update(len(encoded).to_bytes(8, "big") + encoded)
+    return digest.hexdigest()
+
+
+def request_seed(*parts: object) -> int:
+    """Seed in [0, 2**63) of one request, hashed so that neighbours never collide (vLLM adds to seeds)."""
+    return int(stable_hash(*parts)[:16], 16) >> 1
+
+
+@dataclass(frozen=True)
+class RawRow:
+    """One row of any RAW_DATA repo, ours or a published one, as far as the assembly needs it."""
+
+    question_key: str
+    question: str
+    answer: str
+    task: str
+    variant: str | None
+    """None in repos that carry no variant column."""
+    response: str
+    is_correct: bool | None
+    outcome: Outcome
+    """From our own column; where a repo has none, from is_correct (null is unknown)."""
+    reason: str
+    extracted_answer: str | None
+    cut: bool
+    """The sample ended at the length limit."""
+    mentions_hint: bool
+    reflections: tuple[str, ...]
