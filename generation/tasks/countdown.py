@@ -1,0 +1,163 @@
+"""Countdown questions, made from a seed: reach a target with given numbers, each used at most once.
+
+Wording, and inputs of 1 to 99 with targets of 100 to 200, after skillfactory.md §5.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+from generation.records import Question, stable_hash
+
+NAMES = tuple(f"countdown_{count}arg" for count in range(2, 7))
+
+_TEXT = """Answer the following problem. Explain your reasoning step by step. When you are finished, give your answer in this format: <answer>(your answer)</answer>.
+
+# Problem
+Using the numbers in the list [{numbers}], create an equation that equals {target}. You can use basic arithmetic operations (+, -, *, /) and each number can only be used once."""
+
+_ASKED = re.compile(r"numbers in the list \[([\d, ]{1,200})\].{0,80}?equals (-?\d{1,9})", re.DOTALL)
+
+_RL_SHARE = 0.2
+_TRIES = 20_000
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """From which integers inputs and targets are drawn, both ends included."""
+
+    inputs: tuple[int, int] = (1, 99)
+    targets: tuple[int, int] = (100, 200)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation of a solution: left op right = result."""
+
+    left: Fraction
+    op: str
+    right: Fraction
+    result: Fraction
+
+
+@dataclass(frozen=True)
+class Solution:
+    """An expression over all the numbers, its value, and its operations, innermost first."""
+
+    expression: str
+    value: Fraction
+    steps: tuple[Step, ...]
+
+
+def make(task: str, count: int, *, rl: bool, seed: int, ranges: Ranges) -> tuple[Question, ...]:
+    """`count` different solvable questions; the same seed gives the same ones.
+
+    A question belongs to RL or to SFT by a hash of its own content, so the two never meet, in one
+    run or between runs. Raises ValueError when the ranges do not hold that many questions.
+    """
+    found: dict[tuple[object, ...], Question] = {}
+    kind = "rl" if rl else "sft"
+    rng = random.Random(f"{seed}/{task}/{kind}")
+    misses = 0
+    while len(found) < count:
+        question = _draw(task, rng, ranges)
+        if question is None or held_out_for_rl(question) != rl or identity(question) in found:
+            misses += 1
+            if misses > _TRIES:
+                raise ValueError(
+                    f"{task} with inputs {_range(ranges.inputs)} and targets {_range(ranges.targets)} gave only "
+                    f"{len(found)} different {kind.upper()} questions of the {count} wanted: ask for fewer, or widen"
+                    " --inputs or --targets"
+                )
+            continue
+        misses = 0
+        found[identity(question)] = question
+    return tuple(found.values())
+
+
+def held_out_for_rl(question: Question) -> bool:
+    """Whether a countdown question is kept for RL: by its numbers and target, whatever their order."""
+    return int(stable_hash(*identity(question))[:8], 16) < _RL_SHARE * 2**32
+
+
+def identity(question: Question) -> tuple[object, ...]:
+    """What makes two countdown questions the same: the numbers, in any order, and the target."""
+    return (*sorted(question.facts["numbers"]), "target", question.facts["target"])
+
+
+def question_of(task: str, numbers: list[int], target: int, gold: str, *, source: str) -> Question:
+    """The question that asks for `target` from `numbers`, in this order."""
+    text = _TEXT.replace("{numbers}", ", ".join(map(str, numbers))).replace("{target}", str(target))
+    facts = {"numbers": numbers, "target": target}
+    return Question(text, gold, task, source, "countdown", "equation", facts)
+
+
+def facts_of(text: str) -> dict[str, object] | None:
+    """Numbers and target of a countdown question worded as here or as published; None for another text."""
+    found = _ASKED.search(text)
+    if found is None:
+        return None
+    numbers = [int(number) for number in found.group(1).split(",") if number.strip()]
+    return {"numbers": numbers, "target": int(found.group(2))} if numbers else None
+
+
+def solution(numbers: list[int], rng: random.Random) -> Solution | None:
+    """A random expression over all the numbers; None when it divides by zero."""
+    parts = [(str(number), Fraction(number)) for number in numbers]
+    steps: list[Step] = []
+    while len(parts) > 1:
+        left, left_value = parts.pop(rng.randrange(len(parts)))
+        right, right_value = parts.pop(rng.randrange(len(parts)))
+        op = rng.choice("+-*/")
+        value = apply(op, left_value, right_value)
+        if value is None:
+            return None
+        steps.append(Step(left_value, op, right_value, value))
+        parts.append((f"({left} {op} {right})", value))
+    expression, value = parts[0]
+    return Solution(expression.removeprefix("(").removesuffix(")"), value, tuple(steps))
+
+
+def apply(op: str, left: Fraction, right: Fraction) -> Fraction | None:
+    """The exact value of `left op right`; None for a division by zero."""
+    if op == "+":
+        return left + right
+    if op == "-":
+        return left - right
+    if op == "*":
+        return left * right
+    return left / right if right else None
+
+
+def config(seed: int, ranges: Ranges) -> str:
+    """The settings that made a set of questions, as JSON."""
+    return json.dumps({"inputs": ranges.inputs, "targets": ranges.targets, "seed": seed}, sort_keys=True)
+
+
+def _draw(task: str, rng: random.Random, ranges: Ranges) -> Question | None:
+    numbers = [rng.randint(*ranges.inputs) for _ in range(int(task.split("_")[1].removesuffix("arg")))]
+    low, high = ranges.targets
+    for candidate in _solutions(numbers, rng):
+        whole = all(step.result.denominator == 1 and step.result >= 0 for step in candidate.steps)
+        if whole and low <= candidate.value <= high:
+            target = int(candidate.value)
+            if target not in numbers:
+                source = "made by generation.tasks.countdown"
+                return question_of(task, numbers, target, candidate.expression, source=source)
+    return None
+
+
+def _solutions(numbers: list[int], rng: random.Random) -> Iterator[Solution]:
+    for _ in range(8 * len(numbers)):
+        found = solution(numbers, rng)
+        if found is not None:
+            yield found
+
+
+def _range(ends: tuple[int, int]) -> str:
+    return f"{ends[0]}-{ends[1]}"

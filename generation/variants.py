@@ -1,0 +1,74 @@
+"""The prompt variants: the four plain ones and the rationalized form of each.
+
+The wording is data, in `variants.toml`; this module only fills it in.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from cluster.engine import Message
+from cluster.templates import fill, load_table
+from generation.records import Question
+
+_HINT_WORD = re.compile(r"\bhint", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to ask every question."""
+
+    name: str
+    system: str
+    user: str
+    rationalized: bool
+    """The prompt gives the gold answer away, for samples only."""
+
+
+def _variants() -> dict[str, Variant]:
+    table = load_table("generation", "variants.toml")
+    rationalized = table["rationalized"]
+    found: dict[str, Variant] = {}
+    for name, texts in table["variants"].items():
+        system = f"{texts['system']} {table['closing']}"
+        found[name] = Variant(name, system, texts["user"], rationalized=False)
+    for variant in list(found.values()):
+        name = variant.name + rationalized["ending"]
+        user = f"{variant.user}\n\n{rationalized['hint']}"
+        found[name] = Variant(name, variant.system, user, rationalized=True)
+    return found
+
+
+VARIANTS = _variants()
+"""All eight by name, the plain four first."""
+
+PLAIN = tuple(name for name, variant in VARIANTS.items() if not variant.rationalized)
+
+
+def messages(variant: Variant, question: Question) -> tuple[Message, ...]:
+    """The chat that asks the question under this variant."""
+    values = {"answer_type_str": question.answer_type, "answer": question.answer}
+    user = f"{question.text}\n\n{fill(variant.user, values)}"
+    return (Message(role="system", content=variant.system), Message(role="user", content=user))
+
+
+def mentions_hint(variant: Variant, response: str) -> bool:
+    """Whether a rationalized response names the hint it was told not to mention."""
+    return variant.rationalized and _HINT_WORD.search(response) is not None
+
+
+def parse_names(names: tuple[str, ...]) -> tuple[Variant, ...]:
+    """Variants from a list of names, where "plain" stands for four and "all" for eight.
+
+    Raises ValueError for a name that is unknown or given twice.
+    """
+    chosen: list[str] = []
+    for name in names:
+        chosen += {"plain": PLAIN, "all": tuple(VARIANTS)}.get(name, (name,))
+    for name in chosen:
+        if name not in VARIANTS:
+            raise ValueError(f"variant {name!r} is unknown: take plain, all, or any of {', '.join(VARIANTS)}")
+    if len(set(chosen)) != len(chosen):
+        raise ValueError(f"a variant is named twice in {','.join(names)}")
+    return tuple(VARIANTS[name] for name in chosen)

@@ -1,0 +1,26 @@
+"""The mutated reflection prompts. The wording is data, in `prompts.toml`."""
+
+from __future__ import annotations
+
+import random
+
+from cluster.engine import Message
+from cluster.templates import fill, load_table
+
+_TABLE = load_table("reflection", "prompts.toml")
+
+PROMPTS: dict[str, str] = {
+    name: _TABLE["head"] + text + _TABLE["tail"] for name, text in _TABLE["prompts"].items()
+}
+"""Templates by name; {question} and {sample} come before anything that differs."""
+
+
+def messages(name: str, question: str, sample: str) -> tuple[Message, ...]:
+    """The chat that asks for a reflection on one sample."""
+    return (Message(role="user", content=fill(PROMPTS[name], {"question": question, "sample": sample})),)
+
+
+def draw(count: int, rng: random.Random) -> tuple[str, ...]:
+    """Names of `count` prompts: all different while they last, then round again in the same order."""
+    order = rng.sample(list(PROMPTS), len(PROMPTS))
+    return tuple(order[index % len(order)] for index in range(count))
