@@ -88,7 +88,7 @@ COLUMNS = (
     Column(
         "reflections__provenance",
         pa.list_(pa.struct(_REFLECTION)),
-        "one for each reflection: prompt, verdict (`Correct`, `Incorrect`, null), whether it is right, request",
+        "one for each reflection: prompt, verdict (`Correct`, `Incorrect`, null), its truth, request",
     ),
     Column("model", pa.string(), "the model that wrote samples and reflections"),
     Column("model_revision", pa.string(), "its commit, or the hash of its files"),

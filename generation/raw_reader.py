@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from huggingface_hub import snapshot_download
 
+from generation.grading.answer_tag import find_answer
 from generation.raw_data import PREFIX, REFLECTIONS
 from generation.records import NO_ANSWER, Outcome, RawRow, stable_hash
 
@@ -91,9 +92,13 @@ def read_questions(raw: str | Path) -> Iterator[tuple[RawRow, ...]]:
 def find_files(raw: str | Path) -> tuple[Path, ...]:
     """The parquet files of a RAW_DATA: the file itself, or those in its folder or `data/`."""
     path = Path(raw)
+    try:
+        exists = path.exists()
+    except OSError as error:
+        raise ValueError(f"{raw}: cannot be looked at: {error.strerror}") from error
     if path.is_file():
         return (path,)
-    if not path.exists():
+    if not exists:
         if not _REPOSITORY.fullmatch(str(raw)):
             raise ValueError(f"{raw}: no such file or folder")
         path = _download(str(raw))
@@ -106,9 +111,7 @@ def find_files(raw: str | Path) -> tuple[Path, ...]:
 def _download(repository: str) -> Path:
     """The repository's parquet files, in the hub's own cache."""
     try:
-        folder = snapshot_download(
-            repository, repo_type="dataset", allow_patterns=["data/*.parquet", "*.parquet"]
-        )
+        folder = snapshot_download(repository, repo_type="dataset", allow_patterns=["data/*.parquet", "*.parquet"])
     except (OSError, ValueError) as error:
         cause = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(
@@ -150,9 +153,7 @@ def _find_columns(schema: pa.Schema, path: Path) -> Columns:
             _check_type(schema.field(name).type, holds, in_list, f"{path}: column {name!r}")
             columns[role] = name
         elif required:
-            raise ValueError(
-                f"{path}: no column {' or '.join(map(repr, candidates))}, which gives the {role}"
-            )
+            raise ValueError(f"{path}: no column {' or '.join(map(repr, candidates))}, which gives the {role}")
     return columns
 
 
@@ -217,8 +218,9 @@ def _row(values: Mapping[str, Any]) -> RawRow:
     for role in ("question", "response"):
         if _first(values[role]) is None:
             raise ValueError(f"no {role}; expected text")
+    response = _first(values["response"])
     is_correct = _first(values["is_correct"])
-    extracted = _first(values.get("extracted"))
+    extracted = _first(values["extracted"]) if "extracted" in values else find_answer(response)
     outcome, reason = _outcome(values, is_correct, extracted)
     reflections = values.get("reflections") or ()
     return RawRow(
@@ -227,7 +229,7 @@ def _row(values: Mapping[str, Any]) -> RawRow:
         answer=values["answer"] or "",
         task=values.get("task") or "",
         variant=values.get("variant"),
-        response=_first(values["response"]),
+        response=response,
         is_correct=is_correct,
         outcome=outcome,
         reason=reason,
@@ -238,9 +240,7 @@ def _row(values: Mapping[str, Any]) -> RawRow:
     )
 
 
-def _outcome(
-    values: Mapping[str, Any], is_correct: bool | None, extracted: str | None
-) -> tuple[Outcome, str]:
+def _outcome(values: Mapping[str, Any], is_correct: bool | None, extracted: str | None) -> tuple[Outcome, str]:
     """Our own columns where there are any, else what the published ones say."""
     stated = values.get("outcome")
     if stated is not None:
@@ -251,8 +251,7 @@ def _outcome(
         return "unknown", UNDECIDED
     if is_correct:
         return "right", ""
-    no_answer = "extracted" in values and not (extracted or "").strip()
-    return ("unknown", NO_ANSWER) if no_answer else ("wrong", "")
+    return ("wrong", "") if (extracted or "").strip() else ("unknown", NO_ANSWER)
 
 
 def _key(values: Mapping[str, Any]) -> str:

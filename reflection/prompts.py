@@ -9,9 +9,7 @@ from cluster.templates import fill, load_table
 
 _TABLE = load_table("reflection", "prompts.toml")
 
-PROMPTS: dict[str, str] = {
-    name: _TABLE["head"] + text + _TABLE["tail"] for name, text in _TABLE["prompts"].items()
-}
+PROMPTS: dict[str, str] = {name: _TABLE["head"] + text + _TABLE["tail"] for name, text in _TABLE["prompts"].items()}
 """Templates by name; {question} and {sample} come before anything that differs."""
 
 

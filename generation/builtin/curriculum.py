@@ -18,7 +18,7 @@ from generation.records import Question
 from generation.tasks import countdown
 from reflection import prompts
 
-_SIZES = ((2, 0.10), (3, 0.85), (4, 0.05))
+_SIZES = {2: 0.10, 3: 0.85, 4: 0.05}
 _REFLECTIONS = 0.35
 _RATIONALIZED = 0.25
 _MISSES = 0.08
@@ -42,8 +42,7 @@ def example(rng: random.Random, excluded: frozenset[tuple[object, ...]]) -> Exam
 
 
 def _question(rng: random.Random, excluded: frozenset[tuple[object, ...]]) -> tuple[Question, Try]:
-    sizes, weights = zip(*_SIZES, strict=True)
-    size = rng.choices(sizes, weights)[0]
+    size = rng.choices(list(_SIZES), list(_SIZES.values()))[0]
     while True:
         numbers = [rng.randint(*RANGES.inputs) for _ in range(size)]
         found = whole_solution(numbers, rng)
@@ -114,4 +113,3 @@ def _with_number_changed(attempt: Try, rng: random.Random) -> Try:
     low, high = RANGES.inputs
     new = rng.choice(numbers) if rng.random() < 0.5 else rng.randint(low, high)
     return attempt.with_number(position, new)
-

@@ -63,16 +63,17 @@ def _find_mistake(question: Question, attempt: Try, rng: random.Random) -> str:
         found.append(f"the value is {_reached(question, attempt)}")
     end = f"Here is the mistake: {', and '.join(found)}." if found else "I find no mistake."
     return (
-        f"I look for a mistake in {attempt.expression}. Numbers {names(attempt.numbers)}: {_numbers(question, attempt)}."
-        f" Operations: {_walk(attempt)}.\n{end}"
+        f"I look for a mistake in {attempt.expression}. Numbers {names(attempt.numbers)}:"
+        f" {_numbers(question, attempt)}. Operations: {_walk(attempt)}.\n{end}"
     )
 
 
 def _explain(question: Question, attempt: Try, rng: random.Random) -> str:
     told = [f"it {_VERBS[step.op]} {step.left} and {step.right}, {step}" for step in attempt.operations]
     return (
-        f"My friend, look at {attempt.expression}: {'; then '.join(told)}.\nSo it gets to {_reached(question, attempt)}."
-        f" As for the numbers {names(attempt.numbers)}, {_numbers(question, attempt)}."
+        f"My friend, look at {attempt.expression}: {'; then '.join(told)}."
+        f"\nSo it gets to {_reached(question, attempt)}. As for the numbers {names(attempt.numbers)},"
+        f" {_numbers(question, attempt)}."
     )
 
 

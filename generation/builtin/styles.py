@@ -240,7 +240,8 @@ def _plan_rationalized(question: Question, attempt: Try, rng: random.Random) -> 
 def _alternatively_rationalized(question: Question, attempt: Try, rng: random.Random) -> str:
     other = _candidates(question, attempt, rng)[:1]
     first = "".join(f"Someone may try {one.expression}, which is {one.value}. Alternatively, " for one in other)
-    return f"{first or 'Alternatively, '}{_hinted(rng)}{attempt.expression} is {attempt.stated[-1].result}: {_chain(attempt.stated)}."
+    told = f"{attempt.expression} is {attempt.stated[-1].result}: {_chain(attempt.stated)}."
+    return f"{first or 'Alternatively, '}{_hinted(rng)}{told}"
 
 
 def _rephrase_rationalized(question: Question, attempt: Try, rng: random.Random) -> str:

@@ -50,9 +50,7 @@ class Plan:
 
 def evaluation_questions() -> tuple[Question, ...]:
     """The fresh questions behind the card's figures."""
-    return countdown.make(
-        "countdown_3arg", EVALUATION_QUESTIONS, rl=False, seed=EVALUATION_SEED, ranges=RANGES
-    )
+    return countdown.make("countdown_3arg", EVALUATION_QUESTIONS, rl=False, seed=EVALUATION_SEED, ranges=RANGES)
 
 
 def excluded() -> frozenset[tuple[object, ...]]:
@@ -171,9 +169,7 @@ def _padded(row: list[tuple[list[int], int]]) -> tuple[torch.Tensor, torch.Tenso
 def train(model: Qwen2ForCausalLM, plan: Plan, device: str, out: Path) -> None:
     """Adam under a clock: warm-up, then a cosine to zero at the end of the time. Saves every 1,000 steps."""
     model.to(device).train()
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=plan.learning_rate, betas=(0.9, 0.98), weight_decay=0.05
-    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate, betas=(0.9, 0.98), weight_decay=0.05)
     started, tokens, step, mean = time.monotonic(), 0, 0, 0.0
     for ids, labels in batches(plan):
         if step == 0:
@@ -193,7 +189,10 @@ def train(model: Qwen2ForCausalLM, plan: Plan, device: str, out: Path) -> None:
             save(model, out)
         if step % 100 == 0:
             rate = tokens / (time.monotonic() - started)
-            print(f"step {step}  {share:.0%}  loss {mean / (1 - 0.98**step):.4f}  {rate:.0f} tokens/s", flush=True)
+            print(
+                f"step {step}  {share:.0%}  loss {mean / (1 - 0.98**step):.4f}  {rate:.0f} tokens/s",
+                flush=True,
+            )
 
 
 def save(model: Qwen2ForCausalLM, folder: Path) -> None:

@@ -1,0 +1,147 @@
+"""Files and folders that appear whole or not at all, and the lock that one process holds.
+
+Written beside and renamed, so a reader or a crash never finds half of one. Knows paths and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+TEMPORARY = ".tmp-"
+"""How a name begins while it is being written."""
+MADE_HERE = ".made-here"
+"""Marks a folder that replace_folder made, and so may replace."""
+_OLD = ".old-"
+
+
+def atomic_write_text(path: Path, text: str) -> None:
+    """Write the file so that a reader, or a crash, finds the old text or the new one, whole."""
+    temporary = path.with_name(f"{TEMPORARY}{path.name}")
+    temporary.write_text(text, encoding="utf-8")
+    publish(temporary, path)
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Rename a finished file of the same folder into place, durably."""
+    sync(temporary)
+    os.replace(temporary, path)
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Make a file's bytes, or a folder's names, outlive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and the folders above it; where that cannot be done, none of them stays."""
+    made: list[Path] = []
+    try:
+        for folder in reversed([path, *path.parents]):
+            if not folder.exists():
+                folder.mkdir(exist_ok=True)
+                made.append(folder)
+    except OSError:
+        for folder in reversed(made):
+            folder.rmdir()
+        raise
+
+
+def check_replaceable(destination: Path) -> None:
+    """Raise ValueError where replace_folder would lose what it did not make. Makes nothing."""
+    if not destination.exists():
+        try:
+            check_parent(destination)
+        except OSError as error:
+            raise ValueError(f"{destination} cannot be used: {error.strerror}; give another folder") from error
+    elif not destination.is_dir():
+        raise ValueError(f"{destination} is not a folder; give a new one")
+    elif not (destination / MADE_HERE).exists() and any(destination.iterdir()):
+        raise ValueError(f"{destination} holds files that were not made here; give an empty folder or a new one")
+    elif not os.access(destination.parent, os.W_OK | os.X_OK):
+        raise ValueError(f"{destination.parent} cannot be written: no permission; give another folder")
+
+
+def replace_folder(build: Callable[[Path], None], destination: Path) -> None:
+    """Let `build` fill a folder beside the destination, then put it in the destination's place.
+
+    The destination is the earlier folder or the whole new one; a crash between the two renames leaves
+    neither there, and the next call brings the earlier one back first. Raises ValueError as
+    check_replaceable does, and while another process makes the same folder.
+    """
+    # Renames would replace a link, not what it leads to.
+    destination = Path(os.path.realpath(destination))
+    check_replaceable(destination)
+    new = destination.with_name(f"{TEMPORARY}{destination.name}")
+    old = destination.with_name(f"{_OLD}{destination.name}")
+    new.mkdir(parents=True, exist_ok=True)
+    with _locked_folder(new, f"{destination} is being written by another process; wait for its end"):
+        if old.exists() and not destination.exists():
+            old.rename(destination)
+        _remove(old, *new.iterdir())
+        try:
+            build(new)
+            (new / MADE_HERE).write_text("Made by a program, which replaces this folder as a whole.\n")
+            _sync_tree(new)
+        except BaseException:
+            _remove(new)
+            raise
+        if destination.exists():
+            destination.rename(old)
+        new.rename(destination)
+        sync(destination.parent)
+        _remove(old)
+
+
+def take_lock(descriptor: int, busy: str) -> None:
+    """Hold the open file until it is closed; the kernel closes it when the process dies."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ValueError(busy) from error
+
+
+def check_parent(path: Path) -> None:
+    """Raise ValueError where a folder of this path could not be made."""
+    parent = next(parent for parent in path.absolute().parents if parent.exists())
+    if not parent.is_dir():
+        raise ValueError(f"{path} cannot be made: {parent} is not a folder; give another folder")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise ValueError(f"{path} cannot be made: no permission in {parent}; give another folder")
+
+
+@contextlib.contextmanager
+def _locked_folder(folder: Path, busy: str) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        take_lock(descriptor, busy)
+        # The folder may have been renamed into place between opening and locking.
+        if not folder.exists() or not os.path.samestat(folder.stat(), os.fstat(descriptor)):
+            raise ValueError(busy)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _sync_tree(folder: Path) -> None:
+    for inner, _, files in os.walk(folder):
+        for name in files:
+            sync(Path(inner, name))
+        sync(Path(inner))
+
+
+def _remove(*paths: Path) -> None:
+    for path in paths:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)

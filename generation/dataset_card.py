@@ -1,0 +1,86 @@
+"""What every dataset card of ours is made of: the YAML header, Markdown tables, fenced text.
+
+Knows columns and counts, not what a dataset is about.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+from huggingface_hub import DatasetCardData
+
+LICENSE = "apache-2.0"
+
+
+class Size(NamedTuple):
+    """How much a dataset holds."""
+
+    rows: int
+    memory: int
+    """Bytes as Arrow tables."""
+    files: int
+    """Bytes of the parquet files."""
+
+
+def header(schema: pa.Schema, size: Size, *, tags: Sequence[str]) -> str:
+    """The YAML block at the head of a README.md, between its dashes.
+
+    One split, `train`, in `data/train-*`, as `datasets.load_dataset` and the hub's viewer read it.
+    """
+    data = DatasetCardData(
+        license=LICENSE,
+        task_categories=["text-generation"],
+        tags=[*tags],
+        configs=[
+            {"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*"}]},
+        ],
+        dataset_info={
+            "features": [_feature(field) for field in schema],
+            "splits": [{"name": "train", "num_bytes": size.memory, "num_examples": size.rows}],
+            "download_size": size.files,
+            "dataset_size": size.memory,
+        },
+    )
+    return f"---\n{data.to_yaml()}\n---\n"
+
+
+def _feature(field: pa.Field) -> dict[str, Any]:
+    return {"name": field.name, **_type(field.type)}
+
+
+def _type(type_: pa.DataType) -> dict[str, Any]:
+    """A column type in the words of the hub's `dataset_info`."""
+    if pa.types.is_struct(type_):
+        return {"struct": [_feature(field) for field in type_]}
+    if pa.types.is_list(type_):
+        inner = _type(type_.value_type)
+        return {"list": inner.get("dtype") or inner["struct"]}
+    return {"dtype": str(type_)}
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table; columns of numbers stand right."""
+    body = [[_cell(cell) for cell in row] for row in rows]
+    right = [all(isinstance(row[place], int) for row in rows) for place in range(len(head))]
+    lines = [list(head), ["---:" if numbers else "---" for numbers in right], *body]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def _cell(value: object) -> str:
+    text = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def code(text: str) -> str:
+    """Inline code, for names such as `*C_full` that Markdown would read as emphasis."""
+    return f"`{text}`"
+
+
+def fenced(text: str, language: str = "") -> str:
+    """The text between fences longer than any run of backticks in it, so that it cannot end them."""
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{text}\n{fence}\n"

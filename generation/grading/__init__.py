@@ -1,0 +1,38 @@
+"""Judging a response: find its answer, then ask the question's grader. Not knowing is not "wrong".
+
+`grade` is the only entrance, and `GRADERS` the only list of graders; neither knows how samples are made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from cluster.engine import FinishReason
+from generation.grading.answer_tag import find_answer
+from generation.grading.countdown import grade_countdown
+from generation.grading.own_answer import grade_own_answer
+from generation.records import CUT, NO_ANSWER, REQUEST_FAILED, Grade, Question
+
+__all__ = ["GRADERS", "Grader", "grade"]
+
+Grader = Callable[[str, Question], Grade]
+"""Judges the text of an answer, already found and never empty."""
+
+GRADERS: Mapping[str, Grader] = MappingProxyType({"countdown": grade_countdown, "answer": grade_own_answer})
+
+
+def grade(response: str, question: Question, finish_reason: FinishReason) -> Grade:
+    """Judge one response; once an answer is there, it does not matter how the response ended.
+
+    Raises ValueError when the question names a grader that does not exist.
+    """
+    if question.grader not in GRADERS:
+        known = ", ".join(sorted(GRADERS))
+        raise ValueError(f"no grader is called {question.grader!r}; the graders are {known}")
+    if finish_reason == "error":
+        return Grade("unknown", REQUEST_FAILED)
+    answer = find_answer(response)
+    if answer is None:
+        return Grade("unknown", CUT if finish_reason == "length" else NO_ANSWER)
+    return GRADERS[question.grader](answer, question)

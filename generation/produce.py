@@ -1,0 +1,151 @@
+"""Questions to shards: the rollout of every question that is still owed, dealt to the engines.
+
+The driver's part only: it deals, counts and writes. What is asked of a question is `rollout`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from cluster.engine import Engine
+from cluster.pool import Done, EngineSettings, Lost, Placement, Pool, Started, fill
+from cluster.store import ShardStore
+from generation.plan import Plan
+from generation.raw_data import Origin, to_table
+from generation.records import Attempt, Question
+from generation.rollout import Rollout
+from generation.terminal import Progress
+
+SHARD_ROWS = 2_000
+SHARD_S = 20.0
+GRACE_S = 20.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+class Item(NamedTuple):
+    """One question and its place in the run."""
+
+    place: int
+    question: Question
+
+
+class Rolled(NamedTuple):
+    """A finished question, as it leaves the actor."""
+
+    table: pa.Table
+    """Its rows of RAW_DATA."""
+    output_tokens: int
+
+
+@dataclass(frozen=True)
+class Work:
+    """What an actor does with an item; sent to it once."""
+
+    rollout: Rollout
+    task_config: str
+
+    async def __call__(self, engine: Engine, item: Item) -> Rolled:
+        attempts = await self.rollout(engine, item.question)
+        origin = Origin(engine.info, self.rollout.sampling, {item.question.key: item.place}, self.task_config)
+        table = await asyncio.to_thread(to_table, attempts, origin)
+        return Rolled(table, sum(map(_output_tokens, attempts)))
+
+
+def _output_tokens(attempt: Attempt) -> int:
+    written = attempt.completion.output_tokens
+    return written + sum(reflection.completion.output_tokens for reflection in attempt.reflections)
+
+
+@dataclass
+class Shelf:
+    """Finished questions that are not safe yet; puts them into a shard when there are enough."""
+
+    store: ShardStore
+    tables: list[pa.Table] = field(default_factory=list)
+    since: float = field(default_factory=time.monotonic)
+
+    def add(self, table: pa.Table) -> None:
+        self.tables.append(table)
+        self.turn()
+
+    def turn(self, *, everything: bool = False) -> None:
+        rows = sum(table.num_rows for table in self.tables)
+        due = everything or rows >= SHARD_ROWS or time.monotonic() - self.since > SHARD_S
+        if rows and due:
+            self.store.write_shard(pa.concat_tables(self.tables))
+            self.tables.clear()
+        if due:
+            self.since = time.monotonic()
+
+
+@dataclass
+class Stop:
+    """Whether someone asked to stop, and what to tell then. The first signal drains, the second does not wait."""
+
+    asked: int = 0
+    tell: Callable[[int], None] | None = None
+
+    def listen(self) -> None:
+        """Take the signals over; again after ray.init, which replaces handlers."""
+        for number in _SIGNALS:
+            signal.signal(number, self._hear)
+
+    def _hear(self, *_: Any) -> None:
+        self.asked += 1
+        if self.tell is not None:
+            self.tell(self.asked)
+
+
+def produce(plan: Plan, store: ShardStore, settings: EngineSettings, placement: Placement, stop: Stop) -> int:
+    """Roll every question that has no rows yet; how many were lost with engines and done again.
+
+    Returns early when a stop is asked for: what is finished then is in the store. Raises
+    EngineStartError when an engine cannot start.
+    """
+    owed = [Item(place, q) for place, q in enumerate(plan.questions) if q.key not in store.finished()]
+    shelf = Shelf(store)
+    again = 0
+    progress = Progress(len(plan.questions), done=len(plan.questions) - len(owed))
+    work = Work(plan.rollout, plan.task_config)
+    with Pool[Item, Rolled](settings, work, placement) as pool, progress:
+        stop.tell = lambda asked: pool.stop(GRACE_S if asked == 1 else 0)
+        try:
+            for event in pool.run(owed):
+                if isinstance(event, Done):
+                    shelf.add(event.result.table)
+                    progress.advance(event.result.output_tokens)
+                elif isinstance(event, Lost):
+                    again += event.again
+                    progress.say(f"engine {event.number} was lost ({event.reason}); {event.again} questions again")
+                elif isinstance(event, Started):
+                    progress.say(f"engine {event.number} ready: {event.info.engine} {event.info.engine_version}")
+                progress.turn()
+                shelf.turn()
+        finally:
+            # Whatever ends the loop, what is finished is kept.
+            stop.tell = None
+            shelf.turn(everything=True)
+    return again
+
+
+def placement(plan: Plan, engines: int, *, gpus_each: int, max_sequences: int, logs: Path) -> Placement:
+    """How many questions each engine holds, and how its processes are set up."""
+    in_flight = fill(max_sequences, len(plan.rollout.variants) * plan.rollout.samples)
+    environment = {"HF_HUB_OFFLINE": "1"} if plan.model.local else {}
+    if not gpus_each:
+        environment |= cpu_environment(engines)
+    return Placement(engines, gpus_each, in_flight, logs, environment)
+
+
+def cpu_environment(engines: int) -> dict[str, str]:
+    """Cores and memory of an engine on the CPU: several share the cores and must not pin them."""
+    shared = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_LOGGING_LEVEL": "INFO"}
+    return shared | ({"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1"} if engines > 1 else {})

@@ -1,0 +1,92 @@
+"""What a user may set for the whole job, checked once when built."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from generation import variants
+from generation.tasks import countdown
+from generation.tasks.countdown import Ranges
+
+_RANGE = re.compile(r"(\d{1,6})-(\d{1,6})")
+
+
+def _flag(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Sample a base model on verifiable questions, grade, reflect, and make RAW_DATA and SkillFactory traces.
+
+    With no flag at all: the built-in model on a small countdown set, on this machine's CPU.
+    """
+
+    model: str | None = _flag(None, "hub id, local folder, or well-known name (default: the built-in model)")
+    task: str = _flag("countdown_3arg", f"one of {', '.join(countdown.NAMES)}")
+    questions: int | str | None = _flag(
+        None, "how many, or a .jsonl/.parquet file or hub dataset (default: 4000; built-in model 32)"
+    )
+    rl_questions: int | None = _flag(None, "held out for RL, never in SFT (default: a quarter as many)")
+    inputs: str | None = _flag(None, "countdown inputs, LOW-HIGH (default: 1-99; built-in model 1-10)")
+    targets: str | None = _flag(None, "countdown targets, LOW-HIGH (default: 100-200; built-in model 10-50)")
+    variants: tuple[str, ...] = _flag(("plain",), "comma list of prompt variants, or plain (4), all (8)")
+    samples: int | None = _flag(None, "per question and variant (default: 16; built-in model 2)")
+    reflections: int | None = _flag(None, "per sample (default: 4; built-in model 2)")
+    temperature: float | None = _flag(None, "default: the model's generation_config.json")
+    top_p: float | None = _flag(None, "default: the model's generation_config.json")
+    top_k: int | None = _flag(None, "0 keeps all; default: the model's generation_config.json")
+    repetition_penalty: float | None = _flag(None, "default: the model's generation_config.json")
+    max_tokens: int | None = _flag(None, "longest sample (default: 4096 within the context; built-in 256)")
+    seed: int = _flag(0, "of questions, requests and traces")
+    formats: tuple[str, ...] = _flag(("*C_full",), "comma list of trace formats")
+    attempts: int = _flag(5, "attempts a trace, N")
+    engines: int | None = _flag(None, "how many engines (default: all there is room for; CPU 1)")
+    tensor_parallel: int = _flag(1, "GPUs for each engine")
+    address: str | None = _flag(None, "a running Ray cluster (default: a Ray of its own)")
+    out: str | None = _flag(None, "the run directory (default: runs/<task>-<model>)")
+    push_to: str | None = _flag(None, "a hub namespace to push the datasets to, private")
+    dry_run: bool = _flag(False, "print the plan and stop")
+
+    def __post_init__(self) -> None:
+        if self.task not in countdown.NAMES:
+            raise ValueError(f"--task {self.task!r} is unknown: take one of {', '.join(countdown.NAMES)}")
+        variants.parse_names(self.variants)
+        _check_range("--questions", self.questions if isinstance(self.questions, int) else None, 1, 10**7)
+        _check_range("--rl_questions", self.rl_questions, 0, 10**7)
+        _check_range("--samples", self.samples, 1, 10_000)
+        _check_range("--reflections", self.reflections, 0, 1_000)
+        _check_range("--temperature", self.temperature, 0, 100)
+        _check_range("--top_p", self.top_p, 1e-9, 1)
+        _check_range("--top_k", self.top_k, 0, 10**6)
+        _check_range("--repetition_penalty", self.repetition_penalty, 0.01, 100)
+        _check_range("--max_tokens", self.max_tokens, 1, 10**7)
+        _check_range("--seed", self.seed, 0, 2**63 - 1)
+        _check_range("--attempts", self.attempts, 1, 1_000)
+        _check_range("--engines", self.engines, 1, 10_000)
+        _check_range("--tensor_parallel", self.tensor_parallel, 1, 64)
+        read_range("--inputs", self.inputs, (1, 99))
+        read_range("--targets", self.targets, (100, 200))
+
+    def ranges(self, default: Ranges) -> Ranges:
+        return Ranges(
+            read_range("--inputs", self.inputs, default.inputs),
+            read_range("--targets", self.targets, default.targets),
+        )
+
+
+def read_range(flag: str, text: str | None, default: tuple[int, int]) -> tuple[int, int]:
+    """Both ends of LOW-HIGH. Raises ValueError."""
+    if text is None:
+        return default
+    found = _RANGE.fullmatch(text)
+    if found is None or int(found.group(1)) > int(found.group(2)):
+        raise ValueError(f"{flag} must be LOW-HIGH in whole numbers, such as {default[0]}-{default[1]}, not {text!r}")
+    return int(found.group(1)), int(found.group(2))
+
+
+def _check_range(flag: str, value: float | None, low: float, high: float) -> None:
+    if value is not None and not low <= value <= high:
+        raise ValueError(f"{flag} must be between {low:g} and {high:g}, not {value}")

@@ -1,0 +1,84 @@
+"""What a person sees while a run goes on: a line a stage, progress with a rate and the time left."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+
+from tqdm import tqdm
+
+_EVERY_S = 10.0
+_BAR = "{desc}{percentage:3.0f}% |{bar:20}| {n_fmt}/{total_fmt} questions, {remaining} left{postfix}"
+_LINE = "{desc}{n_fmt}/{total_fmt} questions, {remaining} left{postfix}"
+
+
+def say(stage: str, text: str) -> None:
+    """One line: what stage, what happened."""
+    print(f"{stage:<11} {text}", flush=True)
+
+
+class Progress:
+    """Progress of the rollout: a bar on a terminal, a line every ten seconds elsewhere."""
+
+    def __init__(self, total: int, *, done: int = 0) -> None:
+        self._total, self._done, self._before = total, done, done
+        self._tokens = 0
+        self._started: float | None = None
+        self._spoke = 0.0
+        self._bar = tqdm(
+            total=total,
+            initial=done,
+            desc=f"{'rollout':<12}",
+            bar_format=_BAR,
+            dynamic_ncols=True,
+            leave=False,
+            disable=not sys.stderr.isatty(),
+        )
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
+        self._bar.close()
+        if self._started is not None and kind is None:
+            seconds = time.monotonic() - self._started
+            made = self._done - self._before
+            say("rollout", f"{made} questions in {seconds:.0f} s,{self._rate()}")
+
+    def say(self, text: str) -> None:
+        """A line about the engines, above the bar."""
+        self._bar.clear()
+        say("engines", text)
+        self._bar.refresh()
+        if self._started is None:
+            self._started = self._spoke = time.monotonic()
+            self._bar.unpause()
+
+    def advance(self, tokens: int) -> None:
+        """One more question is finished, `tokens` were written for it."""
+        self._done += 1
+        self._tokens += tokens
+        self._bar.set_postfix_str(self._rate(), refresh=False)
+        self._bar.update()
+
+    def turn(self) -> None:
+        """Speak when it is time, where there is no bar."""
+        now = time.monotonic()
+        if self._started is None or not self._bar.disable or now - self._spoke < _EVERY_S:
+            return
+        self._spoke = now
+        line = tqdm.format_meter(
+            self._done,
+            self._total,
+            now - self._started,
+            initial=self._before,
+            prefix=f"{'rollout':<12}",
+            bar_format=_LINE,
+            postfix=self._rate(),
+        )
+        print(line, flush=True)
+
+    def _rate(self) -> str:
+        seconds = time.monotonic() - (self._started or time.monotonic())
+        return f" {self._tokens / seconds:,.0f} tokens/s" if seconds > 0 and self._tokens else ""

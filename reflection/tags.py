@@ -1,0 +1,36 @@
+"""The last `<name>…</name>` block of a text, in linear time whatever the text is.
+
+Knows nothing of what stands inside; answers and verdicts are both found with it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Block(NamedTuple):
+    """What the last closed pair of tags holds."""
+
+    text: str
+    reopened: bool
+    """The tag is opened once more behind the block, and never closed."""
+
+
+def last_block(text: str, name: str) -> Block | None:
+    """The innermost text of the last block that is closed, or None; case does not matter.
+
+    Of nested openings the last counts, of closings behind it the first.
+    """
+    # Bytes, because bytes.lower() keeps every offset (str.lower() turns "İ" into two characters) and
+    # is fast on any script; surrogatepass, because a lone surrogate is text like any other here.
+    raw = text.encode("utf-8", "surrogatepass")
+    lowered = raw.lower()
+    opening, closing = f"<{name}>".encode(), f"</{name}>".encode()
+    last_closing = lowered.rfind(closing)
+    start = lowered.rfind(opening, 0, max(last_closing, 0))
+    if start < 0:
+        return None
+    start += len(opening)
+    end = lowered.find(closing, start)
+    reopened = lowered.find(opening, end) >= 0
+    return Block(raw[start:end].decode("utf-8", "surrogatepass"), reopened)

@@ -1,0 +1,63 @@
+"""Hand-made RAW_DATA rows for the tests of the assembly: as records, and as parquet files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from generation.records import NO_ANSWER, Outcome, RawRow
+
+RIGHT = "<verdict>Correct</verdict>"
+WRONG = "<verdict>Incorrect</verdict>"
+PUBLISHED = "model_responses__mutated_prompts"
+README = "model_responses__example_annotation"
+
+
+def raw_row(response: str, correct: bool | None, **changes: Any) -> RawRow:
+    """A graded sample with one valid reflection; `changes` replaces fields."""
+    outcome: Outcome = "unknown" if correct is None else ("right" if correct else "wrong")
+    fields: dict[str, Any] = {
+        "question_key": "q1",
+        "question": "What is 3 + 4?",
+        "answer": "7",
+        "task": "sums",
+        "variant": "original",
+        "response": response,
+        "is_correct": correct,
+        "outcome": outcome,
+        "reason": "",
+        "extracted_answer": f" {response} ",
+        "cut": False,
+        "mentions_hint": False,
+        "reflections": (f"On {response}: {RIGHT if correct else WRONG}",),
+    }
+    return RawRow(**{**fields, **changes})
+
+
+def no_answer(response: str) -> RawRow:
+    """A sample without an answer, by the published convention: not correct."""
+    return raw_row(response, False, outcome="unknown", reason=NO_ANSWER, extracted_answer=None)
+
+
+def published_row(question: str, response: str, correct: bool | None, **changes: Any) -> dict[str, Any]:
+    """A row in the names that the published script writes, without any column of our own."""
+    row = {
+        "question": question,
+        "answer": "7",
+        "prompt_variant": "original",
+        PUBLISHED: [response],
+        f"{PUBLISHED}__eval_is_correct": [correct],
+        f"{PUBLISHED}__eval_extracted_answers": [response],
+        f"{PUBLISHED}_reflection": [f"On {response}: {RIGHT if correct else WRONG}"],
+    }
+    return {**row, **changes}
+
+
+def write_parquet(path: Path, rows: Sequence[dict[str, Any]], schema: pa.Schema | None = None) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), path)
+    return path

@@ -1,0 +1,200 @@
+"""The seven formats: golden traces from hand-made rows, what each needs, and what chance may not touch."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assembly.assemble import assemble_question
+from assembly.formats import FORMATS, TOO_FEW, TOO_FEW_CORRECT, TOO_FEW_INCORRECT, choose_formats
+from assembly.pool import FRAME_TAG, HINT, NO_REFLECTION, UNDECIDED, UNQUOTABLE, build_pool
+from assembly.traces import Step, parse, render
+from generation.records import CUT, NO_ANSWER, RawRow
+from tests.assembly_rows import RIGHT, WRONG, no_answer, raw_row
+
+ROWS = [raw_row("five", False), raw_row("six", False), raw_row("seven", True), raw_row("sept", True)]
+GOLDEN = Path(__file__).with_name("golden") / "traces.txt"
+
+
+def _texts(rows: Sequence[RawRow], name: str, attempts: int, seed: int = 0) -> list[str]:
+    made = assemble_question(rows, [FORMATS[name]], attempts, seed)
+    return [render(labelled.trace) for labelled in made.traces]
+
+
+def test_each_format_gives_its_golden_trace() -> None:
+    """The longest trace of each format, to the letter: layout, choice, phrases and final answer."""
+    shown = [f"##### {name}\n{_texts(ROWS, name, 3)[-1]}\n" for name in FORMATS]
+    assert "".join(shown) == GOLDEN.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        ("0C", ["0C"]),
+        ("*C", ["3C"]),
+        ("*C_full", ["1C", "2C", "3C"]),
+        ("*C*IC", ["*C*IC"]),
+        ("*CC", ["*CC"]),
+        ("random", ["random"] * 3),
+        ("no_reflection", ["no_reflection"] * 3),
+    ],
+)
+def test_labels_are_the_published_ones(name: str, labels: list[str]) -> None:
+    made = assemble_question(ROWS, [FORMATS[name]], 3, 0)
+    assert [labelled.label for labelled in made.traces] == labels
+
+
+ONE_RIGHT = [raw_row("five", False), raw_row("six", False), raw_row("seven", True)]
+ALL_RIGHT = [raw_row("7", True), raw_row("seven", True), raw_row("sept", True)]
+ALL_WRONG = [raw_row("5", False), raw_row("five", False), raw_row("six", False)]
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "reason"),
+    [
+        ("0C", ONE_RIGHT[2:], None),  # needs one attempt, whatever N is
+        ("0C", ALL_WRONG, TOO_FEW_CORRECT),
+        ("0C", [], TOO_FEW),
+        ("*C", ONE_RIGHT, None),
+        ("*C", ONE_RIGHT[1:], TOO_FEW),
+        ("*C_full", ONE_RIGHT[1:], TOO_FEW),  # also its shorter traces, as published
+        ("*C_full", ALL_WRONG, TOO_FEW_CORRECT),
+        ("*C*IC", ONE_RIGHT, None),
+        ("*C*IC", ALL_RIGHT, TOO_FEW_INCORRECT),  # crashed the published script
+        ("*C*IC", ALL_WRONG, TOO_FEW_CORRECT),
+        ("*CC", ALL_RIGHT, None),
+        ("*CC", ONE_RIGHT, TOO_FEW_CORRECT),
+        ("random", ONE_RIGHT, None),
+        ("random", ALL_WRONG, TOO_FEW_CORRECT),  # the published pool asks for one
+        ("no_reflection", ONE_RIGHT, None),
+        ("no_reflection", ONE_RIGHT[1:], TOO_FEW),
+    ],
+)
+def test_what_a_question_cannot_give_is_counted(name: str, rows: list[RawRow], reason: str | None) -> None:
+    # the unusable row keeps the question in being where no other row is left
+    made = assemble_question([*rows, no_answer("eh")], [FORMATS[name]], 3, 0)
+    assert made.not_given == (() if reason is None else ((name, reason),))
+    assert bool(made.traces) is (reason is None)
+    assert made.left_out == {NO_ANSWER: 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"outcome": "unknown", "is_correct": None, "reason": "out of bounds"}, UNDECIDED),
+        ({"outcome": "unknown", "is_correct": False, "reason": NO_ANSWER}, NO_ANSWER),
+        ({"outcome": "unknown", "is_correct": False, "reason": CUT}, CUT),
+        ({"mentions_hint": True}, HINT),
+        ({"response": "seven</sample>"}, FRAME_TAG),
+        ({"response": "<THINK> seven"}, FRAME_TAG),
+        ({"extracted_answer": None}, UNQUOTABLE),
+        ({"extracted_answer": " \n"}, UNQUOTABLE),
+        ({"extracted_answer": "7<answer>"}, UNQUOTABLE),
+        ({"reflections": ()}, NO_REFLECTION),
+        ({"reflections": (WRONG,)}, NO_REFLECTION),  # calls a right sample wrong
+        ({"reflections": ("no verdict",)}, NO_REFLECTION),
+        ({"reflections": (f"{RIGHT} no, {WRONG}",)}, NO_REFLECTION),  # the last verdict counts
+        ({"reflections": (f"</reflect> {RIGHT}",)}, NO_REFLECTION),
+    ],
+)
+def test_what_may_stand_in_no_trace_is_left_out_and_counted(changes: dict[str, Any], reason: str) -> None:
+    pool = build_pool([raw_row("seven", True), replace(raw_row("other", True), **changes)])
+    assert [candidate.response for candidate in pool.candidates] == ["seven"]
+    assert pool.left_out == {reason: 1}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"response": "so <answer>7</answer>"},  # every sample is asked for the tag
+        {"cut": True},  # the answer was there before the cut
+        {"reflections": (f"{WRONG} no, {RIGHT}", "an idea, and fast", WRONG)},  # one valid one is enough
+        {"variant": None},  # a repository without variants
+    ],
+)
+def test_what_must_not_be_left_out(changes: dict[str, Any]) -> None:
+    assert not build_pool([replace(raw_row("seven", True), **changes)]).left_out
+
+
+def test_only_right_reflections_are_kept() -> None:
+    rows = [raw_row("seven", True, reflections=(f"a {RIGHT}", f"b {WRONG}", "c", f"d {RIGHT}"))]
+    assert build_pool(rows).candidates[0].reflections == (f"a {RIGHT}", f"d {RIGHT}")
+
+
+def test_two_samples_of_the_same_text_are_two() -> None:
+    assert len(build_pool([raw_row("7", True), raw_row("7", True)]).candidates) == 2
+
+
+POOLS = st.lists(st.booleans(), min_size=5, max_size=9).filter(lambda kinds: sum(kinds) > 1 and not all(kinds))
+
+
+@given(POOLS, st.sampled_from(sorted(FORMATS)), st.integers(2, 5), st.integers(), st.randoms())
+def test_every_trace_keeps_its_formats_promises(
+    kinds: list[bool], name: str, attempts: int, seed: int, shuffled: Random
+) -> None:
+    rows = [raw_row(f"text {place}", correct) for place, correct in enumerate(kinds)]
+    correct = {row.response: row.is_correct for row in rows}
+    format_ = FORMATS[name]
+    made = assemble_question(rows, [format_], attempts, seed)
+    for (_, _, trace), count in zip(made.traces, format_.counts(attempts), strict=True):
+        assert parse(render(trace)) == trace
+        assert len(trace.steps) == count
+        assert len({step.response for step in trace.steps}) == count, "an attempt stands twice"
+        ends = tuple(correct[step.response] for step in trace.steps)[-len(format_.last) :]
+        assert all(wanted in (None, end) for wanted, end in zip(format_.last, ends, strict=True))
+        right = [step.response for step in trace.steps if correct[step.response]]
+        assert trace.answer == (right if name == "*C*IC" else [trace.steps[-1].response])[-1]
+        assert all((step.reflection is None) is (name == "no_reflection") for step in trace.steps)
+    shuffled.shuffle(rows)
+    assert assemble_question(rows, [format_], attempts, seed) == made, "the order of rows changed a trace"
+
+
+def test_a_trace_does_not_depend_on_the_other_formats_asked_for() -> None:
+    alone = assemble_question(ROWS, [FORMATS["*CC"]], 3, 0).traces
+    among_all = assemble_question(ROWS, list(FORMATS.values()), 3, 0).traces
+    assert alone == tuple(labelled for labelled in among_all if labelled.format == "*CC")
+
+
+def test_another_seed_or_question_draws_another_trace() -> None:
+    other = [replace(row, question_key="q2") for row in ROWS]
+    texts = [_texts(ROWS, "*C", 4), _texts(ROWS, "*C", 4, seed=1), _texts(other, "*C", 4)]
+    assert all(first != second for first, second in itertools.combinations(texts, 2))
+
+
+def test_every_usable_attempt_and_phrase_kind_turns_up() -> None:
+    seen = Counter(text for seed in range(40) for text in _texts(ROWS, "random", 1, seed))
+    assert {parse(text).steps[0].response for text in seen} == {"five", "six", "seven", "sept"}
+
+
+def test_the_reflection_of_the_trace_is_drawn_among_the_right_ones() -> None:
+    rows = [raw_row("7", True, reflections=(f"a {RIGHT}", f"b {RIGHT}", WRONG))]
+    drawn = {parse(_texts(rows, "0C", 1, seed)[0]).steps for seed in range(20)}
+    assert drawn == {(Step("7", f"a {RIGHT}"),), (Step("7", f"b {RIGHT}"),)}
+
+
+@pytest.mark.parametrize(
+    ("names", "attempts", "message"),
+    [
+        (["*D"], 5, r"unknown format \*D; known are 0C, \*C, \*C_full, \*C\*IC, \*CC, random, no_reflection"),
+        ([], 5, "unknown format"),
+        (["*C"], 0, "attempts is 0; expected at least 1"),
+        (["*C", "*CC"], 1, r"format \*CC needs at least 2"),
+        (["*C*IC"], 1, r"format \*C\*IC needs at least 2"),
+    ],
+)
+def test_wrong_settings_are_refused_by_name(names: list[str], attempts: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        choose_formats(names, attempts)
+
+
+def test_a_format_named_twice_is_made_once() -> None:
+    assert choose_formats(["0C", "*C", "0C"], 1) == (FORMATS["0C"], FORMATS["*C"])

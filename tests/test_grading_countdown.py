@@ -1,0 +1,206 @@
+"""Countdown answers of one expression, labelled by hand: traps first, a reason beside each."""
+
+from __future__ import annotations
+
+import pytest
+
+from generation.grading import grade
+from generation.records import OUT_OF_BOUNDS, UNREADABLE, Question
+
+RIGHT = ""
+
+# The question is [3, 7, 4] -> 25 throughout; expected is the grade's reason, RIGHT for none.
+TRAPS = [
+    ("3*7+5", "uses 5, not given", "near the target with a number nobody gave"),
+    ("25", "uses 25, not given", "the target itself is no expression over the numbers"),
+    ("25 = 25", "uses 25, not given", "an equation without an expression"),
+    ("24 + 1", "uses 24, not given", "both numbers invented"),
+    ("(3+4)*(7-3)-3", "uses 3 twice", "the first excess is named, whatever comes after"),
+    ("3*7 + 7 - 3", "uses 7 twice", "hits 25 with a 7 and a 3 too many"),
+    ("3*7-4", "misses the target: 17", "a sign error"),
+    ("3*(7+4)", "misses the target: 33", "brackets moved"),
+    ("7+3*4", "misses the target: 19", "read with precedence, not left to right (which gives 40)"),
+    ("3/7*4", "misses the target: 12/7", "exact fractions in the reason"),
+    ("37 - 4*3", "uses 37, not given", "two given digits glued together"),
+    ("3*7+4 = 26", "false equality: 25 = 26", "the expression is right, what it claims is not"),
+    ("3*7 = 25", "false equality: 21 = 25", "forced onto the target"),
+    ("26 = 3*7+4", "false equality: 26 = 25", "the same claim, ahead of the expression"),
+    ("3*7 = 21 + 4 = 25", "false equality: 21 = 25", "the running '=' of school: the statement is false"),
+    ("3*7+4 = 25 = 26", "false equality: 25 = 26", "every equality counts, not only the first"),
+    ("7/3*4 = 9.33", "false equality: 28/3 = 933/100", "rounded is not equal"),
+    ("3/(7-7)", "divides by zero", "worth nothing, so nothing else is asked of it"),
+    ("3/0", "divides by zero", "before the 0 that was not given"),
+    ("3*7+4 = 25/0", "divides by zero", "on any side"),
+    ("-3*7+46", "uses 46, not given", "a sign does not change which number is used"),
+    ("5*5 = 3*7+4", "uses 5, not given", "the first side that computes is the answer"),
+    ("3*7+4+0", "uses 0, not given", "harmless, but not given"),
+    ("3*7+4*1", "uses 1, not given", "harmless, but not given"),
+    ("3*7+0.5*8", "uses 1/2, not given", "a decimal that was not given"),
+    ("0x19", "uses 0, not given", "0 times 19, never the hexadecimal 25"),
+    ("3²+4*4", UNREADABLE, "a power; NFKC would read 32"),
+    ("3*7+④", UNREADABLE, "a circled digit may count things: not guessed"),
+    ("½*4", UNREADABLE, "NFKC would read 1⁄2 in place and break precedence"),
+    ("5**2", UNREADABLE, "a power is no operation of the game"),
+    ("3^2+4*4", UNREADABLE, "nor is it in this typing (in Python it is xor)"),
+    ("7//3", UNREADABLE, "floor division would hide a remainder"),
+    ("25 % 26", UNREADABLE, "nor is the remainder"),
+    ("4!+1", UNREADABLE, "nor the factorial"),
+    ("sqrt(4)*7", UNREADABLE, "a name"),
+    ("3 7 4", UNREADABLE, "no operators"),
+    ("3(7)+4", UNREADABLE, "a call to Python, a product to some: not guessed"),
+    ("(3)(7)+4", UNREADABLE, "likewise"),
+    ("(3+4)7", UNREADABLE, "likewise"),
+    (r"3\frac{7}{1}+4", UNREADABLE, "a mixed number or a product: not guessed"),
+    (r"3\text{ }7 + 4", UNREADABLE, "text between digits does not glue them"),
+    ("3`7`-4*3", UNREADABLE, "markup between digits does not glue them"),
+    ("3\u200b7 - 4*3", UNREADABLE, "neither does what cannot be seen"),
+    ("3\n7 - 4", UNREADABLE, "nor a line break"),
+    ("3*7+4 == 25", UNREADABLE, "a comparison"),
+    ("3*7+4 >= 25", UNREADABLE, "a comparison"),
+    ("3*7+4 != 24", UNREADABLE, "true, but no equality"),
+    ("3*7+4 =", UNREADABLE, "equal to nothing"),
+    ("3*7+", UNREADABLE, "broken off"),
+    ("(3*7+4", UNREADABLE, "a bracket too few"),
+    ("3*7+4)", UNREADABLE, "a bracket too many"),
+    ("()", UNREADABLE, "an empty tuple to Python"),
+    ("...", UNREADABLE, "a constant to Python"),
+    ("3*7+4...", UNREADABLE, "trails off, so it may not be all"),
+    ("3, 7, 4", UNREADABLE, "the numbers, not an answer"),
+    ("[3, 7, 4]", UNREADABLE, "a list to Python"),
+    ("3*7+4 or 4+3*7", UNREADABLE, "two answers: a choice is not ours"),
+    ("1,000 - 975", UNREADABLE, "a comma inside a number may be thousands or decimals"),
+    ("3*7+4 ≈ 25", UNREADABLE, "claims less than equality"),
+    ("x = 3*7+4", UNREADABLE, "an unknown"),
+    ("a*b+c", UNREADABLE, "names"),
+    ("3_0-7+2", UNREADABLE, "Python would read 30"),
+    ("1e1+3*4+3", UNREADABLE, "Python would read 10.0"),
+    ("3j*7", UNREADABLE, "Python would read a complex number"),
+    ("0b11*7+4", UNREADABLE, "Python would read 3"),
+    ("True*25", UNREADABLE, "Python would read 1"),
+    ("lambda: 25", UNREADABLE, "Python"),
+    ("3*7+4 # = 26", UNREADABLE, "a comment to Python, unclear to us"),
+    ("(3*7)+4 if 1 else 0", UNREADABLE, "Python"),
+    ("No solution exists.", UNREADABLE, "words"),
+    ("(your answer)", UNREADABLE, "the placeholder of the prompt"),
+    ("three times seven plus four", UNREADABLE, "words are not typings of numbers here"),
+    (r"\frac{3}*7{4}", UNREADABLE, "a fraction without its denominator"),
+    (r"\frac{3}{7", UNREADABLE, "a brace left open"),
+    (r"3}*{7}+4", UNREADABLE, "a brace never opened"),
+    (r"\sqrt{4}+3*7", UNREADABLE, "a command that is no arithmetic"),
+    ("3*7+4\\", UNREADABLE, "a backslash alone"),
+    ("$", UNREADABLE, "nothing is left without the markup"),
+    ("**", UNREADABLE, "bold round nothing"),
+    ("9**9**9**9", UNREADABLE, "refused, not computed"),
+    ("__import__('os').system('x')", UNREADABLE, "refused, not run"),
+    ("3*7+4\x00", UNREADABLE, "a NUL"),
+    ("3*7+4\ud800", UNREADABLE, "a lone surrogate"),
+    ("\u202e3*7+4", UNREADABLE, "shown in another order than it is stored"),
+    ("9" * 21, OUT_OF_BOUNDS, "a number of 21 digits"),
+    ("3.000000000000000000001*7+4", OUT_OF_BOUNDS, "digits behind the point count too"),
+    ("99999999999999999999*" * 2 + "1", OUT_OF_BOUNDS, "a result beyond 10**30 on the way"),
+    ("(" * 33 + "25" + ")" * 33, OUT_OF_BOUNDS, "brackets 33 deep"),
+    ("1+" * 65 + "1", OUT_OF_BOUNDS, "65 operators"),
+    ("-" * 65 + "25", OUT_OF_BOUNDS, "signs are operators to the reader"),
+    ("3*7+4" + " " * 1000 + "=25", OUT_OF_BOUNDS, "longer than 1000 characters"),
+    ("99999999999999999999-7", "uses a number of 20 characters, not given", "a reason stays short"),
+]
+
+TYPINGS = [
+    ("3*7+4", RIGHT, "plain"),
+    ("(3 * 7) + 4", RIGHT, "brackets that change nothing"),
+    ("3*7+4 = 25", RIGHT, "the target restated behind"),
+    ("25 = 3*7+4", RIGHT, "the target restated ahead"),
+    ("25 = 3*7+4 = 25", RIGHT, "on both sides"),
+    ("3*7+4 = 21+4 = 25", RIGHT, "a chain of true equalities; its first side is the answer"),
+    ("3*7\n+ 4\n= 25", RIGHT, "one expression over several lines"),
+    ("3*7 +\n4", RIGHT, "broken behind an operator"),
+    ("(3*7\n)+4", RIGHT, "broken before a bracket"),
+    ("3*7+4.", RIGHT, "a full stop"),
+    ("3*7+4。", RIGHT, "a full stop elsewhere"),
+    ("3 × 7 + 4", RIGHT, "the multiplication sign"),
+    ("3⋅7+4", RIGHT, "the dot operator"),
+    ("3·7+4", RIGHT, "the middle dot"),
+    ("3∗7+4", RIGHT, "the asterisk operator"),
+    ("3x7+4", RIGHT, "the letter as times"),
+    ("3 X (7) + 4", RIGHT, "before a bracket"),
+    ("[3 x 7] + 4", RIGHT, "square brackets"),
+    ("{3*7}+4", RIGHT, "braces"),
+    ("3*7 − (−4)", RIGHT, "minus signs, one of them unary"),
+    ("7*3--4", RIGHT, "a double minus"),
+    ("+4+3*7", RIGHT, "a plus sign ahead"),
+    ("3*7 - - 4", RIGHT, "spaced out"),
+    ("３＊７＋４", RIGHT, "full width"),
+    ("𝟑*𝟕+𝟒", RIGHT, "mathematical bold digits"),
+    ("٣*٧+٤", RIGHT, "Arabic-Indic digits"),
+    ("03*007+4", RIGHT, "leading zeros, which Python refuses"),
+    ("3.0*7+4.00", RIGHT, "decimals equal to given numbers"),
+    ("3.*7+4", RIGHT, "a bare decimal point"),
+    ("3*7+4 = 25.0", RIGHT, "a decimal equal to the target"),
+    ("\u00a03\u2009*\u20037+4\ufeff", RIGHT, "spaces of every width"),
+    ("3*7+4\r\n", RIGHT, "line ends of another system"),
+    (r"3 \times 7 + 4", RIGHT, "LaTeX"),
+    (r"$3 \cdot 7 + 4 = 25$", RIGHT, "LaTeX in dollars"),
+    (r"$$\boxed{3 \times 7 + 4}$$.", RIGHT, "LaTeX in a box"),
+    (r"\[ \boxed{3\times7+4=25} \]", RIGHT, "an equation in a box"),
+    (r"3\times7+4=\boxed{25}", RIGHT, "the target in a box"),
+    (r"\(\left(3 \times 7\right) + 4\)", RIGHT, "sized brackets"),
+    (r"\text{Equation: } 3 \times 7 + 4", RIGHT, "a label in LaTeX"),
+    (r"{3}\,\times\;{7}+4", RIGHT, "groups and thin spaces"),
+    (r"\frac{7}{\frac{1}{3}}+4", "uses 1, not given", "nested fractions: 25, but the 1 was not given"),
+    (r"\frac {7} {4} + 3", "misses the target: 19/4", "spaces between the groups of a fraction"),
+    (r"3+\dfrac{7}{4}", "misses the target: 19/4", "a fraction is in brackets of its own"),
+    (r"7/\tfrac{3}{4}", "misses the target: 28/3", "7/(3/4), not 7/3/4"),
+    ("**3*7+4**", RIGHT, "bold"),
+    ("`3*7+4`", RIGHT, "code"),
+    ("```python\n3*7+4\n```", RIGHT, "a fence with a language"),
+    ("```\n3*7+4 = 25\n```", RIGHT, "a fence without"),
+    ("Equation: 3*7+4", RIGHT, "a label"),
+    ("**Answer:** 3*7+4 = 25", RIGHT, "a bold label"),
+    ("**Answer**: **3*7+4**", RIGHT, "label and answer bold"),
+    ("The final answer is: 3*7+4.", RIGHT, "a label of several words"),
+    ("The answer is 3*7+4", RIGHT, "a label without a colon"),
+    ("Equation:\n3*7+4", RIGHT, "a label on its own line"),
+    ("1. 3*7+4 = 25", RIGHT, "numbered, though alone"),
+    ("((3*7)+4 = 25)", RIGHT, "brackets round the equation"),
+]
+
+
+def _question(numbers: tuple[int, ...], target: int) -> Question:
+    facts = {"numbers": list(numbers), "target": target}
+    return Question("?", "?", "countdown", "made", "countdown", "equation", facts)
+
+
+@pytest.mark.parametrize(("answer", "reason", "why"), TRAPS + TYPINGS)
+def test_one_expression(answer: str, reason: str, why: str) -> None:
+    result = grade(f"<answer>{answer}</answer>", _question((3, 7, 4), 25), "stop")
+    assert result.reason == reason, why
+    unknown = reason in (UNREADABLE, OUT_OF_BOUNDS)
+    assert result.outcome == ("unknown" if unknown else "wrong" if reason else "right")
+    assert result.extracted == answer.strip()
+
+
+@pytest.mark.parametrize(
+    ("numbers", "target", "answer", "reason", "why"),
+    [
+        ((7, 7, 3), 49, "7*7", RIGHT, "given twice, used twice; not all need be used"),
+        ((7, 7, 3), 147, "7*7*7", "uses 7 3 times", "given twice, used three times"),
+        ((8, 3, 8, 3), 24, "8/(3-8/3)", RIGHT, "through fractions, exactly"),
+        ((1, 5, 5, 5), 24, "5*(5-1/5)", RIGHT, "through fractions, exactly"),
+        ((3, 49), 1, "1/49*49", "uses 1, not given", "in floats not even the value would be exact"),
+        ((1, 49, 49), 1, "1/49*49", RIGHT, "0.9999999999999999 in floats"),
+        ((12, 2, 3), 2, "12:2:3", RIGHT, "a colon divides, left to right"),
+        ((12, 2, 3), 2, "12 ÷ 2 ∕ 3", RIGHT, "other signs of division"),
+        ((12, 2, 3), 2, r"12 \div 2 \div 3", RIGHT, "and in LaTeX"),
+        ((12, 2, 3), 18, r"\frac{12}{2}\times 3", RIGHT, "a fraction as a factor"),
+        ((3, 7, 4, 25), 25, "25", RIGHT, "the target was among the numbers"),
+        ((24, 3), 24, "24 = 3*8", "uses 8, not given", "the given target does not excuse the other side"),
+        ((5, 10), -5, "5 - 10 = -5", RIGHT, "a negative target"),
+        ((5, 10), 5, "-5 + 10", RIGHT, "a sign before a given number"),
+        ((1, 2), 0, "0 = 1 - 2 + 1", "uses 1 twice", "a target of zero"),
+        ((10, 4, 2), 20, "10 x 4 / 2 = 20", RIGHT, "the letter x between spaces"),
+    ],
+)
+def test_other_questions(numbers: tuple[int, ...], target: int, answer: str, reason: str, why: str) -> None:
+    result = grade(f"<answer>{answer}</answer>", _question(numbers, target), "stop")
+    assert result.reason == reason, why
+    assert result.outcome == ("wrong" if reason else "right")
