@@ -19,13 +19,14 @@ from assembly.cards import RL_SCHEMA, SFT_SCHEMA, rl_card, sft_card
 from assembly.summary import AssemblySummary, SftSettings
 from cluster.atomic import check_replaceable, replace_folder
 from generation.dataset_card import Size
+from generation.raw_data import without_surrogates
 from generation.records import Question
 
 DATASET_NAME = "skillfactory"
 """What LLaMA-Factory's `dataset:` says; the key in dataset_info.json."""
 
 _DATASET_INFO = "dataset_info.json"
-_ROWS_PER_FILE = 50_000
+ROWS_PER_FILE = 50_000
 _ROWS_PER_GROUP = 1_000
 
 
@@ -62,11 +63,18 @@ def _is_sft_data(folder: Path) -> bool:
         return False
 
 
-def write_sft(examples: Sequence[Example], summary: AssemblySummary, settings: SftSettings, out: Path) -> None:
+def write_sft(
+    examples: Sequence[Example],
+    summary: AssemblySummary,
+    settings: SftSettings,
+    out: Path,
+    *,
+    rows_per_file: int = ROWS_PER_FILE,
+) -> None:
     """Put SFT_DATA in the place of `out`, in the order of the examples."""
 
     def build(folder: Path) -> None:
-        size = _write_train([_sft_row(example) for example in examples], SFT_SCHEMA, folder)
+        size = _write_train([_sft_row(example) for example in examples], SFT_SCHEMA, folder, rows_per_file)
         # the folder and not a file in it, so that a set of several files is read whole
         info = {
             DATASET_NAME: {
@@ -91,7 +99,7 @@ def rl_data(questions: Sequence[Question], destination: Path) -> None:
     """Put RL_DATA in the place of `destination`, in the order of the questions."""
 
     def build(folder: Path) -> None:
-        rows = [_rl_row(question, index) for index, question in enumerate(questions)]
+        rows = [without_surrogates(_rl_row(question, index)) for index, question in enumerate(questions)]
         size = _write_train(rows, RL_SCHEMA, folder)
         by_task = Counter(question.task for question in questions)
         _write_text(folder / "README.md", rl_card(size, by_task))
@@ -129,17 +137,20 @@ def _shown(examples: Sequence[Example]) -> str | None:
     return min(several or [example.text for example in examples], key=len, default=None)
 
 
-def _write_train(rows: Sequence[Mapping[str, Any]], schema: pa.Schema, folder: Path) -> Size:
+def _write_train(
+    rows: Sequence[Mapping[str, Any]], schema: pa.Schema, folder: Path, rows_per_file: int = ROWS_PER_FILE
+) -> Size:
     """`data/train-…-of-….parquet` in the folder; one file also where there is no row."""
     data = folder / "data"
     data.mkdir(parents=True, exist_ok=True)
-    starts = range(0, max(len(rows), 1), _ROWS_PER_FILE)
+    starts = range(0, max(len(rows), 1), rows_per_file)
     memory = files = 0
     for number, start in enumerate(starts):
         path = data / f"train-{number:05}-of-{len(starts):05}.parquet"
         with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-            for first in range(start, min(start + _ROWS_PER_FILE, len(rows)), _ROWS_PER_GROUP):
-                group = pa.Table.from_pylist(list(rows[first : first + _ROWS_PER_GROUP]), schema=schema)
+            part = rows[start : start + rows_per_file]
+            for first in range(0, len(part), _ROWS_PER_GROUP):
+                group = pa.Table.from_pylist(list(part[first : first + _ROWS_PER_GROUP]), schema=schema)
                 memory += group.nbytes
                 writer.write_table(group)
         files += path.stat().st_size

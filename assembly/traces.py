@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_FRAME_TAG = re.compile(r"<\s*/?\s*(?:think|sample|reflect)\b[^<>]*>", re.IGNORECASE)
+_FRAME_TAG = re.compile(r"<[\s/]*(?:think|sample|reflect)\b[^<>]*>", re.IGNORECASE)
 """Any spelling of a frame tag: a model trained on a stray one would learn a broken frame."""
 
-_ANSWER_TAG = re.compile(r"<\s*/?\s*answer\b[^<>]*>", re.IGNORECASE)
+_ANSWER_TAG = re.compile(r"<[\s/]*answer\b[^<>]*>", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

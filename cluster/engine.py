@@ -98,6 +98,11 @@ class Engine(Protocol):
         ...
 
 
+def no_room(prompt_tokens: int, context: int) -> str:
+    """What a completion says that was refused for its prompt's length."""
+    return f"prompt of {prompt_tokens} tokens leaves no room in a context of {context}"
+
+
 Reply = Callable[[Request], "str | Completion | Awaitable[str | Completion]"]
 
 
@@ -115,17 +120,31 @@ class ScriptedEngine:
     async def generate(self, request: Request) -> Completion:
         if self._closed:
             raise EngineDiedError("the scripted engine was closed")
+        prompt_tokens = sum(len(message["content"].split()) for message in request.messages)
+        room = self.info.context - prompt_tokens
+        if room < 1:
+            return Completion("", "error", prompt_tokens, error=no_room(prompt_tokens, self.info.context))
         reply = self._reply(request)
         if inspect.isawaitable(reply):
             reply = await reply
         if isinstance(reply, Completion):
             return reply
-        prompt_tokens = sum(len(message["content"].split()) for message in request.messages)
         words = reply.split(" ")
-        limit = request.sampling.max_tokens
+        limit = min(request.sampling.max_tokens, room)
         if len(words) > limit:
             return Completion(" ".join(words[:limit]), "length", prompt_tokens, limit)
         return Completion(reply, "stop", prompt_tokens, len(words))
 
     async def close(self) -> None:
         self._closed = True
+
+
+@dataclass(frozen=True)
+class ScriptedSettings:
+    """Starts a scripted engine wherever it is sent; the reply is a function of a module."""
+
+    reply: Reply
+    context: int = 32768
+
+    async def start(self) -> ScriptedEngine:
+        return ScriptedEngine(self.reply, context=self.context)

@@ -12,6 +12,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,7 +27,15 @@ ROW_GROUP_ROWS = 1000
 ROWS_PER_FILE = 50_000
 
 _NUMBER = re.compile(r"([0-9]+)-")
-_WRITING = {"compression": "zstd", "compression_level": 3, "version": "2.6", "write_page_checksum": True}
+_WRITING = {
+    "compression": "zstd",
+    "compression_level": 3,
+    "version": "2.6",
+    "write_page_checksum": True,
+    # The least and greatest text of a column, whole, would fill the footer; and pyarrow 26 misses an
+    # empty text now and then, so that the same rows had different bytes, and a reader's filter could lose rows.
+    "write_statistics": False,
+}
 _READ_ERRORS = (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError)
 """What pyarrow raises over bytes that are no parquet file; running out of memory is none of these."""
 
@@ -64,9 +73,9 @@ class ShardStore:
         names = [path.name for path in folder.rglob("*.parquet")]
         self._next = 1 + max((int(found[1]) for found in map(_NUMBER.match, names) if found), default=-1)
 
-    def finished(self) -> frozenset[str]:
-        """Keys of the questions whose rows are safe."""
-        return frozenset(self._shard_of)
+    def finished(self) -> AbstractSet[str]:
+        """Keys of the questions whose rows are safe: a view that grows with each shard."""
+        return self._shard_of.keys()
 
     def rows(self) -> int:
         """Number of rows of the finished questions."""
@@ -147,8 +156,7 @@ class ShardStore:
         """Rows of each question of a shard; reads the key column only."""
         with pq.ParquetFile(shard, page_checksum_verification=True) as file:
             if not file.schema_arrow.equals(self._schema):
-                ours, theirs = set(map(str, self._schema)), set(map(str, file.schema_arrow))
-                names = sorted(ours ^ theirs) or ["their order"]
+                names = _differing(file.schema_arrow, self._schema)
                 raise ValueError(
                     f"{shard} has other columns than are written now ({', '.join(names)}); "
                     "go on with the version that made it, or give another folder"
@@ -219,6 +227,14 @@ def pack(keys: Sequence[str], rows: Mapping[str, int], limit: int) -> list[list[
         runs[-1].append(key)
         held += rows[key]
     return runs
+
+
+def _differing(one: pa.Schema, other: pa.Schema) -> list[str]:
+    """Names of the columns that are not the same in both."""
+    names = sorted({*one.names, *other.names})
+    differing = [n for n in names if one.get_field_index(n) < 0 or other.get_field_index(n) < 0]
+    differing += [n for n in names if n not in differing and not one.field(n).equals(other.field(n))]
+    return differing or ["their order"]
 
 
 def _check_torn(error: Exception) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from cluster.engine import Completion, EngineDiedError, EngineInfo, FinishReason, Message, Request
+from cluster.engine import Completion, EngineDiedError, EngineInfo, FinishReason, Message, Request, no_room
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ class VllmEngine:
     def __init__(self, llm: Any, chat: ChatTokenizer, settings: VllmSettings, version: str) -> None:
         self._llm = llm
         self._chat = chat
+        self._closed = False
         self._context = settings.context
         self.info = EngineInfo("vllm", version, settings.name, settings.known_revision, settings.context)
 
@@ -93,11 +94,12 @@ class VllmEngine:
         from vllm.sampling_params import RequestOutputKind
         from vllm.v1.engine.exceptions import EngineDeadError
 
+        if self._closed:
+            raise EngineDiedError("the engine was closed")
         ids = self._chat.encode(request.messages)
         room = self._context - len(ids)
         if room < 1:
-            error = f"prompt of {len(ids)} tokens leaves no room in a context of {self._context}"
-            return Completion("", "error", len(ids), error=error)
+            return Completion("", "error", len(ids), error=no_room(len(ids), self._context))
         drawing = request.sampling
         params = SamplingParams(
             temperature=drawing.temperature,
@@ -123,6 +125,7 @@ class VllmEngine:
         return _completion(final, len(ids))
 
     async def close(self) -> None:
+        self._closed = True
         await asyncio.to_thread(self._llm.shutdown)
 
 

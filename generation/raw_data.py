@@ -118,9 +118,9 @@ class Origin:
 def to_table(attempts: Sequence[Attempt], origin: Origin) -> pa.Table:
     """The attempts as rows of RAW_DATA, in the order given.
 
-    A lone surrogate, which a parquet file cannot hold, becomes U+FFFD; the row is kept.
+    A lone surrogate becomes U+FFFD; the row is kept.
     """
-    rows = [_without_surrogates(_row(attempt, origin)) for attempt in attempts]
+    rows = [without_surrogates(_row(attempt, origin)) for attempt in attempts]
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
@@ -193,11 +193,12 @@ def _reflection(reflection: Reflection) -> dict[str, Any]:
     }
 
 
-def _without_surrogates(value: Any) -> Any:
+def without_surrogates(value: Any) -> Any:
+    """The value with each lone surrogate in its texts, which UTF-8 cannot hold, as U+FFFD."""
     if isinstance(value, str):
         return _SURROGATE.sub("\ufffd", value)
     if isinstance(value, list):
-        return [_without_surrogates(item) for item in value]
+        return [without_surrogates(item) for item in value]
     if isinstance(value, dict):
-        return {key: _without_surrogates(item) for key, item in value.items()}
+        return {key: without_surrogates(item) for key, item in value.items()}
     return value

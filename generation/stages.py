@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.util
 from pathlib import Path
 
+from cluster.pool import EngineSettings
 from cluster.session import Resources, session
 from cluster.store import ShardStore
 from cluster.vllm_engine import VllmSettings
@@ -58,8 +59,13 @@ def open_store(run: Path) -> ShardStore:
     return store
 
 
-def roll(plan: Plan, settings: Settings, store: ShardStore, stop: Stop) -> int:
-    """Rows for every question that has none yet; how many questions were done again."""
+def roll(
+    plan: Plan, settings: Settings, store: ShardStore, stop: Stop, engine: EngineSettings | None = None
+) -> int:
+    """Rows for every question that has none yet; how many questions were done again.
+
+    `engine` takes the place of vLLM, such as a scripted one.
+    """
     if len(store.finished()) == len(plan.questions):
         say("rollout", "all questions are done already")
         return 0
@@ -72,14 +78,11 @@ def roll(plan: Plan, settings: Settings, store: ShardStore, stop: Stop) -> int:
         say("engines", f"starting {engines} ({kind}); logs in {plan.out / 'logs'}")
         gpu = resources.gpus > 0
         told = engine_settings(plan, settings, gpu=gpu)
+        gpus_each = settings.tensor_parallel if gpu else 0
         placed = placement(
-            plan,
-            engines,
-            gpus_each=settings.tensor_parallel if gpu else 0,
-            max_sequences=told.max_sequences,
-            logs=plan.out / "logs",
+            plan, engines, gpus_each=gpus_each, max_sequences=told.max_sequences, logs=plan.out / "logs"
         )
-        return produce(plan, store, told, placed, stop)
+        return produce(plan, store, engine or told, placed, stop)
 
 
 def count_engines(settings: Settings, resources: Resources) -> int:

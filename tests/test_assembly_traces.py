@@ -93,6 +93,8 @@ def test_what_parses_renders_to_the_same_text(text: str, place: int, piece: str)
         ("<verdict>Correct</verdict>", False),  # reflections are asked for it
         ("I think> so", False),
         ("3 < sample size", False),
+        ("<" + " " * 200_000, False),  # minutes, for a pattern that tries every way to split the space
+        ("<sample" * 50_000, False),
     ],
 )
 def test_what_counts_as_a_frame_tag(text: str, held: bool) -> None:

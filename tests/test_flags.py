@@ -190,11 +190,7 @@ def test_numbers_arrive_as_they_were_typed(number: int, share: float) -> None:
     assert (config.seed, config.temperature) == (number, share)
 
 
-@given(
-    st.lists(
-        st.sampled_from(["--model", "--dry_run", "--seed=1", "--no", "-1", "x", "--", "-", "", "=", "-h="])
-    )
-)
+@given(st.lists(st.sampled_from(["--model", "--dry_run", "--seed=1", "--no", "-1", "x", "--", "-", "", "=", "-h="])))
 def test_any_line_is_taken_or_refused_with_2(argv: list[str]) -> None:
     code: object = None
     try:

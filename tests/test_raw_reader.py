@@ -149,12 +149,12 @@ def _without(column: str) -> dict[str, Any]:
         ([_without("answer")], "no column 'answer', which gives the answer"),
         ([_without(PUBLISHED)], f"no column '{PUBLISHED}' or '{README}', which gives the response"),
         ([_without(f"{PUBLISHED}__eval_is_correct")], f"no column '{PUBLISHED}__eval_is_correct'"),
-        ([published_row("q", "r", True, question=3)], "column 'question' is of type int64; expected text"),
-        ([published_row("q", "r", True, question=["q"])], "expected text$"),  # only samples come in lists
+        ([published_row("q", "r", True) | {"question": 3}], "column 'question' is of type int64; expected text"),
+        ([published_row("q", "r", True) | {"question": ["q"]}], "expected text$"),  # only samples come in lists
         ([published_row("q", "r", True) | {PUBLISHED: [1]}], "expected text or a list of it"),
         ([published_row("q", "r", True) | {f"{PUBLISHED}__eval_is_correct": ["yes"]}], "expected bool or a"),
         ([published_row("q", "r", True) | {f"{PUBLISHED}_reflection": [[RIGHT]]}], "expected text or a list"),
-        ([published_row("q", "r", True), published_row("q", "r", True, question=None)], "row 1: no question"),
+        ([published_row("q", "r", True), published_row("q", "r", True) | {"question": None}], "row 1: no question"),
         ([published_row("q", "r", True), published_row("q", "r", True) | {PUBLISHED: []}], "row 1: no response"),
         ([published_row("q", "r", True, outcome="maybe")], "row 0: outcome is 'maybe'; expected one of right"),
     ],

@@ -75,6 +75,7 @@ def read_all(folder: Path) -> list[dict[str, object]]:
     return rows
 
 
+@settings(deadline=None, max_examples=40)
 @given(questions, st.integers(1, 4), st.randoms(use_true_random=False))
 def test_what_is_written_is_finished_and_comes_back(
     tmp_path_factory: pytest.TempPathFactory, wanted: dict[str, int], shards: int, order: random.Random
@@ -97,7 +98,7 @@ def test_what_is_written_is_finished_and_comes_back(
             assert places[0] < places[1], "sorted by variant, nulls last, then by index"
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(questions, st.integers(1, 20), st.integers(1, 5), st.randoms(use_true_random=False))
 def test_a_merge_has_the_same_bytes_whatever_the_shards(
     tmp_path_factory: pytest.TempPathFactory, wanted: dict[str, int], limit: int, shards: int, order: random.Random
@@ -126,7 +127,8 @@ def test_row_groups_and_files_hold_whole_questions(tmp_path: Path) -> None:
     assert list(layouts[0]) == ["train-00000-of-00002.parquet", "train-00001-of-00002.parquet"]
     first = pq.ParquetFile(tmp_path / "1" / "made" / "data" / "train-00000-of-00002.parquet")
     assert [first.metadata.row_group(n).num_rows for n in range(first.num_row_groups)] == [960, 512]
-    assert first.schema_arrow.equals(SCHEMA, check_metadata=True)
+    assert first.schema_arrow.equals(SCHEMA)
+    assert first.schema_arrow.metadata == SCHEMA.metadata
 
 
 @pytest.mark.parametrize(
@@ -143,7 +145,7 @@ def test_pack(keys: str, limit: int, runs: Sequence[str], why: str) -> None:
     assert pack(list(keys), {"a": 1, "b": 2, "c": 3, "d": 4}, limit) == [list(run) for run in runs], why
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(questions, st.integers(1, 4), st.randoms(use_true_random=False), st.floats(0, 1, exclude_max=True))
 def test_a_torn_shard_is_owed_again_and_nothing_else_is_lost(
     tmp_path_factory: pytest.TempPathFactory,
@@ -162,7 +164,7 @@ def test_a_torn_shard_is_owed_again_and_nothing_else_is_lost(
     assert store.finished() == wanted.keys() - lost
     assert [path.read_bytes() for path in store.torn] == [torn], "set aside, not deleted"
     assert open_store(folder).torn == (), "told once"
-    redone = store.write_shard(rows_of({key: wanted[key] for key in wanted if key in lost}))
+    redone = store.write_shard(rows_of({key: wanted[key] for key in sorted(lost)}))
     assert redone.name not in {path.name for path in store.torn}, "a number is never used again"
     assert open_store(folder).finished() == wanted.keys()
 
@@ -173,7 +175,8 @@ def test_a_byte_gone_bad_is_found_by_the_merge(tmp_path: Path) -> None:
     bad = open_store(tmp_path).write_shard(rows_of({"bad": 3}))
     column = pq.ParquetFile(bad).metadata.row_group(0).column(3)
     data = bytearray(bad.read_bytes())
-    data[column.data_page_offset + column.total_compressed_size // 2] ^= 0xFF
+    start = column.dictionary_page_offset or column.data_page_offset
+    data[start + column.total_compressed_size - 1] ^= 0xFF
     bad.write_bytes(data)
     store = open_store(tmp_path)
     with pytest.raises(TornShardError, match="the same command makes its questions again"):
@@ -190,7 +193,9 @@ def test_a_writer_killed_at_its_rename_leaves_the_store_as_it_was(tmp_path: Path
     assert run_killed_at_rename(nth, WRITE, tmp_path) == (nth == 1), "one rename finishes a shard"
     assert len(list((tmp_path / "shards").glob(".tmp-*"))) == (1 if nth == 1 else 0)
     store = open_store(tmp_path)
-    assert (store.finished(), store.torn, shard.read_bytes()) == (finished, (), before)
+    assert store.finished() == finished
+    assert not store.torn
+    assert shard.read_bytes() == before
     assert not list((tmp_path / "shards").glob(".tmp-*")), "what the dead one left is gone"
 
 
@@ -202,7 +207,9 @@ def test_a_question_in_two_shards_counts_once_and_is_told(tmp_path: Path) -> Non
     shard = two.write_shard(rows_of({"a": 2, "b": 1}))
     shard.rename(tmp_path / "one" / "shards" / shard.name)
     store = open_store(tmp_path / "one")
-    assert (store.repeated, store.finished(), store.rows()) == (("a",), {"a", "b"}, 3)
+    assert store.repeated == ("a",)
+    assert store.finished() == {"a", "b"}
+    assert store.rows() == 3
     store.merge(["a", "b"], tmp_path / "made")
     assert [row["question_key"] for row in read_all(tmp_path / "made")] == ["a", "a", "b"]
     with pytest.raises(AssertionError, match="finished once"):
@@ -224,7 +231,7 @@ def test_shards_of_other_columns_or_questions_are_refused(tmp_path: Path) -> Non
     with pytest.raises(ValueError, match="2 questions that this run does not ask, such as a"):
         store.merge([], tmp_path / "made")
     pq.write_table(pq.read_table(shard).drop_columns(["index"]), shard)
-    with pytest.raises(ValueError, match=r"other columns than are written now \(pyarrow.Field<index: int32>\)"):
+    with pytest.raises(ValueError, match=r"other columns than are written now \(index\)"):
         open_store(tmp_path)
     assert shard.exists(), "not torn: only of another version"
 

@@ -1,0 +1,73 @@
+"""A scripted model that behaves like one: right and wrong attempts in style, true and false verdicts.
+
+Everything it says is a function of the request alone, so that rows do not depend on who made them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import re
+import signal
+from pathlib import Path
+
+from cluster.engine import Request
+from generation.builtin.reflections import reflect
+from generation.builtin.styles import Try, operations, write
+from generation.records import Question
+from generation.tasks import countdown
+from generation.variants import VARIANTS
+
+_EXPRESSION = re.compile(r"<answer>\s*([\d+\-*/() ]+?)\s*</answer>")
+
+
+def reply(request: Request) -> str:
+    """One attempt or one reflection; one in eight attempts gives no answer, one in eight no verdict."""
+    rng = random.Random(request.seed)
+    said = request.messages[-1]["content"]
+    facts = countdown.facts_of(said)
+    assert facts is not None
+    question = Question(said, "", "", "", "countdown", "equation", facts)
+    if rng.random() < 1 / 8:
+        return "I do not know."
+    if "# Response" in said:
+        found = _EXPRESSION.findall(said.split("# Response")[1])
+        attempt = Try(found[-1], operations(found[-1]))
+        text = reflect("recompute", question, attempt, rng)
+        lies = rng.random() < 1 / 8
+        return text.replace("<verdict>C", "<verdict>Inc").replace("Incc", "c") if lies else text
+    return _attempt(question, request.messages[0]["content"], rng)
+
+
+def _attempt(question: Question, system: str, rng: random.Random) -> str:
+    variant = next(name for name, known in VARIANTS.items() if known.system == system)
+    numbers = question.facts["numbers"]
+    for _ in range(rng.choice((1, 200))):
+        while (found := countdown.solution(rng.sample(numbers, len(numbers)), rng)) is None:
+            continue
+        if found.value == question.facts["target"]:
+            break
+    try:
+        return write(variant, question, Try.of(found), rng)
+    except ValueError:
+        return f"I only add two.\n<answer>{numbers[0]} + {numbers[1]}</answer>"
+
+
+async def slow_reply(request: Request) -> str:
+    """As `reply`, after up to 40 ms drawn from the request."""
+    await asyncio.sleep(random.Random(f"delay/{request.seed}").random() * 0.04)
+    return reply(request)
+
+
+async def dying_reply(request: Request) -> str:
+    """As `slow_reply`, but kills its own process once, where the file of this name was put."""
+    bait = os.environ.get("SKILLFACTORY_TEST_BAIT")
+    if bait and random.Random(f"death/{request.seed}").random() < 0.1:
+        try:
+            Path(bait).unlink()
+        except FileNotFoundError:
+            pass
+        else:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return await slow_reply(request)

@@ -1,0 +1,126 @@
+"""The pool: every item once, whatever dies."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from cluster.engine import Engine, EngineDiedError, Request, ScriptedEngine, ScriptedSettings
+from cluster.pool import Done, EngineStartError, Lost, Placement, Pool, Started, fill, next_engine
+from cluster.session import Resources
+
+pytestmark = pytest.mark.ray
+
+
+def _echo(request: Request) -> str:
+    return request.key
+
+
+async def _double(engine: Engine, item: int) -> int:
+    await asyncio.sleep(0.01)
+    return 2 * item
+
+
+async def _die_once(engine: Engine, item: tuple[int, str, str]) -> int:
+    """Dies in the way it is told, once: while the bait is there."""
+    number, way, bait = item
+    await asyncio.sleep(0.01)
+    if number == 5 and os.path.exists(bait):
+        os.unlink(bait)
+        if way == "process":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise EngineDiedError("told to")
+    return number
+
+
+async def _fail(engine: Engine, item: int) -> int:
+    raise ZeroDivisionError("a defect in the work itself")
+
+
+class _NoStart:
+    async def start(self) -> ScriptedEngine:
+        raise MemoryError("no room for the weights")
+
+
+@pytest.mark.parametrize(
+    ("loads", "limit", "expected"),
+    [
+        ({}, 4, None),  # none has started
+        ({0: 4, 1: 4}, 4, None),  # all are full
+        ({0: 3, 1: 2}, 4, 1),
+        ({1: 2, 0: 2}, 4, 0),  # a draw goes to the lower number
+    ],
+)
+def test_the_least_loaded_engine_is_next(loads: Mapping[int, int], limit: int, expected: int | None) -> None:
+    assert next_engine(loads, limit) == expected
+
+
+@pytest.mark.parametrize(
+    ("max_sequences", "per_item", "expected"),
+    [
+        (256, 8, 48),
+        (1024, 64, 24),
+        (128, 4096, 2),  # one question alone overfills it: still one more is ready
+    ],
+)
+def test_enough_items_to_fill_an_engine(max_sequences: int, per_item: int, expected: int) -> None:
+    assert fill(max_sequences, per_item) == expected
+
+
+@pytest.mark.parametrize("engines", [1, 2])
+def test_every_item_comes_back_once(ray_session: Resources, tmp_path: Path, engines: int) -> None:
+    placement = Placement(engines, in_flight=4, logs=tmp_path)
+    with Pool[int, int](ScriptedSettings(_echo), _double, placement) as pool:
+        events = list(pool.run(range(50)))
+    done = {event.item: event.result for event in events if isinstance(event, Done)}
+    assert done == {item: 2 * item for item in range(50)}
+    assert sum(isinstance(event, Done) for event in events) == 50
+    assert any(isinstance(event, Started) for event in events)
+
+
+@pytest.mark.parametrize("way", ["process", "engine"])
+def test_what_a_dead_engine_held_is_dealt_again(ray_session: Resources, tmp_path: Path, way: str) -> None:
+    bait = tmp_path / "bait"
+    bait.touch()
+    items = [(number, way, str(bait)) for number in range(40)]
+    placement = Placement(2, in_flight=4, logs=tmp_path)
+    with Pool[tuple[int, str, str], int](ScriptedSettings(_echo), _die_once, placement) as pool:
+        events = list(pool.run(items))
+    lost = [event for event in events if isinstance(event, Lost)]
+    assert len(lost) == 1
+    assert 1 <= lost[0].again <= 4
+    assert Counter(event.result for event in events if isinstance(event, Done)) == Counter(range(40))
+
+
+def test_a_defect_in_the_work_is_not_taken_for_a_death(ray_session: Resources, tmp_path: Path) -> None:
+    with (
+        Pool[int, int](ScriptedSettings(_echo), _fail, Placement(1, logs=tmp_path)) as pool,
+        pytest.raises(ZeroDivisionError),
+    ):
+        list(pool.run(range(3)))
+
+
+def test_an_engine_that_never_starts_ends_the_run_in_its_own_words(ray_session: Resources, tmp_path: Path) -> None:
+    with (
+        Pool[int, int](_NoStart(), _double, Placement(1, logs=tmp_path)) as pool,
+        pytest.raises(EngineStartError, match="MemoryError: no room for the weights"),
+    ):
+        list(pool.run(range(3)))
+
+
+def test_a_stop_lets_what_is_in_flight_finish_and_deals_no_more(ray_session: Resources, tmp_path: Path) -> None:
+    with Pool[int, int](ScriptedSettings(_echo), _double, Placement(1, in_flight=4, logs=tmp_path)) as pool:
+        done = []
+        for event in pool.run(range(1000)):
+            if isinstance(event, Done):
+                done.append(event.item)
+                if len(done) == 10:
+                    pool.stop(10)
+    assert 10 <= len(done) <= 14
+    assert len(set(done)) == len(done)

@@ -1,0 +1,73 @@
+"""The reaper ends what carries its mark, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from cluster import reaper
+
+_SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+
+
+@pytest.fixture
+def mark() -> Iterator[str]:
+    name = uuid.uuid4().hex
+    yield name
+    reaper.kill(name)
+
+
+def _sleeper(mark: str | None) -> subprocess.Popen[bytes]:
+    environment = dict(os.environ) | ({reaper.MARK: mark} if mark else {})
+    return subprocess.Popen(_SLEEP, env=environment, start_new_session=True)
+
+
+def test_kills_every_process_with_the_mark_and_no_other(mark: str) -> None:
+    ours, other, none = _sleeper(mark), _sleeper(mark + "x"), _sleeper(None)
+    try:
+        # Between fork and exec a child still shows its parent's environment.
+        deadline = time.monotonic() + 10
+        while reaper.kill(mark) == 0:
+            assert time.monotonic() < deadline
+        assert ours.wait(10) == -9
+        assert other.poll() is None
+        assert none.poll() is None
+    finally:
+        for process in (ours, other, none):
+            process.kill()
+            process.wait()
+
+
+def test_a_started_reaper_waits_for_the_end_of_its_input(mark: str) -> None:
+    watcher = reaper.start(mark)
+    sleeper = _sleeper(mark)
+    try:
+        with pytest.raises(subprocess.TimeoutExpired):
+            sleeper.wait(1.0)
+        assert watcher.stdin is not None
+        watcher.stdin.close()
+        assert sleeper.wait(10) == -9
+        assert watcher.wait(10) == 0
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+
+
+def test_a_reaper_outlives_the_signals_that_end_its_host(mark: str) -> None:
+    watcher = reaper.start(mark)
+    try:
+        time.sleep(0.5)
+        watcher.terminate()
+        with pytest.raises(subprocess.TimeoutExpired):
+            watcher.wait(0.5)
+    finally:
+        watcher.kill()
+        watcher.wait()
+        assert watcher.stdin is not None
+        watcher.stdin.close()
