@@ -18,6 +18,7 @@ from generation.settings import Settings
 from generation.tasks import countdown, own
 from reflection import prompts
 
+RAW_DATA = "RAW_DATA"
 _LONGEST = 4096
 _BUILTIN_LONGEST = 256
 _STAND_IN = "(the sample, as the model wrote it)"
@@ -37,6 +38,15 @@ class Plan:
     context: int
     """Of the engines, in tokens."""
     out: Path
+
+    @property
+    def name(self) -> str:
+        """As dataset repositories are called after it: task and model."""
+        return f"{self.task}-{Path(self.model.name).name}"
+
+    @property
+    def raw_data(self) -> Path:
+        return self.out / RAW_DATA
 
     @property
     def configuration(self) -> dict[str, Any]:

@@ -10,19 +10,18 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from cluster.engine import Engine
-from cluster.pool import Done, EngineSettings, Lost, Placement, Pool, Started, fill
+from cluster.pool import Done, EngineSettings, Lost, Placement, Pool, Started
 from cluster.store import ShardStore
 from generation.plan import Plan
 from generation.raw_data import Origin, to_table
 from generation.records import Attempt, Question
 from generation.rollout import Rollout
-from generation.terminal import Progress
+from generation.terminal import Progress, say
 
 SHARD_ROWS = 2_000
 SHARD_S = 20.0
@@ -91,7 +90,7 @@ class Stop:
     """Whether someone asked to stop, and what to tell then. The first signal drains, the second does not wait."""
 
     asked: int = 0
-    tell: Callable[[int], None] | None = None
+    _tell: Callable[[float], None] | None = None
 
     def listen(self) -> None:
         """Take the signals over; again after ray.init, which replaces handlers."""
@@ -100,8 +99,16 @@ class Stop:
 
     def _hear(self, *_: Any) -> None:
         self.asked += 1
-        if self.tell is not None:
-            self.tell(self.asked)
+        if self.asked == 1:
+            say("stopping", f"waiting up to {GRACE_S:.0f} s for questions in flight; once more stops at once")
+        if self._tell is not None:
+            self._tell(GRACE_S if self.asked == 1 else 0.0)
+
+    def tell_pool(self, tell: Callable[[float], None] | None) -> None:
+        """Whom to tell how long it may go on; at once if a stop was asked for before."""
+        self._tell = tell
+        if tell is not None and self.asked:
+            tell(0.0)
 
 
 def produce(plan: Plan, store: ShardStore, settings: EngineSettings, placement: Placement, stop: Stop) -> int:
@@ -110,13 +117,18 @@ def produce(plan: Plan, store: ShardStore, settings: EngineSettings, placement: 
     Returns early when a stop is asked for: what is finished then is in the store. Raises
     EngineStartError when an engine cannot start.
     """
+    done = len(store.finished())
+    if done:
+        say("rollout", f"going on: {done:,} of {len(plan.questions):,} questions are done already")
+    if done == len(plan.questions):
+        return 0
     owed = [Item(place, q) for place, q in enumerate(plan.questions) if q.key not in store.finished()]
     shelf = Shelf(store)
     again = 0
-    progress = Progress(len(plan.questions), done=len(plan.questions) - len(owed))
+    progress = Progress(len(plan.questions), done=done)
     work = Work(plan.rollout, plan.task_config)
     with Pool[Item, Rolled](settings, work, placement) as pool, progress:
-        stop.tell = lambda asked: pool.stop(GRACE_S if asked == 1 else 0)
+        stop.tell_pool(pool.stop)
         try:
             for event in pool.run(owed):
                 if isinstance(event, Done):
@@ -131,21 +143,6 @@ def produce(plan: Plan, store: ShardStore, settings: EngineSettings, placement: 
                 shelf.turn()
         finally:
             # Whatever ends the loop, what is finished is kept.
-            stop.tell = None
+            stop.tell_pool(None)
             shelf.turn(everything=True)
     return again
-
-
-def placement(plan: Plan, engines: int, *, gpus_each: int, max_sequences: int, logs: Path) -> Placement:
-    """How many questions each engine holds, and how its processes are set up."""
-    in_flight = fill(max_sequences, len(plan.rollout.variants) * plan.rollout.samples)
-    environment = {"HF_HUB_OFFLINE": "1"} if plan.model.local else {}
-    if not gpus_each:
-        environment |= cpu_environment(engines)
-    return Placement(engines, gpus_each, in_flight, logs, environment)
-
-
-def cpu_environment(engines: int) -> dict[str, str]:
-    """Cores and memory of an engine on the CPU: several share the cores and must not pin them."""
-    shared = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_LOGGING_LEVEL": "INFO"}
-    return shared | ({"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1"} if engines > 1 else {})

@@ -3,72 +3,79 @@
 from __future__ import annotations
 
 import sys
-import traceback
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 from assembly.assemble import assemble
 from assembly.exports import rl_data
 from assembly.formats import choose_formats
 from assembly.summary import SftSettings, summary_text
 from cluster.flags import fail, parse
-from cluster.hub import check_push
+from cluster.hub import check_push, push
 from cluster.run_directory import RunDirectory, check_run
+from cluster.session import session
+from cluster.store import ShardStore
 from generation.plan import Plan, describe, make_plan
-from generation.produce import Stop
+from generation.produce import Stop, produce
 from generation.settings import Settings
-from generation.stages import check_engine_package, introduce, open_store, roll, summary, versions, write_raw_data
-from generation.terminal import say
+from generation.stages import Crew, check_engine_package, hire, introduce, open_store, summary, versions, write_raw_data
+from generation.terminal import failed, say, stopped
 
-STOPPED = 75
+SFT_DATA, RL_DATA = "SFT_DATA", "RL_DATA"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code: 0 done, 1 failed, 2 wrong input, 75 stopped on request; see the README."""
+    """Exit code: 0 done, 1 failed, 2 wrong input, 75 stopped on request."""
     settings = parse(Settings, argv)
-    try:
-        choose_formats(settings.formats, settings.attempts)
-        plan = make_plan(settings)
-        check_run(plan.out, plan.configuration)
-        check_engine_package(settings)
-        if settings.push_to:
-            check_push(settings.push_to)
-    except ValueError as error:
-        fail(str(error))
-    if settings.dry_run:
-        print(describe(plan))
-        return 0
-    return run(plan, settings)
-
-
-def run(plan: Plan, settings: Settings) -> int:
     stop = Stop()
     stop.listen()
-    introduce(plan)
-    with RunDirectory(plan.out, plan.configuration, versions()) as directory:
-        store = open_store(plan.out)
-        directory.update(state="rolling out")
+    with ExitStack() as opened:
         try:
-            again = roll(plan, settings, store, stop)
-        except Exception:
-            say("failed", f"{len(store.finished())} of {len(plan.questions)} questions are safe in {plan.out}")
-            traceback.print_exc()
-            return 1
+            plan = decide(settings)
+            if settings.dry_run:
+                print(describe(plan))
+                return 0
+            crew = hire(plan, settings, opened.enter_context(session(settings.address)))
+            directory = opened.enter_context(RunDirectory(plan.out, plan.configuration, versions()))
+            store = open_store(plan.out)
+        except ValueError as error:
+            fail(str(error))
+        stop.listen()  # once more: Ray replaces handlers
+        return run(plan, settings, crew, directory, store=store, stop=stop)
+
+
+def decide(settings: Settings) -> Plan:
+    """Everything that can be wrong is found here, before a process starts or a file is made."""
+    choose_formats(settings.formats, settings.attempts)
+    plan = make_plan(settings)
+    check_run(plan.out, plan.configuration)
+    check_engine_package(settings)
+    if settings.push_to and not settings.dry_run:
+        check_push(settings.push_to)
+    return plan
+
+
+def run(plan: Plan, settings: Settings, crew: Crew, directory: RunDirectory, *, store: ShardStore, stop: Stop) -> int:
+    introduce(plan, crew)
+    try:
+        directory.update(state="rolling out")
+        again = produce(plan, store, crew.engine, crew.placement, stop)
         if len(store.finished()) < len(plan.questions):
             directory.update(state="stopped")
-            say("stopped", f"{len(store.finished())} of {len(plan.questions)} questions are safe in {plan.out}")
-            return STOPPED
+            return stopped(plan.out, len(store.finished()), len(plan.questions))
         counts = write_raw_data(plan, store)
-        made = assemble(
-            plan.out / "RAW_DATA",
-            plan.out / "SFT_DATA",
-            SftSettings(settings.formats, settings.attempts, settings.seed),
-        )
-        rl_data(plan.rl_questions, plan.out / "RL_DATA")
-        directory.update(
-            state="done", counts={"samples": counts.samples, "traces": made.traces.total(), "again": again}
-        )
-    print(summary(counts))
-    print(summary_text(made))
+        wanted = SftSettings(settings.formats, settings.attempts, settings.seed)
+        made = assemble(plan.raw_data, plan.out / SFT_DATA, wanted)
+        rl_data(plan.rl_questions, plan.out / RL_DATA)
+        done = {"samples": counts.samples, "traces": made.traces.total(), "questions_done_again": again}
+        directory.update(state="done", counts=done)
+        print(f"\n{summary(counts)}\n\n{summary_text(made)}\n")
+        for folder in (plan.raw_data, plan.out / SFT_DATA, plan.out / RL_DATA):
+            say("made", str(folder))
+            if settings.push_to:
+                say("pushed", push(folder, f"{settings.push_to}/{folder.name}-{plan.name}"))
+    except Exception as error:
+        return failed(error, plan.out, len(store.finished()), len(plan.questions))
     return 0
 
 

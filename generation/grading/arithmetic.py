@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import operator
 import re
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -106,21 +106,22 @@ def value_of(expression: Expression) -> Fraction:
     return value
 
 
-def operands(expression: Expression, made: Set[Fraction] = frozenset()) -> Iterator[Fraction]:
-    """The numbers an expression takes, left to right.
+def operands(expression: Expression, left: Mapping[Fraction, int] | None = None) -> Iterator[Fraction]:
+    """The numbers an expression works on, left to right.
 
-    A negative number or a fraction can only be typed with an operator ("-4", "8/3"): where such a
-    one is among the numbers made earlier, it is one operand.
+    A negative number or a fraction can only be typed with an operator ("-4", "8/3"). As a part of the
+    expression it is one operand where such a number is left: `left` holds how many of each value
+    are, and may be counted down by the caller from operand to operand.
     """
     if isinstance(expression, Number):
         yield expression.value
-    elif _is_typed_number(expression) and value_of(expression) in made:
-        yield value_of(expression)
-    elif isinstance(expression, Negation):
-        yield from operands(expression.inner, made)
-    else:
-        yield from operands(expression.left, made)
-        yield from operands(expression.right, made)
+        return
+    parts = (expression.left, expression.right) if isinstance(expression, Operation) else (expression.inner,)
+    for part in parts:
+        if left and _is_typed_number(part) and left.get(value_of(part), 0) > 0:
+            yield value_of(part)
+        else:
+            yield from operands(part, left)
 
 
 def is_bare(expression: Expression) -> bool:
@@ -130,13 +131,13 @@ def is_bare(expression: Expression) -> bool:
     return isinstance(expression, Number)
 
 
-def _is_typed_number(expression: Negation | Operation) -> bool:
-    if isinstance(expression, Negation):
-        return isinstance(expression.inner, Number)
+def _is_typed_number(expression: Expression) -> bool:
+    if not isinstance(expression, Operation):
+        return is_bare(expression)
     is_division = expression.apply is operator.truediv
     if not is_division or not is_bare(expression.left) or not is_bare(expression.right):
         return False
-    # "6/2" is two operands even where a 3 was made: whoever means that 3 types it so.
+    # "6/2" is two operands even where a 3 is left: whoever means that 3 types it so.
     return value_of(expression).denominator > 1
 
 

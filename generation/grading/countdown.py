@@ -105,18 +105,17 @@ def _shortcoming(steps: Sequence[_Step], given: Counter[Fraction], target: Fract
 
 def _misuse(steps: Sequence[_Step], given: Counter[Fraction]) -> str:
     """Which number is taken that is not there, or not there any more; "" when none is."""
-    there, taken = given.copy(), Counter[Fraction]()
-    made: set[Fraction] = set()
+    there, left = given.copy(), given.copy()
     for step in steps:
-        for operand in operands(step.worked, made):
-            taken[operand] += 1
+        for operand in operands(step.worked, left):
             if not there[operand]:
                 return f"uses {_short(operand)}, not given"
-            if taken[operand] > there[operand]:
-                times = "twice" if taken[operand] == 2 else f"{taken[operand]} times"
+            if not left[operand]:
+                times = "twice" if there[operand] == 1 else f"{there[operand] + 1} times"
                 return f"uses {_short(operand)} {times}"
+            left[operand] -= 1
         there[step.values[0]] += 1
-        made.add(step.values[0])
+        left[step.values[0]] += 1
     return ""
 
 
