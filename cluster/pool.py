@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import os
 import time
-import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -108,11 +107,11 @@ def next_engine(loads: Mapping[int, int], limit: int) -> int | None:
 class Host:
     """The actor: one engine, and the work done on it."""
 
-    def __init__(self, settings: EngineSettings, work: Callable[[Engine, Any], Awaitable[Any]], log: str):
+    def __init__(self, settings: EngineSettings, work: Callable[[Engine, Any], Awaitable[Any]], log: str, mark: str):
         self._settings = settings
         self._work = work
         _write_output_to(Path(log))
-        self._reaper = reaper.start(os.environ[reaper.MARK])
+        self._reaper = reaper.start(mark)
 
     async def start(self) -> EngineInfo:
         self._engine = await self._settings.start()
@@ -195,8 +194,8 @@ class Pool(Generic[Item, Result]):
         self._hosts.clear()
 
     def _launch(self, number: int) -> None:
-        mark = uuid.uuid4().hex
-        environment = {**QUIET, **self._placement.environment, reaper.MARK: mark}
+        mark = reaper.new_mark()
+        environment = {**QUIET, **self._placement.environment, mark: "1"}
         actor = ray.remote(Host).options(
             num_cpus=1,
             num_gpus=self._placement.gpus_each,
@@ -204,7 +203,7 @@ class Pool(Generic[Item, Result]):
             runtime_env={"env_vars": environment},
         )
         log = self._placement.logs / f"engine-{number}.log"
-        host: Any = actor.remote(self._settings, self._work, str(log.resolve()))
+        host: Any = actor.remote(self._settings, self._work, str(log.resolve()), mark)
         self._hosts[number] = host
         self._starting[host.start.remote()] = number
 

@@ -1,28 +1,37 @@
-"""Ends what a dead engine host leaves behind. Run as a script; standard library only.
+"""Ends what a dead process leaves behind. Run as a script; standard library only.
 
-vLLM's engine core and workers are processes of their own: when their host is killed they can live
-on, holding cores or a GPU. A host starts one reaper and holds its standard input open; at the end
-of input the reaper kills every process whose environment carries the host's mark.
+When the process that started them is killed, vLLM's engine core and workers can live on, holding
+cores or a GPU, and so do Ray's agents. Whoever starts such processes starts one reaper and holds
+its standard input open; at the end of input the reaper kills every process that carries the mark
+in the environment it was started with, or that holds a file of a given folder open (a process that
+sets its own title overwrites its environment), and removes the folder.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
 
-MARK = "SKILLFACTORY_ENGINE_MARK"
+_BEGINNING = "SKILLFACTORY_MARK_"
 
 
-def start(mark: str) -> subprocess.Popen[bytes]:
-    """A reaper for the processes that inherit `MARK=mark` from their environment."""
-    clean = {name: value for name, value in os.environ.items() if name != MARK}
+def new_mark() -> str:
+    """Name of an environment variable that nobody else has; to be set, to anything, for what shall end."""
+    return f"{_BEGINNING}{uuid.uuid4().hex}"
+
+
+def start(mark: str, folder: str = "") -> subprocess.Popen[bytes]:
+    """A reaper for the processes that carry the mark or hold a file of the folder open."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(_BEGINNING)}
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", __file__, mark],
+        [sys.executable, "-I", "-S", __file__, mark, folder],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -31,32 +40,46 @@ def start(mark: str) -> subprocess.Popen[bytes]:
     )
 
 
-def kill(mark: str, spare: int = 0) -> int:
-    """Kill every process that carries the mark, but `spare`; how many there were."""
-    wanted = f"{MARK}={mark}".encode()
+def kill(mark: str, folder: str = "", spare: int = 0) -> int:
+    """Kill every such process, but this one and `spare`; how many there were."""
     killed = 0
     for entry in Path("/proc").glob("[0-9]*"):
         pid = int(entry.name)
-        if pid in {spare, os.getpid()}:
+        if pid in {os.getpid(), spare}:
             continue
         with contextlib.suppress(OSError):
-            if wanted in (entry / "environ").read_bytes().split(b"\0"):
+            if _carries(entry, mark) or (folder and _holds(entry, folder)):
                 os.kill(pid, signal.SIGKILL)
                 killed += 1
     return killed
 
 
-def main(mark: str) -> None:
+def _carries(process: Path, mark: str) -> bool:
+    return f"\0{mark}=".encode() in b"\0" + (process / "environ").read_bytes()
+
+
+def _holds(process: Path, folder: str) -> bool:
+    for descriptor in (process / "fd").iterdir():
+        with contextlib.suppress(OSError):  # closed meanwhile
+            if os.readlink(descriptor).startswith(f"{folder}/"):
+                return True
+    return False
+
+
+def main(mark: str, folder: str) -> None:
+    host = os.getppid()
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, signal.SIG_IGN)
     while sys.stdin.buffer.read(1):
         pass
     # A process that forks while it is killed may leave a child: look again until none is found.
     for _ in range(50):
-        if kill(mark) == 0:
-            return
+        if kill(mark, folder, host) == 0:
+            break
         time.sleep(0.1)
+    if folder:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

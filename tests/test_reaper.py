@@ -6,8 +6,8 @@ import os
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -18,13 +18,13 @@ _SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 
 @pytest.fixture
 def mark() -> Iterator[str]:
-    name = uuid.uuid4().hex
+    name = reaper.new_mark()
     yield name
     reaper.kill(name)
 
 
 def _sleeper(mark: str | None) -> subprocess.Popen[bytes]:
-    environment = dict(os.environ) | ({reaper.MARK: mark} if mark else {})
+    environment = dict(os.environ) | ({mark: "1"} if mark else {})
     return subprocess.Popen(_SLEEP, env=environment, start_new_session=True)
 
 
@@ -57,6 +57,21 @@ def test_a_started_reaper_waits_for_the_end_of_its_input(mark: str) -> None:
     finally:
         sleeper.kill()
         sleeper.wait()
+
+
+def test_kills_who_holds_a_file_of_the_folder_and_removes_it(mark: str, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    watcher = reaper.start(mark, str(folder))
+    with (folder / "log").open("w") as log:
+        holder = subprocess.Popen(_SLEEP, stdout=log, start_new_session=True)
+    try:
+        watcher.communicate()
+        assert holder.wait(10) == -9
+        assert not folder.exists()
+    finally:
+        holder.kill()
+        holder.wait()
 
 
 def test_a_reaper_outlives_the_signals_that_end_its_host(mark: str) -> None:

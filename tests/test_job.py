@@ -1,0 +1,163 @@
+"""The whole job as a user runs it: real vLLM on the CPU, the built-in model, `python -m generation.run`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from datasets import load_dataset
+
+from assembly.traces import parse, render
+from tests.processes import Job
+
+pytestmark = [pytest.mark.ray, pytest.mark.engine]
+
+# The engine's own names for what it logs; none may reach the terminal.
+_ENGINE_LINES = re.compile(r"EngineCore|\bINFO\b|\bWARNING\b|\(raylet\)|Traceback|it/s")
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Job]]:
+    jobs: list[Job] = []
+
+    def start(*flags: str) -> Job:
+        log = tmp_path / f"log-{len(jobs)}"
+        jobs.append(Job("generation.run", [*flags, "--out", str(tmp_path / "run")], log, {}))
+        return jobs[-1]
+
+    yield start
+    for job in jobs:
+        job.clean()
+
+
+def rows_of(run: Path) -> list[dict[str, object]]:
+    return list(load_dataset(str(run / "RAW_DATA"), split="train"))
+
+
+def assert_whole(run: Path, *, questions: int, variants: int, samples: int) -> None:
+    """Every row that is owed is there, once, in order."""
+    rows = rows_of(run)
+    keys = [(row["question_index"], row["prompt_variant"], row["sample_index"]) for row in rows]
+    assert len(keys) == len(set(keys)) == questions * variants * samples
+    assert keys == sorted(keys)
+    assert {row["question_index"] for row in rows} == set(range(questions))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Job]]:
+    """The job without any flag but the folder."""
+    folder = tmp_path_factory.mktemp("job")
+    job = Job("generation.run", ["--out", str(folder / "run")], folder / "log", {})
+    try:
+        assert job.wait(240) == 0, job.output()
+        yield folder / "run", job
+    finally:
+        job.clean()
+
+
+def test_no_process_is_left(finished: tuple[Path, Job]) -> None:
+    assert finished[1].left_behind() == {}
+
+
+def test_raw_data_opens_and_is_whole(finished: tuple[Path, Job]) -> None:
+    run, _ = finished
+    assert_whole(run, questions=32, variants=4, samples=2)
+    rows = rows_of(run)
+    assert len(rows) >= 100
+    assert {row["outcome"] for row in rows} >= {"right", "wrong"}
+    assert {row["engine"] for row in rows} == {"vllm"}
+    cached = [look["cached_tokens"] for row in rows for look in row["reflections__provenance"]]  # type: ignore[attr-defined]
+    assert max(cached) > 0  # reflections of one sample share their prefix
+
+
+def test_traces_open_and_come_apart(finished: tuple[Path, Job]) -> None:
+    run, _ = finished
+    traces = load_dataset(str(run / "SFT_DATA"), split="train")
+    assert len(traces) >= 40
+    assert {row["sft_template_type_idx"] for row in traces} == {"1C", "2C", "3C", "4C", "5C"}
+    for row in traces:
+        user, assistant = row["conversations"]
+        assert (user["role"], assistant["role"]) == ("user", "assistant")
+        assert render(parse(assistant["content"])) == assistant["content"]
+
+
+def test_sft_and_rl_questions_are_apart(finished: tuple[Path, Job]) -> None:
+    run, _ = finished
+    rl = load_dataset(str(run / "RL_DATA"), split="train")
+    assert len(rl) == 8
+    asked = {row["prompt"][0]["content"] for row in rl}
+    assert asked.isdisjoint(row["question"] for row in rows_of(run))
+
+
+def test_what_is_printed_is_for_a_person(finished: tuple[Path, Job]) -> None:
+    run, job = finished
+    printed = job.output()
+    assert not _ENGINE_LINES.search(printed), printed
+    for words in ("tokens/s", "right", "wrong", "no answer", "reflections", "1C", str(run / "RAW_DATA")):
+        assert words in printed
+    assert max(map(len, printed.splitlines())) <= 200
+
+
+def test_the_record_names_what_made_the_rows(finished: tuple[Path, Job]) -> None:
+    record = json.loads((finished[0] / "run.json").read_text())
+    assert record["state"] == "done"
+    assert record["configuration"]["model"].startswith("skillfactory-tiny")
+    assert record["versions"]["ray"]
+
+
+def test_another_configuration_is_refused(finished: tuple[Path, Job], tmp_path: Path) -> None:
+    job = Job("generation.run", ["--out", str(finished[0]), "--seed", "5", "--samples", "3"], tmp_path / "log", {})
+    assert job.wait(60) == 2
+    lines = job.output().splitlines()
+    assert len(lines) == 1
+    assert "samples was 2, now 3" in lines[0]
+    assert "seed was 0, now 5" in lines[0]
+
+
+def test_an_engine_core_is_killed_then_the_driver(start: Callable[..., Job], tmp_path: Path) -> None:
+    """First the engine's own process, in mid-run; then the driver; then the same command ends the job."""
+    flags = ("--questions", "400", "--rl_questions", "0", "--variants", "original,rephrase", "--engines", "2")
+    job = start(*flags)
+    wait_for(lambda: list((tmp_path / "run" / "shards").glob("*.parquet")), job)
+    core = job.find("EngineCore")
+    assert len(core) == 2, core
+    os.kill(core[0], signal.SIGKILL)
+    wait_for(lambda: "was lost" in job.output(), job)
+    wait_for(lambda: job.output().count(" ready") == 3, job)
+    assert len(job.find("EngineCore")) == 2
+    assert len(job.find("VLLM::Worker")) == 2
+    job.process.send_signal(signal.SIGKILL)
+    job.wait()
+    assert job.left_behind() == {}
+    again = start(*flags)
+    assert again.wait() == 0, again.output()
+    assert "going on: " in again.output()
+    assert_whole(tmp_path / "run", questions=400, variants=2, samples=2)
+    assert again.left_behind() == {}
+
+
+def wait_for(happened: Callable[[], object], job: Job, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert job.process.poll() is None, job.output()
+        assert time.monotonic() < deadline, job.output()
+        time.sleep(0.1)
+
+
+def test_tensor_parallel_and_a_stop(start: Callable[..., Job], tmp_path: Path) -> None:
+    """Two workers for one engine, asked to stop while it starts: nothing is lost since nothing was made."""
+    flags = ("--questions", "4", "--rl_questions", "0", "--variants", "original", "--tensor_parallel", "2")
+    job = start(*flags)
+    wait_for(lambda: len(job.find("VLLM::Worker")) == 2, job)
+    job.process.send_signal(signal.SIGTERM)
+    assert job.wait(60) == 75, job.output()
+    assert job.left_behind() == {}
+    again = start(*flags)
+    assert again.wait() == 0, again.output()
+    assert_whole(tmp_path / "run", questions=4, variants=1, samples=2)
