@@ -1,1 +1,14 @@
 """How text is produced, where work runs, where rows are kept. Knows nothing of questions."""
+
+import os
+
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+"""Nothing phones home: usage statistics of Ray, vLLM and the hub client are off."""
+
+# Set at import, since the libraries read it at theirs.
+os.environ.update(QUIET)

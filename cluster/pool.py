@@ -19,7 +19,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
-from cluster import reaper
+from cluster import QUIET, reaper
 from cluster.engine import Engine, EngineDiedError, EngineInfo
 
 Item = TypeVar("Item")
@@ -28,14 +28,6 @@ Result = TypeVar("Result")
 _TICK_S = 0.5
 _STARTS = 3
 _GOODBYE_S = 15.0
-
-QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "VLLM_NO_USAGE_STATS": "1",
-    "DO_NOT_TRACK": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-}
-"""Nothing phones home: usage statistics of Ray, vLLM and the hub client are off."""
 
 
 class EngineSettings(Protocol):

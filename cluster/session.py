@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import ray
 
 from cluster import reaper
-from cluster.pool import QUIET
 
 _OBJECT_STORE_BYTES = 256 << 20
 
@@ -31,7 +30,6 @@ def session(address: str | None) -> Iterator[Resources]:
 
     Raises ValueError when there is no Ray at the address.
     """
-    os.environ.update(QUIET)
     with _local() if address is None else _running(address):
         nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
         gpus = ray.cluster_resources().get("GPU", 0)  # type: ignore[no-untyped-call]

@@ -6,6 +6,7 @@ The driver's part only: it deals, counts and writes. What is asked of a question
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -100,7 +101,8 @@ class Stop:
     def _hear(self, *_: Any) -> None:
         self.asked += 1
         if self.asked == 1:
-            say("stopping", f"waiting up to {GRACE_S:.0f} s for questions in flight; once more stops at once")
+            # Not print: the signal may have come in the middle of one.
+            os.write(1, f"\nstopping    up to {GRACE_S:.0f} s for what is in flight; once more: at once\n".encode())
         if self._tell is not None:
             self._tell(GRACE_S if self.asked == 1 else 0.0)
 

@@ -66,11 +66,14 @@ def run(plan: Plan, settings: Settings, crew: Crew, directory: RunDirectory, *, 
         counts = write_raw_data(plan, store)
         wanted = SftSettings(settings.formats, settings.attempts, settings.seed)
         made = assemble(plan.raw_data, plan.out / SFT_DATA, wanted)
-        rl_data(plan.rl_questions, plan.out / RL_DATA)
+        folders = [plan.raw_data, plan.out / SFT_DATA]
+        if plan.rl_questions:
+            rl_data(plan.rl_questions, plan.out / RL_DATA)
+            folders.append(plan.out / RL_DATA)
         done = {"samples": counts.samples, "traces": made.traces.total(), "questions_done_again": again}
         directory.update(state="done", counts=done)
         print(f"\n{summary(counts)}\n\n{summary_text(made)}\n")
-        for folder in (plan.raw_data, plan.out / SFT_DATA, plan.out / RL_DATA):
+        for folder in folders:
             say("made", str(folder))
             if settings.push_to:
                 say("pushed", push(folder, f"{settings.push_to}/{folder.name}-{plan.name}"))

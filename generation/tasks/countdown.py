@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 from generation.records import Question, stable_hash
 
@@ -24,7 +24,8 @@ Using the numbers in the list [{numbers}], create an equation that equals {targe
 _ASKED = re.compile(r"numbers in the list \[([\d, ]{1,200})\].{0,80}?equals (-?\d{1,9})", re.DOTALL)
 
 _RL_SHARE = 0.2
-_TRIES = 20_000
+_TRIES_FOR_EACH = 8
+_EFFORT = 40_000
 
 
 @dataclass(frozen=True)
@@ -63,20 +64,22 @@ def make(task: str, count: int, *, rl: bool, seed: int, ranges: Ranges) -> tuple
     found: dict[tuple[object, ...], Question] = {}
     kind = "rl" if rl else "sft"
     rng = random.Random(f"{seed}/{task}/{kind}")
-    misses = 0
+    draws = last = 0
+    patience = base = _EFFORT // (_size(task) * (_size(task) - 1))
     while len(found) < count:
         question = _draw(task, rng, ranges)
-        if question is None or held_out_for_rl(question) != rl or identity(question) in found:
-            misses += 1
-            if misses > _TRIES:
-                raise ValueError(
-                    f"{task} with inputs {_range(ranges.inputs)} and targets {_range(ranges.targets)} gave only "
-                    f"{len(found)} different {kind.upper()} questions of the {count} wanted: ask for fewer, or widen"
-                    " --inputs or --targets"
-                )
-            continue
-        misses = 0
-        found[identity(question)] = question
+        draws += 1
+        if question is not None and held_out_for_rl(question) == rl and identity(question) not in found:
+            found[identity(question)] = question
+            last = draws
+            # Rare is not exhausted; forty times the usual wait is, once there is a usual one.
+            patience = (base + 40 * draws) // len(found)
+        elif draws - last > patience:
+            raise ValueError(
+                f"{task} with inputs {_range(ranges.inputs)} and targets {_range(ranges.targets)} gave only "
+                f"{len(found)} different {kind.upper()} questions of the {count} wanted: ask for fewer with "
+                f"{'--rl_questions' if rl else '--questions'}, or widen --inputs or --targets"
+            )
     return tuple(found.values())
 
 
@@ -102,36 +105,23 @@ def facts_of(text: str) -> dict[str, object] | None:
     found = _ASKED.search(text)
     if found is None:
         return None
-    numbers = [int(number) for number in found.group(1).split(",") if number.strip()]
+    numbers = [int(number) for number in re.findall(r"\d+", found.group(1))]
     return {"numbers": numbers, "target": int(found.group(2))} if numbers else None
 
 
 def solution(numbers: list[int], rng: random.Random) -> Solution | None:
     """A random expression over all the numbers; None when it divides by zero."""
-    parts = [(str(number), Fraction(number)) for number in numbers]
-    steps: list[Step] = []
-    while len(parts) > 1:
-        left, left_value = parts.pop(rng.randrange(len(parts)))
-        right, right_value = parts.pop(rng.randrange(len(parts)))
-        op = rng.choice("+-*/")
-        value = apply(op, left_value, right_value)
-        if value is None:
-            return None
-        steps.append(Step(left_value, op, right_value, value))
-        parts.append((f"({left} {op} {right})", value))
-    expression, value = parts[0]
-    return Solution(expression.removeprefix("(").removesuffix(")"), value, tuple(steps))
+    walked = _walk(numbers, rng)
+    if walked is None:
+        return None
+    steps = [Step(Fraction(left), op, Fraction(right), Fraction(result)) for left, op, right, result in walked.steps]
+    return Solution(walked.expression, Fraction(walked.value), tuple(steps))
 
 
 def apply(op: str, left: Fraction, right: Fraction) -> Fraction | None:
     """The exact value of `left op right`; None for a division by zero."""
-    if op == "+":
-        return left + right
-    if op == "-":
-        return left - right
-    if op == "*":
-        return left * right
-    return left / right if right else None
+    value = _apply(op, left, right)
+    return None if value is None else Fraction(value)
 
 
 def config(seed: int, ranges: Ranges) -> str:
@@ -139,24 +129,62 @@ def config(seed: int, ranges: Ranges) -> str:
     return json.dumps({"inputs": ranges.inputs, "targets": ranges.targets, "seed": seed}, sort_keys=True)
 
 
+_Value = int | Fraction
+"""An int wherever the value is whole: drawing millions of expressions in fractions alone takes minutes."""
+
+
+class _Walk(NamedTuple):
+    """A solution before it is put into words."""
+
+    expression: str
+    value: _Value
+    steps: list[tuple[_Value, str, _Value, _Value]]
+
+
+def _walk(numbers: list[int], rng: random.Random) -> _Walk | None:
+    parts: list[tuple[str, _Value]] = [(str(number), number) for number in numbers]
+    steps = []
+    while len(parts) > 1:
+        left, left_value = parts.pop(rng.randrange(len(parts)))
+        right, right_value = parts.pop(rng.randrange(len(parts)))
+        op = rng.choice("+-*/")
+        value = _apply(op, left_value, right_value)
+        if value is None:
+            return None
+        steps.append((left_value, op, right_value, value))
+        parts.append((f"({left} {op} {right})", value))
+    expression, value = parts[0]
+    return _Walk(expression.removeprefix("(").removesuffix(")"), value, steps)
+
+
+def _apply(op: str, left: _Value, right: _Value) -> _Value | None:
+    if op == "+":
+        return left + right
+    if op == "-":
+        return left - right
+    if op == "*":
+        return left * right
+    if not right:
+        return None
+    value = Fraction(left) / right
+    return value.numerator if value.denominator == 1 else value
+
+
 def _draw(task: str, rng: random.Random, ranges: Ranges) -> Question | None:
-    numbers = [rng.randint(*ranges.inputs) for _ in range(int(task.split("_")[1].removesuffix("arg")))]
+    numbers = [rng.randint(*ranges.inputs) for _ in range(_size(task))]
     low, high = ranges.targets
-    for candidate in _solutions(numbers, rng):
-        whole = all(step.result.denominator == 1 and step.result >= 0 for step in candidate.steps)
-        if whole and low <= candidate.value <= high:
-            target = int(candidate.value)
-            if target not in numbers:
-                source = "made by generation.tasks.countdown"
-                return question_of(task, numbers, target, candidate.expression, source=source)
+    for _ in range(_TRIES_FOR_EACH * len(numbers)):
+        candidate = _walk(numbers, rng)
+        if candidate is None or not low <= candidate.value <= high or candidate.value in numbers:
+            continue
+        if all(isinstance(result, int) and result >= 0 for _, _, _, result in candidate.steps):
+            source = "made by generation.tasks.countdown"
+            return question_of(task, numbers, int(candidate.value), candidate.expression, source=source)
     return None
 
 
-def _solutions(numbers: list[int], rng: random.Random) -> Iterator[Solution]:
-    for _ in range(8 * len(numbers)):
-        found = solution(numbers, rng)
-        if found is not None:
-            yield found
+def _size(task: str) -> int:
+    return int(task.removeprefix("countdown_").removesuffix("arg"))
 
 
 def _range(ends: tuple[int, int]) -> str:

@@ -1,0 +1,1 @@
+"""One command each; results, dated and with hardware, in RESULTS.md."""
