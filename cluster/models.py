@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi, hf_hub_download
-from huggingface_hub.errors import (
-    HfHubHTTPError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-)
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError, RepositoryNotFoundError
 
 OWNERS = {
     "DeepSeek-": "deepseek-ai",
@@ -32,7 +29,11 @@ OWNERS = {
 
 _NEEDED = "config.json"
 _OFFERED = ("generation_config.json", "tokenizer_config.json", "chat_template.jinja")
+_TOKENIZERS = frozenset({"tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json"})
+_WEIGHTS = (".safetensors", ".bin")
+_DRAWING = ("temperature", "top_p", "top_k", "repetition_penalty")
 _HEAD = 1 << 20
+HUB_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,12 @@ def find(name: str) -> Model:
 
     Raises ValueError, in words for a person, when it is not there or cannot chat.
     """
-    if Path(name).is_dir():
+    if os.path.isdir(name):
         return _local(Path(name))
+    if os.path.exists(name):
+        raise ValueError(f"model {name} is a file: give the folder that holds config.json and the weights")
     if name.startswith((".", "/", "~")):
-        raise ValueError(f"model folder {name} is not there")
+        raise ValueError(f"model folder {name} is not there: give a folder that is, or a hub id")
     return _hub(_full_id(name))
 
 
@@ -76,57 +79,91 @@ def _full_id(name: str) -> str:
     )
 
 
+def offline() -> bool:
+    """Whether the user keeps us from the hub; what its client has in its cache still counts."""
+    return os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}
+
+
+@contextlib.contextmanager
+def asking_hub(wanted: str) -> Iterator[None]:
+    """Turn whatever the hub client raises into a ValueError: `wanted` is not here, why, and what to do."""
+    try:
+        yield
+    except Exception as error:
+        # It raises a dozen kinds, some of them the HTTP library's own: each means that there is nothing.
+        raise ValueError(f"{wanted} is not here, and {_refusal(error)}") from error
+
+
+def _refusal(error: Exception) -> str:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+    if isinstance(error, GatedRepoError):
+        return "the hub keeps it behind terms: accept them on its page and log in with `hf auth login`"
+    if isinstance(error, RepositoryNotFoundError):
+        return "the hub has none of this name, or a private one: check the name, or log in with `hf auth login`"
+    if isinstance(error, HfHubHTTPError | HFValidationError):
+        return f"the hub says: {reason}"
+    if offline():
+        return "HF_HUB_OFFLINE keeps us from the hub, and its cache on this machine does not hold it"
+    return (
+        f"the hub cannot be reached ({reason}): give a local one, or set HF_HUB_OFFLINE=1 to take it from"
+        " the cache of an earlier download"
+    )
+
+
 def _local(folder: Path) -> Model:
-    if not (folder / _NEEDED).is_file():
-        raise ValueError(f"model folder {folder} has no config.json")
-    if not any(folder.glob("*.safetensors")) and not any(folder.glob("*.bin")):
-        raise ValueError(f"model folder {folder} has no weights: no *.safetensors file in it")
-    files = {name: folder / name for name in (_NEEDED, *_OFFERED) if (folder / name).is_file()}
+    files = {path.name: path for path in folder.iterdir() if path.is_file()}
+    _check_files(f"model folder {folder}", files)
     return _described(folder.resolve().name, str(folder.resolve()), _folder_hash(folder), files, local=True)
 
 
 def _hub(repo: str) -> Model:
-    revision, files = "", {}
-    try:
-        if not _offline():
-            revision = HfApi().model_info(repo, timeout=10).sha or ""
-        config = Path(hf_hub_download(repo, _NEEDED, revision=revision or None, local_files_only=_offline()))
-    except (
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-        OSError,
-    ) as error:
-        reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
-        raise ValueError(f"model {repo} is not there: no such folder, and the hub says: {reason}") from error
-    files[_NEEDED] = config
-    revision = revision or config.parent.name
-    for name in _OFFERED:
-        try:
-            files[name] = Path(hf_hub_download(repo, name, revision=revision, local_files_only=_offline()))
-        except (HfHubHTTPError, LocalEntryNotFoundError, OSError):
-            continue
+    with asking_hub(f"model {repo}"):
+        revision, names = _listed(repo)
+    _check_files(f"model {repo}", names)
+    wanted = [name for name in (_NEEDED, *_OFFERED) if name in names]
+    with asking_hub(f"model {repo}"):
+        files = {name: Path(_download(repo, name, revision)) for name in wanted}
     return _described(repo, repo, revision, files, local=False)
 
 
-def _offline() -> bool:
-    return os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}
+def _listed(repo: str) -> tuple[str, set[str]]:
+    """Commit and file names, from the hub or, offline, from what its client keeps."""
+    if offline():
+        folder = Path(_download(repo, _NEEDED, "main")).parent
+        return folder.name, {path.name for path in folder.iterdir()}
+    told = HfApi().model_info(repo, timeout=HUB_TIMEOUT_S)
+    return told.sha or "main", {sibling.rfilename for sibling in told.siblings or ()}
+
+
+def _download(repo: str, name: str, revision: str) -> str:
+    return hf_hub_download(repo, name, revision=revision, local_files_only=offline())
+
+
+def _check_files(model: str, names: Iterable[str]) -> None:
+    held = set(names)
+    if _NEEDED not in held:
+        raise ValueError(f"{model} has no {_NEEDED}: give one in the layout of transformers")
+    if not any(name.endswith(_WEIGHTS) for name in held):
+        raise ValueError(f"{model} has no weights: no *.safetensors file in it")
+    if not held & _TOKENIZERS:
+        raise ValueError(f"{model} has no tokenizer: none of {', '.join(sorted(_TOKENIZERS))} in it")
 
 
 def _described(name: str, path: str, revision: str, files: dict[str, Path], *, local: bool) -> Model:
     config = _json(files[_NEEDED])
     text = config.get("text_config") or config
     context = text.get("max_position_embeddings")
-    if not isinstance(context, int):
+    if not isinstance(context, int) or context < 2:
         raise ValueError(f"model {name} does not say its context: config.json has no max_position_embeddings")
     told = _json(files["tokenizer_config.json"]) if "tokenizer_config.json" in files else {}
     if "chat_template.jinja" not in files and not told.get("chat_template"):
         raise ValueError(f"model {name} has no chat template: take an instruct model, or add chat_template.jinja")
     generation = _json(files["generation_config.json"]) if "generation_config.json" in files else {}
-    wanted = ("temperature", "top_p", "top_k", "repetition_penalty")
-    sampling = {key: float(generation[key]) for key in wanted if generation.get(key) is not None}
-    return Model(name, path, revision, local, context, sampling)
+    sampling = {key: generation[key] for key in _DRAWING if generation.get(key) is not None}
+    for key, value in sampling.items():
+        if not isinstance(value, int | float):
+            raise ValueError(f"model {name}: {key} in generation_config.json must be a number, not {value!r}")
+    return Model(name, path, revision, local, context, {key: float(value) for key, value in sampling.items()})
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -50,7 +50,7 @@ class VllmSettings:
             "trust_remote_code": False,
             "max_model_len": self.context,
             "max_num_seqs": self.max_sequences,
-            "max_num_batched_tokens": max(16384, self.context),
+            "max_num_batched_tokens": 16384,
             "tensor_parallel_size": self.tensor_parallel,
             "distributed_executor_backend": "mp" if self.tensor_parallel > 1 else "uni",
             "enable_prefix_caching": True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import time
@@ -79,7 +80,10 @@ def test_a_stop_on_request(
 ) -> None:
     job = start()
     wait_for_shards(tmp_path / "run", 1, job)
-    job.process.send_signal(number)
+    if number == signal.SIGINT:
+        os.killpg(job.process.pid, number)  # as Ctrl-C does: to every process of the terminal's group
+    else:
+        job.process.send_signal(number)
     assert job.wait(60) == 75, job.output()
     assert job.left_behind() == {}
     again = start()

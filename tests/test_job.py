@@ -53,7 +53,9 @@ def assert_whole(run: Path, *, questions: int, variants: int, samples: int) -> N
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Job]]:
     """The job without any flag but the folder."""
     folder = tmp_path_factory.mktemp("job")
-    job = Job("generation.run", ["--out", str(folder / "run")], folder / "log", {})
+    spy = {"PYTHONPATH": str(Path(__file__).parent / "spy"), "SKILLFACTORY_TEST_CONNECTIONS": str(folder / "spy")}
+    (folder / "spy").touch()
+    job = Job("generation.run", ["--out", str(folder / "run")], folder / "log", spy)
     try:
         assert job.wait(240) == 0, job.output()
         yield folder / "run", job
@@ -63,6 +65,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, J
 
 def test_no_process_is_left(finished: tuple[Path, Job]) -> None:
     assert finished[1].left_behind() == {}
+
+
+def test_no_network_is_touched(finished: tuple[Path, Job]) -> None:
+    """No Python process of the job, Ray's and vLLM's among them, looked up or connected to another machine."""
+    assert (finished[0].parent / "spy").read_text() == ""
 
 
 def test_raw_data_opens_and_is_whole(finished: tuple[Path, Job]) -> None:

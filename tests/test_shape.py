@@ -1,0 +1,228 @@
+"""The shape of the house: who imports whom, where heavy packages live, how big things get, which flags there are."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import dataclasses
+import graphlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from assembly.run import Config
+from generation.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+RANKS = ("cluster", "reflection", "generation", "assembly")
+HOMES = {
+    "vllm": {"cluster.vllm_engine", "generation.builtin.train"},
+    "transformers": {"cluster.vllm_engine", "generation.builtin.train"},
+    "torch": {"cluster.vllm_engine", "generation.builtin.train"},
+    "tokenizers": {"cluster.vllm_engine", "generation.builtin.train"},
+    "ray": {"cluster.pool", "cluster.session"},
+    "fire": {"cluster.flags"},
+    "datasets": {"generation.tasks.own"},
+}
+ABOVE_HOMES = {"generation.produce", "generation.stages", "generation.builtin.measure"}
+"""They deal work to Ray, and so cannot be imported without it; besides any run.py. A new name here needs a reason."""
+
+
+def _name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+SOURCES = {_name(path): path for rank in RANKS for path in sorted((ROOT / rank).rglob("*.py"))}
+TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in SOURCES.items()}
+WRITTEN = [*SOURCES.values(), *sorted((ROOT / "tests").rglob("*.py"))]
+RUNS = {name for name in SOURCES if name.split(".")[-1] == "run"}
+
+
+class Import(NamedTuple):
+    importer: str
+    imported: str
+    """A module of ours, or the package of others by its first name."""
+    line: int
+    at_top: bool
+
+
+def _imports(name: str) -> Iterator[Import]:
+    top = {id(node) for node in TREES[name].body}
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.Import):
+            targets = {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}:{node.lineno} imports relatively"
+            assert node.module is not None
+            below = {f"{node.module}.{alias.name}" for alias in node.names}
+            targets = {one if one in SOURCES else node.module for one in below}
+        else:
+            continue
+        for target in targets:
+            ours = target.split(".")[0] in RANKS
+            yield Import(name, target if ours else target.split(".")[0], node.lineno, id(node) in top)
+
+
+IMPORTS = [found for name in SOURCES for found in _imports(name)]
+OURS = [found for found in IMPORTS if found.imported.split(".")[0] in RANKS]
+
+
+def _needing(homes: set[str]) -> set[str]:
+    """Our modules that cannot be imported without these."""
+    needing = set(homes)
+    while more := {found.importer for found in OURS if found.imported in needing and found.at_top} - needing:
+        needing |= more
+    return needing
+
+
+def _rank(name: str) -> int:
+    return len(RANKS) if name in RUNS else RANKS.index(name.split(".")[0])
+
+
+def test_every_import_of_ours_leads_to_a_module() -> None:
+    assert len(SOURCES) > 30
+    assert [found for found in OURS if found.imported not in SOURCES] == []
+
+
+def test_imports_point_one_way() -> None:
+    assert [found for found in OURS if _rank(found.imported) > _rank(found.importer)] == []
+
+
+def test_nobody_imports_a_run() -> None:
+    assert {"generation.run", "assembly.run"} <= RUNS
+    assert [found for found in OURS if found.imported in RUNS] == []
+
+
+def test_imports_make_no_circle() -> None:
+    graph: dict[str, set[str]] = {name: set() for name in SOURCES}
+    for found in OURS:
+        graph[found.importer].add(found.imported)
+    assert len(list(graphlib.TopologicalSorter(graph).static_order())) == len(SOURCES)
+
+
+def test_heavy_packages_stay_at_home() -> None:
+    assert [found for found in IMPORTS if found.importer not in HOMES.get(found.imported, {found.importer})] == []
+
+
+@pytest.mark.parametrize("package", HOMES)
+def test_each_heavy_package_is_used(package: str) -> None:
+    """Or its row in HOMES is stale."""
+    assert [found for found in IMPORTS if found.imported == package]
+
+
+def test_imports_stand_at_the_top() -> None:
+    """Save those of a heavy package in its home; elsewhere they would hide a circle or a dependency."""
+    assert [found for found in IMPORTS if not found.at_top and found.imported not in HOMES] == []
+
+
+def test_no_import_is_for_types_only_or_by_name() -> None:
+    for name, tree in TREES.items():
+        words = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        words |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        assert not words & {"TYPE_CHECKING", "import_module", "__import__"}, name
+
+
+_BLOCKED = """
+import importlib, sys, traceback
+heavy, names = sys.argv[1].split(","), sys.argv[2].split(",")
+class Blocked(ImportError):
+    pass
+class Wall:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in heavy:
+            raise Blocked(name)
+sys.meta_path.insert(0, Wall())
+for name in names:
+    try:
+        importlib.import_module(name)
+    except Blocked as error:
+        print(name)
+"""
+
+
+def test_every_module_imports_without_the_heavy_packages_save_their_homes() -> None:
+    at_import = {found.importer for found in IMPORTS if found.imported in HOMES and found.at_top}
+    needing = _needing(at_import) - RUNS
+    assert needing - at_import == ABOVE_HOMES
+    command = [sys.executable, "-c", _BLOCKED, ",".join(HOMES), ",".join(sorted(set(SOURCES) - RUNS))]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert ended.returncode == 0, ended.stderr
+    assert set(ended.stdout.split()) == needing
+
+
+@pytest.mark.parametrize("path", WRITTEN, ids=_name)
+def test_size_and_docstring(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 300
+    tree = ast.parse(text)
+    idea = ast.get_docstring(tree)
+    assert idea, "a module opens with what it is for"
+    assert len([line for line in idea.splitlines() if line.strip()]) <= 6
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno is not None
+            assert node.end_lineno - node.lineno < 60, f"{node.name} is too long"
+            taken = [argument.arg for argument in (*node.args.posonlyargs, *node.args.args)]
+            if path.is_relative_to(ROOT / "tests"):
+                continue  # a table's columns are parameters there
+            assert len(taken) - (taken[:1] in (["self"], ["cls"])) <= 5, f"{node.name} takes too many"
+
+
+def test_flags_of_the_whole_job_are_frozen() -> None:
+    """A new flag must be added here, and to the README, and earn its place."""
+    assert [field.name for field in dataclasses.fields(Settings)] == [
+        "model",
+        "task",
+        "questions",
+        "rl_questions",
+        "inputs",
+        "targets",
+        "variants",
+        "samples",
+        "reflections",
+        "temperature",
+        "top_p",
+        "top_k",
+        "repetition_penalty",
+        "max_tokens",
+        "seed",
+        "formats",
+        "attempts",
+        "engines",
+        "tensor_parallel",
+        "address",
+        "out",
+        "push_to",
+        "dry_run",
+    ]
+
+
+def test_flags_of_the_assembly_are_frozen() -> None:
+    assert [field.name for field in dataclasses.fields(Config)] == ["raw", "formats", "attempts", "seed", "out"]
+
+
+@pytest.mark.parametrize("field", [*dataclasses.fields(Settings), *dataclasses.fields(Config)], ids=lambda f: f.name)
+def test_each_flag_has_a_line_of_help(field: dataclasses.Field[object]) -> None:
+    assert field.metadata["help"].strip()
+    assert "\n" not in field.metadata["help"]
+
+
+def test_what_is_shipped_is_declared() -> None:
+    declared = configparser.ConfigParser()
+    declared.read(ROOT / "setup.cfg", encoding="utf-8")
+    packages = set(declared["options"]["packages"].split())
+    assert packages == {_name(path) for path in SOURCES.values() if path.name == "__init__.py"}
+    shipped = set()
+    for package, patterns in declared["options.package_data"].items():
+        folder = ROOT / package.replace(".", "/")
+        for pattern in patterns.replace(",", " ").split():
+            matched = {path for path in folder.glob(pattern) if path.is_file()}
+            assert matched, f"{package}: {pattern} matches nothing"
+            shipped |= matched
+    lying = {path for rank in RANKS for path in (ROOT / rank).rglob("*") if path.is_file()}
+    assert {path for path in lying if path.suffix not in {".py", ".pyc"}} == shipped
