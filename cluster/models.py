@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi, hf_hub_download
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError, RepositoryNotFoundError
+
+from cluster.hub import HUB_TIMEOUT_S, asking_hub, offline
 
 OWNERS = {
     "DeepSeek-": "deepseek-ai",
@@ -33,7 +33,6 @@ _TOKENIZERS = frozenset({"tokenizer.json", "tokenizer.model", "vocab.json", "tek
 _WEIGHTS = (".safetensors", ".bin")
 _DRAWING = ("temperature", "top_p", "top_k", "repetition_penalty")
 _HEAD = 1 << 20
-HUB_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -76,37 +75,6 @@ def _full_id(name: str) -> str:
     raise ValueError(
         f"model {name!r} is no folder and no well-known name: give a folder or a hub id"
         " such as Qwen/Qwen2.5-1.5B-Instruct"
-    )
-
-
-def offline() -> bool:
-    """Whether the user keeps us from the hub; what its client has in its cache still counts."""
-    return os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}
-
-
-@contextlib.contextmanager
-def asking_hub(wanted: str) -> Iterator[None]:
-    """Turn whatever the hub client raises into a ValueError: `wanted` is not here, why, and what to do."""
-    try:
-        yield
-    except Exception as error:
-        # It raises a dozen kinds, some of them the HTTP library's own: each means that there is nothing.
-        raise ValueError(f"{wanted} is not here, and {_refusal(error)}") from error
-
-
-def _refusal(error: Exception) -> str:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-    if isinstance(error, GatedRepoError):
-        return "the hub keeps it behind terms: accept them on its page and log in with `hf auth login`"
-    if isinstance(error, RepositoryNotFoundError):
-        return "the hub has none of this name, or a private one: check the name, or log in with `hf auth login`"
-    if isinstance(error, HfHubHTTPError | HFValidationError):
-        return f"the hub says: {reason}"
-    if offline():
-        return "HF_HUB_OFFLINE keeps us from the hub, and its cache on this machine does not hold it"
-    return (
-        f"the hub cannot be reached ({reason}): give a local one, or set HF_HUB_OFFLINE=1 to take it from"
-        " the cache of an earlier download"
     )
 
 

@@ -96,22 +96,22 @@ class VllmEngine:
 
         if self._closed:
             raise EngineDiedError("the engine was closed")
-        ids = self._chat.encode(request.messages)
-        room = self._context - len(ids)
-        if room < 1:
-            return Completion("", "error", len(ids), error=no_room(len(ids), self._context))
-        drawing = request.sampling
-        params = SamplingParams(
-            temperature=drawing.temperature,
-            top_p=drawing.top_p,
-            top_k=drawing.top_k,
-            repetition_penalty=drawing.repetition_penalty,
-            max_tokens=min(drawing.max_tokens, room),
-            seed=request.seed,
-            output_kind=RequestOutputKind.FINAL_ONLY,
-        )
-        final = None
+        final, ids = None, list[int]()
         try:
+            ids = self._chat.encode(request.messages)
+            room = self._context - len(ids)
+            if room < 1:
+                return Completion("", "error", len(ids), error=no_room(len(ids), self._context))
+            drawing = request.sampling
+            params = SamplingParams(
+                temperature=drawing.temperature,
+                top_p=drawing.top_p,
+                top_k=drawing.top_k,
+                repetition_penalty=drawing.repetition_penalty,
+                max_tokens=min(drawing.max_tokens, room),
+                seed=request.seed,
+                output_kind=RequestOutputKind.FINAL_ONLY,
+            )
             async for output in self._llm.generate({"prompt_token_ids": ids}, params, request.key):
                 final = output
         except EngineDeadError as error:

@@ -58,10 +58,8 @@ class Plan:
             "task_config": json.loads(self.task_config),
             "questions": len(self.questions),
             "rl_questions": len(self.rl_questions),
-            "questions_hash": stable_hash(*(q.key for q in (*self.questions, *self.rl_questions)))[:16],
-            "prompts_hash": stable_hash(
-                *(f"{v.name}{v.system}{v.user}" for v in self.rollout.variants), *prompts.PROMPTS.values()
-            )[:16],
+            "questions_hash": stable_hash(*((q.key, q.answer) for q in (*self.questions, *self.rl_questions)))[:16],
+            "prompts_hash": stable_hash(*self.rollout.variants, *prompts.PROMPTS.items())[:16],
             "variants": [variant.name for variant in self.rollout.variants],
             "samples": self.rollout.samples,
             "reflections": self.rollout.reflections,
@@ -140,46 +138,57 @@ def _own_questions(settings: Settings, given: str) -> tuple[tuple[Question, ...]
 
 
 def describe(plan: Plan) -> str:
-    """The plan in words: counts, an upper bound of tokens, and prompts as the model will see them."""
+    """The plan in words: counts, an upper bound of tokens, and prompts as the model will see them.
+
+    Raises ValueError when the model's tokenizer or chat template does not work.
+    """
     chat = ChatTokenizer(plan.model.path, None if plan.model.local else plan.model.revision)
-    rollout, question = plan.rollout, plan.questions[0]
-    asked = [(v.name, rollout.sample_request(question, v, 0).messages) for v in rollout.variants]
-    looks = [(name, prompts.messages(name, question.text, _STAND_IN)) for name in prompts.PROMPTS]
-    if not rollout.reflections:
-        looks = []
+    try:
+        shown = _chats(plan, plan.questions[0])
+        prompts_shown = [chat.render(messages) for _, messages in shown]
+        bound = _bound(plan, lambda messages: len(chat.encode(messages)))
+    except Exception as error:
+        # A template is the model's own program, a tokenizer anyone's file: they fail in their own ways.
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+        raise ValueError(f"model {plan.model.name} cannot write a system and a user turn: {reason}") from error
+    rollout = plan.rollout
     lines = [
         f"model       {plan.model.name} (revision {plan.model.revision or 'none'}, context {plan.context})",
         f"task        {plan.task}: {len(plan.questions)} questions, {len(plan.rl_questions)} more held out for RL",
         f"variants    {', '.join(variant.name for variant in rollout.variants)}",
-        f"sampling    {_told(rollout.sampling)}",
+        f"sampling    {', '.join(f'{name} {value:g}' for name, value in asdict(rollout.sampling).items())}",
         f"run         {plan.out}",
-        *_bound(plan, lambda messages: len(chat.encode(messages)), asked, looks),
+        *bound,
     ]
-    for kind, shown in (("variant", asked), ("reflection", looks)):
-        for name, messages in shown:
-            lines += ["", f"--- first prompt of {kind} {name} " + "-" * 20, chat.render(messages)]
+    for (name, _), prompt in zip(shown, prompts_shown, strict=True):
+        lines += ["", f"--- first prompt of {name} " + "-" * 20, prompt]
     return "\n".join(lines)
 
 
-def _told(sampling: Sampling) -> str:
-    return ", ".join(f"{name} {value:g}" for name, value in asdict(sampling).items())
+_Chats = list[tuple[str, tuple[Message, ...]]]
 
 
-def _bound(
-    plan: Plan,
-    count: Callable[[tuple[Message, ...]], int],
-    asked: list[tuple[str, tuple[Message, ...]]],
-    looks: list[tuple[str, tuple[Message, ...]]],
-) -> list[str]:
+def _chats(plan: Plan, question: Question) -> _Chats:
+    """What is asked about one question: each variant, then each reflection prompt on a stand-in."""
     rollout = plan.rollout
+    chats: _Chats = [(f"variant {v.name}", rollout.sample_request(question, v, 0).messages) for v in rollout.variants]
+    if rollout.reflections:
+        chats += [(f"reflection {name}", prompts.messages(name, question.text, _STAND_IN)) for name in prompts.PROMPTS]
+    return chats
+
+
+def _bound(plan: Plan, count: Callable[[tuple[Message, ...]], int]) -> list[str]:
+    """Requests and tokens as if each question were as long as the longest, and each sample and reflection too."""
+    rollout, longest = plan.rollout, plan.rollout.sampling.max_tokens
     samples = len(plan.questions) * len(rollout.variants) * rollout.samples
     reflections = samples * rollout.reflections
-    longest = rollout.sampling.max_tokens
-    written = (samples + reflections) * longest
-    prompt = max(count(messages) for _, messages in asked) * samples
-    if looks:
-        prompt += (max(count(messages) for _, messages in looks) + longest) * reflections
+    sizes = [count((Message(role="user", content=f"{q.text}\n\n{q.answer}"),)) for q in plan.questions]
+    worst = plan.questions[sizes.index(max(sizes))]
+    lengths = [count(messages) for _, messages in _chats(plan, worst)]
+    asked, looks = lengths[: len(rollout.variants)], lengths[len(rollout.variants) :]
+    read = samples * min(max(asked), plan.context)
+    read += reflections * min(max(looks, default=0) + longest, plan.context)
     return [
         f"requests    {samples:,} samples and up to {reflections:,} reflections",
-        f"tokens      at most {written:,} written and about {prompt:,} read",
+        f"tokens      at most {len(plan.questions) * rollout.requests * longest:,} written and {read:,} read",
     ]

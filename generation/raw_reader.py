@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from huggingface_hub import snapshot_download
 
+from cluster.hub import asking_hub
 from generation.grading.answer_tag import find_answer
 from generation.raw_data import PREFIX, REFLECTIONS
 from generation.records import NO_ANSWER, Outcome, RawRow, stable_hash
@@ -110,14 +111,8 @@ def find_files(raw: str | Path) -> tuple[Path, ...]:
 
 def _download(repository: str) -> Path:
     """The repository's parquet files, in the hub's own cache."""
-    try:
-        folder = snapshot_download(repository, repo_type="dataset", allow_patterns=["data/*.parquet", "*.parquet"])
-    except (OSError, ValueError) as error:
-        cause = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(
-            f"{repository}: neither a file or folder here nor a hub dataset that could be fetched: {cause}"
-        ) from error
-    return Path(folder)
+    with asking_hub(f"{repository}: a file or folder of this name"):
+        return Path(snapshot_download(repository, repo_type="dataset", allow_patterns=["data/*.parquet", "*.parquet"]))
 
 
 class _File(NamedTuple):

@@ -70,9 +70,6 @@ class Rollout:
     def sample_request(self, question: Question, variant: Variant, index: int) -> Request:
         return self._request(variants.messages(variant, question), question.key, variant.name, index, "sample")
 
-    def reflection_messages(self, question: Question, sample: str, name: str) -> tuple[Message, ...]:
-        return prompts.messages(name, question.text, sample)
-
     async def _reflect(
         self,
         engine: Engine,

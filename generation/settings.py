@@ -89,4 +89,8 @@ def read_range(flag: str, text: str | None, default: tuple[int, int]) -> tuple[i
 
 def _check_range(flag: str, value: float | None, low: float, high: float) -> None:
     if value is not None and not low <= value <= high:
-        raise ValueError(f"{flag} must be between {low:g} and {high:g}, not {value}")
+        raise ValueError(f"{flag} must be between {_number(low)} and {_number(high)}, not {value}")
+
+
+def _number(bound: float) -> str:
+    return f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"

@@ -12,7 +12,8 @@ from cluster.engine import Message
 from cluster.templates import fill, load_table
 from generation.records import Question
 
-_HINT_WORD = re.compile(r"\bhint", re.IGNORECASE)
+# Not behind a letter or digit; an underscore is Markdown's emphasis.
+_HINT_WORD = re.compile(r"(?<![^\W_])hint", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,10 @@ def mentions_hint(variant: Variant, response: str) -> bool:
 def parse_names(names: tuple[str, ...]) -> tuple[Variant, ...]:
     """Variants from a list of names, where "plain" stands for four and "all" for eight.
 
-    Raises ValueError for a name that is unknown or given twice.
+    Raises ValueError for no name, and for one that is unknown or given twice.
     """
+    if not names:
+        raise ValueError(f"no variant is named: take plain, all, or any of {', '.join(VARIANTS)}")
     chosen: list[str] = []
     for name in names:
         chosen += {"plain": PLAIN, "all": tuple(VARIANTS)}.get(name, (name,))
@@ -70,5 +73,5 @@ def parse_names(names: tuple[str, ...]) -> tuple[Variant, ...]:
         if name not in VARIANTS:
             raise ValueError(f"variant {name!r} is unknown: take plain, all, or any of {', '.join(VARIANTS)}")
     if len(set(chosen)) != len(chosen):
-        raise ValueError(f"a variant is named twice in {','.join(names)}")
+        raise ValueError(f"a variant is named twice in {','.join(names)}: name each once")
     return tuple(VARIANTS[name] for name in chosen)

@@ -87,7 +87,7 @@ def _torn(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
 
 
-GOOD = {"question": "2+2?", "answer": "4"}
+GOOD: dict[str, object] = {"question": "2+2?", "answer": "4"}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import time
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from generation.builtin import RANGES
@@ -46,12 +46,11 @@ def test_questions_are_solvable_and_in_range(task: str, ranges: Ranges) -> None:
         check(question, task, ranges)
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.sampled_from(NAMES), st.integers(0, 10**6), st.integers(2, 999_999), st.integers(1, 10**6))
-def test_whatever_the_ranges_the_gold_is_right(task: str, seed: int, width: int, low: int) -> None:
-    """Up to the largest that the command line takes: the grader's bounds must not be met by a gold answer."""
-    ranges = Ranges((1, width), (low % 1000, 999_999))
-    for question in make(task, 2, rl=False, seed=seed, ranges=ranges):
+@pytest.mark.parametrize("ranges", [Ranges((1, 999_999), (1, 999_999)), Ranges((900, 999), (1, 99))])
+@pytest.mark.parametrize("task", NAMES)
+def test_the_largest_numbers_stay_within_the_graders_bounds(task: str, ranges: Ranges) -> None:
+    """The command line takes numbers of six digits; a gold answer out of bounds could never be given."""
+    for question in make(task, 12, rl=False, seed=2, ranges=ranges):
         check(question, task, ranges)
 
 

@@ -106,5 +106,5 @@ def test_a_hub_repository_is_fetched_and_assembled(environment: dict[str, str], 
 def test_a_repository_that_is_not_there_is_told_in_one_line(environment: dict[str, str], tmp_path: Path) -> None:
     done = _assemble("someone/else", environment, tmp_path)
     assert done.returncode == 2
-    assert "someone/else: neither a file or folder here nor a hub dataset that could be fetched" in done.stderr
+    assert "someone/else: a file or folder of this name is not here, and" in done.stderr
     assert done.stderr.count("\n") == 1

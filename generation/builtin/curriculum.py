@@ -13,7 +13,7 @@ from cluster.engine import Message
 from generation import variants
 from generation.builtin import RANGES
 from generation.builtin.reflections import reflect
-from generation.builtin.styles import Try, write
+from generation.builtin.styles import Try, names, write
 from generation.records import Question
 from generation.tasks import countdown
 from reflection import prompts
@@ -23,6 +23,7 @@ _REFLECTIONS = 0.35
 _RATIONALIZED = 0.25
 _MISSES = 0.08
 _HINT_IGNORED = 0.25
+_DRILL_LINES = 24
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,25 @@ def example(rng: random.Random, excluded: frozenset[tuple[object, ...]]) -> Exam
     if rng.random() < _REFLECTIONS:
         return _reflection(question, right, rng)
     return _attempt(question, right, rng)
+
+
+def drill(rng: random.Random, excluded: frozenset[tuple[object, ...]]) -> str:
+    """Bare arithmetic and searches, a line each: what the styles need, at a tenth of their tokens."""
+    return "\n".join(_drill_line(rng, excluded) for _ in range(_DRILL_LINES))
+
+
+def _drill_line(rng: random.Random, excluded: frozenset[tuple[object, ...]]) -> str:
+    question, right = _question(rng, excluded)
+    kind = rng.random()
+    if kind < 0.3:
+        other = _other(question, rng)
+        return f"{other.expression}: {', '.join(map(str, other.operations))}."
+    attempt = right.tidied()
+    asked = f"{names(question.facts['numbers'])} to {question.facts['target']}: "
+    if kind < 0.5:
+        backwards = (f"{step.result} is {step.left} {step.op} {step.right}" for step in reversed(attempt.operations))
+        return f"{asked}{'. '.join(backwards)}."
+    return f"{asked}{', '.join(map(str, attempt.operations))}. {attempt.expression}."
 
 
 def _question(rng: random.Random, excluded: frozenset[tuple[object, ...]]) -> tuple[Question, Try]:

@@ -1,6 +1,6 @@
 """Makes the built-in model: tokenizer, weights, chat template. `python -m generation.builtin.train`
 
-About 70 minutes on two CPU cores, minutes on a GPU. The only other home of torch beside the engine.
+About two hours on two CPU cores, minutes on a GPU. The only other home of torch beside the engine.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from generation.builtin import EVALUATION_QUESTIONS, EVALUATION_SEED, MODEL, RANGES
-from generation.builtin.curriculum import Example, example
+from generation.builtin.curriculum import Example, drill, example
 from generation.records import Question
 from generation.tasks import countdown
 
@@ -122,32 +123,51 @@ def encode(tokenizer: PreTrainedTokenizerFast, drawn: Example) -> tuple[list[int
     return head + tail, len(head)
 
 
-def _encoded_chunk(seed: int, index: int) -> list[tuple[list[int], int]]:
+class Batch(NamedTuple):
+    ids: torch.Tensor
+    labels: torch.Tensor
+    drill: bool
+
+
+Pair = tuple[list[int], int]
+"""Token ids, and how many of them are prompt."""
+
+
+def _encoded_chunk(folder: Path, seed: int, index: int) -> tuple[list[Pair], list[Pair]]:
+    """Examples and drills, each shortest first."""
     rng = random.Random(f"{seed}/{index}")
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(_WORK)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
     left_out = excluded()
-    return sorted((encode(tokenizer, example(rng, left_out)) for _ in range(4096)), key=lambda pair: len(pair[0]))
+    examples = [encode(tokenizer, example(rng, left_out)) for _ in range(2048)]
+    texts = [drill(rng, left_out) for _ in range(640)]
+    drills = [(ids, 1) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
+    return sorted(examples, key=_length), sorted(drills, key=_length)
 
 
-_WORK = MODEL
+def _length(pair: Pair) -> int:
+    return len(pair[0])
 
 
-def batches(plan: Plan) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Endless batches of (ids, labels), lengths alike, written ahead in another process."""
+def batches(plan: Plan, folder: Path) -> Iterator[Batch]:
+    """Endless batches, lengths alike, written ahead in another process; about half of the tokens are drills."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as writer:
         index = 1
-        waiting = writer.submit(_encoded_chunk, plan.seed, 0)
+        waiting = writer.submit(_encoded_chunk, folder, plan.seed, 0)
         while True:
-            chunk, waiting = waiting.result(), writer.submit(_encoded_chunk, plan.seed, index)
-            rows = list(_split(chunk, plan.batch_tokens))
+            (examples, drills), waiting = (
+                waiting.result(),
+                writer.submit(_encoded_chunk, folder, plan.seed, index),
+            )
+            rows = [(row, False) for row in _split(examples, plan.batch_tokens)]
+            rows += [(row, True) for row in _split(drills, plan.batch_tokens)]
             random.Random(f"{plan.seed}/order/{index}").shuffle(rows)
-            for row in rows:
-                yield _padded(row)
+            for row, is_drill in rows:
+                yield Batch(*_padded(row), is_drill)
             index += 1
 
 
-def _split(chunk: list[tuple[list[int], int]], budget: int) -> Iterator[list[tuple[list[int], int]]]:
-    row: list[tuple[list[int], int]] = []
+def _split(chunk: list[Pair], budget: int) -> Iterator[list[Pair]]:
+    row: list[Pair] = []
     for pair in chunk:
         if row and (len(row) + 1) * len(pair[0]) > budget:
             yield row
@@ -156,7 +176,7 @@ def _split(chunk: list[tuple[list[int], int]], budget: int) -> Iterator[list[tup
     yield row
 
 
-def _padded(row: list[tuple[list[int], int]]) -> tuple[torch.Tensor, torch.Tensor]:
+def _padded(row: list[Pair]) -> tuple[torch.Tensor, torch.Tensor]:
     longest = max(len(ids) for ids, _ in row)
     ids = torch.zeros(len(row), longest, dtype=torch.long)
     labels = torch.full((len(row), longest), -100, dtype=torch.long)
@@ -167,32 +187,37 @@ def _padded(row: list[tuple[list[int], int]]) -> tuple[torch.Tensor, torch.Tenso
 
 
 def train(model: Qwen2ForCausalLM, plan: Plan, device: str, out: Path) -> None:
-    """Adam under a clock: warm-up, then a cosine to zero at the end of the time. Saves every 1,000 steps."""
+    """Adam under a clock: warm-up, then a cosine to zero at the end of the time. Saves every 500 steps.
+
+    Drills are half of the tokens at first and are left out towards the end.
+    """
     model.to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate, betas=(0.9, 0.98), weight_decay=0.05)
-    started, tokens, step, mean = time.monotonic(), 0, 0, 0.0
-    for ids, labels in batches(plan):
-        if step == 0:
-            started = time.monotonic()
+    rng = random.Random(f"{plan.seed}/drills")
+    losses = {True: 0.0, False: 0.0}
+    started, tokens, step = time.monotonic(), 0, 0
+    for batch in batches(plan, out):
+        started = started if step else time.monotonic()
         share = (time.monotonic() - started) / (60 * plan.minutes)
         if share >= 1:
             break
+        if batch.drill and rng.random() < max(0.0, 1.6 * share - 0.5):
+            continue
         for group in optimizer.param_groups:
             group["lr"] = plan.learning_rate * min(1.0, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * share))
-        loss = model(input_ids=ids.to(device), labels=labels.to(device), use_cache=False).loss
+        loss = model(input_ids=batch.ids.to(device), labels=batch.labels.to(device), use_cache=False).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        step, tokens, mean = step + 1, tokens + ids.numel(), 0.98 * mean + 0.02 * loss.item()
-        if step % 1000 == 0:
+        step, tokens = step + 1, tokens + batch.ids.numel()
+        losses[batch.drill] += 0.04 * (loss.item() - losses[batch.drill])
+        if step % 500 == 0:
             save(model, out)
         if step % 100 == 0:
             rate = tokens / (time.monotonic() - started)
-            print(
-                f"step {step}  {share:.0%}  loss {mean / (1 - 0.98**step):.4f}  {rate:.0f} tokens/s",
-                flush=True,
-            )
+            told = f"examples {losses[False]:.4f}  drills {losses[True]:.4f}  {rate:.0f} tokens/s"
+            print(f"step {step}  {share:.0%}  {told}", flush=True)
 
 
 def save(model: Qwen2ForCausalLM, folder: Path) -> None:
@@ -207,16 +232,22 @@ def save(model: Qwen2ForCausalLM, folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=70)
+    parser.add_argument("--minutes", type=float, default=110)
     parser.add_argument("--out", type=Path, default=MODEL)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start", type=Path, help="go on from the model in this folder")
     given = parser.parse_args()
-    torch.set_num_threads(2 if not torch.cuda.is_available() else 4)
-    tokenizer = make_tokenizer(given.seed)
-    tokenizer.save_pretrained(_WORK)
-    model = make_model(tokenizer, given.seed)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.set_num_threads(2 if device == "cpu" else 4)
+    if given.start:
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(given.start)
+        model = Qwen2ForCausalLM.from_pretrained(given.start, dtype=torch.float32)
+    else:
+        tokenizer = make_tokenizer(given.seed)
+        model = make_model(tokenizer, given.seed)
+    tokenizer.save_pretrained(given.out)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer)} tokens", flush=True)
-    train(model, Plan(given.minutes, seed=given.seed), "cuda" if torch.cuda.is_available() else "cpu", given.out)
+    train(model, Plan(given.minutes, seed=given.seed), device, given.out)
     save(model, given.out)
 
 

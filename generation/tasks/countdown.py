@@ -25,7 +25,7 @@ _ASKED = re.compile(r"numbers in the list \[([\d, ]{1,200})\].{0,80}?equals (-?\
 
 _RL_SHARE = 0.2
 _TRIES_FOR_EACH = 8
-_EFFORT = 40_000
+_EFFORT = 50_000
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def make(task: str, count: int, *, rl: bool, seed: int, ranges: Ranges) -> tuple
     kind = "rl" if rl else "sft"
     rng = random.Random(f"{seed}/{task}/{kind}")
     draws = last = 0
-    patience = base = _EFFORT // (_size(task) * (_size(task) - 1))
+    patience = base = _EFFORT // _size(task) ** 2
     while len(found) < count:
         question = _draw(task, rng, ranges)
         draws += 1
