@@ -26,8 +26,9 @@ def _walk(attempt: Try) -> str:
 
 
 def _reached(question: Question, attempt: Try) -> str:
+    # Both numbers side by side: a small model compares what lies close together.
     target = question.facts["target"]
-    return f"{attempt.value}, the target" if attempt.value == target else f"{attempt.value}, not {target}"
+    return f"{attempt.value}, and {target} is wanted: it {'fits' if attempt.value == target else 'does not fit'}"
 
 
 def _numbers(question: Question, attempt: Try) -> str:

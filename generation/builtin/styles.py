@@ -176,7 +176,7 @@ def _plan(question: Question, attempt: Try, rng: random.Random) -> str:
 
 
 def _candidates(question: Question, attempt: Try, rng: random.Random) -> list[Try]:
-    """Up to three other expressions over the same numbers, for the styles that weigh several."""
+    """One or two other expressions over the same numbers, for the styles that weigh several."""
     given = question.facts["numbers"]
     found: list[Try] = []
     for _ in range(12):
@@ -191,9 +191,9 @@ def _candidates(question: Question, attempt: Try, rng: random.Random) -> list[Tr
             continue
         if other.value != question.facts["target"] and expression != attempt.expression:
             found.append(other)
-        if len(found) == 3:
+        if len(found) == 2:
             break
-    return found[: rng.choice((1, 2, 2, 3))]
+    return found[: rng.choice((1, 2))]
 
 
 def _chain(steps: Sequence[Operation]) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from generation.builtin import EVALUATION_QUESTIONS, EVALUATION_SEED, MODEL, RANGES
@@ -30,6 +30,7 @@ from generation.tasks import countdown
 CONTEXT = 1024
 VOCABULARY = 2560
 END, START_OF_TURN, END_OF_TURN = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+_SPECIAL = [END, START_OF_TURN, END_OF_TURN]
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
@@ -46,6 +47,8 @@ class Plan:
     minutes: float
     batch_tokens: int = 4096
     learning_rate: float = 2.0e-3
+    drills: float = 1.0
+    """Share of the drills that is used at the beginning; it falls to none at the end."""
     seed: int = 0
 
 
@@ -59,7 +62,31 @@ def excluded() -> frozenset[tuple[object, ...]]:
 
 
 def make_tokenizer(seed: int) -> PreTrainedTokenizerFast:
-    """Byte-level BPE trained on the curriculum itself, prompts and completions."""
+    """Bytes, and the words and phrases that a byte-level BPE learns from the curriculum, as added tokens.
+
+    Added, because transformers 5 gives every model of type qwen2 Qwen's own way of cutting text into
+    pieces, whatever its tokenizer.json says; added tokens are found before that.
+    """
+    learned = _learn(seed)
+    vocabulary = sorted(learned.get_vocab().items(), key=lambda pair: pair[1])
+    bytes_only = dict(vocabulary[: len(_SPECIAL) + len(pre_tokenizers.ByteLevel.alphabet())])
+    tokenizer = Tokenizer(models.BPE(vocab=bytes_only, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(_SPECIAL)
+    phrases = [learned.decode([number]) for _, number in vocabulary[len(bytes_only) :]]
+    tokenizer.add_tokens([AddedToken(phrase, normalized=False, special=False) for phrase in phrases])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token=END_OF_TURN,
+        pad_token=END,
+        chat_template=CHAT_TEMPLATE,
+        model_max_length=CONTEXT,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def _learn(seed: int) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -70,19 +97,12 @@ def make_tokenizer(seed: int) -> PreTrainedTokenizerFast:
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY,
-        special_tokens=[END, START_OF_TURN, END_OF_TURN],
+        special_tokens=_SPECIAL,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     tokenizer.train_from_iterator(_corpus(seed), trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        eos_token=END_OF_TURN,
-        pad_token=END,
-        chat_template=CHAT_TEMPLATE,
-        model_max_length=CONTEXT,
-        clean_up_tokenization_spaces=False,
-    )
+    return tokenizer
 
 
 def _corpus(seed: int) -> Iterator[str]:
@@ -189,7 +209,7 @@ def _padded(row: list[Pair]) -> tuple[torch.Tensor, torch.Tensor]:
 def train(model: Qwen2ForCausalLM, plan: Plan, device: str, out: Path) -> None:
     """Adam under a clock: warm-up, then a cosine to zero at the end of the time. Saves every 500 steps.
 
-    Drills are half of the tokens at first and are left out towards the end.
+    Drills are half of the tokens at first and none at the end.
     """
     model.to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate, betas=(0.9, 0.98), weight_decay=0.05)
@@ -201,7 +221,7 @@ def train(model: Qwen2ForCausalLM, plan: Plan, device: str, out: Path) -> None:
         share = (time.monotonic() - started) / (60 * plan.minutes)
         if share >= 1:
             break
-        if batch.drill and rng.random() < max(0.0, 1.6 * share - 0.5):
+        if batch.drill and rng.random() > plan.drills * (1 - share):
             continue
         for group in optimizer.param_groups:
             group["lr"] = plan.learning_rate * min(1.0, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * share))
@@ -236,6 +256,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=MODEL)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start", type=Path, help="go on from the model in this folder")
+    parser.add_argument("--learning_rate", type=float, default=Plan.learning_rate)
+    parser.add_argument("--drills", type=float, default=Plan.drills)
     given = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(2 if device == "cpu" else 4)
@@ -247,7 +269,8 @@ def main() -> None:
         model = make_model(tokenizer, given.seed)
     tokenizer.save_pretrained(given.out)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer)} tokens", flush=True)
-    train(model, Plan(given.minutes, seed=given.seed), device, given.out)
+    plan = Plan(given.minutes, learning_rate=given.learning_rate, drills=given.drills, seed=given.seed)
+    train(model, plan, device, given.out)
     save(model, given.out)
 
 
