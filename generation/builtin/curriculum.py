@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from cluster.engine import Message
 from generation import variants
 from generation.builtin import RANGES
-from generation.builtin.reflections import reflect
+from generation.builtin.reflections import reached, reflect
 from generation.builtin.styles import Try, names, write
 from generation.records import Question
 from generation.tasks import countdown
@@ -51,11 +51,14 @@ def _drill_line(rng: random.Random, excluded: frozenset[tuple[object, ...]]) -> 
     question, right = _question(rng, excluded)
     kind = rng.random()
     if kind < 0.3:
+        value = right.value if rng.random() < 0.5 else _other(question, rng).value
+        return f"{question.facts['target']} to {reached(value, question.facts['target'])}."
+    if kind < 0.5:
         other = _other(question, rng)
         return f"{other.expression}: {', '.join(map(str, other.operations))}."
     attempt = right.tidied()
     asked = f"{names(question.facts['numbers'])} to {question.facts['target']}: "
-    if kind < 0.5:
+    if kind < 0.65:
         backwards = (f"{step.result} is {step.left} {step.op} {step.right}" for step in reversed(attempt.operations))
         return f"{asked}{'. '.join(backwards)}."
     return f"{asked}{', '.join(map(str, attempt.operations))}. {attempt.expression}."

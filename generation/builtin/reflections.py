@@ -25,10 +25,14 @@ def _walk(attempt: Try) -> str:
     return ", ".join(map(str, attempt.operations))
 
 
+def reached(value: int, target: int) -> str:
+    """Whether the value is the target, told by a subtraction: a small model can subtract, not compare."""
+    high, low = max(value, target), min(value, target)
+    return f"{value}; {high} - {low} = {high - low}, so it {'fits' if value == target else 'does not fit'}"
+
+
 def _reached(question: Question, attempt: Try) -> str:
-    # Both numbers side by side: a small model compares what lies close together.
-    target = question.facts["target"]
-    return f"{attempt.value}, and {target} is wanted: it {'fits' if attempt.value == target else 'does not fit'}"
+    return reached(attempt.value, question.facts["target"])
 
 
 def _numbers(question: Question, attempt: Try) -> str:
