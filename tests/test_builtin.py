@@ -141,8 +141,9 @@ def _share(card: str, row: str, column: int) -> float:
 
 def test_the_card_shows_a_base_for_the_method() -> None:
     card = (MODEL / "README.md").read_text(encoding="utf-8")
+    # The default run asks under the plain variants; a rationalized prompt gives the answer away.
+    assert 0.25 <= _share(card, "plain variants", 1) <= 0.60
     for row in ("plain variants", "all variants"):
-        assert 0.25 <= _share(card, row, 1) <= 0.60
         assert _share(card, row, 2) >= 0.90
         assert _share(card, row, 3) <= 0.05
     assert _share(card, "all", 1) >= 0.90
