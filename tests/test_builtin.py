@@ -97,9 +97,9 @@ def test_the_eight_styles_are_visibly_different() -> None:
             )
             beginnings.setdefault(name, set()).add(re.sub(r"[\d()]+", "#", said)[:230])
     assert beginnings.keys() == VARIANTS.keys()
-    for name, said in beginnings.items():
-        others = set().union(*(texts for other, texts in beginnings.items() if other != name))
-        assert said.isdisjoint(others), name
+    for name, texts in beginnings.items():
+        others = set().union(*(told for other, told in beginnings.items() if other != name))
+        assert texts.isdisjoint(others), name
 
 
 def test_nothing_taught_is_asked_in_the_evaluation() -> None:
