@@ -61,6 +61,8 @@ class VllmSettings:
             told |= {
                 "enforce_eager": True,
                 "enable_chunked_prefill": False,
+                # 128 by itself, and only whole blocks are found again: most prompts would share nothing.
+                "block_size": 32,
                 "max_num_batched_tokens": max(4096, self.context),
                 "dtype": "float32",
                 "distributed_executor_backend": "mp",

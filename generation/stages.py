@@ -71,7 +71,8 @@ def hire(plan: Plan, settings: Settings, resources: Resources) -> Crew:
 
 def cpu_environment(workers: int) -> dict[str, str]:
     """Cores and memory of an engine on the CPU: several workers share the cores and must not pin them."""
-    alone = {"VLLM_CPU_KVCACHE_SPACE": str(_CPU_CACHE_GIB)}
+    # vLLM asks a public name server's address for the way to itself, unless it is told where it is.
+    alone = {"VLLM_CPU_KVCACHE_SPACE": str(_CPU_CACHE_GIB), "VLLM_HOST_IP": "127.0.0.1"}
     return alone | ({"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1"} if workers > 1 else {})
 
 
