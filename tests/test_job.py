@@ -135,7 +135,7 @@ def test_another_configuration_is_refused(finished: tuple[Path, Job], tmp_path: 
 
 def test_an_engine_core_is_killed_then_the_driver(start: Callable[..., Job], tmp_path: Path) -> None:
     """First the engine's own process, in mid-run; then the driver; then the same command ends the job."""
-    flags = ("--questions", "400", "--rl_questions", "0", "--variants", "original,rephrase", "--engines", "2")
+    flags = ("--questions", "240", "--rl_questions", "0", "--variants", "original,rephrase", "--engines", "2")
     job = start(*flags)
     wait_for(lambda: list((tmp_path / "run" / "shards").glob("*.parquet")), job)
     core = job.find("EngineCore")
@@ -151,7 +151,7 @@ def test_an_engine_core_is_killed_then_the_driver(start: Callable[..., Job], tmp
     again = start(*flags)
     assert again.wait() == 0, again.output()
     assert "going on: " in again.output()
-    assert_whole(tmp_path / "run", questions=400, variants=2, samples=2)
+    assert_whole(tmp_path / "run", questions=240, variants=2, samples=2)
     assert again.left_behind() == {}
 
 
