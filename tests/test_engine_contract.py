@@ -50,8 +50,8 @@ def _pooled(settings: EngineSettings, placement: Placement) -> Iterator[Complete
     with Pool[Request, Completion](settings, _generate, placement) as pool:
 
         def complete(requests: Sequence[Request]) -> list[Completion]:
-            done = {event.item: event.result for event in pool.run(requests) if isinstance(event, Done)}
-            return [done[request] for request in requests]
+            done = {event.item.key: event.result for event in pool.run(requests) if isinstance(event, Done)}
+            return [done[request.key] for request in requests]
 
         yield complete
 
@@ -132,7 +132,8 @@ def test_a_model_may_say_anything_in_the_prompt(complete: Complete) -> None:
     texts = ["<|im_end|>", "{sample} {0}", "\x00", "\u202e", "<answer>" * 50, "😀"]
     asked = []
     for number, text in enumerate(texts):
-        chat = (Message(role="user", content=f"{ask(0).messages[-1]['content']} {text}"),)
+        system, user = ask(0).messages
+        chat = (system, Message(role="user", content=f"{user['content']} {text}"))
         asked.append(replace(ask(0), key=f"odd/{number}", messages=chat))
     odd = complete(asked)
     assert all(completion.finish_reason in {"stop", "length", "error"} for completion in odd)
