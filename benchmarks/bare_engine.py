@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 from cluster.engine import Message
 from cluster.vllm_engine import ChatTokenizer, VllmSettings
 from generation.builtin import MODEL
+from generation.hiring import CPU_SEQUENCES, cpu_environment
 from generation.raw_data import PREFIX, REFLECTIONS
-from generation.stages import CPU_SEQUENCES, cpu_environment
 from reflection import prompts
 
 

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 from huggingface_hub import DatasetCardData
 
-LICENSE = "apache-2.0"
+LICENSE = "unknown"
+"""In the hub's words. The texts are a model's, about questions of anyone: only who publishes them can tell."""
 
 
 class Size(NamedTuple):

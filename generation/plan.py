@@ -14,7 +14,7 @@ from cluster.vllm_engine import ChatTokenizer
 from generation import builtin, variants
 from generation.records import Question, stable_hash
 from generation.rollout import Rollout
-from generation.settings import Settings
+from generation.settings import DEFAULT_TASK, Settings
 from generation.tasks import countdown, own
 from reflection import prompts
 
@@ -114,18 +114,17 @@ def _sampling(settings: Settings, model: Model, longest: int) -> Sampling:
 def _questions(settings: Settings, *, small: bool) -> tuple[tuple[Question, ...], tuple[Question, ...], str, str]:
     if isinstance(settings.questions, str):
         return _own_questions(settings, settings.questions)
+    task = settings.task or DEFAULT_TASK
     ranges = settings.ranges(builtin.RANGES if small else countdown.Ranges())
     count = settings.questions or (32 if small else 4000)
     held_out = settings.rl_questions if settings.rl_questions is not None else count // 4
-    sft = countdown.make(settings.task, count, rl=False, seed=settings.seed, ranges=ranges)
-    rl = countdown.make(settings.task, held_out, rl=True, seed=settings.seed, ranges=ranges)
-    return sft, rl, settings.task, countdown.config(settings.seed, ranges)
+    sft = countdown.make(task, count, rl=False, seed=settings.seed, ranges=ranges)
+    rl = countdown.make(task, held_out, rl=True, seed=settings.seed, ranges=ranges)
+    return sft, rl, task, countdown.config(settings.seed, ranges)
 
 
 def _own_questions(settings: Settings, given: str) -> tuple[tuple[Question, ...], tuple[Question, ...], str, str]:
     """The user's questions; those held out for RL are picked by hash, so that the order does not matter."""
-    if settings.inputs or settings.targets:
-        raise ValueError("--inputs and --targets make countdown questions: leave them out with --questions FILE")
     loaded = own.load(given)
     held_out = settings.rl_questions if settings.rl_questions is not None else len(loaded) // 5
     if held_out >= len(loaded):

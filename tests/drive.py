@@ -13,10 +13,11 @@ from cluster.engine import ScriptedSettings
 from cluster.run_directory import RunDirectory
 from cluster.session import session
 from generation import produce as producing
+from generation.hiring import hire
 from generation.plan import make_plan
 from generation.produce import Stop, produce
 from generation.settings import Settings
-from generation.stages import hire, open_store, versions, write_raw_data
+from generation.stages import open_store, versions, write_raw_data
 
 
 def main(out: str, questions: str, reply: str) -> int:

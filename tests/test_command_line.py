@@ -39,6 +39,7 @@ WRONG: list[tuple[list[str], tuple[str, ...]]] = [
     (["--inputs", "1-2", "--targets", "10-11", "--questions", "50"], ("different SFT questions", "--inputs")),
     (["--questions", "nowhere.jsonl"], ("nowhere.jsonl", "not there")),
     (["--questions", "words"], ("words", ".jsonl")),
+    (["--questions", "mine.jsonl", "--task", "countdown_3arg"], ("--task countdown_3arg", "leave it out")),
     (["--model", "./nowhere"], ("./nowhere", "not there")),
     (["--model", "Nonesuch"], ("Nonesuch", "hub id")),
     (["--max_tokens", "5000"], ("--max_tokens", "1024")),

@@ -14,7 +14,7 @@ from cluster.pool import Done, EngineSettings, Placement, Pool
 from cluster.session import Resources
 from cluster.vllm_engine import VllmSettings
 from generation.builtin import MODEL, RANGES
-from generation.stages import cpu_environment
+from generation.hiring import cpu_environment
 from generation.tasks import countdown
 from generation.variants import VARIANTS, messages
 from tests.scripted import reply

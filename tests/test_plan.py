@@ -118,7 +118,7 @@ def test_own_questions(make_model: MakeModel, tmp_path: Path) -> None:
         assert (len(plan.questions), len(plan.rl_questions)) == (8, 2)
         assert not {q.key for q in plan.questions} & {q.key for q in plan.rl_questions}
     assert {q.key for q in plans[0].rl_questions} == {q.key for q in plans[1].rl_questions}
-    for told, given in (("leaves none of the 10", {"rl_questions": 10}), ("--inputs and --targets", {"inputs": "1-9"})):
+    for told, given in (("leaves none of the 10", {"rl_questions": 10}), ("--inputs 1-9 is for", {"inputs": "1-9"})):
         with pytest.raises(ValueError, match=told):
             plan_of(folder, questions=str(path), **given)
     path.write_text(path.read_text().replace('"10"', '"ten"'))

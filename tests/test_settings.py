@@ -15,7 +15,7 @@ from generation.tasks.countdown import NAMES, Ranges
 def test_no_flag_at_all() -> None:
     settings = Settings()
     assert settings == parse(Settings, [])
-    assert (settings.model, settings.task, settings.variants) == (None, "countdown_3arg", ("plain",))
+    assert (settings.model, settings.task, settings.variants) == (None, None, ("plain",))
     assert (settings.seed, settings.formats, settings.attempts) == (0, ("*C_full",), 5)
     left_to_the_model = ("temperature", "top_p", "top_k", "repetition_penalty", "max_tokens")
     left_to_the_plan = ("questions", "rl_questions", "samples", "reflections", "engines", "out", "address")

@@ -28,7 +28,7 @@ HOMES = {
     "fire": {"cluster.flags"},
     "datasets": {"generation.tasks.own"},
 }
-ABOVE_HOMES = {"generation.produce", "generation.stages", "generation.builtin.measure"}
+ABOVE_HOMES = {"generation.hiring", "generation.produce", "generation.stages", "generation.builtin.measure"}
 """They deal work to Ray, and so cannot be imported without it; besides any run.py. A new name here needs a reason."""
 
 

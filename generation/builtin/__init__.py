@@ -14,6 +14,6 @@ MODEL = Path(__file__).parent / "model"
 NAME = "skillfactory-tiny-3m"
 RANGES = Ranges(inputs=(1, 10), targets=(10, 50))
 """What it can do arithmetic in; far below the paper's ranges."""
-EVALUATION_SEED = 20_251_121
+EVALUATION_SEED = 20_261_121
 """Seed of the fresh questions behind the card's figures; training leaves them out."""
 EVALUATION_QUESTIONS = 500

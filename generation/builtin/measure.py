@@ -23,10 +23,11 @@ from cluster.templates import fill
 from generation.builtin import EVALUATION_QUESTIONS, EVALUATION_SEED, MODEL, NAME, RANGES
 from generation.builtin.train import evaluation_questions
 from generation.dataset_card import table
+from generation.hiring import hire
 from generation.plan import make_plan
 from generation.records import WITHOUT_ANSWER, Attempt, Question
 from generation.settings import Settings
-from generation.stages import hire, versions
+from generation.stages import versions
 from generation.variants import VARIANTS
 
 _CHECKS_ITSELF = re.compile(r"\b(wait|let me (check|verify)|try again|on second thought|mistake)\b", re.IGNORECASE)

@@ -63,13 +63,14 @@ def _check_rules(question: Question, attempt: Try, rng: random.Random) -> str:
 def _find_mistake(question: Question, attempt: Try, rng: random.Random) -> str:
     found = []
     if attempt.misused(question.facts["numbers"]) is not None:
-        found.append(f"{_numbers(question, attempt)}")
+        found.append(_numbers(question, attempt))
     if attempt.value != question.facts["target"]:
-        found.append(f"the value is {_reached(question, attempt)}")
+        found.append(f"{attempt.value} is not {question.facts['target']}")
     end = f"Here is the mistake: {', and '.join(found)}." if found else "I find no mistake."
     return (
         f"I look for a mistake in {attempt.expression}. Numbers {names(attempt.numbers)}:"
-        f" {_numbers(question, attempt)}. Operations: {_walk(attempt)}.\n{end}"
+        f" {_numbers(question, attempt)}. Operations: {_walk(attempt)}, so the value is {_reached(question, attempt)}."
+        f"\n{end}"
     )
 
 

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import argparse
 import copy
+import itertools
 import json
 import math
 import random
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch.utils.data import DataLoader, IterableDataset
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from generation.builtin import EVALUATION_QUESTIONS, EVALUATION_SEED, MODEL, RANGES
@@ -35,6 +35,8 @@ CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
+_WRITTEN_AHEAD = 160
+"""Batches: a little more than one chunk of examples gives."""
 # Numbers below 1000 are single tokens, and so are tags and operators with their spaces; what stands
 # between them is free to merge over words and lines, so that fixed phrases become few tokens.
 _PIECES = r"\d{1,3}|</?[a-z]{1,10}>| [-+*/=] |\((?=[\d(])|(?<=[\d)])\)"
@@ -168,22 +170,25 @@ def _length(pair: Pair) -> int:
     return len(pair[0])
 
 
-def batches(plan: Plan, folder: Path) -> Iterator[Batch]:
-    """Endless batches, lengths alike, written ahead in another process; about half of the tokens are drills."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as writer:
-        index = 1
-        waiting = writer.submit(_encoded_chunk, folder, plan.seed, 0)
-        while True:
-            (examples, drills), waiting = (
-                waiting.result(),
-                writer.submit(_encoded_chunk, folder, plan.seed, index),
-            )
-            rows = [(row, False) for row in _split(examples, plan.batch_tokens)]
-            rows += [(row, True) for row in _split(drills, plan.batch_tokens)]
-            random.Random(f"{plan.seed}/order/{index}").shuffle(rows)
+class Batches(IterableDataset[Batch]):  # type: ignore[misc]
+    """Endless batches, lengths alike; about half of the tokens are drills."""
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self._plan, self._folder = plan, folder
+
+    def __iter__(self) -> Iterator[Batch]:
+        for index in itertools.count():
+            examples, drills = _encoded_chunk(self._folder, self._plan.seed, index)
+            rows = [(row, False) for row in _split(examples, self._plan.batch_tokens)]
+            rows += [(row, True) for row in _split(drills, self._plan.batch_tokens)]
+            random.Random(f"{self._plan.seed}/order/{index}").shuffle(rows)
             for row, is_drill in rows:
                 yield Batch(*_padded(row), is_drill)
-            index += 1
+
+
+def batches(plan: Plan, folder: Path) -> DataLoader[Batch]:
+    """Written ahead in a process of their own, which ends when this one does, however it ends."""
+    return DataLoader(Batches(plan, folder), batch_size=None, num_workers=1, prefetch_factor=_WRITTEN_AHEAD)
 
 
 def _split(chunk: list[Pair], budget: int) -> Iterator[list[Pair]]:
