@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import secrets
+import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import ray
 
 from cluster import reaper
 
 _OBJECT_STORE_BYTES = 256 << 20
+_CONNECT_S = 5.0
+_ADDRESS = re.compile(r"(?:ray://)?\[?(?P<host>[^\s/\]]+)\]?:(?P<port>\d{1,5})")
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,7 @@ def session(address: str | None) -> Iterator[Resources]:
 
 @contextmanager
 def _running(address: str) -> Iterator[None]:
+    _check_open(address)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -49,26 +57,70 @@ def _running(address: str) -> Iterator[None]:
         ray.shutdown()
 
 
+def _check_open(address: str) -> None:
+    """Raise ValueError unless someone listens there: Ray itself would go on trying for many minutes."""
+    found = _ADDRESS.fullmatch(address)
+    if address == "auto":
+        return
+    if found is None:
+        raise ValueError(f"--address {address!r} must be auto, HOST:PORT or ray://HOST:PORT")
+    try:
+        socket.create_connection((found["host"], int(found["port"])), timeout=_CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        raise ValueError(f"no Ray cluster answers at --address {address}: {error}") from error
+
+
 @contextmanager
 def _local() -> Iterator[None]:
     # Ray's agents outlive a driver that is killed (2.60), and are known by their log files alone. The
     # folder lies in /tmp whatever TMPDIR says: the path of a Unix socket in it ends at 107 bytes.
     mark, folder = reaper.new_mark(), tempfile.mkdtemp(prefix="skillfactory-ray-", dir="/tmp")
-    os.environ[mark] = "1"
-    watcher = reaper.start(mark, folder)
+    home = os.path.expanduser("~")
+    with _environment({mark: "1", "RAY_AUTH_TOKEN": _token()}):
+        watcher = reaper.start(mark, folder)
+        _name_a_provider(folder)
+        try:
+            with _environment({"HOME": folder}):
+                # CPUs are only numbers to Ray: more than there are, so that no engine waits for a share.
+                ray.init(
+                    address="local",
+                    num_cpus=max(16, os.cpu_count() or 1),
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    object_store_memory=_OBJECT_STORE_BYTES,
+                    _temp_dir=folder,
+                    runtime_env={"env_vars": {"HOME": home}},
+                )
+            yield
+        finally:
+            ray.shutdown()
+            watcher.communicate()
+
+
+@cache
+def _token() -> str:
+    """Who may talk to a Ray of ours. Ray reads it once a process, and would keep its own in ~/.ray."""
+    return secrets.token_hex(32)
+
+
+def _name_a_provider(home: str) -> None:
+    """Keep Ray's head from asking the network which cloud it is in (2.60 does so with usage statistics off).
+
+    It asks unless a cluster file in its home names a provider; our processes get the real home back.
+    """
+    (Path(home) / "ray_bootstrap_config.yaml").write_text("provider: {type: local}\n", encoding="utf-8")
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
-        # CPUs are only numbers to Ray: more than there are, so that no engine waits for a share.
-        ray.init(
-            address="local",
-            num_cpus=max(16, os.cpu_count() or 1),
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            object_store_memory=_OBJECT_STORE_BYTES,
-            _temp_dir=folder,
-        )
         yield
     finally:
-        ray.shutdown()
-        del os.environ[mark]
-        watcher.communicate()
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,39 @@
+"""A Ray of our own: what its workers see, and that nothing of it stays with the process."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import pytest
+import ray
+
+from cluster.session import session
+
+pytestmark = pytest.mark.ray
+
+
+def test_workers_have_the_real_home_and_the_process_keeps_its_environment() -> None:
+    before = dict(os.environ)
+    with session(None):
+        home = ray.remote(lambda: os.environ["HOME"])
+        assert ray.get(home.remote(), timeout=120) == before["HOME"]
+        assert os.environ["HOME"] == before["HOME"]
+    ours = [name for name in os.environ if name == "RAY_AUTH_TOKEN" or name.startswith("SKILLFACTORY_MARK")]
+    assert ours == []
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("127.0.0.1:1", "no Ray cluster answers at --address 127.0.0.1:1"),
+        ("ray://127.0.0.1:1", "no Ray cluster answers at --address ray://127.0.0.1:1"),
+        ("[::1]:1", "no Ray cluster answers"),
+        ("127.0.0.1:99999", "no Ray cluster answers"),
+        ("head", "must be auto, HOST:PORT or ray://HOST:PORT"),
+        ("http://head:8265", "must be auto, HOST:PORT or ray://HOST:PORT"),
+    ],
+)
+def test_a_wrong_address_is_refused_within_seconds(address: str, told: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(told)), session(address):
+        raise AssertionError("it answered")
