@@ -1,6 +1,7 @@
 # make run     set up once, then run the whole job with the built-in model
 # make test    set up once, then format, lint, types and the whole test suite; CI runs this
 # make run EXTRA=gpu   on a machine with a GPU
+# make consumers       LLaMA-Factory, verl and TRL, each in an environment of its own, take what `make run` made
 
 PYTHON ?= python3
 EXTRA ?= cpu
@@ -14,9 +15,15 @@ ARGS ?=
 # retries an index that it cannot reach once for every package.
 TORCH_CPU := torch==2.13.0+cpu
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
-PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
+PIP_FLAGS := --quiet --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip install $(PIP_FLAGS)
 
-.PHONY: run test setup check clean
+# What the consumers are shown: RUN=runs/other to show another run.
+DEFAULT_RUN := runs/countdown_3arg-skillfactory-tiny-3m
+RUN ?= $(DEFAULT_RUN)
+CONSUMERS := llamafactory verl trl
+
+.PHONY: run test setup check clean consumers $(CONSUMERS)
 
 run: $(READY)
 	@$(BIN)/python -m generation.run $(ARGS)
@@ -51,5 +58,36 @@ endif
 	@touch $(READY)
 	@echo "set-up: done"
 
+consumers: $(CONSUMERS)
+
+# The consumer's real code takes the run's folders; its own talk is kept in a log and shown when it fails.
+llamafactory trl: %: .venv-%/ready $(RUN)/RL_DATA/train.parquet
+	@$(call consume,$@)
+
+verl: .venv-verl/ready $(RUN)/RL_DATA/train.parquet
+	@# As its users do: reward.py finds the graders in the installed project.
+	@rm -rf build && .venv-verl/bin/python -m pip install $(PIP_FLAGS) --no-deps . && rm -rf build
+	@$(call consume,verl)
+
+consume = HF_HOME=$(CURDIR)/.venv-$(1)/cache HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false \
+	.venv-$(1)/bin/python tests/consumers/check_$(1).py $(RUN) >.venv-$(1)/check.log 2>&1 \
+	|| { tail -n 60 .venv-$(1)/check.log; exit 1; }; tail -n 1 .venv-$(1)/check.log
+
+$(DEFAULT_RUN)/RL_DATA/train.parquet: | $(READY)
+	@$(BIN)/python -m generation.run
+
+# The requirements name every package, so nothing is resolved; what is never imported need not be compiled.
+# torchaudio's compiled part is a CUDA build, and fails where torch is not: without it the package imports.
+.venv-%/ready: tests/consumers/%.txt
+	@echo "set-up: a virtual environment for $* in .venv-$*; this happens once and takes minutes"
+	@test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$*
+	@.venv-$*/bin/python -m pip install $(PIP_FLAGS) --no-deps --no-compile --requirement $<
+	@.venv-$*/bin/python -c 'import torch' 2>/dev/null \
+		|| .venv-$*/bin/python -m pip install $(PIP_FLAGS) --no-deps --no-compile '$(TORCH_CPU)' 2>/dev/null \
+		|| .venv-$*/bin/python -m pip install $(PIP_FLAGS) --no-deps --no-compile --retries 0 \
+			--extra-index-url $(TORCH_INDEX) '$(TORCH_CPU)'
+	@rm -f .venv-$*/lib/python*/site-packages/torchaudio/lib/*.so
+	@touch $@
+
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv-llamafactory .venv-verl .venv-trl $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

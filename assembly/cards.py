@@ -1,49 +1,35 @@
-"""The README.md of SFT_DATA and RL_DATA. Knows their columns and counts, not how they were made."""
+"""The README.md of SFT_DATA. Knows columns and counts, not how traces are made."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import asdict
 
 import pyarrow as pa
 
-from assembly.summary import AssemblySummary, SftSettings
+from assembly.analysis import FAULTS, Analysis
+from assembly.settings import SftSettings
+from assembly.summary import AssemblySummary
 from generation.dataset_card import Size, code, fenced, header, table
 from generation.raw_data import Column
 
-_MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 
 SFT_COLUMNS = (
-    Column("conversations", _MESSAGES, "the plain question (user) and the trace (assistant)"),
+    Column("conversations", MESSAGES, "the plain question (user) and the trace (assistant)"),
     Column("sft_template_type_idx", pa.string(), "the trace's label, as published"),
     Column("format", pa.string(), "the format it was made by"),
     Column("question_key", pa.string(), "the question's name in RAW_DATA"),
     Column("task", pa.string(), "the question's task"),
+    Column("variants", pa.list_(pa.string()), "the prompt variant of each attempt, in order"),
+    Column("faults", pa.list_(pa.string()), "what is wrong with the trace, as far as rules can tell"),
 )
 SFT_SCHEMA = pa.schema([(column.name, column.type) for column in SFT_COLUMNS])
 
-RL_COLUMNS = (
-    Column("data_source", pa.string(), "the task"),
-    Column("prompt", _MESSAGES, "the plain question as one user turn"),
-    Column("ability", pa.string(), "always `math`, as published"),
-    Column(
-        "reward_model",
-        pa.struct([("style", pa.string()), ("ground_truth", pa.string())]),
-        "`rule`, and a JSON string with the gold answer, the grader's name and the facts it needs",
-    ),
-    Column(
-        "extra_info",
-        pa.struct([("index", pa.int64()), ("question_key", pa.string()), ("split", pa.string())]),
-        "place in this file, the question's name, the split",
-    ),
-)
-RL_SCHEMA = pa.schema([(column.name, column.type) for column in RL_COLUMNS])
 
-
-def sft_card(summary: AssemblySummary, settings: SftSettings, size: Size, example: str | None) -> str:
-    """The README.md of SFT_DATA; `example` is the text of one trace."""
+def sft_card(summary: AssemblySummary, settings: SftSettings, size: Size) -> str:
+    """The README.md of SFT_DATA."""
     return "\n".join(
         [
             header(SFT_SCHEMA, size, tags=["skillfactory", "self-distillation", "reasoning", "sft"]),
@@ -58,9 +44,11 @@ def sft_card(summary: AssemblySummary, settings: SftSettings, size: Size, exampl
             "## What could not be given\n",
             _missing(summary),
             "## One trace\n",
-            fenced(example, "text") if example is not None else "There is none: no question could give any.\n",
+            fenced(summary.shown.text, "text") if summary.shown else "There is none: no question could give any.\n",
+            "## What is wrong with them\n",
+            _faults(summary.analysis),
             "## Columns\n",
-            _columns(SFT_COLUMNS),
+            columns_table(SFT_COLUMNS),
             "## How it was made\n",
             fenced(json.dumps(asdict(settings), indent=2), "json"),
             "## How to load it\n",
@@ -88,9 +76,12 @@ def _traces(summary: AssemblySummary) -> str:
 def _missing(summary: AssemblySummary) -> str:
     questions = [(code(name), why, count) for (name, why), count in sorted(summary.not_given.items())]
     samples = sorted(summary.left_out.items())
-    if not questions and not samples:
+    too_long = [(code(name), code(label), count) for (name, label), count in sorted(summary.too_long.items())]
+    if not questions and not samples and not too_long:
         return "Nothing: every question gave every format, and every sample could be used.\n"
     parts = []
+    if too_long:
+        parts.append(table(("format", "label", "traces longer than asked for"), too_long))
     if questions:
         parts.append(table(("format", "why a question could not give it", "questions"), questions))
     if samples:
@@ -98,24 +89,30 @@ def _missing(summary: AssemblySummary) -> str:
     return "\n".join(parts)
 
 
-def rl_card(size: Size, by_task: Mapping[str, int]) -> str:
-    """The README.md of RL_DATA."""
-    return "\n".join(
-        [
-            header(RL_SCHEMA, size, tags=["skillfactory", "reasoning", "rl", "verl"]),
-            "# RL_DATA\n",
-            "Verifiable questions in the columns that verl's trainers read. They were held out: none of "
-            "them is in the\nSFT set of the same run.\n",
-            table(("task", "questions"), [(code(task), count) for task, count in sorted(by_task.items())]),
-            "## Columns\n",
-            _columns(RL_COLUMNS),
-            "## How to load it\n",
-            "Give `data.train_files` the parquet file in `data/`, or read it in Python:\n",
-            fenced('from datasets import load_dataset\n\nrows = load_dataset(".", split="train")', "python"),
-        ]
+def _faults(analysis: Analysis) -> str:
+    """Rules, and shares by label and by variant."""
+    if not analysis.traces:
+        return "There is no trace to look at.\n"
+    rules = [(code(fault), shows.__doc__) for fault, shows in FAULTS.items()]
+    shares = [
+        (
+            kind,
+            code(name or "(none)"),
+            analysis.traces[kind, name],
+            *(f"{analysis.share(fault, kind, name):.1%}" for fault in FAULTS),
+        )
+        for kind in ("label", "variant")
+        for name in analysis.groups(kind)
+    ]
+    return (
+        "Told from the texts by rules; what a rule cannot see is not counted. Examples are in `analysis.json`.\n\n"
+        + table(("fault", "a trace shows it when"), rules)
+        + "\n"
+        + table(("by", "", "traces", *(code(fault) for fault in FAULTS)), shares)
     )
 
 
-def _columns(columns: tuple[Column, ...]) -> str:
+def columns_table(columns: tuple[Column, ...]) -> str:
+    """A Markdown table of columns, their types and meanings."""
     rows = [(code(column.name), code(str(column.type)), column.meaning) for column in columns]
     return table(("column", "type", "meaning"), rows)

@@ -1,45 +1,33 @@
-"""The folders that training reads: SFT_DATA for LLaMA-Factory, RL_DATA for verl.
+"""The folder that supervised training reads: SFT_DATA, for LLaMA-Factory.
 
-Each is a complete dataset repository, built beside its place and renamed into it. Knows columns
-and files; not how traces are made.
+A complete dataset repository. Knows columns and files; not how traces are made.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from assembly.cards import RL_SCHEMA, SFT_SCHEMA, rl_card, sft_card
-from assembly.summary import AssemblySummary, SftSettings
-from cluster.atomic import check_replaceable, replace_folder
+from assembly.cards import SFT_SCHEMA, sft_card
+from assembly.piles import MadePile
+from assembly.settings import SftSettings
+from assembly.summary import AssemblySummary, Shown
+from cluster.atomic import check_replaceable
 from generation.dataset_card import Size
-from generation.raw_data import without_surrogates
-from generation.records import Question
 
 DATASET_NAME = "skillfactory"
 """What LLaMA-Factory's `dataset:` says; the key in dataset_info.json."""
 
+ANALYSIS = "analysis.json"
 _DATASET_INFO = "dataset_info.json"
 ROWS_PER_FILE = 50_000
-_ROWS_PER_GROUP = 1_000
-
-
-class Example(NamedTuple):
-    """One training conversation and where it is from."""
-
-    question_key: str
-    question: str
-    task: str
-    format: str
-    label: str
-    text: str
-    """The rendered trace."""
 
 
 def check_destination(out: Path, raw: str | Path) -> None:
@@ -64,98 +52,90 @@ def _is_sft_data(folder: Path) -> bool:
 
 
 def write_sft(
-    examples: Sequence[Example],
+    made: Sequence[MadePile],
+    kept: Mapping[tuple[str, str], int],
     summary: AssemblySummary,
     settings: SftSettings,
-    out: Path,
-    *,
-    rows_per_file: int = ROWS_PER_FILE,
+    folder: Path,
 ) -> None:
-    """Put SFT_DATA in the place of `out`, in the order of the examples."""
+    """Fill the folder with a whole SFT_DATA: of each (format, label) the rows up to the score that is kept.
 
-    def build(folder: Path) -> None:
-        size = _write_train([_sft_row(example) for example in examples], SFT_SCHEMA, folder, rows_per_file)
-        # the folder and not a file in it, so that a set of several files is read whole
-        info = {
-            DATASET_NAME: {
-                "file_name": "data",
-                "formatting": "sharegpt",
-                "columns": {"messages": "conversations"},
-                "tags": {
-                    "role_tag": "role",
-                    "content_tag": "content",
-                    "user_tag": "user",
-                    "assistant_tag": "assistant",
-                },
-            }
+    The rows are counted in the summary as they pass.
+    """
+    total = sum(score <= kept[key] for pile in made for key, scores in pile.scores.items() for score in scores)
+    size = _write_train(_kept_rows(made, kept, summary), total, folder)
+    # the folder and not a file in it, so that a set of several files is read whole
+    info = {
+        DATASET_NAME: {
+            "file_name": "data",
+            "formatting": "sharegpt",
+            "columns": {"messages": "conversations"},
+            "tags": {
+                "role_tag": "role",
+                "content_tag": "content",
+                "user_tag": "user",
+                "assistant_tag": "assistant",
+            },
         }
-        _write_text(folder / _DATASET_INFO, json.dumps(info, indent=2) + "\n")
-        _write_text(folder / "README.md", sft_card(summary, settings, size, _shown(examples)))
-
-    replace_folder(build, out)
-
-
-def rl_data(questions: Sequence[Question], destination: Path) -> None:
-    """Put RL_DATA in the place of `destination`, in the order of the questions."""
-
-    def build(folder: Path) -> None:
-        rows = [without_surrogates(_rl_row(question, index)) for index, question in enumerate(questions)]
-        size = _write_train(rows, RL_SCHEMA, folder)
-        by_task = Counter(question.task for question in questions)
-        _write_text(folder / "README.md", rl_card(size, by_task))
-
-    replace_folder(build, destination)
-
-
-def _sft_row(example: Example) -> dict[str, Any]:
-    return {
-        "conversations": [
-            {"role": "user", "content": example.question},
-            {"role": "assistant", "content": example.text},
-        ],
-        "sft_template_type_idx": example.label,
-        "format": example.format,
-        "question_key": example.question_key,
-        "task": example.task,
     }
+    _write_json(folder / _DATASET_INFO, info)
+    _write_json(folder / ANALYSIS, summary.analysis.as_json())
+    (folder / "README.md").write_text(sft_card(summary, settings, size), encoding="utf-8")
 
 
-def _rl_row(question: Question, index: int) -> dict[str, Any]:
-    truth = {"answer": question.answer, "facts": dict(question.facts), "grader": question.grader}
-    return {
-        "data_source": question.task,
-        "prompt": [{"role": "user", "content": question.text}],
-        "ability": "math",
-        "reward_model": {"style": "rule", "ground_truth": json.dumps(truth, sort_keys=True)},
-        "extra_info": {"index": index, "question_key": question.key, "split": "train"},
-    }
+def _kept_rows(
+    made: Sequence[MadePile], kept: Mapping[tuple[str, str], int], summary: AssemblySummary
+) -> Iterator[pa.Table]:
+    for pile in made:
+        with pa.ipc.open_file(pile.path) as reader:
+            for number in range(reader.num_record_batches):
+                rows = pa.Table.from_batches([reader.get_batch(number)])
+                keys = zip(rows["format"].to_pylist(), rows["sft_template_type_idx"].to_pylist(), strict=True)
+                scores = zip(keys, rows["score"].to_pylist(), strict=True)
+                keep = [score <= kept[key] for key, score in scores]
+                rows = rows.filter(pa.array(keep, pa.bool_())).drop_columns(["score"])
+                _count(rows, summary)
+                yield rows
 
 
-def _shown(examples: Sequence[Example]) -> str | None:
-    """The trace the card shows: the shortest of those with a retry, so that a reader can take it in."""
-    several = [example.text for example in examples if example.text.count("\n<sample>\n") > 1]
-    return min(several or [example.text for example in examples], key=len, default=None)
+def _count(rows: pa.Table, summary: AssemblySummary) -> None:
+    contents = rows["conversations"].combine_chunks().flatten().field("content")
+    answers = contents.take(pa.array(range(1, 2 * rows.num_rows, 2), pa.int64()))
+    lengths = pc.utf8_length(answers).to_pylist()
+    names = ("format", "sft_template_type_idx", "variants", "faults")
+    for row, values in enumerate(zip(*(rows[name].to_pylist() for name in names), strict=True)):
+        format_, label, variants, faults = values
+        summary.traces[format_, label] += 1
+        summary.analysis.add(label, variants, faults, partial(_text, answers, row))
+        # a card's reader wants one with a retry, and short
+        rank = (len(variants) < 2, lengths[row])
+        if summary.shown is None or rank < summary.shown.rank:
+            summary.shown = Shown(rank, _text(answers, row))
 
 
-def _write_train(
-    rows: Sequence[Mapping[str, Any]], schema: pa.Schema, folder: Path, rows_per_file: int = ROWS_PER_FILE
-) -> Size:
+def _text(texts: pa.Array, place: int) -> str:
+    found: Any = texts[place].as_py()
+    return str(found)
+
+
+def _write_train(tables: Iterable[pa.Table], total: int, folder: Path) -> Size:
     """`data/train-…-of-….parquet` in the folder; one file also where there is no row."""
     data = folder / "data"
     data.mkdir(parents=True, exist_ok=True)
-    starts = range(0, max(len(rows), 1), rows_per_file)
-    memory = files = 0
-    for number, start in enumerate(starts):
-        path = data / f"train-{number:05}-of-{len(starts):05}.parquet"
-        with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-            part = rows[start : start + rows_per_file]
-            for first in range(0, len(part), _ROWS_PER_GROUP):
-                group = pa.Table.from_pylist(list(part[first : first + _ROWS_PER_GROUP]), schema=schema)
-                memory += group.nbytes
-                writer.write_table(group)
-        files += path.stat().st_size
-    return Size(len(rows), memory, files)
+    count = max(1, -(-total // ROWS_PER_FILE))
+    paths = [data / f"train-{number:05}-of-{count:05}.parquet" for number in range(count)]
+    memory = 0
+    rest = SFT_SCHEMA.empty_table()
+    source = iter(tables)
+    for path in paths:
+        with pq.ParquetWriter(path, SFT_SCHEMA, compression="zstd", write_statistics=False) as writer:
+            room = ROWS_PER_FILE
+            while room and (rest.num_rows or (rest := next(source, rest)).num_rows):
+                taken = rest.slice(0, room)
+                writer.write_table(taken)
+                memory, room, rest = memory + taken.nbytes, room - taken.num_rows, rest.slice(taken.num_rows)
+    return Size(total, memory, sum(path.stat().st_size for path in paths))
 
 
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+def _write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,23 +1,29 @@
-"""One table of the seven formats: what each needs, which attempts it picks, how it ends.
+"""One table of the formats: what each needs, which attempts it picks, how it ends.
 
-A format is data; `compose` turns it and a question's candidates into a trace. All chance comes
-from the generator passed in. Knows nothing of files.
+A format is data; `draw` turns it and a question's candidates into groups of attempts, `compose` a
+group into a trace. All chance comes from the generator passed in. Knows nothing of files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Literal
 
+from assembly.candidates import Candidate
 from assembly.phrases import Phrases
-from assembly.pool import Candidate
+from assembly.settings import Attempts
 from assembly.traces import Review, Step, Trace
 
 TOO_FEW = "fewer usable attempts than asked for"
 TOO_FEW_CORRECT = "too few correct attempts"
 TOO_FEW_INCORRECT = "too few incorrect attempts"
+TOO_ALIKE = "its usable attempts are too much alike for one trace"
+
+Fits = Callable[[Sequence[Candidate], Candidate], bool]
+"""Whether a candidate may stand in one trace with those picked already."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +33,10 @@ class Format:
     name: str
     label: str
     """{n} stands for the number of attempts in the trace."""
-    lengths: Literal["one", "all", "each"]
-    """One attempt; N attempts; or one trace for each of 1..N."""
-    last: tuple[bool | None, ...]
+    lengths: Literal["one", "all", "each", "used up", "alone"]
+    """One attempt; N attempts; one trace for each of 1..N; until no correct attempt is left; each
+    correct sample for itself, without any structure."""
+    last: tuple[bool | None, ...] = (True,)
     """Correctness of the last attempts, in order; None for either."""
     earlier_correct: int = 0
     """How many of the attempts before those must be correct."""
@@ -43,45 +50,42 @@ class Format:
     def shortest(self) -> int:
         return len(self.last) + self.earlier_correct
 
-    def counts(self, attempts: int) -> range:
-        """The lengths of the traces that one question gives."""
-        if self.lengths == "one":
-            return range(1, 2)
-        return range(attempts if self.lengths == "all" else 1, attempts + 1)
-
 
 FORMATS = {
     format_.name: format_
     for format_ in (
-        Format("0C", "0C", "one", (True,), whole_pool=False),
-        Format("*C", "{n}C", "all", (True,)),
-        Format("*C_full", "{n}C", "each", (True,)),
+        Format("0C", "0C", "one", whole_pool=False),
+        Format("*C", "{n}C", "all"),
+        Format("*C_full", "{n}C", "each"),
         Format("*C*IC", "*C*IC", "all", (False,), earlier_correct=1, review="backtrack"),
         Format("*CC", "*CC", "all", (True, True), review="confirm"),
         Format("random", "random", "each", (None,)),
-        Format("no_reflection", "no_reflection", "each", (True,), reflections=False),
+        Format("no_reflection", "no_reflection", "each", reflections=False),
+        # the paper's Algorithm 1, and its baseline of correct samples as they are (skillfactory.md §4)
+        Format("algorithm1", "algorithm1", "used up", whole_pool=False),
+        Format("star", "star", "alone", whole_pool=False, reflections=False),
     )
 }
 
 
-def choose_formats(names: Sequence[str], attempts: int) -> tuple[Format, ...]:
+def choose_formats(names: Sequence[str], attempts: Attempts) -> tuple[Format, ...]:
     """The formats of these names, each once; ValueError when there is none or N cannot hold it."""
     unknown = [name for name in names if name not in FORMATS]
     if unknown or not names:
         raise ValueError(f"unknown format {', '.join(unknown) or '(none)'}; known are {', '.join(FORMATS)}")
-    if attempts < 1:
-        raise ValueError(f"attempts is {attempts}; expected at least 1")
     formats = tuple(FORMATS[name] for name in dict.fromkeys(names))
+    fewest = attempts.least or attempts.most
     for format_ in formats:
-        if attempts < format_.shortest:
-            raise ValueError(f"attempts is {attempts}; format {format_.name} needs at least {format_.shortest}")
+        if fewest < format_.shortest and format_.lengths == "all":
+            raise ValueError(f"attempts is {fewest}; format {format_.name} needs at least {format_.shortest}")
     return formats
 
 
-def shortage(format_: Format, candidates: Sequence[Candidate], attempts: int) -> str | None:
+def shortage(format_: Format, candidates: Sequence[Candidate], attempts: Attempts) -> str | None:
     """Why these candidates cannot give the format; None when they can."""
     correct = sum(candidate.correct for candidate in candidates)
-    if len(candidates) < (attempts if format_.whole_pool else 1):
+    fewest = attempts.least or attempts.most if format_.lengths == "all" else attempts.most
+    if len(candidates) < (fewest if format_.whole_pool else 1):
         return TOO_FEW
     # a question without any correct attempt is left out of every format, "random" too, as published
     if correct < max(1, format_.last.count(True) + format_.earlier_correct):
@@ -91,20 +95,70 @@ def shortage(format_: Format, candidates: Sequence[Candidate], attempts: int) ->
     return None
 
 
-def pick(format_: Format, candidates: Sequence[Candidate], count: int, rng: Random) -> list[Candidate]:
-    """`count` different candidates in trace order. Only for candidates without a shortage."""
-    left = list(candidates)
-    last = [_draw(left, wanted, rng) for wanted in format_.last]
-    earlier = [_draw(left, True, rng) for _ in range(format_.earlier_correct)]
-    earlier += rng.sample(left, count - len(last) - len(earlier))
+def lengths(format_: Format, attempts: Attempts, available: int, rng: Random) -> Sequence[int]:
+    """How many attempts each trace of a question has, for the formats that have a length."""
+    if format_.lengths == "one":
+        return (1,)
+    if format_.lengths == "each":
+        return range(attempts.least or 1, attempts.most + 1)
+    if attempts.least is None:
+        return (attempts.most,)
+    return (rng.randint(attempts.least, min(attempts.most, available)),)
+
+
+def pick(
+    format_: Format, candidates: Sequence[Candidate], count: int, rng: Random, fits: Fits
+) -> list[Candidate] | None:
+    """`count` different candidates in trace order; None when too few of them fit each other.
+
+    Only for candidates without a shortage.
+    """
+    left, picked = list(candidates), list[Candidate]()
+    others = count - len(format_.last) - format_.earlier_correct
+    for wanted in (*reversed(format_.last), *[True] * format_.earlier_correct, *[None] * others):
+        # the last attempt's answer is the trace's, unless an earlier one is returned to
+        free = bool(picked) or format_.review == "backtrack"
+        found = _draw(left, wanted, rng, partial(_may_follow, picked, fits, free))
+        if found is None:
+            return None
+        picked.append(found)
+    last, earlier = picked[: len(format_.last)], picked[len(format_.last) :]
     rng.shuffle(earlier)
-    return earlier + last
+    return [*earlier, *reversed(last)]
 
 
-def _draw(left: list[Candidate], wanted: bool | None, rng: Random) -> Candidate:
-    """Take one candidate of the wanted correctness out of those left."""
-    fitting = [place for place, candidate in enumerate(left) if wanted in (None, candidate.correct)]
-    return left.pop(rng.choice(fitting))
+def _may_follow(picked: Sequence[Candidate], fits: Fits, answer_is_free: bool, one: Candidate) -> bool:
+    return (answer_is_free or one.answer != "") and fits(picked, one)
+
+
+def _draw(
+    left: list[Candidate], wanted: bool | None, rng: Random, fits: Callable[[Candidate], bool]
+) -> Candidate | None:
+    """Take one candidate of the wanted correctness, and that fits, out of those left."""
+    places = [place for place, candidate in enumerate(left) if wanted in (None, candidate.correct)]
+    while places:
+        place = places.pop(rng.randrange(len(places)))
+        if fits(left[place]):
+            return left.pop(place)
+    return None
+
+
+def use_up(candidates: Sequence[Candidate], most: int, rng: Random) -> Iterator[list[Candidate]]:
+    """Algorithm 1 of the paper: groups of attempts, in trace order, until no correct one is left.
+
+    Each draws n+ in [1, most] correct and n- in [0, n+ - 1] incorrect attempts, as far as there are,
+    without replacement; all but one correct attempt are shuffled, that one is the last.
+    """
+    pools = {wanted: [one for one in candidates if one.correct is wanted] for wanted in (True, False)}
+    for pool in pools.values():
+        rng.shuffle(pool)
+    while pools[True]:
+        correct = min(rng.randint(1, most), len(pools[True]))
+        incorrect = min(rng.randint(0, correct - 1), len(pools[False]))
+        taken = [pools[True].pop() for _ in range(correct)]
+        earlier = [*taken[1:], *(pools[False].pop() for _ in range(incorrect))]
+        rng.shuffle(earlier)
+        yield [*earlier, taken[0]]
 
 
 def compose(format_: Format, picked: Sequence[Candidate], phrases: Phrases, rng: Random) -> Trace:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from assembly.assemble import assemble
-from assembly.formats import FORMATS, choose_formats
-from assembly.summary import SftSettings, summary_text
+from assembly.assemble import assemble, check_settings
+from assembly.formats import FORMATS
+from assembly.settings import SftSettings
+from assembly.summary import summary_text
 from cluster.flags import fail, parse
+
+
+def _flag(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
 
 
 @dataclass(frozen=True)
@@ -18,17 +25,32 @@ class Config:
     """Make SkillFactory training traces from a RAW_DATA, ready for LLaMA-Factory."""
 
     raw: str = field(metadata={"help": "a RAW_DATA folder, a parquet file, or a hub dataset (namespace/name)"})
-    formats: tuple[str, ...] = field(
-        default=("*C_full",), metadata={"help": f"comma list of {', '.join(FORMATS)}; quote the stars"}
-    )
-    attempts: int = field(default=5, metadata={"help": "N, the most attempts in a trace"})
-    seed: int = field(default=0, metadata={"help": "another seed draws another set"})
+    formats: tuple[str, ...] = _flag(("*C_full",), f"comma list of {', '.join(FORMATS)}; quote the stars")
+    attempts: str = _flag("5", "N, the most attempts in a trace; or a range, 2-5")
+    repeats: int = _flag(1, "traces of each format and length from a question")
+    variants: tuple[str, ...] = _flag((), "comma list: only samples under these prompt variants")
+    unique_variants: bool = _flag(False, "no two attempts of a trace under one prompt variant")
+    max_similarity: float | None = _flag(None, "no two attempts of a trace more alike than this, 0 to 1")
+    drop_cut: bool = _flag(False, "leave out samples cut at the length limit")
+    keep_unanswered: bool = _flag(False, "samples without an answer may stand as incorrect attempts")
+    true_arithmetic: bool = _flag(False, "leave out reflections that state a false equation")
+    tokenizer: str | None = _flag(None, "model whose tokenizer counts --max_trace_tokens")
+    max_trace_tokens: int | None = _flag(None, "leave out longer traces (question, trace and template)")
+    subsample: int | None = _flag(None, "keep this many traces, of each label its share")
+    seed: int = _flag(0, "another seed draws another set")
+    processes: int | None = _flag(None, "default: as many as cores; the set does not depend on it")
     out: Path | None = field(
         default=None, metadata={"help": "the folder to make; default SFT_DATA beside the raw folder"}
     )
 
     def __post_init__(self) -> None:
-        choose_formats(self.formats, self.attempts)
+        check_settings(self.settings)
+        if self.processes is not None and not 1 <= self.processes <= 1024:
+            raise ValueError(f"--processes must be between 1 and 1,024, not {self.processes}")
+
+    @property
+    def settings(self) -> SftSettings:
+        return SftSettings(**{one.name: getattr(self, one.name) for one in dataclasses.fields(SftSettings)})
 
     @property
     def destination(self) -> Path:
@@ -42,9 +64,8 @@ class Config:
 def main(argv: Sequence[str] | None = None) -> None:
     """Exit code 0, or 2 after one line on stderr when the input was wrong."""
     config = parse(Config, argv)
-    settings = SftSettings(config.formats, config.attempts, config.seed)
     try:
-        summary = assemble(config.raw, config.destination, settings)
+        summary = assemble(config.raw, config.destination, config.settings, config.processes)
     except ValueError as error:
         fail(str(error))
     print(summary_text(summary))

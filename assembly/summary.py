@@ -1,19 +1,21 @@
-"""What an assembly was asked for, what it made and what it could not: as values, and as printed text."""
+"""What an assembly made and what it could not: as values, and as printed text."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
+
+from assembly.analysis import Analysis
 
 
-@dataclass(frozen=True)
-class SftSettings:
-    """How a set of traces was asked for; with the RAW_DATA, all that decides its bytes."""
+class Shown(NamedTuple):
+    """The trace that the card shows."""
 
-    formats: tuple[str, ...]
-    attempts: int
-    seed: int
+    rank: tuple[bool, int]
+    """The smallest is shown."""
+    text: str
 
 
 @dataclass
@@ -29,6 +31,10 @@ class AssemblySummary:
     """Questions that could not give a format, by (format, reason)."""
     left_out: Counter[str] = field(default_factory=Counter)
     """Samples that may stand in no trace, by reason."""
+    too_long: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Traces left out for their length in tokens, by (format, label)."""
+    analysis: Analysis = field(default_factory=Analysis)
+    shown: Shown | None = None
 
 
 def summary_text(summary: AssemblySummary) -> str:
@@ -42,6 +48,8 @@ def summary_text(summary: AssemblySummary) -> str:
     if summary.left_out:
         lines.append("samples that no trace may use")
         lines += [f"  {count:7,}  {reason}" for reason, count in sorted(summary.left_out.items())]
+    if summary.too_long:
+        lines.append(f"{summary.too_long.total():,} traces left out: longer than --max_trace_tokens")
     if not summary.traces:
         lines.append("no question could give any trace: the set is empty")
     lines.append(f"SFT set in {summary.folder}")

@@ -63,7 +63,7 @@ class Trace:
 
 def has_frame_tag(text: str) -> bool:
     """Whether the text holds <think>, <sample>, <reflect>, or the end of one, in any spelling."""
-    return _FRAME_TAG.search(text) is not None
+    return "<" in text and _FRAME_TAG.search(text) is not None
 
 
 def is_plain_answer(text: str) -> bool:

@@ -26,23 +26,42 @@ class Size(NamedTuple):
     """Bytes of the parquet files."""
 
 
-def header(schema: pa.Schema, size: Size, *, tags: Sequence[str]) -> str:
-    """The YAML block at the head of a README.md, between its dashes.
+class Split(NamedTuple):
+    """One split of a dataset."""
 
-    One split, `train`, in `data/train-*`, as `datasets.load_dataset` and the hub's viewer read it.
+    name: str
+    path: str
+    """Its file, or a pattern of its files, from the dataset's folder."""
+    size: Size
+
+
+def header(schema: pa.Schema, size: Size, *, tags: Sequence[str]) -> str:
+    """As `header_of_splits`, for one split `train` in `data/train-*`."""
+    return header_of_splits(schema, [Split("train", "data/train-*", size)], tags=tags)
+
+
+def header_of_splits(schema: pa.Schema, splits: Sequence[Split], *, tags: Sequence[str]) -> str:
+    """The YAML block at the head of a README.md, between its dashes, as `datasets.load_dataset` and the
+    hub's viewer read it.
     """
     data = DatasetCardData(
         license=LICENSE,
         task_categories=["text-generation"],
         tags=[*tags],
         configs=[
-            {"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*"}]},
+            {
+                "config_name": "default",
+                "data_files": [{"split": split.name, "path": split.path} for split in splits],
+            },
         ],
         dataset_info={
             "features": [_feature(field) for field in schema],
-            "splits": [{"name": "train", "num_bytes": size.memory, "num_examples": size.rows}],
-            "download_size": size.files,
-            "dataset_size": size.memory,
+            "splits": [
+                {"name": split.name, "num_bytes": split.size.memory, "num_examples": split.size.rows}
+                for split in splits
+            ],
+            "download_size": sum(split.size.files for split in splits),
+            "dataset_size": sum(split.size.memory for split in splits),
         },
     )
     return f"---\n{data.to_yaml()}\n---\n"

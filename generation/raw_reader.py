@@ -1,34 +1,33 @@
 """RAW_DATA, read: a folder, a single file or a hub repository, ours or a published one.
 
-Both published families of column names are understood, as lists or as plain values. Files are
-read batch by batch and only the columns needed; nothing here knows what the rows are for.
+Both published families of column names are understood, as lists or as plain values; what comes out
+is one table for all of them. Files are read part by part and only the columns needed; nothing here
+knows what the rows are for.
 """
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from huggingface_hub import snapshot_download
 
 from cluster.hub import asking_hub
 from generation.grading.answer_tag import find_answer
+from generation.lists import first_items, is_list, kept_items
 from generation.raw_data import PREFIX, REFLECTIONS
-from generation.records import NO_ANSWER, Outcome, RawRow, stable_hash
+from generation.records import NO_ANSWER, Outcome, stable_hash
 
 UNDECIDED = "undecided"
 """Reason of a row whose correctness is null in a repository that gives no reason."""
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _RESPONSES = (PREFIX, "model_responses__example_annotation")
-_BATCH = 1024
-"""Rows held at a time."""
 
 
 class _Role(NamedTuple):
@@ -62,32 +61,32 @@ _ROLES = {
 Columns = Mapping[str, str]
 """Role to the column that plays it in one file; roles without a column are not in it."""
 
+ROWS = pa.schema(
+    [
+        *((name, pa.string()) for name in ("question_key", "question", "answer", "task", "variant", "response")),
+        ("is_correct", pa.bool_()),
+        *((name, pa.string()) for name in ("outcome", "reason", "extracted_answer")),
+        *((name, pa.bool_()) for name in ("cut", "mentions_hint")),
+        ("reflections", pa.list_(pa.string())),
+    ]
+)
+"""What every RAW_DATA reads as, one row a sample: `variant`, `is_correct` and `extracted_answer` may be null.
 
-def read(raw: str | Path) -> Iterator[RawRow]:
-    """The rows of a RAW_DATA folder, parquet file or hub repository, in file order.
-
-    Missing or unreadable files, columns and values are a ValueError that names them; what the
-    files' headers can tell is told before the first row.
-    """
-    return _rows(_open_all(raw), tuple(_ROLES))
+`outcome` is from our own column; where a repository has none, from `is_correct` (null is unknown).
+"""
 
 
-def read_questions(raw: str | Path) -> Iterator[tuple[RawRow, ...]]:
-    """The rows of `read`, all those of a question together.
+class Part(NamedTuple):
+    """Neighbouring row groups of one file: the unit of reading."""
 
-    Held in memory is one question where the rows already lie together, as ours do; everything
-    where they do not.
-    """
-    files = _open_all(raw)
-    if _grouped(files):
-        for _, rows in groupby(_rows(files, tuple(_ROLES)), key=lambda row: row.question_key):
-            yield tuple(rows)
-        return
-    questions: dict[str, list[RawRow]] = defaultdict(list)
-    for row in _rows(files, tuple(_ROLES)):
-        questions[row.question_key].append(row)
-    while questions:
-        yield tuple(questions.pop(next(iter(questions))))
+    path: Path
+    columns: Columns
+    groups: tuple[int, ...]
+    first_row: int
+    """Place of its first row in the file."""
+    rows: int
+    size: int
+    """Bytes of the needed columns in memory, about."""
 
 
 def find_files(raw: str | Path) -> tuple[Path, ...]:
@@ -115,25 +114,22 @@ def _download(repository: str) -> Path:
         return Path(snapshot_download(repository, repo_type="dataset", allow_patterns=["data/*.parquet", "*.parquet"]))
 
 
-class _File(NamedTuple):
-    path: Path
-    columns: Columns
+def open_parts(raw: str | Path, part_bytes: int = 64 << 20) -> tuple[Part, ...]:
+    """The parts of a RAW_DATA folder, parquet file or hub repository, in order of file and row.
 
-
-def _open_all(raw: str | Path) -> tuple[_File, ...]:
-    files = []
-    rows = 0
+    Missing or unreadable files, columns and types are a ValueError that names them; no row is read yet.
+    """
+    found: list[Part] = []
     for path in find_files(raw):
         try:
             with pq.ParquetFile(path) as file:
-                schema, count = file.schema_arrow, file.metadata.num_rows
+                columns = _find_columns(file.schema_arrow, path)
+                found += _parts_of(path, columns, file.metadata, part_bytes)
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{path}: cannot be read as parquet: {_first_line(error)}") from error
-        files.append(_File(path, _find_columns(schema, path)))
-        rows += count
-    if rows == 0:
+    if not any(part.rows for part in found):
         raise ValueError(f"{raw}: holds no rows; expected one row a sample")
-    return tuple(files)
+    return tuple(found)
 
 
 def _find_columns(schema: pa.Schema, path: Path) -> Columns:
@@ -154,7 +150,7 @@ def _find_columns(schema: pa.Schema, path: Path) -> Columns:
 
 def _check_type(found: pa.DataType, holds: str, in_list: bool, where: str) -> None:
     inner = found
-    if in_list and _is_list(found):
+    if in_list and is_list(found):
         inner = found.value_type
     if pa.types.is_dictionary(inner):
         inner = inner.value_type
@@ -165,100 +161,106 @@ def _check_type(found: pa.DataType, holds: str, in_list: bool, where: str) -> No
         raise ValueError(f"{where} is of type {found}; expected {wanted}")
 
 
-def _is_list(type_: pa.DataType) -> bool:
-    types = pa.types
-    return bool(types.is_list(type_) or types.is_large_list(type_) or types.is_fixed_size_list(type_))
+def _parts_of(path: Path, columns: Columns, metadata: pq.FileMetaData, part_bytes: int) -> Iterator[Part]:
+    names = set(columns.values())
+    groups: list[int] = []
+    first = rows = size = 0
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        chunks = (group.column(place) for place in range(group.num_columns))
+        wanted = sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema.split(".")[0] in names)
+        if groups and size + wanted > part_bytes:
+            yield Part(path, columns, tuple(groups), first, rows, size)
+            first, groups, rows, size = first + rows, [], 0, 0
+        groups.append(number)
+        rows, size = rows + group.num_rows, size + wanted
+    if groups:
+        yield Part(path, columns, tuple(groups), first, rows, size)
 
 
-def _grouped(files: Sequence[_File]) -> bool:
-    """Whether all rows of each question lie together; looks at the key columns alone."""
-    seen: set[str] = set()
-    last = None
-    for file in files:
-        roles = ("key",) if "key" in file.columns else ("question",)
-        for _, values in _values(file, roles):
-            key = _key(values)
-            if key != last and key in seen:
-                return False
-            seen.add(key)
-            last = key
-    return True
-
-
-def _rows(files: Sequence[_File], roles: Sequence[str]) -> Iterator[RawRow]:
-    for file in files:
-        for number, values in _values(file, roles):
-            try:
-                yield _row(values)
-            except ValueError as error:
-                raise ValueError(f"{file.path}: row {number}: {error}") from error
-
-
-def _values(file: _File, roles: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Each row's number in its file and its values by role."""
-    names = {role: file.columns[role] for role in roles if role in file.columns}
-    number = 0
+def read_part(part: Part, batch_rows: int = 4096) -> Iterator[pa.Table]:
+    """The part's rows as tables of schema ROWS. A ValueError names the file and row of what is wrong."""
+    row = part.first_row
+    names = list(dict.fromkeys(part.columns.values()))
     try:
-        with pq.ParquetFile(file.path) as parquet:
-            for batch in parquet.iter_batches(_BATCH, columns=list(dict.fromkeys(names.values()))):
-                columns = [batch.column(name).to_pylist() for name in names.values()]
-                for values in zip(*columns, strict=True):
-                    yield number, dict(zip(names, values, strict=True))
-                    number += 1
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file.path}: torn after row {number}: {_first_line(error)}") from error
+        with pq.ParquetFile(part.path) as file:
+            for batch in file.iter_batches(batch_rows, row_groups=list(part.groups), columns=names):
+                batch.validate(full=True)
+                yield _rows({role: batch.column(name) for role, name in part.columns.items()}, part.path, row)
+                row += batch.num_rows
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{part.path}: torn after row {row}: {_first_line(error)}") from error
 
 
-def _row(values: Mapping[str, Any]) -> RawRow:
+def _rows(columns: Mapping[str, pa.Array], path: Path, first_row: int) -> pa.Table:
+    count = len(columns["question"])
+    plain = {role: _plain(columns.get(role), role, count) for role in _ROLES if role != "reflections"}
     for role in ("question", "response"):
-        if _first(values[role]) is None:
-            raise ValueError(f"no {role}; expected text")
-    response = _first(values["response"])
-    is_correct = _first(values["is_correct"])
-    extracted = _first(values["extracted"]) if "extracted" in values else find_answer(response)
-    outcome, reason = _outcome(values, is_correct, extracted)
-    reflections = values.get("reflections") or ()
-    return RawRow(
-        question_key=_key(values),
-        question=values["question"],
-        answer=values["answer"] or "",
-        task=values.get("task") or "",
-        variant=values.get("variant"),
-        response=response,
-        is_correct=is_correct,
-        outcome=outcome,
-        reason=reason,
-        extracted_answer=extracted,
-        cut=bool(_first(values.get("cut"))),
-        mentions_hint=bool(values.get("mentions_hint")),
-        reflections=(reflections,) if isinstance(reflections, str) else tuple(filter(None, reflections)),
-    )
+        _refuse(pc.is_null(plain[role]), f"no {role}; expected text", path, first_row)
+    known = ", ".join(get_args(Outcome))
+    stated = plain["outcome"]
+    for value in set(stated.unique().to_pylist()) - {None, *get_args(Outcome)}:
+        _refuse(pc.equal(stated, value), f"outcome is {value!r}; expected one of {known}", path, first_row)
+    if "extracted" not in columns:
+        plain["extracted"] = pa.array(map(find_answer, plain["response"].to_pylist()), pa.string())
+    outcome, reason = _outcomes(plain)
+    arrays = {
+        **{role: plain[role] for role in ("question", "variant", "response", "is_correct")},
+        "question_key": _keys(plain),
+        "answer": pc.fill_null(plain["answer"], ""),
+        "task": pc.fill_null(plain["task"], ""),
+        "outcome": outcome,
+        "reason": reason,
+        "extracted_answer": plain["extracted"],
+        "cut": pc.fill_null(plain["cut"], False),
+        "mentions_hint": pc.fill_null(plain["mentions_hint"], False),
+        "reflections": _reflections(columns.get("reflections"), count),
+    }
+    return pa.Table.from_arrays([arrays[name] for name in ROWS.names], schema=ROWS)
 
 
-def _outcome(values: Mapping[str, Any], is_correct: bool | None, extracted: str | None) -> tuple[Outcome, str]:
-    """Our own columns where there are any, else what the published ones say."""
-    stated = values.get("outcome")
-    if stated is not None:
-        if stated not in get_args(Outcome):
-            raise ValueError(f"outcome is {stated!r}; expected one of {', '.join(get_args(Outcome))}")
-        return stated, values.get("reason") or ""
-    if is_correct is None:
-        return "unknown", UNDECIDED
-    if is_correct:
-        return "right", ""
-    return ("wrong", "") if (extracted or "").strip() else ("unknown", NO_ANSWER)
+def _plain(column: pa.Array | None, role: str, count: int) -> pa.Array:
+    """The role's values, one a row: of lists the first item, whatever way text is stored."""
+    type_ = pa.string() if _ROLES[role].holds == "text" else pa.bool_()
+    if column is None:
+        return pa.nulls(count, type_)
+    return (first_items(column) if is_list(column.type) else column).cast(type_)
 
 
-def _key(values: Mapping[str, Any]) -> str:
-    key = values.get("key")
-    return str(key) if key else stable_hash(values["question"])[:16]
+def _refuse(wrong: pa.Array, message: str, path: Path, first_row: int) -> None:
+    place = pc.index(wrong, True).as_py()
+    if place >= 0:
+        raise ValueError(f"{path}: row {first_row + place}: {message}")
 
 
-def _first(value: Any) -> Any:
-    """Element 0 of a list, None of an empty one; any other value as it is."""
-    if isinstance(value, list):
-        return value[0] if value else None
-    return value
+def _outcomes(plain: Mapping[str, pa.Array]) -> tuple[pa.Array, pa.Array]:
+    """Outcome and reason: our own columns where there are any, else what the published ones say."""
+    right = plain["is_correct"]
+    answered = pc.not_equal(pc.utf8_trim_whitespace(pc.fill_null(plain["extracted"], "")), "")
+    derived = pc.if_else(right, "right", pc.if_else(answered, "wrong", "unknown"))
+    why = pc.if_else(pc.or_(right, answered), "", NO_ANSWER)
+    stated = pc.is_valid(plain["outcome"])
+    reason = pc.if_else(stated, pc.fill_null(plain["reason"], ""), pc.fill_null(why, UNDECIDED))
+    return pc.coalesce(plain["outcome"], derived, "unknown"), reason
+
+
+def _keys(plain: Mapping[str, pa.Array]) -> pa.Array:
+    key = pc.if_else(pc.equal(plain["key"], ""), None, plain["key"])
+    if not key.null_count:
+        return key
+    questions = plain["question"].dictionary_encode()
+    hashed = pa.array([stable_hash(text)[:16] for text in questions.dictionary.to_pylist()], pa.string())
+    return pc.coalesce(key, pc.take(hashed, questions.indices))
+
+
+def _reflections(column: pa.Array | None, count: int) -> pa.Array:
+    if column is None:
+        return pa.array([[]] * count, ROWS.field("reflections").type)
+    if not is_list(column.type):
+        column = pa.ListArray.from_arrays(pa.array(range(count + 1), pa.int32()), column.cast(pa.string()))
+    texts = column.flatten()
+    there = pc.fill_null(pc.not_equal(texts.cast(pa.string()), ""), False).to_numpy(zero_copy_only=False)
+    return kept_items(column, there).cast(ROWS.field("reflections").type)
 
 
 def _first_line(error: Exception) -> str:

@@ -105,25 +105,3 @@ def stable_hash(*parts: object) -> str:
 def request_seed(*parts: object) -> int:
     """Seed in [0, 2**63) of one request, hashed so that neighbours never collide (vLLM adds to seeds)."""
     return int(stable_hash(*parts)[:16], 16) >> 1
-
-
-@dataclass(frozen=True)
-class RawRow:
-    """One row of any RAW_DATA repo, ours or a published one, as far as the assembly needs it."""
-
-    question_key: str
-    question: str
-    answer: str
-    task: str
-    variant: str | None
-    """None in repos that carry no variant column."""
-    response: str
-    is_correct: bool | None
-    outcome: Outcome
-    """From our own column; where a repo has none, from is_correct (null is unknown)."""
-    reason: str
-    extracted_answer: str | None
-    cut: bool
-    """The sample ended at the length limit."""
-    mentions_hint: bool
-    reflections: tuple[str, ...]

@@ -6,10 +6,10 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from assembly.assemble import assemble
-from assembly.exports import rl_data
-from assembly.formats import choose_formats
-from assembly.summary import SftSettings, summary_text
+from assembly.assemble import assemble, check_settings
+from assembly.rl import rl_data
+from assembly.settings import SftSettings
+from assembly.summary import summary_text
 from cluster.flags import fail, parse
 from generation.plan import describe
 from generation.produce import Stop
@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     stop.listen()
     with ExitStack() as opened:
         try:
-            choose_formats(settings.formats, settings.attempts)
+            check_settings(sft_settings(settings))
             plan = decide(settings)
             if settings.dry_run:
                 print(describe(plan))
@@ -40,13 +40,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             return failed(error, plan.out, job.done, len(plan.questions))
 
 
+def sft_settings(settings: Settings) -> SftSettings:
+    return SftSettings(settings.formats, settings.attempts, settings.seed)
+
+
 def work(job: Job, settings: Settings, stop: Stop) -> int:
     plan, sft, rl = job.plan, job.plan.out / "SFT_DATA", job.plan.out / "RL_DATA"
     introduce(job)
     if not roll_out(job, stop):
         return stopped(plan.out, job.done, len(plan.questions))
     counts = write_raw_data(plan, job.store)
-    made = assemble(plan.raw_data, sft, SftSettings(settings.formats, settings.attempts, settings.seed))
+    made = assemble(plan.raw_data, sft, sft_settings(settings))
     if plan.rl_questions:
         rl_data(plan.rl_questions, rl)
     job.directory.update(state="done", counts={"samples": counts.samples, "traces": made.traces.total()})

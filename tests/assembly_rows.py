@@ -4,17 +4,61 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from generation.records import NO_ANSWER, Outcome, RawRow
+from assembly.candidates import Asked, choose, questions_of
+from assembly.formats import FORMATS
+from assembly.question_traces import QuestionTraces, assemble_question
+from assembly.settings import SftSettings
+from generation.raw_reader import ROWS, open_parts, read_part
+from generation.records import NO_ANSWER, Outcome
 
 RIGHT = "<verdict>Correct</verdict>"
 WRONG = "<verdict>Incorrect</verdict>"
 PUBLISHED = "model_responses__mutated_prompts"
 README = "model_responses__example_annotation"
+
+
+class RawRow(NamedTuple):
+    """One row of any RAW_DATA as it is read; its fields are those of ROWS."""
+
+    question_key: str
+    question: str
+    answer: str
+    task: str
+    variant: str | None
+    response: str
+    is_correct: bool | None
+    outcome: Outcome
+    reason: str
+    extracted_answer: str | None
+    cut: bool
+    mentions_hint: bool
+    reflections: list[str]
+
+
+def read(raw: str | Path, batch_rows: int = 4096) -> list[RawRow]:
+    """Every row of a RAW_DATA."""
+    tables = [table for part in open_parts(raw) for table in read_part(part, batch_rows)]
+    return [RawRow(**row) for table in tables for row in table.to_pylist()]
+
+
+def settings(*formats: str, attempts: str = "3", seed: int = 0, **changes: Any) -> SftSettings:
+    return SftSettings(formats, attempts, seed, **changes)
+
+
+def pooled(rows: Sequence[RawRow], wanted: SftSettings | None = None) -> Asked:
+    """The rows as the assembly sees their question."""
+    table = pa.Table.from_pylist([row._asdict() for row in rows], schema=ROWS)
+    (asked,) = questions_of(choose(table, wanted or settings("*C_full")))
+    return asked
+
+
+def made_of(rows: Sequence[RawRow], wanted: SftSettings) -> QuestionTraces:
+    return assemble_question(pooled(rows, wanted), [FORMATS[name] for name in wanted.formats], wanted)
 
 
 def raw_row(response: str, correct: bool | None, **changes: Any) -> RawRow:
@@ -33,7 +77,7 @@ def raw_row(response: str, correct: bool | None, **changes: Any) -> RawRow:
         "extracted_answer": f" {response} ",
         "cut": False,
         "mentions_hint": False,
-        "reflections": (f"On {response}: {RIGHT if correct else WRONG}",),
+        "reflections": [f"On {response}: {RIGHT if correct else WRONG}"],
     }
     return RawRow(**{**fields, **changes})
 

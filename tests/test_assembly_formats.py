@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -14,20 +13,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assembly.assemble import assemble_question
+from assembly.candidates import FRAME_TAG, HINT, NO_REFLECTION, UNDECIDED, UNQUOTABLE
 from assembly.formats import FORMATS, TOO_FEW, TOO_FEW_CORRECT, TOO_FEW_INCORRECT, choose_formats
-from assembly.pool import FRAME_TAG, HINT, NO_REFLECTION, UNDECIDED, UNQUOTABLE, build_pool
-from assembly.traces import Step, parse, render
-from generation.records import CUT, NO_ANSWER, RawRow
-from tests.assembly_rows import RIGHT, WRONG, no_answer, raw_row
+from assembly.question_traces import assemble_question
+from assembly.settings import Attempts, read_attempts
+from assembly.traces import Step, parse
+from generation.records import CUT, NO_ANSWER
+from tests.assembly_rows import RIGHT, WRONG, RawRow, made_of, no_answer, pooled, raw_row, settings
 
 ROWS = [raw_row("five", False), raw_row("six", False), raw_row("seven", True), raw_row("sept", True)]
 GOLDEN = Path(__file__).with_name("golden") / "traces.txt"
 
 
 def _texts(rows: Sequence[RawRow], name: str, attempts: int, seed: int = 0) -> list[str]:
-    made = assemble_question(rows, [FORMATS[name]], attempts, seed)
-    return [render(labelled.trace) for labelled in made.traces]
+    return [made.text for made in made_of(rows, settings(name, attempts=str(attempts), seed=seed)).made]
 
 
 def test_each_format_gives_its_golden_trace() -> None:
@@ -46,11 +45,11 @@ def test_each_format_gives_its_golden_trace() -> None:
         ("*CC", ["*CC"]),
         ("random", ["random"] * 3),
         ("no_reflection", ["no_reflection"] * 3),
+        ("star", ["star"] * 2),
     ],
 )
 def test_labels_are_the_published_ones(name: str, labels: list[str]) -> None:
-    made = assemble_question(ROWS, [FORMATS[name]], 3, 0)
-    assert [labelled.label for labelled in made.traces] == labels
+    assert [made.label for made in made_of(ROWS, settings(name)).made] == labels
 
 
 ONE_RIGHT = [raw_row("five", False), raw_row("six", False), raw_row("seven", True)]
@@ -81,10 +80,11 @@ ALL_WRONG = [raw_row("5", False), raw_row("five", False), raw_row("six", False)]
 )
 def test_what_a_question_cannot_give_is_counted(name: str, rows: list[RawRow], reason: str | None) -> None:
     # the unusable row keeps the question in being where no other row is left
-    made = assemble_question([*rows, no_answer("eh")], [FORMATS[name]], 3, 0)
+    asked = pooled([*rows, no_answer("eh")])
+    made = assemble_question(asked, [FORMATS[name]], settings(name))
     assert made.not_given == (() if reason is None else ((name, reason),))
-    assert bool(made.traces) is (reason is None)
-    assert made.left_out == {NO_ANSWER: 1}
+    assert bool(made.made) is (reason is None)
+    assert asked.left_out == {NO_ANSWER: 1}
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_what_a_question_cannot_give_is_counted(name: str, rows: list[RawRow], r
     ],
 )
 def test_what_may_stand_in_no_trace_is_left_out_and_counted(changes: dict[str, Any], reason: str) -> None:
-    pool = build_pool([raw_row("seven", True), replace(raw_row("other", True), **changes)])
+    pool = pooled([raw_row("seven", True), raw_row("other", True)._replace(**changes)])
     assert [candidate.response for candidate in pool.candidates] == ["seven"]
     assert pool.left_out == {reason: 1}
 
@@ -122,31 +122,34 @@ def test_what_may_stand_in_no_trace_is_left_out_and_counted(changes: dict[str, A
     ],
 )
 def test_what_must_not_be_left_out(changes: dict[str, Any]) -> None:
-    assert not build_pool([replace(raw_row("seven", True), **changes)]).left_out
+    assert not pooled([raw_row("seven", True)._replace(**changes)]).left_out
 
 
 def test_only_right_reflections_are_kept() -> None:
     rows = [raw_row("seven", True, reflections=(f"a {RIGHT}", f"b {WRONG}", "c", f"d {RIGHT}"))]
-    assert build_pool(rows).candidates[0].reflections == (f"a {RIGHT}", f"d {RIGHT}")
+    assert pooled(rows).candidates[0].reflections == [f"a {RIGHT}", f"d {RIGHT}"]
 
 
 def test_two_samples_of_the_same_text_are_two() -> None:
-    assert len(build_pool([raw_row("7", True), raw_row("7", True)]).candidates) == 2
+    assert len(pooled([raw_row("7", True), raw_row("7", True)]).candidates) == 2
 
 
 POOLS = st.lists(st.booleans(), min_size=5, max_size=9).filter(lambda kinds: sum(kinds) > 1 and not all(kinds))
+FRAMED = sorted(set(FORMATS) - {"star", "algorithm1"})
 
 
-@given(POOLS, st.sampled_from(sorted(FORMATS)), st.integers(2, 5), st.integers(), st.randoms())
+@given(POOLS, st.sampled_from(FRAMED), st.integers(2, 5), st.integers(), st.randoms())
 def test_every_trace_keeps_its_formats_promises(
     kinds: list[bool], name: str, attempts: int, seed: int, shuffled: Random
 ) -> None:
     rows = [raw_row(f"text {place}", correct) for place, correct in enumerate(kinds)]
     correct = {row.response: row.is_correct for row in rows}
-    format_ = FORMATS[name]
-    made = assemble_question(rows, [format_], attempts, seed)
-    for (_, _, trace), count in zip(made.traces, format_.counts(attempts), strict=True):
-        assert parse(render(trace)) == trace
+    format_, wanted_settings = FORMATS[name], settings(name, attempts=str(attempts), seed=seed)
+    made = made_of(rows, wanted_settings)
+    counts = {"one": [1], "all": [attempts], "each": range(1, attempts + 1)}[format_.lengths]
+    for one, count in zip(made.made, counts, strict=True):
+        trace = parse(one.text)
+        assert trace == one.trace
         assert len(trace.steps) == count
         assert len({step.response for step in trace.steps}) == count, "an attempt stands twice"
         ends = tuple(correct[step.response] for step in trace.steps)[-len(format_.last) :]
@@ -155,17 +158,40 @@ def test_every_trace_keeps_its_formats_promises(
         assert trace.answer == (right if name == "*C*IC" else [trace.steps[-1].response])[-1]
         assert all((step.reflection is None) is (name == "no_reflection") for step in trace.steps)
     shuffled.shuffle(rows)
-    assert assemble_question(rows, [format_], attempts, seed) == made, "the order of rows changed a trace"
+    assert made_of(rows, wanted_settings) == made, "the order of rows changed a trace"
+
+
+@given(POOLS, st.integers(1, 6), st.integers())
+def test_algorithm_1_uses_the_correct_attempts_up(kinds: list[bool], most: int, seed: int) -> None:
+    """The paper's Algorithm 1: every correct attempt once, and more of them than incorrect ones in each trace."""
+    rows = [raw_row(f"text {place}", correct) for place, correct in enumerate(kinds)]
+    made = made_of(rows, settings("algorithm1", attempts=str(most), seed=seed)).made
+    used = [one.response for trace in made for one in trace.attempts]
+    assert len(used) == len(set(used))
+    assert {row.response for row in rows if row.is_correct} <= set(used)
+    for one in made:
+        right = [attempt.correct for attempt in one.attempts]
+        assert right[-1]
+        assert sum(right) > len(right) - sum(right)
+        assert sum(right) <= most
+
+
+def test_star_is_every_correct_sample_as_it_is() -> None:
+    """The STaR baseline needs no reflection either."""
+    rows = [*ROWS, raw_row("VII", True, reflections=[]), raw_row("IX", False, reflections=[])]
+    made = made_of(rows, settings("star")).made
+    assert sorted(one.text for one in made) == ["VII", "sept", "seven"]
+    assert made_of(ALL_WRONG, settings("star")).not_given == (("star", TOO_FEW_CORRECT),)
 
 
 def test_a_trace_does_not_depend_on_the_other_formats_asked_for() -> None:
-    alone = assemble_question(ROWS, [FORMATS["*CC"]], 3, 0).traces
-    among_all = assemble_question(ROWS, list(FORMATS.values()), 3, 0).traces
-    assert alone == tuple(labelled for labelled in among_all if labelled.format == "*CC")
+    alone = made_of(ROWS, settings("*CC")).made
+    among_all = made_of(ROWS, settings(*FORMATS)).made
+    assert alone == tuple(one for one in among_all if one.format == "*CC")
 
 
 def test_another_seed_or_question_draws_another_trace() -> None:
-    other = [replace(row, question_key="q2") for row in ROWS]
+    other = [row._replace(question_key="q2") for row in ROWS]
     texts = [_texts(ROWS, "*C", 4), _texts(ROWS, "*C", 4, seed=1), _texts(other, "*C", 4)]
     assert all(first != second for first, second in itertools.combinations(texts, 2))
 
@@ -184,17 +210,21 @@ def test_the_reflection_of_the_trace_is_drawn_among_the_right_ones() -> None:
 @pytest.mark.parametrize(
     ("names", "attempts", "message"),
     [
-        (["*D"], 5, r"unknown format \*D; known are 0C, \*C, \*C_full, \*C\*IC, \*CC, random, no_reflection"),
-        ([], 5, "unknown format"),
-        (["*C"], 0, "attempts is 0; expected at least 1"),
-        (["*C", "*CC"], 1, r"format \*CC needs at least 2"),
-        (["*C*IC"], 1, r"format \*C\*IC needs at least 2"),
+        (
+            ["*D"],
+            "5",
+            r"unknown format \*D; known are 0C, \*C, \*C_full, .*, no_reflection, algorithm1, star",
+        ),
+        ([], "5", "unknown format"),
+        (["*C"], "0", "--attempts must be a number such as 5, or a range"),
+        (["*C", "*CC"], "1-4", r"format \*CC needs at least 2"),
+        (["*C*IC"], "1", r"format \*C\*IC needs at least 2"),
     ],
 )
-def test_wrong_settings_are_refused_by_name(names: list[str], attempts: int, message: str) -> None:
+def test_wrong_settings_are_refused_by_name(names: list[str], attempts: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        choose_formats(names, attempts)
+        choose_formats(names, read_attempts(attempts))
 
 
 def test_a_format_named_twice_is_made_once() -> None:
-    assert choose_formats(["0C", "*C", "0C"], 1) == (FORMATS["0C"], FORMATS["*C"])
+    assert choose_formats(["0C", "*C", "0C"], Attempts(None, 1)) == (FORMATS["0C"], FORMATS["*C"])

@@ -14,10 +14,17 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import Features, disable_progress_bars, load_dataset
 
+from assembly import dealing
+from assembly.assemble import assemble
 from assembly.cards import SFT_SCHEMA
+from assembly.dealing import count_piles
 from assembly.run import Config, main
+from assembly.settings import SftSettings
 from assembly.traces import parse
-from tests.assembly_rows import PUBLISHED, published_row, write_parquet
+from generation.builtin import MODEL
+from generation.raw_reader import open_parts
+from generation.records import stable_hash
+from tests.assembly_rows import PUBLISHED, published_row, settings, write_parquet
 
 # question a gives everything, b no correct attempt, c too few attempts
 ROWS = [
@@ -102,7 +109,7 @@ def test_the_card_tells_what_is_there_and_what_is_not(raw: Path) -> None:
         "| `*CC` | too few correct attempts | 1 |",
         "| `0C` | too few correct attempts | 1 |",
         "| no reflection with the right verdict | 1 |",
-        '```json\n{\n  "formats": [\n    "*C_full",\n    "*CC",\n    "0C"\n  ],\n  "attempts": 3,\n  "seed": 0\n}\n```',
+        '```json\n{\n  "formats": [\n    "*C_full",\n    "*CC",\n    "0C"\n  ],\n  "attempts": "3",\n  "seed": 0,',
     ]:
         assert f"\n{line}\n" in card
     shown = card.split("```text\n")[1].split("\n```")[0]
@@ -147,11 +154,21 @@ def test_a_set_without_any_trace_says_so(raw: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--formats=*D"], "unknown format *D; known are 0C, *C, *C_full, *C*IC, *CC, random, no_reflection"),
+        (
+            ["--formats=*D"],
+            "unknown format *D; known are 0C, *C, *C_full, *C*IC, *CC, random, no_reflection, algorithm1, star",
+        ),
         (["--formats=*C,,0C"], "comma list"),
-        (["--attempts=0"], "attempts is 0; expected at least 1"),
+        (["--attempts=0"], "--attempts must be a number such as 5, or a range such as 2-5, not '0'"),
         (["--attempts=1", "--formats=*C*IC"], "format *C*IC needs at least 2"),
-        (["--attempts=few"], "--attempts wants a whole number"),
+        (["--attempts=few"], "--attempts must be a number"),
+        (["--attempts=5-2"], "--attempts must be a number such as 5, or a range"),
+        (["--repeats=0"], "--repeats must be between 1 and 1,000"),
+        (["--max_similarity=1"], "--max_similarity must be at least 0 and below 1"),
+        (["--max_trace_tokens=100"], "--tokenizer and --max_trace_tokens go together"),
+        (["--tokenizer=./nowhere", "--max_trace_tokens=100"], "./nowhere"),
+        (["--subsample=0"], "--subsample must be at least 1"),
+        (["--processes=0"], "--processes must be between 1 and 1,024"),
         (["--atempts=3"], "unknown flag '--atempts'"),
         (["--raw=./not there"], "not there: no such file or folder"),
         (["--raw=empty"], "empty: holds no parquet file"),
@@ -189,12 +206,53 @@ def test_wrong_input_ends_in_one_line_and_changes_nothing(
     assert sorted(raw.parent.rglob("*")) == before
 
 
-def test_the_command_line_is_frozen() -> None:
-    assert list(Config.__dataclass_fields__) == ["raw", "formats", "attempts", "seed", "out"]
-    config = Config("raw")
-    assert (config.formats, config.attempts, config.seed, config.out) == (("*C_full",), 5, 0, None)
+def test_what_is_asked_for_without_a_flag() -> None:
+    assert Config("raw").settings == SftSettings(("*C_full",), "5", 0)
     # a hub repository lies nowhere here
     assert Config("someone/RAW_DATA").destination == Path("SFT_DATA")
+
+
+def test_the_set_does_not_depend_on_how_the_work_is_shared_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three piles from two parts, made by one process and by three."""
+    monkeypatch.setattr(dealing, "PILE_BYTES", 1000)
+    rows = [published_row(f"q{q}", f"r{q}/{n}", n % 2 == 0) for q in range(40) for n in range(5)]
+    random.Random(2).shuffle(rows)
+    write_parquet(tmp_path / "raw" / "a.parquet", rows[:90])
+    write_parquet(tmp_path / "raw" / "b.parquet", rows[90:])
+    assert count_piles(open_parts(tmp_path / "raw")) > 2
+    wanted = settings("*C_full", "algorithm1", repeats=2, subsample=150)
+    for processes in (1, 3):
+        assemble(tmp_path / "raw", tmp_path / f"out-{processes}", wanted, processes)
+    assert _same(tmp_path / "out-1", tmp_path / "out-3")
+    keys = pq.read_table(tmp_path / "out-1" / "data")["question_key"].to_pylist()
+    assert len(keys) == 150
+    order = [stable_hash(key) for key in keys]
+    assert order == sorted(order)
+
+
+def test_a_subsample_has_its_share_of_each_label(tmp_path: Path) -> None:
+    rows = [published_row(f"q{q}", f"r{n}", n < 2) for q in range(30) for n in range(4)]
+    raw = write_parquet(tmp_path / "raw.parquet", rows)
+    whole = assemble(raw, tmp_path / "whole", settings("*C_full", "0C"), 1)
+    part = assemble(raw, tmp_path / "part", settings("*C_full", "0C", subsample=41), 1)
+    assert whole.traces.total() == 120
+    assert part.traces.total() == 41
+    assert all(count in (10, 11) for count in part.traces.values())
+    whole_texts, part_texts = (
+        {row["conversations"][1]["content"] for row in pq.read_table(tmp_path / name / "data").to_pylist()}
+        for name in ("whole", "part")
+    )
+    assert part_texts < whole_texts
+
+
+def test_traces_longer_than_asked_for_are_left_out_and_counted(raw: Path) -> None:
+    flags = ["--tokenizer", str(MODEL), "--max_trace_tokens"]
+    assert len(pq.read_table(_assemble(raw, *flags, "1000") / "data")) == 3
+    out = _assemble(raw, *flags, "150")
+    labels = pq.read_table(out / "data")["sft_template_type_idx"].to_pylist()
+    assert "1C" in labels
+    assert "3C" not in labels
+    assert "| `*C_full` | `3C` | 1 |" in (out / "README.md").read_text(encoding="utf-8")
 
 
 def test_it_runs_as_a_module(raw: Path) -> None:

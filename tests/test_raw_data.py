@@ -14,8 +14,8 @@ from datasets import Features, disable_progress_bars, load_dataset
 from cluster.engine import Completion, EngineInfo, FinishReason, Message, Sampling
 from generation.raw_card import count_folder, raw_card
 from generation.raw_data import COLUMNS, PREFIX, REFLECTIONS, SCHEMA, SCHEMA_VERSION, Origin, to_table
-from generation.raw_reader import read
 from generation.records import CUT, Attempt, Grade, Outcome, Question, Reflection
+from tests.assembly_rows import read
 
 QUESTION = Question(
     text="Make 7 of [3, 4].",
@@ -122,7 +122,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     assert (first.question_key, first.question, first.answer) == (QUESTION.key, QUESTION.text, QUESTION.answer)
     assert (first.task, first.variant, first.response) == ("countdown_2arg", "original", ATTEMPT.completion.text)
     assert (first.extracted_answer, first.mentions_hint, second.mentions_hint) == ("3 + 4", False, True)
-    assert first.reflections == ("<verdict>Correct</verdict>",), "an empty reflection says nothing"
+    assert first.reflections == ["<verdict>Correct</verdict>"], "an empty reflection says nothing"
 
 
 def test_a_lone_surrogate_does_not_lose_the_row(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from generation.raw_reader import UNDECIDED, find_files, read, read_questions
+from generation.raw_reader import UNDECIDED, find_files, open_parts
 from generation.records import NO_ANSWER, stable_hash
-from tests.assembly_rows import PUBLISHED, README, RIGHT, published_row, write_parquet
+from tests.assembly_rows import PUBLISHED, README, RIGHT, published_row, read, write_parquet
 
 TAGGED = "so <answer>7</answer>"
 
@@ -50,7 +50,7 @@ def test_both_families_of_names_give_the_same_record(row: dict[str, Any], varian
     assert (record.question, record.answer, record.task, record.variant) == ("3 + 4?", "7", "", variant)
     assert (record.response, record.is_correct, record.outcome, record.reason) == ("7", True, "right", "")
     assert (record.extracted_answer, record.cut, record.mentions_hint) == ("7", False, False)
-    assert record.reflections == (RIGHT,)
+    assert record.reflections == [RIGHT]
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_the_outcome_of_a_foreign_row_is_derived(
     ("column", "field", "expected"),
     [
         ("prompt_variant", "variant", None),
-        (f"{PUBLISHED}_reflection", "reflections", ()),
+        (f"{PUBLISHED}_reflection", "reflections", []),
         (f"{PUBLISHED}__eval_extracted_answers", "extracted_answer", "7"),  # found in the response
     ],
 )
@@ -121,21 +121,29 @@ def test_the_files_of_a_folder_come_in_order_of_name(names: list[str], found: li
         assert part in path.name
 
 
-def test_questions_come_whole_whether_or_not_their_rows_lie_together(tmp_path: Path) -> None:
-    together = [published_row(question, f"{n}", True) for question in "ab" for n in range(2)]
-    apart = [together[place] for place in (0, 2, 1, 3)]
-    write_parquet(tmp_path / "together" / "0.parquet", together[:3])  # a question may span files
-    write_parquet(tmp_path / "together" / "1.parquet", together[3:])
-    write_parquet(tmp_path / "apart" / "0.parquet", apart)
-    expected = [[("a", "0"), ("a", "1")], [("b", "0"), ("b", "1")]]
-    for folder in ("together", "apart"):
-        groups = read_questions(tmp_path / folder)
-        assert [[(row.question, row.response) for row in rows] for rows in groups] == expected
-
-
 def test_every_batch_of_a_long_file_is_read(tmp_path: Path) -> None:
     file = _file(tmp_path, *(published_row(f"{n}", f"r{n}", True) for n in range(2500)))
-    assert [row.response for row in read(file)] == [f"r{n}" for n in range(2500)]
+    for batch_rows in (1, 1000, 4096):
+        assert [row.response for row in read(file, batch_rows)] == [f"r{n}" for n in range(2500)]
+
+
+@pytest.mark.parametrize(("part_bytes", "parts"), [(1, 10), (10**9, 1)])
+def test_a_file_is_read_in_parts_that_know_their_rows(part_bytes: int, parts: int, tmp_path: Path) -> None:
+    table = pa.Table.from_pylist([published_row(f"{n}", f"r{n}", True) for n in range(95)])
+    pq.write_table(table, tmp_path / "raw.parquet", row_group_size=10)
+    found = open_parts(tmp_path, part_bytes)
+    assert len(found) == parts
+    assert [part.first_row for part in found] == list(range(0, 95, 95 if parts == 1 else 10))
+    assert sum(part.rows for part in found) == 95
+    assert [row.response for row in read(tmp_path)] == [f"r{n}" for n in range(95)]
+
+
+def test_the_row_of_a_fault_is_its_place_in_the_file(tmp_path: Path) -> None:
+    rows = [published_row("q", "r", True, outcome="right") for _ in range(30)]
+    rows[23]["outcome"] = "maybe"
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "raw.parquet", row_group_size=7)
+    with pytest.raises(ValueError, match="row 23: outcome is 'maybe'"):
+        read(tmp_path, 3)
 
 
 def _without(column: str) -> dict[str, Any]:
@@ -161,7 +169,7 @@ def _without(column: str) -> dict[str, Any]:
 )
 def test_what_cannot_be_read_is_refused_by_name(rows: list[dict[str, Any]], message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
-        list(read(_file(tmp_path, *rows)))
+        read(_file(tmp_path, *rows))
 
 
 def test_a_wrong_second_file_is_told_before_the_first_row(tmp_path: Path) -> None:
@@ -191,7 +199,7 @@ def test_a_file_with_a_broken_middle_is_refused_by_name(tmp_path: Path) -> None:
     whole = file.read_bytes()
     file.write_bytes(whole[:4] + b"\xff" * 400 + whole[404:])
     with pytest.raises(ValueError, match=r"raw\.parquet: torn after row 0"):
-        list(read(file))
+        read(file)
 
 
 @pytest.mark.parametrize(

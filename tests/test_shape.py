@@ -203,7 +203,24 @@ def test_flags_of_the_whole_job_are_frozen() -> None:
 
 
 def test_flags_of_the_assembly_are_frozen() -> None:
-    assert [field.name for field in dataclasses.fields(Config)] == ["raw", "formats", "attempts", "seed", "out"]
+    assert [field.name for field in dataclasses.fields(Config)] == [
+        "raw",
+        "formats",
+        "attempts",
+        "repeats",
+        "variants",
+        "unique_variants",
+        "max_similarity",
+        "drop_cut",
+        "keep_unanswered",
+        "true_arithmetic",
+        "tokenizer",
+        "max_trace_tokens",
+        "subsample",
+        "seed",
+        "processes",
+        "out",
+    ]
 
 
 @pytest.mark.parametrize("field", [*dataclasses.fields(Settings), *dataclasses.fields(Config)], ids=lambda f: f.name)

@@ -1,0 +1,130 @@
+"""What is wrong with the traces that were made: silver data, since no one wrote them on purpose.
+
+For each label and prompt variant, how many traces show each fault, with a few examples. A fault is
+told from the text by rules that are printed with the figures; what a rule cannot see is not counted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from assembly.arithmetic_check import states_false_arithmetic
+from assembly.question_traces import Made
+
+EXAMPLES = 3
+_LONGEST_EXAMPLE = 600
+_END = 400
+"""Characters of a sample's end that are asked what it claims."""
+
+_GIVES_UP = re.compile(
+    r"\b(?:(?:is|are|was) (?:not |in)(?:correct|right|possible)|does(?: not|n't) (?:work|equal|reach|fit)"
+    r"|no solution|impossible|cannot be (?:done|made|reached)|(?:can't|cannot) find)\b",
+    re.IGNORECASE,
+)
+_CLAIMS = re.compile(
+    r"\b(?:(?:is|are) (?:indeed )?(?:correct|right|the (?:correct|right) answer)|this works|which works|as required)\b",
+    re.IGNORECASE,
+)
+_HINT = re.compile(r"\bhint", re.IGNORECASE)
+
+
+@lru_cache(maxsize=4096)
+def _says(pattern: re.Pattern[str], text: str) -> bool:
+    """Whether the end of a sample says so; the same sample stands in several traces."""
+    return pattern.search(text, max(0, len(text) - _END)) is not None
+
+
+def contradicts_verdict(made: Made) -> bool:
+    """The end of a correct attempt says that it failed, or that of an incorrect one that it is right."""
+    if made.trace is None or not any(step.reflection for step in made.trace.steps):
+        return False
+    return any(_says(_GIVES_UP if one.correct else _CLAIMS, one.response) for one in made.attempts)
+
+
+def false_reflection(made: Made) -> bool:
+    """A reflection states an equation between numbers that is false."""
+    steps = made.trace.steps if made.trace is not None else ()
+    return any(step.reflection is not None and _is_false(step.reflection) for step in steps)
+
+
+@lru_cache(maxsize=4096)
+def _is_false(reflection: str) -> bool:
+    return states_false_arithmetic(reflection)
+
+
+def repeats_attempt(made: Made) -> bool:
+    """Two attempts are the same text, but for case and spacing."""
+    texts = [" ".join(one.response.lower().split()) for one in made.attempts]
+    return len(set(texts)) < len(texts)
+
+
+def is_cut(made: Made) -> bool:
+    """An attempt was cut at the length limit."""
+    return any(one.cut for one in made.attempts)
+
+
+def names_hint(made: Made) -> bool:
+    """The word "hint" stands in it."""
+    return "hint" in made.text.lower() and _HINT.search(made.text) is not None
+
+
+FAULTS: dict[str, Callable[[Made], bool]] = {
+    "sample_contradicts_verdict": contradicts_verdict,
+    "reflection_states_false_arithmetic": false_reflection,
+    "repeats_an_attempt": repeats_attempt,
+    "cut_at_the_length_limit": is_cut,
+    "names_hint": names_hint,
+}
+
+
+def faults_of(made: Made) -> list[str]:
+    return [fault for fault, shows in FAULTS.items() if shows(made)]
+
+
+@dataclass
+class Analysis:
+    """Counts of faults, and their first examples, over any number of traces."""
+
+    traces: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By ("label" or "variant", its name)."""
+    faults: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    """By fault, and as above."""
+    examples: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, label: str, variants: Iterable[str], faults: Iterable[str], text: Callable[[], str]) -> None:
+        """One more trace; a trace counts once under each variant that it has an attempt of."""
+        groups = [("label", label), *(("variant", name) for name in set(variants))]
+        self.traces.update(groups)
+        for fault in faults:
+            self.faults.update((fault, *group) for group in groups)
+            kept = self.examples.setdefault(fault, [])
+            if len(kept) < EXAMPLES:
+                kept.append(text()[:_LONGEST_EXAMPLE])
+
+    def groups(self, kind: str) -> list[str]:
+        """The labels, or the variants, in order of name."""
+        return sorted(name for of, name in self.traces if of == kind)
+
+    def share(self, fault: str, kind: str, name: str) -> float:
+        return self.faults[fault, kind, name] / self.traces[kind, name]
+
+    def as_json(self) -> dict[str, Any]:
+        """analysis.json: the rule, shares by label and variant, and examples of each fault."""
+        return {fault: self._fault(fault) for fault in FAULTS}
+
+    def _fault(self, fault: str) -> dict[str, Any]:
+        found: dict[str, Any] = {"rule": FAULTS[fault].__doc__}
+        for kind in ("label", "variant"):
+            found[f"by_{kind}"] = {
+                name or "(none)": {
+                    "traces": self.traces[kind, name],
+                    "share": round(self.share(fault, kind, name), 6),
+                }
+                for name in self.groups(kind)
+            }
+        return {**found, "examples": self.examples.get(fault, [])}

@@ -1,0 +1,196 @@
+"""Which samples may stand in a trace and with which reflections, and why the others may not.
+
+The published rule (skillfactory.md §4): a reflection counts when its verdict equals the sample's
+correctness, a sample when it keeps at least one. Decided for many rows at a time on Arrow columns;
+knows nothing of formats.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from assembly.arithmetic_check import states_false_arithmetic
+from assembly.settings import SftSettings
+from assembly.traces import has_frame_tag, is_plain_answer
+from generation.lists import kept_items, owners
+from generation.records import CUT, WITHOUT_ANSWER, stable_hash
+from reflection.verdict import parse_verdict
+
+UNDECIDED = "correctness undecided"
+HINT = "mentions its hint"
+FRAME_TAG = "holds a tag of the trace's own frame"
+UNQUOTABLE = "its answer cannot be quoted"
+NO_REFLECTION = "no reflection with the right verdict"
+OTHER_VARIANT = "under a prompt variant that was not asked for"
+
+_MAY_HOLD_FRAME_TAG = r"(?i)<[^<>]*(think|sample|reflect)"
+_MAY_NOT_BE_PLAIN = r"[<>]"
+
+
+POOL = pa.schema(
+    [
+        *((name, pa.string()) for name in ("order", "question_key", "question", "task", "variant", "response")),
+        ("correct", pa.bool_()),
+        ("answer", pa.string()),
+        ("cut", pa.bool_()),
+        ("reflections", pa.list_(pa.string())),
+        ("left_out", pa.string()),
+    ]
+)
+"""Rows of RAW_DATA as the assembly uses them. `order` is a hash of the key, by which questions are dealt
+and sorted; `answer` is ready to be quoted; `reflections` are those that count; `left_out` says why a
+sample stands in no trace, and is empty where it may."""
+
+
+def choose(rows: pa.Table, settings: SftSettings) -> pa.Table:
+    """The rows, of schema ROWS, as rows of schema POOL, in their order."""
+    rows = rows.combine_chunks()
+    columns = {name: rows[name].combine_chunks() for name in rows.column_names}
+    correct = pc.equal(columns["outcome"], "right")
+    answer = pc.utf8_trim_whitespace(pc.fill_null(columns["extracted_answer"], ""))
+    reflections = _counting(columns["reflections"], correct, settings)
+    left_out = _left_out(columns, answer, reflections, settings)
+    gone = pc.is_in(left_out, pa.array([OTHER_VARIANT, UNDECIDED, HINT, FRAME_TAG, UNQUOTABLE, *WITHOUT_ANSWER]))
+    keys = columns["question_key"].dictionary_encode()
+    hashes = pa.array([stable_hash(key)[:16] for key in keys.dictionary.to_pylist()], pa.string())
+    arrays = {
+        **{name: columns[name] for name in ("question_key", "question", "task", "variant", "cut")},
+        "order": pc.take(hashes, keys.indices),
+        "response": pc.if_else(gone, "", columns["response"]),
+        "correct": correct,
+        "answer": answer,
+        "reflections": reflections,
+        "left_out": left_out,
+    }
+    return pa.Table.from_arrays([arrays[name] for name in POOL.names], schema=POOL)
+
+
+def _left_out(columns: dict[str, pa.Array], answer: pa.Array, reflections: pa.Array, settings: SftSettings) -> pa.Array:
+    """The first reason that holds, in this order; empty where none does."""
+    unanswered = pc.is_in(columns["reason"], pa.array(sorted(WITHOUT_ANSWER)))
+    unknown = pc.or_(pc.equal(columns["outcome"], "unknown"), pc.is_null(columns["is_correct"]))
+    if settings.keep_unanswered:
+        unknown = pc.and_not(unknown, unanswered)
+    reasons = [
+        (unknown, pc.if_else(unanswered, columns["reason"], UNDECIDED)),
+        (columns["mentions_hint"], HINT),
+        (_flagged(columns["response"], _MAY_HOLD_FRAME_TAG, has_frame_tag), FRAME_TAG),
+        (_flagged(answer, _MAY_NOT_BE_PLAIN, lambda text: not is_plain_answer(text)), UNQUOTABLE),
+        (pc.equal(pc.list_value_length(reflections), 0), NO_REFLECTION),
+    ]
+    if not settings.keep_unanswered:
+        reasons.insert(4, (pc.equal(answer, ""), UNQUOTABLE))
+    if settings.drop_cut:
+        reasons.insert(0, (columns["cut"], CUT))
+    if settings.variants:
+        known = pc.is_in(pc.fill_null(columns["variant"], ""), pa.array(settings.variants))
+        reasons.insert(0, (pc.invert(known), OTHER_VARIANT))
+    conditions = pa.StructArray.from_arrays(
+        [condition for condition, _ in reasons], [str(n) for n in range(len(reasons))]
+    )
+    return pc.case_when(conditions, *(reason for _, reason in reasons), "")
+
+
+def _counting(reflections: pa.Array, correct: pa.Array, settings: SftSettings) -> pa.Array:
+    """Of each row's reflections those whose verdict equals its correctness, and that can be shown."""
+    texts = reflections.flatten()
+    wanted = correct.to_numpy(zero_copy_only=False)[owners(reflections)]
+    keep = _verdicts(texts) == np.where(wanted, 1, 0)
+    keep &= ~_flagged(texts, _MAY_HOLD_FRAME_TAG, has_frame_tag).to_numpy(zero_copy_only=False)
+    if settings.true_arithmetic:
+        keep[keep] = [not states_false_arithmetic(text) for text in texts.filter(pa.array(keep)).to_pylist()]
+    return kept_items(reflections, keep)
+
+
+def _verdicts(texts: pa.Array) -> np.ndarray:
+    """parse_verdict of each text, as 1, 0 or -1 for none; most are told by their last characters alone."""
+    tails = pc.ascii_lower(pc.utf8_slice_codeunits(texts, -64, None))
+    lonely = pc.equal(pc.count_substring(texts, "<verdict>", ignore_case=True), 1)
+    verdicts = np.full(len(texts), -1, dtype=np.int8)
+    told = np.zeros(len(texts), dtype=bool)
+    for word, value in (("correct", 1), ("incorrect", 0)):
+        hit = pc.and_(lonely, pc.ends_with(tails, f"<verdict>{word}</verdict>")).to_numpy(zero_copy_only=False)
+        verdicts[hit], told[hit] = value, True
+    for place in np.flatnonzero(~told):
+        found = parse_verdict(texts[place].as_py())
+        verdicts[place] = -1 if found is None else int(found)
+    return verdicts
+
+
+def _flagged(texts: pa.Array, may: str, exactly: Callable[[str], bool]) -> pa.Array:
+    """`exactly` of each text, asked only of those in which the pattern `may`, a weaker one, is found."""
+    flags = pc.match_substring_regex(texts, may).to_numpy(zero_copy_only=False).copy()
+    for place in np.flatnonzero(flags):
+        flags[place] = exactly(texts[place].as_py())
+    return pa.array(flags)
+
+
+class Candidate(NamedTuple):
+    """A sample that may stand in a trace."""
+
+    variant: str
+    """Empty in repositories without a variant column."""
+    response: str
+    correct: bool
+    answer: str
+    """Ready to be quoted; empty for an unanswered sample that is kept."""
+    reflections: list[str]
+    """Those that count."""
+    cut: bool
+
+
+class Asked(NamedTuple):
+    """One question and all its samples."""
+
+    key: str
+    question: str
+    task: str
+    samples: int
+    candidates: tuple[Candidate, ...]
+    """In an order that depends on their contents alone."""
+    unreflected: tuple[Candidate, ...]
+    """Correct samples that lack nothing but a reflection that counts."""
+    left_out: Counter[str]
+
+
+def questions_of(pool: pa.Table) -> Iterator[Asked]:
+    """The questions of a table of schema POOL, in its `order`."""
+    if not pool.num_rows:
+        return
+    pool = pool.take(pc.sort_indices(pool, [("order", "ascending"), ("question_key", "ascending")])).combine_chunks()
+    keys = pool["question_key"].combine_chunks()
+    changes = pc.not_equal(keys.slice(1), keys.slice(0, len(keys) - 1)).to_numpy(zero_copy_only=False)
+    starts = [0, *(np.flatnonzero(changes) + 1).tolist(), len(keys)]
+    left_out = pool["left_out"].to_pylist()
+    candidates = _candidates(pool)
+    firsts = pool.select(["question_key", "question", "task"]).take(pa.array(starts[:-1])).to_pylist()
+    for (start, end), first in zip(itertools.pairwise(starts), firsts, strict=True):
+        yield _asked(first, left_out[start:end], candidates[start:end])
+
+
+def _candidates(pool: pa.Table) -> list[Candidate]:
+    """Every row as a candidate, also those that are none."""
+    variants = pc.fill_null(pool["variant"], "")
+    columns = [variants, *(pool[name] for name in ("response", "correct", "answer", "reflections", "cut"))]
+    return [Candidate(*values) for values in zip(*(column.to_pylist() for column in columns), strict=True)]
+
+
+def _asked(first: dict[str, str], left_out: list[str], candidates: list[Candidate]) -> Asked:
+    usable = sorted(one for why, one in zip(left_out, candidates, strict=True) if why == "")
+    others = sorted(one for why, one in zip(left_out, candidates, strict=True) if why == NO_REFLECTION)
+    return Asked(
+        first["question_key"],
+        first["question"],
+        first["task"],
+        len(left_out),
+        tuple(usable),
+        tuple(one for one in others if one.correct),
+        Counter(why for why in left_out if why),
+    )

@@ -1,0 +1,30 @@
+"""Progress of the assembly for a person: a bar on a terminal, a line every ten seconds elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from tqdm import tqdm
+
+T = TypeVar("T")
+_EVERY_S = 10.0
+_BAR = "{desc}{percentage:3.0f}% |{bar:20}| {n_fmt}/{total_fmt} parts, {remaining} left"
+_LINE = "{desc}{n_fmt}/{total_fmt} parts, {remaining} left"
+
+
+def follow(results: Iterable[T], total: int, stage: str) -> Iterator[T]:
+    """The results as they come; nothing is said of what is done within ten seconds."""
+    started = spoke = time.monotonic()
+    name = f"{stage:<12}"
+    bar = tqdm(
+        results, name, total, leave=False, bar_format=_BAR, dynamic_ncols=True, delay=2, disable=not sys.stderr.isatty()
+    )
+    for done, result in enumerate(bar, 1):
+        yield result
+        now = time.monotonic()
+        if bar.disable and now - spoke > _EVERY_S:
+            spoke = now
+            print(tqdm.format_meter(done, total, now - started, prefix=name, bar_format=_LINE), flush=True)

@@ -1,0 +1,58 @@
+"""The reward of RL training: 1.0 where our graders call the answer right, else 0.0.
+
+In the calls that verl makes; the `reward.py` of every RL_DATA imports them. Needs the standard library
+alone, so that `pip install --no-deps` of this project is enough in a trainer's environment, and
+neither signals nor processes, so that it runs in any thread.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from generation.grading import GRADERS, grade
+from generation.records import Question
+
+
+def truth_of(question: Question) -> str:
+    """What a row of RL_DATA says of its question: all that judging an answer needs, as JSON."""
+    truth = {"answer": question.answer, "facts": dict(question.facts), "grader": question.grader}
+    return json.dumps(truth, sort_keys=True)
+
+
+def compute_score(
+    data_source: str, solution_str: str, ground_truth: str, extra_info: Mapping[str, Any] | None = None
+) -> float:
+    """The reward of one response.
+
+    Whatever the response is, it is scored, and soon. Raises ValueError when `ground_truth` is not what
+    an RL_DATA of ours holds: training on another dataset would learn from zeros alone.
+    """
+    # How the rollout ended is not said here; it would only change why an answer is missing.
+    return float(grade(solution_str, _question(ground_truth), "stop").outcome == "right")
+
+
+def compute_score_batch(
+    data_sources: Iterable[str],
+    solution_strs: Iterable[str],
+    ground_truths: Iterable[str],
+    extra_infos: Iterable[Mapping[str, Any]] | None = None,
+) -> list[float]:
+    """The rewards of many responses, in their order; raises as compute_score does."""
+    given = zip(data_sources, solution_strs, ground_truths, strict=True)
+    return [compute_score(source, solution, truth) for source, solution, truth in given]
+
+
+# A step of GRPO asks for each question as often as it has rollouts.
+@lru_cache(maxsize=4096)
+def _question(truth: str) -> Question:
+    """The question, as far as its grader needs it."""
+    try:
+        said = json.loads(truth)
+        question = Question("", said["answer"], "", "", said["grader"], "", said["facts"])
+        GRADERS[question.grader]("0", question)  # or the first rollout finds out that a fact is missing
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise ValueError(f"this ground truth is not from an RL_DATA of this project: {truth!r:.80}") from error
+    return question

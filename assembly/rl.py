@@ -1,0 +1,144 @@
+"""RL_DATA: questions held out for RL, in the columns that verl's trainers read, and their reward.
+
+A complete dataset repository, built beside its place and renamed into it. Knows nothing of traces.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from assembly.cards import MESSAGES, columns_table
+from assembly.reward import truth_of
+from cluster.atomic import replace_folder
+from generation.dataset_card import Size, Split, code, fenced, header_of_splits, table
+from generation.raw_data import Column, without_surrogates
+from generation.records import Question, stable_hash
+
+RL_COLUMNS = (
+    Column("data_source", pa.string(), "the task"),
+    Column("prompt", MESSAGES, "the plain question as one user turn"),
+    Column("ability", pa.string(), "always `math`, as published"),
+    Column(
+        "reward_model",
+        pa.struct([("style", pa.string()), ("ground_truth", pa.string())]),
+        "`rule`, and a JSON string with the gold answer, the grader's name and the facts it needs",
+    ),
+    Column(
+        "extra_info",
+        pa.struct([("index", pa.int64()), ("question_key", pa.string()), ("split", pa.string())]),
+        "place among the questions of both splits, the question's name, the split",
+    ),
+)
+RL_SCHEMA = pa.schema([(column.name, column.type) for column in RL_COLUMNS])
+
+FILES = {"train": "train.parquet", "validation": "val.parquet"}
+"""File of each split; verl asks for files, `datasets` for splits."""
+REWARD_FILE = "reward.py"
+_VALIDATION_SHARE = 0.1
+
+_REWARD = '''"""For verl's reward.custom_reward_function.path: the graders that judged the samples of this run."""
+
+try:
+    from assembly.reward import compute_score, compute_score_batch
+except ModuleNotFoundError as error:
+    if error.name not in ("assembly", "assembly.reward"):
+        raise
+    raise ModuleNotFoundError(
+        "reward.py needs the graders of the project skillfactory-data: in its checkout, run "
+        "`pip install --no-deps .` with the pip of this environment"
+    ) from None
+
+__all__ = ["compute_score", "compute_score_batch"]
+'''
+
+
+def rl_data(questions: Sequence[Question], destination: Path) -> None:
+    """Put RL_DATA in the place of `destination`; in each split the questions keep their order.
+
+    A validation file is there when there are two questions or more.
+    """
+    held_out = validation_keys(questions)
+
+    def build(folder: Path) -> None:
+        rows: dict[str, list[dict[str, Any]]] = {split: [] for split in FILES}
+        for index, question in enumerate(questions):
+            split = "validation" if question.key in held_out else "train"
+            rows[split].append(without_surrogates(_row(question, index, split)))
+        # `datasets` cannot read a split without any row beside one that has some
+        given = [split for split in FILES if rows[split] or split == "train"]
+        splits = [_write(rows[split], split, folder) for split in given]
+        (folder / REWARD_FILE).write_text(_REWARD, encoding="utf-8")
+        (folder / "README.md").write_text(rl_card(splits, rows), encoding="utf-8")
+
+    replace_folder(build, destination)
+
+
+def validation_keys(questions: Sequence[Question]) -> frozenset[str]:
+    """A tenth of the questions, and at least one of two or more, by a hash of the key: order does not matter."""
+    keys = sorted({question.key for question in questions}, key=lambda key: stable_hash("validation", key))
+    count = max(1, round(_VALIDATION_SHARE * len(keys))) if len(keys) > 1 else 0
+    return frozenset(keys[:count])
+
+
+def _row(question: Question, index: int, split: str) -> dict[str, Any]:
+    return {
+        "data_source": question.task,
+        "prompt": [{"role": "user", "content": question.text}],
+        "ability": "math",
+        "reward_model": {"style": "rule", "ground_truth": truth_of(question)},
+        "extra_info": {"index": index, "question_key": question.key, "split": split},
+    }
+
+
+def _write(rows: Sequence[Mapping[str, Any]], split: str, folder: Path) -> Split:
+    path = folder / FILES[split]
+    rows_table = pa.Table.from_pylist(list(rows), schema=RL_SCHEMA)
+    # statistics differ from one writing to the next
+    pq.write_table(rows_table, path, compression="zstd", write_statistics=False)
+    return Split(split, path.name, Size(len(rows), rows_table.nbytes, path.stat().st_size))
+
+
+def rl_card(splits: Sequence[Split], rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """The README.md of RL_DATA."""
+    by_task = {split: Counter(row["data_source"] for row in of_split) for split, of_split in rows.items()}
+    counts = [
+        (code(task), *(by_task[split.name][task] for split in splits))
+        for task in sorted({task for counter in by_task.values() for task in counter})
+    ]
+    return "\n".join(
+        [
+            header_of_splits(RL_SCHEMA, splits, tags=["skillfactory", "reasoning", "rl", "verl"]),
+            "# RL_DATA\n",
+            "Verifiable questions in the columns that verl's trainers read. They were held out: none of "
+            "them is in the\nSFT set of the same run, and none of one split is in the other.\n",
+            table(("task", *(split.name for split in splits)), counts),
+            "## Columns\n",
+            columns_table(RL_COLUMNS),
+            "## How to train on it\n",
+            _use(splits),
+            "## How to load it\n",
+            'Run this in the folder that holds this file, or give the folder\'s path for `"."`:\n',
+            fenced('from datasets import load_dataset\n\nrows = load_dataset(".", split="train")', "python"),
+        ]
+    )
+
+
+def _use(splits: Sequence[Split]) -> str:
+    names = {"train": "data.train_files", "validation": "data.val_files"}
+    arguments = [f"{names[split.name]}={split.path}" for split in splits]
+    arguments += [
+        f"reward.custom_reward_function.path={REWARD_FILE}",
+        "reward.custom_reward_function.name=compute_score",
+    ]
+    return (
+        f"verl takes these arguments, with full paths; `{REWARD_FILE}` needs the project that made this set in verl's\n"
+        "environment (`pip install --no-deps .` in its checkout). The reward is 1 when the last `<answer>` is right,\n"
+        "else 0. Verl versions that still have the reward manager `batch` take `compute_score_batch` as well.\n\n"
+        + fenced("\n".join(arguments))
+    )

@@ -1,0 +1,78 @@
+"""How fast a script of the published shape assembles: `python -m benchmarks.published_shape RAW_DATA`.
+
+A stand-in of our own, written to be compared with: everything in one pandas frame, `groupby` over
+questions, `iterrows` over rows, one `*C_full` trace for each length, a list of dictionaries at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+_RESPONSE = "model_responses__mutated_prompts"
+_GLUE = "Let me try this again."
+
+
+def _verdict(text: str) -> str:
+    return text.split("<verdict>")[-1].split("</verdict>")[0].lower().strip()
+
+
+def _usable(group: pd.DataFrame) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    correct, incorrect = [], []
+    for _, row in group.iterrows():
+        right = bool(row[f"{_RESPONSE}__eval_is_correct"][0])
+        wanted = "correct" if right else "incorrect"
+        kept = [text for text in row[f"{_RESPONSE}_reflection"] if _verdict(text) == wanted]
+        if kept:
+            answer = row[f"{_RESPONSE}__eval_extracted_answers"][0]
+            (correct if right else incorrect).append(
+                {"response": row[_RESPONSE][0], "reflections": kept, "answer": answer}
+            )
+    return correct, incorrect
+
+
+def _trace(picked: list[dict[str, Any]]) -> str:
+    text = "<think>\n"
+    for place, attempt in enumerate(picked):
+        reflection = random.choice(attempt["reflections"])
+        text += f"<sample>\n{attempt['response']}\n</sample>\n<reflect>\n{reflection}\n</reflect>\n"
+        text += f"{_GLUE}\n" if place + 1 < len(picked) else ""
+    return f"{text}</think>\n\n\nHere it is.\n\n<answer>\n{picked[-1]['answer']}\n</answer>"
+
+
+def assemble(raw: Path, out: Path, attempts: int = 5) -> int:
+    """Traces written to `out`; how many rows were read."""
+    frame = pd.concat([pd.read_parquet(path) for path in sorted(raw.glob("data/*.parquet"))])
+    traces = []
+    for question, group in frame.groupby("question"):
+        correct, incorrect = _usable(group)
+        if not correct or len(correct) + len(incorrect) < attempts:
+            continue
+        for count in range(1, attempts + 1):
+            last = random.choice(correct)
+            others = [attempt for attempt in correct + incorrect if attempt is not last]
+            text = _trace([*random.sample(others, count - 1), last])
+            turns = [{"role": "user", "content": question}, {"role": "assistant", "content": text}]
+            traces.append({"conversations": turns, "sft_template_type_idx": f"{count}C"})
+    pd.DataFrame(traces).to_parquet(out)
+    return len(frame)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("raw", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("published_shape.parquet"))
+    given = parser.parse_args()
+    started = time.monotonic()
+    rows = assemble(given.raw, given.out)
+    seconds = time.monotonic() - started
+    print(f"{rows:,} rows in {seconds:.1f} s, {rows / seconds:,.0f} rows/s")
+
+
+if __name__ == "__main__":
+    main()

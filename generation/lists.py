@@ -1,0 +1,40 @@
+"""List columns of Arrow tables: their first items, and lists with some items left out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+
+def is_list(type_: pa.DataType) -> bool:
+    types = pa.types
+    return bool(types.is_list(type_) or types.is_large_list(type_) or types.is_fixed_size_list(type_))
+
+
+def first_items(lists: pa.Array) -> pa.Array:
+    """Item 0 of each list; null for a list without items and for no list."""
+    lengths = _lengths(lists)
+    starts = np.cumsum(lengths) - lengths
+    places = pa.array(starts, mask=lengths == 0)
+    return pc.take(lists.flatten(), places)
+
+
+def kept_items(lists: pa.Array, keep: np.ndarray) -> pa.Array:
+    """The lists with only the items for which `keep`, one bool for each of `lists.flatten()`, is true.
+
+    No list becomes a list without items.
+    """
+    owners = np.repeat(np.arange(len(lists)), _lengths(lists))
+    counts = np.bincount(owners[keep], minlength=len(lists))
+    offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), lists.flatten().filter(pa.array(keep)))
+
+
+def owners(lists: pa.Array) -> np.ndarray:
+    """For each of `lists.flatten()`, the place of its list."""
+    return np.repeat(np.arange(len(lists)), _lengths(lists))
+
+
+def _lengths(lists: pa.Array) -> np.ndarray:
+    return np.asarray(pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False), dtype=np.int64)

@@ -1,0 +1,104 @@
+"""What is called a fault of a trace, what must not be, and how faults are counted."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+
+from assembly.analysis import EXAMPLES, FAULTS, Analysis, faults_of
+from assembly.arithmetic_check import false_equations
+from tests.assembly_rows import RIGHT, WRONG, RawRow, made_of, raw_row, settings
+
+
+@pytest.mark.parametrize(
+    ("text", "false"),
+    [
+        ("3 + 4 = 8", ["3 + 4 = 8"]),
+        ("First, 3 + 4 = 8, then 8 * 2 = 16.", ["3 + 4 = 8"]),
+        ("2 × 3 = 7 and 9 ÷ 3 = 2", ["2 × 3 = 7", "9 ÷ 3 = 2"]),
+        ("(2 + 3) * 4 = 21", ["(2 + 3) * 4 = 21"]),
+        ("5 − 9 = −3", ["5 − 9 = −3"]),
+        ("10 / 3 = 3.5", ["10 / 3 = 3.5"]),
+        ("so 1/2 = 0.4", ["1/2 = 0.4"]),
+    ],
+)
+def test_false_equations_are_found(text: str, false: list[str]) -> None:
+    assert list(false_equations(text)) == false
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "3 + 4 = 7.",
+        "5 − 9 = −4",
+        "10 / 3 = 3.33",  # rounded
+        "3 + 4 = 7 + 2 = 9",  # the running "=" of school: both ends are meant
+        "x2 + 3 = 9",  # an expression that grows out of a word
+        "1. 3 + 4 = 8",  # numbering cannot be told from a factor
+        "3 + 4 = 7x",
+        "3 + 4 = 8%",
+        "3 + 4 = 7 2/3",
+        "3 + 4 = seven",
+        "the target = 8",
+        "8 = 8",
+        "7 = 8",  # no operation: a comparison, not arithmetic
+        "1 / 0 = 8",
+        "9**9**9**9 = 1",
+        "= 8",
+        "3 + = 8",
+        "=" * 10_000,
+        "(" * 10_000 + "1 + 1 = 3",
+    ],
+)
+def test_what_is_no_false_equation(text: str) -> None:
+    assert list(false_equations(text)) == []
+
+
+def _faults(*rows: RawRow, attempts: int) -> set[str]:
+    made = made_of(rows, settings("*C", attempts=str(attempts))).made
+    return set(faults_of(made[0]))
+
+
+@pytest.mark.parametrize(
+    ("rows", "faults"),
+    [
+        ([raw_row("seven", True)], set()),
+        ([raw_row("this is impossible, so: seven", True)], {"sample_contradicts_verdict"}),
+        ([raw_row("seven", True), raw_row("eight. This is correct", False)], {"sample_contradicts_verdict"}),
+        ([raw_row("seven. This is correct", True), raw_row("that does not work: eight", False)], set()),
+        ([raw_row("3 + 4 = 8", True, reflections=[RIGHT])], set()),  # a sample's own arithmetic is its grade's affair
+        ([raw_row("7", True, reflections=[f"3 + 4 = 8 {RIGHT}"])], {"reflection_states_false_arithmetic"}),
+        ([raw_row("Seven  it is", True), raw_row("seven it is", True)], {"repeats_an_attempt"}),
+        ([raw_row("seven", True, cut=True)], {"cut_at_the_length_limit"}),
+        ([raw_row("As the hint says, seven", True)], {"names_hint"}),
+        ([raw_row("seven", True, reflections=[f"The Hint {RIGHT}"])], {"names_hint"}),
+    ],
+)
+def test_faults_are_told_by_their_rules(rows: list[RawRow], faults: set[str]) -> None:
+    assert _faults(*rows, attempts=len(rows)) == faults
+
+
+def test_every_fault_has_a_rule_to_print() -> None:
+    assert all(shows.__doc__ and shows.__doc__.endswith(".") for shows in FAULTS.values())
+
+
+def test_faults_are_counted_by_label_and_by_variant() -> None:
+    analysis = Analysis()
+    for number in range(5):
+        faults = ["names_hint"] if number else []
+        analysis.add("2C", ("plan", "plan"), faults, partial(str, f"trace {number} " + "x" * 5000))
+    analysis.add("1C", ("original",), [], lambda: "fine")
+    found = analysis.as_json()["names_hint"]
+    assert found["by_label"] == {"1C": {"traces": 1, "share": 0.0}, "2C": {"traces": 5, "share": 0.8}}
+    assert found["by_variant"] == {"original": {"traces": 1, "share": 0.0}, "plan": {"traces": 5, "share": 0.8}}
+    assert [text[:7] for text in found["examples"]] == ["trace 1", "trace 2", "trace 3"]
+    assert len(found["examples"]) == EXAMPLES
+    assert max(map(len, found["examples"])) < 1000
+
+
+def test_a_wrong_verdict_never_reaches_a_trace() -> None:
+    rows = [raw_row("seven", True, reflections=[WRONG, RIGHT]), raw_row("eight", False, reflections=[RIGHT, WRONG])]
+    (one,) = made_of(rows, settings("*C", attempts="2")).made
+    assert one.trace is not None
+    assert [step.reflection for step in one.trace.steps] == [WRONG, RIGHT]

@@ -1,0 +1,141 @@
+"""The reward that RL training gets: our grades as numbers, whatever a model writes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assembly.reward import compute_score, compute_score_batch, truth_of
+from generation.grading import GRADERS, grade
+from generation.records import Question
+from tests.test_grading_hostile import ANSWERS, RESPONSES
+
+COUNTDOWN = Question(
+    "?", "3 * 7 + 4", "countdown_3arg", "made", "countdown", "equation", {"numbers": [3, 7, 4], "target": 25}
+)
+OWN = Question("?", "1,000", "sums", "a file", "answer", "number")
+
+CASES = [
+    (COUNTDOWN, "<answer>3 * 7 + 4</answer>", 1.0),
+    (COUNTDOWN, "<answer>4 + 7 * 3 = 25</answer>", 1.0),
+    (COUNTDOWN, "<think><answer>3 + 7</answer></think>\n<answer>\n(3 * 7) + 4\n</answer>", 1.0),
+    (COUNTDOWN, "<answer>(3 * 7) + 4</answer> no: <answer>3 + 7</answer>", 0.0),
+    (COUNTDOWN, "<answer>25</answer>", 0.0),
+    (COUNTDOWN, "<answer>what is asked for</answer>", 0.0),
+    (COUNTDOWN, "<answer></answer>", 0.0),
+    (COUNTDOWN, "3 * 7 + 4", 0.0),
+    (COUNTDOWN, "<answer>3 * 7 + 4", 0.0),
+    (COUNTDOWN, "", 0.0),
+    (OWN, "<answer>1000</answer>", 1.0),
+    (OWN, "<answer>**1,000.0**</answer>", 1.0),
+    (OWN, "<answer>1001</answer>", 0.0),
+    (OWN, "1000", 0.0),
+]
+HOSTILE = [*RESPONSES.values(), *(f"<answer>{answer}</answer>" for answer in ANSWERS.values())]
+
+
+@pytest.mark.parametrize(("question", "response", "score"), CASES)
+def test_one_where_the_answer_is_right_else_zero(question: Question, response: str, score: float) -> None:
+    assert compute_score(question.task, response, truth_of(question)) == score
+    assert (
+        compute_score(question.task, response, truth_of(question), {"index": 3, "rollout_reward_scores": {}}) == score
+    )
+
+
+def test_every_grader_can_reward() -> None:
+    assert {question.grader for question, _, score in CASES if score} == set(GRADERS)
+
+
+def test_a_batch_is_scored_in_its_order_from_what_verl_passes() -> None:
+    """Its batch manager passes a list of responses beside numpy arrays of objects."""
+    tasks = np.array([question.task for question, _, _ in CASES], dtype=object)
+    extras = np.array([{"index": index} for index in range(len(CASES))], dtype=object)
+    scores = compute_score_batch(
+        data_sources=tasks,
+        solution_strs=[response for _, response, _ in CASES],
+        ground_truths=[truth_of(question) for question, _, _ in CASES],
+        extra_infos=extras,
+    )
+    assert scores == [score for _, _, score in CASES]
+    assert all(type(score) is float for score in scores)
+    assert compute_score_batch([], [], []) == []
+
+
+def test_a_batch_of_unequal_lengths_is_refused() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        compute_score_batch(["a", "a"], ["", ""], [truth_of(OWN)])
+
+
+@pytest.mark.parametrize("question", [COUNTDOWN, OWN], ids=lambda question: question.grader)
+def test_hostile_responses_score_zero_and_soon(question: Question) -> None:
+    started = time.process_time()
+    scores = compute_score_batch(["?"] * len(HOSTILE), HOSTILE, [truth_of(question)] * len(HOSTILE))
+    assert scores == [0.0] * len(HOSTILE)
+    assert time.process_time() - started < 0.05 * len(HOSTILE)
+
+
+@given(st.text() | st.text("0123456789+-*/()=. \n").map(lambda text: f"<answer>{text}</answer>"))
+def test_any_text_is_scored_as_it_is_graded(response: str) -> None:
+    for question in (COUNTDOWN, OWN):
+        right = grade(response, question, "stop").outcome == "right"
+        assert compute_score("", response, truth_of(question)) == float(right)
+
+
+@given(st.text("abcxyzäß漢ﷺ0123456789 ", min_size=1).filter(str.strip))
+def test_any_gold_answer_gets_its_reward(answer: str) -> None:
+    question = replace(OWN, answer=answer)
+    assert compute_score(question.task, f"So it is <answer>{answer}</answer>.", truth_of(question)) == 1.0
+
+
+@pytest.mark.parametrize(
+    "truth",
+    [
+        "3 * 7 + 4",
+        "",
+        "[]",
+        "null",
+        '"text"',
+        "{}",
+        json.dumps({"answer": "1", "facts": {}}),
+        json.dumps({"answer": "1", "facts": {}, "grader": "another"}),
+        json.dumps({"answer": "1", "facts": {}, "grader": ["countdown"]}),
+        json.dumps({"answer": "1", "facts": {"target": 25}, "grader": "countdown"}),
+        json.dumps({"answer": "1", "facts": None, "grader": "countdown"}),
+        json.dumps({"answer": 1, "facts": {}, "grader": "answer"}),
+    ],
+)
+def test_a_ground_truth_of_another_dataset_is_refused(truth: str) -> None:
+    """Zeros for all would look like a model that learns nothing."""
+    with pytest.raises(ValueError, match="not from an RL_DATA of this project"):
+        compute_score("countdown_3arg", "<answer>3 * 7 + 4</answer>", truth)
+
+
+def test_scores_are_the_same_in_threads() -> None:
+    """verl's reward loop asks from the threads of an executor, where no alarm can be set."""
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(compute_score, "", response, truth_of(question)) for question, response, _ in CASES * 20]
+    assert [answer.result() for answer in asked] == [score for _, _, score in CASES * 20]
+
+
+def test_only_the_standard_library_is_needed() -> None:
+    """Whoever trains installs this without its dependencies."""
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import assembly.reward\n"
+        "ours = {'assembly', 'cluster', 'generation', 'reflection'}\n"
+        "print({name.split('.')[0] for name in sys.modules} - ours - sys.stdlib_module_names - {'__main__'})"
+    )
+    root = str(Path(__file__).parent.parent)
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code, root], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.stdout, done.returncode) == ("set()\n", 0), done.stderr
