@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -124,16 +125,19 @@ def _write_train(tables: Iterable[pa.Table], total: int, folder: Path) -> Size:
     data.mkdir(parents=True, exist_ok=True)
     count = max(1, -(-total // ROWS_PER_FILE))
     paths = [data / f"train-{number:05}-of-{count:05}.parquet" for number in range(count)]
-    memory = 0
-    rest = SFT_SCHEMA.empty_table()
-    source = iter(tables)
-    for path in paths:
-        with pq.ParquetWriter(path, SFT_SCHEMA, compression="zstd", write_statistics=False) as writer:
-            room = ROWS_PER_FILE
-            while room and (rest.num_rows or (rest := next(source, rest)).num_rows):
-                taken = rest.slice(0, room)
-                writer.write_table(taken)
-                memory, room, rest = memory + taken.nbytes, room - taken.num_rows, rest.slice(taken.num_rows)
+    memory = written = 0
+    with ExitStack() as opened:
+        writers = [
+            opened.enter_context(pq.ParquetWriter(path, SFT_SCHEMA, compression="zstd", write_statistics=False))
+            for path in paths
+        ]
+        for rows in tables:
+            memory, end = memory + rows.nbytes, written + rows.num_rows
+            while written < end:
+                part = rows.slice(rows.num_rows - (end - written), ROWS_PER_FILE - written % ROWS_PER_FILE)
+                writers[written // ROWS_PER_FILE].write_table(part)
+                written += part.num_rows
+    assert written == total, f"{written} of {total} traces were written"
     return Size(total, memory, sum(path.stat().st_size for path in paths))
 
 

@@ -221,6 +221,7 @@ def test_the_set_does_not_depend_on_how_the_work_is_shared_out(tmp_path: Path, m
     write_parquet(tmp_path / "raw" / "b.parquet", rows[90:])
     assert count_piles(open_parts(tmp_path / "raw")) > 2
     wanted = settings("*C_full", "algorithm1", repeats=2, subsample=150)
+    assert assemble(tmp_path / "raw", tmp_path / "few", settings("*C_full", subsample=3), 1).traces.total() == 3
     for processes in (1, 3):
         assemble(tmp_path / "raw", tmp_path / f"out-{processes}", wanted, processes)
     assert _same(tmp_path / "out-1", tmp_path / "out-3")
