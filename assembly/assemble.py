@@ -20,7 +20,7 @@ from assembly.settings import SftSettings, read_attempts
 from assembly.summary import AssemblySummary
 from assembly.workers import Run, workers
 from cluster.atomic import replace_folder
-from generation.raw_reader import Part, open_parts
+from generation.raw_reader import Part, models_of, open_parts
 
 _WORK = ".work"
 
@@ -34,7 +34,7 @@ def assemble(raw: str | Path, out: Path, settings: SftSettings, processes: int |
     check_settings(settings)
     check_destination(out, raw)
     parts = open_parts(raw)
-    summary = AssemblySummary(out)
+    summary = AssemblySummary(out, models_of(parts))
 
     def build(folder: Path) -> None:
         work = folder / _WORK

@@ -32,7 +32,12 @@ def sft_card(summary: AssemblySummary, settings: SftSettings, size: Size) -> str
     """The README.md of SFT_DATA."""
     return "\n".join(
         [
-            header(SFT_SCHEMA, size, tags=["skillfactory", "self-distillation", "reasoning", "sft"]),
+            header(
+                SFT_SCHEMA,
+                size,
+                tags=["skillfactory", "self-distillation", "reasoning", "sft"],
+                base_models=summary.models,
+            ),
             "# SFT_DATA\n",
             "Training conversations made of a language model's own samples and reflections, arranged so "
             "that they show\nverification and retrying (SkillFactory, arXiv 2512.04072). "
@@ -50,6 +55,7 @@ def sft_card(summary: AssemblySummary, settings: SftSettings, size: Size) -> str
             "## Columns\n",
             columns_table(SFT_COLUMNS),
             "## How it was made\n",
+            *([f"Of samples by {', '.join(map(code, summary.models))}.\n"] if summary.models else []),
             fenced(json.dumps(asdict(settings), indent=2), "json"),
             "## How to load it\n",
             'Run this in the folder that holds this file, or give the folder\'s path for `"."`:\n',

@@ -5,6 +5,7 @@ A complete dataset repository, built beside its place and renamed into it. Knows
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -58,10 +59,13 @@ __all__ = ["compute_score", "compute_score_batch"]
 '''
 
 
-def rl_data(questions: Sequence[Question], destination: Path) -> None:
+def rl_data(
+    questions: Sequence[Question], destination: Path, configuration: Mapping[str, object] | None = None
+) -> None:
     """Put RL_DATA in the place of `destination`; in each split the questions keep their order.
 
-    A validation file is there when there are two questions or more.
+    A validation file is there when there are two questions or more. The card shows `configuration`, JSON
+    values, as that of the run that held them out.
     """
     held_out = validation_keys(questions)
 
@@ -74,7 +78,7 @@ def rl_data(questions: Sequence[Question], destination: Path) -> None:
         given = [split for split in FILES if rows[split] or split == "train"]
         splits = [_write(rows[split], split, folder) for split in given]
         (folder / REWARD_FILE).write_text(_REWARD, encoding="utf-8")
-        (folder / "README.md").write_text(rl_card(splits, rows), encoding="utf-8")
+        (folder / "README.md").write_text(rl_card(splits, rows, configuration), encoding="utf-8")
 
     replace_folder(build, destination)
 
@@ -104,7 +108,11 @@ def _write(rows: Sequence[Mapping[str, Any]], split: str, folder: Path) -> Split
     return Split(split, path.name, Size(len(rows), rows_table.nbytes, path.stat().st_size))
 
 
-def rl_card(splits: Sequence[Split], rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+def rl_card(
+    splits: Sequence[Split],
+    rows: Mapping[str, Sequence[Mapping[str, Any]]],
+    configuration: Mapping[str, object] | None,
+) -> str:
     """The README.md of RL_DATA."""
     by_task = {split: Counter(row["data_source"] for row in of_split) for split, of_split in rows.items()}
     counts = [
@@ -120,6 +128,7 @@ def rl_card(splits: Sequence[Split], rows: Mapping[str, Sequence[Mapping[str, An
             table(("task", *(split.name for split in splits)), counts),
             "## Columns\n",
             columns_table(RL_COLUMNS),
+            *(_made(configuration) if configuration is not None else []),
             "## How to train on it\n",
             _use(splits),
             "## How to load it\n",
@@ -127,6 +136,14 @@ def rl_card(splits: Sequence[Split], rows: Mapping[str, Sequence[Mapping[str, An
             fenced('from datasets import load_dataset\n\nrows = load_dataset(".", split="train")', "python"),
         ]
     )
+
+
+def _made(configuration: Mapping[str, object]) -> list[str]:
+    return [
+        "## How it was made\n",
+        "The run that held the questions out; its model wrote nothing of this set:\n",
+        fenced(json.dumps(configuration, indent=2, sort_keys=True), "json"),
+    ]
 
 
 def _use(splits: Sequence[Split]) -> str:

@@ -23,6 +23,8 @@ class AssemblySummary:
     """Counts over all questions of one assembly."""
 
     folder: Path
+    models: tuple[str, ...] = ()
+    """That wrote the samples, as far as the rows say so."""
     questions: int = 0
     samples: int = 0
     traces: Counter[tuple[str, str]] = field(default_factory=Counter)

@@ -15,6 +15,10 @@ from huggingface_hub import DatasetCardData
 LICENSE = "unknown"
 """In the hub's words. The texts are a model's, about questions of anyone: only who publishes them can tell."""
 
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+"""How the hub names a repository; a model without a slash was a local folder or the built-in one."""
+_BOUNDS = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
+
 
 class Size(NamedTuple):
     """How much a dataset holds."""
@@ -35,19 +39,23 @@ class Split(NamedTuple):
     size: Size
 
 
-def header(schema: pa.Schema, size: Size, *, tags: Sequence[str]) -> str:
+def header(schema: pa.Schema, size: Size, *, tags: Sequence[str], base_models: Sequence[str] = ()) -> str:
     """As `header_of_splits`, for one split `train` in `data/train-*`."""
-    return header_of_splits(schema, [Split("train", "data/train-*", size)], tags=tags)
+    return header_of_splits(schema, [Split("train", "data/train-*", size)], tags=tags, base_models=base_models)
 
 
-def header_of_splits(schema: pa.Schema, splits: Sequence[Split], *, tags: Sequence[str]) -> str:
+def header_of_splits(
+    schema: pa.Schema, splits: Sequence[Split], *, tags: Sequence[str], base_models: Sequence[str] = ()
+) -> str:
     """The YAML block at the head of a README.md, between its dashes, as `datasets.load_dataset` and the
-    hub's viewer read it.
+    hub's viewer read it. `base_models` are hub ids of the models that wrote the texts; others are left out.
     """
     data = DatasetCardData(
         license=LICENSE,
         task_categories=["text-generation"],
+        size_categories=[_size_category(sum(split.size.rows for split in splits))],
         tags=[*tags],
+        base_model=[model for model in base_models if HUB_ID.fullmatch(model)] or None,
         configs=[
             {
                 "config_name": "default",
@@ -65,6 +73,14 @@ def header_of_splits(schema: pa.Schema, splits: Sequence[Split], *, tags: Sequen
         },
     )
     return f"---\n{data.to_yaml()}\n---\n"
+
+
+def _size_category(rows: int) -> str:
+    """In the hub's words: `n<1K`, `1K<n<10K`, and so on."""
+    place = sum(rows >= 1000 * 10**power for power in range(len(_BOUNDS)))
+    if place == 0:
+        return f"n<{_BOUNDS[0]}"
+    return f"{_BOUNDS[place - 1]}<n<{_BOUNDS[place]}" if place < len(_BOUNDS) else f"n>{_BOUNDS[-1]}"
 
 
 def _feature(field: pa.Field) -> dict[str, Any]:

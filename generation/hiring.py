@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from dataclasses import dataclass
 
 from cluster.pool import EngineSettings, Placement, fill
@@ -51,10 +52,15 @@ def hire(plan: Plan, settings: Settings, resources: Resources) -> Crew:
 
 
 def cpu_environment(workers: int) -> dict[str, str]:
-    """Cores and memory of an engine on the CPU: several workers share the cores and must not pin them."""
-    # vLLM asks a public name server's address for the way to itself, unless it is told where it is.
-    alone = {"VLLM_CPU_KVCACHE_SPACE": str(_CPU_CACHE_GIB), "VLLM_HOST_IP": "127.0.0.1"}
-    return alone | ({"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1"} if workers > 1 else {})
+    """Cores and memory of an engine on the CPU: its workers share the cores evenly, and pin none."""
+    return {
+        "VLLM_CPU_KVCACHE_SPACE": str(_CPU_CACHE_GIB),
+        # By itself vLLM pins one worker to one thread of each physical core, and every further worker to the same.
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) // workers)),
+        # vLLM asks a public name server's address for the way to itself, unless it is told where it is.
+        "VLLM_HOST_IP": "127.0.0.1",
+    }
 
 
 def count_engines(settings: Settings, resources: Resources) -> int:

@@ -106,7 +106,7 @@ class Stop:
         if self._tell is not None:
             self._tell(GRACE_S if self.asked == 1 else 0.0)
 
-    def tell_pool(self, tell: Callable[[float], None] | None) -> None:
+    def on_stop(self, tell: Callable[[float], None] | None) -> None:
         """Whom to tell how long it may go on; at once if a stop was asked for before."""
         self._tell = tell
         if tell is not None and self.asked:
@@ -130,7 +130,7 @@ def produce(plan: Plan, store: ShardStore, settings: EngineSettings, placement: 
     progress = Progress(len(plan.questions), done=done)
     work = Work(plan.rollout, plan.task_config)
     with Pool[Item, Rolled](settings, work, placement) as pool, progress:
-        stop.tell_pool(pool.stop)
+        stop.on_stop(pool.stop)
         try:
             for event in pool.run(owed):
                 if isinstance(event, Done):
@@ -145,6 +145,6 @@ def produce(plan: Plan, store: ShardStore, settings: EngineSettings, placement: 
                 shelf.turn()
         finally:
             # Whatever ends the loop, what is finished is kept.
-            stop.tell_pool(None)
+            stop.on_stop(None)
             shelf.turn(everything=True)
     return again

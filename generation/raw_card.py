@@ -78,7 +78,7 @@ def raw_card(counts: RawCounts, configuration: Mapping[str, object], *, name: st
     tags = ["skillfactory", "self-distillation", "reasoning"]
     return "\n".join(
         [
-            header(SCHEMA, size, tags=tags),
+            header(SCHEMA, size, tags=tags, base_models=[str(configuration.get("model", ""))]),
             f"# {name}\n",
             "Samples that a language model wrote for verifiable questions, each graded, each with the same "
             "model's\nreflections on it: the raw material of SkillFactory traces (arXiv 2512.04072). "

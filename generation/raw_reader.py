@@ -8,7 +8,7 @@ knows what the rows are for.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, get_args
 
@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from huggingface_hub import snapshot_download
 
 from cluster.hub import asking_hub
+from generation.dataset_card import HUB_ID
 from generation.grading.answer_tag import find_answer
 from generation.lists import first_items, is_list, kept_items
 from generation.raw_data import PREFIX, REFLECTIONS
@@ -26,7 +27,7 @@ from generation.records import NO_ANSWER, Outcome, stable_hash
 UNDECIDED = "undecided"
 """Reason of a row whose correctness is null in a repository that gives no reason."""
 
-_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _RESPONSES = (PREFIX, "model_responses__example_annotation")
 
 
@@ -99,7 +100,7 @@ def find_files(raw: str | Path) -> tuple[Path, ...]:
     if path.is_file():
         return (path,)
     if not exists:
-        if not _REPOSITORY.fullmatch(str(raw)):
+        if not HUB_ID.fullmatch(str(raw)):
             raise ValueError(f"{raw}: no such file or folder")
         path = _download(str(raw))
     files = sorted(path.glob("data/*.parquet")) or sorted(path.glob("*.parquet"))
@@ -176,6 +177,21 @@ def _parts_of(path: Path, columns: Columns, metadata: pq.FileMetaData, part_byte
         rows, size = rows + group.num_rows, size + wanted
     if groups:
         yield Part(path, columns, tuple(groups), first, rows, size)
+
+
+def models_of(parts: Sequence[Part]) -> tuple[str, ...]:
+    """The models that wrote the samples: what column `model` says first in each file, where there is such text."""
+    found: dict[str, None] = {}
+    for path in dict.fromkeys(part.path for part in parts):
+        try:
+            with pq.ParquetFile(path) as file:
+                if "model" in file.schema_arrow.names and file.metadata.num_row_groups:
+                    first = next(file.iter_batches(1, row_groups=[0], columns=["model"]), None)
+                    name = first.column(0)[0].as_py() if first else None
+                    found |= {name: None} if isinstance(name, str) and _NAME.fullmatch(name) else {}
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(f"{path}: cannot be read as parquet: {_first_line(error)}") from error
+    return tuple(found)
 
 
 def read_part(part: Part, batch_rows: int = 4096) -> Iterator[pa.Table]:

@@ -52,11 +52,11 @@ def work(job: Job, settings: Settings, stop: Stop) -> int:
     counts = write_raw_data(plan, job.store)
     made = assemble(plan.raw_data, sft, sft_settings(settings))
     if plan.rl_questions:
-        rl_data(plan.rl_questions, rl)
+        rl_data(plan.rl_questions, rl, plan.configuration)
     job.directory.update(state="done", counts={"samples": counts.samples, "traces": made.traces.total()})
     print(f"\n{summary(counts)}\n\n{summary_text(made)}\n")
-    publish([plan.raw_data, sft, *([rl] if plan.rl_questions else [])], plan.name, settings.push_to)
-    return 0
+    made_here = [plan.raw_data, sft, *([rl] if plan.rl_questions else [])]
+    return publish(made_here, plan.name, settings, stop)
 
 
 if __name__ == "__main__":

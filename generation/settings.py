@@ -49,6 +49,7 @@ class Settings:
     address: str | None = _flag(None, "a running Ray cluster (default: a Ray of its own)")
     out: str | None = _flag(None, "the run directory (default: runs/<task>-<model>)")
     push_to: str | None = _flag(None, "a hub namespace to push the datasets to, private")
+    public: bool = _flag(False, "push them for everyone to see")
     dry_run: bool = _flag(False, "print the plan and stop")
 
     def __post_init__(self) -> None:
@@ -58,6 +59,8 @@ class Settings:
             for flag, value in (("--task", self.task), ("--inputs", self.inputs), ("--targets", self.targets)):
                 if value is not None:
                     raise ValueError(f"{flag} {value} is for questions made here: leave it out with --questions FILE")
+        if self.public and self.push_to is None:
+            raise ValueError("--public is for what --push_to pushes: give both or neither")
         variants.parse_names(self.variants)
         _check_range("--questions", self.questions if isinstance(self.questions, int) else None, 1, 10**7)
         _check_range("--rl_questions", self.rl_questions, 0, 10**7)

