@@ -18,25 +18,34 @@ from assembly.question_traces import Made
 
 EXAMPLES = 3
 _LONGEST_EXAMPLE = 600
+_FIRST_WORDS = 12
+"""Attempts that differ in these are not looked at further."""
 _END = 400
 """Characters of a sample's end that are asked what it claims."""
 
 _GIVES_UP = re.compile(
-    r"\b(?:(?:is|are|was) (?:not |in)(?:correct|right|possible)|does(?: not|n't) (?:work|equal|reach|fit)"
+    r"\b(?:(?:is|are|was) (?:not (?:correct|right|possible)|incorrect)|does(?: not|n't) (?:work|equal|reach|fit)"
     r"|no solution|impossible|cannot be (?:done|made|reached)|(?:can't|cannot) find)\b",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _CLAIMS = re.compile(
     r"\b(?:(?:is|are) (?:indeed )?(?:correct|right|the (?:correct|right) answer)|this works|which works|as required)\b",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
+_WORDS = {
+    _GIVES_UP: ("not ", "incorrect", "n't ", "no solution", "impossible", "cannot"),
+    _CLAIMS: ("correct", "right", "works", "as required"),
+}
+"""One of them stands in lower case wherever the pattern is found; looking for them is ten times as fast."""
 _HINT = re.compile(r"\bhint", re.IGNORECASE)
 
 
 @lru_cache(maxsize=4096)
 def _says(pattern: re.Pattern[str], text: str) -> bool:
     """Whether the end of a sample says so; the same sample stands in several traces."""
-    return pattern.search(text, max(0, len(text) - _END)) is not None
+    start = max(0, len(text) - _END)
+    tail = text[start:].lower()
+    return any(word in tail for word in _WORDS[pattern]) and pattern.search(text, start) is not None
 
 
 def contradicts_verdict(made: Made) -> bool:
@@ -59,8 +68,11 @@ def _is_false(reflection: str) -> bool:
 
 def repeats_attempt(made: Made) -> bool:
     """Two attempts are the same text, but for case and spacing."""
-    texts = [" ".join(one.response.lower().split()) for one in made.attempts]
-    return len(set(texts)) < len(texts)
+    texts = [one.response for one in made.attempts]
+    beginnings = {" ".join(text.split(None, _FIRST_WORDS)[:_FIRST_WORDS]).lower() for text in texts}
+    if len(beginnings) == len(texts):
+        return False
+    return len({" ".join(text.lower().split()) for text in texts}) < len(texts)
 
 
 def is_cut(made: Made) -> bool:

@@ -63,7 +63,7 @@ def choose(rows: pa.Table, settings: SftSettings) -> pa.Table:
     arrays = {
         **{name: columns[name] for name in ("question_key", "question", "task", "variant", "cut")},
         "order": pc.take(hashes, keys.indices),
-        "response": pc.if_else(gone, "", columns["response"]),
+        "response": pc.if_else(gone, "", columns["response"]) if pc.any(gone).as_py() else columns["response"],
         "correct": correct,
         "answer": answer,
         "reflections": reflections,
@@ -110,13 +110,13 @@ def _counting(reflections: pa.Array, correct: pa.Array, settings: SftSettings) -
 
 
 def _verdicts(texts: pa.Array) -> np.ndarray:
-    """parse_verdict of each text, as 1, 0 or -1 for none; most are told by their last characters alone."""
-    tails = pc.ascii_lower(pc.utf8_slice_codeunits(texts, -64, None))
+    """parse_verdict of each text, as 1, 0 or -1 for none; most are told by how they end."""
     lonely = pc.equal(pc.count_substring(texts, "<verdict>", ignore_case=True), 1)
     verdicts = np.full(len(texts), -1, dtype=np.int8)
     told = np.zeros(len(texts), dtype=bool)
     for word, value in (("correct", 1), ("incorrect", 0)):
-        hit = pc.and_(lonely, pc.ends_with(tails, f"<verdict>{word}</verdict>")).to_numpy(zero_copy_only=False)
+        ending = pc.ends_with(texts, f"<verdict>{word}</verdict>", ignore_case=True)
+        hit = pc.and_(lonely, ending).to_numpy(zero_copy_only=False)
         verdicts[hit], told[hit] = value, True
     for place in np.flatnonzero(~told):
         found = parse_verdict(texts[place].as_py())

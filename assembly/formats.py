@@ -135,7 +135,7 @@ def _draw(
     left: list[Candidate], wanted: bool | None, rng: Random, fits: Callable[[Candidate], bool]
 ) -> Candidate | None:
     """Take one candidate of the wanted correctness, and that fits, out of those left."""
-    places = [place for place, candidate in enumerate(left) if wanted in (None, candidate.correct)]
+    places = [*range(len(left))] if wanted is None else [n for n, one in enumerate(left) if one.correct is wanted]
     while places:
         place = places.pop(rng.randrange(len(places)))
         if fits(left[place]):

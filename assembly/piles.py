@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -42,7 +43,7 @@ def make_pile(pile: int, settings: SftSettings, folder: Path) -> MadePile:
     """All traces of a pile's questions, in the order of the questions' hashes."""
     formats = choose_formats(settings.formats, read_attempts(settings.attempts))
     done = MadePile(folder / f"made-{pile:04}.arrow", 0, {}, Counter(), Counter())
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     questions = 0
     for asked in questions_of(read_pile(pile, folder)):
         questions += 1
@@ -54,23 +55,37 @@ def make_pile(pile: int, settings: SftSettings, folder: Path) -> MadePile:
                 continue
             score = request_seed(settings.seed, "subsample", asked.key, made.format, place)
             done.scores.setdefault((made.format, made.label), []).append(score)
-            rows.append({**sft_row(asked, made), "score": score})
+            rows.append(Row(asked, made, score))
     with pa.ipc.new_file(done.path, SCORED, options=COMPRESSED) as writer:
-        writer.write_table(pa.Table.from_pylist(rows, schema=SCORED), max_chunksize=1_000)
+        writer.write_table(_table(rows), max_chunksize=1_000)
     return done._replace(questions=questions)
 
 
-def sft_row(asked: Asked, made: Made) -> dict[str, Any]:
-    """The trace as a row of SFT_DATA."""
-    return {
-        "conversations": _conversation(asked, made),
-        "sft_template_type_idx": made.label,
-        "format": made.format,
-        "question_key": asked.key,
-        "task": asked.task,
-        "variants": list(made.variants),
-        "faults": faults_of(made),
+class Row(NamedTuple):
+    """A trace, the question it answers, and its score."""
+
+    asked: Asked
+    made: Made
+    score: int
+
+
+def _table(rows: Sequence[Row]) -> pa.Table:
+    """Of schema SCORED."""
+    contents = [text for row in rows for text in (row.asked.question, row.made.text)]
+    turns = pa.StructArray.from_arrays(
+        [pa.array(["user", "assistant"] * len(rows), pa.string()), pa.array(contents, pa.string())], ["role", "content"]
+    )
+    columns = {
+        "conversations": pa.ListArray.from_arrays(pa.array(range(0, 2 * len(rows) + 1, 2), pa.int32()), turns),
+        "sft_template_type_idx": [row.made.label for row in rows],
+        "format": [row.made.format for row in rows],
+        "question_key": [row.asked.key for row in rows],
+        "task": [row.asked.task for row in rows],
+        "variants": [row.made.variants for row in rows],
+        "faults": [faults_of(row.made) for row in rows],
+        "score": [row.score for row in rows],
     }
+    return pa.table(columns, schema=SCORED)
 
 
 def _conversation(asked: Asked, made: Made) -> list[Message]:

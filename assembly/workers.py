@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import threading
@@ -9,6 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
+
+import pyarrow as pa
 
 T = TypeVar("T")
 Run = Callable[..., Iterator[Any]]
@@ -22,7 +25,7 @@ def workers(processes: int) -> Iterator[Run]:
         yield _here
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_die_with_parent) as pool:
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=_initialize) as pool:
 
         def run(function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> Iterator[T]:
             futures = [pool.submit(function, *arguments) for arguments in calls]
@@ -38,6 +41,13 @@ def workers(processes: int) -> Iterator[Run]:
 
 def _here(function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> Iterator[T]:
     return (function(*arguments) for arguments in calls)
+
+
+def _initialize() -> None:
+    _die_with_parent()
+    # Each is one of as many as there are cores, and makes no reference cycles worth looking for.
+    pa.set_cpu_count(1)
+    gc.disable()
 
 
 def _die_with_parent() -> None:

@@ -1,7 +1,8 @@
 """A RAW_DATA of any number of rows, for measuring the assembly: `python benchmarks/big_raw_data.py OUT --rows 1000000`.
 
-The columns are those of a real run. Texts are as long as a small model's: a sample of about 150
-words, four reflections of about 60, in countdown's words, so that they compress as real ones do.
+The columns are those of a real run, all of them filled. Texts are as long as a small model's: a sample
+of about 150 words, four reflections of about 60, in countdown's words, some of them equations, so that
+they compress and read as real ones do.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from generation.raw_data import PREFIX, REFLECTIONS, SCHEMA
-from generation.variants import PLAIN
+from generation.raw_data import PREFIX, REFLECTIONS, SCHEMA, SCHEMA_VERSION
+from generation.variants import PLAIN, VARIANTS
+from reflection.prompts import PROMPTS
 
 SAMPLES = 64
 """Of each question, dealt over the four plain variants."""
@@ -42,6 +44,7 @@ _WORDS = [
     "total",
     "numbers",
 ]
+_SYSTEM = VARIANTS[PLAIN[0]].system
 _QUESTION = "Using the numbers in the list {}, create an equation that equals {}. Each number can only be used once."
 
 
@@ -50,7 +53,15 @@ def _phrases() -> tuple[str, ...]:
     """Ten words each, some of them numbers."""
     rng = random.Random("phrases")
     words = [*_WORDS, *map(str, range(1, 10))]
-    return tuple(" ".join([*rng.choices(words, k=8), str(rng.randint(1, 199)), "."]) for _ in range(20_000))
+    return tuple(" ".join([*rng.choices(words, k=4), "so", *_equation(rng)]) for _ in range(20_000))
+
+
+def _equation(rng: random.Random) -> tuple[str, ...]:
+    """Five words; one in three is an equation, one in thirty a false one."""
+    one, other = rng.randint(1, 99), rng.randint(1, 99)
+    total = one + other + (rng.random() < 1 / 10)
+    equal = "=" if rng.random() < 1 / 3 else "and"
+    return str(one), "+", str(other), equal, f"{total}."
 
 
 def _words(rng: random.Random, count: int) -> str:
@@ -86,7 +97,32 @@ def _row(question: str, number: int, place: int, rng: random.Random) -> dict[str
         "outcome": "right" if right else "wrong",
         "outcome_reason": "" if right else "does not reach the target",
         "mentions_hint": False,
+        "prompt": [{"content": _SYSTEM, "role": "system"}, {"content": question, "role": "user"}],
         "task": "countdown_4arg",
+        "task_config": '{"inputs": [1, 99], "seed": 0, "targets": [10, 1000]}',
+        "task_source": "made by generation.tasks.countdown, seed 0",
+        "metadata": '{"answer_type": "equation", "facts": {"numbers": [1, 2, 3], "target": 6}, "grader": "countdown"}',
+        "sample__provenance": _request(rng),
+        "reflections__provenance": [
+            {"prompt_name": name, "verdict": "Correct", "valid": True, **_request(rng)} for name in list(PROMPTS)[:4]
+        ],
+        "model": "Qwen/Qwen2.5-1.5B-Instruct",
+        "model_revision": "0123456789abcdef",
+        "engine": "vllm",
+        "engine_version": "0.32.0",
+        "sampling": {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0, "max_tokens": 4096},
+        "schema_version": SCHEMA_VERSION,
+    }
+
+
+def _request(rng: random.Random) -> dict[str, Any]:
+    return {
+        "seed": rng.getrandbits(63),
+        "finish_reason": "stop",
+        "prompt_tokens": 90,
+        "output_tokens": 150,
+        "cached_tokens": 64,
+        "error": None,
     }
 
 

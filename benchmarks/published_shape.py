@@ -1,18 +1,21 @@
 """How fast a script of the published shape assembles: `python -m benchmarks.published_shape RAW_DATA`.
 
-A stand-in of our own, written to be compared with: everything in one pandas frame, `groupby` over
-questions, `iterrows` over rows, one `*C_full` trace for each length, a list of dictionaries at the end.
+A stand-in of our own, written to be compared with. As the published script it is a client of the hub both
+ways, so rows come by `datasets.load_dataset` and go by `Dataset.from_list`; between them everything is in
+one pandas frame, with `groupby` over questions, `iterrows` over rows, one `*C_full` trace for each length.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from datasets import Dataset, load_dataset
 
 _RESPONSE = "model_responses__mutated_prompts"
 _GLUE = "Let me try this again."
@@ -47,7 +50,11 @@ def _trace(picked: list[dict[str, Any]]) -> str:
 
 def assemble(raw: Path, out: Path, attempts: int = 5) -> int:
     """Traces written to `out`; how many rows were read."""
-    frame = pd.concat([pd.read_parquet(path) for path in sorted(raw.glob("data/*.parquet"))])
+    with tempfile.TemporaryDirectory() as cache:
+        return _assemble(load_dataset(str(raw), split="train", cache_dir=cache).to_pandas(), out, attempts)
+
+
+def _assemble(frame: pd.DataFrame, out: Path, attempts: int) -> int:
     traces = []
     for question, group in frame.groupby("question"):
         correct, incorrect = _usable(group)
@@ -59,7 +66,7 @@ def assemble(raw: Path, out: Path, attempts: int = 5) -> int:
             text = _trace([*random.sample(others, count - 1), last])
             turns = [{"role": "user", "content": question}, {"role": "assistant", "content": text}]
             traces.append({"conversations": turns, "sft_template_type_idx": f"{count}C"})
-    pd.DataFrame(traces).to_parquet(out)
+    Dataset.from_list(traces).to_parquet(out)
     return len(frame)
 
 

@@ -25,6 +25,8 @@ def kept_items(lists: pa.Array, keep: np.ndarray) -> pa.Array:
 
     No list becomes a list without items.
     """
+    if keep.all() and not lists.null_count:
+        return lists
     owners = np.repeat(np.arange(len(lists)), _lengths(lists))
     counts = np.bincount(owners[keep], minlength=len(lists))
     offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int32)
