@@ -158,7 +158,7 @@ def test_the_cards_say_what_a_hub_page_needs(user: User) -> None:
     assert user.job().returncode == 0
     for folder in FOLDERS:
         card = DatasetCard(user.held(f"someone/{folder}-{NAME}")["README.md"].decode())
-        data = card.data.to_dict()
+        data = card.data.to_dict()  # type: ignore[no-untyped-call]
         assert data["license"] == "unknown"
         assert data["size_categories"] == ["n<1K"]
         assert "skillfactory" in data["tags"]
