@@ -51,8 +51,7 @@ sample stands in no trace, and is empty where it may."""
 
 def choose(rows: pa.Table, settings: SftSettings) -> pa.Table:
     """The rows, of schema ROWS, as rows of schema POOL, in their order."""
-    rows = rows.combine_chunks()
-    columns = {name: rows[name].combine_chunks() for name in rows.column_names}
+    columns = {name: _whole(rows[name]) for name in rows.column_names}
     correct = pc.equal(columns["outcome"], "right")
     answer = pc.utf8_trim_whitespace(pc.fill_null(columns["extracted_answer"], ""))
     reflections = _counting(columns["reflections"], correct, settings)
@@ -70,6 +69,11 @@ def choose(rows: pa.Table, settings: SftSettings) -> pa.Table:
         "left_out": left_out,
     }
     return pa.Table.from_arrays([arrays[name] for name in POOL.names], schema=POOL)
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    """As one array, copied only where it is not one already."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def _left_out(columns: dict[str, pa.Array], answer: pa.Array, reflections: pa.Array, settings: SftSettings) -> pa.Array:
@@ -165,7 +169,7 @@ def questions_of(pool: pa.Table) -> Iterator[Asked]:
     if not pool.num_rows:
         return
     pool = pool.take(pc.sort_indices(pool, [("order", "ascending"), ("question_key", "ascending")])).combine_chunks()
-    keys = pool["question_key"].combine_chunks()
+    keys = _whole(pool["question_key"])
     changes = pc.not_equal(keys.slice(1), keys.slice(0, len(keys) - 1)).to_numpy(zero_copy_only=False)
     starts = [0, *(np.flatnonzero(changes) + 1).tolist(), len(keys)]
     left_out = pool["left_out"].to_pylist()
