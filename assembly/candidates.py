@@ -136,6 +136,34 @@ def _flagged(texts: pa.Array, may: str, exactly: Callable[[str], bool]) -> pa.Ar
     return pa.array(flags)
 
 
+class Texts:
+    """One list of a list column, its texts made when they are asked for: most reflections stand in no trace."""
+
+    __slots__ = ("_all", "_count", "_start")
+
+    def __init__(self, all_texts: pa.Array, start: int, count: int) -> None:
+        self._all, self._start, self._count = all_texts, start, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, place: int) -> str:
+        if not 0 <= place < self._count:
+            raise IndexError(place)
+        return str(self._all[self._start + place].as_py())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all.slice(self._start, self._count).to_pylist())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Texts) and list(self) == list(other)
+
+    def __lt__(self, other: Texts) -> bool:
+        return list(self) < list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 class Candidate(NamedTuple):
     """A sample that may stand in a trace."""
 
@@ -145,7 +173,7 @@ class Candidate(NamedTuple):
     correct: bool
     answer: str
     """Ready to be quoted; empty for an unanswered sample that is kept."""
-    reflections: list[str]
+    reflections: Texts
     """Those that count."""
     cut: bool
 
@@ -181,9 +209,17 @@ def questions_of(pool: pa.Table) -> Iterator[Asked]:
 
 def _candidates(pool: pa.Table) -> list[Candidate]:
     """Every row as a candidate, also those that are none."""
-    variants = pc.fill_null(pool["variant"], "")
-    columns = [variants, *(pool[name] for name in ("response", "correct", "answer", "reflections", "cut"))]
-    return [Candidate(*values) for values in zip(*(column.to_pylist() for column in columns), strict=True)]
+    variants = pc.fill_null(pool["variant"], "").to_pylist()
+    responses, correct, answers, cut = (pool[name].to_pylist() for name in ("response", "correct", "answer", "cut"))
+    columns = (variants, responses, correct, answers, _texts(_whole(pool["reflections"])), cut)
+    return [Candidate(*values) for values in zip(*columns, strict=True)]
+
+
+def _texts(lists: pa.ListArray) -> list[Texts]:
+    counts = pc.list_value_length(lists).to_numpy(zero_copy_only=False)
+    starts = np.cumsum(counts) - counts
+    texts = lists.flatten()
+    return [Texts(texts, start, count) for start, count in zip(starts.tolist(), counts.tolist(), strict=True)]
 
 
 def _asked(first: dict[str, str], left_out: list[str], candidates: list[Candidate]) -> Asked:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from assembly.analysis import faults_of
 from assembly.candidates import Asked, questions_of
 from assembly.cards import SFT_SCHEMA
-from assembly.dealing import COMPRESSED, read_pile
+from assembly.dealing import read_pile
 from assembly.formats import choose_formats
 from assembly.question_traces import Made, assemble_question
 from assembly.settings import SftSettings, read_attempts
@@ -56,7 +56,7 @@ def make_pile(pile: int, settings: SftSettings, folder: Path) -> MadePile:
             score = request_seed(settings.seed, "subsample", asked.key, made.format, place)
             done.scores.setdefault((made.format, made.label), []).append(score)
             rows.append(Row(asked, made, score))
-    with pa.ipc.new_file(done.path, SCORED, options=COMPRESSED) as writer:
+    with pa.ipc.new_file(done.path, SCORED) as writer:
         writer.write_table(_table(rows), max_chunksize=1_000)
     return done._replace(questions=questions)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import resource
 import statistics
 import subprocess
 import sys
@@ -24,6 +25,8 @@ import pyarrow.parquet as pq
 
 class Measured(NamedTuple):
     seconds: float
+    cpu_seconds: float
+    """Of all its processes: what other work on the machine disturbs less."""
     peak_gib: float
 
 
@@ -51,13 +54,18 @@ def memory(root: int) -> int:
 
 
 def measure(command: list[str]) -> Measured:
-    started, peak = time.monotonic(), 0
+    started, before, peak = time.monotonic(), _cpu_seconds(), 0
     process = subprocess.Popen([sys.executable, "-m", *command], stdout=subprocess.DEVNULL)
     while process.poll() is None:
         peak = max(peak, memory(process.pid))
         time.sleep(0.2)
     assert process.returncode == 0, command
-    return Measured(time.monotonic() - started, peak / 2**30)
+    return Measured(time.monotonic() - started, _cpu_seconds() - before, peak / 2**30)
+
+
+def _cpu_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def main() -> None:
@@ -78,7 +86,8 @@ def main() -> None:
                 found = measure(command)
                 rates.setdefault(name, []).append(rows / found.seconds)
                 rate = f"{rows:,} rows in {found.seconds:.1f} s, {rows / found.seconds:,.0f} rows/s"
-                print(f"turn {turn}: {name}: {rate}, peak {found.peak_gib:.2f} GiB", flush=True)
+                told = f"{found.cpu_seconds:.1f} s of CPU, peak {found.peak_gib:.2f} GiB"
+                print(f"turn {turn}: {name}: {rate}, {told}", flush=True)
     medians = {name: statistics.median(found) for name, found in rates.items()}
     if len(medians) == 2:
         print(f"ratio of medians: {medians['assembly.run'] / medians['published shape']:.1f}")

@@ -80,9 +80,9 @@ def test_an_unanswered_attempt_never_gives_the_final_answer() -> None:
 def test_reflections_with_false_arithmetic_are_left_out_when_asked() -> None:
     texts = [f"3 + 4 = 7 {RIGHT}", f"3 + 4 = 8 {RIGHT}", f"fine {RIGHT}"]
     rows = [raw_row("seven", True, reflections=texts)]
-    assert pooled(rows).candidates[0].reflections == texts
+    assert list(pooled(rows).candidates[0].reflections) == texts
     (kept,) = pooled(rows, settings("*C", true_arithmetic=True)).candidates
-    assert kept.reflections == [texts[0], texts[2]]
+    assert list(kept.reflections) == [texts[0], texts[2]]
 
 
 PIECES = ["<verdict>", "</verdict>", "Correct", "incorrect", " ", "<VERDICT>", "x", "<", "/", "thin", "k>", "<thin"]
@@ -94,5 +94,5 @@ TEXTS = st.lists(st.sampled_from(PIECES))
 def test_columns_are_judged_as_each_text_alone(reflections: list[str], correct: bool) -> None:
     asked = pooled([raw_row("seven", correct, reflections=reflections), raw_row("sept", True)])
     expected = [text for text in reflections if parse_verdict(text) is correct and not has_frame_tag(text)]
-    found = [one.reflections for one in asked.candidates if one.response == "seven"]
+    found = [list(one.reflections) for one in asked.candidates if one.response == "seven"]
     assert found == ([expected] if expected else [])
