@@ -1,13 +1,17 @@
-"""Fixtures shared by the tests: Ray for those that need it, a place for processes that must end."""
+"""Fixtures shared by the tests: Ray, a hub, and somebody who uses it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from cluster.session import Resources, session
+from tests.hub_server import serving
+from tests.hub_state import Hub
+from tests.hub_user import User
 
 # How fast a machine draws examples says nothing about the code; what is drawn stays the same.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -19,3 +23,14 @@ def ray_session() -> Iterator[Resources]:
     """One Ray for all tests that deal work to actors."""
     with session(None) as resources:
         yield resources
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    with serving(Hub()) as hub:
+        yield hub
+
+
+@pytest.fixture
+def user(hub: Hub, tmp_path: Path) -> User:
+    return User(hub, tmp_path)
