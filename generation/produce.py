@@ -134,7 +134,7 @@ def produce(plan: Plan, store: ShardStore, settings: EngineSettings, placement: 
         return 0
     placement.logs.mkdir(exist_ok=True)
     shelf = Shelf(store)
-    tally = _Tally(Progress(len(plan.questions), done=done + len(failed)), failures, placement.logs)
+    tally = Tally(Progress(len(plan.questions), done=done + len(failed)), failures, placement.logs)
     work = Work(plan.rollout, plan.task_config)
     with Pool[Item, Rolled](settings, work, placement) as pool, tally.progress:
         stop.on_stop(pool.stop)
@@ -152,7 +152,7 @@ def produce(plan: Plan, store: ShardStore, settings: EngineSettings, placement: 
 
 
 @dataclass
-class _Tally:
+class Tally:
     """What the pool tells, counted and told on."""
 
     progress: Progress

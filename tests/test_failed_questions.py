@@ -12,13 +12,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster.engine import Completion, Request, Sampling, ScriptedEngine
-from cluster.events import ItemFailedError
+from cluster.events import Failed, ItemFailedError
 from generation.builtin import RANGES
 from generation.failures import Failures
+from generation.plan import make_plan
+from generation.produce import FAILED_FROM_THE_START, Item, Tally
 from generation.raw_card import RawCounts, raw_card
 from generation.rollout import TRIES, Rollout
-from generation.stages import summary
+from generation.settings import Settings
+from generation.stages import open_store, summary, write_raw_data
 from generation.tasks import countdown
+from generation.terminal import Progress
 from generation.variants import parse_names
 from tests.processes import Job
 from tests.scripted import reply
@@ -166,27 +170,33 @@ def test_the_job_tells_what_failed_and_tries_again_on_request(start: Callable[..
     assert "| questions that failed and have no rows | 0 |" in (run / "RAW_DATA" / "README.md").read_text()
 
 
-@pytest.mark.ray
-def test_where_every_question_fails_the_run_does(start: Callable[..., Job], tmp_path: Path) -> None:
-    """Fewer than it takes to blame the run: each is recorded, and no dataset is made of nothing."""
-    (tmp_path / "refused").write_text(" ".join(str(question.facts["target"]) for question in QUESTIONS))
-    job = start(*FLAGS)
-    assert job.wait() == 1
-    assert "failed: RuntimeError: all 12 questions failed: no answer to" in job.output()
-    assert "Traceback" not in job.output()
-    assert not (tmp_path / "run" / "RAW_DATA").exists()
-    assert len(Failures(tmp_path / "run").reasons()) == 12
+def test_where_every_question_fails_no_dataset_is_made_of_nothing(tmp_path: Path) -> None:
+    plan = make_plan(Settings(questions=12, rl_questions=0, out=str(tmp_path)))
+    store = open_store(tmp_path)
+    failures = Failures(tmp_path)
+    for question in plan.questions:
+        failures.add(question, "refused")
+    with pytest.raises(RuntimeError, match="all 12 questions failed: refused"):
+        write_raw_data(plan, store)
+    assert not plan.raw_data.exists()
 
 
-@pytest.mark.ray
-def test_many_failures_before_the_first_success_are_no_matter_of_the_questions(
-    start: Callable[..., Job], tmp_path: Path
-) -> None:
-    (tmp_path / "refused").write_text(" ".join(map(str, range(1, 100))))
-    job = start("--questions", "80", "--rl_questions", "0")
-    assert job.wait() == 1
-    assert "failed: RuntimeError: the first 32 questions all failed: no answer to" in job.output()
-    assert Failures(tmp_path / "run").reasons() == {}, "they are owed again"
+def test_a_question_that_is_neither_done_nor_failed_is_a_crash(tmp_path: Path) -> None:
+    plan = make_plan(Settings(questions=12, rl_questions=0, out=str(tmp_path)))
+    with pytest.raises(KeyError):
+        write_raw_data(plan, open_store(tmp_path))
+
+
+def test_many_failures_before_the_first_success_are_no_matter_of_the_questions(tmp_path: Path) -> None:
+    tally = Tally(Progress(FAILED_FROM_THE_START + 1), Failures(tmp_path), tmp_path)
+    questions = countdown.make("countdown_3arg", FAILED_FROM_THE_START, rl=False, seed=1, ranges=RANGES)
+    for place, question in enumerate(questions[:-1]):
+        tally.take(Failed(Item(place, question), "refused", "the story"))
+    assert len(Failures(tmp_path).reasons()) == FAILED_FROM_THE_START - 1
+    with pytest.raises(RuntimeError, match="the first 32 questions all failed: refused"):
+        tally.take(Failed(Item(0, questions[-1]), "refused", "the story"))
+    assert Failures(tmp_path).reasons() == {}, "they are owed again"
+    assert (tmp_path / "failed.txt").read_text().count("the story") == FAILED_FROM_THE_START
 
 
 def keys(run: Path) -> set[str]:
