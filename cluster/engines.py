@@ -196,7 +196,8 @@ class Engines:
         mark = reaper.new_mark()
         environment = {**QUIET, **self._placement.environment, mark: "1"}
         actor = ray.remote(Host).options(
-            num_cpus=1,
+            # An allocation may hold fewer cores than GPUs, and Ray would leave the rest of these idle.
+            num_cpus=0 if self._placement.gpus_each else 1,
             num_gpus=self._placement.gpus_each,
             max_concurrency=self._placement.in_flight + 4,
             runtime_env={"env_vars": environment},

@@ -93,8 +93,10 @@ def count_room(settings: Settings, resources: Resources, *, gpu: bool) -> int:
 
 
 def _cpu_room(machine: Machine) -> int:
-    """At least one: who has less than an engine likes may still try one."""
-    return max(1, min(machine.cores // _CPU_CORES_EACH, (machine.memory >> 30) // _CPU_GIB_EACH))
+    """At least one: who has less than an engine likes may still try one. None where Ray may use no core."""
+    return min(machine.cores, 1) and max(
+        1, min(machine.cores // _CPU_CORES_EACH, (machine.memory >> 30) // _CPU_GIB_EACH)
+    )
 
 
 def _room_now(settings: Settings, *, gpu: bool) -> int:

@@ -1,6 +1,6 @@
 """A pool on several raylets of this machine: one node is killed in mid-run, another is added.
 
-`python -m tests.drive_nodes LOGS` prints JSON: what happened, in order. A process of its own, since a process has
+`python -m tests.drive_nodes FOLDER` leaves told.json there: what happened, in order. A process of its own, since a process has
 one Ray.
 """
 
@@ -69,9 +69,9 @@ def main(logs: str) -> None:
             elif killed and not added and sum("lost" in one for one in told) == 2:
                 added = True
                 told.append({"added": cluster.add_node(num_cpus=2, num_gpus=1).node_id})
-    print(json.dumps(told))
+    Path(logs, "told.json").write_text(json.dumps(told))
     ray.shutdown()
-    cluster.shutdown()
+    cluster.shutdown()  # type: ignore[no-untyped-call]
 
 
 def _items(told: list[dict[str, Any]]) -> Any:
