@@ -1,7 +1,7 @@
 """A pool on several raylets of this machine: one node is killed in mid-run, another is added.
 
-`python -m tests.drive_nodes FOLDER` leaves told.json there: what happened, in order. A process of its own, since a process has
-one Ray.
+`python -m tests.drive_nodes FOLDER` leaves told.json there: what happened, in order. A process of
+its own, since a process has one Ray.
 """
 
 from __future__ import annotations
