@@ -17,7 +17,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from cluster import QUIET, reaper
 from cluster.engine import Engine, EngineMemoryError
-from cluster.events import EngineStartError, Started
+from cluster.events import ClusterLostError, EngineStartError, Started
 from cluster.host import EngineSettings, Host, own_words
 from cluster.session import check_alive
 
@@ -29,6 +29,8 @@ _TEND_S = 5.0
 _START_S = 3600.0
 """Loading a large model from a slow disk takes long; longer than this is a hang."""
 _PLACE_S = 600.0
+_RAY_S = 15.0
+"""How long Ray's head may be away; after a minute Ray itself would end the process, without a word of ours."""
 _GOODBYE_S = 15.0
 
 
@@ -82,7 +84,7 @@ class Engines:
         self._failed_starts = Counter[int]()
         self._idle_deaths = Counter[int]()
         self._tended = -_TEND_S
-        self._placed = time.monotonic()
+        self._placed = self._ray_lived = time.monotonic()
 
     def loads(self) -> dict[int, int]:
         """What each engine that is ready holds."""
@@ -113,7 +115,8 @@ class Engines:
         if now - self._tended < min(_TEND_S, self._placement.silence_s / 4):
             return
         self._tended = now
-        check_alive()
+        if not self._ray_lives(now):
+            return
         self._fit(self._placement.room() if self._placement.room else self._placement.engines)
         if any(member.placed for member in self._members.values()):
             self._placed = now
@@ -182,6 +185,17 @@ class Engines:
             ray.wait(goodbyes, num_returns=len(goodbyes), timeout=_GOODBYE_S)
         for number in list(self._members):
             self._forget(number)
+
+    def _ray_lives(self, now: float) -> bool:
+        """False while Ray does not answer; its calls would hang. Raises ClusterLostError when that lasts."""
+        try:
+            check_alive()
+        except ClusterLostError:
+            if now - self._ray_lived > _RAY_S:
+                raise
+            return False
+        self._ray_lived = now
+        return True
 
     def _fit(self, wanted: int) -> None:
         """More engines where there is room; fewer of those that no machine has taken where there is not."""

@@ -30,14 +30,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             if settings.dry_run:
                 print(describe(plan))
                 return 0
-            job = open_job(plan, settings, opened)
         except ValueError as error:
             fail(str(error))
-        stop.listen()  # once more: Ray replaces handlers
+        job = None
         try:
+            job = open_job(plan, settings, opened)
+            stop.listen()  # once more: Ray replaces handlers
             return work(job, settings, stop)
         except Exception as error:
-            return failed(error, plan.out, job.done, len(plan.questions))
+            if job is None and isinstance(error, ValueError):
+                fail(str(error))
+            return failed(error, plan.out, job.done if job else None, len(plan.questions))
 
 
 def sft_settings(settings: Settings) -> SftSettings:

@@ -36,8 +36,11 @@ def stopped(run: Path, done: int, total: int) -> int:
     return STOPPED
 
 
-def failed(error: Exception, run: Path, done: int, total: int) -> int:
-    """Say what failed, what is safe and how to go on; the exit code. The whole story goes to a log."""
+def failed(error: Exception, run: Path, done: int | None, total: int) -> int:
+    """Say what failed, what is safe and how to go on; the exit code. The whole story goes to a log.
+
+    `done` is None where the run was not opened, and so nobody has counted.
+    """
     log = run / "logs" / "failure.txt"
     words = " ".join(str(error).split())[:_LONGEST]
     print(f"failed: {type(error).__name__}: {words}", file=sys.stderr)
@@ -49,7 +52,8 @@ def failed(error: Exception, run: Path, done: int, total: int) -> int:
             print(f"the whole story is in {file}", file=sys.stderr)
             break
     advice = _advice(error, run)
-    print(f"{done:,} of {total:,} questions are safe in {run}; {advice}", file=sys.stderr)
+    safe = "all that was finished before is" if done is None else f"{done:,} of {total:,} questions are"
+    print(f"{safe} safe in {run}; {advice}", file=sys.stderr)
     return FAILED
 
 

@@ -103,13 +103,8 @@ def test_a_real_engine_without_memory_says_so_itself(ray_session: Resources, tmp
     """More cache than any machine has: asked for less each time, and given up in the worker's own words."""
     settings = replace(CPU, model=str(find(str(MODEL)).path), cache_bytes=4000 << 30)
     placement = Placement(1, logs=tmp_path, environment=cpu_environment(1))
-    lost = []
-    with (
-        Pool[Item, int](settings, ask, placement) as pool,
-        pytest.raises(
-            EngineStartError, match=r"3 times in a row: RuntimeError: .*Available memory on node.*engine-0.log"
-        ),
-    ):
-        for event in pool.run([Item(0)]):
-            lost += [event.reason] if isinstance(event, Lost) else []
+    told = r"3 times in a row: RuntimeError: .*Available memory on node.*engine-0.log"
+    lost: list[str] = []
+    with Pool[Item, int](settings, ask, placement) as pool, pytest.raises(EngineStartError, match=told):
+        lost.extend(event.reason for event in pool.run([Item(0)]) if isinstance(event, Lost))
     assert ["comes back with 64 sequences" in lost[0], "comes back with 32 sequences" in lost[1]] == [True, True]
