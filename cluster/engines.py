@@ -23,6 +23,8 @@ from cluster.session import check_alive
 
 _STARTS = 3
 """Failed starts of one engine in a row that end the run."""
+_PLACES = 20
+"""Processes of one engine in a row that did not even come up."""
 _IDLE_DEATHS = 6
 """Deaths of one engine in a row, none of them after a finished item, that end the run."""
 _TEND_S = 5.0
@@ -82,6 +84,7 @@ class Engines:
         self._members: dict[int, _Member] = {}
         self._awaited: dict[Any, tuple[str, int]] = {}
         self._failed_starts = Counter[int]()
+        self._failed_places = Counter[int]()
         self._idle_deaths = Counter[int]()
         self._tended = -_TEND_S
         self._placed = self._ray_lived = time.monotonic()
@@ -141,6 +144,7 @@ class Engines:
             return self.lose(number, error)
         if kind == "hello":
             member.placed = time.monotonic()
+            del self._failed_places[number]
             self._await("start", number, member.host.start.remote())
         elif kind == "start":
             member.ready = True
@@ -161,6 +165,8 @@ class Engines:
         self._forget(number)
         cause = (error.cause if isinstance(error, RayTaskError) else None) or error
         reason = _last_line(error) if cause is error and isinstance(error, RayError) else own_words(cause)
+        if member.placed is None:
+            return self._unplaced(number, reason)
         count = self._idle_deaths if member.ready else self._failed_starts
         count[number] += 1
         log = self._placement.logs / f"engine-{number}.log"
@@ -176,6 +182,13 @@ class Engines:
                 reason += f"; it comes back with {smaller.limits()}"
             self._settings[number] = smaller
         self._launch(number)
+        return Fallen(number, reason)
+
+    def _unplaced(self, number: int, reason: str) -> Fallen:
+        """Its process never came up: the node may have died just now, so `tend` tries again, after a while."""
+        self._failed_places[number] += 1
+        if self._failed_places[number] >= _PLACES:
+            raise EngineStartError(f"engine {number} found no place {_PLACES} times in a row: {reason}")
         return Fallen(number, reason)
 
     def close(self, *, polite: bool = True) -> None:

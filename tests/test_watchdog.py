@@ -81,7 +81,10 @@ def test_engines_that_die_over_everything_end_the_run(ray_session: Resources, tm
     list(engines.tend())
 
     def die() -> None:
-        engines._members[0].ready = True  # as if it had started: its process need not come up for this
+        engines._members[0].placed, engines._members[0].ready = (
+            1.0,
+            True,
+        )  # as if it had started: its process need not come up for this
         engines.lose(0, RuntimeError("gone"))
 
     try:
