@@ -1,0 +1,288 @@
+"""One run directory, killed at moments drawn from a seed and resumed until it is done, then compared with a quiet run.
+
+Knows processes and files from outside only. Call `family.adopt_orphans` first, so that no process is overlooked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tests import family
+from tests.crash_engine import FAULT, HURRY, TALLY
+
+SILENCE_S = 60.0
+"""A job that is alive and begins no question and ends nothing for so long hangs."""
+_END_S = 240.0
+_LEFT_S = 20.0
+_IDENTITY = ("question_key", "prompt_variant", "sample_index")
+_WORDS = {"actor": "ray::Host", "raylet": "/raylet/raylet ", "core": "VLLM::EngineCore", "worker": "VLLM::Worker"}
+"""How the processes of a kind are known; `driver`, `write` and `node` are not known by words."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """What is done to one run directory."""
+
+    seed: int
+    engine: str
+    """`scripted` or `vllm`."""
+    kills: int
+    questions: int
+    kinds: Mapping[str, float]
+    """Kinds of kill and how often each is drawn."""
+    at_the_end: Sequence[str] = ("RAW_DATA:1", "RAW_DATA:2")
+    """Renames that kill the driver when all questions are done: what to, and which."""
+
+
+@dataclass
+class Report:
+    """What came of a course."""
+
+    seed: int
+    engine: str
+    kills: Counter[str] = field(default_factory=Counter)
+    hung: int = 0
+    """Times that the job was alive and did nothing, and had to be killed."""
+    ended: Counter[str] = field(default_factory=Counter)
+    """Exit codes of jobs that ended by themselves."""
+    lost: int = 0
+    twice: int = 0
+    differing: int = 0
+    """Rows that the quiet run has otherwise."""
+    same_bytes: bool = False
+    again: int = 0
+    """Questions begun once more than needed."""
+    left: int = 0
+    """Processes that outlived their job by 20 s."""
+    seconds: float = 0.0
+
+    @property
+    def survived(self) -> bool:
+        return not (self.lost or self.twice or self.differing or self.left or self.hung) and self.same_bytes
+
+    def record(self) -> dict[str, Any]:
+        return {**vars(self), "survived": self.survived}
+
+
+class Victim:
+    """The job on one folder: started, found, killed, started again."""
+
+    def __init__(self, course: Course, folder: Path, spared: Sequence[int] = (), address: str | None = None) -> None:
+        self.folder = folder
+        self.log = folder / "log"
+        self._args = [str(folder), str(course.questions), course.engine, *([address] if address else [])]
+        self._spared = spared
+        self._process: subprocess.Popen[bytes] | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            command = [sys.executable, "-m", "tests.crash_job", *self._args]
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def code(self) -> int | None:
+        """The exit code; None while it runs or when it was never started."""
+        return None if self._process is None else self._process.poll()
+
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def kill(self) -> None:
+        """Kill the driver alone."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def members(self, words: str) -> list[int]:
+        """Its processes whose command line holds the words."""
+        if self._process is None:
+            return []
+        return sorted(pid for pid, process in family.descendants().items() if words in process.line)
+
+    def left_behind(self) -> int:
+        """How many processes outlive the job; they are ended then, so that they count once."""
+        found = family.left(self._spared, _LEFT_S)
+        if found:
+            with self.log.open("a") as log:
+                log.write("".join(f"left behind: {process}\n" for process in found.values()))
+        family.end(found)
+        return len(found)
+
+    def begun(self) -> list[str]:
+        """A line for each time that a question was begun."""
+        with contextlib.suppress(FileNotFoundError):
+            return (self.folder / TALLY).read_text().splitlines()
+        return []
+
+
+class Runner:
+    """Takes a victim through its course."""
+
+    def __init__(self, course: Course, victim: Victim, say: Callable[[str], None] = lambda line: None) -> None:
+        self._course = course
+        self._victim = victim
+        self._say = say
+        self._draw = random.Random(f"crash/{course.engine}/{course.seed}")
+        self.report = Report(course.seed, course.engine)
+
+    def run(self, quiet: Path) -> Report:
+        """Kill, resume, and compare RAW_DATA with that in `quiet`."""
+        began = time.monotonic()
+        kinds, weights = list(self._course.kinds), list(self._course.kinds.values())
+        while sum(self.report.kills.values()) < self._course.kills:
+            if not self._ready():
+                break
+            self._strike(self._draw.choices(kinds, weights)[0])
+        self._finish()
+        self._compare(quiet)
+        self.report.seconds = round(time.monotonic() - began, 1)
+        return self.report
+
+    def _ready(self) -> bool:
+        """A living job at a drawn moment: mostly at work, sometimes on its way there. False when it is done already."""
+        victim, begun = self._victim, len(self._victim.begun())
+        if not victim.alive():
+            if victim.code() == 0:
+                return False
+            self._note_end()
+            victim.start()
+            if self._draw.random() < 0.15:
+                self._sleep(self._draw.random() * 6)
+                return True
+        deadline = time.monotonic() + SILENCE_S
+        while victim.alive() and len(victim.begun()) == begun:
+            if time.monotonic() > deadline:
+                self._hang()
+                return self._ready()
+            time.sleep(0.02)
+        self._sleep(self._draw.random() * 0.8)
+        return victim.alive() or self._ready()
+
+    def _sleep(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while self._victim.alive() and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    def _hang(self) -> None:
+        self.report.hung += 1
+        self._say("hung: nothing was begun or ended")
+        self._victim.kill()
+
+    def _note_end(self) -> None:
+        """What a driver that is no more leaves behind."""
+        code = self._victim.code()
+        if code is None:
+            return
+        if code != -signal.SIGKILL:
+            self.report.ended[str(code)] += 1
+        self.report.left += self._victim.left_behind()
+
+    def _strike(self, kind: str) -> None:
+        victim = self._victim
+        if kind == "write":
+            count, cut = self._draw.randint(1, 3), self._draw.randint(0, 1)
+            if not self._arm(f"shards {count} {cut}"):
+                return
+        elif kind == "driver":
+            victim.kill()
+        else:
+            found = victim.members(_WORDS[kind])
+            if not found:
+                return
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._draw.choice(found), signal.SIGKILL)
+        self.report.kills[kind] += 1
+        self._say(f"killed {kind}")
+
+    def _arm(self, fault: str) -> bool:
+        """Have the driver die in mid-write; whether it did."""
+        file = self._victim.folder / FAULT
+        file.with_name("fault.new").write_text(fault)
+        file.with_name("fault.new").rename(file)
+        deadline = time.monotonic() + SILENCE_S
+        while self._victim.alive() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        file.unlink()
+        if self._victim.alive():
+            self._hang()
+            return False
+        return self._victim.code() == -signal.SIGKILL
+
+    def _finish(self) -> None:
+        """The last part undisturbed, save for the renames that make RAW_DATA."""
+        victim = self._victim
+        (victim.folder / HURRY).touch()
+        for place in self._course.at_the_end:
+            if victim.code() != 0 and not victim.alive():
+                self._note_end()
+                victim.start()
+            if victim.alive() and self._arm(f"{place.replace(':', ' ')} 0"):
+                self.report.kills["write"] += 1
+                self._say(f"killed at {place}")
+        for _ in range(3):
+            if not victim.alive() and victim.code() != 0:
+                self._note_end()
+                victim.start()
+            deadline = time.monotonic() + _END_S
+            while victim.alive() and time.monotonic() < deadline:
+                time.sleep(0.05)
+            if victim.alive():
+                self._hang()
+        if victim.code() != 0:
+            raise AssertionError(f"the job cannot be ended:\n{victim.log.read_text()[-3000:]}")
+        self._note_end()
+
+    def _compare(self, quiet: Path) -> None:
+        mine, theirs = self._victim.folder / "run" / "RAW_DATA", quiet / "run" / "RAW_DATA"
+        self.report.same_bytes = files(mine) == files(theirs)
+        rows, wanted = read(mine), read(theirs)
+        keys, owed = list(map(identity, rows)), {identity(row): row for row in wanted}
+        self.report.lost = len(owed.keys() - set(keys))
+        self.report.twice = len(keys) - len(set(keys))
+        self.report.differing = sum(row != owed.get(key) for key, row in zip(keys, rows, strict=True))
+        begun = self._victim.begun()
+        self.report.again = len(begun) - len(set(begun))
+
+
+def quiet_run(course: Course, folder: Path) -> None:
+    """The run that nothing happens to."""
+    victim = Victim(course, folder)
+    (folder / HURRY).touch()
+    victim.start()
+    deadline = time.monotonic() + _END_S
+    while victim.alive() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert victim.code() == 0, victim.log.read_text()
+    assert victim.left_behind() == 0
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """The dataset's files by name."""
+    return {path.name: path.read_bytes() for path in sorted(folder.rglob("*.parquet"))}
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    """The dataset's rows in their order."""
+    rows: list[dict[str, Any]] = pa.concat_tables(map(pq.read_table, sorted(folder.rglob("*.parquet")))).to_pylist()
+    return rows
+
+
+def identity(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What tells a row from every other row."""
+    return tuple(row[name] for name in _IDENTITY)
