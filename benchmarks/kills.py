@@ -7,6 +7,7 @@ file, holds, until so many kills are in it or the time is up, and prints the tab
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -17,14 +18,23 @@ from typing import Any
 
 from tests import family
 from tests.crashes import Course, Runner, Victim, quiet_run
+from tests.nodes import INSIDE, make_nodes, run_inside
 
 SCENES: dict[str, dict[str, Any]] = {
     "scripted": {
+        "engine": "scripted",
         "kills": 30,
         "questions": 400,
         "kinds": {"actor": 12, "driver": 3, "write": 3, "raylet": 2},
     },
+    "nodes": {
+        "engine": "scripted",
+        "kills": 30,
+        "questions": 300,
+        "kinds": {"node": 4, "driver": 4, "write": 4, "actor": 6},
+    },
     "vllm": {
+        "engine": "vllm",
         "kills": 6,
         "questions": 60,
         "kinds": {"core": 3, "worker": 3, "actor": 2, "driver": 1},
@@ -33,18 +43,28 @@ SCENES: dict[str, dict[str, Any]] = {
 }
 
 
-def course(scene: str, seed: int) -> Course:
-    """The course of a scene with this seed."""
-    return Course(seed=seed, engine=scene, **SCENES[scene])
+def course(scene: str, seed: int, kills: int) -> Course:
+    """The course of a scene with this seed, of no more kills than these."""
+    told = SCENES[scene]
+    return Course(seed=seed, **{**told, "kills": min(kills, told["kills"])})
 
 
-def run_course(scene: str, seed: int, quiet: Path, folder: Path) -> dict[str, Any]:
+def run_course(scene: str, one: Course, quiet: Path, folder: Path) -> dict[str, Any]:
     """Take one run directory through its course; its report."""
-    one = course(scene, seed)
     if not (quiet / "run" / "RAW_DATA").exists():
         quiet_run(one, quiet)
-    say = lambda line: print(f"  {time.strftime('%H:%M:%S')} {line}", flush=True)  # noqa: E731
-    return {"scene": scene, **Runner(one, Victim(one, folder), say).run(quiet).record()}
+    nodes = make_nodes(folder / "nodes") if scene == "nodes" else None
+    try:
+        for number in (0, 1) if nodes else ():
+            nodes.start(number)
+        return {"scene": scene, **Runner(one, Victim(one, folder, nodes), say).run(quiet).record()}
+    finally:
+        if nodes:
+            nodes.close()
+
+
+def say(line: str) -> None:
+    print(f"  {time.strftime('%H:%M:%S')} {line}", flush=True)
 
 
 def load(state: Path, scene: str) -> list[dict[str, Any]]:
@@ -74,11 +94,12 @@ def main(state: str, kills: str = "2000", seconds: str = "3600", scene: str = "s
     with tempfile.TemporaryDirectory(prefix="kills-", dir="/tmp") as scratch:
         while True:
             reports = load(file, scene)
-            if sum(sum(one["kills"].values()) for one in reports) >= int(kills) or time.monotonic() > deadline:
+            left = int(kills) - sum(sum(one["kills"].values()) for one in reports)
+            if left <= 0 or time.monotonic() > deadline:
                 break
             seed = 1 + max((one["seed"] for one in reports), default=0)
             folder = Path(scratch, f"run-{seed}")
-            report = run_course(scene, seed, Path(scratch, "quiet"), folder)
+            report = run_course(scene, course(scene, seed, left), Path(scratch, "quiet"), folder)
             print(json.dumps(report), flush=True)
             with file.open("a") as lines:
                 lines.write(json.dumps(report) + "\n")
@@ -90,4 +111,6 @@ def main(state: str, kills: str = "2000", seconds: str = "3600", scene: str = "s
 
 
 if __name__ == "__main__":
+    if sys.argv[-1] == "nodes" and INSIDE not in os.environ:
+        sys.exit(run_inside([sys.executable, "-m", "benchmarks.kills", *sys.argv[1:]]))
     main(*sys.argv[1:])

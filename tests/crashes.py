@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from tests import family
 from tests.crash_engine import FAULT, HURRY, TALLY
+from tests.nodes import Nodes
 
 SILENCE_S = 60.0
 """A job that is alive and begins no question and ends nothing for so long hangs."""
@@ -66,6 +67,8 @@ class Report:
     same_bytes: bool = False
     again: int = 0
     """Questions begun once more than needed."""
+    spread: int = 0
+    """Most nodes that held engines when one was killed."""
     left: int = 0
     """Processes that outlived their job by 20 s."""
     seconds: float = 0.0
@@ -81,17 +84,20 @@ class Report:
 class Victim:
     """The job on one folder: started, found, killed, started again."""
 
-    def __init__(self, course: Course, folder: Path, spared: Sequence[int] = (), address: str | None = None) -> None:
+    def __init__(self, course: Course, folder: Path, nodes: Nodes | None = None) -> None:
+        """On the head of these nodes, or on this machine without any."""
         self.folder = folder
         self.log = folder / "log"
-        self._args = [str(folder), str(course.questions), course.engine, *([address] if address else [])]
-        self._spared = spared
+        self.nodes = nodes
+        self._args = [str(folder), str(course.questions), course.engine]
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
 
     def start(self) -> None:
         with self.log.open("ab") as log:
             command = [sys.executable, "-m", "tests.crash_job", *self._args]
+            if self.nodes is not None:
+                command = self.nodes.inside(0, [*command, self.nodes.address])
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
@@ -106,7 +112,9 @@ class Victim:
     def kill(self) -> None:
         """Kill the driver alone."""
         if self._process is not None:
-            self._process.kill()
+            # Inside a node it is the child of what led it there, which ends as it does.
+            driver = [p.pid for p in family.descendants(self._process.pid).values() if "crash_job" in p.line]
+            family.end(driver or [self._process.pid])
             self._process.wait()
 
     def members(self, words: str) -> list[int]:
@@ -117,12 +125,20 @@ class Victim:
 
     def left_behind(self) -> int:
         """How many processes outlive the job; they are ended then, so that they count once."""
-        found = family.left(self._spared, _LEFT_S)
+        spared = self.nodes.processes() if self.nodes else {}
+        found = family.left(spared, (_WORDS["actor"], "reaper.py", "crash_job"), _LEFT_S)
         if found:
             with self.log.open("a") as log:
                 log.write("".join(f"left behind: {process}\n" for process in found.values()))
         family.end(found)
         return len(found)
+
+    def engines(self) -> Counter[int]:
+        """How many engines each node holds."""
+        count = Counter[int]()
+        for pid, number in (self.nodes.processes() if self.nodes else {}).items():
+            count[number] += sum(_WORDS["actor"] in p.line for p in family.descendants(pid).values())
+        return count
 
     def begun(self) -> list[str]:
         """A line for each time that a question was begun."""
@@ -201,6 +217,8 @@ class Runner:
                 return
         elif kind == "driver":
             victim.kill()
+        elif kind == "node":
+            self._kill_node()
         else:
             found = victim.members(_WORDS[kind])
             if not found:
@@ -209,6 +227,16 @@ class Runner:
                 os.kill(self._draw.choice(found), signal.SIGKILL)
         self.report.kills[kind] += 1
         self._say(f"killed {kind}")
+
+    def _kill_node(self) -> None:
+        """The last node drops dead; another boots in its place while the job goes on."""
+        nodes = self._victim.nodes
+        assert nodes is not None
+        engines = self._victim.engines()
+        self.report.spread = max(self.report.spread, sum(count > 0 for count in engines.values()))
+        last = max(nodes.processes().values())
+        nodes.kill(last)
+        nodes.start(last, wait=False)
 
     def _arm(self, fault: str) -> bool:
         """Have the driver die in mid-write; whether it did."""

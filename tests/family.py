@@ -60,15 +60,20 @@ def wait_for_orphans(own: Collection[int]) -> None:
                     os.waitpid(child, os.WNOHANG)
 
 
-def left(spared: Collection[int], seconds: float) -> dict[int, Process]:
-    """Who is alive `seconds` from now, or sooner when nobody is; the spared and theirs do not count."""
+def left(spared: Collection[int], guests: Collection[str], seconds: float) -> dict[int, Process]:
+    """Who is alive `seconds` from now, or sooner when nobody is.
+
+    The spared and theirs do not count, save those whose command line holds the words of a guest.
+    """
     deadline = time.monotonic() + seconds
     while True:
         wait_for_orphans(spared)
         found = descendants()
         for pid in spared:
-            for kin in (pid, *descendants(pid)):
-                found.pop(kin, None)
+            found.pop(pid, None)
+            for kin in descendants(pid).values():
+                if not any(words in kin.line for words in guests):
+                    found.pop(kin.pid, None)
         if not found or time.monotonic() > deadline:
             return found
         time.sleep(0.1)
