@@ -15,12 +15,24 @@ from functools import cache
 from pathlib import Path
 
 import ray
+from ray.util.client import ray as ray_client
 
 from cluster import reaper
+from cluster.events import ClusterLostError
 
 _OBJECT_STORE_BYTES = 256 << 20
 _CONNECT_S = 5.0
 _ADDRESS = re.compile(r"(?:ray://)?\[?(?P<host>[^\s/\]]+)\]?:(?P<port>\d{1,5})")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One node, as Ray counts it."""
+
+    gpus: int
+    cores: int
+    memory: int
+    """Bytes."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +41,7 @@ class Resources:
 
     gpus: int
     nodes: int
+    machines: tuple[Machine, ...] = ()
 
 
 @contextmanager
@@ -38,9 +51,36 @@ def session(address: str | None) -> Iterator[Resources]:
     Raises ValueError when there is no Ray at the address.
     """
     with _local() if address is None else _running(address):
-        nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-        gpus = ray.cluster_resources().get("GPU", 0)  # type: ignore[no-untyped-call]
-        yield Resources(int(gpus), len(nodes))
+        yield look(local=address is None)
+
+
+def look(*, local: bool = False) -> Resources:
+    """What the cluster holds now; `local` for a Ray of this machine, which was told more cores than there are."""
+    machines = []
+    for node in ray.nodes():  # type: ignore[no-untyped-call]
+        if node["Alive"]:
+            held = node["Resources"]
+            cores = len(os.sched_getaffinity(0)) if local else int(held.get("CPU", 0))
+            machines.append(Machine(int(held.get("GPU", 0)), cores, int(held.get("memory", 0))))
+    return Resources(sum(machine.gpus for machine in machines), len(machines), tuple(machines))
+
+
+def check_alive() -> None:
+    """Raise ClusterLostError where this process's part of Ray is gone; Ray itself would wait for ever, or exit.
+
+    Ray ends a driver, without a word of ours, a minute after its head stopped answering.
+    """
+    if ray_client.is_connected():  # type: ignore[no-untyped-call]
+        return
+    context = ray.get_runtime_context()
+    host, _, port = context.gcs_address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
+    except OSError as error:
+        raise ClusterLostError(f"Ray's head at {context.gcs_address} does not answer: {error}") from error
+    here = context.get_node_id()
+    if not any(node["Alive"] and node["NodeID"] == here for node in ray.nodes()):  # type: ignore[no-untyped-call]
+        raise ClusterLostError("Ray's process on this machine, the raylet, is dead")
 
 
 @contextmanager

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 from dataclasses import dataclass
+from functools import partial
 
 from cluster.pool import EngineSettings, Placement, fill
-from cluster.session import Resources
+from cluster.session import Machine, Resources, look
 from cluster.vllm_engine import VllmSettings
 from generation.plan import Plan
 from generation.settings import Settings
@@ -15,6 +17,11 @@ from generation.settings import Settings
 GPU_SEQUENCES = 1024
 CPU_SEQUENCES = 128
 _CPU_CACHE_GIB = 1
+_CPU_CORES_EACH = 4
+_CPU_GIB_EACH = 8
+_SILENCE_S = 300.0
+_SLOWEST = 5.0
+"""Tokens a second of one sequence; an engine slower than that is taken for dead."""
 
 
 def check_engine_package(settings: Settings) -> None:
@@ -40,13 +47,15 @@ def hire(plan: Plan, settings: Settings, resources: Resources) -> Crew:
     per_question = len(plan.rollout.variants) * plan.rollout.samples
     environment = {"HF_HUB_OFFLINE": "1"} if plan.model.local else {}
     if not gpu:
-        environment |= cpu_environment(engines * settings.tensor_parallel)
+        environment |= cpu_environment(math.ceil(engines / max(1, resources.nodes)) * settings.tensor_parallel)
     placement = Placement(
         engines,
         gpus_each=settings.tensor_parallel if gpu else 0,
         in_flight=fill(engine.max_sequences, per_question),
         logs=plan.out / "logs",
         environment=environment,
+        room=partial(_room_now, settings, gpu=gpu) if settings.engines is None else None,
+        silence_s=settings.silence or max(_SILENCE_S, plan.rollout.sampling.max_tokens / _SLOWEST),
     )
     return Crew(engine, placement, gpu)
 
@@ -65,13 +74,31 @@ def cpu_environment(workers: int) -> dict[str, str]:
 
 def count_engines(settings: Settings, resources: Resources) -> int:
     """As many as asked for, or as there is room for. Raises ValueError when there is not enough room."""
-    room = resources.gpus // settings.tensor_parallel if resources.gpus else settings.engines or 1
-    if settings.tensor_parallel > resources.gpus > 0 or (settings.engines or 1) > room:
+    gpu = resources.gpus > 0
+    room = count_room(settings, resources, gpu=gpu)
+    if gpu and (settings.engines or 1) > room:
         raise ValueError(
             f"{settings.engines or 1} engines of {settings.tensor_parallel} GPUs do not fit: the cluster has"
-            f" {resources.gpus}; lower --engines or --tensor_parallel"
+            f" {resources.gpus} on {resources.nodes} nodes, and an engine lies on one; lower --engines or"
+            " --tensor_parallel"
         )
-    return settings.engines or room
+    return settings.engines or max(1, room)
+
+
+def count_room(settings: Settings, resources: Resources, *, gpu: bool) -> int:
+    """How many engines fit: each on one machine with GPUs of its own; on the CPU by cores and memory."""
+    if gpu:
+        return sum(machine.gpus // settings.tensor_parallel for machine in resources.machines)
+    return sum(_cpu_room(machine) for machine in resources.machines)
+
+
+def _cpu_room(machine: Machine) -> int:
+    """At least one: who has less than an engine likes may still try one."""
+    return max(1, min(machine.cores // _CPU_CORES_EACH, (machine.memory >> 30) // _CPU_GIB_EACH))
+
+
+def _room_now(settings: Settings, *, gpu: bool) -> int:
+    return count_room(settings, look(local=settings.address is None), gpu=gpu)
 
 
 def engine_settings(plan: Plan, settings: Settings, *, gpu: bool) -> VllmSettings:
@@ -84,5 +111,6 @@ def engine_settings(plan: Plan, settings: Settings, *, gpu: bool) -> VllmSetting
         gpu=gpu,
         tensor_parallel=settings.tensor_parallel,
         max_sequences=GPU_SEQUENCES if gpu else CPU_SEQUENCES,
+        cache_bytes=_CPU_CACHE_GIB << 30,
         seed=settings.seed % 2**31,
     )

@@ -11,13 +11,15 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from cluster.engine import Engine
-from cluster.pool import Done, EngineSettings, Lost, Placement, Pool, Started
+from cluster.pool import Done, EngineSettings, Failed, Lost, Placement, Pool, Started
 from cluster.store import ShardStore
+from generation.failures import Failures
 from generation.plan import Plan
 from generation.raw_data import Origin, to_table
 from generation.records import Attempt, Question
@@ -27,6 +29,8 @@ from generation.terminal import Progress, say
 SHARD_ROWS = 2_000
 SHARD_S = 20.0
 GRACE_S = 20.0
+FAILED_FROM_THE_START = 32
+"""So many failed questions before the first finished one are no matter of the questions."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
@@ -117,34 +121,68 @@ def produce(plan: Plan, store: ShardStore, settings: EngineSettings, placement: 
     """Roll every question that has no rows yet; how many were lost with engines and done again.
 
     Returns early when a stop is asked for: what is finished then is in the store. Raises
-    EngineStartError when an engine cannot start.
+    EngineStartError when an engine cannot start, ClusterLostError when Ray is gone.
     """
-    done = len(store.finished())
-    if done:
-        say("rollout", f"going on: {done:,} of {len(plan.questions):,} questions are done already")
-    if done == len(plan.questions):
+    done, failures = len(store.finished()), Failures(plan.out)
+    failed = failures.reasons().keys() - store.finished()
+    if done or failed:
+        words = f"; {len(failed):,} failed before, --retry_failed tries them again" if failed else ""
+        say("rollout", f"going on: {done:,} of {len(plan.questions):,} questions are done already{words}")
+    settled = store.finished() | failed
+    owed = [Item(place, q) for place, q in enumerate(plan.questions) if q.key not in settled]
+    if not owed:
         return 0
-    owed = [Item(place, q) for place, q in enumerate(plan.questions) if q.key not in store.finished()]
+    placement.logs.mkdir(exist_ok=True)
     shelf = Shelf(store)
-    again = 0
-    progress = Progress(len(plan.questions), done=done)
+    tally = _Tally(Progress(len(plan.questions), done=done + len(failed)), failures, placement.logs)
     work = Work(plan.rollout, plan.task_config)
-    with Pool[Item, Rolled](settings, work, placement) as pool, progress:
+    with Pool[Item, Rolled](settings, work, placement) as pool, tally.progress:
         stop.on_stop(pool.stop)
         try:
             for event in pool.run(owed):
                 if isinstance(event, Done):
                     shelf.add(event.result.table)
-                    progress.advance(event.result.output_tokens)
-                elif isinstance(event, Lost):
-                    again += event.again
-                    progress.say(f"engine {event.number} was lost ({event.reason}); {event.again} questions again")
-                elif isinstance(event, Started):
-                    progress.say(f"engine {event.number} ready: {event.info.engine} {event.info.engine_version}")
-                progress.turn()
+                tally.take(event)
                 shelf.turn()
         finally:
             # Whatever ends the loop, what is finished is kept.
             stop.on_stop(None)
             shelf.turn(everything=True)
-    return again
+    return tally.again
+
+
+@dataclass
+class _Tally:
+    """What the pool tells, counted and told on."""
+
+    progress: Progress
+    failures: Failures
+    logs: Path
+    again: int = 0
+    done: int = 0
+    failed: list[str] = field(default_factory=list)
+
+    def take(self, event: object) -> None:
+        if isinstance(event, Done):
+            self.done += 1
+            self.progress.advance(event.result.output_tokens)
+        elif isinstance(event, Failed):
+            self._fail(event)
+        elif isinstance(event, Lost):
+            self.again += event.again
+            self.progress.say(f"engine {event.number} was lost ({event.reason}); {event.again} questions again")
+        elif isinstance(event, Started):
+            self.progress.say(f"engine {event.number} ready: {event.info.engine} {event.info.engine_version}")
+        self.progress.turn()
+
+    def _fail(self, event: Failed[Item]) -> None:
+        """Record it. Raises RuntimeError where all fail: then the run is wrong, not the questions."""
+        question = event.item.question
+        self.progress.advance(0)
+        with (self.logs / "failed.txt").open("a", encoding="utf-8", errors="replace") as log:
+            log.write(f"question {question.key}\n{event.story}\n\n")
+        self.failures.add(question, event.reason)
+        self.failed.append(question.key)
+        if not self.done and len(self.failed) >= FAILED_FROM_THE_START:
+            self.failures.forget(self.failed)
+            raise RuntimeError(f"the first {len(self.failed)} questions all failed: {event.reason}")

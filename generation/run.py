@@ -45,18 +45,18 @@ def sft_settings(settings: Settings) -> SftSettings:
 
 
 def work(job: Job, settings: Settings, stop: Stop) -> int:
-    plan, sft, rl = job.plan, job.plan.out / "SFT_DATA", job.plan.out / "RL_DATA"
+    plan = job.plan
     introduce(job)
     if not roll_out(job, stop):
         return stopped(plan.out, job.done, len(plan.questions))
     counts = write_raw_data(plan, job.store)
-    made = assemble(plan.raw_data, sft, sft_settings(settings))
+    made = assemble(plan.raw_data, plan.out / "SFT_DATA", sft_settings(settings))
     if plan.rl_questions:
-        rl_data(plan.rl_questions, rl, plan.configuration)
-    job.directory.update(state="done", counts={"samples": counts.samples, "traces": made.traces.total()})
+        rl_data(plan.rl_questions, plan.out / "RL_DATA", plan.configuration)
+    tally = {"samples": counts.samples, "traces": made.traces.total(), "failed_questions": counts.lost.total()}
+    job.directory.update(state="done", counts=tally)
     print(f"\n{summary(counts)}\n\n{summary_text(made)}\n")
-    made_here = [plan.raw_data, sft, *([rl] if plan.rl_questions else [])]
-    return publish(made_here, plan.name, settings, stop)
+    return publish(job, settings, stop)
 
 
 if __name__ == "__main__":

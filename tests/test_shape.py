@@ -24,7 +24,7 @@ HOMES = {
     "transformers": {"cluster.vllm_engine", "generation.builtin.train"},
     "torch": {"cluster.vllm_engine", "generation.builtin.train"},
     "tokenizers": {"cluster.vllm_engine", "generation.builtin.train"},
-    "ray": {"cluster.pool", "cluster.session"},
+    "ray": {"cluster.pool", "cluster.engines", "cluster.session"},
     "fire": {"cluster.flags"},
     "datasets": {"generation.tasks.own"},
 }
@@ -195,6 +195,8 @@ def test_flags_of_the_whole_job_are_frozen() -> None:
         "attempts",
         "engines",
         "tensor_parallel",
+        "silence",
+        "retry_failed",
         "address",
         "out",
         "push_to",
