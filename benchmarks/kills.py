@@ -25,7 +25,7 @@ SCENES: dict[str, dict[str, Any]] = {
         "engine": "scripted",
         "kills": 30,
         "questions": 400,
-        "kinds": {"actor": 12, "driver": 3, "write": 3, "raylet": 2},
+        "kinds": {"actor": 14, "driver": 3, "write": 2, "raylet": 1},
     },
     "nodes": {
         "engine": "scripted",
@@ -35,8 +35,9 @@ SCENES: dict[str, dict[str, Any]] = {
     },
     "vllm": {
         "engine": "vllm",
-        "kills": 6,
-        "questions": 60,
+        "kills": 8,
+        "questions": 40,
+        "silence_s": 240.0,
         "kinds": {"core": 3, "worker": 3, "actor": 2, "driver": 1},
         "at_the_end": (),
     },

@@ -124,7 +124,7 @@ def show(shape: Shape, engines: int, found: dict[str, Any]) -> str:
         f"questions/s       {found['questions'] / found['seconds']:.1f}",
         f"driver busy       {found['driver_busy_s']:.1f} s, {1000 / could:.2f} ms a question",
         f"driver could      {could:.0f} questions/s on a core of its own",
-        f"driver memory     {found['peak_mib']:.0f} MiB at most, {found['before_mib']:.0f} MiB before the first question",
+        f"driver memory     {found['peak_mib']:.0f} MiB at most, {found['before_mib']:.0f} MiB at the start",
         f"tokens a question {shape.tokens_each:,}",
         f"H200s             {could * shape.tokens_each / H200_TOKENS_S:.0f} at {H200_TOKENS_S:,} tokens/s each",
     ]

@@ -7,7 +7,7 @@ import os
 import random
 import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,18 @@ class Tallied:
 
     async def start(self) -> TallyingEngine:
         return TallyingEngine(await self.inner.start(), self)
+
+    def smaller(self) -> Tallied:
+        return replace(self, inner=self.inner.smaller())
+
+    def limits(self) -> str:
+        return self.inner.limits()
+
+    def cause(self, log: str) -> str | None:
+        return self.inner.cause(log)
+
+    def lacked_memory(self, log: str) -> bool:
+        return self.inner.lacked_memory(log)
 
 
 class TallyingEngine:

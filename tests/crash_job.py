@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from cluster.engine import ScriptedSettings
+from cluster.pool import EngineSettings
 from cluster.vllm_engine import VllmSettings
 from generation import produce as producing
 from generation.hiring import Crew
@@ -23,14 +24,10 @@ from generation.terminal import failed
 from tests.crash_engine import FAULT, HURRY, Paced, Tallied, die_at_a_rename
 
 ENGINES = 2
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How fast the scripted engines are, so that there is something to kill."""
-
-    longest_s: float = 0.4
-    in_flight: int = 3
+_LONGEST_S = 0.4
+_IN_FLIGHT = 3
+_REAL_TOKENS = 48
+"""Longest sample of the real engine: short, as many kills are to be seen in a minute."""
 
 
 def main(folder: str, questions: str, engine: str, address: str | None = None) -> int:
@@ -41,7 +38,9 @@ def main(folder: str, questions: str, engine: str, address: str | None = None) -
         variants=("original",),
         samples=2,
         reflections=1,
+        max_tokens=_REAL_TOKENS if engine == "vllm" else None,
         engines=ENGINES,
+        retry_failed=True,
         address=address,
         out=str(Path(folder, "run")),
     )
@@ -57,21 +56,19 @@ def main(folder: str, questions: str, engine: str, address: str | None = None) -
                 return 75
             write_raw_data(plan, job.store)
             job.directory.update(state="done")
+            return 1 if job.failed() else 0
         except Exception as error:
             return failed(error, plan.out, job.done, len(plan.questions))
-    return 0
 
 
 def crew(hired: Crew, folder: str, engine: str) -> Crew:
     """The crew with its engines tallied; scripted ones are paced."""
-    pace = Pace()
-    if engine == "scripted":
-        scripted = ScriptedSettings(Paced(str(Path(folder, HURRY)), pace.longest_s))
-        tallied = Tallied(scripted, folder, "/original/0/sample")
-        return replace(hired, engine=tallied, placement=replace(hired.placement, in_flight=pace.in_flight))
-    assert isinstance(hired.engine, VllmSettings)
-    real = replace(hired.engine, max_sequences=1)  # a batch of one: what others ask for changes no float
-    return replace(hired, engine=Tallied(real, folder, "/original/0/sample"))
+    inner: EngineSettings = ScriptedSettings(Paced(str(Path(folder, HURRY)), _LONGEST_S))
+    if engine == "vllm":
+        assert isinstance(hired.engine, VllmSettings)
+        inner = replace(hired.engine, max_sequences=1)  # a batch of one: what others ask for changes no float
+    tallied = Tallied(inner, folder, "/original/0/sample")
+    return replace(hired, engine=tallied, placement=replace(hired.placement, in_flight=_IN_FLIGHT))
 
 
 if __name__ == "__main__":

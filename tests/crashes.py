@@ -23,11 +23,9 @@ import pyarrow.parquet as pq
 
 from tests import family
 from tests.crash_engine import FAULT, HURRY, TALLY
-from tests.nodes import Nodes
+from tests.nodes import QUICK, Nodes
 
-SILENCE_S = 60.0
-"""A job that is alive and begins no question and ends nothing for so long hangs."""
-_END_S = 240.0
+_END_S = 300.0
 _LEFT_S = 20.0
 _IDENTITY = ("question_key", "prompt_variant", "sample_index")
 _WORDS = {"actor": "ray::Host", "raylet": "/raylet/raylet ", "core": "VLLM::EngineCore", "worker": "VLLM::Worker"}
@@ -45,6 +43,8 @@ class Course:
     questions: int
     kinds: Mapping[str, float]
     """Kinds of kill and how often each is drawn."""
+    silence_s: float = 60.0
+    """A job that is alive and begins no question and ends nothing for so long hangs."""
     at_the_end: Sequence[str] = ("RAW_DATA:1", "RAW_DATA:2")
     """Renames that kill the driver when all questions are done: what to, and which."""
 
@@ -99,7 +99,12 @@ class Victim:
             if self.nodes is not None:
                 command = self.nodes.inside(0, [*command, self.nodes.address])
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env=os.environ | QUICK,
             )
 
     def code(self) -> int | None:
@@ -181,7 +186,7 @@ class Runner:
             if self._draw.random() < 0.15:
                 self._sleep(self._draw.random() * 6)
                 return True
-        deadline = time.monotonic() + SILENCE_S
+        deadline = time.monotonic() + self._course.silence_s
         while victim.alive() and len(victim.begun()) == begun:
             if time.monotonic() > deadline:
                 self._hang()
@@ -243,7 +248,7 @@ class Runner:
         file = self._victim.folder / FAULT
         file.with_name("fault.new").write_text(fault)
         file.with_name("fault.new").rename(file)
-        deadline = time.monotonic() + SILENCE_S
+        deadline = time.monotonic() + self._course.silence_s
         while self._victim.alive() and time.monotonic() < deadline:
             time.sleep(0.02)
         file.unlink()

@@ -24,7 +24,14 @@ NET = "10.78.0"
 PORT = 6379
 INSIDE = "SKILLFACTORY_TEST_NODES"
 _NAMESPACES = ["--net", "--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "--mount-proc"]
-_READY_S = 60.0
+_READY_S = 120.0
+QUICK = {
+    "RAY_health_check_period_ms": "500",
+    "RAY_health_check_failure_threshold": "6",
+    "RAY_health_check_timeout_ms": "1000",
+    "RAY_health_check_initial_delay_ms": "1000",
+}
+"""A node that is silent is dead after 3 s, not after 15."""
 
 # A node's first process. Ray asks the routing table for its own address; its sockets lie under /tmp/ray.
 _NODE = """
@@ -53,10 +60,7 @@ def run_inside(command: Sequence[str]) -> int:
     inner = [*unshare, sys.executable, "-m", "tests.nodes", *command] if allowed else command
     environment = {INSIDE: "namespaces" if allowed else "cluster", "RAY_USAGE_STATS_ENABLED": "0"}
     environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    # The head takes a silent node for dead after 1.5 s, not 15.
-    environment |= {"RAY_health_check_period_ms": "500", "RAY_health_check_failure_threshold": "3"}
-    environment |= {"RAY_health_check_timeout_ms": "1000", "RAY_health_check_initial_delay_ms": "1000"}
-    return subprocess.run(inner, check=False, env=os.environ | environment).returncode
+    return subprocess.run(inner, check=False, env=os.environ | environment | QUICK).returncode
 
 
 def make_nodes(folder: Path, *, cpus: int = 2) -> Nodes:
