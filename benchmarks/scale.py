@@ -1,8 +1,8 @@
 """How many engines one driver can feed: engines that answer after a drawn delay, the real pool, rollout and shards.
 
-`python -m benchmarks.scale [SHAPE] [ENGINES] [QUESTIONS]`: SHAPE `small` asks one sample a question, so that the driver
-has as many questions as can be; `real` asks what the job asks of a full-size model. The engines' processes share the
-machine's cores with the driver, so what the driver could do is told from the processor time that it took itself.
+`python -m benchmarks.scale [SHAPE] [ENGINES] [QUESTIONS] [SECONDS]`: SHAPE `small` asks one sample a question, so that
+the driver has as many questions as can be; `real` asks what the job asks of a full-size model. Engines share the cores
+with the driver, so what the driver could do is told from the processor time that it took itself.
 """
 
 from __future__ import annotations
@@ -12,19 +12,26 @@ import logging
 import os
 import random
 import resource
+import signal
 import sys
 import tempfile
+import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import ray
 
-from cluster.engine import Completion, Request, ScriptedSettings
+from cluster.engine import Completion, Engine, Request, ScriptedSettings
 from cluster.pool import Placement
+from cluster.store import ShardStore
+from generation import produce as producing
 from generation.plan import Plan, make_plan
-from generation.produce import Stop, produce
+from generation.produce import Item, Rolled, Stop, Work, produce
+from generation.raw_data import Origin, to_table
+from generation.records import Attempt, Grade
 from generation.settings import Settings
 from generation.stages import open_store
 
@@ -89,40 +96,78 @@ def plan_of(shape: Shape, questions: int, out: str) -> Plan:
     return make_plan(settings)
 
 
-def measure(shape: Shape, engines: int, questions: int) -> dict[str, Any]:
-    """Questions through one driver."""
+@dataclass(frozen=True)
+class Light(Work):
+    """One completion a question, not graded: the engines take little of the cores that they share with the driver."""
+
+    async def __call__(self, engine: Engine, item: Item) -> Rolled:
+        variant, question = self.rollout.variants[0], item.question
+        request = self.rollout.sample_request(question, variant, 0)
+        completion = await engine.generate(request)
+        grade = Grade("unknown", "not graded")
+        attempt = Attempt(question, variant.name, 0, request.messages, completion, request.seed, grade, False, ())
+        origin = Origin(engine.info, self.rollout.sampling, {question.key: item.place}, self.task_config)
+        return Rolled(to_table([attempt], origin), completion.output_tokens)
+
+
+@dataclass
+class Noted:
+    """When how many questions were safe, and what the driver had worked by then."""
+
+    store: ShardStore
+    points: list[tuple[float, float, int]] = field(default_factory=list)
+
+    def write_shard(self, table: pa.Table) -> Path:
+        shard = self.store.write_shard(table)
+        self.points.append((time.monotonic(), time.process_time(), len(self.store.finished())))
+        return shard
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+
+def measure(shape: Shape, engines: int, questions: int, longest_s: float) -> dict[str, Any]:
+    """Questions through one driver until they are done or the time is up; rates are those between two shards."""
+    before = _peak_mib()
     with tempfile.TemporaryDirectory(prefix="scale-") as folder:
         plan = plan_of(shape, questions, folder)
-        store = open_store(plan.out)
+        noted = Noted(open_store(plan.out))
         (plan.out / "logs").mkdir()
         placement = Placement(engines, in_flight=shape.in_flight, logs=plan.out / "logs")
         settings = ScriptedSettings(Delayed(shape.tokens, shape.delay_s))
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        began, busy = time.monotonic(), time.process_time()
-        produce(plan, store, settings, placement, Stop())
-        seconds, busy = time.monotonic() - began, time.process_time() - busy
-        assert len(store.finished()) == questions
+        stop = Stop()
+        stop.listen()
+        timer = threading.Timer(longest_s, signal.raise_signal, (signal.SIGUSR1,))
+        timer.daemon = True
+        timer.start()
+        produce(plan, noted, settings, placement, stop)  # type: ignore[arg-type]
+        timer.cancel()
         shards = sum(path.stat().st_size for path in (plan.out / "shards").glob("*.parquet"))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # The first shard ends the engines' start, the last is what was left over.
+    (began, busy_before, first), (ended, busy, last) = noted.points[0], noted.points[-1]
     return {
-        "questions": questions,
-        "rows": store.rows(),
-        "seconds": seconds,
-        "driver_busy_s": busy,
+        "questions": last,
+        "rows": noted.store.rows(),
+        "rate": (last - first) / (ended - began),
+        "busy": (busy - busy_before) / (last - first),
+        "share": (busy - busy_before) / (ended - began),
         "shards_mib": shards / 2**20,
-        "peak_mib": peak,
+        "peak_mib": _peak_mib(),
         "before_mib": before,
     }
 
 
+def _peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def show(shape: Shape, engines: int, found: dict[str, Any]) -> str:
     """The figures, and what they come to in GPUs."""
-    could = found["questions"] / found["driver_busy_s"]
+    could = 1 / found["busy"]
     lines = [
         f"{engines} engines, {found['questions']:,} questions, {found['rows']:,} rows, {found['shards_mib']:.0f} MiB",
-        f"seconds           {found['seconds']:.0f} (engines' start in it)",
-        f"questions/s       {found['questions'] / found['seconds']:.1f}",
-        f"driver busy       {found['driver_busy_s']:.1f} s, {1000 / could:.2f} ms a question",
+        f"questions/s       {found['rate']:.1f}, from the first shard to the last",
+        f"driver            {1000 * found['busy']:.2f} ms of a core a question, {found['share']:.0%} of a core",
         f"driver could      {could:.0f} questions/s on a core of its own",
         f"driver memory     {found['peak_mib']:.0f} MiB at most, {found['before_mib']:.0f} MiB at the start",
         f"tokens a question {shape.tokens_each:,}",
@@ -131,7 +176,7 @@ def show(shape: Shape, engines: int, found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def main(shape: str = "small", engines: str = "64", questions: str | None = None) -> None:
+def main(shape: str = "small", engines: str = "64", questions: str | None = None, seconds: str = "1e6") -> None:
     chosen = SHAPES[shape]
     count = int(questions) if questions else chosen.questions
     environment = {"env_vars": {"PYTHONPATH": os.environ.get("PYTHONPATH", str(Path.cwd()))}}
@@ -144,7 +189,9 @@ def main(shape: str = "small", engines: str = "64", questions: str | None = None
         object_store_memory=1 << 30,
         runtime_env=environment,
     )
-    print(show(chosen, int(engines), measure(chosen, int(engines), count)), flush=True)
+    if shape == "small":
+        producing.Work = Light  # type: ignore[misc]
+    print(show(chosen, int(engines), measure(chosen, int(engines), count, float(seconds))), flush=True)
     ray.shutdown()
 
 
