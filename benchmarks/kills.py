@@ -56,8 +56,9 @@ def run_course(scene: str, one: Course, quiet: Path, folder: Path) -> dict[str, 
         quiet_run(one, quiet)
     nodes = make_nodes(folder / "nodes") if scene == "nodes" else None
     try:
-        for number in (0, 1) if nodes else ():
-            nodes.start(number)
+        if nodes:
+            nodes.start(0)
+            nodes.start(1)
         return {"scene": scene, **Runner(one, Victim(one, folder, nodes), say).run(quiet).record()}
     finally:
         if nodes:
