@@ -43,7 +43,7 @@ class Course:
     questions: int
     kinds: Mapping[str, float]
     """Kinds of kill and how often each is drawn."""
-    silence_s: float = 60.0
+    silence_s: float = 180.0
     """A job that is alive and begins no question and ends nothing for so long hangs."""
     at_the_end: Sequence[str] = ("RAW_DATA:1", "RAW_DATA:2")
     """Renames that kill the driver when all questions are done: what to, and which."""
