@@ -15,7 +15,7 @@ import pytest
 
 pytestmark = pytest.mark.ray
 
-_LONGEST_S = 400
+_LONGEST_S = 1200
 
 
 def kill(scene: str, kills: int, folder: Path) -> dict[str, Any]:
