@@ -20,7 +20,7 @@ from generation.plan import make_plan
 from generation.produce import Stop, produce
 from generation.settings import Settings
 from generation.stages import open_store, write_raw_data
-from tests.crashes import identity, read
+from tests.crash_report import identity, read
 
 WAYS = (("one by one", 1, 1), ("one by one", 2, 1), ("default batch", 1, 0), ("default batch", 2, 0), ("again", 1, 1))
 """What it is called, engines, sequences side by side (0 for the default)."""

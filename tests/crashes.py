@@ -14,20 +14,16 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tests import family
 from tests.crash_engine import FAULT, HURRY, TALLY
+from tests.crash_report import Report
 from tests.nodes import QUICK, Nodes
 
 _END_S = 300.0
 _LEFT_S = 20.0
-_IDENTITY = ("question_key", "prompt_variant", "sample_index")
 _WORDS = {"actor": "ray::Host", "raylet": "/raylet/raylet ", "core": "VLLM::EngineCore", "worker": "VLLM::Worker"}
 """How the processes of a kind are known; `driver`, `write` and `node` are not known by words."""
 
@@ -47,38 +43,6 @@ class Course:
     """A job that is alive and begins no question and ends nothing for so long hangs."""
     at_the_end: Sequence[str] = ("RAW_DATA:1", "RAW_DATA:2")
     """Renames that kill the driver when all questions are done: what to, and which."""
-
-
-@dataclass
-class Report:
-    """What came of a course."""
-
-    seed: int
-    engine: str
-    kills: Counter[str] = field(default_factory=Counter)
-    hung: int = 0
-    """Times that the job was alive and did nothing, and had to be killed."""
-    ended: Counter[str] = field(default_factory=Counter)
-    """Exit codes of jobs that ended by themselves."""
-    lost: int = 0
-    twice: int = 0
-    differing: int = 0
-    """Rows that the quiet run has otherwise."""
-    same_bytes: bool = False
-    again: int = 0
-    """Questions begun once more than needed."""
-    spread: int = 0
-    """Most nodes that held engines when one was killed."""
-    left: int = 0
-    """Processes that outlived their job by 20 s."""
-    seconds: float = 0.0
-
-    @property
-    def survived(self) -> bool:
-        return not (self.lost or self.twice or self.differing or self.left or self.hung) and self.same_bytes
-
-    def record(self) -> dict[str, Any]:
-        return {**vars(self), "survived": self.survived}
 
 
 class Victim:
@@ -171,7 +135,7 @@ class Runner:
                 break
             self._strike(self._draw.choices(kinds, weights)[0])
         self._finish()
-        self._compare(quiet)
+        self.report.compare(self._victim.folder, quiet, self._victim.begun())
         self.report.seconds = round(time.monotonic() - began, 1)
         return self.report
 
@@ -281,17 +245,6 @@ class Runner:
             raise AssertionError(f"the job cannot be ended:\n{victim.log.read_text()[-3000:]}")
         self._note_end()
 
-    def _compare(self, quiet: Path) -> None:
-        mine, theirs = self._victim.folder / "run" / "RAW_DATA", quiet / "run" / "RAW_DATA"
-        self.report.same_bytes = files(mine) == files(theirs)
-        rows, wanted = read(mine), read(theirs)
-        keys, owed = list(map(identity, rows)), {identity(row): row for row in wanted}
-        self.report.lost = len(owed.keys() - set(keys))
-        self.report.twice = len(keys) - len(set(keys))
-        self.report.differing = sum(row != owed.get(key) for key, row in zip(keys, rows, strict=True))
-        begun = self._victim.begun()
-        self.report.again = len(begun) - len(set(begun))
-
 
 def quiet_run(course: Course, folder: Path) -> None:
     """The run that nothing happens to."""
@@ -303,19 +256,3 @@ def quiet_run(course: Course, folder: Path) -> None:
         time.sleep(0.05)
     assert victim.code() == 0, victim.log.read_text()
     assert victim.left_behind() == 0
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    """The dataset's files by name."""
-    return {path.name: path.read_bytes() for path in sorted(folder.rglob("*.parquet"))}
-
-
-def read(folder: Path) -> list[dict[str, Any]]:
-    """The dataset's rows in their order."""
-    rows: list[dict[str, Any]] = pa.concat_tables(map(pq.read_table, sorted(folder.rglob("*.parquet")))).to_pylist()
-    return rows
-
-
-def identity(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What tells a row from every other row."""
-    return tuple(row[name] for name in _IDENTITY)

@@ -16,7 +16,7 @@ from generation.produce import Stop, produce
 from generation.settings import Settings
 from generation.stages import open_store, write_raw_data
 from tests.crash_engine import Paced
-from tests.crashes import files
+from tests.crash_report import files
 
 QUESTIONS = 40
 
