@@ -24,11 +24,24 @@ _ADDRESS = re.compile(r"(?:ray://)?\[?(?P<host>[^\s/\]]+)\]?:(?P<port>\d{1,5})")
 
 
 @dataclass(frozen=True)
+class Node:
+    """One machine of the cluster."""
+
+    gpus: int
+    cores: int
+    memory: int
+    """Bytes that Ray found free when it started there."""
+
+
+@dataclass(frozen=True)
 class Resources:
     """What the cluster holds."""
 
-    gpus: int
-    nodes: int
+    nodes: tuple[Node, ...]
+
+    @property
+    def gpus(self) -> int:
+        return sum(node.gpus for node in self.nodes)
 
 
 @contextmanager
@@ -38,9 +51,13 @@ def session(address: str | None) -> Iterator[Resources]:
     Raises ValueError when there is no Ray at the address.
     """
     with _local() if address is None else _running(address):
-        nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-        gpus = ray.cluster_resources().get("GPU", 0)  # type: ignore[no-untyped-call]
-        yield Resources(int(gpus), len(nodes))
+        yield Resources(tuple(map(_node, alive())))
+
+
+def _node(told: Mapping[str, Any]) -> Node:
+    held = told["Resources"]
+    cores = held.get(CORES, held.get("CPU", 1))
+    return Node(int(held.get("GPU", 0)), max(1, int(cores)), int(held.get("memory", 0)))
 
 
 @contextmanager
