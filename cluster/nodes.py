@@ -1,10 +1,14 @@
-"""The nodes of a Ray cluster that runs already: waiting until they joined. `python -m cluster.nodes ADDRESS COUNT SECONDS`"""
+"""The nodes of a Ray cluster that runs already: waiting until they joined.
+
+`python -m cluster.nodes ADDRESS COUNT SECONDS`
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
 import time
+from typing import Any
 
 import ray
 
@@ -12,7 +16,7 @@ _LOOK_S = 1.0
 _SAY_S = 30.0
 
 
-def alive() -> list[dict[str, object]]:
+def alive() -> list[dict[str, Any]]:
     """What Ray says of each node that lives."""
     return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 

@@ -192,6 +192,7 @@ class Pool(Generic[Item, Result]):
             num_cpus=1,
             num_gpus=self._placement.gpus_each,
             max_concurrency=self._placement.in_flight + 2,
+            scheduling_strategy="SPREAD",
             runtime_env={"env_vars": environment},
         )
         log = self._placement.logs / f"engine-{number}.log"

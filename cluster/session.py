@@ -13,10 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import ray
 
 from cluster import reaper
+from cluster.nodes import alive
 
 _OBJECT_STORE_BYTES = 256 << 20
 _CONNECT_S = 5.0
@@ -51,20 +53,20 @@ def session(address: str | None) -> Iterator[Resources]:
     Raises ValueError when there is no Ray at the address.
     """
     with _local() if address is None else _running(address):
-        yield Resources(tuple(map(_node, alive())))
+        # Where Ray is ours its CPUs are only numbers.
+        cores = len(os.sched_getaffinity(0)) if address is None else None
+        yield Resources(tuple(_node(told["Resources"], cores) for told in alive()))
 
 
-def _node(told: Mapping[str, Any]) -> Node:
-    held = told["Resources"]
-    cores = held.get(CORES, held.get("CPU", 1))
-    return Node(int(held.get("GPU", 0)), max(1, int(cores)), int(held.get("memory", 0)))
+def _node(held: Mapping[str, float], cores: int | None) -> Node:
+    return Node(int(held.get("GPU", 0)), cores or max(1, int(held.get("CPU", 1))), int(held.get("memory", 0)))
 
 
 @contextmanager
 def _running(address: str) -> Iterator[None]:
     _check_open(address)
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=_home())
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0][:200]
         raise ValueError(f"no Ray cluster answers at --address {address}: {reason}") from error
@@ -72,6 +74,11 @@ def _running(address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _home() -> dict[str, Any] | None:
+    """In a job of Slurm's, whose nodes share our home, Ray's head has another (slurm.sh): workers get ours back."""
+    return {"env_vars": {"HOME": os.path.expanduser("~")}} if "SLURM_JOB_ID" in os.environ else None
 
 
 def _check_open(address: str) -> None:

@@ -104,11 +104,11 @@ def seconds(time: str) -> int:
     if found is None:
         raise ValueError(f"--time must be as Slurm takes it, such as 04:00:00, 1-12:00 or 90 (minutes), not {time!r}")
     parts = [int(part) for part in found["parts"].split(":")]
-    if found["days"] is not None:  # D-H, D-H:M, D-H:M:S
-        units = (3600, 60, 1)
-    else:  # M, M:S, H:M:S
-        units = (60, 1) if len(parts) < 3 else (3600, 60, 1)
-    return int(found["days"] or 0) * 86_400 + sum(part * unit for part, unit in zip(parts, units, strict=False))
+    # D-H, D-H:M, D-H:M:S and H:M:S begin with hours, M and M:S with minutes.
+    first = 0 if found["days"] is not None or len(parts) == 3 else 1
+    return int(found["days"] or 0) * 86_400 + sum(
+        part * unit for part, unit in zip(parts, (3600, 60, 1)[first:], strict=False)
+    )
 
 
 def _check_word(flag: str, value: str | None) -> None:
@@ -215,7 +215,9 @@ def submit(text: str, run: Path) -> str:
             check=False,
         )
     except OSError as error:
-        raise ValueError(f"sbatch cannot be run ({error.strerror}): submit where Slurm is, or print the script") from error
+        raise ValueError(
+            f"sbatch cannot be run ({error.strerror}): submit where Slurm is, or print the script"
+        ) from error
     if done.returncode:
         raise ValueError(f"sbatch refuses: {' '.join(done.stderr.split())}")
     return done.stdout.strip()

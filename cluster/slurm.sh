@@ -4,31 +4,27 @@
 
 say() { echo "$(date '+%F %T') launcher: $*"; }
 
-# Ray on one node, in a folder of its own, until USR2 tells it to end. On TERM (scancel, the time limit) it
-# waits for the driver, which then writes what is finished. Ray leaves processes behind when it ends: the
-# reaper kills whatever carries the mark or holds a file of the folder open, and removes the folder.
+# Ray on one node, in a folder of its own, until told to end. Slurm tells every process of a step at once. Ray
+# leaves some behind: the reaper kills whatever carries the mark or holds a file of the folder open, then removes
+# the folder.
 ray_node() {
-    local folder=$1 mark=$2 logs=$3 left=-1 ray reaper
-    shift 3
+    local folder=$1 mark=$2 logs=$3 gpus=$4 ray reaper
+    shift 4
+    # Ray opens its own folder to everyone: it lies in one that is ours alone.
     mkdir -m 700 "$folder" 2>/dev/null || [[ -d $folder && -O $folder && ! -L $folder ]] || return 1
     # Without such a file in its home Ray's head asks the network which cloud it runs in.
     echo 'provider: {type: local}' >"$folder/ray_bootstrap_config.yaml"
+    trap '' USR2
     exec 3> >(exec python3 -m cluster.reaper "$mark" "$folder")
     reaper=$!
-    trap 'left=0' USR2
-    trap '((left < 0)) && left=10' TERM
-    # CPUs are only numbers to Ray: more than there may be, so that no engine waits for a share.
-    env "$mark=1" HOME="$folder" ray start --block "$@" --temp-dir="$folder" \
-        --num-cpus="$((SLURM_CPUS_ON_NODE > 16 ? SLURM_CPUS_ON_NODE : 16))" --object-store-memory=268435456 \
+    trap '[[ -z ${ray:-} ]] || kill "$ray" 2>/dev/null' TERM USR2
+    # An engine takes one of Ray's CPUs: never fewer than GPUs.
+    env "$mark=1" HOME="$folder" ray start --block "$@" --temp-dir="$folder/r" --num-gpus="$gpus" \
+        --num-cpus="$((SLURM_CPUS_ON_NODE > gpus ? SLURM_CPUS_ON_NODE : gpus))" --object-store-memory=268435456 \
         --min-worker-port=0 --max-worker-port=0 --disable-usage-stats 3>&- &
     ray=$!
-    while kill -0 "$ray" 2>/dev/null; do
-        ((left == 0)) && kill "$ray"
-        ((left > 0)) && left=$((left - 1))
-        sleep 1 3>&- &
-        wait -n "$ray" $!
-    done
-    [[ ! -e $logs/failed ]] || cp -r "$folder"/session_latest/logs "$logs/ray-$SLURMD_NODENAME"
+    while kill -0 "$ray" 2>/dev/null; do wait "$ray"; done
+    [[ ! -e $logs/failed ]] || cp -r "$folder"/r/session_latest/logs "$logs/ray-$SLURMD_NODENAME"
     exec 3>&-
     wait "$reaper"
 }
@@ -48,7 +44,7 @@ keep_ray() {
     trap 'signals=$((signals + 1)) ended=1' TERM
     for ((try = 1; try <= times; try++)); do
         step "$node" bash -c "$(declare -f ray_node); ray_node \"\$@\"" ray_node \
-            "$folder" "$mark" "$logs" "$@" >>"$logs/ray-$node.log" 2>&1 &
+            "$folder" "$mark" "$logs" "$gpus_per_node" "$@" >>"$logs/ray-$node.log" 2>&1 &
         attend $!
         [[ -z $ended ]] || return
         say "Ray on $node ended, time $try of $times; see $logs/ray-$node.log"
@@ -89,12 +85,10 @@ requeue() {
         say "three starts in a row finished no question: not requeued; ask for a longer --time"
     elif ((${SLURM_RESTART_COUNT:-0} >= max_requeues)); then
         say "requeued $max_requeues times: not again; the same script submitted again goes on"
-    elif scontrol requeue "$SLURM_JOB_ID"; then
-        say "work is left: requeued"
-        trap 'exit 75' TERM
-        sleep 120 &
-        wait $!
     else
+        say "work is left: asking Slurm to requeue this job"
+        trap 'exit 75' TERM # as which Slurm's yes arrives
+        scontrol requeue "$SLURM_JOB_ID" && { sleep 120 & wait $!; }
         say "Slurm does not requeue this job; the same script submitted again goes on"
     fi
     exit 75
@@ -139,14 +133,14 @@ name=$(scontrol -o show node "$head" | grep -o ' NodeAddr=[^ ]*' | cut -d= -f2)
 ip=$(getent ahostsv4 "${name:-$head}" | awk '$1 !~ /^127[.]/ {print $1; exit}')
 [[ -n $ip ]] || ip=$(hostname -I | awk '{print $1}')
 listening() { (exec 3<>"/dev/tcp/$ip/$1") 2>/dev/null; }
-port=$((20000 + SLURM_JOB_ID % 10000))
-while listening "$port"; do port=$((20000 + (port - 19999) % 10000)); done
+port=$((20000 + 2 * SLURM_JOB_ID % 10000)) # two of them: Ray's own and its client's
+while listening "$port" || listening $((port + 1)); do port=$((20000 + (port - 19998) % 10000)); done
 address=$ip:$port
 
 say "job $SLURM_JOB_ID, start $((${SLURM_RESTART_COUNT:-0} + 1)), on ${nodes[*]}; logs in $logs"
 shards_before=$(finished_shards)
-keep_ray "$head" 1 --head --node-ip-address="$ip" --port="$port" --num-gpus="$gpus_per_node" \
-    --include-dashboard=false --ray-client-server-port=0 &
+keep_ray "$head" 1 --head --node-ip-address="$ip" --port="$port" \
+    --include-dashboard=false --ray-client-server-port=$((port + 1)) &
 keepers=($!)
 until listening "$port"; do
     kill -0 "${keepers[0]}" 2>/dev/null || give_up "Ray did not start on $head" "$logs/ray-$head.log"
@@ -155,7 +149,7 @@ until listening "$port"; do
     sleep 0.5
 done
 for node in "${nodes[@]:1}"; do
-    keep_ray "$node" 5 --address="$address" --num-gpus="$gpus_per_node" &
+    keep_ray "$node" 5 --address="$address" &
     keepers+=($!)
 done
 if [[ -z $notice$cancelled ]]; then
@@ -171,6 +165,7 @@ if [[ -z $notice$cancelled ]]; then
     attend "$driver"
     code=$?
     driver=
+    ((code == 138)) && code=75 # ended by our signal before it listened: nothing was begun
     tail -n 30 "$logs/driver.log"
 fi
 say "the driver's exit code is $code"
