@@ -26,11 +26,16 @@ LOGS = Path("logs", "slurm")
 _CORES_OF_A_GPU = 8
 _SHORTEST_NOTICE_S = 60
 # What sbatch takes on its lines without quotes, escapes or comments.
-_WORD = re.compile(r"[A-Za-z0-9_.,:@%+=&|*()\[\]!/-]+")
+_WORD = re.compile(r"[A-Za-z0-9_.,:@%+=&|*()\[\]/-]+")
 _OPTION = re.compile(r"--[a-z][a-z-]*(=.+)?")
 _TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<parts>\d+(?::\d+){0,2})")
 _MEMORY = re.compile(r"\d+[KMGT]?")
 _SHELL = re.compile(r"[\s;&|<>$`(){}]")
+
+_HEAD = (
+    "# Made by python -m cluster.slurm. Submit it with sbatch from the folder in which the command is to run: that",
+    "# folder, and the Python environment, are seen by all nodes.",
+)
 
 
 def _flag(default: Any, text: str) -> Any:
@@ -162,7 +167,7 @@ def script(options: Options, command: Sequence[str]) -> str:
         "max_requeues": str(options.max_requeues),
         "command": _array(command),
     }
-    lines = ["#!/bin/bash", *(f"#SBATCH {option}" for option in _sbatch(options)), ""]
+    lines = ["#!/bin/bash", *(f"#SBATCH {option}" for option in _sbatch(options)), "", *_HEAD]
     lines += [f"{name}={value}" for name, value in chosen.items()]
     body = resources.files("cluster").joinpath("slurm.sh").read_text(encoding="utf-8")
     return "\n".join(lines) + "\n\n" + body

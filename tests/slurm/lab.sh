@@ -27,12 +27,13 @@ export PATH=$PATH:/usr/sbin:/sbin
 export HWLOC_COMPONENTS=-x86
 
 boot() { # NUMBER
-    local name=n$1 home=$lab/nodes/n$1 first
+    local name=n$1 home=$lab/nodes/n$1 first code
+    code=$(declare -f live) # now: the process below has no child but the node's first
     rm -rf "$home" "$lab/slurmd.$name.pid"
     mkdir -p "$home/spool" "$home/tmp"
     chmod 1777 "$home/tmp"
     unshare --net --pid --mount --uts --ipc --fork --kill-child --mount-proc \
-        bash -c "$(declare -f live); live $name $net.$((10 + $1)) '$home' $net.1" </dev/null >"$lab/log/$name.out" 2>&1 &
+        bash -c "$code; live $name $net.$((10 + $1)) '$home' $net.1" </dev/null >"$lab/log/$name.out" 2>&1 &
     until first=$(pgrep -P $! -o); do sleep 0.01; done
     echo "$first" >"$home/first"
     until [[ $(readlink "/proc/$first/ns/net") != $(readlink /proc/self/ns/net) ]]; do sleep 0.01; done

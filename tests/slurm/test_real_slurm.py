@@ -79,7 +79,7 @@ def test_the_built_in_model_over_two_nodes(tmp_path: Path) -> None:
 
 def test_the_limit_drains_requeues_and_the_next_start_ends_the_run(tmp_path: Path, expected: dict[str, bytes]) -> None:
     job = submit(
-        tmp_path / "run", "--nodes", "2", "--time", "2", "--notice_s", "30", *SCRIPTED, SKILLFACTORY_TEST_SLOWNESS="5"
+        tmp_path / "run", "--nodes", "2", "--time", "2", "--notice_s", "45", *SCRIPTED, SKILLFACTORY_TEST_SLOWNESS="5"
     )
     job.wait_for(lambda: job.says("work is left"), 150)
     before = shards(job)
