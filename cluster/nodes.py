@@ -1,19 +1,26 @@
-"""The nodes of a Ray cluster that runs already: waiting until they joined.
+"""The nodes of a Ray cluster that runs already: waiting until they joined, and whether they have what engines need.
 
 `python -m cluster.nodes ADDRESS COUNT SECONDS`
 """
 
 from __future__ import annotations
 
+import importlib.util
 import logging
+import os
 import sys
 import time
 from typing import Any
 
 import ray
+from huggingface_hub import try_to_load_from_cache
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 _LOOK_S = 1.0
 _SAY_S = 30.0
+_ANSWER_S = 120.0
+_PACKAGES = ("cluster", "reflection", "generation", "vllm")
 
 
 def alive() -> list[dict[str, Any]]:
@@ -34,6 +41,44 @@ def wait_for(count: int, seconds: float) -> bool:
         if len(names) >= count or late:
             return not late
         time.sleep(_LOOK_S)
+
+
+def check_nodes(model: str, revision: str | None) -> None:
+    """Raise ValueError where a node lacks our code, vLLM or the model: an engine could not start there.
+
+    The model is a folder, or where it has a revision a hub id.
+    """
+
+    # Inside a function, and so sent whole: a node that lacks our code could not look it up by its name.
+    def missing() -> str:
+        absent = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+        if absent:
+            return f"Python there finds no {', '.join(absent)}: install the project on every node"
+        if revision is None and not os.path.isdir(model):
+            return f"the model folder {model} is not there: put it on a file system that all nodes share"
+        kept_from_hub = os.environ.get("HF_HUB_OFFLINE", "0") not in {"", "0"}
+        if revision is not None and kept_from_hub and not try_to_load_from_cache(model, "config.json", None, revision):
+            return f"the model {model} is not in the hub's cache there: share HF_HOME, or download it on each node"
+        return ""
+
+    asked = {_on(node["NodeID"], missing): node["NodeManagerHostname"] for node in alive()}
+    _, silent = ray.wait(list(asked), num_returns=len(asked), timeout=_ANSWER_S)
+    for ref, name in asked.items():
+        if ref in silent:
+            raise ValueError(f"node {name} starts no process within {_ANSWER_S:.0f} s; see Ray's logs there")
+        try:
+            words = ray.get(ref)
+        except RayError as error:
+            # A node that was lost meanwhile is none of the cluster's; any other reason is worth its line.
+            words = "" if name not in {node["NodeManagerHostname"] for node in alive()} else str(error).splitlines()[-1]
+        if words:
+            raise ValueError(f"node {name} cannot run an engine: {words}")
+
+
+def _on(node: str, function: Any) -> Any:
+    """What the function returns on this node."""
+    there = NodeAffinitySchedulingStrategy(node, soft=False)
+    return ray.remote(function).options(num_cpus=0, max_retries=0, scheduling_strategy=there).remote()
 
 
 def main(address: str, count: str, seconds: str) -> int:
