@@ -2,7 +2,8 @@
 
 `python -m cluster.slurm --nodes 4 --gpus_per_node 8 --time 04:00:00 -- python -m generation.run --out runs/one`.
 What is chosen stands quoted at the script's top; the rest, slurm.sh, is the same in every script. Knows of
-the command that it takes --address and --out, ends on SIGUSR1, and says by exit code 75 that work is left.
+the command that it takes --address, --grace_s and --out, ends on SIGUSR1, and says by exit code 75 that work
+is left.
 """
 
 from __future__ import annotations
@@ -142,8 +143,8 @@ def run_directory(command: Sequence[str]) -> str | None:
     for place, word in enumerate(command):
         _check_text("the command's word", word)
         name, equals, value = word.partition("=")
-        if name == "--address":
-            raise ValueError("the command's --address is given by the job: leave it out")
+        if name in ("--address", "--grace_s", "--grace-s"):
+            raise ValueError(f"the command's {name} is given by the job: leave it out")
         if name == "--out":
             found = value if equals else "".join(command[place + 1 : place + 2])
             if not found:
@@ -165,6 +166,8 @@ def script(options: Options, command: Sequence[str]) -> str:
         "gpus_per_node": str(options.gpus_per_node),
         "wait_s": str(options.wait_s),
         "max_requeues": str(options.max_requeues),
+        # What is left of the notice is for ending the engines and writing.
+        "grace_s": str(options.notice // 2),
         "command": _array(command),
     }
     lines = ["#!/bin/bash", *(f"#SBATCH {option}" for option in _sbatch(options)), "", *_HEAD]

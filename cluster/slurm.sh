@@ -160,7 +160,7 @@ fi
 code=75
 if [[ -z $notice$cancelled ]]; then
     say "the driver starts; follow it in $logs/driver.log"
-    step "$head" "${command[@]}" --address "$address" >>"$logs/driver.log" 2>&1 &
+    step "$head" "${command[@]}" --address "$address" --grace_s "$grace_s" >>"$logs/driver.log" 2>&1 &
     driver=$!
     attend "$driver"
     code=$?

@@ -18,10 +18,11 @@
 run=/shared/runs/mine
 env_setup=''
 container=/shared/images/skillfactory.sqsh
-container_mounts=/shared/hub:/shared/hub
+container_mounts=/shared:/shared
 gpus_per_node=4
 wait_s=600
 max_requeues=100
+grace_s=150
 command=(python -m generation.run --model '/shared/models/my model' --tensor_parallel 2 --out /shared/runs/mine)
 
 # shellcheck disable=SC2317  # functions are called by traps and on other nodes
@@ -186,7 +187,7 @@ fi
 code=75
 if [[ -z $notice$cancelled ]]; then
     say "the driver starts; follow it in $logs/driver.log"
-    step "$head" "${command[@]}" --address "$address" >>"$logs/driver.log" 2>&1 &
+    step "$head" "${command[@]}" --address "$address" --grace_s "$grace_s" >>"$logs/driver.log" 2>&1 &
     driver=$!
     attend "$driver"
     code=$?

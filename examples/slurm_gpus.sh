@@ -21,6 +21,7 @@ container_mounts=''
 gpus_per_node=8
 wait_s=600
 max_requeues=100
+grace_s=150
 command=(python -m generation.run --model Qwen2.5-7B-Instruct --task countdown_4arg --out runs/qwen-7b)
 
 # shellcheck disable=SC2317  # functions are called by traps and on other nodes
@@ -185,7 +186,7 @@ fi
 code=75
 if [[ -z $notice$cancelled ]]; then
     say "the driver starts; follow it in $logs/driver.log"
-    step "$head" "${command[@]}" --address "$address" >>"$logs/driver.log" 2>&1 &
+    step "$head" "${command[@]}" --address "$address" --grace_s "$grace_s" >>"$logs/driver.log" 2>&1 &
     driver=$!
     attend "$driver"
     code=$?

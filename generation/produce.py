@@ -26,7 +26,6 @@ from generation.terminal import Progress, say
 
 SHARD_ROWS = 2_000
 SHARD_S = 20.0
-GRACE_S = 20.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
@@ -90,6 +89,7 @@ class Shelf:
 class Stop:
     """Whether someone asked to stop, and what to tell then. The first signal drains, the second does not wait."""
 
+    grace_s: float = 20.0
     asked: int = 0
     _tell: Callable[[float], None] | None = None
 
@@ -102,9 +102,11 @@ class Stop:
         self.asked += 1
         if self.asked == 1:
             # Not print: the signal may have come in the middle of one.
-            os.write(1, f"\nstopping    up to {GRACE_S:.0f} s for what is in flight; once more: at once\n".encode())
+            os.write(
+                1, f"\nstopping    up to {self.grace_s:.0f} s for what is in flight; once more: at once\n".encode()
+            )
         if self._tell is not None:
-            self._tell(GRACE_S if self.asked == 1 else 0.0)
+            self._tell(self.grace_s if self.asked == 1 else 0.0)
 
     def on_stop(self, tell: Callable[[float], None] | None) -> None:
         """Whom to tell how long it may go on; at once if a stop was asked for before."""

@@ -47,6 +47,7 @@ class Settings:
     engines: int | None = _flag(None, "how many engines (default: all there is room for; CPU 1)")
     tensor_parallel: int = _flag(1, "GPUs for each engine")
     address: str | None = _flag(None, "a running Ray cluster (default: a Ray of its own)")
+    grace_s: int = _flag(20, "when told to stop, the longest wait for questions in flight")
     out: str | None = _flag(None, "the run directory (default: runs/<task>-<model>)")
     push_to: str | None = _flag(None, "a hub namespace to push the datasets to, private")
     public: bool = _flag(False, "push them for everyone to see")
@@ -74,6 +75,7 @@ class Settings:
         _check_range("--seed", self.seed, 0, 2**63 - 1)
         _check_range("--engines", self.engines, 1, 10_000)
         _check_range("--tensor_parallel", self.tensor_parallel, 1, 64)
+        _check_range("--grace_s", self.grace_s, 0, 10**6)
         read_range("--inputs", self.inputs, (1, 99))
         read_range("--targets", self.targets, (100, 200))
 

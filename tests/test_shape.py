@@ -206,6 +206,7 @@ def test_flags_of_the_whole_job_are_frozen() -> None:
         "engines",
         "tensor_parallel",
         "address",
+        "grace_s",
         "out",
         "push_to",
         "public",

@@ -25,7 +25,7 @@ GPUS = [
 ]
 CONTAINER = [
     *("--nodes=2", "--gpus_per_node=4", "--time=1-00", "--qos=long", "--constraint=h100|h200", "--mem=400G"),
-    *("--container=/shared/images/skillfactory.sqsh", "--container_mounts=/shared/hub:/shared/hub", "--"),
+    *("--container=/shared/images/skillfactory.sqsh", "--container_mounts=/shared:/shared", "--"),
     *(*RUN, "--model", "/shared/models/my model", "--tensor_parallel", "2", "--out", "/shared/runs/mine"),
 ]
 EXAMPLES = {"slurm_gpus.sh": GPUS, "slurm_container.sh": CONTAINER}
@@ -162,6 +162,7 @@ def test_a_control_character_is_refused(flag: str, value: str, capsys: pytest.Ca
 WRONG: list[tuple[list[str], str]] = [
     ([], "nothing to run"),
     (["--", *RUN, "--address", "auto"], "--address"),
+    (["--", *RUN, "--grace_s=9"], "--grace_s"),
     (["--", *RUN, "--out"], "--out"),
     (["--nodes=0", "--", *RUN], "--nodes must be between 1"),
     (["--gpus_per_node=-1", "--", *RUN], "--gpus_per_node"),

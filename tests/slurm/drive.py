@@ -31,6 +31,7 @@ class Config:
 
     out: str
     address: str
+    grace_s: int
     questions: int = 40
 
 
@@ -46,7 +47,7 @@ def main() -> int:
     settings = Settings(questions=config.questions, rl_questions=0, out=config.out, address=config.address)
     plan = make_plan(settings)
     producing.SHARD_S = 1.0
-    stop = Stop()
+    stop = Stop(config.grace_s)
     with session(config.address) as resources, RunDirectory(plan.out, plan.configuration, versions()):
         store = open_store(plan.out)
         stop.listen()
