@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import logging
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -20,7 +22,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 _LOOK_S = 1.0
 _SAY_S = 30.0
 _ANSWER_S = 120.0
-_PACKAGES = ("cluster", "reflection", "generation", "vllm")
+_PACKAGES = ("cluster", "reflection", "generation")
 
 
 def alive() -> list[dict[str, Any]]:
@@ -50,10 +52,25 @@ def check_nodes(model: str, revision: str | None) -> None:
     """
 
     # Inside a function, and so sent whole: a node that lacks our code could not look it up by its name.
+    def code() -> str:
+        digest = hashlib.sha256()
+        for name in _PACKAGES:
+            spec = importlib.util.find_spec(name)
+            if spec is None or spec.origin is None:
+                return ""
+            for path in sorted(Path(spec.origin).parent.rglob("*.py")):
+                digest.update(path.read_bytes())
+        return digest.hexdigest()
+
+    here = code()
+
     def missing() -> str:
-        absent = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
-        if absent:
-            return f"Python there finds no {', '.join(absent)}: install the project on every node"
+        if not code():
+            return "Python there does not find our code: install the project on every node"
+        if code() != here:
+            return "another version of our code is installed there: install the same on every node"
+        if importlib.util.find_spec("vllm") is None:
+            return "vLLM is not installed there"
         if revision is None and not os.path.isdir(model):
             return f"the model folder {model} is not there: put it on a file system that all nodes share"
         kept_from_hub = os.environ.get("HF_HUB_OFFLINE", "0") not in {"", "0"}

@@ -53,7 +53,7 @@ def main() -> int:
         stop.listen()
         crew = hire(plan, settings, resources)
         print(f"{crew.placement.engines} engines on {len(resources.nodes)} nodes", flush=True)
-        placement = replace(crew.placement, in_flight=2)
+        placement = replace(crew.placement, in_flight=1)
         produce(plan, store, ScriptedSettings(slow_reply), placement, stop)
         print(f"{len(store.finished())} of {len(plan.questions)} questions are safe", flush=True)
         if len(store.finished()) < len(plan.questions):

@@ -38,6 +38,16 @@ class SlurmJob:
     def starts(self) -> int:
         return int(self.told["Restarts"]) + 1
 
+    @property
+    def seconds(self) -> int:
+        """How long this start runs."""
+        hours, minutes, seconds = map(int, self.told["RunTime"].split(":"))
+        return 3600 * hours + 60 * minutes + seconds
+
+    def limit(self, minutes: int) -> None:
+        """Set the time limit, as an administrator may at any time."""
+        run("scontrol", "update", f"JobId={self.number}", f"TimeLimit={minutes}")
+
     def output(self) -> str:
         """Everything that the job wrote for a person, for a failure's message too."""
         logs = sorted((self.run / "logs" / "slurm").glob(f"{self.number}.*"))
