@@ -36,6 +36,8 @@ _SHELL = re.compile(r"[\s;&|<>$`(){}]")
 _HEAD = (
     "# Made by python -m cluster.slurm. Submit it with sbatch from the folder in which the command is to run: that",
     "# folder, and the Python environment, are seen by all nodes.",
+    "# shellcheck disable=SC2317  # functions are called by traps and on other nodes",
+    "",
 )
 
 

@@ -1,5 +1,3 @@
-# shellcheck disable=SC2317  # functions are called by traps and on other nodes
-
 # From here on every script is the same: what was chosen stands above, quoted.
 
 say() { echo "$(date '+%F %T') launcher: $*"; }

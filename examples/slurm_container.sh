@@ -15,6 +15,8 @@
 
 # Made by python -m cluster.slurm. Submit it with sbatch from the folder in which the command is to run: that
 # folder, and the Python environment, are seen by all nodes.
+# shellcheck disable=SC2317  # functions are called by traps and on other nodes
+
 run=/shared/runs/mine
 env_setup=''
 container=/shared/images/skillfactory.sqsh
@@ -24,8 +26,6 @@ wait_s=600
 max_requeues=100
 grace_s=150
 command=(python -m generation.run --model '/shared/models/my model' --tensor_parallel 2 --out /shared/runs/mine)
-
-# shellcheck disable=SC2317  # functions are called by traps and on other nodes
 
 # From here on every script is the same: what was chosen stands above, quoted.
 

@@ -14,6 +14,8 @@
 
 # Made by python -m cluster.slurm. Submit it with sbatch from the folder in which the command is to run: that
 # folder, and the Python environment, are seen by all nodes.
+# shellcheck disable=SC2317  # functions are called by traps and on other nodes
+
 run=runs/qwen-7b
 env_setup=.venv/bin/activate
 container=''
@@ -23,8 +25,6 @@ wait_s=600
 max_requeues=100
 grace_s=150
 command=(python -m generation.run --model Qwen2.5-7B-Instruct --task countdown_4arg --out runs/qwen-7b)
-
-# shellcheck disable=SC2317  # functions are called by traps and on other nodes
 
 # From here on every script is the same: what was chosen stands above, quoted.
 

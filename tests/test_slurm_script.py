@@ -119,7 +119,7 @@ def run_script(text: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 def chosen(text: str, name: str) -> list[str]:
     """What bash makes of a variable of the script."""
-    head = text[: text.index("# shellcheck disable")]
+    head = text[: text.index("# From here on")]
     shown = subprocess.run(
         ["bash", "-c", f'{head}\nprintf "%s\\0" "${{{name}[@]}}"'], capture_output=True, text=True, check=True
     )
