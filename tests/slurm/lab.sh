@@ -92,9 +92,10 @@ ReturnToService=2
 SlurmdTimeout=10
 KillWait=30
 MinJobAge=3600
+GresTypes=gpu
 END
     for number in $(seq "$nodes"); do
-        echo "NodeName=n$number NodeAddr=$net.$((10 + number)) CPUs=$cpus RealMemory=4000 State=UNKNOWN"
+        echo "NodeName=n$number NodeAddr=$net.$((10 + number)) CPUs=$cpus RealMemory=4000 Gres=gpu:2 State=UNKNOWN"
     done
     echo "PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP"
 }
@@ -132,6 +133,8 @@ force=()
 munged "${force[@]}" --socket="$lab/run/munge.socket" --key-file="$lab/munge/key" --pid-file="$lab/munge/pid" \
     --log-file="$lab/munge/log" --seed-file="$lab/munge/seed"
 configuration >"$lab/slurm.conf"
+# Make-believe GPUs: any character devices will do.
+echo "NodeName=n[1-$nodes] Name=gpu File=/dev/null,/dev/zero" >"$lab/gres.conf"
 export SLURM_CONF=$lab/slurm.conf
 slurmctld
 for number in $(seq "$nodes"); do boot "$number"; done

@@ -58,6 +58,26 @@ def ready(job: SlurmJob) -> bool:
     return job.says("engine 0 ready") and job.says("engine 1 ready")
 
 
+def token(job: SlurmJob) -> str:
+    """The secret of the job's Ray, as its processes know it."""
+    for pid in processes(1):
+        words = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
+        if f"SLURM_JOB_ID={job.number}" in words:
+            for word in words:
+                if word.startswith("RAY_AUTH_TOKEN="):
+                    return word.partition("=")[2]
+    raise AssertionError("no process has a token")
+
+
+def files_with(secret: str, runs: Path) -> list[Path]:
+    """Files of the lab, Slurm's and Ray's own among them, and of the jobs that hold the secret."""
+    found = []
+    for top in (folder(), runs):
+        files = [path for path in top.rglob("*") if path.is_file() and not path.is_symlink()]
+        found += [path for path in files if secret.encode() in path.read_bytes()]
+    return found
+
+
 def test_the_built_in_model_over_two_nodes(tmp_path: Path) -> None:
     words = ("--questions", "4", "--rl_questions", "2", "--variants", "original", "--reflections", "1")
     job = submit(tmp_path / "a run", "--nodes", "2", "--time", "10", "--", "python", "-m", "generation.run", *words)
@@ -78,10 +98,14 @@ def test_the_built_in_model_over_two_nodes(tmp_path: Path) -> None:
 
 
 def test_the_limit_drains_requeues_and_the_next_start_ends_the_run(tmp_path: Path, expected: dict[str, bytes]) -> None:
-    """However slow the machine is: the limit is drawn near once the engines work, and far again after it was hit."""
-    words = ("--nodes", "2", "--time", "30", "--notice_s", "60")
+    """However slow the machine is: the limit is drawn near once the engines work, and far again after it was hit.
+
+    The GPUs are make-believe, which the scripted engine does not mind; Slurm and Ray deal them as if they were real.
+    """
+    words = ("--nodes", "2", "--gpus_per_node", "2", "--cpus_per_task", "2", "--time", "30", "--notice_s", "60")
     job = submit(tmp_path / "run", *words, *SCRIPTED, SKILLFACTORY_TEST_SLOWNESS="5")
     job.wait_for(lambda: ready(job))
+    assert job.says("4 engines on 2 nodes")
     job.limit(minutes=(job.seconds + 75) // 60 + 1)
     job.wait_for(lambda: job.says("work is left"), 180)
     before = shards(job)
@@ -104,6 +128,7 @@ def test_two_jobs_share_the_nodes_and_one_is_cancelled(tmp_path: Path, expected:
     private = [file for number in (1, 2) for file in (folder() / "nodes" / f"n{number}" / "tmp").iterdir()]
     assert len(private) == 4
     assert {stat.S_IMODE(file.stat().st_mode) for file in private} == {0o700}
+    assert files_with(token(one), tmp_path) == []
     run("scancel", str(other.number))
     assert other.end() == "CANCELLED", other.output()
     mark = f"/tmp/ray-{other.number}."
