@@ -196,7 +196,7 @@ if [[ -z $notice$cancelled ]]; then
     tail -n 30 "$logs/driver.log"
 fi
 say "the driver's exit code is $code"
-((code == 0 || code == 75)) || touch "$logs/failed"
+((code == 0 || code == 2 || code == 75)) || touch "$logs/failed" # Ray's own logs are kept then
 end_ray
 ((code == 75)) && [[ -n $notice && -z $cancelled ]] && requeue
 exit "$code"

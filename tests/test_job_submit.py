@@ -47,7 +47,7 @@ def cluster(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
             [RAY, "start", *words], stdout=log, stderr=log, env=environment | {mark: "1", "HOME": str(folder)}
         )
     try:
-        wait_until_open(dashboard, tmp_path / "ray.log")
+        wait_until_open(dashboard, process, tmp_path / "ray.log")
         yield f"http://127.0.0.1:{dashboard}", environment
     finally:
         watcher.communicate()
@@ -62,9 +62,9 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def wait_until_open(port: int, log: Path) -> None:
+def wait_until_open(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + 90
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and process.poll() is None:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:
