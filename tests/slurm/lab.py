@@ -54,11 +54,11 @@ class SlurmJob:
         files = [file for log in logs for file in ([log] if log.is_file() else sorted(log.iterdir())) if file.is_file()]
         return "\n".join(f"--- {file}\n{file.read_text(errors='replace')[-4000:]}" for file in files)
 
-    def wait_for(self, what: Callable[[], object], seconds: float = 100) -> None:
+    def wait_for(self, what: Callable[[], object], seconds: float = 240) -> None:
         """Wait until it is so, or fail with the job's own words."""
         wait_until(what, seconds, lambda: f"{self.told}\n{self.output()}")
 
-    def end(self, seconds: float = 150) -> str:
+    def end(self, seconds: float = 300) -> str:
         """The state in which it ends."""
         self.wait_for(lambda: self.told["JobState"] in OVER, seconds)
         return self.told["JobState"]

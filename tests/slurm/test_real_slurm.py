@@ -19,6 +19,7 @@ from tests.slurm.lab import SlurmJob, control, folder, idle, left_behind, proces
 
 pytestmark = pytest.mark.slurm
 
+SPY = Path(__file__).parent.parent / "spy"
 QUESTIONS = 24
 SCRIPTED = ("--", "python", "-m", "tests.slurm.drive", "--questions", str(QUESTIONS))
 
@@ -88,7 +89,7 @@ def test_the_built_in_model_over_two_nodes(tmp_path: Path) -> None:
             engines[number - 1] |= any("EngineCore" in line for line in processes(number).values())
         return all(engines) or job.told["JobState"] not in {"PENDING", "RUNNING"}
 
-    job.wait_for(both_have_an_engine_or_it_is_over, 200)
+    job.wait_for(both_have_an_engine_or_it_is_over, 300)
     assert engines == [True, True], job.output()
     assert job.end() == "COMPLETED", job.output()
     assert pq.read_table(job.run / "RAW_DATA" / "data").num_rows == 4 * 2
@@ -103,11 +104,12 @@ def test_the_limit_drains_requeues_and_the_next_start_ends_the_run(tmp_path: Pat
     The GPUs are make-believe, which the scripted engine does not mind; Slurm and Ray deal them as if they were real.
     """
     words = ("--nodes", "2", "--gpus_per_node", "2", "--cpus_per_task", "2", "--time", "30", "--notice_s", "60")
-    job = submit(tmp_path / "run", *words, *SCRIPTED, SKILLFACTORY_TEST_SLOWNESS="5")
+    spied = {"PYTHONPATH": str(SPY), "SKILLFACTORY_TEST_CONNECTIONS": str(tmp_path / "asked")}
+    job = submit(tmp_path / "run", *words, *SCRIPTED, SKILLFACTORY_TEST_SLOWNESS="5", **spied)
     job.wait_for(lambda: ready(job))
     assert job.says("4 engines on 2 nodes")
     job.limit(minutes=(job.seconds + 75) // 60 + 1)
-    job.wait_for(lambda: job.says("work is left"), 180)
+    job.wait_for(lambda: job.says("work is left"), 240)
     before = shards(job)
     assert before > 0
     assert job.says("draining")
@@ -118,6 +120,9 @@ def test_the_limit_drains_requeues_and_the_next_start_ends_the_run(tmp_path: Pat
     assert shards(job) > before
     assert job.says("going on: ")
     assert rows(job.run) == expected
+    asked = {line.split()[2] for line in (tmp_path / "asked").read_text().splitlines()}
+    assert "10.87.0.11" in asked
+    assert {host for host in asked if host not in {"n1", "n2"} and not host.startswith("10.87.0.")} == set()
 
 
 def test_two_jobs_share_the_nodes_and_one_is_cancelled(tmp_path: Path, expected: dict[str, bytes]) -> None:
