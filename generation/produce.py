@@ -144,7 +144,8 @@ def produce(plan: Plan, store: ShardStore, settings: EngineSettings, placement: 
                 elif isinstance(event, Started):
                     progress.say(f"engine {event.number} ready: {event.info.engine} {event.info.engine_version}")
                 progress.turn()
-                shelf.turn()
+                # Who asks to stop may not wait for the end.
+                shelf.turn(everything=stop.asked > 0)
         finally:
             # Whatever ends the loop, what is finished is kept.
             stop.on_stop(None)
