@@ -13,12 +13,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray.util.client import ray as ray_client
 
 from cluster import reaper
 from cluster.events import ClusterLostError
+from cluster.nodes import alive
 
 _OBJECT_STORE_BYTES = 256 << 20
 _CONNECT_S = 5.0
@@ -26,22 +28,24 @@ _ADDRESS = re.compile(r"(?:ray://)?\[?(?P<host>[^\s/\]]+)\]?:(?P<port>\d{1,5})")
 
 
 @dataclass(frozen=True)
-class Machine:
-    """One node, as Ray counts it."""
+class Node:
+    """One machine of the cluster."""
 
     gpus: int
     cores: int
     memory: int
-    """Bytes."""
+    """Bytes that Ray found free when it started there."""
 
 
 @dataclass(frozen=True)
 class Resources:
     """What the cluster holds."""
 
-    gpus: int
-    nodes: int
-    machines: tuple[Machine, ...] = ()
+    nodes: tuple[Node, ...]
+
+    @property
+    def gpus(self) -> int:
+        return sum(node.gpus for node in self.nodes)
 
 
 @contextmanager
@@ -55,14 +59,15 @@ def session(address: str | None) -> Iterator[Resources]:
 
 
 def look(*, local: bool = False) -> Resources:
-    """What the cluster holds now; `local` for a Ray of this machine, which was told more cores than there are."""
-    machines = []
-    for node in ray.nodes():  # type: ignore[no-untyped-call]
-        if node["Alive"]:
-            held = node["Resources"]
-            cores = len(os.sched_getaffinity(0)) if local else int(held.get("CPU", 0))
-            machines.append(Machine(int(held.get("GPU", 0)), cores, int(held.get("memory", 0))))
-    return Resources(sum(machine.gpus for machine in machines), len(machines), tuple(machines))
+    """What the cluster holds now; `local` for a Ray of ours on this machine."""
+    # Where Ray is ours its CPUs are only numbers.
+    cores = len(os.sched_getaffinity(0)) if local else None
+    return Resources(tuple(_node(told["Resources"], cores) for told in alive()))
+
+
+def _node(held: Mapping[str, float], cores: int | None) -> Node:
+    held_cores = int(held.get("CPU", 0)) if cores is None else cores
+    return Node(int(held.get("GPU", 0)), held_cores, int(held.get("memory", 0)))
 
 
 def check_alive() -> None:
@@ -87,7 +92,7 @@ def check_alive() -> None:
 def _running(address: str) -> Iterator[None]:
     _check_open(address)
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=_home())
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0][:200]
         raise ValueError(f"no Ray cluster answers at --address {address}: {reason}") from error
@@ -95,6 +100,11 @@ def _running(address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _home() -> dict[str, Any] | None:
+    """In a job of Slurm's, whose nodes share our home, Ray's head has another (slurm.sh): workers get ours back."""
+    return {"env_vars": {"HOME": os.path.expanduser("~")}} if "SLURM_JOB_ID" in os.environ else None
 
 
 def _check_open(address: str) -> None:

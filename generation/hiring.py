@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from cluster.pool import EngineSettings, Placement, fill
-from cluster.session import Machine, Resources, look
+from cluster.session import Node, Resources, look
 from cluster.vllm_engine import VllmSettings
 from generation.plan import Plan
 from generation.settings import Settings
@@ -17,8 +17,8 @@ from generation.settings import Settings
 GPU_SEQUENCES = 1024
 CPU_SEQUENCES = 128
 _CPU_CACHE_GIB = 1
-_CPU_CORES_EACH = 4
-_CPU_GIB_EACH = 8
+_CPU_CORES = 8
+_CPU_MEMORY = 16 << 30
 _SILENCE_S = 300.0
 _SLOWEST = 5.0
 """Tokens a second of one sequence; an engine slower than that is taken for dead."""
@@ -47,7 +47,9 @@ def hire(plan: Plan, settings: Settings, resources: Resources) -> Crew:
     per_question = len(plan.rollout.variants) * plan.rollout.samples
     environment = {"HF_HUB_OFFLINE": "1"} if plan.model.local else {}
     if not gpu:
-        environment |= cpu_environment(math.ceil(engines / max(1, resources.nodes)) * settings.tensor_parallel)
+        nodes = resources.nodes
+        on_one = math.ceil(engines / len(nodes)) * settings.tensor_parallel
+        environment |= cpu_environment(on_one, min(max(1, node.cores) for node in nodes))
     placement = Placement(
         engines,
         gpus_each=settings.tensor_parallel if gpu else 0,
@@ -60,13 +62,14 @@ def hire(plan: Plan, settings: Settings, resources: Resources) -> Crew:
     return Crew(engine, placement, gpu)
 
 
-def cpu_environment(workers: int) -> dict[str, str]:
-    """Cores and memory of an engine on the CPU: its workers share the cores evenly, and pin none."""
+def cpu_environment(workers: int, cores: int | None = None) -> dict[str, str]:
+    """Cores and memory of an engine on the CPU: a node's workers share its cores evenly, and pin none."""
+    cores = cores or len(os.sched_getaffinity(0))
     return {
         "VLLM_CPU_KVCACHE_SPACE": str(_CPU_CACHE_GIB),
         # By itself vLLM pins one worker to one thread of each physical core, and every further worker to the same.
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        "OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) // workers)),
+        "OMP_NUM_THREADS": str(max(1, cores // workers)),
         # vLLM asks a public name server's address for the way to itself, unless it is told where it is.
         "VLLM_HOST_IP": "127.0.0.1",
     }
@@ -77,30 +80,28 @@ def count_engines(settings: Settings, resources: Resources) -> int:
     gpu = resources.gpus > 0
     room = count_room(settings, resources, gpu=gpu)
     if gpu and (settings.engines or 1) > room:
+        held = " + ".join(str(node.gpus) for node in resources.nodes)
         raise ValueError(
-            f"{settings.engines or 1} engines of {settings.tensor_parallel} GPUs do not fit: the cluster has"
-            f" {resources.gpus} on {resources.nodes} nodes, and an engine lies on one; lower --engines or"
-            " --tensor_parallel"
+            f"{settings.engines or 1} engines of {settings.tensor_parallel} GPUs do not fit: the cluster has {held};"
+            " lower --engines or --tensor_parallel"
         )
     return settings.engines or max(1, room)
 
 
 def count_room(settings: Settings, resources: Resources, *, gpu: bool) -> int:
-    """How many engines fit: each on one machine with GPUs of its own; on the CPU by cores and memory."""
+    """How many engines fit: each on one node with GPUs of its own; on the CPU by cores and memory."""
     if gpu:
-        return sum(machine.gpus // settings.tensor_parallel for machine in resources.machines)
-    return sum(_cpu_room(machine) for machine in resources.machines)
-
-
-def _cpu_room(machine: Machine) -> int:
-    """At least one: who has less than an engine likes may still try one. None where Ray may use no core."""
-    return min(machine.cores, 1) and max(
-        1, min(machine.cores // _CPU_CORES_EACH, (machine.memory >> 30) // _CPU_GIB_EACH)
-    )
+        return sum(node.gpus // settings.tensor_parallel for node in resources.nodes)
+    return sum(map(_cpu_engines, resources.nodes))
 
 
 def _room_now(settings: Settings, *, gpu: bool) -> int:
     return count_room(settings, look(local=settings.address is None), gpu=gpu)
+
+
+def _cpu_engines(node: Node) -> int:
+    """How many share a node: one uses few cores well and holds the model for itself; none where Ray has no core."""
+    return min(node.cores, 1) and max(1, min(node.cores // _CPU_CORES, node.memory // _CPU_MEMORY))
 
 
 def engine_settings(plan: Plan, settings: Settings, *, gpu: bool) -> VllmSettings:

@@ -28,7 +28,6 @@ from generation.terminal import Progress, say
 
 SHARD_ROWS = 2_000
 SHARD_S = 20.0
-GRACE_S = 20.0
 FAILED_FROM_THE_START = 32
 """So many failed questions before the first finished one are no matter of the questions."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
@@ -94,6 +93,7 @@ class Shelf:
 class Stop:
     """Whether someone asked to stop, and what to tell then. The first signal drains, the second does not wait."""
 
+    grace_s: float = 20.0
     asked: int = 0
     _tell: Callable[[float], None] | None = None
 
@@ -106,9 +106,11 @@ class Stop:
         self.asked += 1
         if self.asked == 1:
             # Not print: the signal may have come in the middle of one.
-            os.write(1, f"\nstopping    up to {GRACE_S:.0f} s for what is in flight; once more: at once\n".encode())
+            os.write(
+                1, f"\nstopping    up to {self.grace_s:.0f} s for what is in flight; once more: at once\n".encode()
+            )
         if self._tell is not None:
-            self._tell(GRACE_S if self.asked == 1 else 0.0)
+            self._tell(self.grace_s if self.asked == 1 else 0.0)
 
     def on_stop(self, tell: Callable[[float], None] | None) -> None:
         """Whom to tell how long it may go on; at once if a stop was asked for before."""
@@ -143,7 +145,8 @@ def produce(plan: Plan, store: ShardStore, settings: EngineSettings, placement: 
                 if isinstance(event, Done):
                     shelf.add(event.result.table)
                 tally.take(event)
-                shelf.turn()
+                # Who asks to stop may not wait for the end.
+                shelf.turn(everything=stop.asked > 0)
         finally:
             # Whatever ends the loop, what is finished is kept.
             stop.on_stop(None)

@@ -21,7 +21,7 @@ from generation.terminal import failed, stopped
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code: 0 done, 1 failed, 2 wrong input, 75 stopped on request."""
     settings = parse(Settings, argv)
-    stop = Stop()
+    stop = Stop(settings.grace_s)
     stop.listen()
     with ExitStack() as opened:
         try:

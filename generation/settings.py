@@ -49,6 +49,7 @@ class Settings:
     silence: float | None = _flag(None, "seconds without an answer until an engine is replaced (default: 300 or more)")
     retry_failed: bool = _flag(False, "try the questions again that failed before")
     address: str | None = _flag(None, "a running Ray cluster (default: a Ray of its own)")
+    grace_s: int = _flag(20, "when told to stop, the longest wait for questions in flight")
     out: str | None = _flag(None, "the run directory (default: runs/<task>-<model>)")
     push_to: str | None = _flag(None, "a hub namespace to push the datasets to, private")
     public: bool = _flag(False, "push them for everyone to see")
@@ -77,6 +78,7 @@ class Settings:
         _check_range("--engines", self.engines, 1, 10_000)
         _check_range("--silence", self.silence, 1, 10**6)
         _check_range("--tensor_parallel", self.tensor_parallel, 1, 64)
+        _check_range("--grace_s", self.grace_s, 0, 10**6)
         read_range("--inputs", self.inputs, (1, 99))
         read_range("--targets", self.targets, (100, 200))
 

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from cluster.hub import NotPushed, check_push, push
+from cluster.nodes import check_nodes
 from cluster.run_directory import RunDirectory, check_run
 from cluster.session import session
 from cluster.store import ShardStore
@@ -62,6 +63,8 @@ def decide(settings: Settings) -> Plan:
 def open_job(plan: Plan, settings: Settings, opened: ExitStack) -> Job:
     """Ray and the run directory, both until `opened` closes. Raises ValueError where one cannot be had."""
     crew = hire(plan, settings, opened.enter_context(session(settings.address)))
+    if settings.address is not None:
+        check_nodes(plan.model.path, None if plan.model.local else plan.model.revision)
     directory = opened.enter_context(RunDirectory(plan.out, plan.configuration, versions()))
     failures = Failures(plan.out)
     if settings.retry_failed:

@@ -1,78 +1,54 @@
-"""Several raylets: engines by what each node holds, a node lost in mid-run, a node that joins later."""
+"""Whether each node of a cluster has what an engine needs; nodes are processes of this machine here."""
 
 from __future__ import annotations
 
-import json
-from collections import Counter, defaultdict
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from cluster.session import Machine, Resources
-from generation.hiring import count_engines, count_room
-from generation.settings import Settings
-from tests.processes import Job
+from cluster.nodes import check_nodes, wait_for
+from cluster.session import session
 
-GIB = 1 << 30
+pytestmark = pytest.mark.ray
 
-
-def resources(*machines: Machine) -> Resources:
-    return Resources(sum(machine.gpus for machine in machines), len(machines), machines)
+ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize(
-    ("machines", "tensor_parallel", "expected"),
-    [
-        ([Machine(8, 64, 900 * GIB)], 1, 8),
-        ([Machine(8, 64, 900 * GIB)], 2, 4),
-        ([Machine(3, 64, 900 * GIB)] * 2, 2, 2),  # an engine does not lie on two machines
-        ([Machine(8, 64, 900 * GIB), Machine(0, 64, 900 * GIB)], 1, 8),  # the head has none
-        ([Machine(0, 2, 24 * GIB)], 1, 1),
-        ([Machine(0, 1, 2 * GIB)], 1, 1),  # less than an engine likes: one may try
-        ([Machine(0, 16, 128 * GIB)], 1, 4),  # by cores
-        ([Machine(0, 64, 16 * GIB)], 1, 2),  # by memory
-        ([Machine(0, 8, 64 * GIB), Machine(0, 0, 64 * GIB)], 1, 2),  # none where Ray may use no core
-    ],
-)
-def test_how_many_engines_there_is_room_for(machines: list[Machine], tensor_parallel: int, expected: int) -> None:
-    held = resources(*machines)
-    assert count_room(Settings(tensor_parallel=tensor_parallel), held, gpu=held.gpus > 0) == expected
+def test_what_a_node_lacks_is_said_in_a_line(tmp_path: Path) -> None:
+    # In a process of its own: a process has one Ray, and other tests share that of this one.
+    shutil.copytree(ROOT / "generation", tmp_path / "generation", ignore=shutil.ignore_patterns("model"))
+    (tmp_path / "generation" / "rollout.py").write_text("# another version\n")
+    command = [sys.executable, "-m", "tests.test_nodes", str(tmp_path)]
+    subprocess.run(command, check=True, timeout=150, cwd=ROOT)
 
 
-def test_more_engines_than_fit_are_refused() -> None:
-    held = resources(Machine(3, 64, GIB), Machine(3, 64, GIB))
-    assert count_engines(Settings(tensor_parallel=2, engines=2), held) == 2
-    with pytest.raises(ValueError, match="3 engines of 2 GPUs do not fit: the cluster has 6 on 2 nodes"):
-        count_engines(Settings(tensor_parallel=2, engines=3), held)
-    with pytest.raises(ValueError, match="do not fit"):
-        count_engines(Settings(tensor_parallel=4), held)
+def look(other: str) -> None:
+    with session(None):
+        assert wait_for(1, 10)
+        assert not wait_for(2, 0)
+        check_nodes(other, None)
+        check_nodes("some/model", "abc")  # a node that may ask the hub will
+        with pytest.raises(ValueError, match="the model folder /nowhere/model is not there: put it on a file system"):
+            check_nodes("/nowhere/model", None)
+        sys.path.insert(0, other)  # what this process would import, not what the workers would
+        with pytest.raises(ValueError, match="another version of our code is installed there"):
+            check_nodes(other, None)
 
 
-@pytest.mark.ray
-def test_a_node_is_lost_and_another_joins(tmp_path: Path) -> None:
-    """GPUs here are Ray's numbers: who gets which is as with real ones."""
-    job = Job("tests.drive_nodes", [str(tmp_path)], tmp_path / "log")
-    try:
-        assert job.wait(240) == 0, job.output()
-    finally:
-        job.clean()
-    told: list[dict[str, Any]] = json.loads((tmp_path / "told.json").read_text())
-    first = told.pop(0)
-    assert first["engines"] == 5, "2 on one node, 3 on the other, none on the head"
-    done = [one["done"] for one in told if "done" in one]
-    asked = max(one["number"] for one in done) + 1
-    assert Counter(one["number"] for one in done) == Counter(range(asked)), "each once"
-    lost = [one for one in told if "lost" in one]
-    held = [one for one in lost if one["again"]]
-    # An attempt to start on the dying node, before Ray knows that it is dead, holds nothing.
-    assert len({one["lost"] for one in held}) == len(held) == 2, "both engines of the dead node, no other"
-    after = [one["done"]["node"] for one in told[told.index(held[-1]) :] if "done" in one]
-    assert first["doomed"] not in after
-    (added,) = [one["added"] for one in told if "added" in one]
-    assert added in after
-    devices = defaultdict(set)
-    for one in done:
-        devices[one["node"], one["devices"]].add(one["host"])
-    assert len(devices) == 5 + 1
-    assert all(len(hosts) == 1 for hosts in devices.values()), "each engine has devices of its own"
+def test_a_node_that_may_not_ask_the_hub_needs_the_model_in_its_cache(tmp_path: Path) -> None:
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "tests.test_nodes"]
+    subprocess.run(command, check=True, timeout=150, cwd=ROOT, env=environment)
+
+
+def look_for_a_hub_model() -> None:
+    with session(None), pytest.raises(ValueError, match="some/model is not in the hub's cache there: share HF_HOME"):
+        check_nodes("some/model", "abc")
+
+
+if __name__ == "__main__":
+    look(sys.argv[1]) if len(sys.argv) > 1 else look_for_a_hub_model()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cluster.engine import ScriptedSettings
-from cluster.session import Resources
+from cluster.session import Node, Resources
 from generation import produce as producing
 from generation.hiring import hire
 from generation.plan import make_plan
@@ -27,7 +27,7 @@ def make(folder: Path, engines: int, longest_s: float) -> tuple[dict[str, bytes]
     plan = make_plan(settings)
     (folder / "logs").mkdir(parents=True)
     store = open_store(folder)
-    crew = hire(plan, settings, Resources(gpus=0, nodes=1))
+    crew = hire(plan, settings, Resources((Node(gpus=0, cores=1, memory=0),)))
     placement = replace(crew.placement, in_flight=5)
     produce(plan, store, ScriptedSettings(Paced("", longest_s)), placement, Stop())
     finished = list(store.finished())
