@@ -15,12 +15,16 @@ from generation.plan import describe
 from generation.produce import Stop
 from generation.settings import Settings
 from generation.stages import Job, decide, introduce, open_job, publish, roll_out, summary, write_raw_data
+from generation.tasks.registry import listing
 from generation.terminal import failed, stopped
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code: 0 done, 1 failed, 2 wrong input, 75 stopped on request."""
     settings = parse(Settings, argv)
+    if settings.list_tasks:
+        print(listing())
+        return 0
     stop = Stop(settings.grace_s)
     stop.listen()
     with ExitStack() as opened:

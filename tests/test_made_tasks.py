@@ -19,8 +19,8 @@ COUNTS = dict.fromkeys(LONGMULT + LETTERS, 120)
 
 
 def questions(name: str, count: int, seed: int = 3, rl: int = 20) -> tuple[tuple[Question, ...], tuple[Question, ...]]:
-    sft, held, config = TASKS[name].supply(Wanted(count, rl, seed))
-    assert config == {"seed": seed}
+    sft, held, config, notes = TASKS[name].supply(Wanted(count, rl, seed))
+    assert (config, notes) == ({"seed": seed}, ())
     assert (len(sft), len(held)) == (count, rl)
     return sft, held
 
@@ -38,7 +38,7 @@ def test_long_multiplication(name: str) -> None:
         assert len(str(left)) == len(str(right)) == digits
         assert question.answer == str(left * right)
         assert f"{left} by {right}" in question.text
-        assert (question.task, question.grader, question.answer_type) == (name, "number", "number")
+        assert (question.task, question.grader, question.answer_type) == (name, "number", "product")
 
 
 @pytest.mark.parametrize("name", LONGMULT + LETTERS)

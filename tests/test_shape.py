@@ -27,7 +27,8 @@ HOMES = {
     "tokenizers": {"cluster.vllm_engine", "generation.builtin.train"},
     "ray": {"cluster.pool", "cluster.engines", "cluster.session", "cluster.nodes"},
     "fire": {"cluster.flags"},
-    "datasets": {"generation.tasks.own"},
+    "datasets": {"generation.tasks.hub_rows"},
+    "spellchecker": {"generation.words"},
 }
 ABOVE_HOMES = {
     "generation.hiring",
@@ -188,7 +189,12 @@ def test_flags_of_the_whole_job_are_frozen() -> None:
     assert [field.name for field in dataclasses.fields(Settings)] == [
         "model",
         "task",
+        "list_tasks",
         "questions",
+        "grader",
+        "question_column",
+        "answer_column",
+        "split",
         "rl_questions",
         "inputs",
         "targets",

@@ -117,7 +117,7 @@ def _drawn(name: str, ranges: Ranges) -> Drawn:
     size = _size(name)
     return Drawn(
         name,
-        f"an equation that reaches a target from {size} numbers",
+        f"an equation with {size} numbers for a given target",
         "countdown",
         "equation",
         partial(_draw, size, ranges),

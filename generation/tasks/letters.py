@@ -30,14 +30,17 @@ def bag_of_letters(problem: Problem) -> tuple[Hashable, ...]:
     return ("letters", "".join(sorted(problem.facts["letters"])))
 
 
-def _acronym(least: int, rng: random.Random) -> Problem:
+def _acronym(least: int, rng: random.Random) -> Problem | None:
     word = rng.choice(_of_lengths(least))
     letters = list(word)
     for _ in range(rng.randint(len(word), LONGEST) - len(word)):
         letters.insert(rng.randint(0, len(letters)), rng.choice(word + "aeiounrstl"))
     listed: list[str] = []
     for letter in letters:
-        listed.append(rng.choice([one for one in _by_first_letter()[letter] if one != word and one not in listed]))
+        others = [one for one in _by_first_letter()[letter] if one != word and one not in listed]
+        if not others:  # three words begin with an x
+            return None
+        listed.append(rng.choice(others))
     return _problem(_WORDS, word, listed, letters, least)
 
 
@@ -69,13 +72,12 @@ def _by_first_letter() -> Mapping[str, tuple[str, ...]]:
 
 
 def _tasks(least: int) -> tuple[Drawn, Drawn]:
-    kind = f"word of at least {least} letters"
     return (
         Drawn(
             f"acronym_{least}o",
-            f"a {kind} from first letters of {least} to {LONGEST} words, in order",
+            f"a word from the first letters of {least} to {LONGEST} words",
             "word",
-            kind,
+            "word",
             partial(_acronym, least),
             identity=acronym_letters,
             family=acronym_letters,
@@ -83,9 +85,9 @@ def _tasks(least: int) -> tuple[Drawn, Drawn]:
         ),
         Drawn(
             f"letter_countdown_{least}o",
-            f"a {kind} from {least} to {LONGEST} letters",
+            f"a word of at least {least} from {least} to {LONGEST} letters",
             "word",
-            kind,
+            "word",
             partial(_letter_countdown, least),
             identity=bag_of_letters,
             family=bag_of_letters,

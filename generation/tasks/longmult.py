@@ -25,7 +25,7 @@ TASKS = tuple(
         f"longmult_{digits}dig",
         f"the product of two numbers of {digits} digits",
         "number",
-        "number",
+        "product",
         partial(_draw, digits),
         family=factors,
         source="made by generation.tasks.longmult",

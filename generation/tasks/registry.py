@@ -1,7 +1,8 @@
-"""The table of tasks: every one that ships, by name."""
+"""The table of tasks: every one that ships, by name; and what else `--task` may name."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -11,22 +12,40 @@ from generation.tasks.task import Task
 TASKS: Mapping[str, Task] = MappingProxyType(
     {task.name: task for task in (*countdown.TASKS, *letters.TASKS, *longmult.TASKS)}
 )
+_WIDTH = 80
+_INDENT = 4 * " "
+
+
+def check_name(name: str) -> None:
+    """Raise ValueError for a name that no task can have; what it needs is not looked at yet."""
+    if name not in TASKS:
+        raise ValueError(f"--task {name!r} is unknown: take one of {_known()} (--list_tasks shows them)")
 
 
 def find(name: str, ranges: countdown.Ranges) -> Task:
     """The task of this name; `ranges` are of the countdown tasks alone. Raises ValueError."""
-    if name in countdown.NAMES:
-        return countdown.task(name, ranges)
-    if name not in TASKS:
-        raise ValueError(f"--task {name!r} is unknown: take one of {', '.join(TASKS)}")
-    return TASKS[name]
+    check_name(name)
+    return countdown.task(name, ranges) if name in countdown.NAMES else TASKS[name]
 
 
 def listing() -> str:
-    """One block a task: what it asks and how it is graded, then an example question."""
+    """One block a task, as wide as a terminal: what it asks and its grader, then an example question."""
     blocks = []
     for task in TASKS.values():
         question = task.example()
-        problem = " ".join(question.text.rpartition("# Problem\n")[2].split())
-        blocks.append(f"{task.name}: {task.line} (grader {task.grader})\n    {problem}\n    e.g. {question.answer}")
-    return "\n".join(blocks)
+        blocks.append(f"{task.name}: {task.line}; grader {task.grader}")
+        blocks += _shown("Q", question.text.rpartition("# Problem\n")[2])
+        blocks += [*_shown("A", question.answer), ""]
+    return "\n".join(blocks).rstrip()
+
+
+def _shown(label: str, text: str) -> list[str]:
+    first, *more = text.splitlines()
+    lines = textwrap.wrap(first, _WIDTH, initial_indent=f"{_INDENT}{label}: ", subsequent_indent=_INDENT + "   ")
+    for line in more:
+        lines += textwrap.wrap(line, _WIDTH, initial_indent=_INDENT + "   ", subsequent_indent=_INDENT + "   ")
+    return lines
+
+
+def _known() -> str:
+    return ", ".join(TASKS)

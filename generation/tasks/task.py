@@ -41,6 +41,8 @@ class Supplied(NamedTuple):
     rl: tuple[Question, ...]
     config: Mapping[str, Any]
     """JSON values: whatever the questions depend on."""
+    notes: tuple[str, ...] = ()
+    """What a person should know about them, such as rows that were left out and why."""
 
 
 @dataclass(frozen=True)
