@@ -6,11 +6,11 @@ import textwrap
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from generation.tasks import countdown, letters, longmult
+from generation.tasks import countdown, hub, letters, longmult
 from generation.tasks.task import Task
 
 TASKS: Mapping[str, Task] = MappingProxyType(
-    {task.name: task for task in (*countdown.TASKS, *letters.TASKS, *longmult.TASKS)}
+    {task.name: task for task in (*countdown.TASKS, *letters.TASKS, *longmult.TASKS, *hub.TASKS)}
 )
 _WIDTH = 80
 _INDENT = 4 * " "
