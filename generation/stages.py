@@ -91,6 +91,8 @@ def introduce(job: Job) -> None:
     each = f"{placement.gpus_each} GPU each" if crew.gpu else "on the CPU"
     say("model", f"{plan.model.name}, revision {plan.model.revision or 'unknown'}")
     say("questions", f"{len(plan.questions):,} of {plan.task} for SFT, {len(plan.rl_questions):,} others for RL")
+    for note in plan.notes:
+        say("questions", note)
     say("plan", f"{samples:,} samples under {len(rollout.variants)} variants, {rollout.reflections} reflections each")
     say("engines", f"{placement.engines} {each}, logs in {placement.logs}")
 

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from generation.tasks import countdown, hub, letters, longmult
+from generation.tasks import countdown, hub, letters, longmult, own_file
 from generation.tasks.task import Task
 
 TASKS: Mapping[str, Task] = MappingProxyType(
@@ -18,14 +18,19 @@ _INDENT = 4 * " "
 
 def check_name(name: str) -> None:
     """Raise ValueError for a name that no task can have; what it needs is not looked at yet."""
-    if name not in TASKS:
-        raise ValueError(f"--task {name!r} is unknown: take one of {_known()} (--list_tasks shows them)")
+    if name not in TASKS and not name.endswith(own_file.SUFFIX):
+        raise ValueError(
+            f"--task {name!r} is unknown: take one of {', '.join(TASKS)} (--list_tasks shows them), or the path of a"
+            f" {own_file.SUFFIX} file of your own"
+        )
 
 
 def find(name: str, ranges: countdown.Ranges) -> Task:
     """The task of this name; `ranges` are of the countdown tasks alone. Raises ValueError."""
     check_name(name)
-    return countdown.task(name, ranges) if name in countdown.NAMES else TASKS[name]
+    if name in countdown.NAMES:
+        return countdown.task(name, ranges)
+    return TASKS[name] if name in TASKS else own_file.find(name, TASKS)
 
 
 def listing() -> str:
@@ -45,7 +50,3 @@ def _shown(label: str, text: str) -> list[str]:
     for line in more:
         lines += textwrap.wrap(line, _WIDTH, initial_indent=_INDENT + "   ", subsequent_indent=_INDENT + "   ")
     return lines
-
-
-def _known() -> str:
-    return ", ".join(TASKS)
