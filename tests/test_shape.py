@@ -29,6 +29,7 @@ HOMES = {
     "fire": {"cluster.flags"},
     "datasets": {"generation.tasks.hub_rows"},
     "spellchecker": {"generation.words"},
+    "reasoning_gym": {"generation.tasks.gym", "generation.tasks.gym_entries", "generation.tasks.gym_score"},
 }
 ABOVE_HOMES = {
     "generation.hiring",

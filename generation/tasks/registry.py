@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from generation.tasks import countdown, hub, letters, longmult, own_file
+from generation.tasks import countdown, gym, hub, letters, longmult, own_file
 from generation.tasks.task import Task
 
 TASKS: Mapping[str, Task] = MappingProxyType(
@@ -18,7 +18,9 @@ _INDENT = 4 * " "
 
 def check_name(name: str) -> None:
     """Raise ValueError for a name that no task can have; what it needs is not looked at yet."""
-    if name not in TASKS and not name.endswith(own_file.SUFFIX):
+    if name.startswith(gym.PREFIX):
+        gym.check_name(name)
+    elif name not in TASKS and not name.endswith(own_file.SUFFIX):
         raise ValueError(
             f"--task {name!r} is unknown: take one of {', '.join(TASKS)} (--list_tasks shows them), or the path of a"
             f" {own_file.SUFFIX} file of your own"
@@ -30,6 +32,8 @@ def find(name: str, ranges: countdown.Ranges) -> Task:
     check_name(name)
     if name in countdown.NAMES:
         return countdown.task(name, ranges)
+    if name.startswith(gym.PREFIX):
+        return gym.find(name)
     return TASKS[name] if name in TASKS else own_file.find(name, TASKS)
 
 
@@ -41,7 +45,10 @@ def listing() -> str:
         blocks.append(f"{task.name}: {task.line}; grader {task.grader}")
         blocks += _shown("Q", question.text.rpartition("# Problem\n")[2])
         blocks += [*_shown("A", question.answer), ""]
-    return "\n".join(blocks).rstrip()
+    if gym.installed():
+        blocks.append(f"{gym.PREFIX}NAME: every generator of reasoning-gym; grader {gym.GRADER}, its own scoring")
+    blocks.append(f"path/to/my_task{own_file.SUFFIX}: a task of your own, see examples/my_task.py")
+    return "\n".join(blocks)
 
 
 def _shown(label: str, text: str) -> list[str]:
