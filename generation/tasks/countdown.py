@@ -117,7 +117,7 @@ def _drawn(name: str, ranges: Ranges) -> Drawn:
     size = _size(name)
     return Drawn(
         name,
-        f"an equation with {size} numbers for a given target",
+        f"an equation with {size} numbers for a target",
         "countdown",
         "equation",
         partial(_draw, size, ranges),

@@ -56,10 +56,11 @@ def task(given: str, reading: Reading) -> Task:
         found = _find(given, reading)
         questions = _checked(found.rows, given, reading)
         sft, rl = split(questions, wanted, given)
-        config: dict[str, Any] = {"questions": given, **reading._asdict()}
+        usual = Reading()._asdict()
+        config = {name: value for name, value in reading._asdict().items() if value != usual[name]}
         if found.revision is not None:
             config["revision"] = found.revision
-        return Supplied(sft, rl, {name: value for name, value in config.items() if value is not None})
+        return Supplied(sft, rl, {"questions": given, **config})
 
     grader = reading.grader or "answer"
     return Task(_name(given), f"questions of {given}", grader, "answer", supply, lambda: load(given, reading)[0])
