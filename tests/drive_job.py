@@ -23,7 +23,7 @@ from generation.run import work
 from generation.settings import Settings
 from generation.stages import Job, decide, open_store, versions
 from generation.terminal import failed
-from tests.scripted import reply
+from tests.scripted import knowing
 
 _MOMENT_S = 0.02
 
@@ -50,7 +50,7 @@ def main(argv: list[str]) -> int:
 
 async def roll(plan: Plan, store: ShardStore) -> None:
     """What the pool's actors do, one question after the other."""
-    engine = ScriptedEngine(reply)
+    engine = ScriptedEngine(knowing(plan.questions))
     deal = Work(plan.rollout, plan.task_config)
     for place, question in enumerate(plan.questions):
         if question.key not in store.finished():

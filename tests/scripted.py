@@ -10,6 +10,7 @@ import os
 import random
 import re
 import signal
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cluster.engine import Completion, Request
@@ -52,6 +53,26 @@ def _attempt(question: Question, system: str, rng: random.Random) -> str:
         if attempt.value == question.facts["target"]:
             break
     return write(variant, question, attempt, rng)
+
+
+def knowing(questions: Sequence[Question]) -> Callable[[Request], str]:
+    """As `reply`, and for questions of other tasks: the gold answer or another one, verdicts mostly true."""
+
+    def answer(request: Request) -> str:
+        said = request.messages[-1]["content"]
+        question = next(question for question in questions if question.text in said)
+        if question.task == "countdown_3arg":
+            return reply(request)
+        rng = random.Random(request.seed)
+        if rng.random() < 1 / 8:
+            return "I do not know."
+        if "# Response" in said:
+            right = f"<answer>\n{question.answer}\n</answer>" in said.split("# Response")[1]
+            verdict = "Correct" if right is (rng.random() < 7 / 8) else "Incorrect"
+            return f"I looked at it once more.\n<verdict>{verdict}</verdict>"
+        return f"Let me see.\n<answer>\n{question.answer if rng.random() < 1 / 2 else '-77'}\n</answer>"
+
+    return answer
 
 
 async def slow_reply(request: Request) -> str:

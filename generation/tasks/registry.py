@@ -46,7 +46,7 @@ def listing() -> str:
         blocks += _shown("Q", question.text.rpartition("# Problem\n")[2])
         blocks += [*_shown("A", question.answer), ""]
     if gym.installed():
-        blocks.append(f"{gym.PREFIX}NAME: every generator of reasoning-gym; grader {gym.GRADER}, its own scoring")
+        blocks.append(f"{gym.PREFIX}NAME: a generator of reasoning-gym; grader {gym.GRADER}, its own scoring")
     blocks.append(f"path/to/my_task{own_file.SUFFIX}: a task of your own, see examples/my_task.py")
     return "\n".join(blocks)
 
