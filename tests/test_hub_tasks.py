@@ -13,7 +13,7 @@ from generation.tasks.hub import LOADED
 from generation.tasks.loaded import Dropped
 from tests import hub_datasets
 from tests.hub_datasets import BY_NAME, ROWS, parquet, put, thought
-from tests.hub_state import Hub, Repository
+from tests.hub_state import Fault, Hub, Repository
 from tests.hub_user import User
 
 SEVEN = ("gsm8k", "commonsenseQA", "math500", "aime25", "amc23", "gpqa", "openthoughts")
@@ -146,6 +146,15 @@ def test_a_hub_that_cannot_be_reached_is_told_in_one_line(user: User) -> None:
     assert "--task gsm8k: dataset openai/gsm8k:main is not here, and the hub cannot be reached" in told
     assert "HF_HUB_OFFLINE keeps us" in refused(user, "--task=openthoughts", HF_HUB_OFFLINE="1")
     assert "that can be loaded" in refused(user, "--task=gsm8k", HF_HUB_OFFLINE="1")
+
+
+def test_terms_that_were_not_accepted_are_told(hub: Hub, user: User) -> None:
+    """Of such a repository everyone sees what it is; its files are kept back."""
+    hub_datasets.gpqa(hub)
+    hub.faults.append(Fault("/Idavidrein/gpqa/resolve/", status=403, headers={"X-Error-Code": "GatedRepo"}))
+    told = refused(user, "--task=gpqa")
+    assert "Visit the dataset page" in told
+    assert "Idavidrein/gpqa" in told
 
 
 def test_a_cache_of_another_commit_does_not_count(hub: Hub, user: User) -> None:

@@ -247,3 +247,25 @@ def test_how_they_are_read_is_part_of_the_configuration(tmp_path: Path) -> None:
     expected = {"questions": str(path), "question_column": "q", "grader": "number"}
     assert json.loads(asked.config) == expected
     assert (len(asked.sft), len(asked.rl), asked.name) == (4, 1, "mine")
+
+
+FILE = """from generation.tasks.task import Drawn, Problem
+
+def draw(rng):
+    return Problem(str(rng.randrange(9)), "1")
+
+TASK = Drawn("{name}", "a line", "number", "value", draw, family={family})
+"""
+
+
+def test_tasks_that_ask_the_same_are_kept_apart(tmp_path: Path) -> None:
+    """One task's RL question is another's for SFT: only who wrote them can tell which it should be."""
+    for name, family in (("one", "lambda p: ('one', p.text)"), ("two", "lambda p: ('two', p.text)")):
+        (tmp_path / f"{name}.py").write_text(FILE.format(name=name, family=family))
+    mixed = f"{tmp_path}/one.py:6,{tmp_path}/two.py:6"
+    with pytest.raises(ValueError, match=r"^(one|two) holds a question out for RL that (one|two) has for SFT: ask"):
+        ask(task=mixed)
+    assert len(ask(task=mixed, rl_questions=0).sft) == 12
+    (tmp_path / "three.py").write_text(FILE.format(name="one", family="lambda p: (p.text,)"))
+    with pytest.raises(ValueError, match="two tasks of the mixture are called one: rename one"):
+        ask(task=f"{tmp_path}/one.py:2,{tmp_path}/three.py:2", rl_questions=0)
