@@ -184,6 +184,7 @@ def test_your_own_hub_dataset_is_read_at_a_commit(hub: Hub, user: User) -> None:
     assert said["sft"][0]["grader"] == "number"
     expected = {"questions": "me/sums:small", "split": "dev", "revision": "3" * 40, "grader": "number"}
     assert said["config"] == {**expected, "question_column": "q", "answer_column": "gold"}
+    assert asked(user, "--questions=me/sums:small", "--split=dev", *columns, HF_HUB_OFFLINE="1") == said
     pinned = asked(user, f"--questions=me/sums:small@{'3' * 40}", "--split=dev", *columns)
     assert pinned["config"]["revision"] == "3" * 40
     assert "column 'question': name the right one with --question_column, of q, gold" in refused(

@@ -11,6 +11,9 @@ import pytest
 
 from generation.questions import Asked, decide_questions
 from generation.settings import Settings
+from generation.tasks import registry
+from generation.tasks.countdown import Ranges
+from generation.tasks.loaded import Dropped
 from generation.tasks.registry import TASKS
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "my_task.py"
@@ -79,7 +82,7 @@ def test_classes_of_the_file_and_other_forms(tmp_path: Path) -> None:
         (made("None", name="gsm8k"), "'gsm8k' is no name, or one of ours"),
         (made("None", grader="mine"), "no grader is called 'mine'; take one of answer, countdown"),
         ("def draw(rng):\n    return 1 / 0\n" + made("draw"), "line 2: ZeroDivisionError: division by zero"),
-        (made("lambda rng: 'why?'"), "draw gave a str, and must give a Problem or None"),
+        ("def draw(rng):\n    return 'why?'\n" + made("draw"), "draw gave a str, and must give a Problem or None"),
         (made("lambda rng: Problem('?', 4)"), "whose answer is 4, and not text"),
         (made("lambda rng: Problem('?', '4', {'a': {1}})"), "facts that are no JSON"),
         (made("lambda rng: Problem('?', '4')"), "t gave only "),
@@ -93,6 +96,37 @@ def test_what_is_wrong_is_told(tmp_path: Path, text: str, told: str) -> None:
         ask(path)
     assert told in str(error.value)
     assert "\n" not in str(error.value)
+
+
+LOADED = """from generation.tasks.hub_rows import Place
+from generation.tasks.loaded import Dropped, Loaded
+from generation.tasks.task import Problem
+
+def read(row):
+    if row["q"] is None:
+        raise Dropped("no q")
+    return Problem(row["q"], row["a"])
+
+TASK = Loaded("mine", "a line", "exact", "answer", Place("me/mine"), ("q", "a"), read, {sample})
+"""
+
+
+def test_a_task_that_loads_its_questions(tmp_path: Path) -> None:
+    path = tmp_path / "t.py"
+    path.write_text(LOADED.replace("{sample}", "{'q': 'Where?', 'a': 'here'}"))
+    question = registry.find(str(path), Ranges()).example()
+    assert (question.text, question.answer, question.source, question.grader) == ("Where?", "here", "me/mine", "exact")
+    for sample, told in (
+        ("{}", "line 6: KeyError: 'q'"),
+        ("{'q': 'x', 'a': 1}", "read gave a Problem whose answer is 1"),
+    ):
+        path.write_text(LOADED.replace("{sample}", sample))
+        with pytest.raises(ValueError, match=r"t\.py") as error:
+            registry.find(str(path), Ranges()).example()
+        assert told in str(error.value)
+    path.write_text(LOADED.replace("{sample}", "{'q': None}"))
+    with pytest.raises(Dropped, match="no q"):
+        registry.find(str(path), Ranges()).example()
 
 
 def test_a_file_is_only_loaded_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

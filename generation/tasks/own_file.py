@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import random
 import re
 import sys
 import traceback
@@ -19,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from generation.tasks.loaded import Loaded
+from generation.tasks.loaded import Dropped, Loaded
 from generation.tasks.own_facts import ANSWER_TYPES
 from generation.tasks.task import Drawn, Problem, Supplied, Task, Wanted
 
@@ -36,7 +35,9 @@ def find(given: str, taken: Collection[str]) -> Task:
         raise ValueError(f"--task file {given} cannot be read: {error.strerror}") from error
     made = _checked(_load(given, source), given, taken)
     if isinstance(made, Drawn):
-        made = replace(made, draw=partial(_draw, given, made.draw))
+        made = replace(made, draw=partial(_made, given, made.draw))
+    else:
+        made = replace(made, read=partial(_made, given, made.read))
     origin = {"file": Path(given).name, "file_sha256": hashlib.sha256(source).hexdigest()}
 
     def supply(wanted: Wanted) -> Supplied:
@@ -73,20 +74,23 @@ def _checked(made: object, given: str, taken: Collection[str]) -> Drawn | Loaded
     return made
 
 
-def _draw(given: str, draw: Callable[[random.Random], Any], rng: random.Random) -> Problem | None:
-    """What the user's draw gives, when it can be asked."""
-    problem = _run(given, draw, rng)
+def _made(given: str, make: Callable[[Any], Any], value: Any) -> Any:
+    """The problem that the user's draw or read gives, when it can be asked; None for a draw that came to nothing."""
+    problem = _run(given, make, value)
+    maker = getattr(make, "__name__", "TASK")
     if problem is None:
         return None
     if not isinstance(problem, Problem):
-        raise ValueError(f"--task file {given}: draw gave a {type(problem).__name__}, and must give a Problem or None")
+        raise ValueError(
+            f"--task file {given}: {maker} gave a {type(problem).__name__}, and must give a Problem or None"
+        )
     for name, text in (("text", problem.text), ("answer", problem.answer)):
         if not isinstance(text, str) or not text.strip():
-            raise ValueError(f"--task file {given}: draw gave a Problem whose {name} is {text!r:.60}, and not text")
+            raise ValueError(f"--task file {given}: {maker} gave a Problem whose {name} is {text!r:.60}, and not text")
     try:
         json.dumps(dict(problem.facts))
     except (TypeError, ValueError) as error:
-        raise ValueError(f"--task file {given}: draw gave facts that are no JSON: {error}") from error
+        raise ValueError(f"--task file {given}: {maker} gave facts that are no JSON: {error}") from error
     return problem
 
 
@@ -94,6 +98,8 @@ def _run(given: str, function: Callable[[Any], _T], value: Any) -> _T:
     """Run the user's code. Whatever it raises becomes one line that says where."""
     try:
         return function(value)
+    except Dropped:
+        raise
     except (Exception, SystemExit) as error:
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == given]
         line = getattr(error, "lineno", None) if isinstance(error, SyntaxError) else lines[-1] if lines else None
