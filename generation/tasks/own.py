@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from generation.records import Question
 from generation.tasks import own_facts
+from generation.tasks.gold import check_gold
 from generation.tasks.hub_rows import Place
 from generation.tasks.hub_rows import load as load_rows
 from generation.tasks.own_facts import GraderName
@@ -100,6 +101,7 @@ def _checked(rows: Iterable[tuple[str, dict[str, Any]]], given: str, reading: Re
         for column in (reading.question_column, reading.answer_column):
             _check_cell(place, row, column, needed)
         question = _question(place, row, given, reading)
+        check_gold(place, question)
         if question.key in found:
             raise ValueError(f"{place} asks the same question as {places[question.key]}: each must be asked once")
         found[question.key], places[question.key] = question, place

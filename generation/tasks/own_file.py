@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from generation.tasks.gold import check_gold
 from generation.tasks.loaded import Dropped, Loaded
 from generation.tasks.own_facts import ANSWER_TYPES
 from generation.tasks.task import Drawn, Problem, Supplied, Task, Wanted
@@ -42,6 +43,8 @@ def find(given: str, taken: Collection[str]) -> Task:
 
     def supply(wanted: Wanted) -> Supplied:
         supplied = made.task.supply(wanted)
+        for question in (*supplied.sft, *supplied.rl):
+            check_gold(f"--task file {given}: {question.text[-60:]!r}", question)
         return supplied._replace(config={**supplied.config, **origin})
 
     return replace(made.task, supply=supply)
