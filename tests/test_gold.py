@@ -11,23 +11,22 @@ import pytest
 from generation.grading import GRADERS
 from generation.tasks.own import Reading, load
 
-CASES: list[tuple[str, dict[str, Any], str]] = [
-    ("number", {"answer": "four"}, "line 1: the gold answer 'four' is none for number: "),
+CASES: list[tuple[Any, dict[str, Any], str]] = [
+    ("number", {"answer": "rather many"}, "line 1: the gold answer 'rather many' is none for number: "),
     ("word", {"answer": "xqzt", "letters": "xqzt"}, "line 1: the gold answer 'xqzt' is none for word: "),
     ("word", {"answer": "cat", "letters": "cat", "min_length": 9}, "line 1: the gold answer 'cat' is none for word: "),
     ("word", {"answer": "cat", "letters": "cat", "min_length": "x"}, "the grader word lacks a fact, or cannot read it"),
 ]
 
 
-@pytest.mark.parametrize(("grader", "row", "told"), [case for case in CASES if case[0] in GRADERS])
-def test_a_gold_answer_that_could_never_be_given_is_told(
-    tmp_path: Path, grader: Any, row: dict[str, Any], told: str
-) -> None:
+def test_a_gold_answer_that_could_never_be_given_is_told(tmp_path: Path) -> None:
     path = tmp_path / "mine.jsonl"
-    path.write_text(json.dumps({"question": "Which?", **row}) + "\n")
-    with pytest.raises(ValueError, match=r"mine\.jsonl line 1") as error:
-        load(str(path), Reading(grader=grader))
-    assert told in str(error.value)
+    for grader, row, told in CASES:
+        if grader in GRADERS:
+            path.write_text(json.dumps({"question": "Which?", **row}) + "\n")
+            with pytest.raises(ValueError, match=r"mine\.jsonl line 1") as error:
+                load(str(path), Reading(grader=grader))
+            assert told in str(error.value)
 
 
 @pytest.mark.parametrize("grader", [None, "countdown"])
