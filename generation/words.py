@@ -12,6 +12,9 @@ from functools import cache
 _SAID_OFTEN = 300
 """How often the list's texts must say a word for a question to be built on it; 20,000 of four to eight letters are."""
 
+_NOT_ASKED = ("cunt", "faggot", "fuck", "nazi", "nigg", "rape", "rapist", "shit", "slut", "whore")
+"""Words that begin so are words, and right when given, but no question of ours is built on them or shows them."""
+
 
 @cache
 def words() -> frozenset[str]:
@@ -22,7 +25,8 @@ def words() -> frozenset[str]:
 @cache
 def common_words() -> tuple[str, ...]:
     """The words that people know, sorted: no question depends on one that a model can hardly have seen."""
-    return tuple(sorted(word for word, count in _counted() if count > _SAID_OFTEN))
+    often = (word for word, count in _counted() if count > _SAID_OFTEN)
+    return tuple(sorted(word for word in often if not word.startswith(_NOT_ASKED)))
 
 
 @cache

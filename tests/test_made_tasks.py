@@ -115,6 +115,13 @@ def test_the_dictionary() -> None:
     assert len(words()) > 100_000
 
 
+def test_what_no_question_shows() -> None:
+    rude = {"fuck", "rapist", "whores"}
+    assert rude <= words()
+    assert not rude & set(common_words())
+    assert {"drape", "grape", "therapist"} <= set(common_words()), "only the beginning counts"
+
+
 def test_golden_questions() -> None:
     """Another draw from the same seed would change every run."""
     assert questions("longmult_2dig", 1, seed=0, rl=0)[0][0].facts == {"factors": [22, 69]}

@@ -16,6 +16,8 @@ from generation.tasks.task import HEADER, Drawn, Problem
 from generation.words import common_words
 
 LONGEST = 8
+_TRIES = 50
+"""To find one more word with the same first letter."""
 _WORDS = """Here is a list of words, in order: {shown}. Take the first letters of some of them, or of all of them, keeping their order, so that these letters spell an English word of at least {least} letters."""
 _LETTERS = """Form an English word of at least {least} letters from the letters {shown}. Each letter can be used at most as often as it is listed, in any order, and not all of them need to be used."""
 
@@ -37,10 +39,11 @@ def _acronym(least: int, rng: random.Random) -> Problem | None:
         letters.insert(rng.randint(0, len(letters)), rng.choice(word + "aeiounrstl"))
     listed: list[str] = []
     for letter in letters:
-        others = [one for one in _by_first_letter()[letter] if one != word and one not in listed]
-        if not others:  # three words begin with an x
+        drawn = (rng.choice(_by_first_letter()[letter]) for _ in range(_TRIES))
+        other = next((one for one in drawn if one != word and one not in listed), None)
+        if other is None:  # three words begin with an x
             return None
-        listed.append(rng.choice(others))
+        listed.append(other)
     return _problem(_WORDS, word, listed, letters, least)
 
 
