@@ -4,43 +4,28 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
 
 from assembly.assemble import assemble, check_settings
 from assembly.rl import rl_data
 from assembly.settings import SftSettings
 from assembly.summary import summary_text
-from cluster.flags import fail, parse
-from generation.plan import describe
+from cluster.flags import parse
+from generation.command import carry_out, say_stopped
+from generation.plan import Plan, describe
 from generation.produce import Stop
 from generation.settings import Settings
 from generation.stages import Job, decide, introduce, open_job, publish, roll_out, summary, write_raw_data
-from generation.terminal import failed, stopped
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code: 0 done, 1 failed, 2 wrong input, 75 stopped on request."""
-    settings = parse(Settings, argv)
-    stop = Stop(settings.grace_s)
-    stop.listen()
-    with ExitStack() as opened:
-        try:
-            check_settings(sft_settings(settings))
-            plan = decide(settings)
-            if settings.dry_run:
-                print(describe(plan))
-                return 0
-        except ValueError as error:
-            fail(str(error))
-        job = None
-        try:
-            job = open_job(plan, settings, opened)
-            stop.listen()  # once more: Ray replaces handlers
-            return work(job, settings, stop)
-        except Exception as error:
-            if job is None and isinstance(error, ValueError):
-                fail(str(error))
-            return failed(error, plan.out, job.done if job else None, len(plan.questions))
+    return carry_out(parse(Settings, argv), decide_all, describe, open_job, work)
+
+
+def decide_all(settings: Settings) -> Plan:
+    """What will be done, and that its traces can be made. Raises ValueError."""
+    check_settings(sft_settings(settings))
+    return decide(settings)
 
 
 def sft_settings(settings: Settings) -> SftSettings:
@@ -51,7 +36,7 @@ def work(job: Job, settings: Settings, stop: Stop) -> int:
     plan = job.plan
     introduce(job)
     if not roll_out(job, stop):
-        return stopped(plan.out, job.done, len(plan.questions))
+        return say_stopped(job, plan.out)
     counts = write_raw_data(plan, job.store)
     made = assemble(plan.raw_data, plan.out / "SFT_DATA", sft_settings(settings))
     if plan.rl_questions:

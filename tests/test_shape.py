@@ -30,6 +30,7 @@ HOMES = {
     "datasets": {"generation.tasks.own"},
 }
 ABOVE_HOMES = {
+    "generation.command",
     "generation.hiring",
     "generation.produce",
     "generation.stages",
