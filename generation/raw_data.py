@@ -22,6 +22,8 @@ SCHEMA_VERSION = 1
 
 PREFIX = "model_responses__mutated_prompts"
 REFLECTIONS = f"{PREFIX}_reflection"
+PROVENANCE = "reflections__provenance"
+"""One entry for each reflection, in the same order."""
 
 _PROMPT = pa.list_(pa.struct([("content", pa.string()), ("role", pa.string())]))
 _SAMPLING = pa.struct(
@@ -86,7 +88,7 @@ COLUMNS = (
     Column("metadata", pa.string(), "JSON: grader, kind of answer, and the facts the grader needs"),
     Column("sample__provenance", pa.struct(_REQUEST), "seed, token counts and end of the sample's request"),
     Column(
-        "reflections__provenance",
+        PROVENANCE,
         pa.list_(pa.struct(_REFLECTION)),
         "one for each reflection: prompt, verdict (`Correct`, `Incorrect`, null), its truth, request",
     ),
@@ -138,7 +140,7 @@ def _row(attempt: Attempt, origin: Origin) -> dict[str, Any]:
         "mentions_hint": attempt.mentions_hint,
         "prompt": [{"content": turn["content"], "role": turn["role"]} for turn in attempt.messages],
         "sample__provenance": _request(attempt.completion, attempt.seed),
-        "reflections__provenance": [_reflection(reflection) for reflection in attempt.reflections],
+        PROVENANCE: [provenance_of(reflection) for reflection in attempt.reflections],
         **_question_part(attempt.question, origin),
         **_engine_part(origin),
     }
@@ -183,7 +185,8 @@ def _request(completion: Completion, seed: int) -> dict[str, Any]:
     }
 
 
-def _reflection(reflection: Reflection) -> dict[str, Any]:
+def provenance_of(reflection: Reflection) -> dict[str, Any]:
+    """What column reflections__provenance says of it."""
     verdict = None if reflection.verdict is None else ("Correct" if reflection.verdict else "Incorrect")
     return {
         "prompt_name": reflection.prompt_name,

@@ -8,7 +8,8 @@ knows what the rows are for.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, get_args
 
@@ -20,7 +21,7 @@ from huggingface_hub import snapshot_download
 from cluster.hub import asking_hub
 from generation.dataset_card import HUB_ID
 from generation.grading.answer_tag import find_answer
-from generation.lists import first_items, is_list, kept_items
+from generation.lists import as_lists, first_items, is_list, kept_items
 from generation.raw_data import PREFIX, REFLECTIONS
 from generation.records import NO_ANSWER, Outcome, stable_hash
 
@@ -122,18 +123,15 @@ def open_parts(raw: str | Path, part_bytes: int = 64 << 20) -> tuple[Part, ...]:
     """
     found: list[Part] = []
     for path in find_files(raw):
-        try:
-            with pq.ParquetFile(path) as file:
-                columns = _find_columns(file.schema_arrow, path)
-                found += _parts_of(path, columns, file.metadata, part_bytes)
-        except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"{path}: cannot be read as parquet: {_first_line(error)}") from error
+        with reading(path), pq.ParquetFile(path) as file:
+            columns = find_columns(file.schema_arrow, path)
+            found += _parts_of(path, columns, file.metadata, part_bytes)
     if not any(part.rows for part in found):
         raise ValueError(f"{raw}: holds no rows; expected one row a sample")
     return tuple(found)
 
 
-def _find_columns(schema: pa.Schema, path: Path) -> Columns:
+def find_columns(schema: pa.Schema, path: Path) -> Columns:
     """Which column plays which role; checks that what must be there is, and types."""
     present = set(schema.names)
     response = next((name for name in _RESPONSES if name in present), PREFIX)
@@ -183,14 +181,11 @@ def models_of(parts: Sequence[Part]) -> tuple[str, ...]:
     """The models that wrote the samples: what column `model` says first in each file, where there is such text."""
     found: dict[str, None] = {}
     for path in dict.fromkeys(part.path for part in parts):
-        try:
-            with pq.ParquetFile(path) as file:
-                if "model" in file.schema_arrow.names and file.metadata.num_row_groups:
-                    first = next(file.iter_batches(1, row_groups=[0], columns=["model"]), None)
-                    name = first.column(0)[0].as_py() if first else None
-                    found |= {name: None} if isinstance(name, str) and _NAME.fullmatch(name) else {}
-        except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"{path}: cannot be read as parquet: {_first_line(error)}") from error
+        with reading(path), pq.ParquetFile(path) as file:
+            if "model" in file.schema_arrow.names and file.metadata.num_row_groups:
+                first = next(file.iter_batches(1, row_groups=[0], columns=["model"]), None)
+                name = first.column(0)[0].as_py() if first else None
+                found |= {name: None} if isinstance(name, str) and _NAME.fullmatch(name) else {}
     return tuple(found)
 
 
@@ -198,14 +193,26 @@ def read_part(part: Part, batch_rows: int = 4096) -> Iterator[pa.Table]:
     """The part's rows as tables of schema ROWS. A ValueError names the file and row of what is wrong."""
     row = part.first_row
     names = list(dict.fromkeys(part.columns.values()))
+    with reading(part.path, lambda: row), pq.ParquetFile(part.path) as file:
+        for batch in file.iter_batches(batch_rows, row_groups=list(part.groups), columns=names):
+            batch.validate(full=True)
+            yield as_rows(batch, part.columns, part.path, row)
+            row += batch.num_rows
+
+
+def as_rows(batch: pa.RecordBatch, columns: Columns, path: Path, first_row: int) -> pa.Table:
+    """A batch of a file as a table of schema ROWS. A ValueError names the row of what is wrong."""
+    return _rows({role: batch.column(name) for role, name in columns.items()}, path, first_row)
+
+
+@contextmanager
+def reading(path: Path, row: Callable[[], int] | None = None) -> Iterator[None]:
+    """What a file's bytes make pyarrow raise as a ValueError that names it, and after which row where that is told."""
     try:
-        with pq.ParquetFile(part.path) as file:
-            for batch in file.iter_batches(batch_rows, row_groups=list(part.groups), columns=names):
-                batch.validate(full=True)
-                yield _rows({role: batch.column(name) for role, name in part.columns.items()}, part.path, row)
-                row += batch.num_rows
+        yield
     except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{part.path}: torn after row {row}: {_first_line(error)}") from error
+        where = "cannot be read as parquet" if row is None else f"torn after row {row()}"
+        raise ValueError(f"{path}: {where}: {_first_line(error)}") from error
 
 
 def _rows(columns: Mapping[str, pa.Array], path: Path, first_row: int) -> pa.Table:
@@ -272,8 +279,7 @@ def _keys(plain: Mapping[str, pa.Array]) -> pa.Array:
 def _reflections(column: pa.Array | None, count: int) -> pa.Array:
     if column is None:
         return pa.array([[]] * count, ROWS.field("reflections").type)
-    if not is_list(column.type):
-        column = pa.ListArray.from_arrays(pa.array(range(count + 1), pa.int32()), column.cast(pa.string()))
+    column = as_lists(column)
     texts = column.flatten()
     there = pc.fill_null(pc.not_equal(texts.cast(pa.string()), ""), False).to_numpy(zero_copy_only=False)
     return kept_items(column, there).cast(ROWS.field("reflections").type)

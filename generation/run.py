@@ -7,14 +7,16 @@ from collections.abc import Sequence
 
 from assembly.assemble import assemble, check_settings
 from assembly.rl import rl_data
+from assembly.serving import Serving, serving_text
 from assembly.settings import SftSettings
 from assembly.summary import summary_text
 from cluster.flags import parse
 from generation.command import carry_out, say_stopped
 from generation.plan import Plan, describe
 from generation.produce import Stop
+from generation.raw_summary import summary
 from generation.settings import Settings
-from generation.stages import Job, decide, introduce, open_job, publish, roll_out, summary, write_raw_data
+from generation.stages import Job, decide, introduce, open_job, publish, roll_out, write_raw_data
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,13 +39,14 @@ def work(job: Job, settings: Settings, stop: Stop) -> int:
     introduce(job)
     if not roll_out(job, stop):
         return say_stopped(job, plan.out)
-    counts = write_raw_data(plan, job.store)
+    serving = Serving(sft_settings(settings))
+    counts = write_raw_data(plan, job.store, serving)
     made = assemble(plan.raw_data, plan.out / "SFT_DATA", sft_settings(settings))
     if plan.rl_questions:
         rl_data(plan.rl_questions, plan.out / "RL_DATA", plan.configuration)
     tally = {"samples": counts.samples, "traces": made.traces.total(), "failed_questions": counts.lost.total()}
     job.directory.update(state="done", counts=tally)
-    print(f"\n{summary(counts)}\n\n{summary_text(made)}\n")
+    print(f"\n{summary(counts)}\n\n{serving_text(serving, counts)}\n\n{summary_text(made)}\n")
     return publish(job, settings, stop)
 
 

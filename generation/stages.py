@@ -20,7 +20,8 @@ from generation.failures import FILE, Failures
 from generation.hiring import Crew, check_engine_package, hire
 from generation.plan import RAW_DATA, Plan, make_plan
 from generation.produce import Stop, produce
-from generation.raw_card import RawCounts, count_folder, raw_card
+from generation.raw_card import raw_card
+from generation.raw_counts import RawCounts, Serving, count_folder
 from generation.raw_data import SCHEMA
 from generation.settings import Settings
 from generation.terminal import FAILED, STOPPED, not_pushed, say
@@ -136,8 +137,8 @@ def roll_out(job: Job, stop: Stop) -> bool:
     return not missing
 
 
-def write_raw_data(plan: Plan, store: ShardStore) -> RawCounts:
-    """RAW_DATA/ from the shards: the same rows in the same order, whoever made them.
+def write_raw_data(plan: Plan, store: ShardStore, serving: Serving | None = None) -> RawCounts:
+    """RAW_DATA/ from the shards: the same rows in the same order, whoever made them; `serving` is shown them.
 
     Raises RuntimeError where every question has failed.
     """
@@ -149,12 +150,13 @@ def write_raw_data(plan: Plan, store: ShardStore) -> RawCounts:
     counted: list[RawCounts] = []
 
     def finish(folder: Path) -> None:
-        counts = count_folder(folder)
+        counts = count_folder(folder, *([serving.add] if serving else []))
         assert counts.questions == set(order), "questions were lost on the way"
         counts.lost = lost
         counted.append(counts)
         name = f"{RAW_DATA}-{plan.name}"
-        (folder / "README.md").write_text(raw_card(counts, plan.configuration, name=name), encoding="utf-8")
+        card = raw_card(counts, plan.configuration, name=name, serving=serving)
+        (folder / "README.md").write_text(card, encoding="utf-8")
 
     store.merge(order, plan.raw_data, finish=finish)
     return counted[0]
@@ -199,23 +201,3 @@ class _Left(BaseException):
 
 def _leave(_: float) -> None:
     raise _Left
-
-
-def summary(counts: RawCounts) -> str:
-    """Samples by variant and what became of them, reflections and verdicts, for a person."""
-    fates = ("right", "wrong", "no answer", "undecided")
-    wide = max(map(len, counts.fates), default=7) + 2
-    lines = [f"{counts.samples:,} samples of {len(counts.questions):,} questions"]
-    lines.append(f"  {'':<{wide}}" + "".join(f"{fate:>11}" for fate in fates))
-    for variant, found in sorted(counts.fates.items()):
-        shares = "".join(f"{found[fate]:>6,} {found[fate] / found.total():>3.0%}" for fate in fates)
-        lines.append(f"  {variant:<{wide}}{shares}")
-    reflections = counts.verdicts.total()
-    given = reflections - counts.verdicts[None]
-    lines.append(f"{reflections:,} reflections, {given:,} with a verdict, {counts.valid:,} with a right one")
-    if counts.lost:
-        lines.append(f"{counts.lost.total():,} questions failed and have no samples:")
-        lines += [f"  {count:>7,}  {reason[:110]}" for reason, count in counts.lost.most_common(5)]
-    if counts.failed:
-        lines.append(f"{counts.failed:,} requests failed; the reasons are in sample__provenance.error")
-    return "\n".join(lines)

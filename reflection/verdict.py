@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import string
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from reflection.tags import last_block
 
 _VERDICTS = {"correct": True, "incorrect": False}
@@ -25,3 +29,18 @@ def parse_verdict(text: str) -> bool | None:
         return None
     word = block.text.lstrip(_MARKS).rstrip(_MARKS + _PUNCTUATION)
     return _VERDICTS.get(word.lower())
+
+
+def parse_verdicts(texts: pa.Array) -> np.ndarray:
+    """parse_verdict of each text, as 1, 0 or -1 for none; most are told by how they end."""
+    lonely = pc.equal(pc.count_substring(texts, "<verdict>", ignore_case=True), 1)
+    verdicts = np.full(len(texts), -1, dtype=np.int8)
+    told = np.zeros(len(texts), dtype=bool)
+    for word, value in (("correct", 1), ("incorrect", 0)):
+        ending = pc.ends_with(texts, f"<verdict>{word}</verdict>", ignore_case=True)
+        hit = pc.and_(lonely, ending).to_numpy(zero_copy_only=False)
+        verdicts[hit], told[hit] = value, True
+    for place in np.flatnonzero(~told):
+        found = parse_verdict(texts[place].as_py())
+        verdicts[place] = -1 if found is None else int(found)
+    return verdicts

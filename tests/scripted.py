@@ -82,3 +82,14 @@ async def refusing_reply(request: Request) -> str | Completion:
         if str(facts["target"]) in Path(named).read_text().split():
             return Completion("", "error", 7, error=f"no answer to {facts['target']}")
     return await slow_reply(request)
+
+
+def judge(request: Request) -> str | Completion:
+    """A reflection on any sample, with any verdict or none; one that holds "unspeakable" is refused."""
+    said = request.messages[-1]["content"]
+    assert "# Response" in said
+    if "unspeakable" in said:
+        return Completion("", "error", 7, error="that cannot be said")
+    rng = random.Random(request.seed)
+    verdict = rng.choice(("<verdict>Correct</verdict>", "<verdict>Incorrect</verdict>", "Who knows."))
+    return f"Thought {rng.randrange(10**9)}. {verdict}"
