@@ -12,13 +12,13 @@ from cluster.engine import Message, Sampling
 from cluster.models import Model, find
 from cluster.vllm_engine import ChatTokenizer
 from generation import builtin, variants
+from generation.raw_data import RAW_DATA
 from generation.records import Question, stable_hash
 from generation.rollout import Rollout
 from generation.settings import DEFAULT_TASK, Settings
 from generation.tasks import countdown, own
 from reflection import prompts
 
-RAW_DATA = "RAW_DATA"
 LONGEST = 4096
 BUILTIN_LONGEST = 256
 """Tokens of a sample or reflection, unless another number is asked for."""

@@ -20,6 +20,8 @@ from generation.records import Attempt, Question, Reflection
 SCHEMA_VERSION = 1
 """Raised with every change of a column's name, type or meaning."""
 
+RAW_DATA = "RAW_DATA"
+"""Its folder in a run directory, and how its repositories' names begin."""
 PREFIX = "model_responses__mutated_prompts"
 REFLECTIONS = f"{PREFIX}_reflection"
 PROVENANCE = "reflections__provenance"

@@ -22,7 +22,7 @@ from cluster.hub import asking_hub
 from generation.dataset_card import HUB_ID
 from generation.grading.answer_tag import find_answer
 from generation.lists import as_lists, first_items, is_list, kept_items
-from generation.raw_data import PREFIX, REFLECTIONS
+from generation.raw_data import PREFIX, RAW_DATA, REFLECTIONS
 from generation.records import NO_ANSWER, Outcome, stable_hash
 
 UNDECIDED = "undecided"
@@ -92,7 +92,7 @@ class Part(NamedTuple):
 
 
 def find_files(raw: str | Path) -> tuple[Path, ...]:
-    """The parquet files of a RAW_DATA: the file itself, or those in its folder or `data/`."""
+    """The parquet files of a RAW_DATA: the file itself, or those in its folder, in `data/`, or in a run's RAW_DATA."""
     path = Path(raw)
     try:
         exists = path.exists()
@@ -104,7 +104,8 @@ def find_files(raw: str | Path) -> tuple[Path, ...]:
         if not HUB_ID.fullmatch(str(raw)):
             raise ValueError(f"{raw}: no such file or folder")
         path = _download(str(raw))
-    files = sorted(path.glob("data/*.parquet")) or sorted(path.glob("*.parquet"))
+    patterns = ("data/*.parquet", "*.parquet", f"{RAW_DATA}/data/*.parquet")
+    files = next((found for pattern in patterns if (found := sorted(path.glob(pattern)))), [])
     if not files:
         raise ValueError(f"{raw}: holds no parquet file; expected data/*.parquet or *.parquet")
     return tuple(files)

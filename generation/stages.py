@@ -18,11 +18,11 @@ from cluster.session import Resources, session
 from cluster.store import ShardStore
 from generation.failures import FILE, Failures
 from generation.hiring import Crew, check_engine_package, hire
-from generation.plan import RAW_DATA, Plan, make_plan
+from generation.plan import Plan, make_plan
 from generation.produce import Stop, produce
 from generation.raw_card import raw_card
 from generation.raw_counts import RawCounts, Serving, count_folder
-from generation.raw_data import SCHEMA
+from generation.raw_data import RAW_DATA, SCHEMA
 from generation.settings import Settings
 from generation.terminal import FAILED, STOPPED, not_pushed, say
 

@@ -10,6 +10,7 @@ import os
 import random
 import re
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 from cluster.engine import Completion, Request
@@ -86,10 +87,20 @@ async def refusing_reply(request: Request) -> str | Completion:
 
 def judge(request: Request) -> str | Completion:
     """A reflection on any sample, with any verdict or none; one that holds "unspeakable" is refused."""
-    said = request.messages[-1]["content"]
-    assert "# Response" in said
-    if "unspeakable" in said:
+    if any("unspeakable" in turn["content"] for turn in request.messages):
         return Completion("", "error", 7, error="that cannot be said")
     rng = random.Random(request.seed)
     verdict = rng.choice(("<verdict>Correct</verdict>", "<verdict>Incorrect</verdict>", "Who knows."))
     return f"Thought {rng.randrange(10**9)}. {verdict}"
+
+
+def speak(request: Request) -> str:
+    """As `judge`, and nothing is unspeakable."""
+    said = judge(replace(request, messages=()))
+    assert isinstance(said, str)
+    return said
+
+
+def never(request: Request) -> str:
+    """Of a model that should not have been asked."""
+    raise AssertionError(f"asked for {request.key}")

@@ -17,7 +17,8 @@ from generation.additions.settings import AdditionSettings
 from generation.additions.source import BLOCK_ROWS, Source, open_source, read_samples
 from generation.additions.work import Adding
 from generation.hiring import Need
-from generation.plan import BUILTIN_LONGEST, LONGEST, RAW_DATA, builtin_model, sampling_of
+from generation.plan import BUILTIN_LONGEST, LONGEST, builtin_model, sampling_of
+from generation.raw_data import RAW_DATA
 from generation.raw_reader import reading
 from generation.records import stable_hash
 from reflection import prompts

@@ -21,7 +21,7 @@ class AdditionSettings:
     The RAW_DATA given is only read: what is made is a RAW_DATA of its own in the run directory.
     """
 
-    raw: str = field(metadata={"help": "a RAW_DATA folder, a parquet file, or a hub dataset (namespace/name)"})
+    raw: str = field(metadata={"help": "a RAW_DATA or run folder, a parquet file, or a hub dataset (namespace/name)"})
     reflections: int | None = _flag(None, "how many more for each graded sample (default: 4; built-in model 2)")
     model: str | None = _flag(None, "hub id, local folder, or well-known name (default: the built-in model)")
     temperature: float | None = _flag(None, "default: the model's generation_config.json")

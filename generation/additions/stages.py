@@ -18,9 +18,9 @@ from generation.additions.source import BLOCK_ROWS, block_keys, read_blocks
 from generation.additions.work import BLOCK, MADE, ROW
 from generation.failures import Failures
 from generation.hiring import Crew, check_engine_package, hire_for
-from generation.plan import RAW_DATA
 from generation.produce import Engines, Shelf, Stop, Tally, deal, say_going_on
 from generation.raw_counts import RawCounts, Serving, count_folder
+from generation.raw_data import RAW_DATA
 from generation.stages import connect, hand_over, open_directory
 from generation.terminal import Progress, say
 
