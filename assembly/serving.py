@@ -6,6 +6,7 @@ where the assembly decides it.
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -17,8 +18,8 @@ from assembly.candidates import NO_REFLECTION, choose
 from assembly.formats import FORMATS, Format, shortage_of
 from assembly.settings import Attempts, SftSettings, read_attempts
 from generation.raw_counts import RawCounts
+from generation.raw_summary import WIDTH
 
-_WIDTH = 80
 _STEPS = 8
 """At most so many lengths are shown of traces with fewer attempts."""
 
@@ -84,7 +85,8 @@ def serving_text(serving: Serving, counts: RawCounts) -> str:
     for name, count in serving.served().items():
         by_count.setdefault(count, []).append(name)
     for count, names in sorted(by_count.items(), reverse=True):
-        lines.append(f"  {count:>9,} {count / max(1, total):>4.0%}  {', '.join(names)}")
+        head = f"  {count:>7,} {count / max(1, total):>4.0%}  "
+        lines += textwrap.wrap(", ".join(names), WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
     lines += _shorter(usable, read_attempts(serving.attempts))
     return "\n".join([*lines, *remarks(serving, counts)])
 
@@ -96,7 +98,7 @@ def _shorter(usable: Mapping[Usable, int], attempts: Attempts) -> list[str]:
     if len(set(counts)) < 2:
         return []
     given = "  ".join(f"{length}C {count:,}" for length, count in zip(lengths, counts, strict=True))
-    return [f"  questions with enough attempts for {given}"] if len(given) < _WIDTH - 37 else ["  " + given]
+    return [f"  questions with enough attempts for {given}"] if len(given) < WIDTH - 37 else ["  " + given]
 
 
 def remarks(serving: Serving, counts: RawCounts) -> list[str]:
@@ -106,7 +108,7 @@ def remarks(serving: Serving, counts: RawCounts) -> list[str]:
     if not right and not wrong:
         lines.append("No sample could be told right or wrong: no traces come from these.")
     elif not right:
-        lines.append("The model solved nothing: no sample is right, and every format needs one that is.")
+        lines.append("The model solved nothing: no sample is right, and every format needs one.")
         lines.append("Take an easier task, a stronger model, more samples, or --variants all.")
     elif not wrong:
         lines.append("The model solved everything: no sample is wrong. *C*IC needs one, and no trace")

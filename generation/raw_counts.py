@@ -17,9 +17,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from generation.lists import owners
-from generation.raw_data import PROVENANCE
+from generation.raw_data import PROVENANCE, SAMPLE_PROVENANCE
 from generation.raw_reader import as_rows, find_columns
-from generation.records import REQUEST_FAILED
 from reflection.verdict import parse_verdicts
 
 OUTCOMES = ("right", "wrong", "unknown")
@@ -66,6 +65,8 @@ class RawCounts:
     """Samples by task, variant and outcome."""
     unknown: Counter[str] = field(default_factory=Counter)
     """Samples of unknown outcome, by reason."""
+    failed: int = 0
+    """Samples whose request failed."""
     hinted: int = 0
     """Samples that mention their hint."""
     verdicts: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -74,11 +75,6 @@ class RawCounts:
     """Reflections whose request failed; they have no text, and are counted nowhere else."""
     lost: Counter[str] = field(default_factory=Counter)
     """Questions (or rows) that failed, by reason; not to be seen in the files."""
-
-    @property
-    def failed(self) -> int:
-        """Samples whose request failed."""
-        return self.unknown[REQUEST_FAILED]
 
     @property
     def reflections(self) -> int:
@@ -131,7 +127,7 @@ def count_folder(folder: Path, *also: Callable[[pa.Table], None]) -> RawCounts:
                 rows = as_rows(batch, columns, path, 0)
                 _count_samples(counts, rows)
                 _count_reflections(counts, rows)
-                counts.refused += _refused(batch)
+                _count_refusals(counts, batch)
                 for look in also:
                     look(rows)
     return counts
@@ -159,8 +155,14 @@ def _count_reflections(counts: RawCounts, rows: pa.Table) -> None:
         counts.verdicts[OUTCOMES[outcome], word] += int(count)
 
 
-def _refused(batch: pa.RecordBatch) -> int:
-    if PROVENANCE not in batch.schema.names:
-        return 0
-    errors = pc.struct_field(batch.column(PROVENANCE).flatten(), "error")
-    return len(errors) - int(errors.null_count)
+def _count_refusals(counts: RawCounts, batch: pa.RecordBatch) -> None:
+    """Of requests, where the rows say how they ended."""
+    names = batch.schema.names
+    if SAMPLE_PROVENANCE in names:
+        counts.failed += _errors(batch.column(SAMPLE_PROVENANCE))
+    if PROVENANCE in names:
+        counts.refused += _errors(batch.column(PROVENANCE).flatten())
+
+
+def _errors(entries: pa.StructArray) -> int:
+    return len(entries) - int(pc.struct_field(entries, "error").null_count)

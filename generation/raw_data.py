@@ -24,6 +24,7 @@ RAW_DATA = "RAW_DATA"
 """Its folder in a run directory, and how its repositories' names begin."""
 PREFIX = "model_responses__mutated_prompts"
 REFLECTIONS = f"{PREFIX}_reflection"
+SAMPLE_PROVENANCE = "sample__provenance"
 PROVENANCE = "reflections__provenance"
 """One entry for each reflection, in the same order."""
 
@@ -88,7 +89,7 @@ COLUMNS = (
     Column("task_config", pa.string(), "JSON: the settings the task was made with"),
     Column("task_source", pa.string(), "where the question is from"),
     Column("metadata", pa.string(), "JSON: grader, kind of answer, and the facts the grader needs"),
-    Column("sample__provenance", pa.struct(_REQUEST), "seed, token counts and end of the sample's request"),
+    Column(SAMPLE_PROVENANCE, pa.struct(_REQUEST), "seed, token counts and end of the sample's request"),
     Column(
         PROVENANCE,
         pa.list_(pa.struct(_REFLECTION)),
@@ -141,7 +142,7 @@ def _row(attempt: Attempt, origin: Origin) -> dict[str, Any]:
         "outcome_reason": attempt.grade.reason,
         "mentions_hint": attempt.mentions_hint,
         "prompt": [{"content": turn["content"], "role": turn["role"]} for turn in attempt.messages],
-        "sample__provenance": _request(attempt.completion, attempt.seed),
+        SAMPLE_PROVENANCE: _request(attempt.completion, attempt.seed),
         PROVENANCE: [provenance_of(reflection) for reflection in attempt.reflections],
         **_question_part(attempt.question, origin),
         **_engine_part(origin),

@@ -44,7 +44,7 @@ def _reasons(head: str, found: Counter[str]) -> list[str]:
     """The most frequent ones, and how many more there are."""
     if not found:
         return []
-    lines = [head, *(f"  {count:>7,}  {_cut(reason, WIDTH - 11)}" for reason, count in found.most_common(_REASONS))]
+    lines = [head, *(_cut(f"  {count:>7,}  {reason}", WIDTH) for reason, count in found.most_common(_REASONS))]
     rest = found.most_common()[_REASONS:]
     if rest:
         lines.append(f"  {sum(count for _, count in rest):>7,}  for {len(rest):,} other reasons")
