@@ -21,7 +21,7 @@ from cluster.pool import Done, EngineSettings, Failed, Lost, Placement, Pool, St
 from cluster.store import ShardStore
 from generation.failures import Failures
 from generation.plan import Plan
-from generation.raw_data import Origin, to_table
+from generation.raw_data import Origin, Rolled, to_table
 from generation.records import Attempt, Question
 from generation.rollout import Rollout
 from generation.terminal import Progress, say
@@ -50,14 +50,6 @@ class Item(NamedTuple):
     @property
     def size(self) -> int:
         return 1
-
-
-class Rolled(NamedTuple):
-    """A finished question, as it leaves the actor."""
-
-    table: pa.Table
-    """Its rows of RAW_DATA."""
-    output_tokens: int
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from generation.lists import owners
-from generation.raw_data import PROVENANCE, SAMPLE_PROVENANCE
+from generation.raw_data import PROVENANCE, SAMPLE_PROVENANCE, SCHEMA
 from generation.raw_reader import as_rows, find_columns
 from reflection.verdict import parse_verdicts
 
@@ -158,7 +158,7 @@ def _count_reflections(counts: RawCounts, rows: pa.Table) -> None:
 def _count_refusals(counts: RawCounts, batch: pa.RecordBatch) -> None:
     """Of requests, where the rows say how they ended."""
     names = batch.schema.names
-    if SAMPLE_PROVENANCE in names:
+    if SAMPLE_PROVENANCE in names and batch.schema.field(SAMPLE_PROVENANCE).equals(SCHEMA.field(SAMPLE_PROVENANCE)):
         counts.failed += _errors(batch.column(SAMPLE_PROVENANCE))
     if PROVENANCE in names:
         counts.refused += _errors(batch.column(PROVENANCE).flatten())

@@ -120,6 +120,14 @@ class Origin:
     """JSON."""
 
 
+class Rolled(NamedTuple):
+    """A finished question, or what else was dealt to an engine, as it leaves the actor."""
+
+    table: pa.Table
+    """Its rows, as shards hold them."""
+    output_tokens: int
+
+
 def to_table(attempts: Sequence[Attempt], origin: Origin) -> pa.Table:
     """The attempts as rows of RAW_DATA, in the order given.
 

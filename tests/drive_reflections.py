@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from unittest.mock import patch
 
 import tests.scripted
 from cluster.engine import ScriptedEngine
@@ -15,13 +16,13 @@ from cluster.events import Done, Failed, ItemFailedError
 from cluster.flags import fail, parse
 from cluster.run_directory import RunDirectory
 from cluster.session import Node, Resources
-from generation import produce as producing
 from generation.additions.settings import AdditionSettings
 from generation.additions.source import Block, read_blocks
-from generation.additions.stages import Job, decide, open_store
+from generation.additions.stages import Job, decide, need_of, open_store
 from generation.failures import Failures
 from generation.hiring import hire_for
-from generation.produce import Rolled, Shelf, Stop, Tally
+from generation.produce import Shelf, Stop, Tally
+from generation.raw_data import Rolled
 from generation.stages import versions
 from generation.terminal import Progress, failed
 from reflection.run import work
@@ -29,10 +30,9 @@ from reflection.run import work
 
 def main(reply: str, argv: list[str]) -> int:
     settings = parse(AdditionSettings, argv)
-    producing.SHARD_ROWS = 40
     try:
         plan = decide(settings)
-        crew = hire_for(plan.need, settings.job, Resources((Node(gpus=0, cores=1, memory=0),)))
+        crew = hire_for(need_of(plan), settings.job, Resources((Node(gpus=0, cores=1, memory=0),)))
     except ValueError as error:
         fail(str(error))
     with RunDirectory(plan.out, plan.configuration, versions()) as directory:
@@ -41,7 +41,8 @@ def main(reply: str, argv: list[str]) -> int:
             failures.forget(failures.reasons())
         job = Job(plan, crew, directory, open_store(plan.out))
         try:
-            asyncio.run(roll(job, ScriptedEngine(getattr(tests.scripted, reply))))
+            with patch("generation.produce.SHARD_ROWS", 40):
+                asyncio.run(roll(job, ScriptedEngine(getattr(tests.scripted, reply))))
             return work(job, settings, Stop())
         except Exception as error:
             return failed(error, plan.out, job.done, job.total, job.unit)

@@ -35,7 +35,7 @@ def drawn_rows(seed: int, questions: int = 40) -> list[RawRow]:
                 (
                     [raw_row(f"{n} of {question}", correct, reflections=texts, **changes)],
                     [raw_row(f"{n} of {question}", correct, **changes)],
-                    [no_answer("nothing")._replace(**changes)],
+                    [no_answer("nothing")._replace(question_key=f"q{question}", question=f"What is {question}?")],
                     [raw_row(f"{n}", None, **changes), raw_row("<think>", correct, **changes)],
                     [raw_row(f"{n} of {question}", correct, mentions_hint=True, **changes)],
                 )
@@ -102,7 +102,7 @@ def test_the_whole_job_tells_what_its_assembly_makes(tmp_path: Path, capsys: pyt
     assert drive_job.main([*flags, f"--out={tmp_path / 'run'}"]) == 0
     lines = capsys.readouterr().out.splitlines()
     head = lines.index("questions that can serve a format with --attempts 4, of 12")
-    told = {}
+    told: dict[str, int] = {}
     for line in lines[head + 1 :]:
         if not line.startswith("  ") or "%" not in line:
             break
@@ -113,8 +113,8 @@ def test_the_whole_job_tells_what_its_assembly_makes(tmp_path: Path, capsys: pyt
     assert told == made
     assert len(set(made.values())) > 1
     card = (tmp_path / "run" / "RAW_DATA" / "README.md").read_text()
-    for name, count in made.items():
-        assert f"| `{name}` | {count} |" in card
+    for name, questions in made.items():
+        assert f"| `{name}` | {questions} |" in card
 
 
 def said_of(*rows: RawRow, attempts: str = "2", task: str = "") -> list[str]:

@@ -34,6 +34,7 @@ ABOVE_HOMES = {
     "generation.hiring",
     "generation.produce",
     "generation.stages",
+    "generation.additions.stages",
     "generation.builtin.measure",
     "cluster.slurm",
 }
@@ -105,7 +106,7 @@ def test_imports_point_one_way() -> None:
 
 
 def test_nobody_imports_a_run() -> None:
-    assert {"generation.run", "assembly.run"} <= RUNS
+    assert {"generation.run", "reflection.run", "assembly.run"} <= RUNS
     assert [found for found in OURS if found.imported in RUNS] == []
 
 

@@ -14,9 +14,8 @@ import pyarrow.parquet as pq
 from cluster.models import Model, find
 from generation.additions.rows import output_schema
 from generation.additions.settings import AdditionSettings
-from generation.additions.source import BLOCK_ROWS, Source, open_source, read_samples
+from generation.additions.source import Source, open_source, read_samples
 from generation.additions.work import Adding
-from generation.hiring import Need
 from generation.plan import BUILTIN_LONGEST, LONGEST, builtin_model, sampling_of
 from generation.raw_data import RAW_DATA
 from generation.raw_reader import reading
@@ -63,12 +62,6 @@ class AdditionPlan:
     @property
     def raw_data(self) -> Path:
         return self.out / RAW_DATA
-
-    @property
-    def need(self) -> Need:
-        """Of the engines."""
-        per_block = BLOCK_ROWS * self.work.reflections
-        return Need(self.model, self.context, self.work.sampling.max_tokens, per_block, self.out / "logs")
 
     @property
     def configuration(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from generation.additions.settings import AdditionSettings
 from generation.additions.source import BLOCK_ROWS, block_keys, read_blocks
 from generation.additions.work import BLOCK, MADE, ROW
 from generation.failures import Failures
-from generation.hiring import Crew, check_engine_package, hire_for
+from generation.hiring import Crew, Need, check_engine_package, hire_for
 from generation.produce import Engines, Shelf, Stop, Tally, deal, say_going_on
 from generation.raw_counts import RawCounts, Serving, count_folder
 from generation.raw_data import RAW_DATA
@@ -70,9 +70,15 @@ def decide(settings: AdditionSettings) -> AdditionPlan:
 
 def open_job(plan: AdditionPlan, settings: AdditionSettings, opened: ExitStack) -> Job:
     """Ray and the run directory, both until `opened` closes. Raises ValueError where one cannot be had."""
-    crew = hire_for(plan.need, settings.job, connect(plan.model, settings.job, opened))
+    crew = hire_for(need_of(plan), settings.job, connect(plan.model, settings.job, opened))
     directory = open_directory(plan.out, plan.configuration, settings.job, opened)
     return Job(plan, crew, directory, open_store(plan.out))
+
+
+def need_of(plan: AdditionPlan) -> Need:
+    """What the plan asks of its engines."""
+    per_block = BLOCK_ROWS * plan.work.reflections
+    return Need(plan.model, plan.context, plan.work.sampling.max_tokens, per_block, plan.out / "logs")
 
 
 def open_store(run: Path) -> ShardStore:

@@ -13,8 +13,7 @@ import pyarrow as pa
 from cluster.engine import Engine, EngineInfo, Request, Sampling
 from cluster.events import ItemFailedError
 from generation.additions.source import Block, Sample
-from generation.produce import Rolled
-from generation.raw_data import PROVENANCE, REFLECTIONS, SCHEMA, provenance_of, without_surrogates
+from generation.raw_data import PROVENANCE, REFLECTIONS, SCHEMA, Rolled, provenance_of, without_surrogates
 from generation.records import Reflection, request_seed
 from generation.rollout import reflect, together
 from reflection import prompts
