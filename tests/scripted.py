@@ -104,3 +104,17 @@ def speak(request: Request) -> str:
 def never(request: Request) -> str:
     """Of a model that should not have been asked."""
     raise AssertionError(f"asked for {request.key}")
+
+
+async def slow_judge(request: Request) -> str | Completion:
+    """As `judge`, after up to 80 ms; kills its own process once, where the file of SKILLFACTORY_TEST_BAIT was put."""
+    await asyncio.sleep(random.Random(f"delay/{request.seed}").random() * 0.08)
+    bait = os.environ.get("SKILLFACTORY_TEST_BAIT")
+    if bait and random.Random(f"death/{request.seed}").random() < 0.05:
+        try:
+            Path(bait).unlink()
+        except FileNotFoundError:
+            pass
+        else:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return judge(request)

@@ -89,9 +89,8 @@ def test_what_the_datasets_library_wrote_down_stays_true(tmp_path: Path) -> None
     (tmp_path / "raw").mkdir()
     dataset.to_parquet(tmp_path / "raw" / "train.parquet")
     before = pq.read_schema(tmp_path / "raw" / "train.parquet").metadata[b"huggingface"]
-    after = load_dataset(
-        str(add_to(tmp_path / "raw", tmp_path / "more")), split="train", cache_dir=str(tmp_path / "cache")
-    )
+    made = add_to(tmp_path / "raw", tmp_path / "more")
+    after = load_dataset(str(made), split="train", cache_dir=str(tmp_path / "cache"))
     assert {name: after.features[name] for name in dataset.features} == dataset.features
     assert list(after.features)[-2:] == [PROVENANCE, ADDED]
     written = pq.read_schema(next((made / "data").iterdir())).metadata[b"huggingface"]
