@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -18,8 +18,9 @@ from assembly.candidates import NO_REFLECTION, choose
 from assembly.formats import FORMATS, Format, shortage_of
 from assembly.settings import Attempts, SftSettings, read_attempts
 from generation.raw_counts import RawCounts
-from generation.raw_summary import WIDTH
+from generation.raw_summary import WIDTH, cut
 
+_TELLING = ("0C", "*C", "*C*IC", "*CC", "star")
 _STEPS = 8
 """At most so many lengths are shown of traces with fewer attempts."""
 
@@ -42,10 +43,14 @@ class Serving:
         self._right: Counter[str] = Counter()
         self._wrong: Counter[str] = Counter()
         self._alone: Counter[str] = Counter()
+        self._tasks: dict[str, str] = {}
 
     def add(self, rows: pa.Table) -> None:
         """Rows of schema ROWS."""
         pool = choose(rows, self._settings)
+        pairs = pool.select(["question_key", "task"]).group_by(["question_key", "task"]).aggregate([])
+        for pair in pairs.to_pylist():
+            self._tasks.setdefault(pair["question_key"], pair["task"])
         right, free = pool["correct"], pc.equal(pool["left_out"], "")
         alone = pc.equal(pool["left_out"], NO_REFLECTION)
         for counter, wanted in (
@@ -56,14 +61,14 @@ class Serving:
             for found in pc.value_counts(pool["question_key"].filter(wanted)).to_pylist():
                 counter[found["values"]] += found["counts"]
 
-    def usable(self) -> Counter[Usable]:
-        """Questions that have any usable attempt, by how many."""
-        keys = self._right.keys() | self._wrong.keys() | self._alone.keys()
+    def usable(self, task: str | None = None) -> Counter[Usable]:
+        """Questions by how many usable attempts they have, of one task or all."""
+        keys = (key for key, of in self._tasks.items() if task is None or of == task)
         return Counter(Usable(self._right[key], self._wrong[key], self._alone[key]) for key in keys)
 
-    def served(self) -> Mapping[str, int]:
-        """Questions that give traces, by format."""
-        attempts, usable = read_attempts(self.attempts), self.usable()
+    def served(self, task: str | None = None) -> Mapping[str, int]:
+        """Questions that give traces, by format, of one task or all."""
+        attempts, usable = read_attempts(self.attempts), self.usable(task)
         return {name: _count(format_, usable, attempts) for name, format_ in FORMATS.items()}
 
 
@@ -88,7 +93,21 @@ def serving_text(serving: Serving, counts: RawCounts) -> str:
         head = f"  {count:>7,} {count / max(1, total):>4.0%}  "
         lines += textwrap.wrap(", ".join(names), WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
     lines += _shorter(usable, read_attempts(serving.attempts))
+    lines += _by_task(serving, sorted(counts.tasks()))
     return "\n".join([*lines, *remarks(serving, counts)])
+
+
+def _by_task(serving: Serving, tasks: Sequence[str]) -> list[str]:
+    """Where there are several: of each the questions, and those that can serve formats which need different things."""
+    if len(tasks) < 2:
+        return []
+    wide = WIDTH - 2 - 10 * (1 + len(_TELLING))
+    lines = [f"  {'by task':<{wide}}" + "".join(f"{head:>10}" for head in ("questions", *_TELLING))]
+    for task in tasks:
+        served = serving.served(task)
+        values = (serving.usable(task).total(), *(served[name] for name in _TELLING))
+        lines.append(f"  {cut(task or '(none)', wide):<{wide}}" + "".join(f"{value:>10,}" for value in values))
+    return lines
 
 
 def _shorter(usable: Mapping[Usable, int], attempts: Attempts) -> list[str]:

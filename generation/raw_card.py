@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from generation.dataset_card import Size, code, fenced, header, table
-from generation.raw_counts import OUTCOMES, VERDICTS, RawCounts, Serving
+from generation.raw_counts import OUTCOMES, VERDICTS, RawCounts, Serving, share
 from generation.raw_data import COLUMNS, SCHEMA, SCHEMA_VERSION
 
 _REASONS = 20
@@ -63,11 +63,19 @@ def held(counts: RawCounts, serving: Serving | None = None) -> list[str]:
         "the reason\nis in `outcome_reason`.\n"
     )
     if counts.reflections:
-        parts += [*_agreement(counts)]
+        parts += _agreement(counts)
     if serving is not None:
         parts.append(f"Questions that can serve a trace format, with up to {serving.attempts} attempts a trace:\n")
-        parts.append(table(("format", "questions"), [(code(name), n) for name, n in serving.served().items()]))
+        parts.append(_served(serving, sorted(counts.tasks())))
     return parts
+
+
+def _served(serving: Serving, tasks: Sequence[str]) -> str:
+    """By format, and of several tasks each for itself."""
+    several = tasks if len(tasks) > 1 else []
+    of_task = [serving.served(task) for task in several]
+    rows = [(code(name), count, *(served[name] for served in of_task)) for name, count in serving.served().items()]
+    return table(("format", "questions", *(code(task or "(none)") for task in several)), rows)
 
 
 def _totals(counts: RawCounts) -> str:
@@ -98,14 +106,21 @@ def _by(what: str, found: Mapping[str, Counter[str]]) -> str:
     return table((what, "samples", *OUTCOMES), rows)
 
 
-def _agreement(counts: RawCounts) -> tuple[str, str]:
+def _agreement(counts: RawCounts) -> list[str]:
     """The verdicts against the outcomes, and how well they tell right from wrong."""
     seen = [one for one in OUTCOMES if any(key[0] == one for key in counts.verdicts)]
-    shares = [(code(verdict), *map(_percent, counts.share(verdict))) for verdict in VERDICTS[:2]]
-    return (
+    shares = [(code(verdict), *map(_percent, share(counts.verdicts, verdict))) for verdict in VERDICTS[:2]]
+    tables = [
         table(("sample", *VERDICTS), [(one, *(counts.verdicts[one, verdict] for verdict in VERDICTS)) for one in seen]),
         table(("verdict", "precision", "recall", "F1"), shares),
-    )
+    ]
+    if len(counts.of_task) > 1:
+        rows = [
+            (code(task or "(none)"), *(_percent(share(found, verdict).f1) for verdict in VERDICTS[:2]))
+            for task, found in sorted(counts.of_task.items())
+        ]
+        tables.append(table(("task", "F1 of Correct", "F1 of Incorrect"), rows))
+    return tables
 
 
 def _percent(share: float | None) -> str:

@@ -36,8 +36,8 @@ class Serving(Protocol):
         """Rows of schema ROWS."""
         ...
 
-    def served(self) -> Mapping[str, int]:
-        """Questions by format."""
+    def served(self, task: str | None = None) -> Mapping[str, int]:
+        """Questions by format, of one task or all."""
         ...
 
 
@@ -71,6 +71,8 @@ class RawCounts:
     """Samples that mention their hint."""
     verdicts: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Reflections by the sample's outcome and their verdict, "none" without one."""
+    of_task: dict[str, Counter[tuple[str, str]]] = field(default_factory=dict)
+    """The same for each task."""
     refused: int = 0
     """Reflections whose request failed; they have no text, and are counted nowhere else."""
     lost: Counter[str] = field(default_factory=Counter)
@@ -103,12 +105,13 @@ class RawCounts:
         """Samples of this outcome."""
         return sum(count for key, count in self.outcomes.items() if key[2] == name)
 
-    def share(self, verdict: str) -> Share:
-        """How well "Correct" tells right samples, or "Incorrect" wrong ones."""
-        outcome, other = ("right", "wrong") if verdict == "Correct" else ("wrong", "right")
-        hits, false = self.verdicts[outcome, verdict], self.verdicts[other, verdict]
-        there = sum(self.verdicts[outcome, one] for one in VERDICTS)
-        return Share(_divide(hits, hits + false), _divide(hits, there), _divide(2 * hits, hits + false + there))
+
+def share(verdicts: Counter[tuple[str, str]], verdict: str) -> Share:
+    """How well "Correct" tells right samples, or "Incorrect" wrong ones."""
+    outcome, other = ("right", "wrong") if verdict == "Correct" else ("wrong", "right")
+    hits, false = verdicts[outcome, verdict], verdicts[other, verdict]
+    there = sum(verdicts[outcome, one] for one in VERDICTS)
+    return Share(_divide(hits, hits + false), _divide(hits, there), _divide(2 * hits, hits + false + there))
 
 
 def _divide(part: int, whole: int) -> float | None:
@@ -149,10 +152,14 @@ def _count_reflections(counts: RawCounts, rows: pa.Table) -> None:
     lists = rows["reflections"].combine_chunks()
     given = parse_verdicts(lists.flatten())
     outcomes = pc.index_in(rows["outcome"], value_set=pa.array(OUTCOMES)).to_numpy()
-    pairs, found = np.unique(np.stack([outcomes[owners(lists)], given]), axis=1, return_counts=True)
-    for (outcome, verdict), count in zip(pairs.T, found, strict=True):
-        word = {1: "Correct", 0: "Incorrect", -1: "none"}[int(verdict)]
-        counts.verdicts[OUTCOMES[outcome], word] += int(count)
+    tasks = rows["task"].combine_chunks().dictionary_encode()
+    owner = owners(lists)
+    cells = np.stack([tasks.indices.to_numpy()[owner], outcomes[owner], given])
+    cells, found = np.unique(cells, axis=1, return_counts=True)
+    for (task, outcome, verdict), count in zip(cells.T.tolist(), found.tolist(), strict=True):
+        cell = OUTCOMES[outcome], {1: "Correct", 0: "Incorrect", -1: "none"}[verdict]
+        counts.verdicts[cell] += count
+        counts.of_task.setdefault(tasks.dictionary[task].as_py(), Counter())[cell] += count
 
 
 def _count_refusals(counts: RawCounts, batch: pa.RecordBatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from generation.raw_counts import OUTCOMES, VERDICTS, RawCounts
+from generation.raw_counts import OUTCOMES, VERDICTS, RawCounts, share
 
 WIDTH = 80
 _REASONS = 5
@@ -19,7 +19,7 @@ def summary(counts: RawCounts) -> str:
     wide = min(max(wide, len("by task") - 2), WIDTH - 2 - 16 * len(OUTCOMES))
     for head, found in groups.items():
         lines.append(f"{head:<{wide + 2}}" + "".join(f"{outcome:>16}" for outcome in OUTCOMES))
-        lines += [f"  {_cut(name or '(none)', wide):<{wide}}{_shares(found[name])}" for name in found]
+        lines += [f"  {cut(name or '(none)', wide):<{wide}}{_shares(found[name])}" for name in found]
     lines += _reasons("unknown because", counts.unknown)
     lines += _verdicts(counts)
     if counts.lost:
@@ -31,7 +31,7 @@ def summary(counts: RawCounts) -> str:
     return "\n".join(lines)
 
 
-def _cut(text: str, width: int) -> str:
+def cut(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
@@ -44,7 +44,7 @@ def _reasons(head: str, found: Counter[str]) -> list[str]:
     """The most frequent ones, and how many more there are."""
     if not found:
         return []
-    lines = [head, *(_cut(f"  {count:>7,}  {reason}", WIDTH) for reason, count in found.most_common(_REASONS))]
+    lines = [head, *(cut(f"  {count:>7,}  {reason}", WIDTH) for reason, count in found.most_common(_REASONS))]
     rest = found.most_common()[_REASONS:]
     if rest:
         lines.append(f"  {sum(count for _, count in rest):>7,}  for {len(rest):,} other reasons")
@@ -65,7 +65,20 @@ def _verdicts(counts: RawCounts) -> list[str]:
             lines.append(f"  {outcome:<12}" + "".join(f"{count:>12,}" for count in row))
     lines.append(f"  {'verdict':<12}" + "".join(f"{name:>12}" for name in ("precision", "recall", "F1")))
     for verdict in VERDICTS[:2]:
-        lines.append(f"  {verdict:<12}" + "".join(f"{_percent(one):>12}" for one in counts.share(verdict)))
+        lines.append(f"  {verdict:<12}" + "".join(f"{_percent(one):>12}" for one in share(counts.verdicts, verdict)))
+    return lines + _agreement_by_task(counts)
+
+
+def _agreement_by_task(counts: RawCounts) -> list[str]:
+    """F1 of both classes, where there are several tasks."""
+    if len(counts.of_task) < 2:
+        return []
+    wide = WIDTH - 2 - 2 * 12
+    wide = min(wide, max(len("F1 by task"), *map(len, counts.of_task)))
+    lines = [f"  {'F1 by task':<{wide}}" + "".join(f"{verdict:>12}" for verdict in VERDICTS[:2])]
+    for task, found in sorted(counts.of_task.items()):
+        values = "".join(f"{_percent(share(found, verdict).f1):>12}" for verdict in VERDICTS[:2])
+        lines.append(f"  {cut(task or '(none)', wide):<{wide}}{values}")
     return lines
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 
 from generation.raw_counts import OUTCOMES, VERDICTS, RawCounts, Share
+from generation.raw_counts import share as share_of
 from generation.raw_summary import WIDTH, summary
 
 COUNTS = RawCounts(
@@ -31,6 +32,7 @@ COUNTS = RawCounts(
             ("wrong", "none"): 5,
         }
     ),
+    of_task={"sums": Counter({("right", "Correct"): 45, ("wrong", "Correct"): 15}), "products": Counter()},
 )
 
 
@@ -53,6 +55,9 @@ def test_a_whole_summary() -> None:
         "  verdict        precision      recall          F1",
         "  Correct            75.0%       75.0%       75.0%",
         "  Incorrect          90.9%       83.3%       87.0%",
+        "  F1 by task     Correct   Incorrect",
+        "  products             -           -",
+        "  sums             85.7%        0.0%",
     ]
 
 
@@ -64,7 +69,7 @@ def test_a_whole_summary() -> None:
     ],
 )
 def test_precision_recall_and_f1_of_each_class(verdict: str, share: Share) -> None:
-    found = COUNTS.share(verdict)
+    found = share_of(COUNTS.verdicts, verdict)
     assert found == pytest.approx(share)
     precision, recall, f1 = found
     assert precision is not None
@@ -76,7 +81,7 @@ def test_precision_recall_and_f1_of_each_class(verdict: str, share: Share) -> No
 def test_little_or_nothing_is_told_without_a_share_of_nothing(counts: RawCounts) -> None:
     said = summary(counts)
     assert "0 reflections, 0 with a verdict, 0 with a right one" in said
-    assert counts.share("Correct") == (None, None, None)
+    assert share_of(counts.verdicts, "Correct") == (None, None, None)
 
 
 def test_one_class_alone_has_no_share_of_the_other() -> None:
@@ -92,6 +97,7 @@ def test_the_largest_run_with_the_longest_names_fits() -> None:
         outcomes=Counter({(task, variant, one): 10**7 for task in long for variant in long for one in OUTCOMES}),
         unknown=Counter({f"{'x' * 300} {n}": 10**6 for n in range(30)}),
         verdicts=Counter({(one, verdict): 10**7 for one in OUTCOMES for verdict in VERDICTS}),
+        of_task={task: Counter({("right", "Correct"): 10**9}) for task in long},
         lost=Counter({"y" * 300: 10**6}),
     )
     said = summary(counts).splitlines()

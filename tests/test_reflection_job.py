@@ -1,4 +1,4 @@
-"""python -m reflection.run as a user runs it, behind Ray: stopped, killed, with engines that die; and with real vLLM."""
+"""python -m reflection.run as a user runs it, behind Ray: stopped, killed, with dying engines; and with real vLLM."""
 
 from __future__ import annotations
 

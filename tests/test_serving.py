@@ -169,6 +169,18 @@ def test_nothing_is_said_where_nothing_is_wrong() -> None:
     ]
 
 
+def test_several_tasks_are_told_apart() -> None:
+    rows = [RIGHT_ROW, WRONG_ROW]
+    rows += [raw_row("8", False, task="products", question_key=f"q{n}") for n in range(2, 5)]
+    said = said_of(*rows, attempts="1")
+    place = said.index("  by task            questions        0C        *C     *C*IC       *CC      star")
+    assert said[place + 1 : place + 3] == [
+        "  products                   3         0         0         0         0         0",
+        "  sums                       1         1         1         1         0         1",
+    ]
+    assert max(map(len, said)) <= 80
+
+
 def test_fewer_attempts_are_counted_where_they_would_help() -> None:
     rows = [raw_row(f"{n}", n == 0, question_key=f"q{q}") for q in range(4) for n in range(q + 1)]
     said = said_of(*rows, attempts="4")
