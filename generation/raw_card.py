@@ -34,7 +34,7 @@ def raw_card(
             "model's\nreflections on it: the raw material of SkillFactory traces (arXiv 2512.04072). "
             "One row is one sample.\n",
             "## What it holds\n",
-            *held(counts, serving),
+            *held(counts, serving, lost=counts.lost.total()),
             *_failures(counts),
             "## Columns\n",
             f"Schema version {SCHEMA_VERSION}.\n",
@@ -51,9 +51,12 @@ def raw_card(
     )
 
 
-def held(counts: RawCounts, serving: Serving | None = None) -> list[str]:
-    """What any RAW_DATA holds, as tables; with how many of its questions can serve each trace format."""
-    parts = [_totals(counts), _by("variant", counts.variants())]
+def held(counts: RawCounts, serving: Serving | None = None, *, lost: int | None = None) -> list[str]:
+    """What any RAW_DATA holds, as tables; with how many of its questions can serve each trace format.
+
+    `lost` counts questions without rows, where that is known.
+    """
+    parts = [_totals(counts, lost), _by("variant", counts.variants())]
     if len(counts.tasks()) > 1:
         parts.append(_by("task", counts.tasks()))
     if counts.unknown:
@@ -78,13 +81,13 @@ def _served(serving: Serving, tasks: Sequence[str]) -> str:
     return table(("format", "questions", *(code(task or "(none)") for task in several)), rows)
 
 
-def _totals(counts: RawCounts) -> str:
+def _totals(counts: RawCounts, lost: int | None) -> str:
     said = {verdict: sum(n for key, n in counts.verdicts.items() if key[1] == verdict) for verdict in VERDICTS}
     return table(
         ("what", "count"),
         [
             ("questions", len(counts.questions)),
-            ("questions that failed and have no rows", counts.lost.total()),
+            *([] if lost is None else [("questions that failed and have no rows", lost)]),
             ("samples", counts.samples),
             ("samples that mention their hint", counts.hinted),
             ("samples whose request failed", counts.failed),

@@ -76,7 +76,9 @@ class RawCounts:
     refused: int = 0
     """Reflections whose request failed; they have no text, and are counted nowhere else."""
     lost: Counter[str] = field(default_factory=Counter)
-    """Questions (or rows) that failed, by reason; not to be seen in the files."""
+    """Questions that failed and so have no rows, by reason; not to be seen in the files."""
+    kept: Counter[str] = field(default_factory=Counter)
+    """Rows that should have got more reflections and stay as they were, by reason; not to be seen either."""
 
     @property
     def reflections(self) -> int:

@@ -24,6 +24,8 @@ def summary(counts: RawCounts) -> str:
     lines += _verdicts(counts)
     if counts.lost:
         lines += _reasons(f"{counts.lost.total():,} questions failed and have no samples:", counts.lost)
+    if counts.kept:
+        lines += _reasons(f"{counts.kept.total():,} rows failed and stay as they were:", counts.kept)
     if counts.failed:
         lines.append(f"{counts.failed:,} requests failed; the reasons are in sample__provenance.error")
     if counts.refused:

@@ -27,7 +27,7 @@ def work(job: Job, settings: AdditionSettings, stop: Stop) -> int:
         return say_stopped(job, job.plan.out)
     serving = Serving(SftSettings(("*C_full",), "5", settings.seed))
     counts = write_raw_data(job, serving)
-    tally = {"samples": counts.samples, "reflections": counts.reflections, "failed_rows": counts.lost.total()}
+    tally = {"samples": counts.samples, "reflections": counts.reflections, "failed_rows": counts.kept.total()}
     job.directory.update(state="done", counts=tally)
     print(f"\n{summary(counts)}\n\n{serving_text(serving, counts)}\n")
     return publish(job, settings, stop)

@@ -68,7 +68,10 @@ def test_our_own_rows_get_reflections_with_their_origin(
         else:
             assert new[ADDED] == []
     assert len(set(seeds)) == len(seeds), "no request is drawn twice, those of the first run included"
-    assert max(map(len, capsys.readouterr().out.splitlines())) <= 200
+    counted, served = capsys.readouterr().out.split("\n\n")[1:3]
+    assert counted.startswith("96 samples of 12 questions\n")
+    assert served.startswith("questions that can serve a format with --attempts 5, of 12\n")
+    assert max(map(len, (*counted.splitlines(), *served.splitlines()))) <= 80
     assert {row["outcome"] for row in rows_of(own)} == {"right", "wrong", "unknown"}
 
 
@@ -132,6 +135,7 @@ def test_rows_that_fail_stay_as_they_were_until_tried_again(
     raw = write_parquet(tmp_path / "raw.parquet", rows)
     after = run(raw, code=1)
     said = capsys.readouterr().out
+    assert "16 rows failed and stay as they were:\n       16  that cannot be said\n" in said
     assert f"failed      16 of 48 rows, which stay as they were, see {tmp_path / 'more' / 'failed.json'}" in said
     assert [len(row[ADDED]) for row in rows_of(after)] == [1] * 16 + [0] * 16 + [1] * 16
     assert "| `that cannot be said` | 16 |" in (after / "README.md").read_text()

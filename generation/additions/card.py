@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from generation.additions.plan import AdditionPlan
-from generation.additions.rows import COLUMNS
+from generation.additions.rows import ADDED, COLUMNS
 from generation.dataset_card import Size, code, fenced, header, table
 from generation.raw_card import held
 from generation.raw_counts import RawCounts, Serving
@@ -41,6 +41,7 @@ def reflected_card(counts: RawCounts, serving: Serving, plan: AdditionPlan, fold
             *held(counts, serving),
             "## Columns\n",
             _columns(schema),
+            f"Who wrote samples, and reflections that are not of {code(ADDED)}, is said by the other columns.\n",
             "## How the reflections were made\n",
             fenced(json.dumps(plan.configuration, indent=2, sort_keys=True), "json"),
             "## How to load it\n",
@@ -51,15 +52,16 @@ def reflected_card(counts: RawCounts, serving: Serving, plan: AdditionPlan, fold
 
 
 def _missing(counts: RawCounts) -> list[str]:
-    if not counts.lost:
+    if not counts.kept:
         return []
     return [
         "Rows that could not be done, and stay as they were:\n",
-        table(("reason", "rows"), [(code(reason), count) for reason, count in counts.lost.most_common(20)]),
+        table(("reason", "rows"), [(code(reason), count) for reason, count in counts.kept.most_common(20)]),
     ]
 
 
 def _columns(schema: pa.Schema) -> str:
     meanings = {column.name: column.meaning for column in (*OURS, *COLUMNS)}
+    meanings["model"] = "the model that wrote samples and first reflections"
     rows = [(code(field.name), code(str(field.type)), meanings.get(field.name, _NO_MEANING)) for field in schema]
     return table(("column", "type", "meaning"), rows)

@@ -148,7 +148,7 @@ def write_raw_data(job: Job, serving: Serving) -> RawCounts:
         counts = count_folder(folder, serving.add)
         assert counts.samples == plan.source.rows, "rows were lost on the way"
         for key, reason in failed.items():
-            counts.lost[reason] += _rows_of(plan, key)
+            counts.kept[reason] += _rows_of(plan, key)
         counted.append(counts)
         (folder / "README.md").write_text(reflected_card(counts, serving, plan, folder), encoding="utf-8")
 
