@@ -14,6 +14,7 @@ from datasets import disable_progress_bars, load_dataset
 from generation.additions.rows import ADDED
 from generation.raw_data import PROVENANCE, REFLECTIONS
 from tests.assembly_rows import PUBLISHED, README, WRONG, write_parquet
+from tests.hub_user import NAME, User, content
 from tests.reflection_rows import add_to, assert_only_reflections_added, foreign_rows, rows_of
 
 
@@ -96,3 +97,18 @@ def test_what_the_datasets_library_wrote_down_stays_true(tmp_path: Path) -> None
     written = pq.read_schema(next((made / "data").iterdir())).metadata[b"huggingface"]
     features = json.loads(written)["info"]["features"]
     assert features.items() > json.loads(before)["info"]["features"].items()
+
+
+def test_from_the_hub_to_the_hub(user: User) -> None:
+    """A dataset that was pushed gets reflections where its run is not, and is pushed under another name."""
+    pushed = user.job()
+    assert pushed.returncode == 0, pushed.stderr
+    given = user.folder / "run" / "RAW_DATA"
+    flags = (f"--raw=someone/RAW_DATA-{NAME}", "--out=more", "--push_to=someone")
+    done = user.run("tests.drive_reflections", "judge", *flags)
+    assert done.returncode == 0, done.stderr
+    made = user.folder / "more" / "RAW_DATA"
+    assert_only_reflections_added(given, made)
+    name = f"someone/RAW_DATA-{NAME}-reflected-skillfactory-tiny-3m"
+    assert f"pushed      {user.hub.endpoint}/datasets/{name}, private" in done.stdout
+    assert user.held(name) == content(made)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,9 +15,12 @@ from assembly.assemble import assemble
 from assembly.formats import FORMATS
 from assembly.serving import Serving, Usable, serving_text
 from assembly.settings import SftSettings
+from cluster.engine import Request
+from generation.builtin.curriculum import whole_solution
 from generation.raw_counts import RawCounts, count_folder
 from generation.raw_data import PROVENANCE
 from generation.raw_reader import ROWS, open_parts, read_part
+from generation.tasks import countdown
 from tests import drive_job
 from tests.assembly_rows import RIGHT, WRONG, RawRow, no_answer, raw_row, settings
 
@@ -128,6 +132,43 @@ def said_of(*rows: RawRow, attempts: str = "2", task: str = "") -> list[str]:
 
 
 RIGHT_ROW, WRONG_ROW = raw_row("7", True), raw_row("8", False)
+
+
+def always(expression: str) -> Callable[[Request], str]:
+    """A model that answers so; where nothing is given, with a true solution. It trusts itself rightly."""
+
+    def reply(request: Request) -> str:
+        said = request.messages[-1]["content"]
+        if "# Response" in said:
+            return WRONG if expression else RIGHT
+        facts = countdown.facts_of(said)
+        assert facts is not None
+        rng = random.Random(request.seed)
+        numbers: Any = facts["numbers"]
+        while not expression:
+            found = whole_solution(rng.sample(numbers, len(numbers)), rng)
+            if found is not None and found.value == facts["target"]:
+                return f"<answer>{found.expression}</answer>"
+        return f"<answer>{expression}</answer>"
+
+    return reply
+
+
+@pytest.mark.parametrize(
+    ("expression", "told", "traces"),
+    [
+        ("1000", "The model solved nothing: no sample is right, and every format needs one.", 0),
+        ("", "The model solved everything: no sample is wrong. *C*IC needs one, and no trace", 12 * 5),
+    ],
+)
+def test_a_model_that_solves_nothing_or_everything_says_so(
+    expression: str, told: str, traces: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(drive_job, "reply", always(expression))
+    assert drive_job.main(["--questions=12", "--rl_questions=0", f"--out={tmp_path}", "--formats=*C_full,*C*IC"]) == 0
+    said = capsys.readouterr().out
+    assert f"\n{told}\n" in said
+    assert f"\n{traces} traces\n" in said
 
 
 @pytest.mark.parametrize(
