@@ -175,6 +175,16 @@ def test_what_is_done_is_not_done_again(run: Run, tmp_path: Path) -> None:
     assert rows_of(run(raw, reply="never")) == first
 
 
+def test_a_torn_shard_is_done_again(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    raw = write_parquet(tmp_path / "raw.parquet", foreign_rows(120))
+    first = rows_of(run(raw))
+    shard = sorted((tmp_path / "more" / "shards").glob("*.parquet"))[1]
+    shard.write_bytes(shard.read_bytes()[:-9])
+    capsys.readouterr()
+    assert rows_of(run(raw)) == first
+    assert f"{shard.name} was torn and is kept in shards/torn; its rows are asked again" in capsys.readouterr().out
+
+
 def test_another_configuration_is_refused_by_name(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     raw = write_parquet(tmp_path / "raw.parquet", foreign_rows())
     run(raw)
@@ -256,6 +266,10 @@ def test_a_dry_run_says_what_would_be_asked(own: Path, tmp_path: Path, capsys: p
     graded = sum(row["outcome"] != "unknown" for row in rows_of(own))
     assert f"samples     {graded} graded ones get 3 more, {96 - graded} of unknown outcome none" in said
     assert f"requests    {3 * graded} reflections" in said
+    first = next(row for row in rows_of(own) if row["outcome"] != "unknown")
+    shown = said.split("--- first prompt, on row ")[1]
+    assert first["question"] in shown
+    assert first[PUBLISHED][0] in shown
     assert not (tmp_path / "out").exists()
 
 

@@ -12,9 +12,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cluster.models import Model, find
+from cluster.vllm_engine import ChatTokenizer
 from generation.additions.rows import output_schema
 from generation.additions.settings import AdditionSettings
-from generation.additions.source import Source, open_source, read_samples
+from generation.additions.source import Source, open_source, read_blocks, read_samples
 from generation.additions.work import Adding
 from generation.plan import BUILTIN_LONGEST, LONGEST, builtin_model, sampling_of
 from generation.raw_data import RAW_DATA
@@ -123,8 +124,21 @@ def look(source: Source) -> Survey:
 
 
 def describe(plan: AdditionPlan) -> str:
-    """The plan in words."""
+    """The plan in words, with the first prompt as the model will see it.
+
+    Raises ValueError when the model's tokenizer or chat template does not work.
+    """
     survey, work = plan.survey, plan.work
+    block = next(block for block in read_blocks(plan.source, lambda _: True) if block.samples)
+    request = work.requests(block, block.samples[0])[0]
+    try:
+        prompt = ChatTokenizer(plan.model.path, None if plan.model.local else plan.model.revision).render(
+            request.messages
+        )
+    except Exception as error:
+        # A template is the model's own program, a tokenizer anyone's file: they fail in their own ways.
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+        raise ValueError(f"model {plan.model.name} cannot write a user turn: {reason}") from error
     requests = survey.graded * work.reflections
     none = survey.outcomes["unknown"]
     return "\n".join(
@@ -137,5 +151,8 @@ def describe(plan: AdditionPlan) -> str:
             f"run         {plan.out}",
             f"requests    {requests:,} reflections",
             f"tokens      at most {requests * work.sampling.max_tokens:,} written",
+            "",
+            f"--- first prompt, on row {block.samples[0].row:,} " + "-" * 20,
+            prompt,
         ]
     )

@@ -51,21 +51,31 @@ class Adding:
         return Rolled(table, sum(look.completion.output_tokens for look in looks))
 
     async def _of_sample(self, engine: Engine, block: Block, sample: Sample) -> list[Reflection]:
-        """Seeds and prompts are drawn anew where there are reflections already: their number counts."""
-        parts = ("addition", sample.question_key, sample.variant, sample.place)
-        rng = random.Random("/".join(map(str, (self.seed, *parts, sample.there))))
-        names = prompts.draw_more(self.reflections, sample.used, rng)
-        numbers = range(sample.there, sample.there + self.reflections)
         return await together(
-            reflect(engine, self._request(block, sample, name, number, parts), name, sample.is_correct)
-            for number, name in zip(numbers, names, strict=True)
+            reflect(engine, request, name, sample.is_correct)
+            for name, request in zip(self._names(sample), self.requests(block, sample), strict=True)
         )
 
-    def _request(self, block: Block, sample: Sample, name: str, number: int, parts: Sequence[str]) -> Request:
-        messages = prompts.messages(name, sample.question, sample.response)
-        return Request(
-            f"{block.key}/{sample.row}/{number}", messages, self.sampling, request_seed(self.seed, *parts, number)
-        )
+    def requests(self, block: Block, sample: Sample) -> list[Request]:
+        """One for each reflection; seeds and prompts are others where there are reflections already."""
+        return [
+            Request(
+                f"{block.key}/{sample.row}/{number}",
+                prompts.messages(name, sample.question, sample.response),
+                self.sampling,
+                request_seed(self.seed, *_parts(sample), number),
+            )
+            for number, name in enumerate(self._names(sample), sample.there)
+        ]
+
+    def _names(self, sample: Sample) -> tuple[str, ...]:
+        rng = random.Random("/".join(map(str, (self.seed, *_parts(sample), sample.there))))
+        return prompts.draw_more(self.reflections, sample.used, rng)
+
+
+def _parts(sample: Sample) -> tuple[str, ...]:
+    """What tells a sample from all others, and an addition from what the first run asked."""
+    return ("addition", sample.question_key, sample.variant, sample.place)
 
 
 def _table(block: Block, looks: Mapping[int, Sequence[Reflection]], engine: EngineInfo) -> pa.Table:
