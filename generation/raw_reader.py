@@ -194,26 +194,14 @@ def read_part(part: Part, batch_rows: int = 4096) -> Iterator[pa.Table]:
     """The part's rows as tables of schema ROWS. A ValueError names the file and row of what is wrong."""
     row = part.first_row
     names = list(dict.fromkeys(part.columns.values()))
-    with reading(part.path, lambda: row), pq.ParquetFile(part.path) as file:
-        for batch in file.iter_batches(batch_rows, row_groups=list(part.groups), columns=names):
-            batch.validate(full=True)
-            yield as_rows(batch, part.columns, part.path, row)
-            row += batch.num_rows
-
-
-def as_rows(batch: pa.RecordBatch, columns: Columns, path: Path, first_row: int) -> pa.Table:
-    """A batch of a file as a table of schema ROWS. A ValueError names the row of what is wrong."""
-    return _rows({role: batch.column(name) for role, name in columns.items()}, path, first_row)
-
-
-@contextmanager
-def reading(path: Path, row: Callable[[], int] | None = None) -> Iterator[None]:
-    """What a file's bytes make pyarrow raise as a ValueError that names it, and after which row where that is told."""
     try:
-        yield
+        with pq.ParquetFile(part.path) as file:
+            for batch in file.iter_batches(batch_rows, row_groups=list(part.groups), columns=names):
+                batch.validate(full=True)
+                yield _rows({role: batch.column(name) for role, name in part.columns.items()}, part.path, row)
+                row += batch.num_rows
     except (pa.ArrowException, OSError) as error:
-        where = "cannot be read as parquet" if row is None else f"torn after row {row()}"
-        raise ValueError(f"{path}: {where}: {_first_line(error)}") from error
+        raise ValueError(f"{part.path}: torn after row {row}: {_first_line(error)}") from error
 
 
 def _rows(columns: Mapping[str, pa.Array], path: Path, first_row: int) -> pa.Table:
@@ -284,6 +272,21 @@ def _reflections(column: pa.Array | None, count: int) -> pa.Array:
     texts = column.flatten()
     there = pc.fill_null(pc.not_equal(texts.cast(pa.string()), ""), False).to_numpy(zero_copy_only=False)
     return kept_items(column, there).cast(ROWS.field("reflections").type)
+
+
+def as_rows(batch: pa.RecordBatch, columns: Columns, path: Path, first_row: int) -> pa.Table:
+    """A batch of a file as a table of schema ROWS. A ValueError names the row of what is wrong."""
+    return _rows({role: batch.column(name) for role, name in columns.items()}, path, first_row)
+
+
+@contextmanager
+def reading(path: Path, row: Callable[[], int] | None = None) -> Iterator[None]:
+    """What a file's bytes make pyarrow raise as a ValueError that names it, and after which row where that is told."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        where = "cannot be read as parquet" if row is None else f"torn after row {row()}"
+        raise ValueError(f"{path}: {where}: {_first_line(error)}") from error
 
 
 def _first_line(error: Exception) -> str:

@@ -14,6 +14,8 @@ import pyarrow.compute as pc
 from reflection.tags import last_block
 
 _VERDICTS = {"correct": True, "incorrect": False}
+_ENDINGS = {f"<verdict>{word}</verdict>": int(value) for word, value in _VERDICTS.items()}
+_LONGEST_ENDING = max(map(len, _ENDINGS))
 _MARKS = string.whitespace + "*_`"
 _PUNCTUATION = ".,;:!。！"
 
@@ -33,12 +35,12 @@ def parse_verdict(text: str) -> bool | None:
 
 def parse_verdicts(texts: pa.Array) -> np.ndarray:
     """parse_verdict of each text, as 1, 0 or -1 for none; most are told by how they end."""
-    lonely = pc.equal(pc.count_substring(texts, "<verdict>", ignore_case=True), 1)
+    # Of a text that ends with a whole block this is the last one, whatever stands before it.
+    tails = pc.binary_slice(texts.cast(pa.binary()), -_LONGEST_ENDING)
     verdicts = np.full(len(texts), -1, dtype=np.int8)
     told = np.zeros(len(texts), dtype=bool)
-    for word, value in (("correct", 1), ("incorrect", 0)):
-        ending = pc.ends_with(texts, f"<verdict>{word}</verdict>", ignore_case=True)
-        hit = pc.and_(lonely, ending).to_numpy(zero_copy_only=False)
+    for ending, value in _ENDINGS.items():
+        hit = pc.ends_with(tails, ending, ignore_case=True).to_numpy(zero_copy_only=False)
         verdicts[hit], told[hit] = value, True
     for place in np.flatnonzero(~told):
         found = parse_verdict(texts[place].as_py())

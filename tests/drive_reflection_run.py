@@ -9,7 +9,7 @@ import sys
 from dataclasses import replace
 from unittest.mock import patch
 
-import tests.scripted
+import tests.scripted_reflections
 from cluster.engine import ScriptedSettings
 from cluster.session import Resources
 from generation import produce as producing
@@ -21,7 +21,7 @@ from reflection import run
 def main(reply: str, argv: list[str]) -> int:
     def hire_scripted(need: Need, settings: Settings, resources: Resources) -> Crew:
         crew = hire_for(need, settings, resources)
-        engine = ScriptedSettings(getattr(tests.scripted, reply), context=need.context)
+        engine = ScriptedSettings(getattr(tests.scripted_reflections, reply), context=need.context)
         return replace(crew, engine=engine, placement=replace(crew.placement, in_flight=4))
 
     producing.SHARD_S = 0.3

@@ -10,7 +10,7 @@ import asyncio
 import sys
 from unittest.mock import patch
 
-import tests.scripted
+import tests.scripted_reflections
 from cluster.engine import ScriptedEngine
 from cluster.events import Done, Failed, ItemFailedError
 from cluster.flags import fail, parse
@@ -42,7 +42,7 @@ def main(reply: str, argv: list[str]) -> int:
         job = Job(plan, crew, directory, open_store(plan.out))
         try:
             with patch("generation.produce.SHARD_ROWS", 40):
-                asyncio.run(roll(job, ScriptedEngine(getattr(tests.scripted, reply))))
+                asyncio.run(roll(job, ScriptedEngine(getattr(tests.scripted_reflections, reply))))
             return work(job, settings, Stop())
         except Exception as error:
             return failed(error, plan.out, job.done, job.total, job.unit)
