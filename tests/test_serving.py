@@ -15,7 +15,7 @@ from assembly.assemble import assemble
 from assembly.formats import FORMATS
 from assembly.serving import Serving, Usable, serving_text
 from assembly.settings import SftSettings
-from cluster.engine import Request
+from cluster.engine import Request, ScriptedEngine
 from generation.builtin.curriculum import whole_solution
 from generation.raw_counts import RawCounts, count_folder
 from generation.raw_data import PROVENANCE
@@ -162,9 +162,14 @@ def always(expression: str) -> Callable[[Request], str]:
     ],
 )
 def test_a_model_that_solves_nothing_or_everything_says_so(
-    expression: str, told: str, traces: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+    expression: str,
+    told: str,
+    traces: int,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(drive_job, "reply", always(expression))
+    monkeypatch.setattr(drive_job, "ScriptedEngine", lambda _: ScriptedEngine(always(expression)))
     assert drive_job.main(["--questions=12", "--rl_questions=0", f"--out={tmp_path}", "--formats=*C_full,*C*IC"]) == 0
     said = capsys.readouterr().out
     assert f"\n{told}\n" in said
