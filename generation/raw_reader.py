@@ -8,21 +8,18 @@ knows what the rows are for.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from huggingface_hub import snapshot_download
 
-from cluster.hub import asking_hub
-from generation.dataset_card import HUB_ID
 from generation.grading.answer_tag import find_answer
 from generation.lists import as_lists, first_items, is_list, kept_items
-from generation.raw_data import PREFIX, RAW_DATA, REFLECTIONS
+from generation.raw_data import PREFIX, REFLECTIONS
+from generation.raw_files import find_files, first_line, reading
 from generation.records import NO_ANSWER, Outcome, stable_hash
 
 UNDECIDED = "undecided"
@@ -89,32 +86,6 @@ class Part(NamedTuple):
     rows: int
     size: int
     """Bytes of the needed columns in memory, about."""
-
-
-def find_files(raw: str | Path) -> tuple[Path, ...]:
-    """The parquet files of a RAW_DATA: the file itself, or those in its folder, in `data/`, or in a run's RAW_DATA."""
-    path = Path(raw)
-    try:
-        exists = path.exists()
-    except OSError as error:
-        raise ValueError(f"{raw}: cannot be looked at: {error.strerror}") from error
-    if path.is_file():
-        return (path,)
-    if not exists:
-        if not HUB_ID.fullmatch(str(raw)):
-            raise ValueError(f"{raw}: no such file or folder")
-        path = _download(str(raw))
-    patterns = ("data/*.parquet", "*.parquet", f"{RAW_DATA}/data/*.parquet")
-    files = next((found for pattern in patterns if (found := sorted(path.glob(pattern)))), [])
-    if not files:
-        raise ValueError(f"{raw}: holds no parquet file; expected data/*.parquet or *.parquet")
-    return tuple(files)
-
-
-def _download(repository: str) -> Path:
-    """The repository's parquet files, in the hub's own cache."""
-    with asking_hub(f"{repository}: a file or folder of this name"):
-        return Path(snapshot_download(repository, repo_type="dataset", allow_patterns=["data/*.parquet", "*.parquet"]))
 
 
 def open_parts(raw: str | Path, part_bytes: int = 64 << 20) -> tuple[Part, ...]:
@@ -201,7 +172,7 @@ def read_part(part: Part, batch_rows: int = 4096) -> Iterator[pa.Table]:
                 yield _rows({role: batch.column(name) for role, name in part.columns.items()}, part.path, row)
                 row += batch.num_rows
     except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{part.path}: torn after row {row}: {_first_line(error)}") from error
+        raise ValueError(f"{part.path}: torn after row {row}: {first_line(error)}") from error
 
 
 def _rows(columns: Mapping[str, pa.Array], path: Path, first_row: int) -> pa.Table:
@@ -277,17 +248,3 @@ def _reflections(column: pa.Array | None, count: int) -> pa.Array:
 def as_rows(batch: pa.RecordBatch, columns: Columns, path: Path, first_row: int) -> pa.Table:
     """A batch of a file as a table of schema ROWS. A ValueError names the row of what is wrong."""
     return _rows({role: batch.column(name) for role, name in columns.items()}, path, first_row)
-
-
-@contextmanager
-def reading(path: Path, row: Callable[[], int] | None = None) -> Iterator[None]:
-    """What a file's bytes make pyarrow raise as a ValueError that names it, and after which row where that is told."""
-    try:
-        yield
-    except (pa.ArrowException, OSError) as error:
-        where = "cannot be read as parquet" if row is None else f"torn after row {row()}"
-        raise ValueError(f"{path}: {where}: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -13,7 +13,8 @@ from cluster.store import ROW_GROUP_ROWS, WRITING, ShardStore
 from generation.additions.rows import add, output_schema
 from generation.additions.source import File, Source, keys_of_rows
 from generation.additions.work import ROW
-from generation.raw_reader import as_rows, reading
+from generation.raw_files import reading
+from generation.raw_reader import as_rows
 
 
 def write_files(source: Source, store: ShardStore, data: Path, sampling: Sampling) -> None:

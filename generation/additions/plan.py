@@ -19,7 +19,7 @@ from generation.additions.source import Source, open_source, read_blocks, read_s
 from generation.additions.work import Adding
 from generation.plan import BUILTIN_LONGEST, LONGEST, builtin_model, sampling_of
 from generation.raw_data import RAW_DATA
-from generation.raw_reader import reading
+from generation.raw_files import reading
 from generation.records import stable_hash
 from reflection import prompts
 

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 
 from generation.lists import as_lists, lengths
 from generation.raw_data import PROVENANCE, REFLECTIONS
-from generation.raw_reader import Columns, as_rows, open_parts, reading
+from generation.raw_files import reading
+from generation.raw_reader import Columns, as_rows, open_parts
 
 BLOCK_ROWS = 16
 _BATCH_ROWS = 4096
