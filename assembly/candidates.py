@@ -21,7 +21,7 @@ from assembly.settings import SftSettings
 from assembly.traces import has_frame_tag, is_plain_answer
 from generation.lists import kept_items, owners
 from generation.records import CUT, WITHOUT_ANSWER, stable_hash
-from reflection.verdict import parse_verdict
+from reflection.verdict import parse_verdicts
 
 UNDECIDED = "correctness undecided"
 HINT = "mentions its hint"
@@ -106,26 +106,11 @@ def _counting(reflections: pa.Array, correct: pa.Array, settings: SftSettings) -
     """Of each row's reflections those whose verdict equals its correctness, and that can be shown."""
     texts = reflections.flatten()
     wanted = correct.to_numpy(zero_copy_only=False)[owners(reflections)]
-    keep = _verdicts(texts) == np.where(wanted, 1, 0)
+    keep = parse_verdicts(texts) == np.where(wanted, 1, 0)
     keep &= ~_flagged(texts, _MAY_HOLD_FRAME_TAG, has_frame_tag).to_numpy(zero_copy_only=False)
     if settings.true_arithmetic:
         keep[keep] = [not states_false_arithmetic(text) for text in texts.filter(pa.array(keep)).to_pylist()]
     return kept_items(reflections, keep)
-
-
-def _verdicts(texts: pa.Array) -> np.ndarray:
-    """parse_verdict of each text, as 1, 0 or -1 for none; most are told by how they end."""
-    lonely = pc.equal(pc.count_substring(texts, "<verdict>", ignore_case=True), 1)
-    verdicts = np.full(len(texts), -1, dtype=np.int8)
-    told = np.zeros(len(texts), dtype=bool)
-    for word, value in (("correct", 1), ("incorrect", 0)):
-        ending = pc.ends_with(texts, f"<verdict>{word}</verdict>", ignore_case=True)
-        hit = pc.and_(lonely, ending).to_numpy(zero_copy_only=False)
-        verdicts[hit], told[hit] = value, True
-    for place in np.flatnonzero(~told):
-        found = parse_verdict(texts[place].as_py())
-        verdicts[place] = -1 if found is None else int(found)
-    return verdicts
 
 
 def _flagged(texts: pa.Array, may: str, exactly: Callable[[str], bool]) -> pa.Array:

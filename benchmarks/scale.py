@@ -29,8 +29,8 @@ from cluster.pool import Placement
 from cluster.store import ShardStore
 from generation import produce as producing
 from generation.plan import Plan, make_plan
-from generation.produce import Item, Rolled, Stop, Work, produce
-from generation.raw_data import Origin, to_table
+from generation.produce import Item, Stop, Work, produce
+from generation.raw_data import Origin, Rolled, to_table
 from generation.records import Attempt, Grade
 from generation.settings import Settings
 from generation.stages import open_store

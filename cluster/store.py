@@ -27,7 +27,7 @@ ROW_GROUP_ROWS = 1000
 ROWS_PER_FILE = 50_000
 
 _NUMBER = re.compile(r"([0-9]+)-")
-_WRITING = {
+WRITING = {
     "compression": "zstd",
     "compression_level": 3,
     "version": "2.6",
@@ -60,12 +60,16 @@ class ShardStore:
     repeated: tuple[str, ...]
     """Questions that opening found in two shards. The first shard by name counts."""
 
-    def __init__(self, folder: Path, *, schema: pa.Schema, sort_by: Sequence[str]) -> None:
-        """`sort_by` names the columns that order a question's rows; together they tell its rows apart."""
-        assert KEY in schema.names
-        assert KEY not in sort_by
+    def __init__(self, folder: Path, *, schema: pa.Schema, sort_by: Sequence[str], key: str = KEY) -> None:
+        """`sort_by` names the columns that order a question's rows; together they tell its rows apart.
+
+        `key` names the column by which rows belong together, where they are not a question's.
+        """
+        assert key in schema.names
+        assert key not in sort_by
         assert set(sort_by) <= set(schema.names)
         self._folder = folder
+        self._key = key
         self._schema = schema
         self._sort_by = tuple(sort_by)
         self._shard_of: dict[str, Path] = {}
@@ -99,14 +103,14 @@ class ShardStore:
         """
         assert table.num_rows > 0
         assert table.schema.equals(self._schema)
-        counts = _counts(table)
+        counts = _counts(table[self._key])
         assert not counts.keys() & self._shard_of.keys(), "a question is finished once"
         digest = hashlib.sha256("\n".join(sorted(counts)).encode()).hexdigest()[:16]
         shard = self._folder / f"{self._next:08d}-{digest}.parquet"
         temporary = shard.with_name(f"{TEMPORARY}{shard.name}")
         self._check_there()
         with removed_on_failure(temporary):
-            pq.write_table(table, temporary, **_WRITING)
+            pq.write_table(table, temporary, **WRITING)
             publish(temporary, shard)
         self._next += 1
         self._index(shard, counts)
@@ -185,7 +189,7 @@ class ShardStore:
                     f"{shard} has other columns than are written now ({', '.join(names)}); "
                     "go on with the version that made it, or give another folder"
                 )
-            return _counts(file.read(columns=[KEY]))
+            return _counts(file.read(columns=[self._key])[self._key])
 
     def _set_aside(self, shard: Path) -> Path:
         """Move an unreadable shard out of the way. Never deleted: someone may want to look at it."""
@@ -198,25 +202,28 @@ class ShardStore:
         return kept
 
     def _write_file(self, path: Path, keys: Sequence[str]) -> None:
-        with pq.ParquetWriter(path, self._schema, **_WRITING) as writer:
+        with pq.ParquetWriter(path, self._schema, **WRITING) as writer:
             for group in pack(keys, self._rows_of, ROW_GROUP_ROWS):
-                rows = self._rows(group)
+                rows = self.read(group)
                 writer.write_table(rows, row_group_size=max(rows.num_rows, 1))
 
-    def _rows(self, keys: Sequence[str]) -> pa.Table:
-        """The rows of these questions: questions in the given order, a question's rows sorted."""
+    def read(self, keys: Sequence[str]) -> pa.Table:
+        """The rows of these finished questions: questions in the given order, a question's rows sorted.
+
+        Raises TornShardError when a shard cannot be read.
+        """
         wanted: dict[Path, list[str]] = {}
         for key in keys:
             wanted.setdefault(self._shard_of[key], []).append(key)
-        kind = self._schema.field(KEY).type
+        kind = self._schema.field(self._key).type
         parts = [self._schema.empty_table()]
         for shard, held in wanted.items():
             table = self._read(shard)
-            parts.append(table.filter(pc.is_in(table[KEY], value_set=pa.array(held, kind))))
+            parts.append(table.filter(pc.is_in(table[self._key], value_set=pa.array(held, kind))))
         table = pa.concat_tables(parts)
         assert table.num_rows == sum(self._rows_of[key] for key in keys), "a row was lost"
-        ranks = pc.index_in(table[KEY], value_set=pa.array(keys, kind))
-        columns = (KEY, *self._sort_by)
+        ranks = pc.index_in(table[self._key], value_set=pa.array(keys, kind))
+        columns = (self._key, *self._sort_by)
         places = pa.table([ranks, *(table[name] for name in self._sort_by)], names=columns)
         assert places.group_by(list(columns)).aggregate([]).num_rows == table.num_rows, "rows that sort alike"
         order = pc.sort_indices(places, sort_keys=[(name, "ascending") for name in columns])
@@ -267,7 +274,6 @@ def _check_torn(error: Exception) -> None:
         raise error
 
 
-def _counts(table: pa.Table) -> Counter[str]:
-    keys = table[KEY]
+def _counts(keys: pa.ChunkedArray) -> Counter[str]:
     assert keys.null_count == 0
     return Counter(keys.to_pylist())

@@ -8,12 +8,23 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from cluster.atomic import atomic_write_text
-from generation.records import Question
 
 FILE = "failed.json"
+
+
+class Named(Protocol):
+    """A question, or what else a run is dealt in."""
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def text(self) -> str:
+        """What a person may know it by."""
+        ...
 
 
 class Failures:
@@ -27,8 +38,8 @@ class Failures:
         """By question key."""
         return {key: str(known["reason"]) for key, known in self._known.items()}
 
-    def add(self, question: Question, reason: str) -> None:
-        self._known[question.key] = {"question": question.text[:200], "reason": reason}
+    def add(self, item: Named, reason: str) -> None:
+        self._known[item.key] = {"question": item.text[:200], "reason": reason}
         self._write()
 
     def forget(self, keys: Collection[str]) -> None:

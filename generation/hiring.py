@@ -7,7 +7,10 @@ import math
 import os
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
+from cluster.models import Model
 from cluster.pool import EngineSettings, Placement, fill
 from cluster.session import Node, Resources, look
 from cluster.vllm_engine import VllmSettings
@@ -39,13 +42,33 @@ class Crew:
     gpu: bool
 
 
+class Need(NamedTuple):
+    """What a run asks of its engines."""
+
+    model: Model
+    context: int
+    """Tokens."""
+    max_tokens: int
+    """Of one request."""
+    per_item: int
+    """Requests that one item makes at once."""
+    logs: Path
+
+
 def hire(plan: Plan, settings: Settings, resources: Resources) -> Crew:
+    """The engines that roll the plan's questions. Raises ValueError when there is too little room."""
+    rollout = plan.rollout
+    per_question = len(rollout.variants) * rollout.samples
+    need = Need(plan.model, plan.context, rollout.sampling.max_tokens, per_question, plan.out / "logs")
+    return hire_for(need, settings, resources)
+
+
+def hire_for(need: Need, settings: Settings, resources: Resources) -> Crew:
     """As many engines as asked for, or as there is room for. Raises ValueError when there is too little."""
     gpu = resources.gpus > 0
     engines = count_engines(settings, resources)
-    engine = engine_settings(plan, settings, gpu=gpu)
-    per_question = len(plan.rollout.variants) * plan.rollout.samples
-    environment = {"HF_HUB_OFFLINE": "1"} if plan.model.local else {}
+    engine = engine_settings(need, settings, gpu=gpu)
+    environment = {"HF_HUB_OFFLINE": "1"} if need.model.local else {}
     if not gpu:
         nodes = resources.nodes
         on_one = math.ceil(engines / len(nodes)) * settings.tensor_parallel
@@ -53,11 +76,11 @@ def hire(plan: Plan, settings: Settings, resources: Resources) -> Crew:
     placement = Placement(
         engines,
         gpus_each=settings.tensor_parallel if gpu else 0,
-        in_flight=fill(engine.max_sequences, per_question),
-        logs=plan.out / "logs",
+        in_flight=fill(engine.max_sequences, need.per_item),
+        logs=need.logs,
         environment=environment,
         room=partial(_room_now, settings, gpu=gpu) if settings.engines is None else None,
-        silence_s=settings.silence or max(_SILENCE_S, plan.rollout.sampling.max_tokens / _SLOWEST),
+        silence_s=settings.silence or max(_SILENCE_S, need.max_tokens / _SLOWEST),
     )
     return Crew(engine, placement, gpu)
 
@@ -104,13 +127,13 @@ def _cpu_engines(node: Node) -> int:
     return min(node.cores, 1) and max(1, min(node.cores // _CPU_CORES, node.memory // _CPU_MEMORY))
 
 
-def engine_settings(plan: Plan, settings: Settings, *, gpu: bool) -> VllmSettings:
+def engine_settings(need: Need, settings: Settings, *, gpu: bool) -> VllmSettings:
     return VllmSettings(
-        model=plan.model.path,
-        revision=None if plan.model.local else plan.model.revision,
-        name=plan.model.name,
-        known_revision=plan.model.revision,
-        context=plan.context,
+        model=need.model.path,
+        revision=None if need.model.local else need.model.revision,
+        name=need.model.name,
+        known_revision=need.model.revision,
+        context=need.context,
         gpu=gpu,
         tensor_parallel=settings.tensor_parallel,
         max_sequences=GPU_SEQUENCES if gpu else CPU_SEQUENCES,

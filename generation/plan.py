@@ -14,14 +14,15 @@ from cluster.models import Model, find
 from cluster.vllm_engine import ChatTokenizer
 from generation import builtin, variants
 from generation.questions import decide_questions
+from generation.raw_data import RAW_DATA
 from generation.records import Question, stable_hash
 from generation.rollout import Rollout
 from generation.settings import Settings
 from reflection import prompts
 
-RAW_DATA = "RAW_DATA"
-_LONGEST = 4096
-_BUILTIN_LONGEST = 256
+LONGEST = 4096
+BUILTIN_LONGEST = 256
+"""Tokens of a sample or reflection, unless another number is asked for."""
 _STAND_IN = "(the sample, as the model wrote it)"
 
 
@@ -75,8 +76,8 @@ class Plan:
 def make_plan(settings: Settings) -> Plan:
     """Decide everything. Raises ValueError for a model or questions that are not there or not fit."""
     small = settings.model is None
-    model = _builtin_model() if settings.model is None else find(settings.model)
-    sampling = _sampling(settings, model, _BUILTIN_LONGEST if small else _LONGEST)
+    model = builtin_model() if settings.model is None else find(settings.model)
+    sampling = sampling_of(settings, model, BUILTIN_LONGEST if small else LONGEST)
     asked = decide_questions(settings, small=small)
     rollout = Rollout(
         variants.parse_names(settings.variants),
@@ -91,12 +92,13 @@ def make_plan(settings: Settings) -> Plan:
     return Plan(model, asked.name, asked.sft, asked.rl, asked.config, rollout, context, out, asked.notes)
 
 
-def _builtin_model() -> Model:
+def builtin_model() -> Model:
     found = find(str(builtin.MODEL))
     return Model(builtin.NAME, found.path, found.revision, found.local, found.context, found.sampling)
 
 
-def _sampling(settings: Settings, model: Model, longest: int) -> Sampling:
+def sampling_of(settings: Settings, model: Model, longest: int) -> Sampling:
+    """As asked for, else as the model says of itself; `longest` bounds the default of max_tokens. Raises ValueError."""
     told = model.sampling
 
     def choose(value: float | None, name: str, neutral: float) -> float:

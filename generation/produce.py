@@ -9,10 +9,10 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import pyarrow as pa
 
@@ -21,7 +21,7 @@ from cluster.pool import Done, EngineSettings, Failed, Lost, Placement, Pool, St
 from cluster.store import ShardStore
 from generation.failures import Failures
 from generation.plan import Plan
-from generation.raw_data import Origin, to_table
+from generation.raw_data import Origin, Rolled, to_table
 from generation.records import Attempt, Question
 from generation.rollout import Rollout
 from generation.terminal import Progress, say
@@ -39,13 +39,17 @@ class Item(NamedTuple):
     place: int
     question: Question
 
+    @property
+    def key(self) -> str:
+        return self.question.key
 
-class Rolled(NamedTuple):
-    """A finished question, as it leaves the actor."""
+    @property
+    def text(self) -> str:
+        return self.question.text
 
-    table: pa.Table
-    """Its rows of RAW_DATA."""
-    output_tokens: int
+    @property
+    def size(self) -> int:
+        return 1
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,26 @@ class Stop:
             tell(0.0)
 
 
+class Owed(Protocol):
+    """One item of work, as the driver sees it."""
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def text(self) -> str:
+        """What failed.json shows of it."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """What it counts for in the progress."""
+        ...
+
+
+OwedItem = TypeVar("OwedItem", bound=Owed)
+
+
 def produce(plan: Plan, store: ShardStore, settings: EngineSettings, placement: Placement, stop: Stop) -> int:
     """Roll every question that has no rows yet; how many were lost with engines and done again.
 
@@ -127,18 +151,46 @@ def produce(plan: Plan, store: ShardStore, settings: EngineSettings, placement: 
     """
     done, failures = len(store.finished()), Failures(plan.out)
     failed = failures.reasons().keys() - store.finished()
-    if done or failed:
-        words = f"; {len(failed):,} failed before, --retry_failed tries them again" if failed else ""
-        say("rollout", f"going on: {done:,} of {len(plan.questions):,} questions are done already{words}")
+    say_going_on(done, len(plan.questions), len(failed))
     settled = store.finished() | failed
     owed = [Item(place, q) for place, q in enumerate(plan.questions) if q.key not in settled]
     if not owed:
         return 0
-    placement.logs.mkdir(exist_ok=True)
-    shelf = Shelf(store)
     tally = Tally(Progress(len(plan.questions), done=done + len(failed)), failures, placement.logs)
-    work = Work(plan.rollout, plan.task_config)
-    with Pool[Item, Rolled](settings, work, placement) as pool, tally.progress:
+    return deal(
+        owed, Work(plan.rollout, plan.task_config), Engines(settings, placement), Shelf(store), tally, stop=stop
+    )
+
+
+def say_going_on(done: int, total: int, failed: int, unit: str = "questions") -> None:
+    """Say what an earlier start has left, if anything."""
+    if done or failed:
+        words = f"; {failed:,} failed before, --retry_failed tries them again" if failed else ""
+        say("rollout", f"going on: {done:,} of {total:,} {unit} are done already{words}")
+
+
+class Engines(NamedTuple):
+    """How each engine starts, how many there are and where."""
+
+    settings: EngineSettings
+    placement: Placement
+
+
+def deal(
+    owed: Iterable[OwedItem],
+    work: Callable[[Engine, OwedItem], Awaitable[Rolled]],
+    engines: Engines,
+    shelf: Shelf,
+    tally: Tally,
+    *,
+    stop: Stop,
+) -> int:
+    """Have the work done on every item and its rows kept; how many were lost with engines and done again.
+
+    Ends and raises as `produce` does. Items are taken as engines have room for them.
+    """
+    engines.placement.logs.mkdir(exist_ok=True)
+    with Pool[OwedItem, Rolled](engines.settings, work, engines.placement) as pool, tally.progress:
         stop.on_stop(pool.stop)
         try:
             for event in pool.run(owed):
@@ -161,6 +213,7 @@ class Tally:
     progress: Progress
     failures: Failures
     logs: Path
+    unit: str = "question"
     again: int = 0
     done: int = 0
     failed: list[str] = field(default_factory=list)
@@ -168,24 +221,24 @@ class Tally:
     def take(self, event: object) -> None:
         if isinstance(event, Done):
             self.done += 1
-            self.progress.advance(event.result.output_tokens)
+            self.progress.advance(event.result.output_tokens, event.item.size)
         elif isinstance(event, Failed):
             self._fail(event)
         elif isinstance(event, Lost):
             self.again += event.again
-            self.progress.say(f"engine {event.number} was lost ({event.reason}); {event.again} questions again")
+            self.progress.say(f"engine {event.number} was lost ({event.reason}); {event.again} {self.unit}s again")
         elif isinstance(event, Started):
             self.progress.say(f"engine {event.number} ready: {event.info.engine} {event.info.engine_version}")
         self.progress.turn()
 
-    def _fail(self, event: Failed[Item]) -> None:
-        """Record it. Raises RuntimeError where all fail: then the run is wrong, not the questions."""
-        question = event.item.question
-        self.progress.advance(0)
+    def _fail(self, event: Failed[Owed]) -> None:
+        """Record it. Raises RuntimeError where all fail: then the run is wrong, not the items."""
+        item = event.item
+        self.progress.advance(0, item.size)
         with (self.logs / "failed.txt").open("a", encoding="utf-8", errors="replace") as log:
-            log.write(f"question {question.key}\n{event.story}\n\n")
-        self.failures.add(question, event.reason)
-        self.failed.append(question.key)
+            log.write(f"{self.unit} {item.key}\n{event.story}\n\n")
+        self.failures.add(item, event.reason)
+        self.failed.append(item.key)
         if not self.done and len(self.failed) >= FAILED_FROM_THE_START:
             self.failures.forget(self.failed)
-            raise RuntimeError(f"the first {len(self.failed)} questions all failed: {event.reason}")
+            raise RuntimeError(f"the first {len(self.failed)} {self.unit}s all failed: {event.reason}")

@@ -7,75 +7,22 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
-
-import pyarrow.parquet as pq
+from collections.abc import Mapping, Sequence
 
 from generation.dataset_card import Size, code, fenced, header, table
+from generation.raw_counts import OUTCOMES, VERDICTS, RawCounts, Serving, share
 from generation.raw_data import COLUMNS, SCHEMA, SCHEMA_VERSION
-from generation.records import WITHOUT_ANSWER
 
-_COUNTED = ["question_key", "prompt_variant", "outcome", "outcome_reason", "mentions_hint"]
-_COUNTED += ["reflections__provenance", "sample__provenance"]
 _REASONS = 20
-_FATES = ("right", "wrong", "no answer", "undecided")
 
 
-@dataclass
-class RawCounts:
-    """What a RAW_DATA folder holds."""
-
-    samples: int = 0
-    memory: int = 0
-    """Bytes as Arrow tables."""
-    files: int = 0
-    """Bytes of the parquet files."""
-    questions: set[str] = field(default_factory=set)
-    fates: dict[str, Counter[str]] = field(default_factory=dict)
-    """By variant: right, wrong, no answer, undecided."""
-    failed: int = 0
-    """Samples whose request failed."""
-    hinted: int = 0
-    """Samples that mention their hint."""
-    verdicts: Counter[str | None] = field(default_factory=Counter)
-    """Correct, Incorrect, or None without a verdict."""
-    valid: int = 0
-    """Reflections whose verdict is right."""
-    lost: Counter[str] = field(default_factory=Counter)
-    """Questions that failed and so have no rows, by reason; not to be seen in the files."""
-
-
-def count_folder(folder: Path) -> RawCounts:
-    """Count the rows of `folder/data/*.parquet`, written in our schema, batch by batch."""
-    counts = RawCounts()
-    for path in sorted(folder.glob("data/*.parquet")):
-        counts.files += path.stat().st_size
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=1024):
-                counts.memory += batch.nbytes
-                for row in batch.select(_COUNTED).to_pylist():
-                    _count(counts, row)
-    return counts
-
-
-def _count(counts: RawCounts, row: Mapping[str, Any]) -> None:
-    counts.samples += 1
-    counts.questions.add(row["question_key"])
-    fate = row["outcome"]
-    if fate == "unknown":
-        fate = "no answer" if row["outcome_reason"] in WITHOUT_ANSWER else "undecided"
-    counts.fates.setdefault(row["prompt_variant"], Counter())[fate] += 1
-    counts.failed += row["sample__provenance"]["error"] is not None
-    counts.hinted += row["mentions_hint"]
-    for reflection in row["reflections__provenance"]:
-        counts.verdicts[reflection["verdict"]] += 1
-        counts.valid += reflection["valid"]
-
-
-def raw_card(counts: RawCounts, configuration: Mapping[str, object], *, name: str = "RAW_DATA") -> str:
+def raw_card(
+    counts: RawCounts,
+    configuration: Mapping[str, object],
+    *,
+    name: str = "RAW_DATA",
+    serving: Serving | None = None,
+) -> str:
     """The whole README.md; `configuration` holds JSON values and is shown as it is."""
     size = Size(counts.samples, counts.memory, counts.files)
     tags = ["skillfactory", "self-distillation", "reasoning"]
@@ -87,10 +34,8 @@ def raw_card(counts: RawCounts, configuration: Mapping[str, object], *, name: st
             "model's\nreflections on it: the raw material of SkillFactory traces (arXiv 2512.04072). "
             "One row is one sample.\n",
             "## What it holds\n",
-            _totals(counts),
-            _by_variant(counts),
+            *held(counts, serving, lost=counts.lost.total()),
             *_failures(counts),
-            "`No answer` is published as not correct, `undecided` as null; the reason is in `outcome_reason`.\n",
             "## Columns\n",
             f"Schema version {SCHEMA_VERSION}.\n",
             table(
@@ -106,31 +51,83 @@ def raw_card(counts: RawCounts, configuration: Mapping[str, object], *, name: st
     )
 
 
-def _totals(counts: RawCounts) -> str:
-    reflections = counts.verdicts.total()
+def held(counts: RawCounts, serving: Serving | None = None, *, lost: int | None = None) -> list[str]:
+    """What any RAW_DATA holds, as tables; with how many of its questions can serve each trace format.
+
+    `lost` counts questions without rows, where that is known.
+    """
+    parts = [_totals(counts, lost), _by("variant", counts.variants())]
+    if len(counts.tasks()) > 1:
+        parts.append(_by("task", counts.tasks()))
+    if counts.unknown:
+        parts.append(table(("why a sample's outcome is unknown", "samples"), counts.unknown.most_common(_REASONS)))
+    parts.append(
+        "A sample without an answer is published as not correct, one that the grader could not judge as null; "
+        "the reason\nis in `outcome_reason`.\n"
+    )
+    if counts.reflections:
+        parts += _agreement(counts)
+    if serving is not None:
+        parts.append(f"Questions that can serve a trace format, with up to {serving.attempts} attempts a trace:\n")
+        parts.append(_served(serving, sorted(counts.tasks())))
+    return parts
+
+
+def _served(serving: Serving, tasks: Sequence[str]) -> str:
+    """By format, and of several tasks each for itself."""
+    several = tasks if len(tasks) > 1 else []
+    of_task = [serving.served(task) for task in several]
+    rows = [(code(name), count, *(served[name] for served in of_task)) for name, count in serving.served().items()]
+    return table(("format", "questions", *(code(task or "(none)") for task in several)), rows)
+
+
+def _totals(counts: RawCounts, lost: int | None) -> str:
+    said = {verdict: sum(n for key, n in counts.verdicts.items() if key[1] == verdict) for verdict in VERDICTS}
     return table(
         ("what", "count"),
         [
             ("questions", len(counts.questions)),
-            ("questions that failed and have no rows", counts.lost.total()),
+            *([] if lost is None else [("questions that failed and have no rows", lost)]),
             ("samples", counts.samples),
             ("samples that mention their hint", counts.hinted),
             ("samples whose request failed", counts.failed),
-            ("reflections", reflections),
-            ("reflections that say Correct", counts.verdicts["Correct"]),
-            ("reflections that say Incorrect", counts.verdicts["Incorrect"]),
-            ("reflections without a verdict", counts.verdicts[None]),
+            ("reflections", counts.reflections),
+            ("reflections that say Correct", said["Correct"]),
+            ("reflections that say Incorrect", said["Incorrect"]),
+            ("reflections without a verdict", said["none"]),
             ("reflections whose verdict is right", counts.valid),
+            ("reflections whose request failed", counts.refused),
         ],
     )
 
 
-def _by_variant(counts: RawCounts) -> str:
+def _by(what: str, found: Mapping[str, Counter[str]]) -> str:
     rows = [
-        (code(variant), fates.total(), *(fates[fate] for fate in _FATES))
-        for variant, fates in sorted(counts.fates.items())
+        (code(name or "(none)"), outcomes.total(), *(outcomes[outcome] for outcome in OUTCOMES))
+        for name, outcomes in found.items()
     ]
-    return table(("variant", "samples", *_FATES), rows)
+    return table((what, "samples", *OUTCOMES), rows)
+
+
+def _agreement(counts: RawCounts) -> list[str]:
+    """The verdicts against the outcomes, and how well they tell right from wrong."""
+    seen = [one for one in OUTCOMES if any(key[0] == one for key in counts.verdicts)]
+    shares = [(code(verdict), *map(_percent, share(counts.verdicts, verdict))) for verdict in VERDICTS[:2]]
+    tables = [
+        table(("sample", *VERDICTS), [(one, *(counts.verdicts[one, verdict] for verdict in VERDICTS)) for one in seen]),
+        table(("verdict", "precision", "recall", "F1"), shares),
+    ]
+    if len(counts.of_task) > 1:
+        rows = [
+            (code(task or "(none)"), *(_percent(share(found, verdict).f1) for verdict in VERDICTS[:2]))
+            for task, found in sorted(counts.of_task.items())
+        ]
+        tables.append(table(("task", "F1 of Correct", "F1 of Incorrect"), rows))
+    return tables
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.1%}"
 
 
 def _failures(counts: RawCounts) -> list[str]:

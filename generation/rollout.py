@@ -49,19 +49,19 @@ class Rollout:
         Raises ItemFailedError when not one sample could be had, EngineDiedError.
         """
         owed = [(variant, index) for variant in self.variants for index in range(self.samples)]
-        attempts = await _together(self._attempt(engine, question, *one) for one in owed)
+        attempts = await together(self._attempt(engine, question, *one) for one in owed)
         if all(attempt.completion.finish_reason == "error" for attempt in attempts):
             raise ItemFailedError(attempts[0].completion.error)
         return tuple(attempts)
 
     async def _attempt(self, engine: Engine, question: Question, variant: Variant, index: int) -> Attempt:
         request = self.sample_request(question, variant, index)
-        completion = await _ask(engine, request)
+        completion = await ask(engine, request)
         # Off the event loop: the engine's own front end lives on it.
         judged = await asyncio.to_thread(grade, completion.text, question, completion.finish_reason)
         wanted = self.reflections if judged.outcome != "unknown" else 0
         names = prompts.draw(wanted, random.Random(f"{self.seed}/{question.key}/{variant.name}/{index}"))
-        reflections = await _together(
+        reflections = await together(
             self._reflect(engine, question, request, completion, judged, number=number, name=name)
             for number, name in enumerate(names)
         )
@@ -93,17 +93,21 @@ class Rollout:
         name: str,
     ) -> Reflection:
         messages = prompts.messages(name, question.text, sample.text)
-        request = self._request(messages, asked.key, number)
-        completion = await _ask(engine, request)
-        verdict = parse_verdict(completion.text)
-        return Reflection(name, completion, request.seed, verdict, verdict is not None and verdict == judged.is_correct)
+        return await reflect(engine, self._request(messages, asked.key, number), name, judged.is_correct)
 
     def _request(self, messages: tuple[Message, ...], *parts: object) -> Request:
         key = "/".join(map(str, parts))
         return Request(key, messages, self.sampling, request_seed(self.seed, *parts))
 
 
-async def _ask(engine: Engine, request: Request) -> Completion:
+async def reflect(engine: Engine, request: Request, prompt_name: str, is_correct: bool | None) -> Reflection:
+    """One reflection on a sample of this correctness."""
+    completion = await ask(engine, request)
+    verdict = parse_verdict(completion.text)
+    return Reflection(prompt_name, completion, request.seed, verdict, verdict is not None and verdict == is_correct)
+
+
+async def ask(engine: Engine, request: Request) -> Completion:
     """The completion, or the refusal that came every time."""
     completion = await engine.generate(request)
     for _ in range(TRIES - 1):
@@ -113,7 +117,7 @@ async def _ask(engine: Engine, request: Request) -> Completion:
     return completion
 
 
-async def _together(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+async def together(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """All results in order; where one fails the others are ended, so that nothing of this question goes on."""
     tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
     try:

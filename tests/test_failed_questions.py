@@ -17,10 +17,12 @@ from generation.builtin import RANGES
 from generation.failures import Failures
 from generation.plan import make_plan
 from generation.produce import FAILED_FROM_THE_START, Item, Tally
-from generation.raw_card import RawCounts, raw_card
+from generation.raw_card import raw_card
+from generation.raw_counts import RawCounts
+from generation.raw_summary import summary
 from generation.rollout import TRIES, Rollout
 from generation.settings import Settings
-from generation.stages import open_store, summary, write_raw_data
+from generation.stages import open_store, write_raw_data
 from generation.tasks import countdown
 from generation.terminal import Progress
 from generation.variants import parse_names
