@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -32,11 +32,14 @@ OTHER_VARIANT = "under a prompt variant that was not asked for"
 
 _MAY_HOLD_FRAME_TAG = r"(?i)<[^<>]*(think|sample|reflect)"
 _MAY_NOT_BE_PLAIN = r"[<>]"
+_ENDINGS = {"<verdict>correct</verdict>": 1, "<verdict>incorrect</verdict>": 0}
+_LONGEST_ENDING = max(map(len, _ENDINGS))
 
 
 POOL = pa.schema(
     [
-        *((name, pa.string()) for name in ("order", "question_key", "question", "task", "variant", "response")),
+        ("order", pa.uint64()),
+        *((name, pa.string()) for name in ("question_key", "question", "task", "variant", "response")),
         ("correct", pa.bool_()),
         ("answer", pa.string()),
         ("cut", pa.bool_()),
@@ -44,9 +47,9 @@ POOL = pa.schema(
         ("left_out", pa.string()),
     ]
 )
-"""Rows of RAW_DATA as the assembly uses them. `order` is a hash of the key, by which questions are dealt
-and sorted; `answer` is ready to be quoted; `reflections` are those that count; `left_out` says why a
-sample stands in no trace, and is empty where it may."""
+"""Rows of RAW_DATA as the assembly uses them. `order` is a hash of the key, by which questions are sorted;
+`answer` is ready to be quoted; `reflections` are those that count; `left_out` says why a sample stands in no
+trace, and is empty where it may."""
 
 
 def choose(rows: pa.Table, settings: SftSettings) -> pa.Table:
@@ -56,19 +59,21 @@ def choose(rows: pa.Table, settings: SftSettings) -> pa.Table:
     answer = pc.utf8_trim_whitespace(pc.fill_null(columns["extracted_answer"], ""))
     reflections = _counting(columns["reflections"], correct, settings)
     left_out = _left_out(columns, answer, reflections, settings)
-    gone = pc.is_in(left_out, pa.array([OTHER_VARIANT, UNDECIDED, HINT, FRAME_TAG, UNQUOTABLE, *WITHOUT_ANSWER]))
     keys = columns["question_key"].dictionary_encode()
-    hashes = pa.array([stable_hash(key)[:16] for key in keys.dictionary.to_pylist()], pa.string())
     arrays = {
-        **{name: columns[name] for name in ("question_key", "question", "task", "variant", "cut")},
-        "order": pc.take(hashes, keys.indices),
-        "response": pc.if_else(gone, "", columns["response"]) if pc.any(gone).as_py() else columns["response"],
+        **{name: columns[name] for name in ("question_key", "question", "task", "variant", "response", "cut")},
+        "order": pc.take(orders(keys.dictionary), keys.indices),
         "correct": correct,
         "answer": answer,
         "reflections": reflections,
         "left_out": left_out,
     }
     return pa.Table.from_arrays([arrays[name] for name in POOL.names], schema=POOL)
+
+
+def orders(keys: pa.Array) -> pa.Array:
+    """The `order` of each question key, uint64."""
+    return pa.array([int(stable_hash(key)[:16], 16) for key in keys.to_pylist()], pa.uint64())
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:
@@ -115,12 +120,12 @@ def _counting(reflections: pa.Array, correct: pa.Array, settings: SftSettings) -
 
 def _verdicts(texts: pa.Array) -> np.ndarray:
     """parse_verdict of each text, as 1, 0 or -1 for none; most are told by how they end."""
-    lonely = pc.equal(pc.count_substring(texts, "<verdict>", ignore_case=True), 1)
+    # Of a text that ends with a whole block this is the last one, whatever stands before it.
+    tails = pc.binary_slice(texts.cast(pa.binary()), -_LONGEST_ENDING)
     verdicts = np.full(len(texts), -1, dtype=np.int8)
     told = np.zeros(len(texts), dtype=bool)
-    for word, value in (("correct", 1), ("incorrect", 0)):
-        ending = pc.ends_with(texts, f"<verdict>{word}</verdict>", ignore_case=True)
-        hit = pc.and_(lonely, ending).to_numpy(zero_copy_only=False)
+    for ending, value in _ENDINGS.items():
+        hit = pc.ends_with(tails, ending, ignore_case=True).to_numpy(zero_copy_only=False)
         verdicts[hit], told[hit] = value, True
     for place in np.flatnonzero(~told):
         found = parse_verdict(texts[place].as_py())
@@ -181,6 +186,7 @@ class Candidate(NamedTuple):
 class Asked(NamedTuple):
     """One question and all its samples."""
 
+    order: int
     key: str
     question: str
     task: str
@@ -196,23 +202,26 @@ def questions_of(pool: pa.Table) -> Iterator[Asked]:
     """The questions of a table of schema POOL, in its `order`."""
     if not pool.num_rows:
         return
-    pool = pool.take(pc.sort_indices(pool, [("order", "ascending"), ("question_key", "ascending")])).combine_chunks()
-    keys = _whole(pool["question_key"])
+    # Only places are sorted: the texts are most of the memory and stay where they are.
+    by_order = pc.sort_indices(pool, [("order", "ascending"), ("question_key", "ascending")])
+    keys = _whole(pool["question_key"].take(by_order))
     changes = pc.not_equal(keys.slice(1), keys.slice(0, len(keys) - 1)).to_numpy(zero_copy_only=False)
     starts = [0, *(np.flatnonzero(changes) + 1).tolist(), len(keys)]
+    rows = by_order.to_numpy()
+    firsts = pool.select(["order", "question_key", "question", "task"]).take(rows[starts[:-1]]).to_pylist()
     left_out = pool["left_out"].to_pylist()
-    candidates = _candidates(pool)
-    firsts = pool.select(["question_key", "question", "task"]).take(pa.array(starts[:-1])).to_pylist()
+    candidates = [one for batch in pool.to_batches() for one in _candidates(batch)]
     for (start, end), first in zip(itertools.pairwise(starts), firsts, strict=True):
-        yield _asked(first, left_out[start:end], candidates[start:end])
+        places = rows[start:end].tolist()
+        yield _asked(first, [left_out[place] for place in places], [candidates[place] for place in places])
 
 
-def _candidates(pool: pa.Table) -> list[Candidate]:
+def _candidates(rows: pa.RecordBatch) -> list[Candidate]:
     """Every row as a candidate, also those that are none."""
-    variants = pc.fill_null(pool["variant"], "").to_pylist()
-    responses, correct, answers, cut = (pool[name].to_pylist() for name in ("response", "correct", "answer", "cut"))
-    columns = (variants, responses, correct, answers, _texts(_whole(pool["reflections"])), cut)
-    return [Candidate(*values) for values in zip(*columns, strict=True)]
+    variants = pc.fill_null(rows["variant"], "").to_pylist()
+    responses, correct, answers, cut = (rows[name].to_pylist() for name in ("response", "correct", "answer", "cut"))
+    columns = (variants, responses, correct, answers, _texts(rows["reflections"]), cut)
+    return list(map(Candidate, *columns))
 
 
 def _texts(lists: pa.ListArray) -> list[Texts]:
@@ -222,10 +231,11 @@ def _texts(lists: pa.ListArray) -> list[Texts]:
     return [Texts(texts, start, count) for start, count in zip(starts.tolist(), counts.tolist(), strict=True)]
 
 
-def _asked(first: dict[str, str], left_out: list[str], candidates: list[Candidate]) -> Asked:
+def _asked(first: dict[str, Any], left_out: list[str], candidates: list[Candidate]) -> Asked:
     usable = sorted(one for why, one in zip(left_out, candidates, strict=True) if why == "")
     others = sorted(one for why, one in zip(left_out, candidates, strict=True) if why == NO_REFLECTION)
     return Asked(
+        first["order"],
         first["question_key"],
         first["question"],
         first["task"],
