@@ -15,6 +15,8 @@ def is_list(type_: pa.DataType) -> bool:
 def first_items(lists: pa.Array) -> pa.Array:
     """Item 0 of each list; null for a list without items and for no list."""
     counts = lengths(lists)
+    if (counts == 1).all():
+        return lists.flatten()
     starts = np.cumsum(counts) - counts
     places = pa.array(starts, mask=counts == 0)
     return pc.take(lists.flatten(), places)

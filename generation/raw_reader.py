@@ -163,13 +163,29 @@ def models_of(parts: Sequence[Part]) -> tuple[str, ...]:
 
 def read_part(part: Part, batch_rows: int = 4096) -> Iterator[pa.Table]:
     """The part's rows as tables of schema ROWS. A ValueError names the file and row of what is wrong."""
+    for row, columns in _batches(part, part.columns, batch_rows):
+        yield _rows(columns, part.path, row)
+
+
+def read_keys(part: Part) -> pa.Array:
+    """The keys of the questions that the part has rows of, each once."""
+    roles = {role: name for role, name in part.columns.items() if role in ("key", "question")}
+    found = [pa.array([], pa.string())]
+    for _, columns in _batches(part, roles, 65_536):
+        count = len(columns["question"])
+        found.append(_keys({role: _plain(columns.get(role), role, count) for role in ("key", "question")}).unique())
+    return pa.chunked_array(found).unique().drop_null()
+
+
+def _batches(part: Part, roles: Columns, batch_rows: int) -> Iterator[tuple[int, dict[str, pa.Array]]]:
+    """The columns that play these roles, and the place of their first row in the file."""
     row = part.first_row
-    names = list(dict.fromkeys(part.columns.values()))
+    names = list(dict.fromkeys(roles.values()))
     try:
         with pq.ParquetFile(part.path) as file:
             for batch in file.iter_batches(batch_rows, row_groups=list(part.groups), columns=names):
                 batch.validate(full=True)
-                yield _rows({role: batch.column(name) for role, name in part.columns.items()}, part.path, row)
+                yield row, {role: batch.column(name) for role, name in roles.items()}
                 row += batch.num_rows
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{part.path}: torn after row {row}: {first_line(error)}") from error
