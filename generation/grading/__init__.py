@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from cluster.engine import FinishReason
-from generation.grading.answer_tag import find_answer
+from generation.grading.answer_tag import locate_answer
 from generation.grading.countdown import grade_countdown
 from generation.grading.own_answer import grade_own_answer
 from generation.records import CUT, NO_ANSWER, REQUEST_FAILED, Grade, Question
@@ -32,7 +33,7 @@ def grade(response: str, question: Question, finish_reason: FinishReason) -> Gra
         raise ValueError(f"no grader is called {question.grader!r}; the graders are {known}")
     if finish_reason == "error":
         return Grade("unknown", REQUEST_FAILED)
-    answer = find_answer(response)
-    if answer is None:
+    found = locate_answer(response)
+    if found is None:
         return Grade("unknown", CUT if finish_reason == "length" else NO_ANSWER)
-    return GRADERS[question.grader](answer, question)
+    return replace(GRADERS[question.grader](found.text, question), found=found.place)

@@ -1,0 +1,66 @@
+"""An answer without what is only put round it: marks, LaTeX wrappers, labels, code fences, spaces.
+
+Shared by the graders that compare an answer with a gold one. Knows nothing of numbers or letters.
+"""
+
+from __future__ import annotations
+
+import re
+
+from generation.grading.typings import ascii_typing
+from generation.records import OUT_OF_BOUNDS, Grade
+
+MAX_CHARS = 10_000
+
+DIFFERS = "differs from the gold answer"
+"""The reason of a wrong answer."""
+
+_LABEL = re.compile(r"(?:the )?(?:final )?answer(?: is ?:?|:) ?", re.IGNORECASE)
+_FENCE = re.compile(r"```(?:[A-Za-z]{0,12}\n)?([^`]*)```")
+_WRAPPERS = (
+    *((mark, mark) for mark in ("**", "$", "`", '"', "'")),
+    *((rf"\{command}{{", "}") for command in ("boxed", "text", "textbf", "mathrm", "fbox", "mathbf")),
+    (r"\(", r"\)"),
+    (r"\[", r"\]"),
+    ("“", "”"),
+    ("‘", "’"),
+    ("«", "»"),
+)
+_UNSEEN = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\u00ad]")
+_ROUNDS = 8
+"""Of unwrapping: more than anyone types, and a bound on hostile text."""
+
+
+def too_long(answer: str) -> Grade | None:
+    """The grade of an answer that is not worth looking at, None for others."""
+    return Grade("unknown", OUT_OF_BOUNDS, answer) if len(answer) > MAX_CHARS else None
+
+
+def plain(text: str) -> str:
+    """Single spaces, plain characters, without what is only put round an answer; case stays."""
+    return _unwrapped(" ".join(ascii_typing(_unfenced(text)).split()))
+
+
+def seen(text: str) -> str:
+    """Without the characters that nobody sees: zero width, bidi marks, soft hyphens."""
+    return _UNSEEN.sub("", text)
+
+
+def _unfenced(text: str) -> str:
+    fenced = _FENCE.fullmatch(text.strip())
+    return fenced[1] if fenced else text
+
+
+def _unwrapped(text: str) -> str:
+    for _ in range(_ROUNDS):
+        before = text
+        text = _LABEL.sub("", text, count=1) if _LABEL.match(text) else text
+        if text.endswith(".") and not text.endswith(".."):
+            text = text[:-1]
+        for left, right in _WRAPPERS:
+            if len(text) > len(left) + len(right) and text.startswith(left) and text.endswith(right):
+                text = text[len(left) : -len(right)]
+        text = text.strip()
+        if text == before:
+            break
+    return text
