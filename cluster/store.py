@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cluster.atomic import TEMPORARY, publish, replace_folder, sync
+from cluster.atomic import TEMPORARY, publish, removed_on_failure, replace_folder, sync
 
 KEY = "question_key"
 ROW_GROUP_ROWS = 1000
@@ -42,6 +42,10 @@ _READ_ERRORS = (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError)
 
 class TornShardError(RuntimeError):
     """A shard could not be read when it was needed. It was set aside, and its questions are owed again."""
+
+
+class StoreGoneError(OSError):
+    """The folder of the shards was removed or replaced while the run went on."""
 
 
 class ShardStore:
@@ -67,6 +71,7 @@ class ShardStore:
         self._shard_of: dict[str, Path] = {}
         self._rows_of: dict[str, int] = {}
         folder.mkdir(parents=True, exist_ok=True)
+        self._opened = folder.stat()
         for stale in folder.glob(f"{TEMPORARY}*"):
             stale.unlink()
         self._open_shards()
@@ -77,12 +82,21 @@ class ShardStore:
         """Keys of the questions whose rows are safe: a view that grows with each shard."""
         return self._shard_of.keys()
 
+    def safe(self) -> int:
+        """Number of finished questions whose shards are still there."""
+        shards = Counter(self._shard_of.values())
+        return sum(count for shard, count in shards.items() if shard.exists())
+
     def rows(self) -> int:
         """Number of rows of the finished questions."""
         return sum(self._rows_of.values())
 
     def write_shard(self, table: pa.Table) -> Path:
-        """Keep the rows of whole questions, none of them finished before. Durable on return."""
+        """Keep the rows of whole questions, none of them finished before. Durable on return.
+
+        Raises OSError where the disk does not take them, StoreGoneError where the folder is not the one
+        that was opened: another run may have begun in its place.
+        """
         assert table.num_rows > 0
         assert table.schema.equals(self._schema)
         counts = _counts(table)
@@ -90,8 +104,10 @@ class ShardStore:
         digest = hashlib.sha256("\n".join(sorted(counts)).encode()).hexdigest()[:16]
         shard = self._folder / f"{self._next:08d}-{digest}.parquet"
         temporary = shard.with_name(f"{TEMPORARY}{shard.name}")
-        pq.write_table(table, temporary, **_WRITING)
-        publish(temporary, shard)
+        self._check_there()
+        with removed_on_failure(temporary):
+            pq.write_table(table, temporary, **_WRITING)
+            publish(temporary, shard)
         self._next += 1
         self._index(shard, counts)
         return shard
@@ -131,6 +147,14 @@ class ShardStore:
                 finish(folder)
 
         replace_folder(build, destination)
+
+    def _check_there(self) -> None:
+        try:
+            there = os.path.samestat(self._folder.stat(), self._opened)
+        except FileNotFoundError:
+            there = False
+        if not there:
+            raise StoreGoneError(errno.ENOENT, "removed or replaced while the run went on", str(self._folder))
 
     def _open_shards(self) -> None:
         torn, repeated = [], []

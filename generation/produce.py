@@ -11,13 +11,15 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from cluster.engine import Engine
-from cluster.pool import Done, EngineSettings, Lost, Placement, Pool, Started
+from cluster.pool import Done, EngineSettings, Failed, Lost, Placement, Pool, Started
 from cluster.store import ShardStore
+from generation.failures import Failures
 from generation.plan import Plan
 from generation.raw_data import Origin, to_table
 from generation.records import Attempt, Question
@@ -26,7 +28,8 @@ from generation.terminal import Progress, say
 
 SHARD_ROWS = 2_000
 SHARD_S = 20.0
-GRACE_S = 20.0
+FAILED_FROM_THE_START = 32
+"""So many failed questions before the first finished one are no matter of the questions."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
@@ -90,6 +93,7 @@ class Shelf:
 class Stop:
     """Whether someone asked to stop, and what to tell then. The first signal drains, the second does not wait."""
 
+    grace_s: float = 20.0
     asked: int = 0
     _tell: Callable[[float], None] | None = None
 
@@ -102,9 +106,11 @@ class Stop:
         self.asked += 1
         if self.asked == 1:
             # Not print: the signal may have come in the middle of one.
-            os.write(1, f"\nstopping    up to {GRACE_S:.0f} s for what is in flight; once more: at once\n".encode())
+            os.write(
+                1, f"\nstopping    up to {self.grace_s:.0f} s for what is in flight; once more: at once\n".encode()
+            )
         if self._tell is not None:
-            self._tell(GRACE_S if self.asked == 1 else 0.0)
+            self._tell(self.grace_s if self.asked == 1 else 0.0)
 
     def on_stop(self, tell: Callable[[float], None] | None) -> None:
         """Whom to tell how long it may go on; at once if a stop was asked for before."""
@@ -117,34 +123,69 @@ def produce(plan: Plan, store: ShardStore, settings: EngineSettings, placement: 
     """Roll every question that has no rows yet; how many were lost with engines and done again.
 
     Returns early when a stop is asked for: what is finished then is in the store. Raises
-    EngineStartError when an engine cannot start.
+    EngineStartError when an engine cannot start, ClusterLostError when Ray is gone.
     """
-    done = len(store.finished())
-    if done:
-        say("rollout", f"going on: {done:,} of {len(plan.questions):,} questions are done already")
-    if done == len(plan.questions):
+    done, failures = len(store.finished()), Failures(plan.out)
+    failed = failures.reasons().keys() - store.finished()
+    if done or failed:
+        words = f"; {len(failed):,} failed before, --retry_failed tries them again" if failed else ""
+        say("rollout", f"going on: {done:,} of {len(plan.questions):,} questions are done already{words}")
+    settled = store.finished() | failed
+    owed = [Item(place, q) for place, q in enumerate(plan.questions) if q.key not in settled]
+    if not owed:
         return 0
-    owed = [Item(place, q) for place, q in enumerate(plan.questions) if q.key not in store.finished()]
+    placement.logs.mkdir(exist_ok=True)
     shelf = Shelf(store)
-    again = 0
-    progress = Progress(len(plan.questions), done=done)
+    tally = Tally(Progress(len(plan.questions), done=done + len(failed)), failures, placement.logs)
     work = Work(plan.rollout, plan.task_config)
-    with Pool[Item, Rolled](settings, work, placement) as pool, progress:
+    with Pool[Item, Rolled](settings, work, placement) as pool, tally.progress:
         stop.on_stop(pool.stop)
         try:
             for event in pool.run(owed):
                 if isinstance(event, Done):
                     shelf.add(event.result.table)
-                    progress.advance(event.result.output_tokens)
-                elif isinstance(event, Lost):
-                    again += event.again
-                    progress.say(f"engine {event.number} was lost ({event.reason}); {event.again} questions again")
-                elif isinstance(event, Started):
-                    progress.say(f"engine {event.number} ready: {event.info.engine} {event.info.engine_version}")
-                progress.turn()
-                shelf.turn()
+                tally.take(event)
+                # Who asks to stop may not wait for the end.
+                shelf.turn(everything=stop.asked > 0)
         finally:
             # Whatever ends the loop, what is finished is kept.
             stop.on_stop(None)
             shelf.turn(everything=True)
-    return again
+    return tally.again
+
+
+@dataclass
+class Tally:
+    """What the pool tells, counted and told on."""
+
+    progress: Progress
+    failures: Failures
+    logs: Path
+    again: int = 0
+    done: int = 0
+    failed: list[str] = field(default_factory=list)
+
+    def take(self, event: object) -> None:
+        if isinstance(event, Done):
+            self.done += 1
+            self.progress.advance(event.result.output_tokens)
+        elif isinstance(event, Failed):
+            self._fail(event)
+        elif isinstance(event, Lost):
+            self.again += event.again
+            self.progress.say(f"engine {event.number} was lost ({event.reason}); {event.again} questions again")
+        elif isinstance(event, Started):
+            self.progress.say(f"engine {event.number} ready: {event.info.engine} {event.info.engine_version}")
+        self.progress.turn()
+
+    def _fail(self, event: Failed[Item]) -> None:
+        """Record it. Raises RuntimeError where all fail: then the run is wrong, not the questions."""
+        question = event.item.question
+        self.progress.advance(0)
+        with (self.logs / "failed.txt").open("a", encoding="utf-8", errors="replace") as log:
+            log.write(f"question {question.key}\n{event.story}\n\n")
+        self.failures.add(question, event.reason)
+        self.failed.append(question.key)
+        if not self.done and len(self.failed) >= FAILED_FROM_THE_START:
+            self.failures.forget(self.failed)
+            raise RuntimeError(f"the first {len(self.failed)} questions all failed: {event.reason}")

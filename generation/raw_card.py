@@ -20,6 +20,7 @@ from generation.records import WITHOUT_ANSWER
 
 _COUNTED = ["question_key", "prompt_variant", "outcome", "outcome_reason", "mentions_hint"]
 _COUNTED += ["reflections__provenance", "sample__provenance"]
+_REASONS = 20
 _FATES = ("right", "wrong", "no answer", "undecided")
 
 
@@ -43,6 +44,8 @@ class RawCounts:
     """Correct, Incorrect, or None without a verdict."""
     valid: int = 0
     """Reflections whose verdict is right."""
+    lost: Counter[str] = field(default_factory=Counter)
+    """Questions that failed and so have no rows, by reason; not to be seen in the files."""
 
 
 def count_folder(folder: Path) -> RawCounts:
@@ -86,6 +89,7 @@ def raw_card(counts: RawCounts, configuration: Mapping[str, object], *, name: st
             "## What it holds\n",
             _totals(counts),
             _by_variant(counts),
+            *_failures(counts),
             "`No answer` is published as not correct, `undecided` as null; the reason is in `outcome_reason`.\n",
             "## Columns\n",
             f"Schema version {SCHEMA_VERSION}.\n",
@@ -108,6 +112,7 @@ def _totals(counts: RawCounts) -> str:
         ("what", "count"),
         [
             ("questions", len(counts.questions)),
+            ("questions that failed and have no rows", counts.lost.total()),
             ("samples", counts.samples),
             ("samples that mention their hint", counts.hinted),
             ("samples whose request failed", counts.failed),
@@ -126,3 +131,10 @@ def _by_variant(counts: RawCounts) -> str:
         for variant, fates in sorted(counts.fates.items())
     ]
     return table(("variant", "samples", *_FATES), rows)
+
+
+def _failures(counts: RawCounts) -> list[str]:
+    if not counts.lost:
+        return []
+    rows = [(code(reason), count) for reason, count in counts.lost.most_common(_REASONS)]
+    return ["Questions without rows:\n", table(("reason", "questions"), rows)]

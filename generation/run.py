@@ -21,7 +21,7 @@ from generation.terminal import failed, stopped
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code: 0 done, 1 failed, 2 wrong input, 75 stopped on request."""
     settings = parse(Settings, argv)
-    stop = Stop()
+    stop = Stop(settings.grace_s)
     stop.listen()
     with ExitStack() as opened:
         try:
@@ -30,14 +30,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             if settings.dry_run:
                 print(describe(plan))
                 return 0
-            job = open_job(plan, settings, opened)
         except ValueError as error:
             fail(str(error))
-        stop.listen()  # once more: Ray replaces handlers
+        job = None
         try:
+            job = open_job(plan, settings, opened)
+            stop.listen()  # once more: Ray replaces handlers
             return work(job, settings, stop)
         except Exception as error:
-            return failed(error, plan.out, job.done, len(plan.questions))
+            if job is None and isinstance(error, ValueError):
+                fail(str(error))
+            return failed(error, plan.out, job.done if job else None, len(plan.questions))
 
 
 def sft_settings(settings: Settings) -> SftSettings:
@@ -45,18 +48,18 @@ def sft_settings(settings: Settings) -> SftSettings:
 
 
 def work(job: Job, settings: Settings, stop: Stop) -> int:
-    plan, sft, rl = job.plan, job.plan.out / "SFT_DATA", job.plan.out / "RL_DATA"
+    plan = job.plan
     introduce(job)
     if not roll_out(job, stop):
         return stopped(plan.out, job.done, len(plan.questions))
     counts = write_raw_data(plan, job.store)
-    made = assemble(plan.raw_data, sft, sft_settings(settings))
+    made = assemble(plan.raw_data, plan.out / "SFT_DATA", sft_settings(settings))
     if plan.rl_questions:
-        rl_data(plan.rl_questions, rl, plan.configuration)
-    job.directory.update(state="done", counts={"samples": counts.samples, "traces": made.traces.total()})
+        rl_data(plan.rl_questions, plan.out / "RL_DATA", plan.configuration)
+    tally = {"samples": counts.samples, "traces": made.traces.total(), "failed_questions": counts.lost.total()}
+    job.directory.update(state="done", counts=tally)
     print(f"\n{summary(counts)}\n\n{summary_text(made)}\n")
-    made_here = [plan.raw_data, sft, *([rl] if plan.rl_questions else [])]
-    return publish(made_here, plan.name, settings, stop)
+    return publish(job, settings, stop)
 
 
 if __name__ == "__main__":

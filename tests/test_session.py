@@ -16,8 +16,9 @@ pytestmark = pytest.mark.ray
 
 
 def test_workers_have_the_real_home_and_the_process_keeps_its_environment() -> None:
-    # In a process of its own: a process has one Ray, and other tests share that of this one.
-    subprocess.run([sys.executable, "-m", "tests.test_session"], check=True, timeout=120)
+    # In a process of its own: a process has one Ray, and other tests share that of this one, with its token.
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_TOKEN"}
+    subprocess.run([sys.executable, "-m", "tests.test_session"], env=environment, check=True, timeout=120)
 
 
 def look_at_home() -> None:

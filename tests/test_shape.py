@@ -15,6 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from assembly.run import Config
+from cluster.slurm import Options
 from generation.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -24,12 +25,21 @@ HOMES = {
     "transformers": {"cluster.vllm_engine", "generation.builtin.train"},
     "torch": {"cluster.vllm_engine", "generation.builtin.train"},
     "tokenizers": {"cluster.vllm_engine", "generation.builtin.train"},
-    "ray": {"cluster.pool", "cluster.session"},
+    "ray": {"cluster.pool", "cluster.engines", "cluster.session", "cluster.nodes"},
     "fire": {"cluster.flags"},
     "datasets": {"generation.tasks.own"},
 }
-ABOVE_HOMES = {"generation.hiring", "generation.produce", "generation.stages", "generation.builtin.measure"}
-"""They deal work to Ray, and so cannot be imported without it; besides any run.py. A new name here needs a reason."""
+ABOVE_HOMES = {
+    "generation.hiring",
+    "generation.produce",
+    "generation.stages",
+    "generation.builtin.measure",
+    "cluster.slurm",
+}
+"""They deal work to Ray, or read flags (slurm), and so cannot be imported without; besides any run.py.
+
+A new name here needs a reason.
+"""
 
 
 def _name(path: Path) -> str:
@@ -195,7 +205,10 @@ def test_flags_of_the_whole_job_are_frozen() -> None:
         "attempts",
         "engines",
         "tensor_parallel",
+        "silence",
+        "retry_failed",
         "address",
+        "grace_s",
         "out",
         "push_to",
         "public",
@@ -224,7 +237,35 @@ def test_flags_of_the_assembly_are_frozen() -> None:
     ]
 
 
-@pytest.mark.parametrize("field", [*dataclasses.fields(Settings), *dataclasses.fields(Config)], ids=lambda f: f.name)
+def test_flags_of_the_slurm_launcher_are_frozen() -> None:
+    assert [field.name for field in dataclasses.fields(Options)] == [
+        "nodes",
+        "time",
+        "gpus_per_node",
+        "partition",
+        "account",
+        "qos",
+        "constraint",
+        "cpus_per_task",
+        "mem",
+        "sbatch_args",
+        "container",
+        "container_mounts",
+        "env_setup",
+        "job_name",
+        "wait_s",
+        "notice_s",
+        "max_requeues",
+        "submit",
+    ]
+
+
+COMMANDS = (Settings, Config, Options)
+
+
+@pytest.mark.parametrize(
+    "field", [f for command in COMMANDS for f in dataclasses.fields(command)], ids=lambda f: f.name
+)
 def test_each_flag_has_a_line_of_help(field: dataclasses.Field[object]) -> None:
     assert field.metadata["help"].strip()
     assert "\n" not in field.metadata["help"]
