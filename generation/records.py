@@ -17,6 +17,8 @@ UNREADABLE = "cannot be read"
 OUT_OF_BOUNDS = "out of bounds"
 REQUEST_FAILED = "request failed"
 SEVERAL = "more than one answer"
+ANOTHER_UNIT = "another unit than the gold answer"
+GOLD_UNREADABLE = "the gold answer cannot be read"
 GRADER_TIMED_OUT = "the grader ran out of time"
 GRADER_DIED = "the grader died of it"
 

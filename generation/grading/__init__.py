@@ -12,6 +12,7 @@ from types import MappingProxyType
 from cluster.engine import FinishReason
 from generation.grading.answer_tag import locate_answer
 from generation.grading.countdown import grade_countdown
+from generation.grading.number import grade_number
 from generation.grading.own_answer import grade_own_answer
 from generation.records import CUT, NO_ANSWER, REQUEST_FAILED, Grade, Question
 
@@ -20,7 +21,13 @@ __all__ = ["GRADERS", "Grader", "grade"]
 Grader = Callable[[str, Question], Grade]
 """Judges the text of an answer, already found and never empty."""
 
-GRADERS: Mapping[str, Grader] = MappingProxyType({"countdown": grade_countdown, "answer": grade_own_answer})
+GRADERS: Mapping[str, Grader] = MappingProxyType(
+    {
+        "answer": grade_own_answer,
+        "countdown": grade_countdown,
+        "number": grade_number,
+    }
+)
 
 
 def grade(response: str, question: Question, finish_reason: FinishReason) -> Grade:
