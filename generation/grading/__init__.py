@@ -11,9 +11,12 @@ from types import MappingProxyType
 
 from cluster.engine import FinishReason
 from generation.grading.answer_tag import locate_answer
+from generation.grading.choice import grade_choice
 from generation.grading.countdown import grade_countdown
+from generation.grading.exact import grade_exact
 from generation.grading.number import grade_number
 from generation.grading.own_answer import grade_own_answer
+from generation.grading.word import grade_word
 from generation.records import CUT, NO_ANSWER, REQUEST_FAILED, Grade, Question
 
 __all__ = ["GRADERS", "Grader", "grade"]
@@ -24,8 +27,11 @@ Grader = Callable[[str, Question], Grade]
 GRADERS: Mapping[str, Grader] = MappingProxyType(
     {
         "answer": grade_own_answer,
+        "choice": grade_choice,
         "countdown": grade_countdown,
+        "exact": grade_exact,
         "number": grade_number,
+        "word": grade_word,
     }
 )
 

@@ -14,15 +14,14 @@ from typing import NamedTuple
 from generation.grading.arithmetic import (
     MAX_CHARS,
     Expression,
-    OutOfBoundsError,
-    UnreadableError,
     is_bare,
     operands,
     read,
     value_of,
 )
+from generation.grading.refusals import OutOfBoundsError, RefusedError, UnreadableError, refused
 from generation.grading.typings import statements
-from generation.records import OUT_OF_BOUNDS, UNREADABLE, Grade, Question
+from generation.records import Grade, Question
 
 MAX_STEPS = 16
 
@@ -45,10 +44,8 @@ def grade_countdown(answer: str, question: Question) -> Grade:
     numbers: Sequence[int] = question.facts["numbers"]
     try:
         fault = _fault(answer, numbers, Fraction(question.facts["target"]))
-    except UnreadableError:
-        return Grade("unknown", UNREADABLE, answer)
-    except OutOfBoundsError:
-        return Grade("unknown", OUT_OF_BOUNDS, answer)
+    except RefusedError as error:
+        return refused(error, answer)
     return Grade("wrong", fault, answer) if fault else Grade("right", "", answer)
 
 

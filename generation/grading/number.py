@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from generation.grading.arithmetic import OutOfBoundsError, UnreadableError
-from generation.grading.number_typing import Quantity, SeveralError, read_quantity
+from generation.grading.number_typing import Quantity, read_quantity
 from generation.grading.plain_answer import DIFFERS
-from generation.records import ANOTHER_UNIT, GOLD_UNREADABLE, OUT_OF_BOUNDS, SEVERAL, UNREADABLE, Grade, Question
+from generation.grading.refusals import RefusedError, refused
+from generation.records import ANOTHER_UNIT, GOLD_UNREADABLE, Grade, Question
 
 
 def grade_number(answer: str, question: Question) -> Grade:
@@ -22,12 +22,8 @@ def grade_number(answer: str, question: Question) -> Grade:
         return Grade("unknown", GOLD_UNREADABLE, answer)
     try:
         said = read_quantity(answer)
-    except UnreadableError:
-        return Grade("unknown", UNREADABLE, answer)
-    except SeveralError:
-        return Grade("unknown", SEVERAL, answer)
-    except OutOfBoundsError:
-        return Grade("unknown", OUT_OF_BOUNDS, answer)
+    except RefusedError as error:
+        return refused(error, answer)
     if said.unit and gold.unit and said.unit != gold.unit:
         return Grade("unknown", ANOTHER_UNIT, answer)
     return Grade("right", "", answer) if _equal(said, gold) else Grade("wrong", DIFFERS, answer)
@@ -46,5 +42,5 @@ def _equal(said: Quantity, gold: Quantity) -> bool:
 def _gold(answer: str) -> Quantity | None:
     try:
         return read_quantity(answer)
-    except (UnreadableError, SeveralError, OutOfBoundsError):
+    except RefusedError:
         return None

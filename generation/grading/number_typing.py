@@ -12,17 +12,13 @@ import unicodedata
 from fractions import Fraction
 from typing import NamedTuple
 
-from generation.grading.arithmetic import OutOfBoundsError, UnreadableError
-from generation.grading.plain_answer import plain, seen
+from generation.grading.plain_answer import plain, reordered, seen
+from generation.grading.refusals import OutOfBoundsError, SeveralError, UnreadableError
 from generation.grading.units import BESIDE, SCALES, SHORT, UNITS
 
 MAX_CHARS = 2000
 MAX_DIGITS = 1000
 MAX_EXPONENT = 999
-
-
-class SeveralError(ValueError):
-    """The text says more than one number."""
 
 
 class Quantity(NamedTuple):
@@ -75,12 +71,11 @@ _ABOUT = re.compile(r"(?:^|(?<=[=≈] ))~ ?(?=[0-9.])")
 _PERCENT = re.compile(r" ?(?:%|per ?cent\b|percentage points?\b|pct\b)", re.IGNORECASE)
 _SCALE = re.compile(rf" ?({'|'.join(SCALES)})s?\b", re.IGNORECASE)
 _THOUSANDS = re.compile(r"[kK](?![A-Za-z])")
-_REORDERS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 
 def read_quantity(text: str) -> Quantity:
     """The number; raises UnreadableError, SeveralError or OutOfBoundsError."""
-    if _REORDERS.search(text):
+    if reordered(text):
         raise UnreadableError("is shown in another order than it is stored")
     text = _plain(text)
     if _NEVER.search(text):

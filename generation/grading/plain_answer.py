@@ -15,7 +15,8 @@ MAX_CHARS = 10_000
 DIFFERS = "differs from the gold answer"
 """The reason of a wrong answer."""
 
-_LABEL = re.compile(r"(?:the )?(?:final )?answer(?: is ?:?|:) ?", re.IGNORECASE)
+_NAME = r"(?:the )?(?:final )?answer"
+_LABEL = re.compile(rf"(?:\*\*{_NAME}(?: is)?(?::\*\*|\*\*:)|{_NAME}(?: is ?:?|:)) ?", re.IGNORECASE)
 _FENCE = re.compile(r"```(?:[A-Za-z]{0,12}\n)?([^`]*)```")
 _WRAPPERS = (
     *((mark, mark) for mark in ("**", "$", "`", '"', "'")),
@@ -27,6 +28,7 @@ _WRAPPERS = (
     ("«", "»"),
 )
 _UNSEEN = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\u00ad]")
+_REORDERS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _ROUNDS = 8
 """Of unwrapping: more than anyone types, and a bound on hostile text."""
 
@@ -44,6 +46,11 @@ def plain(text: str) -> str:
 def seen(text: str) -> str:
     """Without the characters that nobody sees: zero width, bidi marks, soft hyphens."""
     return _UNSEEN.sub("", text)
+
+
+def reordered(text: str) -> bool:
+    """It is shown in another order than it is stored, so that nobody knows what was meant."""
+    return _REORDERS.search(text) is not None
 
 
 def _unfenced(text: str) -> str:
