@@ -28,15 +28,19 @@ HOMES = {
     "ray": {"cluster.pool", "cluster.engines", "cluster.session", "cluster.nodes"},
     "fire": {"cluster.flags"},
     "datasets": {"generation.tasks.own"},
+    "spellchecker": {"generation.words"},
+    "math_verify": {"generation.grading.math_equality"},
+    "sympy": {"generation.grading.math_equality"},
 }
 ABOVE_HOMES = {
     "generation.hiring",
     "generation.produce",
     "generation.stages",
     "generation.builtin.measure",
+    "generation.grading.math_worker",
     "cluster.slurm",
 }
-"""They deal work to Ray, or read flags (slurm), and so cannot be imported without; besides any run.py.
+"""They deal work to Ray, read flags (slurm), or are a process that compares mathematics, and so cannot be imported without; besides any run.py.
 
 A new name here needs a reason.
 """

@@ -26,10 +26,11 @@ def grade_number(answer: str, question: Question) -> Grade:
         return refused(error, answer)
     if said.unit and gold.unit and said.unit != gold.unit:
         return Grade("unknown", ANOTHER_UNIT, answer)
-    return Grade("right", "", answer) if _equal(said, gold) else Grade("wrong", DIFFERS, answer)
+    return Grade("right", "", answer) if same_number(said, gold) else Grade("wrong", DIFFERS, answer)
 
 
-def _equal(said: Quantity, gold: Quantity) -> bool:
+def same_number(said: Quantity, gold: Quantity) -> bool:
+    """By the rule of percent signs above, whatever the units are."""
     if said.value == gold.value:
         return True
     if said.percent == gold.percent:

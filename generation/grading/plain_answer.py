@@ -66,8 +66,21 @@ def _unwrapped(text: str) -> str:
             text = text[:-1]
         for left, right in _WRAPPERS:
             if len(text) > len(left) + len(right) and text.startswith(left) and text.endswith(right):
-                text = text[len(left) : -len(right)]
+                inner = text[len(left) : -len(right)]
+                text = inner if _is_whole(inner, left, right) else text
         text = text.strip()
         if text == before:
             break
     return text
+
+
+def _is_whole(inner: str, left: str, right: str) -> bool:
+    """The two marks belong together: not those of "$1$ and $2$"."""
+    if right != "}":
+        return right not in inner
+    depth = 0
+    for character in inner:
+        depth += (character == "{") - (character == "}")
+        if depth < 0:
+            return False
+    return True
