@@ -30,6 +30,7 @@ HOMES = {
     "datasets": {"generation.tasks.own"},
     "spellchecker": {"generation.words"},
     "math_verify": {"generation.grading.math_equality"},
+    "latex2sympy2_extended": {"generation.grading.math_equality"},
     "sympy": {"generation.grading.math_equality"},
 }
 ABOVE_HOMES = {
@@ -40,7 +41,8 @@ ABOVE_HOMES = {
     "generation.grading.math_worker",
     "cluster.slurm",
 }
-"""They deal work to Ray, read flags (slurm), or are a process that compares mathematics, and so cannot be imported without; besides any run.py.
+"""They deal work to Ray, read flags (slurm), or compare mathematics in a process of their own, and so cannot be
+imported without; besides any run.py.
 
 A new name here needs a reason.
 """

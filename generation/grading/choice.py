@@ -30,7 +30,8 @@ _LABEL = re.compile(
 )
 _ALONE = re.compile(r"[(\[{]? ?([A-Za-z0-9]) ?[)\]}]? ?[.):,;!]?")
 _LEADING = re.compile(
-    r"(?:[(\[{] ?([A-Za-z0-9]) ?[)\]}] ?[.:,;-]?|([A-Za-z]) ?[.):\]]|([A-Z]) [-–]|([A-Z]),?(?= (?:because|since) )) ?(.*)",
+    r"(?:[(\[{] ?([A-Za-z0-9]) ?[)\]}] ?[.:,;-]?|([A-Za-z]) ?[.):\]]|([A-Z]) [-–]"
+    r"|([A-Z]),?(?= (?:because|since) )) ?(.*)",
     re.DOTALL,
 )
 _SAID = re.compile(
@@ -40,7 +41,9 @@ _SAID = re.compile(
 _LAST = re.compile(r".*\b(?:is|be|choose|pick|select)(?: option| answer| choice)?:? [(\[]?([A-Z])[)\]]?", re.DOTALL)
 _NAMED = re.compile(r"(?<![\w'’])(?:[(\[] ?([A-Za-z]) ?[)\]]|([B-HJ-Z]|A(?! [a-z])))(?![\w'’])")
 _GLUED = re.compile(r"[A-Z]{2,6}")
-_DENIED = re.compile(r"\b(?:not|neither|nor|none|never|wrong|incorrect|false|except|eliminated?)\b|n['’]t\b", re.IGNORECASE)
+_DENIED = re.compile(
+    r"\b(?:not|neither|nor|none|never|wrong|incorrect|false|except|eliminated?)\b|n['’]t\b", re.IGNORECASE
+)
 
 
 def grade_choice(answer: str, question: Question) -> Grade:

@@ -7,10 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from latex2sympy2_extended import NormalizationConfig
 from math_verify import LatexExtractionConfig, parse, verify
 from sympy import Basic, I, MatrixBase
 
-_CONFIG = (LatexExtractionConfig(),)
+# Not by its list of units, which holds letters that are variables.
+_NORMALIZATION = NormalizationConfig(
+    basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="all", equations=False
+)
+_CONFIG = (LatexExtractionConfig(normalization_config=_NORMALIZATION),)
 _WARM_UP = (r"\frac{1}{2}", "(x+1)^2", r"\sqrt{3}", "(1,2)", r"\{1,2\}", "[0,1]", "x=5", r"\text{a}")
 
 

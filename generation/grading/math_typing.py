@@ -11,6 +11,7 @@ import unicodedata
 
 from generation.grading.plain_answer import plain, reordered, seen
 from generation.grading.refusals import OutOfBoundsError, SeveralError, UnreadableError
+from generation.grading.units import UNITS
 
 MAX_CHARS = 2000
 MAX_DEPTH = 40
@@ -24,7 +25,31 @@ _WORD = re.compile(r"[A-Za-z]{3,}")
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox|operatorname)\*? ?\{[^{}]*\}")
 _FUNCTIONS = frozenset(
-    "sqrt sin cos tan cot sec csc log exp lim max min det gcd lcm arcsin arccos arctan sinh cosh tanh mod".split()
+    [
+        "and",
+        "sqrt",
+        "sin",
+        "cos",
+        "tan",
+        "cot",
+        "sec",
+        "csc",
+        "log",
+        "exp",
+        "lim",
+        "max",
+        "min",
+        "det",
+        "gcd",
+        "lcm",
+        "arcsin",
+        "arccos",
+        "arctan",
+        "sinh",
+        "cosh",
+        "tanh",
+        "mod",
+    ]
 )
 _TEXT_ONLY = re.compile(r"\\(?:text|textbf|textit|mathrm|mbox) ?\{([^{}]*)\}")
 _WORDS = re.compile(r"[^\W\d_]+(?:[ '-][^\W\d_]+)*")
@@ -33,10 +58,9 @@ _NAMES = {
     **dict.fromkeys((r"\varnothing", r"\{\}", r"\{ \}"), r"\emptyset"),
     **dict.fromkeys(("infinity", "positive infinity"), r"\infty"),
     **dict.fromkeys(("negative infinity", "-infinity"), r"-\infty"),
-    **dict.fromkeys(("dne",), "does not exist"),
+    **dict.fromkeys(("dne", "does not exist"), "does not exist"),
     **dict.fromkeys(("all real numbers", "all reals"), r"\mathbb{R}"),
 }
-_JOINING = frozenset("and".split())
 
 _SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ"
 _RAISED = re.compile(f"[{_SUPERSCRIPTS}]+")
@@ -72,14 +96,25 @@ _REWRITES = (
     (re.compile(r"(?<![A-Za-z\\])([A-Za-z]) (?=[A-Za-z](?![A-Za-z]))"), r"\1 \\cdot "),
     (re.compile(r"(?<![A-Za-z0-9_.^{\\])([0-9]+)(?=\()"), r"\1\\cdot "),
     (re.compile(r"\)(?=\()"), r")\\cdot "),
+    (re.compile(r"\\sqrt ?\[([0-9]?[13579])\] ?\{ ?-([0-9.]+) ?\}"), r"(-\\sqrt[\1]{\2})"),
     (re.compile(r"\\langle(?![A-Za-z])"), "("),
     (re.compile(r"\\rangle(?![A-Za-z])"), ")"),
     (re.compile(r"(?<=[0-9])e([+-]?[0-9]{1,3})(?![0-9.])", re.IGNORECASE), r" \\times 10^{\1}"),
 )
+# math-verify's own list of units holds single letters: it makes 2 of "2ab".
+_NAMED_UNIT = "|".join(sorted((name for name in UNITS if len(name) > 1 and name.isalpha()), reverse=True))
+_POWER = r"(?: ?\^ ?\{?[23]\}?)?"
+_UNIT = re.compile(
+    rf"(?<=[0-9)}}!])(?: (?:square |sq\.? |cubic )?(?:{_NAMED_UNIT}|units?)\.?{_POWER}"
+    rf"|(?:\\[,;! ]| )*\\(?:text|mathrm|mbox) ?\{{ ?[^{{}}]*\}}{_POWER})$",
+    re.IGNORECASE,
+)
 _TRIGONOMETRIC = re.compile(r"(\\(?:sin|cos|tan|cot|sec|csc) ?[({]? ?)([0-9.]+) ?\^ ?\{? ?\\circ ?\}?")
 _PERIOD = re.compile(r"(?<![0-9.])([0-9]{0,9})\.([0-9]{0,9})\\overline ?\{ ?([0-9]{1,9}) ?\}")
 _BASE = re.compile(r"(?<![A-Za-z_])[0-9A-F]+ ?_ ?\{? ?([0-9]{1,2}) ?\}?")
-_SPACED_NUMBERS = re.compile(r"(?<![0-9])[0-9.]+ +[0-9]")
+_SPACED_NUMBERS = re.compile(r"(?<![0-9._])[0-9.]+ +[0-9]")
+_CHANGES = re.compile(r"\b(?:not|never|than|least|most|between|except|neither|nor)\b|n['’]t\b", re.IGNORECASE)
+_TIME = re.compile(r"[0-9]{1,2}:[0-9]{2}")
 
 
 def formula(text: str) -> str:
@@ -89,7 +124,8 @@ def formula(text: str) -> str:
     if reordered(text):
         raise UnreadableError("is shown in another order than it is stored")
     text = _rewritten(plain(_inner(_typed(text))))
-    text = _NAMES.get(words_of(text), text)
+    if named := _NAMES.get(words_of(text)):
+        return named
     _check(text)
     return text
 
@@ -98,6 +134,11 @@ def base_of(text: str) -> str:
     """The base that a whole formula names for its one number, "" for none."""
     number = _BASE.fullmatch(text.strip())
     return number[1] if number else ""
+
+
+def is_time(text: str) -> bool:
+    """Of a clock, which is no ratio."""
+    return _TIME.fullmatch(text) is not None
 
 
 def words_of(text: str) -> str:
@@ -176,6 +217,7 @@ def _rewritten(text: str) -> str:
     text = _PERIOD.sub(_as_fraction, text)
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
+    text = _UNIT.sub("", text)
     text = _TRIGONOMETRIC.sub(r"\1{\\frac{\2\\pi}{180}}", text)
     return " ".join(text.split())
 
@@ -200,6 +242,8 @@ def _check(text: str) -> None:
         raise UnreadableError("has formulas in it that do not end")
     if _SPACED_NUMBERS.search(text):
         raise UnreadableError("has numbers in it with nothing between")
+    if _CHANGES.search(text) and not is_wordy(text):
+        raise UnreadableError("has a word in it that may change what it says")
     words = _WORD.findall(_COMMAND.sub(" ", _TEXT.sub(" ", text)))
-    if sum(word.lower() not in _FUNCTIONS | _JOINING for word in words) > 2:
+    if sum(word.lower() not in _FUNCTIONS for word in words) > 2:
         raise UnreadableError("is a sentence")

@@ -11,10 +11,10 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from generation.grading.exact import normalised
-from generation.grading.math_typing import base_of, formula, is_wordy, words_of
+from generation.grading.math_typing import base_of, formula, is_time, is_wordy, words_of
 from generation.grading.number import same_number
 from generation.grading.number_typing import Quantity, read_quantity
-from generation.grading.plain_answer import DIFFERS, too_long
+from generation.grading.plain_answer import DIFFERS, reordered, too_long
 from generation.grading.refusals import RefusedError, refused
 from generation.grading.workers import CannotStartError, DiedError, TimedOutError, pool_of
 from generation.records import (
@@ -32,7 +32,7 @@ _DECIMALS = 6
 
 
 # A letter alone behind a digit, and what an equation is solved for.
-_LETTER = re.compile(r"[0-9] ?[A-Za-z](?![A-Za-z])")
+_LETTER = re.compile(r"[0-9] ?[A-Za-z](?![A-Za-z0-9])(?<![eE])")
 _ASSIGNED = re.compile(r"\W*[A-Za-z](?:_\w)? ?(?:\([^()]*\))? ?=")
 
 
@@ -48,6 +48,8 @@ def grade_math(answer: str, question: Question) -> Grade:
     gold = _gold(question.answer)
     if long := too_long(answer):
         return long
+    if reordered(answer) and answer.strip() != question.answer.strip():
+        return Grade("unknown", UNREADABLE, answer)
     if normalised(answer) == normalised(question.answer):
         return _judged(answer, equal=True)
     by_number = _by_number(answer, gold.number, question.answer)
@@ -61,6 +63,8 @@ def grade_math(answer: str, question: Question) -> Grade:
         return Grade("unknown", GOLD_UNREADABLE, answer)
     if is_wordy(said) or is_wordy(gold.formula):
         return _judged(answer, equal=words_of(said) == words_of(gold.formula))
+    if is_time(said) and is_time(gold.formula):
+        return _judged(answer, equal=said == gold.formula)
     if base_of(said) and base_of(gold.formula) and base_of(said) != base_of(gold.formula):
         return _judged(answer, equal=False)
     return _by_worker(answer, gold.formula, said)
@@ -71,17 +75,18 @@ def _by_number(answer: str, gold: Quantity | None, gold_text: str) -> Grade | No
     said = None if gold is None else _number(answer)
     if gold is None or said is None:
         return None
+    if _LETTER.search(answer):
+        return Grade("unknown", UNREADABLE, answer)
     if said.unit and gold.unit and said.unit != gold.unit:
         return Grade("unknown", ANOTHER_UNIT, answer)
     equal = same_number(said, gold)
-    if "." in answer or "." in gold_text:
+    if min(said.value.denominator, gold.value.denominator) > 1 and ("." in answer or "." in gold_text):
         equal = equal or round(said.value, _DECIMALS) == round(gold.value, _DECIMALS)
     return _judged(answer, equal=equal)
 
 
 def _number(text: str) -> Quantity | None:
-    """A number without a letter that could be a variable: "5m" is no five metres here."""
-    if _LETTER.search(text) or _ASSIGNED.match(text):
+    if _ASSIGNED.match(text):
         return None
     try:
         return read_quantity(text)
@@ -117,6 +122,8 @@ def _judged(answer: str, *, equal: bool) -> Grade:
 @lru_cache(maxsize=1024)
 def _gold(answer: str) -> _Gold:
     try:
-        return _Gold(formula(answer), _number(answer))
+        said: str | None = formula(answer)
     except RefusedError:
-        return _Gold(None, _number(answer))
+        said = None
+    # "5m" may be a multiple of m; of an answer one cannot tell, either.
+    return _Gold(said, None if _LETTER.search(answer) else _number(answer))

@@ -12,6 +12,7 @@ import unicodedata
 from fractions import Fraction
 from typing import NamedTuple
 
+from generation.grading.number_words import in_digits
 from generation.grading.plain_answer import plain, reordered, seen
 from generation.grading.refusals import OutOfBoundsError, SeveralError, UnreadableError
 from generation.grading.units import BESIDE, SCALES, SHORT, UNITS
@@ -78,6 +79,8 @@ def read_quantity(text: str) -> Quantity:
     if reordered(text):
         raise UnreadableError("is shown in another order than it is stored")
     text = _plain(text)
+    if text.count("(") != text.count(")"):
+        raise UnreadableError("has a bracket without its other")
     if _NEVER.search(text):
         raise UnreadableError("has a word in it that may change what it says")
     readings: dict[tuple[Fraction, bool], Quantity] = {}
@@ -104,11 +107,11 @@ def _plain(text: str) -> str:
     text = plain(text)
     for pattern, plainer in _LATEX:
         text = pattern.sub(plainer, text)
-    return _ABOUT.sub("", plain(_AREA.sub("²", text)))
+    return in_digits(_ABOUT.sub("", plain(_AREA.sub("²", text))))
 
 
 def _spelled(character: str) -> str:
-    """"½" as " 1/2", so that it is no digit of the number before it."""
+    """ "½" as " 1/2", so that it is no digit of the number before it."""
     if unicodedata.decomposition(character).startswith("<fraction>"):
         return f" {unicodedata.normalize('NFKC', character).replace('⁄', '/')}"
     return character
@@ -138,7 +141,7 @@ def _side(text: str) -> Quantity:
 
 def _check_before(before: str, number: re.Match[str]) -> None:
     word = before.rstrip(". ").rpartition(" ")[2].lower()
-    glued = before[-1:].isalnum() or before.endswith(("_", "(")) and before[-2:-1].isalpha()
+    glued = before[-1:].isalnum() or (before.endswith(("_", "(")) and before[-2:-1].isalpha())
     if glued and word not in UNITS:
         raise UnreadableError("is glued to what stands before it")
     if number["sign"] and (number["inner"] or before.endswith(")")):

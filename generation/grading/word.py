@@ -16,7 +16,8 @@ from generation.records import SEVERAL, UNREADABLE, Grade, Question
 from generation.words import words
 
 _LABEL = re.compile(
-    r"(?:(?:so|thus|therefore),? )?(?:(?:the|my|a|one)(?: \w{1,12})? )?(?:word|acronym|anagram)(?: (?:is|spells|formed|i found|could be))*:? ?",
+    r"(?:(?:so|thus|therefore),? )?(?:(?:the|my|a|one)(?: \w{1,12})? )?(?:word|acronym|anagram)"
+    r"(?: (?:is|spells|formed|could be)){0,3}:? ?",
     re.IGNORECASE,
 )
 _LATEX = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|boxed) ?\{([^{}]*)\}")

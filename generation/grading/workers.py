@@ -183,7 +183,9 @@ class WorkerPool:
                 return worker
             except (DiedError, TimedOutError) as error:
                 # A signal to all processes of a job ends one that cannot ignore it yet.
-                reason, worker = str(error), self._ended(worker)
+                reason = str(error)
+                self._ended(worker)
+                worker = None
         raise CannotStartError(f"{self._module} does not start: {reason}")
 
     def _replaced(self, worker: _Worker | None) -> _Worker:
