@@ -25,31 +25,10 @@ _WORD = re.compile(r"[A-Za-z]{3,}")
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox|operatorname)\*? ?\{[^{}]*\}")
 _FUNCTIONS = frozenset(
-    [
-        "and",
-        "sqrt",
-        "sin",
-        "cos",
-        "tan",
-        "cot",
-        "sec",
-        "csc",
-        "log",
-        "exp",
-        "lim",
-        "max",
-        "min",
-        "det",
-        "gcd",
-        "lcm",
-        "arcsin",
-        "arccos",
-        "arctan",
-        "sinh",
-        "cosh",
-        "tanh",
-        "mod",
-    ]
+    (
+        *("and", "sqrt", "sin", "cos", "tan", "cot", "sec", "csc", "log", "exp", "lim", "max", "min", "det", "gcd"),
+        *("lcm", "mod", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh"),
+    )
 )
 _TEXT_ONLY = re.compile(r"\\(?:text|textbf|textit|mathrm|mbox) ?\{([^{}]*)\}")
 _WORDS = re.compile(r"[^\W\d_]+(?:[ '-][^\W\d_]+)*")
@@ -180,7 +159,7 @@ def _inner(text: str) -> str:
         raise SeveralError("has several boxes")
     if boxes:
         return boxes[0]
-    inside = [next(filter(None, found.groups())) for found in _DELIMITED.finditer(text)]
+    inside: list[str] = [next(filter(None, found.groups())) for found in _DELIMITED.finditer(text)]
     if not inside or not _DELIMITED.sub("", text).strip(" .,"):
         return inside[0] if len(inside) == 1 else _undelimited(text)
     around = _DELIMITED.sub("", text)

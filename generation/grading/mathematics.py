@@ -15,7 +15,7 @@ from generation.grading.math_typing import base_of, formula, is_time, is_wordy, 
 from generation.grading.number import same_number
 from generation.grading.number_typing import Quantity, read_quantity
 from generation.grading.plain_answer import DIFFERS, reordered, too_long
-from generation.grading.refusals import RefusedError, refused
+from generation.grading.refusals import OutOfBoundsError, RefusedError, refused
 from generation.grading.workers import CannotStartError, DiedError, TimedOutError, pool_of
 from generation.records import (
     ANOTHER_UNIT,
@@ -72,7 +72,10 @@ def grade_math(answer: str, question: Question) -> Grade:
 
 def _by_number(answer: str, gold: Quantity | None, gold_text: str) -> Grade | None:
     """The grade where both are one number, None where one is not."""
-    said = None if gold is None else _number(answer)
+    try:
+        said = None if gold is None else _number(answer)
+    except OutOfBoundsError as error:
+        return refused(error, answer)
     if gold is None or said is None:
         return None
     if _LETTER.search(answer):
@@ -90,6 +93,8 @@ def _number(text: str) -> Quantity | None:
         return None
     try:
         return read_quantity(text)
+    except OutOfBoundsError:
+        raise
     except RefusedError:
         return None
 
@@ -125,5 +130,9 @@ def _gold(answer: str) -> _Gold:
         said: str | None = formula(answer)
     except RefusedError:
         said = None
-    # "5m" may be a multiple of m; of an answer one cannot tell, either.
-    return _Gold(said, None if _LETTER.search(answer) else _number(answer))
+    try:
+        # "5m" may be a multiple of m; of an answer one cannot tell, either.
+        number = None if _LETTER.search(answer) else _number(answer)
+    except OutOfBoundsError:
+        number = None
+    return _Gold(said, number)

@@ -11,7 +11,6 @@ import atexit
 import contextlib
 import json
 import os
-import queue
 import select
 import signal
 import struct
@@ -74,6 +73,10 @@ class _Worker:
             self._read(time.monotonic() + START_S)
             self.ready = True
 
+    def is_ready(self) -> bool:
+        """Whether it can be asked without waiting."""
+        return self.ready or self._has_said_something(0.0)
+
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The answer; raises TimedOutError or DiedError."""
         message = json.dumps(request).encode("ascii")
@@ -82,7 +85,7 @@ class _Worker:
             view = memoryview(_LENGTH.pack(len(message)) + message)
             while view:
                 view = view[self.process.stdin.write(view) :]
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: closed meanwhile
             raise DiedError("it had ended before it was asked") from error
         return self._read(time.monotonic() + WALL_S)
 
@@ -108,13 +111,11 @@ class _Worker:
 
     def _bytes(self, count: int, deadline: float) -> bytes:
         assert self.process.stdout is not None
-        descriptor, read = self.process.stdout.fileno(), bytearray()
-        poll = select.poll()  # select() knows no descriptor above 1024
-        poll.register(descriptor, select.POLLIN)
+        read = bytearray()
         while len(read) < count:
-            if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            if not self._has_said_something(max(0.0, deadline - time.monotonic())):
                 raise TimedOutError("no answer in time")
-            chunk = os.read(descriptor, count - len(read))
+            chunk = os.read(self.process.stdout.fileno(), count - len(read))
             if not chunk:
                 if self.process.wait(WALL_S) == -signal.SIGPROF:
                     raise TimedOutError("its CPU time was used up")
@@ -122,18 +123,23 @@ class _Worker:
             read += chunk
         return bytes(read)
 
+    def _has_said_something(self, wait_s: float) -> bool:
+        assert self.process.stdout is not None
+        poll = select.poll()  # select() knows no descriptor above 1024
+        poll.register(self.process.stdout.fileno(), select.POLLIN)
+        return bool(poll.poll(wait_s * 1000))
+
 
 class WorkerPool:
     """At most `size` workers of a module, started when they are needed."""
 
     def __init__(self, module: str, size: int) -> None:
         self._module = module
-        # Workers at hand lie above places without one, so that few are started where few are needed.
-        self._places: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
         self._all: set[_Worker] = set()
         self._lock = threading.Lock()
-        for _ in range(size):
-            self._places.put(None)
+        self._free: list[_Worker | None] = [None] * size
+        """The places that nobody uses, some of them without a worker yet."""
+        self._freed = threading.Condition(self._lock)
 
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The answer of a worker; waits until one is free.
@@ -154,24 +160,46 @@ class WorkerPool:
         """End all workers. The pool can be asked again, and starts new ones then."""
         with self._lock:
             workers, self._all = self._all, set()
+            self._free = [None] * len(self._free)
         for worker in workers:
             worker.end()
 
     def _ask_once(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        place = self._places.get()
+        place = self._take()
         following: _Worker | None = None
         try:
             worker = self._ready(place)
             try:
                 answer = worker.ask(request)
             except (TimedOutError, DiedError):
-                # The next one begins to come up at once.
+                # The next one begins to come up at once, and so does a spare: who kills one kills more.
                 following = self._replaced(worker)
+                self._start_spare()
                 raise
             following = self._replaced(worker) if answer.pop("retire", False) else worker
             return answer
         finally:
-            self._places.put(following)
+            with self._freed:
+                self._free.append(following)
+                self._freed.notify()
+
+    def _take(self) -> _Worker | None:
+        """A free place: one whose worker is ready, else one whose is coming up, else one without."""
+        with self._freed:
+            self._freed.wait_for(lambda: bool(self._free))
+            best = max(self._free, key=lambda worker: (worker is not None, worker is not None and worker.is_ready()))
+            self._free.remove(best)
+            return best
+
+    def _start_spare(self) -> None:
+        with self._freed:
+            if None not in self._free:
+                return
+            self._free.remove(None)
+        spare = self._replaced(None)
+        with self._freed:
+            self._free.append(spare)
+            self._freed.notify()
 
     def _ready(self, worker: _Worker | None) -> _Worker:
         reason = ""
