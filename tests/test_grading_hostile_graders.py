@@ -28,7 +28,7 @@ QUESTIONS = {
 }
 
 # Near the bound on length, in the shapes that the graders' patterns take apart.
-_SHAPES = [
+_WORDS = (
     *(
         "1 ",
         "1,",
@@ -42,17 +42,14 @@ _SHAPES = [
         "10^",
         "1=",
         "= ",
-        "½",
-        "²",
-        "٣",
         "-",
         "+-",
         "$",
         "$-",
-    ),
-    *(
         "%",
         "5%",
+    ),
+    *(
         "(",
         ")",
         "()",
@@ -70,9 +67,9 @@ _SHAPES = [
         "is ",
         "is B ",
         "B is ",
+        "x_",
     ),
     *(
-        "not ",
         "answer ",
         "answer: ",
         "the answer is ",
@@ -84,11 +81,10 @@ _SHAPES = [
         "s, ",
         "s.",
         "->",
-        "→",
         "=>",
+        "*",
     ),
     *(
-        "*",
         "**",
         "`",
         "```",
@@ -96,9 +92,38 @@ _SHAPES = [
         "__",
         '"',
         "'",
-        "“",
         "#",
         "#### ",
+        "million ",
+        "dozen",
+        "km/h ",
+        "one ",
+        "one hundred ",
+        "<",
+        "=>",
+        "x_",
+    ),
+    *(
+        "B is ",
+        "not ",
+        "<answer",
+        "x^",
+        "x**",
+        "1:",
+        "10:30 ",
+        "0.",
+        "e^",
+        "&",
+        "\n",
+        "\r\n",
+        "\t ",
+        "\x1f",
+        "\x00",
+        "a\u0301",
+    ),
+)
+_LATEX = (
+    *(
         "\\",
         "\\\\",
         "\\(",
@@ -106,58 +131,19 @@ _SHAPES = [
         "\\text{",
         "\\boxed{",
         "\\frac{",
-    ),
-    *(
         "\\frac12",
         "\\frac{1}{2}",
         "\\left",
         "\\,",
-        "^\\circ",
-        "\\sqrt{",
-        "√",
-        "million ",
-        "dozen",
-        "km/h ",
-        "one ",
-        "one hundred ",
-    ),
-    *(
-        "\x00",
-        "\ud800",
-        "\u202e",
-        "\u200b",
-        "\u0301",
-        "a\u0301",
-        "ﷺ",
-        "İ",
-        "ß",
-        "𝟗",
-        "é",
-        "\u3000",
-        "\n",
-        "\r\n",
-        "\t ",
-        "\x1f",
-    ),
-    *(
-        "<",
-        "<answer",
-        "x_",
-        "x^",
-        "x**",
-        "1:",
-        "10:30 ",
-        "0.",
-        "0.\\overline{3}",
-        "e^",
         "\\pm ",
-        "\\begin{pmatrix}",
-        "&",
-        "\\cdot",
     ),
-]
+    *("\\pm ", "^\\circ", "\\sqrt{", "0.\\overline{3}", "\\begin{pmatrix}", "\\cdot"),
+)
+_UNICODE = "½²٣→“√ßé𝟗İﷺ\ud800\u202e\u200b\u0301\u3000"
 SHAPES = {
-    repr(shape): (shape * 10_000)[:length] for shape in _SHAPES for length in (10_000, 1_999)[: 1 + (len(shape) > 1)]
+    f"{shape!r} of {length}": (shape * length)[:length]
+    for shape in (*_WORDS, *_LATEX, *_UNICODE)
+    for length in (10_000, 1_999, 999)
 }
 CODE = {
     "a power tower": "9**9**9**9",
@@ -192,7 +178,11 @@ def _dictionary() -> None:
 @pytest.mark.parametrize("name", sorted(set(GRADERS) - {"countdown", "answer"}))
 @pytest.mark.parametrize("text", [*RESPONSES, *ANSWERS])
 def test_within_50_ms(name: str, text: str) -> None:
-    assert _cpu_s(name, RESPONSES.get(text) or f"<answer>{ANSWERS[text]}</answer>") < 0.05
+    assert _cpu_s(name, _response(text)) < 0.05
+
+
+def _response(name: str) -> str:
+    return RESPONSES[name] if name in RESPONSES else f"<answer>{ANSWERS[name]}</answer>"
 
 
 @pytest.mark.parametrize("name", sorted(set(GRADERS) - {"math"}))
@@ -270,7 +260,7 @@ def test_any_answer_gets_the_same_grade_twice(answer: str, name: str) -> None:
     assert grade(response, QUESTIONS[name], "stop") == result
 
 
-@settings(max_examples=40)
+@settings(max_examples=10)
 @given(hostile_texts())
 def test_any_answer_gets_a_grade_from_math(answer: str) -> None:
     response = f"<answer>{answer}</answer>"

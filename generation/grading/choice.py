@@ -12,8 +12,10 @@ from collections.abc import Mapping
 
 from generation.grading.exact import normalised
 from generation.grading.plain_answer import DIFFERS, plain, reordered, seen, too_long
-from generation.grading.refusals import RefusedError, SeveralError, UnreadableError, refused
+from generation.grading.refusals import OutOfBoundsError, RefusedError, SeveralError, UnreadableError, refused
 from generation.records import GOLD_UNREADABLE, Grade, Question
+
+MAX_CHARS = 2000
 
 _LATEX = (
     (re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mathit|mbox|boxed|bf|rm) ?\{([^{}]*)\}"), r"\1"),
@@ -53,7 +55,7 @@ def grade_choice(answer: str, question: Question) -> Grade:
         gold = _option(question.answer, choices)
     except RefusedError:
         return Grade("unknown", GOLD_UNREADABLE, answer)
-    if long := too_long(answer):
+    if long := too_long(answer, MAX_CHARS):
         return long
     try:
         said = _option(answer, choices)
@@ -83,7 +85,10 @@ def _option(text: str, choices: Mapping[str, str]) -> str:
 
 
 def _plain(text: str) -> str:
-    text = plain(unicodedata.normalize("NFKC", seen(text)))
+    text = unicodedata.normalize("NFKC", seen(text))
+    if len(text) > MAX_CHARS:
+        raise OutOfBoundsError("has characters in it that mean many")
+    text = plain(text)
     for pattern, plainer in _LATEX:
         text = pattern.sub(plainer, text)
     return plain(text)

@@ -76,6 +76,8 @@ _THOUSANDS = re.compile(r"[kK](?![A-Za-z])")
 
 def read_quantity(text: str) -> Quantity:
     """The number; raises UnreadableError, SeveralError or OutOfBoundsError."""
+    if len(text) > MAX_CHARS:
+        raise OutOfBoundsError(f"more than {MAX_CHARS} characters")
     if reordered(text):
         raise UnreadableError("is shown in another order than it is stored")
     text = _plain(text)
@@ -100,8 +102,6 @@ def read_quantity(text: str) -> Quantity:
 
 
 def _plain(text: str) -> str:
-    if len(text) > MAX_CHARS:
-        raise OutOfBoundsError(f"more than {MAX_CHARS} characters")
     text = "".join(map(_spelled, seen(text))).replace("\\$", "$")
     text = _RAISED.sub(lambda raised: "^" + raised[0].translate(_SUPERSCRIPT), text)
     text = plain(text)

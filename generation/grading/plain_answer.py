@@ -33,9 +33,9 @@ _ROUNDS = 8
 """Of unwrapping: more than anyone types, and a bound on hostile text."""
 
 
-def too_long(answer: str) -> Grade | None:
+def too_long(answer: str, most: int = MAX_CHARS) -> Grade | None:
     """The grade of an answer that is not worth looking at, None for others."""
-    return Grade("unknown", OUT_OF_BOUNDS, answer) if len(answer) > MAX_CHARS else None
+    return Grade("unknown", OUT_OF_BOUNDS, answer) if len(answer) > most else None
 
 
 def plain(text: str) -> str:

@@ -15,13 +15,15 @@ from generation.grading.typings import ascii_typing
 from generation.records import SEVERAL, UNREADABLE, Grade, Question
 from generation.words import words
 
+MAX_CHARS = 1000
+
 _LABEL = re.compile(
     r"(?:(?:so|thus|therefore),? )?(?:(?:the|my|a|one)(?: \w{1,12})? )?(?:word|acronym|anagram)"
     r"(?: (?:is|spells|formed|could be)){0,3}:? ?",
     re.IGNORECASE,
 )
 _LATEX = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|boxed) ?\{([^{}]*)\}")
-_BEHIND = re.compile(r".*(?:->|=>|[=→⇒:])", re.DOTALL)
+_ARROW = re.compile(r"->|=>|[=→⇒:]")
 _SPELLED = re.compile(r"[a-z](?:(?P<between>[ .,·–-]|, | - )[a-z])(?:(?P=between)[a-z])*[.]?")
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 
@@ -30,11 +32,11 @@ def grade_word(answer: str, question: Question) -> Grade:
     """Right when the answer is such a word; which one is in `question.answer` does not matter."""
     letters, least = str(question.facts["letters"]).lower(), int(question.facts["min_length"])
     in_order = bool(question.facts["in_order"])
-    if long := too_long(answer):
+    if long := too_long(answer, MAX_CHARS):
         return long
     word = _word(answer)
     if word is None:
-        several = len(_WORD.findall(answer[:1000])) > 1 and not reordered(answer)
+        several = len(_WORD.findall(answer)) > 1 and not reordered(answer)
         return Grade("unknown", SEVERAL if several else UNREADABLE, answer)
     fault = _fault(word, letters, least, in_order=in_order)
     return Grade("wrong", fault, answer) if fault else Grade("right", "", answer)
@@ -62,7 +64,8 @@ def _word(answer: str) -> str | None:
         return None
     text = plain(ascii_typing(unicodedata.normalize("NFC", seen(answer))).casefold())
     text = _LATEX.sub(r"\1", text).replace("**", "")
-    for candidate in (text, _LABEL.sub("", text, count=1), _BEHIND.sub("", text, count=1)):
+    label = _LABEL.match(text)
+    for candidate in (text, text[label.end() :] if label else text, _ARROW.split(text)[-1]):
         stripped = plain(candidate).strip(" .,;!\"'()[]{}*_")
         if _SPELLED.fullmatch(stripped):
             return "".join(filter(str.isalpha, stripped))
