@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -17,7 +19,7 @@ from generation.records import Grade, Question
 from generation.words import words
 from tests.test_grading_hostile import ANSWERS, RESPONSES, hostile_texts
 
-_FACTS = {
+_FACTS: dict[str, dict[str, Any]] = {
     "countdown": {"numbers": [3, 7, 4], "target": 25},
     "word": {"letters": "tsarme", "min_length": 4, "in_order": False},
     "choice": {"choices": {"A": "a cat", "B": "a dog"}},
@@ -28,121 +30,10 @@ QUESTIONS = {
 }
 
 # Near the bound on length, in the shapes that the graders' patterns take apart.
-_WORDS = (
-    *(
-        "1 ",
-        "1,",
-        "1,000,",
-        "1'000'",
-        "1/",
-        "1/2 ",
-        "1.",
-        "1e",
-        "1^",
-        "10^",
-        "1=",
-        "= ",
-        "-",
-        "+-",
-        "$",
-        "$-",
-        "%",
-        "5%",
-    ),
-    *(
-        "(",
-        ")",
-        "()",
-        "[",
-        "{",
-        "}",
-        "{}",
-        "{,}",
-        "a ",
-        "A ",
-        "A, ",
-        "(A) ",
-        "A or ",
-        "B. ",
-        "is ",
-        "is B ",
-        "B is ",
-        "x_",
-    ),
-    *(
-        "answer ",
-        "answer: ",
-        "the answer is ",
-        "the ",
-        "option ",
-        "so, ",
-        "word is ",
-        "s-",
-        "s, ",
-        "s.",
-        "->",
-        "=>",
-        "*",
-    ),
-    *(
-        "**",
-        "`",
-        "```",
-        "_",
-        "__",
-        '"',
-        "'",
-        "#",
-        "#### ",
-        "million ",
-        "dozen",
-        "km/h ",
-        "one ",
-        "one hundred ",
-        "<",
-        "=>",
-        "x_",
-    ),
-    *(
-        "B is ",
-        "not ",
-        "<answer",
-        "x^",
-        "x**",
-        "1:",
-        "10:30 ",
-        "0.",
-        "e^",
-        "&",
-        "\n",
-        "\r\n",
-        "\t ",
-        "\x1f",
-        "\x00",
-        "a\u0301",
-    ),
-)
-_LATEX = (
-    *(
-        "\\",
-        "\\\\",
-        "\\(",
-        "\\[",
-        "\\text{",
-        "\\boxed{",
-        "\\frac{",
-        "\\frac12",
-        "\\frac{1}{2}",
-        "\\left",
-        "\\,",
-        "\\pm ",
-    ),
-    *("\\pm ", "^\\circ", "\\sqrt{", "0.\\overline{3}", "\\begin{pmatrix}", "\\cdot"),
-)
-_UNICODE = "½²٣→“√ßé𝟗İﷺ\ud800\u202e\u200b\u0301\u3000"
+_SHAPES = Path(__file__).parent / "tables" / "hostile_shapes.jsonl"
 SHAPES = {
     f"{shape!r} of {length}": (shape * length)[:length]
-    for shape in (*_WORDS, *_LATEX, *_UNICODE)
+    for shape in map(json.loads, _SHAPES.read_text(encoding="ascii").splitlines())
     for length in (10_000, 1_999, 999)
 }
 CODE = {
