@@ -21,7 +21,7 @@ class NoExpressionError(Exception):
 
 
 class _Parser:
-    """One expression: its value and the numbers it is written with."""
+    """One expression: its value, None for one that divides by zero, and the numbers it is written with."""
 
     def __init__(self, text: str) -> None:
         self.numbers: list[Fraction] = []
@@ -37,23 +37,24 @@ class _Parser:
         if self.tokens:
             raise NoExpressionError
 
-    def _climb(self, least: int) -> Fraction:
+    def _climb(self, least: int) -> Fraction | None:
         value = self._atom()
         while self.tokens and _STRENGTH.get(self.tokens[0], 0) >= least:
             sign = self.tokens.pop(0)
             right = self._climb(_STRENGTH[sign] + 1)
-            value = {"+": value + right, "-": value - right, "*": value * right}.get(sign, value)
-            if sign == "/":
-                value /= right
+            value = _worth(sign, value, right)
         return value
 
-    def _atom(self) -> Fraction:
+    def _atom(self) -> Fraction | None:
         if not self.tokens:
             raise NoExpressionError
         token = self.tokens.pop(0)
         if token.isdigit():
             self.numbers.append(Fraction(token))
             return self.numbers[-1]
+        if token in "+-":
+            value = self._atom()
+            return -value if token == "-" and value is not None else value
         if token != "(":
             raise NoExpressionError
         value = self._climb(1)
@@ -65,16 +66,26 @@ class _Parser:
 def judge(answer: str, numbers: list[int], target: int) -> str:
     """right, wrong or unknown."""
     try:
-        lines = [line.split("=") for line in answer.translate(_SIGNS).strip().splitlines()]
+        lines = [_bare(line).split("=") for line in answer.translate(_SIGNS).strip().splitlines()]
         read = [[_Parser(side) for side in line] for line in lines]
     except NoExpressionError:
         return "unknown"
-    except ZeroDivisionError:
-        return "wrong"
-    if any(side.value != line[0].value for line in read for side in line):
+    if any(side.value is None or side.value != line[0].value for line in read for side in line):
         return "wrong"
     worked = [next((side for side in line if len(side.numbers) > 1), line[0]) for line in read]
     return "right" if _solves(worked, numbers, target) or _solves(worked[-1:], numbers, target) else "wrong"
+
+
+def _bare(equation: str) -> str:
+    """Without brackets round it: "(3 + 4 = 7)" is a statement all the same."""
+    text, depth = equation.strip(), 0
+    if "=" not in text or not text.startswith("("):
+        return text
+    for position, character in enumerate(text):
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if not depth:
+            return text[1:-1] if position == len(text) - 1 else text
+    return text
 
 
 def _solves(steps: list[_Parser], numbers: list[int], target: int) -> bool:
@@ -84,6 +95,7 @@ def _solves(steps: list[_Parser], numbers: list[int], target: int) -> bool:
             if not left[number]:
                 return False
             left[number] -= 1
+        assert step.value is not None
         left[step.value] += 1
     return steps[-1].value == target
 
@@ -99,7 +111,7 @@ def made_up(rng: random.Random) -> tuple[str, list[int], int]:
         answer = f"{answer} = {target}" if rng.random() < 0.7 else f"{target} = {answer}"
     if rng.random() < 0.2:
         numbers[rng.randrange(len(numbers))] = rng.randint(1, 12)
-    if rng.random() < 0.15:
+    if rng.random() < 0.15 and "\n" not in answer:
         place = rng.randrange(len(answer))
         answer = answer[:place] + rng.choice(["", "(", ")", "7", "+", "x y", "^", "=", " "]) + answer[place + 1 :]
     if rng.random() < 0.3:
