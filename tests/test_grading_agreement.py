@@ -8,6 +8,8 @@ from collections import Counter
 import math_verify
 
 from generation.grading import grade
+from generation.grading.countdown import grade_the_long_way
+from generation.grading.quick_countdown import quick_fault
 from generation.records import Question
 from tests.countdown_oracle import judge, made_up
 from tests.grading_tables import Row, graded, rows
@@ -31,6 +33,22 @@ def test_countdown_agrees_with_the_second_implementation() -> None:
             apart.append((answer, numbers, target, ours, theirs))
     assert not apart[:10]
     assert min(outcomes[name] for name in ("right", "wrong", "unknown")) > ANSWERS / 20
+
+
+def test_the_short_way_says_what_the_long_way_says() -> None:
+    """Reasons too; and it is taken, mostly."""
+    rng = random.Random("two ways")
+    taken = 0
+    for _ in range(3_000):
+        answer, numbers, target = made_up(rng)
+        facts = {"numbers": numbers, "target": target}
+        fault = quick_fault(answer, numbers, target)
+        if fault is None:
+            continue
+        taken += 1
+        question = Question("?", "?", "countdown", "made", "countdown", "equation", facts)
+        assert grade_the_long_way(answer, question).reason == fault, (answer, facts)
+    assert taken > 2_400
 
 
 def _plainly(gold: str, answer: str) -> bool | None:

@@ -31,6 +31,7 @@ HOMES = {
     "spellchecker": {"generation.words"},
     "math_verify": {"generation.grading.math_equality"},
     "latex2sympy2_extended": {"generation.grading.math_equality"},
+    "antlr4": {"generation.grading.math_equality"},
     "sympy": {"generation.grading.math_equality"},
 }
 ABOVE_HOMES = {

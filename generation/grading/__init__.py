@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from types import MappingProxyType
 
 from cluster.engine import FinishReason
@@ -51,4 +50,5 @@ def grade(response: str, question: Question, finish_reason: FinishReason) -> Gra
     found = locate_answer(response)
     if found is None:
         return Grade("unknown", CUT if finish_reason == "length" else NO_ANSWER)
-    return replace(GRADERS[question.grader](found.text, question), found=found.place)
+    judged = GRADERS[question.grader](found.text, question)
+    return Grade(judged.outcome, judged.reason, judged.extracted, found.place)

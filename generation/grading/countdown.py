@@ -19,6 +19,7 @@ from generation.grading.arithmetic import (
     read,
     value_of,
 )
+from generation.grading.quick_countdown import quick_fault
 from generation.grading.refusals import OutOfBoundsError, RefusedError, UnreadableError, refused
 from generation.grading.typings import statements
 from generation.records import Grade, Question
@@ -41,6 +42,14 @@ def grade_countdown(answer: str, question: Question) -> Grade:
     In step form an operand may be the result of an earlier step, once. Every equality that is stated
     must hold. The last statement may also be the whole expression, on its own.
     """
+    numbers: Sequence[int] = question.facts["numbers"]
+    if (quick := quick_fault(answer, numbers, question.facts["target"])) is not None:
+        return Grade("wrong", quick, answer) if quick else Grade("right", "", answer)
+    return grade_the_long_way(answer, question)
+
+
+def grade_the_long_way(answer: str, question: Question) -> Grade:
+    """As grade_countdown, for any typing."""
     numbers: Sequence[int] = question.facts["numbers"]
     try:
         fault = _fault(answer, numbers, Fraction(question.facts["target"]))
