@@ -15,6 +15,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from types import FunctionType
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
@@ -44,9 +45,9 @@ class Tally:
 
     def take(self, name: str, text: str) -> None:
         response = text if self.count % 8 == 0 else f"<answer>{text}</answer>"
-        seconds = check(QUESTIONS[name], response)
+        seconds, outcome = check(QUESTIONS[name], response)
         self.count += 1
-        self.outcomes[name, grade(response, QUESTIONS[name], "stop").outcome if name != "math" else "asked"] += 1
+        self.outcomes[name, outcome] += 1
         self.slowest = max(self.slowest, (seconds, name, text[:60]))
 
     def report(self, started: float) -> None:
@@ -56,8 +57,8 @@ class Tally:
         print(f"  slowest {self.slowest[0] * 1000:.1f} ms: {self.slowest[1]}, {self.slowest[2]!r}", flush=True)
 
 
-def check(question: Question, response: str) -> float:
-    """Raises Broken; the CPU seconds of this process for one grade, the lesser of two."""
+def check(question: Question, response: str) -> tuple[float, str]:
+    """Raises Broken; the CPU seconds of this process for one grade, the lesser of two, and its outcome."""
     times, grades = [], []
     for _ in range(2):
         started = time.process_time()
@@ -75,7 +76,7 @@ def check(question: Question, response: str) -> float:
     }
     if broken := [name for name, held in holds.items() if not held]:
         raise Broken(f"{question.grader}: not {', '.join(broken)}: {response[:2000]!r}")
-    return min(times)
+    return min(times), first.outcome
 
 
 def names(rng: random.Random) -> Iterator[str]:
@@ -122,12 +123,10 @@ def by_atheris(count: int) -> None:
         if tally.count % 50_000 == 0 or tally.count == count:
             tally.report(started)
 
-    for module in list(sys.modules.values()):
-        if getattr(module, "__name__", "").startswith(("generation.grading", "reflection.tags")):
-            for function in vars(module).values():
-                if callable(function) and getattr(function, "__module__", "") == module.__name__:
-                    if hasattr(function, "__code__"):
-                        atheris.instrument_func(function)
+    for module in [module for name, module in sys.modules.items() if name.startswith("generation.grading.")]:
+        for name, function in list(vars(module).items()):
+            if isinstance(function, FunctionType) and function.__module__ == module.__name__:
+                setattr(module, name, atheris.instrument_func(function))
     atheris.Setup([sys.argv[0], f"-runs={count}", "-max_len=4096", "-timeout=30", "-seed=1"], target)
     atheris.Fuzz()
 

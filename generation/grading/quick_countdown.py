@@ -98,7 +98,8 @@ def quick_fault(answer: str, numbers: Sequence[int], target: int) -> str | None:
     if (
         text.count("\n") >= _MAX_LINES
         or sum(map(text.count, "+-*/")) > _MAX_SIGNS
-        or any(type(one) is not int or one < 0 for one in (*numbers,))
+        or any(type(number) is not int or number < 0 for number in numbers)
+        or type(target) is not int
     ):
         return None
     try:
