@@ -1,7 +1,7 @@
 """A million inputs for the graders, and what must hold for each of them.
 
     python -m benchmarks.fuzz_graders [COUNT] [SEED]      hypothesis draws them, by default 1,000,000
-    python -m benchmarks.fuzz_graders --atheris [COUNT]   atheris does, guided by what our code covers
+    python -m benchmarks.fuzz_graders --atheris [COUNT] [SEED]   atheris does, guided by what our code covers
 
 Never an exception, an outcome and a reason that belong together, an answer that stands in the response, the
 same grade again, and at most 50 ms of CPU time (of two tries). Mathematics is compared by its workers, so of
@@ -111,11 +111,11 @@ def by_hypothesis(count: int, first_seed: int) -> None:
     tally.report(started)
 
 
-def by_atheris(count: int) -> None:
+def by_atheris(count: int, first_seed: int) -> None:
     """Needs atheris, which is no requirement of the project."""
     import atheris
 
-    tally, started, chosen = Tally(), time.monotonic(), names(random.Random(0))
+    tally, started, chosen = Tally(), time.monotonic(), names(random.Random(first_seed))
 
     def target(data: bytes) -> None:
         provider = atheris.FuzzedDataProvider(data)
@@ -127,7 +127,7 @@ def by_atheris(count: int) -> None:
         for name, function in list(vars(module).items()):
             if isinstance(function, FunctionType) and function.__module__ == module.__name__:
                 setattr(module, name, atheris.instrument_func(function))
-    atheris.Setup([sys.argv[0], f"-runs={count}", "-max_len=4096", "-timeout=30", "-seed=1"], target)
+    atheris.Setup([sys.argv[0], f"-runs={count}", "-max_len=4096", "-timeout=30", f"-seed={first_seed + 1}"], target)
     atheris.Fuzz()
 
 
@@ -135,10 +135,11 @@ def main(arguments: list[str]) -> None:
     words()  # read once
     numbers = [int(argument.replace(",", "")) for argument in arguments if not argument.startswith("-")]
     count = numbers[0] if numbers else 1_000_000
+    first_seed = numbers[1] if len(numbers) > 1 else 0
     if "--atheris" in arguments:
-        by_atheris(count)
+        by_atheris(count, first_seed)
     else:
-        by_hypothesis(count, numbers[1] if len(numbers) > 1 else 0)
+        by_hypothesis(count, first_seed)
 
 
 if __name__ == "__main__":
