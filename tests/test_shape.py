@@ -30,6 +30,10 @@ HOMES = {
     "datasets": {"generation.tasks.hub_rows"},
     "spellchecker": {"generation.words"},
     "reasoning_gym": {"generation.tasks.gym", "generation.tasks.gym_entries", "generation.tasks.gym_score"},
+    "math_verify": {"generation.grading.math_equality"},
+    "latex2sympy2_extended": {"generation.grading.math_equality"},
+    "antlr4": {"generation.grading.math_equality"},
+    "sympy": {"generation.grading.math_equality"},
 }
 ABOVE_HOMES = {
     "generation.command",
@@ -38,9 +42,11 @@ ABOVE_HOMES = {
     "generation.stages",
     "generation.additions.stages",
     "generation.builtin.measure",
+    "generation.grading.math_worker",
     "cluster.slurm",
 }
-"""They deal work to Ray, or read flags (slurm), and so cannot be imported without; besides any run.py.
+"""They deal work to Ray, read flags (slurm), or compare mathematics in a process of their own, and so cannot be
+imported without; besides any run.py.
 
 A new name here needs a reason.
 """
