@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset
 
-from generation.grading import GRADERS
 from generation.run import main
 from generation.tasks.registry import TASKS
 from tests import hub_datasets
@@ -18,9 +17,7 @@ from tests.hub_state import Hub
 from tests.hub_user import User
 
 EXAMPLE = str(Path(__file__).parent.parent / "examples" / "my_task.py")
-GRADED = [name for name, task in TASKS.items() if task.grader in GRADERS]
-GRADED += ["reasoning_gym/gcd"] if "gym" in GRADERS else []
-GRADED += [EXAMPLE] if "number" in GRADERS else []
+ALL = [*TASKS, "reasoning_gym/gcd", EXAMPLE]
 SAMPLES = 2 * 2
 """Of each question: two variants, and samples with the built-in model's settings."""
 
@@ -32,22 +29,22 @@ def names(tasks: list[str]) -> list[str]:
 def test_every_task_end_to_end(hub: Hub, user: User) -> None:
     for make in hub_datasets.ALL.values():
         make(hub)
-    flags = ["--task=" + ",".join(f"{name}:4" for name in GRADED), "--out=run", "--variants=original,rephrase"]
+    flags = ["--task=" + ",".join(f"{name}:4" for name in ALL), "--out=run", "--variants=original,rephrase"]
     done = user.run("tests.drive_job", *flags)
     assert done.returncode == 0, done.stderr
     run = user.folder / "run"
     raw = pq.read_table(run / "RAW_DATA" / "data").to_pylist()
-    assert Counter(row["task"] for row in raw) == dict.fromkeys(names(GRADED), 4 * SAMPLES)
-    assert {row["task"] for row in raw if row["outcome"] == "right"} == set(names(GRADED)), "gold answers are right"
+    assert Counter(row["task"] for row in raw) == dict.fromkeys(names(ALL), 4 * SAMPLES)
+    assert {row["task"] for row in raw if row["outcome"] == "right"} == set(names(ALL)), "gold answers are right"
     for row in raw:
         if row["model_responses__mutated_prompts__eval_extracted_answers"] == ["-77"]:
             assert row["outcome"] != "right", row["question"]
-        assert json.loads(row["task_config"])["tasks"].keys() == set(names(GRADED))
+        assert json.loads(row["task_config"])["tasks"].keys() == set(names(ALL))
     rl = [row for path in run.glob("RL_DATA/*.parquet") for row in pq.read_table(path).to_pylist()]
-    assert Counter(row["data_source"] for row in rl) == dict.fromkeys(names(GRADED), 1)
+    assert Counter(row["data_source"] for row in rl) == dict.fromkeys(names(ALL), 1)
     assert not {row["prompt"][0]["content"] for row in rl} & {row["question"] for row in raw}
     card = (run / "RL_DATA" / "README.md").read_text(encoding="utf-8")
-    assert all(f"`{name}`" in card for name in names(GRADED))
+    assert all(f"`{name}`" in card for name in names(ALL))
     again = user.run("tests.drive_job", *flags)
     assert again.returncode == 0, again.stderr
     other = user.run("tests.drive_job", flags[0].replace(":4", ":5", 1), *flags[1:])

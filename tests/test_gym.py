@@ -14,7 +14,9 @@ from generation.questions import decide_questions
 from generation.settings import Settings
 from generation.tasks import gym, registry
 from generation.tasks.countdown import Ranges
-from generation.tasks.gym_score import RIGHT, score
+from generation.grading import grade
+from generation.grading.gym import RIGHT
+from generation.tasks.gym_score import score
 from generation.tasks.task import Wanted
 
 NAMES = ("chain_sum", "countdown", "game_of_life", "mini_sudoku", "polynomial_equations", "rearc", "syllogism")
@@ -34,6 +36,8 @@ def test_gold_answers_are_right_and_others_are_not(name: str) -> None:
         assert question.facts["entry"]["question"].strip() in question.text
         assert score(question.facts, question.answer) >= RIGHT
         assert score(question.facts, "I do not know") < RIGHT
+        assert grade(f"<answer>{question.answer}</answer>", question, "stop").outcome == "right"
+        assert grade("<answer>I do not know</answer>", question, "stop").outcome == "wrong"
 
 
 def test_another_seed_asks_other_questions() -> None:

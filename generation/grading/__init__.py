@@ -13,6 +13,7 @@ from generation.grading.answer_tag import locate_answer
 from generation.grading.choice import grade_choice
 from generation.grading.countdown import grade_countdown
 from generation.grading.exact import grade_exact
+from generation.grading.gym import grade_gym
 from generation.grading.mathematics import grade_math
 from generation.grading.number import grade_number
 from generation.grading.own_answer import grade_own_answer
@@ -30,6 +31,7 @@ GRADERS: Mapping[str, Grader] = MappingProxyType(
         "choice": grade_choice,
         "countdown": grade_countdown,
         "exact": grade_exact,
+        "gym": grade_gym,
         "math": grade_math,
         "number": grade_number,
         "word": grade_word,

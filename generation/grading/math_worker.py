@@ -1,72 +1,9 @@
-"""A worker that compares mathematics by math-verify. Run as a module by `generation.grading.workers`.
-
-Arguments: the process that started it, and the CPU seconds of a request. It ends at the end of its input,
-when that process is gone, or, by the kernel, when a request uses up its time.
-"""
+"""A worker that compares mathematics by math-verify. Run as a module by `generation.grading.workers`."""
 
 from __future__ import annotations
 
-import json
-import logging
-import os
-import resource
-import select
-import signal
-import struct
-import sys
-from typing import Any
-
 from generation.grading.math_equality import compare, warm_up
-
-_MEMORY = 1 << 30
-"""Bytes of address space."""
-_RETIRES_AT = 300 << 10
-"""KiB of memory after which it is replaced; it has 90 MiB when it starts."""
-_LENGTH = struct.Struct(">I")
-
-
-def main(parent: int, cpu_s: float) -> None:
-    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(name, signal.SIG_IGN)
-    signal.signal(signal.SIGPROF, signal.SIG_DFL)
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    replies = os.dup(1)
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)  # whatever a library prints is no reply
-    logging.disable(logging.CRITICAL)
-    warm_up()
-    _send(replies, {})
-    while (request := _next(parent)) is not None:
-        signal.setitimer(signal.ITIMER_PROF, cpu_s)
-        reply = compare(request["gold"], request["answer"])
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        _send(replies, {**reply, "retire": used > _RETIRES_AT})
-
-
-def _next(parent: int) -> dict[str, Any] | None:
-    """The next request, None when nobody will ask any more."""
-    # A process that the parent forked may hold the pipe open when the parent is gone.
-    while not select.select([0], [], [], 1.0)[0]:
-        if os.getppid() != parent:
-            return None
-    head = _read(_LENGTH.size)
-    body = _read(_LENGTH.unpack(head)[0]) if len(head) == _LENGTH.size else b""
-    return json.loads(body) if body else None
-
-
-def _read(count: int) -> bytes:
-    read = b""
-    while len(read) < count and (chunk := os.read(0, count - len(read))):
-        read += chunk
-    return read
-
-
-def _send(descriptor: int, reply: dict[str, Any]) -> None:
-    message = json.dumps(reply).encode("ascii")
-    os.write(descriptor, _LENGTH.pack(len(message)) + message)
-
+from generation.grading.worker_loop import serve
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), float(sys.argv[2]))
+    serve(lambda request: compare(request["gold"], request["answer"]), warm_up)

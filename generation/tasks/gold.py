@@ -11,7 +11,7 @@ _LOOKED_AT = frozenset({"choice", "exact", "number", "word"})
 
 def check_gold(place: str, question: Question) -> None:
     """Raise ValueError, beginning with the place, when the gold answer is not right or cannot be judged."""
-    if question.grader not in _LOOKED_AT & GRADERS.keys():
+    if question.grader not in _LOOKED_AT:
         return
     try:
         graded = GRADERS[question.grader](question.answer, question)

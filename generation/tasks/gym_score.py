@@ -13,20 +13,17 @@ from typing import Any
 _GRIDS = frozenset({"arc_agi", "rearc"})
 """They compare tuples, which JSON turned into lists."""
 
-RIGHT = 1.0
-"""From this score on an answer is right; what is less is partly right at best, and so wrong."""
-
-
 def score(facts: Mapping[str, Any], answer: str) -> float:
     """The score of an answer to the question with these facts; raises whatever the scoring function raises."""
     entry = dict(facts["entry"])
     if facts["generator"] in _GRIDS:
         entry["metadata"] = {**entry["metadata"], "output": tuple(map(tuple, entry["metadata"]["output"]))}
-    return float(_scoring(facts["generator"])(answer, entry))
+    return float(scoring(facts["generator"])(answer, entry))
 
 
 @cache
-def _scoring(generator: str) -> Callable[[str, Mapping[str, Any]], float]:
+def scoring(generator: str) -> Callable[[str, Mapping[str, Any]], float]:
+    """The scoring function of a generator."""
     # It takes a second to import, and only its own tasks need it.
     import reasoning_gym
 
