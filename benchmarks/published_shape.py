@@ -2,7 +2,8 @@
 
 A stand-in of our own, written to be compared with. As the published script it is a client of the hub both
 ways, so rows come by `datasets.load_dataset` and go by `Dataset.from_list`; between them everything is in
-one pandas frame, with `groupby` over questions, `iterrows` over rows, one `*C_full` trace for each length.
+one pandas frame, with `groupby` over questions, `iterrows` over rows, one `*C_full` trace for each length. As
+published it takes identical responses for one, drops reflections that hold "idea" or "fast", and draws phrases.
 """
 
 from __future__ import annotations
@@ -18,7 +19,11 @@ import pandas as pd
 from datasets import Dataset, load_dataset
 
 _RESPONSE = "model_responses__mutated_prompts"
-_GLUE = "Let me try this again."
+_GLUE = {
+    True: [f"That seems right, but let me look once more ({number})." for number in range(25)],
+    False: [f"Let me try this again ({number})." for number in range(25)],
+}
+_ENDINGS = [f"Here it is ({number})." for number in range(7)]
 
 
 def _verdict(text: str) -> str:
@@ -27,14 +32,19 @@ def _verdict(text: str) -> str:
 
 def _usable(group: pd.DataFrame) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     correct, incorrect = [], []
+    seen = set()
     for _, row in group.iterrows():
+        if row[_RESPONSE][0] in seen:
+            continue
+        seen.add(row[_RESPONSE][0])
         right = bool(row[f"{_RESPONSE}__eval_is_correct"][0])
         wanted = "correct" if right else "incorrect"
         kept = [text for text in row[f"{_RESPONSE}_reflection"] if _verdict(text) == wanted]
+        kept = [text for text in kept if "idea" not in text and "fast" not in text]
         if kept:
             answer = row[f"{_RESPONSE}__eval_extracted_answers"][0]
             (correct if right else incorrect).append(
-                {"response": row[_RESPONSE][0], "reflections": kept, "answer": answer}
+                {"response": row[_RESPONSE][0], "reflections": kept, "answer": answer, "right": right}
             )
     return correct, incorrect
 
@@ -44,8 +54,8 @@ def _trace(picked: list[dict[str, Any]]) -> str:
     for place, attempt in enumerate(picked):
         reflection = random.choice(attempt["reflections"])
         text += f"<sample>\n{attempt['response']}\n</sample>\n<reflect>\n{reflection}\n</reflect>\n"
-        text += f"{_GLUE}\n" if place + 1 < len(picked) else ""
-    return f"{text}</think>\n\n\nHere it is.\n\n<answer>\n{picked[-1]['answer']}\n</answer>"
+        text += f"{random.choice(_GLUE[attempt['right']])}\n" if place + 1 < len(picked) else ""
+    return f"{text}</think>\n\n\n{random.choice(_ENDINGS)}\n\n<answer>\n{picked[-1]['answer']}\n</answer>"
 
 
 def assemble(raw: Path, out: Path, attempts: int = 5) -> int:
