@@ -97,9 +97,10 @@ def _span(made: Sequence[MadeRows], orders: np.ndarray, start: int, end: int) ->
 def read_span(span: Span, kept: Mapping[tuple[str, str], int]) -> pa.Table:
     """The span's rows, of schema SCORED without the order and the score."""
     rows = pa.concat_tables([SCORED.empty_table(), *map(_read, span.slices)])
-    keys = zip(rows["format"].to_pylist(), rows["sft_template_type_idx"].to_pylist(), strict=True)
-    keep = [score <= kept[key] for key, score in zip(keys, rows["score"].to_pylist(), strict=True)]
-    rows = rows if all(keep) else rows.filter(pa.array(keep, pa.bool_()))
+    if pc.max(rows["score"]).as_py():
+        keys = zip(rows["format"].to_pylist(), rows["sft_template_type_idx"].to_pylist(), strict=True)
+        keep = [score <= kept[key] for key, score in zip(keys, rows["score"].to_pylist(), strict=True)]
+        rows = rows.filter(pa.array(keep, pa.bool_()))
     # A stable sort: the traces of a question lie in one file, in their order.
     places = pc.sort_indices(rows, [("order", "ascending"), ("question_key", "ascending")])
     return rows.take(places[span.skip : span.skip + span.rows]).drop_columns(["order", "score"]).combine_chunks()

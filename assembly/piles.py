@@ -80,7 +80,7 @@ def _make(pool: pa.Table, settings: SftSettings, path: Path) -> MadeRows:
             if _too_long(asked, made, settings):
                 too_long[made.format, made.label] += 1
             else:
-                rows.append(Row(asked, made, request_seed(settings.seed, "subsample", asked.key, made.format, place)))
+                rows.append(Row(asked, made, _score(asked, made, place, settings)))
     table = _table(rows)
     with pa.ipc.new_file(path, SCORED) as writer:
         writer.write_table(table)
@@ -116,6 +116,13 @@ def _table(rows: Sequence[Row]) -> pa.Table:
         "score": [row.score for row in rows],
     }
     return pa.table(columns, schema=SCORED)
+
+
+def _score(asked: Asked, made: Made, place: int, settings: SftSettings) -> int:
+    """The same for all where every trace is kept."""
+    if settings.subsample is None:
+        return 0
+    return request_seed(settings.seed, "subsample", asked.key, made.format, place)
 
 
 def _conversation(asked: Asked, made: Made) -> list[Message]:

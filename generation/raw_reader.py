@@ -8,7 +8,7 @@ knows what the rows are for.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, get_args
 
@@ -134,12 +134,14 @@ def _check_type(found: pa.DataType, holds: str, in_list: bool, where: str) -> No
 
 def _parts_of(path: Path, columns: Columns, metadata: pq.FileMetaData, part_bytes: int) -> Iterator[Part]:
     names = set(columns.values())
+    places = [
+        place for place in range(metadata.num_columns) if metadata.schema.column(place).path.split(".")[0] in names
+    ]
     groups: list[int] = []
     first = rows = size = 0
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
-        chunks = (group.column(place) for place in range(group.num_columns))
-        wanted = sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema.split(".")[0] in names)
+        wanted = sum(group.column(place).total_uncompressed_size for place in places)
         if groups and size + wanted > part_bytes:
             yield Part(path, columns, tuple(groups), first, rows, size)
             first, groups, rows, size = first + rows, [], 0, 0
@@ -169,12 +171,19 @@ def read_part(part: Part, batch_rows: int = 4096) -> Iterator[pa.Table]:
 
 def read_keys(part: Part) -> pa.Array:
     """The keys of the questions that the part has rows of, each once."""
-    roles = {role: name for role, name in part.columns.items() if role in ("key", "question")}
     found = [pa.array([], pa.string())]
-    for _, columns in _batches(part, roles, 65_536):
-        count = len(columns["question"])
-        found.append(_keys({role: _plain(columns.get(role), role, count) for role in ("key", "question")}).unique())
-    return pa.chunked_array(found).unique().drop_null()
+    for roles in ({"key"}, {"key", "question"}) if "key" in part.columns else ({"question"},):
+        found = [_keys(plain).unique() for plain in _plain_batches(part, roles)]
+        if not any(keys.null_count for keys in found):
+            break
+    return pa.chunked_array(found, pa.string()).unique().drop_null()
+
+
+def _plain_batches(part: Part, roles: Collection[str]) -> Iterator[dict[str, pa.Array]]:
+    wanted = {role: part.columns[role] for role in roles}
+    for _, columns in _batches(part, wanted, 65_536):
+        count = len(next(iter(columns.values())))
+        yield {role: _plain(columns.get(role), role, count) for role in ("key", "question")}
 
 
 def _batches(part: Part, roles: Columns, batch_rows: int) -> Iterator[tuple[int, dict[str, pa.Array]]]:

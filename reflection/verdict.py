@@ -36,11 +36,11 @@ def parse_verdict(text: str) -> bool | None:
 def parse_verdicts(texts: pa.Array) -> np.ndarray:
     """parse_verdict of each text, as 1, 0 or -1 for none; most are told by how they end."""
     # Of a text that ends with a whole block this is the last one, whatever stands before it.
-    tails = pc.binary_slice(texts.cast(pa.binary()), -_LONGEST_ENDING)
+    tails = pc.ascii_lower(pc.binary_slice(texts.cast(pa.binary()), -_LONGEST_ENDING).view(pa.string()))
     verdicts = np.full(len(texts), -1, dtype=np.int8)
     told = np.zeros(len(texts), dtype=bool)
     for ending, value in _ENDINGS.items():
-        hit = pc.ends_with(tails, ending, ignore_case=True).to_numpy(zero_copy_only=False)
+        hit = pc.ends_with(tails, ending).to_numpy(zero_copy_only=False)
         verdicts[hit], told[hit] = value, True
     for place in np.flatnonzero(~told):
         found = parse_verdict(texts[place].as_py())

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from generation.grading import grade
+from generation.grading.gym import RIGHT
 from generation.questions import decide_questions
 from generation.settings import Settings
 from generation.tasks import gym, registry
 from generation.tasks.countdown import Ranges
-from generation.grading import grade
-from generation.grading.gym import RIGHT
 from generation.tasks.gym_score import score
 from generation.tasks.task import Wanted
 

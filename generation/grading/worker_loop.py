@@ -26,7 +26,9 @@ Request = Mapping[str, Any]
 
 
 def serve(
-    answer: Callable[[Request], dict[str, Any]], warm_up: Callable[[], None], prepare: Callable[[Request], None] | None = None
+    answer: Callable[[Request], dict[str, Any]],
+    warm_up: Callable[[], None],
+    prepare: Callable[[Request], None] | None = None,
 ) -> None:
     """Answer requests; the program's arguments are the process that started it and the CPU seconds of a request.
 

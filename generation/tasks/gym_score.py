@@ -13,6 +13,7 @@ from typing import Any
 _GRIDS = frozenset({"arc_agi", "rearc"})
 """They compare tuples, which JSON turned into lists."""
 
+
 def score(facts: Mapping[str, Any], answer: str) -> float:
     """The score of an answer to the question with these facts; raises whatever the scoring function raises."""
     entry = dict(facts["entry"])
