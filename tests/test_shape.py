@@ -30,10 +30,7 @@ HOMES = {
     "datasets": {"generation.tasks.hub_rows"},
     "spellchecker": {"generation.words"},
     "reasoning_gym": {"generation.tasks.gym", "generation.tasks.gym_entries", "generation.tasks.gym_score"},
-    "math_verify": {"generation.grading.math_equality"},
-    "latex2sympy2_extended": {"generation.grading.math_equality"},
-    "antlr4": {"generation.grading.math_equality"},
-    "sympy": {"generation.grading.math_equality"},
+    **dict.fromkeys(("math_verify", "latex2sympy2_extended", "antlr4", "sympy"), {"generation.grading.math_equality"}),
 }
 ABOVE_HOMES = {
     "generation.command",
