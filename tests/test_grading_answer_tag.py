@@ -127,7 +127,7 @@ def test_an_unknown_grader_is_named() -> None:
     question = Question("?", "7", "own", "file", "guess", "answer")
     with pytest.raises(
         ValueError,
-        match="no grader is called 'guess'; the graders are answer, choice, countdown, exact, math, number, word",
+        match="no grader is called 'guess'; the graders are answer, choice, countdown, exact, gym, math, number, word",
     ):
         grade("<answer>7</answer>", question, "stop")
     assert sorted(GRADERS) == ["answer", "choice", "countdown", "exact", "math", "number", "word"]
