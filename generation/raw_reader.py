@@ -15,13 +15,11 @@ from typing import NamedTuple, get_args
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from huggingface_hub import snapshot_download
 
-from cluster.hub import asking_hub
-from generation.dataset_card import HUB_ID
 from generation.grading.answer_tag import find_answer
 from generation.lists import first_items, is_list, kept_items
 from generation.raw_data import PREFIX, REFLECTIONS
+from generation.raw_files import find_files
 from generation.records import NO_ANSWER, Outcome, stable_hash
 
 UNDECIDED = "undecided"
@@ -88,31 +86,6 @@ class Part(NamedTuple):
     rows: int
     size: int
     """Bytes of the needed columns in memory, about."""
-
-
-def find_files(raw: str | Path) -> tuple[Path, ...]:
-    """The parquet files of a RAW_DATA: the file itself, or those in its folder or `data/`."""
-    path = Path(raw)
-    try:
-        exists = path.exists()
-    except OSError as error:
-        raise ValueError(f"{raw}: cannot be looked at: {error.strerror}") from error
-    if path.is_file():
-        return (path,)
-    if not exists:
-        if not HUB_ID.fullmatch(str(raw)):
-            raise ValueError(f"{raw}: no such file or folder")
-        path = _download(str(raw))
-    files = sorted(path.glob("data/*.parquet")) or sorted(path.glob("*.parquet"))
-    if not files:
-        raise ValueError(f"{raw}: holds no parquet file; expected data/*.parquet or *.parquet")
-    return tuple(files)
-
-
-def _download(repository: str) -> Path:
-    """The repository's parquet files, in the hub's own cache."""
-    with asking_hub(f"{repository}: a file or folder of this name"):
-        return Path(snapshot_download(repository, repo_type="dataset", allow_patterns=["data/*.parquet", "*.parquet"]))
 
 
 def open_parts(raw: str | Path, part_bytes: int = 64 << 20) -> tuple[Part, ...]:
