@@ -118,6 +118,14 @@ class Analysis:
             if len(kept) < EXAMPLES:
                 kept.append(text()[:_LONGEST_EXAMPLE])
 
+    def extend(self, later: Analysis) -> None:
+        """By the counts and examples of traces that come behind these."""
+        self.traces.update(later.traces)
+        self.faults.update(later.faults)
+        for fault, examples in later.examples.items():
+            kept = self.examples.setdefault(fault, [])
+            kept += examples[: EXAMPLES - len(kept)]
+
     def groups(self, kind: str) -> list[str]:
         """The labels, or the variants, in order of name."""
         return sorted(name for of, name in self.traces if of == kind)

@@ -1,20 +1,22 @@
-"""RAW_DATA to SFT_DATA: rows are dealt by question, questions become traces, traces are written.
+"""RAW_DATA to SFT_DATA: parts are read, their questions become traces, traces are put in order and written.
 
-Dealing and making are shared out among processes; what comes out does not depend on how many, nor
-on the order of the rows in RAW_DATA. Memory holds a part of the rows at a time.
+All three are shared out among processes; what comes out does not depend on how many, nor on the order of
+the rows in RAW_DATA. Memory holds a part of the rows at a time.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from assembly.dealing import count_piles, deal
+import numpy as np
+
+from assembly.dealing import count_piles, orders_of, scattered
 from assembly.exports import check_destination, write_sft
 from assembly.formats import choose_formats
-from assembly.piles import MadePile, make_pile, tokenizer
+from assembly.piles import MadeRows, make_part, make_pile, tokenizer
 from assembly.progress import follow
 from assembly.settings import SftSettings, read_attempts
 from assembly.summary import AssemblySummary
@@ -34,16 +36,14 @@ def assemble(raw: str | Path, out: Path, settings: SftSettings, processes: int |
     check_settings(settings)
     check_destination(out, raw)
     parts = open_parts(raw)
-    summary = AssemblySummary(out, models_of(parts))
+    summary = AssemblySummary(folder=out, models=models_of(parts))
 
     def build(folder: Path) -> None:
         work = folder / _WORK
         work.mkdir()
-        piles = count_piles(parts)
-        with workers(processes or min(piles, os.cpu_count() or 1)) as run:
-            _deal(run, parts, piles, settings, work, summary=summary)
-            made = _make(run, piles, settings, work, summary)
-        write_sft(made, kept_scores(made, settings.subsample), summary, settings, folder)
+        with workers(processes or min(len(parts), os.cpu_count() or 1)) as run:
+            made = _make(run, parts, settings, work, summary)
+            write_sft(run, made, settings, summary, folder)
         shutil.rmtree(work)
 
     replace_folder(build, out)
@@ -57,44 +57,23 @@ def check_settings(settings: SftSettings) -> None:
         tokenizer(settings.tokenizer)
 
 
-def _deal(
-    run: Run, parts: Sequence[Part], piles: int, settings: SftSettings, work: Path, *, summary: AssemblySummary
-) -> None:
-    calls = [(part, number, piles, settings, work) for number, part in enumerate(parts)]
-    for found in follow(run(deal, calls), len(calls), "reading"):
+def _make(
+    run: Run, parts: Sequence[Part], settings: SftSettings, work: Path, summary: AssemblySummary
+) -> list[MadeRows]:
+    piles = [work / f"pile-{pile:04}" for pile in range(count_piles(parts))]
+    apart = work / "apart.npy"
+    orders = follow(run(orders_of, [(part,) for part in parts]), len(parts), "reading")
+    np.save(apart, scattered(list(orders)))
+    calls = [(part, number, settings, piles, apart) for number, part in enumerate(parts)]
+    made = []
+    for found in follow(run(make_part, calls), len(calls), "assembling"):
         summary.samples += found.samples
         summary.left_out.update(found.left_out)
-
-
-def _make(run: Run, piles: int, settings: SftSettings, work: Path, summary: AssemblySummary) -> list[MadePile]:
-    made = list(follow(run(make_pile, [(pile, settings, work) for pile in range(piles)]), piles, "assembling"))
-    for pile in made:
-        summary.questions += pile.questions
-        summary.not_given.update(pile.not_given)
-        summary.too_long.update(pile.too_long)
+        made.append(found.made)
+    piles = [pile for pile in piles if pile.exists()]
+    made += follow(run(make_pile, [(pile, settings) for pile in piles]), len(piles), "scattered")
+    for rows in made:
+        summary.questions += rows.questions
+        summary.not_given.update(rows.not_given)
+        summary.too_long.update(rows.too_long)
     return made
-
-
-def kept_scores(made: Sequence[MadePile], subsample: int | None) -> Mapping[tuple[str, str], int]:
-    """The largest score that is kept of each (format, label); every trace where no subsample is asked for.
-
-    Of each label its share, by largest remainders.
-    """
-    scores: dict[tuple[str, str], list[int]] = {}
-    for pile in made:
-        for label, found in pile.scores.items():
-            scores.setdefault(label, []).extend(found)
-    counts = {label: len(found) for label, found in sorted(scores.items())}
-    shares = _shares(counts, subsample) if subsample is not None else counts
-    return {label: sorted(found)[shares[label] - 1] if shares[label] else -1 for label, found in scores.items()}
-
-
-def _shares(counts: Mapping[tuple[str, str], int], wanted: int) -> dict[tuple[str, str], int]:
-    total = sum(counts.values())
-    if wanted >= total:
-        return dict(counts)
-    shares = {label: wanted * count // total for label, count in counts.items()}
-    remainders = sorted(counts, key=lambda label: (-(wanted * counts[label] % total), label))
-    for label in remainders[: wanted - sum(shares.values())]:
-        shares[label] += 1
-    return shares

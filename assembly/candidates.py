@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from assembly.arithmetic_check import states_false_arithmetic
 from assembly.settings import SftSettings
 from assembly.traces import has_frame_tag, is_plain_answer
-from generation.lists import kept_items, owners
+from generation.lists import kept_items, lengths
 from generation.records import CUT, WITHOUT_ANSWER, stable_hash
 from reflection.verdict import parse_verdict
 
@@ -32,20 +32,24 @@ OTHER_VARIANT = "under a prompt variant that was not asked for"
 
 _MAY_HOLD_FRAME_TAG = r"(?i)<[^<>]*(think|sample|reflect)"
 _MAY_NOT_BE_PLAIN = r"[<>]"
+_ENDINGS = {"<verdict>correct</verdict>": 1, "<verdict>incorrect</verdict>": 0}
+_LONGEST_ENDING = max(map(len, _ENDINGS))
 
 
 POOL = pa.schema(
     [
-        *((name, pa.string()) for name in ("order", "question_key", "question", "task", "variant", "response")),
+        ("order", pa.uint64()),
+        *((name, pa.string()) for name in ("question_key", "question", "task", "variant", "response")),
         ("correct", pa.bool_()),
         ("answer", pa.string()),
         ("cut", pa.bool_()),
         ("reflections", pa.list_(pa.string())),
+        ("counting", pa.list_(pa.int32())),
         ("left_out", pa.string()),
     ]
 )
-"""Rows of RAW_DATA as the assembly uses them. `order` is a hash of the key, by which questions are dealt
-and sorted; `answer` is ready to be quoted; `reflections` are those that count; `left_out` says why a
+"""Rows of RAW_DATA as the assembly uses them. `order` is a hash of the key, by which questions are sorted;
+`answer` is ready to be quoted; `counting` are the places of the reflections that count; `left_out` says why a
 sample stands in no trace, and is empty where it may."""
 
 
@@ -54,21 +58,26 @@ def choose(rows: pa.Table, settings: SftSettings) -> pa.Table:
     columns = {name: _whole(rows[name]) for name in rows.column_names}
     correct = pc.equal(columns["outcome"], "right")
     answer = pc.utf8_trim_whitespace(pc.fill_null(columns["extracted_answer"], ""))
-    reflections = _counting(columns["reflections"], correct, settings)
-    left_out = _left_out(columns, answer, reflections, settings)
-    gone = pc.is_in(left_out, pa.array([OTHER_VARIANT, UNDECIDED, HINT, FRAME_TAG, UNQUOTABLE, *WITHOUT_ANSWER]))
+    counting = _counting(columns["reflections"], correct, settings)
+    left_out = _left_out(columns, answer, counting, settings)
     keys = columns["question_key"].dictionary_encode()
-    hashes = pa.array([stable_hash(key)[:16] for key in keys.dictionary.to_pylist()], pa.string())
     arrays = {
-        **{name: columns[name] for name in ("question_key", "question", "task", "variant", "cut")},
-        "order": pc.take(hashes, keys.indices),
-        "response": pc.if_else(gone, "", columns["response"]) if pc.any(gone).as_py() else columns["response"],
+        **{
+            name: columns[name]
+            for name in ("question_key", "question", "task", "variant", "response", "cut", "reflections")
+        },
+        "order": pc.take(orders(keys.dictionary), keys.indices),
         "correct": correct,
         "answer": answer,
-        "reflections": reflections,
+        "counting": counting,
         "left_out": left_out,
     }
     return pa.Table.from_arrays([arrays[name] for name in POOL.names], schema=POOL)
+
+
+def orders(keys: pa.Array) -> pa.Array:
+    """The `order` of each question key, uint64."""
+    return pa.array([int(stable_hash(key)[:16], 16) for key in keys.to_pylist()], pa.uint64())
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:
@@ -76,7 +85,7 @@ def _whole(column: pa.ChunkedArray) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
-def _left_out(columns: dict[str, pa.Array], answer: pa.Array, reflections: pa.Array, settings: SftSettings) -> pa.Array:
+def _left_out(columns: dict[str, pa.Array], answer: pa.Array, counting: pa.Array, settings: SftSettings) -> pa.Array:
     """The first reason that holds, in this order; empty where none does."""
     unanswered = pc.is_in(columns["reason"], pa.array(sorted(WITHOUT_ANSWER)))
     unknown = pc.or_(pc.equal(columns["outcome"], "unknown"), pc.is_null(columns["is_correct"]))
@@ -87,7 +96,7 @@ def _left_out(columns: dict[str, pa.Array], answer: pa.Array, reflections: pa.Ar
         (columns["mentions_hint"], HINT),
         (_flagged(columns["response"], _MAY_HOLD_FRAME_TAG, has_frame_tag), FRAME_TAG),
         (_flagged(answer, _MAY_NOT_BE_PLAIN, lambda text: not is_plain_answer(text)), UNQUOTABLE),
-        (pc.equal(pc.list_value_length(reflections), 0), NO_REFLECTION),
+        (pc.equal(pc.list_value_length(counting), 0), NO_REFLECTION),
     ]
     if not settings.keep_unanswered:
         reasons.insert(4, (pc.equal(answer, ""), UNQUOTABLE))
@@ -103,24 +112,27 @@ def _left_out(columns: dict[str, pa.Array], answer: pa.Array, reflections: pa.Ar
 
 
 def _counting(reflections: pa.Array, correct: pa.Array, settings: SftSettings) -> pa.Array:
-    """Of each row's reflections those whose verdict equals its correctness, and that can be shown."""
-    texts = reflections.flatten()
-    wanted = correct.to_numpy(zero_copy_only=False)[owners(reflections)]
+    """Of each row's reflections the places of those whose verdict equals its correctness, and that can be shown."""
+    texts, counts = reflections.flatten(), lengths(reflections)
+    wanted = np.repeat(correct.to_numpy(zero_copy_only=False), counts)
     keep = _verdicts(texts) == np.where(wanted, 1, 0)
     keep &= ~_flagged(texts, _MAY_HOLD_FRAME_TAG, has_frame_tag).to_numpy(zero_copy_only=False)
     if settings.true_arithmetic:
         keep[keep] = [not states_false_arithmetic(text) for text in texts.filter(pa.array(keep)).to_pylist()]
-    return kept_items(reflections, keep)
+    ends = np.cumsum(counts)
+    places = (np.arange(len(texts)) - np.repeat(ends - counts, counts)).astype(np.int32)
+    bounds = np.concatenate(([0], ends)).astype(np.int32)
+    return kept_items(pa.ListArray.from_arrays(pa.array(bounds), pa.array(places)), keep)
 
 
 def _verdicts(texts: pa.Array) -> np.ndarray:
     """parse_verdict of each text, as 1, 0 or -1 for none; most are told by how they end."""
-    lonely = pc.equal(pc.count_substring(texts, "<verdict>", ignore_case=True), 1)
+    # Of a text that ends with a whole block this is the last one, whatever stands before it.
+    tails = pc.ascii_lower(pc.binary_slice(texts.cast(pa.binary()), -_LONGEST_ENDING).view(pa.string()))
     verdicts = np.full(len(texts), -1, dtype=np.int8)
     told = np.zeros(len(texts), dtype=bool)
-    for word, value in (("correct", 1), ("incorrect", 0)):
-        ending = pc.ends_with(texts, f"<verdict>{word}</verdict>", ignore_case=True)
-        hit = pc.and_(lonely, ending).to_numpy(zero_copy_only=False)
+    for ending, value in _ENDINGS.items():
+        hit = pc.ends_with(tails, ending).to_numpy(zero_copy_only=False)
         verdicts[hit], told[hit] = value, True
     for place in np.flatnonzero(~told):
         found = parse_verdict(texts[place].as_py())
@@ -137,23 +149,21 @@ def _flagged(texts: pa.Array, may: str, exactly: Callable[[str], bool]) -> pa.Ar
 
 
 class Texts:
-    """One list of a list column, its texts made when they are asked for: most reflections stand in no trace."""
+    """Texts of an array by their places, made when they are asked for: most reflections stand in no trace."""
 
-    __slots__ = ("_all", "_count", "_start")
+    __slots__ = ("_all", "_places")
 
-    def __init__(self, all_texts: pa.Array, start: int, count: int) -> None:
-        self._all, self._start, self._count = all_texts, start, count
+    def __init__(self, all_texts: pa.Array, places: np.ndarray) -> None:
+        self._all, self._places = all_texts, places
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._places)
 
     def __getitem__(self, place: int) -> str:
-        if not 0 <= place < self._count:
-            raise IndexError(place)
-        return str(self._all[self._start + place].as_py())
+        return str(self._all[int(self._places[place])].as_py())
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._all.slice(self._start, self._count).to_pylist())
+        return map(self.__getitem__, range(len(self)))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Texts) and list(self) == list(other)
@@ -181,6 +191,7 @@ class Candidate(NamedTuple):
 class Asked(NamedTuple):
     """One question and all its samples."""
 
+    order: int
     key: str
     question: str
     task: str
@@ -196,36 +207,42 @@ def questions_of(pool: pa.Table) -> Iterator[Asked]:
     """The questions of a table of schema POOL, in its `order`."""
     if not pool.num_rows:
         return
-    pool = pool.take(pc.sort_indices(pool, [("order", "ascending"), ("question_key", "ascending")])).combine_chunks()
-    keys = _whole(pool["question_key"])
+    # Only places are sorted: the texts are most of the memory and stay where they are.
+    by_order = pc.sort_indices(pool, [("order", "ascending"), ("question_key", "ascending")])
+    keys = _whole(pool["question_key"].take(by_order))
     changes = pc.not_equal(keys.slice(1), keys.slice(0, len(keys) - 1)).to_numpy(zero_copy_only=False)
     starts = [0, *(np.flatnonzero(changes) + 1).tolist(), len(keys)]
+    rows = by_order.to_numpy()
+    firsts = pool.select(["order", "question_key", "question", "task"]).take(rows[starts[:-1]]).to_pylist()
     left_out = pool["left_out"].to_pylist()
-    candidates = _candidates(pool)
-    firsts = pool.select(["question_key", "question", "task"]).take(pa.array(starts[:-1])).to_pylist()
+    candidates = [one for batch in pool.to_batches() for one in _candidates(batch)]
     for (start, end), first in zip(itertools.pairwise(starts), firsts, strict=True):
-        yield _asked(first, left_out[start:end], candidates[start:end])
+        places = rows[start:end].tolist()
+        yield _asked(first, [left_out[place] for place in places], [candidates[place] for place in places])
 
 
-def _candidates(pool: pa.Table) -> list[Candidate]:
+def _candidates(rows: pa.RecordBatch) -> list[Candidate]:
     """Every row as a candidate, also those that are none."""
-    variants = pc.fill_null(pool["variant"], "").to_pylist()
-    responses, correct, answers, cut = (pool[name].to_pylist() for name in ("response", "correct", "answer", "cut"))
-    columns = (variants, responses, correct, answers, _texts(_whole(pool["reflections"])), cut)
-    return [Candidate(*values) for values in zip(*columns, strict=True)]
+    variants = pc.fill_null(rows["variant"], "").to_pylist()
+    responses, correct, answers, cut = (rows[name].to_pylist() for name in ("response", "correct", "answer", "cut"))
+    columns = (variants, responses, correct, answers, _texts(rows), cut)
+    return list(map(Candidate, *columns))
 
 
-def _texts(lists: pa.ListArray) -> list[Texts]:
-    counts = pc.list_value_length(lists).to_numpy(zero_copy_only=False)
-    starts = np.cumsum(counts) - counts
-    texts = lists.flatten()
-    return [Texts(texts, start, count) for start, count in zip(starts.tolist(), counts.tolist(), strict=True)]
+def _texts(rows: pa.RecordBatch) -> list[Texts]:
+    """Of each row the reflections that count."""
+    texts, counting = rows["reflections"].flatten(), rows["counting"]
+    held, counts = lengths(rows["reflections"]), lengths(counting)
+    places = counting.flatten().to_numpy() + np.repeat(np.cumsum(held) - held, counts)
+    ends = np.cumsum(counts)
+    return [Texts(texts, places[start:end]) for start, end in zip((ends - counts).tolist(), ends.tolist(), strict=True)]
 
 
-def _asked(first: dict[str, str], left_out: list[str], candidates: list[Candidate]) -> Asked:
+def _asked(first: dict[str, Any], left_out: list[str], candidates: list[Candidate]) -> Asked:
     usable = sorted(one for why, one in zip(left_out, candidates, strict=True) if why == "")
     others = sorted(one for why, one in zip(left_out, candidates, strict=True) if why == NO_REFLECTION)
     return Asked(
+        first["order"],
         first["question_key"],
         first["question"],
         first["task"],

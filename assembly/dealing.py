@@ -1,13 +1,15 @@
-"""Rows dealt by question: whatever their order in RAW_DATA, all rows of a question meet in one pile.
+"""The rows of a part of RAW_DATA, by question: questions that lie whole in it, and rows of those that do not.
 
-A pile holds the questions whose hash lies in its range, as a few Arrow files; so memory holds one
-pile, not all rows. Made for each assembly anew, in a folder that goes with it.
+Rows of a question usually stand together. Where they are scattered over parts, they are dealt to piles, a
+pile for a range of the questions' hashes, as a few Arrow files in a folder that goes with the assembly; so
+memory holds a part or a pile, not all rows.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,14 +17,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assembly.candidates import POOL, choose
+from assembly.candidates import POOL, choose, orders
 from assembly.settings import SftSettings
-from generation.raw_reader import Part, read_part
+from generation.raw_reader import Part, read_keys, read_part
 
 PILE_BYTES = 48 << 20
 MOST_PILES = 512
 """Files open at a time; beyond it piles grow."""
-_BATCH_ROWS = 16_384
+_BATCH_ROWS = 2_048
+"""As many as stay in a processor's cache."""
 
 
 class Dealt(NamedTuple):
@@ -30,32 +33,49 @@ class Dealt(NamedTuple):
 
     samples: int
     left_out: Counter[str]
+    whole: pa.Table
+    """Rows, of schema POOL, of the questions that lie in this part alone."""
+
+
+def orders_of(part: Part) -> np.ndarray:
+    """The `order` of each question that the part has rows of, uint64."""
+    return np.asarray(orders(read_keys(part)).to_numpy())
+
+
+def scattered(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """The orders that are in several parts, sorted."""
+    every, counts = np.unique(np.concatenate(parts), return_counts=True)
+    return np.asarray(every[counts > 1])
 
 
 def count_piles(parts: Sequence[Part]) -> int:
-    """From the size of RAW_DATA alone, so that the same rows give the same piles."""
+    """From the size of RAW_DATA alone."""
     return max(1, min(MOST_PILES, sum(part.size for part in parts) // PILE_BYTES))
 
 
-def deal(part: Part, number: int, piles: int, settings: SftSettings, folder: Path) -> Dealt:
-    """Deal the rows of one part; raises ValueError for rows that cannot be read."""
+def deal(part: Part, number: int, apart: np.ndarray, settings: SftSettings, piles: Sequence[Path]) -> Dealt:
+    """Read one part, and put its rows of the questions `apart` into the folders of their piles.
+
+    Raises ValueError for rows that cannot be read.
+    """
     samples, left_out = 0, Counter[str]()
+    whole = [POOL.empty_table()]
     writers: dict[int, pa.ipc.RecordBatchFileWriter] = {}
-    try:
+    with ExitStack() as opened:
         for rows in read_part(part, _BATCH_ROWS):
             pool = choose(rows, settings)
             samples += pool.num_rows
             left_out.update({why: n for why, n in _counted(pool["left_out"]) if why})
-            for pile, table in _split(pool, piles):
+            away = np.isin(pool["order"].to_numpy(), apart)
+            whole.append(pool.filter(pa.array(~away)) if away.any() else pool)
+            for pile, table in _split(pool.filter(pa.array(away)), len(piles)) if away.any() else ():
                 if pile not in writers:
-                    path = folder / f"pile-{pile:04}-{number:06}.arrow"
+                    path = piles[pile] / f"{number:06}.arrow"
+                    path.parent.mkdir(exist_ok=True)
                     # Not compressed: that would take a fifth of the whole assembly's time.
-                    writers[pile] = pa.ipc.new_file(path, POOL)
+                    writers[pile] = opened.enter_context(pa.ipc.new_file(path, POOL))
                 writers[pile].write_table(table)
-    finally:
-        for writer in writers.values():
-            writer.close()
-    return Dealt(samples, left_out)
+    return Dealt(samples, left_out, pa.concat_tables(whole))
 
 
 def _counted(column: pa.ChunkedArray) -> list[tuple[str, int]]:
@@ -63,11 +83,7 @@ def _counted(column: pa.ChunkedArray) -> list[tuple[str, int]]:
 
 
 def _split(pool: pa.Table, piles: int) -> list[tuple[int, pa.Table]]:
-    if piles == 1:
-        return [(0, pool)]
-    orders = pool["order"].combine_chunks().dictionary_encode()
-    pile_of = np.array([int(order[:8], 16) * piles >> 32 for order in orders.dictionary.to_pylist()])
-    wanted = pile_of[orders.indices.to_numpy()]
+    wanted = ((pool["order"].to_numpy() >> 32) * piles >> 32).astype(np.int64)
     pool = pool.take(pa.array(np.argsort(wanted, kind="stable")))
     numbers, counts = np.unique(wanted, return_counts=True)
     starts = np.cumsum(counts) - counts
@@ -76,10 +92,10 @@ def _split(pool: pa.Table, piles: int) -> list[tuple[int, pa.Table]]:
     ]
 
 
-def read_pile(pile: int, folder: Path) -> pa.Table:
+def read_pile(pile: Path) -> pa.Table:
     """All rows of a pile, of schema POOL, in the order of the parts."""
     tables = [POOL.empty_table()]
-    for path in sorted(folder.glob(f"pile-{pile:04}-*.arrow")):
+    for path in sorted(pile.glob("*.arrow")):
         with pa.memory_map(str(path)) as file:
             tables.append(pa.ipc.open_file(file).read_all())
     return pa.concat_tables(tables)

@@ -6,20 +6,22 @@ A complete dataset repository. Knows columns and files; not how traces are made.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from assembly.cards import SFT_SCHEMA, sft_card
-from assembly.piles import MadePile
+from assembly.cards import MESSAGES, SFT_COLUMNS, SFT_SCHEMA, sft_card
+from assembly.merging import Span, kept_scores, plan_files, read_span
+from assembly.piles import MadeRows
+from assembly.progress import follow
 from assembly.settings import SftSettings
-from assembly.summary import AssemblySummary, Shown
+from assembly.summary import AssemblySummary, Contents, Shown
+from assembly.workers import Run
 from cluster.atomic import check_replaceable
 from generation.dataset_card import Size
 
@@ -28,7 +30,6 @@ DATASET_NAME = "skillfactory"
 
 ANALYSIS = "analysis.json"
 _DATASET_INFO = "dataset_info.json"
-ROWS_PER_FILE = 50_000
 
 
 def check_destination(out: Path, raw: str | Path) -> None:
@@ -53,18 +54,10 @@ def _is_sft_data(folder: Path) -> bool:
 
 
 def write_sft(
-    made: Sequence[MadePile],
-    kept: Mapping[tuple[str, str], int],
-    summary: AssemblySummary,
-    settings: SftSettings,
-    folder: Path,
+    run: Run, made: Sequence[MadeRows], settings: SftSettings, summary: AssemblySummary, folder: Path
 ) -> None:
-    """Fill the folder with a whole SFT_DATA: of each (format, label) the rows up to the score that is kept.
-
-    The rows are counted in the summary as they pass.
-    """
-    total = sum(score <= kept[key] for pile in made for key, scores in pile.scores.items() for score in scores)
-    size = _write_train(_kept_rows(made, kept, summary), total, folder)
+    """Fill the folder with a whole SFT_DATA, and the summary with what is in it."""
+    size = _write_train(run, made, settings.subsample, summary, folder)
     # the folder and not a file in it, so that a set of several files is read whole
     info = {
         DATASET_NAME: {
@@ -84,61 +77,63 @@ def write_sft(
     (folder / "README.md").write_text(sft_card(summary, settings, size), encoding="utf-8")
 
 
-def _kept_rows(
-    made: Sequence[MadePile], kept: Mapping[tuple[str, str], int], summary: AssemblySummary
-) -> Iterator[pa.Table]:
-    for pile in made:
-        with pa.ipc.open_file(pile.path) as reader:
-            for number in range(reader.num_record_batches):
-                rows = pa.Table.from_batches([reader.get_batch(number)])
-                keys = zip(rows["format"].to_pylist(), rows["sft_template_type_idx"].to_pylist(), strict=True)
-                scores = zip(keys, rows["score"].to_pylist(), strict=True)
-                keep = [score <= kept[key] for key, score in scores]
-                rows = rows.filter(pa.array(keep, pa.bool_())).drop_columns(["score"])
-                _count(rows, summary)
-                yield rows
+def _write_train(
+    run: Run, made: Sequence[MadeRows], subsample: int | None, summary: AssemblySummary, folder: Path
+) -> Size:
+    """`data/train-…-of-….parquet` in the folder; one file also where there is no row."""
+    data = folder / "data"
+    data.mkdir(parents=True, exist_ok=True)
+    kept = kept_scores(made, subsample)
+    files = plan_files(made, kept)
+    paths = [data / f"train-{number:05}-of-{len(files):05}.parquet" for number in range(len(files))]
+    calls = [(path, spans, kept) for path, spans in zip(paths, files, strict=True)]
+    memory = 0
+    for written in follow(run(_write_file, calls), len(calls), "writing"):
+        memory += written.memory
+        summary.add(written.contents)
+    assert summary.traces.total() == sum(span.rows for spans in files for span in spans), "traces were lost"
+    return Size(summary.traces.total(), memory, sum(path.stat().st_size for path in paths))
 
 
-def _count(rows: pa.Table, summary: AssemblySummary) -> None:
-    contents = rows["conversations"].combine_chunks().flatten().field("content")
-    answers = contents.take(pa.array(range(1, 2 * rows.num_rows, 2), pa.int64()))
+class _Written(NamedTuple):
+    """What is in one file."""
+
+    memory: int
+    """Bytes of its rows in memory."""
+    contents: Contents
+
+
+def _write_file(path: Path, spans: Sequence[Span], kept: Mapping[tuple[str, str], int]) -> _Written:
+    memory, contents = 0, Contents()
+    # No two traces are the same text: looking for it in a dictionary takes longer than all the rest.
+    words = [column.name for column in SFT_COLUMNS if column.type != MESSAGES]
+    with pq.ParquetWriter(path, SFT_SCHEMA, compression="zstd", write_statistics=False, use_dictionary=words) as writer:
+        for span in spans:
+            rows = read_span(span, kept)
+            memory += rows.nbytes
+            _count(rows, contents)
+            writer.write_table(rows)
+    return _Written(memory, contents)
+
+
+def _count(rows: pa.Table, contents: Contents) -> None:
+    texts = rows["conversations"].combine_chunks().flatten().field("content")
+    answers = texts.take(pa.array(range(1, 2 * rows.num_rows, 2), pa.int64()))
     lengths = pc.utf8_length(answers).to_pylist()
     names = ("format", "sft_template_type_idx", "variants", "faults")
     for row, values in enumerate(zip(*(rows[name].to_pylist() for name in names), strict=True)):
         format_, label, variants, faults = values
-        summary.traces[format_, label] += 1
-        summary.analysis.add(label, variants, faults, partial(_text, answers, row))
+        contents.traces[format_, label] += 1
+        contents.analysis.add(label, variants, faults, partial(_text, answers, row))
         # a card's reader wants one with a retry, and short
         rank = (len(variants) < 2, lengths[row])
-        if summary.shown is None or rank < summary.shown.rank:
-            summary.shown = Shown(rank, _text(answers, row))
+        if contents.shown is None or rank < contents.shown.rank:
+            contents.shown = Shown(rank, _text(answers, row))
 
 
 def _text(texts: pa.Array, place: int) -> str:
     found: Any = texts[place].as_py()
     return str(found)
-
-
-def _write_train(tables: Iterable[pa.Table], total: int, folder: Path) -> Size:
-    """`data/train-…-of-….parquet` in the folder; one file also where there is no row."""
-    data = folder / "data"
-    data.mkdir(parents=True, exist_ok=True)
-    count = max(1, -(-total // ROWS_PER_FILE))
-    paths = [data / f"train-{number:05}-of-{count:05}.parquet" for number in range(count)]
-    memory = written = 0
-    with ExitStack() as opened:
-        writers = [
-            opened.enter_context(pq.ParquetWriter(path, SFT_SCHEMA, compression="zstd", write_statistics=False))
-            for path in paths
-        ]
-        for rows in tables:
-            memory, end = memory + rows.nbytes, written + rows.num_rows
-            while written < end:
-                part = rows.slice(rows.num_rows - (end - written), ROWS_PER_FILE - written % ROWS_PER_FILE)
-                writers[written // ROWS_PER_FILE].write_table(part)
-                written += part.num_rows
-    assert written == total, f"{written} of {total} traces were written"
-    return Size(total, memory, sum(path.stat().st_size for path in paths))
 
 
 def _write_json(path: Path, value: object) -> None:

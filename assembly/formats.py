@@ -135,11 +135,14 @@ def _draw(
     left: list[Candidate], wanted: bool | None, rng: Random, fits: Callable[[Candidate], bool]
 ) -> Candidate | None:
     """Take one candidate of the wanted correctness, and that fits, out of those left."""
-    places = [*range(len(left))] if wanted is None else [n for n, one in enumerate(left) if one.correct is wanted]
+    places: Sequence[int] = range(len(left))
+    if wanted is not None:
+        places = [place for place in places if left[place].correct is wanted]
     while places:
-        place = places.pop(rng.randrange(len(places)))
-        if fits(left[place]):
-            return left.pop(place)
+        drawn = rng.randrange(len(places))
+        if fits(left[places[drawn]]):
+            return left.pop(places[drawn])
+        places = [*places[:drawn], *places[drawn + 1 :]]
     return None
 
 

@@ -1,4 +1,4 @@
-"""One pile of questions to its traces, as rows of SFT_DATA: the part of the work that many processes share."""
+"""Questions to traces, as rows of SFT_DATA: the part of the work that many processes share."""
 
 from __future__ import annotations
 
@@ -8,57 +8,86 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from assembly.analysis import faults_of
 from assembly.candidates import Asked, questions_of
 from assembly.cards import SFT_SCHEMA
-from assembly.dealing import read_pile
+from assembly.dealing import deal, read_pile
 from assembly.formats import choose_formats
 from assembly.question_traces import Made, assemble_question
 from assembly.settings import SftSettings, read_attempts
 from cluster.engine import Message
 from cluster.models import find
 from cluster.vllm_engine import ChatTokenizer
+from generation.raw_reader import Part
 from generation.records import request_seed
 
-SCORED = SFT_SCHEMA.append(pa.field("score", pa.int64()))
-"""Rows of SFT_DATA, each with a number by which a subsample takes the smallest."""
+SCORED = pa.schema([*SFT_SCHEMA, ("order", pa.uint64()), ("score", pa.int64())])
+"""Rows of SFT_DATA, each with the question's order and a number by which a subsample takes the smallest."""
 
 
-class MadePile(NamedTuple):
-    """What a pile gave; its rows, of schema SCORED and in order, are in the file."""
+class MadeRows(NamedTuple):
+    """The traces of some questions; rows of schema SCORED, in order, are in the file."""
 
     path: Path
     questions: int
-    scores: dict[tuple[str, str], list[int]]
-    """Of each (format, label), in any order."""
+    orders: np.ndarray
+    """Of each row, uint64."""
+    scores: np.ndarray
+    """Of each row, int64."""
+    labels: tuple[tuple[str, str], ...]
+    """Every (format, label) there is."""
+    label_of: np.ndarray
+    """Of each row, its place in `labels`."""
     not_given: Counter[tuple[str, str]]
     """Questions by (format, reason)."""
     too_long: Counter[tuple[str, str]]
     """Traces left out for their length, by (format, label)."""
 
 
-def make_pile(pile: int, settings: SftSettings, folder: Path) -> MadePile:
-    """All traces of a pile's questions, in the order of the questions' hashes."""
+class MadePart(NamedTuple):
+    """What a part of RAW_DATA gave."""
+
+    samples: int
+    left_out: Counter[str]
+    made: MadeRows
+
+
+def make_part(part: Part, number: int, settings: SftSettings, piles: Sequence[Path], apart: Path) -> MadePart:
+    """All traces of the questions that lie whole in the part; rows of those `apart` go into the piles."""
+    dealt = deal(part, number, np.load(apart), settings, piles)
+    made = _make(dealt.whole, settings, apart.with_name(f"part-{number:06}.arrow"))
+    return MadePart(dealt.samples, dealt.left_out, made)
+
+
+def make_pile(pile: Path, settings: SftSettings) -> MadeRows:
+    """All traces of a pile's questions."""
+    return _make(read_pile(pile), settings, pile.with_suffix(".arrow"))
+
+
+def _make(pool: pa.Table, settings: SftSettings, path: Path) -> MadeRows:
     formats = choose_formats(settings.formats, read_attempts(settings.attempts))
-    done = MadePile(folder / f"made-{pile:04}.arrow", 0, {}, Counter(), Counter())
+    not_given, too_long = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
     rows: list[Row] = []
     questions = 0
-    for asked in questions_of(read_pile(pile, folder)):
+    for asked in questions_of(pool):
         questions += 1
         traces = assemble_question(asked, formats, settings)
-        done.not_given.update(traces.not_given)
+        not_given.update(traces.not_given)
         for place, made in enumerate(traces.made):
             if _too_long(asked, made, settings):
-                done.too_long[made.format, made.label] += 1
-                continue
-            score = request_seed(settings.seed, "subsample", asked.key, made.format, place)
-            done.scores.setdefault((made.format, made.label), []).append(score)
-            rows.append(Row(asked, made, score))
-    with pa.ipc.new_file(done.path, SCORED) as writer:
-        writer.write_table(_table(rows), max_chunksize=1_000)
-    return done._replace(questions=questions)
+                too_long[made.format, made.label] += 1
+            else:
+                rows.append(Row(asked, made, _score(asked, made, place, settings)))
+    table = _table(rows)
+    with pa.ipc.new_file(path, SCORED) as writer:
+        writer.write_table(table)
+    labels = {key: place for place, key in enumerate(dict.fromkeys((row.made.format, row.made.label) for row in rows))}
+    label_of = np.array([labels[row.made.format, row.made.label] for row in rows], dtype=np.int32)
+    orders, scores = table["order"].to_numpy(), table["score"].to_numpy()
+    return MadeRows(path, questions, orders, scores, tuple(labels), label_of, not_given=not_given, too_long=too_long)
 
 
 class Row(NamedTuple):
@@ -83,9 +112,17 @@ def _table(rows: Sequence[Row]) -> pa.Table:
         "task": [row.asked.task for row in rows],
         "variants": [row.made.variants for row in rows],
         "faults": [faults_of(row.made) for row in rows],
+        "order": pa.array([row.asked.order for row in rows], pa.uint64()),
         "score": [row.score for row in rows],
     }
     return pa.table(columns, schema=SCORED)
+
+
+def _score(asked: Asked, made: Made, place: int, settings: SftSettings) -> int:
+    """The same for all where every trace is kept."""
+    if settings.subsample is None:
+        return 0
+    return request_seed(settings.seed, "subsample", asked.key, made.format, place)
 
 
 def _conversation(asked: Asked, made: Made) -> list[Message]:

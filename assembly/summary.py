@@ -19,24 +19,37 @@ class Shown(NamedTuple):
 
 
 @dataclass
-class AssemblySummary:
+class Contents:
+    """What some traces are."""
+
+    traces: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By (format, label)."""
+    analysis: Analysis = field(default_factory=Analysis)
+    shown: Shown | None = None
+
+    def add(self, later: Contents) -> None:
+        """Those of traces that come behind these."""
+        self.traces.update(later.traces)
+        self.analysis.extend(later.analysis)
+        if later.shown is not None and (self.shown is None or later.shown.rank < self.shown.rank):
+            self.shown = later.shown
+
+
+@dataclass
+class AssemblySummary(Contents):
     """Counts over all questions of one assembly."""
 
-    folder: Path
+    folder: Path = Path()
     models: tuple[str, ...] = ()
     """That wrote the samples, as far as the rows say so."""
     questions: int = 0
     samples: int = 0
-    traces: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """By (format, label)."""
     not_given: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Questions that could not give a format, by (format, reason)."""
     left_out: Counter[str] = field(default_factory=Counter)
     """Samples that may stand in no trace, by reason."""
     too_long: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Traces left out for their length in tokens, by (format, label)."""
-    analysis: Analysis = field(default_factory=Analysis)
-    shown: Shown | None = None
 
 
 def summary_text(summary: AssemblySummary) -> str:

@@ -48,6 +48,9 @@ def _initialize() -> None:
     # Each is one of as many as there are cores, and makes no reference cycles worth looking for.
     pa.set_cpu_count(1)
     gc.disable()
+    # Gives less back to the system between two batches than the default does: a twentieth of all the time.
+    if "jemalloc" in pa.supported_memory_backends():
+        pa.set_memory_pool(pa.jemalloc_memory_pool())
 
 
 def _die_with_parent() -> None:

@@ -4,7 +4,7 @@
     python -m benchmarks.assembly_rate BIG --turns 3
 
 Each turn starts `python -m assembly.run` and `python -m benchmarks.published_shape` as processes of
-their own, loading and all, and adds up the memory (PSS) of each process tree five times a second.
+their own, loading and all, and adds up the memory (PSS) of each process tree once a second.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ def memory(root: int) -> int:
 
 def measure(command: list[str]) -> Measured:
     started, before, peak = time.monotonic(), _cpu_seconds(), 0
-    process = subprocess.Popen([sys.executable, "-m", *command], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, "-m", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while process.poll() is None:
         peak = max(peak, memory(process.pid))
-        time.sleep(0.2)
+        time.sleep(1.0)
     assert process.returncode == 0, command
     return Measured(time.monotonic() - started, _cpu_seconds() - before, peak / 2**30)
 

@@ -14,9 +14,11 @@ def is_list(type_: pa.DataType) -> bool:
 
 def first_items(lists: pa.Array) -> pa.Array:
     """Item 0 of each list; null for a list without items and for no list."""
-    lengths = _lengths(lists)
-    starts = np.cumsum(lengths) - lengths
-    places = pa.array(starts, mask=lengths == 0)
+    counts = lengths(lists)
+    if (counts == 1).all():
+        return lists.flatten()
+    starts = np.cumsum(counts) - counts
+    places = pa.array(starts, mask=counts == 0)
     return pc.take(lists.flatten(), places)
 
 
@@ -27,16 +29,12 @@ def kept_items(lists: pa.Array, keep: np.ndarray) -> pa.Array:
     """
     if keep.all() and not lists.null_count:
         return lists
-    owners = np.repeat(np.arange(len(lists)), _lengths(lists))
+    owners = np.repeat(np.arange(len(lists)), lengths(lists))
     counts = np.bincount(owners[keep], minlength=len(lists))
     offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), lists.flatten().filter(pa.array(keep)))
 
 
-def owners(lists: pa.Array) -> np.ndarray:
-    """For each of `lists.flatten()`, the place of its list."""
-    return np.repeat(np.arange(len(lists)), _lengths(lists))
-
-
-def _lengths(lists: pa.Array) -> np.ndarray:
+def lengths(lists: pa.Array) -> np.ndarray:
+    """Of each list, 0 for no list, int64."""
     return np.asarray(pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False), dtype=np.int64)

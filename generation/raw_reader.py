@@ -8,20 +8,18 @@ knows what the rows are for.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from huggingface_hub import snapshot_download
 
-from cluster.hub import asking_hub
-from generation.dataset_card import HUB_ID
 from generation.grading.answer_tag import find_answer
 from generation.lists import first_items, is_list, kept_items
 from generation.raw_data import PREFIX, REFLECTIONS
+from generation.raw_files import find_files
 from generation.records import NO_ANSWER, Outcome, stable_hash
 
 UNDECIDED = "undecided"
@@ -90,31 +88,6 @@ class Part(NamedTuple):
     """Bytes of the needed columns in memory, about."""
 
 
-def find_files(raw: str | Path) -> tuple[Path, ...]:
-    """The parquet files of a RAW_DATA: the file itself, or those in its folder or `data/`."""
-    path = Path(raw)
-    try:
-        exists = path.exists()
-    except OSError as error:
-        raise ValueError(f"{raw}: cannot be looked at: {error.strerror}") from error
-    if path.is_file():
-        return (path,)
-    if not exists:
-        if not HUB_ID.fullmatch(str(raw)):
-            raise ValueError(f"{raw}: no such file or folder")
-        path = _download(str(raw))
-    files = sorted(path.glob("data/*.parquet")) or sorted(path.glob("*.parquet"))
-    if not files:
-        raise ValueError(f"{raw}: holds no parquet file; expected data/*.parquet or *.parquet")
-    return tuple(files)
-
-
-def _download(repository: str) -> Path:
-    """The repository's parquet files, in the hub's own cache."""
-    with asking_hub(f"{repository}: a file or folder of this name"):
-        return Path(snapshot_download(repository, repo_type="dataset", allow_patterns=["data/*.parquet", "*.parquet"]))
-
-
 def open_parts(raw: str | Path, part_bytes: int = 64 << 20) -> tuple[Part, ...]:
     """The parts of a RAW_DATA folder, parquet file or hub repository, in order of file and row.
 
@@ -164,12 +137,14 @@ def _check_type(found: pa.DataType, holds: str, in_list: bool, where: str) -> No
 
 def _parts_of(path: Path, columns: Columns, metadata: pq.FileMetaData, part_bytes: int) -> Iterator[Part]:
     names = set(columns.values())
+    places = [
+        place for place in range(metadata.num_columns) if metadata.schema.column(place).path.split(".")[0] in names
+    ]
     groups: list[int] = []
     first = rows = size = 0
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
-        chunks = (group.column(place) for place in range(group.num_columns))
-        wanted = sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema.split(".")[0] in names)
+        wanted = sum(group.column(place).total_uncompressed_size for place in places)
         if groups and size + wanted > part_bytes:
             yield Part(path, columns, tuple(groups), first, rows, size)
             first, groups, rows, size = first + rows, [], 0, 0
@@ -196,13 +171,36 @@ def models_of(parts: Sequence[Part]) -> tuple[str, ...]:
 
 def read_part(part: Part, batch_rows: int = 4096) -> Iterator[pa.Table]:
     """The part's rows as tables of schema ROWS. A ValueError names the file and row of what is wrong."""
+    for row, columns in _batches(part, part.columns, batch_rows):
+        yield _rows(columns, part.path, row)
+
+
+def read_keys(part: Part) -> pa.Array:
+    """The keys of the questions that the part has rows of, each once."""
+    found = [pa.array([], pa.string())]
+    for roles in ({"key"}, {"key", "question"}) if "key" in part.columns else ({"question"},):
+        found = [_keys(plain).unique() for plain in _plain_batches(part, roles)]
+        if not any(keys.null_count for keys in found):
+            break
+    return pa.chunked_array(found, pa.string()).unique().drop_null()
+
+
+def _plain_batches(part: Part, roles: Collection[str]) -> Iterator[dict[str, pa.Array]]:
+    wanted = {role: part.columns[role] for role in roles}
+    for _, columns in _batches(part, wanted, 65_536):
+        count = len(next(iter(columns.values())))
+        yield {role: _plain(columns.get(role), role, count) for role in ("key", "question")}
+
+
+def _batches(part: Part, roles: Columns, batch_rows: int) -> Iterator[tuple[int, dict[str, pa.Array]]]:
+    """The columns that play these roles, and the place of their first row in the file."""
     row = part.first_row
-    names = list(dict.fromkeys(part.columns.values()))
+    names = list(dict.fromkeys(roles.values()))
     try:
         with pq.ParquetFile(part.path) as file:
             for batch in file.iter_batches(batch_rows, row_groups=list(part.groups), columns=names):
                 batch.validate(full=True)
-                yield _rows({role: batch.column(name) for role, name in part.columns.items()}, part.path, row)
+                yield row, {role: batch.column(name) for role, name in roles.items()}
                 row += batch.num_rows
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{part.path}: torn after row {row}: {_first_line(error)}") from error

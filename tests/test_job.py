@@ -149,7 +149,7 @@ def test_an_engine_core_is_killed_then_the_driver(start: Callable[..., Job], tmp
     assert again.left_behind() == {}
 
 
-def wait_for(happened: Callable[[], object], job: Job, seconds: float = 120) -> None:
+def wait_for(happened: Callable[[], object], job: Job, seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not happened():
         assert job.process.poll() is None, job.output()
