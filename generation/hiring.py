@@ -89,7 +89,6 @@ def cpu_environment(workers: int, cores: int | None = None) -> dict[str, str]:
     """Cores and memory of an engine on the CPU: a node's workers share its cores evenly, and pin none."""
     cores = cores or len(os.sched_getaffinity(0))
     return {
-        "VLLM_CPU_KVCACHE_SPACE": str(_CPU_CACHE_GIB),
         # By itself vLLM pins one worker to one thread of each physical core, and every further worker to the same.
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         "OMP_NUM_THREADS": str(max(1, cores // workers)),
