@@ -71,7 +71,7 @@ def _make(
         summary.left_out.update(found.left_out)
         made.append(found.made)
     piles = [pile for pile in piles if pile.exists()]
-    made += follow(run(make_pile, [(pile, settings) for pile in piles]), len(piles), "scattered")
+    made += follow(run(make_pile, [(pile, settings) for pile in piles]), len(piles), "gathering")
     for rows in made:
         summary.questions += rows.questions
         summary.not_given.update(rows.not_given)

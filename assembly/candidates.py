@@ -175,6 +175,7 @@ class Asked(NamedTuple):
     """One question and all its samples."""
 
     order: int
+    """By which questions are sorted: a hash of the key."""
     key: str
     question: str
     task: str

@@ -72,7 +72,7 @@ def deal(part: Part, number: int, apart: np.ndarray, settings: SftSettings, pile
                 if pile not in writers:
                     path = piles[pile] / f"{number:06}.arrow"
                     path.parent.mkdir(exist_ok=True)
-                    # Not compressed: that would take a fifth of the whole assembly's time.
+                    # Not compressed: where all rows go this way that would take a fifth of the time.
                     writers[pile] = opened.enter_context(pa.ipc.new_file(path, POOL))
                 writers[pile].write_table(table)
     return Dealt(samples, left_out, pa.concat_tables(whole))

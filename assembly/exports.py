@@ -105,7 +105,7 @@ class _Written(NamedTuple):
 
 def _write_file(path: Path, spans: Sequence[Span], kept: Mapping[tuple[str, str], int]) -> _Written:
     memory, contents = 0, Contents()
-    # No two traces are the same text: looking for it in a dictionary takes longer than all the rest.
+    # No two traces are the same text: a dictionary of them would be as large as they are.
     words = [column.name for column in SFT_COLUMNS if column.type != MESSAGES]
     with pq.ParquetWriter(path, SFT_SCHEMA, compression="zstd", write_statistics=False, use_dictionary=words) as writer:
         for span in spans:
@@ -125,8 +125,8 @@ def _count(rows: pa.Table, contents: Contents) -> None:
         format_, label, variants, faults = values
         contents.traces[format_, label] += 1
         contents.analysis.add(label, variants, faults, partial(_text, answers, row))
-        # a card's reader wants one with a retry, and short
-        rank = (len(variants) < 2, lengths[row])
+        # a card's reader wants one with a retry, without a fault, and short
+        rank = (len(variants) < 2, bool(faults), lengths[row])
         if contents.shown is None or rank < contents.shown.rank:
             contents.shown = Shown(rank, _text(answers, row))
 

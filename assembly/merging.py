@@ -97,7 +97,7 @@ def _span(made: Sequence[MadeRows], orders: np.ndarray, start: int, end: int) ->
 def read_span(span: Span, kept: Mapping[tuple[str, str], int]) -> pa.Table:
     """The span's rows, of schema SCORED without the order and the score."""
     rows = pa.concat_tables([SCORED.empty_table(), *map(_read, span.slices)])
-    if pc.max(rows["score"]).as_py():
+    if pc.max(rows["score"]).as_py():  # all are zero where every trace is kept
         keys = zip(rows["format"].to_pylist(), rows["sft_template_type_idx"].to_pylist(), strict=True)
         keep = [score <= kept[key] for key, score in zip(keys, rows["score"].to_pylist(), strict=True)]
         rows = rows.filter(pa.array(keep, pa.bool_()))

@@ -13,7 +13,7 @@ from assembly.analysis import Analysis
 class Shown(NamedTuple):
     """The trace that the card shows."""
 
-    rank: tuple[bool, int]
+    rank: tuple[bool, bool, int]
     """The smallest is shown."""
     text: str
 

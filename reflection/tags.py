@@ -44,4 +44,6 @@ def last_block(text: str, name: str) -> Block | None:
     start += len(opening)
     end = lowered.find(closing, start)
     reopened = lowered.find(opening, end) >= 0
-    return Block(raw[start:end].decode("utf-8", "surrogatepass"), reopened, nested, earlier, fenced)
+    # Where each character is one byte nothing need be decoded, which takes longest.
+    inside = text[start:end] if len(raw) == len(text) else raw[start:end].decode("utf-8", "surrogatepass")
+    return Block(inside, reopened, nested, earlier, fenced)
