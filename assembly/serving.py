@@ -93,7 +93,7 @@ def serving_text(serving: Serving, counts: RawCounts) -> str:
         head = f"  {count:>7,} {count / max(1, total):>4.0%}  "
         lines += textwrap.wrap(", ".join(names), WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
     lines += _shorter(usable, read_attempts(serving.attempts))
-    lines += _by_task(serving, sorted(counts.tasks()))
+    lines += _by_task(serving, sorted(counts.tasks))
     return "\n".join([*lines, *remarks(serving, counts)])
 
 
@@ -122,7 +122,8 @@ def _shorter(usable: Mapping[Usable, int], attempts: Attempts) -> list[str]:
 
 def remarks(serving: Serving, counts: RawCounts) -> list[str]:
     """Why no traces come, or only some, where that can be said of all samples at once."""
-    right, wrong = counts.outcome("right"), counts.outcome("wrong")
+    whole = counts.all()
+    right, wrong = whole.outcome("right"), whole.outcome("wrong")
     lines = []
     if not right and not wrong:
         lines.append("No sample could be told right or wrong: no traces come from these.")
@@ -133,9 +134,9 @@ def remarks(serving: Serving, counts: RawCounts) -> list[str]:
         lines.append("The model solved everything: no sample is wrong. *C*IC needs one, and no trace")
         lines.append("can show how a mistake is found. Take a harder task or a weaker model.")
     lines += [
-        f"Task {task}: the model solved {'nothing' if not found['right'] else 'everything'}."
-        for task, found in counts.tasks().items()
-        if len(counts.tasks()) > 1 and right and wrong and bool(found["right"]) != bool(found["wrong"])
+        f"Task {task}: the model solved {'nothing' if not tally.outcome('right') else 'everything'}."
+        for task, tally in counts.several().items()
+        if right and wrong and bool(tally.outcome("right")) != bool(tally.outcome("wrong"))
     ]
     if right:
         lines += _short_of_reflections(serving, counts)
@@ -144,7 +145,7 @@ def remarks(serving: Serving, counts: RawCounts) -> list[str]:
 
 def _short_of_reflections(serving: Serving, counts: RawCounts) -> list[str]:
     usable = serving.usable()
-    if not counts.reflections:
+    if not counts.all().reflections:
         return ["There are no reflections: only star comes; `python -m reflection.run` adds some."]
     if not any(one.right for one in usable):
         return ["No right sample has a reflection that says so: only star comes."]

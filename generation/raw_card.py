@@ -6,11 +6,10 @@ Knows the columns of RAW_DATA and nothing of how the rows came to be but what th
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from generation.dataset_card import Size, code, fenced, header, table
-from generation.raw_counts import OUTCOMES, VERDICTS, RawCounts, Serving, share
+from generation.raw_counts import OUTCOMES, VERDICTS, RawCounts, Serving, Tally, share
 from generation.raw_data import COLUMNS, SCHEMA, SCHEMA_VERSION
 
 _REASONS = 20
@@ -24,7 +23,7 @@ def raw_card(
     serving: Serving | None = None,
 ) -> str:
     """The whole README.md; `configuration` holds JSON values and is shown as it is."""
-    size = Size(counts.samples, counts.memory, counts.files)
+    size = Size(counts.all().samples, counts.memory, counts.files)
     tags = ["skillfactory", "self-distillation", "reasoning"]
     return "\n".join(
         [
@@ -56,20 +55,33 @@ def held(counts: RawCounts, serving: Serving | None = None, *, lost: int | None 
 
     `lost` counts questions without rows, where that is known.
     """
-    parts = [_totals(counts, lost), _by("variant", counts.variants())]
-    if len(counts.tasks()) > 1:
-        parts.append(_by("task", counts.tasks()))
-    if counts.unknown:
-        parts.append(table(("why a sample's outcome is unknown", "samples"), counts.unknown.most_common(_REASONS)))
+    parts = [_totals(counts, lost)]
+    if tasks := counts.several():
+        rows = [(code(task or "(none)"), one.samples, *map(one.outcome, OUTCOMES)) for task, one in tasks.items()]
+        parts.append(table(("task", "samples", *OUTCOMES), rows))
+    parts += _outcomes(counts.all())
     parts.append(
         "A sample without an answer is published as not correct, one that the grader could not judge as null; "
         "the reason\nis in `outcome_reason`.\n"
     )
-    if counts.reflections:
-        parts += _agreement(counts)
+    parts += _agreement(counts.all())
     if serving is not None:
         parts.append(f"Questions that can serve a trace format, with up to {serving.attempts} attempts a trace:\n")
-        parts.append(_served(serving, sorted(counts.tasks())))
+        parts.append(_served(serving, sorted(counts.tasks)))
+    for task, tally in tasks.items():
+        parts += [f"### {code(task or '(none)')}\n", *_outcomes(tally), *_agreement(tally)]
+    return parts
+
+
+def _outcomes(tally: Tally) -> list[str]:
+    """By variant, and why some are unknown."""
+    rows = [
+        (code(name or "(none)"), found.total(), *(found[outcome] for outcome in OUTCOMES))
+        for name, found in tally.variants().items()
+    ]
+    parts = [table(("variant", "samples", *OUTCOMES), rows)]
+    if tally.unknown:
+        parts.append(table(("why a sample's outcome is unknown", "samples"), tally.unknown.most_common(_REASONS)))
     return parts
 
 
@@ -82,48 +94,35 @@ def _served(serving: Serving, tasks: Sequence[str]) -> str:
 
 
 def _totals(counts: RawCounts, lost: int | None) -> str:
-    said = {verdict: sum(n for key, n in counts.verdicts.items() if key[1] == verdict) for verdict in VERDICTS}
+    whole = counts.all()
     return table(
         ("what", "count"),
         [
             ("questions", len(counts.questions)),
             *([] if lost is None else [("questions that failed and have no rows", lost)]),
-            ("samples", counts.samples),
+            ("samples", whole.samples),
             ("samples that mention their hint", counts.hinted),
             ("samples whose request failed", counts.failed),
-            ("reflections", counts.reflections),
-            ("reflections that say Correct", said["Correct"]),
-            ("reflections that say Incorrect", said["Incorrect"]),
-            ("reflections without a verdict", said["none"]),
-            ("reflections whose verdict is right", counts.valid),
+            ("reflections", whole.reflections),
+            ("reflections that say Correct", whole.verdict("Correct")),
+            ("reflections that say Incorrect", whole.verdict("Incorrect")),
+            ("reflections without a verdict", whole.verdict("none")),
+            ("reflections whose verdict is right", whole.valid),
             ("reflections whose request failed", counts.refused),
         ],
     )
 
 
-def _by(what: str, found: Mapping[str, Counter[str]]) -> str:
-    rows = [
-        (code(name or "(none)"), outcomes.total(), *(outcomes[outcome] for outcome in OUTCOMES))
-        for name, outcomes in found.items()
-    ]
-    return table((what, "samples", *OUTCOMES), rows)
-
-
-def _agreement(counts: RawCounts) -> list[str]:
+def _agreement(tally: Tally) -> list[str]:
     """The verdicts against the outcomes, and how well they tell right from wrong."""
-    seen = [one for one in OUTCOMES if any(key[0] == one for key in counts.verdicts)]
-    shares = [(code(verdict), *map(_percent, share(counts.verdicts, verdict))) for verdict in VERDICTS[:2]]
-    tables = [
-        table(("sample", *VERDICTS), [(one, *(counts.verdicts[one, verdict] for verdict in VERDICTS)) for one in seen]),
+    if not tally.reflections:
+        return []
+    seen = [one for one in OUTCOMES if any(key[0] == one for key in tally.verdicts)]
+    shares = [(code(verdict), *map(_percent, share(tally.verdicts, verdict))) for verdict in VERDICTS[:2]]
+    return [
+        table(("sample", *VERDICTS), [(one, *(tally.verdicts[one, verdict] for verdict in VERDICTS)) for one in seen]),
         table(("verdict", "precision", "recall", "F1"), shares),
     ]
-    if len(counts.of_task) > 1:
-        rows = [
-            (code(task or "(none)"), *(_percent(share(found, verdict).f1) for verdict in VERDICTS[:2]))
-            for task, found in sorted(counts.of_task.items())
-        ]
-        tables.append(table(("task", "F1 of Correct", "F1 of Incorrect"), rows))
-    return tables
 
 
 def _percent(share: float | None) -> str:

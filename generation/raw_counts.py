@@ -52,33 +52,24 @@ class Share(NamedTuple):
 
 
 @dataclass
-class RawCounts:
-    """What a RAW_DATA folder holds."""
+class Tally:
+    """Samples and reflections of one task, or of all."""
 
-    samples: int = 0
-    memory: int = 0
-    """Bytes as Arrow tables."""
-    files: int = 0
-    """Bytes of the parquet files."""
-    questions: set[str] = field(default_factory=set)
-    outcomes: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    """Samples by task, variant and outcome."""
+    outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Samples by variant and outcome."""
     unknown: Counter[str] = field(default_factory=Counter)
     """Samples of unknown outcome, by reason."""
-    failed: int = 0
-    """Samples whose request failed."""
-    hinted: int = 0
-    """Samples that mention their hint."""
     verdicts: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Reflections by the sample's outcome and their verdict, "none" without one."""
-    of_task: dict[str, Counter[tuple[str, str]]] = field(default_factory=dict)
-    """The same for each task."""
-    refused: int = 0
-    """Reflections whose request failed; they have no text, and are counted nowhere else."""
-    lost: Counter[str] = field(default_factory=Counter)
-    """Questions that failed and so have no rows, by reason; not to be seen in the files."""
-    kept: Counter[str] = field(default_factory=Counter)
-    """Rows that should have got more reflections and stay as they were, by reason; not to be seen either."""
+
+    def add(self, other: Tally) -> None:
+        self.outcomes.update(other.outcomes)
+        self.unknown.update(other.unknown)
+        self.verdicts.update(other.verdicts)
+
+    @property
+    def samples(self) -> int:
+        return self.outcomes.total()
 
     @property
     def reflections(self) -> int:
@@ -89,23 +80,53 @@ class RawCounts:
         """Reflections whose verdict is right."""
         return self.verdicts["right", "Correct"] + self.verdicts["wrong", "Incorrect"]
 
-    def tasks(self) -> dict[str, Counter[str]]:
-        """Outcomes by task."""
-        return self._by(0)
-
-    def variants(self) -> dict[str, Counter[str]]:
-        """Outcomes by prompt variant, over all tasks."""
-        return self._by(1)
-
-    def _by(self, place: int) -> dict[str, Counter[str]]:
-        found: dict[str, Counter[str]] = {}
-        for key, count in sorted(self.outcomes.items()):
-            found.setdefault(key[place], Counter())[key[2]] += count
-        return found
-
     def outcome(self, name: str) -> int:
         """Samples of this outcome."""
-        return sum(count for key, count in self.outcomes.items() if key[2] == name)
+        return sum(count for key, count in self.outcomes.items() if key[1] == name)
+
+    def verdict(self, name: str) -> int:
+        """Reflections with this verdict."""
+        return sum(count for key, count in self.verdicts.items() if key[1] == name)
+
+    def variants(self) -> dict[str, Counter[str]]:
+        """Outcomes by prompt variant."""
+        found: dict[str, Counter[str]] = {}
+        for (variant, outcome), count in sorted(self.outcomes.items()):
+            found.setdefault(variant, Counter())[outcome] += count
+        return found
+
+
+@dataclass
+class RawCounts:
+    """What a RAW_DATA folder holds."""
+
+    tasks: dict[str, Tally] = field(default_factory=dict)
+    memory: int = 0
+    """Bytes as Arrow tables."""
+    files: int = 0
+    """Bytes of the parquet files."""
+    questions: set[str] = field(default_factory=set)
+    failed: int = 0
+    """Samples whose request failed."""
+    hinted: int = 0
+    """Samples that mention their hint."""
+    refused: int = 0
+    """Reflections whose request failed; they have no text, and are counted nowhere else."""
+    lost: Counter[str] = field(default_factory=Counter)
+    """Questions that failed and so have no rows, by reason; not to be seen in the files."""
+    kept: Counter[str] = field(default_factory=Counter)
+    """Rows that should have got more reflections and stay as they were, by reason; not to be seen either."""
+
+    def all(self) -> Tally:
+        """Over all tasks."""
+        whole = Tally()
+        for tally in self.tasks.values():
+            whole.add(tally)
+        return whole
+
+    def several(self) -> dict[str, Tally]:
+        """By task in order of name, where there are several; nothing where `all` says as much."""
+        return dict(sorted(self.tasks.items())) if len(self.tasks) > 1 else {}
 
 
 def share(verdicts: Counter[tuple[str, str]], verdict: str) -> Share:
@@ -139,15 +160,15 @@ def count_folder(folder: Path, *also: Callable[[pa.Table], None]) -> RawCounts:
 
 
 def _count_samples(counts: RawCounts, rows: pa.Table) -> None:
-    counts.samples += rows.num_rows
     counts.questions.update(rows["question_key"].unique().to_pylist())
     counts.hinted += pc.sum(rows["mentions_hint"]).as_py() or 0
     names = ["task", "variant", "outcome", "reason"]
     for group in rows.select(names).group_by(names).aggregate([([], "count_all")]).to_pylist():
         task, variant, outcome, reason = (group[name] or "" for name in names)
-        counts.outcomes[task, variant, outcome] += group["count_all"]
+        tally = counts.tasks.setdefault(task, Tally())
+        tally.outcomes[variant, outcome] += group["count_all"]
         if outcome == "unknown":
-            counts.unknown[reason] += group["count_all"]
+            tally.unknown[reason] += group["count_all"]
 
 
 def _count_reflections(counts: RawCounts, rows: pa.Table) -> None:
@@ -160,8 +181,7 @@ def _count_reflections(counts: RawCounts, rows: pa.Table) -> None:
     cells, found = np.unique(cells, axis=1, return_counts=True)
     for (task, outcome, verdict), count in zip(cells.T.tolist(), found.tolist(), strict=True):
         cell = OUTCOMES[outcome], {1: "Correct", 0: "Incorrect", -1: "none"}[verdict]
-        counts.verdicts[cell] += count
-        counts.of_task.setdefault(tasks.dictionary[task].as_py(), Counter())[cell] += count
+        counts.tasks[tasks.dictionary[task].as_py()].verdicts[cell] += count
 
 
 def _count_refusals(counts: RawCounts, batch: pa.RecordBatch) -> None:

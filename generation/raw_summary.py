@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from generation.raw_counts import OUTCOMES, VERDICTS, RawCounts, share
+from generation.raw_counts import OUTCOMES, VERDICTS, RawCounts, Tally, share
 
 WIDTH = 80
 _REASONS = 5
 
 
 def summary(counts: RawCounts) -> str:
-    """A few lines, none longer than WIDTH."""
-    lines = [f"{counts.samples:,} samples of {len(counts.questions):,} questions"]
-    groups = {"": counts.variants()} | ({"by task": counts.tasks()} if len(counts.tasks()) > 1 else {})
-    wide = max((len(name) for found in groups.values() for name in found), default=7)
-    wide = min(max(wide, len("by task") - 2), WIDTH - 2 - 16 * len(OUTCOMES))
-    for head, found in groups.items():
-        lines.append(f"{head:<{wide + 2}}" + "".join(f"{outcome:>16}" for outcome in OUTCOMES))
-        lines += [f"  {cut(name or '(none)', wide):<{wide}}{_shares(found[name])}" for name in found]
-    lines += _reasons("unknown because", counts.unknown)
-    lines += _verdicts(counts)
+    """A few lines, none longer than WIDTH; and as many for each task, where there are several."""
+    whole, tasks = counts.all(), counts.several()
+    lines = [f"{whole.samples:,} samples of {len(counts.questions):,} questions"]
+    lines += _outcomes(whole.variants())
+    if tasks:
+        lines += _outcomes({name: _by_outcome(tally) for name, tally in tasks.items()}, "by task")
+    lines += _told(whole)
     if counts.lost:
         lines += _reasons(f"{counts.lost.total():,} questions failed and have no samples:", counts.lost)
     if counts.kept:
@@ -30,7 +27,26 @@ def summary(counts: RawCounts) -> str:
         lines.append(f"{counts.failed:,} requests failed; the reasons are in sample__provenance.error")
     if counts.refused:
         lines.append(f"{counts.refused:,} reflections failed; see reflections__provenance.error")
+    for name, tally in tasks.items():
+        lines += ["", cut(f"task {name or '(none)'}: {tally.samples:,} samples", WIDTH)]
+        lines += [*_outcomes(tally.variants()), *_told(tally)]
     return "\n".join(lines)
+
+
+def _outcomes(found: Mapping[str, Counter[str]], head: str = "") -> list[str]:
+    """A table by name, "" for those without one."""
+    wide = min(max((len(name) for name in found), default=7), WIDTH - 2 - 16 * len(OUTCOMES))
+    wide = max(wide, len(head) - 2, 7)
+    lines = [f"{head:<{wide + 2}}" + "".join(f"{outcome:>16}" for outcome in OUTCOMES)]
+    return lines + [f"  {cut(name or '(none)', wide):<{wide}}{_shares(found[name])}" for name in found]
+
+
+def _by_outcome(tally: Tally) -> Counter[str]:
+    return Counter({outcome: tally.outcome(outcome) for outcome in OUTCOMES})
+
+
+def _told(tally: Tally) -> list[str]:
+    return [*_reasons("unknown because", tally.unknown), *_verdicts(tally)]
 
 
 def cut(text: str, width: int) -> str:
@@ -53,34 +69,20 @@ def _reasons(head: str, found: Counter[str]) -> list[str]:
     return lines
 
 
-def _verdicts(counts: RawCounts) -> list[str]:
+def _verdicts(tally: Tally) -> list[str]:
     """Two by two, with F1 of each class; a reflection without a verdict is a miss."""
-    silent = sum(count for key, count in counts.verdicts.items() if key[1] == "none")
-    given = counts.reflections - silent
-    lines = [f"{counts.reflections:,} reflections, {given:,} with a verdict, {counts.valid:,} with a right one"]
+    given = tally.reflections - tally.verdict("none")
+    lines = [f"{tally.reflections:,} reflections, {given:,} with a verdict, {tally.valid:,} with a right one"]
     if not given:
         return lines
     lines.append(f"  {'on samples':<12}" + "".join(f"{verdict:>12}" for verdict in VERDICTS))
     for outcome in OUTCOMES:
-        row = [counts.verdicts[outcome, verdict] for verdict in VERDICTS]
+        row = [tally.verdicts[outcome, verdict] for verdict in VERDICTS]
         if any(row) or outcome != "unknown":
             lines.append(f"  {outcome:<12}" + "".join(f"{count:>12,}" for count in row))
     lines.append(f"  {'verdict':<12}" + "".join(f"{name:>12}" for name in ("precision", "recall", "F1")))
     for verdict in VERDICTS[:2]:
-        lines.append(f"  {verdict:<12}" + "".join(f"{_percent(one):>12}" for one in share(counts.verdicts, verdict)))
-    return lines + _agreement_by_task(counts)
-
-
-def _agreement_by_task(counts: RawCounts) -> list[str]:
-    """F1 of both classes, where there are several tasks."""
-    if len(counts.of_task) < 2:
-        return []
-    wide = WIDTH - 2 - 2 * 12
-    wide = min(wide, max(len("F1 by task"), *map(len, counts.of_task)))
-    lines = [f"  {'F1 by task':<{wide}}" + "".join(f"{verdict:>12}" for verdict in VERDICTS[:2])]
-    for task, found in sorted(counts.of_task.items()):
-        values = "".join(f"{_percent(share(found, verdict).f1):>12}" for verdict in VERDICTS[:2])
-        lines.append(f"  {cut(task or '(none)', wide):<{wide}}{values}")
+        lines.append(f"  {verdict:<12}" + "".join(f"{_percent(one):>12}" for one in share(tally.verdicts, verdict)))
     return lines
 
 

@@ -49,7 +49,7 @@ def work(job: Job, settings: Settings, stop: Stop) -> int:
     made = assemble(plan.raw_data, plan.out / "SFT_DATA", sft_settings(settings))
     if plan.rl_questions:
         rl_data(plan.rl_questions, plan.out / "RL_DATA", plan.configuration)
-    tally = {"samples": counts.samples, "traces": made.traces.total(), "failed_questions": counts.lost.total()}
+    tally = {"samples": counts.all().samples, "traces": made.traces.total(), "failed_questions": counts.lost.total()}
     job.directory.update(state="done", counts=tally)
     print(f"\n{summary(counts)}\n\n{serving_text(serving, counts)}\n\n{summary_text(made)}\n")
     return publish(job, settings, stop)

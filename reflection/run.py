@@ -27,8 +27,9 @@ def work(job: Job, settings: AdditionSettings, stop: Stop) -> int:
         return say_stopped(job, job.plan.out)
     serving = Serving(SftSettings(("*C_full",), "5", settings.seed))
     counts = write_raw_data(job, serving)
-    tally = {"samples": counts.samples, "reflections": counts.reflections, "failed_rows": counts.kept.total()}
-    job.directory.update(state="done", counts=tally)
+    whole = counts.all()
+    told = {"samples": whole.samples, "reflections": whole.reflections, "failed_rows": counts.kept.total()}
+    job.directory.update(state="done", counts=told)
     print(f"\n{summary(counts)}\n\n{serving_text(serving, counts)}\n")
     return publish(job, settings, stop)
 

@@ -119,7 +119,7 @@ def test_a_record_of_failures_that_cannot_be_read_is_told(tmp_path: Path, text: 
 
 
 def test_summary_and_card_count_them() -> None:
-    counts = RawCounts(samples=4, lost=Counter({"prompt too | long": 2, "refused": 1}))
+    counts = RawCounts(lost=Counter({"prompt too | long": 2, "refused": 1}))
     assert "3 questions failed and have no samples:\n        2  prompt too | long" in summary(counts)
     card = raw_card(counts, {})
     assert "| questions that failed and have no rows | 3 |" in card

@@ -130,4 +130,4 @@ def test_an_unknown_grader_is_named() -> None:
         match="no grader is called 'guess'; the graders are answer, choice, countdown, exact, gym, math, number, word",
     ):
         grade("<answer>7</answer>", question, "stop")
-    assert sorted(GRADERS) == ["answer", "choice", "countdown", "exact", "math", "number", "word"]
+    assert sorted(GRADERS) == ["answer", "choice", "countdown", "exact", "gym", "math", "number", "word"]

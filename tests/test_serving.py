@@ -17,7 +17,7 @@ from assembly.serving import Serving, Usable, serving_text
 from assembly.settings import SftSettings
 from cluster.engine import Request, ScriptedEngine
 from generation.builtin.curriculum import whole_solution
-from generation.raw_counts import RawCounts, count_folder
+from generation.raw_counts import RawCounts, Tally, count_folder
 from generation.raw_data import PROVENANCE
 from generation.raw_reader import ROWS, open_parts, read_part
 from generation.tasks import countdown
@@ -122,12 +122,13 @@ def test_the_whole_job_tells_what_its_assembly_makes(tmp_path: Path, capsys: pyt
 
 
 def said_of(*rows: RawRow, attempts: str = "2", task: str = "") -> list[str]:
-    counts = RawCounts(samples=len(rows), questions={row.question_key for row in rows})
+    counts = RawCounts(questions={row.question_key for row in rows})
     for row in rows:
-        counts.outcomes[row.task, row.variant or "", row.outcome] += 1
+        tally = counts.tasks.setdefault(row.task, Tally())
+        tally.outcomes[row.variant or "", row.outcome] += 1
         for text in row.reflections:
             verdict = "Correct" if text.endswith(RIGHT) else "Incorrect" if text.endswith(WRONG) else "none"
-            counts.verdicts[row.outcome, verdict] += 1
+            tally.verdicts[row.outcome, verdict] += 1
     return serving_text(served_by(rows, settings("*C", attempts=attempts)), counts).splitlines()
 
 
@@ -253,13 +254,13 @@ def test_a_folder_is_counted_in_one_pass(tmp_path: Path) -> None:
     raw = tmp_path / "run" / "RAW_DATA"
     first, second = Serving(settings("*C")), Serving(settings("*C"))
     counts = count_folder(raw, first.add)
+    whole = counts.all()
     rows = [row for part in open_parts(raw) for batch in read_part(part) for row in batch.to_pylist()]
     second.add(table([RawRow(**row) for row in rows]))
     assert first.usable() == second.usable()
-    assert counts.samples == len(rows)
-    assert counts.reflections == sum(len(row["reflections"]) for row in rows)
+    assert whole.samples == len(rows)
+    assert whole.reflections == sum(len(row["reflections"]) for row in rows)
     entries = [one for path in raw.glob("data/*") for row in pq.read_table(path)[PROVENANCE].to_pylist() for one in row]
-    assert counts.valid == sum(one["valid"] for one in entries)
+    assert whole.valid == sum(one["valid"] for one in entries)
     for verdict in ("Correct", "Incorrect", None):
-        found = sum(count for key, count in counts.verdicts.items() if key[1] == (verdict or "none"))
-        assert found == sum(one["verdict"] == verdict for one in entries)
+        assert whole.verdict(verdict or "none") == sum(one["verdict"] == verdict for one in entries)

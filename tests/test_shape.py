@@ -30,7 +30,10 @@ HOMES = {
     "datasets": {"generation.tasks.hub_rows"},
     "spellchecker": {"generation.words"},
     "reasoning_gym": {"generation.tasks.gym", "generation.tasks.gym_entries", "generation.tasks.gym_score"},
-    **dict.fromkeys(("math_verify", "latex2sympy2_extended", "antlr4", "sympy"), {"generation.grading.math_equality"}),
+    **{
+        name: {"generation.grading.math_equality"}
+        for name in ("math_verify", "latex2sympy2_extended", "antlr4", "sympy")
+    },
 }
 ABOVE_HOMES = {
     "generation.command",

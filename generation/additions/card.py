@@ -21,7 +21,7 @@ _NO_MEANING = "as it was given"
 
 def reflected_card(counts: RawCounts, serving: Serving, plan: AdditionPlan, folder: Path) -> str:
     """The whole README.md of the folder, whose data files are written."""
-    size = Size(counts.samples, counts.memory, counts.files)
+    size = Size(counts.all().samples, counts.memory, counts.files)
     schema = pq.read_schema(next(iter(sorted(folder.glob("data/*.parquet")))))
     models = [*models_of(open_parts(folder)), plan.model.name]
     return "\n".join(

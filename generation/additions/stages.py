@@ -146,7 +146,7 @@ def write_raw_data(job: Job, serving: Serving) -> RawCounts:
     def build(folder: Path) -> None:
         write_files(plan.source, job.store, folder / "data", plan.work.sampling)
         counts = count_folder(folder, serving.add)
-        assert counts.samples == plan.source.rows, "rows were lost on the way"
+        assert counts.all().samples == plan.source.rows, "rows were lost on the way"
         for key, reason in failed.items():
             counts.kept[reason] += _rows_of(plan, key)
         counted.append(counts)
