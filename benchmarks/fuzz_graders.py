@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from generation.grading import grade
 from generation.records import Question
-from generation.words import words
+from generation.words import is_word
 from tests.test_grading_hostile import hostile_texts
 from tests.test_grading_hostile_graders import QUESTIONS, SHAPES
 
@@ -132,7 +132,7 @@ def by_atheris(count: int, first_seed: int) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    words()  # read once
+    is_word("word")  # the lists are read once
     numbers = [int(argument.replace(",", "")) for argument in arguments if not argument.startswith("-")]
     count = numbers[0] if numbers else 1_000_000
     first_seed = numbers[1] if len(numbers) > 1 else 0

@@ -16,7 +16,7 @@ from generation.grading import GRADERS, grade
 from generation.grading.mathematics import WORKER
 from generation.grading.workers import CPU_S, START_S, WALL_S, pool_of
 from generation.records import Grade, Question
-from generation.words import words
+from generation.words import is_word
 from tests.test_grading_hostile import ANSWERS, RESPONSES, hostile_texts
 
 _FACTS: dict[str, dict[str, Any]] = {
@@ -63,7 +63,7 @@ def _cpu_s(name: str, text: str) -> float:
 
 @pytest.fixture(scope="module", autouse=True)
 def _dictionary() -> None:
-    words()  # read once in a process
+    is_word("word")  # the lists are read once in a process
 
 
 @pytest.mark.parametrize("name", sorted(set(GRADERS) - {"countdown", "answer"}))

@@ -28,7 +28,7 @@ HOMES = {
     "ray": {"cluster.pool", "cluster.engines", "cluster.session", "cluster.nodes"},
     "fire": {"cluster.flags"},
     "datasets": {"generation.tasks.hub_rows"},
-    "spellchecker": {"generation.words"},
+    **{name: {"generation.words"} for name in ("spellchecker", "spylls")},
     "reasoning_gym": {"generation.tasks.gym", "generation.tasks.gym_entries", "generation.tasks.gym_score"},
     **{
         name: {"generation.grading.math_equality"}

@@ -13,7 +13,7 @@ from collections import Counter
 from generation.grading.plain_answer import plain, reordered, seen, too_long
 from generation.grading.typings import ascii_typing
 from generation.records import SEVERAL, UNREADABLE, Grade, Question
-from generation.words import words
+from generation.words import is_word
 
 MAX_CHARS = 1000
 
@@ -50,7 +50,7 @@ def _fault(word: str, letters: str, least: int, *, in_order: bool) -> str:
         return "takes a letter that is not there"
     if in_order and not _is_within(word, letters):
         return "takes letters out of their order"
-    return "" if word in words() else "is no word of the dictionary"
+    return "" if is_word(word) else "is no word of the dictionary"
 
 
 def _is_within(word: str, letters: str) -> bool:

@@ -39,9 +39,10 @@ def _acronym(least: int, rng: random.Random) -> Problem | None:
         letters.insert(rng.randint(0, len(letters)), rng.choice(word + "aeiounrstl"))
     listed: list[str] = []
     for letter in letters:
-        drawn = (rng.choice(_by_first_letter()[letter]) for _ in range(_TRIES))
+        known = _by_first_letter().get(letter)  # none begins with an x
+        drawn = (rng.choice(known) for _ in range(_TRIES)) if known else iter(())
         other = next((one for one in drawn if one != word and one not in listed), None)
-        if other is None:  # three words begin with an x
+        if other is None:
             return None
         listed.append(other)
     return _problem(_WORDS, word, listed, letters, least)
