@@ -13,6 +13,9 @@ from cluster.hub import asking_hub
 from generation.dataset_card import HUB_ID
 from generation.raw_data import RAW_DATA
 
+CARD = "README.md"
+_LONGEST_CARD = 100_000
+
 
 def find_files(raw: str | Path) -> tuple[Path, ...]:
     """The parquet files of a RAW_DATA: the file itself, or those in its folder, in `data/`, or in a run's RAW_DATA."""
@@ -35,9 +38,25 @@ def find_files(raw: str | Path) -> tuple[Path, ...]:
 
 
 def _download(repository: str) -> Path:
-    """The repository's parquet files, in the hub's own cache."""
+    """The repository's parquet files and card, in the hub's own cache."""
     with asking_hub(f"{repository}: a file or folder of this name"):
-        return Path(snapshot_download(repository, repo_type="dataset", allow_patterns=["data/*.parquet", "*.parquet"]))
+        return Path(
+            snapshot_download(repository, repo_type="dataset", allow_patterns=["data/*.parquet", "*.parquet", CARD])
+        )
+
+
+def card_of(file: Path) -> str:
+    """The card of the repository that the parquet file lies in, cut where it is very long; "" without one."""
+    folder = file.parent.parent if file.parent.name == "data" else file.parent
+    try:
+        with (folder / CARD).open(encoding="utf-8", errors="replace") as card:
+            text = card.read(_LONGEST_CARD)
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise ValueError(f"{folder / CARD}: cannot be read: {error.strerror}") from error
+    # A dataset's begins with its YAML block; another README.md may lie beside a lonely file.
+    return text if text.startswith("---") else ""
 
 
 @contextmanager

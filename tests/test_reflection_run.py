@@ -73,6 +73,8 @@ def test_our_own_rows_get_reflections_with_their_origin(
     assert served.startswith("questions that can serve a format with --attempts 5, of 12\n")
     assert max(map(len, (*counted.splitlines(), *served.splitlines()))) <= 80
     assert {row["outcome"] for row in rows_of(own)} == {"right", "wrong", "unknown"}
+    card = (after / "README.md").read_text()
+    assert f"\n````markdown\n{(own / 'README.md').read_text().rstrip()}\n````\n" in card
 
 
 def test_added_again_they_are_others(own: Path, run: Run) -> None:

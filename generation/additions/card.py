@@ -47,8 +47,14 @@ def reflected_card(counts: RawCounts, serving: Serving, plan: AdditionPlan, fold
             "## How to load it\n",
             'Run this in the folder that holds this file, or give the folder\'s path for `"."`:\n',
             fenced('from datasets import load_dataset\n\nrows = load_dataset(".", split="train")', "python"),
+            *_given(plan.source.card),
         ]
     )
+
+
+def _given(card: str) -> list[str]:
+    """What the card of the rows said, as a text: its own links and frames mean nothing here."""
+    return ["## The card that the rows came with\n", fenced(card.rstrip(), "markdown")] if card.strip() else []
 
 
 def _missing(counts: RawCounts) -> list[str]:

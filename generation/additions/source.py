@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from generation.lists import as_lists, lengths
 from generation.raw_data import PROVENANCE, REFLECTIONS
-from generation.raw_files import reading
+from generation.raw_files import card_of, reading
 from generation.raw_reader import Columns, as_rows, open_parts
 
 BLOCK_ROWS = 16
@@ -76,6 +76,8 @@ class Source(NamedTuple):
     files: tuple[File, ...]
     digest: str
     """Of the bytes of all files."""
+    card: str
+    """Its README.md, "" without one."""
 
     @property
     def rows(self) -> int:
@@ -95,7 +97,7 @@ def open_source(raw: str) -> Source:
         files.append(File(number, path, columns[path], rows[path], sum(file.rows for file in files)))
         with reading(path), path.open("rb") as opened:
             digest.update(hashlib.file_digest(opened, "sha256").digest())
-    return Source(_name(raw), tuple(files), digest.hexdigest()[:16])
+    return Source(_name(raw), tuple(files), digest.hexdigest()[:16], card_of(files[0].path))
 
 
 def _name(raw: str) -> str:
