@@ -102,6 +102,11 @@ def test_a_generator_runs_dry(monkeypatch: pytest.MonkeyPatch) -> None:
         ValueError, match=r"^reasoning_gym/gcd gave only \d different .* of the 9 wanted: ask for fewer"
     ):
         registry.find("reasoning_gym/gcd", Ranges()).supply(Wanted(9, 9, 0))
+    monkeypatch.setattr(gym, "_SPARE", -3)
+    monkeypatch.setattr(gym, "DRAWN_QUESTIONS", 12)
+    fewer = registry.find("reasoning_gym/gcd", Ranges()).supply(Wanted(None, None, 0))
+    assert len(fewer.sft) < 12
+    assert fewer.notes == (f"gave {len(fewer.sft)} different questions for SFT and no more",)
 
 
 def test_it_mixes_with_others() -> None:

@@ -7,7 +7,9 @@ from collections import Counter
 
 import pytest
 
+from generation.questions import decide_questions
 from generation.records import Question
+from generation.settings import Settings
 from generation.tasks import letters, longmult
 from generation.tasks.registry import TASKS
 from generation.tasks.task import Drawn, Problem, Wanted, make
@@ -139,3 +141,15 @@ def test_a_task_that_runs_dry_says_so() -> None:
         ValueError, match=r"^say gave only \d different SFT questions of the 11 wanted: ask for fewer with"
     ):
         make(drawn, 11, rl=False, seed=0)
+    fewer = drawn.task.supply(Wanted(None, None, 0))
+    assert 1 <= len(fewer.sft) <= 10
+    assert 1 <= len(fewer.rl) <= len(fewer.sft) // 4
+    assert fewer.notes == (f"gave {len(fewer.sft)} different questions for SFT and no more",)
+
+
+def test_a_default_that_a_task_cannot_hold_is_no_error() -> None:
+    asked = decide_questions(Settings(task="countdown_2arg"), small=False)
+    assert 2000 < len(asked.sft) < 4000
+    assert asked.notes == (f"countdown_2arg: gave {len(asked.sft):,} different questions for SFT and no more",)
+    with pytest.raises(ValueError, match="of the 4000 wanted"):
+        decide_questions(Settings(task="countdown_2arg", questions=4000), small=False)

@@ -19,6 +19,7 @@ from cluster.slurm import Options
 from generation.settings import Settings
 
 ROOT = Path(__file__).parent.parent
+MATH = {"generation.grading.math_equality"}
 RANKS = ("cluster", "reflection", "generation", "assembly")
 HOMES = {
     "vllm": {"cluster.vllm_engine", "generation.builtin.train"},
@@ -30,10 +31,7 @@ HOMES = {
     "datasets": {"generation.tasks.hub_rows"},
     **{name: {"generation.words"} for name in ("spellchecker", "spylls")},
     "reasoning_gym": {"generation.tasks.gym", "generation.tasks.gym_entries", "generation.tasks.gym_score"},
-    **{
-        name: {"generation.grading.math_equality"}
-        for name in ("math_verify", "latex2sympy2_extended", "antlr4", "sympy")
-    },
+    **dict.fromkeys(("math_verify", "latex2sympy2_extended", "antlr4", "sympy"), MATH),
 }
 ABOVE_HOMES = {
     "generation.command",

@@ -18,7 +18,16 @@ from functools import partial
 from typing import Any
 
 from generation.records import Question, request_seed
-from generation.tasks.task import DRAWN_QUESTIONS, HEADER, Supplied, Task, Wanted, held_out
+from generation.tasks.task import (
+    DRAWN_QUESTIONS,
+    HEADER,
+    Supplied,
+    Task,
+    Wanted,
+    check_enough,
+    held_out,
+    told_fewer,
+)
 
 PREFIX = "reasoning_gym/"
 GRADER = "gym"
@@ -71,14 +80,14 @@ def _supply(name: str, wanted: Wanted) -> Supplied:
         of_kind.setdefault(question.key, question)
         if all(len(found[rl]) >= asked[rl] for rl in asked):
             break
-    for rl, kind in ((False, "SFT"), (True, "RL")):
-        if len(found[rl]) < asked[rl]:
-            raise ValueError(
-                f"{name} gave only {len(found[rl])} different {kind} questions of the {asked[rl]} wanted: "
-                f"ask for fewer with {'--rl_questions' if rl else '--questions'}"
-            )
-    sft, rl_questions = (tuple(found[rl].values())[: asked[rl]] for rl in (False, True))
-    return Supplied(sft, rl_questions, {"reasoning_gym": _version(), "seed": wanted.seed})
+    sft = tuple(found[False].values())[: asked[False]]
+    check_enough(name, len(sft), 1 if wanted.sft is None else count, rl=False)
+    held = len(sft) // 4 if wanted.rl is None else wanted.rl
+    rl_questions = tuple(found[True].values())[:held]
+    check_enough(name, len(rl_questions), min(held, 1) if wanted.rl is None else held, rl=True)
+    return Supplied(
+        sft, rl_questions, {"reasoning_gym": _version(), "seed": wanted.seed}, told_fewer(len(sft), asked[False])
+    )
 
 
 def _questions(name: str, seed: int, size: int) -> Iterator[Question]:

@@ -107,25 +107,51 @@ class Drawn:
 
     def _supply(self, wanted: Wanted) -> Supplied:
         count = DRAWN_QUESTIONS if wanted.sft is None else wanted.sft
-        held = count // 4 if wanted.rl is None else wanted.rl
-        sft = make(self, count, rl=False, seed=wanted.seed)
-        return Supplied(sft, make(self, held, rl=True, seed=wanted.seed), {**self.config, "seed": wanted.seed})
+        sft = make(self, count, rl=False, seed=wanted.seed, exact=wanted.sft is not None)
+        held = len(sft) // 4 if wanted.rl is None else wanted.rl
+        rl = make(self, held, rl=True, seed=wanted.seed, exact=wanted.rl is not None)
+        return Supplied(sft, rl, {**self.config, "seed": wanted.seed}, told_fewer(len(sft), count))
 
     def _example(self) -> Question:
         return make(self, 1, rl=False, seed=0)[0]
 
 
-def make(drawn: Drawn, count: int, *, rl: bool, seed: int) -> tuple[Question, ...]:
+def make(drawn: Drawn, count: int, *, rl: bool, seed: int, exact: bool = True) -> tuple[Question, ...]:
     """`count` different questions; the same seed gives the same ones, and a higher count only adds.
 
+    Raises ValueError when the task does not hold that many; where it need not be exact, only when it holds none.
+    """
+    found = _draw(drawn, count, rl=rl, seed=seed)
+    check_enough(drawn.name + drawn.within, len(found), count if exact else min(count, 1), rl=rl, else_=drawn.widen)
+    return tuple(_question(drawn, problem) for problem in found)
+
+
+def check_enough(name: str, found: int, count: int, *, rl: bool, else_: str = "") -> None:
+    """Raise ValueError where fewer than `count` different questions were found."""
+    if found < count:
+        kind, flag = ("RL", "--rl_questions") if rl else ("SFT", "--questions")
+        raise ValueError(
+            f"{name} gave only {found} different {kind} questions of the {count} wanted: "
+            f"ask for fewer with {flag}{else_}"
+        )
+
+
+def told_fewer(found: int, count: int) -> tuple[str, ...]:
+    """What to say where nobody named a number and there are fewer questions than the default."""
+    return (f"gave {found:,} different questions for SFT and no more",) if found < count else ()
+
+
+def _draw(drawn: Drawn, count: int, *, rl: bool, seed: int) -> list[Problem]:
+    """Fewer than `count` where no more come.
+
     A question belongs to RL or to SFT by a hash of its own content, so the two never meet, in one run or
-    between runs. Raises ValueError when the task does not hold that many.
+    between runs.
     """
     found: dict[tuple[Hashable, ...], Problem] = {}
     rng = random.Random(f"{seed}/{drawn.name}/{'rl' if rl else 'sft'}")
     draws = last = 0
     patience = drawn.effort
-    while len(found) < count:
+    while len(found) < count and draws - last <= patience:
         problem = drawn.draw(rng)
         draws += 1
         if problem is not None and held_out(*drawn.family(problem)) == rl and drawn.identity(problem) not in found:
@@ -133,13 +159,7 @@ def make(drawn: Drawn, count: int, *, rl: bool, seed: int) -> tuple[Question, ..
             last = draws
             # Rare is not exhausted; forty times the usual wait is, once there is a usual one.
             patience = (drawn.effort + 40 * draws) // len(found)
-        elif draws - last > patience:
-            kind, flag = ("RL", "--rl_questions") if rl else ("SFT", "--questions")
-            raise ValueError(
-                f"{drawn.name}{drawn.within} gave only {len(found)} different {kind} questions of the {count} wanted: "
-                f"ask for fewer with {flag}{drawn.widen}"
-            )
-    return tuple(_question(drawn, problem) for problem in found.values())
+    return list(found.values())
 
 
 def held_out(*family: Hashable) -> bool:
