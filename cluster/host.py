@@ -9,6 +9,7 @@ import contextlib
 import os
 import tempfile
 import time
+import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -52,7 +53,10 @@ class Host:
         self._log_began = self._log.stat().st_size
         self._memory_kills = memory_kills()
         self._held = 0
-        self._reaper = reaper.start(mark)
+        folder = str(Path(tempfile.gettempdir(), f"skillfactory-engine-{uuid.uuid4().hex[:12]}"))
+        # First who removes it, then the folder: whenever this process is killed, nothing stays.
+        self._reaper = reaper.start(mark, folder, apart=True)
+        _take_temporary_folder(folder)
 
     async def hello(self) -> None:
         """Answers as soon as the process is there."""
@@ -130,6 +134,14 @@ def memory_kills() -> int:
         with contextlib.suppress(OSError):
             kills += sum(int(line.split()[1]) for line in Path(path).read_text().splitlines() if "oom_kill " in line)
     return kills
+
+
+def _take_temporary_folder(folder: str) -> None:
+    """All temporary files of this process and of those it starts lie there: vLLM leaves a socket behind each time."""
+    # What torch compiles is worth keeping for the next engine.
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(tempfile.gettempdir(), f"torchinductor-{os.getuid()}")))
+    os.mkdir(folder, 0o700)
+    tempfile.tempdir = os.environ["TMPDIR"] = folder
 
 
 def _write_output_to(log: Path) -> Path:

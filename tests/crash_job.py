@@ -1,4 +1,4 @@
-"""The job up to RAW_DATA, for the crash test: `python -m tests.crash_job FOLDER QUESTIONS ENGINE [ADDRESS]`.
+"""The job up to RAW_DATA, for the crash test: `python -m tests.crash_job FOLDER QUESTIONS ENGINE ENGINES [ADDRESS]`.
 
 The stages are those of `generation.run`; ENGINE is `scripted` or `vllm`. FOLDER holds the run and the
 files through which the test reaches in (see crash_engine).
@@ -23,14 +23,13 @@ from generation.stages import open_job, roll_out, write_raw_data
 from generation.terminal import failed
 from tests.crash_engine import FAULT, HURRY, Paced, Tallied, die_at_a_rename
 
-ENGINES = 2
 _LONGEST_S = 0.4
 _IN_FLIGHT = 3
 _REAL_TOKENS = 48
 """Longest sample of the real engine: short, as many kills are to be seen in a minute."""
 
 
-def main(folder: str, questions: str, engine: str, address: str | None = None) -> int:
+def main(folder: str, questions: str, engine: str, engines: str, address: str | None = None) -> int:
     die_at_a_rename(Path(folder, FAULT))
     settings = Settings(
         questions=int(questions),
@@ -39,7 +38,7 @@ def main(folder: str, questions: str, engine: str, address: str | None = None) -
         samples=2,
         reflections=1,
         max_tokens=_REAL_TOKENS if engine == "vllm" else None,
-        engines=ENGINES,
+        engines=int(engines),
         retry_failed=True,
         address=address,
         out=str(Path(folder, "run")),

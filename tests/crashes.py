@@ -38,7 +38,7 @@ class Course:
     kills: int
     questions: int
     kinds: Mapping[str, float]
-    """Kinds of kill and how often each is drawn."""
+    """Kinds of kill and how often each is drawn, once each has been."""
     silence_s: float = 180.0
     """A job that is alive and begins no question and ends nothing for so long hangs."""
     at_the_end: Sequence[str] = ("RAW_DATA:1", "RAW_DATA:2")
@@ -48,12 +48,12 @@ class Course:
 class Victim:
     """The job on one folder: started, found, killed, started again."""
 
-    def __init__(self, course: Course, folder: Path, nodes: Nodes | None = None) -> None:
+    def __init__(self, course: Course, folder: Path, nodes: Nodes | None = None, engines: int = 2) -> None:
         """On the head of these nodes, or on this machine without any."""
         self.folder = folder
         self.log = folder / "log"
         self.nodes = nodes
-        self._args = [str(folder), str(course.questions), course.engine]
+        self._args = [str(folder), str(course.questions), course.engine, str(engines)]
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -129,15 +129,20 @@ class Runner:
     def run(self, quiet: Path) -> Report:
         """Kill, resume, and compare RAW_DATA with that in `quiet`."""
         began = time.monotonic()
-        kinds, weights = list(self._course.kinds), list(self._course.kinds.values())
         while sum(self.report.kills.values()) < self._course.kills:
             if not self._ready():
                 break
-            self._strike(self._draw.choices(kinds, weights)[0])
+            self._strike(self._next_kind())
         self._finish()
         self.report.compare(self._victim.folder, quiet, self._victim.begun())
         self.report.seconds = round(time.monotonic() - began, 1)
         return self.report
+
+    def _next_kind(self) -> str:
+        """Each kind once, in the order that the course names them, and then as often as it says."""
+        kinds = self._course.kinds
+        waiting = [kind for kind in kinds if kind not in self.report.kills]
+        return waiting[0] if waiting else self._draw.choices(list(kinds), list(kinds.values()))[0]
 
     def _ready(self) -> bool:
         """A living job at a drawn moment: mostly at work, sometimes on its way there. False when it is done already."""
@@ -247,8 +252,8 @@ class Runner:
 
 
 def quiet_run(course: Course, folder: Path) -> None:
-    """The run that nothing happens to."""
-    victim = Victim(course, folder)
+    """The run that nothing happens to, on one engine."""
+    victim = Victim(course, folder, engines=1)
     (folder / HURRY).touch()
     victim.start()
     deadline = time.monotonic() + _END_S

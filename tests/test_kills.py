@@ -32,19 +32,19 @@ def kill(scene: str, kills: int, folder: Path) -> dict[str, Any]:
 
 
 def test_actors_raylets_drivers_and_writes(tmp_path: Path) -> None:
-    report = kill("scripted", 30, tmp_path)
+    report = kill("scripted", 31, tmp_path)
     assert report["kills"].keys() == {"actor", "driver", "raylet", "write"}
     assert report["again"] > 0
 
 
 def test_whole_nodes(tmp_path: Path) -> None:
     """Two nodes with an address each, where namespaces can be had; engines on both, the driver on one."""
-    report = kill("nodes", 26, tmp_path)
+    report = kill("nodes", 27, tmp_path)
     assert report["kills"].keys() == {"actor", "driver", "node", "write"}
     assert report["spread"] == 2
 
 
 @pytest.mark.engine
 def test_real_engine_cores_and_workers(tmp_path: Path) -> None:
-    report = kill("vllm", 4, tmp_path)
-    assert report["kills"].keys() >= {"core", "worker"}
+    report = kill("vllm", 2, tmp_path)
+    assert report["kills"].keys() == {"core", "worker"}

@@ -119,4 +119,4 @@ def processes(number: int) -> dict[int, str]:
 
 def left_behind(number: int) -> list[str]:
     """Folders of a node's own /tmp, and what runs there."""
-    return [*processes(number).values(), *map(str, (folder() / "nodes" / f"n{number}" / "tmp").glob("ray*"))]
+    return [*processes(number).values(), *map(str, (folder() / "nodes" / f"n{number}" / "tmp").glob("*"))]
