@@ -54,6 +54,15 @@ def _gone_within(pids: list[int], seconds: float) -> bool:
     return not any(map(_is_there, pids))
 
 
+def test_a_worker_is_not_counted_the_memory_of_its_parent() -> None:
+    ballast = b"x" * (400 << 20)
+    assert _math("x + 2").outcome == "wrong"
+    pids = _pids()
+    assert _math("1 + x").outcome == "right"
+    assert _pids() == pids
+    assert len(ballast) > 300 << 20
+
+
 def test_nothing_is_started_before_it_is_needed() -> None:
     assert _math("5", "6").outcome == "wrong"
     assert _math("**x + 1**", "x + 1").outcome == "right"
