@@ -2,7 +2,7 @@
 
 In the calls that verl makes; the `reward.py` of every RL_DATA imports them. Needs the standard library
 alone, so that `pip install --no-deps` of this project is enough in a trainer's environment; only the
-graders `word` and `math` need their own packages there. Runs in any thread and process.
+graders `word`, `math` and `gym` need their own packages there. Runs in any thread and process.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from generation.grading import GRADERS, grade
 from generation.grading.workers import pool_size
 from generation.records import Question
 
+_IN_PROCESSES = {"math", "gym"}
+"""Graders that judge in other processes."""
 _UNREADABLE_ANSWER = "?"
 """Says nothing to any grader, so none does more with it than to look at its question."""
 
@@ -47,9 +49,9 @@ def compute_score_batch(
 ) -> list[float]:
     """The rewards of many responses, in their order; raises as compute_score does."""
     given = list(zip(data_sources, solution_strs, ground_truths, strict=True))
-    if not any(_question(truth).grader == "math" for _, _, truth in given):
+    if not any(_question(truth).grader in _IN_PROCESSES for _, _, truth in given):
         return [compute_score(*one) for one in given]
-    # As many at a time as there are processes that compare mathematics.
+    # As many at a time as there are such processes.
     with ThreadPoolExecutor(pool_size()) as threads:
         return list(threads.map(compute_score, *zip(*given, strict=True)))
 

@@ -141,7 +141,9 @@ class Engines:
         try:
             told = ray.get(ref)
         except RayError as error:
-            return self.lose(number, error)
+            fallen = self.lose(number, error)
+            # Of many tries to find a place the first is worth a word.
+            return None if self._failed_places[number] > 1 else fallen
         if kind == "hello":
             member.placed = time.monotonic()
             del self._failed_places[number]
@@ -185,9 +187,13 @@ class Engines:
         return Fallen(number, reason)
 
     def _unplaced(self, number: int, reason: str) -> Fallen:
-        """Its process never came up: the node may have died just now, so `tend` tries again, after a while."""
+        """Its process never came up: the node may have died just now, so `tend` tries again, after a while.
+
+        While others have a place the run goes on without it.
+        """
         self._failed_places[number] += 1
-        if self._failed_places[number] >= _PLACES:
+        placed = any(member.placed for member in self._members.values())
+        if self._failed_places[number] >= _PLACES and not placed:
             raise EngineStartError(f"engine {number} found no place {_PLACES} times in a row: {reason}")
         return Fallen(number, reason)
 

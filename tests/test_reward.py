@@ -32,6 +32,8 @@ WORD = Question(
     "?", "star", "acronym_4o", "made", "word", "word", {"letters": "stxar", "min_length": 4, "in_order": True}
 )
 MATH = Question("?", r"\frac{x+1}{2}", "math500", "a hub", "math", "expression")
+_SUM = {"question": "1 + 2?", "answer": "3", "metadata": {}}
+GYM = Question("?", "3", "gym", "made", "gym", "answer", {"generator": "chain_sum", "entry": _SUM})
 
 CASES = [
     (NUMBER, "<answer>$1,000.00</answer>", 1.0),
@@ -44,6 +46,8 @@ CASES = [
     (WORD, "<answer>rats</answer>", 0.0),
     (MATH, "<answer>$0.5 + x/2$</answer>", 1.0),
     (MATH, "<answer>$0.5 + x$</answer>", 0.0),
+    (GYM, "<answer>3</answer>", 1.0),
+    (GYM, "<answer>4</answer>", 0.0),
     (COUNTDOWN, "<answer>3 * 7 + 4</answer>", 1.0),
     (COUNTDOWN, "<answer>4 + 7 * 3 = 25</answer>", 1.0),
     (COUNTDOWN, "<think><answer>3 + 7</answer></think>\n<answer>\n(3 * 7) + 4\n</answer>", 1.0),

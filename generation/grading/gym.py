@@ -13,10 +13,11 @@ RIGHT = 1.0
 
 def grade_gym(answer: str, question: Question) -> Grade:
     """Right when reasoning-gym gives the full score; unknown where its scoring fails."""
+    facts = {"generator": str(question.facts["generator"]), "entry": dict(question.facts["entry"])}
     if long := too_long(answer):
         return long
     try:
-        reply = pool_of(WORKER).ask({"facts": dict(question.facts), "answer": answer})
+        reply = pool_of(WORKER).ask({"facts": facts, "answer": answer})
     except TimedOutError:
         return Grade("unknown", GRADER_TIMED_OUT, answer)
     except DiedError:
