@@ -3,8 +3,8 @@
     python -m benchmarks.grading_rate [SECONDS]
 
 Three runs of SECONDS (5) each, the median counts. Countdown answers are made up as in the tests (right, wrong
-and torn). Mathematics is the labelled table of the tests and pairs of formulas that never repeat; only what
-a worker compares is counted, and asked from four threads, after the workers have come up.
+and torn). Mathematics is pairs of formulas, asked from four threads after the workers have come up: sixteen answers
+to a question, as one variant of a run has, and once one answer to each, so that nothing is read before.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def countdown_cases() -> list[Case]:
     return cases
 
 
-def math_cases() -> list[Case]:
-    """Answers of the kinds of a competition's, each to a question of its own."""
+def math_cases(each: int) -> list[Case]:
+    """Answers of the kinds of a competition's, so many to each question."""
     rng = random.Random("mathematical answers")
     forms = [
         (r"\frac{{{a}x+{b}}}{{{c}}}", r"\frac{{{b}+{a}x}}{{{c}}}"),
@@ -57,9 +57,12 @@ def math_cases() -> list[Case]:
     ]
     cases = []
     for number in range(4_000):
-        gold, answer = forms[number % len(forms)]
-        values = {name: rng.randint(2, 99) for name in "abc"}
-        question = Question("?", gold.format(**values), "math", "made", "math", "expression")
+        gold, answer = forms[number // each % len(forms)]
+        if number % each == 0:
+            asked = {name: rng.randint(2, 99) for name in "abc"}
+        # A model's answers differ, and some are right.
+        values = asked if rng.random() < 0.5 else {name: rng.randint(2, 99) for name in "abc"}
+        question = Question("?", gold.format(**asked), "math", "made", "math", "expression")
         cases.append((f"<answer>${answer.format(**values)}$</answer>", question))
     return cases
 
@@ -104,14 +107,15 @@ def _report(what: str, rate: Callable[[list[Case], float], float], cases: list[C
 def main(seconds: float) -> None:
     _report("countdown, one core of CPU time", on_one_core, countdown_cases(), seconds)
     started = time.perf_counter()
-    cases = math_cases()
-    _one(cases[0])
+    _one(math_cases(1)[0])
     print(f"first answer of a worker after {time.perf_counter() - started:.2f} s", flush=True)
-    by_workers(cases, 2.0)
-    before, clock = _worker_cpu_s(), time.perf_counter()
-    _report(f"math, {pool_size()} workers", by_workers, cases, seconds)
-    share = (_worker_cpu_s() - before) / (time.perf_counter() - clock)
-    print(f"the workers had {share:.2f} cores meanwhile", flush=True)
+    for each in (16, 1):
+        cases = math_cases(each)
+        by_workers(cases, 2.0)
+        before, clock = _worker_cpu_s(), time.perf_counter()
+        _report(f"math, {each} answers a question, {pool_size()} workers", by_workers, cases, seconds)
+        share = (_worker_cpu_s() - before) / (time.perf_counter() - clock)
+        print(f"the workers had {share:.2f} cores meanwhile", flush=True)
 
 
 if __name__ == "__main__":

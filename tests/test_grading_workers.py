@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from generation.grading import workers
+from generation.grading import mathematics, workers
 from generation.grading.mathematics import WORKER
 from generation.grading.workers import CannotStartError, WorkerPool, close_pools, pool_of, pool_size
 from generation.records import GRADER_DIED, GRADER_TIMED_OUT, Grade
@@ -32,6 +32,7 @@ def _math(answer: str, gold: str = "x+1") -> Grade:
 @pytest.fixture(autouse=True)
 def _fresh() -> Iterator[None]:
     close_pools()
+    mathematics._compared.cache_clear()
     yield
     close_pools()
 
@@ -52,6 +53,15 @@ def _gone_within(pids: list[int], seconds: float) -> bool:
     while any(map(_is_there, pids)) and time.monotonic() < deadline:
         time.sleep(0.05)
     return not any(map(_is_there, pids))
+
+
+def test_the_same_two_formulas_are_compared_once() -> None:
+    assert _math("x + 2").outcome == "wrong"
+    (pid,) = _pids()
+    os.kill(pid, signal.SIGKILL)
+    assert _gone_within([pid], 5)
+    assert _math("x + 2").outcome == "wrong"
+    assert _pids() == [pid], "nobody was asked"
 
 
 def test_a_worker_is_not_counted_the_memory_of_its_parent() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from generation.grading.exact import normalised
 from generation.grading.math_typing import base_of, formula, is_time, is_wordy, words_of
@@ -101,7 +101,7 @@ def _number(text: str) -> Quantity | None:
 
 def _by_worker(answer: str, gold: str, said: str) -> Grade:
     try:
-        reply = pool_of(WORKER).ask({"gold": gold, "answer": said})
+        reply = _compared(gold, said)
     except TimedOutError:
         return Grade("unknown", GRADER_TIMED_OUT, answer)
     except DiedError:
@@ -121,6 +121,13 @@ def _by_worker(answer: str, gold: str, said: str) -> Grade:
 
 def _judged(answer: str, *, equal: bool) -> Grade:
     return Grade("right", "", answer) if equal else Grade("wrong", DIFFERS, answer)
+
+
+# The answers of a question's samples are mostly the same few texts.
+@lru_cache(maxsize=1024)
+def _compared(gold: str, said: str) -> dict[str, Any]:
+    """What a worker says of two formulas. One that used up its time may have been unlucky: it is asked again."""
+    return pool_of(WORKER).ask({"gold": gold, "answer": said})
 
 
 # RL asks for the same question again and again.
