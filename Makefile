@@ -1,6 +1,7 @@
 # make run     set up once, then run the whole job with the built-in model
 # make test    set up once, then format, lint, types and the whole test suite; CI runs this
 # make run EXTRA=gpu   on a machine with a GPU
+# make slurm           the launcher on a real Slurm of two nodes, made for it on this machine; installs it as root
 # make consumers       LLaMA-Factory, verl and TRL, each in an environment of its own, take what `make run` made
 
 PYTHON ?= python3
@@ -23,13 +24,20 @@ DEFAULT_RUN := runs/countdown_3arg-skillfactory-tiny-3m
 RUN ?= $(DEFAULT_RUN)
 CONSUMERS := llamafactory verl trl
 
-.PHONY: run test setup check clean consumers $(CONSUMERS)
+.PHONY: run test setup check slurm clean consumers $(CONSUMERS)
 
 run: $(READY)
 	@$(BIN)/python -m generation.run $(ARGS)
 
 test: $(READY) check
 	@$(BIN)/python -m pytest
+
+# Its runs lie outside /tmp, of which each node has its own.
+slurm: $(READY)
+	@bash tests/slurm/install.sh
+	@runs=$$(mktemp -d /var/tmp/runs-XXXXXX) && code=0 \
+		&& { tests/slurm/lab.sh 2 $(BIN)/python -m pytest tests/slurm --basetemp $$runs/tests || code=$$?; } \
+		&& rm -rf $$runs && exit $$code
 
 check: $(READY)
 	@$(BIN)/ruff format --check .

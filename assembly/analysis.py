@@ -1,6 +1,6 @@
 """What is wrong with the traces that were made: silver data, since no one wrote them on purpose.
 
-For each label and prompt variant, how many traces show each fault, with a few examples. A fault is
+For each label, task and prompt variant, how many traces show each fault, with a few examples. A fault is
 told from the text by rules that are printed with the figures; what a rule cannot see is not counted.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -17,6 +17,8 @@ from assembly.arithmetic_check import states_false_arithmetic
 from assembly.question_traces import Made
 
 EXAMPLES = 3
+KINDS = ("label", "task", "variant")
+"""What traces are counted by."""
 _LONGEST_EXAMPLE = 600
 _FIRST_WORDS = 12
 """Attempts that differ in these are not looked at further."""
@@ -103,16 +105,17 @@ class Analysis:
     """Counts of faults, and their first examples, over any number of traces."""
 
     traces: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """By ("label" or "variant", its name)."""
+    """By (one of KINDS, its name)."""
     faults: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     """By fault, and as above."""
     examples: dict[str, list[str]] = field(default_factory=dict)
 
-    def add(self, label: str, variants: Iterable[str], faults: Iterable[str], text: Callable[[], str]) -> None:
-        """One more trace; a trace counts once under each variant that it has an attempt of."""
-        groups = [("label", label), *(("variant", name) for name in set(variants))]
+    def add(self, row: Mapping[str, Any], text: Callable[[], str]) -> None:
+        """One more trace, by its columns; it counts once under each variant that it has an attempt of."""
+        groups = [("label", row["sft_template_type_idx"]), ("task", row["task"])]
+        groups += [("variant", name) for name in set(row["variants"])]
         self.traces.update(groups)
-        for fault in faults:
+        for fault in row["faults"]:
             self.faults.update((fault, *group) for group in groups)
             kept = self.examples.setdefault(fault, [])
             if len(kept) < EXAMPLES:
@@ -126,25 +129,25 @@ class Analysis:
             kept = self.examples.setdefault(fault, [])
             kept += examples[: EXAMPLES - len(kept)]
 
-    def groups(self, kind: str) -> list[str]:
-        """The labels, or the variants, in order of name."""
-        return sorted(name for of, name in self.traces if of == kind)
+    def counts(self, kind: str) -> dict[str, int]:
+        """Traces by each name of this kind, in order of name."""
+        return {name: count for (of, name), count in sorted(self.traces.items()) if of == kind}
 
     def share(self, fault: str, kind: str, name: str) -> float:
         return self.faults[fault, kind, name] / self.traces[kind, name]
 
     def as_json(self) -> dict[str, Any]:
-        """analysis.json: the rule, shares by label and variant, and examples of each fault."""
+        """analysis.json: the rule, shares by each kind, and examples of each fault."""
         return {fault: self._fault(fault) for fault in FAULTS}
 
     def _fault(self, fault: str) -> dict[str, Any]:
         found: dict[str, Any] = {"rule": FAULTS[fault].__doc__}
-        for kind in ("label", "variant"):
+        for kind in KINDS:
             found[f"by_{kind}"] = {
                 name or "(none)": {
                     "traces": self.traces[kind, name],
                     "share": round(self.share(fault, kind, name), 6),
                 }
-                for name in self.groups(kind)
+                for name in self.counts(kind)
             }
         return {**found, "examples": self.examples.get(fault, [])}

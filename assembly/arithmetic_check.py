@@ -11,7 +11,8 @@ import re
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 
-from generation.grading.arithmetic import OutOfBoundsError, UnreadableError, evaluate
+from generation.grading.arithmetic import evaluate
+from generation.grading.refusals import OutOfBoundsError, UnreadableError
 from generation.grading.typings import ascii_typing
 
 _LONGEST = 200

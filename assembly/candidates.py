@@ -21,7 +21,7 @@ from assembly.settings import SftSettings
 from assembly.traces import has_frame_tag, is_plain_answer
 from generation.lists import kept_items, lengths
 from generation.records import CUT, WITHOUT_ANSWER, stable_hash
-from reflection.verdict import parse_verdict
+from reflection.verdict import parse_verdicts
 
 UNDECIDED = "correctness undecided"
 HINT = "mentions its hint"
@@ -32,8 +32,6 @@ OTHER_VARIANT = "under a prompt variant that was not asked for"
 
 _MAY_HOLD_FRAME_TAG = r"(?i)<[^<>]*(think|sample|reflect)"
 _MAY_NOT_BE_PLAIN = r"[<>]"
-_ENDINGS = {"<verdict>correct</verdict>": 1, "<verdict>incorrect</verdict>": 0}
-_LONGEST_ENDING = max(map(len, _ENDINGS))
 
 
 POOL = pa.schema(
@@ -115,7 +113,7 @@ def _counting(reflections: pa.Array, correct: pa.Array, settings: SftSettings) -
     """Of each row's reflections the places of those whose verdict equals its correctness, and that can be shown."""
     texts, counts = reflections.flatten(), lengths(reflections)
     wanted = np.repeat(correct.to_numpy(zero_copy_only=False), counts)
-    keep = _verdicts(texts) == np.where(wanted, 1, 0)
+    keep = parse_verdicts(texts) == np.where(wanted, 1, 0)
     keep &= ~_flagged(texts, _MAY_HOLD_FRAME_TAG, has_frame_tag).to_numpy(zero_copy_only=False)
     if settings.true_arithmetic:
         keep[keep] = [not states_false_arithmetic(text) for text in texts.filter(pa.array(keep)).to_pylist()]
@@ -123,21 +121,6 @@ def _counting(reflections: pa.Array, correct: pa.Array, settings: SftSettings) -
     places = (np.arange(len(texts)) - np.repeat(ends - counts, counts)).astype(np.int32)
     bounds = np.concatenate(([0], ends)).astype(np.int32)
     return kept_items(pa.ListArray.from_arrays(pa.array(bounds), pa.array(places)), keep)
-
-
-def _verdicts(texts: pa.Array) -> np.ndarray:
-    """parse_verdict of each text, as 1, 0 or -1 for none; most are told by how they end."""
-    # Of a text that ends with a whole block this is the last one, whatever stands before it.
-    tails = pc.ascii_lower(pc.binary_slice(texts.cast(pa.binary()), -_LONGEST_ENDING).view(pa.string()))
-    verdicts = np.full(len(texts), -1, dtype=np.int8)
-    told = np.zeros(len(texts), dtype=bool)
-    for ending, value in _ENDINGS.items():
-        hit = pc.ends_with(tails, ending).to_numpy(zero_copy_only=False)
-        verdicts[hit], told[hit] = value, True
-    for place in np.flatnonzero(~told):
-        found = parse_verdict(texts[place].as_py())
-        verdicts[place] = -1 if found is None else int(found)
-    return verdicts
 
 
 def _flagged(texts: pa.Array, may: str, exactly: Callable[[str], bool]) -> pa.Array:

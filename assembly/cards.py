@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 import pyarrow as pa
 
-from assembly.analysis import FAULTS, Analysis
+from assembly.analysis import FAULTS, KINDS, Analysis
 from assembly.settings import SftSettings
 from assembly.summary import AssemblySummary
 from generation.dataset_card import Size, code, fenced, header, table
@@ -72,10 +72,10 @@ def _traces(summary: AssemblySummary) -> str:
     for (format_name, label), count in summary.traces.items():
         by_format[format_name] += count
         by_label[label] += count
-    return (
-        table(("format", "traces"), [(code(name), count) for name, count in sorted(by_format.items())])
-        + "\n"
-        + table(("label", "traces"), [(code(name), count) for name, count in sorted(by_label.items())])
+    counted = {"format": by_format, "label": by_label, "task": Counter(summary.analysis.counts("task"))}
+    return "\n".join(
+        table((kind, "traces"), [(code(name or "(none)"), count) for name, count in sorted(found.items())])
+        for kind, found in counted.items()
     )
 
 
@@ -107,8 +107,8 @@ def _faults(analysis: Analysis) -> str:
             analysis.traces[kind, name],
             *(f"{analysis.share(fault, kind, name):.1%}" for fault in FAULTS),
         )
-        for kind in ("label", "variant")
-        for name in analysis.groups(kind)
+        for kind in KINDS
+        for name in analysis.counts(kind)
     ]
     return (
         "Told from the texts by rules; what a rule cannot see is not counted. Examples are in `analysis.json`.\n\n"

@@ -120,15 +120,14 @@ def _count(rows: pa.Table, contents: Contents) -> None:
     texts = rows["conversations"].combine_chunks().flatten().field("content")
     answers = texts.take(pa.array(range(1, 2 * rows.num_rows, 2), pa.int64()))
     lengths = pc.utf8_length(answers).to_pylist()
-    names = ("format", "sft_template_type_idx", "variants", "faults")
-    for row, values in enumerate(zip(*(rows[name].to_pylist() for name in names), strict=True)):
-        format_, label, variants, faults = values
-        contents.traces[format_, label] += 1
-        contents.analysis.add(label, variants, faults, partial(_text, answers, row))
+    known = rows.select(["format", "sft_template_type_idx", "task", "variants", "faults"])
+    for place, row in enumerate(known.to_pylist()):
+        contents.traces[row["format"], row["sft_template_type_idx"]] += 1
+        contents.analysis.add(row, partial(_text, answers, place))
         # a card's reader wants one with a retry, without a fault, and short
-        rank = (len(variants) < 2, bool(faults), lengths[row])
+        rank = (len(row["variants"]) < 2, bool(row["faults"]), lengths[place])
         if contents.shown is None or rank < contents.shown.rank:
-            contents.shown = Shown(rank, _text(answers, row))
+            contents.shown = Shown(rank, _text(answers, place))
 
 
 def _text(texts: pa.Array, place: int) -> str:

@@ -84,13 +84,18 @@ def choose_formats(names: Sequence[str], attempts: Attempts) -> tuple[Format, ..
 def shortage(format_: Format, candidates: Sequence[Candidate], attempts: Attempts) -> str | None:
     """Why these candidates cannot give the format; None when they can."""
     correct = sum(candidate.correct for candidate in candidates)
+    return shortage_of(format_, correct, len(candidates) - correct, attempts)
+
+
+def shortage_of(format_: Format, correct: int, incorrect: int, attempts: Attempts) -> str | None:
+    """As `shortage`, of so many candidates."""
     fewest = attempts.least or attempts.most if format_.lengths == "all" else attempts.most
-    if len(candidates) < (fewest if format_.whole_pool else 1):
+    if correct + incorrect < (fewest if format_.whole_pool else 1):
         return TOO_FEW
     # a question without any correct attempt is left out of every format, "random" too, as published
     if correct < max(1, format_.last.count(True) + format_.earlier_correct):
         return TOO_FEW_CORRECT
-    if len(candidates) - correct < format_.last.count(False):
+    if incorrect < format_.last.count(False):
         return TOO_FEW_INCORRECT
     return None
 

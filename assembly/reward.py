@@ -1,19 +1,26 @@
 """The reward of RL training: 1.0 where our graders call the answer right, else 0.0.
 
 In the calls that verl makes; the `reward.py` of every RL_DATA imports them. Needs the standard library
-alone, so that `pip install --no-deps` of this project is enough in a trainer's environment, and
-neither signals nor processes, so that it runs in any thread.
+alone, so that `pip install --no-deps` of this project is enough in a trainer's environment; only the
+graders `word`, `math` and `gym` need their own packages there. Runs in any thread and process.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
 from generation.grading import GRADERS, grade
+from generation.grading.workers import pool_size
 from generation.records import Question
+
+_IN_PROCESSES = {"math", "gym"}
+"""Graders that judge in other processes."""
+_UNREADABLE_ANSWER = "?"
+"""Says nothing to any grader, so none does more with it than to look at its question."""
 
 
 def truth_of(question: Question) -> str:
@@ -41,8 +48,12 @@ def compute_score_batch(
     extra_infos: Iterable[Mapping[str, Any]] | None = None,
 ) -> list[float]:
     """The rewards of many responses, in their order; raises as compute_score does."""
-    given = zip(data_sources, solution_strs, ground_truths, strict=True)
-    return [compute_score(source, solution, truth) for source, solution, truth in given]
+    given = list(zip(data_sources, solution_strs, ground_truths, strict=True))
+    if not any(_question(truth).grader in _IN_PROCESSES for _, _, truth in given):
+        return [compute_score(*one) for one in given]
+    # As many at a time as there are such processes.
+    with ThreadPoolExecutor(pool_size()) as threads:
+        return list(threads.map(compute_score, *zip(*given, strict=True)))
 
 
 # A step of GRPO asks for each question as often as it has rollouts.
@@ -52,7 +63,7 @@ def _question(truth: str) -> Question:
     try:
         said = json.loads(truth)
         question = Question("", said["answer"], "", "", said["grader"], "", said["facts"])
-        GRADERS[question.grader]("0", question)  # or the first rollout finds out that a fact is missing
+        GRADERS[question.grader](_UNREADABLE_ANSWER, question)  # or the first rollout finds out that a fact is missing
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise ValueError(f"this ground truth is not from an RL_DATA of this project: {truth!r:.80}") from error
     return question

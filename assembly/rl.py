@@ -156,6 +156,7 @@ def _use(splits: Sequence[Split]) -> str:
     return (
         f"verl takes these arguments, with full paths; `{REWARD_FILE}` needs the project that made this set in verl's\n"
         "environment (`pip install --no-deps .` in its checkout). The reward is 1 when the last `<answer>` is right,\n"
-        "else 0. Verl versions that still have the reward manager `batch` take `compute_score_batch` as well.\n\n"
-        + fenced("\n".join(arguments))
+        "else 0. Of the graders `math` needs `math-verify[antlr4_13_2]` there as well, `word` `pyspellchecker` and\n"
+        "`spylls`, `gym` `reasoning-gym`. Verl versions that still have the reward manager `batch` take\n"
+        "`compute_score_batch` as well.\n\n" + fenced("\n".join(arguments))
     )

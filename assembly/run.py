@@ -14,6 +14,7 @@ from assembly.formats import FORMATS
 from assembly.settings import SftSettings
 from assembly.summary import summary_text
 from cluster.flags import fail, parse
+from generation.raw_data import RAW_DATA
 
 
 def _flag(default: Any, text: str) -> Any:
@@ -24,7 +25,7 @@ def _flag(default: Any, text: str) -> Any:
 class Config:
     """Make SkillFactory training traces from a RAW_DATA, ready for LLaMA-Factory."""
 
-    raw: str = field(metadata={"help": "a RAW_DATA folder, a parquet file, or a hub dataset (namespace/name)"})
+    raw: str = field(metadata={"help": "a RAW_DATA or run folder, a parquet file, or a hub dataset (namespace/name)"})
     formats: tuple[str, ...] = _flag(("*C_full",), f"comma list of {', '.join(FORMATS)}; quote the stars")
     attempts: str = _flag("5", "N, the most attempts in a trace; or a range, 2-5")
     repeats: int = _flag(1, "traces of each format and length from a question")
@@ -58,7 +59,9 @@ class Config:
             return self.out
         # a hub dataset lies nowhere here, so its set is made in the current folder
         raw = Path(self.raw)
-        return raw.resolve().parent / "SFT_DATA" if os.path.exists(raw) else Path("SFT_DATA")
+        if not os.path.exists(raw):
+            return Path("SFT_DATA")
+        return (raw if (raw / RAW_DATA).is_dir() else raw.resolve().parent) / "SFT_DATA"
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -57,6 +57,10 @@ def summary_text(summary: AssemblySummary) -> str:
     lines = [f"{summary.questions:,} questions with {summary.samples:,} samples in all"]
     lines.append(f"{summary.traces.total():,} traces")
     lines += [f"  {count:7,}  {_named(*key)}" for key, count in sorted(summary.traces.items())]
+    tasks = summary.analysis.counts("task")
+    if len(tasks) > 1:
+        lines.append("traces by task")
+        lines += [f"  {count:7,}  {name or '(none)'}" for name, count in tasks.items()]
     if summary.not_given:
         lines.append("questions that could not give a format")
         lines += [f"  {count:7,}  {key[0]}: {key[1]}" for key, count in sorted(summary.not_given.items())]

@@ -22,8 +22,20 @@ _OLD = ".old-"
 def atomic_write_text(path: Path, text: str) -> None:
     """Write the file so that a reader, or a crash, finds the old text or the new one, whole."""
     temporary = path.with_name(f"{TEMPORARY}{path.name}")
-    temporary.write_text(text, encoding="utf-8")
-    publish(temporary, path)
+    with removed_on_failure(temporary):
+        temporary.write_text(text, encoding="utf-8")
+        publish(temporary, path)
+
+
+@contextlib.contextmanager
+def removed_on_failure(temporary: Path) -> Iterator[None]:
+    """What could not be written whole is removed, so that a full disk is not fuller than before."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
 
 
 def publish(temporary: Path, path: Path) -> None:

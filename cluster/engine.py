@@ -79,6 +79,10 @@ class EngineDiedError(RuntimeError):
     """The engine will answer nothing any more; what it held must be asked of another."""
 
 
+class EngineMemoryError(EngineDiedError):
+    """The engine died for lack of memory; with smaller limits it may live."""
+
+
 class Engine(Protocol):
     """Anything that completes requests, many at a time, on one event loop."""
 
@@ -148,3 +152,15 @@ class ScriptedSettings:
 
     async def start(self) -> ScriptedEngine:
         return ScriptedEngine(self.reply, context=self.context)
+
+    def smaller(self) -> ScriptedSettings:
+        return self
+
+    def limits(self) -> str:
+        return "no limits"
+
+    def cause(self, log: str) -> None:
+        """A scripted engine has no other processes that could say more."""
+
+    def lacked_memory(self, log: str) -> bool:
+        return False

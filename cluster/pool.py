@@ -1,86 +1,60 @@
-"""Work dealt to Ray actors that each host an engine, and dealt again when one dies.
+"""Work dealt to engines, and dealt again when one dies.
 
-Any async (engine, item) -> result will do; the pool knows neither questions nor rows. Placement,
-processes and object transfer are Ray's; which engine gets what, and what a dead engine still owed,
-is decided here.
+Any async (engine, item) -> result will do; the pool knows neither questions nor rows. Which engine gets
+what, what a dead engine still owed, and when an item is given up, is decided here.
 """
 
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
 
-from cluster import QUIET, reaper
-from cluster.engine import Engine, EngineDiedError, EngineInfo
+from cluster.engine import Engine, EngineDiedError
+from cluster.engines import Engines, Fallen, Placement
+from cluster.events import (
+    ClusterLostError,
+    Done,
+    EngineStartError,
+    Failed,
+    Item,
+    ItemFailedError,
+    Lost,
+    Result,
+    Started,
+    Tick,
+)
+from cluster.host import EngineSettings, own_words
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+__all__ = [
+    "ClusterLostError",
+    "Done",
+    "EngineSettings",
+    "EngineStartError",
+    "Failed",
+    "ItemFailedError",
+    "Lost",
+    "Placement",
+    "Pool",
+    "Started",
+    "Tick",
+    "fill",
+    "next_engine",
+]
 
+TRIES = 3
+"""How often the work on an item may fail."""
+_DEATHS = 2
+"""Engines that may die while they hold an item beside others; after that it is dealt alone."""
+_DEATHS_ALONE = 2
+"""Engines that may die while they hold an item and nothing else; after that it is given up."""
 _TICK_S = 0.5
-_STARTS = 3
-_GOODBYE_S = 15.0
-
-
-class EngineSettings(Protocol):
-    """How to start an engine, picklable: all that a host needs to know of it."""
-
-    async def start(self) -> Engine: ...
-
-
-class EngineStartError(RuntimeError):
-    """An engine did not start, several times in a row; the message is its own."""
-
-
-@dataclass(frozen=True)
-class Started:
-    """An engine is ready."""
-
-    number: int
-    info: EngineInfo
-
-
-@dataclass(frozen=True)
-class Lost:
-    """An engine died; the items it held are dealt again."""
-
-    number: int
-    reason: str
-    again: int
-
-
-@dataclass(frozen=True)
-class Tick:
-    """Nothing happened for a moment: time to look at the clock."""
-
-
-@dataclass(frozen=True)
-class Done(Generic[Item, Result]):
-    """One item's result."""
-
-    item: Item
-    result: Result
-
-
-@dataclass(frozen=True)
-class Placement:
-    """How many engines, where, and what each takes."""
-
-    engines: int
-    gpus_each: int = 0
-    in_flight: int = 8
-    """Items an engine holds at once."""
-    logs: Path = Path("logs")
-    environment: Mapping[str, str] = field(default_factory=dict)
-    """For the engines' processes, set before they start."""
 
 
 def fill(max_sequences: int, per_item: int) -> int:
@@ -96,37 +70,20 @@ def next_engine(loads: Mapping[int, int], limit: int) -> int | None:
     return number if loads[number] < limit else None
 
 
-class Host:
-    """The actor: one engine, and the work done on it."""
+@dataclass
+class _Task(Generic[Item]):
+    """An item and what has happened to it."""
 
-    def __init__(self, settings: EngineSettings, work: Callable[[Engine, Any], Awaitable[Any]], log: str, mark: str):
-        self._settings = settings
-        self._work = work
-        _write_output_to(Path(log))
-        self._reaper = reaper.start(mark)
-
-    async def start(self) -> EngineInfo:
-        self._engine = await self._settings.start()
-        return self._engine.info
-
-    async def do(self, item: Any) -> Any:
-        return await self._work(self._engine, item)
-
-    async def close(self) -> None:
-        await self._engine.close()
-
-
-def _write_output_to(log: Path) -> None:
-    """Engine and worker lines go to a file of the run, not to the terminal."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
-    os.close(file)
+    item: Item
+    failures: int = 0
+    deaths: int = 0
+    deaths_alone: int = 0
+    suspect: bool = False
+    """Engines died over it, or beside it: it is dealt alone."""
 
 
 class Pool(Generic[Item, Result]):
-    """Hosts and what each of them holds. Use as a context; `run` may be called several times."""
+    """Items dealt to engines. Use as a context; `run` may be called several times."""
 
     def __init__(
         self,
@@ -134,134 +91,147 @@ class Pool(Generic[Item, Result]):
         work: Callable[[Engine, Item], Awaitable[Result]],
         placement: Placement,
     ) -> None:
-        self._settings = settings
-        self._work = work
-        self._placement = placement
-        self._hosts: dict[int, Any] = {}
-        self._starting: dict[Any, int] = {}
-        self._held: dict[Any, tuple[int, Item]] = {}
-        self._loads: dict[int, int] = {}
-        self._failed_starts = 0
+        self._engines = Engines(settings, work, placement)
+        self._limit = placement.in_flight
+        self._held: dict[Any, tuple[int, _Task[Item]]] = {}
+        self._again: deque[_Task[Item]] = deque()
+        self._suspects: deque[_Task[Item]] = deque()
+        self._alone: int | None = None
+        """The engine that is kept for suspects."""
+        self._source: Iterator[Item] = iter(())
         self._stop_at: float | None = None
 
     def __enter__(self) -> Pool[Item, Result]:
-        for number in range(self._placement.engines):
-            self._launch(number)
+        list(self._engines.tend())
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # Without Ray there is nobody to say goodbye to, and its calls would wait for ever.
+        if kind is None or not issubclass(kind, ClusterLostError):
+            self._engines.close()
 
     def stop(self, grace_s: float) -> None:
         """Deal nothing more; `run` ends when what is in flight is back, or after `grace_s` seconds."""
         self._stop_at = time.monotonic() + grace_s
 
-    def run(self, items: Iterable[Item]) -> Iterator[Started | Lost | Tick | Done[Item, Result]]:
-        """Results as they come, in any order, each item exactly once, with what happened between.
+    def run(self, items: Iterable[Item]) -> Iterator[Started | Lost | Tick | Done[Item, Result] | Failed[Item]]:
+        """Results as they come, in any order: each item exactly once, as Done or as Failed.
 
-        Raises EngineStartError when an engine cannot start; what `work` raises, save EngineDiedError.
+        Raises EngineStartError when an engine cannot start, ClusterLostError when Ray is gone.
         """
-        again: deque[Item] = deque()
-        source = iter(items)
-        while True:
-            self._deal(again, source)
-            if not self._held and (self._stop_at is not None or not self._starting):
-                return
-            if self._stop_at is not None and time.monotonic() > self._stop_at:
-                return
-            waited = [*self._starting, *self._held]
-            ready, _ = ray.wait(waited, num_returns=1, timeout=_TICK_S)
+        self._source = iter(items)
+        while not self._over():
+            for fallen in self._engines.tend():
+                yield from self._lost(fallen)
+            self._deal()
+            ready = self._ready()
             if not ready:
                 yield Tick()
             for ref in ready:
-                yield from self._collect(ref, again)
+                yield from self._collect(ref)
 
-    def close(self) -> None:
-        """End every engine, politely and then not."""
-        goodbyes = [host.close.remote() for number, host in self._hosts.items() if number in self._loads]
-        if goodbyes:
-            ray.wait(goodbyes, num_returns=len(goodbyes), timeout=_GOODBYE_S)
-        for host in self._hosts.values():
-            ray.kill(host)
-        self._hosts.clear()
+    def _over(self) -> bool:
+        if self._stop_at is not None:
+            return not self._held or time.monotonic() > self._stop_at
+        return not (self._held or self._suspects or self._owed())
 
-    def _launch(self, number: int) -> None:
-        mark = reaper.new_mark()
-        environment = {**QUIET, **self._placement.environment, mark: "1"}
-        actor = ray.remote(Host).options(
-            num_cpus=1,
-            num_gpus=self._placement.gpus_each,
-            max_concurrency=self._placement.in_flight + 2,
-            runtime_env={"env_vars": environment},
-        )
-        log = self._placement.logs / f"engine-{number}.log"
-        host: Any = actor.remote(self._settings, self._work, str(log.resolve()), mark)
-        self._hosts[number] = host
-        self._starting[host.start.remote()] = number
+    def _owed(self) -> bool:
+        """Whether there is an item to deal; the next one is the first of `_again` then."""
+        if not self._again:
+            self._again.extend(_Task(item) for item in _first(self._source))
+        return bool(self._again)
 
-    def _deal(self, again: deque[Item], source: Iterator[Item]) -> None:
+    def _ready(self) -> list[Any]:
+        """Whatever has come, after a moment at most."""
+        waited = [*self._engines.awaited(), *self._held]
+        if not waited:
+            time.sleep(_TICK_S)
+            return []
+        some, _ = ray.wait(waited, num_returns=1, timeout=_TICK_S)
+        if not some:
+            return []
+        ready, _ = ray.wait(waited, num_returns=len(waited), timeout=0)
+        return list(ready)
+
+    def _deal(self) -> None:
         while self._stop_at is None:
-            number = next_engine(self._loads, self._placement.in_flight)
-            if number is None:
+            self._deal_alone()
+            loads = {number: load for number, load in self._engines.loads().items() if number != self._alone}
+            number = next_engine(loads, self._limit)
+            if number is None or not self._owed():
                 return
-            if again:
-                item = again.popleft()
-            else:
-                try:
-                    item = next(source)
-                except StopIteration:
-                    return
-            self._held[self._hosts[number].do.remote(item)] = (number, item)
-            self._loads[number] += 1
+            self._give(number, self._again.popleft())
 
-    def _collect(self, ref: Any, again: deque[Item]) -> Iterator[Started | Lost | Done[Item, Result]]:
-        if ref in self._starting:
-            yield self._collect_start(ref)
+    def _deal_alone(self) -> None:
+        """Empty one engine and deal it the suspects one by one, so that only the guilty one dies with it."""
+        loads = self._engines.loads()
+        if self._suspects and self._alone not in loads:
+            self._alone = next_engine(loads, self._limit + 1)
+        if self._alone is None or loads.get(self._alone, 0):
             return
+        if self._suspects and self._alone in loads:
+            self._give(self._alone, self._suspects.popleft())
+        else:
+            self._alone = None
+
+    def _give(self, number: int, task: _Task[Item]) -> None:
+        self._held[self._engines.do(number, task.item)] = (number, task)
+
+    def _collect(self, ref: Any) -> Iterator[Started | Lost | Done[Item, Result] | Failed[Item]]:
         if ref not in self._held:
-            return  # its engine was lost a moment ago
-        number, item = self._held[ref]
+            told = self._engines.heard(ref)
+            if isinstance(told, Fallen):
+                yield from self._lost(told)
+            elif told is not None:
+                yield told
+            return
+        number, task = self._held[ref]
         try:
             result = ray.get(ref)
-        except (RayActorError, RayTaskError) as error:
-            if not _is_death(error):
-                raise
-            yield self._replace(number, error, again)
+        except (RayActorError, RayTaskError, ObjectLostError) as error:
+            if isinstance(error, RayActorError) or isinstance(getattr(error, "cause", None), EngineDiedError):
+                yield from self._lost(self._engines.lose(number, error))
+                return
+            del self._held[ref]
+            self._engines.done(number, useful=False)
+            yield from self._failed(task, error)
             return
         del self._held[ref]
-        self._loads[number] -= 1
-        self._failed_starts = 0
-        yield Done(item, result)
+        self._engines.done(number)
+        yield Done(task.item, result)
 
-    def _collect_start(self, ref: Any) -> Started | Lost:
-        number = self._starting.pop(ref)
-        try:
-            info = ray.get(ref)
-        except (RayActorError, RayTaskError) as error:
-            self._failed_starts += 1
-            if self._failed_starts >= _STARTS:
-                raise EngineStartError(_own_words(error)) from error
-            return self._replace(number, error, deque())
-        self._loads[number] = 0
-        return Started(number, info)
+    def _failed(self, task: _Task[Item], error: Exception) -> Iterator[Failed[Item]]:
+        """The work went wrong over this item: once more, until it has had its tries."""
+        cause = getattr(error, "cause", None) or error
+        task.failures += 1
+        if isinstance(cause, ItemFailedError):
+            yield Failed(task.item, str(cause), str(error))
+        elif task.failures >= TRIES:
+            yield Failed(task.item, f"{own_words(cause)} ({TRIES} times)", str(error))
+        else:
+            self._again.append(task)
 
-    def _replace(self, number: int, error: Exception, again: deque[Item]) -> Lost:
-        """Forget the dead engine's promises, put its items first in line, start another."""
-        owed = [ref for ref, (holder, _) in self._held.items() if holder == number]
-        items = [self._held.pop(ref)[1] for ref in owed]
-        again.extendleft(reversed(items))
-        self._loads.pop(number, None)
-        ray.kill(self._hosts[number])
-        self._launch(number)
-        return Lost(number, _own_words(error), len(items))
+    def _lost(self, fallen: Fallen) -> Iterator[Lost | Failed[Item]]:
+        """Put the dead engine's items first in line, or apart where they may have killed it."""
+        owed = [ref for ref, (holder, _) in self._held.items() if holder == fallen.number]
+        tasks = [self._held.pop(ref)[1] for ref in owed]
+        yield Lost(fallen.number, fallen.reason, len(tasks))
+        for task in reversed(tasks):
+            task.deaths += 1
+            task.deaths_alone += len(tasks) == 1
+            if task.deaths_alone >= _DEATHS_ALONE and task.deaths > _DEATHS:
+                reason = f"engines died over it, {task.deaths} times: {fallen.reason}"
+                yield Failed(task.item, reason, reason)
+            elif task.deaths >= _DEATHS:
+                self._suspects.append(task)
+            else:
+                self._again.appendleft(task)
+        if fallen.number == self._alone:
+            self._alone = None
 
 
-def _is_death(error: Exception) -> bool:
-    return isinstance(error, RayActorError) or isinstance(getattr(error, "cause", None), EngineDiedError)
-
-
-def _own_words(error: Exception) -> str:
-    """The error's own message without Ray's frame around it: one line."""
-    cause = getattr(error, "cause", None) or error
-    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
-    return f"{type(cause).__name__}: {lines[-1] if lines else ''}"[:400]
+def _first(source: Iterator[Item]) -> list[Item]:
+    """The next item, if there is one."""
+    for item in source:
+        return [item]
+    return []

@@ -27,17 +27,23 @@ def new_mark() -> str:
     return f"{_BEGINNING}{uuid.uuid4().hex}"
 
 
-def start(mark: str, folder: str = "") -> subprocess.Popen[bytes]:
-    """A reaper for the processes that carry the mark or hold a file of the folder open."""
+def start(mark: str, folder: str = "", *, apart: bool = False) -> subprocess.Popen[bytes]:
+    """A reaper for the processes that carry the mark or hold a file of the folder open.
+
+    One that is `apart` is no child of this process: a Ray worker kills its children as it ends.
+    """
     clean = {name: value for name, value in os.environ.items() if not name.startswith(_BEGINNING)}
-    return subprocess.Popen(
-        [sys.executable, "-I", "-S", __file__, mark, folder],
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-S", __file__, mark, folder, *([str(os.getpid())] if apart else [])],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env=clean,
         start_new_session=True,
     )
+    if apart:
+        process.wait()
+    return process
 
 
 def kill(mark: str, folder: str = "", spare: int = 0) -> int:
@@ -66,19 +72,22 @@ def _holds(process: Path, folder: str) -> bool:
     return False
 
 
-def main(mark: str, folder: str) -> None:
-    host = os.getppid()
+def main(mark: str, folder: str, apart_from: str = "") -> None:
+    if apart_from and os.fork():
+        os._exit(0)
+    host = int(apart_from or os.getppid())
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, signal.SIG_IGN)
     while sys.stdin.buffer.read(1):
         pass
-    # A process that forks while it is killed may leave a child: look again until none is found.
+    # A process that forks while it is killed may leave a child, and one that dies a file: look again.
     for _ in range(50):
-        if kill(mark, folder, host) == 0:
+        killed = kill(mark, folder, host)
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+        if not killed and not (folder and Path(folder).exists()):
             break
         time.sleep(0.1)
-    if folder:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

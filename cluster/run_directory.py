@@ -19,6 +19,8 @@ JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON
 
 RUN_FILE = "run.json"
 LOCK_FILE = "run.lock"
+LOGS = "logs"
+"""A launcher may have written here before the run's first start."""
 _LONGEST_VALUE = 80
 _FROZEN = frozenset({"configuration", "fingerprint", "created", "versions", "earlier_versions"})
 
@@ -91,8 +93,9 @@ def check_run(path: Path, configuration: Mapping[str, JSON]) -> dict[str, Any] |
     except OSError as error:
         raise ValueError(f"{path} cannot be used: {error.strerror}; give another folder") from error
     if RUN_FILE not in names:
-        # A driver that died before its first run.json leaves these two.
-        foreign = sorted(name for name in names if name != LOCK_FILE and not name.startswith(TEMPORARY))
+        # What a launcher, or a driver that died before its first run.json, leaves.
+        known = {LOCK_FILE, LOGS}
+        foreign = sorted(name for name in names - known if not name.startswith(TEMPORARY))
         if foreign:
             raise ValueError(f"{path} holds {foreign[0]!r} and no {RUN_FILE}; give the folder of a run, or a new one")
         return None

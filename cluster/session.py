@@ -13,10 +13,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import ray
+from ray.util.client import ray as ray_client
 
 from cluster import reaper
+from cluster.events import ClusterLostError
+from cluster.nodes import alive
 
 _OBJECT_STORE_BYTES = 256 << 20
 _CONNECT_S = 5.0
@@ -24,11 +28,24 @@ _ADDRESS = re.compile(r"(?:ray://)?\[?(?P<host>[^\s/\]]+)\]?:(?P<port>\d{1,5})")
 
 
 @dataclass(frozen=True)
+class Node:
+    """One machine of the cluster."""
+
+    gpus: int
+    cores: int
+    memory: int
+    """Bytes that Ray found free when it started there."""
+
+
+@dataclass(frozen=True)
 class Resources:
     """What the cluster holds."""
 
-    gpus: int
-    nodes: int
+    nodes: tuple[Node, ...]
+
+    @property
+    def gpus(self) -> int:
+        return sum(node.gpus for node in self.nodes)
 
 
 @contextmanager
@@ -38,16 +55,44 @@ def session(address: str | None) -> Iterator[Resources]:
     Raises ValueError when there is no Ray at the address.
     """
     with _local() if address is None else _running(address):
-        nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-        gpus = ray.cluster_resources().get("GPU", 0)  # type: ignore[no-untyped-call]
-        yield Resources(int(gpus), len(nodes))
+        yield look(local=address is None)
+
+
+def look(*, local: bool = False) -> Resources:
+    """What the cluster holds now; `local` for a Ray of ours on this machine."""
+    # Where Ray is ours its CPUs are only numbers.
+    cores = len(os.sched_getaffinity(0)) if local else None
+    return Resources(tuple(_node(told["Resources"], cores) for told in alive()))
+
+
+def _node(held: Mapping[str, float], cores: int | None) -> Node:
+    held_cores = int(held.get("CPU", 0)) if cores is None else cores
+    return Node(int(held.get("GPU", 0)), held_cores, int(held.get("memory", 0)))
+
+
+def check_alive() -> None:
+    """Raise ClusterLostError where this process's part of Ray is gone; Ray itself would wait for ever, or exit.
+
+    Ray ends a driver, without a word of ours, a minute after its head stopped answering.
+    """
+    if ray_client.is_connected():  # type: ignore[no-untyped-call]
+        return
+    context = ray.get_runtime_context()
+    host, _, port = context.gcs_address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
+    except OSError as error:
+        raise ClusterLostError(f"Ray's head at {context.gcs_address} does not answer: {error}") from error
+    here = context.get_node_id()
+    if not any(node["Alive"] and node["NodeID"] == here for node in ray.nodes()):  # type: ignore[no-untyped-call]
+        raise ClusterLostError("Ray's process on this machine, the raylet, is dead")
 
 
 @contextmanager
 def _running(address: str) -> Iterator[None]:
     _check_open(address)
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=_home())
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0][:200]
         raise ValueError(f"no Ray cluster answers at --address {address}: {reason}") from error
@@ -55,6 +100,11 @@ def _running(address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _home() -> dict[str, Any] | None:
+    """In a job of Slurm's, whose nodes share our home, Ray's head has another (slurm.sh): workers get ours back."""
+    return {"env_vars": {"HOME": os.path.expanduser("~")}} if "SLURM_JOB_ID" in os.environ else None
 
 
 def _check_open(address: str) -> None:

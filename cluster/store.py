@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cluster.atomic import TEMPORARY, publish, replace_folder, sync
+from cluster.atomic import TEMPORARY, publish, removed_on_failure, replace_folder, sync
 
 KEY = "question_key"
 ROW_GROUP_ROWS = 1000
@@ -27,7 +27,7 @@ ROW_GROUP_ROWS = 1000
 ROWS_PER_FILE = 50_000
 
 _NUMBER = re.compile(r"([0-9]+)-")
-_WRITING = {
+WRITING = {
     "compression": "zstd",
     "compression_level": 3,
     "version": "2.6",
@@ -44,6 +44,10 @@ class TornShardError(RuntimeError):
     """A shard could not be read when it was needed. It was set aside, and its questions are owed again."""
 
 
+class StoreGoneError(OSError):
+    """The folder of the shards was removed or replaced while the run went on."""
+
+
 class ShardStore:
     """The shards of one run. One process at a time: hold the run's lock.
 
@@ -56,17 +60,22 @@ class ShardStore:
     repeated: tuple[str, ...]
     """Questions that opening found in two shards. The first shard by name counts."""
 
-    def __init__(self, folder: Path, *, schema: pa.Schema, sort_by: Sequence[str]) -> None:
-        """`sort_by` names the columns that order a question's rows; together they tell its rows apart."""
-        assert KEY in schema.names
-        assert KEY not in sort_by
+    def __init__(self, folder: Path, *, schema: pa.Schema, sort_by: Sequence[str], key: str = KEY) -> None:
+        """`sort_by` names the columns that order a question's rows; together they tell its rows apart.
+
+        `key` names the column by which rows belong together, where they are not a question's.
+        """
+        assert key in schema.names
+        assert key not in sort_by
         assert set(sort_by) <= set(schema.names)
         self._folder = folder
+        self._key = key
         self._schema = schema
         self._sort_by = tuple(sort_by)
         self._shard_of: dict[str, Path] = {}
         self._rows_of: dict[str, int] = {}
         folder.mkdir(parents=True, exist_ok=True)
+        self._opened = folder.stat()
         for stale in folder.glob(f"{TEMPORARY}*"):
             stale.unlink()
         self._open_shards()
@@ -77,21 +86,32 @@ class ShardStore:
         """Keys of the questions whose rows are safe: a view that grows with each shard."""
         return self._shard_of.keys()
 
+    def safe(self) -> int:
+        """Number of finished questions whose shards are still there."""
+        shards = Counter(self._shard_of.values())
+        return sum(count for shard, count in shards.items() if shard.exists())
+
     def rows(self) -> int:
         """Number of rows of the finished questions."""
         return sum(self._rows_of.values())
 
     def write_shard(self, table: pa.Table) -> Path:
-        """Keep the rows of whole questions, none of them finished before. Durable on return."""
+        """Keep the rows of whole questions, none of them finished before. Durable on return.
+
+        Raises OSError where the disk does not take them, StoreGoneError where the folder is not the one
+        that was opened: another run may have begun in its place.
+        """
         assert table.num_rows > 0
         assert table.schema.equals(self._schema)
-        counts = _counts(table)
+        counts = _counts(table[self._key])
         assert not counts.keys() & self._shard_of.keys(), "a question is finished once"
         digest = hashlib.sha256("\n".join(sorted(counts)).encode()).hexdigest()[:16]
         shard = self._folder / f"{self._next:08d}-{digest}.parquet"
         temporary = shard.with_name(f"{TEMPORARY}{shard.name}")
-        pq.write_table(table, temporary, **_WRITING)
-        publish(temporary, shard)
+        self._check_there()
+        with removed_on_failure(temporary):
+            pq.write_table(table, temporary, **WRITING)
+            publish(temporary, shard)
         self._next += 1
         self._index(shard, counts)
         return shard
@@ -132,6 +152,14 @@ class ShardStore:
 
         replace_folder(build, destination)
 
+    def _check_there(self) -> None:
+        try:
+            there = os.path.samestat(self._folder.stat(), self._opened)
+        except FileNotFoundError:
+            there = False
+        if not there:
+            raise StoreGoneError(errno.ENOENT, "removed or replaced while the run went on", str(self._folder))
+
     def _open_shards(self) -> None:
         torn, repeated = [], []
         for shard in sorted(self._folder.glob("*.parquet")):
@@ -161,7 +189,7 @@ class ShardStore:
                     f"{shard} has other columns than are written now ({', '.join(names)}); "
                     "go on with the version that made it, or give another folder"
                 )
-            return _counts(file.read(columns=[KEY]))
+            return _counts(file.read(columns=[self._key])[self._key])
 
     def _set_aside(self, shard: Path) -> Path:
         """Move an unreadable shard out of the way. Never deleted: someone may want to look at it."""
@@ -174,25 +202,28 @@ class ShardStore:
         return kept
 
     def _write_file(self, path: Path, keys: Sequence[str]) -> None:
-        with pq.ParquetWriter(path, self._schema, **_WRITING) as writer:
+        with pq.ParquetWriter(path, self._schema, **WRITING) as writer:
             for group in pack(keys, self._rows_of, ROW_GROUP_ROWS):
-                rows = self._rows(group)
+                rows = self.read(group)
                 writer.write_table(rows, row_group_size=max(rows.num_rows, 1))
 
-    def _rows(self, keys: Sequence[str]) -> pa.Table:
-        """The rows of these questions: questions in the given order, a question's rows sorted."""
+    def read(self, keys: Sequence[str]) -> pa.Table:
+        """The rows of these finished questions: questions in the given order, a question's rows sorted.
+
+        Raises TornShardError when a shard cannot be read.
+        """
         wanted: dict[Path, list[str]] = {}
         for key in keys:
             wanted.setdefault(self._shard_of[key], []).append(key)
-        kind = self._schema.field(KEY).type
+        kind = self._schema.field(self._key).type
         parts = [self._schema.empty_table()]
         for shard, held in wanted.items():
             table = self._read(shard)
-            parts.append(table.filter(pc.is_in(table[KEY], value_set=pa.array(held, kind))))
+            parts.append(table.filter(pc.is_in(table[self._key], value_set=pa.array(held, kind))))
         table = pa.concat_tables(parts)
         assert table.num_rows == sum(self._rows_of[key] for key in keys), "a row was lost"
-        ranks = pc.index_in(table[KEY], value_set=pa.array(keys, kind))
-        columns = (KEY, *self._sort_by)
+        ranks = pc.index_in(table[self._key], value_set=pa.array(keys, kind))
+        columns = (self._key, *self._sort_by)
         places = pa.table([ranks, *(table[name] for name in self._sort_by)], names=columns)
         assert places.group_by(list(columns)).aggregate([]).num_rows == table.num_rows, "rows that sort alike"
         order = pc.sort_indices(places, sort_keys=[(name, "ascending") for name in columns])
@@ -243,7 +274,6 @@ def _check_torn(error: Exception) -> None:
         raise error
 
 
-def _counts(table: pa.Table) -> Counter[str]:
-    keys = table[KEY]
+def _counts(keys: pa.ChunkedArray) -> Counter[str]:
     assert keys.null_count == 0
     return Counter(keys.to_pylist())

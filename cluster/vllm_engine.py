@@ -7,12 +7,25 @@ takes seconds. Knows chats and tokens, not questions.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from cluster.engine import Completion, EngineDiedError, EngineInfo, FinishReason, Message, Request, no_room
+
+_RAISED = re.compile(r"^(?:\([^)]*\) )?(?:ERROR [^\]]*\] )?(?P<words>[\w.]*(?:Error|Exception): .+)$", re.MULTILINE)
+"""The last line of a traceback, as it is or as vLLM logs it."""
+_EMPTY = re.compile(r"Engine core initialization failed|EngineDeadError|EngineCore encountered an issue")
+"""What vLLM's front end raises when another process of it is to blame."""
+_SHORT = re.compile(
+    r"OutOfMemoryError|MemoryError|out of memory|No available memory for the cache blocks|KV cache is needed"
+    r"|less than desired GPU memory utilization|is less than requested memory for kv"
+)
+_LEAST_SEQUENCES = 8
+_LEAST_SHARE = 0.5
+_LEAST_CACHE = 128 << 20
 
 
 @dataclass(frozen=True)
@@ -32,10 +45,46 @@ class VllmSettings:
     tensor_parallel: int = 1
     max_sequences: int = 256
     """Most sequences decoded side by side."""
+    max_batched_tokens: int = 16384
+    """Most tokens of one step; on the CPU at least a whole context."""
+    memory_share: float = 0.9
+    """Of a GPU's memory, what vLLM takes for weights, work and cache."""
+    cache_bytes: int = 1 << 30
+    """Of a CPU's memory, what vLLM takes for keys and values."""
+    lowered: int = 0
+    """How often memory was short before."""
     seed: int = 0
 
     async def start(self) -> VllmEngine:
         return await VllmEngine.start(self)
+
+    def smaller(self) -> VllmSettings:
+        """Half as many sequences and tokens a step, which leaves more for the cache; the second time less of all."""
+        share = self.memory_share if self.lowered == 0 else self.memory_share - 0.1
+        return replace(
+            self,
+            max_sequences=max(min(self.max_sequences, _LEAST_SEQUENCES), self.max_sequences // 2),
+            max_batched_tokens=max(2048, self.max_batched_tokens // 2),
+            memory_share=max(_LEAST_SHARE, round(share, 2)),
+            cache_bytes=max(_LEAST_CACHE, self.cache_bytes // 2),
+            lowered=self.lowered + 1,
+        )
+
+    def limits(self) -> str:
+        if self.gpu:
+            return f"{self.max_sequences} sequences and {self.memory_share:.0%} of the GPU's memory"
+        return f"{self.max_sequences} sequences and {self.cache_bytes >> 20} MiB of cache"
+
+    def cause(self, log: str) -> str | None:
+        """The last exception in the log that says something.
+
+        Across vLLM's processes only this text arrives: the front end's own exception says "see above".
+        """
+        said = [found["words"] for found in _RAISED.finditer(log) if not _EMPTY.search(found["words"])]
+        return said[-1] if said else None
+
+    def lacked_memory(self, log: str) -> bool:
+        return _SHORT.search(self.cause(log) or "") is not None
 
     def arguments(self) -> dict[str, Any]:
         """What vLLM is told.
@@ -50,20 +99,23 @@ class VllmSettings:
             "trust_remote_code": False,
             "max_model_len": self.context,
             "max_num_seqs": self.max_sequences,
-            "max_num_batched_tokens": 16384,
+            "max_num_batched_tokens": self.max_batched_tokens,
             "tensor_parallel_size": self.tensor_parallel,
             "distributed_executor_backend": "mp" if self.tensor_parallel > 1 else "uni",
             "enable_prefix_caching": True,
             "disable_log_stats": True,
             "seed": self.seed,
         }
-        if not self.gpu:
+        if self.gpu:
+            told["gpu_memory_utilization"] = self.memory_share
+        else:
             told |= {
                 "enforce_eager": True,
                 "enable_chunked_prefill": False,
                 # 128 by itself, and only whole blocks are found again: most prompts would share nothing.
                 "block_size": 32,
                 "max_num_batched_tokens": max(4096, self.context),
+                "kv_cache_memory_bytes": self.cache_bytes,
                 "dtype": "float32",
                 "distributed_executor_backend": "mp",
             }

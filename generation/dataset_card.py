@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 from huggingface_hub import DatasetCardData
 
+from generation.lists import is_list
+
 LICENSE = "unknown"
 """In the hub's words. The texts are a model's, about questions of anyone: only who publishes them can tell."""
 
@@ -44,11 +46,26 @@ def header(schema: pa.Schema, size: Size, *, tags: Sequence[str], base_models: S
     return header_of_splits(schema, [Split("train", "data/train-*", size)], tags=tags, base_models=base_models)
 
 
+def can_describe(schema: pa.Schema) -> bool:
+    """Whether the card can name every column's type; where it cannot, libraries look into the files."""
+    return all(_known(field.type) for field in schema)
+
+
+def _known(type_: pa.DataType) -> bool:
+    if pa.types.is_struct(type_):
+        return all(_known(field.type) for field in type_)
+    if pa.types.is_list(type_):
+        return not is_list(type_.value_type) and _known(type_.value_type)
+    text = pa.types.is_string(type_) or pa.types.is_large_string(type_)
+    return bool(text or pa.types.is_boolean(type_) or pa.types.is_integer(type_) or pa.types.is_floating(type_))
+
+
 def header_of_splits(
     schema: pa.Schema, splits: Sequence[Split], *, tags: Sequence[str], base_models: Sequence[str] = ()
 ) -> str:
     """The YAML block at the head of a README.md, between its dashes, as `datasets.load_dataset` and the
-    hub's viewer read it. `base_models` are hub ids of the models that wrote the texts; others are left out.
+    hub's viewer read it; without the columns where a type has no name there. `base_models` are hub ids of
+    the models that wrote the texts; others are left out.
     """
     data = DatasetCardData(
         license=LICENSE,
@@ -63,7 +80,7 @@ def header_of_splits(
             },
         ],
         dataset_info={
-            "features": [_feature(field) for field in schema],
+            **({"features": [_feature(field) for field in schema]} if can_describe(schema) else {}),
             "splits": [
                 {"name": split.name, "num_bytes": split.size.memory, "num_examples": split.size.rows}
                 for split in splits

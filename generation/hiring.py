@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
+from cluster.models import Model
 from cluster.pool import EngineSettings, Placement, fill
-from cluster.session import Resources
+from cluster.session import Node, Resources, look
 from cluster.vllm_engine import VllmSettings
 from generation.plan import Plan
 from generation.settings import Settings
@@ -15,6 +20,11 @@ from generation.settings import Settings
 GPU_SEQUENCES = 1024
 CPU_SEQUENCES = 128
 _CPU_CACHE_GIB = 1
+_CPU_CORES = 8
+_CPU_MEMORY = 16 << 30
+_SILENCE_S = 300.0
+_SLOWEST = 5.0
+"""Tokens a second of one sequence; an engine slower than that is taken for dead."""
 
 
 def check_engine_package(settings: Settings) -> None:
@@ -32,32 +42,56 @@ class Crew:
     gpu: bool
 
 
+class Need(NamedTuple):
+    """What a run asks of its engines."""
+
+    model: Model
+    context: int
+    """Tokens."""
+    max_tokens: int
+    """Of one request."""
+    per_item: int
+    """Requests that one item makes at once."""
+    logs: Path
+
+
 def hire(plan: Plan, settings: Settings, resources: Resources) -> Crew:
+    """The engines that roll the plan's questions. Raises ValueError when there is too little room."""
+    rollout = plan.rollout
+    per_question = len(rollout.variants) * rollout.samples
+    need = Need(plan.model, plan.context, rollout.sampling.max_tokens, per_question, plan.out / "logs")
+    return hire_for(need, settings, resources)
+
+
+def hire_for(need: Need, settings: Settings, resources: Resources) -> Crew:
     """As many engines as asked for, or as there is room for. Raises ValueError when there is too little."""
     gpu = resources.gpus > 0
     engines = count_engines(settings, resources)
-    engine = engine_settings(plan, settings, gpu=gpu)
-    per_question = len(plan.rollout.variants) * plan.rollout.samples
-    environment = {"HF_HUB_OFFLINE": "1"} if plan.model.local else {}
+    engine = engine_settings(need, settings, gpu=gpu)
+    environment = {"HF_HUB_OFFLINE": "1"} if need.model.local else {}
     if not gpu:
-        environment |= cpu_environment(engines * settings.tensor_parallel)
+        nodes = resources.nodes
+        on_one = math.ceil(engines / len(nodes)) * settings.tensor_parallel
+        environment |= cpu_environment(on_one, min(max(1, node.cores) for node in nodes))
     placement = Placement(
         engines,
         gpus_each=settings.tensor_parallel if gpu else 0,
-        in_flight=fill(engine.max_sequences, per_question),
-        logs=plan.out / "logs",
+        in_flight=fill(engine.max_sequences, need.per_item),
+        logs=need.logs,
         environment=environment,
+        room=partial(_room_now, settings, gpu=gpu) if settings.engines is None else None,
+        silence_s=settings.silence or max(_SILENCE_S, need.max_tokens / _SLOWEST),
     )
     return Crew(engine, placement, gpu)
 
 
-def cpu_environment(workers: int) -> dict[str, str]:
-    """Cores and memory of an engine on the CPU: its workers share the cores evenly, and pin none."""
+def cpu_environment(workers: int, cores: int | None = None) -> dict[str, str]:
+    """Cores and memory of an engine on the CPU: a node's workers share its cores evenly, and pin none."""
+    cores = cores or len(os.sched_getaffinity(0))
     return {
-        "VLLM_CPU_KVCACHE_SPACE": str(_CPU_CACHE_GIB),
         # By itself vLLM pins one worker to one thread of each physical core, and every further worker to the same.
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        "OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) // workers)),
+        "OMP_NUM_THREADS": str(max(1, cores // workers)),
         # vLLM asks a public name server's address for the way to itself, unless it is told where it is.
         "VLLM_HOST_IP": "127.0.0.1",
     }
@@ -65,24 +99,43 @@ def cpu_environment(workers: int) -> dict[str, str]:
 
 def count_engines(settings: Settings, resources: Resources) -> int:
     """As many as asked for, or as there is room for. Raises ValueError when there is not enough room."""
-    room = resources.gpus // settings.tensor_parallel if resources.gpus else settings.engines or 1
-    if settings.tensor_parallel > resources.gpus > 0 or (settings.engines or 1) > room:
+    gpu = resources.gpus > 0
+    room = count_room(settings, resources, gpu=gpu)
+    if gpu and (settings.engines or 1) > room:
+        held = " + ".join(str(node.gpus) for node in resources.nodes)
         raise ValueError(
-            f"{settings.engines or 1} engines of {settings.tensor_parallel} GPUs do not fit: the cluster has"
-            f" {resources.gpus}; lower --engines or --tensor_parallel"
+            f"{settings.engines or 1} engines of {settings.tensor_parallel} GPUs do not fit: the cluster has {held};"
+            " lower --engines or --tensor_parallel"
         )
-    return settings.engines or room
+    return settings.engines or max(1, room)
 
 
-def engine_settings(plan: Plan, settings: Settings, *, gpu: bool) -> VllmSettings:
+def count_room(settings: Settings, resources: Resources, *, gpu: bool) -> int:
+    """How many engines fit: each on one node with GPUs of its own; on the CPU by cores and memory."""
+    if gpu:
+        return sum(node.gpus // settings.tensor_parallel for node in resources.nodes)
+    return sum(map(_cpu_engines, resources.nodes))
+
+
+def _room_now(settings: Settings, *, gpu: bool) -> int:
+    return count_room(settings, look(local=settings.address is None), gpu=gpu)
+
+
+def _cpu_engines(node: Node) -> int:
+    """How many share a node: one uses few cores well and holds the model for itself; none where Ray has no core."""
+    return min(node.cores, 1) and max(1, min(node.cores // _CPU_CORES, node.memory // _CPU_MEMORY))
+
+
+def engine_settings(need: Need, settings: Settings, *, gpu: bool) -> VllmSettings:
     return VllmSettings(
-        model=plan.model.path,
-        revision=None if plan.model.local else plan.model.revision,
-        name=plan.model.name,
-        known_revision=plan.model.revision,
-        context=plan.context,
+        model=need.model.path,
+        revision=None if need.model.local else need.model.revision,
+        name=need.model.name,
+        known_revision=need.model.revision,
+        context=need.context,
         gpu=gpu,
         tensor_parallel=settings.tensor_parallel,
         max_sequences=GPU_SEQUENCES if gpu else CPU_SEQUENCES,
+        cache_bytes=_CPU_CACHE_GIB << 30,
         seed=settings.seed % 2**31,
     )

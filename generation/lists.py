@@ -35,6 +35,32 @@ def kept_items(lists: pa.Array, keep: np.ndarray) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offsets), lists.flatten().filter(pa.array(keep)))
 
 
+def as_lists(column: pa.Array) -> pa.Array:
+    """The column itself where it holds lists; else each value as a list of it, and no value as no list."""
+    if is_list(column.type):
+        return column
+    there = column.is_valid().to_numpy(zero_copy_only=False)
+    offsets = pa.array(np.concatenate(([0], np.cumsum(there))), pa.int32())
+    return pa.ListArray.from_arrays(offsets, column.drop_null(), mask=pa.array(~there))
+
+
+def joined(first: pa.Array, second: pa.Array, type_: pa.DataType) -> pa.Array:
+    """Row by row the items of both lists, as lists of this type; no list stays none where nothing is added."""
+    values = pa.concat_arrays([lists.flatten().cast(type_.value_type) for lists in (first, second)])
+    order = np.argsort(np.concatenate([owners(first), owners(second)]), kind="stable")
+    counts = lengths(first) + lengths(second)
+    none = pc.and_(first.is_null(), pa.array(lengths(second) == 0))
+    large = pa.types.is_large_list(type_)
+    offsets = pa.array(np.concatenate(([0], np.cumsum(counts))), pa.int64() if large else pa.int32())
+    kind = pa.LargeListArray if large else pa.ListArray
+    return kind.from_arrays(offsets, values.take(pa.array(order)), mask=none).cast(type_)
+
+
+def owners(lists: pa.Array) -> np.ndarray:
+    """For each of `lists.flatten()`, the place of its list."""
+    return np.repeat(np.arange(len(lists)), lengths(lists))
+
+
 def lengths(lists: pa.Array) -> np.ndarray:
-    """Of each list, 0 for no list, int64."""
+    """Items of each list; 0 for no list."""
     return np.asarray(pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False), dtype=np.int64)

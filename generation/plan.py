@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,15 +13,16 @@ from cluster.engine import Message, Sampling
 from cluster.models import Model, find
 from cluster.vllm_engine import ChatTokenizer
 from generation import builtin, variants
+from generation.questions import decide_questions
+from generation.raw_data import RAW_DATA
 from generation.records import Question, stable_hash
 from generation.rollout import Rollout
-from generation.settings import DEFAULT_TASK, Settings
-from generation.tasks import countdown, own
+from generation.settings import Settings
 from reflection import prompts
 
-RAW_DATA = "RAW_DATA"
-_LONGEST = 4096
-_BUILTIN_LONGEST = 256
+LONGEST = 4096
+BUILTIN_LONGEST = 256
+"""Tokens of a sample or reflection, unless another number is asked for."""
 _STAND_IN = "(the sample, as the model wrote it)"
 
 
@@ -38,6 +40,8 @@ class Plan:
     context: int
     """Of the engines, in tokens."""
     out: Path
+    notes: tuple[str, ...] = ()
+    """What a person should know about the questions."""
 
     @property
     def name(self) -> str:
@@ -72,9 +76,9 @@ class Plan:
 def make_plan(settings: Settings) -> Plan:
     """Decide everything. Raises ValueError for a model or questions that are not there or not fit."""
     small = settings.model is None
-    model = _builtin_model() if settings.model is None else find(settings.model)
-    sampling = _sampling(settings, model, _BUILTIN_LONGEST if small else _LONGEST)
-    questions, rl_questions, task, task_config = _questions(settings, small=small)
+    model = builtin_model() if settings.model is None else find(settings.model)
+    sampling = sampling_of(settings, model, BUILTIN_LONGEST if small else LONGEST)
+    asked = decide_questions(settings, small=small)
     rollout = Rollout(
         variants.parse_names(settings.variants),
         settings.samples or (2 if small else 16),
@@ -84,16 +88,17 @@ def make_plan(settings: Settings) -> Plan:
     )
     # Question, sample and reflection prompt, then a reflection as long: no more context than that.
     context = min(model.context, 2 * sampling.max_tokens + 4096)
-    out = Path(settings.out or f"runs/{task}-{Path(model.name).name}")
-    return Plan(model, task, questions, rl_questions, task_config, rollout, context, out)
+    out = Path(settings.out or f"runs/{asked.name}-{Path(model.name).name}")
+    return Plan(model, asked.name, asked.sft, asked.rl, asked.config, rollout, context, out, asked.notes)
 
 
-def _builtin_model() -> Model:
+def builtin_model() -> Model:
     found = find(str(builtin.MODEL))
     return Model(builtin.NAME, found.path, found.revision, found.local, found.context, found.sampling)
 
 
-def _sampling(settings: Settings, model: Model, longest: int) -> Sampling:
+def sampling_of(settings: Settings, model: Model, longest: int) -> Sampling:
+    """As asked for, else as the model says of itself; `longest` bounds the default of max_tokens. Raises ValueError."""
     told = model.sampling
 
     def choose(value: float | None, name: str, neutral: float) -> float:
@@ -111,31 +116,6 @@ def _sampling(settings: Settings, model: Model, longest: int) -> Sampling:
     )
 
 
-def _questions(settings: Settings, *, small: bool) -> tuple[tuple[Question, ...], tuple[Question, ...], str, str]:
-    if isinstance(settings.questions, str):
-        return _own_questions(settings, settings.questions)
-    task = settings.task or DEFAULT_TASK
-    ranges = settings.ranges(builtin.RANGES if small else countdown.Ranges())
-    count = settings.questions or (32 if small else 4000)
-    held_out = settings.rl_questions if settings.rl_questions is not None else count // 4
-    sft = countdown.make(task, count, rl=False, seed=settings.seed, ranges=ranges)
-    rl = countdown.make(task, held_out, rl=True, seed=settings.seed, ranges=ranges)
-    return sft, rl, task, countdown.config(settings.seed, ranges)
-
-
-def _own_questions(settings: Settings, given: str) -> tuple[tuple[Question, ...], tuple[Question, ...], str, str]:
-    """The user's questions; those held out for RL are picked by hash, so that the order does not matter."""
-    loaded = own.load(given)
-    held_out = settings.rl_questions if settings.rl_questions is not None else len(loaded) // 5
-    if held_out >= len(loaded):
-        raise ValueError(f"--rl_questions {held_out} leaves none of the {len(loaded)} questions of {given} for SFT")
-    ranked = sorted(loaded, key=lambda question: stable_hash("rl", question.key))
-    kept = {question.key for question in ranked[:held_out]}
-    sft = tuple(question for question in loaded if question.key not in kept)
-    rl = tuple(question for question in loaded if question.key in kept)
-    return sft, rl, loaded[0].task.replace("/", "_"), json.dumps({"questions": given})
-
-
 def describe(plan: Plan) -> str:
     """The plan in words: counts, an upper bound of tokens, and prompts as the model will see them.
 
@@ -143,7 +123,7 @@ def describe(plan: Plan) -> str:
     """
     chat = ChatTokenizer(plan.model.path, None if plan.model.local else plan.model.revision)
     try:
-        shown = _chats(plan, plan.questions[0])
+        shown = _first_chats(plan)
         prompts_shown = [chat.render(messages) for _, messages in shown]
         bound = _bound(plan, lambda messages: len(chat.encode(messages)))
     except Exception as error:
@@ -154,6 +134,8 @@ def describe(plan: Plan) -> str:
     lines = [
         f"model       {plan.model.name} (revision {plan.model.revision or 'none'}, context {plan.context})",
         f"task        {plan.task}: {len(plan.questions)} questions, {len(plan.rl_questions)} more held out for RL",
+        *_by_task(plan),
+        *(f"note        {note}" for note in plan.notes),
         f"variants    {', '.join(variant.name for variant in rollout.variants)}",
         f"sampling    {', '.join(f'{name} {value:g}' for name, value in asdict(rollout.sampling).items())}",
         f"run         {plan.out}",
@@ -164,16 +146,36 @@ def describe(plan: Plan) -> str:
     return "\n".join(lines)
 
 
+def _by_task(plan: Plan) -> list[str]:
+    """A line for each task of a mixture."""
+    sft, rl = (Counter(question.task for question in asked) for asked in (plan.questions, plan.rl_questions))
+    return [f"            {name}: {count:,} and {rl[name]:,}" for name, count in sft.items()] if len(sft) > 1 else []
+
+
 _Chats = list[tuple[str, tuple[Message, ...]]]
+
+
+def _first_chats(plan: Plan) -> _Chats:
+    """What is asked about the first question; of a mixture, the variants for the first of each other task too."""
+    first = plan.questions[0]
+    others = {question.task: question for question in reversed(plan.questions) if question.task != first.task}
+    chats = _chats(plan, first)
+    for task in sorted(others):
+        chats += [(f"{task}, {name}", messages) for name, messages in _variant_chats(plan, others[task])]
+    return chats
 
 
 def _chats(plan: Plan, question: Question) -> _Chats:
     """What is asked about one question: each variant, then each reflection prompt on a stand-in."""
-    rollout = plan.rollout
-    chats: _Chats = [(f"variant {v.name}", rollout.sample_request(question, v, 0).messages) for v in rollout.variants]
-    if rollout.reflections:
+    chats = _variant_chats(plan, question)
+    if plan.rollout.reflections:
         chats += [(f"reflection {name}", prompts.messages(name, question.text, _STAND_IN)) for name in prompts.PROMPTS]
     return chats
+
+
+def _variant_chats(plan: Plan, question: Question) -> _Chats:
+    rollout = plan.rollout
+    return [(f"variant {v.name}", rollout.sample_request(question, v, 0).messages) for v in rollout.variants]
 
 
 def _bound(plan: Plan, count: Callable[[tuple[Message, ...]], int]) -> list[str]:

@@ -9,24 +9,27 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import pyarrow as pa
 
 from cluster.engine import Engine
-from cluster.pool import Done, EngineSettings, Lost, Placement, Pool, Started
+from cluster.pool import Done, EngineSettings, Failed, Lost, Placement, Pool, Started
 from cluster.store import ShardStore
+from generation.failures import Failures
 from generation.plan import Plan
-from generation.raw_data import Origin, to_table
+from generation.raw_data import Origin, Rolled, to_table
 from generation.records import Attempt, Question
 from generation.rollout import Rollout
 from generation.terminal import Progress, say
 
 SHARD_ROWS = 2_000
 SHARD_S = 20.0
-GRACE_S = 20.0
+FAILED_FROM_THE_START = 32
+"""So many failed questions before the first finished one are no matter of the questions."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
@@ -36,13 +39,17 @@ class Item(NamedTuple):
     place: int
     question: Question
 
+    @property
+    def key(self) -> str:
+        return self.question.key
 
-class Rolled(NamedTuple):
-    """A finished question, as it leaves the actor."""
+    @property
+    def text(self) -> str:
+        return self.question.text
 
-    table: pa.Table
-    """Its rows of RAW_DATA."""
-    output_tokens: int
+    @property
+    def size(self) -> int:
+        return 1
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,7 @@ class Shelf:
 class Stop:
     """Whether someone asked to stop, and what to tell then. The first signal drains, the second does not wait."""
 
+    grace_s: float = 20.0
     asked: int = 0
     _tell: Callable[[float], None] | None = None
 
@@ -102,9 +110,11 @@ class Stop:
         self.asked += 1
         if self.asked == 1:
             # Not print: the signal may have come in the middle of one.
-            os.write(1, f"\nstopping    up to {GRACE_S:.0f} s for what is in flight; once more: at once\n".encode())
+            os.write(
+                1, f"\nstopping    up to {self.grace_s:.0f} s for what is in flight; once more: at once\n".encode()
+            )
         if self._tell is not None:
-            self._tell(GRACE_S if self.asked == 1 else 0.0)
+            self._tell(self.grace_s if self.asked == 1 else 0.0)
 
     def on_stop(self, tell: Callable[[float], None] | None) -> None:
         """Whom to tell how long it may go on; at once if a stop was asked for before."""
@@ -113,38 +123,122 @@ class Stop:
             tell(0.0)
 
 
+class Owed(Protocol):
+    """One item of work, as the driver sees it."""
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def text(self) -> str:
+        """What failed.json shows of it."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """What it counts for in the progress."""
+        ...
+
+
+OwedItem = TypeVar("OwedItem", bound=Owed)
+
+
 def produce(plan: Plan, store: ShardStore, settings: EngineSettings, placement: Placement, stop: Stop) -> int:
     """Roll every question that has no rows yet; how many were lost with engines and done again.
 
     Returns early when a stop is asked for: what is finished then is in the store. Raises
-    EngineStartError when an engine cannot start.
+    EngineStartError when an engine cannot start, ClusterLostError when Ray is gone.
     """
-    done = len(store.finished())
-    if done:
-        say("rollout", f"going on: {done:,} of {len(plan.questions):,} questions are done already")
-    if done == len(plan.questions):
+    done, failures = len(store.finished()), Failures(plan.out)
+    failed = failures.reasons().keys() - store.finished()
+    say_going_on(done, len(plan.questions), len(failed))
+    settled = store.finished() | failed
+    owed = [Item(place, q) for place, q in enumerate(plan.questions) if q.key not in settled]
+    if not owed:
         return 0
-    owed = [Item(place, q) for place, q in enumerate(plan.questions) if q.key not in store.finished()]
-    shelf = Shelf(store)
-    again = 0
-    progress = Progress(len(plan.questions), done=done)
-    work = Work(plan.rollout, plan.task_config)
-    with Pool[Item, Rolled](settings, work, placement) as pool, progress:
+    tally = Tally(Progress(len(plan.questions), done=done + len(failed)), failures, placement.logs)
+    return deal(
+        owed, Work(plan.rollout, plan.task_config), Engines(settings, placement), Shelf(store), tally, stop=stop
+    )
+
+
+def say_going_on(done: int, total: int, failed: int, unit: str = "questions") -> None:
+    """Say what an earlier start has left, if anything."""
+    if done or failed:
+        words = f"; {failed:,} failed before, --retry_failed tries them again" if failed else ""
+        say("rollout", f"going on: {done:,} of {total:,} {unit} are done already{words}")
+
+
+class Engines(NamedTuple):
+    """How each engine starts, how many there are and where."""
+
+    settings: EngineSettings
+    placement: Placement
+
+
+def deal(
+    owed: Iterable[OwedItem],
+    work: Callable[[Engine, OwedItem], Awaitable[Rolled]],
+    engines: Engines,
+    shelf: Shelf,
+    tally: Tally,
+    *,
+    stop: Stop,
+) -> int:
+    """Have the work done on every item and its rows kept; how many were lost with engines and done again.
+
+    Ends and raises as `produce` does. Items are taken as engines have room for them.
+    """
+    engines.placement.logs.mkdir(exist_ok=True)
+    with Pool[OwedItem, Rolled](engines.settings, work, engines.placement) as pool, tally.progress:
         stop.on_stop(pool.stop)
         try:
             for event in pool.run(owed):
                 if isinstance(event, Done):
                     shelf.add(event.result.table)
-                    progress.advance(event.result.output_tokens)
-                elif isinstance(event, Lost):
-                    again += event.again
-                    progress.say(f"engine {event.number} was lost ({event.reason}); {event.again} questions again")
-                elif isinstance(event, Started):
-                    progress.say(f"engine {event.number} ready: {event.info.engine} {event.info.engine_version}")
-                progress.turn()
-                shelf.turn()
+                tally.take(event)
+                # Who asks to stop may not wait for the end.
+                shelf.turn(everything=stop.asked > 0)
         finally:
             # Whatever ends the loop, what is finished is kept.
             stop.on_stop(None)
             shelf.turn(everything=True)
-    return again
+    return tally.again
+
+
+@dataclass
+class Tally:
+    """What the pool tells, counted and told on."""
+
+    progress: Progress
+    failures: Failures
+    logs: Path
+    unit: str = "question"
+    again: int = 0
+    done: int = 0
+    failed: list[str] = field(default_factory=list)
+
+    def take(self, event: object) -> None:
+        if isinstance(event, Done):
+            self.done += 1
+            self.progress.advance(event.result.output_tokens, event.item.size)
+        elif isinstance(event, Failed):
+            self._fail(event)
+        elif isinstance(event, Lost):
+            self.again += event.again
+            self.progress.say(f"engine {event.number} was lost ({event.reason}); {event.again} {self.unit}s again")
+        elif isinstance(event, Started):
+            self.progress.say(f"engine {event.number} ready: {event.info.engine} {event.info.engine_version}")
+        self.progress.turn()
+
+    def _fail(self, event: Failed[Owed]) -> None:
+        """Record it. Raises RuntimeError where all fail: then the run is wrong, not the items."""
+        item = event.item
+        self.progress.advance(0, item.size)
+        with (self.logs / "failed.txt").open("a", encoding="utf-8", errors="replace") as log:
+            log.write(f"{self.unit} {item.key}\n{event.story}\n\n")
+        self.failures.add(item, event.reason)
+        self.failed.append(item.key)
+        if not self.done and len(self.failed) >= FAILED_FROM_THE_START:
+            self.failures.forget(self.failed)
+            raise RuntimeError(f"the first {len(self.failed)} {self.unit}s all failed: {event.reason}")

@@ -6,75 +6,24 @@ Knows the columns of RAW_DATA and nothing of how the rows came to be but what th
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
-
-import pyarrow.parquet as pq
+from collections.abc import Mapping, Sequence
 
 from generation.dataset_card import Size, code, fenced, header, table
+from generation.raw_counts import OUTCOMES, VERDICTS, RawCounts, Serving, Tally, share
 from generation.raw_data import COLUMNS, SCHEMA, SCHEMA_VERSION
-from generation.records import WITHOUT_ANSWER
 
-_COUNTED = ["question_key", "prompt_variant", "outcome", "outcome_reason", "mentions_hint"]
-_COUNTED += ["reflections__provenance", "sample__provenance"]
-_FATES = ("right", "wrong", "no answer", "undecided")
+_REASONS = 20
 
 
-@dataclass
-class RawCounts:
-    """What a RAW_DATA folder holds."""
-
-    samples: int = 0
-    memory: int = 0
-    """Bytes as Arrow tables."""
-    files: int = 0
-    """Bytes of the parquet files."""
-    questions: set[str] = field(default_factory=set)
-    fates: dict[str, Counter[str]] = field(default_factory=dict)
-    """By variant: right, wrong, no answer, undecided."""
-    failed: int = 0
-    """Samples whose request failed."""
-    hinted: int = 0
-    """Samples that mention their hint."""
-    verdicts: Counter[str | None] = field(default_factory=Counter)
-    """Correct, Incorrect, or None without a verdict."""
-    valid: int = 0
-    """Reflections whose verdict is right."""
-
-
-def count_folder(folder: Path) -> RawCounts:
-    """Count the rows of `folder/data/*.parquet`, written in our schema, batch by batch."""
-    counts = RawCounts()
-    for path in sorted(folder.glob("data/*.parquet")):
-        counts.files += path.stat().st_size
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=1024):
-                counts.memory += batch.nbytes
-                for row in batch.select(_COUNTED).to_pylist():
-                    _count(counts, row)
-    return counts
-
-
-def _count(counts: RawCounts, row: Mapping[str, Any]) -> None:
-    counts.samples += 1
-    counts.questions.add(row["question_key"])
-    fate = row["outcome"]
-    if fate == "unknown":
-        fate = "no answer" if row["outcome_reason"] in WITHOUT_ANSWER else "undecided"
-    counts.fates.setdefault(row["prompt_variant"], Counter())[fate] += 1
-    counts.failed += row["sample__provenance"]["error"] is not None
-    counts.hinted += row["mentions_hint"]
-    for reflection in row["reflections__provenance"]:
-        counts.verdicts[reflection["verdict"]] += 1
-        counts.valid += reflection["valid"]
-
-
-def raw_card(counts: RawCounts, configuration: Mapping[str, object], *, name: str = "RAW_DATA") -> str:
+def raw_card(
+    counts: RawCounts,
+    configuration: Mapping[str, object],
+    *,
+    name: str = "RAW_DATA",
+    serving: Serving | None = None,
+) -> str:
     """The whole README.md; `configuration` holds JSON values and is shown as it is."""
-    size = Size(counts.samples, counts.memory, counts.files)
+    size = Size(counts.all().samples, counts.memory, counts.files)
     tags = ["skillfactory", "self-distillation", "reasoning"]
     return "\n".join(
         [
@@ -84,9 +33,8 @@ def raw_card(counts: RawCounts, configuration: Mapping[str, object], *, name: st
             "model's\nreflections on it: the raw material of SkillFactory traces (arXiv 2512.04072). "
             "One row is one sample.\n",
             "## What it holds\n",
-            _totals(counts),
-            _by_variant(counts),
-            "`No answer` is published as not correct, `undecided` as null; the reason is in `outcome_reason`.\n",
+            *held(counts, serving, lost=counts.lost.total()),
+            *_failures(counts),
             "## Columns\n",
             f"Schema version {SCHEMA_VERSION}.\n",
             table(
@@ -102,27 +50,87 @@ def raw_card(counts: RawCounts, configuration: Mapping[str, object], *, name: st
     )
 
 
-def _totals(counts: RawCounts) -> str:
-    reflections = counts.verdicts.total()
+def held(counts: RawCounts, serving: Serving | None = None, *, lost: int | None = None) -> list[str]:
+    """What any RAW_DATA holds, as tables; with how many of its questions can serve each trace format.
+
+    `lost` counts questions without rows, where that is known.
+    """
+    parts = [_totals(counts, lost)]
+    if tasks := counts.several():
+        rows = [(code(task or "(none)"), one.samples, *map(one.outcome, OUTCOMES)) for task, one in tasks.items()]
+        parts.append(table(("task", "samples", *OUTCOMES), rows))
+    parts += _outcomes(counts.all())
+    parts.append(
+        "A sample without an answer is published as not correct, one that the grader could not judge as null; "
+        "the reason\nis in `outcome_reason`.\n"
+    )
+    parts += _agreement(counts.all())
+    if serving is not None:
+        parts.append(f"Questions that can serve a trace format, with up to {serving.attempts} attempts a trace:\n")
+        parts.append(_served(serving, sorted(counts.tasks)))
+    for task, tally in tasks.items():
+        parts += [f"### {code(task or '(none)')}\n", *_outcomes(tally), *_agreement(tally)]
+    return parts
+
+
+def _outcomes(tally: Tally) -> list[str]:
+    """By variant, and why some are unknown."""
+    rows = [
+        (code(name or "(none)"), found.total(), *(found[outcome] for outcome in OUTCOMES))
+        for name, found in tally.variants().items()
+    ]
+    parts = [table(("variant", "samples", *OUTCOMES), rows)]
+    if tally.unknown:
+        parts.append(table(("why a sample's outcome is unknown", "samples"), tally.unknown.most_common(_REASONS)))
+    return parts
+
+
+def _served(serving: Serving, tasks: Sequence[str]) -> str:
+    """By format, and of several tasks each for itself."""
+    several = tasks if len(tasks) > 1 else []
+    of_task = [serving.served(task) for task in several]
+    rows = [(code(name), count, *(served[name] for served in of_task)) for name, count in serving.served().items()]
+    return table(("format", "questions", *(code(task or "(none)") for task in several)), rows)
+
+
+def _totals(counts: RawCounts, lost: int | None) -> str:
+    whole = counts.all()
     return table(
         ("what", "count"),
         [
             ("questions", len(counts.questions)),
-            ("samples", counts.samples),
+            *([] if lost is None else [("questions that failed and have no rows", lost)]),
+            ("samples", whole.samples),
             ("samples that mention their hint", counts.hinted),
             ("samples whose request failed", counts.failed),
-            ("reflections", reflections),
-            ("reflections that say Correct", counts.verdicts["Correct"]),
-            ("reflections that say Incorrect", counts.verdicts["Incorrect"]),
-            ("reflections without a verdict", counts.verdicts[None]),
-            ("reflections whose verdict is right", counts.valid),
+            ("reflections", whole.reflections),
+            ("reflections that say Correct", whole.verdict("Correct")),
+            ("reflections that say Incorrect", whole.verdict("Incorrect")),
+            ("reflections without a verdict", whole.verdict("none")),
+            ("reflections whose verdict is right", whole.valid),
+            ("reflections whose request failed", counts.refused),
         ],
     )
 
 
-def _by_variant(counts: RawCounts) -> str:
-    rows = [
-        (code(variant), fates.total(), *(fates[fate] for fate in _FATES))
-        for variant, fates in sorted(counts.fates.items())
+def _agreement(tally: Tally) -> list[str]:
+    """The verdicts against the outcomes, and how well they tell right from wrong."""
+    if not tally.reflections:
+        return []
+    seen = [one for one in OUTCOMES if any(key[0] == one for key in tally.verdicts)]
+    shares = [(code(verdict), *map(_percent, share(tally.verdicts, verdict))) for verdict in VERDICTS[:2]]
+    return [
+        table(("sample", *VERDICTS), [(one, *(tally.verdicts[one, verdict] for verdict in VERDICTS)) for one in seen]),
+        table(("verdict", "precision", "recall", "F1"), shares),
     ]
-    return table(("variant", "samples", *_FATES), rows)
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.1%}"
+
+
+def _failures(counts: RawCounts) -> list[str]:
+    if not counts.lost:
+        return []
+    rows = [(code(reason), count) for reason, count in counts.lost.most_common(_REASONS)]
+    return ["Questions without rows:\n", table(("reason", "questions"), rows)]

@@ -20,8 +20,13 @@ from generation.records import Attempt, Question, Reflection
 SCHEMA_VERSION = 1
 """Raised with every change of a column's name, type or meaning."""
 
+RAW_DATA = "RAW_DATA"
+"""Its folder in a run directory, and how its repositories' names begin."""
 PREFIX = "model_responses__mutated_prompts"
 REFLECTIONS = f"{PREFIX}_reflection"
+SAMPLE_PROVENANCE = "sample__provenance"
+PROVENANCE = "reflections__provenance"
+"""One entry for each reflection, in the same order."""
 
 _PROMPT = pa.list_(pa.struct([("content", pa.string()), ("role", pa.string())]))
 _SAMPLING = pa.struct(
@@ -84,9 +89,9 @@ COLUMNS = (
     Column("task_config", pa.string(), "JSON: the settings the task was made with"),
     Column("task_source", pa.string(), "where the question is from"),
     Column("metadata", pa.string(), "JSON: grader, kind of answer, and the facts the grader needs"),
-    Column("sample__provenance", pa.struct(_REQUEST), "seed, token counts and end of the sample's request"),
+    Column(SAMPLE_PROVENANCE, pa.struct(_REQUEST), "seed, token counts and end of the sample's request"),
     Column(
-        "reflections__provenance",
+        PROVENANCE,
         pa.list_(pa.struct(_REFLECTION)),
         "one for each reflection: prompt, verdict (`Correct`, `Incorrect`, null), its truth, request",
     ),
@@ -115,6 +120,14 @@ class Origin:
     """JSON."""
 
 
+class Rolled(NamedTuple):
+    """A finished question, or what else was dealt to an engine, as it leaves the actor."""
+
+    table: pa.Table
+    """Its rows, as shards hold them."""
+    output_tokens: int
+
+
 def to_table(attempts: Sequence[Attempt], origin: Origin) -> pa.Table:
     """The attempts as rows of RAW_DATA, in the order given.
 
@@ -137,8 +150,8 @@ def _row(attempt: Attempt, origin: Origin) -> dict[str, Any]:
         "outcome_reason": attempt.grade.reason,
         "mentions_hint": attempt.mentions_hint,
         "prompt": [{"content": turn["content"], "role": turn["role"]} for turn in attempt.messages],
-        "sample__provenance": _request(attempt.completion, attempt.seed),
-        "reflections__provenance": [_reflection(reflection) for reflection in attempt.reflections],
+        SAMPLE_PROVENANCE: _request(attempt.completion, attempt.seed),
+        PROVENANCE: [provenance_of(reflection) for reflection in attempt.reflections],
         **_question_part(attempt.question, origin),
         **_engine_part(origin),
     }
@@ -183,7 +196,8 @@ def _request(completion: Completion, seed: int) -> dict[str, Any]:
     }
 
 
-def _reflection(reflection: Reflection) -> dict[str, Any]:
+def provenance_of(reflection: Reflection) -> dict[str, Any]:
+    """What column reflections__provenance says of it."""
     verdict = None if reflection.verdict is None else ("Correct" if reflection.verdict else "Incorrect")
     return {
         "prompt_name": reflection.prompt_name,

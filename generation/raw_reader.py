@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from generation.grading.answer_tag import find_answer
-from generation.lists import first_items, is_list, kept_items
+from generation.lists import as_lists, first_items, is_list, kept_items
 from generation.raw_data import PREFIX, REFLECTIONS
-from generation.raw_files import find_files
+from generation.raw_files import find_files, first_line, reading
 from generation.records import NO_ANSWER, Outcome, stable_hash
 
 UNDECIDED = "undecided"
@@ -95,18 +95,15 @@ def open_parts(raw: str | Path, part_bytes: int = 64 << 20) -> tuple[Part, ...]:
     """
     found: list[Part] = []
     for path in find_files(raw):
-        try:
-            with pq.ParquetFile(path) as file:
-                columns = _find_columns(file.schema_arrow, path)
-                found += _parts_of(path, columns, file.metadata, part_bytes)
-        except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"{path}: cannot be read as parquet: {_first_line(error)}") from error
+        with reading(path), pq.ParquetFile(path) as file:
+            columns = find_columns(file.schema_arrow, path)
+            found += _parts_of(path, columns, file.metadata, part_bytes)
     if not any(part.rows for part in found):
         raise ValueError(f"{raw}: holds no rows; expected one row a sample")
     return tuple(found)
 
 
-def _find_columns(schema: pa.Schema, path: Path) -> Columns:
+def find_columns(schema: pa.Schema, path: Path) -> Columns:
     """Which column plays which role; checks that what must be there is, and types."""
     present = set(schema.names)
     response = next((name for name in _RESPONSES if name in present), PREFIX)
@@ -158,14 +155,11 @@ def models_of(parts: Sequence[Part]) -> tuple[str, ...]:
     """The models that wrote the samples: what column `model` says first in each file, where there is such text."""
     found: dict[str, None] = {}
     for path in dict.fromkeys(part.path for part in parts):
-        try:
-            with pq.ParquetFile(path) as file:
-                if "model" in file.schema_arrow.names and file.metadata.num_row_groups:
-                    first = next(file.iter_batches(1, row_groups=[0], columns=["model"]), None)
-                    name = first.column(0)[0].as_py() if first else None
-                    found |= {name: None} if isinstance(name, str) and _NAME.fullmatch(name) else {}
-        except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"{path}: cannot be read as parquet: {_first_line(error)}") from error
+        with reading(path), pq.ParquetFile(path) as file:
+            if "model" in file.schema_arrow.names and file.metadata.num_row_groups:
+                first = next(file.iter_batches(1, row_groups=[0], columns=["model"]), None)
+                name = first.column(0)[0].as_py() if first else None
+                found |= {name: None} if isinstance(name, str) and _NAME.fullmatch(name) else {}
     return tuple(found)
 
 
@@ -203,7 +197,7 @@ def _batches(part: Part, roles: Columns, batch_rows: int) -> Iterator[tuple[int,
                 yield row, {role: batch.column(name) for role, name in roles.items()}
                 row += batch.num_rows
     except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{part.path}: torn after row {row}: {_first_line(error)}") from error
+        raise ValueError(f"{part.path}: torn after row {row}: {first_line(error)}") from error
 
 
 def _rows(columns: Mapping[str, pa.Array], path: Path, first_row: int) -> pa.Table:
@@ -270,12 +264,12 @@ def _keys(plain: Mapping[str, pa.Array]) -> pa.Array:
 def _reflections(column: pa.Array | None, count: int) -> pa.Array:
     if column is None:
         return pa.array([[]] * count, ROWS.field("reflections").type)
-    if not is_list(column.type):
-        column = pa.ListArray.from_arrays(pa.array(range(count + 1), pa.int32()), column.cast(pa.string()))
+    column = as_lists(column)
     texts = column.flatten()
     there = pc.fill_null(pc.not_equal(texts.cast(pa.string()), ""), False).to_numpy(zero_copy_only=False)
     return kept_items(column, there).cast(ROWS.field("reflections").type)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def as_rows(batch: pa.RecordBatch, columns: Columns, path: Path, first_row: int) -> pa.Table:
+    """A batch of a file as a table of schema ROWS. A ValueError names the row of what is wrong."""
+    return _rows({role: batch.column(name) for role, name in columns.items()}, path, first_row)

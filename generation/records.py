@@ -16,6 +16,11 @@ CUT = "cut at the length limit"
 UNREADABLE = "cannot be read"
 OUT_OF_BOUNDS = "out of bounds"
 REQUEST_FAILED = "request failed"
+SEVERAL = "more than one answer"
+ANOTHER_UNIT = "another unit than the gold answer"
+GOLD_UNREADABLE = "the gold answer cannot be read"
+GRADER_TIMED_OUT = "the grader ran out of time"
+GRADER_DIED = "the grader died of it"
 
 WITHOUT_ANSWER = frozenset({NO_ANSWER, CUT})
 """Reasons under which no answer was found: published as False, not null (skillfactory.md §3)."""
@@ -54,6 +59,8 @@ class Grade:
     """Empty when right."""
     extracted: str | None = None
     """The answer as the response gives it; None when there is none."""
+    found: str = field(default="", compare=False)
+    """Where the answer was found, one of `generation.grading.answer_tag.PLACES`; it changes no judgement."""
 
     @property
     def is_correct(self) -> bool | None:

@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from cluster.engine import Completion, Engine, Message, Request, Sampling
+from cluster.events import ItemFailedError
 from generation import variants
 from generation.grading import grade
 from generation.records import Attempt, Grade, Question, Reflection, request_seed
 from generation.variants import Variant
 from reflection import prompts
 from reflection.verdict import parse_verdict
+
+TRIES = 3
+"""How often a request is made that the engine refuses."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -37,22 +44,26 @@ class Rollout:
         return len(self.variants) * self.samples * (1 + self.reflections)
 
     async def __call__(self, engine: Engine, question: Question) -> tuple[Attempt, ...]:
-        """All attempts at the question, by variant and index. Raises EngineDiedError."""
+        """All attempts at the question, by variant and index.
+
+        Raises ItemFailedError when not one sample could be had, EngineDiedError.
+        """
         owed = [(variant, index) for variant in self.variants for index in range(self.samples)]
-        return tuple(await asyncio.gather(*(self._attempt(engine, question, *one) for one in owed)))
+        attempts = await together(self._attempt(engine, question, *one) for one in owed)
+        if all(attempt.completion.finish_reason == "error" for attempt in attempts):
+            raise ItemFailedError(attempts[0].completion.error)
+        return tuple(attempts)
 
     async def _attempt(self, engine: Engine, question: Question, variant: Variant, index: int) -> Attempt:
         request = self.sample_request(question, variant, index)
-        completion = await engine.generate(request)
+        completion = await ask(engine, request)
         # Off the event loop: the engine's own front end lives on it.
         judged = await asyncio.to_thread(grade, completion.text, question, completion.finish_reason)
         wanted = self.reflections if judged.outcome != "unknown" else 0
         names = prompts.draw(wanted, random.Random(f"{self.seed}/{question.key}/{variant.name}/{index}"))
-        reflections = await asyncio.gather(
-            *(
-                self._reflect(engine, question, request, completion, judged, number=number, name=name)
-                for number, name in enumerate(names)
-            )
+        reflections = await together(
+            self._reflect(engine, question, request, completion, judged, number=number, name=name)
+            for number, name in enumerate(names)
         )
         hinted = variants.mentions_hint(variant, completion.text)
         return Attempt(
@@ -82,11 +93,35 @@ class Rollout:
         name: str,
     ) -> Reflection:
         messages = prompts.messages(name, question.text, sample.text)
-        request = self._request(messages, asked.key, number)
-        completion = await engine.generate(request)
-        verdict = parse_verdict(completion.text)
-        return Reflection(name, completion, request.seed, verdict, verdict is not None and verdict == judged.is_correct)
+        return await reflect(engine, self._request(messages, asked.key, number), name, judged.is_correct)
 
     def _request(self, messages: tuple[Message, ...], *parts: object) -> Request:
         key = "/".join(map(str, parts))
         return Request(key, messages, self.sampling, request_seed(self.seed, *parts))
+
+
+async def reflect(engine: Engine, request: Request, prompt_name: str, is_correct: bool | None) -> Reflection:
+    """One reflection on a sample of this correctness."""
+    completion = await ask(engine, request)
+    verdict = parse_verdict(completion.text)
+    return Reflection(prompt_name, completion, request.seed, verdict, verdict is not None and verdict == is_correct)
+
+
+async def ask(engine: Engine, request: Request) -> Completion:
+    """The completion, or the refusal that came every time."""
+    completion = await engine.generate(request)
+    for _ in range(TRIES - 1):
+        if completion.finish_reason != "error":
+            break
+        completion = await engine.generate(request)
+    return completion
+
+
+async def together(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """All results in order; where one fails the others are ended, so that nothing of this question goes on."""
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()

@@ -4,40 +4,35 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
 
 from assembly.assemble import assemble, check_settings
 from assembly.rl import rl_data
+from assembly.serving import Serving, serving_text
 from assembly.settings import SftSettings
 from assembly.summary import summary_text
-from cluster.flags import fail, parse
-from generation.plan import describe
+from cluster.flags import parse
+from generation.command import carry_out, say_stopped
+from generation.plan import Plan, describe
 from generation.produce import Stop
+from generation.raw_summary import summary
 from generation.settings import Settings
-from generation.stages import Job, decide, introduce, open_job, publish, roll_out, summary, write_raw_data
-from generation.terminal import failed, stopped
+from generation.stages import Job, decide, introduce, open_job, publish, roll_out, write_raw_data
+from generation.tasks.registry import listing
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code: 0 done, 1 failed, 2 wrong input, 75 stopped on request."""
     settings = parse(Settings, argv)
-    stop = Stop()
-    stop.listen()
-    with ExitStack() as opened:
-        try:
-            check_settings(sft_settings(settings))
-            plan = decide(settings)
-            if settings.dry_run:
-                print(describe(plan))
-                return 0
-            job = open_job(plan, settings, opened)
-        except ValueError as error:
-            fail(str(error))
-        stop.listen()  # once more: Ray replaces handlers
-        try:
-            return work(job, settings, stop)
-        except Exception as error:
-            return failed(error, plan.out, job.done, len(plan.questions))
+    if settings.list_tasks:
+        print(listing())
+        return 0
+    return carry_out(settings, decide_all, describe, open_job, work)
+
+
+def decide_all(settings: Settings) -> Plan:
+    """What will be done, and that its traces can be made. Raises ValueError."""
+    check_settings(sft_settings(settings))
+    return decide(settings)
 
 
 def sft_settings(settings: Settings) -> SftSettings:
@@ -45,18 +40,19 @@ def sft_settings(settings: Settings) -> SftSettings:
 
 
 def work(job: Job, settings: Settings, stop: Stop) -> int:
-    plan, sft, rl = job.plan, job.plan.out / "SFT_DATA", job.plan.out / "RL_DATA"
+    plan = job.plan
     introduce(job)
     if not roll_out(job, stop):
-        return stopped(plan.out, job.done, len(plan.questions))
-    counts = write_raw_data(plan, job.store)
-    made = assemble(plan.raw_data, sft, sft_settings(settings))
+        return say_stopped(job, plan.out)
+    serving = Serving(sft_settings(settings))
+    counts = write_raw_data(plan, job.store, serving)
+    made = assemble(plan.raw_data, plan.out / "SFT_DATA", sft_settings(settings))
     if plan.rl_questions:
-        rl_data(plan.rl_questions, rl, plan.configuration)
-    job.directory.update(state="done", counts={"samples": counts.samples, "traces": made.traces.total()})
-    print(f"\n{summary(counts)}\n\n{summary_text(made)}\n")
-    made_here = [plan.raw_data, sft, *([rl] if plan.rl_questions else [])]
-    return publish(made_here, plan.name, settings, stop)
+        rl_data(plan.rl_questions, plan.out / "RL_DATA", plan.configuration)
+    tally = {"samples": counts.all().samples, "traces": made.traces.total(), "failed_questions": counts.lost.total()}
+    job.directory.update(state="done", counts=tally)
+    print(f"\n{summary(counts)}\n\n{serving_text(serving, counts)}\n\n{summary_text(made)}\n")
+    return publish(job, settings, stop)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from generation import variants
-from generation.tasks import countdown
+from generation.tasks import countdown, mixture, own, registry
 from generation.tasks.countdown import Ranges
+from generation.tasks.own_facts import GraderName
 
 DEFAULT_TASK = "countdown_3arg"
 _RANGE = re.compile(r"(\d{1,6})-(\d{1,6})")
@@ -26,10 +27,19 @@ class Settings:
     """
 
     model: str | None = _flag(None, "hub id, local folder, or well-known name (default: the built-in model)")
-    task: str | None = _flag(None, f"one of {', '.join(countdown.NAMES)} (default: {DEFAULT_TASK})")
-    questions: int | str | None = _flag(
-        None, "how many, or a .jsonl/.parquet file or hub dataset (default: 4000; built-in model 32)"
+    task: str | None = _flag(
+        None, f"a name, NAME:COUNT,NAME:COUNT, or your my_task.py; see --list_tasks (default: {DEFAULT_TASK})"
     )
+    list_tasks: bool = _flag(False, "print every task with an example and its grader, and stop")
+    questions: int | str | None = _flag(
+        None, "how many, or your own: a .jsonl/.parquet file or hub dataset (default: 4000; built-in model 32)"
+    )
+    grader: GraderName | None = _flag(  # noqa: RUF009  it makes a field
+        None, "of your own questions (default: countdown or text, by the wording)"
+    )
+    question_column: str | None = _flag(None, "of your own questions (default: question)")
+    answer_column: str | None = _flag(None, "of your own questions (default: answer)")
+    split: str | None = _flag(None, "of the hub dataset with your questions (default: train)")
     rl_questions: int | None = _flag(None, "held out for RL, never in SFT (default: a quarter as many)")
     inputs: str | None = _flag(None, "countdown inputs, LOW-HIGH (default: 1-99; built-in model 1-10)")
     targets: str | None = _flag(None, "countdown targets, LOW-HIGH (default: 100-200; built-in model 10-50)")
@@ -46,19 +56,17 @@ class Settings:
     attempts: str = _flag("5", "attempts a trace, N, or a range such as 2-5")
     engines: int | None = _flag(None, "how many engines (default: all there is room for; CPU 1)")
     tensor_parallel: int = _flag(1, "GPUs for each engine")
+    silence: float | None = _flag(None, "seconds without an answer until an engine is replaced (default: 300 or more)")
+    retry_failed: bool = _flag(False, "try the questions again that failed before")
     address: str | None = _flag(None, "a running Ray cluster (default: a Ray of its own)")
+    grace_s: int = _flag(20, "when told to stop, the longest wait for questions in flight")
     out: str | None = _flag(None, "the run directory (default: runs/<task>-<model>)")
     push_to: str | None = _flag(None, "a hub namespace to push the datasets to, private")
     public: bool = _flag(False, "push them for everyone to see")
     dry_run: bool = _flag(False, "print the plan and stop")
 
     def __post_init__(self) -> None:
-        if self.task is not None and self.task not in countdown.NAMES:
-            raise ValueError(f"--task {self.task!r} is unknown: take one of {', '.join(countdown.NAMES)}")
-        if isinstance(self.questions, str):
-            for flag, value in (("--task", self.task), ("--inputs", self.inputs), ("--targets", self.targets)):
-                if value is not None:
-                    raise ValueError(f"{flag} {value} is for questions made here: leave it out with --questions FILE")
+        self._check_task()
         if self.public and self.push_to is None:
             raise ValueError("--public is for what --push_to pushes: give both or neither")
         variants.parse_names(self.variants)
@@ -73,9 +81,38 @@ class Settings:
         _check_range("--max_tokens", self.max_tokens, 1, 10**7)
         _check_range("--seed", self.seed, 0, 2**63 - 1)
         _check_range("--engines", self.engines, 1, 10_000)
+        _check_range("--silence", self.silence, 1, 10**6)
         _check_range("--tensor_parallel", self.tensor_parallel, 1, 64)
+        _check_range("--grace_s", self.grace_s, 0, 10**6)
         read_range("--inputs", self.inputs, (1, 99))
         read_range("--targets", self.targets, (100, 200))
+
+    def _check_task(self) -> None:
+        """What goes with --task and what with --questions of one's own."""
+        parts = mixture.parse(self.task) if self.task is not None else (mixture.Part(DEFAULT_TASK, None),)
+        made = [("--task", self.task), ("--inputs", self.inputs), ("--targets", self.targets)]
+        if isinstance(self.questions, str):
+            for flag, value in made:
+                if value is not None:
+                    raise ValueError(f"{flag} {value} is for questions made here: leave it out with --questions FILE")
+            return
+        for part in parts:
+            registry.check_name(part.name)
+        if self.questions is not None and any(part.questions is not None for part in parts):
+            raise ValueError(f"--questions {self.questions} and the counts in --task {self.task}: give one of them")
+        if not any(part.name in countdown.NAMES for part in parts):
+            for flag, value in made[1:]:
+                if value is not None:
+                    raise ValueError(f"{flag} {value} is for countdown tasks: leave it out with --task {self.task}")
+        for name in own.FLAGS:
+            if getattr(self, name) is not None:
+                raise ValueError(f"--{name} is for questions of your own: give --questions FILE or a hub dataset")
+
+    @property
+    def reading(self) -> own.Reading:
+        """How the user's own questions are read."""
+        given = {name: getattr(self, name) for name in own.FLAGS}
+        return own.Reading(**{name: value for name, value in given.items() if value is not None})
 
     def ranges(self, default: Ranges) -> Ranges:
         return Ranges(

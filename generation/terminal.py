@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import sys
+import tempfile
 import time
 import traceback
 from pathlib import Path
@@ -12,8 +16,13 @@ from tqdm import tqdm
 
 FAILED, STOPPED = 1, 75
 _EVERY_S = 10.0
-_BAR = "{desc}{percentage:3.0f}% |{bar:20}| {n_fmt}/{total_fmt} questions, {remaining} left{postfix}"
-_LINE = "{desc}{n_fmt}/{total_fmt} questions, {remaining} left{postfix}"
+_LONGEST = 500
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_GONE = {errno.ENOENT, errno.ESTALE}
+_REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM}
+_SAME = "the same command goes on from there"
+_BAR = "{desc}{percentage:3.0f}% |{bar:20}| {n_fmt}/{total_fmt} {unit}, {remaining} left{postfix}"
+_LINE = "{desc}{n_fmt}/{total_fmt} {unit}, {remaining} left{postfix}"
 
 
 def say(stage: str, text: str) -> None:
@@ -21,25 +30,42 @@ def say(stage: str, text: str) -> None:
     print(f"{stage:<11} {text}", flush=True)
 
 
-def stopped(run: Path, done: int, total: int) -> int:
+def stopped(run: Path, done: int, total: int, unit: str = "questions") -> int:
     """Say that the run stopped on request; the exit code."""
-    say("stopped", f"{done:,} of {total:,} questions are safe in {run}; the same command goes on")
+    say("stopped", f"{done:,} of {total:,} {unit} are safe in {run}; the same command goes on")
     return STOPPED
 
 
-def failed(error: Exception, run: Path, done: int, total: int) -> int:
-    """Say what failed, what is safe and how to go on; the exit code. The whole story goes to a log."""
+def failed(error: Exception, run: Path, done: int | None, total: int, unit: str = "questions") -> int:
+    """Say what failed, what is safe and how to go on; the exit code. The whole story goes to a log.
+
+    `done` is None where the run was not opened, and so nobody has counted.
+    """
     log = run / "logs" / "failure.txt"
-    words = (str(error).strip().splitlines() or [""])[0][:300]
+    words = " ".join(str(error).split())[:_LONGEST]
     print(f"failed: {type(error).__name__}: {words}", file=sys.stderr)
-    try:
-        log.parent.mkdir(exist_ok=True)
-        log.write_text("".join(traceback.format_exception(error)), encoding="utf-8", errors="replace")
-        print(f"the whole story is in {log}", file=sys.stderr)
-    except OSError:
-        traceback.print_exception(error)
-    print(f"{done:,} of {total:,} questions are safe in {run}; the same command goes on from there", file=sys.stderr)
+    story = "".join(traceback.format_exception(error))
+    for file in (log, Path(tempfile.gettempdir(), f"skillfactory-failure-{os.getpid()}.txt")):
+        with contextlib.suppress(OSError):
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(story, encoding="utf-8", errors="replace")
+            print(f"the whole story is in {file}", file=sys.stderr)
+            break
+    advice = _advice(error, run)
+    safe = "all that was finished before is" if done is None else f"{done:,} of {total:,} {unit} are"
+    print(f"{safe} safe in {run}; {advice}", file=sys.stderr)
     return FAILED
+
+
+def _advice(error: Exception, run: Path) -> str:
+    number = error.errno if isinstance(error, OSError) else None
+    if number in _NO_ROOM:
+        return "make room on that disk, and the same command goes on from there"
+    if number in _GONE:
+        return "put the folder back, or the same command begins anew" if not run.exists() else _SAME
+    if number in _REFUSED:
+        return f"see that {run} can be written, and the same command goes on from there"
+    return _SAME
 
 
 def not_pushed(error: Exception) -> int:
@@ -52,7 +78,8 @@ def not_pushed(error: Exception) -> int:
 class Progress:
     """Progress of the rollout: a bar on a terminal, a line every ten seconds elsewhere."""
 
-    def __init__(self, total: int, *, done: int = 0) -> None:
+    def __init__(self, total: int, *, done: int = 0, unit: str = "questions") -> None:
+        self._unit = unit
         self._total, self._done, self._before = total, done, done
         self._tokens = 0
         self._started: float | None = None
@@ -62,6 +89,7 @@ class Progress:
             initial=done,
             desc=f"{'rollout':<12}",
             bar_format=_BAR,
+            unit=unit,
             dynamic_ncols=True,
             leave=False,
             disable=not sys.stderr.isatty(),
@@ -75,7 +103,7 @@ class Progress:
         if self._started is not None and kind is None:
             seconds = time.monotonic() - self._started
             made = self._done - self._before
-            say("rollout", f"{made} questions in {seconds:.0f} s,{self._rate()}")
+            say("rollout", f"{made} {self._unit} in {seconds:.0f} s,{self._rate()}")
 
     def say(self, text: str) -> None:
         """A line about the engines, above the bar."""
@@ -86,12 +114,12 @@ class Progress:
             self._started = self._spoke = time.monotonic()
             self._bar.unpause()
 
-    def advance(self, tokens: int) -> None:
-        """One more question is finished, `tokens` were written for it."""
-        self._done += 1
+    def advance(self, tokens: int, count: int = 1) -> None:
+        """So many more are finished, `tokens` were written for them."""
+        self._done += count
         self._tokens += tokens
         self._bar.set_postfix_str(self._rate(), refresh=False)
-        self._bar.update()
+        self._bar.update(count)
 
     def turn(self) -> None:
         """Speak when it is time, where there is no bar."""
@@ -105,6 +133,7 @@ class Progress:
             now - self._started,
             initial=self._before,
             prefix=f"{'rollout':<12}",
+            unit=self._unit,
             bar_format=_LINE,
             postfix=self._rate(),
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
+from collections.abc import Sequence
 
 from cluster.engine import Message
 from cluster.templates import fill, load_table
@@ -22,3 +24,14 @@ def draw(count: int, rng: random.Random) -> tuple[str, ...]:
     """Names of `count` prompts: all different while they last, then round again in the same order."""
     order = rng.sample(list(PROMPTS), len(PROMPTS))
     return tuple(order[index % len(order)] for index in range(count))
+
+
+def draw_more(count: int, used: Sequence[str], rng: random.Random) -> tuple[str, ...]:
+    """As `draw`, but those asked before, and the more often the more so, come last."""
+    asked = Counter(used)
+    order = draw(len(PROMPTS), rng)
+    drawn: list[str] = []
+    for _ in range(count):
+        drawn.append(min(order, key=lambda name: asked[name]))
+        asked[drawn[-1]] += 1
+    return tuple(drawn)

@@ -14,6 +14,12 @@ class Block(NamedTuple):
     text: str
     reopened: bool
     """The tag is opened once more behind the block, and never closed."""
+    nested: bool
+    """It stands inside another block of its name, which is still open where it begins."""
+    earlier: bool
+    """There is a closed one before it."""
+    fenced: bool
+    """It begins inside a Markdown code fence."""
 
 
 def last_block(text: str, name: str) -> Block | None:
@@ -30,9 +36,14 @@ def last_block(text: str, name: str) -> Block | None:
     start = lowered.rfind(opening, 0, max(last_closing, 0))
     if start < 0:
         return None
+    closed_before = lowered.rfind(closing, 0, start)
+    nested = lowered.rfind(opening, 0, start) > closed_before
+    # A closing that was never opened closes nothing.
+    earlier = lowered.find(opening, 0, max(closed_before, 0)) >= 0
+    fenced = lowered.count(b"```", 0, start) % 2 == 1
     start += len(opening)
     end = lowered.find(closing, start)
     reopened = lowered.find(opening, end) >= 0
     # Where each character is one byte nothing need be decoded, which takes longest.
     inside = text[start:end] if len(raw) == len(text) else raw[start:end].decode("utf-8", "surrogatepass")
-    return Block(inside, reopened)
+    return Block(inside, reopened, nested, earlier, fenced)

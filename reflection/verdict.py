@@ -7,9 +7,15 @@ from __future__ import annotations
 
 import string
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from reflection.tags import last_block
 
 _VERDICTS = {"correct": True, "incorrect": False}
+_ENDINGS = {f"<verdict>{word}</verdict>": int(value) for word, value in _VERDICTS.items()}
+_LONGEST_ENDING = max(map(len, _ENDINGS))
 _MARKS = string.whitespace + "*_`"
 _PUNCTUATION = ".,;:!。！"
 
@@ -25,3 +31,18 @@ def parse_verdict(text: str) -> bool | None:
         return None
     word = block.text.lstrip(_MARKS).rstrip(_MARKS + _PUNCTUATION)
     return _VERDICTS.get(word.lower())
+
+
+def parse_verdicts(texts: pa.Array) -> np.ndarray:
+    """parse_verdict of each text, as 1, 0 or -1 for none; most are told by how they end."""
+    # Of a text that ends with a whole block this is the last one, whatever stands before it.
+    tails = pc.ascii_lower(pc.binary_slice(texts.cast(pa.binary()), -_LONGEST_ENDING).view(pa.string()))
+    verdicts = np.full(len(texts), -1, dtype=np.int8)
+    told = np.zeros(len(texts), dtype=bool)
+    for ending, value in _ENDINGS.items():
+        hit = pc.ends_with(tails, ending).to_numpy(zero_copy_only=False)
+        verdicts[hit], told[hit] = value, True
+    for place in np.flatnonzero(~told):
+        found = parse_verdict(texts[place].as_py())
+        verdicts[place] = -1 if found is None else int(found)
+    return verdicts

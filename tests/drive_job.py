@@ -14,7 +14,7 @@ from unittest.mock import patch
 from cluster.engine import ScriptedEngine
 from cluster.flags import fail, parse
 from cluster.run_directory import RunDirectory
-from cluster.session import Resources
+from cluster.session import Node, Resources
 from cluster.store import ShardStore
 from generation.hiring import hire
 from generation.plan import Plan
@@ -23,7 +23,7 @@ from generation.run import work
 from generation.settings import Settings
 from generation.stages import Job, decide, open_store, versions
 from generation.terminal import failed
-from tests.scripted import reply
+from tests.scripted import knowing
 
 _MOMENT_S = 0.02
 
@@ -33,7 +33,7 @@ def main(argv: list[str]) -> int:
     stop = Stop()
     try:
         plan = decide(settings)
-        crew = hire(plan, settings, Resources(gpus=0, nodes=1))
+        crew = hire(plan, settings, Resources((Node(gpus=0, cores=1, memory=0),)))
     except ValueError as error:
         fail(str(error))
     with RunDirectory(plan.out, plan.configuration, versions()) as directory:
@@ -50,7 +50,7 @@ def main(argv: list[str]) -> int:
 
 async def roll(plan: Plan, store: ShardStore) -> None:
     """What the pool's actors do, one question after the other."""
-    engine = ScriptedEngine(reply)
+    engine = ScriptedEngine(knowing(plan.questions))
     deal = Work(plan.rollout, plan.task_config)
     for place, question in enumerate(plan.questions):
         if question.key not in store.finished():

@@ -143,7 +143,7 @@ class Handler(BaseHTTPRequestHandler):
         self._json({"url": url})
 
     def _api(self, name: str, rest: list[str]) -> None:
-        held = self._repository(name)
+        held = self._repository(name, rest[1] if rest[0] == "revision" else "main")
         if self.command in ("POST", "PUT") and rest[0] != "paths-info":
             self._check_token()
         if rest[0] in ("", "revision"):

@@ -10,9 +10,10 @@ import os
 import random
 import re
 import signal
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cluster.engine import Request
+from cluster.engine import Completion, Request
 from generation.builtin.curriculum import whole_solution
 from generation.builtin.reflections import reflect
 from generation.builtin.styles import Try, operations, write
@@ -54,6 +55,26 @@ def _attempt(question: Question, system: str, rng: random.Random) -> str:
     return write(variant, question, attempt, rng)
 
 
+def knowing(questions: Sequence[Question]) -> Callable[[Request], str]:
+    """As `reply`, and for questions of other tasks: the gold answer or another one, verdicts mostly true."""
+
+    def answer(request: Request) -> str:
+        said = request.messages[-1]["content"]
+        question = next(question for question in questions if question.text in said)
+        if question.task == "countdown_3arg":
+            return reply(request)
+        rng = random.Random(request.seed)
+        if rng.random() < 1 / 8:
+            return "I do not know."
+        if "# Response" in said:
+            right = f"<answer>\n{question.answer}\n</answer>" in said.split("# Response")[1]
+            verdict = "Correct" if right is (rng.random() < 7 / 8) else "Incorrect"
+            return f"I looked at it once more.\n<verdict>{verdict}</verdict>"
+        return f"Let me see.\n<answer>\n{question.answer if rng.random() < 1 / 2 else '-77'}\n</answer>"
+
+    return answer
+
+
 async def slow_reply(request: Request) -> str:
     """As `reply`, after up to 40 ms drawn from the request."""
     await asyncio.sleep(random.Random(f"delay/{request.seed}").random() * 0.04)
@@ -70,4 +91,15 @@ async def dying_reply(request: Request) -> str:
             pass
         else:
             os.kill(os.getpid(), signal.SIGKILL)
+    return await slow_reply(request)
+
+
+async def refusing_reply(request: Request) -> str | Completion:
+    """As `slow_reply`, but refuses every question whose target is in the file of this name."""
+    named = os.environ.get("SKILLFACTORY_TEST_REFUSED")
+    if named and Path(named).exists():
+        facts = countdown.facts_of(request.messages[-1]["content"])
+        assert facts is not None
+        if str(facts["target"]) in Path(named).read_text().split():
+            return Completion("", "error", 7, error=f"no answer to {facts['target']}")
     return await slow_reply(request)

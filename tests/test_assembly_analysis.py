@@ -123,14 +123,17 @@ def test_every_fault_has_a_rule_to_print() -> None:
     assert all(shows.__doc__ and shows.__doc__.endswith(".") for shows in FAULTS.values())
 
 
-def test_faults_are_counted_by_label_and_by_variant() -> None:
+def test_faults_are_counted_by_label_task_and_variant() -> None:
     analysis = Analysis()
     for number in range(5):
         faults = ["names_hint"] if number else []
-        analysis.add("2C", ("plan", "plan"), faults, partial(str, f"trace {number} " + "x" * 5000))
-    analysis.add("1C", ("original",), [], lambda: "fine")
+        row = {"sft_template_type_idx": "2C", "task": "sums", "variants": ["plan", "plan"], "faults": faults}
+        analysis.add(row, partial(str, f"trace {number} " + "x" * 5000))
+    row = {"sft_template_type_idx": "1C", "task": "sums", "variants": ["original"], "faults": []}
+    analysis.add(row, lambda: "fine")
     found = analysis.as_json()["names_hint"]
     assert found["by_label"] == {"1C": {"traces": 1, "share": 0.0}, "2C": {"traces": 5, "share": 0.8}}
+    assert found["by_task"] == {"sums": {"traces": 6, "share": round(4 / 6, 6)}}
     assert found["by_variant"] == {"original": {"traces": 1, "share": 0.0}, "plan": {"traces": 5, "share": 0.8}}
     assert [text[:7] for text in found["examples"]] == ["trace 1", "trace 2", "trace 3"]
     assert len(found["examples"]) == EXAMPLES

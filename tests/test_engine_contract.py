@@ -69,7 +69,7 @@ def complete(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         yield _scripted
         return
     ray: Resources = request.getfixturevalue("ray_session")
-    assert ray.nodes == 1
+    assert len(ray.nodes) == 1
     logs = tmp_path_factory.mktemp("logs")
     if request.param == "pooled":
         yield from _pooled(ScriptedSettings(reply, context=CONTEXT), Placement(2, in_flight=4, logs=logs))

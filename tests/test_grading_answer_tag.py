@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cluster.engine import FinishReason
 from generation.grading import GRADERS, grade
-from generation.grading.answer_tag import find_answer
+from generation.grading.answer_tag import CLOSED, FENCED, LAST, NESTED, ONLY, PLACES, find_answer
 from generation.records import CUT, NO_ANSWER, REQUEST_FAILED, Question
 
 
@@ -77,6 +77,30 @@ QUESTION = Question("?", "7", "own", "file", "answer", "answer")
 
 
 @pytest.mark.parametrize(
+    ("response", "place", "why"),
+    [
+        ("<answer>1</answer>", ONLY, "one"),
+        ("</answer><answer>1</answer>", ONLY, "a closing that closes nothing"),
+        ("<answer>1</answer> no: <answer>2</answer>", LAST, "the last of two"),
+        ("<answer><answer>1</answer></answer>", NESTED, "inside another"),
+        ("<answer>I think <answer>1</answer>", NESTED, "inside one that is never closed"),
+        ("<answer>1</answer> no: <answer>2", CLOSED, "another is left open behind it"),
+        ("```\n<answer>1</answer>\n```", FENCED, "in a fence"),
+        ("```\ncode\n``` <answer>1</answer>", ONLY, "behind a fence"),
+        ("<answer>1</answer> ```<answer>2</answer>```", FENCED, "in a fence, the last of two"),
+        ("<answer>```1```</answer>", ONLY, "a fence inside the tag"),
+    ],
+)
+def test_how_it_was_found(response: str, place: str, why: str) -> None:
+    assert grade(response, QUESTION, "stop").found == place, why
+    assert place in PLACES
+
+
+def test_without_an_answer_nothing_was_found() -> None:
+    assert grade("1", QUESTION, "stop").found == ""
+
+
+@pytest.mark.parametrize(
     ("response", "finish_reason", "outcome", "reason", "is_correct"),
     [
         ("<answer>7</answer>", "stop", "right", "", True),
@@ -101,6 +125,9 @@ def test_outcome_of_a_response(
 
 def test_an_unknown_grader_is_named() -> None:
     question = Question("?", "7", "own", "file", "guess", "answer")
-    with pytest.raises(ValueError, match="no grader is called 'guess'; the graders are answer, countdown"):
+    with pytest.raises(
+        ValueError,
+        match="no grader is called 'guess'; the graders are answer, choice, countdown, exact, gym, math, number, word",
+    ):
         grade("<answer>7</answer>", question, "stop")
-    assert sorted(GRADERS) == ["answer", "countdown"]
+    assert sorted(GRADERS) == ["answer", "choice", "countdown", "exact", "gym", "math", "number", "word"]

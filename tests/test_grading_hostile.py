@@ -11,7 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from generation.grading import grade
-from generation.grading.arithmetic import OutOfBoundsError, UnreadableError, evaluate
+from generation.grading.arithmetic import evaluate
+from generation.grading.refusals import OutOfBoundsError, UnreadableError
 from generation.records import Grade, Question
 
 _FACTS = {"numbers": [3, 7, 4], "target": 25}
@@ -91,6 +92,11 @@ _PIECES = st.lists(
         ]
     )
 ).map("".join)
+
+
+def hostile_texts() -> st.SearchStrategy[str]:
+    """Any characters, lone surrogates too, and pieces of what graders look for."""
+    return st.text(_CHARACTERS) | _PIECES
 
 
 @given(st.text(_CHARACTERS) | _PIECES, st.sampled_from(_QUESTIONS))

@@ -106,7 +106,7 @@ def test_what_is_printed_is_for_a_person(finished: tuple[Path, Job]) -> None:
     run, job = finished
     printed = job.output()
     assert not _ENGINE_LINES.search(printed), printed
-    for words in ("tokens/s", "right", "wrong", "no answer", "reflections", "1C", str(run / "RAW_DATA")):
+    for words in ("tokens/s", "right", "wrong", "unknown", "reflections", "1C", str(run / "RAW_DATA")):
         assert words in printed
     assert max(map(len, printed.splitlines())) <= 200
 

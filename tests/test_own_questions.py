@@ -109,7 +109,12 @@ WRONG: list[tuple[str, bytes, tuple[str, ...], str]] = [
     ("x.parquet", parquet(columns(GOOD))[:-20], ("cannot be read as parquet", "write the file again"), "truncated"),
     ("x.parquet", b"", ("cannot be read as parquet",), "empty file"),
     ("x.parquet", lines(*GOOD), ("cannot be read as parquet",), "JSON under the wrong name"),
-    ("x.parquet", parquet({Q: ["why?"], "gold": ["4"]}), ("no column 'answer'", "name them", "gold"), "missing column"),
+    (
+        "x.parquet",
+        parquet({Q: ["why?"], "gold": ["4"]}),
+        ("no column 'answer'", "--answer_column", "question, gold"),
+        "missing column",
+    ),
     ("x.parquet", parquet({Q: pa.array([], pa.string()), A: pa.array([], pa.string())}), ("no questions",), "no rows"),
     ("x.parquet", parquet({Q: ["a", "b"], A: ["4", None]}), ("row 2 has no 'answer'",), "null"),
     ("x.parquet", parquet({Q: ["a", "b"], A: ["4", ""]}), ("row 2: 'answer' is empty",), "empty text"),

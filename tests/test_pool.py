@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cluster.engine import Engine, EngineDiedError, Request, ScriptedEngine, ScriptedSettings
-from cluster.pool import Done, EngineStartError, Lost, Placement, Pool, Started, fill, next_engine
+from cluster.pool import Done, EngineStartError, Failed, Lost, Placement, Pool, Started, fill, next_engine
 from cluster.session import Resources
 
 pytestmark = pytest.mark.ray
@@ -40,10 +40,12 @@ async def _die_once(engine: Engine, item: tuple[int, str, str]) -> int:
 
 
 async def _fail(engine: Engine, item: int) -> int:
+    if item % 2 == 0:
+        return item
     raise ZeroDivisionError("a defect in the work itself")
 
 
-class _NoStart:
+class _NoStart(ScriptedSettings):
     async def start(self) -> ScriptedEngine:
         raise MemoryError("no room for the weights")
 
@@ -99,16 +101,19 @@ def test_what_a_dead_engine_held_is_dealt_again(ray_session: Resources, tmp_path
 
 
 def test_a_defect_in_the_work_is_not_taken_for_a_death(ray_session: Resources, tmp_path: Path) -> None:
-    with (
-        Pool[int, int](ScriptedSettings(_echo), _fail, Placement(1, logs=tmp_path)) as pool,
-        pytest.raises(ZeroDivisionError),
-    ):
-        list(pool.run(range(3)))
+    with Pool[int, int](ScriptedSettings(_echo), _fail, Placement(1, logs=tmp_path)) as pool:
+        events = list(pool.run(range(6)))
+    assert not any(isinstance(event, Lost) for event in events)
+    failed = {event.item: event for event in events if isinstance(event, Failed)}
+    assert sorted(failed) == [1, 3, 5]
+    assert failed[1].reason == "ZeroDivisionError: a defect in the work itself (3 times)"
+    assert "in _fail" in failed[1].story, "where it happened"
+    assert sorted(event.item for event in events if isinstance(event, Done)) == [0, 2, 4]
 
 
 def test_an_engine_that_never_starts_ends_the_run_in_its_own_words(ray_session: Resources, tmp_path: Path) -> None:
     with (
-        Pool[int, int](_NoStart(), _double, Placement(1, logs=tmp_path)) as pool,
+        Pool[int, int](_NoStart(_echo), _double, Placement(1, logs=tmp_path)) as pool,
         pytest.raises(EngineStartError, match="MemoryError: no room for the weights"),
     ):
         list(pool.run(range(3)))

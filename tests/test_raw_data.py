@@ -12,7 +12,8 @@ import pytest
 from datasets import Features, disable_progress_bars, load_dataset
 
 from cluster.engine import Completion, EngineInfo, FinishReason, Message, Sampling
-from generation.raw_card import count_folder, raw_card
+from generation.raw_card import raw_card
+from generation.raw_counts import count_folder
 from generation.raw_data import COLUMNS, PREFIX, REFLECTIONS, SCHEMA, SCHEMA_VERSION, Origin, to_table
 from generation.records import CUT, Attempt, Grade, Outcome, Question, Reflection
 from tests.assembly_rows import read
@@ -166,13 +167,18 @@ def test_the_card_counts_what_is_there(folder: Path) -> None:
         "| samples | 4 |",
         "| samples that mention their hint | 1 |",
         "| samples whose request failed | 1 |",
-        "| reflections | 6 |",
+        "| reflections | 3 |",
         "| reflections that say Correct | 3 |",
         "| reflections that say Incorrect | 0 |",
-        "| reflections without a verdict | 3 |",
-        "| reflections whose verdict is right | 3 |",
-        "| `original` | 3 | 1 | 1 | 0 | 1 |",
-        "| `plan\\|x` | 1 | 0 | 0 | 1 | 0 |",
+        "| reflections without a verdict | 0 |",
+        "| reflections whose verdict is right | 1 |",
+        "| reflections whose request failed | 3 |",
+        "| `original` | 3 | 1 | 1 | 1 |",
+        "| `plan\\|x` | 1 | 0 | 0 | 1 |",
+        "| cut at the length limit | 1 |",
+        "| right | 1 | 0 | 0 |",
+        "| unknown | 2 | 0 | 0 |",
+        "| `Correct` | 100.0% | 100.0% | 100.0% |",
         f"| `{REFLECTIONS}` | `{SCHEMA.field(REFLECTIONS).type}` | the model's reflections on this sample |",
         '````json\n{\n  "model": "a/model",\n  "why": "```"\n}\n````',
     ]:

@@ -86,3 +86,24 @@ def test_a_reaper_outlives_the_signals_that_end_its_host(mark: str) -> None:
         watcher.wait()
         assert watcher.stdin is not None
         watcher.stdin.close()
+
+
+def test_one_apart_is_no_child_and_does_the_same(mark: str, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    watcher = reaper.start(mark, str(folder), apart=True)
+    sleeper = _sleeper(mark)
+    try:
+        children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+        assert str(sleeper.pid) in children
+        lines = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children]
+        assert not [line for line in lines if mark.encode() in line]
+        assert watcher.stdin is not None
+        watcher.stdin.close()
+        assert sleeper.wait(10) == -9
+        deadline = time.monotonic() + 10
+        while folder.exists():
+            assert time.monotonic() < deadline
+    finally:
+        sleeper.kill()
+        sleeper.wait()

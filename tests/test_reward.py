@@ -25,7 +25,29 @@ COUNTDOWN = Question(
 )
 OWN = Question("?", "1,000", "sums", "a file", "answer", "number")
 
+NUMBER = Question("?", "1000", "gsm8k", "a hub", "number", "number")
+CHOICE = Question("?", "B", "quiz", "a file", "choice", "letter", {"choices": {"A": "Rome", "B": "Paris"}})
+EXACT = Question("?", "Paris", "capitals", "a file", "exact", "text")
+WORD = Question(
+    "?", "star", "acronym_4o", "made", "word", "word", {"letters": "stxar", "min_length": 4, "in_order": True}
+)
+MATH = Question("?", r"\frac{x+1}{2}", "math500", "a hub", "math", "expression")
+_SUM = {"question": "1 + 2?", "answer": "3", "metadata": {}}
+GYM = Question("?", "3", "gym", "made", "gym", "answer", {"generator": "chain_sum", "entry": _SUM})
+
 CASES = [
+    (NUMBER, "<answer>$1,000.00</answer>", 1.0),
+    (NUMBER, "<answer>1000 or 1001</answer>", 0.0),
+    (CHOICE, "<answer>(b) Paris</answer>", 1.0),
+    (CHOICE, "<answer>Rome</answer>", 0.0),
+    (EXACT, "<answer>**paris**</answer>", 1.0),
+    (EXACT, "<answer>Rome</answer>", 0.0),
+    (WORD, "<answer>STAR</answer>", 1.0),
+    (WORD, "<answer>rats</answer>", 0.0),
+    (MATH, "<answer>$0.5 + x/2$</answer>", 1.0),
+    (MATH, "<answer>$0.5 + x$</answer>", 0.0),
+    (GYM, "<answer>3</answer>", 1.0),
+    (GYM, "<answer>4</answer>", 0.0),
     (COUNTDOWN, "<answer>3 * 7 + 4</answer>", 1.0),
     (COUNTDOWN, "<answer>4 + 7 * 3 = 25</answer>", 1.0),
     (COUNTDOWN, "<think><answer>3 + 7</answer></think>\n<answer>\n(3 * 7) + 4\n</answer>", 1.0),
@@ -52,6 +74,10 @@ def test_one_where_the_answer_is_right_else_zero(question: Question, response: s
     )
 
 
+def test_what_cannot_be_compared_in_time_scores_zero() -> None:
+    assert compute_score("?", "<answer>9^{9^{9^{9}}}</answer>", truth_of(MATH)) == 0.0
+
+
 def test_every_grader_can_reward() -> None:
     assert {question.grader for question, _, score in CASES if score} == set(GRADERS)
 
@@ -76,7 +102,9 @@ def test_a_batch_of_unequal_lengths_is_refused() -> None:
         compute_score_batch(["a", "a"], ["", ""], [truth_of(OWN)])
 
 
-@pytest.mark.parametrize("question", [COUNTDOWN, OWN], ids=lambda question: question.grader)
+@pytest.mark.parametrize(
+    "question", [COUNTDOWN, OWN, NUMBER, CHOICE, EXACT, WORD], ids=lambda question: question.grader
+)
 def test_hostile_responses_score_zero_and_soon(question: Question) -> None:
     started = time.process_time()
     scores = compute_score_batch(["?"] * len(HOSTILE), HOSTILE, [truth_of(question)] * len(HOSTILE))
@@ -111,7 +139,9 @@ def test_any_gold_answer_gets_its_reward(answer: str) -> None:
         json.dumps({"answer": "1", "facts": {}, "grader": ["countdown"]}),
         json.dumps({"answer": "1", "facts": {"target": 25}, "grader": "countdown"}),
         json.dumps({"answer": "1", "facts": None, "grader": "countdown"}),
-        json.dumps({"answer": 1, "facts": {}, "grader": "answer"}),
+        *(json.dumps({"answer": 1, "facts": {}, "grader": grader}) for grader in sorted(GRADERS)),
+        json.dumps({"answer": "star", "facts": {"letters": "star"}, "grader": "word"}),
+        json.dumps({"answer": "B", "facts": {"choices": ["Rome", "Paris"]}, "grader": "choice"}),
     ],
 )
 def test_a_ground_truth_of_another_dataset_is_refused(truth: str) -> None:

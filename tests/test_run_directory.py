@@ -72,6 +72,12 @@ def test_a_new_run_writes_its_record_and_goes_on_with_it(tmp_path: Path) -> None
     assert read_record(path) == run.record
 
 
+def test_a_launchers_logs_may_be_there_before_the_first_start(tmp_path: Path) -> None:
+    (tmp_path / "run" / "logs" / "slurm").mkdir(parents=True)
+    RunDirectory(tmp_path / "run", CONFIGURATION, VERSIONS).close()
+    assert read_record(tmp_path / "run")["configuration"] == CONFIGURATION
+
+
 @pytest.mark.parametrize(
     ("change", "told", "why"),
     [

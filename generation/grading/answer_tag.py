@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
-from reflection.tags import last_block
+from typing import NamedTuple
+
+from reflection.tags import Block, last_block
+
+ONLY = "the only answer tag"
+LAST = "the last of several answer tags"
+NESTED = "the innermost of nested answer tags"
+CLOSED = "the last answer tag that is closed"
+FENCED = "an answer tag in a code fence"
+PLACES = (ONLY, LAST, NESTED, CLOSED, FENCED)
+
+
+class Found(NamedTuple):
+    """An answer, and which block it stood in."""
+
+    text: str
+    place: str
+    """One of PLACES; where several are true, the one that is further from what was asked for."""
 
 
 def find_answer(response: str) -> str | None:
@@ -10,5 +27,22 @@ def find_answer(response: str) -> str | None:
 
     A block that is opened later and never closed does not count: the closed one before it does.
     """
+    found = locate_answer(response)
+    return found.text if found else None
+
+
+def locate_answer(response: str) -> Found | None:
+    """As find_answer, with the place."""
     block = last_block(response, "answer")
-    return (block.text.strip() or None) if block else None
+    text = block.text.strip() if block else ""
+    return Found(text, _place(block)) if block and text else None
+
+
+def _place(block: Block) -> str:
+    if block.fenced:
+        return FENCED
+    if block.nested:
+        return NESTED
+    if block.reopened:
+        return CLOSED
+    return LAST if block.earlier else ONLY

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
+from generation.grading.refusals import OutOfBoundsError, UnreadableError
+
 MAX_CHARS = 1000
 MAX_DEPTH = 32
 MAX_OPERATORS = 64
@@ -33,14 +35,6 @@ _OPERATIONS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] 
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
 }
-
-
-class UnreadableError(ValueError):
-    """The text is not an expression of this arithmetic."""
-
-
-class OutOfBoundsError(ValueError):
-    """The text, or a number on the way to its value, is larger than is worth reading."""
 
 
 @dataclass(frozen=True)

@@ -14,15 +14,15 @@ from typing import NamedTuple
 from generation.grading.arithmetic import (
     MAX_CHARS,
     Expression,
-    OutOfBoundsError,
-    UnreadableError,
     is_bare,
     operands,
     read,
     value_of,
 )
+from generation.grading.quick_countdown import quick_fault
+from generation.grading.refusals import OutOfBoundsError, RefusedError, UnreadableError, refused
 from generation.grading.typings import statements
-from generation.records import OUT_OF_BOUNDS, UNREADABLE, Grade, Question
+from generation.records import Grade, Question
 
 MAX_STEPS = 16
 
@@ -43,12 +43,18 @@ def grade_countdown(answer: str, question: Question) -> Grade:
     must hold. The last statement may also be the whole expression, on its own.
     """
     numbers: Sequence[int] = question.facts["numbers"]
+    if (quick := quick_fault(answer, numbers, question.facts["target"])) is not None:
+        return Grade("wrong", quick, answer) if quick else Grade("right", "", answer)
+    return grade_the_long_way(answer, question)
+
+
+def grade_the_long_way(answer: str, question: Question) -> Grade:
+    """As grade_countdown, for any typing."""
+    numbers: Sequence[int] = question.facts["numbers"]
     try:
         fault = _fault(answer, numbers, Fraction(question.facts["target"]))
-    except UnreadableError:
-        return Grade("unknown", UNREADABLE, answer)
-    except OutOfBoundsError:
-        return Grade("unknown", OUT_OF_BOUNDS, answer)
+    except RefusedError as error:
+        return refused(error, answer)
     return Grade("wrong", fault, answer) if fault else Grade("right", "", answer)
 
 

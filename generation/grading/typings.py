@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 _CHARACTERS = {
     **dict.fromkeys("×⋅·∗•∙✕✖⨉⨯", "*"),
@@ -104,6 +105,7 @@ def _plain(text: str) -> str:
     return _TIMES.sub(r"\1*", text)
 
 
+@lru_cache(maxsize=4096)
 def _ascii_twin(character: str) -> str:
     if character in _CHARACTERS:
         return _CHARACTERS[character]

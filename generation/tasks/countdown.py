@@ -5,25 +5,24 @@ Wording, and inputs of 1 to 99 with targets of 100 to 200, after skillfactory.md
 
 from __future__ import annotations
 
-import json
 import random
 import re
+from collections.abc import Hashable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import NamedTuple
 
-from generation.records import Question, stable_hash
+from generation.records import Question
+from generation.tasks.task import HEADER, Drawn, Problem, Task, held_out
+from generation.tasks.task import make as make_drawn
 
 NAMES = tuple(f"countdown_{count}arg" for count in range(2, 7))
 
-_TEXT = """Answer the following problem. Explain your reasoning step by step. When you are finished, give your answer in this format: <answer>(your answer)</answer>.
-
-# Problem
-Using the numbers in the list [{numbers}], create an equation that equals {target}. You can use basic arithmetic operations (+, -, *, /) and each number can only be used once."""
+_TEXT = """Using the numbers in the list [{numbers}], create an equation that equals {target}. You can use basic arithmetic operations (+, -, *, /) and each number can only be used once."""
 
 _ASKED = re.compile(r"numbers in the list \[([\d, ]{1,200})\].{0,80}?equals (-?\d{1,9})", re.DOTALL)
 
-_RL_SHARE = 0.2
 _TRIES_FOR_EACH = 8
 _EFFORT = 50_000
 
@@ -61,43 +60,28 @@ def make(task: str, count: int, *, rl: bool, seed: int, ranges: Ranges) -> tuple
     A question belongs to RL or to SFT by a hash of its own content, so the two never meet, in one
     run or between runs. Raises ValueError when the ranges do not hold that many questions.
     """
-    found: dict[tuple[object, ...], Question] = {}
-    kind = "rl" if rl else "sft"
-    rng = random.Random(f"{seed}/{task}/{kind}")
-    draws = last = 0
-    patience = base = _EFFORT // _size(task) ** 2
-    while len(found) < count:
-        question = _draw(task, rng, ranges)
-        draws += 1
-        if question is not None and held_out_for_rl(question) == rl and identity(question) not in found:
-            found[identity(question)] = question
-            last = draws
-            # Rare is not exhausted; forty times the usual wait is, once there is a usual one.
-            patience = (base + 40 * draws) // len(found)
-        elif draws - last > patience:
-            raise ValueError(
-                f"{task} with inputs {_range(ranges.inputs)} and targets {_range(ranges.targets)} gave only "
-                f"{len(found)} different {kind.upper()} questions of the {count} wanted: ask for fewer with "
-                f"{'--rl_questions' if rl else '--questions'}, or widen --inputs or --targets"
-            )
-    return tuple(found.values())
+    return make_drawn(_drawn(task, ranges), count, rl=rl, seed=seed)
 
 
 def held_out_for_rl(question: Question) -> bool:
     """Whether a countdown question is kept for RL: by its numbers and target, whatever their order."""
-    return int(stable_hash(*identity(question))[:8], 16) < _RL_SHARE * 2**32
+    return held_out(*identity(question))
 
 
-def identity(question: Question) -> tuple[object, ...]:
+def identity(question: Question | Problem) -> tuple[Hashable, ...]:
     """What makes two countdown questions the same: the numbers, in any order, and the target."""
     return (*sorted(question.facts["numbers"]), "target", question.facts["target"])
 
 
 def question_of(task: str, numbers: list[int], target: int, gold: str, *, source: str) -> Question:
     """The question that asks for `target` from `numbers`, in this order."""
+    text, answer, facts = _problem(numbers, target, gold)
+    return Question(text, answer, task, source, "countdown", "equation", facts)
+
+
+def _problem(numbers: list[int], target: int, gold: str) -> Problem:
     text = _TEXT.replace("{numbers}", ", ".join(map(str, numbers))).replace("{target}", str(target))
-    facts = {"numbers": numbers, "target": target}
-    return Question(text, gold, task, source, "countdown", "equation", facts)
+    return Problem(HEADER + text, gold, {"numbers": numbers, "target": target})
 
 
 def facts_of(text: str) -> dict[str, object] | None:
@@ -124,9 +108,27 @@ def apply(op: str, left: Fraction, right: Fraction) -> Fraction | None:
     return None if value is None else Fraction(value)
 
 
-def config(seed: int, ranges: Ranges) -> str:
-    """The settings that made a set of questions, as JSON."""
-    return json.dumps({"inputs": ranges.inputs, "targets": ranges.targets, "seed": seed}, sort_keys=True)
+def task(name: str, ranges: Ranges) -> Task:
+    """The row of the table of tasks, for these ranges."""
+    return _drawn(name, ranges).task
+
+
+def _drawn(name: str, ranges: Ranges) -> Drawn:
+    size = _size(name)
+    return Drawn(
+        name,
+        f"an equation with {size} numbers for a target",
+        "countdown",
+        "equation",
+        partial(_draw, size, ranges),
+        identity=identity,
+        family=identity,
+        config={"inputs": list(ranges.inputs), "targets": list(ranges.targets)},
+        source="made by generation.tasks.countdown",
+        within=f" with inputs {_range(ranges.inputs)} and targets {_range(ranges.targets)}",
+        widen=", or widen --inputs or --targets",
+        effort=_EFFORT // size**2,
+    )
 
 
 _Value = int | Fraction
@@ -170,16 +172,15 @@ def _apply(op: str, left: _Value, right: _Value) -> _Value | None:
     return value.numerator if value.denominator == 1 else value
 
 
-def _draw(task: str, rng: random.Random, ranges: Ranges) -> Question | None:
-    numbers = [rng.randint(*ranges.inputs) for _ in range(_size(task))]
+def _draw(size: int, ranges: Ranges, rng: random.Random) -> Problem | None:
+    numbers = [rng.randint(*ranges.inputs) for _ in range(size)]
     low, high = ranges.targets
     for _ in range(_TRIES_FOR_EACH * len(numbers)):
         candidate = _walk(numbers, rng)
         if candidate is None or not low <= candidate.value <= high or candidate.value in numbers:
             continue
         if all(isinstance(result, int) and result >= 0 for _, _, _, result in candidate.steps):
-            source = "made by generation.tasks.countdown"
-            return question_of(task, numbers, int(candidate.value), candidate.expression, source=source)
+            return _problem(numbers, int(candidate.value), candidate.expression)
     return None
 
 
@@ -189,3 +190,6 @@ def _size(task: str) -> int:
 
 def _range(ends: tuple[int, int]) -> str:
     return f"{ends[0]}-{ends[1]}"
+
+
+TASKS = tuple(task(name, Ranges()) for name in NAMES)

@@ -1,0 +1,199 @@
+"""How many engines one driver can feed: engines that answer after a drawn delay, the real pool, rollout and shards.
+
+`python -m benchmarks.scale [SHAPE] [ENGINES] [QUESTIONS] [SECONDS]`: SHAPE `small` asks one sample a question, so that
+the driver has as many questions as can be; `real` asks what the job asks of a full-size model. Engines share the cores
+with the driver, so what the driver could do is told from the processor time that it took itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import resource
+import signal
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import ray
+
+from cluster.engine import Completion, Engine, Request, ScriptedSettings
+from cluster.pool import Placement
+from cluster.store import ShardStore
+from generation import produce as producing
+from generation.plan import Plan, make_plan
+from generation.produce import Item, Stop, Work, produce
+from generation.raw_data import Origin, Rolled, to_table
+from generation.records import Attempt, Grade
+from generation.settings import Settings
+from generation.stages import open_store
+
+H200_TOKENS_S = 10_000
+_ANSWER = "<answer>1 + 1</answer> <verdict>Incorrect</verdict>"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What is asked of a question, and how long the answers are."""
+
+    variants: tuple[str, ...]
+    samples: int
+    reflections: int
+    tokens: int
+    """Of each completion."""
+    delay_s: tuple[float, float]
+    in_flight: int
+    questions: int
+
+    @property
+    def tokens_each(self) -> int:
+        """Written for one question."""
+        return len(self.variants) * self.samples * (1 + self.reflections) * self.tokens
+
+
+PLAIN = ("original", "plan_and_execute", "alternatively", "rephrase")
+SHAPES = {
+    "small": Shape(("original",), 1, 0, 300, (0.5, 1.5), 16, 100_000),
+    "real": Shape(PLAIN, 16, 4, 300, (0.5, 1.5), 4, 640),
+}
+
+
+@dataclass(frozen=True)
+class Delayed:
+    """Answers with so many words after a delay drawn from the request."""
+
+    tokens: int
+    delay_s: tuple[float, float]
+
+    async def __call__(self, request: Request) -> Completion:
+        rng = random.Random(f"scale/{request.seed}")
+        await asyncio.sleep(rng.uniform(*self.delay_s))
+        # Drawn words of four letters, a token each, since real text does not shrink to nothing when packed.
+        drawn = rng.randbytes(2 * self.tokens).hex()
+        words = " ".join(drawn[place : place + 4] for place in range(0, len(drawn), 4))
+        return Completion(f"{words} {_ANSWER}", "stop", 100, self.tokens)
+
+
+def plan_of(shape: Shape, questions: int, out: str) -> Plan:
+    """The plan of a run of this shape on full-size questions."""
+    settings = Settings(
+        questions=questions,
+        rl_questions=0,
+        inputs="1-99",
+        targets="100-999",
+        variants=shape.variants,
+        samples=shape.samples,
+        reflections=shape.reflections,
+        out=out,
+    )
+    return make_plan(settings)
+
+
+@dataclass(frozen=True)
+class Light(Work):
+    """One completion a question, not graded: the engines take little of the cores that they share with the driver."""
+
+    async def __call__(self, engine: Engine, item: Item) -> Rolled:
+        variant, question = self.rollout.variants[0], item.question
+        request = self.rollout.sample_request(question, variant, 0)
+        completion = await engine.generate(request)
+        grade = Grade("unknown", "not graded")
+        attempt = Attempt(question, variant.name, 0, request.messages, completion, request.seed, grade, False, ())
+        origin = Origin(engine.info, self.rollout.sampling, {question.key: item.place}, self.task_config)
+        return Rolled(to_table([attempt], origin), completion.output_tokens)
+
+
+@dataclass
+class Noted:
+    """When how many questions were safe, and what the driver had worked by then."""
+
+    store: ShardStore
+    points: list[tuple[float, float, int]] = field(default_factory=list)
+
+    def write_shard(self, table: pa.Table) -> Path:
+        shard = self.store.write_shard(table)
+        self.points.append((time.monotonic(), time.process_time(), len(self.store.finished())))
+        return shard
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+
+def measure(shape: Shape, engines: int, questions: int, longest_s: float) -> dict[str, Any]:
+    """Questions through one driver until they are done or the time is up; rates are those between two shards."""
+    before = _peak_mib()
+    with tempfile.TemporaryDirectory(prefix="scale-") as folder:
+        plan = plan_of(shape, questions, folder)
+        noted = Noted(open_store(plan.out))
+        (plan.out / "logs").mkdir()
+        placement = Placement(engines, in_flight=shape.in_flight, logs=plan.out / "logs")
+        settings = ScriptedSettings(Delayed(shape.tokens, shape.delay_s))
+        stop = Stop()
+        stop.listen()
+        timer = threading.Timer(longest_s, signal.raise_signal, (signal.SIGUSR1,))
+        timer.daemon = True
+        timer.start()
+        produce(plan, noted, settings, placement, stop)  # type: ignore[arg-type]
+        timer.cancel()
+        shards = sum(path.stat().st_size for path in (plan.out / "shards").glob("*.parquet"))
+    # The first shard ends the engines' start, the last is what was left over.
+    (began, busy_before, first), (ended, busy, last) = noted.points[0], noted.points[-1]
+    return {
+        "questions": last,
+        "rows": noted.store.rows(),
+        "rate": (last - first) / (ended - began),
+        "busy": (busy - busy_before) / (last - first),
+        "share": (busy - busy_before) / (ended - began),
+        "shards_mib": shards / 2**20,
+        "peak_mib": _peak_mib(),
+        "before_mib": before,
+    }
+
+
+def _peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def show(shape: Shape, engines: int, found: dict[str, Any]) -> str:
+    """The figures, and what they come to in GPUs."""
+    could = 1 / found["busy"]
+    lines = [
+        f"{engines} engines, {found['questions']:,} questions, {found['rows']:,} rows, {found['shards_mib']:.0f} MiB",
+        f"questions/s       {found['rate']:.1f}, from the first shard to the last",
+        f"driver            {1000 * found['busy']:.2f} ms of a core a question, {found['share']:.0%} of a core",
+        f"driver could      {could:.0f} questions/s on a core of its own",
+        f"driver memory     {found['peak_mib']:.0f} MiB at most, {found['before_mib']:.0f} MiB at the start",
+        f"tokens a question {shape.tokens_each:,}",
+        f"H200s             {could * shape.tokens_each / H200_TOKENS_S:.0f} at {H200_TOKENS_S:,} tokens/s each",
+    ]
+    return "\n".join(lines)
+
+
+def main(shape: str = "small", engines: str = "64", questions: str | None = None, seconds: str = "1e6") -> None:
+    chosen = SHAPES[shape]
+    count = int(questions) if questions else chosen.questions
+    environment = {"env_vars": {"PYTHONPATH": os.environ.get("PYTHONPATH", str(Path.cwd()))}}
+    ray.init(
+        address="local",
+        num_cpus=int(engines) + 2,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        object_store_memory=1 << 30,
+        runtime_env=environment,
+    )
+    if shape == "small":
+        producing.Work = Light  # type: ignore[misc]
+    print(show(chosen, int(engines), measure(chosen, int(engines), count, float(seconds))), flush=True)
+    ray.shutdown()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,202 @@
+#!/bin/bash
+#SBATCH --job-name=skillfactory
+#SBATCH --qos=long
+#SBATCH --constraint=h100|h200
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=1
+#SBATCH --gpus-per-node=4
+#SBATCH --cpus-per-task=32
+#SBATCH --mem=400G
+#SBATCH --time=1-00
+#SBATCH --signal=B:USR1@300
+#SBATCH --open-mode=append
+#SBATCH --requeue
+#SBATCH --no-kill
+
+# Made by python -m cluster.slurm. Submit it with sbatch from the folder in which the command is to run: that
+# folder, and the Python environment, are seen by all nodes.
+# shellcheck disable=SC2317  # functions are called by traps and on other nodes
+
+run=/shared/runs/mine
+env_setup=''
+container=/shared/images/skillfactory.sqsh
+container_mounts=/shared:/shared
+gpus_per_node=4
+wait_s=600
+max_requeues=100
+grace_s=150
+command=(python -m generation.run --model '/shared/models/my model' --tensor_parallel 2 --out /shared/runs/mine)
+
+# From here on every script is the same: what was chosen stands above, quoted.
+
+say() { echo "$(date '+%F %T') launcher: $*"; }
+
+# Ray on one node, in a folder of its own, until told to end. Slurm tells every process of a step at once. Ray
+# leaves some behind: the reaper kills whatever carries the mark or holds a file of the folder open, then removes
+# the folder.
+ray_node() {
+    local folder=$1 mark=$2 logs=$3 gpus=$4 ray reaper
+    shift 4
+    # Ray opens its own folder to everyone: it lies in one that is ours alone.
+    mkdir -m 700 "$folder" 2>/dev/null || [[ -d $folder && -O $folder && ! -L $folder ]] || return 1
+    # Without such a file in its home Ray's head asks the network which cloud it runs in.
+    echo 'provider: {type: local}' >"$folder/ray_bootstrap_config.yaml"
+    trap '' USR2
+    exec 3> >(exec python3 -m cluster.reaper "$mark" "$folder")
+    reaper=$!
+    trap '[[ -z ${ray:-} ]] || kill "$ray" 2>/dev/null' TERM USR2
+    # An engine takes one of Ray's CPUs: never fewer than GPUs.
+    env "$mark=1" HOME="$folder" ray start --block "$@" --temp-dir="$folder/r" --num-gpus="$gpus" \
+        --num-cpus="$((SLURM_CPUS_ON_NODE > gpus ? SLURM_CPUS_ON_NODE : gpus))" --object-store-memory=268435456 \
+        --min-worker-port=0 --max-worker-port=0 --disable-usage-stats 3>&- &
+    ray=$!
+    while kill -0 "$ray" 2>/dev/null; do wait "$ray"; done
+    [[ ! -e $logs/failed ]] || cp -r "$folder"/r/session_latest/logs "$logs/ray-$SLURMD_NODENAME"
+    exec 3>&-
+    wait "$reaper"
+}
+
+# COMMAND... as a step on NODE, beside other steps; a lost node ends this step alone. Always in the background.
+step() {
+    local node=$1
+    shift
+    exec srun --overlap --no-kill --kill-on-bad-exit=0 --nodes=1 --ntasks=1 --nodelist="$node" --cpu-bind=none \
+        ${inside[@]+"${inside[@]}"} "$@" </dev/null
+}
+
+# Ray on NODE, up to TIMES times when it ends by itself.
+keep_ray() {
+    local node=$1 times=$2 ended='' try
+    shift 2
+    trap 'signals=$((signals + 1)) ended=1' TERM
+    for ((try = 1; try <= times; try++)); do
+        step "$node" bash -c "$(declare -f ray_node); ray_node \"\$@\"" ray_node \
+            "$folder" "$mark" "$logs" "$gpus_per_node" "$@" >>"$logs/ray-$node.log" 2>&1 &
+        attend $!
+        [[ -z $ended ]] || return
+        say "Ray on $node ended, time $try of $times; see $logs/ray-$node.log"
+        ((try == times)) || sleep 15
+    done
+}
+
+# The exit code of PID, whatever signals come meanwhile.
+attend() {
+    local before code
+    while before=$signals; wait "$1"; code=$?; ((signals > before)); do :; done
+    return "$code"
+}
+
+end_ray() {
+    ((${#keepers[@]})) || return
+    kill "${keepers[@]}" 2>/dev/null
+    scancel --signal=USR2 "$SLURM_JOB_ID" 2>/dev/null
+    wait "${keepers[@]}"
+    keepers=()
+}
+
+give_up() {
+    say "$1"
+    tail -n 20 "$2"
+    touch "$logs/failed"
+    exit 1
+}
+
+finished_shards() { find "$run/shards" -maxdepth 1 -name '*.parquet' 2>/dev/null | wc -l; }
+
+requeue() {
+    local stalled=$run/logs/slurm/$SLURM_JOB_ID.stalled tries=0
+    [[ ! -e $stalled ]] || read -r tries <"$stalled"
+    if (($(finished_shards) > shards_before)); then tries=0; else tries=$((tries + 1)); fi
+    echo "$tries" >"$stalled"
+    if ((tries >= 3)); then
+        say "three starts in a row finished no question: not requeued; ask for a longer --time"
+    elif ((${SLURM_RESTART_COUNT:-0} >= max_requeues)); then
+        say "requeued $max_requeues times: not again; the same script submitted again goes on"
+    else
+        say "work is left: asking Slurm to requeue this job"
+        trap 'exit 75' TERM # as which Slurm's yes arrives
+        scontrol requeue "$SLURM_JOB_ID" && { sleep 120 & wait $!; }
+        say "Slurm does not requeue this job; the same script submitted again goes on"
+    fi
+    exit 75
+}
+
+[[ -n ${SLURM_JOB_ID:-} ]] || { echo "this is a script for sbatch" >&2; exit 2; }
+if [[ -n $env_setup ]]; then
+    # shellcheck source=/dev/null
+    source "$env_setup" || { say "--env_setup $env_setup could not be sourced"; exit 1; }
+fi
+set -u
+
+logs=$run/logs/slurm/$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0}
+folder=/tmp/ray-$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0}
+mark=SKILLFACTORY_MARK_SLURM_$SLURM_JOB_ID
+mkdir -p "$logs" || { say "$logs cannot be made"; exit 1; }
+
+inside=()
+if [[ -n $container ]]; then
+    inside=("--container-image=$container" "--container-workdir=$PWD"
+        "--container-mounts=$PWD:$PWD,/tmp:/tmp${container_mounts:+,$container_mounts}")
+fi
+
+export HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 PYTHONUNBUFFERED=1
+# With its statistics off Ray's head still reports that they are off, unless the address leads nowhere.
+export RAY_USAGE_STATS_ENABLED=0 RAY_USAGE_STATS_REPORT_URL=http://127.0.0.1:9/
+export RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=0
+# Who may talk to this Ray: known to this job's processes alone.
+RAY_AUTH_TOKEN=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
+export RAY_AUTH_MODE=token RAY_AUTH_TOKEN
+
+signals=0 notice='' cancelled='' driver='' keepers=()
+tell_driver() { [[ -z $driver ]] || kill -USR1 "$driver" 2>/dev/null; }
+trap 'signals=$((signals + 1)) notice=1; say "time is nearly up, or the nodes are wanted: draining"; tell_driver' USR1
+trap 'signals=$((signals + 1)) cancelled=1; say "told to end"; tell_driver' TERM
+trap end_ray EXIT
+
+# The head's address as other nodes see it: its own name often leads to 127.0.1.1 on itself.
+mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
+head=${nodes[0]}
+name=$(scontrol -o show node "$head" | grep -o ' NodeAddr=[^ ]*' | cut -d= -f2)
+ip=$(getent ahostsv4 "${name:-$head}" | awk '$1 !~ /^127[.]/ {print $1; exit}')
+[[ -n $ip ]] || ip=$(hostname -I | awk '{print $1}')
+listening() { (exec 3<>"/dev/tcp/$ip/$1") 2>/dev/null; }
+port=$((20000 + 2 * SLURM_JOB_ID % 10000)) # two of them: Ray's own and its client's
+while listening "$port" || listening $((port + 1)); do port=$((20000 + (port - 19998) % 10000)); done
+address=$ip:$port
+
+say "job $SLURM_JOB_ID, start $((${SLURM_RESTART_COUNT:-0} + 1)), on ${nodes[*]}; logs in $logs"
+shards_before=$(finished_shards)
+keep_ray "$head" 1 --head --node-ip-address="$ip" --port="$port" \
+    --include-dashboard=false --ray-client-server-port=$((port + 1)) &
+keepers=($!)
+until listening "$port"; do
+    kill -0 "${keepers[0]}" 2>/dev/null || give_up "Ray did not start on $head" "$logs/ray-$head.log"
+    ((SECONDS < wait_s)) || give_up "Ray did not start on $head within $wait_s s" "$logs/ray-$head.log"
+    [[ -z $notice$cancelled ]] || break
+    sleep 0.5
+done
+for node in "${nodes[@]:1}"; do
+    keep_ray "$node" 5 --address="$address" &
+    keepers+=($!)
+done
+if [[ -z $notice$cancelled ]]; then
+    step "$head" python3 -m cluster.nodes "$address" "${#nodes[@]}" "$wait_s" &
+    driver=$!
+    attend "$driver" || [[ -n $notice$cancelled ]] || give_up "Ray's nodes cannot be counted" "$logs/ray-$head.log"
+fi
+code=75
+if [[ -z $notice$cancelled ]]; then
+    say "the driver starts; follow it in $logs/driver.log"
+    step "$head" "${command[@]}" --address "$address" --grace_s "$grace_s" >>"$logs/driver.log" 2>&1 &
+    driver=$!
+    attend "$driver"
+    code=$?
+    driver=
+    ((code == 138)) && code=75 # ended by our signal before it listened: nothing was begun
+    tail -n 30 "$logs/driver.log"
+fi
+say "the driver's exit code is $code"
+((code == 0 || code == 2 || code == 75)) || touch "$logs/failed" # Ray's own logs are kept then
+end_ray
+((code == 75)) && [[ -n $notice && -z $cancelled ]] && requeue
+exit "$code"

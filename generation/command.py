@@ -1,0 +1,91 @@
+"""The frame of a command that works in a run directory: signals, wrong input, a dry run, failures, exit codes.
+
+What is decided, opened and done is handed in; so `generation.run` and `reflection.run` end alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from cluster.flags import fail
+from generation.produce import Stop
+from generation.terminal import failed, stopped
+
+
+class Asked(Protocol):
+    """What the frame needs of a command's settings."""
+
+    @property
+    def grace_s(self) -> int: ...
+
+    @property
+    def dry_run(self) -> bool: ...
+
+
+class Planned(Protocol):
+    """A plan knows its run directory."""
+
+    @property
+    def out(self) -> Path: ...
+
+
+class Opened(Protocol):
+    """A run that is open, and how far it has come."""
+
+    @property
+    def done(self) -> int: ...
+
+    @property
+    def total(self) -> int: ...
+
+    @property
+    def unit(self) -> str:
+        """What is counted, in the plural."""
+        ...
+
+
+S = TypeVar("S", bound=Asked)
+P = TypeVar("P", bound=Planned)
+J = TypeVar("J", bound=Opened)
+
+
+def carry_out(
+    settings: S,
+    decide: Callable[[S], P],
+    describe: Callable[[P], str],
+    open_job: Callable[[P, S, ExitStack], J],
+    work: Callable[[J, S, Stop], int],
+) -> int:
+    """Exit code: 0 done, 1 failed, 2 wrong input, 75 stopped on request.
+
+    A ValueError of `decide`, `describe` and `open_job` is wrong input.
+    """
+    stop = Stop(settings.grace_s)
+    stop.listen()
+    with ExitStack() as opened:
+        try:
+            plan = decide(settings)
+            if settings.dry_run:
+                print(describe(plan))
+                return 0
+        except ValueError as error:
+            fail(str(error))
+        job = None
+        try:
+            job = open_job(plan, settings, opened)
+            stop.listen()  # once more: Ray replaces handlers
+            return work(job, settings, stop)
+        except Exception as error:
+            if job is None:
+                if isinstance(error, ValueError):
+                    fail(str(error))
+                return failed(error, plan.out, None, 0)
+            return failed(error, plan.out, job.done, job.total, job.unit)
+
+
+def say_stopped(job: Opened, run: Path) -> int:
+    """Say how far a stopped run has come; the exit code."""
+    return stopped(run, job.done, job.total, job.unit)

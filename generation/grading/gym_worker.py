@@ -1,0 +1,25 @@
+"""A worker that asks reasoning-gym for the score of an answer. Run as a module by `generation.grading.workers`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from generation.grading.worker_loop import Request, serve
+from generation.tasks.gym_score import score, scoring
+
+
+def _answer(request: Request) -> dict[str, Any]:
+    try:
+        return {"score": score(request["facts"], request["answer"])}
+    except Exception as error:
+        # Its scoring functions fail in their own ways on what they do not expect.
+        return {"failed": f"{type(error).__name__}: {error}"[:200]}
+
+
+def _prepare(request: Request) -> None:
+    """Some generators read their data when they are first asked for."""
+    scoring(request["facts"]["generator"])
+
+
+if __name__ == "__main__":
+    serve(_answer, lambda: None, _prepare)

@@ -1,0 +1,47 @@
+"""Judges an answer that is one number, exactly: by its value, in whatever typing.
+
+A percent sign that only one of answer and gold answer has may be a unit or a hundredth: 12% is right for
+12, for 12% and for 0.12. Units and currencies are not asked for, but two that are known and differ are not
+compared: 5 km for 5 m is unknown.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from generation.grading.number_typing import Quantity, read_quantity
+from generation.grading.plain_answer import DIFFERS
+from generation.grading.refusals import RefusedError, refused
+from generation.records import ANOTHER_UNIT, GOLD_UNREADABLE, Grade, Question
+
+
+def grade_number(answer: str, question: Question) -> Grade:
+    """Right when the one number of the answer is that of `question.answer`."""
+    gold = _gold(question.answer)
+    if gold is None:
+        return Grade("unknown", GOLD_UNREADABLE, answer)
+    try:
+        said = read_quantity(answer)
+    except RefusedError as error:
+        return refused(error, answer)
+    if said.unit and gold.unit and said.unit != gold.unit:
+        return Grade("unknown", ANOTHER_UNIT, answer)
+    return Grade("right", "", answer) if same_number(said, gold) else Grade("wrong", DIFFERS, answer)
+
+
+def same_number(said: Quantity, gold: Quantity) -> bool:
+    """By the rule of percent signs above, whatever the units are."""
+    if said.value == gold.value:
+        return True
+    if said.percent == gold.percent:
+        return False
+    percent, bare = (said, gold) if said.percent else (gold, said)
+    return percent.value == 100 * bare.value
+
+
+@lru_cache(maxsize=1024)
+def _gold(answer: str) -> Quantity | None:
+    try:
+        return read_quantity(answer)
+    except RefusedError:
+        return None

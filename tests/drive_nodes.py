@@ -1,0 +1,91 @@
+"""A pool on several raylets of this machine: one node is killed in mid-run, another is added.
+
+`python -m tests.drive_nodes FOLDER` leaves told.json there: what happened, in order. A process of
+its own, since a process has one Ray.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import ray
+from ray.cluster_utils import Cluster
+
+from cluster.engine import Engine, ScriptedSettings
+from cluster.pool import Done, Lost, Placement, Pool, Started
+from cluster.session import look
+from generation.hiring import hire
+from generation.plan import make_plan
+from generation.settings import Settings
+from tests.stuck import Item, ask, reply
+
+ITEMS = 400
+
+
+class Where(NamedTuple):
+    """On which node and devices an item was done."""
+
+    number: int
+    node: str
+    devices: str
+    host: int
+
+
+async def work(engine: Engine, item: Item) -> Where:
+    await ask(engine, item)
+    node = ray.get_runtime_context().get_node_id()
+    return Where(item.number, node, os.environ.get("CUDA_VISIBLE_DEVICES", ""), os.getpid())
+
+
+def main(logs: str) -> None:
+    os.environ["RAY_AUTH_MODE"] = "disabled"
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    doomed = cluster.add_node(num_cpus=2, num_gpus=2)
+    cluster.add_node(num_cpus=2, num_gpus=3)
+    cluster.wait_for_nodes()
+    ray.init(address=cluster.address, log_to_driver=False)
+    settings = Settings(address=cluster.address, tensor_parallel=1)
+    placement = hire(make_plan(settings), settings, look()).placement
+    told: list[dict[str, Any]] = [{"engines": placement.engines, "doomed": doomed.node_id}]
+    placement = Placement(
+        placement.engines, gpus_each=placement.gpus_each, in_flight=4, logs=Path(logs), room=placement.room
+    )
+    killed = added = False
+    with Pool[Item, Where](ScriptedSettings(reply), work, placement) as pool:
+        for event in pool.run(Item(number) for number in _items(told)):
+            if isinstance(event, Done):
+                told.append({"done": event.result._asdict()})
+            elif isinstance(event, Started):
+                told.append({"started": event.number})
+            elif isinstance(event, Lost):
+                told.append({"lost": event.number, "again": event.again})
+            if not killed and sum("started" in one for one in told) == placement.engines:
+                killed = True
+                cluster.remove_node(doomed, allow_graceful=False)
+            elif killed and not added and sum("lost" in one for one in told) == 2:
+                added = True
+                told.append({"added": cluster.add_node(num_cpus=2, num_gpus=1).node_id})
+    Path(logs, "told.json").write_text(json.dumps(told))
+    ray.shutdown()
+    cluster.shutdown()  # type: ignore[no-untyped-call]
+
+
+def _items(told: list[dict[str, Any]]) -> Any:
+    """Items until the engine on the added node has done some, and at least so many."""
+    number = 0
+    while number < ITEMS or not _used(told):
+        yield number
+        number += 1
+
+
+def _used(told: list[dict[str, Any]]) -> bool:
+    (added,) = [one["added"] for one in told if "added" in one] or [None]
+    return added is not None and any(one["done"]["node"] == added for one in told if "done" in one)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,170 @@
+"""The launcher on a real Slurm of two nodes, each with its own address, processes and /tmp. Run by `make slurm`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from cluster.run_directory import RunDirectory
+from generation.plan import make_plan
+from generation.settings import Settings
+from generation.stages import open_store, versions, write_raw_data
+from tests.drive_job import roll
+from tests.slurm.lab import SlurmJob, control, folder, idle, left_behind, processes, run, submit, wait_until
+
+pytestmark = pytest.mark.slurm
+
+SPY = Path(__file__).parent.parent / "spy"
+QUESTIONS = 24
+SCRIPTED = ("--", "python", "-m", "tests.slurm.drive", "--questions", str(QUESTIONS))
+
+
+@pytest.fixture(autouse=True)
+def empty_cluster() -> Iterator[None]:
+    """Every test finds the nodes idle and leaves nothing on them: no process, no folder."""
+    folder()
+    wait_until(idle, 60, lambda: run("sinfo", "--Node"))
+    yield
+    run("scancel", "--user", run("id", "--user").strip())
+    wait_until(idle, 90, lambda: run("sinfo", "--Node") + run("squeue"))
+    wait_until(lambda: not left_behind(1) + left_behind(2), 10, lambda: left_behind(1) + left_behind(2))
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The rows of the scripted job, made in this process without Ray or Slurm."""
+    out = tmp_path_factory.mktemp("expected") / "run"
+    plan = make_plan(Settings(questions=QUESTIONS, rl_questions=0, out=str(out)))
+    with RunDirectory(plan.out, plan.configuration, versions()):
+        store = open_store(plan.out)
+        asyncio.run(roll(plan, store))
+        write_raw_data(plan, store)
+    return rows(out)
+
+
+def rows(run: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((run / "RAW_DATA").rglob("*.parquet"))}
+
+
+def shards(job: SlurmJob) -> int:
+    return len(list((job.run / "shards").glob("*.parquet")))
+
+
+def asked_outside(log: Path) -> set[str]:
+    """Whom Python processes looked for beyond the lab's own nodes."""
+    hosts = {line.split()[2] for line in log.read_text().splitlines()} if log.exists() else set()
+    return {host for host in hosts if host not in {"n1", "n2"} and not host.startswith("10.87.0.")}
+
+
+def test_the_spy_on_a_node_sees_who_is_asked(tmp_path: Path) -> None:
+    code = "import contextlib, socket\nwith contextlib.suppress(OSError): socket.getaddrinfo('control.invalid', 80)"
+    spied = {"PYTHONPATH": str(SPY), "SKILLFACTORY_TEST_CONNECTIONS": str(tmp_path / "asked")}
+    subprocess.run(["srun", "--nodes=1", sys.executable, "-c", code], env=os.environ | spied, check=True, timeout=60)
+    assert asked_outside(tmp_path / "asked") == {"control.invalid"}
+
+
+def ready(job: SlurmJob) -> bool:
+    return job.says("engine 0 ready") and job.says("engine 1 ready")
+
+
+def token(job: SlurmJob) -> str:
+    """The secret of the job's Ray, as its processes know it."""
+    for pid in processes(1):
+        words = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
+        if f"SLURM_JOB_ID={job.number}" in words:
+            for word in words:
+                if word.startswith("RAY_AUTH_TOKEN="):
+                    return word.partition("=")[2]
+    raise AssertionError("no process has a token")
+
+
+def files_with(secret: str, runs: Path) -> list[Path]:
+    """Files of the lab, Slurm's and Ray's own among them, and of the jobs that hold the secret."""
+    found = []
+    for top in (folder(), runs):
+        files = [path for path in top.rglob("*") if path.is_file() and not path.is_symlink()]
+        found += [path for path in files if secret.encode() in path.read_bytes()]
+    return found
+
+
+def test_the_built_in_model_over_two_nodes(tmp_path: Path) -> None:
+    words = ("--questions", "4", "--rl_questions", "2", "--variants", "original", "--reflections", "1")
+    job = submit(tmp_path / "a run", "--nodes", "2", "--time", "10", "--", "python", "-m", "generation.run", *words)
+    engines = [False, False]
+
+    def both_have_an_engine_or_it_is_over() -> bool:
+        for number in (1, 2):
+            engines[number - 1] |= any("EngineCore" in line for line in processes(number).values())
+        return all(engines) or job.told["JobState"] not in {"PENDING", "RUNNING"}
+
+    job.wait_for(both_have_an_engine_or_it_is_over, 300)
+    assert engines == [True, True], job.output()
+    assert job.end() == "COMPLETED", job.output()
+    assert pq.read_table(job.run / "RAW_DATA" / "data").num_rows == 4 * 2
+    assert job.says("engines     2 on the CPU")
+    kept = job.run / "logs" / "slurm" / "job.sh"
+    assert kept.read_text().startswith("#!/bin/bash\n#SBATCH ")
+
+
+def test_the_limit_drains_requeues_and_the_next_start_ends_the_run(tmp_path: Path, expected: dict[str, bytes]) -> None:
+    """However slow the machine is: the limit is drawn near once the engines work, and far again after it was hit.
+
+    The GPUs are make-believe, which the scripted engine does not mind; Slurm and Ray deal them as if they were real.
+    """
+    words = ("--nodes", "2", "--gpus_per_node", "2", "--cpus_per_task", "2", "--time", "30", "--notice_s", "60")
+    spied = {"PYTHONPATH": str(SPY), "SKILLFACTORY_TEST_CONNECTIONS": str(tmp_path / "asked")}
+    job = submit(tmp_path / "run", *words, *SCRIPTED, SKILLFACTORY_TEST_SLOWNESS="5", **spied)
+    job.wait_for(lambda: ready(job))
+    assert job.says("4 engines on 2 nodes")
+    job.limit(minutes=(job.seconds + 75) // 60 + 1)
+    job.wait_for(lambda: job.says("work is left"), 240)
+    before = shards(job)
+    assert before > 0
+    assert job.says("draining")
+    assert job.says("the driver's exit code is 75")
+    job.limit(minutes=30)
+    assert job.end() == "COMPLETED", job.output()
+    assert job.starts == 2
+    assert shards(job) > before
+    assert job.says("going on: ")
+    assert rows(job.run) == expected
+    assert asked_outside(tmp_path / "asked") == set()
+
+
+def test_two_jobs_share_the_nodes_and_one_is_cancelled(tmp_path: Path, expected: dict[str, bytes]) -> None:
+    half = ("--nodes", "2", "--time", "10", "--cpus_per_task", "1", "--mem", "1G")
+    one = submit(tmp_path / "one", *half, *SCRIPTED, SKILLFACTORY_TEST_SLOWNESS="1")
+    other = submit(tmp_path / "other", *half, *SCRIPTED, SKILLFACTORY_TEST_SLOWNESS="100")
+    one.wait_for(lambda: ready(one) and ready(other))
+    private = [file for number in (1, 2) for file in (folder() / "nodes" / f"n{number}" / "tmp").iterdir()]
+    assert sum(file.name.startswith("ray-") for file in private) == 4
+    assert {stat.S_IMODE(file.stat().st_mode) for file in private} == {0o700}
+    assert files_with(token(one), tmp_path) == []
+    run("scancel", str(other.number))
+    assert other.end() == "CANCELLED", other.output()
+    mark = f"/tmp/ray-{other.number}."
+    other.wait_for(lambda: not [line for number in (1, 2) for line in processes(number).values() if mark in line], 40)
+    assert not other.says("work is left")
+    assert one.end() == "COMPLETED", one.output()
+    assert rows(one.run) == expected
+
+
+def test_a_lost_node_is_survived(tmp_path: Path, expected: dict[str, bytes]) -> None:
+    job = submit(tmp_path / "run", "--nodes", "2", "--time", "10", *SCRIPTED, SKILLFACTORY_TEST_SLOWNESS="1")
+    job.wait_for(lambda: ready(job) and shards(job))
+    control("kill", 2)
+    try:
+        assert job.end() == "COMPLETED", job.output()
+    finally:
+        control("boot", 2)
+    assert job.starts == 1
+    assert job.says("was lost")
+    assert rows(job.run) == expected

@@ -1,0 +1,207 @@
+"""A question that fails for its own reasons: tried as often as said, recorded, counted, tried again on request."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from cluster.engine import Completion, Request, Sampling, ScriptedEngine
+from cluster.events import Failed, ItemFailedError
+from generation.builtin import RANGES
+from generation.failures import Failures
+from generation.plan import make_plan
+from generation.produce import FAILED_FROM_THE_START, Item, Tally
+from generation.raw_card import raw_card
+from generation.raw_counts import RawCounts
+from generation.raw_summary import summary
+from generation.rollout import TRIES, Rollout
+from generation.settings import Settings
+from generation.stages import open_store, write_raw_data
+from generation.tasks import countdown
+from generation.terminal import Progress
+from generation.variants import parse_names
+from tests.processes import Job
+from tests.scripted import reply
+
+QUESTIONS = countdown.make("countdown_3arg", 12, rl=False, seed=0, ranges=RANGES)
+ROLLOUT = Rollout(parse_names(("plain",)), samples=1, reflections=1, sampling=Sampling(max_tokens=512), seed=0)
+FLAGS = ("--questions", "12", "--rl_questions", "3")
+
+
+class Refusing:
+    """Refuses each of the chosen requests so many times."""
+
+    def __init__(self, times: int, chosen: Callable[[Request], bool]) -> None:
+        self.times, self._chosen = times, chosen
+        self.asked = Counter[str]()
+
+    def __call__(self, request: Request) -> str | Completion:
+        self.asked[request.key] += 1
+        if self._chosen(request) and self.asked[request.key] <= self.times:
+            return Completion("", "error", error="refused")
+        return reply(request)
+
+
+def test_a_request_is_made_as_often_as_said() -> None:
+    once_too_few = Refusing(TRIES - 1, lambda request: True)
+    attempts = asyncio.run(ROLLOUT(ScriptedEngine(once_too_few), QUESTIONS[0]))
+    assert set(once_too_few.asked.values()) == {TRIES}
+    assert all(attempt.completion.error is None for attempt in attempts)
+    undisturbed = asyncio.run(ROLLOUT(ScriptedEngine(reply), QUESTIONS[0]))
+    assert attempts == undisturbed, "a refusal that passes leaves no trace"
+
+
+def test_a_question_with_some_samples_keeps_them() -> None:
+    """What is missing is data on its row."""
+    some = Refusing(TRIES, lambda request: "/rephrase/" in request.key)
+    attempts = asyncio.run(ROLLOUT(ScriptedEngine(some), QUESTIONS[0]))
+    assert {attempt.variant: attempt.completion.error for attempt in attempts} == {
+        "original": None,
+        "plan_and_execute": None,
+        "alternatively": None,
+        "rephrase": "refused",
+    }
+
+
+def test_a_question_without_any_sample_has_failed() -> None:
+    every = Refusing(TRIES, lambda request: True)
+    with pytest.raises(ItemFailedError, match="refused"):
+        asyncio.run(ROLLOUT(ScriptedEngine(every), QUESTIONS[0]))
+    assert set(every.asked.values()) == {TRIES}
+
+
+def test_where_one_request_fails_badly_no_other_of_the_question_goes_on() -> None:
+    """The question may be dealt again, on the same engine: its requests must not be there twice."""
+    going = 0
+
+    async def answer(request: Request) -> str:
+        nonlocal going
+        going += 1
+        try:
+            if "/original/" in request.key:
+                await asyncio.sleep(0.01)
+                raise ZeroDivisionError
+            await asyncio.sleep(60)
+        finally:
+            going -= 1
+        return ""
+
+    async def watch() -> None:
+        with pytest.raises(ZeroDivisionError):
+            await ROLLOUT(ScriptedEngine(answer), QUESTIONS[0])
+        await asyncio.sleep(0)
+        assert going == 0
+
+    asyncio.run(watch())
+
+
+def test_failures_are_kept_and_forgotten(tmp_path: Path) -> None:
+    failures = Failures(tmp_path)
+    assert failures.reasons() == {}
+    failures.add(QUESTIONS[0], "too long")
+    failures.add(QUESTIONS[1], "refused")
+    assert Failures(tmp_path).reasons() == {QUESTIONS[0].key: "too long", QUESTIONS[1].key: "refused"}
+    failures.forget({QUESTIONS[0].key})
+    assert Failures(tmp_path).reasons() == {QUESTIONS[1].key: "refused"}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"key": 3}', '{"key": {}}'])
+def test_a_record_of_failures_that_cannot_be_read_is_told(tmp_path: Path, text: str) -> None:
+    (tmp_path / "failed.json").write_text(text)
+    with pytest.raises(ValueError, match=r"failed\.json cannot be read; remove it"):
+        Failures(tmp_path)
+
+
+def test_summary_and_card_count_them() -> None:
+    counts = RawCounts(lost=Counter({"prompt too | long": 2, "refused": 1}))
+    assert "3 questions failed and have no samples:\n        2  prompt too | long" in summary(counts)
+    card = raw_card(counts, {})
+    assert "| questions that failed and have no rows | 3 |" in card
+    assert "| `refused` | 1 |" in card
+    assert "failed and have no" not in summary(RawCounts())
+    assert "Questions without rows" not in raw_card(RawCounts(), {})
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Job]]:
+    jobs: list[Job] = []
+
+    def start(*flags: str) -> Job:
+        environment = {"SKILLFACTORY_TEST_REFUSED": str(tmp_path / "refused")}
+        args = ["refusing_reply", *flags, "--out", str(tmp_path / "run")]
+        jobs.append(Job("tests.drive_run", args, tmp_path / f"log-{len(jobs)}", environment))
+        return jobs[-1]
+
+    yield start
+    for job in jobs:
+        job.clean()
+
+
+@pytest.mark.ray
+def test_the_job_tells_what_failed_and_tries_again_on_request(start: Callable[..., Job], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    refused = {question.facts["target"] for question in QUESTIONS[:3]}
+    lost = {question.key for question in QUESTIONS if question.facts["target"] in refused}
+    (tmp_path / "refused").write_text(" ".join(map(str, refused)))
+    job = start(*FLAGS)
+    assert job.wait() == 1, "a run without some of its questions does not succeed: " + job.output()
+    assert f"{len(lost)} questions failed and have no samples:" in job.output()
+    assert f"failed      {len(lost)} of 12 questions, see {run / 'failed.json'}" in job.output()
+    assert Failures(run).reasons().keys() == lost
+    assert f"| questions that failed and have no rows | {len(lost)} |" in (run / "RAW_DATA" / "README.md").read_text()
+    assert keys(run) == {question.key for question in QUESTIONS} - lost
+    assert (run / "SFT_DATA" / "README.md").exists()
+    assert json.loads((run / "run.json").read_text())["counts"]["failed_questions"] == len(lost)
+
+    (tmp_path / "refused").unlink()
+    again = start(*FLAGS)
+    assert again.wait() == 1, "they are not tried again unless asked for: " + again.output()
+    assert f"{len(lost)} failed before, --retry_failed tries them again" in again.output()
+    assert "engine 0 ready" not in again.output(), "no engine is started for nothing"
+
+    retried = start(*FLAGS, "--retry_failed")
+    assert retried.wait() == 0, retried.output()
+    assert keys(run) == {question.key for question in QUESTIONS}
+    assert Failures(run).reasons() == {}
+    assert "| questions that failed and have no rows | 0 |" in (run / "RAW_DATA" / "README.md").read_text()
+
+
+def test_where_every_question_fails_no_dataset_is_made_of_nothing(tmp_path: Path) -> None:
+    plan = make_plan(Settings(questions=12, rl_questions=0, out=str(tmp_path)))
+    store = open_store(tmp_path)
+    failures = Failures(tmp_path)
+    for question in plan.questions:
+        failures.add(question, "refused")
+    with pytest.raises(RuntimeError, match="all 12 questions failed: refused"):
+        write_raw_data(plan, store)
+    assert not plan.raw_data.exists()
+
+
+def test_a_question_that_is_neither_done_nor_failed_is_a_crash(tmp_path: Path) -> None:
+    plan = make_plan(Settings(questions=12, rl_questions=0, out=str(tmp_path)))
+    with pytest.raises(KeyError):
+        write_raw_data(plan, open_store(tmp_path))
+
+
+def test_many_failures_before_the_first_success_are_no_matter_of_the_questions(tmp_path: Path) -> None:
+    tally = Tally(Progress(FAILED_FROM_THE_START + 1), Failures(tmp_path), tmp_path)
+    questions = countdown.make("countdown_3arg", FAILED_FROM_THE_START, rl=False, seed=1, ranges=RANGES)
+    for place, question in enumerate(questions[:-1]):
+        tally.take(Failed(Item(place, question), "refused", "the story"))
+    assert len(Failures(tmp_path).reasons()) == FAILED_FROM_THE_START - 1
+    with pytest.raises(RuntimeError, match="the first 32 questions all failed: refused"):
+        tally.take(Failed(Item(0, questions[-1]), "refused", "the story"))
+    assert Failures(tmp_path).reasons() == {}, "they are owed again"
+    assert (tmp_path / "failed.txt").read_text().count("the story") == FAILED_FROM_THE_START
+
+
+def keys(run: Path) -> set[str]:
+    return {
+        key for path in run.glob("RAW_DATA/data/*.parquet") for key in pq.read_table(path)["question_key"].to_pylist()
+    }

@@ -1,0 +1,36 @@
+"""A gold answer of the user's own that its own grader would not take."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from generation.tasks.own import Reading, load
+
+CASES: list[tuple[Any, dict[str, Any], str]] = [
+    ("number", {"answer": "rather many"}, "line 1: the gold answer 'rather many' is none for number: "),
+    ("word", {"answer": "xqzt", "letters": "xqzt"}, "line 1: the gold answer 'xqzt' is none for word: "),
+    ("word", {"answer": "cat", "letters": "cat", "min_length": 9}, "line 1: the gold answer 'cat' is none for word: "),
+    ("word", {"answer": "cat", "letters": "cat", "min_length": "x"}, "the grader word lacks a fact, or cannot read it"),
+]
+
+
+def test_a_gold_answer_that_could_never_be_given_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    for grader, row, told in CASES:
+        path.write_text(json.dumps({"question": "Which?", **row}) + "\n")
+        with pytest.raises(ValueError, match=r"mine\.jsonl line 1") as error:
+            load(str(path), Reading(grader=grader))
+        assert told in str(error.value)
+
+
+@pytest.mark.parametrize("grader", [None, "countdown"])
+def test_a_countdown_question_may_have_any_text_for_a_gold_answer(tmp_path: Path, grader: Any) -> None:
+    path = tmp_path / "mine.jsonl"
+    text = "Using the numbers in the list [1, 2], create an equation that equals 3."
+    path.write_text(json.dumps({"question": text, "answer": "3"}) + "\n")
+    (question,) = load(str(path), Reading(grader=grader))
+    assert (question.grader, question.answer) == ("countdown", "3")

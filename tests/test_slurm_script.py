@@ -1,0 +1,227 @@
+"""The sbatch script: what it asks Slurm for, and that nothing a flag holds is ever run by the shell.
+
+That it works is shown on a real Slurm (tests/slurm).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cluster.slurm import Options, main, run_directory, script, seconds
+
+ROOT = Path(__file__).parent.parent
+RUN = ["python", "-m", "generation.run"]
+GPUS = [
+    *("--nodes=4", "--gpus_per_node=8", "--time=04:00:00", "--partition=gpu", "--account=my-project"),
+    *("--env_setup=.venv/bin/activate", "--job_name=qwen-7b", "--"),
+    *(*RUN, "--model", "Qwen2.5-7B-Instruct", "--task", "countdown_4arg", "--out", "runs/qwen-7b"),
+]
+CONTAINER = [
+    *("--nodes=2", "--gpus_per_node=4", "--time=1-00", "--qos=long", "--constraint=h100|h200", "--mem=400G"),
+    *("--container=/shared/images/skillfactory.sqsh", "--container_mounts=/shared:/shared", "--"),
+    *(*RUN, "--model", "/shared/models/my model", "--tensor_parallel", "2", "--out", "/shared/runs/mine"),
+]
+EXAMPLES = {"slurm_gpus.sh": GPUS, "slurm_container.sh": CONTAINER}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_each_example_is_what_the_command_prints(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(EXAMPLES[name]) == 0
+    assert capsys.readouterr().out == (ROOT / "examples" / name).read_text(encoding="utf-8")
+
+
+def lines(options: Options) -> list[str]:
+    return [line.removeprefix("#SBATCH ") for line in script(options, RUN).splitlines() if line.startswith("#SBATCH ")]
+
+
+def test_what_slurm_is_asked_for() -> None:
+    assert lines(Options(nodes=2, time="02:00:00", gpus_per_node=4, qos="long", sbatch_args=("--reservation=x",))) == [
+        "--job-name=skillfactory",
+        "--qos=long",
+        "--nodes=2",
+        "--ntasks-per-node=1",
+        "--gpus-per-node=4",
+        "--cpus-per-task=32",
+        "--time=02:00:00",
+        "--signal=B:USR1@300",
+        "--open-mode=append",
+        "--requeue",
+        "--no-kill",
+        "--reservation=x",
+    ]
+
+
+def test_without_gpus_whole_nodes_unless_cores_are_named() -> None:
+    whole = lines(Options(nodes=1, time="10"))
+    assert {"--exclusive", "--mem=0"} <= set(whole)
+    assert not [line for line in whole if "gpu" in line or "cpus" in line]
+    part = lines(Options(nodes=1, time="10", cpus_per_task=3))
+    assert "--cpus-per-task=3" in part
+    assert not {"--exclusive", "--mem=0"} & set(part)
+
+
+@pytest.mark.parametrize(
+    ("time", "expected"),
+    [
+        ("90", 5400),
+        ("90:30", 5430),
+        ("04:00:00", 14_400),
+        ("1-00", 86_400),
+        ("1-12:30", 131_400),
+        ("2-01:02:03", 176_523),
+    ],
+)
+def test_times_are_read_as_slurm_does(time: str, expected: int) -> None:
+    assert seconds(time) == expected
+
+
+@pytest.mark.parametrize(("time", "told"), [("2", 60), ("00:08:00", 240), ("10", 300), ("1-00", 300)])
+def test_the_notice_is_never_more_than_half(time: str, told: int) -> None:
+    assert Options(nodes=1, time=time).notice == told
+
+
+NASTY = [
+    "$(touch INJECTED)",
+    "`touch INJECTED`",
+    "'; touch INJECTED; '",
+    '"; touch INJECTED; "',
+    "') ; touch INJECTED; (",
+    "x & touch INJECTED",
+    "x | touch INJECTED",
+    "x > INJECTED",
+    "${IFS}touch${IFS}INJECTED",
+    "\\'; touch INJECTED #",
+    "!touch",
+    "a b",
+    "# no comment",
+    "--wrap=touch INJECTED",
+]
+BROKEN = ["x\ntouch INJECTED", "x\n#SBATCH --uid=0", "x\r", "\x00", "\x1b[2J", "x\u2028touch", "caf\udce9"]
+
+
+def run_script(text: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """The script in a shell that is no job: it sets what was chosen, and stops where it would begin."""
+    path = folder / "job.sh"
+    path.write_text(text, encoding="utf-8")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
+    subprocess.run(["bash", "-n", path], check=True)
+    return subprocess.run(
+        ["bash", path], cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=20
+    )
+
+
+def chosen(text: str, name: str) -> list[str]:
+    """What bash makes of a variable of the script."""
+    head = text[: text.index("# From here on")]
+    shown = subprocess.run(
+        ["bash", "-c", f'{head}\nprintf "%s\\0" "${{{name}[@]}}"'], capture_output=True, text=True, check=True
+    )
+    return shown.stdout.split("\0")[:-1]
+
+
+@pytest.mark.parametrize("value", NASTY)
+def test_a_text_reaches_its_place_unchanged_and_runs_nothing(value: str, tmp_path: Path) -> None:
+    options = Options(nodes=1, time="10", container=value, container_mounts=(value, value))
+    text = script(options, [*RUN, "--model", value, "--out", value])
+    ended = run_script(text, tmp_path)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", "this is a script for sbatch\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["job.sh"]
+    assert chosen(text, "command") == [*RUN, "--model", value, "--out", value]
+    assert chosen(text, "run") == chosen(text, "container") == [value]
+    assert chosen(text, "container_mounts") == [f"{value},{value}"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.text(st.characters(exclude_categories=("C", "Z")) | st.just(" "), max_size=30), max_size=4))
+def test_any_command_reaches_bash_unchanged(words: list[str]) -> None:
+    command = [*RUN, *(f"--x={word}" for word in words), "--out", "runs/x"]
+    assert chosen(script(Options(nodes=1, time="10"), command), "command") == command
+
+
+@pytest.mark.parametrize("value", [*NASTY, *BROKEN])
+@pytest.mark.parametrize("flag", ["partition", "account", "qos", "constraint", "job_name", "mem", "time"])
+def test_what_an_sbatch_line_cannot_hold_is_refused(flag: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    given = {"nodes": "1", "time": "10"} | {flag: value}
+    _refused([f"--{name}={text}" for name, text in given.items()] + ["--", *RUN], flag, capsys)
+
+
+@pytest.mark.parametrize("value", BROKEN)
+@pytest.mark.parametrize("flag", ["container", "env_setup"])
+def test_a_control_character_is_refused(flag: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    _refused(["--nodes=1", "--time=10", f"--{flag}={value}", "--", *RUN], flag, capsys)
+    _refused(["--nodes=1", "--time=10", "--", *RUN, f"--model={value}"], "command", capsys)
+
+
+WRONG: list[tuple[list[str], str]] = [
+    ([], "nothing to run"),
+    (["--", *RUN, "--address", "auto"], "--address"),
+    (["--", *RUN, "--grace_s=9"], "--grace_s"),
+    (["--", *RUN, "--out"], "--out"),
+    (["--nodes=0", "--", *RUN], "--nodes must be between 1"),
+    (["--gpus_per_node=-1", "--", *RUN], "--gpus_per_node"),
+    (["--time=1", "--", *RUN], "too short"),
+    (["--time=soon", "--", *RUN], "--time must be"),
+    (["--mem=lots", "--", *RUN], "--mem must be"),
+    (["--node=2", "--", *RUN], "did you mean --nodes"),
+    (["--sbatch_args=--array=1-4", "--", *RUN], "--sbatch_args"),
+    (["--sbatch_args=reservation=x", "--", *RUN], "--sbatch_args"),
+    (["--container_mounts=/a:/a", "--", *RUN], "--container"),
+    (["--env_setup=source .venv/bin/activate", "--", *RUN], "is no file"),
+    (["--notice_s=0", "--", *RUN], "--notice_s"),
+]
+
+
+@pytest.mark.parametrize(("words", "told"), WRONG)
+def test_wrong_input_is_one_line(words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    needed = [f"--{name}=10" for name in ("nodes", "time") if not [w for w in words if w.startswith(f"--{name}=")]]
+    _refused([*needed, *words], told, capsys)
+
+
+def _refused(words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert told in err
+    assert err.count("\n") == 1
+
+
+def test_without_slurm_submitting_is_refused(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "cluster.slurm", "--nodes=1", "--time=10", "--submit", "--", *RUN]
+    ended = subprocess.run(
+        [*command, "--out", str(tmp_path / "run")],
+        env={"PATH": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert "sbatch cannot be run" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], None),
+        (["--out", "runs/a b"], "runs/a b"),
+        (["--out=runs/x"], "runs/x"),
+        (["--output=x"], None),
+    ],
+)
+def test_the_run_directory_is_the_commands(words: list[str], expected: str | None) -> None:
+    assert run_directory([*RUN, *words]) == expected
+
+
+def test_a_command_without_a_run_directory_gets_one() -> None:
+    text = script(Options(nodes=1, time="10", job_name="mine"), RUN)
+    assert chosen(text, "command") == [*RUN, "--out", "runs/mine"]
+    assert chosen(text, "run") == ["runs/mine"]
