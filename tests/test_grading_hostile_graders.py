@@ -23,6 +23,7 @@ _FACTS: dict[str, dict[str, Any]] = {
     "countdown": {"numbers": [3, 7, 4], "target": 25},
     "word": {"letters": "tsarme", "min_length": 4, "in_order": False},
     "choice": {"choices": {"A": "a cat", "B": "a dog"}},
+    "gym": {"generator": "chain_sum", "entry": {"question": "20 + 5?", "answer": "25", "metadata": {}}},
 }
 _GOLD = {"choice": "B", "word": "star", "math": "x+25"}
 QUESTIONS = {

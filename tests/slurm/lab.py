@@ -117,6 +117,12 @@ def processes(number: int) -> dict[int, str]:
     return found
 
 
+def lying(number: int) -> list[Path]:
+    """What lies in a node's own /tmp, but for what torch compiled, which is kept."""
+    found = (folder() / "nodes" / f"n{number}" / "tmp").iterdir()
+    return [path for path in found if not path.name.startswith("torchinductor")]
+
+
 def left_behind(number: int) -> list[str]:
-    """Folders of a node's own /tmp, and what runs there."""
-    return [*processes(number).values(), *map(str, (folder() / "nodes" / f"n{number}" / "tmp").glob("*"))]
+    """What a job should not leave on a node: processes and files."""
+    return [*processes(number).values(), *map(str, lying(number))]

@@ -18,7 +18,7 @@ from generation.plan import make_plan
 from generation.settings import Settings
 from generation.stages import open_store, versions, write_raw_data
 from tests.drive_job import roll
-from tests.slurm.lab import SlurmJob, control, folder, idle, left_behind, processes, run, submit, wait_until
+from tests.slurm.lab import SlurmJob, control, folder, idle, left_behind, lying, processes, run, submit, wait_until
 
 pytestmark = pytest.mark.slurm
 
@@ -144,7 +144,7 @@ def test_two_jobs_share_the_nodes_and_one_is_cancelled(tmp_path: Path, expected:
     one = submit(tmp_path / "one", *half, *SCRIPTED, SKILLFACTORY_TEST_SLOWNESS="1")
     other = submit(tmp_path / "other", *half, *SCRIPTED, SKILLFACTORY_TEST_SLOWNESS="100")
     one.wait_for(lambda: ready(one) and ready(other))
-    private = [file for number in (1, 2) for file in (folder() / "nodes" / f"n{number}" / "tmp").iterdir()]
+    private = [*lying(1), *lying(2)]
     assert sum(file.name.startswith("ray-") for file in private) == 4
     assert {stat.S_IMODE(file.stat().st_mode) for file in private} == {0o700}
     assert files_with(token(one), tmp_path) == []
