@@ -22,7 +22,13 @@ from generation.settings import Settings
 from generation.stages import open_store, write_raw_data
 from tests.crash_report import identity, read
 
-WAYS = (("one by one", 1, 1), ("one by one", 2, 1), ("default batch", 1, 0), ("default batch", 2, 0), ("again", 1, 1))
+WAYS = (
+    ("one by one", 1, 1),
+    ("one by one", 2, 1),
+    ("one by one", 4, 1),
+    ("default batch", 1, 0),
+    ("default batch", 2, 0),
+)
 """What it is called, engines, sequences side by side (0 for the default)."""
 ONE_CORE = {"OMP_NUM_THREADS": "1"}
 _TOKENS = "cached_tokens"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ def test_slurm_reads_every_line_of_a_script_as_it_was_meant(tmp_path: Path) -> N
     """With options that this cluster can grant; the job is held, so that nothing runs."""
     folder()
     words = ["--nodes=2", "--time=1-00:30", "--partition=main", "--job_name=a.b-c", "--cpus_per_task=2", "--mem=1500M"]
-    text = run("python", "-m", "cluster.slurm", *words, "--sbatch_args=--hold,--comment=x", "--", "true")
+    text = run(sys.executable, "-m", "cluster.slurm", *words, "--sbatch_args=--hold,--comment=x", "--", "true")
     path = tmp_path / "job.sh"
     path.write_text(text)
     number = run("sbatch", "--parsable", str(path)).strip()
