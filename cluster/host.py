@@ -53,7 +53,8 @@ class Host:
         self._log_began = self._log.stat().st_size
         self._memory_kills = memory_kills()
         self._held = 0
-        folder = str(Path(tempfile.gettempdir(), f"skillfactory-engine-{uuid.uuid4().hex[:12]}"))
+        # In /tmp whatever TMPDIR says: the path of a Unix socket in it ends at 107 bytes.
+        folder = f"/tmp/skillfactory-engine-{uuid.uuid4().hex[:12]}"
         # First who removes it, then the folder: whenever this process is killed, nothing stays.
         self._reaper = reaper.start(mark, folder, apart=True)
         _take_temporary_folder(folder)
