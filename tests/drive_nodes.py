@@ -42,7 +42,6 @@ async def work(engine: Engine, item: Item) -> Where:
 
 
 def main(logs: str) -> None:
-    os.environ["RAY_AUTH_MODE"] = "disabled"
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
     doomed = cluster.add_node(num_cpus=2, num_gpus=2)
     cluster.add_node(num_cpus=2, num_gpus=3)

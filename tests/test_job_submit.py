@@ -37,9 +37,11 @@ def cluster(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_USAGE_STATS_REPORT_URL": "http://127.0.0.1:9/",
     }
-    head, dashboard, client = free_ports(3)
+    head, dashboard, client, agent = free_ports(4)
     words = ["--head", "--block", "--node-ip-address=127.0.0.1", f"--port={head}", "--include-dashboard=true"]
     words += [f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}", "--num-cpus=2"]
+    # Its own port may be that of another Ray's agent on this machine, and then this one has none.
+    words += [f"--dashboard-agent-listen-port={agent}"]
     words += [f"--temp-dir={folder / 'r'}", "--object-store-memory=100000000"]
     watcher = reaper.start(mark, str(folder))
     with (tmp_path / "ray.log").open("wb") as log:
