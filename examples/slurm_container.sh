@@ -48,7 +48,7 @@ ray_node() {
     # An engine takes one of Ray's CPUs: never fewer than GPUs.
     env "$mark=1" HOME="$folder" ray start --block "$@" --temp-dir="$folder/r" --num-gpus="$gpus" \
         --num-cpus="$((SLURM_CPUS_ON_NODE > gpus ? SLURM_CPUS_ON_NODE : gpus))" --object-store-memory=268435456 \
-        --min-worker-port=0 --max-worker-port=0 --disable-usage-stats 3>&- &
+        --min-worker-port=0 --max-worker-port=0 --dashboard-agent-listen-port=0 --disable-usage-stats 3>&- &
     ray=$!
     while kill -0 "$ray" 2>/dev/null; do wait "$ray"; done
     [[ ! -e $logs/failed ]] || cp -r "$folder"/r/session_latest/logs "$logs/ray-$SLURMD_NODENAME"
