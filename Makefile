@@ -29,8 +29,9 @@ CONSUMERS := llamafactory verl trl
 run: $(READY)
 	@$(BIN)/python -m generation.run $(ARGS)
 
+# Three files at a time on however few cores: the longest tests mostly wait for processes to start and end.
 test: $(READY) check
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # Its runs lie outside /tmp, of which each node has its own.
 slurm: $(READY)

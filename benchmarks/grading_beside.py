@@ -1,9 +1,12 @@
 """Whether grading holds up the engine: the same samples drawn with and without it, in turn, on the real engine.
 
-    python -m benchmarks.grading_beside [QUESTIONS] [PAIRS]
+    python -m benchmarks.grading_beside [QUESTIONS] [PAIRS] [apart]
 
 One engine of the built-in model in this process, as a run has it in its actor. Countdown questions, graded as such,
 and once as mathematics, where a worker process compares every answer. No reflections, so that both turns ask the same.
+
+`apart` gives the model's computations the first core for themselves, and all else (prompts, tokens, grading) the
+others: as on a GPU, whose engine takes no core from the graders.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from cluster.engine import Engine
 from cluster.pool import fill
@@ -26,6 +30,7 @@ from generation.hiring import CPU_SEQUENCES, cpu_environment
 from generation.plan import make_plan
 from generation.records import Grade, Question
 from generation.settings import Settings
+from tests import family
 
 NOT_GRADED = Grade("wrong", "not graded")
 
@@ -48,12 +53,23 @@ async def turn(engine: Engine, roll: rolling.Rollout, questions: Sequence[Questi
     return tokens / (time.perf_counter() - started)
 
 
-async def main(questions: int, pairs: int) -> None:
-    os.environ.update(cpu_environment(1))
+def set_apart() -> None:
+    """The model's worker on the first core, every other process on the rest."""
+    first, *others = sorted(os.sched_getaffinity(0))
+    everyone = {os.getpid(): "", **{pid: process.line for pid, process in family.descendants().items()}}
+    for pid, line in everyone.items():
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), [first] if "VLLM::Worker" in line else others)
+
+
+async def main(questions: int, pairs: int, *, apart: bool) -> None:
+    os.environ.update(cpu_environment(1) | ({"OMP_NUM_THREADS": "1"} if apart else {}))
     plan = make_plan(Settings(questions=questions, rl_questions=0, reflections=0, samples=4))
     engine = await VllmSettings(
         str(MODEL), None, "beside", "", plan.context, gpu=False, max_sequences=CPU_SEQUENCES
     ).start()
+    if apart:
+        set_apart()
     as_mathematics = [replace(one, grader="math", facts={}) for one in plan.questions]
     await turn(engine, plan.rollout, plan.questions)
     await turn(engine, plan.rollout, as_mathematics)
@@ -66,10 +82,12 @@ async def main(questions: int, pairs: int) -> None:
                 rates[graded] = await turn(engine, plan.rollout, asked)
             ratios.append(rates[True] / rates[False])
             print(f"{name}: {rates[True]:,.0f} tokens/s graded, {rates[False]:,.0f} not graded", flush=True)
-        print(f"{name}: graded over not graded {statistics.median(ratios):.3f} (median of {pairs})", flush=True)
+        told = " ".join(f"{ratio:.3f}" for ratio in sorted(ratios))
+        print(f"{name}: graded over not graded {statistics.median(ratios):.3f}, the median of {told}", flush=True)
     await engine.close()
 
 
 if __name__ == "__main__":
-    numbers = [int(word) for word in sys.argv[1:]]
-    asyncio.run(main(*(numbers + [32, 5][len(numbers) :])))
+    apart = sys.argv[-1] == "apart"
+    numbers = [int(word) for word in sys.argv[1 : len(sys.argv) - apart]]
+    asyncio.run(main(*(numbers + [32, 5][len(numbers) :]), apart=apart))

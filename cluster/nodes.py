@@ -99,10 +99,14 @@ def _on(node: str, function: Any) -> Any:
 
 
 def main(address: str, count: str, seconds: str) -> int:
-    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    if not wait_for(int(count), float(seconds)):
-        print("the others are late; it begins without them", flush=True)
-    ray.shutdown()
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        if not wait_for(int(count), float(seconds)):
+            print("the others are late; it begins without them", flush=True)
+        ray.shutdown()
+    except (ConnectionError, RuntimeError, RayError) as error:
+        print(f"Ray does not answer at {address}: {str(error).splitlines()[0]}", flush=True)
+        return 1
     return 0
 
 

@@ -24,6 +24,8 @@ from cluster.nodes import alive
 
 _OBJECT_STORE_BYTES = 256 << 20
 _CONNECT_S = 5.0
+_STARTS = 3
+_LATE = "timed out during startup"
 _ADDRESS = re.compile(r"(?:ray://)?\[?(?P<host>[^\s/\]]+)\]?:(?P<port>\d{1,5})")
 
 
@@ -131,21 +133,34 @@ def _local() -> Iterator[None]:
         _name_a_provider(folder)
         try:
             with _environment({"HOME": folder}):
-                # CPUs are only numbers to Ray: more than there are, so that no engine waits for a share.
-                ray.init(
-                    address="local",
-                    num_cpus=max(16, os.cpu_count() or 1),
-                    include_dashboard=False,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    object_store_memory=_OBJECT_STORE_BYTES,
-                    _temp_dir=folder,
-                    runtime_env={"env_vars": {"HOME": home}},
-                )
+                for left in reversed(range(_STARTS)):
+                    try:
+                        _start(folder, home)
+                        break
+                    except Exception as error:
+                        # Ray (2.60) waits half a minute for its agents, whose imports take longer from a slow disk.
+                        if _LATE not in str(error) or not left:
+                            raise
+                        ray.shutdown()
+                        reaper.kill(mark, spare=watcher.pid)
             yield
         finally:
             ray.shutdown()
             watcher.communicate()
+
+
+def _start(folder: str, home: str) -> None:
+    # CPUs are only numbers to Ray: more than there are, so that no engine waits for a share.
+    ray.init(
+        address="local",
+        num_cpus=max(16, os.cpu_count() or 1),
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        object_store_memory=_OBJECT_STORE_BYTES,
+        _temp_dir=folder,
+        runtime_env={"env_vars": {"HOME": home}},
+    )
 
 
 @cache

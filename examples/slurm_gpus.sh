@@ -165,7 +165,7 @@ address=$ip:$port
 
 say "job $SLURM_JOB_ID, start $((${SLURM_RESTART_COUNT:-0} + 1)), on ${nodes[*]}; logs in $logs"
 shards_before=$(finished_shards)
-keep_ray "$head" 1 --head --node-ip-address="$ip" --port="$port" \
+keep_ray "$head" 3 --head --node-ip-address="$ip" --port="$port" \
     --include-dashboard=false --ray-client-server-port=$((port + 1)) &
 keepers=($!)
 until listening "$port"; do
@@ -178,11 +178,19 @@ for node in "${nodes[@]:1}"; do
     keep_ray "$node" 5 --address="$address" &
     keepers+=($!)
 done
-if [[ -z $notice$cancelled ]]; then
+# Ray gives a node half a minute to come up, which the first reading of a slow file system exceeds: once more then.
+for ((try = 1; try <= 3; try++)); do
+    [[ -z $notice$cancelled ]] || break
     step "$head" python3 -m cluster.nodes "$address" "${#nodes[@]}" "$wait_s" &
     driver=$!
-    attend "$driver" || [[ -n $notice$cancelled ]] || give_up "Ray's nodes cannot be counted" "$logs/ray-$head.log"
-fi
+    attend "$driver" && break
+    [[ -z $notice$cancelled ]] || break
+    kill -0 "${keepers[0]}" 2>/dev/null && ((try < 3)) \
+        || give_up "Ray's nodes cannot be counted" "$logs/ray-$head.log"
+    say "Ray's nodes cannot be counted, time $try of 3"
+    sleep 20 & wait $!
+done
+driver=
 code=75
 if [[ -z $notice$cancelled ]]; then
     say "the driver starts; follow it in $logs/driver.log"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+_LONGEST_S = 1200
 _IDENTITY = ("question_key", "prompt_variant", "sample_index")
 
 
@@ -71,3 +75,16 @@ def read(folder: Path) -> list[dict[str, Any]]:
 def identity(row: Mapping[str, Any]) -> tuple[Any, ...]:
     """What tells a row from every other row."""
     return tuple(row[name] for name in _IDENTITY)
+
+
+def kill(scene: str, kills: int, folder: Path) -> dict[str, Any]:
+    """One course of so many kills; its report."""
+    state = folder / "state.jsonl"
+    command = [sys.executable, "-m", "benchmarks.kills", str(state), str(kills), "1", scene]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_LONGEST_S)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    report: dict[str, Any] = json.loads(state.read_text())
+    assert report["survived"], ended.stdout + "".join(path.read_text() for path in folder.glob("state.*/log"))
+    assert sum(report["kills"].values()) >= kills
+    assert set(report["ended"]) <= {"0", "1"}
+    return report

@@ -20,6 +20,8 @@ from typing import Any, Protocol
 
 from ray.cluster_utils import Cluster
 
+from tests import family
+
 NET = "10.78.0"
 PORT = 6379
 INSIDE = "SKILLFACTORY_TEST_NODES"
@@ -43,7 +45,8 @@ mount -t tmpfs -o size=256m tmpfs /dev/shm
 until ip link show eth0 >/dev/null 2>&1; do sleep 0.02; done
 ip link set lo up; ip addr add "$2/24" dev eth0; ip link set eth0 up; ip route add default via "${2%.*}.1"
 shift 3
-"$@" &
+# Ray gives a node half a minute to come up, and on a busy machine it takes longer.
+for try in 1 2 3; do ! "$@" || break; done &
 while :; do wait || true; sleep 3600 & done
 """
 
@@ -161,7 +164,11 @@ class NamespaceNodes:
     def kill(self, number: int) -> None:
         """The node drops dead: its first process is killed, and the kernel kills all others with it."""
         os.kill(self._first(number), signal.SIGKILL)
-        self._holders.pop(number).wait()
+        holder = self._holders.pop(number)
+        while holder.poll() is None:
+            # It ends when all that ran inside is gone, orphans that this process has adopted too.
+            family.wait_for_orphans([holder.pid, *(other.pid for other in self._holders.values())])
+            time.sleep(0.05)
 
     def inside(self, number: int, command: Sequence[str]) -> list[str]:
         kinds = ["--net", "--mount", "--pid", "--ipc", "--uts"]
@@ -177,8 +184,9 @@ class NamespaceNodes:
             "import logging, ray; ray.init('auto', logging_level=logging.ERROR, log_to_driver=False);"
             "print('\\n'.join(n['NodeManagerAddress'] for n in ray.nodes() if n['Alive']))"
         )
-        command = self.inside(0, [sys.executable, "-W", "ignore", "-c", code])
-        ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        # Inside, since to kill the command from outside leaves what it led into.
+        command = self.inside(0, ["timeout", "--signal=KILL", "60", sys.executable, "-W", "ignore", "-c", code])
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
         return set(ended.stdout.split()) if ended.returncode == 0 else set()
 
     def _first(self, number: int) -> int:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 _MARK = "SKILLFACTORY_TEST_MARK"
@@ -38,6 +38,14 @@ class Job:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"still running after {seconds} s:\n{self.output()}") from None
+
+    def wait_for(self, happened: Callable[[], object], seconds: float = 300) -> None:
+        """Wait until it is so, while the job runs."""
+        deadline = time.monotonic() + seconds
+        while not happened():
+            assert self.process.poll() is None, self.output()
+            assert time.monotonic() < deadline, self.output()
+            time.sleep(0.02)
 
     def output(self) -> str:
         return self.log.read_text(encoding="utf-8", errors="replace")

@@ -6,7 +6,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,18 +19,13 @@ QUESTIONS = 60
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Job]]:
-    """Starts the scripted job on one run directory; ends whatever a failed test leaves."""
-    jobs: list[Job] = []
+def drive(start: Callable[..., Job], tmp_path: Path) -> Callable[..., Job]:
+    """Starts the scripted job on one run directory."""
 
-    def start(reply: str = "slow_reply", **environment: str) -> Job:
-        args = [str(tmp_path / "run"), str(QUESTIONS), reply]
-        jobs.append(Job("tests.drive", args, tmp_path / "log", environment))
-        return jobs[-1]
+    def drive(reply: str = "slow_reply", **environment: str) -> Job:
+        return start("tests.drive", str(tmp_path / "run"), str(QUESTIONS), reply, **environment)
 
-    yield start
-    for job in jobs:
-        job.clean()
+    return drive
 
 
 @pytest.fixture(scope="module")
@@ -50,25 +45,21 @@ def dataset(run: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted((run / "RAW_DATA").rglob("*.parquet"))}
 
 
-def wait_for_shards(run: Path, count: int, job: Job) -> None:
-    deadline = time.monotonic() + 120
-    while len(list((run / "shards").glob("*.parquet"))) < count:
-        assert job.process.poll() is None, job.output()
-        assert time.monotonic() < deadline, job.output()
-        time.sleep(0.02)
+def shards(run: Path) -> list[Path]:
+    return list((run / "shards").glob("*.parquet"))
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_driver_is_killed(
-    start: Callable[..., Job], tmp_path: Path, undisturbed: dict[str, bytes], seed: int
+    drive: Callable[..., Job], tmp_path: Path, undisturbed: dict[str, bytes], seed: int
 ) -> None:
-    job = start()
-    wait_for_shards(tmp_path / "run", 1, job)
+    job = drive()
+    job.wait_for(lambda: shards(tmp_path / "run"))
     time.sleep(random.Random(seed).random())
     job.process.send_signal(signal.SIGKILL)
     assert job.wait() == -signal.SIGKILL
     assert job.left_behind() == {}
-    again = start()
+    again = drive()
     assert again.wait() == 0, again.output()
     assert "going on: " in again.output()
     assert dataset(tmp_path / "run") == undisturbed
@@ -76,25 +67,25 @@ def test_the_driver_is_killed(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_a_stop_on_request(
-    start: Callable[..., Job], tmp_path: Path, undisturbed: dict[str, bytes], number: signal.Signals
+    drive: Callable[..., Job], tmp_path: Path, undisturbed: dict[str, bytes], number: signal.Signals
 ) -> None:
-    job = start()
-    wait_for_shards(tmp_path / "run", 1, job)
+    job = drive()
+    job.wait_for(lambda: shards(tmp_path / "run"))
     if number == signal.SIGINT:
         os.killpg(job.process.pid, number)  # as Ctrl-C does: to every process of the terminal's group
     else:
         job.process.send_signal(number)
     assert job.wait(60) == 75, job.output()
     assert job.left_behind() == {}
-    again = start()
+    again = drive()
     assert again.wait() == 0, again.output()
     assert dataset(tmp_path / "run") == undisturbed
 
 
-def test_an_actor_is_killed(start: Callable[..., Job], tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+def test_an_actor_is_killed(drive: Callable[..., Job], tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
     bait = tmp_path / "bait"
     bait.touch()
-    job = start("dying_reply", SKILLFACTORY_TEST_BAIT=str(bait))
+    job = drive("dying_reply", SKILLFACTORY_TEST_BAIT=str(bait))
     assert job.wait() == 0, job.output()
     assert not bait.exists()
     assert "was lost" in job.output()
@@ -103,12 +94,12 @@ def test_an_actor_is_killed(start: Callable[..., Job], tmp_path: Path, undisturb
     assert dataset(tmp_path / "run") == undisturbed
 
 
-def test_a_torn_shard_is_asked_again(start: Callable[..., Job], tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
-    job = start()
+def test_a_torn_shard_is_asked_again(drive: Callable[..., Job], tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+    job = drive()
     assert job.wait() == 0, job.output()
-    shard = min((tmp_path / "run" / "shards").glob("*.parquet"))
+    shard = min(shards(tmp_path / "run"))
     shard.write_bytes(shard.read_bytes()[: shard.stat().st_size // 2])
-    again = start()
+    again = drive()
     assert again.wait() == 0, again.output()
     assert "was torn" in again.output()
     assert dataset(tmp_path / "run") == undisturbed

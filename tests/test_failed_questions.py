@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -128,28 +128,18 @@ def test_summary_and_card_count_them() -> None:
     assert "Questions without rows" not in raw_card(RawCounts(), {})
 
 
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Job]]:
-    jobs: list[Job] = []
-
-    def start(*flags: str) -> Job:
-        environment = {"SKILLFACTORY_TEST_REFUSED": str(tmp_path / "refused")}
-        args = ["refusing_reply", *flags, "--out", str(tmp_path / "run")]
-        jobs.append(Job("tests.drive_run", args, tmp_path / f"log-{len(jobs)}", environment))
-        return jobs[-1]
-
-    yield start
-    for job in jobs:
-        job.clean()
-
-
 @pytest.mark.ray
 def test_the_job_tells_what_failed_and_tries_again_on_request(start: Callable[..., Job], tmp_path: Path) -> None:
     run = tmp_path / "run"
+
+    def drive(*flags: str) -> Job:
+        refusing = {"SKILLFACTORY_TEST_REFUSED": str(tmp_path / "refused")}
+        return start("tests.drive_run", "refusing_reply", *FLAGS, *flags, "--out", str(run), **refusing)
+
     refused = {question.facts["target"] for question in QUESTIONS[:3]}
     lost = {question.key for question in QUESTIONS if question.facts["target"] in refused}
     (tmp_path / "refused").write_text(" ".join(map(str, refused)))
-    job = start(*FLAGS)
+    job = drive()
     assert job.wait() == 1, "a run without some of its questions does not succeed: " + job.output()
     assert f"{len(lost)} questions failed and have no samples:" in job.output()
     assert f"failed      {len(lost)} of 12 questions, see {run / 'failed.json'}" in job.output()
@@ -160,12 +150,12 @@ def test_the_job_tells_what_failed_and_tries_again_on_request(start: Callable[..
     assert json.loads((run / "run.json").read_text())["counts"]["failed_questions"] == len(lost)
 
     (tmp_path / "refused").unlink()
-    again = start(*FLAGS)
+    again = drive()
     assert again.wait() == 1, "they are not tried again unless asked for: " + again.output()
     assert f"{len(lost)} failed before, --retry_failed tries them again" in again.output()
     assert "engine 0 ready" not in again.output(), "no engine is started for nothing"
 
-    retried = start(*FLAGS, "--retry_failed")
+    retried = drive("--retry_failed")
     assert retried.wait() == 0, retried.output()
     assert keys(run) == {question.key for question in QUESTIONS}
     assert Failures(run).reasons() == {}

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,38 +12,12 @@ from datasets import load_dataset
 
 from assembly.traces import parse, render
 from tests.processes import Job
+from tests.raw_rows import assert_whole, rows_of
 
 pytestmark = [pytest.mark.ray, pytest.mark.engine]
 
 # The engine's own names for what it logs; none may reach the terminal.
 _ENGINE_LINES = re.compile(r"EngineCore|\bINFO\b|\bWARNING\b|\(raylet\)|Traceback|it/s")
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Job]]:
-    jobs: list[Job] = []
-
-    def start(*flags: str) -> Job:
-        log = tmp_path / f"log-{len(jobs)}"
-        jobs.append(Job("generation.run", [*flags, "--out", str(tmp_path / "run")], log, {}))
-        return jobs[-1]
-
-    yield start
-    for job in jobs:
-        job.clean()
-
-
-def rows_of(run: Path) -> list[dict[str, object]]:
-    return list(load_dataset(str(run / "RAW_DATA"), split="train"))
-
-
-def assert_whole(run: Path, *, questions: int, variants: int, samples: int) -> None:
-    """Every row that is owed is there, once, in order."""
-    rows = rows_of(run)
-    keys = [(row["question_index"], row["prompt_variant"], row["sample_index"]) for row in rows]
-    assert len(keys) == len(set(keys)) == questions * variants * samples
-    assert keys == sorted(keys)
-    assert {row["question_index"] for row in rows} == set(range(questions))
 
 
 @pytest.fixture(scope="module")
@@ -125,46 +96,3 @@ def test_another_configuration_is_refused(finished: tuple[Path, Job], tmp_path: 
     assert len(lines) == 1
     assert "samples was 2, now 3" in lines[0]
     assert "seed was 0, now 5" in lines[0]
-
-
-def test_an_engine_core_is_killed_then_the_driver(start: Callable[..., Job], tmp_path: Path) -> None:
-    """First the engine's own process, in mid-run; then the driver; then the same command ends the job."""
-    flags = ("--questions", "240", "--rl_questions", "0", "--variants", "original,rephrase", "--engines", "2")
-    job = start(*flags)
-    wait_for(lambda: list((tmp_path / "run" / "shards").glob("*.parquet")), job)
-    core = job.find("EngineCore")
-    assert len(core) == 2, core
-    os.kill(core[0], signal.SIGKILL)
-    wait_for(lambda: "was lost" in job.output(), job)
-    wait_for(lambda: job.output().count(" ready") == 3, job)
-    assert len(job.find("EngineCore")) == 2
-    assert len(job.find("VLLM::Worker")) == 2
-    job.process.send_signal(signal.SIGKILL)
-    job.wait()
-    assert job.left_behind() == {}
-    again = start(*flags)
-    assert again.wait() == 0, again.output()
-    assert "going on: " in again.output()
-    assert_whole(tmp_path / "run", questions=240, variants=2, samples=2)
-    assert again.left_behind() == {}
-
-
-def wait_for(happened: Callable[[], object], job: Job, seconds: float = 300) -> None:
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert job.process.poll() is None, job.output()
-        assert time.monotonic() < deadline, job.output()
-        time.sleep(0.1)
-
-
-def test_tensor_parallel_and_a_stop(start: Callable[..., Job], tmp_path: Path) -> None:
-    """Two workers for one engine, asked to stop while it starts: nothing is lost since nothing was made."""
-    flags = ("--questions", "4", "--rl_questions", "0", "--variants", "original", "--tensor_parallel", "2")
-    job = start(*flags)
-    wait_for(lambda: len(job.find("VLLM::Worker")) == 2, job)
-    job.process.send_signal(signal.SIGTERM)
-    assert job.wait(60) == 75, job.output()
-    assert job.left_behind() == {}
-    again = start(*flags)
-    assert again.wait() == 0, again.output()
-    assert_whole(tmp_path / "run", questions=4, variants=1, samples=2)

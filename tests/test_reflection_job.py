@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,27 +18,6 @@ from tests.processes import Job
 from tests.reflection_rows import assert_only_reflections_added, foreign_rows, rows_of
 
 pytestmark = pytest.mark.ray
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Job]]:
-    jobs: list[Job] = []
-
-    def start(module: str, *args: str, **environment: str) -> Job:
-        jobs.append(Job(module, args, tmp_path / f"log-{len(jobs)}", environment))
-        return jobs[-1]
-
-    yield start
-    for job in jobs:
-        job.clean()
-
-
-def wait_for(happened: Callable[[], object], job: Job, seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert job.process.poll() is None, job.output()
-        assert time.monotonic() < deadline, job.output()
-        time.sleep(0.05)
 
 
 def bytes_of(raw: Path) -> dict[str, bytes]:
@@ -59,7 +37,7 @@ def test_stopped_killed_and_with_dying_engines_it_comes_to_the_same_bytes(
     run = tmp_path / "run"
     (tmp_path / "bait").touch()
     job = start(drive, *flags, f"--out={run}", SKILLFACTORY_TEST_BAIT=str(tmp_path / "bait"))
-    wait_for(lambda: len(list((run / "shards").glob("0*.parquet"))) > 2, job)
+    job.wait_for(lambda: len(list((run / "shards").glob("0*.parquet"))) > 2)
     job.process.send_signal(signal.SIGTERM)
     assert job.wait(60) == 75, job.output()
     assert "of 4,000 rows are safe in" in job.output()
@@ -68,7 +46,7 @@ def test_stopped_killed_and_with_dying_engines_it_comes_to_the_same_bytes(
 
     killed = start(drive, *flags, f"--out={run}")
     before = len(list((run / "shards").glob("0*.parquet")))
-    wait_for(lambda: len(list((run / "shards").glob("0*.parquet"))) > before + 1, killed)
+    killed.wait_for(lambda: len(list((run / "shards").glob("0*.parquet"))) > before + 1)
     killed.process.kill()
     killed.wait()
     assert killed.left_behind() == {}

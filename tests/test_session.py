@@ -6,6 +6,8 @@ import os
 import re
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 import ray
@@ -14,11 +16,25 @@ from cluster.session import session
 
 pytestmark = pytest.mark.ray
 
+SLOW = Path(__file__).parent / "slow_agent"
+
 
 def test_workers_have_the_real_home_and_the_process_keeps_its_environment() -> None:
     # In a process of its own: a process has one Ray, and other tests share that of this one, with its token.
     environment = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_TOKEN"}
     subprocess.run([sys.executable, "-m", "tests.test_session"], env=environment, check=True, timeout=120)
+
+
+def test_a_ray_that_comes_up_late_is_started_once_more(tmp_path: Path) -> None:
+    """Whose agent takes more than the half minute that Ray gives it."""
+    flag = tmp_path / "slow"
+    flag.touch()
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_TOKEN"}
+    environment |= {"PYTHONPATH": str(SLOW), "SKILLFACTORY_TEST_SLOW_AGENT": str(flag)}
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-m", "tests.test_session"], env=environment, check=True, timeout=200)
+    assert not flag.exists()
+    assert time.monotonic() - began > 30, "the first start was given up"
 
 
 def look_at_home() -> None:

@@ -1,0 +1,20 @@
+"""The rows of a run's RAW_DATA, read as its users read them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from datasets import load_dataset
+
+
+def rows_of(run: Path) -> list[dict[str, object]]:
+    return list(load_dataset(str(run / "RAW_DATA"), split="train"))
+
+
+def assert_whole(run: Path, *, questions: int, variants: int, samples: int) -> None:
+    """Every row that is owed is there, once, in order."""
+    rows = rows_of(run)
+    keys = [(row["question_index"], row["prompt_variant"], row["sample_index"]) for row in rows]
+    assert len(keys) == len(set(keys)) == questions * variants * samples
+    assert keys == sorted(keys)
+    assert {row["question_index"] for row in rows} == set(range(questions))
