@@ -92,6 +92,8 @@ def cpu_environment(workers: int, cores: int | None = None) -> dict[str, str]:
         # By itself vLLM pins one worker to one thread of each physical core, and every further worker to the same.
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         "OMP_NUM_THREADS": str(max(1, cores // workers)),
+        # Threads that spin while they wait starve whatever shares their cores, above all another engine (RESULTS.md).
+        "OMP_WAIT_POLICY": "PASSIVE",
         # vLLM asks a public name server's address for the way to itself, unless it is told where it is.
         "VLLM_HOST_IP": "127.0.0.1",
     }
