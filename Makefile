@@ -16,8 +16,7 @@ ARGS ?=
 # retries an index that it cannot reach once for every package.
 TORCH_CPU := torch==2.13.0+cpu
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
-# What is never imported need not be compiled, and most of it never is.
-PIP_FLAGS := --quiet --quiet --disable-pip-version-check --no-compile
+PIP_FLAGS := --quiet --quiet --disable-pip-version-check
 PIP := $(BIN)/python -m pip install $(PIP_FLAGS)
 
 # What the consumers are shown: RUN=runs/other to show another run.
@@ -86,15 +85,15 @@ consume = HF_HOME=$(CURDIR)/.venv-$(1)/cache HF_HUB_OFFLINE=1 TOKENIZERS_PARALLE
 $(DEFAULT_RUN)/RL_DATA/train.parquet: | $(READY)
 	@$(BIN)/python -m generation.run
 
-# The requirements name every package, so nothing is resolved.
+# The requirements name every package, so nothing is resolved; what is never imported need not be compiled.
 # torchaudio's compiled part is a CUDA build, and fails where torch is not: without it the package imports.
 .venv-%/ready: tests/consumers/%.txt
 	@echo "set-up: a virtual environment for $* in .venv-$*; this happens once and takes minutes"
 	@test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$*
-	@.venv-$*/bin/python -m pip install $(PIP_FLAGS) --no-deps --requirement $<
+	@.venv-$*/bin/python -m pip install $(PIP_FLAGS) --no-deps --no-compile --requirement $<
 	@.venv-$*/bin/python -c 'import torch' 2>/dev/null \
-		|| .venv-$*/bin/python -m pip install $(PIP_FLAGS) --no-deps '$(TORCH_CPU)' 2>/dev/null \
-		|| .venv-$*/bin/python -m pip install $(PIP_FLAGS) --no-deps --retries 0 \
+		|| .venv-$*/bin/python -m pip install $(PIP_FLAGS) --no-deps --no-compile '$(TORCH_CPU)' 2>/dev/null \
+		|| .venv-$*/bin/python -m pip install $(PIP_FLAGS) --no-deps --no-compile --retries 0 \
 			--extra-index-url $(TORCH_INDEX) '$(TORCH_CPU)'
 	@rm -f .venv-$*/lib/python*/site-packages/torchaudio/lib/*.so
 	@touch $@
