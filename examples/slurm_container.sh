@@ -186,8 +186,9 @@ for ((try = 1; try <= 3; try++)); do
     driver=$!
     attend "$driver" && break
     [[ -z $notice$cancelled ]] || break
-    kill -0 "${keepers[0]}" 2>/dev/null && ((try < 3)) \
-        || give_up "Ray's nodes cannot be counted" "$logs/ray-$head.log"
+    if ((try == 3)) || ! kill -0 "${keepers[0]}" 2>/dev/null; then
+        give_up "Ray's nodes cannot be counted" "$logs/ray-$head.log"
+    fi
     say "Ray's nodes cannot be counted, time $try of 3"
     sleep 20 & wait $!
 done
