@@ -8,7 +8,7 @@ import re
 import secrets
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -133,34 +133,35 @@ def _local() -> Iterator[None]:
         _name_a_provider(folder)
         try:
             with _environment({"HOME": folder}):
-                for left in reversed(range(_STARTS)):
-                    try:
-                        _start(folder, home)
-                        break
-                    except Exception as error:
-                        # Ray (2.60) waits half a minute for its agents, whose imports take longer from a slow disk.
-                        if _LATE not in str(error) or not left:
-                            raise
-                        ray.shutdown()
-                        reaper.kill(mark, spare=watcher.pid)
+                _start(folder, home, lambda: reaper.kill(mark, folder, watcher.pid))
             yield
         finally:
             ray.shutdown()
             watcher.communicate()
 
 
-def _start(folder: str, home: str) -> None:
-    # CPUs are only numbers to Ray: more than there are, so that no engine waits for a share.
-    ray.init(
-        address="local",
-        num_cpus=max(16, os.cpu_count() or 1),
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        object_store_memory=_OBJECT_STORE_BYTES,
-        _temp_dir=folder,
-        runtime_env={"env_vars": {"HOME": home}},
-    )
+def _start(folder: str, home: str, clean: Callable[[], object]) -> None:
+    """Raises what Ray raises, the last time that it comes up late; `clean` ends what the others left."""
+    for left in reversed(range(_STARTS)):
+        try:
+            # CPUs are only numbers to Ray: more than there are, so that no engine waits for a share.
+            ray.init(
+                address="local",
+                num_cpus=max(16, os.cpu_count() or 1),
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                _temp_dir=folder,
+                runtime_env={"env_vars": {"HOME": home}},
+            )
+            return
+        except Exception as error:
+            # Ray (2.60) waits half a minute for its agents, whose imports take longer from a slow disk.
+            if _LATE not in str(error) or not left:
+                raise
+            ray.shutdown()
+            clean()
 
 
 @cache

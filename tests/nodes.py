@@ -46,7 +46,7 @@ until ip link show eth0 >/dev/null 2>&1; do sleep 0.02; done
 ip link set lo up; ip addr add "$2/24" dev eth0; ip link set eth0 up; ip route add default via "${2%.*}.1"
 shift 3
 # Ray gives a node half a minute to come up, and on a busy machine it takes longer.
-for try in 1 2 3; do ! "$@" || break; done &
+for try in 1 2 3; do "$@" && break; done &
 while :; do wait || true; sleep 3600 & done
 """
 

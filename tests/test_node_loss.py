@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,11 @@ from tests.processes import Job
 
 
 @pytest.mark.ray
-def test_a_node_is_lost_and_another_joins(tmp_path: Path) -> None:
+def test_a_node_is_lost_and_another_joins(start: Callable[..., Job], tmp_path: Path) -> None:
     """GPUs here are Ray's numbers: who gets which is as with real ones."""
     # Ray reads it as it is imported: set later, the nodes would refuse the driver and the driver the nodes.
-    job = Job("tests.drive_nodes", [str(tmp_path)], tmp_path / "log", {"RAY_AUTH_MODE": "disabled"})
-    try:
-        assert job.wait(240) == 0, job.output()
-    finally:
-        job.clean()
+    job = start("tests.drive_nodes", str(tmp_path), RAY_AUTH_MODE="disabled")
+    assert job.wait(240) == 0, job.output()
     told: list[dict[str, Any]] = json.loads((tmp_path / "told.json").read_text())
     first = told.pop(0)
     assert first["engines"] == 5, "2 on one node, 3 on the other, none on the head"

@@ -20,21 +20,23 @@ SLOW = Path(__file__).parent / "slow_agent"
 
 
 def test_workers_have_the_real_home_and_the_process_keeps_its_environment() -> None:
-    # In a process of its own: a process has one Ray, and other tests share that of this one, with its token.
-    environment = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_TOKEN"}
-    subprocess.run([sys.executable, "-m", "tests.test_session"], env=environment, check=True, timeout=120)
+    run_alone(120)
 
 
 def test_a_ray_that_comes_up_late_is_started_once_more(tmp_path: Path) -> None:
     """Whose agent takes more than the half minute that Ray gives it."""
     flag = tmp_path / "slow"
     flag.touch()
-    environment = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_TOKEN"}
-    environment |= {"PYTHONPATH": str(SLOW), "SKILLFACTORY_TEST_SLOW_AGENT": str(flag)}
     began = time.monotonic()
-    subprocess.run([sys.executable, "-m", "tests.test_session"], env=environment, check=True, timeout=200)
+    run_alone(200, PYTHONPATH=str(SLOW), SKILLFACTORY_TEST_SLOW_AGENT=str(flag))
     assert not flag.exists()
     assert time.monotonic() - began > 30, "the first start was given up"
+
+
+def run_alone(seconds: float, **changes: str) -> None:
+    """`look_at_home` in a process of its own: a process has one Ray, and other tests share this one's, with its token."""
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_TOKEN"} | changes
+    subprocess.run([sys.executable, "-m", "tests.test_session"], env=environment, check=True, timeout=seconds)
 
 
 def look_at_home() -> None:
