@@ -34,7 +34,7 @@ def test_a_ray_that_comes_up_late_is_started_once_more(tmp_path: Path) -> None:
 
 
 def run_alone(seconds: float, **changes: str) -> None:
-    """`look_at_home` in a process of its own: a process has one Ray, and other tests share this one's, with its token."""
+    """`look_at_home` in a process of its own: a process has one Ray, and this one's is shared by other tests."""
     environment = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_TOKEN"} | changes
     subprocess.run([sys.executable, "-m", "tests.test_session"], env=environment, check=True, timeout=seconds)
 
