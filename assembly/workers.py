@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -44,6 +45,9 @@ def _here(function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> Itera
 
 
 def _initialize() -> None:
+    # Ctrl-C and Slurm's signals reach every process; what becomes of the work is the parent's to say.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
     _die_with_parent()
     # Each is one of as many as there are cores, and makes no reference cycles worth looking for.
     pa.set_cpu_count(1)

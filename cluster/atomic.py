@@ -6,6 +6,7 @@ Written beside and renamed, so a reader or a crash never finds half of one. Know
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -17,6 +18,8 @@ TEMPORARY = ".tmp-"
 MADE_HERE = ".made-here"
 """Marks a folder that replace_folder made, and so may replace."""
 _OLD = ".old-"
+_NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP})
+"""What Lustre mounted without flock, NFS without its lock service, and others say."""
 
 
 def atomic_write_text(path: Path, text: str) -> None:
@@ -96,7 +99,7 @@ def replace_folder(build: Callable[[Path], None], destination: Path) -> None:
     new = destination.with_name(f"{TEMPORARY}{destination.name}")
     old = destination.with_name(f"{_OLD}{destination.name}")
     new.mkdir(parents=True, exist_ok=True)
-    with _locked_folder(new, f"{destination} is being written by another process; wait for its end"):
+    with _locked_folder(new, destination):
         if old.exists() and not destination.exists():
             old.rename(destination)
         _remove(old, *new.iterdir())
@@ -114,12 +117,26 @@ def replace_folder(build: Callable[[Path], None], destination: Path) -> None:
         _remove(old)
 
 
-def take_lock(descriptor: int, busy: str) -> None:
-    """Hold the open file until it is closed; the kernel closes it when the process dies."""
+def take_lock(descriptor: int, path: Path) -> None:
+    """Hold the open file until it is closed; the kernel closes it when the process dies.
+
+    Raises ValueError, of `path`, while another process holds it, and where the file system has no locks.
+    """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise ValueError(busy) from error
+        raise ValueError(_busy(path)) from error
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        # POSIX locks are no way out: NFS makes these of those, and such a Lustre refuses both.
+        raise ValueError(
+            f"{path} is on a file system without locks ({error.strerror}); give a folder on another one"
+        ) from error
+
+
+def _busy(path: Path) -> str:
+    return f"{path} is being written by another process; wait for its end"
 
 
 def check_parent(path: Path) -> None:
@@ -132,13 +149,13 @@ def check_parent(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _locked_folder(folder: Path, busy: str) -> Iterator[None]:
+def _locked_folder(folder: Path, destination: Path) -> Iterator[None]:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        take_lock(descriptor, busy)
+        take_lock(descriptor, destination)
         # The folder may have been renamed into place between opening and locking.
         if not folder.exists() or not os.path.samestat(folder.stat(), os.fstat(descriptor)):
-            raise ValueError(busy)
+            raise ValueError(_busy(destination))
         yield
     finally:
         os.close(descriptor)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import ray
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 
 from cluster import QUIET, reaper
 from cluster.engine import Engine, EngineMemoryError
@@ -26,7 +26,7 @@ _STARTS = 3
 _PLACES = 20
 """Processes of one engine in a row that did not even come up."""
 _IDLE_DEATHS = 6
-"""Deaths of one engine in a row, none of them after a finished item, that end the run."""
+"""Deaths of one engine in a row, none of them after a finished item: it is left out, and the last one ends the run."""
 _TEND_S = 5.0
 _START_S = 3600.0
 """Loading a large model from a slow disk takes long; longer than this is a hang."""
@@ -86,6 +86,7 @@ class Engines:
         self._failed_starts = Counter[int]()
         self._failed_places = Counter[int]()
         self._idle_deaths = Counter[int]()
+        self._left_out = set[int]()
         self._tended = -_TEND_S
         self._placed = self._ray_lived = time.monotonic()
 
@@ -175,10 +176,12 @@ class Engines:
         if self._failed_starts[number] >= _STARTS:
             raise EngineStartError(f"engine {number} did not start {_STARTS} times in a row: {reason}; see {log}")
         if self._idle_deaths[number] >= _IDLE_DEATHS:
-            raise EngineStartError(
-                f"engine {number} died {_IDLE_DEATHS} times in a row and finished nothing: {reason}; see {log}"
-            )
-        if isinstance(cause, EngineMemoryError):
+            words = f"died {_IDLE_DEATHS} times in a row and finished nothing: {reason}"
+            if not any(other.ready for other in self._members.values()):
+                raise EngineStartError(f"engine {number} {words}; see {log}")
+            self._left_out.add(number)
+            return Fallen(number, f"{words}; it is left out from now on")
+        if isinstance(cause, EngineMemoryError | OutOfMemoryError):
             smaller = self._settings[number].smaller()
             if smaller != self._settings[number]:
                 reason += f"; it comes back with {smaller.limits()}"
@@ -218,8 +221,9 @@ class Engines:
 
     def _fit(self, wanted: int) -> None:
         """More engines where there is room; fewer of those that no machine has taken where there is not."""
-        for number in range(wanted):
-            if len(self._members) < wanted and number not in self._members:
+        wanted -= len(self._left_out)
+        for number in range(wanted + len(self._left_out)):
+            if len(self._members) < wanted and number not in self._members and number not in self._left_out:
                 self._launch(number)
         unplaced = [number for number, member in self._members.items() if member.placed is None]
         for number in sorted(unplaced)[::-1][: max(0, len(self._members) - wanted)]:

@@ -20,7 +20,7 @@ class ClusterLostError(RuntimeError):
 
 
 class ItemFailedError(Exception):
-    """Raised by the work: this item cannot be done, by whatever engine. Not tried again."""
+    """Raised by the work: this item cannot be done. Another engine is asked once: it may be the engine's fault."""
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import HfApi, hf_hub_download
+from huggingface_hub import HfApi, constants, hf_hub_download
 
 from cluster.hub import HUB_TIMEOUT_S, asking_hub, offline
 
@@ -52,9 +52,10 @@ class Model:
     """temperature, top_p, top_k and repetition_penalty from generation_config.json, where given."""
 
 
-def find(name: str) -> Model:
+def find(name: str, begun: Mapping[str, Any] | None = None) -> Model:
     """The model of a local folder, a hub id, or a bare well-known name.
 
+    `begun` is the configuration of the run that goes on: where it names this model of the hub, its commit is taken.
     Raises ValueError, in words for a person, when it is not there or cannot chat.
     """
     if os.path.isdir(name):
@@ -63,7 +64,7 @@ def find(name: str) -> Model:
         raise ValueError(f"model {name} is a file: give the folder that holds config.json and the weights")
     if name.startswith((".", "/", "~")):
         raise ValueError(f"model folder {name} is not there: give a folder that is, or a hub id")
-    return _hub(_full_id(name))
+    return _hub(_full_id(name), begun or {})
 
 
 def _full_id(name: str) -> str:
@@ -84,22 +85,44 @@ def _local(folder: Path) -> Model:
     return _described(folder.resolve().name, str(folder.resolve()), _folder_hash(folder), files, local=True)
 
 
-def _hub(repo: str) -> Model:
-    with asking_hub(f"model {repo}"):
-        revision, names = _listed(repo)
+def _hub(repo: str, begun: Mapping[str, Any]) -> Model:
+    # What was committed to the hub meanwhile, if only to a card, would make it another configuration.
+    pinned = begun.get("model_revision") if begun.get("model") == repo else None
+    shown = f"model {repo}" if pinned is None else f"model {repo} at commit {pinned}, with which this run began,"
+    if pinned is None and offline():
+        pinned = _only_commit(repo)
+    with asking_hub(shown):
+        revision, names = _listed(repo, pinned)
     _check_files(f"model {repo}", names)
     wanted = [name for name in (_NEEDED, *_OFFERED) if name in names]
-    with asking_hub(f"model {repo}"):
+    with asking_hub(shown):
         files = {name: Path(_download(repo, name, revision)) for name in wanted}
     return _described(repo, repo, revision, files, local=False)
 
 
-def _listed(repo: str) -> tuple[str, set[str]]:
-    """Commit and file names, from the hub or, offline, from what its client keeps."""
+def _only_commit(repo: str) -> str | None:
+    """The one commit of the model in the hub's cache, where that does not say which is main; else None.
+
+    It says so only after somebody asked for main, and we ask for commits. Raises ValueError where there are several.
+    """
+    cache = Path(constants.HF_HUB_CACHE, f"models--{repo.replace('/', '--')}")
+    if not os.path.isdir(cache / "snapshots") or os.path.exists(cache / "refs" / "main"):
+        return None
+    commits = sorted({path.parent.name for ending in _WEIGHTS for path in cache.glob(f"snapshots/*/*{ending}")})
+    if len(commits) > 1:
+        raise ValueError(
+            f"model {repo} is in the hub's cache on this machine at several commits, {', '.join(commits)}, none of them"
+            f" known as main: run `hf download {repo}` where HF_HUB_OFFLINE does not keep it from the hub"
+        )
+    return commits[0] if commits else None
+
+
+def _listed(repo: str, pinned: str | None) -> tuple[str, set[str]]:
+    """Commit and file names, from the hub or, offline, from what its client keeps; of main unless a commit is given."""
     if offline():
-        folder = Path(_download(repo, _NEEDED, "main")).parent
+        folder = Path(_download(repo, _NEEDED, pinned or "main")).parent
         return folder.name, {path.name for path in folder.iterdir()}
-    told = HfApi().model_info(repo, timeout=HUB_TIMEOUT_S)
+    told = HfApi().model_info(repo, revision=pinned, timeout=HUB_TIMEOUT_S)
     return told.sha or "main", {sibling.rfilename for sibling in told.siblings or ()}
 
 

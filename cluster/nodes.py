@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def wait_for(count: int, seconds: float) -> bool:
 def check_nodes(model: str, revision: str | None) -> None:
     """Raise ValueError where a node lacks our code, vLLM or the model: an engine could not start there.
 
-    The model is a folder, or where it has a revision a hub id.
+    The model is a folder, or where it has a revision a hub id. A node that does not answer is named, and left to Ray.
     """
 
     # Inside a function, and so sent whole: a node that lacks our code could not look it up by its name.
@@ -58,7 +59,8 @@ def check_nodes(model: str, revision: str | None) -> None:
             spec = importlib.util.find_spec(name)
             if spec is None or spec.origin is None:
                 return ""
-            for path in sorted(Path(spec.origin).parent.rglob("*.py")):
+            files = Path(spec.origin).parent.rglob("*")
+            for path in sorted(path for path in files if path.suffix in {".py", ".toml"}):  # prompts are .toml
                 digest.update(path.read_bytes())
         return digest.hexdigest()
 
@@ -78,11 +80,11 @@ def check_nodes(model: str, revision: str | None) -> None:
             return f"the model {model} is not in the hub's cache there: share HF_HOME, or download it on each node"
         return ""
 
-    asked = {_on(node["NodeID"], missing): node["NodeManagerHostname"] for node in alive()}
-    _, silent = ray.wait(list(asked), num_returns=len(asked), timeout=_ANSWER_S)
-    for ref, name in asked.items():
-        if ref in silent:
-            raise ValueError(f"node {name} starts no process within {_ANSWER_S:.0f} s; see Ray's logs there")
+    asked = {_on(node["NodeID"], missing): node["NodeManagerHostname"] for node in for_engines(alive())}
+    answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=_ANSWER_S)
+    leave_out([asked[ref] for ref in silent], others=len(answered))
+    for ref in answered:
+        name = asked[ref]
         try:
             words = ray.get(ref)
         except RayError as error:
@@ -90,6 +92,24 @@ def check_nodes(model: str, revision: str | None) -> None:
             words = "" if name not in {node["NodeManagerHostname"] for node in alive()} else str(error).splitlines()[-1]
         if words:
             raise ValueError(f"node {name} cannot run an engine: {words}")
+
+
+def for_engines(nodes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Those of the nodes that may get an engine: where any has a GPU those with GPUs, else those with cores."""
+    for kind in ("GPU", "CPU"):
+        if found := [node for node in nodes if node["Resources"].get(kind, 0) >= 1]:
+            return found
+    return list(nodes)
+
+
+def leave_out(silent: Sequence[str], *, others: int) -> None:
+    """Name the nodes that did not answer. Raises ValueError where no others did."""
+    for name in silent:
+        told = f"node {name} starts no process within {_ANSWER_S:.0f} s; see Ray's logs there"
+        if not others:
+            raise ValueError(told)
+        # It may be dying, which Ray notices later; engines that find no place there are tried again elsewhere.
+        print(f"{told}; the others go on without it", flush=True)
 
 
 def _on(node: str, function: Any) -> Any:

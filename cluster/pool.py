@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Generic
 
 import ray
-from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
+from ray.exceptions import ObjectLostError, RayError, RayTaskError
 
 from cluster.engine import Engine, EngineDiedError
 from cluster.engines import Engines, Fallen, Placement
@@ -78,8 +78,10 @@ class _Task(Generic[Item]):
     failures: int = 0
     deaths: int = 0
     deaths_alone: int = 0
-    suspect: bool = False
-    """Engines died over it, or beside it: it is dealt alone."""
+    died_on: int | None = None
+    """The engine that died last while it held this."""
+    refused_by: int | None = None
+    """The engine that said for good that it cannot be done; another one is asked."""
 
 
 class Pool(Generic[Item, Result]):
@@ -157,8 +159,12 @@ class Pool(Generic[Item, Result]):
         while self._stop_at is None:
             self._deal_alone()
             loads = {number: load for number, load in self._engines.loads().items() if number != self._alone}
-            number = next_engine(loads, self._limit)
-            if number is None or not self._owed():
+            if next_engine(loads, self._limit) is None or not self._owed():
+                return
+            refused_by = self._again[0].refused_by
+            others = {number: load for number, load in loads.items() if number != refused_by}
+            number = next_engine(others or loads, self._limit)
+            if number is None:
                 return
             self._give(number, self._again.popleft())
 
@@ -166,7 +172,9 @@ class Pool(Generic[Item, Result]):
         """Empty one engine and deal it the suspects one by one, so that only the guilty one dies with it."""
         loads = self._engines.loads()
         if self._suspects and self._alone not in loads:
-            self._alone = next_engine(loads, self._limit + 1)
+            died_on = self._suspects[0].died_on  # it may be that engine's own fault
+            elsewhere = {number: load for number, load in loads.items() if number != died_on}
+            self._alone = next_engine(elsewhere or loads, self._limit + 1)
         if self._alone is None or loads.get(self._alone, 0):
             return
         if self._suspects and self._alone in loads:
@@ -188,23 +196,27 @@ class Pool(Generic[Item, Result]):
         number, task = self._held[ref]
         try:
             result = ray.get(ref)
-        except (RayActorError, RayTaskError, ObjectLostError) as error:
-            if isinstance(error, RayActorError) or isinstance(getattr(error, "cause", None), EngineDiedError):
+        except RayError as error:
+            of_item = isinstance(error, RayTaskError | ObjectLostError)
+            if not of_item or isinstance(getattr(error, "cause", None), EngineDiedError):
                 yield from self._lost(self._engines.lose(number, error))
                 return
             del self._held[ref]
             self._engines.done(number, useful=False)
-            yield from self._failed(task, error)
+            yield from self._failed(task, number, error)
             return
         del self._held[ref]
         self._engines.done(number)
         yield Done(task.item, result)
 
-    def _failed(self, task: _Task[Item], error: Exception) -> Iterator[Failed[Item]]:
+    def _failed(self, task: _Task[Item], number: int, error: Exception) -> Iterator[Failed[Item]]:
         """The work went wrong over this item: once more, until it has had its tries."""
         cause = getattr(error, "cause", None) or error
         task.failures += 1
-        if isinstance(cause, ItemFailedError):
+        if isinstance(cause, ItemFailedError) and task.refused_by is None and len(self._engines.loads()) > 1:
+            task.refused_by = number
+            self._again.append(task)
+        elif isinstance(cause, ItemFailedError):
             yield Failed(task.item, str(cause), str(error))
         elif task.failures >= TRIES:
             yield Failed(task.item, f"{own_words(cause)} ({TRIES} times)", str(error))
@@ -217,6 +229,7 @@ class Pool(Generic[Item, Result]):
         tasks = [self._held.pop(ref)[1] for ref in owed]
         yield Lost(fallen.number, fallen.reason, len(tasks))
         for task in reversed(tasks):
+            task.died_on = fallen.number
             task.deaths += 1
             task.deaths_alone += len(tasks) == 1
             if task.deaths_alone >= _DEATHS_ALONE and task.deaths > _DEATHS:

@@ -42,7 +42,7 @@ class RunDirectory:
         os.register_at_fork(after_in_child=self._lock.close)
         self.path = path
         try:
-            take_lock(self._lock.fileno(), f"{path} is being written by another process; wait for its end")
+            take_lock(self._lock.fileno(), path)
             # Asked again: another driver may have begun the run before the lock was ours.
             self._record = _next_record(check_run(path, configuration), configuration, versions)
             self._write()
@@ -107,6 +107,14 @@ def check_run(path: Path, configuration: Mapping[str, JSON]) -> dict[str, Any] |
             "give the earlier values, or another folder"
         )
     return record
+
+
+def begun_with(path: Path) -> Mapping[str, Any]:
+    """The configuration of the run that was begun there; empty where there is none.
+
+    Raises ValueError as read_record does.
+    """
+    return read_record(path)["configuration"] if os.path.exists(path / RUN_FILE) else {}
 
 
 def read_record(path: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 from ray.util.client import ray as ray_client
 
 from cluster import reaper
@@ -26,6 +27,7 @@ _OBJECT_STORE_BYTES = 256 << 20
 _CONNECT_S = 5.0
 _STARTS = 3
 _LATE = "timed out during startup"
+_TOKEN = "where it asks for a token, set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token as on its head"
 _ADDRESS = re.compile(r"(?:ray://)?\[?(?P<host>[^\s/\]]+)\]?:(?P<port>\d{1,5})")
 
 
@@ -95,9 +97,10 @@ def _running(address: str) -> Iterator[None]:
     _check_open(address)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=_home())
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (ConnectionError, ValueError, RuntimeError, RayError) as error:
+        # Refused for its token, Ray (2.60) says only that it failed to connect; of itself it follows `auto` alone.
         reason = str(error).strip().splitlines()[0][:200]
-        raise ValueError(f"no Ray cluster answers at --address {address}: {reason}") from error
+        raise ValueError(f"no Ray cluster answers at --address {address}: {reason}; {_TOKEN}") from error
     try:
         yield
     finally:

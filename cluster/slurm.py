@@ -61,7 +61,7 @@ class Options:
     constraint: str | None = _flag(None, "features that the nodes must have")
     cpus_per_task: int | None = _flag(None, f"cores of each node (default: {_CORES_OF_A_GPU} a GPU; no GPU: all)")
     mem: str | None = _flag(None, "memory of each node, such as 200G (default: the site's; no GPU: all)")
-    sbatch_args: tuple[str, ...] = _flag((), "comma list of further options of sbatch, such as --reservation=x")
+    sbatch_args: tuple[str, ...] = _flag((), "comma list of further options of sbatch: --exclude=n1,n2,--mail-type=END")
     container: str | None = _flag(None, "image for Slurm's pyxis plugin, in which all of it then runs")
     container_mounts: tuple[str, ...] = _flag((), "comma list of FROM:TO, besides the working folder and /tmp")
     env_setup: str | None = _flag(None, "a file to source first, such as .venv/bin/activate")
@@ -89,7 +89,7 @@ class Options:
             raise ValueError(f"--mem must be a number with K, M, G or T behind it, such as 200G, not {self.mem!r}")
         for name in ("partition", "account", "qos", "constraint", "job_name"):
             _check_word(f"--{name}", getattr(self, name))
-        for option in self.sbatch_args:
+        for option in self.sbatch_options:
             _check_word("--sbatch_args", option)
             if not _OPTION.fullmatch(option) or option.startswith(("--array", "--wrap", "--no-requeue")):
                 raise ValueError(f"--sbatch_args takes long options such as --reservation=x, not {option!r}")
@@ -99,6 +99,17 @@ class Options:
         for mount in self.container_mounts:
             _check_text("--container_mounts", mount)
         _check_env_setup(self.env_setup)
+
+    @property
+    def sbatch_options(self) -> list[str]:
+        """As sbatch takes them: what does not begin as an option belongs to the one before, whose value has a comma."""
+        whole: list[str] = []
+        for item in self.sbatch_args:
+            if whole and not item.startswith("-"):
+                whole[-1] += f",{item}"
+            else:
+                whole.append(item)
+        return whole
 
     @property
     def notice(self) -> int:
@@ -197,7 +208,7 @@ def _sbatch(options: Options) -> list[str]:
     }
     lines = [f"--{name}={value}" for name, value in told.items() if value is not None]
     # A lost node does not end the job. An engine on the CPU takes every core it finds: nobody else is let in.
-    return [*lines, "--requeue", "--no-kill", *(["--exclusive"] if whole else []), *options.sbatch_args]
+    return [*lines, "--requeue", "--no-kill", *(["--exclusive"] if whole else []), *options.sbatch_options]
 
 
 def _array(words: Sequence[str]) -> str:

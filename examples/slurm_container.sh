@@ -132,6 +132,11 @@ logs=$run/logs/slurm/$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0}
 folder=/tmp/ray-$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0}
 mark=SKILLFACTORY_MARK_SLURM_$SLURM_JOB_ID
 mkdir -p "$logs" || { say "$logs cannot be made"; exit 1; }
+log=$run/logs/slurm/$SLURM_JOB_ID.out
+if [[ ! /dev/stdout -ef $log ]]; then # submitted by hand
+    say "everything is logged in $log"
+    exec >>"$log" 2>&1
+fi
 
 inside=()
 if [[ -n $container ]]; then
@@ -139,6 +144,8 @@ if [[ -n $container ]]; then
         "--container-mounts=$PWD:$PWD,/tmp:/tmp${container_mounts:+,$container_mounts}")
 fi
 
+# After sbatch --export=NONE, which a site may make the default, steps would get none of what stands here, nor PATH.
+export SLURM_EXPORT_ENV=ALL
 export HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 PYTHONUNBUFFERED=1
 # With its statistics off Ray's head still reports that they are off, unless the address leads nowhere.
 export RAY_USAGE_STATS_ENABLED=0 RAY_USAGE_STATS_REPORT_URL=http://127.0.0.1:9/

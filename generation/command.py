@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from cluster.flags import fail
-from generation.produce import Stop
-from generation.terminal import failed, stopped
+from generation.stop import Left, Stop
+from generation.terminal import STOPPED, failed, say, stopped
 
 
 class Asked(Protocol):
@@ -65,25 +65,29 @@ def carry_out(
     """
     stop = Stop(settings.grace_s)
     stop.listen()
+    plan: P | None = None
+    job: J | None = None
     with ExitStack() as opened:
         try:
-            plan = decide(settings)
-            if settings.dry_run:
-                print(describe(plan))
-                return 0
-        except ValueError as error:
-            fail(str(error))
-        job = None
-        try:
-            job = open_job(plan, settings, opened)
+            with stop.leaving(at_once=True):
+                plan = decide(settings)
+                if settings.dry_run:
+                    print(describe(plan))
+                    return 0
+                job = open_job(plan, settings, opened)
             stop.listen()  # once more: Ray replaces handlers
             return work(job, settings, stop)
+        except Left:
+            if job is not None and plan is not None:
+                return say_stopped(job, plan.out)
+            say("stopped", "before anything was asked; the same command begins again")
+            return STOPPED
         except Exception as error:
-            if job is None:
-                if isinstance(error, ValueError):
-                    fail(str(error))
-                return failed(error, plan.out, None, 0)
-            return failed(error, plan.out, job.done, job.total, job.unit)
+            if job is None and isinstance(error, ValueError):
+                fail(str(error))
+            if plan is None:
+                raise
+            return failed(error, plan.out, *((None, 0) if job is None else (job.done, job.total, job.unit)))
 
 
 def say_stopped(job: Opened, run: Path) -> int:

@@ -11,9 +11,10 @@ from typing import Any
 
 from cluster.engine import Message, Sampling
 from cluster.models import Model, find
+from cluster.run_directory import begun_with
 from cluster.vllm_engine import ChatTokenizer
 from generation import builtin, variants
-from generation.questions import decide_questions
+from generation.questions import decide_tasks, name_of, supply
 from generation.raw_data import RAW_DATA
 from generation.records import Question, stable_hash
 from generation.rollout import Rollout
@@ -76,9 +77,10 @@ class Plan:
 def make_plan(settings: Settings) -> Plan:
     """Decide everything. Raises ValueError for a model or questions that are not there or not fit."""
     small = settings.model is None
-    model = builtin_model() if settings.model is None else find(settings.model)
+    parts = decide_tasks(settings, small=small)
+    model = builtin_model() if settings.model is None else begun_or_newest(settings, f"runs/{name_of(parts)}")
     sampling = sampling_of(settings, model, BUILTIN_LONGEST if small else LONGEST)
-    asked = decide_questions(settings, small=small)
+    asked = supply(parts)
     rollout = Rollout(
         variants.parse_names(settings.variants),
         settings.samples or (2 if small else 16),
@@ -95,6 +97,15 @@ def make_plan(settings: Settings) -> Plan:
 def builtin_model() -> Model:
     found = find(str(builtin.MODEL))
     return Model(builtin.NAME, found.path, found.revision, found.local, found.context, found.sampling)
+
+
+def begun_or_newest(settings: Settings, before: str) -> Model:
+    """The model asked for, of the commit with which the run began, if it did; `before` is how its folder begins.
+
+    Raises ValueError.
+    """
+    assert settings.model is not None
+    return find(settings.model, begun_with(Path(settings.out or f"{before}-{Path(settings.model).name}")))
 
 
 def sampling_of(settings: Settings, model: Model, longest: int) -> Sampling:

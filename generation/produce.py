@@ -6,13 +6,11 @@ The driver's part only: it deals, counts and writes. What is asked of a question
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import pyarrow as pa
 
@@ -24,13 +22,13 @@ from generation.plan import Plan
 from generation.raw_data import Origin, Rolled, to_table
 from generation.records import Attempt, Question
 from generation.rollout import Rollout
+from generation.stop import Stop
 from generation.terminal import Progress, say
 
 SHARD_ROWS = 2_000
 SHARD_S = 20.0
 FAILED_FROM_THE_START = 32
 """So many failed questions before the first finished one are no matter of the questions."""
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 class Item(NamedTuple):
@@ -91,36 +89,6 @@ class Shelf:
             self.tables.clear()
         if due:
             self.since = time.monotonic()
-
-
-@dataclass
-class Stop:
-    """Whether someone asked to stop, and what to tell then. The first signal drains, the second does not wait."""
-
-    grace_s: float = 20.0
-    asked: int = 0
-    _tell: Callable[[float], None] | None = None
-
-    def listen(self) -> None:
-        """Take the signals over; again after ray.init, which replaces handlers."""
-        for number in _SIGNALS:
-            signal.signal(number, self._hear)
-
-    def _hear(self, *_: Any) -> None:
-        self.asked += 1
-        if self.asked == 1:
-            # Not print: the signal may have come in the middle of one.
-            os.write(
-                1, f"\nstopping    up to {self.grace_s:.0f} s for what is in flight; once more: at once\n".encode()
-            )
-        if self._tell is not None:
-            self._tell(self.grace_s if self.asked == 1 else 0.0)
-
-    def on_stop(self, tell: Callable[[float], None] | None) -> None:
-        """Whom to tell how long it may go on; at once if a stop was asked for before."""
-        self._tell = tell
-        if tell is not None and self.asked:
-            tell(0.0)
 
 
 class Owed(Protocol):

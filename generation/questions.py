@@ -25,28 +25,49 @@ class Asked(NamedTuple):
     sft: tuple[Question, ...]
     rl: tuple[Question, ...]
     name: str
-    """Of the task or mixture, fit for folders and repositories."""
+    """As `name_of` says."""
     config: str
     """JSON: whatever the questions depend on."""
     notes: tuple[str, ...] = ()
     """What a person should know about them."""
 
 
+class Part(NamedTuple):
+    """One task of the run, and how many questions of it."""
+
+    task: Task
+    wanted: Wanted
+
+
 def decide_questions(settings: Settings, *, small: bool) -> Asked:
     """Make or load them. Raises ValueError where there are not that many, or they cannot be had."""
+    return supply(decide_tasks(settings, small=small))
+
+
+def decide_tasks(settings: Settings, *, small: bool) -> list[Part]:
+    """Whose questions and how many of each; nothing is made or loaded yet. Raises ValueError."""
     if isinstance(settings.questions, str):
-        tasks, wanted = [own.task(settings.questions, settings.reading)], [_wanted(settings, None)]
-    else:
-        parts = mixture.parse(settings.task or DEFAULT_TASK)
-        ranges = settings.ranges(builtin.RANGES if small else countdown.Ranges())
-        tasks = [registry.find(part.name, ranges) for part in parts]
-        wanted = _shares(settings, parts, small=small)
-    supplied = [task.supply(one) for task, one in zip(tasks, wanted, strict=True)]
+        return [Part(own.task(settings.questions, settings.reading), _wanted(settings, None))]
+    parts = mixture.parse(settings.task or DEFAULT_TASK)
+    ranges = settings.ranges(builtin.RANGES if small else countdown.Ranges())
+    tasks = [registry.find(part.name, ranges) for part in parts]
+    return list(map(Part, tasks, _shares(settings, parts, small=small)))
+
+
+def name_of(parts: Sequence[Part]) -> str:
+    """Of the task or mixture, fit for folders and repositories."""
+    return mixture.run_name([part.task.name for part in parts])
+
+
+def supply(parts: Sequence[Part]) -> Asked:
+    """The questions. Raises ValueError where there are not that many, or they cannot be had."""
+    tasks = [part.task for part in parts]
+    supplied = [part.task.supply(part.wanted) for part in parts]
     _check_apart(tasks, supplied)
     return Asked(
         sum((one.sft for one in supplied), ()),
         sum((one.rl for one in supplied), ()),
-        mixture.run_name([task.name for task in tasks]),
+        name_of(parts),
         json.dumps(_config(tasks, supplied), sort_keys=True),
         tuple(f"{task.name}: {note}" for task, one in zip(tasks, supplied, strict=True) for note in one.notes),
     )

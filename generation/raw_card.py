@@ -43,6 +43,9 @@ def raw_card(
             ),
             "## How it was made\n",
             fenced(json.dumps(configuration, indent=2, sort_keys=True), "json"),
+            "Each request has a seed of its own, so the same configuration asks for the same rows, however many "
+            "engines there\nare and whatever dies on the way. vLLM's arithmetic depends on what else is in a batch: "
+            "made again, some rows\nmay differ. `engine` and `engine_version` name who wrote each.\n",
             "## How to load it\n",
             'Run this in the folder that holds this file, or give the folder\'s path for `"."`:\n',
             fenced('from datasets import load_dataset\n\nrows = load_dataset(".", split="train")', "python"),

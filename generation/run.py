@@ -13,10 +13,10 @@ from assembly.summary import summary_text
 from cluster.flags import parse
 from generation.command import carry_out, say_stopped
 from generation.plan import Plan, describe
-from generation.produce import Stop
 from generation.raw_summary import summary
 from generation.settings import Settings
 from generation.stages import Job, decide, introduce, open_job, publish, roll_out, write_raw_data
+from generation.stop import Stop
 from generation.tasks.registry import listing
 
 
@@ -40,19 +40,19 @@ def sft_settings(settings: Settings) -> SftSettings:
 
 
 def work(job: Job, settings: Settings, stop: Stop) -> int:
-    plan = job.plan
+    plan, serving = job.plan, Serving(sft_settings(settings))
     introduce(job)
     if not roll_out(job, stop):
         return say_stopped(job, plan.out)
-    serving = Serving(sft_settings(settings))
-    counts = write_raw_data(plan, job.store, serving)
-    made = assemble(plan.raw_data, plan.out / "SFT_DATA", sft_settings(settings))
-    if plan.rl_questions:
-        rl_data(plan.rl_questions, plan.out / "RL_DATA", plan.configuration)
-    tally = {"samples": counts.all().samples, "traces": made.traces.total(), "failed_questions": counts.lost.total()}
-    job.directory.update(state="done", counts=tally)
-    print(f"\n{summary(counts)}\n\n{serving_text(serving, counts)}\n\n{summary_text(made)}\n")
-    return publish(job, settings, stop)
+    with stop.leaving():  # from here on the same command does it again
+        counts = write_raw_data(plan, job.store, serving)
+        made = assemble(plan.raw_data, plan.out / "SFT_DATA", sft_settings(settings))
+        if plan.rl_questions:
+            rl_data(plan.rl_questions, plan.out / "RL_DATA", plan.configuration)
+        tally = {"samples": counts.all().samples, "traces": made.traces.total()}
+        job.directory.update(state="done", counts={**tally, "failed_questions": counts.lost.total()})
+        print(f"\n{summary(counts)}\n\n{serving_text(serving, counts)}\n\n{summary_text(made)}\n")
+        return publish(job, settings)
 
 
 if __name__ == "__main__":

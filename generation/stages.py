@@ -19,11 +19,12 @@ from cluster.store import ShardStore
 from generation.failures import FILE, Failures
 from generation.hiring import Crew, check_engine_package, hire
 from generation.plan import Plan, make_plan
-from generation.produce import Stop, produce
+from generation.produce import produce
 from generation.raw_card import raw_card
 from generation.raw_counts import RawCounts, Serving, count_folder
 from generation.raw_data import RAW_DATA, SCHEMA
 from generation.settings import Settings
+from generation.stop import Left, Stop
 from generation.terminal import FAILED, STOPPED, not_pushed, say
 
 _SORT_BY = ("prompt_variant", "sample_index")
@@ -164,15 +165,15 @@ def write_raw_data(plan: Plan, store: ShardStore, serving: Serving | None = None
     return counted[0]
 
 
-def publish(job: Job, settings: Settings, stop: Stop) -> int:
+def publish(job: Job, settings: Settings) -> int:
     """Name what was made, and push it where that is asked for; the exit code, 1 where questions are missing."""
     plan, failed = job.plan, job.failed().total()
     names = [RAW_DATA, "SFT_DATA", *(["RL_DATA"] if plan.rl_questions else [])]
     missing = f"{failed:,} of {len(plan.questions):,} questions" if failed else ""
-    return hand_over([plan.out / name for name in names], plan.name, missing, settings, stop)
+    return hand_over([plan.out / name for name in names], plan.name, missing, settings)
 
 
-def hand_over(folders: Sequence[Path], name: str, missing: str, settings: Settings, stop: Stop) -> int:
+def hand_over(folders: Sequence[Path], name: str, missing: str, settings: Settings) -> int:
     """Name the folders and what is missing in them, and push them; the exit code.
 
     A push that fails or is stopped loses nothing: the same command finds everything done and pushes again.
@@ -182,24 +183,13 @@ def hand_over(folders: Sequence[Path], name: str, missing: str, settings: Settin
     if missing:
         say("failed", f"{missing}, see {folders[0].parent / FILE}; --retry_failed tries again")
     try:
-        stop.on_stop(_leave)
         for folder in folders if settings.push_to else ():
             repository = f"{settings.push_to}/{folder.name}-{name}"
             pushed = push(folder, repository, public=settings.public, tell=partial(say, "hub"))
             say("pushed", f"{pushed.url}, {'private' if pushed.private else 'public'}")
     except NotPushed as error:
         return not_pushed(error)
-    except _Left:
+    except Left:
         say("stopped", "what was made is whole; the same command pushes it")
         return STOPPED
-    finally:
-        stop.on_stop(None)
     return FAILED if missing else 0
-
-
-class _Left(BaseException):
-    """A stop was asked for while the hub was waited for; no Exception, so that no new try catches it."""
-
-
-def _leave(_: float) -> None:
-    raise _Left

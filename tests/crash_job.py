@@ -17,9 +17,9 @@ from cluster.vllm_engine import VllmSettings
 from generation import produce as producing
 from generation.hiring import Crew
 from generation.plan import make_plan
-from generation.produce import Stop
 from generation.settings import Settings
 from generation.stages import open_job, roll_out, write_raw_data
+from generation.stop import Stop
 from generation.terminal import failed
 from tests.crash_engine import FAULT, HURRY, Paced, Tallied, die_at_a_rename
 

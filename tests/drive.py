@@ -15,9 +15,10 @@ from cluster.session import session
 from generation import produce as producing
 from generation.hiring import hire
 from generation.plan import make_plan
-from generation.produce import Stop, produce
+from generation.produce import produce
 from generation.settings import Settings
 from generation.stages import open_store, versions, write_raw_data
+from generation.stop import Stop
 
 
 def main(out: str, questions: str, reply: str) -> int:

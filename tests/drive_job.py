@@ -9,43 +9,39 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from contextlib import ExitStack
 from unittest.mock import patch
 
 from cluster.engine import ScriptedEngine
-from cluster.flags import fail, parse
+from cluster.flags import parse
 from cluster.run_directory import RunDirectory
 from cluster.session import Node, Resources
 from cluster.store import ShardStore
+from generation.command import carry_out
 from generation.hiring import hire
-from generation.plan import Plan
-from generation.produce import Item, Stop, Work
+from generation.plan import Plan, describe
+from generation.produce import Item, Work
 from generation.run import work
 from generation.settings import Settings
 from generation.stages import Job, decide, open_store, versions
-from generation.terminal import failed
 from tests.scripted import knowing
 
 _MOMENT_S = 0.02
 
 
 def main(argv: list[str]) -> int:
-    settings = parse(Settings, argv)
-    stop = Stop()
-    try:
-        plan = decide(settings)
-        crew = hire(plan, settings, Resources((Node(gpus=0, cores=1, memory=0),)))
-    except ValueError as error:
-        fail(str(error))
-    with RunDirectory(plan.out, plan.configuration, versions()) as directory:
-        job = Job(plan, crew, directory, open_store(plan.out))
-        asyncio.run(roll(plan, job.store))
-        stop.listen()
-        sleep = time.sleep
-        with patch("time.sleep", lambda seconds: sleep(min(seconds, _MOMENT_S))):
-            try:
-                return work(job, settings, stop)
-            except Exception as error:
-                return failed(error, plan.out, job.done, len(plan.questions))
+    sleep = time.sleep
+    with patch("time.sleep", lambda seconds: sleep(min(seconds, _MOMENT_S))):
+        return carry_out(parse(Settings, argv), decide, describe, open_job, work)
+
+
+def open_job(plan: Plan, settings: Settings, opened: ExitStack) -> Job:
+    """With every question rolled."""
+    crew = hire(plan, settings, Resources((Node(gpus=0, cores=1, memory=0),)))
+    directory = opened.enter_context(RunDirectory(plan.out, plan.configuration, versions()))
+    job = Job(plan, crew, directory, open_store(plan.out))
+    asyncio.run(roll(plan, job.store))
+    return job
 
 
 async def roll(plan: Plan, store: ShardStore) -> None:

@@ -21,9 +21,10 @@ from generation.additions.source import Block, read_blocks
 from generation.additions.stages import Job, decide, need_of, open_store
 from generation.failures import Failures
 from generation.hiring import hire_for
-from generation.produce import Shelf, Stop, Tally
+from generation.produce import Shelf, Tally
 from generation.raw_data import Rolled
 from generation.stages import versions
+from generation.stop import Stop
 from generation.terminal import Progress, failed
 from reflection.run import work
 

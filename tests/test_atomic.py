@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.atomic import MADE_HERE, TEMPORARY, atomic_write_text, check_replaceable, replace_folder
+from cluster.run_directory import RunDirectory
 from tests.killed import run_killed_at_rename
 
 WRITE_TEXT = """
@@ -129,6 +133,20 @@ def test_what_was_not_made_here_is_never_replaced(tmp_path: Path) -> None:
     assert contents(home) == whole("an empty folder may be used")
     assert file.read_text() == "precious"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "home"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Such as Lustre mounted without flock; none is to be had here."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(ValueError, match=r"made is on a file system without locks .*; give a folder on another one"):
+        make(tmp_path / "made", "one")
+    with pytest.raises(ValueError, match="run is on a file system without locks"):
+        RunDirectory(tmp_path / "run", {}, {})
 
 
 def test_two_processes_cannot_make_one_folder_at_once(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from datasets import load_dataset
 
 from generation.run import main
 from generation.tasks.registry import TASKS
+from generation.tasks.task import HEADER
 from tests import hub_datasets
 from tests.hub_state import Hub
 from tests.hub_user import User
@@ -24,6 +25,11 @@ SAMPLES = 2 * 2
 
 def names(tasks: list[str]) -> list[str]:
     return ["days_between" if name == EXAMPLE else name for name in tasks]
+
+
+def words(text: str) -> list[str]:
+    """Wherever the lines end."""
+    return text.split()
 
 
 def test_every_task_end_to_end(hub: Hub, user: User) -> None:
@@ -61,8 +67,17 @@ def test_the_list_of_tasks_is_printed_and_nothing_else_done(
     assert main(["--list_tasks"]) == 0
     printed = capsys.readouterr()
     assert printed.err == ""
-    for name in TASKS:
-        assert f"{name}: " in printed.out
+    blocks = printed.out.split("\n\n")
+    assert len(blocks) == len(TASKS) + 1, "a block a task, and what else may be named"
+    for block, (name, task) in zip(blocks, TASKS.items(), strict=False):
+        head, shown, *more = block.splitlines()
+        assert head == f"{name}: {task.line}; grader {task.grader}"
+        assert shown.startswith("    Q: ")
+        asked, _, answer = "\n".join([shown, *more]).partition("\n    A: ")
+        question = task.example()
+        assert words(asked.removeprefix("    Q: ")) == words(question.text.removeprefix(HEADER)) != []
+        assert words(answer) == words(question.answer) != []
+    assert blocks[-1].splitlines()[0] == "reasoning_gym/NAME: a generator of reasoning-gym; grader gym, its own scoring"
     assert list(tmp_path.iterdir()) == []
 
 

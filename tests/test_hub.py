@@ -55,6 +55,7 @@ def test_the_cards_say_what_a_hub_page_needs(user: User) -> None:
         assert all(split["num_examples"] > 0 and split["num_bytes"] > 0 for split in splits)
         assert data["dataset_info"]["features"]
         assert "How it was made" in card.text
+        assert (folder == "RAW_DATA") == ("made again, some rows" in card.text)
 
 
 # ---- who may see it

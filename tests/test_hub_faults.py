@@ -137,7 +137,7 @@ def test_an_interrupt_while_the_hub_is_waited_for_stops_the_push(user: User) -> 
             time.sleep(0.05)
 
     user.hub.faults.append(Fault("repos/create", times=1, meanwhile=interrupt_and_wait))
-    flags = ("--questions=12", "--rl_questions=4", "--out=run", "--push_to=someone")
+    flags = ("--questions=12", "--rl_questions=4", "--grace_s=1", "--out=run", "--push_to=someone")
     job_of.append(user.start("tests.drive_job", *flags))
     said, complained = job_of[0].communicate(timeout=120)
     assert job_of[0].returncode == 75, complained

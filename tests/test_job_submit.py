@@ -10,8 +10,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow.parquet as pq
 import pytest
@@ -25,17 +26,25 @@ RAY = str(Path(sys.executable).with_name("ray"))
 QUESTIONS = 6
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """The dashboard's address of a Ray with an own token, and the environment of those who may talk to it."""
+class Cluster(NamedTuple):
+    """A Ray of its own, and the environment of those who may talk to it."""
+
+    dashboard: str
+    client: str
+    environment: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = Path("/tmp") / f"ray-submit-{os.getpid()}"  # short, for the sockets in it
     folder.mkdir(mode=0o700)
     (folder / "ray_bootstrap_config.yaml").write_text("provider: {type: local}\n")
-    mark = reaper.new_mark()
+    mark, log_file = reaper.new_mark(), tmp_path_factory.mktemp("ray") / "ray.log"
     environment = os.environ | {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_USAGE_STATS_REPORT_URL": "http://127.0.0.1:9/",
+        "PYTHONPATH": str(ROOT),
     }
     head, dashboard, client, agent = free_ports(4)
     words = ["--head", "--block", "--node-ip-address=127.0.0.1", f"--port={head}", "--include-dashboard=true"]
@@ -44,13 +53,13 @@ def cluster(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     words += [f"--dashboard-agent-listen-port={agent}"]
     words += [f"--temp-dir={folder / 'r'}", "--object-store-memory=100000000"]
     watcher = reaper.start(mark, str(folder))
-    with (tmp_path / "ray.log").open("wb") as log:
+    with log_file.open("wb") as log:
         process = subprocess.Popen(
             [RAY, "start", *words], stdout=log, stderr=log, env=environment | {mark: "1", "HOME": str(folder)}
         )
     try:
-        wait_until_open(dashboard, process, tmp_path / "ray.log")
-        yield f"http://127.0.0.1:{dashboard}", environment
+        wait_until_open(dashboard, process, log_file)
+        yield Cluster(f"http://127.0.0.1:{dashboard}", f"ray://127.0.0.1:{client}", environment)
     finally:
         watcher.communicate()
         process.wait(30)
@@ -76,31 +85,79 @@ def wait_until_open(port: int, process: subprocess.Popen[bytes], log: Path) -> N
     raise AssertionError(log.read_text(errors="replace"))
 
 
-def test_a_submitted_job_brings_its_code_and_leaves_its_rows(
-    cluster: tuple[str, dict[str, str]], tmp_path: Path
-) -> None:
-    address, environment = cluster
-    code, out = tmp_path / "code", tmp_path / "run"
-    for name in ("cluster", "reflection", "generation", "tests"):
+def copy_code(code: Path) -> Path:
+    """The project with a word of its own, so that one sees whose code has run."""
+    for name in ("cluster", "reflection", "generation", "assembly", "tests"):
         shutil.copytree(ROOT / name, code / name, ignore=shutil.ignore_patterns("__pycache__", "golden"))
     drive = code / "tests" / "slurm" / "drive.py"
     drive.write_text(drive.read_text().replace("engines on", "engines of the submitted code on"))
-    words = ["--address", address, "--working-dir", str(code), "--runtime-env-json", json.dumps({"excludes": ["spy"]})]
-    job = ["--address", "auto", "--grace_s", "1", "--questions", str(QUESTIONS), "--out", str(out)]
-    done = submit([*words, "--", sys.executable, "-m", "tests.slurm.drive", *job], environment, tmp_path)
+    return code
+
+
+def flags(address: str, out: Path) -> list[str]:
+    words = ["--address", address, "--grace_s", "1", "--questions", str(QUESTIONS), "--rl_questions", "0"]
+    return [sys.executable, "-m", "tests.slurm.drive", *words, "--out", str(out)]
+
+
+def rows(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((out / "RAW_DATA").rglob("*.parquet"))}
+
+
+def test_a_submitted_job_brings_its_code_is_stopped_and_ends_when_it_is_submitted_again(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """Rows are those of a job that came through Ray's client, without a stop."""
+    code, out, other = copy_code(tmp_path / "code"), tmp_path / "run", tmp_path / "other"
+    runtime = {"excludes": ["spy"], "env_vars": {"SKILLFACTORY_TEST_SLOWNESS": "1"}}
+    words = ["--working-dir", str(code), "--runtime-env-json", json.dumps(runtime)]
+    slow = submit(cluster, [*words, "--no-wait", "--submission-id", "one", "--", *flags("auto", out)], tmp_path)
+    assert slow.returncode == 0, slow.stdout + slow.stderr
+    wait_until(lambda: list((out / "shards").glob("*.parquet")), lambda: logs(cluster, "one"))
+    stopped = ray_job(cluster, ["stop", "one"], tmp_path)
+    assert stopped.returncode == 0, stopped.stdout + stopped.stderr
+    assert "engines of the submitted code on 1 nodes" in logs(cluster, "one")
+    assert not (out / "RAW_DATA").exists()
+    words[-1] = json.dumps({"excludes": ["spy"]})
+    done = submit(cluster, [*words, "--", *flags("auto", out)], tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "engines of the submitted code on 1 nodes" in done.stdout
+    assert "going on: " in done.stdout
+    through_client = subprocess.run(
+        flags(cluster.client, other),
+        env=cluster.environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=180,
+    )
+    assert through_client.returncode == 0, through_client.stdout + through_client.stderr
     assert pq.read_table(out / "RAW_DATA" / "data").num_rows == QUESTIONS * 4 * 2
+    assert rows(out) == rows(other)
 
 
-def submit(words: list[str], environment: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
+def wait_until(what: Callable[[], object], why: Callable[[], str], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, why()
+        time.sleep(0.1)
+
+
+def logs(cluster: Cluster, job: str) -> str:
+    return ray_job(cluster, ["logs", job], ROOT).stdout
+
+
+def ray_job(cluster: Cluster, words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [RAY, "job", words[0], "--address", cluster.dashboard, *words[1:]]
+    return subprocess.run(
+        command, env=cluster.environment, cwd=folder, capture_output=True, text=True, check=False, timeout=180
+    )
+
+
+def submit(cluster: Cluster, words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     """The dashboard answers before its node has an agent to give the job to: asked again, as it says."""
-    command = [RAY, "job", "submit", *words]
     deadline = time.monotonic() + 60
     while True:
-        done = subprocess.run(
-            command, env=environment, cwd=folder, capture_output=True, text=True, check=False, timeout=180
-        )
+        done = ray_job(cluster, ["submit", *words], folder)
         if "No available agent" not in done.stdout + done.stderr or time.monotonic() > deadline:
             return done
         time.sleep(1)

@@ -1,6 +1,7 @@
-"""The crash test with a seed: more than sixty kills of every kind, and the rows of a run that nothing happened to.
+"""The crash test with a seed: sixty kills of every kind, and the rows of a run that nothing happened to.
 
-`benchmarks.kills` does the killing; it can do more of it (see benchmarks/RESULTS.md).
+`benchmarks.kills` does the killing; it can do more of it (see benchmarks/RESULTS.md). Most of the sixty are in
+test_crash_nodes, whose Ray outlives the driver: a kill takes half as long there.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.ray
 
 
 def test_actors_raylets_drivers_and_writes(tmp_path: Path) -> None:
-    report = kill("scripted", 31, tmp_path)
+    report = kill("scripted", 16, tmp_path)
     assert report["kills"].keys() == {"actor", "driver", "raylet", "write"}
     assert report["again"] > 0
 

@@ -10,18 +10,39 @@ from pathlib import Path
 
 import pytest
 
-from cluster.nodes import check_nodes, wait_for
+from cluster.nodes import check_nodes, for_engines, leave_out, wait_for
 from cluster.session import session
 
-pytestmark = pytest.mark.ray
-
 ROOT = Path(__file__).parent.parent
+GPUS, CORES, NOTHING = ({"CPU": 8.0, "GPU": 2.0}, {"CPU": 8.0}, {"memory": 1e9})
 
 
+@pytest.mark.parametrize(
+    ("nodes", "expected", "why"),
+    [
+        ([CORES, GPUS, NOTHING, GPUS], [GPUS, GPUS], "where there are GPUs engines take nothing else"),
+        ([CORES, NOTHING, CORES], [CORES, CORES], "a head that does no work"),
+        ([NOTHING], [NOTHING], "asked all the same: what it lacks may be why it has no cores"),
+    ],
+)
+def test_nodes_that_get_no_engine_are_not_asked(nodes: list[object], expected: list[object], why: str) -> None:
+    assert [node["Resources"] for node in for_engines([{"Resources": held} for held in nodes])] == expected, why
+
+
+def test_a_silent_node_is_left_out_while_others_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    leave_out([], others=0)
+    assert capsys.readouterr().out == ""
+    leave_out(["n2", "n3"], others=1)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" starts no process within 120 s")[0] for line in lines] == ["node n2", "node n3"]
+    with pytest.raises(ValueError, match="node n1 starts no process"):
+        leave_out(["n1"], others=0)
+
+
+@pytest.mark.ray
 def test_what_a_node_lacks_is_said_in_a_line(tmp_path: Path) -> None:
     # In a process of its own: a process has one Ray, and other tests share that of this one.
     shutil.copytree(ROOT / "generation", tmp_path / "generation", ignore=shutil.ignore_patterns("model"))
-    (tmp_path / "generation" / "rollout.py").write_text("# another version\n")
     command = [sys.executable, "-m", "tests.test_nodes", str(tmp_path)]
     subprocess.run(command, check=True, timeout=150, cwd=ROOT)
 
@@ -35,10 +56,17 @@ def look(other: str) -> None:
         with pytest.raises(ValueError, match="the model folder /nowhere/model is not there: put it on a file system"):
             check_nodes("/nowhere/model", None)
         sys.path.insert(0, other)  # what this process would import, not what the workers would
-        with pytest.raises(ValueError, match="another version of our code is installed there"):
-            check_nodes(other, None)
+        check_nodes(other, None)
+        for name in ("rollout.py", "variants.toml"):
+            file = Path(other, "generation", name)
+            text = file.read_text()
+            file.write_text(text + "\n# another version\n")
+            with pytest.raises(ValueError, match="another version of our code is installed there"):
+                check_nodes(other, None)
+            file.write_text(text)
 
 
+@pytest.mark.ray
 def test_a_node_that_may_not_ask_the_hub_needs_the_model_in_its_cache(tmp_path: Path) -> None:
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
     command = [sys.executable, "-m", "tests.test_nodes"]

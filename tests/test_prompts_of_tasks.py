@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
+from generation.grading import grade
 from generation.records import Question
+from generation.tasks import own, registry
+from generation.tasks.countdown import Ranges
 from generation.tasks.own_facts import ANSWER_TYPES
 from generation.tasks.registry import TASKS
 from generation.tasks.task import HEADER
@@ -18,39 +24,65 @@ KINDS = {
     **dict.fromkeys(("math500", "openthoughts"), "value or expression"),
     **dict.fromkeys(("commonsenseQA", "gpqa"), "choice"),
 }
+EXAMPLE = str(Path(__file__).parent.parent / "examples" / "my_task.py")
+OTHERS = {"reasoning_gym/gcd": "answer", EXAMPLE: "number of days"}
+"""What else --task may name: one generator for all, since their kind of answer is one; and a file."""
+OWN = {"question": "Which city is the capital of France?", "answer": "Paris"}
 
 
 def test_the_kinds_of_answer_are_those_that_were_read_in_the_prompts() -> None:
     """A new one must be read in all eight variants first: "your resulting …", "a correct … is"."""
     assert {name: task.answer_type for name, task in TASKS.items()} == KINDS
+    assert {name: registry.find(name, Ranges()).answer_type for name in OTHERS} == OTHERS
     assert set(ANSWER_TYPES.values()) - set(KINDS.values()) == {"answer"}
-    for kind in ANSWER_TYPES.values():
+    for kind in {*ANSWER_TYPES.values(), *OTHERS.values()}:
         assert kind[0] not in "aeio" or kind in ("equation", "answer"), "a correct …, your resulting …"
 
 
-@pytest.mark.parametrize("name", TASKS)
-def test_every_task_under_every_variant(name: str) -> None:
-    question = TASKS[name].example()
-    assert question.task == name
-    assert question.text.startswith(HEADER)
+def check_prompts(name: str, question: Question) -> None:
+    """Print them, and see that each says what is asked and which kind of answer, and gives it away in a hint alone."""
+    asked = {}
     for variant in VARIANTS.values():
         system, user = messages(variant, question)
         print(f"\n===== {name} / {variant.name}\n[system] {system['content']}\n[user] {user['content']}")
-        assert user["content"].count(HEADER) == 1
-        assert (f"\n\nHint: a correct {question.answer_type} is {question.answer}\n" in user["content"]) is (
-            variant.rationalized
-        )
+        assert user["content"].startswith(f"{question.text}\n\n")
+        asked[variant.name] = user["content"].removeprefix(question.text)
+        hint = f"\n\nHint: a correct {question.answer_type} is {question.answer}\n"
+        assert (hint in asked[variant.name]) is variant.rationalized
         if not variant.name.startswith("original"):
-            assert f"give your resulting {question.answer_type} as the answer" in user["content"]
+            assert f"give your resulting {question.answer_type} as the answer" in asked[variant.name]
+    assert len(set(asked.values())) == len(VARIANTS)
+
+
+@pytest.mark.parametrize("name", [*TASKS, *OTHERS])
+def test_every_task_under_every_variant(name: str) -> None:
+    question = registry.find(name, Ranges()).example()
+    assert question.task == ("days_between" if name == EXAMPLE else name)
+    assert question.text.startswith(HEADER)
+    assert question.text.count(HEADER) == 1
+    check_prompts(name, question)
+
+
+def test_own_questions_under_every_variant(tmp_path: Path) -> None:
+    """They are asked as they are written; each prompt says by itself where the answer goes."""
+    path = tmp_path / "mine.jsonl"
+    path.write_text(json.dumps(OWN) + "\n", encoding="utf-8")
+    question = own.task(str(path), own.Reading()).example()
+    assert (question.text, question.answer, question.answer_type) == (OWN["question"], OWN["answer"], "answer")
+    check_prompts("own questions", question)
+    for variant in VARIANTS.values():
+        system, _ = messages(variant, question)
+        assert "<answer>\n(your answer)\n</answer>" in system["content"]
 
 
 def problem_of(question: Question) -> str:
     return question.text.removeprefix(HEADER)
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", [*TASKS, *OTHERS])
 def test_a_question_does_not_give_its_answer_away(name: str) -> None:
-    if TASKS[name].grader == "choice":
-        return  # one of the options is right
-    question = TASKS[name].example()
-    assert question.answer not in problem_of(question).replace(",", " ").split()
+    task = registry.find(name, Ranges())
+    question = task.example()
+    assert grade(f"<answer>{question.answer}</answer>", question, "stop").outcome == "right"
+    if task.grader != "choice":  # where one of the options is right
+        assert question.answer not in problem_of(question).replace(",", " ").split()

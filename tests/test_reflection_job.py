@@ -59,9 +59,13 @@ def test_stopped_killed_and_with_dying_engines_it_comes_to_the_same_bytes(
 
 
 @pytest.mark.engine
-def test_the_built_in_model_reflects_again_on_its_own_samples(start: Callable[..., Job], tmp_path: Path) -> None:
-    whole = start("generation.run", "--questions=6", "--rl_questions=0", f"--out={tmp_path / 'run'}", "--reflections=1")
+def test_the_built_in_model_reflects_again_on_its_own_samples_of_several_tasks(
+    start: Callable[..., Job], tmp_path: Path
+) -> None:
+    tasks = "--task=countdown_2arg:2,countdown_3arg:3,countdown_4arg:1,longmult_2dig:1"
+    whole = start("generation.run", tasks, "--rl_questions=0", f"--out={tmp_path / 'run'}", "--reflections=1")
     assert whole.wait() == 0, whole.output()
+    assert "longmult_2dig" in whole.output()
     raw = tmp_path / "run" / "RAW_DATA"
     more = start("reflection.run", f"--raw={raw}", "--reflections=2", f"--out={tmp_path / 'more'}")
     assert more.wait() == 0, more.output()

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.run_directory import JSON, RunDirectory, check_run, fingerprint, read_record
+from cluster.run_directory import JSON, RunDirectory, begun_with, check_run, fingerprint, read_record
 from tests.killed import run_killed_at_rename
 
 CONFIGURATION: dict[str, JSON] = {
@@ -70,6 +70,15 @@ def test_a_new_run_writes_its_record_and_goes_on_with_it(tmp_path: Path) -> None
     with RunDirectory(path, {**CONFIGURATION, "formats": ("a",)}, {"vllm": "2"}) as run:
         assert run.record == {**first, "versions": {"vllm": "2"}, "earlier_versions": [VERSIONS]}
     assert read_record(path) == run.record
+
+
+def test_what_a_run_began_with_is_known_before_anything_is_decided(tmp_path: Path) -> None:
+    assert begun_with(tmp_path / "nowhere") == begun_with(tmp_path) == begun_with(tmp_path / ("x" * 300)) == {}
+    RunDirectory(tmp_path / "run", CONFIGURATION, VERSIONS).close()
+    assert begun_with(tmp_path / "run") == CONFIGURATION
+    (tmp_path / "run" / "run.json").write_text("{")
+    with pytest.raises(ValueError, match=r"run\.json cannot be read"):
+        begun_with(tmp_path / "run")
 
 
 def test_a_launchers_logs_may_be_there_before_the_first_start(tmp_path: Path) -> None:

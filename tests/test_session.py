@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 import ray
 
+from cluster.flags import fail
 from cluster.session import session
 
 pytestmark = pytest.mark.ray
@@ -65,5 +67,27 @@ def test_a_wrong_address_is_refused_within_seconds(address: str, told: str) -> N
         raise AssertionError("it answered")
 
 
+def test_a_cluster_that_asks_for_a_token_is_told_in_a_line(tmp_path: Path) -> None:
+    """Ray refuses to look for it without one; someone listens there, as a head would."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"127.0.0.1:{listening.getsockname()[1]}"
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH_")}
+        environment |= {"RAY_AUTH_MODE": "token", "HOME": str(tmp_path)}
+        command = [sys.executable, "-m", "tests.test_session", address]
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert ended.returncode == 2, ended.stderr
+    assert f"no Ray cluster answers at --address {address}: " in ended.stderr
+    assert "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token as on its head" in ended.stderr
+    assert ended.stderr.count("\n") == 1, ended.stderr
+
+
+def connect(address: str) -> None:
+    try:
+        with session(address):
+            raise AssertionError("it answered")
+    except ValueError as error:
+        fail(str(error))
+
+
 if __name__ == "__main__":
-    look_at_home()
+    connect(sys.argv[1]) if len(sys.argv) > 1 else look_at_home()

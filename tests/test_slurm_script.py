@@ -82,6 +82,22 @@ def test_times_are_read_as_slurm_does(time: str, expected: int) -> None:
     assert seconds(time) == expected
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("--exclude=n1,n2", ["--exclude=n1,n2"]),
+        ("--hold,--mail-type=END,FAIL,--comment=x", ["--hold", "--mail-type=END,FAIL", "--comment=x"]),
+        ("--exclude=n1, n[2-3], --hold", ["--exclude=n1,n[2-3]", "--hold"]),
+    ],
+)
+def test_an_option_of_sbatch_may_hold_commas(
+    given: str, expected: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--nodes=1", "--time=10", f"--sbatch_args={given}", "--", *RUN]) == 0
+    asked = [line for line in capsys.readouterr().out.splitlines() if line.startswith("#SBATCH ")]
+    assert asked[-len(expected) :] == [f"#SBATCH {option}" for option in expected]
+
+
 @pytest.mark.parametrize(("time", "told"), [("2", 60), ("00:08:00", 240), ("10", 300), ("1-00", 300)])
 def test_the_notice_is_never_more_than_half(time: str, told: int) -> None:
     assert Options(nodes=1, time=time).notice == told
@@ -124,6 +140,51 @@ def chosen(text: str, name: str) -> list[str]:
         ["bash", "-c", f'{head}\nprintf "%s\\0" "${{{name}[@]}}"'], capture_output=True, text=True, check=True
     )
     return shown.stdout.split("\0")[:-1]
+
+
+_SLURM = {
+    "scontrol": "echo n1",
+    "srun": "env >asked; exit 1",  # so that Ray starts nowhere, and the job gives up
+    "scancel": "",
+    "sleep": "",
+}
+
+
+def run_as_job(folder: Path, output: Path) -> dict[str, str]:
+    """The script in a Slurm that only looks like one, its lines in `output`; the environment of its steps."""
+    (folder / "bin").mkdir(exist_ok=True)
+    for name, text in _SLURM.items():
+        (folder / "bin" / name).write_text(f"#!/bin/bash\n{text}\n")
+        (folder / "bin" / name).chmod(0o755)
+    (folder / "job.sh").write_text(script(Options(nodes=1, time="10"), [*RUN, "--out", "my run"]), encoding="utf-8")
+    environment = {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "SLURM_JOB_ID": "77", "SLURM_JOB_NODELIST": "n1"}
+    with output.open("ab") as log:
+        # As sbatch --export=NONE leaves it.
+        environment["SLURM_EXPORT_ENV"] = "NONE"
+        ended = subprocess.run(
+            ["bash", "job.sh"], cwd=folder, env=environment, stdout=log, stderr=log, check=False, timeout=60
+        )
+    assert ended.returncode == 1, output.read_text()
+    return dict(line.split("=", 1) for line in (folder / "asked").read_text().splitlines() if "=" in line)
+
+
+def test_steps_get_the_environment_even_where_the_job_got_none(tmp_path: Path) -> None:
+    asked = run_as_job(tmp_path, tmp_path / "slurm-77.out")
+    assert asked["SLURM_EXPORT_ENV"] == "ALL"
+    assert asked["RAY_AUTH_MODE"] == "token"
+
+
+def test_the_log_lies_in_the_run_however_the_job_was_submitted(tmp_path: Path) -> None:
+    by_hand, log = tmp_path / "slurm-77.out", tmp_path / "my run" / "logs" / "slurm" / "77.out"
+    run_as_job(tmp_path, by_hand)
+    assert by_hand.read_text().split("launcher: ")[1:] == ["everything is logged in my run/logs/slurm/77.out\n"]
+    first = log.read_text()
+    assert "job 77, start 1, on n1" in first
+    assert "Ray did not start on n1" in first
+    run_as_job(tmp_path, log)  # as --submit asks sbatch to write it
+    assert log.read_text().startswith(first)
+    assert log.read_text().count("job 77, start 1, on n1") == 2
+    assert "everything is logged" not in log.read_text()
 
 
 @pytest.mark.parametrize("value", NASTY)
@@ -172,6 +233,9 @@ WRONG: list[tuple[list[str], str]] = [
     (["--node=2", "--", *RUN], "did you mean --nodes"),
     (["--sbatch_args=--array=1-4", "--", *RUN], "--sbatch_args"),
     (["--sbatch_args=reservation=x", "--", *RUN], "--sbatch_args"),
+    (["--sbatch_args=--hold,comment=x", "--", *RUN], "not '--hold,comment=x'"),
+    (["--sbatch_args=--exclude=n1,--array=1-4", "--", *RUN], "not '--array=1-4'"),
+    (["--sbatch_args=--exclude=n1,-p,gpu", "--", *RUN], "not '-p,gpu'"),
     (["--container_mounts=/a:/a", "--", *RUN], "--container"),
     (["--env_setup=source .venv/bin/activate", "--", *RUN], "is no file"),
     (["--notice_s=0", "--", *RUN], "--notice_s"),

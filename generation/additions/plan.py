@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cluster.models import Model, find
+from cluster.models import Model
 from cluster.vllm_engine import ChatTokenizer
 from generation.additions.rows import output_schema
 from generation.additions.settings import AdditionSettings
 from generation.additions.source import Source, open_source, read_blocks, read_samples
 from generation.additions.work import Adding
-from generation.plan import BUILTIN_LONGEST, LONGEST, builtin_model, sampling_of
+from generation.plan import BUILTIN_LONGEST, LONGEST, begun_or_newest, builtin_model, sampling_of
 from generation.raw_data import RAW_DATA
 from generation.raw_files import reading
 from generation.records import stable_hash
@@ -83,9 +83,10 @@ class AdditionPlan:
 def make_plan(settings: AdditionSettings) -> AdditionPlan:
     """Decide everything; every row is read once. Raises ValueError for a model or a RAW_DATA that is not fit."""
     small = settings.model is None
-    model = builtin_model() if settings.model is None else find(settings.model)
-    sampling = sampling_of(settings.job, model, BUILTIN_LONGEST if small else LONGEST)
     source = open_source(settings.raw)
+    before = f"runs/{source.name}-reflected"
+    model = builtin_model() if settings.model is None else begun_or_newest(settings.job, before)
+    sampling = sampling_of(settings.job, model, BUILTIN_LONGEST if small else LONGEST)
     check_columns(source)
     survey = look(source)
     if not survey.graded:
@@ -93,7 +94,7 @@ def make_plan(settings: AdditionSettings) -> AdditionPlan:
     work = Adding(settings.reflections or (2 if small else 4), sampling, settings.seed)
     # No more tokens than bytes; a sample that is longer still is refused by the engine, and its row says so.
     context = min(model.context, _MOST_CONTEXT, survey.longest + _FRAME + sampling.max_tokens)
-    out = Path(settings.out or f"runs/{source.name}-reflected-{Path(model.name).name}")
+    out = Path(settings.out or f"{before}-{Path(model.name).name}")
     return AdditionPlan(model, source, survey, work, context, out)
 
 

@@ -18,10 +18,11 @@ from generation.additions.source import BLOCK_ROWS, block_keys, read_blocks
 from generation.additions.work import BLOCK, MADE, ROW
 from generation.failures import Failures
 from generation.hiring import Crew, Need, check_engine_package, hire_for
-from generation.produce import Engines, Shelf, Stop, Tally, deal, say_going_on
+from generation.produce import Engines, Shelf, Tally, deal, say_going_on
 from generation.raw_counts import RawCounts, Serving, count_folder
 from generation.raw_data import RAW_DATA
 from generation.stages import connect, hand_over, open_directory
+from generation.stop import Stop
 from generation.terminal import Progress, say
 
 
@@ -156,9 +157,9 @@ def write_raw_data(job: Job, serving: Serving) -> RawCounts:
     return counted[0]
 
 
-def publish(job: Job, settings: AdditionSettings, stop: Stop) -> int:
+def publish(job: Job, settings: AdditionSettings) -> int:
     """Name what was made, and push it where that is asked for; the exit code, 1 where rows failed."""
     plan = job.plan
     lost = sum(_rows_of(plan, key) for key in job.failed)
     missing = f"{lost:,} of {job.total:,} rows, which stay as they were" if lost else ""
-    return hand_over([plan.raw_data], plan.name, missing, settings.job, stop)
+    return hand_over([plan.raw_data], plan.name, missing, settings.job)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from string import ascii_lowercase
+from typing import NamedTuple
 
 from generation.grading.plain_answer import plain, reordered, seen
 from generation.grading.refusals import OutOfBoundsError, SeveralError, UnreadableError
-from generation.grading.units import UNITS
+from generation.grading.units import unit_behind
 
 MAX_CHARS = 2000
 MAX_DEPTH = 40
@@ -22,22 +24,25 @@ _BOXED = re.compile(r"\\(?:boxed|fbox) ?\{")
 _DELIMITED = re.compile(r"\$\$([^$]+)\$\$|(?<!\\)\$([^$]+)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 _LONG = re.compile(rf"[0-9]{{{MAX_DIGITS + 1}}}")
 _WORD = re.compile(r"[A-Za-z]{3,}")
+_UNREAD = re.compile(rf"{_WORD.pattern}|\b(?:if|of|is|to|by|at|as|on)\b")
+_ENVIRONMENT = re.compile(r"\\(?:begin|end) ?\{[a-z*]+\}")
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox|operatorname)\*? ?\{[^{}]*\}")
-_FUNCTIONS = frozenset(
-    (
-        *("and", "sqrt", "sin", "cos", "tan", "cot", "sec", "csc", "log", "exp", "lim", "max", "min", "det", "gcd"),
-        *("lcm", "mod", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh"),
-    )
+_COMMANDS = (
+    *("arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "sin", "cos", "tan", "cot", "sec", "csc"),
+    *("log", "ln", "exp"),
 )
+_FUNCTIONS = frozenset((*_COMMANDS, "and", "sqrt", "lim", "max", "min", "det", "gcd", "lcm", "mod"))
 _TEXT_ONLY = re.compile(r"\\(?:text|textbf|textit|mathrm|mbox) ?\{([^{}]*)\}")
+_ARTICLE = re.compile(r"^(?:it is |it's )?(?:an? (?=[a-z]{3})|the )")
 _WORDS = re.compile(r"[^\W\d_]+(?:[ '-][^\W\d_]+)*")
 _NAMES = {
-    **dict.fromkeys(("no solution", "no solutions", "no real solutions", "empty set", "the empty set"), r"\emptyset"),
-    **dict.fromkeys((r"\varnothing", r"\{\}", r"\{ \}"), r"\emptyset"),
+    **dict.fromkeys(("no solution", "no solutions", "no real solutions", "empty set"), r"\emptyset"),
+    **dict.fromkeys((r"\varnothing", r"\{\}", r"\{ \}", "{}", "{ }"), r"\emptyset"),
     **dict.fromkeys(("infinity", "positive infinity"), r"\infty"),
     **dict.fromkeys(("negative infinity", "-infinity"), r"-\infty"),
-    **dict.fromkeys(("dne", "does not exist"), "does not exist"),
+    **dict.fromkeys(("infinite", "infinitely many", "infinitely many solutions"), r"\infty"),
+    **dict.fromkeys(("dne", "does not exist", "undefined"), "does not exist"),
     **dict.fromkeys(("all real numbers", "all reals"), r"\mathbb{R}"),
 }
 
@@ -45,9 +50,13 @@ _SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ"
 _RAISED = re.compile(f"[{_SUPERSCRIPTS}]+")
 _PLAIN_DIGITS = str.maketrans(_SUPERSCRIPTS + "₀₁₂₃₄₅₆₇₈₉", "0123456789-+n0123456789")
 _LOWERED = re.compile("[₀-₉]+")
+_GREEK = (
+    *("alpha", "beta", "gamma", "delta", "epsilon", "theta", "lambda", "mu", "pi", "rho", "sigma", "tau", "phi"),
+    "omega",
+)
 _CHARACTERS = str.maketrans(
     {
-        "π": r"\pi ",
+        **{letter: rf"\{name} " for letter, name in zip("αβγδεθλμπρστφω", _GREEK, strict=True)},
         "∞": r"\infty ",
         "≤": r"\le ",
         "≥": r"\ge ",
@@ -59,17 +68,37 @@ _CHARACTERS = str.maketrans(
         "∅": r"\emptyset ",
         "ℝ": r"\mathbb{R}",
         "°": r"^\circ ",
-        "θ": r"\theta ",
-        "α": r"\alpha ",
-        "β": r"\beta ",
     }
 )
+_BRACKETED = r"\(((?:[^()]++|\([^()]*+\))*+)\)"
+_RADICAND = rf" ?(?:{_BRACKETED}|\{{([^{{}}]*)\}}|([0-9.]+|[A-Za-z](?![A-Za-z])|\\[a-z]+))"
+# LaTeX's names without their backslash; "mu" may be a product.
+_NAMED = re.compile(
+    rf"({_TEXT.pattern})|(?<![A-Za-z\\])(?:(oo|inf|infinity)|(Pi)|a(sin|cos|tan)|"
+    rf"({'|'.join((*_GREEK, *_COMMANDS)).replace('mu|', '')}))(?![A-Za-z]) ?"
+)
 _REWRITES = (
+    (re.compile(r"^= ?"), ""),
+    (re.compile(r"(?<=[0-9]) ?x ?(?=[0-9])"), r" \\cdot "),
+    (re.compile(r"\\log (2|10)(?=\()"), r"\\log_{\1}"),
+    (re.compile(r"\\(ln|log) ([0-9]+)(?= ?/ ?\\)"), r"\\\1(\2)"),
     (re.compile(r"(\\[dtc]?frac) ?([0-9]) ?([0-9])"), r"\1{\2}{\3}"),
-    (re.compile(r"√ ?(?:\(([^()]*)\)|([0-9]+|[A-Za-z]))"), r"\\sqrt{\1\2}"),
-    (re.compile(r"(?<![\\A-Za-z])sqrt ?\(([^()]*)\)"), r"\\sqrt{\1}"),
+    (re.compile(rf"(?:√|(?<![\\A-Za-z])sqrt){_RADICAND}"), r"\\sqrt{\1\2\3}"),
+    (re.compile(rf"(?:∛|(?<![\\A-Za-z])cbrt){_RADICAND}"), r"\\sqrt[3]{\1\2\3}"),
+    (re.compile(r"(?<=[\])]) ?(?:U|union) ?(?=[\[(])"), r"\\cup "),
+    (re.compile(r"\+/ ?-|(?:^|(?<= ))\+-(?= ?[^ ])"), r"\\pm "),
+    (re.compile(r"^f ?\(x\) ?="), "y ="),
+    (re.compile(r"(?<=[A-Za-z]) in (?=[\[({])"), r" \\in "),
     (re.compile(r"\*\* ?\(([^()]*)\)|\*\* ?(-?[A-Za-z0-9.]+)"), r"^{\1\2}"),
-    (re.compile(r"\^ ?(-[A-Za-z0-9]+)"), r"^{\1}"),
+    (re.compile(r"\^ ?\{? ?0?\.50*(?![0-9]) ?\}?"), r"^{\\frac{1}{2}}"),
+    (re.compile(r"\^ ?(-?[0-9]*\.[0-9]+|-[A-Za-z0-9]+)"), r"^{\1}"),
+    (
+        re.compile(
+            r"(?<![0-9A-Za-z/^_.)}])(?<![0-9] )([0-9]+)/([0-9]+) (?=[A-Za-z(]|\\(?:pi|sqrt|sin|cos|tan|ln|log))"
+        ),
+        r"\\frac{\1}{\2} ",
+    ),
+    (re.compile(r"(?<=[0-9]) ?(?:deg|degrees?)(?![A-Za-z])"), r"^\\circ "),
     (re.compile(r"(?<=[0-9])\^ ?\{? ?\\(?:text|mathrm) ?\{ ?(?:st|nd|rd|th) ?\} ?\}?"), ""),
     (re.compile(r"(?<=[0-9])(?:\\,|\\ |\{,\}|\\!,\\!)(?=[0-9]{3}(?![0-9]))"), ""),
     (re.compile(r"(?<![A-Za-z\\])([A-Za-z]) (?=[A-Za-z](?![A-Za-z]))"), r"\1 \\cdot "),
@@ -80,33 +109,40 @@ _REWRITES = (
     (re.compile(r"\\rangle(?![A-Za-z])"), ")"),
     (re.compile(r"(?<=[0-9])e([+-]?[0-9]{1,3})(?![0-9.])", re.IGNORECASE), r" \\times 10^{\1}"),
 )
-# math-verify's own list of units holds single letters: it makes 2 of "2ab".
-_NAMED_UNIT = "|".join(sorted((name for name in UNITS if len(name) > 1 and name.isalpha()), reverse=True))
-_POWER = r"(?: ?\^ ?\{?[23]\}?)?"
-_UNIT = re.compile(
-    rf"(?<=[0-9)}}!])(?: (?:square |sq\.? |cubic )?(?:{_NAMED_UNIT}|units?)\.?{_POWER}"
-    rf"|(?:\\[,;! ]| )*\\(?:text|mathrm|mbox) ?\{{ ?[^{{}}]*\}}{_POWER})$",
-    re.IGNORECASE,
-)
 _TRIGONOMETRIC = re.compile(r"(\\(?:sin|cos|tan|cot|sec|csc) ?[({]? ?)([0-9.]+) ?\^ ?\{? ?\\circ ?\}?")
 _PERIOD = re.compile(r"(?<![0-9.])([0-9]{0,9})\.([0-9]{0,9})\\overline ?\{ ?([0-9]{1,9}) ?\}")
 _BASE = re.compile(r"(?<![A-Za-z_])[0-9A-F]+ ?_ ?\{? ?([0-9]{1,2}) ?\}?")
 _SPACED_NUMBERS = re.compile(r"(?<![0-9._])[0-9.]+ +[0-9]")
+_ENDLESS = re.compile(r"[0-9]\.[0-9]+ ?(?:\.\.\.|…|\\l?dots)")
 _CHANGES = re.compile(r"\b(?:not|never|than|least|most|between|except|neither|nor)\b|n['’]t\b", re.IGNORECASE)
 _TIME = re.compile(r"[0-9]{1,2}:[0-9]{2}")
 
 
-def formula(text: str) -> str:
+class Formula(NamedTuple):
+    """A formula, and the unit that stood behind it: "" for none that is known."""
+
+    text: str
+    unit: str
+
+
+def formula(text: str) -> Formula:
     """The one formula of an answer; raises UnreadableError, SeveralError or OutOfBoundsError."""
     if len(text) > MAX_CHARS:
         raise OutOfBoundsError(f"more than {MAX_CHARS} characters")
     if reordered(text):
         raise UnreadableError("is shown in another order than it is stored")
-    text = _rewritten(plain(_inner(_typed(text))))
+    text = plain(_inner(_typed(text)))
     if named := _NAMES.get(words_of(text)):
-        return named
-    _check(text)
-    return text
+        return Formula(named, "")
+    said = _rewritten(text)
+    _check(said.text)
+    return said
+
+
+def unread(text: str) -> set[str]:
+    """Its words that are no mathematics: of these math-verify makes a product of letters."""
+    words = {word.lower() for word in _UNREAD.findall(_COMMAND.sub(" ", _ENVIRONMENT.sub(" ", text)))}
+    return {word for word in words if word not in _FUNCTIONS and not _is_product(word)}
 
 
 def base_of(text: str) -> str:
@@ -122,7 +158,8 @@ def is_time(text: str) -> bool:
 
 def words_of(text: str) -> str:
     """A name or a word in one typing; `text` itself in lower case where it is none."""
-    return " ".join(_TEXT_ONLY.sub(r"\1", text).strip(" .!()").lower().split())
+    words = " ".join(_TEXT_ONLY.sub(r"\1", text).strip(" .!()").lower().split())
+    return _ARTICLE.sub("", words)
 
 
 def is_wordy(text: str) -> bool:
@@ -135,14 +172,14 @@ def is_wordy(text: str) -> bool:
 
 def _is_product(word: str) -> bool:
     """Of variables, as "abc" and "xyz" are: letters that follow on each other."""
-    return "".join(sorted(word)) in "abcdefghijklmnopqrstuvwxyz"
+    return "".join(sorted(word)) in ascii_lowercase or not set(word) & set("aeiou")
 
 
 def _typed(text: str) -> str:
     text = _RAISED.sub(lambda raised: f"^{{{raised[0].translate(_PLAIN_DIGITS)}}}", seen(text))
     text = _LOWERED.sub(lambda lowered: f"_{{{lowered[0].translate(_PLAIN_DIGITS)}}}", text)
     text = "".join(map(_fraction_of, text)) if not text.isascii() else text
-    return plain(text).translate(_CHARACTERS)
+    return plain(text.translate(_CHARACTERS))
 
 
 def _fraction_of(character: str) -> str:
@@ -163,7 +200,7 @@ def _inner(text: str) -> str:
     if not inside or not _DELIMITED.sub("", text).strip(" .,"):
         return inside[0] if len(inside) == 1 else _undelimited(text)
     around = _DELIMITED.sub("", text)
-    if re.search(r"[0-9=<>\\]", around):
+    if re.search(r"[0-9=<>\\]|(?:^| )[-+*/](?: |$)", around):
         return _undelimited(text)
     if len(inside) > 1:
         raise SeveralError("has several formulas")
@@ -192,13 +229,23 @@ def _boxes(text: str) -> list[str]:
     return found
 
 
-def _rewritten(text: str) -> str:
-    text = _PERIOD.sub(_as_fraction, text)
+def _rewritten(text: str) -> Formula:
+    text = _NAMED.sub(_as_command, _PERIOD.sub(_as_fraction, text))
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
-    text = _UNIT.sub("", text)
+    text, unit = unit_behind(text)
     text = _TRIGONOMETRIC.sub(r"\1{\\frac{\2\\pi}{180}}", text)
-    return " ".join(text.split())
+    if text.count(r"\pm") == 1 and "," not in text:
+        plus, minus = (text.replace(r"\pm", sign) for sign in "+-")
+        text = f"{plus.removeprefix('+')}, {minus}"
+    return Formula(" ".join(text.split()), unit)
+
+
+def _as_command(name: re.Match[str]) -> str:
+    text, infinite, capital, inverse, command = name.groups()
+    if text:
+        return text
+    return rf"\{'infty' if infinite else 'pi' if capital else f'arc{inverse}' if inverse else command} "
 
 
 def _as_fraction(number: re.Match[str]) -> str:
@@ -221,6 +268,8 @@ def _check(text: str) -> None:
         raise UnreadableError("has formulas in it that do not end")
     if _SPACED_NUMBERS.search(text):
         raise UnreadableError("has numbers in it with nothing between")
+    if _ENDLESS.search(text):
+        raise UnreadableError("has digits in it that do not end")
     if _CHANGES.search(text) and not is_wordy(text):
         raise UnreadableError("has a word in it that may change what it says")
     words = _WORD.findall(_COMMAND.sub(" ", _TEXT.sub(" ", text)))

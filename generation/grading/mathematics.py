@@ -11,9 +11,10 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from generation.grading.exact import normalised
-from generation.grading.math_typing import base_of, formula, is_time, is_wordy, words_of
-from generation.grading.number import same_number
-from generation.grading.number_typing import Quantity, read_quantity
+from generation.grading.math_typing import Formula, base_of, formula, is_time, is_wordy, unread, words_of
+from generation.grading.number import comparable, same_number
+from generation.grading.number_typing import Quantity, UnsolvedError, read_quantity
+from generation.grading.number_words import SPELLED
 from generation.grading.plain_answer import DIFFERS, reordered, too_long
 from generation.grading.refusals import OutOfBoundsError, RefusedError, refused
 from generation.grading.workers import CannotStartError, DiedError, TimedOutError, pool_of
@@ -30,16 +31,32 @@ from generation.records import (
 WORKER = "generation.grading.math_worker"
 _DECIMALS = 6
 
-
 # A letter alone behind a digit, and what an equation is solved for.
-_LETTER = re.compile(r"[0-9] ?[A-Za-z](?![A-Za-z0-9])(?<![eE])")
-_ASSIGNED = re.compile(r"\W*[A-Za-z](?:_\w)? ?(?:\([^()]*\))? ?=")
+_LETTER = re.compile(r"[0-9] ?[A-Za-z](?![A-Za-z0-9])(?<![eE])(?! 10 ?[\^*])")
+_ASSIGNED = re.compile(r"[^\w-]*[A-Za-z](?:_\w)? ?(?:\([^()]*\))? ?=")
+_ABBREVIATED = re.compile(r"[0-9] ?(?:[kKMBT]|mn|bn)$")
+# What math-verify reads in one way alone: a vector for a point, degrees for radians, "log" for "ln", a choice.
+_LIST = re.compile(r"\[([^\[\]]*)\]")
+_DECIMAL_COMMA = re.compile(r"^(-?[0-9]+),([0-9]+)$")
+_LETTER_OF_UNIT = re.compile(r"(?<=[0-9)}]) ?[mghslK]$")
+_OTHERWISE = (
+    (re.compile(r"\\begin\{[pb]matrix\}([^&]*?)\\end\{[pb]matrix\}"), r"(\1)"),
+    (re.compile(r"\\\\"), ","),
+    (re.compile(r"\\log(?![A-Za-z_]| ?_)"), r"\\ln"),
+    (re.compile(r"(?<![0-9.])([0-9.]++) ?\^ ?\{? ?\\circ ?\}?"), r"\\frac{\1\\pi}{180}"),
+    (re.compile(r"(?<![A-Za-z\\])C ?\(([^(),]*),([^(),]*)\)"), r"\\binom{\1}{\2}"),
+    (re.compile(r"(?<=[0-9]) to (?=[0-9])"), ":"),
+    (re.compile(r"^R$"), r"\\mathbb{R}"),
+    (re.compile(r"\\(?:overline|angle|triangle) ?\{?([A-Z]+)\}?"), r"\1"),
+)
+_EITHER_SIDE = re.compile(r"(?=.*(?:[<>]|\\[lg]eq?(?![a-z]))).*\b(?:and|or)\b")
+_VARIABLE = re.compile(r"(?<![A-Za-z\\])[A-Za-z](?![A-Za-z])")
 
 
 class _Gold(NamedTuple):
     """A gold answer, read once."""
 
-    formula: str | None
+    formula: Formula | None
     number: Quantity | None
 
 
@@ -50,7 +67,8 @@ def grade_math(answer: str, question: Question) -> Grade:
         return long
     if reordered(answer) and answer.strip() != question.answer.strip():
         return Grade("unknown", UNREADABLE, answer)
-    if normalised(answer) == normalised(question.answer):
+    same = normalised(answer) == normalised(question.answer) and not _has_both_cases(question.answer)
+    if same or answer.strip() == question.answer.strip():
         return _judged(answer, equal=True)
     by_number = _by_number(answer, gold.number, question.answer)
     if by_number is not None:
@@ -61,30 +79,50 @@ def grade_math(answer: str, question: Question) -> Grade:
         return refused(error, answer)
     if gold.formula is None:
         return Grade("unknown", GOLD_UNREADABLE, answer)
-    if is_wordy(said) or is_wordy(gold.formula):
-        return _judged(answer, equal=words_of(said) == words_of(gold.formula))
-    if is_time(said) and is_time(gold.formula):
-        return _judged(answer, equal=said == gold.formula)
-    if base_of(said) and base_of(gold.formula) and base_of(said) != base_of(gold.formula):
+    if said.unit and gold.formula.unit and said.unit != gold.formula.unit:
+        return Grade("unknown", ANOTHER_UNIT, answer)
+    return _by_text(answer, gold.formula.text, said.text) or _by_worker(answer, gold.formula.text, said.text)
+
+
+def _has_both_cases(text: str) -> bool:
+    """Of one letter, which are two variables then: R - r is not r - R."""
+    letters = set(_VARIABLE.findall(text))
+    return any(letter.swapcase() in letters for letter in letters)
+
+
+def _by_text(answer: str, gold: str, said: str) -> Grade | None:
+    """The grade of words, times and other bases, None of formulas."""
+    if gold == "0" and (said == r"\emptyset" or words_of(said) in ("none", "nothing")):
+        return Grade("unknown", UNREADABLE, answer)
+    if is_wordy(said) or is_wordy(gold):
+        wanted, words = words_of(gold), words_of(said)
+        if wanted != words and (is_wordy(gold) or len(wanted) == 1) and re.search(rf"\b{re.escape(wanted)}\b", words):
+            return Grade("unknown", UNREADABLE, answer)
+        if not is_wordy(gold) and SPELLED.search(words):
+            return Grade("unknown", UNREADABLE, answer)
+        return _judged(answer, equal=words == wanted)
+    if is_time(said) and is_time(gold):
+        return _judged(answer, equal=said == gold)
+    if base_of(said) and base_of(gold) and base_of(said) != base_of(gold):
         return _judged(answer, equal=False)
-    return _by_worker(answer, gold.formula, said)
+    return None
 
 
 def _by_number(answer: str, gold: Quantity | None, gold_text: str) -> Grade | None:
     """The grade where both are one number, None where one is not."""
     try:
         said = None if gold is None else _number(answer)
-    except OutOfBoundsError as error:
+    except (OutOfBoundsError, UnsolvedError) as error:
         return refused(error, answer)
     if gold is None or said is None:
         return None
     if _LETTER.search(answer):
         return Grade("unknown", UNREADABLE, answer)
-    if said.unit and gold.unit and said.unit != gold.unit:
-        return Grade("unknown", ANOTHER_UNIT, answer)
     equal = same_number(said, gold)
     if min(said.value.denominator, gold.value.denominator) > 1 and ("." in answer or "." in gold_text):
         equal = equal or round(said.value, _DECIMALS) == round(gold.value, _DECIMALS)
+    if not comparable(said, gold, equal=equal):
+        return Grade("unknown", ANOTHER_UNIT, answer)
     return _judged(answer, equal=equal)
 
 
@@ -93,7 +131,7 @@ def _number(text: str) -> Quantity | None:
         return None
     try:
         return read_quantity(text)
-    except OutOfBoundsError:
+    except (OutOfBoundsError, UnsolvedError):
         raise
     except RefusedError:
         return None
@@ -101,7 +139,9 @@ def _number(text: str) -> Quantity | None:
 
 def _by_worker(answer: str, gold: str, said: str) -> Grade:
     try:
+        gold, said = _told_apart(gold, said)
         reply = _compared(gold, said)
+        unclear = reply.get("equal") is False and _has_other_reading(gold, said)
     except TimedOutError:
         return Grade("unknown", GRADER_TIMED_OUT, answer)
     except DiedError:
@@ -116,7 +156,38 @@ def _by_worker(answer: str, gold: str, said: str) -> Grade:
         return Grade("unknown", UNREADABLE, answer)
     if not reply["gold"]:
         return Grade("unknown", GOLD_UNREADABLE, answer)
-    return _judged(answer, equal=False)
+    return Grade("unknown", UNREADABLE, answer) if unclear else _judged(answer, equal=False)
+
+
+def _has_other_reading(gold: str, said: str) -> bool:
+    """In which they may be equal, though they are not as they stand."""
+    if unread(said) - unread(gold) or (said.startswith("[[") and "matrix}" in gold):
+        return True
+    if _EITHER_SIDE.match(said) or (_ABBREVIATED.search(said) and not _VARIABLE.search(gold)):
+        return True
+    others = _otherwise(gold, said)
+    return others != (gold, said) and bool(_compared(*others).get("equal"))
+
+
+def _otherwise(gold: str, said: str) -> tuple[str, str]:
+    """Both in the other reading that some typings have; the very same where they have none."""
+    said = _DECIMAL_COMMA.sub(r"\1.\2", _LETTER_OF_UNIT.sub("", said))
+    if not re.search(r"[(\[]", gold):
+        said = _LIST.sub(r"(\1)", said)
+    for pattern, replacement in _OTHERWISE:
+        gold, said = pattern.sub(replacement, gold), pattern.sub(replacement, said)
+    return gold, said
+
+
+def _told_apart(gold: str, said: str) -> tuple[str, str]:
+    """Both with another letter for R where the gold formula has r, too: to math-verify these are one."""
+    if not _has_both_cases(gold):
+        return gold, said
+    letters = set(_VARIABLE.findall(gold))
+    free = (letter for letter in "tuvwpqknjz" if letter not in (gold + said).lower())
+    names = {letter: next(free, letter) for letter in sorted(letters) if letter.lower() in letters and letter.isupper()}
+    gold, said = (_VARIABLE.sub(lambda name: names.get(name[0], name[0]), text) for text in (gold, said))
+    return gold, said
 
 
 def _judged(answer: str, *, equal: bool) -> Grade:
@@ -134,12 +205,12 @@ def _compared(gold: str, said: str) -> dict[str, Any]:
 @lru_cache(maxsize=1024)
 def _gold(answer: str) -> _Gold:
     try:
-        said: str | None = formula(answer)
+        said: Formula | None = formula(answer)
     except RefusedError:
         said = None
     try:
         # "5m" may be a multiple of m; of an answer one cannot tell, either.
-        number = None if _LETTER.search(answer) else _number(answer)
-    except OutOfBoundsError:
+        number = None if _LETTER.search(answer) or ("=" in answer and _VARIABLE.search(answer)) else _number(answer)
+    except (OutOfBoundsError, UnsolvedError):
         number = None
     return _Gold(said, number)

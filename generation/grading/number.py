@@ -2,7 +2,7 @@
 
 A percent sign that only one of answer and gold answer has may be a unit or a hundredth: 12% is right for
 12, for 12% and for 0.12. Units and currencies are not asked for, but two that are known and differ are not
-compared: 5 km for 5 m is unknown.
+compared: 5 km for 5 m, and for 5 km², is unknown. So is 3 quarters for 3, which may be coins.
 """
 
 from __future__ import annotations
@@ -24,9 +24,19 @@ def grade_number(answer: str, question: Question) -> Grade:
         said = read_quantity(answer)
     except RefusedError as error:
         return refused(error, answer)
-    if said.unit and gold.unit and said.unit != gold.unit:
+    equal = same_number(said, gold)
+    if not comparable(said, gold, equal=equal):
         return Grade("unknown", ANOTHER_UNIT, answer)
-    return Grade("right", "", answer) if same_number(said, gold) else Grade("wrong", DIFFERS, answer)
+    return Grade("right", "", answer) if equal else Grade("wrong", DIFFERS, answer)
+
+
+def comparable(said: Quantity, gold: Quantity, *, equal: bool) -> bool:
+    """Neither are their units known to differ, nor may their words count other things: quarters, dozens."""
+    if said.unit and gold.unit:
+        return said.unit == gold.unit
+    if (said.percent and gold.unit) or (gold.percent and said.unit):
+        return False
+    return equal or (said.value != gold.counted and gold.value != said.counted)
 
 
 def same_number(said: Quantity, gold: Quantity) -> bool:

@@ -1,7 +1,7 @@
 """What reasoning-gym itself says of an answer: its score, from 0 to 1.
 
-Its scoring functions may run whatever they like on what a model wrote, so this belongs into a process that
-can be killed, with a deadline. Knows neither processes nor grades.
+What a model wrote is nowhere evaluated (`gym_eval`); it may still take its scoring function for ever, so this belongs
+into a process that can be killed, with a deadline. Knows neither processes nor grades.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
+
+from generation.tasks.gym_eval import guard
 
 _GRIDS = frozenset({"arc_agi", "rearc"})
 """They compare tuples, which JSON turned into lists."""
@@ -28,5 +30,6 @@ def scoring(generator: str) -> Callable[[str, Mapping[str, Any]], float]:
     # It takes a second to import, and only its own tasks need it.
     import reasoning_gym
 
+    guard()
     found: Callable[[str, Mapping[str, Any]], float] = reasoning_gym.get_score_answer_fn(generator)
     return found

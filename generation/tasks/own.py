@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +22,7 @@ from generation.tasks import own_facts
 from generation.tasks.gold import check_gold
 from generation.tasks.hub_rows import Place
 from generation.tasks.hub_rows import load as load_rows
-from generation.tasks.own_facts import GraderName
+from generation.tasks.own_facts import GraderName, UnfitError
 from generation.tasks.split import split
 from generation.tasks.task import Supplied, Task, Wanted
 
@@ -46,8 +47,24 @@ class Reading(NamedTuple):
 class _Found(NamedTuple):
     rows: Iterable[tuple[str, dict[str, Any]]]
     """Each with its place, in words."""
+    on_hub: bool = False
+    """The user cannot mend its rows."""
     revision: str | None = None
     """Of a hub dataset."""
+
+
+class _Checked(NamedTuple):
+    questions: tuple[Question, ...]
+    dropped: Counter[str]
+    """Rows of a hub dataset that give no question, by reason."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        if not self.dropped:
+            return ()
+        reasons = ", ".join(f"{reason} ({count:,})" for reason, count in self.dropped.most_common())
+        rows = len(self.questions) + self.dropped.total()
+        return (f"{self.dropped.total():,} of {rows:,} rows give no question: {reasons}",)
 
 
 def task(given: str, reading: Reading) -> Task:
@@ -55,13 +72,15 @@ def task(given: str, reading: Reading) -> Task:
 
     def supply(wanted: Wanted) -> Supplied:
         found = _find(given, reading)
-        questions = _checked(found.rows, given, reading)
-        sft, rl = split(questions, wanted, given)
+        checked = _checked(found, given, reading)
+        sft, rl = split(checked.questions, wanted, given)
         usual = Reading()._asdict()
-        config = {name: value for name, value in reading._asdict().items() if value != usual[name]}
+        config: dict[str, Any] = {name: value for name, value in reading._asdict().items() if value != usual[name]}
         if found.revision is not None:
             config["revision"] = found.revision
-        return Supplied(sft, rl, {"questions": given, **config})
+        if checked.dropped:
+            config["dropped"] = dict(sorted(checked.dropped.items()))
+        return Supplied(sft, rl, {"questions": given, **config}, checked.notes)
 
     grader = reading.grader or "answer"
     return Task(_name(given), f"questions of {given}", grader, "answer", supply, lambda: load(given, reading)[0])
@@ -70,9 +89,9 @@ def task(given: str, reading: Reading) -> Task:
 def load(given: str, reading: Reading = Reading()) -> tuple[Question, ...]:  # noqa: B008  a tuple, never changed
     """The questions of a file or hub dataset, in their order.
 
-    Raises ValueError, naming the row, for whatever is wrong with them.
+    Raises ValueError for whatever is wrong with them, naming the row; of a hub dataset such rows are left out.
     """
-    return _checked(_find(given, reading).rows, given, reading)
+    return _checked(_find(given, reading), given, reading).questions
 
 
 def _find(given: str, reading: Reading) -> _Found:
@@ -93,39 +112,63 @@ def _find(given: str, reading: Reading) -> _Found:
     raise ValueError(f"--questions {given!r} is no count, no {_KINDS} file, and no hub dataset (owner/name)")
 
 
-def _checked(rows: Iterable[tuple[str, dict[str, Any]]], given: str, reading: Reading) -> tuple[Question, ...]:
-    found: dict[str, Question] = {}
+def _checked(found: _Found, given: str, reading: Reading) -> _Checked:
+    questions: dict[str, Question] = {}
     places: dict[str, str] = {}
-    needed = f"each row needs {reading.question_column!r} and {reading.answer_column!r}"
-    for place, row in rows:
-        for column in (reading.question_column, reading.answer_column):
-            _check_cell(place, row, column, needed)
-        question = _question(place, row, given, reading)
-        check_gold(place, question)
-        if question.key in found:
-            raise ValueError(f"{place} asks the same question as {places[question.key]}: each must be asked once")
-        found[question.key], places[question.key] = question, place
-    if not found:
-        raise ValueError(f"--questions {given} holds no questions: give at least one row; {needed}")
-    return tuple(found.values())
+    dropped: Counter[str] = Counter()
+    first = ""
+    for place, row in found.rows:
+        try:
+            question = _question(place, row, given, reading)
+            if question.key in questions:
+                told = f"{place} asks the same question as {places[question.key]}: each must be asked once"
+                raise UnfitError(told, "asked in an earlier row")
+        except UnfitError as error:
+            if not found.on_hub:
+                raise
+            dropped[error.reason] += 1
+            first = first or str(error)
+            continue
+        questions[question.key], places[question.key] = question, place
+    checked = _Checked(tuple(questions.values()), dropped)
+    if not questions:
+        why = f"{checked.notes[0]}; the first: {first}" if first else f"give at least one row; {_needs(reading)}"
+        raise ValueError(f"--questions {given} holds no questions: {why}")
+    return checked
 
 
-def _check_cell(place: str, row: Mapping[str, Any], column: str, needed: str) -> None:
+def _needs(reading: Reading) -> str:
+    return f"each row needs {reading.question_column!r} and {reading.answer_column!r}"
+
+
+def _check_cell(place: str, row: Mapping[str, Any], column: str, reading: Reading) -> None:
     if row.get(column) is None:
         there = "it is null" if column in row else f"only {', '.join(row)[:200] or 'nothing'}"
-        raise ValueError(f"{place} has no {column!r} ({there}): {needed}")
+        raise UnfitError(f"{place} has no {column!r} ({there}): {_needs(reading)}", f"no {column!r}")
     if not isinstance(row[column], str | int | float) or isinstance(row[column], bool):
-        raise ValueError(f"{place}: {column!r} must be text, not {type(row[column]).__name__}")
+        kind = type(row[column]).__name__
+        raise UnfitError(f"{place}: {column!r} must be text, not {kind}", f"{column!r} is no text")
     if not str(row[column]).strip():
-        raise ValueError(f"{place}: {column!r} is empty; fill it in, or leave the row out")
+        raise UnfitError(f"{place}: {column!r} is empty; fill it in, or leave the row out", f"{column!r} is empty")
     if any("\ud800" <= character <= "\udfff" for character in str(row[column])):
-        raise ValueError(f"{place}: {column!r} holds half a character (a lone surrogate); write it anew")
+        told = f"{place}: {column!r} holds half a character (a lone surrogate); write it anew"
+        raise UnfitError(told, f"{column!r} is no text")
 
 
 def _question(place: str, row: Mapping[str, Any], given: str, reading: Reading) -> Question:
+    """The row as a question. Raises UnfitError when it gives none, ValueError when no row can."""
+    for column in (reading.question_column, reading.answer_column):
+        _check_cell(place, row, column, reading)
     text, answer = str(row[reading.question_column]), row[reading.answer_column]
     judged = own_facts.judged(place, row, text, answer, reading.grader)
-    return Question(judged.text, judged.answer, _name(given), given, judged.grader, judged.answer_type, judged.facts)
+    question = Question(
+        judged.text, judged.answer, _name(given), given, judged.grader, judged.answer_type, judged.facts
+    )
+    try:
+        check_gold(place, question)
+    except ValueError as error:
+        raise UnfitError(str(error), f"a gold answer that is none for {question.grader}") from error
+    return question
 
 
 def _name(given: str) -> str:
@@ -172,7 +215,7 @@ def _hub(place: Place, reading: Reading) -> _Found:
     loaded = load_rows(place, f"--questions dataset {place.shown}")
     _needed(f"dataset {place.shown}", loaded.columns, reading)
     numbered = ((f"{place.shown} row {number}", row) for number, row in enumerate(loaded.rows, 1))
-    return _Found(numbered, loaded.revision)
+    return _Found(numbered, True, loaded.revision)
 
 
 def _needed(place: str, names: Sequence[str], reading: Reading) -> list[str]:

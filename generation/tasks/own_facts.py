@@ -6,6 +6,7 @@ Some graders read further columns: `choices` for choice; `numbers` (or `nums`) a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -37,6 +38,18 @@ class Judged(NamedTuple):
     facts: Mapping[str, Any]
 
 
+_PLACE = re.compile(r"[0-9]{1,3}")
+_NUMBER = re.compile(r"[0-9]")
+
+
+class UnfitError(ValueError):
+    """A row that gives no question: what to tell of it, and the `reason`, the same for all rows like it."""
+
+    def __init__(self, told: str, reason: str) -> None:
+        super().__init__(told)
+        self.reason = reason
+
+
 class _Row(NamedTuple):
     place: str
     cells: Mapping[str, Any]
@@ -47,7 +60,7 @@ class _Row(NamedTuple):
 def judged(place: str, row: Mapping[str, Any], text: str, answer: str | int | float, grader: str | None) -> Judged:
     """The row for this grader; without one, countdown by the wording, else by the text of the answer.
 
-    Raises ValueError, naming the row, when it lacks what the grader needs.
+    Raises UnfitError, naming the row, when it lacks what the grader needs; ValueError where all rows are misread.
     """
     if grader is None:
         grader = "answer" if countdown.facts_of(text) is None else "countdown"
@@ -69,8 +82,9 @@ def _countdown(row: _Row) -> _Read:
         numbers, target = row.cells.get("numbers", row.cells.get("nums")), row.cells.get("target")
         whole = isinstance(numbers, list) and all(type(number) is int for number in numbers)
         if not numbers or not whole or type(target) is not int:
-            raise ValueError(
-                f"{row.place} is no countdown question: word it as ours, or give the columns 'numbers' and 'target'"
+            raise UnfitError(
+                f"{row.place} is no countdown question: word it as ours, or give the columns 'numbers' and 'target'",
+                "no countdown question",
             )
         facts = {"numbers": numbers, "target": target}
     return row.text, str(row.answer), facts
@@ -81,14 +95,15 @@ def _choice(row: _Row) -> _Read:
     try:
         found, labels = _options(given)
     except ValueError as error:
-        raise ValueError(f"{row.place} has {error}: mend its 'choices'") from error
+        raise UnfitError(f"{row.place} has {error}: mend its 'choices'", str(error)) from error
     if not found:
         found = choices.in_text(text)
     else:
         text = choices.with_choices(text, found)
     if not found:
-        raise ValueError(
-            f"{row.place} shows no choices: give them in a column 'choices', or as lines such as 'A) first'"
+        raise UnfitError(
+            f"{row.place} shows no choices: give them in a column 'choices', or as lines such as 'A) first'",
+            "shows no choices",
         )
     return text, _letter(row, found, labels), {"choices": found}
 
@@ -110,18 +125,32 @@ def _options(given: Any) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def _letter(row: _Row, found: Mapping[str, str], labels: Mapping[str, str]) -> str:
-    """The gold letter: given as a letter or label, as an option's text, or as a place counted from 0."""
+    """The gold letter: given as a label, or as a letter, an option's text, or a place counted from 0.
+
+    A label is the row's own name of an option. Any of the other three may be meant: those that apply must agree.
+    """
     said = str(row.answer).strip()
-    if said in labels:
-        return labels[said]
-    if type(row.answer) is int and 0 <= row.answer < len(found):
-        return list(found)[row.answer]
-    if said.upper() in found:
-        return said.upper()
-    by_text = {text: letter for letter, text in found.items()}
-    if said in by_text:
-        return by_text[said]
-    raise ValueError(f"{row.place}: the answer {said[:60]!r} is none of the choices {', '.join(found)}")
+    whole = said.removesuffix(".0")  # a column of numbers is one of floats when some are missing
+    if said in labels or whole in labels:
+        return labels.get(said) or labels[whole]
+    letters = list(found)
+    place = int(whole) if _PLACE.fullmatch(whole) else -1
+    meant = {
+        "as a letter": said.upper() if said.upper() in found else None,
+        "by its text": next((letter for letter, text in found.items() if text in (said, whole)), None),
+        "by its place counted from 0": letters[place] if 0 <= place < len(letters) else None,
+    }
+    by = [(letter, how) for how, letter in meant.items() if letter is not None]
+    told = f"{row.place}: the answer {said[:60]!r}"
+    if len({letter for letter, _ in by}) > 1:
+        ways = " and ".join(f"{letter} {how}" for letter, how in by)
+        raise UnfitError(f"{told} is option {ways}: give the letter", "an answer that names two options")
+    if by:
+        return by[0][0]
+    told += f" is none of the choices {', '.join(letters)}"
+    if place == len(letters) and not any(_NUMBER.search(text) for text in found.values()):
+        raise ValueError(f"{told}; a place is counted from 0, and these seem to be counted from 1: give letters")
+    raise UnfitError(told, "an answer that is no choice")
 
 
 def _word(row: _Row) -> _Read:
@@ -129,7 +158,9 @@ def _word(row: _Row) -> _Read:
     if isinstance(letters, list):
         letters = "".join(map(str, letters))
     if not isinstance(letters, str) or not letters.isalpha():
-        raise ValueError(f"{row.place} has no 'letters': the grader word needs those that may be used, such as 'tsrae'")
+        raise UnfitError(
+            f"{row.place} has no 'letters': the grader word needs those that may be used, such as 'tsrae'", "no letters"
+        )
     least = row.cells.get("min_length")
     facts = {"letters": letters.lower(), "min_length": 1 if least is None else least}
     return row.text, str(row.answer), {**facts, "in_order": bool(row.cells.get("in_order"))}

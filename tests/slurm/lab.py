@@ -118,9 +118,10 @@ def processes(number: int) -> dict[int, str]:
 
 
 def lying(number: int) -> list[Path]:
-    """What lies in a node's own /tmp, but for what torch compiled, which is kept."""
-    found = (folder() / "nodes" / f"n{number}" / "tmp").iterdir()
-    return [path for path in found if not path.name.startswith("torchinductor")]
+    """What lies in a node's own /tmp, but for what torch compiled, which is kept, and the code, if it is in /tmp."""
+    own = folder() / "nodes" / f"n{number}" / "tmp"
+    code = own.joinpath(*Path.cwd().parts[2:3]) if Path.cwd().is_relative_to("/tmp") else None
+    return [path for path in own.iterdir() if path != code and not path.name.startswith("torchinductor")]
 
 
 def left_behind(number: int) -> list[str]:

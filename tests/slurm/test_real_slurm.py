@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slurm
 SPY = Path(__file__).parent.parent / "spy"
 SLOW = SPY.with_name("slow_agent")
 QUESTIONS = 24
-SCRIPTED = ("--", "python", "-m", "tests.slurm.drive", "--questions", str(QUESTIONS))
+SCRIPTED = ("--", "python", "-m", "tests.slurm.drive", "--questions", str(QUESTIONS), "--rl_questions", "0")
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,77 @@
+"""A stop that somebody asks for by a signal: Ctrl-C, SIGTERM, or SIGUSR1, which Slurm sends before its time limit.
+
+The first signal drains: what is in flight may end within a grace. The second does not wait.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_AT_ONCE_S = 0.001
+
+
+class Left(BaseException):
+    """Work is left where it stands; no Exception, so that nothing on the way takes it for a failure."""
+
+
+@dataclass
+class Stop:
+    """Whether someone asked to stop, and what to tell then."""
+
+    grace_s: float = 20.0
+    asked: int = 0
+    _tell: Callable[[float], None] | None = None
+
+    def listen(self) -> None:
+        """Take the signals over; again after ray.init, which replaces handlers."""
+        for number in _SIGNALS:
+            signal.signal(number, self._hear)
+
+    def _hear(self, *_: Any) -> None:
+        self.asked += 1
+        if self.asked == 1:
+            wait = (
+                f"up to {self.grace_s:.0f} s for what is in flight; once more: at once" if self.grace_s else "at once"
+            )
+            # Not print: the signal may have come in the middle of one.
+            os.write(1, f"\nstopping    {wait}\n".encode())
+        if self._tell is not None:
+            self._tell(self.grace_s if self.asked == 1 else 0.0)
+
+    def on_stop(self, tell: Callable[[float], None] | None) -> None:
+        """Whom to tell how long it may go on; at once if a stop was asked for before."""
+        self._tell = tell
+        if tell is not None and self.asked:
+            tell(0.0)
+
+    @contextmanager
+    def leaving(self, *, at_once: bool = False) -> Iterator[None]:
+        """Within it a stop raises Left, once, when the grace is over; at once if one was asked for before.
+
+        For work that loses nothing when it is left, since the same command does it again.
+        """
+        grace_s = self.grace_s
+
+        def leave(*_: Any) -> None:
+            self._tell = None
+            raise Left
+
+        before = signal.signal(signal.SIGALRM, leave)
+        try:
+            self.grace_s = 0.0 if at_once else grace_s
+            self.on_stop(lambda wait_s: _alarm_in(max(_AT_ONCE_S, wait_s)))
+            yield
+        finally:
+            self._tell, self.grace_s = None, grace_s
+            _alarm_in(0.0)
+            signal.signal(signal.SIGALRM, before)
+
+
+def _alarm_in(seconds: float) -> None:
+    signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -1,0 +1,171 @@
+"""Which commit of a hub's model is taken: online and offline, for a new run and for one that goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from cluster.models import find
+from cluster.run_directory import RunDirectory
+from generation.plan import make_plan
+from generation.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+REPOSITORY = "someone/a-model"
+FIRST, SECOND = "1" * 40, "2" * 40
+FILES = {
+    "config.json": b'{"max_position_embeddings": 64}',
+    "chat_template.jinja": b"{{ messages }}",
+    "tokenizer.json": b"{}",
+    "model.safetensors": b"weights",
+}
+
+
+class ModelHub(BaseHTTPRequestHandler):
+    """As much of the hub's interface as finding a model asks for; every commit has the same files."""
+
+    def __init__(self, commits: list[str], *args: object) -> None:
+        self.commits = commits
+        super().__init__(*args)  # type: ignore[arg-type]
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        words = self.path.partition("?")[0].removeprefix("/api/models").strip("/").split("/")
+        commit = self.commits[-1] if words[3:4] in ([], ["main"]) else words[3]
+        if "/".join(words[:2]) != REPOSITORY or commit not in self.commits:
+            self.send_error(404)
+        elif words[2:3] == ["resolve"]:
+            self._answer(FILES[words[4]], commit)
+        else:
+            files = [{"rfilename": name} for name in FILES]
+            self._answer(json.dumps({"id": REPOSITORY, "sha": commit, "siblings": files}).encode(), commit)
+
+    def _answer(self, body: bytes, commit: str) -> None:
+        self.send_response(200)
+        self.send_header("ETag", f'"{hashlib.sha1(body).hexdigest()}"')
+        self.send_header("X-Repo-Commit", commit)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class Machine:
+    """One whose cache is empty at first, and the hub that it asks."""
+
+    def __init__(self, home: Path, commits: list[str], port: int) -> None:
+        self.commits = commits
+        self.cache = home / "hub" / "models--someone--a-model"
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")},
+            "HF_ENDPOINT": f"http://127.0.0.1:{port}",
+            "HF_HOME": str(home),
+            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+            "HF_HUB_DISABLE_XET": "1",
+        }
+        for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+            self._environment.pop(name, None)
+
+    def find(self, *, offline: bool = False, **begun: str) -> str:
+        """The revision found, or why there is none."""
+        command = [sys.executable, "-m", "tests.test_models", json.dumps(begun)]
+        environment = self._environment | {"HF_HUB_OFFLINE": str(int(offline))}
+        ended = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True)
+        return ended.stdout.removesuffix("\n")
+
+    def load(self, commit: str) -> None:
+        """As an engine does, which asks for the commit."""
+        for name in ("tokenizer.json", "model.safetensors"):
+            (self.cache / "snapshots" / commit / name).write_bytes(FILES[name])
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    commits = [FIRST]
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(ModelHub, commits))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield Machine(tmp_path / "hub-home", commits, server.server_port)
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_what_was_downloaded_here_is_found_offline(machine: Machine) -> None:
+    assert machine.find() == FIRST
+    machine.load(FIRST)
+    assert not (machine.cache / "refs").exists(), "the hub's client keeps no word of main, which is why"
+    assert machine.find(offline=True) == FIRST
+    machine.commits.append(SECOND)
+    assert machine.find() == SECOND
+    assert machine.find(offline=True) == FIRST, "of the other one there are no weights"
+    machine.load(SECOND)
+    told = machine.find(offline=True)
+    assert f"at several commits, {FIRST}, {SECOND}, none of them known as main: run `hf download {REPOSITORY}`" in told
+    assert "\n" not in told
+    assert machine.find(offline=True, model=REPOSITORY, model_revision=FIRST) == FIRST
+    (machine.cache / "refs").mkdir()
+    (machine.cache / "refs" / "main").write_text(SECOND)
+    assert machine.find(offline=True) == SECOND
+
+
+def test_a_run_goes_on_with_the_commit_that_it_began_with(machine: Machine) -> None:
+    machine.commits.append(SECOND)
+    assert machine.find(model=REPOSITORY, model_revision=FIRST) == FIRST
+    assert machine.find(model="someone/else", model_revision=FIRST) == SECOND
+    gone = machine.find(model=REPOSITORY, model_revision="3" * 40)
+    assert f"at commit {'3' * 40}, with which this run began, is not here, and the hub" in gone
+    assert "HF_HUB_OFFLINE keeps us" in machine.find(offline=True, model=REPOSITORY, model_revision="3" * 40)
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_run_that_goes_on_asks_for_the_commit_that_it_began_with(
+    given: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = {"model": "someone/a-model", "model_revision": "1" * 40}
+    run = tmp_path / "mine" if given else Path("runs/mix-longmult_2dig-countdown_3arg-a-model")
+    asked: list[object] = []
+
+    def find_nothing(name: str, configuration: object) -> NoReturn:
+        asked.append((name, configuration))
+        raise ValueError("no model")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("generation.plan.find", find_nothing)
+    settings = Settings(
+        model="someone/a-model", task="longmult_2dig:4,countdown_3arg:4", out=str(run) if given else None
+    )
+    with pytest.raises(ValueError, match="no model"):
+        make_plan(settings)
+    with RunDirectory(run, begun, {}):
+        pass
+    with pytest.raises(ValueError, match="no model"):
+        make_plan(settings)
+    assert asked == [("someone/a-model", {}), ("someone/a-model", begun)]
+
+
+def main(begun: str) -> None:
+    try:
+        print(find(REPOSITORY, json.loads(begun)).revision)
+    except ValueError as error:
+        print(error)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
