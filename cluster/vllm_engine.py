@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from cluster.engine import Completion, EngineDiedError, EngineInfo, FinishReason, Message, Request, no_room
+
+T = TypeVar("T")
 
 _RAISED = re.compile(r"^(?:\([^)]*\) )?(?:ERROR [^\]]*\] )?(?P<words>[\w.]*(?:Error|Exception): .+)$", re.MULTILINE)
 """The last line of a traceback, as it is or as vLLM logs it."""
@@ -23,6 +25,10 @@ _SHORT = re.compile(
     r"OutOfMemoryError|MemoryError|out of memory|No available memory for the cache blocks|KV cache is needed"
     r"|less than desired GPU memory utilization|is less than requested memory for kv"
 )
+_LOOK_S = 0.5
+"""How often vLLM is asked whether it is still well."""
+_GRACE_S = 2.0
+"""How long after the end of its core vLLM may still say so itself."""
 _LEAST_SEQUENCES = 8
 _LEAST_SHARE = 0.5
 _LEAST_CACHE = 128 << 20
@@ -130,6 +136,7 @@ class VllmEngine:
         self._chat = chat
         self._closed = False
         self._context = settings.context
+        self._death = asyncio.ensure_future(self._die())
         self.info = EngineInfo("vllm", version, settings.name, settings.known_revision, settings.context)
 
     @classmethod
@@ -150,7 +157,7 @@ class VllmEngine:
 
         if self._closed:
             raise EngineDiedError("the engine was closed")
-        final, ids = None, list[int]()
+        ids = list[int]()
         try:
             ids = self._chat.encode(request.messages)
             room = self._context - len(ids)
@@ -166,20 +173,48 @@ class VllmEngine:
                 seed=request.seed,
                 output_kind=RequestOutputKind.FINAL_ONLY,
             )
-            async for output in self._llm.generate({"prompt_token_ids": ids}, params, request.key):
-                final = output
-        except EngineDeadError as error:
+            return _completion(await self._alive(self._last(ids, params, request.key)), len(ids))
+        except (EngineDeadError, EngineDiedError) as error:
             raise EngineDiedError(str(error)) from error
         except Exception as error:
-            # The one boundary where a request's failure becomes data on its row.
+            # The one boundary where a request's failure becomes data on its row. The first word of a dying
+            # core may be any exception, before vLLM itself knows.
+            await asyncio.wait([self._death], timeout=_GRACE_S)
             if self._llm.errored:
                 raise EngineDiedError(repr(error)) from error
             return Completion("", "error", len(ids), error=f"{type(error).__name__}: {error}"[:500])
+
+    async def _last(self, ids: Sequence[int], params: Any, key: str) -> Any:
+        """The whole of what vLLM makes of a prompt."""
+        final = None
+        async for output in self._llm.generate({"prompt_token_ids": ids}, params, key):
+            final = output
         assert final is not None
-        return _completion(final, len(ids))
+        return final
+
+    async def _alive(self, answer: Coroutine[Any, Any, T]) -> T:
+        """The answer. Raises EngineDiedError where the engine ends without one.
+
+        vLLM lets a request wait for ever if its core dies while the request is on its way there.
+        """
+        task = asyncio.ensure_future(answer)
+        try:
+            await asyncio.wait([task, self._death], return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise EngineDiedError("EngineCore is gone and left requests unanswered")
+            return task.result()
+        finally:
+            task.cancel()
+
+    async def _die(self) -> None:
+        """Ends a moment after vLLM's core."""
+        while not self._llm.errored:
+            await asyncio.sleep(_LOOK_S)
+        await asyncio.sleep(_GRACE_S)
 
     async def close(self) -> None:
         self._closed = True
+        self._death.cancel()
         await asyncio.to_thread(self._llm.shutdown)
 
 

@@ -5,23 +5,26 @@ The CPU's lines were taken from a log of vLLM 0.32; those of CUDA are the messag
 
 from __future__ import annotations
 
-from dataclasses import replace
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from cluster.engine import EngineDiedError
+from cluster.engine import Completion, Engine, EngineDiedError, Request, Sampling
 from cluster.host import own_words
 from cluster.models import find
-from cluster.pool import EngineStartError, Lost, Placement, Pool
+from cluster.pool import EngineStartError, Lost, Placement, Pool, Tick
 from cluster.session import Resources
-from cluster.vllm_engine import VllmSettings
+from cluster.vllm_engine import VllmEngine, VllmSettings
 from generation.builtin import MODEL
 from generation.hiring import cpu_environment
+from tests import family
 from tests.stuck import Item, ask
 
 CPU = VllmSettings("m", None, "m", "", 1024, gpu=False, max_sequences=128)
 GPU = VllmSettings("m", None, "m", "", 1024, gpu=True, max_sequences=1024)
+REQUEST = Request("one", ({"role": "user", "content": "Make 9 from 4 and 5."},), Sampling(max_tokens=8), 0)
 
 _CORE = "(EngineCore pid=25932) ERROR 11-21 15:31:59 [core.py:1510] "
 _FRONT = "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}\n"
@@ -95,6 +98,53 @@ def test_limits_do_not_fall_for_ever() -> None:
 )
 def test_an_error_in_its_own_words(error: Exception, expected: str) -> None:
     assert own_words(error) == expected
+
+
+@dataclass(frozen=True)
+class WorkerLost:
+    """Starts the real engine; the first time its worker process dies half a second before the first request."""
+
+    inner: VllmSettings
+    bait: Path
+
+    async def start(self) -> VllmEngine:
+        engine = await self.inner.start()
+        if self.bait.exists():
+            self.bait.unlink()
+            family.end([pid for pid, process in family.descendants().items() if "VLLM::Worker" in process.line])
+            time.sleep(0.5)
+        return engine
+
+    def smaller(self) -> WorkerLost:
+        raise NotImplementedError("no memory is short here")
+
+    def limits(self) -> str:
+        return self.inner.limits()
+
+    def cause(self, log: str) -> str | None:
+        return self.inner.cause(log)
+
+    def lacked_memory(self, log: str) -> bool:
+        return self.inner.lacked_memory(log)
+
+
+async def answer(engine: Engine, request: Request) -> Completion:
+    return await engine.generate(request)
+
+
+@pytest.mark.ray
+@pytest.mark.engine
+def test_a_real_engine_whose_worker_dies_before_the_first_request_is_lost(
+    ray_session: Resources, tmp_path: Path
+) -> None:
+    """vLLM would let that request wait for ever."""
+    bait = tmp_path / "bait"
+    bait.touch()
+    settings = WorkerLost(replace(CPU, model=str(find(str(MODEL)).path), cache_bytes=1 << 28), bait)
+    placement = Placement(1, logs=tmp_path, environment=cpu_environment(1), silence_s=3000)
+    with Pool[Request, Completion](settings, answer, placement) as pool:
+        events = [event for event in pool.run([REQUEST]) if not isinstance(event, Tick)]
+    assert [type(event).__name__ for event in events] == ["Started", "Lost", "Started", "Done"]
 
 
 @pytest.mark.ray
