@@ -221,12 +221,13 @@ class Engines:
 
     def _fit(self, wanted: int) -> None:
         """More engines where there is room; fewer of those that no machine has taken where there is not."""
-        wanted -= len(self._left_out)
-        for number in range(wanted + len(self._left_out)):
-            if len(self._members) < wanted and number not in self._members and number not in self._left_out:
+        numbers = [number for number in range(wanted) if number not in self._left_out]
+        numbers = numbers or [*range(wanted)]  # rather one that died before than none
+        for number in numbers:
+            if len(self._members) < len(numbers) and number not in self._members:
                 self._launch(number)
         unplaced = [number for number, member in self._members.items() if member.placed is None]
-        for number in sorted(unplaced)[::-1][: max(0, len(self._members) - wanted)]:
+        for number in sorted(unplaced)[::-1][: max(0, len(self._members) - len(numbers))]:
             self._forget(number)
 
     def _launch(self, number: int) -> None:

@@ -161,9 +161,7 @@ class Pool(Generic[Item, Result]):
             loads = {number: load for number, load in self._engines.loads().items() if number != self._alone}
             if next_engine(loads, self._limit) is None or not self._owed():
                 return
-            refused_by = self._again[0].refused_by
-            others = {number: load for number, load in loads.items() if number != refused_by}
-            number = next_engine(others or loads, self._limit)
+            number = next_engine(_rather_not(loads, self._again[0].refused_by), self._limit)
             if number is None:
                 return
             self._give(number, self._again.popleft())
@@ -172,9 +170,8 @@ class Pool(Generic[Item, Result]):
         """Empty one engine and deal it the suspects one by one, so that only the guilty one dies with it."""
         loads = self._engines.loads()
         if self._suspects and self._alone not in loads:
-            died_on = self._suspects[0].died_on  # it may be that engine's own fault
-            elsewhere = {number: load for number, load in loads.items() if number != died_on}
-            self._alone = next_engine(elsewhere or loads, self._limit + 1)
+            # It may be the fault of the engine that died.
+            self._alone = next_engine(_rather_not(loads, self._suspects[0].died_on), self._limit + 1)
         if self._alone is None or loads.get(self._alone, 0):
             return
         if self._suspects and self._alone in loads:
@@ -241,6 +238,11 @@ class Pool(Generic[Item, Result]):
                 self._again.appendleft(task)
         if fallen.number == self._alone:
             self._alone = None
+
+
+def _rather_not(loads: Mapping[int, int], avoided: int | None) -> Mapping[int, int]:
+    """The loads without that engine, unless it is the only one."""
+    return {number: load for number, load in loads.items() if number != avoided} or loads
 
 
 def _first(source: Iterator[Item]) -> list[Item]:

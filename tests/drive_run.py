@@ -6,11 +6,12 @@ Nothing but the engine is another than in `python -m generation.run FLAGS`; shar
 from __future__ import annotations
 
 import sys
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from unittest.mock import patch
 
 import tests.scripted
-from cluster.engine import ScriptedSettings
+from cluster.engine import Request, ScriptedSettings
 from cluster.session import Resources
 from generation import produce as producing
 from generation import run
@@ -19,16 +20,21 @@ from generation.plan import Plan
 from generation.settings import Settings
 
 
-def main(reply: str, argv: list[str]) -> int:
+def drive(
+    reply: Callable[[Request], str | Awaitable[str]], argv: Sequence[str], *, in_flight: int, shard_s: float
+) -> int:
+    """The job's exit code."""
+
     def hire_scripted(plan: Plan, settings: Settings, resources: Resources) -> Crew:
         crew = hire(plan, settings, resources)
-        engine = ScriptedSettings(getattr(tests.scripted, reply), context=plan.context)
-        return replace(crew, engine=engine, placement=replace(crew.placement, in_flight=4))
+        print(f"{crew.placement.engines} engines on {len(resources.nodes)} nodes", flush=True)
+        engine = ScriptedSettings(reply, context=plan.context)
+        return replace(crew, engine=engine, placement=replace(crew.placement, in_flight=in_flight))
 
-    producing.SHARD_S = 0.3
+    producing.SHARD_S = shard_s
     with patch("generation.stages.hire", hire_scripted):
-        return run.main(argv)
+        return run.main(list(argv))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2:]))
+    sys.exit(drive(getattr(tests.scripted, sys.argv[1]), sys.argv[2:], in_flight=4, shard_s=0.3))

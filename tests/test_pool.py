@@ -16,6 +16,7 @@ import ray
 from ray.exceptions import OutOfMemoryError
 
 from cluster.engine import Engine, EngineDiedError, Request, ScriptedEngine, ScriptedSettings
+from cluster.engines import Engines
 from cluster.pool import (
     Done,
     EngineStartError,
@@ -187,6 +188,18 @@ def test_an_engine_that_only_dies_is_left_out_and_no_item_suffers(ray_session: R
     reasons = [event.reason for event in events if isinstance(event, Lost)]
     assert len(reasons) == 6
     assert reasons[-1].endswith("a broken GPU; it is left out from now on")
+
+
+def test_an_engine_left_out_is_tried_again_where_there_is_no_room_for_another(
+    ray_session: Resources, tmp_path: Path
+) -> None:
+    engines = Engines(ScriptedSettings(_echo), _double, Placement(2, logs=tmp_path, room=lambda: 1))
+    engines._left_out.add(0)
+    try:
+        assert not list(engines.tend())
+        assert len(engines.awaited()) == 1
+    finally:
+        engines.close()
 
 
 def test_an_engine_that_ray_ends_for_memory_comes_back_smaller(

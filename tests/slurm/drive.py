@@ -1,7 +1,7 @@
 """The whole job on scripted engines, on a cluster that runs: `python -m tests.slurm.drive FLAGS`, those of the job.
 
-Only the engine is another than in `python -m generation.run`, and holds one question at a time. In the first start
-of a Slurm job its answers take SKILLFACTORY_TEST_SLOWNESS seconds or up to twice that.
+Each engine holds one question at a time. In the first start of a Slurm job its answers take
+SKILLFACTORY_TEST_SLOWNESS seconds or up to twice that.
 """
 
 from __future__ import annotations
@@ -10,16 +10,9 @@ import asyncio
 import os
 import random
 import sys
-from dataclasses import replace
-from unittest.mock import patch
 
-from cluster.engine import Request, ScriptedSettings
-from cluster.session import Resources
-from generation import produce as producing
-from generation import run
-from generation.hiring import Crew, hire
-from generation.plan import Plan
-from generation.settings import Settings
+from cluster.engine import Request
+from tests.drive_run import drive
 from tests.scripted import reply
 
 
@@ -30,18 +23,5 @@ async def slow_reply(request: Request) -> str:
     return reply(request)
 
 
-def hire_scripted(plan: Plan, settings: Settings, resources: Resources) -> Crew:
-    crew = hire(plan, settings, resources)
-    print(f"{crew.placement.engines} engines on {len(resources.nodes)} nodes", flush=True)
-    engine = ScriptedSettings(slow_reply, context=plan.context)
-    return replace(crew, engine=engine, placement=replace(crew.placement, in_flight=1))
-
-
-def main() -> int:
-    producing.SHARD_S = 1.0
-    with patch("generation.stages.hire", hire_scripted):
-        return run.main(sys.argv[1:])
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(drive(slow_reply, sys.argv[1:], in_flight=1, shard_s=1.0))
