@@ -29,8 +29,8 @@ SCENES: dict[str, dict[str, Any]] = {
     },
     "nodes": {
         "engine": "scripted",
-        "kills": 45,
-        "questions": 450,
+        "kills": 50,
+        "questions": 500,
         "kinds": {"node": 4, "driver": 4, "write": 4, "actor": 6},
     },
     "vllm": {

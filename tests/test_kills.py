@@ -16,7 +16,7 @@ pytestmark = pytest.mark.ray
 
 
 def test_actors_raylets_drivers_and_writes(tmp_path: Path) -> None:
-    report = kill("scripted", 16, tmp_path)
+    report = kill("scripted", 8, tmp_path)
     assert report["kills"].keys() == {"actor", "driver", "raylet", "write"}
     assert report["again"] > 0
 
