@@ -89,7 +89,7 @@ def copy_code(code: Path) -> Path:
     """The project with a word of its own, so that one sees whose code has run."""
     for name in ("cluster", "reflection", "generation", "assembly", "tests"):
         shutil.copytree(ROOT / name, code / name, ignore=shutil.ignore_patterns("__pycache__", "golden"))
-    drive = code / "tests" / "slurm" / "drive.py"
+    drive = code / "tests" / "drive_run.py"
     drive.write_text(drive.read_text().replace("engines on", "engines of the submitted code on"))
     return code
 
