@@ -36,7 +36,7 @@ SCENES: dict[str, dict[str, Any]] = {
     "vllm": {
         "engine": "vllm",
         "kills": 4,
-        "questions": 16,
+        "questions": 10,
         "silence_s": 240.0,
         "kinds": {"core": 3, "worker": 3, "actor": 2, "driver": 1},
         "at_the_end": (),
