@@ -1,9 +1,11 @@
-"""Whether grading holds up the engine: the same samples drawn with and without it, in turn, on the real engine.
+"""Whether grading holds up the engine: an engine that is always full, graded and not graded in turns of a few seconds.
 
-    python -m benchmarks.grading_beside [QUESTIONS] [PAIRS] [apart]
+    python -m benchmarks.grading_beside [PAIRS] [SECONDS] [apart]
 
 One engine of the built-in model in this process, as a run has it in its actor. Countdown questions, graded as such,
-and once as mathematics, where a worker process compares every answer. No reflections, so that both turns ask the same.
+and once as mathematics, where a worker process compares every answer. No reflections, so that both turns ask the same;
+new samples all the time. Which turn of a pair is graded is drawn; the ratio is of all tokens that ended in each kind,
+its error from pairs drawn again (bootstrap).
 
 `apart` gives the model's computations the first core for themselves, and all else (prompts, tokens, grading) the
 others: as on a GPU, whose engine takes no core from the graders.
@@ -12,15 +14,15 @@ others: as on a GPU, whose engine takes no core from the graders.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
-import statistics
+import random
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cluster.engine import Engine
+from cluster.engine import Completion, Engine, EngineInfo, Request
 from cluster.pool import fill
 from cluster.vllm_engine import VllmSettings
 from generation import rollout as rolling
@@ -39,18 +41,59 @@ def _not_graded(*_: object) -> Grade:
     return NOT_GRADED
 
 
-async def turn(engine: Engine, roll: rolling.Rollout, questions: Sequence[Question]) -> float:
-    """Tokens a second over all questions, as many at once as a pool deals."""
-    mathematics._compared.cache_clear()
-    room = asyncio.Semaphore(fill(CPU_SEQUENCES, roll.requests))
-    started = time.perf_counter()
+class Load:
+    """Questions without end, as many at once as a pool deals; the tokens of all samples that have ended."""
 
-    async def one(question: Question) -> int:
-        async with room:
-            return sum(attempt.completion.output_tokens for attempt in await roll(engine, question))
+    def __init__(self, engine: Engine, roll: rolling.Rollout, questions: Sequence[Question]) -> None:
+        self.tokens = 0
+        self._engine = engine
+        self._source = ((replace(roll, seed=seed), one) for seed in itertools.count() for one in questions)
+        self._tasks = [asyncio.ensure_future(self._ask()) for _ in range(fill(CPU_SEQUENCES, roll.requests))]
 
-    tokens = sum(await asyncio.gather(*map(one, questions)))
-    return tokens / (time.perf_counter() - started)
+    async def _ask(self) -> None:
+        for roll, question in self._source:
+            await roll(self, question)
+
+    @property
+    def info(self) -> EngineInfo:
+        return self._engine.info
+
+    async def generate(self, request: Request) -> Completion:
+        completion = await self._engine.generate(request)
+        self.tokens += completion.output_tokens
+        return completion
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+
+    async def turn(self, seconds: float, *, graded: bool) -> int:
+        """Tokens of so many seconds."""
+        mathematics._compared.cache_clear()
+        rolling.grade = grade if graded else _not_graded  # type: ignore[attr-defined]
+        began = self.tokens
+        ended, _ = await asyncio.wait(self._tasks, timeout=seconds)
+        for task in ended:
+            task.result()
+        return self.tokens - began
+
+
+async def compare(load: Load, pairs: int, seconds: float) -> list[tuple[int, int]]:
+    """Tokens graded and not graded, of each pair."""
+    draw = random.Random("beside")
+    await load.turn(10, graded=True)
+    told = []
+    for _ in range(pairs):
+        tokens: dict[bool, int] = {}
+        for graded in draw.sample((True, False), 2):
+            tokens[graded] = await load.turn(seconds, graded=graded)
+        told.append((tokens[True], tokens[False]))
+    return told
+
+
+def ratio(pairs: Sequence[tuple[int, int]]) -> float:
+    return sum(graded for graded, _ in pairs) / sum(plain for _, plain in pairs)
 
 
 def set_apart() -> None:
@@ -62,32 +105,32 @@ def set_apart() -> None:
             os.sched_setaffinity(int(thread.name), [first] if "VLLM::Worker" in line else others)
 
 
-async def main(questions: int, pairs: int, *, apart: bool) -> None:
+async def main(pairs: int, seconds: int, *, apart: bool) -> None:
     os.environ.update(cpu_environment(1) | ({"OMP_NUM_THREADS": "1"} if apart else {}))
-    plan = make_plan(Settings(questions=questions, rl_questions=0, reflections=0, samples=4))
+    plan = make_plan(Settings(questions=64, rl_questions=0, reflections=0, samples=4))
     engine = await VllmSettings(
         str(MODEL), None, "beside", "", plan.context, gpu=False, max_sequences=CPU_SEQUENCES
     ).start()
     if apart:
         set_apart()
     as_mathematics = [replace(one, grader="math", facts={}) for one in plan.questions]
-    await turn(engine, plan.rollout, plan.questions)
-    await turn(engine, plan.rollout, as_mathematics)
     for name, asked in (("countdown", plan.questions), ("math", as_mathematics)):
-        ratios = []
-        for pair in range(pairs):
-            rates = {}
-            for graded in (pair % 2 == 0, pair % 2 == 1):
-                rolling.grade = grade if graded else _not_graded  # type: ignore[attr-defined]
-                rates[graded] = await turn(engine, plan.rollout, asked)
-            ratios.append(rates[True] / rates[False])
-            print(f"{name}: {rates[True]:,.0f} tokens/s graded, {rates[False]:,.0f} not graded", flush=True)
-        told = " ".join(f"{ratio:.3f}" for ratio in sorted(ratios))
-        print(f"{name}: graded over not graded {statistics.median(ratios):.3f}, the median of {told}", flush=True)
+        load = Load(engine, plan.rollout, asked)
+        await load.turn(20, graded=True)
+        told = await compare(load, pairs, seconds)
+        await load.close()
+        again = random.Random("bootstrap")
+        drawn = sorted(ratio(again.choices(told, k=pairs)) for _ in range(2000))
+        rate = sum(plain for _, plain in told) / (pairs * seconds)
+        print(
+            f"{name}: graded over not graded {ratio(told):.4f}, 95% between {drawn[50]:.4f} and {drawn[-51]:.4f}; "
+            f"{pairs} pairs of {seconds} s, {rate:,.0f} tokens/s not graded",
+            flush=True,
+        )
     await engine.close()
 
 
 if __name__ == "__main__":
     apart = sys.argv[-1] == "apart"
     numbers = [int(word) for word in sys.argv[1 : len(sys.argv) - apart]]
-    asyncio.run(main(*(numbers + [32, 5][len(numbers) :]), apart=apart))
+    asyncio.run(main(*(numbers + [100, 4][len(numbers) :]), apart=apart))
