@@ -112,7 +112,7 @@ def by_hypothesis(count: int, first_seed: int) -> None:
 
 
 def by_atheris(count: int, first_seed: int) -> None:
-    """Needs atheris, which is no requirement of the project."""
+    """Needs atheris, which comes with [dev] where there is a wheel of it."""
     import atheris
 
     tally, started, chosen = Tally(), time.monotonic(), names(random.Random(first_seed))
