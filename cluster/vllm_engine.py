@@ -11,11 +11,9 @@ import re
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 from cluster.engine import Completion, EngineDiedError, EngineInfo, FinishReason, Message, Request, no_room
-
-T = TypeVar("T")
 
 _RAISED = re.compile(r"^(?:\([^)]*\) )?(?:ERROR [^\]]*\] )?(?P<words>[\w.]*(?:Error|Exception): .+)$", re.MULTILINE)
 """The last line of a traceback, as it is or as vLLM logs it."""
@@ -192,7 +190,7 @@ class VllmEngine:
         assert final is not None
         return final
 
-    async def _alive(self, answer: Coroutine[Any, Any, T]) -> T:
+    async def _alive(self, answer: Coroutine[Any, Any, Any]) -> Any:
         """The answer. Raises EngineDiedError where the engine ends without one.
 
         vLLM lets a request wait for ever if its core dies while the request is on its way there.

@@ -101,31 +101,18 @@ def test_an_error_in_its_own_words(error: Exception, expected: str) -> None:
 
 
 @dataclass(frozen=True)
-class WorkerLost:
-    """Starts the real engine; the first time its worker process dies half a second before the first request."""
+class WorkerLost(VllmSettings):
+    """The first time the engine's worker process dies half a second before the first request."""
 
-    inner: VllmSettings
-    bait: Path
+    bait: Path = Path()
 
     async def start(self) -> VllmEngine:
-        engine = await self.inner.start()
+        engine = await super().start()
         if self.bait.exists():
             self.bait.unlink()
             family.end([pid for pid, process in family.descendants().items() if "VLLM::Worker" in process.line])
             time.sleep(0.5)
         return engine
-
-    def smaller(self) -> WorkerLost:
-        raise NotImplementedError("no memory is short here")
-
-    def limits(self) -> str:
-        return self.inner.limits()
-
-    def cause(self, log: str) -> str | None:
-        return self.inner.cause(log)
-
-    def lacked_memory(self, log: str) -> bool:
-        return self.inner.lacked_memory(log)
 
 
 async def answer(engine: Engine, request: Request) -> Completion:
@@ -140,7 +127,8 @@ def test_a_real_engine_whose_worker_dies_before_the_first_request_is_lost(
     """vLLM would let that request wait for ever."""
     bait = tmp_path / "bait"
     bait.touch()
-    settings = WorkerLost(replace(CPU, model=str(find(str(MODEL)).path), cache_bytes=1 << 28), bait)
+    model = str(find(str(MODEL)).path)
+    settings = WorkerLost(model, None, "m", "", 1024, gpu=False, max_sequences=8, cache_bytes=1 << 28, bait=bait)
     placement = Placement(1, logs=tmp_path, environment=cpu_environment(1), silence_s=3000)
     with Pool[Request, Completion](settings, answer, placement) as pool:
         events = [event for event in pool.run([REQUEST]) if not isinstance(event, Tick)]
