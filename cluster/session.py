@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import socket
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from cluster.nodes import alive
 _OBJECT_STORE_BYTES = 256 << 20
 _CONNECT_S = 5.0
 _STARTS = 3
+_CONNECTS = 5
 _LATE = "timed out during startup"
 _TOKEN = "where it asks for a token, set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token as on its head"
 _ADDRESS = re.compile(r"(?:ray://)?\[?(?P<host>[^\s/\]]+)\]?:(?P<port>\d{1,5})")
@@ -96,15 +98,38 @@ def check_alive() -> None:
 def _running(address: str) -> Iterator[None]:
     _check_open(address)
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=_home())
+        _connect(address)
     except (ConnectionError, ValueError, RuntimeError, RayError) as error:
         # Refused for its token, Ray (2.60) says only that it failed to connect; of itself it follows `auto` alone.
-        reason = str(error).strip().splitlines()[0][:200]
+        reason = _reason(error)
         raise ValueError(f"no Ray cluster answers at --address {address}: {reason}; {_TOKEN}") from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _connect(address: str) -> None:
+    """Try again where the head made no process for this client: it does not, one time in fourteen to thirty.
+
+    Ray's head (2.60) forks amid gRPC's threads, which may abort the child
+    (https://github.com/ray-project/ray/issues/63202), and gives it no more than half a minute to come up.
+    """
+    for time in range(1, _CONNECTS + 1):
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=_home())
+            return
+        except ConnectionAbortedError as error:
+            if time == _CONNECTS:
+                raise
+            told = f"Ray's head at {address} made no process for this run, time {time} of {_CONNECTS}"
+            print(f"{told}: {_reason(error)}", file=sys.stderr, flush=True)
+
+
+def _reason(error: Exception) -> str:
+    """The first line, and the last where the first introduces a traceback."""
+    first, *others = str(error).strip().splitlines()
+    return (f"{first} {others[-1]}" if others and first.endswith(":") else first)[:200]
 
 
 def _home() -> dict[str, Any] | None:

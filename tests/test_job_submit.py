@@ -31,6 +31,8 @@ class Cluster(NamedTuple):
 
     dashboard: str
     client: str
+    slow: Path
+    """What is written there: tests/slow_ray."""
     environment: dict[str, str]
 
 
@@ -44,7 +46,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_USAGE_STATS_REPORT_URL": "http://127.0.0.1:9/",
-        "PYTHONPATH": str(ROOT),
+        "GRPC_ENABLE_FORK_SUPPORT": "0",  # without it a process for a client dies at random (README)
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests" / "slow_ray")]),
+        "SKILLFACTORY_TEST_SLOW": str(log_file.with_name("slow")),
     }
     head, dashboard, client, agent = free_ports(4)
     words = ["--head", "--block", "--node-ip-address=127.0.0.1", f"--port={head}", "--include-dashboard=true"]
@@ -59,7 +63,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         )
     try:
         wait_until_open(dashboard, process, log_file)
-        yield Cluster(f"http://127.0.0.1:{dashboard}", f"ray://127.0.0.1:{client}", environment)
+        yield Cluster(
+            f"http://127.0.0.1:{dashboard}", f"ray://127.0.0.1:{client}", log_file.with_name("slow"), environment
+        )
     finally:
         watcher.communicate()
         process.wait(30)
@@ -121,6 +127,7 @@ def test_a_submitted_job_brings_its_code_is_stopped_and_ends_when_it_is_submitte
     done = submit(cluster, [*words, "--", *flags("auto", out)], tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "going on: " in done.stdout
+    cluster.slow.write_text("--mode=specific-server")
     through_client = subprocess.run(
         flags(cluster.client, other),
         env=cluster.environment,
@@ -131,6 +138,8 @@ def test_a_submitted_job_brings_its_code_is_stopped_and_ends_when_it_is_submitte
         timeout=180,
     )
     assert through_client.returncode == 0, through_client.stdout + through_client.stderr
+    assert f"Ray's head at {cluster.client} made no process for this run, time 1 of 5: " in through_client.stderr
+    assert "Proxy failed to Connect to backend!" in through_client.stderr
     assert pq.read_table(out / "RAW_DATA" / "data").num_rows == QUESTIONS * 4 * 2
     assert rows(out) == rows(other)
 

@@ -18,7 +18,7 @@ from cluster.session import session
 
 pytestmark = pytest.mark.ray
 
-SLOW = Path(__file__).parent / "slow_agent"
+SLOW = Path(__file__).parent / "slow_ray"
 
 
 def test_workers_have_the_real_home_and_the_process_keeps_its_environment() -> None:
@@ -28,9 +28,9 @@ def test_workers_have_the_real_home_and_the_process_keeps_its_environment() -> N
 def test_a_ray_that_comes_up_late_is_started_once_more(tmp_path: Path) -> None:
     """Whose agent takes more than the half minute that Ray gives it."""
     flag = tmp_path / "slow"
-    flag.touch()
+    flag.write_text("dashboard/agent.py")
     began = time.monotonic()
-    run_alone(200, PYTHONPATH=str(SLOW), SKILLFACTORY_TEST_SLOW_AGENT=str(flag))
+    run_alone(200, PYTHONPATH=str(SLOW), SKILLFACTORY_TEST_SLOW=str(flag))
     assert not flag.exists()
     assert time.monotonic() - began > 30, "the first start was given up"
 

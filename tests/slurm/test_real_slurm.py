@@ -23,7 +23,7 @@ from tests.slurm.lab import SlurmJob, control, folder, idle, left_behind, lying,
 pytestmark = pytest.mark.slurm
 
 SPY = Path(__file__).parent.parent / "spy"
-SLOW = SPY.with_name("slow_agent")
+SLOW = SPY.with_name("slow_ray")
 QUESTIONS = 24
 SCRIPTED = ("--", "python", "-m", "tests.slurm.drive", "--questions", str(QUESTIONS), "--rl_questions", "0")
 
@@ -173,8 +173,8 @@ def test_a_lost_node_is_survived(tmp_path: Path, expected: dict[str, bytes]) -> 
 
 def test_a_head_that_comes_up_late_is_started_once_more(tmp_path: Path, expected: dict[str, bytes]) -> None:
     """Ray ends itself when its agent takes more than half a minute."""
-    (tmp_path / "slow").touch()
-    slow = {"PYTHONPATH": str(SLOW), "SKILLFACTORY_TEST_SLOW_AGENT": str(tmp_path / "slow")}
+    (tmp_path / "slow").write_text("dashboard/agent.py")
+    slow = {"PYTHONPATH": str(SLOW), "SKILLFACTORY_TEST_SLOW": str(tmp_path / "slow")}
     job = submit(tmp_path / "run", "--nodes", "1", "--time", "10", *SCRIPTED, **slow)
     assert job.end() == "COMPLETED", job.output()
     assert job.says("Ray on n1 ended, time 1 of 3")
