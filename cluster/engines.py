@@ -5,6 +5,7 @@ Placement and processes are Ray's. Knows nothing of the items that engines work 
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -87,7 +88,7 @@ class Engines:
         self._failed_places = Counter[int]()
         self._idle_deaths = Counter[int]()
         self._left_out = set[int]()
-        self._tended = -_TEND_S
+        self._tended = -math.inf
         self._placed = self._ray_lived = time.monotonic()
 
     def loads(self) -> dict[int, int]:
@@ -160,7 +161,7 @@ class Engines:
         return None
 
     def lose(self, number: int, error: Exception) -> Fallen:
-        """End what is left of it, and start another in its place.
+        """End what is left of it; `tend` starts another in its place, if Ray lives: asked to, a dead one would hang.
 
         Raises EngineStartError when it is time to give up.
         """
@@ -186,7 +187,7 @@ class Engines:
             if smaller != self._settings[number]:
                 reason += f"; it comes back with {smaller.limits()}"
             self._settings[number] = smaller
-        self._launch(number)
+        self._tended = -math.inf
         return Fallen(number, reason)
 
     def _unplaced(self, number: int, reason: str) -> Fallen:

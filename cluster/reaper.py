@@ -4,7 +4,8 @@ When the process that started them is killed, vLLM's engine core and workers can
 cores or a GPU, and so do Ray's agents. Whoever starts such processes starts one reaper and holds
 its standard input open; at the end of input the reaper kills every process that carries the mark
 in the environment it was started with, or that holds a file of a given folder open (a process that
-sets its own title overwrites its environment), and removes the folder.
+sets its own title overwrites its environment), and removes the folder. Who holds a file and was
+started with SKILLFACTORY_SPARED is spared: the driver of a Slurm job ends in its own words.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import uuid
 from pathlib import Path
 
 _BEGINNING = "SKILLFACTORY_MARK_"
+_SPARED = "SKILLFACTORY_SPARED"
 
 
 def new_mark() -> str:
@@ -54,7 +56,7 @@ def kill(mark: str, folder: str = "", spare: int = 0) -> int:
         if pid in {os.getpid(), spare}:
             continue
         with contextlib.suppress(OSError):
-            if _carries(entry, mark) or (folder and _holds(entry, folder)):
+            if _carries(entry, mark) or (folder and _holds(entry, folder) and not _carries(entry, _SPARED)):
                 os.kill(pid, signal.SIGKILL)
                 killed += 1
     return killed

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import AuthenticationError, RayError
+from ray.experimental import internal_kv
 from ray.util.client import ray as ray_client
 
 from cluster import reaper
@@ -89,6 +90,11 @@ def check_alive() -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
     except OSError as error:
         raise ClusterLostError(f"Ray's head at {context.gcs_address} does not answer: {error}") from error
+    try:
+        # Asked by a process that another head knows, `ray.nodes` aborts it (Ray 2.60); this raises.
+        internal_kv._internal_kv_exists(b"")
+    except AuthenticationError as error:
+        raise ClusterLostError(f"Ray's head at {context.gcs_address} was started anew, without this run") from error
     here = context.get_node_id()
     if not any(node["Alive"] and node["NodeID"] == here for node in ray.nodes()):  # type: ignore[no-untyped-call]
         raise ClusterLostError("Ray's process on this machine, the raylet, is dead")

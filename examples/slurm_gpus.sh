@@ -63,7 +63,7 @@ step() {
         ${inside[@]+"${inside[@]}"} "$@" </dev/null
 }
 
-# Ray on NODE, up to TIMES times when it ends by itself.
+# Ray on NODE, up to TIMES times when it ends by itself; a new head would be a cluster that the driver does not know.
 keep_ray() {
     local node=$1 times=$2 ended='' try
     shift 2
@@ -74,6 +74,7 @@ keep_ray() {
         attend $!
         [[ -z $ended ]] || return
         say "Ray on $node ended, time $try of $times; see $logs/ray-$node.log"
+        [[ $node != "$head" || ! -e $logs/driver.log ]] || return
         ((try == times)) || sleep 15
     done
 }
@@ -102,13 +103,14 @@ give_up() {
 
 finished_shards() { find "$run/shards" -maxdepth 1 -name '*.parquet' 2>/dev/null | wc -l; }
 
+# Ask Slurm to start this job again, unless that has led nowhere; returns where it does not.
 requeue() {
     local stalled=$run/logs/slurm/$SLURM_JOB_ID.stalled tries=0
     [[ ! -e $stalled ]] || read -r tries <"$stalled"
     if (($(finished_shards) > shards_before)); then tries=0; else tries=$((tries + 1)); fi
     echo "$tries" >"$stalled"
     if ((tries >= 3)); then
-        say "three starts in a row finished no question: not requeued; ask for a longer --time"
+        say "three starts in a row finished no question: not requeued; $1"
     elif ((${SLURM_RESTART_COUNT:-0} >= max_requeues)); then
         say "requeued $max_requeues times: not again; the same script submitted again goes on"
     else
@@ -117,7 +119,11 @@ requeue() {
         scontrol requeue "$SLURM_JOB_ID" && { sleep 120 & wait $!; }
         say "Slurm does not requeue this job; the same script submitted again goes on"
     fi
-    exit 75
+}
+
+# Whether the driver ended by another's doing: by a signal, as for lack of memory, or with the Ray on its node.
+driver_was_killed() {
+    ((code > 128)) || { ((code == 1)) && grep -q '^failed: ClusterLostError: ' "$logs/driver.log"; }
 }
 
 [[ -n ${SLURM_JOB_ID:-} ]] || { echo "this is a script for sbatch" >&2; exit 2; }
@@ -202,7 +208,8 @@ driver=
 code=75
 if [[ -z $notice$cancelled ]]; then
     say "the driver starts; follow it in $logs/driver.log"
-    step "$head" "${command[@]}" --address "$address" --grace_s "$grace_s" >>"$logs/driver.log" 2>&1 &
+    step "$head" env SKILLFACTORY_SPARED=1 "${command[@]}" --address "$address" --grace_s "$grace_s" \
+        >>"$logs/driver.log" 2>&1 &
     driver=$!
     attend "$driver"
     code=$?
@@ -213,5 +220,8 @@ fi
 say "the driver's exit code is $code"
 ((code == 0 || code == 2 || code == 75)) || touch "$logs/failed" # Ray's own logs are kept then
 end_ray
-((code == 75)) && [[ -n $notice && -z $cancelled ]] && requeue
+if [[ -z $cancelled ]]; then
+    if [[ -n $notice ]] && ((code == 75)); then requeue "ask for a longer --time"; fi
+    if driver_was_killed; then requeue "see $logs"; fi
+fi
 exit "$code"

@@ -1,4 +1,4 @@
-"""A pool on several raylets of this machine: one node is killed in mid-run, another is added.
+"""A pool on several raylets: one node is killed in mid-run, another is added; then the head is begun anew.
 
 `python -m tests.drive_nodes FOLDER` leaves told.json there: what happened, in order. A process of
 its own, since a process has one Ray.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from cluster.engine import Engine, ScriptedSettings
-from cluster.pool import Done, Lost, Placement, Pool, Started
+from cluster.pool import ClusterLostError, Done, Lost, Placement, Pool, Started
 from cluster.session import look
 from generation.hiring import hire
 from generation.plan import make_plan
@@ -86,9 +87,25 @@ def main(logs: str) -> None:
             elif killed and not added and sum("lost" in one for one in told) == 2:
                 added = True
                 told.append({"added": cluster.add_node(num_cpus=2, num_gpus=1).node_id})
+    told.append({"head": lose_the_head(cluster.head_node, placement)})
     Path(logs, "told.json").write_text(json.dumps(told))
     ray.shutdown()
     cluster.shutdown()  # type: ignore[no-untyped-call]
+
+
+def lose_the_head(head: Any, placement: Placement) -> str:
+    """What is said when another head answers at the old one's address."""
+    begun = False
+    try:
+        with Pool[Item, Where](ScriptedSettings(reply), work, placement) as pool:
+            for event in pool.run(Item(number) for number in count()):
+                if isinstance(event, Done) and not begun:
+                    begun = True
+                    head.kill_gcs_server()
+                    head.start_gcs_server()
+    except ClusterLostError as error:
+        return str(error)
+    raise AssertionError("it goes on for ever")
 
 
 def _items(told: list[dict[str, Any]]) -> Any:

@@ -20,6 +20,7 @@ def test_a_node_is_lost_and_another_joins(start: Callable[..., Job], tmp_path: P
     job = start("tests.drive_nodes", str(tmp_path), RAY_AUTH_MODE="disabled")
     assert job.wait(240) == 0, job.output()
     told: list[dict[str, Any]] = json.loads((tmp_path / "told.json").read_text())
+    assert told.pop()["head"].endswith("was started anew, without this run")
     first = told.pop(0)
     assert first["engines"] == 5, "2 on one node, 3 on the other, none on the head"
     done = [one["done"] for one in told if "done" in one]

@@ -59,19 +59,23 @@ def test_a_started_reaper_waits_for_the_end_of_its_input(mark: str) -> None:
         sleeper.wait()
 
 
-def test_kills_who_holds_a_file_of_the_folder_and_removes_it(mark: str, tmp_path: Path) -> None:
+def test_kills_who_holds_a_file_of_the_folder_unless_spared_and_removes_it(mark: str, tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     watcher = reaper.start(mark, str(folder))
+    spared = dict(os.environ) | {"SKILLFACTORY_SPARED": "1"}
     with (folder / "log").open("w") as log:
         holder = subprocess.Popen(_SLEEP, stdout=log, start_new_session=True)
+        driver = subprocess.Popen(_SLEEP, stdout=log, start_new_session=True, env=spared)
     try:
         watcher.communicate()
         assert holder.wait(10) == -9
         assert not folder.exists()
+        assert driver.poll() is None
     finally:
-        holder.kill()
-        holder.wait()
+        for process in (holder, driver):
+            process.kill()
+            process.wait()
 
 
 def test_a_reaper_outlives_the_signals_that_end_its_host(mark: str) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -168,6 +170,23 @@ def test_a_lost_node_is_survived(tmp_path: Path, expected: dict[str, bytes]) -> 
         control("boot", 2)
     assert job.starts == 1
     assert job.says("was lost")
+    assert rows(job.run) == expected
+
+
+def under_way(job: SlurmJob, start: int, before: int) -> bool:
+    return job.starts == start and ready(job) and shards(job) > before
+
+
+def test_a_job_whose_driver_then_whose_head_is_killed_goes_on(tmp_path: Path, expected: dict[str, bytes]) -> None:
+    job = submit(tmp_path / "run", "--nodes", "2", "--time", "10", *SCRIPTED, SKILLFACTORY_TEST_SLOWNESS="5")
+    for start, victim in enumerate(["tests.slurm.drive", "gcs_server"], 1):
+        job.wait_for(partial(under_way, job, start, shards(job)))
+        for pid in [pid for pid, line in processes(1).items() if victim in line and "srun" not in line]:
+            os.kill(pid, signal.SIGKILL)
+    assert job.end() == "COMPLETED", job.output()
+    assert job.starts == 3
+    assert job.says("the driver's exit code is 137")
+    assert job.says("failed: ClusterLostError: ")
     assert rows(job.run) == expected
 
 
