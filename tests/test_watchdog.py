@@ -86,6 +86,7 @@ def test_engines_that_die_over_everything_end_the_run(ray_session: Resources, tm
             True,
         )  # as if it had started: its process need not come up for this
         engines.lose(0, RuntimeError("gone"))
+        list(engines.tend())
 
     try:
         for _ in range(5):
