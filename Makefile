@@ -53,11 +53,13 @@ $(READY): setup.cfg pyproject.toml Makefile
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 ifeq ($(EXTRA),cpu)
 	@echo "set-up: torch for the CPU"
-	@$(BIN)/python -c 'import torch' 2>/dev/null || $(PIP) '$(TORCH_CPU)' 2>/dev/null \
-		|| $(PIP) --retries 0 --extra-index-url $(TORCH_INDEX) '$(TORCH_CPU)'
+	@$(BIN)/python -c 'import torch' 2>/dev/null || $(PIP) --no-compile '$(TORCH_CPU)' 2>/dev/null \
+		|| $(PIP) --no-compile --retries 0 --extra-index-url $(TORCH_INDEX) '$(TORCH_CPU)'
 endif
 	@echo "set-up: the project with [$(EXTRA),dev]"
-	@$(PIP) --editable '.[$(EXTRA),dev]'
+	@$(PIP) --no-compile --editable '.[$(EXTRA),dev]'
+	@# On all cores at once; Ray's workers write no bytecode. Some packages hold files that are no Python of today.
+	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true
 	@# vLLM brings these three unpinned; builds that do not fit torch break transformers, and vLLM runs without.
 	@for name in torchvision torchaudio torchcodec; do \
 		$(BIN)/python -W ignore -c "import $$name" >/dev/null 2>&1 \

@@ -29,16 +29,16 @@ SCENES: dict[str, dict[str, Any]] = {
     },
     "nodes": {
         "engine": "scripted",
-        "kills": 50,
-        "questions": 500,
+        "kills": 53,
+        "questions": 530,
         "kinds": {"node": 4, "driver": 4, "write": 4, "actor": 6},
     },
     "vllm": {
         "engine": "vllm",
         "kills": 4,
-        "questions": 10,
+        "questions": 16,
         "silence_s": 240.0,
-        "kinds": {"core": 3, "worker": 3, "actor": 2, "driver": 1},
+        "kinds": {"core": 3, "worker": 3, "driver": 1, "actor": 2},
         "at_the_end": (),
     },
 }

@@ -13,6 +13,6 @@ pytestmark = pytest.mark.ray
 
 def test_whole_nodes(tmp_path: Path) -> None:
     """Two nodes with an address each, where namespaces can be had; engines on both, the driver on one."""
-    report = kill("nodes", 50, tmp_path)
+    report = kill("nodes", 53, tmp_path)
     assert report["kills"].keys() == {"actor", "driver", "node", "write"}
     assert report["spread"] == 2

@@ -16,12 +16,13 @@ pytestmark = pytest.mark.ray
 
 
 def test_actors_raylets_drivers_and_writes(tmp_path: Path) -> None:
-    report = kill("scripted", 8, tmp_path)
+    report = kill("scripted", 4, tmp_path)
     assert report["kills"].keys() == {"actor", "driver", "raylet", "write"}
     assert report["again"] > 0
 
 
 @pytest.mark.engine
-def test_real_engine_cores_and_workers(tmp_path: Path) -> None:
-    report = kill("vllm", 2, tmp_path)
-    assert report["kills"].keys() == {"core", "worker"}
+def test_real_engine_cores_workers_and_drivers(tmp_path: Path) -> None:
+    """Two engines on this machine; vLLM's processes outlive neither of those that started them."""
+    report = kill("vllm", 3, tmp_path)
+    assert report["kills"].keys() == {"core", "worker", "driver"}
