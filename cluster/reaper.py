@@ -4,8 +4,7 @@ When the process that started them is killed, vLLM's engine core and workers can
 cores or a GPU, and so do Ray's agents. Whoever starts such processes starts one reaper and holds
 its standard input open; at the end of input the reaper kills every process that carries the mark
 in the environment it was started with, or that holds a file of a given folder open (a process that
-sets its own title overwrites its environment), and removes the folder. Who holds a file and was
-started with SKILLFACTORY_SPARED is spared: the driver of a Slurm job ends in its own words.
+sets its own title overwrites its environment), and removes the folder.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from pathlib import Path
 
 _BEGINNING = "SKILLFACTORY_MARK_"
 _SPARED = "SKILLFACTORY_SPARED"
+"""In the environment of one who holds a file and is left alone: a Slurm job's driver ends in its own words."""
 
 
 def new_mark() -> str:
