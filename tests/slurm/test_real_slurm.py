@@ -9,7 +9,6 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -173,8 +172,16 @@ def test_a_lost_node_is_survived(tmp_path: Path, expected: dict[str, bytes]) -> 
     assert rows(job.run) == expected
 
 
-def under_way(job: SlurmJob, start: int, before: int) -> bool:
-    return job.starts == start and shards(job) > before
+def works(job: SlurmJob, start: int) -> bool:
+    """Whether the driver of this start has its engine."""
+    log = job.run / "logs" / "slurm" / f"{job.number}.{start - 1}" / "driver.log"
+    return log.exists() and "engine 0 ready" in log.read_text()
+
+
+def kill(words: str) -> None:
+    """Kill the processes of the first node whose command line holds the words."""
+    for pid in [pid for pid, line in processes(1).items() if words in line and "srun" not in line]:
+        os.kill(pid, signal.SIGKILL)
 
 
 def test_a_late_head_then_a_killed_driver_then_a_killed_head(tmp_path: Path, expected: dict[str, bytes]) -> None:
@@ -183,13 +190,14 @@ def test_a_late_head_then_a_killed_driver_then_a_killed_head(tmp_path: Path, exp
     slow = {
         "PYTHONPATH": str(SLOW),
         "SKILLFACTORY_TEST_SLOW": str(tmp_path / "slow"),
-        "SKILLFACTORY_TEST_SLOWNESS": "3",
+        "SKILLFACTORY_TEST_SLOWNESS": "1",
+        "SKILLFACTORY_TEST_SLOW_STARTS": "2",
     }
     job = submit(tmp_path / "run", "--nodes", "1", "--time", "10", *SCRIPTED, **slow)
-    for start, victim in enumerate(["tests.slurm.drive", "gcs_server"], 1):
-        job.wait_for(partial(under_way, job, start, shards(job)))
-        for pid in [pid for pid, line in processes(1).items() if victim in line and "srun" not in line]:
-            os.kill(pid, signal.SIGKILL)
+    job.wait_for(lambda: shards(job))
+    kill("tests.slurm.drive")
+    job.wait_for(lambda: works(job, 2))
+    kill("gcs_server")
     assert job.end() == "COMPLETED", job.output()
     assert job.starts == 3
     assert job.says("Ray on n1 ended, time 1 of 3")
