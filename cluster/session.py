@@ -116,7 +116,7 @@ def _running(address: str) -> Iterator[None]:
 
 
 def _connect(address: str) -> None:
-    """Try again where the head made no process for this client: it does not, one time in fourteen to thirty.
+    """Try again where the head made no process for this client, as happens about one time in twenty.
 
     Ray's head (2.60) forks amid gRPC's threads, which may abort the child
     (https://github.com/ray-project/ray/issues/63202), and gives it no more than half a minute to come up.
