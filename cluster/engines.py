@@ -18,7 +18,7 @@ from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 
 from cluster import QUIET, reaper
 from cluster.engine import Engine, EngineMemoryError
-from cluster.events import ClusterLostError, EngineStartError, Started
+from cluster.events import ClusterLostError, EngineStartError, Loading, Started
 from cluster.host import EngineSettings, Host, own_words
 from cluster.session import check_alive
 
@@ -134,7 +134,7 @@ class Engines:
                 member.pulse_sent = now
                 self._await("pulse", number, member.host.pulse.remote())
 
-    def heard(self, ref: Any) -> Started | Fallen | None:
+    def heard(self, ref: Any) -> Loading | Started | Fallen | None:
         """What one of those awaited says. Raises EngineStartError."""
         kind, number = self._awaited.pop(ref, ("", -1))
         if not kind:
@@ -150,14 +150,14 @@ class Engines:
             member.placed = time.monotonic()
             del self._failed_places[number]
             self._await("start", number, member.host.start.remote())
-        elif kind == "start":
+            return Loading(number)
+        if kind == "start":
             member.ready = True
             del self._failed_starts[number]
             return Started(number, told)
-        elif told > self._placement.silence_s:
+        if told > self._placement.silence_s:
             return self.lose(number, TimeoutError(f"it answered nothing for {told:.0f} s"))
-        else:
-            member.pulse_sent = None
+        member.pulse_sent = None
         return None
 
     def lose(self, number: int, error: Exception) -> Fallen:

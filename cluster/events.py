@@ -24,6 +24,13 @@ class ItemFailedError(Exception):
 
 
 @dataclass(frozen=True)
+class Loading:
+    """An engine has a process, and loads the model there."""
+
+    number: int
+
+
+@dataclass(frozen=True)
 class Started:
     """An engine is ready."""
 

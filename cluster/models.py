@@ -1,11 +1,13 @@
-"""Finding a model and reading what it says of itself, without loading it or any heavy package."""
+"""Finding a model and reading what it says of itself, without loading it.
+
+transformers is asked, which takes seconds, only for a context that config.json leaves to its defaults.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,25 +15,22 @@ from typing import Any
 from huggingface_hub import HfApi, constants, hf_hub_download
 
 from cluster.hub import HUB_TIMEOUT_S, asking_hub, offline
+from cluster.model_config import OwnCode, context_of, heads_of, own_code, sampling_of
+from cluster.model_files import (
+    GENERATION,
+    NEEDED,
+    OFFERED,
+    TEMPLATE,
+    TOKENIZER,
+    check_bytes,
+    check_names,
+    read_object,
+    weights_of,
+)
+from cluster.model_names import HubName, hub_name, meant
 
-OWNERS = {
-    "DeepSeek-": "deepseek-ai",
-    "Llama-": "meta-llama",
-    "Mistral-": "mistralai",
-    "Olmo-": "allenai",
-    "OLMo-": "allenai",
-    "Phi-": "microsoft",
-    "Qwen": "Qwen",
-    "SmolLM": "HuggingFaceTB",
-    "gemma-": "google",
-}
-"""Who publishes a model, by the beginning of its bare name."""
-
-_NEEDED = "config.json"
-_OFFERED = ("generation_config.json", "tokenizer_config.json", "chat_template.jinja")
-_TOKENIZERS = frozenset({"tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json"})
-_WEIGHTS = (".safetensors", ".bin")
-_DRAWING = ("temperature", "top_p", "top_k", "repetition_penalty")
+_WITHIN = ("*", "*/config.json", "*/*/config.json", "*/*.distcp")
+"""Of a folder, what tells a model from what is taken for one."""
 _HEAD = 1 << 20
 
 
@@ -50,54 +49,68 @@ class Model:
     """Longest prompt plus completion, in tokens."""
     sampling: dict[str, float]
     """temperature, top_p, top_k and repetition_penalty from generation_config.json, where given."""
+    code: OwnCode
+    heads: int | None = None
+    """Of attention, which the GPUs of an engine share evenly; None where it does not say."""
+    weight_bytes: int = 0
+    """On the disk; 0 where they are not on this machine."""
+
+    @property
+    def hub_revision(self) -> str | None:
+        """What to ask the hub's client for beside `path`; None for a folder."""
+        return None if self.local else self.revision
 
 
-def find(name: str, begun: Mapping[str, Any] | None = None) -> Model:
-    """The model of a local folder, a hub id, or a bare well-known name.
+def find(name: str, begun: Mapping[str, Any] | None = None, own: tuple[str, ...] = ()) -> Model:
+    """The model of a local folder, a hub id, or a bare well-known name, the last two also with @COMMIT.
 
-    `begun` is the configuration of the run that goes on: where it names this model of the hub, its commit is taken.
-    Raises ValueError, in words for a person, when it is not there or cannot chat.
+    `begun` is the configuration of the run that goes on: where it names this model of the hub, its commit is taken
+    unless another is asked for. `own` are further names that may have been meant.
+    Raises ValueError, in words for a person, when it is not there, not whole, or cannot chat.
     """
-    if os.path.isdir(name):
-        return _local(Path(name))
-    if os.path.exists(name):
-        raise ValueError(f"model {name} is a file: give the folder that holds config.json and the weights")
+    path = Path(os.path.expanduser(name)) if name.startswith("~") else Path(name)
+    if os.path.isdir(path):
+        return _local(path)
+    if os.path.exists(path):
+        gguf = path.suffix == ".gguf"
+        kind = "a GGUF file, which is not read: give the model that it was made from" if gguf else "a file: give the"
+        raise ValueError(f"model {name} is {kind}{'' if gguf else ' folder that holds config.json and the weights'}")
     if name.startswith((".", "/", "~")):
         raise ValueError(f"model folder {name} is not there: give a folder that is, or a hub id")
-    return _hub(_full_id(name), begun or {})
-
-
-def _full_id(name: str) -> str:
-    if "/" in name:
-        return name
-    for beginning, owner in OWNERS.items():
-        if name.startswith(beginning):
-            return f"{owner}/{name}"
-    raise ValueError(
-        f"model {name!r} is no folder and no well-known name: give a folder or a hub id"
-        " such as Qwen/Qwen2.5-1.5B-Instruct"
-    )
+    return _hub(hub_name(name, own), begun or {})
 
 
 def _local(folder: Path) -> Model:
+    if folder.name.startswith("models--") and (folder / "snapshots").is_dir():
+        owner, _, repo = folder.name.removeprefix("models--").partition("--")
+        raise ValueError(f"model folder {folder} is of the hub's cache: give {owner}/{repo}, or a folder of snapshots/")
     files = {path.name: path for path in folder.iterdir() if path.is_file()}
-    _check_files(f"model folder {folder}", files)
-    return _described(folder.resolve().name, str(folder.resolve()), _folder_hash(folder), files, local=True)
+    within = {path.relative_to(folder).as_posix() for pattern in _WITHIN for path in folder.glob(pattern)}
+    check_names(f"model folder {folder}", files.keys() | within, lambda name: read_object(folder / name))
+    held = check_bytes(folder, files.keys())
+    name, path = folder.resolve().name, str(folder.resolve())
+    return _described(name, path, _folder_hash(folder), files, held=held)
 
 
-def _hub(repo: str, begun: Mapping[str, Any]) -> Model:
+def _hub(asked: HubName, begun: Mapping[str, Any]) -> Model:
+    repo = asked.repo
     # What was committed to the hub meanwhile, if only to a card, would make it another configuration.
-    pinned = begun.get("model_revision") if begun.get("model") == repo else None
-    shown = f"model {repo}" if pinned is None else f"model {repo} at commit {pinned}, with which this run began,"
+    of_run = asked.revision is None and begun.get("model") == repo
+    pinned = begun.get("model_revision") if of_run else asked.revision
+    shown = f"model {repo}" if pinned is None else f"model {repo} at commit {pinned}"
+    shown += ", with which this run began," if of_run and pinned else ""
     if pinned is None and offline():
         pinned = _only_commit(repo)
-    with asking_hub(shown):
+    with asking_hub(f"{shown}{meant(repo)}"):
         revision, names = _listed(repo, pinned)
-    _check_files(f"model {repo}", names)
-    wanted = [name for name in (_NEEDED, *_OFFERED) if name in names]
-    with asking_hub(shown):
-        files = {name: Path(_download(repo, name, revision)) for name in wanted}
-    return _described(repo, repo, revision, files, local=False)
+
+    def file(name: str) -> Path:
+        with asking_hub(shown):
+            return Path(_download(repo, name, revision))
+
+    check_names(f"model {repo}", names, lambda name: read_object(file(name)))
+    files = {name: file(name) for name in (NEEDED, *OFFERED) if name in names}
+    return _described(repo, repo, revision, files, held=None)
 
 
 def _only_commit(repo: str) -> str | None:
@@ -108,11 +121,12 @@ def _only_commit(repo: str) -> str | None:
     cache = Path(constants.HF_HUB_CACHE, f"models--{repo.replace('/', '--')}")
     if not os.path.isdir(cache / "snapshots") or os.path.exists(cache / "refs" / "main"):
         return None
-    commits = sorted({path.parent.name for ending in _WEIGHTS for path in cache.glob(f"snapshots/*/*{ending}")})
+    commits = sorted(path.name for path in (cache / "snapshots").iterdir() if weights_of(os.listdir(path)))
     if len(commits) > 1:
         raise ValueError(
             f"model {repo} is in the hub's cache on this machine at several commits, {', '.join(commits)}, none of them"
-            f" known as main: run `hf download {repo}` where HF_HUB_OFFLINE does not keep it from the hub"
+            f" known as main: run `hf download {repo}` where HF_HUB_OFFLINE does not keep it from the hub, or give one"
+            f" of them as {repo}@COMMIT"
         )
     return commits[0] if commits else None
 
@@ -120,7 +134,7 @@ def _only_commit(repo: str) -> str | None:
 def _listed(repo: str, pinned: str | None) -> tuple[str, set[str]]:
     """Commit and file names, from the hub or, offline, from what its client keeps; of main unless a commit is given."""
     if offline():
-        folder = Path(_download(repo, _NEEDED, pinned or "main")).parent
+        folder = Path(_download(repo, NEEDED, pinned or "main")).parent
         return folder.name, {path.name for path in folder.iterdir()}
     told = HfApi().model_info(repo, revision=pinned, timeout=HUB_TIMEOUT_S)
     return told.sha or "main", {sibling.rfilename for sibling in told.siblings or ()}
@@ -130,41 +144,23 @@ def _download(repo: str, name: str, revision: str) -> str:
     return hf_hub_download(repo, name, revision=revision, local_files_only=offline())
 
 
-def _check_files(model: str, names: Iterable[str]) -> None:
-    held = set(names)
-    if _NEEDED not in held:
-        raise ValueError(f"{model} has no {_NEEDED}: give one in the layout of transformers")
-    if not any(name.endswith(_WEIGHTS) for name in held):
-        raise ValueError(f"{model} has no weights: no *.safetensors file in it")
-    if not held & _TOKENIZERS:
-        raise ValueError(f"{model} has no tokenizer: none of {', '.join(sorted(_TOKENIZERS))} in it")
-
-
-def _described(name: str, path: str, revision: str, files: dict[str, Path], *, local: bool) -> Model:
-    config = _json(files[_NEEDED])
-    text = config.get("text_config") or config
-    context = text.get("max_position_embeddings")
-    if not isinstance(context, int) or context < 2:
-        raise ValueError(f"model {name} does not say its context: config.json has no max_position_embeddings")
-    told = _json(files["tokenizer_config.json"]) if "tokenizer_config.json" in files else {}
-    if "chat_template.jinja" not in files and not told.get("chat_template"):
+def _described(name: str, path: str, revision: str, files: dict[str, Path], *, held: int | None) -> Model:
+    """`held` are the bytes of a folder's weights; None for a model of the hub."""
+    read = {file: read_object(files[file]) if file in files else {} for file in (NEEDED, GENERATION, TOKENIZER)}
+    config, told = read[NEEDED], read[TOKENIZER]
+    if TEMPLATE not in files and not told.get("chat_template"):
         raise ValueError(f"model {name} has no chat template: take an instruct model, or add chat_template.jinja")
-    generation = _json(files["generation_config.json"]) if "generation_config.json" in files else {}
-    sampling = {key: generation[key] for key in _DRAWING if generation.get(key) is not None}
-    for key, value in sampling.items():
-        if not isinstance(value, int | float):
-            raise ValueError(f"model {name}: {key} in generation_config.json must be a number, not {value!r}")
-    return Model(name, path, revision, local, context, {key: float(value) for key, value in sampling.items()})
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        read = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read as JSON: {error}") from error
-    if not isinstance(read, dict):
-        raise ValueError(f"{path} holds no JSON object")
-    return read
+    return Model(
+        name,
+        path,
+        revision,
+        held is not None,
+        context_of(name, config, path, revision if held is None else None),
+        sampling_of(name, read[GENERATION]),
+        own_code(config, told),
+        heads_of(config),
+        held or 0,
+    )
 
 
 def _folder_hash(folder: Path) -> str:

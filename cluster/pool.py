@@ -25,6 +25,7 @@ from cluster.events import (
     Failed,
     Item,
     ItemFailedError,
+    Loading,
     Lost,
     Result,
     Started,
@@ -39,6 +40,7 @@ __all__ = [
     "EngineStartError",
     "Failed",
     "ItemFailedError",
+    "Loading",
     "Lost",
     "Placement",
     "Pool",
@@ -116,7 +118,9 @@ class Pool(Generic[Item, Result]):
         """Deal nothing more; `run` ends when what is in flight is back, or after `grace_s` seconds."""
         self._stop_at = time.monotonic() + grace_s
 
-    def run(self, items: Iterable[Item]) -> Iterator[Started | Lost | Tick | Done[Item, Result] | Failed[Item]]:
+    def run(
+        self, items: Iterable[Item]
+    ) -> Iterator[Loading | Started | Lost | Tick | Done[Item, Result] | Failed[Item]]:
         """Results as they come, in any order: each item exactly once, as Done or as Failed.
 
         Raises EngineStartError when an engine cannot start, ClusterLostError when Ray is gone.
@@ -182,7 +186,7 @@ class Pool(Generic[Item, Result]):
     def _give(self, number: int, task: _Task[Item]) -> None:
         self._held[self._engines.do(number, task.item)] = (number, task)
 
-    def _collect(self, ref: Any) -> Iterator[Started | Lost | Done[Item, Result] | Failed[Item]]:
+    def _collect(self, ref: Any) -> Iterator[Loading | Started | Lost | Done[Item, Result] | Failed[Item]]:
         if ref not in self._held:
             told = self._engines.heard(ref)
             if isinstance(told, Fallen):

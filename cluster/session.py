@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private.accelerators import get_accelerator_manager_for_resource
 from ray.exceptions import AuthenticationError, RayError
 from ray.experimental import internal_kv
 from ray.util.client import ray as ray_client
@@ -70,6 +71,17 @@ def look(*, local: bool = False) -> Resources:
     # Where Ray is ours its CPUs are only numbers.
     cores = len(os.sched_getaffinity(0)) if local else None
     return Resources(tuple(_node(told["Resources"], cores) for told in alive()))
+
+
+def here() -> Resources:
+    """What a Ray started on this machine would find at most, told without starting one."""
+    gpus = get_accelerator_manager_for_resource("GPU")
+    assert gpus is not None
+    seen = gpus.get_current_process_visible_accelerator_ids()
+    found = gpus.get_current_node_num_accelerators()
+    cores = len(os.sched_getaffinity(0))
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return Resources((Node(found if seen is None else min(found, len(seen)), cores, memory),))
 
 
 def _node(held: Mapping[str, float], cores: int | None) -> Node:

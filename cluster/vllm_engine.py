@@ -7,22 +7,17 @@ takes seconds. Knows chats and tokens, not questions.
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import re
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
+from cluster import vllm_log
 from cluster.engine import Completion, EngineDiedError, EngineInfo, FinishReason, Message, Request, no_room
 
-_RAISED = re.compile(r"^(?:\([^)]*\) )?(?:ERROR [^\]]*\] )?(?P<words>[\w.]*(?:Error|Exception): .+)$", re.MULTILINE)
-"""The last line of a traceback, as it is or as vLLM logs it."""
-_EMPTY = re.compile(r"Engine core initialization failed|EngineDeadError|EngineCore encountered an issue")
-"""What vLLM's front end raises when another process of it is to blame."""
-_SHORT = re.compile(
-    r"OutOfMemoryError|MemoryError|out of memory|No available memory for the cache blocks|KV cache is needed"
-    r"|less than desired GPU memory utilization|is less than requested memory for kv"
-)
 _LOOK_S = 0.5
 """How often vLLM is asked whether it is still well."""
 _GRACE_S = 2.0
@@ -80,15 +75,11 @@ class VllmSettings:
         return f"{self.max_sequences} sequences and {self.cache_bytes >> 20} MiB of cache"
 
     def cause(self, log: str) -> str | None:
-        """The last exception in the log that says something.
-
-        Across vLLM's processes only this text arrives: the front end's own exception says "see above".
-        """
-        said = [found["words"] for found in _RAISED.finditer(log) if not _EMPTY.search(found["words"])]
-        return said[-1] if said else None
+        """The last exception in the log that says something: across vLLM's processes only this text arrives."""
+        return vllm_log.cause(log)
 
     def lacked_memory(self, log: str) -> bool:
-        return _SHORT.search(self.cause(log) or "") is not None
+        return vllm_log.lacked_memory(log)
 
     def arguments(self) -> dict[str, Any]:
         """What vLLM is told.
@@ -234,8 +225,16 @@ class ChatTokenizer:
     @cached_property
     def _tokenizer(self) -> Any:
         from transformers import AutoTokenizer
+        from transformers.utils import logging
 
+        logging.set_verbosity_error()  # what it warns of, a tokenizer's odd settings, is nobody's concern here
         return AutoTokenizer.from_pretrained(self._model, revision=self._revision, trust_remote_code=False)
+
+    @property
+    def template(self) -> str:
+        """The program that writes the prompts, as the model's files hold it."""
+        told = self._tokenizer.chat_template
+        return told if isinstance(told, str) else str(told or "")
 
     def render(self, messages: Sequence[Message]) -> str:
         """The prompt as the model sees it, special tokens written out."""
@@ -243,5 +242,35 @@ class ChatTokenizer:
         return str(text)
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
-        ids = self._tokenizer(self.render(messages), add_special_tokens=False)["input_ids"]
+        (ids,) = self._encode([messages])
         return [int(token) for token in ids]
+
+    def lengths(self, chats: Sequence[Sequence[Message]]) -> list[int]:
+        """Of each chat's prompt, in tokens; many at once are quicker."""
+        return [len(ids) for ids in self._encode(chats)]
+
+    def _encode(self, chats: Sequence[Sequence[Message]]) -> Any:
+        # Prompts longer than the model's context are counted too, which it would warn of.
+        texts = [self.render(messages) for messages in chats]
+        return self._tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+
+
+def read_config(model: str, revision: str | None) -> Any:
+    """The model's config.json as transformers reads it, with its defaults. Raises whatever transformers raises."""
+    from transformers import AutoConfig
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    return AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False)
+
+
+def vllm_reads(model_type: str) -> bool:
+    """Whether vLLM brings its own reading of a config.json of this type, told without the import of vLLM."""
+    found = importlib.util.find_spec("vllm")
+    for folder in (found.submodule_search_locations or []) if found else []:
+        table = Path(folder, "transformers_utils", "config.py")
+        if table.is_file() and re.search(
+            rf"[\s\"]{re.escape(model_type)}\"?[=:] ?\"\w+Config\"", table.read_text("utf-8")
+        ):
+            return True
+    return False

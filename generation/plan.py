@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cluster.engine import Message, Sampling
-from cluster.models import Model, find
-from cluster.run_directory import begun_with
+from cluster.chat import MARGIN, Prompt, check_template, excerpt, judge, look_for_too_long, notes_on, open_chat
+from cluster.engine import Message
+from cluster.models import Model
 from cluster.vllm_engine import ChatTokenizer
-from generation import builtin, variants
+from generation import variants
+from generation.asked_model import LONGEST, asked_model, is_builtin, notes_on_sampling, sampling_of
 from generation.questions import decide_tasks, name_of, supply
 from generation.raw_data import RAW_DATA
 from generation.records import Question, stable_hash
@@ -21,9 +22,6 @@ from generation.rollout import Rollout
 from generation.settings import Settings
 from reflection import prompts
 
-LONGEST = 4096
-BUILTIN_LONGEST = 256
-"""Tokens of a sample or reflection, unless another number is asked for."""
 _STAND_IN = "(the sample, as the model wrote it)"
 
 
@@ -42,7 +40,7 @@ class Plan:
     """Of the engines, in tokens."""
     out: Path
     notes: tuple[str, ...] = ()
-    """What a person should know about the questions."""
+    """What a person should know before it starts."""
 
     @property
     def name(self) -> str:
@@ -76,10 +74,10 @@ class Plan:
 
 def make_plan(settings: Settings) -> Plan:
     """Decide everything. Raises ValueError for a model or questions that are not there or not fit."""
-    small = settings.model is None
+    small = is_builtin(settings.model)
     parts = decide_tasks(settings, small=small)
-    model = builtin_model() if settings.model is None else begun_or_newest(settings, f"runs/{name_of(parts)}")
-    sampling = sampling_of(settings, model, BUILTIN_LONGEST if small else LONGEST)
+    model = asked_model(settings, f"runs/{name_of(parts)}")
+    sampling = sampling_of(settings, model, small=small)
     asked = supply(parts)
     rollout = Rollout(
         variants.parse_names(settings.variants),
@@ -89,58 +87,44 @@ def make_plan(settings: Settings) -> Plan:
         settings.seed,
     )
     # Question, sample and reflection prompt, then a reflection as long: no more context than that.
-    context = min(model.context, 2 * sampling.max_tokens + 4096)
+    context = min(model.context, 2 * sampling.max_tokens + LONGEST)
     out = Path(settings.out or f"runs/{asked.name}-{Path(model.name).name}")
-    return Plan(model, asked.name, asked.sft, asked.rl, asked.config, rollout, context, out, asked.notes)
+    notes = (*asked.notes, *notes_on_sampling(settings, model, rollout.samples))
+    return Plan(model, asked.name, asked.sft, asked.rl, asked.config, rollout, context, out, notes)
 
 
-def builtin_model() -> Model:
-    found = find(str(builtin.MODEL))
-    return Model(builtin.NAME, found.path, found.revision, found.local, found.context, found.sampling)
+def look_at_prompts(plan: Plan) -> Plan:
+    """The plan with notes on the model's template, and on prompts that do not fit; the look takes seconds.
 
-
-def begun_or_newest(settings: Settings, before: str) -> Model:
-    """The model asked for, of the commit with which the run began, if it did; `before` is how its folder begins.
-
-    Raises ValueError.
+    Raises ValueError where the template does not write a prompt as it stands, or none of them fits.
     """
-    assert settings.model is not None
-    return find(settings.model, begun_with(Path(settings.out or f"{before}-{Path(settings.model).name}")))
-
-
-def sampling_of(settings: Settings, model: Model, longest: int) -> Sampling:
-    """As asked for, else as the model says of itself; `longest` bounds the default of max_tokens. Raises ValueError."""
-    told = model.sampling
-
-    def choose(value: float | None, name: str, neutral: float) -> float:
-        return value if value is not None else told.get(name, neutral)
-
-    max_tokens = settings.max_tokens or min(longest, model.context // 2)
-    if max_tokens >= model.context:
-        raise ValueError(f"--max_tokens {max_tokens} leaves no room for a prompt: the context is {model.context}")
-    return Sampling(
-        temperature=choose(settings.temperature, "temperature", 1.0),
-        top_p=choose(settings.top_p, "top_p", 1.0),
-        top_k=int(choose(settings.top_k, "top_k", 0)),
-        repetition_penalty=choose(settings.repetition_penalty, "repetition_penalty", 1.0),
-        max_tokens=max_tokens,
+    model, rollout = plan.model, plan.rollout
+    chat = open_chat(model)
+    check_template(model, chat, [Prompt(name, messages) for name, messages in _first_chats(plan)])
+    empty = replace(plan.questions[0], text="", answer="")
+    frames = chat.lengths([messages for _, messages in _variant_chats(plan, empty)])
+    # No more tokens than bytes, and the answer may stand in a prompt too: only what may not fit is counted.
+    room = plan.context - max(frames) - MARGIN
+    long = [q for q in plan.questions if len(q.text.encode(errors="replace")) + 4 * len(q.answer.encode()) > room]
+    prompts = (
+        Prompt(f"{name} of {excerpt(question.text)}", messages)
+        for question in long
+        for name, messages in _variant_chats(plan, question)
     )
+    found = look_for_too_long(chat, prompts, plan.context)
+    total = len(plan.questions) * len(rollout.variants)
+    larger = f"a larger --max_tokens makes a larger context, up to {model.context:,}"
+    remedy = larger if plan.context < model.context else ""
+    notes = [*notes_on(model, chat), *judge(found, total, plan.context, "prompts", remedy)]
+    return replace(plan, notes=(*plan.notes, *notes))
 
 
 def describe(plan: Plan) -> str:
-    """The plan in words: counts, an upper bound of tokens, and prompts as the model will see them.
-
-    Raises ValueError when the model's tokenizer or chat template does not work.
-    """
-    chat = ChatTokenizer(plan.model.path, None if plan.model.local else plan.model.revision)
-    try:
-        shown = _first_chats(plan)
-        prompts_shown = [chat.render(messages) for _, messages in shown]
-        bound = _bound(plan, lambda messages: len(chat.encode(messages)))
-    except Exception as error:
-        # A template is the model's own program, a tokenizer anyone's file: they fail in their own ways.
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-        raise ValueError(f"model {plan.model.name} cannot write a system and a user turn: {reason}") from error
+    """The plan in words: counts, an upper bound of tokens, and prompts as the model will see them."""
+    chat = ChatTokenizer(plan.model.path, plan.model.hub_revision)
+    shown = _first_chats(plan)
+    prompts_shown = [chat.render(messages) for _, messages in shown]
+    bound = _bound(plan, lambda messages: len(chat.encode(messages)))
     rollout = plan.rollout
     lines = [
         f"model       {plan.model.name} (revision {plan.model.revision or 'none'}, context {plan.context})",

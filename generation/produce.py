@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol, TypeVar
 import pyarrow as pa
 
 from cluster.engine import Engine
-from cluster.pool import Done, EngineSettings, Failed, Lost, Placement, Pool, Started
+from cluster.pool import Done, EngineSettings, Failed, Loading, Lost, Placement, Pool, Started
 from cluster.store import ShardStore
 from generation.failures import Failures
 from generation.plan import Plan
@@ -23,7 +23,7 @@ from generation.raw_data import Origin, Rolled, to_table
 from generation.records import Attempt, Question
 from generation.rollout import Rollout
 from generation.stop import Stop
-from generation.terminal import Progress, say
+from generation.terminal import ASKED_AGAIN, AllFailedError, Progress, say
 
 SHARD_ROWS = 2_000
 SHARD_S = 20.0
@@ -195,12 +195,15 @@ class Tally:
         elif isinstance(event, Lost):
             self.again += event.again
             self.progress.say(f"engine {event.number} was lost ({event.reason}); {event.again} {self.unit}s again")
+        elif isinstance(event, Loading):
+            self.progress.say(f"engine {event.number} loading the model")
         elif isinstance(event, Started):
+            self.progress.ready()
             self.progress.say(f"engine {event.number} ready: {event.info.engine} {event.info.engine_version}")
         self.progress.turn()
 
     def _fail(self, event: Failed[Owed]) -> None:
-        """Record it. Raises RuntimeError where all fail: then the run is wrong, not the items."""
+        """Record it. Raises AllFailedError where all fail: then the run is wrong, not the items."""
         item = event.item
         self.progress.advance(0, item.size)
         with (self.logs / "failed.txt").open("a", encoding="utf-8", errors="replace") as log:
@@ -209,4 +212,4 @@ class Tally:
         self.failed.append(item.key)
         if not self.done and len(self.failed) >= FAILED_FROM_THE_START:
             self.failures.forget(self.failed)
-            raise RuntimeError(f"the first {len(self.failed)} {self.unit}s all failed: {event.reason}")
+            raise AllFailedError(f"the first {len(self.failed)} {self.unit}s all failed: {event.reason}", ASKED_AGAIN)

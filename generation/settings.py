@@ -12,6 +12,15 @@ from generation.tasks.countdown import Ranges
 from generation.tasks.own_facts import GraderName
 
 DEFAULT_TASK = "countdown_3arg"
+DRAWING: dict[str, tuple[float, float]] = {
+    "temperature": (0, 2),
+    "top_p": (1e-9, 1),
+    "top_k": (0, 10**6),
+    "repetition_penalty": (0.01, 100),
+}
+"""How tokens are drawn, and between what bounds; vLLM takes no more."""
+_COLDEST = 0.01
+"""Above 0, vLLM draws at no lower temperature than this, whatever it is told."""
 _RANGE = re.compile(r"(\d{1,6})-(\d{1,6})")
 
 
@@ -74,10 +83,8 @@ class Settings:
         _check_range("--rl_questions", self.rl_questions, 0, 10**7)
         _check_range("--samples", self.samples, 1, 10_000)
         _check_range("--reflections", self.reflections, 0, 1_000)
-        _check_range("--temperature", self.temperature, 0, 100)
-        _check_range("--top_p", self.top_p, 1e-9, 1)
-        _check_range("--top_k", self.top_k, 0, 10**6)
-        _check_range("--repetition_penalty", self.repetition_penalty, 0.01, 100)
+        for name in DRAWING:
+            check_drawing(name, getattr(self, name), f"--{name}")
         _check_range("--max_tokens", self.max_tokens, 1, 10**7)
         _check_range("--seed", self.seed, 0, 2**63 - 1)
         _check_range("--engines", self.engines, 1, 10_000)
@@ -129,6 +136,15 @@ def read_range(flag: str, text: str | None, default: tuple[int, int]) -> tuple[i
     if found is None or int(found.group(1)) > int(found.group(2)):
         raise ValueError(f"{flag} must be LOW-HIGH in whole numbers, such as {default[0]}-{default[1]}, not {text!r}")
     return int(found.group(1)), int(found.group(2))
+
+
+def check_drawing(name: str, value: float | None, shown: str) -> None:
+    """Raise ValueError, naming it as `shown`, where engines would refuse the value or draw by another one."""
+    _check_range(shown, value, *DRAWING[name])
+    if name == "temperature" and value is not None and 0 < value < _COLDEST:
+        raise ValueError(f"{shown} must be 0, or between {_COLDEST:g} and 2, not {value}: engines draw no colder")
+    if name == "top_k" and value is not None and value != int(value):
+        raise ValueError(f"{shown} must be a whole number, not {value}")
 
 
 def _check_range(flag: str, value: float | None, low: float, high: float) -> None:

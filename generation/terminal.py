@@ -14,15 +14,34 @@ from types import TracebackType
 
 from tqdm import tqdm
 
+from cluster.events import ClusterLostError, EngineStartError
+from cluster.store import TornShardError
+
 FAILED, STOPPED = 1, 75
 _EVERY_S = 10.0
 _LONGEST = 500
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _GONE = {errno.ENOENT, errno.ESTALE}
 _REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM}
+_MEMORY = {errno.ENOMEM}
+_FILES = {errno.EMFILE, errno.ENFILE}
 _SAME = "the same command goes on from there"
+_MENDED = "the same command ends the same way until that is mended, and then goes on from there"
+_UNKNOWN = "the same command tries again from there; where it ends the same way, report it with the whole story"
+ASKED_AGAIN = "the same command asks them again, and they fail again until that is mended"
+ONLY_RETRIED = "the same command does not ask them again: mend that, and add --retry_failed"
 _BAR = "{desc}{percentage:3.0f}% |{bar:20}| {n_fmt}/{total_fmt} {unit}, {remaining} left{postfix}"
+_LOADING = "{desc}the engines, {elapsed}"
 _LINE = "{desc}{n_fmt}/{total_fmt} {unit}, {remaining} left{postfix}"
+
+
+class AllFailedError(RuntimeError):
+    """Nothing that was asked could be done."""
+
+    def __init__(self, words: str, advice: str) -> None:
+        super().__init__(words)
+        self.advice = advice
+        """What the same command would do."""
 
 
 def say(stage: str, text: str) -> None:
@@ -58,6 +77,13 @@ def failed(error: Exception, run: Path, done: int | None, total: int, unit: str 
 
 
 def _advice(error: Exception, run: Path) -> str:
+    """What to do, and what the same command will do: a failure that comes again is not told to go on."""
+    if isinstance(error, AllFailedError):
+        return error.advice
+    if isinstance(error, EngineStartError | ValueError):
+        return _MENDED
+    if isinstance(error, ClusterLostError | TornShardError):
+        return _SAME
     number = error.errno if isinstance(error, OSError) else None
     if number in _NO_ROOM:
         return "make room on that disk, and the same command goes on from there"
@@ -65,7 +91,11 @@ def _advice(error: Exception, run: Path) -> str:
         return "put the folder back, or the same command begins anew" if not run.exists() else _SAME
     if number in _REFUSED:
         return f"see that {run} can be written, and the same command goes on from there"
-    return _SAME
+    if number in _FILES:
+        return "let a process open more files (ulimit -n), and the same command goes on from there"
+    if number in _MEMORY or isinstance(error, MemoryError):
+        return "give this machine more memory to spare, and the same command goes on from there"
+    return _UNKNOWN if number is None else _MENDED
 
 
 def not_pushed(error: Exception) -> int:
@@ -83,12 +113,12 @@ class Progress:
         self._total, self._done, self._before = total, done, done
         self._tokens = 0
         self._started: float | None = None
-        self._spoke = 0.0
+        self._began = self._spoke = time.monotonic()
         self._bar = tqdm(
             total=total,
             initial=done,
-            desc=f"{'rollout':<12}",
-            bar_format=_BAR,
+            desc=f"{'loading':<12}",
+            bar_format=_LOADING,
             unit=unit,
             dynamic_ncols=True,
             leave=False,
@@ -110,8 +140,13 @@ class Progress:
         self._bar.clear()
         say("engines", text)
         self._bar.refresh()
+
+    def ready(self) -> None:
+        """The first engine is loaded; from now on time counts."""
         if self._started is None:
             self._started = self._spoke = time.monotonic()
+            self._bar.bar_format = _BAR
+            self._bar.set_description_str(f"{'rollout':<12}", refresh=False)
             self._bar.unpause()
 
     def advance(self, tokens: int, count: int = 1) -> None:
@@ -124,9 +159,15 @@ class Progress:
     def turn(self) -> None:
         """Speak when it is time, where there is no bar."""
         now = time.monotonic()
-        if self._started is None or not self._bar.disable or now - self._spoke < _EVERY_S:
+        if self._started is None:
+            self._bar.refresh()
+        if not self._bar.disable or now - self._spoke < _EVERY_S:
             return
         self._spoke = now
+        if self._started is None:
+            if self._done == self._before:
+                say("loading", f"the engines, {now - self._began:.0f} s")
+            return
         line = tqdm.format_meter(
             self._done,
             self._total,

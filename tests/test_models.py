@@ -142,12 +142,12 @@ def test_a_run_that_goes_on_asks_for_the_commit_that_it_began_with(
     run = tmp_path / "mine" if given else Path("runs/mix-longmult_2dig-countdown_3arg-a-model")
     asked: list[object] = []
 
-    def find_nothing(name: str, configuration: object) -> NoReturn:
+    def find_nothing(name: str, configuration: object, own: object) -> NoReturn:
         asked.append((name, configuration))
         raise ValueError("no model")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("generation.plan.find", find_nothing)
+    monkeypatch.setattr("generation.asked_model.find", find_nothing)
     settings = Settings(
         model="someone/a-model", task="longmult_2dig:4,countdown_3arg:4", out=str(run) if given else None
     )

@@ -17,10 +17,11 @@ from cluster.engine import Completion, Request, ScriptedEngine
 from cluster.models import find
 from cluster.vllm_engine import ChatTokenizer
 from generation.builtin import MODEL, NAME
-from generation.plan import Plan, describe, make_plan
+from generation.plan import Plan, describe, look_at_prompts, make_plan
 from generation.settings import Settings
 from generation.variants import PLAIN, VARIANTS
 from reflection.prompts import PROMPTS
+from tests.model_folders import weights
 from tests.scripted import reply
 
 GENERATION = {"temperature": 0.6, "top_p": 0.9, "top_k": 40, "eos_token_id": 0}
@@ -38,7 +39,7 @@ def make_model(tmp_path: Path) -> MakeModel:
             shutil.copy(MODEL / name, folder)
         (folder / "config.json").write_text(json.dumps({"model_type": "qwen2", "max_position_embeddings": context}))
         (folder / "generation_config.json").write_text(json.dumps(generation))
-        (folder / "model.safetensors").write_bytes(b"weights")
+        (folder / "model.safetensors").write_bytes(weights())
         if without:
             (folder / without).unlink()
         return folder
@@ -150,7 +151,7 @@ def test_the_configuration_is_what_rows_depend_on(make_model: MakeModel) -> None
     others += [{"seed": 1}, {"inputs": "1-50"}, {"variants": ("all",)}, {"max_tokens": 9}, {"task": "countdown_4arg"}]
     for given in others:
         assert plan_of(folder, questions=4, **given).configuration != base, given
-    (folder / "model.safetensors").write_bytes(b"other weights")
+    (folder / "model.safetensors").write_bytes(weights(b"other weights"))
     assert plan_of(folder, questions=4).configuration["model_revision"] != base["model_revision"]
 
 
@@ -274,4 +275,4 @@ def test_a_template_that_refuses_our_turns_is_told(make_model: MakeModel) -> Non
     folder = make_model()
     (folder / "chat_template.jinja").write_text("{{ raise_exception('no system turn, please') }}")
     with pytest.raises(ValueError, match="cannot write a system and a user turn: no system turn, please"):
-        describe(plan_of(folder, questions=2))
+        look_at_prompts(plan_of(folder, questions=2))

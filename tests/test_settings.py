@@ -30,7 +30,7 @@ def test_no_flag_at_all() -> None:
         ("rl_questions", 0, 10**7),
         ("samples", 1, 10_000),
         ("reflections", 0, 1_000),
-        ("temperature", 0, 100),
+        ("temperature", 0, 2),
         ("top_p", 1e-9, 1),
         ("top_k", 0, 10**6),
         ("repetition_penalty", 0.01, 100),

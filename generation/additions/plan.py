@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,13 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from cluster.chat import MARGIN, Prompt, check_template, judge, look_for_too_long, notes_on, open_chat
+from cluster.engine import Message
 from cluster.models import Model
 from cluster.vllm_engine import ChatTokenizer
 from generation.additions.rows import output_schema
 from generation.additions.settings import AdditionSettings
 from generation.additions.source import Source, open_source, read_blocks, read_samples
 from generation.additions.work import Adding
-from generation.plan import BUILTIN_LONGEST, LONGEST, begun_or_newest, builtin_model, sampling_of
+from generation.asked_model import asked_model, is_builtin, notes_on_sampling, sampling_of
 from generation.raw_data import RAW_DATA
 from generation.raw_files import reading
 from generation.records import stable_hash
@@ -54,6 +57,8 @@ class AdditionPlan:
     context: int
     """Of the engines, in tokens."""
     out: Path
+    notes: tuple[str, ...] = ()
+    """What a person should know before it starts."""
 
     @property
     def name(self) -> str:
@@ -82,11 +87,11 @@ class AdditionPlan:
 
 def make_plan(settings: AdditionSettings) -> AdditionPlan:
     """Decide everything; every row is read once. Raises ValueError for a model or a RAW_DATA that is not fit."""
-    small = settings.model is None
+    small = is_builtin(settings.model)
     source = open_source(settings.raw)
     before = f"runs/{source.name}-reflected"
-    model = builtin_model() if settings.model is None else begun_or_newest(settings.job, before)
-    sampling = sampling_of(settings.job, model, BUILTIN_LONGEST if small else LONGEST)
+    model = asked_model(settings.job, before)
+    sampling = sampling_of(settings.job, model, small=small)
     check_columns(source)
     survey = look(source)
     if not survey.graded:
@@ -95,7 +100,40 @@ def make_plan(settings: AdditionSettings) -> AdditionPlan:
     # No more tokens than bytes; a sample that is longer still is refused by the engine, and its row says so.
     context = min(model.context, _MOST_CONTEXT, survey.longest + _FRAME + sampling.max_tokens)
     out = Path(settings.out or f"{before}-{Path(model.name).name}")
-    return AdditionPlan(model, source, survey, work, context, out)
+    alike = math.ceil(work.reflections / len(prompts.PROMPTS))
+    notes = notes_on_sampling(settings.job, model, alike, "reflections of one prompt on a sample")
+    return AdditionPlan(model, source, survey, work, context, out, tuple(notes))
+
+
+def look_at_prompts(plan: AdditionPlan) -> AdditionPlan:
+    """The plan with notes on the model's template, and on samples that do not fit; the look takes seconds.
+
+    Raises ValueError where the template does not write a prompt as it stands, or none of them fits.
+    """
+    model = plan.model
+    chat = open_chat(model)
+    empty = [Prompt(f"reflection {name}", prompts.messages(name, "", "")) for name in prompts.PROMPTS]
+    check_template(model, chat, [*empty, Prompt("the first", _first(plan)[1])])
+    frames = dict(zip(prompts.PROMPTS, chat.lengths([prompt.messages for prompt in empty]), strict=True))
+    widest = max(frames, key=lambda name: frames[name])
+    # No more tokens than bytes: only what may not fit is counted.
+    room = plan.context - frames[widest] - MARGIN
+    long = (
+        Prompt(f"row {sample.row:,}", prompts.messages(widest, sample.question, sample.response))
+        for block in (read_blocks(plan.source, lambda _: True) if plan.survey.longest > room else ())
+        for sample in block.samples
+        if len((sample.question + sample.response).encode()) > room
+    )
+    found = look_for_too_long(chat, long, plan.context)
+    what = "samples with their question"
+    notes = [*notes_on(model, chat), *judge(found, plan.survey.graded, plan.context, what)]
+    return replace(plan, notes=(*plan.notes, *notes))
+
+
+def _first(plan: AdditionPlan) -> tuple[int, tuple[Message, ...]]:
+    """The first row that gets a reflection, and its first prompt."""
+    block = next(block for block in read_blocks(plan.source, lambda _: True) if block.samples)
+    return block.samples[0].row, plan.work.requests(block, block.samples[0])[0].messages
 
 
 def check_columns(source: Source) -> None:
@@ -125,21 +163,10 @@ def look(source: Source) -> Survey:
 
 
 def describe(plan: AdditionPlan) -> str:
-    """The plan in words, with the first prompt as the model will see it.
-
-    Raises ValueError when the model's tokenizer or chat template does not work.
-    """
+    """The plan in words, with the first prompt as the model will see it."""
     survey, work = plan.survey, plan.work
-    block = next(block for block in read_blocks(plan.source, lambda _: True) if block.samples)
-    request = work.requests(block, block.samples[0])[0]
-    try:
-        prompt = ChatTokenizer(plan.model.path, None if plan.model.local else plan.model.revision).render(
-            request.messages
-        )
-    except Exception as error:
-        # A template is the model's own program, a tokenizer anyone's file: they fail in their own ways.
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-        raise ValueError(f"model {plan.model.name} cannot write a user turn: {reason}") from error
+    row, messages = _first(plan)
+    prompt = ChatTokenizer(plan.model.path, plan.model.hub_revision).render(messages)
     requests = survey.graded * work.reflections
     none = survey.outcomes["unknown"]
     return "\n".join(
@@ -148,12 +175,13 @@ def describe(plan: AdditionPlan) -> str:
             f"raw data    {plan.source.name}: {plan.source.rows:,} rows in {len(plan.source.files):,} files, "
             f"{survey.reflections:,} reflections",
             f"samples     {survey.graded:,} graded ones get {work.reflections} more, {none:,} of unknown outcome none",
+            *(f"note        {note}" for note in plan.notes),
             f"sampling    {', '.join(f'{name} {value:g}' for name, value in asdict(work.sampling).items())}",
             f"run         {plan.out}",
             f"requests    {requests:,} reflections",
             f"tokens      at most {requests * work.sampling.max_tokens:,} written",
             "",
-            f"--- first prompt, on row {block.samples[0].row:,} " + "-" * 20,
+            f"--- first prompt, on row {row:,} " + "-" * 20,
             prompt,
         ]
     )

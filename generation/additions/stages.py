@@ -12,18 +12,18 @@ from cluster.run_directory import RunDirectory, check_run
 from cluster.store import ShardStore
 from generation.additions.card import reflected_card
 from generation.additions.merge import write_files
-from generation.additions.plan import AdditionPlan, make_plan
+from generation.additions.plan import AdditionPlan, look_at_prompts, make_plan
 from generation.additions.settings import AdditionSettings
 from generation.additions.source import BLOCK_ROWS, block_keys, read_blocks
 from generation.additions.work import BLOCK, MADE, ROW
 from generation.failures import Failures
-from generation.hiring import Crew, Need, check_engine_package, hire_for
+from generation.hiring import Crew, Need, check_engines, hire_for
 from generation.produce import Engines, Shelf, Tally, deal, say_going_on
 from generation.raw_counts import RawCounts, Serving, count_folder
 from generation.raw_data import RAW_DATA
 from generation.stages import connect, hand_over, open_directory
 from generation.stop import Stop
-from generation.terminal import Progress, say
+from generation.terminal import ONLY_RETRIED, AllFailedError, Progress, say
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,10 @@ def decide(settings: AdditionSettings) -> AdditionPlan:
         raise ValueError(f"{plan.out} holds the RAW_DATA to read; give another folder")
     check_run(plan.out, plan.configuration)
     check_replaceable(plan.raw_data)
-    check_engine_package(settings.job)
+    check_engines(settings.job, plan.model)
     if settings.push_to and not settings.dry_run:
         check_push(settings.push_to, [f"{RAW_DATA}-{plan.name}"])
-    return plan
+    return look_at_prompts(plan)
 
 
 def open_job(plan: AdditionPlan, settings: AdditionSettings, opened: ExitStack) -> Job:
@@ -98,6 +98,8 @@ def introduce(job: Job) -> None:
     say("model", f"{plan.model.name}, revision {plan.model.revision or 'unknown'}")
     say("raw data", f"{plan.source.name}: {plan.source.rows:,} rows, {plan.survey.reflections:,} reflections")
     say("plan", f"{plan.work.reflections} more on {plan.survey.graded:,} samples; {none:,} of unknown outcome get none")
+    for note in plan.notes:
+        say("note", note)
     say("engines", f"{placement.engines} {each}, logs in {placement.logs}")
 
 
@@ -137,11 +139,12 @@ def _rows_of(plan: AdditionPlan, key: str) -> int:
 def write_raw_data(job: Job, serving: Serving) -> RawCounts:
     """RAW_DATA/: the rows given, in their order and files, with what was made for each.
 
-    Raises RuntimeError where every block has failed, TornShardError where a shard cannot be read.
+    Raises AllFailedError where every block has failed, TornShardError where a shard cannot be read.
     """
     plan, failed = job.plan, job.failed
     if not job.store.finished():
-        raise RuntimeError(f"all {plan.source.rows:,} rows failed: {next(iter(failed.values()))}")
+        why = next(iter(failed.values()))
+        raise AllFailedError(f"all {plan.source.rows:,} rows failed: {why}", ONLY_RETRIED)
     counted: list[RawCounts] = []
 
     def build(folder: Path) -> None:

@@ -1,0 +1,187 @@
+"""A model's prompts before an engine starts: whether its code and chat template serve, and what does not fit.
+
+Knows chats and tokens, not questions. The first look imports transformers, which takes seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+from cluster.engine import Message
+from cluster.models import Model
+from cluster.vllm_engine import ChatTokenizer, read_config, vllm_reads
+
+MARGIN = 16
+"""Tokens that a text may have beside those of its bytes, such as a space put before it."""
+_BATCH = 256
+_MOST_BYTES = 64 << 20
+"""Of the prompts that are counted; a minute of work at most."""
+_SHOWN = 8
+
+
+class Prompt(NamedTuple):
+    """A chat that will be asked."""
+
+    name: str
+    """For a person."""
+    messages: tuple[Message, ...]
+
+
+class TooLong(NamedTuple):
+    """What does not fit a context."""
+
+    prompts: int
+    longest: int
+    """Tokens."""
+    whose: str
+    """The name of the longest prompt."""
+    whole: bool
+    """Everything was counted."""
+
+
+def open_chat(model: Model) -> ChatTokenizer:
+    """The tokenizer and template of the model. Raises ValueError where they, or the model, need code of its own."""
+    _check_code(model)
+    chat = ChatTokenizer(model.path, model.hub_revision)
+    try:
+        assert chat.template is not None
+    except Exception as error:
+        # A tokenizer is anyone's file: it fails in its own ways.
+        if model.code.files:
+            raise ValueError(_needs_code(model)) from error
+        raise ValueError(f"the tokenizer of model {model.name} cannot be loaded: {_reason(error)}") from error
+    return chat
+
+
+def _check_code(model: Model) -> None:
+    try:
+        read_config(model.path, model.hub_revision)
+    except Exception as error:
+        # A configuration is anyone's file too.
+        if vllm_reads(model.code.kind):
+            return
+        if model.code.files:
+            raise ValueError(_needs_code(model)) from error
+        raise ValueError(f"config.json of model {model.name} cannot be used: {_reason(error)}") from error
+
+
+def _needs_code(model: Model) -> str:
+    return (
+        f"model {model.name} needs code of its own, named by auto_map in {' and '.join(model.code.files)}, and that is"
+        f" never run: take a model whose type (here {model.code.kind!r}) transformers or vLLM know"
+    )
+
+
+def notes_on(model: Model, chat: ChatTokenizer) -> list[str]:
+    """What a person should know of the model's code and template."""
+    notes = []
+    if model.code.files:
+        files = " and ".join(model.code.files)
+        notes.append(f"{files} name code of the model's own, which is never run: that of the libraries is taken")
+    if "strftime_now" in chat.template:
+        notes.append("the chat template may write the day's date: a run that goes on another day asks with that one")
+    return notes
+
+
+def check_template(model: Model, chat: ChatTokenizer, prompts: Sequence[Prompt]) -> None:
+    """Raise ValueError where the chat template refuses one of the prompts, or leaves out a text of it."""
+    shapes: dict[tuple[str, ...], list[str]] = {}
+    for prompt in prompts:
+        shapes.setdefault(tuple(message["role"] for message in prompt.messages), []).append(prompt.name)
+    for roles, names in shapes.items():
+        _check_shape(model, chat, roles, names)
+    for prompt in prompts:
+        _render(model, chat, prompt.messages)
+
+
+def _check_shape(model: Model, chat: ChatTokenizer, roles: tuple[str, ...], names: Sequence[str]) -> None:
+    marks = [f"zq{role}{number}qz" for number, role in enumerate(roles)]
+    text = _render(model, chat, _turns(roles, marks), names)
+    lost = [role for role, mark in zip(roles, marks, strict=True) if mark not in text]
+    if lost:
+        raise ValueError(
+            f"the chat template of model {model.name} leaves out the {' and the '.join(lost)} text, which is needed for"
+            f" {_listed(names)}: {_REMEDY}"
+        )
+
+
+_REMEDY = "give another model, or its folder with a chat_template.jinja that writes it"
+
+
+def _render(model: Model, chat: ChatTokenizer, messages: tuple[Message, ...], names: Sequence[str] = ()) -> str:
+    try:
+        return chat.render(messages)
+    except Exception as error:
+        # A template is the model's own program.
+        roles = [message["role"] for message in messages]
+        reason = _reason(error)
+        if "system" in roles and _takes(chat, [role for role in roles if role != "system"]):
+            told = f"the chat template of model {model.name} takes no system text ({reason})"
+            raise ValueError(f"{told}, which is needed for {_listed(names)}: {_REMEDY}") from error
+        turns = " and ".join(f"a {role}" for role in roles)
+        raise ValueError(f"model {model.name} cannot write {turns} turn: {reason}") from error
+
+
+def _takes(chat: ChatTokenizer, roles: Sequence[str]) -> bool:
+    try:
+        return "zq" in chat.render(_turns(roles, ["zq"] * len(roles)))
+    except Exception:
+        # As above; here it is only asked whether.
+        return False
+
+
+def _turns(roles: Sequence[str], contents: Sequence[str]) -> tuple[Message, ...]:
+    return tuple(Message(role=role, content=content) for role, content in zip(roles, contents, strict=True))
+
+
+def look_for_too_long(chat: ChatTokenizer, prompts: Iterable[Prompt], context: int) -> TooLong:
+    """Count those that leave no room for an answer; after so many bytes the others go uncounted."""
+    count, longest, whose, left = 0, 0, "", _MOST_BYTES
+    for some in _batches(prompts):
+        if left <= 0:
+            return TooLong(count, longest, whose, whole=False)
+        left -= sum(len(message["content"]) for prompt in some for message in prompt.messages)
+        for prompt, length in zip(some, chat.lengths([prompt.messages for prompt in some]), strict=True):
+            count += length >= context
+            if length > longest:
+                longest, whose = length, prompt.name
+    return TooLong(count, longest, whose, whole=True)
+
+
+def _batches(prompts: Iterable[Prompt]) -> Iterator[Sequence[Prompt]]:
+    rest = iter(prompts)
+    while some := list(islice(rest, _BATCH)):
+        yield some
+
+
+def judge(found: TooLong, total: int, context: int, what: str, remedy: str = "") -> list[str]:
+    """A note on what does not fit, of `total`. Raises ValueError where that is everything."""
+    if not found.prompts:
+        return []
+    every = found.prompts == total
+    counted = "all" if every else f"{found.prompts:,} of" if found.whole else f"at least {found.prompts:,} of"
+    words = (
+        f"{counted} {total:,} {what} are too long for the context of {context:,} tokens"
+        f"{'' if every else ' and will fail'}: the longest has {found.longest:,}, {found.whose}"
+        f"; {remedy or 'give shorter ones, or a model with a longer context'}"
+    )
+    if every:
+        raise ValueError(words)
+    return [words]
+
+
+def excerpt(text: str, longest: int = 50) -> str:
+    """The beginning of a text, quoted, on one line."""
+    words = " ".join(text.split())
+    return repr(words if len(words) <= longest else words[: longest - 3] + "...")
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]

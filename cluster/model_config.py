@@ -1,0 +1,87 @@
+"""What a model's configuration files say: its context, how it likes to be sampled, whether it brings code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from cluster.vllm_engine import read_config
+
+_CONTEXT = (
+    *("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length", "max_seq_length"),
+    *("seq_length", "seq_len", "max_target_positions", "model_max_length"),
+)
+"""Names of the same thing; of several the least counts, save that the last one is above all others."""
+_TEXT = ("text_config", "llm_config", "language_config", "thinker_config", "decoder")
+"""Where a model of texts and pictures keeps what is said of its texts."""
+_DRAWING = ("temperature", "top_p", "top_k", "repetition_penalty")
+
+
+class OwnCode(NamedTuple):
+    """Code that a model brings with it."""
+
+    kind: str
+    """The model's type, by which transformers and vLLM know it."""
+    files: tuple[str, ...]
+    """The configuration files that name such code."""
+
+
+def own_code(config: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> OwnCode:
+    named = [("config.json", config), ("tokenizer_config.json", tokenizer)]
+    return OwnCode(str(config.get("model_type", "")), tuple(file for file, told in named if told.get("auto_map")))
+
+
+def heads_of(config: Mapping[str, Any]) -> int | None:
+    """Attention heads of the part for texts."""
+    heads = [part.get("num_attention_heads", part.get("n_head")) for part in _parts(config)]
+    return next((count for count in heads if _counts(count, 1)), None)
+
+
+def context_of(name: str, config: Mapping[str, Any], path: str, revision: str | None) -> int:
+    """Longest prompt plus completion, in tokens, from where vLLM takes it. Raises ValueError where nothing says it."""
+    inner = next(_parts(config))
+    said = [inner[key] for key in _CONTEXT if inner.get(key) is not None]
+    said = said or _by_default(path, revision) or [config[key] for key in _CONTEXT if config.get(key) is not None]
+    if not said or not all(_counts(context, 2) for context in said):
+        raise ValueError(f"model {name} does not say its context: config.json has no max_position_embeddings")
+    return int(inner.get("model_max_length") or min(said))
+
+
+def _by_default(path: str, revision: str | None) -> list[int]:
+    """What transformers takes a configuration for that does not say it; empty where it does not know the model."""
+    try:
+        text = read_config(path, revision).get_text_config()
+    except Exception:
+        # A configuration is anyone's file, and fails in its own ways; that it says nothing is told by who asks.
+        return []
+    return [value for key in _CONTEXT if (value := getattr(text, key, None)) is not None]
+
+
+def _parts(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The configuration of the part for texts first, then of what it lies in."""
+    for key in _TEXT:
+        inner = config.get(key)
+        if isinstance(inner, Mapping):
+            yield from _parts(inner)
+            break
+    yield config
+
+
+def _counts(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def sampling_of(name: str, generation: Mapping[str, Any]) -> dict[str, float]:
+    """temperature, top_p, top_k and repetition_penalty, where generation_config.json says them.
+
+    As everywhere, `do_sample: false` means temperature 0; a top_k of -1 keeps all, which is 0 here. Raises ValueError.
+    """
+    told = {key: generation[key] for key in _DRAWING if generation.get(key) is not None}
+    for key, value in told.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"model {name}: {key} in generation_config.json must be a number, not {value!r}")
+    if generation.get("do_sample") is False:
+        told["temperature"] = 0
+    if told.get("top_k") == -1:
+        told["top_k"] = 0
+    return {key: float(value) for key, value in told.items()}

@@ -1,0 +1,68 @@
+"""The model of a run and how it is sampled: as asked for, else as the model says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from cluster.engine import Sampling
+from cluster.models import Model, find
+from cluster.run_directory import begun_with
+from generation import builtin
+from generation.settings import DRAWING, Settings, check_drawing
+
+LONGEST = 4096
+BUILTIN_LONGEST = 256
+"""Tokens of a sample or reflection, unless another number is asked for."""
+
+
+def is_builtin(name: str | None) -> bool:
+    """Whether that is the built-in model: unnamed, or by the name that its rows show, unless a folder has it."""
+    return name is None or (name == builtin.NAME and not Path(name).is_dir())
+
+
+def asked_model(settings: Settings, before: str) -> Model:
+    """The model asked for, of the commit with which the run began, if it did; `before` is how its folder begins.
+
+    Raises ValueError.
+    """
+    if settings.model is None or is_builtin(settings.model):
+        return replace(find(str(builtin.MODEL)), name=builtin.NAME)
+    name = Path(settings.model.partition("@")[0]).name
+    return find(settings.model, begun_with(Path(settings.out or f"{before}-{name}")), (builtin.NAME,))
+
+
+def sampling_of(settings: Settings, model: Model, *, small: bool) -> Sampling:
+    """As asked for, else as the model says of itself; `small` models write less unless told. Raises ValueError."""
+    for name in DRAWING:
+        if getattr(settings, name) is None:
+            shown = f"model {model.name}: without --{name} it is that of its generation_config.json, which"
+            check_drawing(name, model.sampling.get(name), shown)
+
+    def choose(name: str, neutral: float) -> float:
+        asked: float | None = getattr(settings, name)
+        return asked if asked is not None else model.sampling.get(name, neutral)
+
+    longest = BUILTIN_LONGEST if small else LONGEST
+    max_tokens = settings.max_tokens or min(longest, model.context // 2)
+    if max_tokens >= model.context:
+        raise ValueError(f"--max_tokens {max_tokens} leaves no room for a prompt: the context is {model.context}")
+    return Sampling(
+        temperature=choose("temperature", 1.0),
+        top_p=choose("top_p", 1.0),
+        top_k=int(choose("top_k", 0)),
+        repetition_penalty=choose("repetition_penalty", 1.0),
+        max_tokens=max_tokens,
+    )
+
+
+def notes_on_sampling(settings: Settings, model: Model, several: int, what: str = "samples of a variant") -> list[str]:
+    """What a person should know of it, where so many of one prompt are drawn."""
+    asked = settings.temperature
+    temperature = asked if asked is not None else model.sampling.get("temperature", 1.0)
+    if temperature or several < 2:
+        return []
+    source = "" if asked is not None else " by the model's generation_config.json"
+    return [
+        f"temperature 0{source}: nothing is drawn, so all {several:,} {what} will be the same; give a --temperature"
+    ]
