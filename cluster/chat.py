@@ -10,8 +10,9 @@ from itertools import islice
 from typing import NamedTuple
 
 from cluster.engine import Message
+from cluster.model_files import NEEDED
 from cluster.models import Model
-from cluster.vllm_engine import ChatTokenizer, read_config, vllm_reads
+from cluster.vllm_engine import ChatTokenizer, read_config, runs, vllm_reads
 
 MARGIN = 16
 """Tokens that a text may have beside those of its bytes, such as a space put before it."""
@@ -19,6 +20,7 @@ _BATCH = 256
 _MOST_BYTES = 64 << 20
 """Of the prompts that are counted; a minute of work at most."""
 _SHOWN = 8
+_LONGEST = 160
 
 
 class Prompt(NamedTuple):
@@ -56,6 +58,12 @@ def open_chat(model: Model) -> ChatTokenizer:
 
 
 def _check_code(model: Model) -> None:
+    if not model.code.kind:
+        raise ValueError(
+            f"config.json of model {model.name} names no model_type: give one in the layout of transformers"
+        )
+    if NEEDED in model.code.files and not all(map(runs, model.code.architectures)):
+        raise ValueError(_needs_code(model))
     try:
         read_config(model.path, model.hub_revision)
     except Exception as error:
@@ -70,7 +78,8 @@ def _check_code(model: Model) -> None:
 def _needs_code(model: Model) -> str:
     return (
         f"model {model.name} needs code of its own, named by auto_map in {' and '.join(model.code.files)}, and that is"
-        f" never run: take a model whose type (here {model.code.kind!r}) transformers or vLLM know"
+        f" never run: take a model whose type (here {model.code.kind!r}, {', '.join(model.code.architectures)}) vLLM or"
+        " transformers know"
     )
 
 
@@ -79,7 +88,7 @@ def notes_on(model: Model, chat: ChatTokenizer) -> list[str]:
     notes = []
     if model.code.files:
         files = " and ".join(model.code.files)
-        notes.append(f"{files} name code of the model's own, which is never run: that of the libraries is taken")
+        notes.append(f"code of the model's own, named by {files}, is never run: that of the libraries is taken")
     if "strftime_now" in chat.template:
         notes.append("the chat template may write the day's date: a run that goes on another day asks with that one")
     return notes
@@ -102,8 +111,8 @@ def _check_shape(model: Model, chat: ChatTokenizer, roles: tuple[str, ...], name
     lost = [role for role, mark in zip(roles, marks, strict=True) if mark not in text]
     if lost:
         raise ValueError(
-            f"the chat template of model {model.name} leaves out the {' and the '.join(lost)} text, which is needed for"
-            f" {_listed(names)}: {_REMEDY}"
+            f"the chat template of model {model.name} leaves out the {' and the '.join(lost)} text, which these prompts"
+            f" need: {_listed(names)}; {_REMEDY}"
         )
 
 
@@ -119,7 +128,7 @@ def _render(model: Model, chat: ChatTokenizer, messages: tuple[Message, ...], na
         reason = _reason(error)
         if "system" in roles and _takes(chat, [role for role in roles if role != "system"]):
             told = f"the chat template of model {model.name} takes no system text ({reason})"
-            raise ValueError(f"{told}, which is needed for {_listed(names)}: {_REMEDY}") from error
+            raise ValueError(f"{told}, which these prompts need: {_listed(names)}; {_REMEDY}") from error
         turns = " and ".join(f"a {role}" for role in roles)
         raise ValueError(f"model {model.name} cannot write {turns} turn: {reason}") from error
 
@@ -164,7 +173,7 @@ def judge(found: TooLong, total: int, context: int, what: str, remedy: str = "")
     counted = "all" if every else f"{found.prompts:,} of" if found.whole else f"at least {found.prompts:,} of"
     words = (
         f"{counted} {total:,} {what} are too long for the context of {context:,} tokens"
-        f"{'' if every else ' and will fail'}: the longest has {found.longest:,}, {found.whose}"
+        f"{'' if every else ' and will fail'}: the longest has {found.longest:,} tokens, {found.whose}"
         f"; {remedy or 'give shorter ones, or a model with a longer context'}"
     )
     if every:
@@ -179,9 +188,13 @@ def excerpt(text: str, longest: int = 50) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
+    names = [name for name in names if name]
     more = len(names) - _SHOWN
     return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _reason(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+    said = (str(error).strip().splitlines() or [""])[0]
+    said = said if len(said) <= _LONGEST else said.split(". ")[0][:_LONGEST]
+    of_python = not said or isinstance(error, LookupError | TypeError | AttributeError)
+    return f"{type(error).__name__}: {said}" if of_python else said

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from cluster.model_files import NEEDED, TOKENIZER
 from cluster.vllm_engine import read_config
 
 _CONTEXT = (
@@ -18,17 +19,24 @@ _DRAWING = ("temperature", "top_p", "top_k", "repetition_penalty")
 
 
 class OwnCode(NamedTuple):
-    """Code that a model brings with it."""
+    """What a model must be known by, or code that it brings with it."""
 
     kind: str
     """The model's type, by which transformers and vLLM know it."""
+    architectures: tuple[str, ...]
+    """Its classes, as they know them."""
     files: tuple[str, ...]
     """The configuration files that name such code."""
 
 
 def own_code(config: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> OwnCode:
-    named = [("config.json", config), ("tokenizer_config.json", tokenizer)]
-    return OwnCode(str(config.get("model_type", "")), tuple(file for file, told in named if told.get("auto_map")))
+    """Which files name such code by `auto_map`, and by what names libraries may know the model without it."""
+    named = [(NEEDED, config), (TOKENIZER, tokenizer)]
+    told = config.get("architectures")
+    classes = tuple(map(str, told)) if isinstance(told, list) else ()
+    return OwnCode(
+        str(config.get("model_type") or ""), classes, tuple(file for file, said in named if said.get("auto_map"))
+    )
 
 
 def heads_of(config: Mapping[str, Any]) -> int | None:

@@ -265,12 +265,23 @@ def read_config(model: str, revision: str | None) -> Any:
 
 
 def vllm_reads(model_type: str) -> bool:
-    """Whether vLLM brings its own reading of a config.json of this type, told without the import of vLLM."""
+    """Whether vLLM brings its own reading of a config.json of this type."""
+    pattern = rf"[\s\"]{re.escape(model_type)}\"?[=:] ?\"\w+Config\""
+    return re.search(pattern, _source("transformers_utils/config.py")) is not None
+
+
+def runs(architecture: str) -> bool:
+    """Whether vLLM or transformers has code for it; True where vLLM is not on this machine to be asked."""
+    import transformers
+
+    registry = _source("model_executor/models/registry.py")
+    return not registry or f'"{architecture}"' in registry or architecture in dir(transformers)
+
+
+def _source(path: str) -> str:
+    """A file of vLLM's tables, read without its import, which takes ten seconds; empty where there is none."""
     found = importlib.util.find_spec("vllm")
     for folder in (found.submodule_search_locations or []) if found else []:
-        table = Path(folder, "transformers_utils", "config.py")
-        if table.is_file() and re.search(
-            rf"[\s\"]{re.escape(model_type)}\"?[=:] ?\"\w+Config\"", table.read_text("utf-8")
-        ):
-            return True
-    return False
+        if Path(folder, path).is_file():
+            return Path(folder, path).read_text(encoding="utf-8")
+    return ""

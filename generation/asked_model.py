@@ -28,6 +28,8 @@ def asked_model(settings: Settings, before: str) -> Model:
     """
     if settings.model is None or is_builtin(settings.model):
         return replace(find(str(builtin.MODEL)), name=builtin.NAME)
+    if settings.model.startswith(f"{builtin.NAME}@"):
+        raise ValueError(f"model {settings.model}: the built-in model has no commits; give --model {builtin.NAME}")
     name = Path(settings.model.partition("@")[0]).name
     return find(settings.model, begun_with(Path(settings.out or f"{before}-{name}")), (builtin.NAME,))
 
@@ -36,8 +38,7 @@ def sampling_of(settings: Settings, model: Model, *, small: bool) -> Sampling:
     """As asked for, else as the model says of itself; `small` models write less unless told. Raises ValueError."""
     for name in DRAWING:
         if getattr(settings, name) is None:
-            shown = f"model {model.name}: without --{name} it is that of its generation_config.json, which"
-            check_drawing(name, model.sampling.get(name), shown)
+            _check_own(name, model)
 
     def choose(name: str, neutral: float) -> float:
         asked: float | None = getattr(settings, name)
@@ -54,6 +55,13 @@ def sampling_of(settings: Settings, model: Model, *, small: bool) -> Sampling:
         repetition_penalty=choose("repetition_penalty", 1.0),
         max_tokens=max_tokens,
     )
+
+
+def _check_own(name: str, model: Model) -> None:
+    try:
+        check_drawing(name, model.sampling.get(name), f"model {model.name}: {name} in generation_config.json")
+    except ValueError as error:
+        raise ValueError(f"{error}; give --{name}, which goes before it") from error
 
 
 def notes_on_sampling(settings: Settings, model: Model, several: int, what: str = "samples of a variant") -> list[str]:

@@ -135,20 +135,19 @@ def count_engines(settings: Settings, resources: Resources, weight_bytes: int = 
 def _check_cpu(engines: int, workers: int, resources: Resources, weight_bytes: int) -> None:
     """Raise ValueError when so many engines do not fit the cores, or the memory where that is known."""
     cores = sum(max(1, node.cores) for node in resources.nodes)
-    asked = f"{engines:,} engines" if engines > 1 else "an engine"
-    asked += f" of {workers} workers each, by --tensor_parallel," if workers > 1 else ""
     most = max(max(1, node.cores) for node in resources.nodes)
     if workers > most:
-        raise ValueError(f"{asked} do not fit {most} cores: lower --tensor_parallel to {most} at most")
+        raise ValueError(f"--tensor_parallel {workers} does not fit {most} cores, on the CPU: give {most} at most")
+    asked = f"--engines {engines:,}" + (f" of {workers} workers each" if workers > 1 else "")
     if engines * workers > _CPU_SHARERS * cores:
         most = max(1, _CPU_SHARERS * cores // workers)
-        raise ValueError(f"{asked} do not fit {cores} cores: lower --engines to {most} at most")
+        raise ValueError(f"{asked} does not fit {cores} cores, on the CPU: give {most} at most")
     least = workers * _CPU_LEAST + weight_bytes
     held = sum(node.memory for node in resources.nodes)
     if all(node.memory for node in resources.nodes) and engines * least > held and engines * workers > 1:
         raise ValueError(
-            f"{asked} do not fit the memory: each takes at least {least / (1 << 30):.1f} GiB, and there are"
-            f" {held / (1 << 30):.1f} GiB; lower --engines to {max(1, held // least)} at most"
+            f"{asked} does not fit the memory: each takes at least {least / (1 << 30):.1f} GiB, and there are"
+            f" {held / (1 << 30):.1f} GiB; give {max(1, held // least)} at most"
         )
 
 

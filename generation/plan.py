@@ -100,7 +100,9 @@ def look_at_prompts(plan: Plan) -> Plan:
     """
     model, rollout = plan.model, plan.rollout
     chat = open_chat(model)
-    check_template(model, chat, [Prompt(name, messages) for name, messages in _first_chats(plan)])
+    check_template(
+        model, chat, [Prompt(name.replace("variant ", ""), messages) for name, messages in _first_chats(plan)]
+    )
     empty = replace(plan.questions[0], text="", answer="")
     frames = chat.lengths([messages for _, messages in _variant_chats(plan, empty)])
     # No more tokens than bytes, and the answer may stand in a prompt too: only what may not fit is counted.

@@ -32,6 +32,17 @@ _WORKER = (
     "RuntimeError: Worker failed with error 'Available memory on node 0 (13.61/15.46 GiB) on kv cache allocation is "
 )
 _WORKER += "less than requested memory for kv (4000.0 GiB). Decrease --kv-cache-memory-bytes'"
+_WORKER_0 = "(Worker_TP0 pid=9114) ERROR 11-28 14:45:47 [multiproc_executor.py:953] "
+_WORKER_1 = "(Worker_TP1 pid=9115) ERROR 11-28 14:45:47 [multiproc_executor.py:953] "
+_PROC = (
+    "(EngineCore pid=9105) ERROR 11-28 14:45:49 [core.py:1510] Exception: WorkerProc initialization failed due to an "
+    "exception in a background process. See stack trace for root cause.\n"
+)
+_NOT_THERE = "ValueError: x is not there"
+_ASSERTED = "assert loaded_weight.shape[output_dim] == self.org_vocab_size"
+_BARE = f"    {_ASSERTED}\n{_WORKER_0}           ^^^^^^^^^^^^^^^^\n{_WORKER_0}AssertionError"
+_STATEMENT = f"AssertionError at `{_ASSERTED}`"
+_ALLOCATOR = "RuntimeError: [enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory: you tried"
 _CUDA = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
 _CACHE = "ValueError: No available memory for the cache blocks. Try increasing `gpu_memory_utilization`."
 
@@ -49,6 +60,17 @@ _CACHE = "ValueError: No available memory for the cache blocks. Try increasing `
         ),
         (_FRONT, None, False),  # nothing better is known than the exception itself
         ("", None, False),
+        # a worker of several that could not start: taken from logs of vLLM 0.32, the statement for want of words
+        (
+            f"{_WORKER_0}ValueError: x is not there\n{_WORKER_1}ValueError: x is not there\n{_PROC}{_FRONT}",
+            _NOT_THERE,
+            False,
+        ),
+        (f"{_WORKER_0}{_CUDA}\n{_PROC}{_FRONT}", _CUDA, True),
+        (f"{_WORKER_0}{_ALLOCATOR}\n{_PROC}{_FRONT}", _ALLOCATOR, True),
+        (f"{_WORKER_0}    shape = weight.shape\n{_WORKER_0}{_BARE}\n{_PROC}{_FRONT}", _STATEMENT, False),
+        (f"{_WORKER_0}MemoryError\n{_PROC}{_FRONT}", "MemoryError", True),
+        (f"{_PROC}{_FRONT}", None, False),
         # an earlier complaint about memory that was not the end of it
         (f"{_CORE}{_CUDA}\n{_CORE}KeyError: 'x'\n", "KeyError: 'x'", False),
         # a model's words in a log are no exception
@@ -132,7 +154,7 @@ def test_a_real_engine_whose_worker_dies_before_the_first_request_is_lost(
     placement = Placement(1, logs=tmp_path, environment=cpu_environment(1), silence_s=3000)
     with Pool[Request, Completion](settings, answer, placement) as pool:
         events = [event for event in pool.run([REQUEST]) if not isinstance(event, Tick)]
-    assert [type(event).__name__ for event in events] == ["Started", "Lost", "Started", "Done"]
+    assert [type(event).__name__ for event in events] == ["Loading", "Started", "Lost", "Loading", "Started", "Done"]
 
 
 @pytest.mark.ray

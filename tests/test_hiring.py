@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from cluster.session import Node, Resources
+from cluster.session import Node, Resources, here, look
 from generation.hiring import count_engines, cpu_environment
 from generation.settings import Settings
 
@@ -51,6 +51,41 @@ def test_more_than_there_is_room_for_is_refused(nodes: tuple[Node, ...], flags: 
     settings = Settings(engines=flags.get("engines"), tensor_parallel=flags.get("tensor_parallel", 1))
     with pytest.raises(ValueError, match=re.escape(told)):
         count_engines(settings, Resources(nodes))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "flags", "told"),
+    [
+        ((LAPTOP,), {"engines": 9}, "--engines 9 does not fit 2 cores, on the CPU: give 8 at most"),
+        ((LAPTOP,), {"engines": 500}, "--engines 500 does not fit 2 cores"),
+        ((LAPTOP, LAPTOP), {"engines": 17}, "--engines 17 does not fit 4 cores"),
+        ((LAPTOP,), {"tensor_parallel": 3}, "--tensor_parallel 3 does not fit 2 cores, on the CPU: give 2 at most"),
+        ((SERVER,), {"engines": 5, "tensor_parallel": 64}, "--engines 5 of 64 workers each does not fit 64 cores"),
+        ((Node(0, 64, 2 * GIB),), {"engines": 3}, "at least 1.0 GiB, and there are 2.0 GiB; give 2 at most"),
+        ((Node(0, 64, 2 * GIB),), {"tensor_parallel": 4}, "each takes at least 2.5 GiB, and there are 2.0 GiB"),
+    ],
+)
+def test_more_than_the_cores_or_the_memory_hold_is_refused(
+    nodes: tuple[Node, ...], flags: dict[str, int], told: str
+) -> None:
+    settings = Settings(engines=flags.get("engines"), tensor_parallel=flags.get("tensor_parallel", 1))
+    with pytest.raises(ValueError, match=re.escape(told)):
+        count_engines(settings, Resources(nodes), weight_bytes=GIB // 2)
+
+
+@pytest.mark.parametrize(
+    "nodes", [(LAPTOP,), (Node(0, 1, 0),), (Node(0, 2, GIB // 4),)], ids=["laptop", "memory unknown", "hardly any"]
+)
+def test_one_engine_is_always_tried(nodes: tuple[Node, ...]) -> None:
+    """With little memory it comes back with smaller limits."""
+    assert count_engines(Settings(), Resources(nodes), weight_bytes=GIB // 2) == 1
+
+
+@pytest.mark.ray
+def test_what_is_told_before_ray_is_there_is_what_ray_finds(ray_session: Resources) -> None:
+    (node,), (found,) = here().nodes, look(local=True).nodes
+    assert (node.gpus, node.cores) == (found.gpus, found.cores)
+    assert node.memory >= found.memory > 0
 
 
 @pytest.mark.parametrize(("workers", "cores", "threads"), [(1, 8, "8"), (3, 8, "2"), (4, 2, "1")])

@@ -82,9 +82,9 @@ class Machine:
         for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
             self._environment.pop(name, None)
 
-    def find(self, *, offline: bool = False, **begun: str) -> str:
+    def find(self, name: str = REPOSITORY, *, offline: bool = False, **begun: str) -> str:
         """The revision found, or why there is none."""
-        command = [sys.executable, "-m", "tests.test_models", json.dumps(begun)]
+        command = [sys.executable, "-m", "tests.test_models", json.dumps(begun), name]
         environment = self._environment | {"HF_HUB_OFFLINE": str(int(offline))}
         ended = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True)
         return ended.stdout.removesuffix("\n")
@@ -134,6 +134,37 @@ def test_a_run_goes_on_with_the_commit_that_it_began_with(machine: Machine) -> N
     assert "HF_HUB_OFFLINE keeps us" in machine.find(offline=True, model=REPOSITORY, model_revision="3" * 40)
 
 
+def test_a_commit_may_be_asked_for(machine: Machine) -> None:
+    machine.commits.append(SECOND)
+    assert machine.find() == SECOND
+    assert machine.find(f"{REPOSITORY}@{FIRST}") == FIRST
+    assert machine.find(f"{REPOSITORY}@main") == SECOND
+    begun_with_another = machine.find(f"{REPOSITORY}@{FIRST}", model=REPOSITORY, model_revision=SECOND)
+    assert begun_with_another == FIRST, "which that run refuses, by name"
+    machine.load(FIRST)
+    assert machine.find(f"{REPOSITORY}@{FIRST}", offline=True) == FIRST
+    assert "at commit v1 is not here, and HF_HUB_OFFLINE" in machine.find(f"{REPOSITORY}@v1", offline=True)
+    assert "at commit v1 is not here, and the hub" in machine.find(f"{REPOSITORY}@v1")
+
+
+def test_the_hub_s_list_of_files_is_looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its weights are gigabytes, and are not asked for."""
+    index = {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}
+    files = {**FILES, "model.safetensors.index.json": json.dumps(index).encode()}
+    del files["model.safetensors"]
+    for name, body in files.items():
+        (tmp_path / name).write_bytes(body)
+    listed = {*files, "model-00001-of-00002.safetensors"}
+    monkeypatch.setattr("cluster.models._listed", lambda repo, _: (FIRST, listed))
+    monkeypatch.setattr("cluster.models._download", lambda repo, name, _: tmp_path / name)
+    told = "model someone/a-model is not whole: 1 of its 2 files of weights are not there, model-00002-of-00002.safe"
+    with pytest.raises(ValueError, match=told):
+        find(REPOSITORY)
+    listed.add("model-00002-of-00002.safetensors")
+    model = find(f"{REPOSITORY}@v1")
+    assert (model.name, model.path, model.revision, model.hub_revision) == (REPOSITORY, REPOSITORY, FIRST, FIRST)
+
+
 @pytest.mark.parametrize("given", [True, False])
 def test_a_run_that_goes_on_asks_for_the_commit_that_it_began_with(
     given: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -160,12 +191,12 @@ def test_a_run_that_goes_on_asks_for_the_commit_that_it_began_with(
     assert asked == [("someone/a-model", {}), ("someone/a-model", begun)]
 
 
-def main(begun: str) -> None:
+def main(begun: str, name: str) -> None:
     try:
-        print(find(REPOSITORY, json.loads(begun)).revision)
+        print(find(name, json.loads(begun)).revision)
     except ValueError as error:
         print(error)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

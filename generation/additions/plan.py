@@ -113,7 +113,7 @@ def look_at_prompts(plan: AdditionPlan) -> AdditionPlan:
     model = plan.model
     chat = open_chat(model)
     empty = [Prompt(f"reflection {name}", prompts.messages(name, "", "")) for name in prompts.PROMPTS]
-    check_template(model, chat, [*empty, Prompt("the first", _first(plan)[1])])
+    check_template(model, chat, [*empty, Prompt("", _first(plan)[1])])
     frames = dict(zip(prompts.PROMPTS, chat.lengths([prompt.messages for prompt in empty]), strict=True))
     widest = max(frames, key=lambda name: frames[name])
     # No more tokens than bytes: only what may not fit is counted.

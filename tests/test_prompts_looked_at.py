@@ -1,0 +1,221 @@
+"""What is looked at before an engine starts: templates, prompts that do not fit, a model's own code, its sampling."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster.chat import TooLong, judge
+from cluster.models import find
+from generation.additions import stages as additions
+from generation.additions.settings import AdditionSettings
+from generation.builtin import MODEL, NAME
+from generation.plan import Plan, describe, make_plan
+from generation.settings import Settings
+from generation.stages import decide
+from tests.assembly_rows import published_row, write_parquet
+from tests.bad_inputs import make_model
+
+Changed = Callable[..., str]
+
+SPARSE_GEMMA3 = {
+    "architectures": ["Gemma3ForConditionalGeneration"],
+    "model_type": "gemma3",
+    "text_config": {
+        "model_type": "gemma3_text",
+        "hidden_size": 64,
+        "rope_scaling": {"factor": 8.0, "rope_type": "linear"},
+    },
+    "vision_config": {"model_type": "siglip_vision_model"},
+}
+
+
+@pytest.fixture
+def changed(tmp_path: Path) -> Changed:
+    """The folder of the built-in model, changed as in the table of bad inputs."""
+
+    def changed(**files: Any) -> str:
+        folder = tmp_path / "mine"
+        make_model(folder, {name.replace("__", "."): change for name, change in files.items()})
+        return str(folder)
+
+    return changed
+
+
+def notes(model: str | None, **given: Any) -> str:
+    plan = decide(Settings(model=model, **{"questions": 4, "out": "new", **given}))
+    assert all(f"note        {note}\n" in describe(plan) for note in plan.notes)
+    return "\n".join(plan.notes)
+
+
+@pytest.mark.parametrize(
+    ("config", "context"),
+    [
+        (SPARSE_GEMMA3, 131_072),  # as AutoConfig reads it: the class's own default
+        ({"model_type": "gpt2", "n_positions": 512}, 512),
+        ({"model_type": "gpt2", "n_ctx": 256, "n_positions": 512}, 256),
+        ({"model_type": "mpt", "max_seq_len": 300}, 300),
+        ({"max_sequence_length": 300}, 300),
+        ({"seq_length": 300, "max_position_embeddings": 4096}, 300),  # vLLM takes the least
+        ({"max_position_embeddings": 8192, "model_max_length": 131_072}, 131_072),  # save for this one
+        ({"text_config": {"max_position_embeddings": 77}, "max_position_embeddings": 4096}, 77),
+        ({"thinker_config": {"text_config": {"max_position_embeddings": 78}}}, 78),
+        ({"llm_config": {}, "max_position_embeddings": 79}, 79),
+        ({"model_type": "nobody_knows", "max_position_embeddings": 80}, 80),
+        ({"model_type": "qwen2"}, 32_768),
+    ],
+)
+def test_the_context_by_whatever_name(changed: Changed, config: Mapping[str, Any], context: int) -> None:
+    assert find(changed(config__json=json.dumps(config))).context == context
+
+
+def test_nothing_is_said_of_the_built_in_model() -> None:
+    assert notes(None) == ""
+
+
+def test_the_built_in_model_by_the_name_that_rows_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert make_plan(Settings(model=NAME)) == make_plan(Settings())
+    named = AdditionSettings("raw.parquet", model=NAME)
+    write_parquet(tmp_path / "raw.parquet", [published_row("q", "7", True)])
+    assert additions.decide(named) == additions.decide(AdditionSettings("raw.parquet"))
+    make_model(tmp_path / NAME, {"config.json": {"max_position_embeddings": 512}})
+    assert make_plan(Settings(model=NAME, questions=4)).context == 512, "a folder of that name goes before it"
+
+
+def test_prompts_that_do_not_fit_are_counted_and_the_longest_is_named(changed: Changed, tmp_path: Path) -> None:
+    rows = [{"question": f"What is {n} + 1? " + "Think. " * 40 * (n > 7), "answer": str(n + 1)} for n in range(10)]
+    rows[9]["question"] += "Think. "
+    (tmp_path / "q.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    given: dict[str, Any] = {"questions": str(tmp_path / "q.jsonl"), "rl_questions": 0, "max_tokens": 8}
+    model = changed(config__json={"max_position_embeddings": 100})
+    told = notes(model, **given, variants=("original", "rephrase"))
+    assert told.startswith(
+        "4 of 20 prompts are too long for the context of 100 tokens and will fail: the longest has 1"
+    )
+    assert "rephrase of 'What is 9 + 1? Think. Think." in told
+    assert told.endswith("; give shorter ones, or a model with a longer context")
+    assert notes(str(MODEL), **given) == "", "in the context of 1,024 they fit"
+
+
+def test_samples_that_do_not_fit_are_counted_for_reflections(changed: Changed, tmp_path: Path) -> None:
+    samples = [
+        "It is <answer>7</answer>",
+        "seven, " * 200 + "<answer>7</answer>",
+        "seven, " * 300 + "<answer>7</answer>",
+    ]
+    write_parquet(tmp_path / "raw.parquet", [published_row("What is 3 + 4?", sample, True) for sample in samples])
+    model = changed(config__json={"max_position_embeddings": 256})
+    plan = additions.decide(
+        AdditionSettings(str(tmp_path / "raw.parquet"), model=model, max_tokens=8, out="new", temperature=0)
+    )
+    (told,) = plan.notes
+    assert told.startswith(
+        "2 of 3 samples with their question are too long for the context of 256 tokens and will fail"
+    )
+    assert " tokens, row 2; give shorter ones" in told
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        (TooLong(0, 10, "a", whole=True), []),
+        (TooLong(3, 90, "a", whole=True), ["3 of 9 p are too long for the context of 50 tokens and will fail"]),
+        (
+            TooLong(3, 90, "a", whole=False),
+            ["at least 3 of 9 p are too long for the context of 50 tokens and will fail"],
+        ),
+    ],
+)
+def test_what_is_said_of_what_does_not_fit(found: TooLong, told: list[str]) -> None:
+    said = judge(found, 9, 50, "p", "do this")
+    assert said == [f"{words}: the longest has 90 tokens, a; do this" for words in told]
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        (
+            {"chat_template__jinja": "{{ strftime_now('%d %b') }}{% for m in messages %}{{ m.content }}{% endfor %}"},
+            "the chat template may write the day's date",
+        ),
+        (
+            {"config__json": {"auto_map": {"AutoModelForCausalLM": "modeling.Mine"}}},
+            "code of the model's own, named by config.json, is never run: that of the libraries is taken",
+        ),
+        (
+            {"tokenizer_config__json": {"auto_map": {"AutoTokenizer": ["tokens.Mine", None]}}},
+            "code of the model's own, named by tokenizer_config.json, is never run",
+        ),
+    ],
+)
+def test_what_a_person_should_know_of_a_model(changed: Changed, files: dict[str, Any], told: str) -> None:
+    assert notes(changed(**files)).startswith(told)
+
+
+def test_a_type_that_vllm_alone_knows_is_left_to_it(changed: Changed) -> None:
+    config = {"model_type": "chatglm", "architectures": ["ChatGLMModel"], "auto_map": {"AutoConfig": "x.Y"}}
+    assert "never run" in notes(changed(config__json=config))
+
+
+@pytest.mark.parametrize(
+    ("generation", "given", "expected", "told"),
+    [
+        (
+            {"do_sample": False, "temperature": 0.7, "top_k": -1},
+            {},
+            (0.0, 0),
+            "temperature 0 by the model's generation",
+        ),
+        ({"do_sample": False}, {"samples": 1}, (0.0, 0), ""),
+        ({"do_sample": False, "temperature": 0.7}, {"temperature": 0.5}, (0.5, 0), ""),
+        ({"do_sample": True, "temperature": 0.7, "top_k": 20}, {}, (0.7, 20), ""),
+        ({"temperature": 0.7, "top_p": 0.0}, {"top_p": 1.0}, (0.7, 0), ""),  # a flag goes before the file
+        (
+            {},
+            {"temperature": 0.0, "samples": 3},
+            (0.0, 0),
+            "temperature 0: nothing is drawn, so all 3 samples of a variant",
+        ),
+        ({"temperature": 0.01, "top_k": 1}, {}, (0.01, 1), ""),
+    ],
+)
+def test_how_a_model_likes_to_be_sampled(
+    changed: Changed, generation: dict[str, Any], given: dict[str, Any], expected: tuple[float, int], told: str
+) -> None:
+    plan: Plan = decide(
+        Settings(model=changed(generation_config__json=json.dumps(generation)), questions=4, out="new", **given)
+    )
+    sampling = plan.rollout.sampling
+    assert (sampling.temperature, sampling.top_k) == expected
+    assert [note[: len(told)] for note in plan.notes] == ([told] if told else [])
+
+
+def test_reflections_at_temperature_0_are_the_same_where_prompts_come_twice(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "raw.parquet", [published_row("q", "7", True)])
+    raw = str(tmp_path / "raw.parquet")
+    for reflections, count in ((5, 0), (12, 1)):
+        plan = additions.decide(
+            AdditionSettings(raw, reflections=reflections, temperature=0, out=str(tmp_path / "new"))
+        )
+        assert len(plan.notes) == count
+    assert "all 3 reflections of one prompt on a sample will be the same" in plan.notes[0]
+
+
+def test_wrong_flags_are_told_without_the_heavy_packages() -> None:
+    """Only a model and questions that are right so far are worth the seconds of the look."""
+    code = (
+        "import sys\nfrom generation.run import main\n"
+        "try: main(['--engines', '500', '--dry_run'])\n"
+        "except SystemExit as ended: print(ended.code, 'transformers' in sys.modules, 'torch' in sys.modules)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parent.parent
+    )
+    assert ended.stdout == "2 False False\n", ended.stderr

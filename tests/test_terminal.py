@@ -1,0 +1,95 @@
+"""What a person is told: what the same command will do after a failure, and what happens while engines load."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from cluster.engine import EngineInfo
+from cluster.events import ClusterLostError, EngineStartError, Failed, Loading, Lost, Started, Tick
+from cluster.store import StoreGoneError, TornShardError
+from generation import terminal
+from generation.failures import Failures
+from generation.produce import FAILED_FROM_THE_START, Item, Tally
+from generation.records import Question
+from generation.terminal import AllFailedError, Progress, failed
+
+AGAIN = "the same command ends the same way until that is mended"
+ON = "the same command goes on from there"
+
+
+def _all_failed(run: Path) -> Exception:
+    """As the pool's news make it."""
+    (run / "logs").mkdir(parents=True)
+    tally = Tally(Progress(100), Failures(run), run / "logs")
+    try:
+        for number in range(FAILED_FROM_THE_START):
+            question = Question(f"q{number}", "1", "t", "made", "number", "number")
+            tally.take(Failed(Item(number, question), "it is refused", "story"))
+    except AllFailedError as error:
+        return error
+    raise AssertionError("it goes on for ever")
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (EngineStartError("engine 0 did not start 3 times in a row: KeyError: 'x'; see engine-0.log"), AGAIN),
+        (EngineStartError("no engine has found a place in the Ray cluster for 600 s"), AGAIN),
+        (ValueError("column 'x' is of another type"), AGAIN),
+        (ClusterLostError("Ray's head does not answer"), f"safe in run; {ON}"),
+        (TornShardError("shard 3 cannot be read"), f"safe in run; {ON}"),
+        (OSError(errno.ENOSPC, "No space left on device"), f"make room on that disk, and {ON}"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), f"make room on that disk, and {ON}"),
+        (OSError(errno.EROFS, "Read-only file system"), f"see that run can be written, and {ON}"),
+        (OSError(errno.EMFILE, "Too many open files"), f"ulimit -n), and {ON}"),
+        (OSError(errno.EIO, "Input/output error"), AGAIN),
+        (MemoryError(), f"more memory to spare, and {ON}"),
+        (pa.ArrowMemoryError("malloc of size 1 failed"), f"more memory to spare, and {ON}"),
+        (StoreGoneError(errno.ENOENT, "removed"), "put the folder back, or the same command begins anew"),
+        (AssertionError("a row was lost"), "where it ends the same way, report it"),
+        (RuntimeError("whatever"), "where it ends the same way, report it"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_the_advice_after_a_failure_is_true(
+    error: Exception, advice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert failed(error, Path("run"), 3, 8) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("3 of 8 questions are safe in run; ")
+    assert advice in last
+    assert ("goes on from there" in last) == (advice == AGAIN or ON in advice)
+
+
+def test_where_all_failed_from_the_start_the_same_command_asks_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert failed(_all_failed(tmp_path), tmp_path, 0, 100) == 1
+    said = capsys.readouterr().err
+    assert f"the first {FAILED_FROM_THE_START} questions all failed: it is refused" in said
+    assert "the same command asks them again, and they fail again until that is mended" in said
+    assert Failures(tmp_path).reasons() == {}
+
+
+def test_while_engines_load_that_is_what_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(terminal, "_EVERY_S", 0.0)
+    with Progress(8) as progress:
+        tally = Tally(progress, Failures(tmp_path), tmp_path)
+        for event in (Loading(0), Tick(), Lost(0, "it died", 0), Tick(), Loading(0)):
+            tally.take(event)
+        loading = capsys.readouterr().out
+        tally.take(Started(0, EngineInfo("vllm", "1", "m", "", 64)))
+        tally.take(Tick())
+        ready = capsys.readouterr().out
+    assert loading.startswith("engines     engine 0 loading the model\nloading     the engines, 0 s\n")
+    assert "rollout" not in loading
+    assert ready.startswith("engines     engine 0 ready: vllm 1\nrollout     0/8 questions, ")
+    assert "loading" not in ready
