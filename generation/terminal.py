@@ -19,6 +19,8 @@ from cluster.store import TornShardError
 
 FAILED, STOPPED = 1, 75
 _EVERY_S = 10.0
+_LOADING_EVERY_S = 30.0
+"""Loading takes minutes, and nothing is counted meanwhile."""
 _LONGEST = 500
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _GONE = {errno.ENOENT, errno.ESTALE}
@@ -161,7 +163,8 @@ class Progress:
         now = time.monotonic()
         if self._started is None:
             self._bar.refresh()
-        if not self._bar.disable or now - self._spoke < _EVERY_S:
+        every = _LOADING_EVERY_S if self._started is None else _EVERY_S
+        if not self._bar.disable or now - self._spoke < every:
             return
         self._spoke = now
         if self._started is None:

@@ -81,6 +81,7 @@ def test_while_engines_load_that_is_what_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(terminal, "_EVERY_S", 0.0)
+    monkeypatch.setattr(terminal, "_LOADING_EVERY_S", 0.0)
     with Progress(8) as progress:
         tally = Tally(progress, Failures(tmp_path), tmp_path)
         for event in (Loading(0), Tick(), Lost(0, "it died", 0), Tick(), Loading(0)):
