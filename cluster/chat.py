@@ -20,7 +20,10 @@ _BATCH = 256
 _MOST_BYTES = 64 << 20
 """Of the prompts that are counted; a minute of work at most."""
 _SHOWN = 8
+_WRITE_NOTHING = ("ForSequenceClassification", "ForTokenClassification", "ForRewardModel", "RewardModel", "ForMaskedLM")
+"""What models for grades, labels and search are called."""
 _LONGEST = 160
+_REMEDY = "give another model, or its folder with a chat_template.jinja that writes it"
 
 
 class Prompt(NamedTuple):
@@ -51,43 +54,45 @@ def open_chat(model: Model) -> ChatTokenizer:
         assert chat.template is not None
     except Exception as error:
         # A tokenizer is anyone's file: it fails in its own ways.
-        if model.code.files:
+        if model.kind.own_code:
             raise ValueError(_needs_code(model)) from error
         raise ValueError(f"the tokenizer of model {model.name} cannot be loaded: {_reason(error)}") from error
     return chat
 
 
 def _check_code(model: Model) -> None:
-    if not model.code.kind:
+    if not model.kind.type:
         raise ValueError(
             f"config.json of model {model.name} names no model_type: give one in the layout of transformers"
         )
-    if NEEDED in model.code.files and not all(map(runs, model.code.architectures)):
+    if judges := [name for name in model.kind.architectures if name.endswith(_WRITE_NOTHING)]:
+        raise ValueError(f"model {model.name} writes no text, it is a {judges[0]}: give one that chats")
+    if NEEDED in model.kind.own_code and not all(map(runs, model.kind.architectures)):
         raise ValueError(_needs_code(model))
     try:
         read_config(model.path, model.hub_revision)
     except Exception as error:
         # A configuration is anyone's file too.
-        if vllm_reads(model.code.kind):
+        if vllm_reads(model.kind.type):
             return
-        if model.code.files:
+        if model.kind.own_code:
             raise ValueError(_needs_code(model)) from error
         raise ValueError(f"config.json of model {model.name} cannot be used: {_reason(error)}") from error
 
 
 def _needs_code(model: Model) -> str:
+    files, classes = " and ".join(model.kind.own_code), ", ".join(model.kind.architectures)
     return (
-        f"model {model.name} needs code of its own, named by auto_map in {' and '.join(model.code.files)}, and that is"
-        f" never run: take a model whose type (here {model.code.kind!r}, {', '.join(model.code.architectures)}) vLLM or"
-        " transformers know"
+        f"model {model.name} needs code of its own, named by auto_map in {files}, and that is never run: take a model"
+        f" whose type (here {model.kind.type!r}, {classes}) vLLM or transformers know"
     )
 
 
 def notes_on(model: Model, chat: ChatTokenizer) -> list[str]:
     """What a person should know of the model's code and template."""
     notes = []
-    if model.code.files:
-        files = " and ".join(model.code.files)
+    if model.kind.own_code:
+        files = " and ".join(model.kind.own_code)
         notes.append(f"code of the model's own, named by {files}, is never run: that of the libraries is taken")
     if "strftime_now" in chat.template:
         notes.append("the chat template may write the day's date: a run that goes on another day asks with that one")
@@ -102,7 +107,7 @@ def check_template(model: Model, chat: ChatTokenizer, prompts: Sequence[Prompt])
     for roles, names in shapes.items():
         _check_shape(model, chat, roles, names)
     for prompt in prompts:
-        _render(model, chat, prompt.messages)
+        _render(model, chat, prompt.messages, [prompt.name])
 
 
 def _check_shape(model: Model, chat: ChatTokenizer, roles: tuple[str, ...], names: Sequence[str]) -> None:
@@ -116,10 +121,7 @@ def _check_shape(model: Model, chat: ChatTokenizer, roles: tuple[str, ...], name
         )
 
 
-_REMEDY = "give another model, or its folder with a chat_template.jinja that writes it"
-
-
-def _render(model: Model, chat: ChatTokenizer, messages: tuple[Message, ...], names: Sequence[str] = ()) -> str:
+def _render(model: Model, chat: ChatTokenizer, messages: tuple[Message, ...], names: Sequence[str]) -> str:
     try:
         return chat.render(messages)
     except Exception as error:

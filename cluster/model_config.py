@@ -18,23 +18,22 @@ _TEXT = ("text_config", "llm_config", "language_config", "thinker_config", "deco
 _DRAWING = ("temperature", "top_p", "top_k", "repetition_penalty")
 
 
-class OwnCode(NamedTuple):
-    """What a model must be known by, or code that it brings with it."""
+class Kind(NamedTuple):
+    """By what libraries know a model."""
 
-    kind: str
-    """The model's type, by which transformers and vLLM know it."""
+    type: str
     architectures: tuple[str, ...]
-    """Its classes, as they know them."""
-    files: tuple[str, ...]
-    """The configuration files that name such code."""
+    """Its classes."""
+    own_code: tuple[str, ...]
+    """The configuration files that name code which comes with the model."""
 
 
-def own_code(config: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> OwnCode:
-    """Which files name such code by `auto_map`, and by what names libraries may know the model without it."""
-    named = [(NEEDED, config), (TOKENIZER, tokenizer)]
+def kind_of(config: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> Kind:
+    """The kind of a model, by its config.json and its tokenizer_config.json."""
     told = config.get("architectures")
     classes = tuple(map(str, told)) if isinstance(told, list) else ()
-    return OwnCode(
+    named = [(NEEDED, config), (TOKENIZER, tokenizer)]
+    return Kind(
         str(config.get("model_type") or ""), classes, tuple(file for file, said in named if said.get("auto_map"))
     )
 

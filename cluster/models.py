@@ -15,7 +15,7 @@ from typing import Any
 from huggingface_hub import HfApi, constants, hf_hub_download
 
 from cluster.hub import HUB_TIMEOUT_S, asking_hub, offline
-from cluster.model_config import OwnCode, context_of, heads_of, own_code, sampling_of
+from cluster.model_config import Kind, context_of, heads_of, kind_of, sampling_of
 from cluster.model_files import (
     GENERATION,
     NEEDED,
@@ -49,7 +49,7 @@ class Model:
     """Longest prompt plus completion, in tokens."""
     sampling: dict[str, float]
     """temperature, top_p, top_k and repetition_penalty from generation_config.json, where given."""
-    code: OwnCode
+    kind: Kind
     heads: int | None = None
     """Of attention, which the GPUs of an engine share evenly; None where it does not say."""
     weight_bytes: int = 0
@@ -70,7 +70,10 @@ def find(name: str, begun: Mapping[str, Any] | None = None, own: tuple[str, ...]
     """
     path = Path(os.path.expanduser(name)) if name.startswith("~") else Path(name)
     if os.path.isdir(path):
-        return _local(path)
+        try:
+            return _local(path)
+        except OSError as error:
+            raise ValueError(f"model folder {name} cannot be read: {error.strerror}") from error
     if os.path.exists(path):
         gguf = path.suffix == ".gguf"
         kind = "a GGUF file, which is not read: give the model that it was made from" if gguf else "a file: give the"
@@ -157,7 +160,7 @@ def _described(name: str, path: str, revision: str, files: dict[str, Path], *, h
         held is not None,
         context_of(name, config, path, revision if held is None else None),
         sampling_of(name, read[GENERATION]),
-        own_code(config, told),
+        kind_of(config, told),
         heads_of(config),
         held or 0,
     )

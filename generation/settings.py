@@ -35,7 +35,9 @@ class Settings:
     With no flag at all: the built-in model on a small countdown set, on this machine's CPU.
     """
 
-    model: str | None = _flag(None, "hub id, also @COMMIT, local folder, or well-known name (default: the built-in one)")
+    model: str | None = _flag(
+        None, "hub id, also @COMMIT, local folder, or well-known name (default: the built-in one)"
+    )
     task: str | None = _flag(
         None, f"a name, NAME:COUNT,NAME:COUNT, or your my_task.py; see --list_tasks (default: {DEFAULT_TASK})"
     )

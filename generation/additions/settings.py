@@ -23,7 +23,9 @@ class AdditionSettings:
 
     raw: str = field(metadata={"help": "a RAW_DATA or run folder, a parquet file, or a hub dataset (namespace/name)"})
     reflections: int | None = _flag(None, "how many more for each graded sample (default: 4; built-in model 2)")
-    model: str | None = _flag(None, "hub id, also @COMMIT, local folder, or well-known name (default: the built-in one)")
+    model: str | None = _flag(
+        None, "hub id, also @COMMIT, local folder, or well-known name (default: the built-in one)"
+    )
     temperature: float | None = _flag(None, "default: the model's generation_config.json")
     top_p: float | None = _flag(None, "default: the model's generation_config.json")
     top_k: int | None = _flag(None, "0 keeps all; default: the model's generation_config.json")
