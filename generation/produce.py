@@ -194,7 +194,8 @@ class Tally:
             self._fail(event)
         elif isinstance(event, Lost):
             self.again += event.again
-            self.progress.say(f"engine {event.number} was lost ({event.reason}); {event.again} {self.unit}s again")
+            again = f"; {event.again} {self.unit}s again" if event.again else ""
+            self.progress.say(f"engine {event.number} was lost ({event.reason}){again}")
         elif isinstance(event, Loading):
             self.progress.say(f"engine {event.number} loading the model")
         elif isinstance(event, Started):
