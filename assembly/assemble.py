@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,19 +24,29 @@ from assembly.settings import SftSettings, read_attempts
 from assembly.summary import AssemblySummary
 from assembly.workers import Run, workers
 from cluster.atomic import replace_folder
+from cluster.provenance import now, this_command
 from generation.raw_reader import Part, models_of, open_parts
 
 _WORK = ".work"
 
 
-def assemble(raw: str | Path, out: Path, settings: SftSettings, processes: int | None = None) -> AssemblySummary:
+def assemble(
+    raw: str | Path,
+    out: Path,
+    settings: SftSettings,
+    processes: int | None = None,
+    *,
+    starts: Sequence[Mapping[str, Any]] | None = None,
+) -> AssemblySummary:
     """Make SFT_DATA in the place of `out` from a RAW_DATA folder, file or hub repository.
 
     The set is ordered by a hash of the question's key. By default as many processes as cores, and one
-    where there is little to do. ValueError for settings, places and files that are wrong.
+    where there is little to do. `starts` are for the card: those of the run that the set belongs to.
+    ValueError for settings, places and files that are wrong.
     """
     check_settings(settings)
     check_destination(out, raw)
+    begun, command = time.monotonic(), this_command(state="assembled")
     parts = open_parts(raw)
     summary = AssemblySummary(folder=out, models=models_of(parts))
 
@@ -43,6 +55,8 @@ def assemble(raw: str | Path, out: Path, settings: SftSettings, processes: int |
         work.mkdir()
         with workers(processes or min(len(parts), os.cpu_count() or 1)) as run:
             made = _make(run, parts, settings, work, summary)
+            alone = {"ended": now(), "seconds": time.monotonic() - begun, "questions": summary.questions}
+            summary.starts = starts if starts is not None else [command | alone]
             write_sft(run, made, settings, summary, folder)
         shutil.rmtree(work)
 

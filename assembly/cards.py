@@ -9,11 +9,14 @@ from dataclasses import asdict
 import pyarrow as pa
 
 from assembly.analysis import FAULTS, KINDS, Analysis
+from assembly.phrases import load_phrases
 from assembly.settings import SftSettings
 from assembly.summary import AssemblySummary
 from generation.dataset_card import Size, code, fenced, header, table
+from generation.made_card import run_section, texts_section
 from generation.raw_data import Column
 
+_DRAWN = "What is said between attempts and before the answer is drawn from these, a line each."
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 
 SFT_COLUMNS = (
@@ -57,6 +60,8 @@ def sft_card(summary: AssemblySummary, settings: SftSettings, size: Size) -> str
             "## How it was made\n",
             *([f"Of samples by {', '.join(map(code, summary.models))}.\n"] if summary.models else []),
             fenced(json.dumps(asdict(settings), indent=2), "json"),
+            *run_section(summary.starts),
+            *texts_section("The phrases", {"phrases": asdict(load_phrases())}, _DRAWN),
             "## How to load it\n",
             'Run this in the folder that holds this file, or give the folder\'s path for `"."`:\n',
             fenced('from datasets import load_dataset\n\nrows = load_dataset(".", split="train")', "python"),

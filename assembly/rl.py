@@ -18,6 +18,7 @@ from assembly.cards import MESSAGES, columns_table
 from assembly.reward import truth_of
 from cluster.atomic import replace_folder
 from generation.dataset_card import Size, Split, code, fenced, header_of_splits, table
+from generation.made_card import run_section
 from generation.raw_data import Column, without_surrogates
 from generation.records import Question, stable_hash
 
@@ -60,12 +61,16 @@ __all__ = ["compute_score", "compute_score_batch"]
 
 
 def rl_data(
-    questions: Sequence[Question], destination: Path, configuration: Mapping[str, object] | None = None
+    questions: Sequence[Question],
+    destination: Path,
+    configuration: Mapping[str, object] | None = None,
+    *,
+    starts: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Put RL_DATA in the place of `destination`; in each split the questions keep their order.
 
     A validation file is there when there are two questions or more. The card shows `configuration`, JSON
-    values, as that of the run that held them out.
+    values, and `starts` as those of the run that held them out.
     """
     held_out = validation_keys(questions)
 
@@ -78,7 +83,7 @@ def rl_data(
         given = [split for split in FILES if rows[split] or split == "train"]
         splits = [_write(rows[split], split, folder) for split in given]
         (folder / REWARD_FILE).write_text(_REWARD, encoding="utf-8")
-        (folder / "README.md").write_text(rl_card(splits, rows, configuration), encoding="utf-8")
+        (folder / "README.md").write_text(rl_card(splits, rows, configuration, starts), encoding="utf-8")
 
     replace_folder(build, destination)
 
@@ -112,6 +117,7 @@ def rl_card(
     splits: Sequence[Split],
     rows: Mapping[str, Sequence[Mapping[str, Any]]],
     configuration: Mapping[str, object] | None,
+    starts: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """The README.md of RL_DATA."""
     by_task = {split: Counter(row["data_source"] for row in of_split) for split, of_split in rows.items()}
@@ -129,6 +135,7 @@ def rl_card(
             "## Columns\n",
             columns_table(RL_COLUMNS),
             *(_made(configuration) if configuration is not None else []),
+            *run_section(starts),
             "## How to train on it\n",
             _use(splits),
             "## How to load it\n",

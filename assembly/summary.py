@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from assembly.analysis import Analysis
 
@@ -42,6 +43,8 @@ class AssemblySummary(Contents):
     folder: Path = Path()
     models: tuple[str, ...] = ()
     """That wrote the samples, as far as the rows say so."""
+    starts: Sequence[Mapping[str, Any]] = ()
+    """Of the run that this belongs to, or of this command alone, as `cluster.provenance` tells them."""
     questions: int = 0
     samples: int = 0
     not_given: Counter[tuple[str, str]] = field(default_factory=Counter)

@@ -6,7 +6,7 @@ What is decided, opened and done is handed in; so `generation.run` and `reflecti
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -46,6 +46,10 @@ class Opened(Protocol):
         """What is counted, in the plural."""
         ...
 
+    def tell(self, state: str) -> None:
+        """Write down the state of the run."""
+        ...
+
 
 S = TypeVar("S", bound=Asked)
 P = TypeVar("P", bound=Planned)
@@ -79,6 +83,7 @@ def carry_out(
             return work(job, settings, stop)
         except Left:
             if job is not None and plan is not None:
+                job.tell("stopped")
                 return say_stopped(job, plan.out)
             say("stopped", "before anything was asked; the same command begins again")
             return STOPPED
@@ -87,6 +92,9 @@ def carry_out(
                 fail(str(error))
             if plan is None:
                 raise
+            if job is not None:
+                with suppress(OSError):  # the disk may be what failed
+                    job.tell("failed")
             return failed(error, plan.out, *((None, 0) if job is None else (job.done, job.total, job.unit)))
 
 

@@ -71,6 +71,12 @@ class Plan:
             "seed": self.rollout.seed,
         }
 
+    @property
+    def texts(self) -> dict[str, dict[str, Any]]:
+        """Every prompt of the run, word for word, as templates with {names}; JSON values."""
+        chats = {v.name: {"system": v.system, "user": f"{{question}}\n\n{v.user}"} for v in self.rollout.variants}
+        return {"variants": chats, "reflections": prompts.PROMPTS if self.rollout.reflections else {}}
+
 
 def make_plan(settings: Settings) -> Plan:
     """Decide everything. Raises ValueError for a model or questions that are not there or not fit."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,16 +80,18 @@ class Shelf:
 
     def add(self, table: pa.Table) -> None:
         self.tables.append(table)
-        self.turn()
 
-    def turn(self, *, everything: bool = False) -> None:
+    def turn(self, *, everything: bool = False) -> bool:
+        """Write a shard when it is time; whether one was written."""
         rows = sum(table.num_rows for table in self.tables)
         due = everything or rows >= SHARD_ROWS or time.monotonic() - self.since > SHARD_S
-        if rows and due:
-            self.store.write_shard(pa.concat_tables(self.tables))
-            self.tables.clear()
         if due:
             self.since = time.monotonic()
+        if not rows or not due:
+            return False
+        self.store.write_shard(pa.concat_tables(self.tables))
+        self.tables.clear()
+        return True
 
 
 class Owed(Protocol):
@@ -111,11 +114,19 @@ class Owed(Protocol):
 OwedItem = TypeVar("OwedItem", bound=Owed)
 
 
-def produce(plan: Plan, store: ShardStore, settings: EngineSettings, placement: Placement, stop: Stop) -> int:
+def produce(
+    plan: Plan,
+    store: ShardStore,
+    settings: EngineSettings,
+    placement: Placement,
+    stop: Stop,
+    *,
+    tell: Callable[..., None] | None = None,
+) -> int:
     """Roll every question that has no rows yet; how many were lost with engines and done again.
 
-    Returns early when a stop is asked for: what is finished then is in the store. Raises
-    EngineStartError when an engine cannot start, ClusterLostError when Ray is gone.
+    Returns early when a stop is asked for: what is finished then is in the store. `tell` gets the facts of
+    `Tally.report`. Raises EngineStartError when an engine cannot start, ClusterLostError when Ray is gone.
     """
     done, failures = len(store.finished()), Failures(plan.out)
     failed = failures.reasons().keys() - store.finished()
@@ -124,7 +135,7 @@ def produce(plan: Plan, store: ShardStore, settings: EngineSettings, placement: 
     owed = [Item(place, q) for place, q in enumerate(plan.questions) if q.key not in settled]
     if not owed:
         return 0
-    tally = Tally(Progress(len(plan.questions), done=done + len(failed)), failures, placement.logs)
+    tally = Tally(Progress(len(plan.questions), done=done + len(failed)), failures, placement.logs, tell=tell)
     return deal(
         owed, Work(plan.rollout, plan.task_config), Engines(settings, placement), Shelf(store), tally, stop=stop
     )
@@ -166,11 +177,13 @@ def deal(
                     shelf.add(event.result.table)
                 tally.take(event)
                 # Who asks to stop may not wait for the end.
-                shelf.turn(everything=stop.asked > 0)
+                if shelf.turn(everything=stop.asked > 0):
+                    tally.report(engines.placement)
         finally:
             # Whatever ends the loop, what is finished is kept.
             stop.on_stop(None)
             shelf.turn(everything=True)
+            tally.report(engines.placement)
     return tally.again
 
 
@@ -182,23 +195,44 @@ class Tally:
     failures: Failures
     logs: Path
     unit: str = "question"
+    tell: Callable[..., None] | None = None
     again: int = 0
     done: int = 0
     failed: list[str] = field(default_factory=list)
+    output_tokens: int = 0
+    started: Counter[str] = field(default_factory=Counter)
+    """Engines that became ready, by library and version."""
+    lost: int = 0
+    """Engines."""
+
+    def report(self, placement: Placement) -> None:
+        """Tell how far this start has come: items done, tokens written, seconds since the first engine, engines."""
+        if self.tell is None:
+            return
+        engines = {"wanted": placement.engines, "gpus_each": placement.gpus_each}
+        self.tell(
+            **{f"{self.unit}s": self.done, "failed": len(self.failed), "done_again": self.again},
+            output_tokens=self.output_tokens,
+            seconds=round(self.progress.seconds, 1),
+            engines={**engines, "started": dict(self.started), "lost": self.lost},
+        )
 
     def take(self, event: object) -> None:
         if isinstance(event, Done):
             self.done += 1
+            self.output_tokens += event.result.output_tokens
             self.progress.advance(event.result.output_tokens, event.item.size)
         elif isinstance(event, Failed):
             self._fail(event)
         elif isinstance(event, Lost):
             self.again += event.again
+            self.lost += 1
             again = f"; {event.again} {self.unit}s again" if event.again else ""
             self.progress.say(f"engine {event.number} was lost ({event.reason}){again}")
         elif isinstance(event, Loading):
             self.progress.say(f"engine {event.number} loading the model")
         elif isinstance(event, Started):
+            self.started[f"{event.info.engine} {event.info.engine_version}"] += 1
             self.progress.ready()
             self.progress.say(f"engine {event.number} ready: {event.info.engine} {event.info.engine_version}")
         self.progress.turn()

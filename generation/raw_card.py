@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from generation.dataset_card import Size, code, fenced, header, table
-from generation.raw_counts import OUTCOMES, VERDICTS, RawCounts, Serving, Tally, share
+from generation.made_card import run_section, texts_section
+from generation.raw_counts import OUTCOMES, TOKENS, VERDICTS, RawCounts, Serving, Tally, share
 from generation.raw_data import COLUMNS, SCHEMA, SCHEMA_VERSION
 
 _REASONS = 20
+_TOKENS = dict(zip(TOKENS, ("tokens read", "of these found in the cache", "tokens written"), strict=True))
+_PROMPTS = ("variants", "reflections")
+_ASKED = "Word for word, as they were filled in: `{names}` stand for what differs by question and sample."
 
 
 def raw_card(
@@ -21,8 +26,12 @@ def raw_card(
     *,
     name: str = "RAW_DATA",
     serving: Serving | None = None,
+    record: Mapping[str, Any] | None = None,
 ) -> str:
-    """The whole README.md; `configuration` holds JSON values and is shown as it is."""
+    """The whole README.md; `configuration` holds JSON values and is shown as it is.
+
+    `record` is the run's run.json, from which its `starts` and `texts` are shown.
+    """
     size = Size(counts.all().samples, counts.memory, counts.files)
     tags = ["skillfactory", "self-distillation", "reasoning"]
     return "\n".join(
@@ -46,11 +55,18 @@ def raw_card(
             "Each request has a seed of its own, so the same configuration asks for the same rows, however many "
             "engines there\nare and whatever dies on the way. vLLM's arithmetic depends on what else is in a batch: "
             "made again, some rows\nmay differ. `engine` and `engine_version` name who wrote each.\n",
+            *made_sections(record or {}),
             "## How to load it\n",
             'Run this in the folder that holds this file, or give the folder\'s path for `"."`:\n',
             fenced('from datasets import load_dataset\n\nrows = load_dataset(".", split="train")', "python"),
         ]
     )
+
+
+def made_sections(record: Mapping[str, Any]) -> list[str]:
+    """The starts of a run and the prompts it asked, as its run.json has them."""
+    prompts = {kind: texts for kind, texts in record.get("texts", {}).items() if kind in _PROMPTS}
+    return [*run_section(record.get("starts", ())), *texts_section("The prompts", prompts, _ASKED)]
 
 
 def held(counts: RawCounts, serving: Serving | None = None, *, lost: int | None = None) -> list[str]:
@@ -112,6 +128,7 @@ def _totals(counts: RawCounts, lost: int | None) -> str:
             ("reflections without a verdict", whole.verdict("none")),
             ("reflections whose verdict is right", whole.valid),
             ("reflections whose request failed", counts.refused),
+            *((_TOKENS[name], counts.tokens[name]) for name in TOKENS if counts.tokens),
         ],
     )
 

@@ -23,6 +23,7 @@ from reflection.verdict import parse_verdicts
 
 OUTCOMES = ("right", "wrong", "unknown")
 VERDICTS = ("Correct", "Incorrect", "none")
+TOKENS = ("prompt_tokens", "cached_tokens", "output_tokens")
 _BATCH_ROWS = 1024
 
 
@@ -112,6 +113,8 @@ class RawCounts:
     """Samples that mention their hint."""
     refused: int = 0
     """Reflections whose request failed; they have no text, and are counted nowhere else."""
+    tokens: Counter[str] = field(default_factory=Counter)
+    """Of all requests: prompt_tokens, cached_tokens of these, output_tokens; as far as the rows say so."""
     lost: Counter[str] = field(default_factory=Counter)
     """Questions that failed and so have no rows, by reason; not to be seen in the files."""
     kept: Counter[str] = field(default_factory=Counter)
@@ -153,7 +156,7 @@ def count_folder(folder: Path, *also: Callable[[pa.Table], None]) -> RawCounts:
                 rows = as_rows(batch, columns, path, 0)
                 _count_samples(counts, rows)
                 _count_reflections(counts, rows)
-                _count_refusals(counts, batch)
+                _count_requests(counts, batch)
                 for look in also:
                     look(rows)
     return counts
@@ -184,14 +187,22 @@ def _count_reflections(counts: RawCounts, rows: pa.Table) -> None:
         counts.tasks[tasks.dictionary[task].as_py()].verdicts[cell] += count
 
 
-def _count_refusals(counts: RawCounts, batch: pa.RecordBatch) -> None:
-    """Of requests, where the rows say how they ended."""
+def _count_requests(counts: RawCounts, batch: pa.RecordBatch) -> None:
+    """Failures and tokens, where the rows say how requests ended."""
     names = batch.schema.names
     if SAMPLE_PROVENANCE in names and batch.schema.field(SAMPLE_PROVENANCE).equals(SCHEMA.field(SAMPLE_PROVENANCE)):
         counts.failed += _errors(batch.column(SAMPLE_PROVENANCE))
+        _count_tokens(counts, batch.column(SAMPLE_PROVENANCE))
     if PROVENANCE in names:
-        counts.refused += _errors(batch.column(PROVENANCE).flatten())
+        entries = batch.column(PROVENANCE).flatten()
+        counts.refused += _errors(entries)
+        _count_tokens(counts, entries)
 
 
 def _errors(entries: pa.StructArray) -> int:
     return len(entries) - int(pc.struct_field(entries, "error").null_count)
+
+
+def _count_tokens(counts: RawCounts, entries: pa.StructArray) -> None:
+    for name in TOKENS:
+        counts.tokens[name] += pc.sum(pc.struct_field(entries, name)).as_py() or 0

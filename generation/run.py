@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from assembly.assemble import assemble, check_settings
+from assembly.phrases import load_phrases
 from assembly.rl import rl_data
 from assembly.serving import Serving, serving_text
 from assembly.settings import SftSettings
@@ -42,15 +44,17 @@ def sft_settings(settings: Settings) -> SftSettings:
 def work(job: Job, settings: Settings, stop: Stop) -> int:
     plan, serving = job.plan, Serving(sft_settings(settings))
     introduce(job)
+    job.directory.update(texts={**plan.texts, "phrases": asdict(load_phrases())})
     if not roll_out(job, stop):
         return say_stopped(job, plan.out)
     with stop.leaving():  # from here on the same command does it again
-        counts = write_raw_data(plan, job.store, serving)
-        made = assemble(plan.raw_data, plan.out / "SFT_DATA", sft_settings(settings))
+        counts = write_raw_data(plan, job.store, serving, record=job.directory.record)
+        starts = job.start.all()
+        made = assemble(plan.raw_data, plan.out / "SFT_DATA", sft_settings(settings), starts=starts)
         if plan.rl_questions:
-            rl_data(plan.rl_questions, plan.out / "RL_DATA", plan.configuration)
+            rl_data(plan.rl_questions, plan.out / "RL_DATA", plan.configuration, starts=starts)
         tally = {"samples": counts.all().samples, "traces": made.traces.total()}
-        job.directory.update(state="done", counts={**tally, "failed_questions": counts.lost.total()})
+        job.tell(state="done", counts={**tally, "failed_questions": counts.lost.total()})
         print(f"\n{summary(counts)}\n\n{serving_text(serving, counts)}\n\n{summary_text(made)}\n")
         return publish(job, settings)
 

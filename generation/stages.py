@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 from cluster.hub import NotPushed, check_push, push
 from cluster.models import Model
 from cluster.nodes import check_nodes
+from cluster.provenance import Start
 from cluster.run_directory import JSON, RunDirectory, check_run
 from cluster.session import Resources, session
 from cluster.store import ShardStore
@@ -41,6 +43,16 @@ class Job:
     store: ShardStore
 
     unit = "questions"
+
+    @cached_property
+    def start(self) -> Start:
+        """This start's entry in run.json."""
+        return Start(self.directory)
+
+    def tell(self, state: str, **facts: JSON) -> None:
+        """Write the state of the run and of this start into run.json, and facts of the run."""
+        self.directory.update(state=state, **facts)
+        self.start.tell(state=state)
 
     @property
     def done(self) -> int:
@@ -131,19 +143,25 @@ def open_store(run: Path) -> ShardStore:
 
 def roll_out(job: Job, stop: Stop) -> bool:
     """Roll every question that is owed; False when a stop was asked for before the last one."""
-    job.directory.update(state="rolling out")
-    again = produce(job.plan, job.store, job.crew.engine, job.crew.placement, stop)
+    job.tell(state="rolling out")
+    again = produce(job.plan, job.store, job.crew.engine, job.crew.placement, stop, tell=job.start.tell)
     missing = len(job.plan.questions) - len(job.store.finished()) - job.failed().total()
     assert not missing or stop.asked, f"{missing} questions are neither done nor failed"
     before = job.directory.record.get("questions_done_again", 0)
-    job.directory.update(state="stopped" if missing else "rolled out", questions_done_again=before + again)
+    job.tell(state="stopped" if missing else "rolled out", questions_done_again=before + again)
     return not missing
 
 
-def write_raw_data(plan: Plan, store: ShardStore, serving: Serving | None = None) -> RawCounts:
+def write_raw_data(
+    plan: Plan,
+    store: ShardStore,
+    serving: Serving | None = None,
+    *,
+    record: Mapping[str, Any] | None = None,
+) -> RawCounts:
     """RAW_DATA/ from the shards: the same rows in the same order, whoever made them; `serving` is shown them.
 
-    Raises AllFailedError where every question has failed.
+    `record` is the run's run.json, for the card. Raises AllFailedError where every question has failed.
     """
     failed = Failures(plan.out).reasons()
     order = [question.key for question in plan.questions if question.key in store.finished()]
@@ -159,7 +177,7 @@ def write_raw_data(plan: Plan, store: ShardStore, serving: Serving | None = None
         counts.lost = lost
         counted.append(counts)
         name = f"{RAW_DATA}-{plan.name}"
-        card = raw_card(counts, plan.configuration, name=name, serving=serving)
+        card = raw_card(counts, plan.configuration, name=name, serving=serving, record=record)
         (folder / "README.md").write_text(card, encoding="utf-8")
 
     store.merge(order, plan.raw_data, finish=finish)

@@ -133,9 +133,8 @@ class Progress:
     def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
         self._bar.close()
         if self._started is not None and kind is None:
-            seconds = time.monotonic() - self._started
             made = self._done - self._before
-            say("rollout", f"{made} {self._unit} in {seconds:.0f} s,{self._rate()}")
+            say("rollout", f"{made} {self._unit} in {self.seconds:.0f} s,{self._rate()}")
 
     def say(self, text: str) -> None:
         """A line about the engines, above the bar."""
@@ -183,6 +182,11 @@ class Progress:
         )
         print(line, flush=True)
 
+    @property
+    def seconds(self) -> float:
+        """Since the first engine was ready."""
+        return time.monotonic() - self._started if self._started is not None else 0.0
+
     def _rate(self) -> str:
-        seconds = time.monotonic() - (self._started or time.monotonic())
+        seconds = self.seconds
         return f" {self._tokens / seconds:,.0f} tokens/s" if seconds > 0 and self._tokens else ""

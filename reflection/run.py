@@ -14,6 +14,7 @@ from generation.additions.stages import Job, decide, introduce, open_job, publis
 from generation.command import carry_out, say_stopped
 from generation.raw_summary import summary
 from generation.stop import Stop
+from reflection import prompts
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def work(job: Job, settings: AdditionSettings, stop: Stop) -> int:
     introduce(job)
+    job.directory.update(texts={"reflections": prompts.PROMPTS})
     if not roll_out(job, stop):
         return say_stopped(job, job.plan.out)
     with stop.leaving():  # from here on the same command does it again
@@ -30,7 +32,7 @@ def work(job: Job, settings: AdditionSettings, stop: Stop) -> int:
         counts = write_raw_data(job, serving)
         whole = counts.all()
         told = {"samples": whole.samples, "reflections": whole.reflections, "failed_rows": counts.kept.total()}
-        job.directory.update(state="done", counts=told)
+        job.tell(state="done", counts=told)
         print(f"\n{summary(counts)}\n\n{serving_text(serving, counts)}\n")
         return publish(job, settings)
 

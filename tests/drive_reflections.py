@@ -63,6 +63,7 @@ async def roll(job: Job, engine: ScriptedEngine) -> None:
             tally.take(Failed[Block](block, str(error), str(error)))
         else:
             shelf.add(rolled.table)
+            shelf.turn()
             tally.take(Done[Block, Rolled](block, rolled))
     shelf.turn(everything=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from datasets import load_dataset
@@ -18,3 +19,9 @@ def assert_whole(run: Path, *, questions: int, variants: int, samples: int) -> N
     assert len(keys) == len(set(keys)) == questions * variants * samples
     assert keys == sorted(keys)
     assert {row["question_index"] for row in rows} == set(range(questions))
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    """Every file of a dataset folder, its card without the section that tells when and by what command."""
+    files = {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return files | {"README.md": re.sub(rb"## The run\n.*?(?=\n## )", b"", files["README.md"], flags=re.DOTALL)}

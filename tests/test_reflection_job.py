@@ -15,13 +15,10 @@ from generation.raw_data import PROVENANCE, REFLECTIONS
 from reflection.verdict import parse_verdict
 from tests.assembly_rows import write_parquet
 from tests.processes import Job
+from tests.raw_rows import bytes_of
 from tests.reflection_rows import assert_only_reflections_added, foreign_rows, rows_of
 
 pytestmark = pytest.mark.ray
-
-
-def bytes_of(raw: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in raw.rglob("*") if path.is_file()}
 
 
 def test_stopped_killed_and_with_dying_engines_it_comes_to_the_same_bytes(

@@ -19,6 +19,7 @@ from reflection.verdict import parse_verdict
 from tests import drive_job
 from tests.assembly_rows import PUBLISHED, published_row, write_parquet
 from tests.killed import run_killed_at_rename
+from tests.raw_rows import bytes_of
 from tests.reflection_rows import add_to, assert_only_reflections_added, foreign_rows, rows_of
 
 Run = Callable[..., Path]
@@ -162,13 +163,12 @@ _DIE_AND_RESUME = "from tests.drive_reflections import main\nsys.exit(main('judg
 
 def test_killed_at_every_rename_it_goes_on_to_the_same_bytes(run: Run, tmp_path: Path) -> None:
     raw = write_parquet(tmp_path / "raw" / "train.parquet", foreign_rows(120)).parent
-    quiet = {path.name: path.read_bytes() for path in run(raw).rglob("*") if path.is_file()}
+    quiet = bytes_of(run(raw))
     nth = 1
     while run_killed_at_rename(nth, _DIE_AND_RESUME, f"--raw={raw}", f"--out={tmp_path / 'killed'}"):
         nth += 2
     assert nth > 6
-    made = tmp_path / "killed" / "RAW_DATA"
-    assert {path.name: path.read_bytes() for path in made.rglob("*") if path.is_file()} == quiet
+    assert bytes_of(tmp_path / "killed" / "RAW_DATA") == quiet
 
 
 def test_what_is_done_is_not_done_again(run: Run, tmp_path: Path) -> None:

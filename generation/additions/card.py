@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,7 +13,7 @@ import pyarrow.parquet as pq
 from generation.additions.plan import AdditionPlan
 from generation.additions.rows import ADDED, COLUMNS
 from generation.dataset_card import Size, code, fenced, header, table
-from generation.raw_card import held
+from generation.raw_card import held, made_sections
 from generation.raw_counts import RawCounts, Serving
 from generation.raw_data import COLUMNS as OURS
 from generation.raw_reader import models_of, open_parts
@@ -19,8 +21,10 @@ from generation.raw_reader import models_of, open_parts
 _NO_MEANING = "as it was given"
 
 
-def reflected_card(counts: RawCounts, serving: Serving, plan: AdditionPlan, folder: Path) -> str:
-    """The whole README.md of the folder, whose data files are written."""
+def reflected_card(
+    counts: RawCounts, serving: Serving, plan: AdditionPlan, folder: Path, *, record: Mapping[str, Any]
+) -> str:
+    """The whole README.md of the folder, whose data files are written; `record` is the run's run.json."""
     size = Size(counts.all().samples, counts.memory, counts.files)
     schema = pq.read_schema(next(iter(sorted(folder.glob("data/*.parquet")))))
     models = [*models_of(open_parts(folder)), plan.model.name]
@@ -44,6 +48,7 @@ def reflected_card(counts: RawCounts, serving: Serving, plan: AdditionPlan, fold
             f"Who wrote samples, and reflections that are not of {code(ADDED)}, is said by the other columns.\n",
             "## How the reflections were made\n",
             fenced(json.dumps(plan.configuration, indent=2, sort_keys=True), "json"),
+            *made_sections(record),
             "## How to load it\n",
             'Run this in the folder that holds this file, or give the folder\'s path for `"."`:\n',
             fenced('from datasets import load_dataset\n\nrows = load_dataset(".", split="train")', "python"),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from cluster.atomic import check_replaceable, replace_folder
 from cluster.hub import check_push
-from cluster.run_directory import RunDirectory, check_run
+from cluster.provenance import Start
+from cluster.run_directory import JSON, RunDirectory, check_run
 from cluster.store import ShardStore
 from generation.additions.card import reflected_card
 from generation.additions.merge import write_files
@@ -35,6 +37,16 @@ class Job:
     directory: RunDirectory
     store: ShardStore
     unit = "rows"
+
+    @cached_property
+    def start(self) -> Start:
+        """This start's entry in run.json."""
+        return Start(self.directory)
+
+    def tell(self, state: str, **facts: JSON) -> None:
+        """Write the state of the run and of this start into run.json, and facts of the run."""
+        self.directory.update(state=state, **facts)
+        self.start.tell(state=state)
 
     @property
     def total(self) -> int:
@@ -106,7 +118,7 @@ def introduce(job: Job) -> None:
 def roll_out(job: Job, stop: Stop) -> bool:
     """Reflect on every row that is owed; False when a stop was asked for before the last one."""
     plan, store = job.plan, job.store
-    job.directory.update(state="rolling out")
+    job.tell(state="rolling out")
     failed = job.failed
     lost = sum(_rows_of(plan, key) for key in failed)
     say_going_on(job.done, job.total, lost, "rows")
@@ -114,15 +126,14 @@ def roll_out(job: Job, stop: Stop) -> bool:
     settled = store.finished() | failed.keys()
     if len(settled) < _blocks(plan):
         progress = Progress(job.total, done=job.done + lost, unit="rows")
-        tally = Tally(progress, Failures(plan.out), job.crew.placement.logs, unit="block")
+        tally = Tally(progress, Failures(plan.out), job.crew.placement.logs, unit="block", tell=job.start.tell)
         engines = Engines(job.crew.engine, job.crew.placement)
         owed = read_blocks(plan.source, lambda key: key not in settled)
         again = deal(owed, plan.work, engines, Shelf(store), tally, stop=stop)
     missing = _blocks(plan) - len(store.finished() | job.failed.keys())
     assert not missing or stop.asked, f"{missing} blocks are neither done nor failed"
-    job.directory.update(state="stopped" if missing else "rolled out")
     earlier = job.directory.record.get("blocks_done_again", 0)
-    job.directory.update(blocks_done_again=earlier + again)
+    job.tell(state="stopped" if missing else "rolled out", blocks_done_again=earlier + again)
     return not missing
 
 
@@ -154,7 +165,8 @@ def write_raw_data(job: Job, serving: Serving) -> RawCounts:
         for key, reason in failed.items():
             counts.kept[reason] += _rows_of(plan, key)
         counted.append(counts)
-        (folder / "README.md").write_text(reflected_card(counts, serving, plan, folder), encoding="utf-8")
+        card = reflected_card(counts, serving, plan, folder, record=job.directory.record)
+        (folder / "README.md").write_text(card, encoding="utf-8")
 
     replace_folder(build, plan.raw_data)
     return counted[0]
