@@ -14,7 +14,7 @@ from cluster.engine import Message
 from cluster.models import Model
 from cluster.vllm_engine import ChatTokenizer
 from generation import variants
-from generation.asked_model import LONGEST, asked_model, is_builtin, notes_on_sampling, sampling_of
+from generation.asked_model import asked_model, is_builtin, notes_on_sampling, sampling_of
 from generation.questions import decide_tasks, name_of, supply
 from generation.raw_data import RAW_DATA
 from generation.records import Question, stable_hash
@@ -93,7 +93,7 @@ def make_plan(settings: Settings) -> Plan:
         settings.seed,
     )
     # Question, sample and reflection prompt, then a reflection as long: no more context than that.
-    context = min(model.context, 2 * sampling.max_tokens + LONGEST)
+    context = min(model.context, 2 * sampling.max_tokens + 4096)
     out = Path(settings.out or f"runs/{asked.name}-{Path(model.name).name}")
     notes = (*asked.notes, *notes_on_sampling(settings, model, rollout.samples))
     return Plan(model, asked.name, asked.sft, asked.rl, asked.config, rollout, context, out, notes)
