@@ -113,7 +113,11 @@ def look_at_prompts(plan: Plan) -> Plan:
     frames = chat.lengths([messages for _, messages in _variant_chats(plan, empty)])
     # No more tokens than bytes, and the answer may stand in a prompt too: only what may not fit is counted.
     room = plan.context - max(frames) - MARGIN
-    long = [q for q in plan.questions if len(q.text.encode(errors="replace")) + 4 * len(q.answer.encode()) > room]
+    long = [
+        q
+        for q in plan.questions
+        if len(q.text.encode(errors="replace")) + 4 * len(q.answer.encode(errors="replace")) > room
+    ]
     prompts = (
         Prompt(f"{name} of {excerpt(question.text)}", messages)
         for question in long
