@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 from assembly.cards import MESSAGES, columns_table
 from assembly.reward import truth_of
 from cluster.atomic import replace_folder
-from generation.dataset_card import Size, Split, code, fenced, header_of_splits, table
+from generation.dataset_card import About, Size, Split, code, fenced, header_of_splits, table
+from generation.licenses import UNKNOWN
 from generation.raw_data import Column, without_surrogates
 from generation.records import Question, stable_hash
 
@@ -38,6 +39,8 @@ RL_COLUMNS = (
 )
 RL_SCHEMA = pa.schema([(column.name, column.type) for column in RL_COLUMNS])
 
+RL_DATA = "RL_DATA"
+"""Its folder in a run directory, and how its repositories' names begin."""
 FILES = {"train": "train.parquet", "validation": "val.parquet"}
 """File of each split; verl asks for files, `datasets` for splits."""
 REWARD_FILE = "reward.py"
@@ -60,7 +63,10 @@ __all__ = ["compute_score", "compute_score_batch"]
 
 
 def rl_data(
-    questions: Sequence[Question], destination: Path, configuration: Mapping[str, object] | None = None
+    questions: Sequence[Question],
+    destination: Path,
+    configuration: Mapping[str, object] | None = None,
+    license: str = UNKNOWN,
 ) -> None:
     """Put RL_DATA in the place of `destination`; in each split the questions keep their order.
 
@@ -78,7 +84,7 @@ def rl_data(
         given = [split for split in FILES if rows[split] or split == "train"]
         splits = [_write(rows[split], split, folder) for split in given]
         (folder / REWARD_FILE).write_text(_REWARD, encoding="utf-8")
-        (folder / "README.md").write_text(rl_card(splits, rows, configuration), encoding="utf-8")
+        (folder / "README.md").write_text(rl_card(splits, rows, configuration, license), encoding="utf-8")
 
     replace_folder(build, destination)
 
@@ -112,6 +118,7 @@ def rl_card(
     splits: Sequence[Split],
     rows: Mapping[str, Sequence[Mapping[str, Any]]],
     configuration: Mapping[str, object] | None,
+    license: str,
 ) -> str:
     """The README.md of RL_DATA."""
     by_task = {split: Counter(row["data_source"] for row in of_split) for split, of_split in rows.items()}
@@ -121,7 +128,7 @@ def rl_card(
     ]
     return "\n".join(
         [
-            header_of_splits(RL_SCHEMA, splits, tags=["skillfactory", "reasoning", "rl", "verl"]),
+            header_of_splits(RL_SCHEMA, splits, About(["skillfactory", "reasoning", "rl", "verl"], license=license)),
             "# RL_DATA\n",
             "Verifiable questions in the columns that verl's trainers read. They were held out: none of "
             "them is in the\nSFT set of the same run, and none of one split is in the other.\n",

@@ -14,6 +14,7 @@ from cluster.models import Model, find
 from cluster.run_directory import begun_with
 from cluster.vllm_engine import ChatTokenizer
 from generation import builtin, variants
+from generation.licenses import UNKNOWN
 from generation.questions import decide_tasks, name_of, supply
 from generation.raw_data import RAW_DATA
 from generation.records import Question, stable_hash
@@ -43,6 +44,8 @@ class Plan:
     out: Path
     notes: tuple[str, ...] = ()
     """What a person should know about the questions."""
+    license: str = UNKNOWN
+    """That the cards name."""
 
     @property
     def name(self) -> str:
@@ -91,7 +94,8 @@ def make_plan(settings: Settings) -> Plan:
     # Question, sample and reflection prompt, then a reflection as long: no more context than that.
     context = min(model.context, 2 * sampling.max_tokens + 4096)
     out = Path(settings.out or f"runs/{asked.name}-{Path(model.name).name}")
-    return Plan(model, asked.name, asked.sft, asked.rl, asked.config, rollout, context, out, asked.notes)
+    made = (asked.name, asked.sft, asked.rl, asked.config)
+    return Plan(model, *made, rollout, context, out, asked.notes, settings.license)
 
 
 def builtin_model() -> Model:

@@ -108,10 +108,20 @@ class Owed(Protocol):
         ...
 
 
+Look = Callable[[pa.Table], str]
+"""Shown the rows of each finished item; what there is to say of them, mostly nothing."""
 OwedItem = TypeVar("OwedItem", bound=Owed)
 
 
-def produce(plan: Plan, store: ShardStore, settings: EngineSettings, placement: Placement, stop: Stop) -> int:
+def produce(
+    plan: Plan,
+    store: ShardStore,
+    settings: EngineSettings,
+    placement: Placement,
+    stop: Stop,
+    *,
+    look: Look | None = None,
+) -> int:
     """Roll every question that has no rows yet; how many were lost with engines and done again.
 
     Returns early when a stop is asked for: what is finished then is in the store. Raises
@@ -124,7 +134,7 @@ def produce(plan: Plan, store: ShardStore, settings: EngineSettings, placement: 
     owed = [Item(place, q) for place, q in enumerate(plan.questions) if q.key not in settled]
     if not owed:
         return 0
-    tally = Tally(Progress(len(plan.questions), done=done + len(failed)), failures, placement.logs)
+    tally = Tally(Progress(len(plan.questions), done=done + len(failed)), failures, placement.logs, look=look)
     return deal(
         owed, Work(plan.rollout, plan.task_config), Engines(settings, placement), Shelf(store), tally, stop=stop
     )
@@ -182,6 +192,7 @@ class Tally:
     failures: Failures
     logs: Path
     unit: str = "question"
+    look: Look | None = None
     again: int = 0
     done: int = 0
     failed: list[str] = field(default_factory=list)
@@ -190,6 +201,8 @@ class Tally:
         if isinstance(event, Done):
             self.done += 1
             self.progress.advance(event.result.output_tokens, event.item.size)
+            if self.look is not None and (told := self.look(event.result.table)):
+                self.progress.say(told, "warning")
         elif isinstance(event, Failed):
             self._fail(event)
         elif isinstance(event, Lost):

@@ -105,10 +105,10 @@ class Progress:
             made = self._done - self._before
             say("rollout", f"{made} {self._unit} in {seconds:.0f} s,{self._rate()}")
 
-    def say(self, text: str) -> None:
-        """A line about the engines, above the bar."""
+    def say(self, text: str, stage: str = "engines") -> None:
+        """A line above the bar."""
         self._bar.clear()
-        say("engines", text)
+        say(stage, text)
         self._bar.refresh()
         if self._started is None:
             self._started = self._spoke = time.monotonic()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from assembly.next_steps import assembling
 from assembly.serving import Serving, serving_text
 from assembly.settings import SftSettings
 from cluster.flags import parse
@@ -14,6 +15,7 @@ from generation.additions.stages import Job, decide, introduce, open_job, publis
 from generation.command import carry_out, say_stopped
 from generation.raw_summary import summary
 from generation.stop import Stop
+from generation.terminal import say
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,7 +34,9 @@ def work(job: Job, settings: AdditionSettings, stop: Stop) -> int:
         told = {"samples": whole.samples, "reflections": whole.reflections, "failed_rows": counts.kept.total()}
         job.directory.update(state="done", counts=told)
         print(f"\n{summary(counts)}\n\n{serving_text(serving, counts)}\n")
-        return publish(job, settings)
+        code = publish(job, settings)
+        say("next", assembling(job.plan.out))
+        return code
 
 
 if __name__ == "__main__":

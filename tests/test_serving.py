@@ -156,25 +156,27 @@ def always(expression: str) -> Callable[[Request], str]:
 
 
 @pytest.mark.parametrize(
-    ("expression", "told", "traces"),
+    ("expression", "told", "traces", "code"),
     [
-        ("1000", "The model solved nothing: no sample is right, and every format needs one.", 0),
-        ("", "The model solved everything: no sample is wrong. *C*IC needs one, and no trace", 12 * 5),
+        ("1000", "The model solved nothing: no sample is right, and every format needs one.", 0, 1),
+        ("", "The model solved everything: no sample is wrong. *C*IC needs one, and no trace", 12 * 5, 0),
     ],
 )
 def test_a_model_that_solves_nothing_or_everything_says_so(
     expression: str,
     told: str,
     traces: int,
+    code: int,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(drive_job, "ScriptedEngine", lambda _: ScriptedEngine(always(expression)))
-    assert drive_job.main(["--questions=12", "--rl_questions=0", f"--out={tmp_path}", "--formats=*C_full,*C*IC"]) == 0
+    flags = ["--questions=12", "--rl_questions=0", f"--out={tmp_path}", "--formats=*C_full,*C*IC"]
+    assert drive_job.main(flags) == code
     said = capsys.readouterr().out
     assert f"\n{told}\n" in said
-    assert f"\n{traces} traces\n" in said
+    assert (f"\n{traces} traces\n" in said) is (code == 0)
 
 
 @pytest.mark.parametrize(

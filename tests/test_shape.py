@@ -225,6 +225,7 @@ def test_flags_of_the_whole_job_are_frozen() -> None:
         "out",
         "push_to",
         "public",
+        "license",
         "dry_run",
     ]
 
@@ -245,6 +246,7 @@ def test_flags_of_the_assembly_are_frozen() -> None:
         "max_trace_tokens",
         "subsample",
         "seed",
+        "license",
         "processes",
         "out",
     ]

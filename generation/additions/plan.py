@@ -54,6 +54,7 @@ class AdditionPlan:
     context: int
     """Of the engines, in tokens."""
     out: Path
+    license: str
 
     @property
     def name(self) -> str:
@@ -95,7 +96,7 @@ def make_plan(settings: AdditionSettings) -> AdditionPlan:
     # No more tokens than bytes; a sample that is longer still is refused by the engine, and its row says so.
     context = min(model.context, _MOST_CONTEXT, survey.longest + _FRAME + sampling.max_tokens)
     out = Path(settings.out or f"{before}-{Path(model.name).name}")
-    return AdditionPlan(model, source, survey, work, context, out)
+    return AdditionPlan(model, source, survey, work, context, out, settings.license)
 
 
 def check_columns(source: Source) -> None:
