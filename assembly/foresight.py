@@ -39,32 +39,41 @@ def check_variants(wanted: Collection[str], there: Collection[str]) -> None:
         raise ValueError(f"--variants {name}: the RAW_DATA has no sample under it, only under {', '.join(named)}{hint}")
 
 
+class Lack(NamedTuple):
+    """What keeps every question from giving a format."""
+
+    why: str
+    help: str
+
+
 def foresee(settings: SftSettings, supply: Supply) -> tuple[str, ...]:
     """A note for each format that cannot come, whatever the samples are. Raises ValueError where none can."""
     formats = choose_formats(settings.formats, read_attempts(settings.attempts))
     lacking = {format_.name: _lack(format_, settings, supply) for format_ in formats}
-    reasons = {name: why for name, why in lacking.items() if why is not None}
-    if len(reasons) < len(formats):
-        return tuple(f"{name} will give no trace: {why}" for name, why in reasons.items())
-    told: dict[str, list[str]] = {}
-    for name, why in reasons.items():
-        told.setdefault(why, []).append(name)
-    raise ValueError("; ".join(f"--formats {','.join(names)} can give no trace: {why}" for why, names in told.items()))
+    found = {name: lack for name, lack in lacking.items() if lack is not None}
+    if len(found) < len(formats):
+        return tuple(f"no trace of {name} can come: {lack.why}" for name, lack in found.items())
+    told: dict[Lack, list[str]] = {}
+    for name, lack in found.items():
+        told.setdefault(lack, []).append(name)
+    reasons = [f"no trace of {', '.join(names)} can come: {lack.why}; {lack.help}" for lack, names in told.items()]
+    raise ValueError("; ".join(reasons))
 
 
-def _lack(format_: Format, settings: SftSettings, supply: Supply) -> str | None:
-    """What keeps every question from giving the format, and what helps."""
+def _lack(format_: Format, settings: SftSettings, supply: Supply) -> Lack | None:
     attempts = read_attempts(settings.attempts)
     if format_.reflected and not supply.reflections:
-        return f"it takes samples with a true reflection, and there are none; {supply.more_reflections}"
-    if least_samples(format_, attempts) > supply.samples:
-        there = f"a question has {supply.samples} sample{'s' * (supply.samples != 1)} at most"
+        return Lack("it takes samples that a reflection judged rightly, and none has any", supply.more_reflections)
+    wanted = least_samples(format_, attempts)
+    if wanted > supply.samples:
         asked = f"--attempts {settings.attempts}" if format_.whole_pool else "it"
-        return f"{asked} needs {least_samples(format_, attempts)} and {there}; {_fewer(format_, supply)}"
+        there = f"there {'is' if supply.samples == 1 else 'are'} {supply.samples} at most"
+        return Lack(f"{asked} needs {wanted} samples of a question, and {there}", _fewer(format_, supply))
     wanted = least_variants(format_, attempts)
     if settings.unique_variants and wanted > len(supply.variants):
-        few = f"--attempts {settings.attempts} with --unique_variants needs samples under {wanted} prompt variants"
-        return f"{few}, and there are {len(supply.variants)}; give fewer attempts, or leave --unique_variants out"
+        asked = f"--attempts {settings.attempts} with --unique_variants needs samples under {wanted} prompt variants"
+        help = "give fewer --attempts, or leave --unique_variants out"
+        return Lack(f"{asked}, and there are {len(supply.variants)}", help)
     return None
 
 

@@ -14,6 +14,7 @@ from assembly.summary import AssemblySummary
 from generation.plan import Plan
 from generation.raw_data import RAW_DATA
 from generation.settings import Settings
+from generation.terminal import folded
 
 SFT_DATA = "SFT_DATA"
 
@@ -30,10 +31,10 @@ def foreseen(plan: Plan, settings: Settings) -> Plan:
         samples=len(rollout.variants) * rollout.samples,
         variants=tuple(variant.name for variant in rollout.variants),
         reflections=rollout.reflections > 0,
-        more_samples=", or more --samples",
+        more_samples=", or more --samples or --variants",
         more_reflections="give --reflections 1 or more, or --formats star, which needs none",
     )
-    return replace(plan, notes=(*plan.notes, *foresee(sft_settings(settings), supply)))
+    return replace(plan, notes=(*plan.notes, *map(folded, foresee(sft_settings(settings), supply))))
 
 
 def make_traces(plan: Plan, settings: Settings) -> AssemblySummary | None:

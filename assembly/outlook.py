@@ -13,6 +13,7 @@ from assembly.formats import FORMATS
 from assembly.reasons import UNREFLECTED, advice, in_words
 from assembly.settings import SftSettings
 from generation.raw_reader import as_rows, find_columns
+from generation.terminal import folded
 
 FIRST = 32
 """Questions after which it is certain enough."""
@@ -50,4 +51,4 @@ class Outlook:
     def _told(self) -> str:
         samples = f"{self._left_out.total():,} samples of the first {FIRST} questions"
         reasons = f"{in_words(self._left_out)}; {advice(self._left_out, self._settings)}"
-        return f"no trace can come of the {samples}: {reasons}. Ctrl-C stops the run"
+        return folded(f"no trace can come of the {samples}: {reasons}. Ctrl-C stops the run")

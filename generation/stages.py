@@ -114,7 +114,7 @@ def introduce(job: Job) -> None:
     say("model", f"{plan.model.name}, revision {plan.model.revision or 'unknown'}")
     say("questions", f"{len(plan.questions):,} of {plan.task} for SFT, {len(plan.rl_questions):,} others for RL")
     for note in plan.notes:
-        say("questions", note)
+        say("note", note)
     say("plan", f"{samples:,} samples under {len(rollout.variants)} variants, {rollout.reflections} reflections each")
     say("engines", f"{placement.engines} {each}, logs in {placement.logs}")
 

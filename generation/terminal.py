@@ -7,6 +7,7 @@ import errno
 import os
 import sys
 import tempfile
+import textwrap
 import time
 import traceback
 from pathlib import Path
@@ -23,6 +24,12 @@ _REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM}
 _SAME = "the same command goes on from there"
 _BAR = "{desc}{percentage:3.0f}% |{bar:20}| {n_fmt}/{total_fmt} {unit}, {remaining} left{postfix}"
 _LINE = "{desc}{n_fmt}/{total_fmt} {unit}, {remaining} left{postfix}"
+
+
+def folded(text: str) -> str:
+    """A long text for `say`, on as many lines as keep it within 80 columns."""
+    lines = textwrap.wrap(text, 80 - 12, break_long_words=False, break_on_hyphens=False)
+    return f"\n{' ' * 12}".join(lines)
 
 
 def say(stage: str, text: str) -> None:

@@ -66,13 +66,13 @@ TOKENIZER = ("--tokenizer", str(MODEL))
         (as_is, ["--variants=orignal"], ["--variants orignal", "only under original, rephrase", "mean original?"]),
         (as_is, ["--variants=original,plan"], ["--variants plan", "only under original, rephrase"]),
         (without_variant, ["--variants=original"], ["names no prompt variants", "leave --variants out"]),
-        (as_is, ["--attempts=20"], ["--attempts 20 needs 20", "has 8 samples at most", "give --attempts 8 or fewer"]),
-        (as_is, ["--attempts=9-20"], ["--attempts 9-20 needs 20", "has 8 samples at most"]),
-        (as_is, ["--formats=*C", "--attempts=9-20"], ["--attempts 9-20 needs 9", "has 8 samples at most"]),
-        (as_is, ["--attempts=5", "--variants=original"], ["has 4 samples at most", "give --attempts 4 or fewer"]),
+        (as_is, ["--attempts=20"], ["--attempts 20 needs 20", "there are 8 at most", "give --attempts 8 or fewer"]),
+        (as_is, ["--attempts=9-20"], ["--attempts 9-20 needs 20", "there are 8 at most"]),
+        (as_is, ["--formats=*C", "--attempts=9-20"], ["--attempts 9-20 needs 9", "there are 8 at most"]),
+        (as_is, ["--attempts=5", "--variants=original"], ["there are 4 at most", "give --attempts 4 or fewer"]),
         (as_is, ["--formats=*C", "--attempts=3", "--unique_variants"], ["under 3 prompt variants", "there are 2"]),
-        (as_is, ["--formats=*C,*CC", "--attempts=20"], ["--formats *C,*CC", "--attempts 8 or fewer"]),
-        (as_is, ["--attempts=8"], ["*C_full: ", "too few correct attempts in 1 of 4", "give fewer --attempts"]),
+        (as_is, ["--formats=*C,*CC", "--attempts=20"], ["no trace of *C, *CC can come", "--attempts 8 or fewer"]),
+        (as_is, ["--attempts=8"], ["*C_full: fewer usable attempts than", "in 3 of 4", "give fewer"]),
         (as_is, ["--formats=*CC", "--attempts=7"], ["*CC: ", "of 4 questions"]),
         (as_is, ["--formats=algorithm1", "--unique_variants"], ["algorithm1", "leave them out"]),
         (as_is, ["--formats=algorithm1,*C", "--attempts=2", "--max_similarity=0.5"], ["algorithm1", "leave them out"]),
@@ -81,8 +81,8 @@ TOKENIZER = ("--tokenizer", str(MODEL))
         (marked, [], ["of 24 samples none", "24 holds `<think>`, `<sample>` or `<reflect>`", "think aloud"]),
         (thinking_reflections, [], ["24 each reflection with the right verdict holds tags", "think aloud"]),
         (lambda row: row | {REFLECTION: ["Well."]}, [], ["24 no reflection with the right verdict", "reflection.run"]),
-        (without_column, [], ["there are none", "`python -m reflection.run` adds some", "star needs none"]),
-        (without_column, ["--formats=0C,no_reflection"], ["--formats 0C,no_reflection", "star needs none"]),
+        (without_column, [], ["and none has any", "`python -m reflection.run` adds some", "star needs none"]),
+        (without_column, ["--formats=0C,no_reflection"], ["no trace of 0C, no_reflection can come", "star needs none"]),
         (lambda row: row | NO_ANSWER, [], ["of 24 samples none", "24 no answer", "<answer> tags"]),
         (
             lambda row: row | {f"{PUBLISHED}__eval_is_correct": [None]},
@@ -175,14 +175,14 @@ def test_questions_are_counted_over_parts(tmp_path: Path, monkeypatch: pytest.Mo
     write_parquet(tmp_path / "raw" / "b.parquet", rows[1::2])
     made = assemble(tmp_path / "raw", tmp_path / "sft", settings("*C", attempts="6"), processes=1)
     assert made.traces.total() == 1
-    with pytest.raises(ValueError, match="a question has 6 samples at most"):
+    with pytest.raises(ValueError, match="there are 6 at most"):
         assemble(tmp_path / "raw", tmp_path / "sft", settings("*C", attempts="7"), processes=1)
 
 
 def test_rows_without_a_key_or_variant_are_counted_too(tmp_path: Path) -> None:
     rows = [without_variant(row) | {"question_key": None if n % 2 else ""} for n, row in enumerate(question("a", 2, 4))]
     raw = write_parquet(tmp_path / "raw.parquet", rows)
-    with pytest.raises(ValueError, match="a question has 6 samples at most"):
+    with pytest.raises(ValueError, match="there are 6 at most"):
         assemble(raw, tmp_path / "sft", settings("*C", attempts="7"), processes=1)
 
 
