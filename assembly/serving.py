@@ -167,7 +167,8 @@ def _short_of_usable(serving: Serving, counts: RawCounts) -> list[str]:
     if most < fewest:
         several = any(one.right + one.wrong > most for one in usable)
         question = "question with a right one" if several else "question"
-        return [f"No {question} has more than {most} usable attempts: --attempts {most} or fewer gives traces."]
+        told = f"No {question} has more than {most} usable attempts: --attempts {most} or fewer gives traces."
+        return textwrap.wrap(told, WIDTH)
     return []
 
 

@@ -22,7 +22,7 @@ from generation.raw_data import PROVENANCE
 from generation.raw_reader import ROWS, open_parts, read_part
 from generation.tasks import countdown
 from tests import drive_job
-from tests.assembly_rows import RIGHT, WRONG, RawRow, no_answer, raw_row, settings
+from tests.assembly_rows import RIGHT, WRONG, RawRow, no_answer, raw_row, settings, write_rows
 
 
 def drawn_rows(seed: int, questions: int = 40) -> list[RawRow]:
@@ -66,22 +66,7 @@ def test_the_assembly_serves_as_many(attempts: str, tmp_path: Path) -> None:
     rows = drawn_rows(3)
     wanted = settings(*names, attempts=attempts)
     told = served_by(rows, wanted).served()
-    foreign = [
-        {
-            "question": row.question,
-            "answer": row.answer,
-            "model_responses__mutated_prompts": row.response,
-            "model_responses__mutated_prompts__eval_is_correct": row.is_correct,
-            "model_responses__mutated_prompts__eval_extracted_answers": row.extracted_answer,
-            "model_responses__mutated_prompts_reflection": row.reflections,
-            "question_key": row.question_key,
-            "outcome": row.outcome,
-            "outcome_reason": row.reason,
-            "mentions_hint": row.mentions_hint,
-        }
-        for row in rows
-    ]
-    pq.write_table(pa.Table.from_pylist(foreign), tmp_path / "raw.parquet")
+    write_rows(tmp_path / "raw.parquet", rows)
     made = assemble(tmp_path / "raw.parquet", tmp_path / "sft", wanted, processes=1)
     keys: dict[str, set[str]] = {name: set() for name in names}
     for path in (tmp_path / "sft" / "data").iterdir():
