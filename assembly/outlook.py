@@ -1,8 +1,9 @@
-"""Whether the samples of a rollout can become traces, told while it goes on: a run may be stopped that cannot."""
+"""Whether samples can become traces, told while a rollout goes on or before reflections are asked for."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,7 +13,7 @@ from assembly.candidates import choose
 from assembly.formats import FORMATS
 from assembly.reasons import UNREFLECTED, advice, in_words
 from assembly.settings import SftSettings
-from generation.raw_reader import as_rows, find_columns
+from generation.raw_reader import as_rows, find_columns, open_parts, read_part
 from generation.terminal import folded
 
 FIRST = 32
@@ -52,3 +53,19 @@ class Outlook:
         samples = f"{self._left_out.total():,} samples of the first {FIRST} questions"
         reasons = f"{in_words(self._left_out)}; {advice(self._left_out, self._settings)}"
         return folded(f"no trace can come of the {samples}: {reasons}. Ctrl-C stops the run")
+
+
+def hopeless(files: Iterable[Path], settings: SftSettings) -> str:
+    """What keeps every sample of a RAW_DATA from standing in a trace, whatever reflections are added; mostly nothing.
+
+    Reads as far as the first sample that may. Raises ValueError.
+    """
+    fine, left_out = pa.array(["", *UNREFLECTED]), Counter[str]()
+    for part in (part for file in files for part in open_parts(file)):
+        for rows in read_part(part):
+            reasons = choose(rows, settings)["left_out"]
+            if pc.any(pc.is_in(reasons, fine)).as_py():
+                return ""
+            left_out.update(reasons.to_pylist())
+    told = f"no trace can come of these {left_out.total():,} samples, whatever reflections they get"
+    return folded(f"{told}: {in_words(left_out)}; {advice(left_out, settings)}")

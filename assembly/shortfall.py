@@ -42,10 +42,10 @@ def why_nothing(summary: AssemblySummary, settings: SftSettings) -> str:
 
 
 def _reason(name: str, summary: AssemblySummary) -> str:
-    """The most frequent one of those that kept questions from the format."""
-    reasons = {why: count for (of, why), count in summary.not_given.items() if of == name}
-    most = max(sorted(reasons), key=lambda why: reasons[why])
-    return f"{most} in {reasons[most]:,} of {summary.questions:,} questions"
+    """Those that kept questions from the format, the most frequent first."""
+    reasons = Counter({why: count for (of, why), count in summary.not_given.items() if of == name})
+    told = ", ".join(f"{why} in {count:,}" for why, count in reasons.most_common())
+    return f"{told} of {summary.questions:,} questions"
 
 
 def notes_on(summary: AssemblySummary, settings: SftSettings, made: Sequence[MadeRows]) -> list[str]:

@@ -15,6 +15,7 @@ from assembly.run import main
 from assembly.shortfall import NothingMadeError
 from generation.builtin import MODEL
 from tests.assembly_rows import PUBLISHED, RIGHT, published_row, settings, write_parquet
+from tests.bad_inputs import make_model
 
 REFLECTION = f"{PUBLISHED}_reflection"
 NO_ANSWER = {f"{PUBLISHED}__eval_extracted_answers": [None], f"{PUBLISHED}__eval_is_correct": [False]}
@@ -72,7 +73,11 @@ TOKENIZER = ("--tokenizer", str(MODEL))
         (as_is, ["--attempts=5", "--variants=original"], ["there are 4 at most", "give --attempts 4 or fewer"]),
         (as_is, ["--formats=*C", "--attempts=3", "--unique_variants"], ["under 3 prompt variants", "there are 2"]),
         (as_is, ["--formats=*C,*CC", "--attempts=20"], ["no trace of *C, *CC can come", "--attempts 8 or fewer"]),
-        (as_is, ["--attempts=8"], ["*C_full: fewer usable attempts than", "in 3 of 4", "give fewer"]),
+        (
+            as_is,
+            ["--attempts=8"],
+            ["*C_full: fewer usable", "in 3, ", "attempts in 1 of 4", "give fewer"],
+        ),
         (as_is, ["--formats=*CC", "--attempts=7"], ["*CC: ", "of 4 questions"]),
         (as_is, ["--formats=algorithm1", "--unique_variants"], ["algorithm1", "leave them out"]),
         (as_is, ["--formats=algorithm1,*C", "--attempts=2", "--max_similarity=0.5"], ["algorithm1", "leave them out"]),
@@ -165,6 +170,18 @@ def test_a_part_of_the_choice_that_gives_nothing_is_noted(
     for line, note in zip(said, notes, strict=True):
         assert note in line
     assert pq.read_table(tmp_path / "SFT_DATA" / "data").num_rows > 0
+
+
+def test_a_tokenizer_that_cannot_write_a_conversation_is_told_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / "model"
+    make_model(model, {"chat_template.jinja": "{{ raise_exception('no assistant here') }}"})
+    raw = write_parquet(tmp_path / "raw.parquet", ROWS)
+    with pytest.raises(SystemExit) as ended:
+        main([f"--raw={raw}", "--formats=0C", f"--tokenizer={model}", "--max_trace_tokens=900"])
+    assert ended.value.code == 2
+    assert f"--tokenizer {model} cannot write a conversation: no assistant here" in capsys.readouterr().err
 
 
 def test_questions_are_counted_over_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

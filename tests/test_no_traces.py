@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -20,7 +21,10 @@ from generation.raw_data import Rolled
 from generation.run import decide_all, main
 from generation.settings import Settings
 from generation.terminal import Progress
+from reflection.run import main as reflect
 from tests import drive_job
+from tests.assembly_rows import PUBLISHED, published_row, write_parquet
+from tests.reflection_rows import add_to
 from tests.scripted import reply
 
 Reply = Callable[[Request], str | Completion]
@@ -238,3 +242,28 @@ def test_the_places_of_the_sets_are_looked_at_before_any_work(tmp_path: Path) ->
     (tmp_path / "run" / "SFT_DATA" / "dataset_info.json").write_text("{}")
     with pytest.raises(ValueError, match="SFT_DATA holds something else than an SFT_DATA"):
         decide_all(Settings(questions=4, rl_questions=0, out=str(tmp_path / "run")))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({PUBLISHED: ["<think>so</think> 7"]}, ["no trace can come of these 6 samples", "6 holds `<think>`"]),
+        ({PUBLISHED: ["<think>so</think> 7"], f"{PUBLISHED}_reflection": []}, ["of these 6 samples", "think aloud"]),
+        ({}, []),
+        ({f"{PUBLISHED}_reflection": []}, []),  # what it is run for
+    ],
+)
+def test_reflections_that_are_no_use_are_told_of_before_they_are_asked_for(
+    change: dict[str, Any], told: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [published_row("q", f"{n}", n % 2 == 0) | change for n in range(6)]
+    raw = write_parquet(tmp_path / "raw.parquet", rows)
+    assert reflect([f"--raw={raw}", f"--out={tmp_path / 'out'}", "--dry_run"]) == 0
+    planned = capsys.readouterr().out
+    add_to(raw, tmp_path / "more")
+    for said in (planned, capsys.readouterr().out):
+        assert ("\nnote  " in said) is bool(told)
+        plain = " ".join(said.split())
+        for words in told:
+            assert words in plain
+    assert said.splitlines()[-1] == f"next        python -m assembly.run --raw {tmp_path / 'more'}"

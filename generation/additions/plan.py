@@ -55,6 +55,8 @@ class AdditionPlan:
     """Of the engines, in tokens."""
     out: Path
     license: str
+    notes: tuple[str, ...] = ()
+    """What a person should know about the rows."""
 
     @property
     def name(self) -> str:
@@ -150,6 +152,7 @@ def describe(plan: AdditionPlan) -> str:
             f"{survey.reflections:,} reflections",
             f"samples     {survey.graded:,} graded ones get {work.reflections} more, {none:,} of unknown outcome none",
             f"sampling    {', '.join(f'{name} {value:g}' for name, value in asdict(work.sampling).items())}",
+            *(f"note        {note}" for note in plan.notes),
             f"run         {plan.out}",
             f"requests    {requests:,} reflections",
             f"tokens      at most {requests * work.sampling.max_tokens:,} written",

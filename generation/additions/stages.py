@@ -98,6 +98,8 @@ def introduce(job: Job) -> None:
     say("model", f"{plan.model.name}, revision {plan.model.revision or 'unknown'}")
     say("raw data", f"{plan.source.name}: {plan.source.rows:,} rows, {plan.survey.reflections:,} reflections")
     say("plan", f"{plan.work.reflections} more on {plan.survey.graded:,} samples; {none:,} of unknown outcome get none")
+    for note in plan.notes:
+        say("note", note)
     say("engines", f"{placement.engines} {each}, logs in {placement.logs}")
 
 
