@@ -45,4 +45,4 @@ def advice(left_out: Mapping[str, int], settings: SftSettings) -> str:
 
 def in_words(left_out: Counter[str]) -> str:
     """Each reason with its count, the most frequent first."""
-    return ", ".join(f"{count:,} {reason}" for reason, count in left_out.most_common())
+    return ", ".join(f"{reason} ({count:,})" for reason, count in left_out.most_common())

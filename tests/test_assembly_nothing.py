@@ -83,16 +83,32 @@ TOKENIZER = ("--tokenizer", str(MODEL))
         (as_is, ["--formats=algorithm1,*C", "--attempts=2", "--max_similarity=0.5"], ["algorithm1", "leave them out"]),
         (near_copies, ["--formats=*C", "--attempts=3", "--max_similarity=0"], ["too much alike", "--max_similarity"]),
         (as_is, [*TOKENIZER, "--max_trace_tokens=5"], ["longer than --max_trace_tokens 5", "the shortest has"]),
-        (marked, [], ["of 24 samples none", "24 holds `<think>`, `<sample>` or `<reflect>`", "think aloud"]),
-        (thinking_reflections, [], ["24 each reflection with the right verdict holds tags", "think aloud"]),
-        (lambda row: row | {REFLECTION: ["Well."]}, [], ["24 no reflection with the right verdict", "reflection.run"]),
+        (
+            marked,
+            [],
+            [
+                "of 24 samples none",
+                "holds `<think>`, `<sample>` or `<reflect>`, the tags of a trace (24)",
+                "think aloud",
+            ],
+        ),
+        (
+            thinking_reflections,
+            [],
+            ["each reflection with the right verdict holds tags of a trace (24)", "think aloud"],
+        ),
+        (
+            lambda row: row | {REFLECTION: ["Well."]},
+            [],
+            ["no reflection with the right verdict (24)", "reflection.run"],
+        ),
         (without_column, [], ["and none has any", "`python -m reflection.run` adds some", "star needs none"]),
         (without_column, ["--formats=0C,no_reflection"], ["no trace of 0C, no_reflection can come", "star needs none"]),
-        (lambda row: row | NO_ANSWER, [], ["of 24 samples none", "24 no answer", "<answer> tags"]),
+        (lambda row: row | NO_ANSWER, [], ["of 24 samples none", "no answer (24)", "<answer> tags"]),
         (
             lambda row: row | {f"{PUBLISHED}__eval_is_correct": [None]},
             [],
-            ["24 correctness undecided", "outcome_reason"],
+            ["correctness undecided (24)", "outcome_reason"],
         ),
         (
             lambda row: row | {REFLECTION: [f"3 + 4 = 8. {text}" for text in row[REFLECTION]]},
@@ -102,7 +118,7 @@ TOKENIZER = ("--tokenizer", str(MODEL))
         (
             lambda row: row | {f"{PUBLISHED}__finish_reason_length_flags": [True]},
             ["--drop_cut"],
-            ["24 cut at the length limit", "--drop_cut"],
+            ["cut at the length limit (24)", "--drop_cut"],
         ),
         (
             lambda row: row | {f"{PUBLISHED}__eval_is_correct": [False], REFLECTION: ["<verdict>Incorrect</verdict>"]},
@@ -205,7 +221,7 @@ def test_rows_without_a_key_or_variant_are_counted_too(tmp_path: Path) -> None:
 
 def test_in_processes_of_their_own_it_ends_alike(tmp_path: Path) -> None:
     raw = write_parquet(tmp_path / "raw.parquet", list(map(marked, ROWS)))
-    with pytest.raises(NothingMadeError, match="24 holds `<think>`"):
+    with pytest.raises(NothingMadeError, match="holds `<think>`"):
         assemble(raw, tmp_path / "sft", settings("*C"), processes=2)
     assert [path.name for path in tmp_path.iterdir()] == ["raw.parquet"]
 

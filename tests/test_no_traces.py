@@ -89,7 +89,7 @@ class _Heard(Progress):
     [
         (thinking, ("*C_full", "star"), "`<think>`, `<sample>` or `<reflect>`, the tags of a trace", "think aloud"),
         (closing_only, ("*C",), "`<think>`, `<sample>` or `<reflect>`, the tags of a trace", "think aloud"),
-        (silent, ("*C",), "128 no answer", "<answer> tags"),
+        (silent, ("*C",), "no answer (128)", "<answer> tags"),
         (cut, ("*C", "star"), "cut at the length limit", "--max_tokens"),
         (no_verdict, ("*C",), "no reflection with the right verdict", "--formats star"),
     ],
@@ -100,9 +100,9 @@ def test_a_rollout_without_hope_is_told_once_after_the_first_questions(
     told = told_of(reply, tmp_path, *formats)
     assert [place for place, lines in enumerate(told) if lines] == [FIRST - 1]
     ((line,),) = [lines for lines in told if lines]
-    assert line.startswith("warning     no trace can come of the 128 samples of the first 32 questions: ")
     assert max(map(len, line.splitlines())) <= 80
     plain = " ".join(line.split())
+    assert plain.startswith("warning no trace can come of the 128 samples of the first 32 questions: ")
     assert reason in plain
     assert help in plain
     assert plain.endswith("Ctrl-C stops the run")
@@ -247,7 +247,7 @@ def test_the_places_of_the_sets_are_looked_at_before_any_work(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({PUBLISHED: ["<think>so</think> 7"]}, ["no trace can come of these 6 samples", "6 holds `<think>`"]),
+        ({PUBLISHED: ["<think>so</think> 7"]}, ["no trace can come of these 6 samples", "the tags of a trace (6)"]),
         ({PUBLISHED: ["<think>so</think> 7"], f"{PUBLISHED}_reflection": []}, ["of these 6 samples", "think aloud"]),
         ({}, []),
         ({f"{PUBLISHED}_reflection": []}, []),  # what it is run for

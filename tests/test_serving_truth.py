@@ -128,7 +128,7 @@ def test_the_reasons_of_an_assembly_count_every_sample(tmp_path: Path) -> None:
         assert any(gives(rows, "2")[name] for name in wanted.formats) is (told is None), (seed, told)
         counted = re.search(r"of (\d+) samples? none may stand in one: (.*);", told or "")
         if counted is not None:
-            reasons = re.findall(r"(?:^|, )(\d+) ", counted[2])
+            reasons = re.findall(r"\((\d+)\)", counted[2])
             assert int(counted[1]) == len(rows) == sum(map(int, reasons)), told
     assert 10 < nothing < 50
 
