@@ -80,7 +80,7 @@ def _check_supply(parts: Sequence[Part], surveyed: Sequence[Surveyed], settings:
     """Raise ValueError for variants that are not there, and where what is there can give no trace."""
     there = frozenset[str]().union(*(part.variants for part in surveyed))
     check_variants(settings.variants, there)
-    variants = settings.variants or tuple(sorted(there))
+    variants = tuple(sorted(set(settings.variants) or there))
     reflected = any("reflections" in part.columns for part in parts)
     more = "`python -m reflection.run` adds some; --formats star needs none"
     foresee(settings, Supply(most_samples(surveyed), variants, reflected, "", more))

@@ -67,14 +67,18 @@ def _lack(format_: Format, settings: SftSettings, supply: Supply) -> Lack | None
     wanted = least_samples(format_, attempts)
     if wanted > supply.samples:
         asked = f"--attempts {settings.attempts}" if format_.whole_pool else "it"
-        there = f"there {'is' if supply.samples == 1 else 'are'} {supply.samples} at most"
+        there = f"{_there(supply.samples)} at most"
         return Lack(f"{asked} needs {wanted} samples of a question, and {there}", _fewer(format_, supply))
     wanted = least_variants(format_, attempts)
     if settings.unique_variants and wanted > len(supply.variants):
         asked = f"--attempts {settings.attempts} with --unique_variants needs samples under {wanted} prompt variants"
         help = "give fewer --attempts, or leave --unique_variants out"
-        return Lack(f"{asked}, and there are {len(supply.variants)}", help)
+        return Lack(f"{asked}, and {_there(len(supply.variants))}", help)
     return None
+
+
+def _there(count: int) -> str:
+    return f"there {'is' if count == 1 else 'are'} {count}"
 
 
 def _fewer(format_: Format, supply: Supply) -> str:

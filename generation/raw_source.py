@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from generation.raw_files import card_of, reading
 
+_LONGEST = 120
+"""Characters of a name."""
 _SNAPSHOTS = "snapshots"
 """Below it the hub's cache has a folder for each commit."""
 
@@ -39,9 +41,10 @@ def source_of(raw: str | Path, files: Sequence[Path], published: str = "") -> Ra
 
 
 def _title(file: Path) -> str:
-    """The first heading of the card."""
+    """The first heading of the card, as it may stand in another one."""
     lines = card_of(file).splitlines()
-    return next((line.removeprefix("# ").strip() for line in lines if line.startswith("# ")), "")
+    heading = next((line.removeprefix("# ") for line in lines if line.startswith("# ")), "")
+    return heading.replace("`", "").strip()[:_LONGEST]
 
 
 def digest_of(files: Sequence[Path]) -> str:

@@ -72,6 +72,11 @@ TOKENIZER = ("--tokenizer", str(MODEL))
         (as_is, ["--formats=*C", "--attempts=9-20"], ["--attempts 9-20 needs 9", "there are 8 at most"]),
         (as_is, ["--attempts=5", "--variants=original"], ["there are 4 at most", "give --attempts 4 or fewer"]),
         (as_is, ["--formats=*C", "--attempts=3", "--unique_variants"], ["under 3 prompt variants", "there are 2"]),
+        (
+            as_is,
+            ["--formats=*C", "--attempts=2", "--unique_variants", "--variants=original,original"],
+            ["under 2 prompt variants", "there is 1"],
+        ),
         (as_is, ["--formats=*C,*CC", "--attempts=20"], ["no trace of *C, *CC can come", "--attempts 8 or fewer"]),
         (
             as_is,
