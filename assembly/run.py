@@ -43,7 +43,7 @@ class Config:
     max_trace_tokens: int | None = _flag(None, "leave out longer traces (question, trace and template)")
     subsample: int | None = _flag(None, "keep this many traces, of each label its share")
     seed: int = _flag(0, "another seed draws another set")
-    license: str = _flag(UNKNOWN, "that the card names, in the hub's words, such as apache-2.0 or cc-by-4.0")
+    license: str = _flag(UNKNOWN, "of the card, in the hub's words, such as apache-2.0 or cc-by-4.0")
     processes: int | None = _flag(None, "default: as many as cores; the set does not depend on it")
     out: Path | None = field(
         default=None, metadata={"help": "the folder to make; default SFT_DATA beside the raw folder"}

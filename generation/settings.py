@@ -64,7 +64,7 @@ class Settings:
     out: str | None = _flag(None, "the run directory (default: runs/<task>-<model>)")
     push_to: str | None = _flag(None, "a hub namespace to push the datasets to, private")
     public: bool = _flag(False, "push them for everyone to see")
-    license: str = _flag(UNKNOWN, "that the cards name, in the hub's words, such as apache-2.0 or cc-by-4.0")
+    license: str = _flag(UNKNOWN, "of the cards, in the hub's words, such as apache-2.0 or cc-by-4.0")
     dry_run: bool = _flag(False, "print the plan and stop")
 
     def __post_init__(self) -> None:

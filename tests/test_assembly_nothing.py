@@ -205,6 +205,16 @@ def test_a_tokenizer_that_cannot_write_a_conversation_is_told_before_the_work(
     assert f"--tokenizer {model} cannot write a conversation: no assistant here" in capsys.readouterr().err
 
 
+def test_a_raw_data_without_rows_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    full = write_parquet(tmp_path / "full.parquet", ROWS)
+    raw = write_parquet(tmp_path / "raw.parquet", [], pq.read_schema(full))
+    with pytest.raises(SystemExit) as ended:
+        main([f"--raw={raw}"])
+    assert ended.value.code == 2
+    assert "raw.parquet: holds no rows; expected one row a sample" in capsys.readouterr().err
+    assert not (tmp_path / "SFT_DATA").exists()
+
+
 def test_questions_are_counted_over_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rows of a question may lie in several files; what it has at most is their sum."""
     monkeypatch.setattr(dealing, "PILE_BYTES", 1000)
