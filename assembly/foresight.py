@@ -72,8 +72,8 @@ def _lack(format_: Format, settings: SftSettings, supply: Supply) -> Lack | None
     wanted = least_variants(format_, attempts)
     if settings.unique_variants and wanted > len(supply.variants):
         asked = f"--attempts {settings.attempts} with --unique_variants needs samples under {wanted} prompt variants"
-        help = "give fewer --attempts, or leave --unique_variants out"
-        return Lack(f"{asked}, and {_there(len(supply.variants))}", help)
+        remedy = "give fewer --attempts, or leave --unique_variants out"
+        return Lack(f"{asked}, and {_there(len(supply.variants))}", remedy)
     return None
 
 
