@@ -15,17 +15,21 @@ from typing import Any
 
 import numpy as np
 
-from assembly.dealing import count_piles, orders_of, scattered
+from assembly.dealing import Surveyed, count_piles, most_samples, scattered, survey
 from assembly.exports import check_destination, write_sft
-from assembly.formats import choose_formats
-from assembly.piles import MadeRows, make_part, make_pile, tokenizer
+from assembly.foresight import Supply, check_variants, foresee
+from assembly.formats import check_formats
+from assembly.piles import MadeRows, check_tokenizer, make_part, make_pile
 from assembly.progress import follow
-from assembly.settings import SftSettings, read_attempts
+from assembly.settings import SftSettings
+from assembly.shortfall import NothingMadeError, notes_on, why_nothing
 from assembly.summary import AssemblySummary
 from assembly.workers import Run, workers
 from cluster.atomic import replace_folder
 from cluster.provenance import now, this_command
+from generation.licenses import UNKNOWN
 from generation.raw_reader import Part, models_of, open_parts
+from generation.raw_source import source_of
 
 _WORK = ".work"
 
@@ -36,25 +40,34 @@ def assemble(
     settings: SftSettings,
     processes: int | None = None,
     *,
+    license: str = UNKNOWN,
+    published: str = "",
     starts: Sequence[Mapping[str, Any]] | None = None,
 ) -> AssemblySummary:
     """Make SFT_DATA in the place of `out` from a RAW_DATA folder, file or hub repository.
 
-    The set is ordered by a hash of the question's key. By default as many processes as cores, and one
-    where there is little to do. `starts` are for the card: those of the run that the set belongs to.
-    ValueError for settings, places and files that are wrong.
+    By default as many processes as cores, and one where there is little to do. The card names `license`,
+    `published`, the repository that a local RAW_DATA is pushed to, and the `starts` of the run that the set belongs
+    to. ValueError for settings, places and files that are wrong, NothingMadeError where no trace comes of them;
+    what lies in `out` stays then.
     """
     check_settings(settings)
     check_destination(out, raw)
     begun, command = time.monotonic(), this_command(state="assembled")
     parts = open_parts(raw)
-    summary = AssemblySummary(folder=out, models=models_of(parts))
+    source = source_of(raw, [*dict.fromkeys(part.path for part in parts)], published)
+    summary = AssemblySummary(models=models_of(parts), source=source, license=license)
 
     def build(folder: Path) -> None:
         work = folder / _WORK
         work.mkdir()
         with workers(processes or min(len(parts), os.cpu_count() or 1)) as run:
-            made = _make(run, parts, settings, work, summary)
+            surveyed = list(follow(run(survey, [(part, settings.variants) for part in parts]), len(parts), "reading"))
+            _check_supply(parts, surveyed, settings)
+            made = _make(run, parts, surveyed, settings, work=work, summary=summary)
+            if not any(len(rows.orders) for rows in made):
+                raise NothingMadeError(why_nothing(summary, settings))
+            summary.notes += notes_on(summary, settings, made)
             alone = {"ended": now(), "seconds": time.monotonic() - begun, "questions": summary.questions}
             summary.starts = starts if starts is not None else [command | alone]
             write_sft(run, made, settings, summary, folder)
@@ -66,18 +79,33 @@ def assemble(
 
 def check_settings(settings: SftSettings) -> None:
     """Raise ValueError for formats that are unknown or cannot be made so, and a tokenizer that is not there."""
-    choose_formats(settings.formats, read_attempts(settings.attempts))
+    check_formats(settings)
     if settings.tokenizer is not None:
-        tokenizer(settings.tokenizer)
+        check_tokenizer(settings.tokenizer)
+
+
+def _check_supply(parts: Sequence[Part], surveyed: Sequence[Surveyed], settings: SftSettings) -> None:
+    """Raise ValueError for variants that are not there, and where what is there can give no trace."""
+    there = frozenset[str]().union(*(part.variants for part in surveyed))
+    check_variants(settings.variants, there)
+    variants = tuple(sorted(set(settings.variants) or there))
+    reflected = any("reflections" in part.columns for part in parts)
+    more = "`python -m reflection.run` adds some; --formats star needs none"
+    foresee(settings, Supply(most_samples(surveyed), variants, reflected, "", more))
 
 
 def _make(
-    run: Run, parts: Sequence[Part], settings: SftSettings, work: Path, summary: AssemblySummary
+    run: Run,
+    parts: Sequence[Part],
+    surveyed: Sequence[Surveyed],
+    settings: SftSettings,
+    *,
+    work: Path,
+    summary: AssemblySummary,
 ) -> list[MadeRows]:
     piles = [work / f"pile-{pile:04}" for pile in range(count_piles(parts))]
     apart = work / "apart.npy"
-    orders = follow(run(orders_of, [(part,) for part in parts]), len(parts), "reading")
-    np.save(apart, scattered(list(orders)))
+    np.save(apart, scattered(surveyed))
     calls = [(part, number, settings, piles, apart) for number, part in enumerate(parts)]
     made = []
     for found in follow(run(make_part, calls), len(calls), "assembling"):
@@ -90,4 +118,5 @@ def _make(
         summary.questions += rows.questions
         summary.not_given.update(rows.not_given)
         summary.too_long.update(rows.too_long)
+        summary.shortest = min(filter(None, (summary.shortest, rows.shortest)), default=0)
     return made

@@ -17,18 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assembly.arithmetic_check import states_false_arithmetic
+from assembly.reasons import FRAME_TAG, HINT, OTHER_VARIANT, UNDECIDED, UNQUOTABLE, UNREFLECTED
 from assembly.settings import SftSettings
 from assembly.traces import has_frame_tag, is_plain_answer
 from generation.lists import kept_items, lengths
 from generation.records import CUT, WITHOUT_ANSWER, stable_hash
 from reflection.verdict import parse_verdicts
-
-UNDECIDED = "correctness undecided"
-HINT = "mentions its hint"
-FRAME_TAG = "holds a tag of the trace's own frame"
-UNQUOTABLE = "its answer cannot be quoted"
-NO_REFLECTION = "no reflection with the right verdict"
-OTHER_VARIANT = "under a prompt variant that was not asked for"
 
 _MAY_HOLD_FRAME_TAG = r"(?i)<[^<>]*(think|sample|reflect)"
 _MAY_NOT_BE_PLAIN = r"[<>]"
@@ -56,8 +50,8 @@ def choose(rows: pa.Table, settings: SftSettings) -> pa.Table:
     columns = {name: _whole(rows[name]) for name in rows.column_names}
     correct = pc.equal(columns["outcome"], "right")
     answer = pc.utf8_trim_whitespace(pc.fill_null(columns["extracted_answer"], ""))
-    counting = _counting(columns["reflections"], correct, settings)
-    left_out = _left_out(columns, answer, counting, settings)
+    counting, why_none = _counting(columns["reflections"], correct, settings)
+    left_out = _left_out(columns, answer, why_none, settings)
     keys = columns["question_key"].dictionary_encode()
     arrays = {
         **{
@@ -83,8 +77,8 @@ def _whole(column: pa.ChunkedArray) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
-def _left_out(columns: dict[str, pa.Array], answer: pa.Array, counting: pa.Array, settings: SftSettings) -> pa.Array:
-    """The first reason that holds, in this order; empty where none does."""
+def _left_out(columns: dict[str, pa.Array], answer: pa.Array, unreflected: pa.Array, settings: SftSettings) -> pa.Array:
+    """The first reason that holds, in this order; empty where none does. `unreflected` is that of the reflections."""
     unanswered = pc.is_in(columns["reason"], pa.array(sorted(WITHOUT_ANSWER)))
     unknown = pc.or_(pc.equal(columns["outcome"], "unknown"), pc.is_null(columns["is_correct"]))
     if settings.keep_unanswered:
@@ -94,7 +88,7 @@ def _left_out(columns: dict[str, pa.Array], answer: pa.Array, counting: pa.Array
         (columns["mentions_hint"], HINT),
         (_flagged(columns["response"], _MAY_HOLD_FRAME_TAG, has_frame_tag), FRAME_TAG),
         (_flagged(answer, _MAY_NOT_BE_PLAIN, lambda text: not is_plain_answer(text)), UNQUOTABLE),
-        (pc.equal(pc.list_value_length(counting), 0), NO_REFLECTION),
+        (pc.not_equal(unreflected, ""), unreflected),
     ]
     if not settings.keep_unanswered:
         reasons.insert(4, (pc.equal(answer, ""), UNQUOTABLE))
@@ -109,18 +103,33 @@ def _left_out(columns: dict[str, pa.Array], answer: pa.Array, counting: pa.Array
     return pc.case_when(conditions, *(reason for _, reason in reasons), "")
 
 
-def _counting(reflections: pa.Array, correct: pa.Array, settings: SftSettings) -> pa.Array:
-    """Of each row's reflections the places of those whose verdict equals its correctness, and that can be shown."""
+class _Counting(NamedTuple):
+    """The reflections of each row that count."""
+
+    places: pa.Array
+    """Among the row's reflections."""
+    why_none: pa.Array
+    """Empty where there is one."""
+
+
+def _counting(reflections: pa.Array, correct: pa.Array, settings: SftSettings) -> _Counting:
+    """Those whose verdict equals the row's correctness, and that can be shown."""
     texts, counts = reflections.flatten(), lengths(reflections)
     wanted = np.repeat(correct.to_numpy(zero_copy_only=False), counts)
     keep = parse_verdicts(texts) == np.where(wanted, 1, 0)
+    rows = np.repeat(np.arange(len(counts)), counts)
+    last_step = np.zeros(len(counts), dtype=np.int8)
+    last_step[rows[keep]] = 1
     keep &= ~_flagged(texts, _MAY_HOLD_FRAME_TAG, has_frame_tag).to_numpy(zero_copy_only=False)
+    last_step[rows[keep]] = 2
     if settings.true_arithmetic:
         keep[keep] = [not states_false_arithmetic(text) for text in texts.filter(pa.array(keep)).to_pylist()]
+    last_step[rows[keep]] = 3
     ends = np.cumsum(counts)
     places = (np.arange(len(texts)) - np.repeat(ends - counts, counts)).astype(np.int32)
     bounds = np.concatenate(([0], ends)).astype(np.int32)
-    return kept_items(pa.ListArray.from_arrays(pa.array(bounds), pa.array(places)), keep)
+    kept = kept_items(pa.ListArray.from_arrays(pa.array(bounds), pa.array(places)), keep)
+    return _Counting(kept, pc.take(pa.array([*UNREFLECTED, ""]), pa.array(last_step)))
 
 
 def _flagged(texts: pa.Array, may: str, exactly: Callable[[str], bool]) -> pa.Array:
@@ -224,7 +233,7 @@ def _texts(rows: pa.RecordBatch) -> list[Texts]:
 
 def _asked(first: dict[str, Any], left_out: list[str], candidates: list[Candidate]) -> Asked:
     usable = sorted(one for why, one in zip(left_out, candidates, strict=True) if why == "")
-    others = sorted(one for why, one in zip(left_out, candidates, strict=True) if why == NO_REFLECTION)
+    others = sorted(one for why, one in zip(left_out, candidates, strict=True) if why in UNREFLECTED)
     return Asked(
         first["order"],
         first["question_key"],

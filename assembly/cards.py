@@ -12,7 +12,7 @@ from assembly.analysis import FAULTS, KINDS, Analysis
 from assembly.phrases import load_phrases
 from assembly.settings import SftSettings
 from assembly.summary import AssemblySummary
-from generation.dataset_card import Size, code, fenced, header, table
+from generation.dataset_card import About, Size, code, fenced, header, table
 from generation.made_card import run_section, texts_section
 from generation.raw_data import Column
 
@@ -33,14 +33,12 @@ SFT_SCHEMA = pa.schema([(column.name, column.type) for column in SFT_COLUMNS])
 
 def sft_card(summary: AssemblySummary, settings: SftSettings, size: Size) -> str:
     """The README.md of SFT_DATA."""
+    tags = ["skillfactory", "self-distillation", "reasoning", "sft"]
+    sources = [summary.source.repository] if summary.source else []
+    about = About(tags, summary.models, summary.license, sources)
     return "\n".join(
         [
-            header(
-                SFT_SCHEMA,
-                size,
-                tags=["skillfactory", "self-distillation", "reasoning", "sft"],
-                base_models=summary.models,
-            ),
+            header(SFT_SCHEMA, size, about),
             "# SFT_DATA\n",
             "Training conversations made of a language model's own samples and reflections, arranged so "
             "that they show\nverification and retrying (SkillFactory, arXiv 2512.04072). "
@@ -52,13 +50,13 @@ def sft_card(summary: AssemblySummary, settings: SftSettings, size: Size) -> str
             "## What could not be given\n",
             _missing(summary),
             "## One trace\n",
-            fenced(summary.shown.text, "text") if summary.shown else "There is none: no question could give any.\n",
+            fenced(summary.shown.text, "text") if summary.shown else "There is none.\n",
             "## What is wrong with them\n",
             _faults(summary.analysis),
             "## Columns\n",
             columns_table(SFT_COLUMNS),
             "## How it was made\n",
-            *([f"Of samples by {', '.join(map(code, summary.models))}.\n"] if summary.models else []),
+            _origin(summary),
             fenced(json.dumps(asdict(settings), indent=2), "json"),
             *run_section(summary.starts),
             *texts_section("The phrases", {"phrases": asdict(load_phrases())}, _DRAWN),
@@ -69,6 +67,17 @@ def sft_card(summary: AssemblySummary, settings: SftSettings, size: Size) -> str
             "to this folder\nand `dataset` to the name in it.\n",
         ]
     )
+
+
+def _origin(summary: AssemblySummary) -> str:
+    """The RAW_DATA, and who wrote its samples."""
+    source = summary.source
+    assert source is not None, "whoever writes a set has read a RAW_DATA"
+    words = [f"From {code(source.name)}"]
+    words += [f"at commit {code(source.revision)}"] if source.revision else []
+    words += [f"whose files have the digest {code(source.digest)}"] if source.digest else []
+    written = f"; its samples are by {', '.join(map(code, summary.models))}" if summary.models else ""
+    return f"{', '.join(words)}{written}.\n"
 
 
 def _traces(summary: AssemblySummary) -> str:

@@ -8,7 +8,7 @@ memory holds a part or a pile, not all rows.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from assembly.candidates import POOL, choose, orders
 from assembly.settings import SftSettings
-from generation.raw_reader import Part, read_keys, read_part
+from generation.raw_reader import Part, read_groups, read_part
 
 PILE_BYTES = 48 << 20
 MOST_PILES = 512
@@ -37,14 +37,39 @@ class Dealt(NamedTuple):
     """Rows, of schema POOL, of the questions that lie in this part alone."""
 
 
-def orders_of(part: Part) -> np.ndarray:
+class Surveyed(NamedTuple):
+    """What a part holds, told without reading a sample."""
+
+    orders: np.ndarray
     """The `order` of each question that the part has rows of, uint64."""
-    return np.asarray(orders(read_keys(part)).to_numpy())
+    samples: np.ndarray
+    """How many rows it has of each under the variants asked for, int64."""
+    variants: frozenset[str]
+    """All that there are; "" where a row names none."""
 
 
-def scattered(parts: Sequence[np.ndarray]) -> np.ndarray:
+def survey(part: Part, variants: Collection[str]) -> Surveyed:
+    """Count the rows of each question; under all variants where none is asked for."""
+    groups = read_groups(part)
+    keys = groups["question_key"].combine_chunks().dictionary_encode()
+    asked = pc.is_in(groups["variant"], pa.array(sorted(variants), pa.string())) if variants else True
+    counts = pc.if_else(asked, groups["samples"], 0).to_numpy()
+    samples = np.bincount(keys.indices.to_numpy(), counts, len(keys.dictionary)).astype(np.int64)
+    there = frozenset(groups["variant"].unique().to_pylist())
+    return Surveyed(np.asarray(orders(keys.dictionary).to_numpy()), samples, there)
+
+
+def most_samples(parts: Sequence[Surveyed]) -> int:
+    """Of one question, wherever its rows lie."""
+    every, places = np.unique(np.concatenate([part.orders for part in parts]), return_inverse=True)
+    if not len(every):
+        return 0
+    return int(np.bincount(places, np.concatenate([part.samples for part in parts])).max())
+
+
+def scattered(parts: Sequence[Surveyed]) -> np.ndarray:
     """The orders that are in several parts, sorted."""
-    every, counts = np.unique(np.concatenate(parts), return_counts=True)
+    every, counts = np.unique(np.concatenate([part.orders for part in parts]), return_counts=True)
     return np.asarray(every[counts > 1])
 
 

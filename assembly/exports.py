@@ -36,6 +36,8 @@ def check_destination(out: Path, raw: str | Path) -> None:
     """ValueError unless an SFT_DATA can be put there: nothing yet, an empty folder, or a former one."""
     try:
         source = Path(raw).resolve()
+        if _is_sft_data(source):
+            raise ValueError(f"{raw} is an SFT_DATA; give the RAW_DATA, or the run, that it was made from")
         if source.exists() and out.resolve() in (source, *source.parents):
             raise ValueError(f"{out} would be replaced, and holds the RAW_DATA to read; give another folder")
         check_replaceable(out)

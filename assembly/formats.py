@@ -6,6 +6,7 @@ group into a trace. All chance comes from the generator passed in. Knows nothing
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,7 @@ from typing import Literal
 
 from assembly.candidates import Candidate
 from assembly.phrases import Phrases
-from assembly.settings import Attempts
+from assembly.settings import Attempts, SftSettings, read_attempts
 from assembly.traces import Review, Step, Trace
 
 TOO_FEW = "fewer usable attempts than asked for"
@@ -50,6 +51,11 @@ class Format:
     def shortest(self) -> int:
         return len(self.last) + self.earlier_correct
 
+    @property
+    def reflected(self) -> bool:
+        """Takes only samples that have a reflection with the right verdict, shown or not, as published."""
+        return self.lengths != "alone"
+
 
 FORMATS = {
     format_.name: format_
@@ -72,13 +78,45 @@ def choose_formats(names: Sequence[str], attempts: Attempts) -> tuple[Format, ..
     """The formats of these names, each once; ValueError when there is none or N cannot hold it."""
     unknown = [name for name in names if name not in FORMATS]
     if unknown or not names:
-        raise ValueError(f"unknown format {', '.join(unknown) or '(none)'}; known are {', '.join(FORMATS)}")
+        near = [one for name in unknown for one in FORMATS if one.casefold() == name.casefold()]
+        near = near or [one for name in unknown for one in difflib.get_close_matches(name, FORMATS, n=1)]
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise ValueError(f"unknown format {', '.join(unknown) or '(none)'}; known are {', '.join(FORMATS)}{hint}")
     formats = tuple(FORMATS[name] for name in dict.fromkeys(names))
     fewest = attempts.least or attempts.most
     for format_ in formats:
         if fewest < format_.shortest and format_.lengths == "all":
             raise ValueError(f"attempts is {fewest}; format {format_.name} needs at least {format_.shortest}")
     return formats
+
+
+def check_formats(settings: SftSettings) -> None:
+    """Raise ValueError for formats that are unknown, or cannot be made as asked for."""
+    for format_ in choose_formats(settings.formats, read_attempts(settings.attempts)):
+        if format_.lengths == "used up" and (settings.unique_variants or settings.max_similarity is not None):
+            raise ValueError(
+                f"--unique_variants and --max_similarity do not go with format {format_.name}, which draws as the "
+                "paper does; leave them out, or make its set for itself"
+            )
+
+
+def least_samples(format_: Format, attempts: Attempts) -> int:
+    """Of fewer samples no question gives the format, however good they are."""
+    return max(_pool(format_, attempts), format_.shortest)
+
+
+def least_variants(format_: Format, attempts: Attempts) -> int:
+    """Under fewer prompt variants no trace of the format has each of its attempts under another one."""
+    if format_.lengths == "all":
+        return attempts.least or attempts.most
+    return attempts.least or 1 if format_.lengths == "each" else 1
+
+
+def _pool(format_: Format, attempts: Attempts) -> int:
+    """Usable attempts that a question must have."""
+    if not format_.whole_pool:
+        return 1
+    return attempts.least or attempts.most if format_.lengths == "all" else attempts.most
 
 
 def shortage(format_: Format, candidates: Sequence[Candidate], attempts: Attempts) -> str | None:
@@ -89,8 +127,7 @@ def shortage(format_: Format, candidates: Sequence[Candidate], attempts: Attempt
 
 def shortage_of(format_: Format, correct: int, incorrect: int, attempts: Attempts) -> str | None:
     """As `shortage`, of so many candidates."""
-    fewest = attempts.least or attempts.most if format_.lengths == "all" else attempts.most
-    if correct + incorrect < (fewest if format_.whole_pool else 1):
+    if correct + incorrect < _pool(format_, attempts):
         return TOO_FEW
     # a question without any correct attempt is left out of every format, "random" too, as published
     if correct < max(1, format_.last.count(True) + format_.earlier_correct):

@@ -45,6 +45,8 @@ class MadeRows(NamedTuple):
     """Questions by (format, reason)."""
     too_long: Counter[tuple[str, str]]
     """Traces left out for their length, by (format, label)."""
+    shortest: int = 0
+    """Tokens of the shortest of those; 0 where there is none."""
 
 
 class MadePart(NamedTuple):
@@ -71,14 +73,15 @@ def _make(pool: pa.Table, settings: SftSettings, path: Path) -> MadeRows:
     formats = choose_formats(settings.formats, read_attempts(settings.attempts))
     not_given, too_long = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
     rows: list[Row] = []
-    questions = 0
+    questions, shortest = 0, 0
     for asked in questions_of(pool):
         questions += 1
         traces = assemble_question(asked, formats, settings)
         not_given.update(traces.not_given)
         for place, made in enumerate(traces.made):
-            if _too_long(asked, made, settings):
+            if tokens := _too_long(asked, made, settings):
                 too_long[made.format, made.label] += 1
+                shortest = min(shortest or tokens, tokens)
             else:
                 rows.append(Row(asked, made, _score(asked, made, place, settings)))
     table = _table(rows)
@@ -87,7 +90,7 @@ def _make(pool: pa.Table, settings: SftSettings, path: Path) -> MadeRows:
     labels = {key: place for place, key in enumerate(dict.fromkeys((row.made.format, row.made.label) for row in rows))}
     label_of = np.array([labels[row.made.format, row.made.label] for row in rows], dtype=np.int32)
     orders, scores = table["order"].to_numpy(), table["score"].to_numpy()
-    return MadeRows(path, questions, orders, scores, tuple(labels), label_of, not_given=not_given, too_long=too_long)
+    return MadeRows(path, questions, orders, scores, tuple(labels), label_of, not_given, too_long, shortest)
 
 
 class Row(NamedTuple):
@@ -129,10 +132,12 @@ def _conversation(asked: Asked, made: Made) -> list[Message]:
     return [Message(role="user", content=asked.question), Message(role="assistant", content=made.text)]
 
 
-def _too_long(asked: Asked, made: Made, settings: SftSettings) -> bool:
+def _too_long(asked: Asked, made: Made, settings: SftSettings) -> int:
+    """The tokens of a trace that is longer than asked for; 0 for any other."""
     if settings.tokenizer is None or settings.max_trace_tokens is None:
-        return False
-    return len(tokenizer(settings.tokenizer).encode(_conversation(asked, made))) > settings.max_trace_tokens
+        return 0
+    tokens = len(tokenizer(settings.tokenizer).encode(_conversation(asked, made)))
+    return tokens if tokens > settings.max_trace_tokens else 0
 
 
 @cache
@@ -140,3 +145,14 @@ def tokenizer(name: str) -> ChatTokenizer:
     """The tokenizer of a model by its folder, hub id or well-known name. Raises ValueError."""
     model = find(name)
     return ChatTokenizer(model.path, None if model.local else model.revision)
+
+
+def check_tokenizer(name: str) -> None:
+    """Raise ValueError for a tokenizer that is not there, and one that cannot write a conversation."""
+    chat = tokenizer(name)
+    try:
+        chat.encode([Message(role="user", content="2 + 2?"), Message(role="assistant", content="4")])
+    except Exception as error:
+        # A template is the model's own program, a tokenizer anyone's file: they fail in their own ways.
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+        raise ValueError(f"--tokenizer {name} cannot write a conversation: {reason}") from error

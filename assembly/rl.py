@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 from assembly.cards import MESSAGES, columns_table
 from assembly.reward import truth_of
 from cluster.atomic import replace_folder
-from generation.dataset_card import Size, Split, code, fenced, header_of_splits, table
+from generation.dataset_card import About, Size, Split, code, fenced, header_of_splits, table
+from generation.licenses import UNKNOWN
 from generation.made_card import run_section
 from generation.raw_data import Column, without_surrogates
 from generation.records import Question, stable_hash
@@ -39,6 +40,8 @@ RL_COLUMNS = (
 )
 RL_SCHEMA = pa.schema([(column.name, column.type) for column in RL_COLUMNS])
 
+RL_DATA = "RL_DATA"
+"""Its folder in a run directory, and how its repositories' names begin."""
 FILES = {"train": "train.parquet", "validation": "val.parquet"}
 """File of each split; verl asks for files, `datasets` for splits."""
 REWARD_FILE = "reward.py"
@@ -64,6 +67,7 @@ def rl_data(
     questions: Sequence[Question],
     destination: Path,
     configuration: Mapping[str, object] | None = None,
+    license: str = UNKNOWN,
     *,
     starts: Sequence[Mapping[str, Any]] = (),
 ) -> None:
@@ -83,7 +87,8 @@ def rl_data(
         given = [split for split in FILES if rows[split] or split == "train"]
         splits = [_write(rows[split], split, folder) for split in given]
         (folder / REWARD_FILE).write_text(_REWARD, encoding="utf-8")
-        (folder / "README.md").write_text(rl_card(splits, rows, configuration, starts), encoding="utf-8")
+        card = rl_card(splits, rows, configuration, license, starts=starts)
+        (folder / "README.md").write_text(card, encoding="utf-8")
 
     replace_folder(build, destination)
 
@@ -117,6 +122,8 @@ def rl_card(
     splits: Sequence[Split],
     rows: Mapping[str, Sequence[Mapping[str, Any]]],
     configuration: Mapping[str, object] | None,
+    license: str,
+    *,
     starts: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """The README.md of RL_DATA."""
@@ -127,7 +134,7 @@ def rl_card(
     ]
     return "\n".join(
         [
-            header_of_splits(RL_SCHEMA, splits, tags=["skillfactory", "reasoning", "rl", "verl"]),
+            header_of_splits(RL_SCHEMA, splits, About(["skillfactory", "reasoning", "rl", "verl"], license=license)),
             "# RL_DATA\n",
             "Verifiable questions in the columns that verl's trainers read. They were held out: none of "
             "them is in the\nSFT set of the same run, and none of one split is in the other.\n",

@@ -11,10 +11,14 @@ from typing import Any
 
 from assembly.assemble import assemble, check_settings
 from assembly.formats import FORMATS
+from assembly.next_steps import training
 from assembly.settings import SftSettings
+from assembly.shortfall import NothingMadeError
 from assembly.summary import summary_text
 from cluster.flags import fail, parse
+from generation.licenses import UNKNOWN, check_license
 from generation.raw_data import RAW_DATA
+from generation.terminal import say
 
 
 def _flag(default: Any, text: str) -> Any:
@@ -39,12 +43,14 @@ class Config:
     max_trace_tokens: int | None = _flag(None, "leave out longer traces (question, trace and template)")
     subsample: int | None = _flag(None, "keep this many traces, of each label its share")
     seed: int = _flag(0, "another seed draws another set")
+    license: str = _flag(UNKNOWN, "of the card, in the hub's words, such as apache-2.0 or cc-by-4.0")
     processes: int | None = _flag(None, "default: as many as cores; the set does not depend on it")
     out: Path | None = field(
         default=None, metadata={"help": "the folder to make; default SFT_DATA beside the raw folder"}
     )
 
     def __post_init__(self) -> None:
+        check_license(self.license)
         check_settings(self.settings)
         if self.processes is not None and not 1 <= self.processes <= 1024:
             raise ValueError(f"--processes must be between 1 and 1,024, not {self.processes}")
@@ -65,13 +71,18 @@ class Config:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Exit code 0, or 2 after one line on stderr when the input was wrong."""
+    """Exit code 0, or 2 after one line on stderr when the input was wrong, also when no trace comes of it."""
     config = parse(Config, argv)
+    out = config.destination
     try:
-        summary = assemble(config.raw, config.destination, config.settings, config.processes)
+        summary = assemble(config.raw, out, config.settings, config.processes, license=config.license)
+    except NothingMadeError as error:
+        fail(f"{error}; {out} stays as it was" if out.exists() else str(error))
     except ValueError as error:
         fail(str(error))
-    print(summary_text(summary))
+    print(f"{summary_text(summary)}\n")
+    say("made", str(out))
+    say("next", training(out))
 
 
 if __name__ == "__main__":

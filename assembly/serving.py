@@ -14,10 +14,11 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assembly.candidates import NO_REFLECTION, choose
+from assembly.candidates import choose
 from assembly.formats import FORMATS, Format, shortage_of
+from assembly.reasons import NO_REFLECTION, UNREFLECTED
 from assembly.settings import Attempts, SftSettings, read_attempts
-from generation.raw_counts import RawCounts
+from generation.raw_counts import OUTCOMES, RawCounts, Tally
 from generation.raw_summary import WIDTH, cut
 
 _TELLING = ("0C", "*C", "*C*IC", "*CC", "star")
@@ -44,6 +45,8 @@ class Serving:
         self._wrong: Counter[str] = Counter()
         self._alone: Counter[str] = Counter()
         self._tasks: dict[str, str] = {}
+        self.right_left_out = Counter[str]()
+        """Right samples that may stand in no trace but those of star, by reason."""
 
     def add(self, rows: pa.Table) -> None:
         """Rows of schema ROWS."""
@@ -52,7 +55,7 @@ class Serving:
         for pair in pairs.to_pylist():
             self._tasks.setdefault(pair["question_key"], pair["task"])
         right, free = pool["correct"], pc.equal(pool["left_out"], "")
-        alone = pc.equal(pool["left_out"], NO_REFLECTION)
+        alone = pc.is_in(pool["left_out"], pa.array(UNREFLECTED))
         for counter, wanted in (
             (self._right, pc.and_(right, free)),
             (self._wrong, pc.and_not(free, right)),
@@ -60,6 +63,8 @@ class Serving:
         ):
             for found in pc.value_counts(pool["question_key"].filter(wanted)).to_pylist():
                 counter[found["values"]] += found["counts"]
+        for found in pc.value_counts(pool["left_out"].filter(pc.and_not(right, free))).to_pylist():
+            self.right_left_out[found["values"]] += found["counts"]
 
     def usable(self, task: str | None = None) -> Counter[Usable]:
         """Questions by how many usable attempts they have, of one task or all."""
@@ -123,34 +128,57 @@ def _shorter(usable: Mapping[Usable, int], attempts: Attempts) -> list[str]:
 def remarks(serving: Serving, counts: RawCounts) -> list[str]:
     """Why no traces come, or only some, where that can be said of all samples at once."""
     whole = counts.all()
-    right, wrong = whole.outcome("right"), whole.outcome("wrong")
+    right, wrong, unknown = map(whole.outcome, OUTCOMES)
     lines = []
     if not right and not wrong:
         lines.append("No sample could be told right or wrong: no traces come from these.")
     elif not right:
-        lines.append("The model solved nothing: no sample is right, and every format needs one.")
+        head = "No sample is known to be right" if unknown else "The model solved nothing: no sample is right"
+        lines.append(f"{head}, and every format needs one.")
         lines.append("Take an easier task, a stronger model, more samples, or --variants all.")
     elif not wrong:
-        lines.append("The model solved everything: no sample is wrong. *C*IC needs one, and no trace")
+        head = "No sample is known to be wrong." if unknown else "The model solved everything: no sample is wrong."
+        lines.append(f"{head} *C*IC needs one, and no trace")
         lines.append("can show how a mistake is found. Take a harder task or a weaker model.")
     lines += [
-        f"Task {task}: the model solved {'nothing' if not tally.outcome('right') else 'everything'}."
+        f"Task {task}: {_one_sided(tally)}."
         for task, tally in counts.several().items()
         if right and wrong and bool(tally.outcome("right")) != bool(tally.outcome("wrong"))
     ]
     if right:
-        lines += _short_of_reflections(serving, counts)
+        lines += _short_of_usable(serving, counts)
     return lines
 
 
-def _short_of_reflections(serving: Serving, counts: RawCounts) -> list[str]:
+def _one_sided(tally: Tally) -> str:
+    """What can be said of samples that are all right, or all wrong, as far as is known."""
+    if tally.outcome("unknown"):
+        return f"no sample is known to be {'wrong' if tally.outcome('right') else 'right'}"
+    return f"the model solved {'everything' if tally.outcome('right') else 'nothing'}"
+
+
+def _short_of_usable(serving: Serving, counts: RawCounts) -> list[str]:
+    """Of samples some of which are right."""
     usable = serving.usable()
-    if not counts.all().reflections:
-        return ["There are no reflections: only star comes; `python -m reflection.run` adds some."]
     if not any(one.right for one in usable):
-        return ["No right sample has a reflection that says so: only star comes."]
-    most = max(one.right + one.wrong for one in usable)
+        return _none_usable(serving, counts)
+    most = max(one.right + one.wrong for one in usable if one.right)
     fewest = read_attempts(serving.attempts).least or read_attempts(serving.attempts).most
     if most < fewest:
-        return [f"No question has more than {most} usable attempts: --attempts {most} or fewer gives traces."]
+        several = any(one.right + one.wrong > most for one in usable)
+        question = "question with a right one" if several else "question"
+        told = f"No {question} has more than {most} usable attempts: --attempts {most} or fewer gives traces."
+        return textwrap.wrap(told, WIDTH)
     return []
+
+
+def _none_usable(serving: Serving, counts: RawCounts) -> list[str]:
+    """Why no right sample may stand in a trace with reflections."""
+    if set(serving.right_left_out) <= {NO_REFLECTION}:
+        if not counts.all().reflections:
+            return ["There are no reflections: only star comes; `python -m reflection.run` adds some."]
+        return ["No right sample has a reflection that says so: only star comes."]
+    star = ", save alone in star" if serving.served()["star"] else ""
+    head = f"No right sample may stand in a trace{star}"
+    reasons = serving.right_left_out.most_common()
+    return [f"{head}:", *(f"  {count:>7,}  {reason}" for reason, count in reasons)]

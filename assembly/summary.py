@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from assembly.analysis import Analysis
+from assembly.formats import TOO_ALIKE
+from generation.licenses import UNKNOWN
+from generation.raw_source import RawSource
+from generation.terminal import folded
 
 
 class Shown(NamedTuple):
@@ -40,11 +43,14 @@ class Contents:
 class AssemblySummary(Contents):
     """Counts over all questions of one assembly."""
 
-    folder: Path = Path()
     models: tuple[str, ...] = ()
     """That wrote the samples, as far as the rows say so."""
     starts: Sequence[Mapping[str, Any]] = ()
     """Of the run that this belongs to, or of this command alone, as `cluster.provenance` tells them."""
+    source: RawSource | None = None
+    license: str = UNKNOWN
+    notes: list[str] = field(default_factory=list)
+    """What of all that was asked for did not come."""
     questions: int = 0
     samples: int = 0
     not_given: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -53,10 +59,12 @@ class AssemblySummary(Contents):
     """Samples that may stand in no trace, by reason."""
     too_long: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Traces left out for their length in tokens, by (format, label)."""
+    shortest: int = 0
+    """Tokens of the shortest of those."""
 
 
 def summary_text(summary: AssemblySummary) -> str:
-    """For people to read: a few lines, the last one naming the folder."""
+    """For people to read: a few lines."""
     lines = [f"{summary.questions:,} questions with {summary.samples:,} samples in all"]
     lines.append(f"{summary.traces.total():,} traces")
     lines += [f"  {count:7,}  {_named(*key)}" for key, count in sorted(summary.traces.items())]
@@ -65,16 +73,15 @@ def summary_text(summary: AssemblySummary) -> str:
         lines.append("traces by task")
         lines += [f"  {count:7,}  {name or '(none)'}" for name, count in tasks.items()]
     if summary.not_given:
-        lines.append("questions that could not give a format")
+        alike = any(why == TOO_ALIKE for _, why in summary.not_given)
+        lines.append(f"questions that could not give a format{', or not all of it' if alike else ''}")
         lines += [f"  {count:7,}  {key[0]}: {key[1]}" for key, count in sorted(summary.not_given.items())]
     if summary.left_out:
         lines.append("samples that no trace may use")
         lines += [f"  {count:7,}  {reason}" for reason, count in sorted(summary.left_out.items())]
     if summary.too_long:
         lines.append(f"{summary.too_long.total():,} traces left out: longer than --max_trace_tokens")
-    if not summary.traces:
-        lines.append("no question could give any trace: the set is empty")
-    lines.append(f"SFT set in {summary.folder}")
+    lines += [f"note        {folded(note)}" for note in summary.notes]
     return "\n".join(lines)
 
 

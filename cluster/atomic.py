@@ -10,7 +10,7 @@ import errno
 import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 TEMPORARY = ".tmp-"
@@ -98,6 +98,7 @@ def replace_folder(build: Callable[[Path], None], destination: Path) -> None:
     check_replaceable(destination)
     new = destination.with_name(f"{TEMPORARY}{destination.name}")
     old = destination.with_name(f"{_OLD}{destination.name}")
+    above = [folder for folder in new.parents if not folder.exists()]
     new.mkdir(parents=True, exist_ok=True)
     with _locked_folder(new, destination):
         if old.exists() and not destination.exists():
@@ -109,6 +110,7 @@ def replace_folder(build: Callable[[Path], None], destination: Path) -> None:
             _sync_tree(new)
         except BaseException:
             _remove(new)
+            _remove_empty(above)
             raise
         if destination.exists():
             destination.rename(old)
@@ -174,3 +176,10 @@ def _remove(*paths: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    """The innermost first; what holds something stays, and so does what is above it."""
+    with contextlib.suppress(OSError):
+        for folder in folders:
+            folder.rmdir()

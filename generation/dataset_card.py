@@ -12,10 +12,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 from huggingface_hub import DatasetCardData
 
+from generation.licenses import UNKNOWN
 from generation.lists import is_list
-
-LICENSE = "unknown"
-"""In the hub's words. The texts are a model's, about questions of anyone: only who publishes them can tell."""
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 """How the hub names a repository; a model without a slash was a local folder or the built-in one."""
@@ -41,9 +39,20 @@ class Split(NamedTuple):
     size: Size
 
 
-def header(schema: pa.Schema, size: Size, *, tags: Sequence[str], base_models: Sequence[str] = ()) -> str:
+class About(NamedTuple):
+    """What the head of a card says beside columns and sizes."""
+
+    tags: Sequence[str]
+    base_models: Sequence[str] = ()
+    """Hub ids of the models that wrote the texts; others are left out."""
+    license: str = UNKNOWN
+    sources: Sequence[str] = ()
+    """Hub ids of the datasets that it was made from; others are left out."""
+
+
+def header(schema: pa.Schema, size: Size, about: About) -> str:
     """As `header_of_splits`, for one split `train` in `data/train-*`."""
-    return header_of_splits(schema, [Split("train", "data/train-*", size)], tags=tags, base_models=base_models)
+    return header_of_splits(schema, [Split("train", "data/train-*", size)], about)
 
 
 def can_describe(schema: pa.Schema) -> bool:
@@ -60,19 +69,17 @@ def _known(type_: pa.DataType) -> bool:
     return bool(text or pa.types.is_boolean(type_) or pa.types.is_integer(type_) or pa.types.is_floating(type_))
 
 
-def header_of_splits(
-    schema: pa.Schema, splits: Sequence[Split], *, tags: Sequence[str], base_models: Sequence[str] = ()
-) -> str:
+def header_of_splits(schema: pa.Schema, splits: Sequence[Split], about: About) -> str:
     """The YAML block at the head of a README.md, between its dashes, as `datasets.load_dataset` and the
-    hub's viewer read it; without the columns where a type has no name there. `base_models` are hub ids of
-    the models that wrote the texts; others are left out.
+    hub's viewer read it; without the columns where a type has no name there.
     """
     data = DatasetCardData(
-        license=LICENSE,
+        license=about.license,
         task_categories=["text-generation"],
         size_categories=[_size_category(sum(split.size.rows for split in splits))],
-        tags=[*tags],
-        base_model=[model for model in base_models if HUB_ID.fullmatch(model)] or None,
+        tags=[*about.tags],
+        base_model=[model for model in about.base_models if HUB_ID.fullmatch(model)] or None,
+        source_datasets=[source for source in about.sources if HUB_ID.fullmatch(source)] or None,
         configs=[
             {
                 "config_name": "default",

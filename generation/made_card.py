@@ -8,7 +8,6 @@ from typing import Any
 
 from generation.dataset_card import code, fenced, table
 
-
 _STARTS = (
     "Each start of the run. Seconds are those in which engines answered; what was in flight when a start ended is not\n"
     "counted, and a start that was killed is known until its last shard.\n"

@@ -15,6 +15,7 @@ from cluster.models import Model
 from cluster.vllm_engine import ChatTokenizer
 from generation import variants
 from generation.asked_model import asked_model, is_builtin, notes_on_sampling, sampling_of
+from generation.licenses import UNKNOWN
 from generation.questions import decide_tasks, name_of, supply
 from generation.raw_data import RAW_DATA
 from generation.records import Question, stable_hash
@@ -41,6 +42,8 @@ class Plan:
     out: Path
     notes: tuple[str, ...] = ()
     """What a person should know before it starts."""
+    license: str = UNKNOWN
+    """That the cards name."""
 
     @property
     def name(self) -> str:
@@ -95,8 +98,9 @@ def make_plan(settings: Settings) -> Plan:
     # Question, sample and reflection prompt, then a reflection as long: no more context than that.
     context = min(model.context, 2 * sampling.max_tokens + 4096)
     out = Path(settings.out or f"runs/{asked.name}-{Path(model.name).name}")
+    made = (asked.name, asked.sft, asked.rl, asked.config)
     notes = (*asked.notes, *notes_on_sampling(settings, model, rollout.samples))
-    return Plan(model, asked.name, asked.sft, asked.rl, asked.config, rollout, context, out, notes)
+    return Plan(model, *made, rollout, context, out, notes, settings.license)
 
 
 def look_at_prompts(plan: Plan) -> Plan:

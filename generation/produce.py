@@ -111,6 +111,8 @@ class Owed(Protocol):
         ...
 
 
+Look = Callable[[pa.Table], str]
+"""Shown the rows of each finished item; what there is to say of them, mostly nothing."""
 OwedItem = TypeVar("OwedItem", bound=Owed)
 
 
@@ -121,6 +123,7 @@ def produce(
     placement: Placement,
     stop: Stop,
     *,
+    look: Look | None = None,
     tell: Callable[..., None] | None = None,
 ) -> int:
     """Roll every question that has no rows yet; how many were lost with engines and done again.
@@ -135,7 +138,8 @@ def produce(
     owed = [Item(place, q) for place, q in enumerate(plan.questions) if q.key not in settled]
     if not owed:
         return 0
-    tally = Tally(Progress(len(plan.questions), done=done + len(failed)), failures, placement.logs, tell=tell)
+    progress = Progress(len(plan.questions), done=done + len(failed))
+    tally = Tally(progress, failures, placement.logs, look=look, tell=tell)
     return deal(
         owed, Work(plan.rollout, plan.task_config), Engines(settings, placement), Shelf(store), tally, stop=stop
     )
@@ -195,6 +199,7 @@ class Tally:
     failures: Failures
     logs: Path
     unit: str = "question"
+    look: Look | None = None
     tell: Callable[..., None] | None = None
     again: int = 0
     done: int = 0
@@ -222,6 +227,8 @@ class Tally:
             self.done += 1
             self.output_tokens += event.result.output_tokens
             self.progress.advance(event.result.output_tokens, event.item.size)
+            if self.look is not None and (told := self.look(event.result.table)):
+                self.progress.say(told, "warning")
         elif isinstance(event, Failed):
             self._fail(event)
         elif isinstance(event, Lost):

@@ -9,7 +9,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from generation.dataset_card import Size, code, fenced, header, table
+from generation.dataset_card import About, Size, code, fenced, header, table
+from generation.licenses import UNKNOWN
 from generation.made_card import run_section, texts_section
 from generation.raw_counts import OUTCOMES, TOKENS, VERDICTS, RawCounts, Serving, Tally, share
 from generation.raw_data import COLUMNS, SCHEMA, SCHEMA_VERSION
@@ -26,6 +27,7 @@ def raw_card(
     *,
     name: str = "RAW_DATA",
     serving: Serving | None = None,
+    license: str = UNKNOWN,
     record: Mapping[str, Any] | None = None,
 ) -> str:
     """The whole README.md; `configuration` holds JSON values and is shown as it is.
@@ -34,9 +36,10 @@ def raw_card(
     """
     size = Size(counts.all().samples, counts.memory, counts.files)
     tags = ["skillfactory", "self-distillation", "reasoning"]
+    about = About(tags, [str(configuration.get("model", ""))], license)
     return "\n".join(
         [
-            header(SCHEMA, size, tags=tags, base_models=[str(configuration.get("model", ""))]),
+            header(SCHEMA, size, about),
             f"# {name}\n",
             "Samples that a language model wrote for verifiable questions, each graded, each with the same "
             "model's\nreflections on it: the raw material of SkillFactory traces (arXiv 2512.04072). "

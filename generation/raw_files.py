@@ -10,6 +10,7 @@ import pyarrow as pa
 from huggingface_hub import snapshot_download
 
 from cluster.hub import asking_hub
+from cluster.run_directory import RUN_FILE
 from generation.dataset_card import HUB_ID
 from generation.raw_data import RAW_DATA
 
@@ -32,6 +33,8 @@ def find_files(raw: str | Path) -> tuple[Path, ...]:
         path = _download(str(raw))
     patterns = ("data/*.parquet", "*.parquet", f"{RAW_DATA}/data/*.parquet")
     files = next((found for pattern in patterns if (found := sorted(path.glob(pattern)))), [])
+    if not files and (path / RUN_FILE).exists():
+        raise ValueError(f"{raw}: is a run that has made no {RAW_DATA} yet; let its command go on to the end")
     if not files:
         raise ValueError(f"{raw}: holds no parquet file; expected data/*.parquet or *.parquet")
     return tuple(files)

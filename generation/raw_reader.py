@@ -25,6 +25,8 @@ from generation.records import NO_ANSWER, Outcome, stable_hash
 UNDECIDED = "undecided"
 """Reason of a row whose correctness is null in a repository that gives no reason."""
 
+_SHOWN = 8
+"""Columns that a message names."""
 _NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _RESPONSES = (PREFIX, "model_responses__example_annotation")
 
@@ -74,6 +76,8 @@ ROWS = pa.schema(
 `outcome` is from our own column; where a repository has none, from `is_correct` (null is unknown).
 """
 
+_GROUPS = pa.schema([("question_key", pa.string()), ("variant", pa.string()), ("samples", pa.int64())])
+
 
 class Part(NamedTuple):
     """Neighbouring row groups of one file: the unit of reading."""
@@ -115,7 +119,8 @@ def find_columns(schema: pa.Schema, path: Path) -> Columns:
             _check_type(schema.field(name).type, holds, in_list, f"{path}: column {name!r}")
             columns[role] = name
         elif required:
-            raise ValueError(f"{path}: no column {' or '.join(map(repr, candidates))}, which gives the {role}")
+            there = f"it has {', '.join(map(repr, schema.names[:_SHOWN]))}" if schema.names else "it has none"
+            raise ValueError(f"{path}: no column {' or '.join(map(repr, candidates))}, which gives the {role}; {there}")
     return columns
 
 
@@ -169,21 +174,31 @@ def read_part(part: Part, batch_rows: int = 4096) -> Iterator[pa.Table]:
         yield _rows(columns, part.path, row)
 
 
-def read_keys(part: Part) -> pa.Array:
-    """The keys of the questions that the part has rows of, each once."""
-    found = [pa.array([], pa.string())]
+def read_groups(part: Part) -> pa.Table:
+    """How many rows the part has of each question and prompt variant: columns question_key, variant and samples."""
+    found = [_GROUPS.empty_table()]
     for roles in ({"key"}, {"key", "question"}) if "key" in part.columns else ({"question"},):
-        found = [_keys(plain).unique() for plain in _plain_batches(part, roles)]
-        if not any(keys.null_count for keys in found):
+        found = [
+            _GROUPS.empty_table(),
+            *map(_grouped, _plain_batches(part, roles | ({"variant"} & part.columns.keys()))),
+        ]
+        if not any(groups["question_key"].null_count for groups in found):
             break
-    return pa.chunked_array(found, pa.string()).unique().drop_null()
+    names = ["question_key", "variant"]
+    groups = pa.concat_tables(found).group_by(names).aggregate([("samples", "sum")]).rename_columns(_GROUPS.names)
+    return groups.filter(pc.is_valid(groups["question_key"]))
+
+
+def _grouped(plain: Mapping[str, pa.Array]) -> pa.Table:
+    rows = pa.table({"question_key": _keys(plain), "variant": pc.fill_null(plain["variant"], "")})
+    return rows.group_by(rows.column_names).aggregate([([], "count_all")]).rename_columns(_GROUPS.names)
 
 
 def _plain_batches(part: Part, roles: Collection[str]) -> Iterator[dict[str, pa.Array]]:
     wanted = {role: part.columns[role] for role in roles}
     for _, columns in _batches(part, wanted, 65_536):
         count = len(next(iter(columns.values())))
-        yield {role: _plain(columns.get(role), role, count) for role in ("key", "question")}
+        yield {role: _plain(columns.get(role), role, count) for role in ("key", "question", "variant")}
 
 
 def _batches(part: Part, roles: Columns, batch_rows: int) -> Iterator[tuple[int, dict[str, pa.Array]]]:

@@ -6,15 +6,15 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from assembly.assemble import assemble, check_settings
+from assembly.assemble import check_settings
+from assembly.job import foreseen, make_sets, say_next, sft_settings
+from assembly.outlook import Outlook
 from assembly.phrases import load_phrases
-from assembly.rl import rl_data
 from assembly.serving import Serving, serving_text
-from assembly.settings import SftSettings
-from assembly.summary import summary_text
 from cluster.flags import parse
 from generation.command import carry_out, say_stopped
 from generation.plan import Plan, describe
+from generation.raw_data import RAW_DATA
 from generation.raw_summary import summary
 from generation.settings import Settings
 from generation.stages import Job, decide, introduce, open_job, publish, roll_out, write_raw_data
@@ -34,29 +34,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 def decide_all(settings: Settings) -> Plan:
     """What will be done, and that its traces can be made. Raises ValueError."""
     check_settings(sft_settings(settings))
-    return decide(settings)
-
-
-def sft_settings(settings: Settings) -> SftSettings:
-    return SftSettings(settings.formats, settings.attempts, settings.seed)
+    return foreseen(decide(settings), settings)
 
 
 def work(job: Job, settings: Settings, stop: Stop) -> int:
-    plan, serving = job.plan, Serving(sft_settings(settings))
+    plan, wanted = job.plan, sft_settings(settings)
     introduce(job)
     job.directory.update(texts={**plan.texts, "phrases": asdict(load_phrases())})
-    if not roll_out(job, stop):
+    if not roll_out(job, stop, Outlook(wanted)):
         return say_stopped(job, plan.out)
     with stop.leaving():  # from here on the same command does it again
+        serving = Serving(wanted)
         counts = write_raw_data(plan, job.store, serving, record=job.directory.record)
-        starts = job.start.all()
-        made = assemble(plan.raw_data, plan.out / "SFT_DATA", sft_settings(settings), starts=starts)
-        if plan.rl_questions:
-            rl_data(plan.rl_questions, plan.out / "RL_DATA", plan.configuration, starts=starts)
-        tally = {"samples": counts.all().samples, "traces": made.traces.total()}
+        print(f"\n{summary(counts)}\n\n{serving_text(serving, counts)}\n", flush=True)
+        made = make_sets(plan, settings, job.start.all())
+        tally = {"samples": counts.all().samples, "traces": made.traces}
         job.tell(state="done", counts={**tally, "failed_questions": counts.lost.total()})
-        print(f"\n{summary(counts)}\n\n{serving_text(serving, counts)}\n\n{summary_text(made)}\n")
-        return publish(job, settings)
+        code = publish(job, settings, [RAW_DATA, *made.names])
+        say_next(plan.out, made, settings, serving.served())
+        return made.code(code)
 
 
 if __name__ == "__main__":

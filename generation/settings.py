@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from generation import variants
+from generation.licenses import UNKNOWN, check_license
 from generation.tasks import countdown, mixture, own, registry
 from generation.tasks.countdown import Ranges
 from generation.tasks.own_facts import GraderName
@@ -74,12 +75,14 @@ class Settings:
     out: str | None = _flag(None, "the run directory (default: runs/<task>-<model>)")
     push_to: str | None = _flag(None, "a hub namespace to push the datasets to, private")
     public: bool = _flag(False, "push them for everyone to see")
+    license: str = _flag(UNKNOWN, "of the cards, in the hub's words, such as apache-2.0 or cc-by-4.0")
     dry_run: bool = _flag(False, "print the plan and stop")
 
     def __post_init__(self) -> None:
         self._check_task()
         if self.public and self.push_to is None:
             raise ValueError("--public is for what --push_to pushes: give both or neither")
+        check_license(self.license)
         variants.parse_names(self.variants)
         _check_range("--questions", self.questions if isinstance(self.questions, int) else None, 1, 10**7)
         _check_range("--rl_questions", self.rl_questions, 0, 10**7)

@@ -21,7 +21,7 @@ from cluster.store import ShardStore
 from generation.failures import FILE, Failures
 from generation.hiring import Crew, check_engines, hire
 from generation.plan import Plan, look_at_prompts, make_plan
-from generation.produce import produce
+from generation.produce import Look, produce
 from generation.raw_card import raw_card
 from generation.raw_counts import RawCounts, Serving, count_folder
 from generation.raw_data import RAW_DATA, SCHEMA
@@ -141,10 +141,10 @@ def open_store(run: Path) -> ShardStore:
     return store
 
 
-def roll_out(job: Job, stop: Stop) -> bool:
+def roll_out(job: Job, stop: Stop, look: Look | None = None) -> bool:
     """Roll every question that is owed; False when a stop was asked for before the last one."""
     job.tell(state="rolling out")
-    again = produce(job.plan, job.store, job.crew.engine, job.crew.placement, stop, tell=job.start.tell)
+    again = produce(job.plan, job.store, job.crew.engine, job.crew.placement, stop, look=look, tell=job.start.tell)
     missing = len(job.plan.questions) - len(job.store.finished()) - job.failed().total()
     assert not missing or stop.asked, f"{missing} questions are neither done nor failed"
     before = job.directory.record.get("questions_done_again", 0)
@@ -177,17 +177,17 @@ def write_raw_data(
         counts.lost = lost
         counted.append(counts)
         name = f"{RAW_DATA}-{plan.name}"
-        card = raw_card(counts, plan.configuration, name=name, serving=serving, record=record)
+        card = raw_card(counts, plan.configuration, name=name, serving=serving, license=plan.license, record=record)
         (folder / "README.md").write_text(card, encoding="utf-8")
 
     store.merge(order, plan.raw_data, finish=finish)
     return counted[0]
 
 
-def publish(job: Job, settings: Settings) -> int:
-    """Name what was made, and push it where that is asked for; the exit code, 1 where questions are missing."""
+def publish(job: Job, settings: Settings, names: Sequence[str]) -> int:
+    """Name the folders that were made, and push them where that is asked for; the exit code, 1 where questions are
+    missing."""
     plan, failed = job.plan, job.failed().total()
-    names = [RAW_DATA, "SFT_DATA", *(["RL_DATA"] if plan.rl_questions else [])]
     missing = f"{failed:,} of {len(plan.questions):,} questions" if failed else ""
     return hand_over([plan.out / name for name in names], plan.name, missing, settings)
 

@@ -7,6 +7,7 @@ import errno
 import os
 import sys
 import tempfile
+import textwrap
 import time
 import traceback
 from pathlib import Path
@@ -44,6 +45,12 @@ class AllFailedError(RuntimeError):
         super().__init__(words)
         self.advice = advice
         """What the same command would do."""
+
+
+def folded(text: str) -> str:
+    """A long text for `say`, on as many lines as keep it within 80 columns."""
+    lines = textwrap.wrap(text, 80 - 12, break_long_words=False, break_on_hyphens=False)
+    return f"\n{' ' * 12}".join(lines)
 
 
 def say(stage: str, text: str) -> None:
@@ -136,10 +143,10 @@ class Progress:
             made = self._done - self._before
             say("rollout", f"{made} {self._unit} in {self.seconds:.0f} s,{self._rate()}")
 
-    def say(self, text: str) -> None:
-        """A line about the engines, above the bar."""
+    def say(self, text: str, stage: str = "engines") -> None:
+        """A line above the bar."""
         self._bar.clear()
-        say("engines", text)
+        say(stage, text)
         self._bar.refresh()
 
     def ready(self) -> None:

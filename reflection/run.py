@@ -4,22 +4,38 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
+from assembly.next_steps import assembling
+from assembly.outlook import hopeless
 from assembly.serving import Serving, serving_text
 from assembly.settings import SftSettings
 from cluster.flags import parse
-from generation.additions.plan import describe
+from generation.additions.plan import AdditionPlan, describe
 from generation.additions.settings import AdditionSettings
 from generation.additions.stages import Job, decide, introduce, open_job, publish, roll_out, write_raw_data
 from generation.command import carry_out, say_stopped
 from generation.raw_summary import summary
 from generation.stop import Stop
+from generation.terminal import say
 from reflection import prompts
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code: 0 done, 1 failed, 2 wrong input, 75 stopped on request."""
-    return carry_out(parse(AdditionSettings, argv), decide, describe, open_job, work)
+    return carry_out(parse(AdditionSettings, argv), decide_all, describe, open_job, work)
+
+
+def decide_all(settings: AdditionSettings) -> AdditionPlan:
+    """What will be done, with a word where no trace can come of it. Raises ValueError."""
+    plan = decide(settings)
+    told = hopeless((file.path for file in plan.source.files), sft_settings(settings))
+    return replace(plan, notes=(told,)) if told else plan
+
+
+def sft_settings(settings: AdditionSettings) -> SftSettings:
+    """Of the assembly that most follow with."""
+    return SftSettings(("*C_full",), "5", settings.seed)
 
 
 def work(job: Job, settings: AdditionSettings, stop: Stop) -> int:
@@ -28,13 +44,15 @@ def work(job: Job, settings: AdditionSettings, stop: Stop) -> int:
     if not roll_out(job, stop):
         return say_stopped(job, job.plan.out)
     with stop.leaving():  # from here on the same command does it again
-        serving = Serving(SftSettings(("*C_full",), "5", settings.seed))
+        serving = Serving(sft_settings(settings))
         counts = write_raw_data(job, serving)
         whole = counts.all()
         told = {"samples": whole.samples, "reflections": whole.reflections, "failed_rows": counts.kept.total()}
         job.tell(state="done", counts=told)
         print(f"\n{summary(counts)}\n\n{serving_text(serving, counts)}\n")
-        return publish(job, settings)
+        code = publish(job, settings)
+        say("next", assembling(job.plan.out))
+        return code
 
 
 if __name__ == "__main__":

@@ -105,3 +105,23 @@ def write_parquet(path: Path, rows: Sequence[dict[str, Any]], schema: pa.Schema 
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), path)
     return path
+
+
+def write_rows(path: Path, rows: Sequence[RawRow]) -> None:
+    """The rows in a file, in names that are published and some of our own."""
+    named = [
+        {
+            "question": row.question,
+            "answer": row.answer,
+            PUBLISHED: row.response,
+            f"{PUBLISHED}__eval_is_correct": row.is_correct,
+            f"{PUBLISHED}__eval_extracted_answers": row.extracted_answer,
+            f"{PUBLISHED}_reflection": row.reflections,
+            "question_key": row.question_key,
+            "outcome": row.outcome,
+            "outcome_reason": row.reason,
+            "mentions_hint": row.mentions_hint,
+        }
+        for row in rows
+    ]
+    pq.write_table(pa.Table.from_pylist(named), path)

@@ -21,9 +21,9 @@ from generation.command import carry_out
 from generation.hiring import hire
 from generation.plan import Plan, describe
 from generation.produce import Item, Work
-from generation.run import work
+from generation.run import decide_all, work
 from generation.settings import Settings
-from generation.stages import Job, decide, open_store, versions
+from generation.stages import Job, open_store, versions
 from tests.scripted import knowing
 
 _MOMENT_S = 0.02
@@ -32,7 +32,7 @@ _MOMENT_S = 0.02
 def main(argv: list[str]) -> int:
     sleep = time.sleep
     with patch("time.sleep", lambda seconds: sleep(min(seconds, _MOMENT_S))):
-        return carry_out(parse(Settings, argv), decide, describe, open_job, work)
+        return carry_out(parse(Settings, argv), decide_all, describe, open_job, work)
 
 
 def open_job(plan: Plan, settings: Settings, opened: ExitStack) -> Job:

@@ -18,7 +18,7 @@ from cluster.run_directory import RunDirectory
 from cluster.session import Node, Resources
 from generation.additions.settings import AdditionSettings
 from generation.additions.source import Block, read_blocks
-from generation.additions.stages import Job, decide, need_of, open_store
+from generation.additions.stages import Job, need_of, open_store
 from generation.failures import Failures
 from generation.hiring import hire_for
 from generation.produce import Shelf, Tally
@@ -26,13 +26,13 @@ from generation.raw_data import Rolled
 from generation.stages import versions
 from generation.stop import Stop
 from generation.terminal import Progress, failed
-from reflection.run import work
+from reflection.run import decide_all, work
 
 
 def main(reply: str, argv: list[str]) -> int:
     settings = parse(AdditionSettings, argv)
     try:
-        plan = decide(settings)
+        plan = decide_all(settings)
         crew = hire_for(need_of(plan), settings.job, Resources((Node(gpus=0, cores=1, memory=0),)))
     except ValueError as error:
         fail(str(error))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assembly.candidates import OTHER_VARIANT
 from assembly.formats import FORMATS, TOO_ALIKE
 from assembly.question_traces import similarity
+from assembly.reasons import OTHER_VARIANT
 from assembly.traces import has_frame_tag
 from generation.records import CUT, NO_ANSWER
 from reflection.verdict import parse_verdict

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assembly.candidates import FRAME_TAG, HINT, NO_REFLECTION, UNDECIDED, UNQUOTABLE
 from assembly.formats import FORMATS, TOO_FEW, TOO_FEW_CORRECT, TOO_FEW_INCORRECT, choose_formats
 from assembly.question_traces import assemble_question
+from assembly.reasons import FRAME_TAG, FRAMED_REFLECTION, HINT, NO_REFLECTION, UNDECIDED, UNQUOTABLE
 from assembly.settings import Attempts, read_attempts
 from assembly.traces import Step, parse
 from generation.records import CUT, NO_ANSWER
@@ -103,7 +103,8 @@ def test_what_a_question_cannot_give_is_counted(name: str, rows: list[RawRow], r
         ({"reflections": (WRONG,)}, NO_REFLECTION),  # calls a right sample wrong
         ({"reflections": ("no verdict",)}, NO_REFLECTION),
         ({"reflections": (f"{RIGHT} no, {WRONG}",)}, NO_REFLECTION),  # the last verdict counts
-        ({"reflections": (f"</reflect> {RIGHT}",)}, NO_REFLECTION),
+        ({"reflections": (f"</reflect> {RIGHT}",)}, FRAMED_REFLECTION),  # it has the right verdict, and cannot be shown
+        ({"reflections": (f"</reflect> {WRONG}",)}, NO_REFLECTION),
     ],
 )
 def test_what_may_stand_in_no_trace_is_left_out_and_counted(changes: dict[str, Any], reason: str) -> None:

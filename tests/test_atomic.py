@@ -98,6 +98,12 @@ def test_a_build_that_fails_changes_nothing(tmp_path: Path) -> None:
         replace_folder(build, tmp_path / "made")
     assert contents(tmp_path / "made") == whole("one")
     assert [path.name for path in tmp_path.iterdir()] == ["made"]
+    (tmp_path / "there").mkdir()
+    for place in ("new/deep/made", "there/deep/made"):
+        with pytest.raises(RuntimeError, match="no more disk"):
+            replace_folder(build, tmp_path / place)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["made", "there"], "nor are folders above it left"
+    assert not list((tmp_path / "there").iterdir())
 
 
 @pytest.mark.parametrize(("nth", "found"), [(1, "old"), (2, None), (3, "new")])

@@ -35,7 +35,12 @@ def words(text: str) -> list[str]:
 def test_every_task_end_to_end(hub: Hub, user: User) -> None:
     for make in hub_datasets.ALL.values():
         make(hub)
-    flags = ["--task=" + ",".join(f"{name}:4" for name in ALL), "--out=run", "--variants=original,rephrase"]
+    flags = [
+        "--task=" + ",".join(f"{name}:4" for name in ALL),
+        "--out=run",
+        "--variants=original,rephrase",
+        "--attempts=2",
+    ]
     done = user.run("tests.drive_job", *flags)
     assert done.returncode == 0, done.stderr
     run = user.folder / "run"

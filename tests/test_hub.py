@@ -49,6 +49,7 @@ def test_the_cards_say_what_a_hub_page_needs(user: User) -> None:
         card = DatasetCard(user.held(f"someone/{folder}-{NAME}")["README.md"].decode())
         data = card.data.to_dict()  # type: ignore[no-untyped-call]
         assert data["license"] == "unknown"
+        assert data.get("source_datasets") == ([f"someone/RAW_DATA-{NAME}"] if folder == "SFT_DATA" else None)
         assert data["size_categories"] == ["n<1K"]
         assert "skillfactory" in data["tags"]
         splits = data["dataset_info"]["splits"]

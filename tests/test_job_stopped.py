@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.engine]
 def test_tensor_parallel_and_a_stop(start: Callable[..., Job], tmp_path: Path) -> None:
     """Two workers for one engine, asked to stop while it starts: nothing is lost since nothing was made."""
     flags = ("--questions", "4", "--rl_questions", "0", "--variants", "original", "--tensor_parallel", "2")
-    command = ("generation.run", *flags, "--out", str(tmp_path / "run"))
+    command = ("generation.run", *flags, "--attempts", "1", "--out", str(tmp_path / "run"))
     job = start(*command)
     job.wait_for(lambda: len(job.find("VLLM::Worker")) == 2)
     job.process.send_signal(signal.SIGTERM)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.assembly_rows import published_row, write_parquet
 from tests.hub_server import serving
@@ -31,6 +33,17 @@ def test_a_hub_repository_is_fetched_and_assembled(user: User) -> None:
     assert (user.folder / "SFT_DATA" / "dataset_info.json").exists()
     assert user.hub.count("GET .*train-00000-of-00001.parquet") == 1
     assert user.hub.count("weights.bin") == 0
+
+
+def test_the_card_names_the_repository_and_its_commit(user: User) -> None:
+    done = user.run("assembly.run", f"--raw={REPOSITORY}", "--formats=0C", "--license=cc-by-4.0")
+    assert done.returncode == 0, done.stderr
+    card = (user.folder / "SFT_DATA" / "README.md").read_text(encoding="utf-8")
+    head = yaml.safe_load(card.split("---\n")[1])
+    assert (head["source_datasets"], head["license"]) == ([REPOSITORY], "cc-by-4.0")
+    commit, digest = re.findall(f"\nFrom `{REPOSITORY}`, at commit `(.+)`, whose files have the digest `(.+)`", card)[0]
+    assert commit == user.hub.repositories[REPOSITORY].commits[-1]
+    assert re.fullmatch("[0-9a-f]{16}", digest)
 
 
 def test_a_repository_that_is_not_there_is_told_in_one_line(user: User) -> None:

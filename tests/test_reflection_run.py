@@ -117,8 +117,10 @@ def test_the_assembly_uses_them(run: Run, tmp_path: Path) -> None:
     for row in rows:
         row[REFLECTIONS] = ["I cannot tell."]
     write_parquet(tmp_path / "raw" / "data" / "train-0.parquet", rows)
-    assemble([f"--raw={tmp_path / 'raw'}", "--attempts=3", f"--out={tmp_path / 'none'}"])
-    assert rows_of(tmp_path / "none") == []
+    with pytest.raises(SystemExit) as ended:
+        assemble([f"--raw={tmp_path / 'raw'}", "--attempts=3", f"--out={tmp_path / 'none'}"])
+    assert ended.value.code == 2
+    assert not (tmp_path / "none").exists()
     after = run(tmp_path / "raw", "--reflections=8")
     for raw in (after, after.parent):
         assemble([f"--raw={raw}", "--attempts=3", f"--out={tmp_path / 'sft'}"])

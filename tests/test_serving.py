@@ -22,7 +22,7 @@ from generation.raw_data import PROVENANCE
 from generation.raw_reader import ROWS, open_parts, read_part
 from generation.tasks import countdown
 from tests import drive_job
-from tests.assembly_rows import RIGHT, WRONG, RawRow, no_answer, raw_row, settings
+from tests.assembly_rows import RIGHT, WRONG, RawRow, no_answer, raw_row, settings, write_rows
 
 
 def drawn_rows(seed: int, questions: int = 40) -> list[RawRow]:
@@ -66,22 +66,7 @@ def test_the_assembly_serves_as_many(attempts: str, tmp_path: Path) -> None:
     rows = drawn_rows(3)
     wanted = settings(*names, attempts=attempts)
     told = served_by(rows, wanted).served()
-    foreign = [
-        {
-            "question": row.question,
-            "answer": row.answer,
-            "model_responses__mutated_prompts": row.response,
-            "model_responses__mutated_prompts__eval_is_correct": row.is_correct,
-            "model_responses__mutated_prompts__eval_extracted_answers": row.extracted_answer,
-            "model_responses__mutated_prompts_reflection": row.reflections,
-            "question_key": row.question_key,
-            "outcome": row.outcome,
-            "outcome_reason": row.reason,
-            "mentions_hint": row.mentions_hint,
-        }
-        for row in rows
-    ]
-    pq.write_table(pa.Table.from_pylist(foreign), tmp_path / "raw.parquet")
+    write_rows(tmp_path / "raw.parquet", rows)
     made = assemble(tmp_path / "raw.parquet", tmp_path / "sft", wanted, processes=1)
     keys: dict[str, set[str]] = {name: set() for name in names}
     for path in (tmp_path / "sft" / "data").iterdir():
@@ -156,25 +141,27 @@ def always(expression: str) -> Callable[[Request], str]:
 
 
 @pytest.mark.parametrize(
-    ("expression", "told", "traces"),
+    ("expression", "told", "traces", "code"),
     [
-        ("1000", "The model solved nothing: no sample is right, and every format needs one.", 0),
-        ("", "The model solved everything: no sample is wrong. *C*IC needs one, and no trace", 12 * 5),
+        ("1000", "The model solved nothing: no sample is right, and every format needs one.", 0, 1),
+        ("", "The model solved everything: no sample is wrong. *C*IC needs one, and no trace", 12 * 5, 0),
     ],
 )
 def test_a_model_that_solves_nothing_or_everything_says_so(
     expression: str,
     told: str,
     traces: int,
+    code: int,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(drive_job, "ScriptedEngine", lambda _: ScriptedEngine(always(expression)))
-    assert drive_job.main(["--questions=12", "--rl_questions=0", f"--out={tmp_path}", "--formats=*C_full,*C*IC"]) == 0
+    flags = ["--questions=12", "--rl_questions=0", f"--out={tmp_path}", "--formats=*C_full,*C*IC"]
+    assert drive_job.main(flags) == code
     said = capsys.readouterr().out
     assert f"\n{told}\n" in said
-    assert f"\n{traces} traces\n" in said
+    assert (f"\n{traces} traces\n" in said) is (code == 0)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,9 @@
-"""The shape of the house: who imports whom, where heavy packages live, how big things get, which flags there are."""
+"""The shape of the house: who imports whom, where heavy packages live, how big things get, what is shipped."""
 
 from __future__ import annotations
 
 import ast
 import configparser
-import dataclasses
 import graphlib
 import subprocess
 import sys
@@ -13,10 +12,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-
-from assembly.run import Config
-from cluster.slurm import Options
-from generation.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 MATH = {"generation.grading.math_equality"}
@@ -189,99 +184,6 @@ def test_size_and_docstring(path: Path) -> None:
             if path.is_relative_to(ROOT / "tests"):
                 continue  # a table's columns are parameters there
             assert len(taken) - (taken[:1] in (["self"], ["cls"])) <= 5, f"{node.name} takes too many"
-
-
-def test_flags_of_the_whole_job_are_frozen() -> None:
-    """A new flag must be added here, and to the README, and earn its place."""
-    assert [field.name for field in dataclasses.fields(Settings)] == [
-        "model",
-        "task",
-        "list_tasks",
-        "questions",
-        "grader",
-        "question_column",
-        "answer_column",
-        "split",
-        "rl_questions",
-        "inputs",
-        "targets",
-        "variants",
-        "samples",
-        "reflections",
-        "temperature",
-        "top_p",
-        "top_k",
-        "repetition_penalty",
-        "max_tokens",
-        "seed",
-        "formats",
-        "attempts",
-        "engines",
-        "tensor_parallel",
-        "silence",
-        "retry_failed",
-        "address",
-        "grace_s",
-        "out",
-        "push_to",
-        "public",
-        "dry_run",
-    ]
-
-
-def test_flags_of_the_assembly_are_frozen() -> None:
-    assert [field.name for field in dataclasses.fields(Config)] == [
-        "raw",
-        "formats",
-        "attempts",
-        "repeats",
-        "variants",
-        "unique_variants",
-        "max_similarity",
-        "drop_cut",
-        "keep_unanswered",
-        "true_arithmetic",
-        "tokenizer",
-        "max_trace_tokens",
-        "subsample",
-        "seed",
-        "processes",
-        "out",
-    ]
-
-
-def test_flags_of_the_slurm_launcher_are_frozen() -> None:
-    assert [field.name for field in dataclasses.fields(Options)] == [
-        "nodes",
-        "time",
-        "gpus_per_node",
-        "partition",
-        "account",
-        "qos",
-        "constraint",
-        "cpus_per_task",
-        "mem",
-        "sbatch_args",
-        "container",
-        "container_mounts",
-        "env_setup",
-        "job_name",
-        "wait_s",
-        "notice_s",
-        "max_requeues",
-        "submit",
-    ]
-
-
-COMMANDS = (Settings, Config, Options)
-
-
-@pytest.mark.parametrize(
-    "field", [f for command in COMMANDS for f in dataclasses.fields(command)], ids=lambda f: f.name
-)
-def test_each_flag_has_a_line_of_help(field: dataclasses.Field[object]) -> None:
-    assert field.metadata["help"].strip()
-    assert "\n" not in field.metadata["help"]
 
 
 def test_what_is_shipped_is_declared() -> None:

@@ -34,6 +34,7 @@ def test_flags_are_frozen() -> None:
         "out",
         "push_to",
         "public",
+        "license",
         "dry_run",
     ]
 

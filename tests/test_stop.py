@@ -99,10 +99,10 @@ def test_it_leaves_once_however_often_it_is_asked() -> None:
     assert cleaned
 
 
-@pytest.mark.parametrize("stage", ["write_raw_data", "assemble", "rl_data"])
+@pytest.mark.parametrize("stage", ["generation.run.write_raw_data", "assembly.job.assemble", "assembly.job.rl_data"])
 def test_the_job_stops_while_sets_are_made_and_the_same_command_ends_it(stage: str, tmp_path: Path) -> None:
     flags = ["--questions", "4", "--rl_questions", "2", "--grace_s", "1", "--out", str(tmp_path / "run")]
-    job = Job("tests.slow_stage", [f"generation.run.{stage}", *flags], tmp_path / "log")
+    job = Job("tests.slow_stage", [stage, *flags], tmp_path / "log")
     job.wait_for(lambda: _BEGUN in job.output(), 120)
     os.kill(job.process.pid, signal.SIGUSR1)
     assert job.wait(30) == STOPPED
@@ -113,7 +113,7 @@ def test_the_job_stops_while_sets_are_made_and_the_same_command_ends_it(stage: s
 
 
 def test_the_job_stops_while_it_is_decided(tmp_path: Path) -> None:
-    job = Job("tests.slow_stage", ["tests.drive_job.decide", "--out", str(tmp_path / "run")], tmp_path / "log")
+    job = Job("tests.slow_stage", ["tests.drive_job.decide_all", "--out", str(tmp_path / "run")], tmp_path / "log")
     job.wait_for(lambda: _BEGUN in job.output(), 120)
     os.kill(job.process.pid, signal.SIGINT)
     assert job.wait(30) == STOPPED

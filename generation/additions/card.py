@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from generation.additions.plan import AdditionPlan
 from generation.additions.rows import ADDED, COLUMNS
-from generation.dataset_card import Size, code, fenced, header, table
+from generation.dataset_card import About, Size, code, fenced, header, table
 from generation.raw_card import held, made_sections
 from generation.raw_counts import RawCounts, Serving
 from generation.raw_data import COLUMNS as OURS
@@ -28,14 +28,11 @@ def reflected_card(
     size = Size(counts.all().samples, counts.memory, counts.files)
     schema = pq.read_schema(next(iter(sorted(folder.glob("data/*.parquet")))))
     models = [*models_of(open_parts(folder)), plan.model.name]
+    tags = ["skillfactory", "self-distillation", "reasoning"]
+    about = About(tags, [*dict.fromkeys(models)], plan.license, [plan.source.origin.repository])
     return "\n".join(
         [
-            header(
-                schema,
-                size,
-                tags=["skillfactory", "self-distillation", "reasoning"],
-                base_models=[*dict.fromkeys(models)],
-            ),
+            header(schema, size, about),
             f"# RAW_DATA-{plan.name}\n",
             f"The samples of {code(plan.source.name)}, with {plan.work.reflections} more reflections by "
             f"{code(plan.model.name)} on each that is known to be right or wrong\n(SkillFactory, arXiv 2512.04072). "

@@ -57,6 +57,7 @@ class AdditionPlan:
     context: int
     """Of the engines, in tokens."""
     out: Path
+    license: str
     notes: tuple[str, ...] = ()
     """What a person should know before it starts."""
 
@@ -102,7 +103,7 @@ def make_plan(settings: AdditionSettings) -> AdditionPlan:
     out = Path(settings.out or f"{before}-{Path(model.name).name}")
     alike = math.ceil(work.reflections / len(prompts.PROMPTS))
     notes = notes_on_sampling(settings.job, model, alike, "reflections of one prompt on a sample")
-    return AdditionPlan(model, source, survey, work, context, out, tuple(notes))
+    return AdditionPlan(model, source, survey, work, context, out, settings.license, tuple(notes))
 
 
 def look_at_prompts(plan: AdditionPlan) -> AdditionPlan:
@@ -175,8 +176,8 @@ def describe(plan: AdditionPlan) -> str:
             f"raw data    {plan.source.name}: {plan.source.rows:,} rows in {len(plan.source.files):,} files, "
             f"{survey.reflections:,} reflections",
             f"samples     {survey.graded:,} graded ones get {work.reflections} more, {none:,} of unknown outcome none",
-            *(f"note        {note}" for note in plan.notes),
             f"sampling    {', '.join(f'{name} {value:g}' for name, value in asdict(work.sampling).items())}",
+            *(f"note        {note}" for note in plan.notes),
             f"run         {plan.out}",
             f"requests    {requests:,} reflections",
             f"tokens      at most {requests * work.sampling.max_tokens:,} written",

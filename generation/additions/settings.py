@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from generation.licenses import UNKNOWN
 from generation.settings import Settings
 
 
@@ -41,6 +42,7 @@ class AdditionSettings:
     out: str | None = _flag(None, "the run directory (default: runs/<raw>-reflected-<model>)")
     push_to: str | None = _flag(None, "a hub namespace to push the dataset to, private")
     public: bool = _flag(False, "push it for everyone to see")
+    license: str = _flag(UNKNOWN, "of the card, in the hub's words, such as apache-2.0 or cc-by-4.0")
     dry_run: bool = _flag(False, "print the plan and stop")
 
     def __post_init__(self) -> None:

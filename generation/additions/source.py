@@ -6,7 +6,6 @@ rows of a question need not lie together; where they do, an engine meets them to
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +18,7 @@ from generation.lists import as_lists, lengths
 from generation.raw_data import PROVENANCE, REFLECTIONS
 from generation.raw_files import card_of, reading
 from generation.raw_reader import Columns, as_rows, open_parts
+from generation.raw_source import RawSource, source_of
 
 BLOCK_ROWS = 16
 _BATCH_ROWS = 4096
@@ -78,6 +78,7 @@ class Source(NamedTuple):
     """Of the bytes of all files."""
     card: str
     """Its README.md, "" without one."""
+    origin: RawSource
 
     @property
     def rows(self) -> int:
@@ -92,12 +93,10 @@ def open_source(raw: str) -> Source:
         rows[part.path] = rows.get(part.path, 0) + part.rows
         columns[part.path] = part.columns
     files: list[File] = []
-    digest = hashlib.sha256()
     for number, path in enumerate(rows):
         files.append(File(number, path, columns[path], rows[path], sum(file.rows for file in files)))
-        with reading(path), path.open("rb") as opened:
-            digest.update(hashlib.file_digest(opened, "sha256").digest())
-    return Source(_name(raw), tuple(files), digest.hexdigest()[:16], card_of(files[0].path))
+    origin = source_of(raw, [*rows])
+    return Source(_name(raw), tuple(files), origin.digest, card_of(files[0].path), origin)
 
 
 def _name(raw: str) -> str:

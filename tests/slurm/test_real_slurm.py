@@ -99,7 +99,8 @@ def files_with(secret: str, runs: Path) -> list[Path]:
 
 def test_the_built_in_model_over_two_nodes(tmp_path: Path) -> None:
     words = ("--questions", "4", "--rl_questions", "2", "--variants", "original", "--reflections", "1")
-    job = submit(tmp_path / "a run", "--nodes", "2", "--time", "10", "--", "python", "-m", "generation.run", *words)
+    run = ("python", "-m", "generation.run", *words, "--attempts", "1")
+    job = submit(tmp_path / "a run", "--nodes", "2", "--time", "10", "--", *run)
     engines = [False, False]
 
     def both_have_an_engine_or_it_is_over() -> bool:

@@ -1,0 +1,88 @@
+"""What the whole job asks of the assembly: whether its traces can come, then the sets, and what may follow."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from assembly.assemble import assemble
+from assembly.exports import check_destination
+from assembly.foresight import Supply, foresee
+from assembly.next_steps import assembling_more, training
+from assembly.rl import RL_DATA, rl_data
+from assembly.settings import SftSettings
+from assembly.shortfall import NothingMadeError
+from assembly.summary import AssemblySummary, summary_text
+from generation.plan import Plan
+from generation.raw_data import RAW_DATA
+from generation.settings import Settings
+from generation.terminal import FAILED, folded, say
+
+SFT_DATA = "SFT_DATA"
+
+
+def sft_settings(settings: Settings) -> SftSettings:
+    return SftSettings(settings.formats, settings.attempts, settings.seed)
+
+
+def foreseen(plan: Plan, settings: Settings) -> Plan:
+    """The plan, with a note on each format that cannot come of it. Raises ValueError where none can."""
+    check_destination(plan.out / SFT_DATA, plan.raw_data)
+    rollout = plan.rollout
+    supply = Supply(
+        samples=len(rollout.variants) * rollout.samples,
+        variants=tuple(variant.name for variant in rollout.variants),
+        reflections=rollout.reflections > 0,
+        more_samples=", or more --samples or --variants",
+        more_reflections="give --reflections 1 or more, or --formats star, which needs none",
+    )
+    return replace(plan, notes=(*plan.notes, *map(folded, foresee(sft_settings(settings), supply))))
+
+
+class Sets(NamedTuple):
+    """What was made of a RAW_DATA."""
+
+    names: tuple[str, ...]
+    """Their folders in the run directory."""
+    traces: int
+
+    def code(self, code: int) -> int:
+        """The exit code of a run that would end with `code`: without any trace it has failed."""
+        return code if self.traces else code or FAILED
+
+
+def make_sets(plan: Plan, settings: Settings, starts: Sequence[Mapping[str, Any]]) -> Sets:
+    """SFT_DATA and RL_DATA, with a word on the traces. Where no trace comes there is no new SFT_DATA.
+
+    `starts` are those of the run, for the cards.
+    """
+    made = _traces(plan, settings, starts)
+    if plan.rl_questions:
+        rl_data(plan.rl_questions, plan.out / RL_DATA, plan.configuration, plan.license, starts=starts)
+    names = (*([SFT_DATA] if made else []), *([RL_DATA] if plan.rl_questions else []))
+    return Sets(names, made.traces.total() if made else 0)
+
+
+def _traces(plan: Plan, settings: Settings, starts: Sequence[Mapping[str, Any]]) -> AssemblySummary | None:
+    published = f"{settings.push_to}/{RAW_DATA}-{plan.name}" if settings.push_to else ""
+    out, wanted = plan.out / SFT_DATA, sft_settings(settings)
+    try:
+        made = assemble(plan.raw_data, out, wanted, license=plan.license, published=published, starts=starts)
+    except NothingMadeError as error:
+        kept = f"{out} stays as it was" if out.exists() else f"there is no {SFT_DATA}"
+        print(f"failed: {error}", file=sys.stderr)
+        print(f"{RAW_DATA} is whole in {plan.out}; {kept}", file=sys.stderr)
+        return None
+    print(f"{summary_text(made)}\n", flush=True)
+    return made
+
+
+def say_next(run: Path, sets: Sets, settings: Settings, served: Mapping[str, int]) -> None:
+    """Name the commands that may follow; `served` counts the questions that can serve each format."""
+    if sets.traces:
+        say("next", training(run / SFT_DATA))
+    if other := assembling_more(run, settings.formats, served):
+        say("next", other)

@@ -1,0 +1,71 @@
+"""Whether samples can become traces, told while a rollout goes on or before reflections are asked for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from assembly.candidates import choose
+from assembly.formats import FORMATS
+from assembly.reasons import UNREFLECTED, advice, in_words
+from assembly.settings import SftSettings
+from generation.raw_reader import as_rows, find_columns, open_parts, read_part
+from generation.terminal import folded
+
+FIRST = 32
+"""Questions after which it is certain enough."""
+
+
+class Outlook:
+    """Looks at finished questions until one has a usable sample, or FIRST have none."""
+
+    def __init__(self, settings: SftSettings) -> None:
+        self._settings = settings
+        alone = any(not FORMATS[name].reflected for name in settings.formats)
+        self._fine = pa.array(["", *UNREFLECTED] if alone else [""])
+        self._left_out = Counter[str]()
+        self._questions = 0
+
+    def __call__(self, table: pa.Table) -> str:
+        """One more question's rows, as RAW_DATA holds them; a warning after the last of FIRST without hope."""
+        if self._questions >= FIRST:
+            return ""
+        left_out = self._judge(table)
+        if pc.any(pc.is_in(left_out, self._fine)).as_py():
+            self._questions = FIRST
+            return ""
+        self._questions += 1
+        self._left_out.update(left_out.to_pylist())
+        return self._told() if self._questions == FIRST else ""
+
+    def _judge(self, table: pa.Table) -> pa.ChunkedArray:
+        """Why each sample may stand in no trace."""
+        here = Path("rollout")
+        columns = find_columns(table.schema, here)
+        rows = [as_rows(batch, columns, here, 0) for batch in table.to_batches()]
+        return choose(pa.concat_tables(rows), self._settings)["left_out"]
+
+    def _told(self) -> str:
+        samples = f"{self._left_out.total():,} samples of the first {FIRST} questions"
+        reasons = f"{in_words(self._left_out)}; {advice(self._left_out, self._settings)}"
+        return folded(f"no trace can come of the {samples}: {reasons}. Ctrl-C stops the run")
+
+
+def hopeless(files: Iterable[Path], settings: SftSettings) -> str:
+    """What keeps every sample of a RAW_DATA from standing in a trace, whatever reflections are added; mostly nothing.
+
+    Reads as far as the first sample that may. Raises ValueError.
+    """
+    fine, left_out = pa.array(["", *UNREFLECTED]), Counter[str]()
+    for part in (part for file in files for part in open_parts(file)):
+        for rows in read_part(part):
+            reasons = choose(rows, settings)["left_out"]
+            if pc.any(pc.is_in(reasons, fine)).as_py():
+                return ""
+            left_out.update(reasons.to_pylist())
+    told = f"no trace can come of these {left_out.total():,} samples, whatever reflections they get"
+    return folded(f"{told}: {in_words(left_out)}; {advice(left_out, settings)}")
