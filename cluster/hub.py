@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import disable_progress_bars, get_session, validate_repo_id
 
 from cluster.atomic import MADE_HERE
+from cluster.console import bars
 
 HUB_TIMEOUT_S = 10.0
 COMMIT_TIMEOUT_S = 300.0
@@ -117,7 +117,7 @@ def push(folder: Path, repository: str, *, public: bool, tell: Callable[[str], N
     Tells of each new try. Raises NotPushed.
     """
     hub = HfApi()
-    if not sys.stderr.isatty():
+    if not bars():
         disable_progress_bars()
 
     def patiently(call: Callable[..., _Answer], *args: Any, **named: Any) -> _Answer:

@@ -10,9 +10,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from cluster.console import page
 from cluster.flags import fail
 from generation.stop import Left, Stop
-from generation.terminal import STOPPED, failed, say, stopped
+from generation.terminal import STOPPED, failed, folded, say, stopped
 
 
 class Asked(Protocol):
@@ -72,7 +73,7 @@ def carry_out(
             with stop.leaving(at_once=True):
                 plan = decide(settings)
                 if settings.dry_run:
-                    print(describe(plan))
+                    page(_shown(describe(plan)))
                     return 0
                 job = open_job(plan, settings, opened)
             stop.listen()  # once more: Ray replaces handlers
@@ -88,6 +89,12 @@ def carry_out(
             if plan is None:
                 raise
             return failed(error, plan.out, *((None, 0) if job is None else (job.done, job.total, job.unit)))
+
+
+def _shown(plan: str) -> str:
+    """The plan for a person: its lines folded, the prompts behind the first empty line as they are."""
+    head, gap, prompts = plan.partition("\n\n")
+    return folded(head) + gap + prompts
 
 
 def say_stopped(job: Opened, run: Path) -> int:

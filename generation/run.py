@@ -10,6 +10,7 @@ from assembly.rl import rl_data
 from assembly.serving import Serving, serving_text
 from assembly.settings import SftSettings
 from assembly.summary import summary_text
+from cluster.console import page
 from cluster.flags import parse
 from generation.command import carry_out, say_stopped
 from generation.plan import Plan, describe
@@ -24,9 +25,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Exit code: 0 done, 1 failed, 2 wrong input, 75 stopped on request."""
     settings = parse(Settings, argv)
     if settings.list_tasks:
-        print(listing())
+        page(listing())
         return 0
     return carry_out(settings, decide_all, describe, open_job, work)
+
+
+def check(argv: Sequence[str]) -> None:
+    """Judge the flags alone, before a job is queued. Raises ValueError, or SystemExit as parse does."""
+    check_settings(sft_settings(parse(Settings, argv)))
 
 
 def decide_all(settings: Settings) -> Plan:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from cluster.paths import dataset_folder, each_part, local_or_name
 from generation import variants
 from generation.tasks import countdown, mixture, own, registry
 from generation.tasks.countdown import Ranges
@@ -15,8 +17,8 @@ DEFAULT_TASK = "countdown_3arg"
 _RANGE = re.compile(r"(\d{1,6})-(\d{1,6})")
 
 
-def _flag(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
+def _flag(default: Any, text: str, path: Callable[[str], str] | None = None) -> Any:
+    return field(default=default, metadata={"help": text, "path": path})
 
 
 @dataclass(frozen=True)
@@ -26,13 +28,19 @@ class Settings:
     With no flag at all: the built-in model on a small countdown set, on this machine's CPU.
     """
 
-    model: str | None = _flag(None, "hub id, local folder, or well-known name (default: the built-in model)")
+    model: str | None = _flag(
+        None, "hub id, local folder, or well-known name (default: the built-in model)", local_or_name
+    )
     task: str | None = _flag(
-        None, f"a name, NAME:COUNT,NAME:COUNT, or your my_task.py; see --list_tasks (default: {DEFAULT_TASK})"
+        None,
+        f"a name, NAME:COUNT,NAME:COUNT, or your my_task.py; see --list_tasks (default: {DEFAULT_TASK})",
+        each_part,
     )
     list_tasks: bool = _flag(False, "print every task with an example and its grader, and stop")
     questions: int | str | None = _flag(
-        None, "how many, or your own: a .jsonl/.parquet file or hub dataset (default: 4000; built-in model 32)"
+        None,
+        "how many, or your own: a .jsonl/.parquet file or hub dataset (default: 4000; built-in model 32)",
+        local_or_name,
     )
     grader: GraderName | None = _flag(  # noqa: RUF009  it makes a field
         None, "of your own questions (default: countdown or text, by the wording)"
@@ -60,7 +68,7 @@ class Settings:
     retry_failed: bool = _flag(False, "try the questions again that failed before")
     address: str | None = _flag(None, "a running Ray cluster (default: a Ray of its own)")
     grace_s: int = _flag(20, "when told to stop, the longest wait for questions in flight")
-    out: str | None = _flag(None, "the run directory (default: runs/<task>-<model>)")
+    out: str | None = _flag(None, "the run directory (default: runs/<task>-<model>)", dataset_folder)
     push_to: str | None = _flag(None, "a hub namespace to push the datasets to, private")
     public: bool = _flag(False, "push them for everyone to see")
     dry_run: bool = _flag(False, "print the plan and stop")

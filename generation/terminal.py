@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import sys
 import tempfile
+import textwrap
 import time
 import traceback
 from pathlib import Path
@@ -14,8 +16,12 @@ from types import TracebackType
 
 from tqdm import tqdm
 
+from cluster.console import bars
+
 FAILED, STOPPED = 1, 75
 _EVERY_S = 10.0
+_NARROWEST = 40
+_INDENT = 12 * " "
 _LONGEST = 500
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _GONE = {errno.ENOENT, errno.ESTALE}
@@ -26,8 +32,17 @@ _LINE = "{desc}{n_fmt}/{total_fmt} {unit}, {remaining} left{postfix}"
 
 
 def say(stage: str, text: str) -> None:
-    """One line: what stage, what happened."""
-    print(f"{stage:<11} {text}", flush=True)
+    """What stage, what happened: one line, or on a terminal as many as it takes."""
+    print(folded(f"{stage:<11} {text}"), flush=True)
+
+
+def folded(lines: str) -> str:
+    """On a terminal, lines of a stage and its text folded to its width; a path or name stays whole, to be copied."""
+    if not sys.stdout.isatty():
+        return lines
+    width = max(_NARROWEST, shutil.get_terminal_size().columns)
+    fold = textwrap.TextWrapper(width, subsequent_indent=_INDENT, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(fold.fill(line) if len(line) > width else line for line in lines.splitlines())
 
 
 def stopped(run: Path, done: int, total: int, unit: str = "questions") -> int:
@@ -92,7 +107,7 @@ class Progress:
             unit=unit,
             dynamic_ncols=True,
             leave=False,
-            disable=not sys.stderr.isatty(),
+            disable=not bars(),
         )
 
     def __enter__(self) -> Progress:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, field
 from functools import cached_property
 from typing import Any
 
+from cluster.paths import dataset_folder, local_or_name
 from generation.settings import Settings
 
 
-def _flag(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
+def _flag(default: Any, text: str, path: Callable[[str], str] | None = None) -> Any:
+    return field(default=default, metadata={"help": text, "path": path})
 
 
 @dataclass(frozen=True)
@@ -21,9 +23,13 @@ class AdditionSettings:
     The RAW_DATA given is only read: what is made is a RAW_DATA of its own in the run directory.
     """
 
-    raw: str = field(metadata={"help": "a RAW_DATA or run folder, a parquet file, or a hub dataset (namespace/name)"})
+    raw: str = _flag(
+        MISSING, "a RAW_DATA or run folder, a parquet file, or a hub dataset (namespace/name)", local_or_name
+    )
     reflections: int | None = _flag(None, "how many more for each graded sample (default: 4; built-in model 2)")
-    model: str | None = _flag(None, "hub id, local folder, or well-known name (default: the built-in model)")
+    model: str | None = _flag(
+        None, "hub id, local folder, or well-known name (default: the built-in model)", local_or_name
+    )
     temperature: float | None = _flag(None, "default: the model's generation_config.json")
     top_p: float | None = _flag(None, "default: the model's generation_config.json")
     top_k: int | None = _flag(None, "0 keeps all; default: the model's generation_config.json")
@@ -36,7 +42,7 @@ class AdditionSettings:
     retry_failed: bool = _flag(False, "try the rows again that failed before")
     address: str | None = _flag(None, "a running Ray cluster (default: a Ray of its own)")
     grace_s: int = _flag(20, "when told to stop, the longest wait for rows in flight")
-    out: str | None = _flag(None, "the run directory (default: runs/<raw>-reflected-<model>)")
+    out: str | None = _flag(None, "the run directory (default: runs/<raw>-reflected-<model>)", dataset_folder)
     push_to: str | None = _flag(None, "a hub namespace to push the dataset to, private")
     public: bool = _flag(False, "push it for everyone to see")
     dry_run: bool = _flag(False, "print the plan and stop")

@@ -1,0 +1,21 @@
+"""The names of the commands that there are, for whoever gives one that is none."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from typing import NoReturn
+
+COMMANDS = ("generation.run", "reflection.run", "assembly.run", "cluster.slurm")
+
+
+def nearest(module: str) -> str | None:
+    """The command that is meant by a name that is nearly one."""
+    return next(iter(difflib.get_close_matches(module, COMMANDS, n=1, cutoff=0.75)), None)
+
+
+def no_command(package: str) -> NoReturn:
+    """End `python -m PACKAGE`: one line on stderr that names the commands, exit code 2."""
+    named = ", ".join(f"python -m {name}" for name in COMMANDS)
+    print(f"error: python -m {package} is no command: there are {named}; each has --help", file=sys.stderr)
+    raise SystemExit(2)
