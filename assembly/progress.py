@@ -12,7 +12,7 @@ from cluster.console import bars
 
 T = TypeVar("T")
 _EVERY_S = 10.0
-_BAR = "{desc}{percentage:3.0f}% |{bar:20}| {n_fmt}/{total_fmt} parts, {remaining} left"
+_BAR = "{desc}{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} parts, {remaining} left"
 _LINE = "{desc}{n_fmt}/{total_fmt} parts, {remaining} left"
 
 

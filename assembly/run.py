@@ -16,6 +16,7 @@ from assembly.summary import summary_text
 from cluster.flags import fail, parse
 from cluster.paths import dataset_folder, local_or_name
 from generation.raw_data import RAW_DATA
+from generation.variants import PLAIN
 
 
 def _flag(default: Any, text: str, path: Callable[[str], str] | None = None) -> Any:
@@ -32,7 +33,9 @@ class Config:
     formats: tuple[str, ...] = _flag(("*C_full",), f"comma list of {', '.join(FORMATS)}; quote the stars")
     attempts: str = _flag("5", "N, the most attempts in a trace; or a range, 2-5")
     repeats: int = _flag(1, "traces of each format and length from a question")
-    variants: tuple[str, ...] = _flag((), "comma list: only samples under these prompt variants")
+    variants: tuple[str, ...] = _flag(
+        (), f"comma list: only samples under these prompt variants, such as {', '.join(PLAIN)}"
+    )
     unique_variants: bool = _flag(False, "no two attempts of a trace under one prompt variant")
     max_similarity: float | None = _flag(None, "no two attempts of a trace more alike than this, 0 to 1")
     drop_cut: bool = _flag(False, "leave out samples cut at the length limit")

@@ -14,6 +14,8 @@ from generation.tasks.countdown import Ranges
 from generation.tasks.own_facts import GraderName
 
 DEFAULT_TASK = "countdown_3arg"
+FORMATS = ("0C", "*C", "*C_full", "*C*IC", "*CC", "random", "no_reflection", "algorithm1", "star")
+"""Of traces, as the assembly makes them: named here for --help alone."""
 _RANGE = re.compile(r"(\d{1,6})-(\d{1,6})")
 
 
@@ -51,7 +53,9 @@ class Settings:
     rl_questions: int | None = _flag(None, "held out for RL, never in SFT (default: a quarter as many)")
     inputs: str | None = _flag(None, "countdown inputs, LOW-HIGH (default: 1-99; built-in model 1-10)")
     targets: str | None = _flag(None, "countdown targets, LOW-HIGH (default: 100-200; built-in model 10-50)")
-    variants: tuple[str, ...] = _flag(("plain",), "comma list of prompt variants, or plain (4), all (8)")
+    variants: tuple[str, ...] = _flag(
+        ("plain",), f"plain (4), all (8), or a comma list of {', '.join(variants.VARIANTS)}"
+    )
     samples: int | None = _flag(None, "per question and variant (default: 16; built-in model 2)")
     reflections: int | None = _flag(None, "per sample (default: 4; built-in model 2)")
     temperature: float | None = _flag(None, "default: the model's generation_config.json")
@@ -60,7 +64,7 @@ class Settings:
     repetition_penalty: float | None = _flag(None, "default: the model's generation_config.json")
     max_tokens: int | None = _flag(None, "longest sample (default: 4096 within the context; built-in 256)")
     seed: int = _flag(0, "of questions, requests and traces")
-    formats: tuple[str, ...] = _flag(("*C_full",), "comma list of trace formats")
+    formats: tuple[str, ...] = _flag(("*C_full",), f"comma list of {', '.join(FORMATS)}; quote the stars")
     attempts: str = _flag("5", "attempts a trace, N, or a range such as 2-5")
     engines: int | None = _flag(None, "how many engines (default: all there is room for; CPU 1)")
     tensor_parallel: int = _flag(1, "GPUs for each engine")

@@ -21,19 +21,20 @@ from cluster.console import bars
 FAILED, STOPPED = 1, 75
 _EVERY_S = 10.0
 _NARROWEST = 40
-_INDENT = 12 * " "
+_STAGE = 12
+"""Columns."""
 _LONGEST = 500
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _GONE = {errno.ENOENT, errno.ESTALE}
 _REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM}
 _SAME = "the same command goes on from there"
-_BAR = "{desc}{percentage:3.0f}% |{bar:20}| {n_fmt}/{total_fmt} {unit}, {remaining} left{postfix}"
+_BAR = "{desc}{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} {unit}, {remaining} left{postfix}"
 _LINE = "{desc}{n_fmt}/{total_fmt} {unit}, {remaining} left{postfix}"
 
 
 def say(stage: str, text: str) -> None:
     """What stage, what happened: one line, or on a terminal as many as it takes."""
-    print(folded(f"{stage:<11} {text}"), flush=True)
+    print(folded(f"{stage:<{_STAGE - 1}} {text}"), flush=True)
 
 
 def folded(lines: str) -> str:
@@ -41,8 +42,14 @@ def folded(lines: str) -> str:
     if not sys.stdout.isatty():
         return lines
     width = max(_NARROWEST, shutil.get_terminal_size().columns)
-    fold = textwrap.TextWrapper(width, subsequent_indent=_INDENT, break_long_words=False, break_on_hyphens=False)
-    return "\n".join(fold.fill(line) if len(line) > width else line for line in lines.splitlines())
+    return "\n".join(_fold(line, width) if len(line) > width else line for line in lines.splitlines())
+
+
+def _fold(line: str, width: int) -> str:
+    stage, text = line[:_STAGE], line[_STAGE:]
+    fold = textwrap.TextWrapper(width, initial_indent=stage, subsequent_indent=" " * _STAGE)
+    fold.break_long_words = fold.break_on_hyphens = False
+    return fold.fill(text)
 
 
 def stopped(run: Path, done: int, total: int, unit: str = "questions") -> int:
@@ -102,7 +109,7 @@ class Progress:
         self._bar = tqdm(
             total=total,
             initial=done,
-            desc=f"{'rollout':<12}",
+            desc=f"{'rollout':<{_STAGE}}",
             bar_format=_BAR,
             unit=unit,
             dynamic_ncols=True,
@@ -118,7 +125,8 @@ class Progress:
         if self._started is not None and kind is None:
             seconds = time.monotonic() - self._started
             made = self._done - self._before
-            say("rollout", f"{made} {self._unit} in {seconds:.0f} s,{self._rate()}")
+            rate = f", {self._rate()}" if self._tokens else ""
+            say("rollout", f"{made} {self._unit} in {seconds:.0f} s{rate}")
 
     def say(self, text: str) -> None:
         """A line about the engines, above the bar."""
@@ -147,7 +155,7 @@ class Progress:
             self._total,
             now - self._started,
             initial=self._before,
-            prefix=f"{'rollout':<12}",
+            prefix=f"{'rollout':<{_STAGE}}",
             unit=self._unit,
             bar_format=_LINE,
             postfix=self._rate(),
@@ -156,4 +164,4 @@ class Progress:
 
     def _rate(self) -> str:
         seconds = time.monotonic() - (self._started or time.monotonic())
-        return f" {self._tokens / seconds:,.0f} tokens/s" if seconds > 0 and self._tokens else ""
+        return f"{self._tokens / seconds:,.0f} tokens/s" if seconds > 0 and self._tokens else ""
