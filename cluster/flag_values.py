@@ -28,15 +28,16 @@ def read_value(name: str, kind: Any, text: str, path: Callable[[str], str] | Non
             value = _read_plain(member, text)
         except ValueError:
             continue
-        return value if path is None else _read_path(name, path, value)
+        return value if path is None else _read_path(name, path, value, text)
     raise ValueError(f"--{name} wants {wanted(kind)}, not {shown(text)}")
 
 
-def _read_path(name: str, path: Callable[[str], str], value: Any) -> Any:
+def _read_path(name: str, path: Callable[[str], str], value: Any, text: str) -> Any:
     try:
         if isinstance(value, tuple):
             return tuple(map(path, value))
-        return type(value)(path(str(value))) if isinstance(value, str | Path) else value
+        # As it was typed: a Path has lost a slash of s3://.
+        return type(value)(path(text)) if isinstance(value, str | Path) else value
     except ValueError as error:
         raise ValueError(f"--{name} {error}") from None
 

@@ -23,7 +23,6 @@ from typing import Any, NamedTuple, NoReturn, TypeVar, get_type_hints
 
 import fire
 
-from cluster.console import page
 from cluster.flag_values import default_text, members, read_value, shown, wanted
 
 T = TypeVar("T")
@@ -69,6 +68,15 @@ def fail(message: str) -> NoReturn:
         line = _LONG_WORD.sub(lambda found: shortened(found[0], _LONGEST_WORD), line)
     print(f"error: {shortened(line, LONGEST_MESSAGE)}", file=sys.stderr)
     raise SystemExit(2)
+
+
+def page(text: str) -> None:
+    """Print a text that is all there is to say; who reads it may stop early, as `head` does."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # What is left in the buffer goes nowhere when Python flushes it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def shortened(text: str, longest: int) -> str:

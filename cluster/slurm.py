@@ -21,8 +21,7 @@ from typing import Any
 
 from cluster.atomic import atomic_write_text, make_folder
 from cluster.commands import COMMANDS
-from cluster.console import page
-from cluster.flags import fail, parse
+from cluster.flags import fail, page, parse
 from cluster.paths import image, local, mount
 from cluster.slurm_command import check_command
 

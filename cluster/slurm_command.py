@@ -14,8 +14,11 @@ from typing import NamedTuple
 
 from cluster.commands import COMMANDS, nearest
 
-_ON_A_CLUSTER = ("generation.run", "reflection.run")
-"""Commands that take the cluster of the job."""
+_ON_A_CLUSTER = {
+    "generation.run": "assembly.launched:check_generation",
+    "reflection.run": "assembly.launched:check_reflection",
+}
+"""Commands that take the cluster of the job, and what judges their flags; by name, as the ranks lead the other way."""
 _PACKAGES = {name.partition(".")[0] for name in COMMANDS}
 _PYTHON = re.compile(r"python[0-9.]*")
 _WITH_A_VALUE = {"-W", "-X", "--check-hash-based-pycs"}
@@ -36,8 +39,7 @@ def check_command(command: Sequence[str]) -> None:
         return
     module, flags = asked
     if module in _ON_A_CLUSTER:
-        # By its name, which is data here: what is of a higher rank is not imported.
-        pkgutil.resolve_name(f"{module}:check")(flags)
+        pkgutil.resolve_name(_ON_A_CLUSTER[module])(flags)
     elif module in COMMANDS:
         raise ValueError(f"{module} needs no Ray cluster: run it as it is, or by sbatch --wrap")
     elif module.partition(".")[0] in _PACKAGES or _mistyped(module):

@@ -10,10 +10,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from cluster.console import page
-from cluster.flags import fail
+from cluster.flags import fail, page
 from generation.stop import Left, Stop
-from generation.terminal import STOPPED, failed, folded, say, stopped
+from generation.terminal import STOPPED, failed, fitted, say, stopped
 
 
 class Asked(Protocol):
@@ -92,9 +91,9 @@ def carry_out(
 
 
 def _shown(plan: str) -> str:
-    """The plan for a person: its lines folded, the prompts behind the first empty line as they are."""
+    """The plan for a person: its lines fitted, the prompts behind the first empty line as they are."""
     head, gap, prompts = plan.partition("\n\n")
-    return folded(head) + gap + prompts
+    return fitted(head) + gap + prompts
 
 
 def say_stopped(job: Opened, run: Path) -> int:

@@ -10,8 +10,7 @@ from assembly.rl import rl_data
 from assembly.serving import Serving, serving_text
 from assembly.settings import SftSettings
 from assembly.summary import summary_text
-from cluster.console import page
-from cluster.flags import parse
+from cluster.flags import page, parse
 from generation.command import carry_out, say_stopped
 from generation.plan import Plan, describe
 from generation.raw_summary import summary
@@ -28,11 +27,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         page(listing())
         return 0
     return carry_out(settings, decide_all, describe, open_job, work)
-
-
-def check(argv: Sequence[str]) -> None:
-    """Judge the flags alone, before a job is queued. Raises ValueError, or SystemExit as parse does."""
-    check_settings(sft_settings(parse(Settings, argv)))
 
 
 def decide_all(settings: Settings) -> Plan:

@@ -34,10 +34,10 @@ _LINE = "{desc}{n_fmt}/{total_fmt} {unit}, {remaining} left{postfix}"
 
 def say(stage: str, text: str) -> None:
     """What stage, what happened: one line, or on a terminal as many as it takes."""
-    print(folded(f"{stage:<{_STAGE - 1}} {text}"), flush=True)
+    print(fitted(f"{stage:<{_STAGE - 1}} {text}"), flush=True)
 
 
-def folded(lines: str) -> str:
+def fitted(lines: str) -> str:
     """On a terminal, lines of a stage and its text folded to its width; a path or name stays whole, to be copied."""
     if not sys.stdout.isatty():
         return lines

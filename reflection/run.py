@@ -21,11 +21,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     return carry_out(parse(AdditionSettings, argv), decide, describe, open_job, work)
 
 
-def check(argv: Sequence[str]) -> None:
-    """Judge the flags alone, before a job is queued. Raises SystemExit as parse does."""
-    parse(AdditionSettings, argv)
-
-
 def work(job: Job, settings: AdditionSettings, stop: Stop) -> int:
     introduce(job)
     if not roll_out(job, stop):
