@@ -33,8 +33,9 @@ DISTRIBUTION = "skillfactory-data"
 _LONGEST_WORD = 160
 _LONG_WORD = re.compile(rf"\S{{{_LONGEST_WORD + 1},}}")
 _FLAG = re.compile(r"--|-[a-zA-Z]")
-_MARK = re.compile(r"<(?P<what>default|type) (?P<name>\w+)>")
+_MARK = re.compile(r"<(?P<what>default|type) (?P<place>\d+)>")
 _LEFT_OUT = "\0"
+_DASHES = tuple("\u2010\u2011\u2012\u2013\u2014\u2015\u2212")
 _SHORT_FORM = re.compile(r"^( +)-\w, --", re.MULTILINE)
 
 
@@ -158,6 +159,8 @@ def _split(tokens: Sequence[str], fields: Mapping[str, _Field]) -> dict[str, str
 
 def _stray(word: str, given: Mapping[str, str]) -> str:
     """What is wrong with a word that belongs to no flag, after those given."""
+    if word[:1] in _DASHES:
+        return f"{shown(word)} begins with a dash that is no hyphen, as word processors make them: write --flag=value"
     if not given:
         return f"stray word {shown(word)}; a value follows its flag: --flag=value"
     name, text = list(given.items())[-1]
@@ -202,11 +205,11 @@ def _command(fields: Mapping[str, _Field], doc: str, taken: dict[str, str]) -> A
                 inspect.Parameter.KEYWORD_ONLY,
                 default=inspect.Parameter.empty
                 if field.default is inspect.Parameter.empty
-                else _Shown(f"<default {name}>"),
+                else _Shown(f"<default {place}>"),
                 # Fire shows a parameter's type by its __qualname__, and cuts what is long.
-                annotation=type(f"<type {name}>", (), {}),
+                annotation=type(f"<type {place}>", (), {}),
             )
-            for name, field in fields.items()
+            for place, (name, field) in enumerate(fields.items())
         ]
     )
     return command
@@ -234,7 +237,7 @@ def _help(config_class: type, fields: Mapping[str, _Field]) -> str:
 def _wrapped(line: str, fields: Mapping[str, _Field]) -> str:
     """The line of help, with what a mark stands for; _LEFT_OUT for a default that the field's own help tells."""
     if found := _MARK.search(line):
-        field = fields[found["name"]]
+        field = list(fields.values())[int(found["place"])]
         if found["what"] == "default" and field.default is None and "default:" in field.help:
             return _LEFT_OUT
         told = wanted(field.kind) if found["what"] == "type" else default_text(field.default)
