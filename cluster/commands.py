@@ -11,7 +11,7 @@ COMMANDS = ("generation.run", "reflection.run", "assembly.run", "cluster.slurm")
 
 def nearest(module: str) -> str | None:
     """The command that is meant by a name that is nearly one."""
-    return next(iter(difflib.get_close_matches(module, COMMANDS, n=1, cutoff=0.75)), None)
+    return next(iter(difflib.get_close_matches(module, COMMANDS, n=1, cutoff=0.85)), None)
 
 
 def no_command(package: str) -> NoReturn:
