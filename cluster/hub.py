@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -94,6 +95,8 @@ def check_push(namespace: str, names: Iterable[str]) -> None:
 
     That needs a token that is accepted, may write, and belongs to the namespace or a member of it.
     """
+    if not re.fullmatch(r"[\w.-]+", namespace):
+        raise ValueError(f"--push_to {namespace} is no namespace: give the name of a user or an organization alone")
     if offline():
         raise ValueError(f"--push_to {namespace} needs the hub, and HF_HUB_OFFLINE keeps us from it: unset one")
     for name in names:

@@ -12,6 +12,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -220,13 +221,16 @@ def test_the_set_up_says_how_to_go_on(reader: Reader) -> None:
     assert reader.types("make setup").splitlines()[-1].startswith("set-up: source .venv/bin/activate")
 
 
-def test_without_the_environment_the_readme_is_not_enough(reader: Reader) -> None:
-    """Or the line that names it could be left out."""
+@pytest.mark.parametrize("module", ["generation.run", "reflection.run", "assembly.run", "cluster.slurm", "generation"])
+def test_without_the_environment_the_line_that_brings_it_is_told(module: str, tmp_path: Path) -> None:
+    """In a shell where it is not active: a Python that has none of the packages."""
     ended = subprocess.run(
-        ["bash", "-c", "python -m generation.run --help"],
-        cwd=reader.folder,
-        env=reader.environment,
+        [sys.executable, "-S", "-m", module, "--help"],
+        cwd=working_copy(tmp_path / "skillfactory"),
         capture_output=True,
+        text=True,
         check=False,
     )
-    assert ended.returncode != 0
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "source .venv/bin/activate" in ended.stderr
+    assert ended.stderr.count("\n") == 1
