@@ -222,14 +222,14 @@ def _help(config_class: type, fields: Mapping[str, _Field]) -> str:
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     name = f"python -m {spec.name}" if spec else os.path.basename(sys.argv[0])
     # Fire writes help to stderr, through a pager where stdout is a terminal.
-    page, unused = io.StringIO(), io.StringIO()
+    written, unused = io.StringIO(), io.StringIO()
     with (
         contextlib.redirect_stdout(unused),
-        contextlib.redirect_stderr(page),
+        contextlib.redirect_stderr(written),
         contextlib.suppress(SystemExit),
     ):
         fire.Fire(_command(fields, doc, {}), ["--", "--help"], name=name)
-    text = _SHORT_FORM.sub(r"\1--", page.getvalue()).replace(shlex.quote(name), name)
+    text = _SHORT_FORM.sub(r"\1--", written.getvalue()).replace(shlex.quote(name), name)
     lines = [_wrapped(line, fields) for line in text.rstrip().splitlines()]
     return "\n".join(line for line in lines if line != _LEFT_OUT)
 
