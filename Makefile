@@ -1,6 +1,7 @@
 # make run     set up once, then run the whole job with the built-in model
 # make test    set up once, then format, lint, types and the whole test suite; CI runs this
 # make run EXTRA=gpu   on a machine with a GPU
+# make setup           set up alone
 # make slurm           the launcher on a real Slurm of two nodes, made for it on this machine; installs it as root
 # make consumers       LLaMA-Factory, verl and TRL, each in an environment of its own, take what `make run` made
 
@@ -46,6 +47,7 @@ check: $(READY)
 	@$(BIN)/mypy
 
 setup: $(READY)
+	@echo "set-up: source $(BIN)/activate, in each new shell, for python -m generation.run and the others"
 
 $(READY): setup.cfg pyproject.toml Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12"; exit 1; }

@@ -1,1 +1,5 @@
 """From RAW_DATA to training sets."""
+
+from cluster.commands import need_environment
+
+need_environment()

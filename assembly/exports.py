@@ -23,6 +23,7 @@ from assembly.settings import SftSettings
 from assembly.summary import AssemblySummary, Contents, Shown
 from assembly.workers import Run
 from cluster.atomic import check_replaceable
+from cluster.paths import check_dataset_folder
 from generation.dataset_card import Size
 
 DATASET_NAME = "skillfactory"
@@ -34,6 +35,9 @@ _DATASET_INFO = "dataset_info.json"
 
 def check_destination(out: Path, raw: str | Path) -> None:
     """ValueError unless an SFT_DATA can be put there: nothing yet, an empty folder, or a former one."""
+    check_dataset_folder(out)
+    if out.suffix == ".py":
+        raise ValueError(f"{out}: `datasets` takes the name of a folder that ends in .py for a script; give another")
     try:
         source = Path(raw).resolve()
         if _is_sft_data(source):

@@ -19,7 +19,7 @@ from assembly.summary import AssemblySummary, summary_text
 from generation.plan import Plan
 from generation.raw_data import RAW_DATA
 from generation.settings import Settings
-from generation.terminal import FAILED, folded, say
+from generation.terminal import FAILED, say
 
 SFT_DATA = "SFT_DATA"
 
@@ -39,7 +39,7 @@ def foreseen(plan: Plan, settings: Settings) -> Plan:
         more_samples=", or more --samples or --variants",
         more_reflections="give --reflections 1 or more, or --formats star, which needs none",
     )
-    return replace(plan, notes=(*plan.notes, *map(folded, foresee(sft_settings(settings), supply))))
+    return replace(plan, notes=(*plan.notes, *foresee(sft_settings(settings), supply)))
 
 
 class Sets(NamedTuple):

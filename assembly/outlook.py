@@ -14,7 +14,6 @@ from assembly.formats import FORMATS
 from assembly.reasons import UNREFLECTED, advice, in_words
 from assembly.settings import SftSettings
 from generation.raw_reader import as_rows, find_columns, open_parts, read_part
-from generation.terminal import folded
 
 FIRST = 32
 """Questions after which it is certain enough."""
@@ -52,7 +51,7 @@ class Outlook:
     def _told(self) -> str:
         samples = f"{self._left_out.total():,} samples of the first {FIRST} questions"
         reasons = f"{in_words(self._left_out)}; {advice(self._left_out, self._settings)}"
-        return folded(f"no trace can come of the {samples}: {reasons}. Ctrl-C stops the run")
+        return f"no trace can come of the {samples}: {reasons}. Ctrl-C stops the run"
 
 
 def hopeless(files: Iterable[Path], settings: SftSettings) -> str:
@@ -68,4 +67,4 @@ def hopeless(files: Iterable[Path], settings: SftSettings) -> str:
                 return ""
             left_out.update(reasons.to_pylist())
     told = f"no trace can come of these {left_out.total():,} samples, whatever reflections they get"
-    return folded(f"{told}: {in_words(left_out)}; {advice(left_out, settings)}")
+    return f"{told}: {in_words(left_out)}; {advice(left_out, settings)}"

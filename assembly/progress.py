@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from tqdm import tqdm
 
+from cluster.console import bars
+
 T = TypeVar("T")
 _EVERY_S = 10.0
-_BAR = "{desc}{percentage:3.0f}% |{bar:20}| {n_fmt}/{total_fmt} parts, {remaining} left"
+_BAR = "{desc}{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} parts, {remaining} left"
 _LINE = "{desc}{n_fmt}/{total_fmt} parts, {remaining} left"
 
 
@@ -19,9 +20,7 @@ def follow(results: Iterable[T], total: int, stage: str) -> Iterator[T]:
     """The results as they come; nothing is said of what is done within ten seconds."""
     started = spoke = time.monotonic()
     name = f"{stage:<12}"
-    bar = tqdm(
-        results, name, total, leave=False, bar_format=_BAR, dynamic_ncols=True, delay=2, disable=not sys.stderr.isatty()
-    )
+    bar = tqdm(results, name, total, leave=False, bar_format=_BAR, dynamic_ncols=True, delay=2, disable=not bars())
     for done, result in enumerate(bar, 1):
         yield result
         now = time.monotonic()

@@ -11,7 +11,7 @@ from assembly.analysis import Analysis
 from assembly.formats import TOO_ALIKE
 from generation.licenses import UNKNOWN
 from generation.raw_source import RawSource
-from generation.terminal import folded
+from generation.terminal import fitted
 
 
 class Shown(NamedTuple):
@@ -81,7 +81,7 @@ def summary_text(summary: AssemblySummary) -> str:
         lines += [f"  {count:7,}  {reason}" for reason, count in sorted(summary.left_out.items())]
     if summary.too_long:
         lines.append(f"{summary.too_long.total():,} traces left out: longer than --max_trace_tokens")
-    lines += [f"note        {folded(note)}" for note in summary.notes]
+    lines += [fitted(f"note        {note}") for note in summary.notes]
     return "\n".join(lines)
 
 

@@ -2,6 +2,8 @@
 
 import os
 
+from cluster.commands import need_environment
+
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "VLLM_NO_USAGE_STATS": "1",
@@ -12,3 +14,5 @@ QUIET = {
 
 # Set at import, since the libraries read it at theirs.
 os.environ.update(QUIET)
+
+need_environment()

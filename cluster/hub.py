@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import sys
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -27,6 +27,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import disable_progress_bars, get_session, validate_repo_id
 
 from cluster.atomic import MADE_HERE
+from cluster.console import bars
 
 HUB_TIMEOUT_S = 10.0
 COMMIT_TIMEOUT_S = 300.0
@@ -94,6 +95,8 @@ def check_push(namespace: str, names: Iterable[str]) -> None:
 
     That needs a token that is accepted, may write, and belongs to the namespace or a member of it.
     """
+    if not re.fullmatch(r"[\w.-]+", namespace):
+        raise ValueError(f"--push_to {namespace} is no namespace: give the name of a user or an organization alone")
     if offline():
         raise ValueError(f"--push_to {namespace} needs the hub, and HF_HUB_OFFLINE keeps us from it: unset one")
     for name in names:
@@ -117,7 +120,7 @@ def push(folder: Path, repository: str, *, public: bool, tell: Callable[[str], N
     Tells of each new try. Raises NotPushed.
     """
     hub = HfApi()
-    if not sys.stderr.isatty():
+    if not bars():
         disable_progress_bars()
 
     def patiently(call: Callable[..., _Answer], *args: Any, **named: Any) -> _Answer:

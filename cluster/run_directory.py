@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from cluster.atomic import TEMPORARY, atomic_write_text, check_parent, make_folder, take_lock
+from cluster.paths import check_dataset_folder
 
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
 
@@ -78,9 +79,10 @@ class RunDirectory:
 def check_run(path: Path, configuration: Mapping[str, JSON]) -> dict[str, Any] | None:
     """What run.json says of an earlier start, None where there is none. Makes nothing.
 
-    Raises ValueError where the run cannot be here: the path cannot be written, holds something else,
+    Raises ValueError where the run cannot be here: the path cannot be written or read again, holds something else,
     or holds a run of another configuration.
     """
+    check_dataset_folder(path)
     try:
         if not path.exists():
             check_parent(path)

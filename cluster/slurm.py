@@ -13,14 +13,17 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from cluster.atomic import atomic_write_text, make_folder
-from cluster.flags import fail, parse
+from cluster.commands import COMMANDS
+from cluster.flags import fail, page, parse
+from cluster.paths import image, local, mount
+from cluster.slurm_command import check_command
 
 LOGS = Path("logs", "slurm")
 """Under the run directory."""
@@ -41,8 +44,8 @@ _HEAD = (
 )
 
 
-def _flag(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
+def _flag(default: Any, text: str, path: Callable[[str], str] | None = None) -> Any:
+    return field(default=default, metadata={"help": text, "path": path})
 
 
 @dataclass(frozen=True)
@@ -62,9 +65,9 @@ class Options:
     cpus_per_task: int | None = _flag(None, f"cores of each node (default: {_CORES_OF_A_GPU} a GPU; no GPU: all)")
     mem: str | None = _flag(None, "memory of each node, such as 200G (default: the site's; no GPU: all)")
     sbatch_args: tuple[str, ...] = _flag((), "comma list of further options of sbatch: --exclude=n1,n2,--mail-type=END")
-    container: str | None = _flag(None, "image for Slurm's pyxis plugin, in which all of it then runs")
-    container_mounts: tuple[str, ...] = _flag((), "comma list of FROM:TO, besides the working folder and /tmp")
-    env_setup: str | None = _flag(None, "a file to source first, such as .venv/bin/activate")
+    container: str | None = _flag(None, "image for Slurm's pyxis plugin, in which all of it then runs", image)
+    container_mounts: tuple[str, ...] = _flag((), "comma list of FROM:TO, besides the working folder and /tmp", mount)
+    env_setup: str | None = _flag(None, "a file to source first, such as .venv/bin/activate", local)
     job_name: str = _flag("skillfactory", "as squeue shows it")
     wait_s: int = _flag(600, "longest wait for all nodes to join; then it begins with those that did")
     notice_s: int = _flag(300, "how long before the limit it drains; at most half of --time")
@@ -96,8 +99,8 @@ class Options:
         if self.container_mounts and self.container is None:
             raise ValueError("--container_mounts is for --container: give both or neither")
         _check_text("--container", self.container or "")
-        for mount in self.container_mounts:
-            _check_text("--container_mounts", mount)
+        for one in self.container_mounts:
+            _check_text("--container_mounts", one)
         _check_env_setup(self.env_setup)
 
     @property
@@ -162,15 +165,28 @@ def run_directory(command: Sequence[str]) -> str | None:
             found = value if equals else "".join(command[place + 1 : place + 2])
             if not found:
                 raise ValueError("the command's --out names no folder")
-    return found
+    return found and _out(found)
+
+
+def _out(text: str) -> str:
+    try:
+        return local(text, "give a folder here, and copy it there afterwards")
+    except ValueError as error:
+        raise ValueError(f"the command's --out {error}") from None
+
+
+def directed(options: Options, command: Sequence[str]) -> tuple[str, list[str]]:
+    """The run directory, and the command with it. Raises ValueError where the command cannot be run by a job."""
+    run = run_directory(command)
+    if run is not None:
+        return run, list(command)
+    run = f"runs/{options.job_name}"
+    return run, [*command, "--out", run]
 
 
 def script(options: Options, command: Sequence[str]) -> str:
     """The whole script. Raises ValueError where the command cannot be run by it."""
-    run = run_directory(command)
-    if run is None:
-        run = f"runs/{options.job_name}"
-        command = [*command, "--out", run]
+    run, command = directed(options, command)
     chosen = {
         "run": shlex.quote(run),
         "env_setup": shlex.quote(options.env_setup or ""),
@@ -245,20 +261,23 @@ def submit(text: str, run: Path) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code: 0 done, 2 wrong input."""
     words = list(sys.argv[1:] if argv is None else argv)
     cut = words.index("--") if "--" in words else len(words)
+    if cut == len(words) and any(word in COMMANDS for word in words):
+        fail("the command stands behind --, such as -- python -m generation.run --out runs/one")
     options = parse(Options, words[:cut])
-    command = words[cut + 1 :]
     try:
+        run, command = directed(options, words[cut + 1 :])
         text = script(options, command)
+        check_command(command)
         if not options.submit:
-            print(text, end="")
+            page(text.removesuffix("\n"))
             return 0
-        run = Path(run_directory(command) or f"runs/{options.job_name}")
-        job = submit(text, run)
+        job = submit(text, Path(run))
     except ValueError as error:
         fail(str(error))
-    print(f"job {job}; its script and logs are in {run / LOGS}")
+    print(f"job {job}; its script and logs are in {Path(run) / LOGS}")
     return 0
 
 

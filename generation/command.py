@@ -10,9 +10,9 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from cluster.flags import fail
+from cluster.flags import fail, page
 from generation.stop import Left, Stop
-from generation.terminal import STOPPED, failed, say, stopped
+from generation.terminal import STOPPED, failed, fitted, say, stopped
 
 
 class Asked(Protocol):
@@ -76,7 +76,7 @@ def carry_out(
             with stop.leaving(at_once=True):
                 plan = decide(settings)
                 if settings.dry_run:
-                    print(describe(plan))
+                    page(_shown(describe(plan)))
                     return 0
                 job = open_job(plan, settings, opened)
             stop.listen()  # once more: Ray replaces handlers
@@ -96,6 +96,12 @@ def carry_out(
                 with suppress(OSError):  # the disk may be what failed
                     job.tell("failed")
             return failed(error, plan.out, *((None, 0) if job is None else (job.done, job.total, job.unit)))
+
+
+def _shown(plan: str) -> str:
+    """The plan for a person: its lines fitted, the prompts behind the first empty line as they are."""
+    head, gap, prompts = plan.partition("\n\n")
+    return fitted(head) + gap + prompts
 
 
 def say_stopped(job: Opened, run: Path) -> int:

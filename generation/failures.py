@@ -22,13 +22,18 @@ class Named(Protocol):
     def key(self) -> str: ...
 
     @property
+    def task(self) -> str:
+        """Whose question it is; empty where that cannot be said."""
+        ...
+
+    @property
     def text(self) -> str:
-        """What a person may know it by."""
+        """The whole question, or what else a person may know it by."""
         ...
 
 
 class Failures:
-    """The failed questions of a run directory, each with its reason."""
+    """The failed questions of a run directory by their keys, each whole, with its task and its reason."""
 
     def __init__(self, run: Path) -> None:
         self._path = run / FILE
@@ -39,7 +44,8 @@ class Failures:
         return {key: str(known["reason"]) for key, known in self._known.items()}
 
     def add(self, item: Named, reason: str) -> None:
-        self._known[item.key] = {"question": item.text[:200], "reason": reason}
+        told = {"task": item.task, "question": item.text, "reason": reason}
+        self._known[item.key] = {name: value for name, value in told.items() if value}
         self._write()
 
     def forget(self, keys: Collection[str]) -> None:

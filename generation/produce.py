@@ -43,6 +43,10 @@ class Item(NamedTuple):
         return self.question.key
 
     @property
+    def task(self) -> str:
+        return self.question.task
+
+    @property
     def text(self) -> str:
         return self.question.text
 
@@ -99,6 +103,9 @@ class Owed(Protocol):
 
     @property
     def key(self) -> str: ...
+
+    @property
+    def task(self) -> str: ...
 
     @property
     def text(self) -> str:

@@ -11,7 +11,7 @@ from assembly.job import foreseen, make_sets, say_next, sft_settings
 from assembly.outlook import Outlook
 from assembly.phrases import load_phrases
 from assembly.serving import Serving, serving_text
-from cluster.flags import parse
+from cluster.flags import page, parse
 from generation.command import carry_out, say_stopped
 from generation.plan import Plan, describe
 from generation.raw_data import RAW_DATA
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Exit code: 0 done, 1 failed, 2 wrong input, 75 stopped on request."""
     settings = parse(Settings, argv)
     if settings.list_tasks:
-        print(listing())
+        page(listing())
         return 0
     return carry_out(settings, decide_all, describe, open_job, work)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from cluster.paths import dataset_folder, each_part, local_or_name
 from generation import variants
 from generation.licenses import UNKNOWN, check_license
 from generation.tasks import countdown, mixture, own, registry
@@ -22,11 +24,13 @@ DRAWING: dict[str, tuple[float, float]] = {
 """How tokens are drawn, and between what bounds; vLLM takes no more."""
 _COLDEST = 0.01
 """Above 0, vLLM draws at no lower temperature than this, whatever it is told."""
+FORMATS = ("0C", "*C", "*C_full", "*C*IC", "*CC", "random", "no_reflection", "algorithm1", "star")
+"""Of traces, as the assembly makes them: named here for --help alone."""
 _RANGE = re.compile(r"(\d{1,6})-(\d{1,6})")
 
 
-def _flag(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
+def _flag(default: Any, text: str, path: Callable[[str], str] | None = None) -> Any:
+    return field(default=default, metadata={"help": text, "path": path})
 
 
 @dataclass(frozen=True)
@@ -37,14 +41,18 @@ class Settings:
     """
 
     model: str | None = _flag(
-        None, "hub id, also @COMMIT, local folder, or well-known name (default: the built-in one)"
+        None, "hub id, also @COMMIT, local folder, or well-known name (default: the built-in one)", local_or_name
     )
     task: str | None = _flag(
-        None, f"a name, NAME:COUNT,NAME:COUNT, or your my_task.py; see --list_tasks (default: {DEFAULT_TASK})"
+        None,
+        f"a name, NAME:COUNT,NAME:COUNT, or your my_task.py; see --list_tasks (default: {DEFAULT_TASK})",
+        each_part,
     )
     list_tasks: bool = _flag(False, "print every task with an example and its grader, and stop")
     questions: int | str | None = _flag(
-        None, "how many, or your own: a .jsonl/.parquet file or hub dataset (default: 4000; built-in model 32)"
+        None,
+        "how many, or your own: a .jsonl/.parquet file or hub dataset (default: 4000; built-in model 32)",
+        local_or_name,
     )
     grader: GraderName | None = _flag(  # noqa: RUF009  it makes a field
         None, "of your own questions (default: countdown or text, by the wording)"
@@ -55,7 +63,9 @@ class Settings:
     rl_questions: int | None = _flag(None, "held out for RL, never in SFT (default: a quarter as many)")
     inputs: str | None = _flag(None, "countdown inputs, LOW-HIGH (default: 1-99; built-in model 1-10)")
     targets: str | None = _flag(None, "countdown targets, LOW-HIGH (default: 100-200; built-in model 10-50)")
-    variants: tuple[str, ...] = _flag(("plain",), "comma list of prompt variants, or plain (4), all (8)")
+    variants: tuple[str, ...] = _flag(
+        ("plain",), f"plain (4), all (8), or a comma list of {', '.join(variants.VARIANTS)}"
+    )
     samples: int | None = _flag(None, "per question and variant (default: 16; built-in model 2)")
     reflections: int | None = _flag(None, "per sample (default: 4; built-in model 2)")
     temperature: float | None = _flag(None, "default: the model's generation_config.json")
@@ -64,7 +74,7 @@ class Settings:
     repetition_penalty: float | None = _flag(None, "default: the model's generation_config.json")
     max_tokens: int | None = _flag(None, "longest sample (default: 4096 within the context; built-in 256)")
     seed: int = _flag(0, "of questions, requests and traces")
-    formats: tuple[str, ...] = _flag(("*C_full",), "comma list of trace formats")
+    formats: tuple[str, ...] = _flag(("*C_full",), f"comma list of {', '.join(FORMATS)}; quote the stars")
     attempts: str = _flag("5", "attempts a trace, N, or a range such as 2-5")
     engines: int | None = _flag(None, "how many engines (default: all there is room for; CPU 1)")
     tensor_parallel: int = _flag(1, "GPUs for each engine")
@@ -72,7 +82,7 @@ class Settings:
     retry_failed: bool = _flag(False, "try the questions again that failed before")
     address: str | None = _flag(None, "a running Ray cluster (default: a Ray of its own)")
     grace_s: int = _flag(20, "when told to stop, the longest wait for questions in flight")
-    out: str | None = _flag(None, "the run directory (default: runs/<task>-<model>)")
+    out: str | None = _flag(None, "the run directory (default: runs/<task>-<model>)", dataset_folder)
     push_to: str | None = _flag(None, "a hub namespace to push the datasets to, private")
     public: bool = _flag(False, "push them for everyone to see")
     license: str = _flag(UNKNOWN, "of the cards, in the hub's words, such as apache-2.0 or cc-by-4.0")

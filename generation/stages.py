@@ -101,7 +101,9 @@ def open_directory(out: Path, configuration: Mapping[str, JSON], settings: Setti
     """The run directory, with what failed before where it is to be tried again. Raises ValueError."""
     directory = opened.enter_context(RunDirectory(out, configuration, versions()))
     failures = Failures(out)
-    if settings.retry_failed:
+    if settings.retry_failed and not failures.reasons():
+        say("failed", f"nothing, in {out} before now: --retry_failed has nothing to try again")
+    elif settings.retry_failed:
         failures.forget(failures.reasons())
     return directory
 

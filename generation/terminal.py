@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import sys
 import tempfile
 import textwrap
@@ -15,6 +16,7 @@ from types import TracebackType
 
 from tqdm import tqdm
 
+from cluster.console import bars
 from cluster.events import ClusterLostError, EngineStartError
 from cluster.store import TornShardError
 
@@ -22,6 +24,9 @@ FAILED, STOPPED = 1, 75
 _EVERY_S = 10.0
 _LOADING_EVERY_S = 30.0
 """Loading takes minutes, and nothing is counted meanwhile."""
+_NARROWEST = 40
+_STAGE = 12
+"""Columns."""
 _LONGEST = 500
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _GONE = {errno.ENOENT, errno.ESTALE}
@@ -33,7 +38,7 @@ _MENDED = "the same command ends the same way until that is mended, and then goe
 _UNKNOWN = "the same command tries again from there; where it ends the same way, report it with the whole story"
 ASKED_AGAIN = "the same command asks them again, and they fail again until that is mended"
 ONLY_RETRIED = "the same command does not ask them again: mend that, and add --retry_failed"
-_BAR = "{desc}{percentage:3.0f}% |{bar:20}| {n_fmt}/{total_fmt} {unit}, {remaining} left{postfix}"
+_BAR = "{desc}{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} {unit}, {remaining} left{postfix}"
 _LOADING = "{desc}the engines, {elapsed}"
 _LINE = "{desc}{n_fmt}/{total_fmt} {unit}, {remaining} left{postfix}"
 
@@ -47,15 +52,24 @@ class AllFailedError(RuntimeError):
         """What the same command would do."""
 
 
-def folded(text: str) -> str:
-    """A long text for `say`, on as many lines as keep it within 80 columns."""
-    lines = textwrap.wrap(text, 80 - 12, break_long_words=False, break_on_hyphens=False)
-    return f"\n{' ' * 12}".join(lines)
-
-
 def say(stage: str, text: str) -> None:
-    """One line: what stage, what happened."""
-    print(f"{stage:<11} {text}", flush=True)
+    """What stage, what happened: one line, or on a terminal as many as it takes."""
+    print(fitted(f"{stage:<{_STAGE - 1}} {text}"), flush=True)
+
+
+def fitted(lines: str) -> str:
+    """On a terminal, lines of a stage and its text folded to its width; a path or name stays whole, to be copied."""
+    if not sys.stdout.isatty():
+        return lines
+    width = max(_NARROWEST, shutil.get_terminal_size().columns)
+    return "\n".join(_fold(line, width) if len(line) > width else line for line in lines.splitlines())
+
+
+def _fold(line: str, width: int) -> str:
+    stage, text = line[:_STAGE], line[_STAGE:]
+    fold = textwrap.TextWrapper(width, initial_indent=stage, subsequent_indent=" " * _STAGE)
+    fold.break_long_words = fold.break_on_hyphens = False
+    return fold.fill(text)
 
 
 def stopped(run: Path, done: int, total: int, unit: str = "questions") -> int:
@@ -126,12 +140,12 @@ class Progress:
         self._bar = tqdm(
             total=total,
             initial=done,
-            desc=f"{'loading':<12}",
+            desc=f"{'loading':<{_STAGE}}",
             bar_format=_LOADING,
             unit=unit,
             dynamic_ncols=True,
             leave=False,
-            disable=not sys.stderr.isatty(),
+            disable=not bars(),
         )
 
     def __enter__(self) -> Progress:
@@ -141,7 +155,8 @@ class Progress:
         self._bar.close()
         if self._started is not None and kind is None:
             made = self._done - self._before
-            say("rollout", f"{made} {self._unit} in {self.seconds:.0f} s,{self._rate()}")
+            rate = f", {self._rate()}" if self._tokens else ""
+            say("rollout", f"{made} {self._unit} in {self.seconds:.0f} s{rate}")
 
     def say(self, text: str, stage: str = "engines") -> None:
         """A line above the bar."""
@@ -154,7 +169,7 @@ class Progress:
         if self._started is None:
             self._started = self._spoke = time.monotonic()
             self._bar.bar_format = _BAR
-            self._bar.set_description_str(f"{'rollout':<12}", refresh=False)
+            self._bar.set_description_str(f"{'rollout':<{_STAGE}}", refresh=False)
             self._bar.unpause()
 
     def advance(self, tokens: int, count: int = 1) -> None:
@@ -182,7 +197,7 @@ class Progress:
             self._total,
             now - self._started,
             initial=self._before,
-            prefix=f"{'rollout':<12}",
+            prefix=f"{'rollout':<{_STAGE}}",
             unit=self._unit,
             bar_format=_LINE,
             postfix=self._rate(),
@@ -195,5 +210,4 @@ class Progress:
         return time.monotonic() - self._started if self._started is not None else 0.0
 
     def _rate(self) -> str:
-        seconds = self.seconds
-        return f" {self._tokens / seconds:,.0f} tokens/s" if seconds > 0 and self._tokens else ""
+        return f"{self._tokens / self.seconds:,.0f} tokens/s" if self._tokens and self.seconds > 0 else ""

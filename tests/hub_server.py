@@ -1,4 +1,4 @@
-"""A hub on this machine: as much of the protocol as the real client uses for datasets, with faults on request.
+"""A hub on this machine: as much of the protocol as the real client uses for datasets and models, faults on request.
 
 State is in memory. Large files go through LFS to a storage of another origin, as on the real hub, which
 must never see the token. Xet is not spoken: with it on, every file must be `regular`.
@@ -108,12 +108,12 @@ class Handler(BaseHTTPRequestHandler):
             self._json({"errors": [], "warnings": []})
         elif self.path == "/api/repos/create":
             self._create(json.loads(self.body))
-        elif found := re.fullmatch(r"/api/datasets/([^/]+/[^/]+)(?:/(.*))?", self.path):
+        elif found := re.fullmatch(r"/api/(?:datasets|models)/([^/]+/[^/]+)(?:/(.*))?", self.path):
             self._api(found[1], (found[2] or "").split("/"))
         elif found := re.fullmatch(r"/datasets/([^/]+/[^/]+)\.git/info/lfs/objects/batch", self.path):
             self._check_token()
             self._batch(found[1], json.loads(self.body)["objects"])
-        elif found := re.fullmatch(r"/datasets/([^/]+/[^/]+)/resolve/([^/]+)/(.*)", self.path):
+        elif found := re.fullmatch(r"(?:/datasets)?/([^/]+/[^/]+)/resolve/([^/]+)/(.*)", self.path):
             self._resolve(self._repository(found[1], found[2]), found[3])
         else:
             raise Refused(404, message=f"no such place: {self.path}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import pytest
 from cluster.engine import Completion, Request, Sampling, ScriptedEngine
 from cluster.events import Failed, ItemFailedError
 from generation.builtin import RANGES
-from generation.failures import Failures
+from generation.failures import FILE, Failures
 from generation.plan import make_plan
 from generation.produce import FAILED_FROM_THE_START, Item, Tally
 from generation.raw_card import raw_card
@@ -109,6 +110,22 @@ def test_failures_are_kept_and_forgotten(tmp_path: Path) -> None:
     assert Failures(tmp_path).reasons() == {QUESTIONS[0].key: "too long", QUESTIONS[1].key: "refused"}
     failures.forget({QUESTIONS[0].key})
     assert Failures(tmp_path).reasons() == {QUESTIONS[1].key: "refused"}
+
+
+def test_a_failed_question_is_kept_whole(tmp_path: Path) -> None:
+    """By its key, with its task: enough to ask it elsewhere."""
+    long = dataclasses.replace(QUESTIONS[0], text="Größe? " * 1000)
+    Failures(tmp_path).add(long, "too long")
+    kept = json.loads((tmp_path / FILE).read_text(encoding="utf-8"))
+    assert kept == {long.key: {"task": long.task, "question": long.text, "reason": "too long"}}
+
+
+def test_what_an_earlier_version_kept_is_read_and_stays(tmp_path: Path) -> None:
+    earlier = {"abc": {"question": "the first 200 characters", "reason": "too long"}}
+    (tmp_path / FILE).write_text(json.dumps(earlier), encoding="utf-8")
+    Failures(tmp_path).add(QUESTIONS[1], "refused")
+    assert Failures(tmp_path).reasons() == {"abc": "too long", QUESTIONS[1].key: "refused"}
+    assert json.loads((tmp_path / FILE).read_text(encoding="utf-8"))["abc"] == earlier["abc"]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"key": 3}', '{"key": {}}'])

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from cluster.flags import HELP_WIDTH, LONGEST_MESSAGE, fail, parse
 
+ROOT = Path(__file__).parent.parent
+
 
 @dataclass(frozen=True)
 class Config:
@@ -38,7 +40,7 @@ class Config:
         if self.samples < 1:
             raise ValueError(f"--samples must be 1 or more, not {self.samples}")
         if self.model.startswith("bad"):
-            raise ValueError(f"no model {self.model}")
+            raise ValueError(f"no model {self.model}; give another")
 
 
 @dataclass(frozen=True)
@@ -119,9 +121,12 @@ WRONG: list[tuple[list[str], list[str], str]] = [
     (["--names=a,,b"], ["--names", "'a,,b'"], "an empty item"),
     (["--names="], ["--names", "''"], "an empty list"),
     (["--sizes=1,x"], ["a whole number each", "'1,x'"], "items have a type"),
-    (["--names", "a", "b", "c"], ["stray word 'b'"], "fire: fills other flags"),
+    (["--names", "a", "b", "c"], ["stray word 'b' after --names 'a'", "--names='...'"], "fire: fills other flags"),
     (["word"], ["stray word 'word'"], "a word of its own"),
     (["-"], ["stray word '-'"], "fire's separator"),
+    (["help", "me"], ["stray word 'help'"], "only alone it asks for help"),
+    (["\u2014samples", "3"], ["no hyphen"], "a dash that a word processor made"),
+    (["--versoin"], ["--version"], "near one that every command has"),
     ([""], ["stray word ''"], "nothing, quoted"),
     (["-5"], ["stray word '-5'"], "a number of its own"),
     (["--model", "--samples", "3"], ["--model needs a value", "a text"], "fire: model=True"),
@@ -142,6 +147,8 @@ WRONG: list[tuple[list[str], list[str], str]] = [
     (["--samples=0"], ["--samples must be 1 or more, not 0"], "the dataclass's own check"),
     (["--samples=\x1b[2J\u2028\r\udc80"], ["\\x1b[2J\\u2028\\r\\udc80"], "a terminal is not to be driven"),
     (["--" + "x" * 9999], ["unknown flag"], "cut to length"),
+    (["--model=bad" + "/folder" * 600], ["no model bad/folder", "give another"], "what to do is not cut off"),
+    (["--model=bad" + " folder" * 600], ["no model bad folder", "give another"], "nor behind many words"),
 ]
 
 
@@ -222,7 +229,7 @@ class _Lines:
         self._lines.append(text)
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["-h"], ["--samples=four", "--help"], ["--model", "-h"]])
+@pytest.mark.parametrize("argv", [["--help"], ["-h"], ["--samples=four", "--help"], ["--model", "-h"], ["help"]])
 def test_help(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         parse(Config, argv)
@@ -233,6 +240,7 @@ def test_help(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     for flag in ("samples", "dry_run", "questions"):
         assert f"    --{flag}=" in out
     told = ["per (question, variant): 16, or 2", "Type: a whole number or a text", "Default: one,two"]
+    told += ["Type: one of fast, slow", "Default: fast"]
     assert [part for part in told if part not in out] == []
     assert "-s," not in out, "one-letter forms are refused, so they are not shown"
 
@@ -244,9 +252,8 @@ def test_the_command_of_a_process_is_read(tmp_path: Path) -> None:
         "config = parse(Config); Path(config.model).touch()"
     )
     made = tmp_path / "made"
-    root = Path(__file__).parent.parent
     for extra, code, exists in (("--sampels=3", 2, False), ("--samples=3", 0, True)):
         command = [sys.executable, "-c", script, f"--model={made}", extra]
-        ended = subprocess.run(command, check=False, cwd=root, capture_output=True, text=True)
+        ended = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)
         assert (ended.returncode, made.exists(), ended.stdout) == (code, exists, "")
         assert len(ended.stderr.splitlines()) == (1 if code else 0)

@@ -37,11 +37,10 @@ ABOVE_HOMES = {
     "generation.builtin.measure",
     "generation.grading.math_worker",
     "cluster.slurm",
+    "assembly.launched",
 }
-"""They deal work to Ray, read flags (slurm), or compare mathematics in a process of their own, and so cannot be
-imported without; besides any run.py.
-
-A new name here needs a reason.
+"""They deal work to Ray, read flags (slurm, launched), or compare mathematics in a process of their own, and so cannot
+be imported without; besides any run.py. A new name here needs a reason.
 """
 
 

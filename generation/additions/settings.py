@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, field
 from functools import cached_property
 from typing import Any
 
+from cluster.paths import dataset_folder, local_or_name
 from generation.licenses import UNKNOWN
 from generation.settings import Settings
 
 
-def _flag(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
+def _flag(default: Any, text: str, path: Callable[[str], str] | None = None) -> Any:
+    return field(default=default, metadata={"help": text, "path": path})
 
 
 @dataclass(frozen=True)
@@ -22,10 +24,12 @@ class AdditionSettings:
     The RAW_DATA given is only read: what is made is a RAW_DATA of its own in the run directory.
     """
 
-    raw: str = field(metadata={"help": "a RAW_DATA or run folder, a parquet file, or a hub dataset (namespace/name)"})
+    raw: str = _flag(
+        MISSING, "a RAW_DATA or run folder, a parquet file, or a hub dataset (namespace/name)", local_or_name
+    )
     reflections: int | None = _flag(None, "how many more for each graded sample (default: 4; built-in model 2)")
     model: str | None = _flag(
-        None, "hub id, also @COMMIT, local folder, or well-known name (default: the built-in one)"
+        None, "hub id, also @COMMIT, local folder, or well-known name (default: the built-in one)", local_or_name
     )
     temperature: float | None = _flag(None, "default: the model's generation_config.json")
     top_p: float | None = _flag(None, "default: the model's generation_config.json")
@@ -39,7 +43,7 @@ class AdditionSettings:
     retry_failed: bool = _flag(False, "try the rows again that failed before")
     address: str | None = _flag(None, "a running Ray cluster (default: a Ray of its own)")
     grace_s: int = _flag(20, "when told to stop, the longest wait for rows in flight")
-    out: str | None = _flag(None, "the run directory (default: runs/<raw>-reflected-<model>)")
+    out: str | None = _flag(None, "the run directory (default: runs/<raw>-reflected-<model>)", dataset_folder)
     push_to: str | None = _flag(None, "a hub namespace to push the dataset to, private")
     public: bool = _flag(False, "push it for everyone to see")
     license: str = _flag(UNKNOWN, "of the card, in the hub's words, such as apache-2.0 or cc-by-4.0")

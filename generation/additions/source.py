@@ -67,6 +67,11 @@ class Block(NamedTuple):
     samples: tuple[Sample, ...]
     """Those of its rows whose correctness is known."""
 
+    @property
+    def task(self) -> str:
+        """None: rows of several may lie in it."""
+        return ""
+
 
 class Source(NamedTuple):
     """A RAW_DATA that is there."""

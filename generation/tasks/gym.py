@@ -46,7 +46,7 @@ def installed() -> bool:
 def check_name(name: str) -> None:
     """Raise ValueError where there is no such generator."""
     if not installed():
-        raise ValueError(f"--task {name} needs reasoning-gym: pip install 'skillfactory-data[reasoning-gym]'")
+        raise ValueError(f"--task {name} needs reasoning-gym: pip install -e '.[reasoning-gym]' in its checkout")
     known = _generators()
     short = name.removeprefix(PREFIX)
     if short not in known:

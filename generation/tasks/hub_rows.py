@@ -7,7 +7,6 @@ earlier run counts, if it holds that commit.
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.utils import disable_progress_bars
 from huggingface_hub.utils import logging as hub_logging
 
+from cluster.console import bars
 from cluster.hub import HUB_TIMEOUT_S, asking_hub, offline
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -87,7 +87,7 @@ def _load(wanted: str, split: str, **named: Any) -> Any:
 
     datasets.logging.set_verbosity_error()
     _speak_to_people_only()
-    if not sys.stderr.isatty():
+    if not bars():
         datasets.disable_progress_bars()
     try:
         return datasets.load_dataset(split=split, **named)
@@ -99,7 +99,7 @@ def _load(wanted: str, split: str, **named: Any) -> Any:
 
 def _speak_to_people_only() -> None:
     hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    if not sys.stderr.isatty():
+    if not bars():
         disable_progress_bars()
 
 

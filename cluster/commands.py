@@ -1,0 +1,33 @@
+"""The names of the commands that there are, for whoever gives one that is none."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import sys
+from typing import NoReturn
+
+COMMANDS = ("generation.run", "reflection.run", "assembly.run", "cluster.slurm")
+
+
+def nearest(module: str) -> str | None:
+    """The command that is meant by a name that is nearly one."""
+    return next(iter(difflib.get_close_matches(module, COMMANDS, n=1, cutoff=0.85)), None)
+
+
+def need_environment() -> None:
+    """Exit with 2 where `python -m` begins with a Python that has none of our dependencies: a shell without .venv.
+
+    A trainer's environment has not all of them and needs none: it imports, and starts nothing by -m.
+    """
+    if sys.argv[:1] == ["-m"] and importlib.util.find_spec("fire") is None:
+        told = "source .venv/bin/activate, which make setup makes"
+        print(f"error: {sys.executable} has none of the packages that this needs: {told}", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def no_command(package: str) -> NoReturn:
+    """End `python -m PACKAGE`: one line on stderr that names the commands, exit code 2."""
+    named = ", ".join(f"python -m {name}" for name in COMMANDS)
+    print(f"error: python -m {package} is no command: there are {named}; each has --help", file=sys.stderr)
+    raise SystemExit(2)

@@ -1,0 +1,82 @@
+"""Paths as people type them: `~` is expanded, and what would name another place than the one that is meant is refused.
+
+Every place here is on this machine. Knows no flag and no command.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from pathlib import Path
+
+_ELSEWHERE = re.compile(r"[\w+.@-]+:/")
+_CONTROL = {"Cc", "Zl", "Zp"}
+# What `datasets` reads otherwise in the path of a folder, tried with 5.2.0: see tests/test_paths.py.
+_READ_OTHERWISE = {
+    "*": "a pattern",
+    "?": "a pattern",
+    "[": "a pattern",
+    "]": "a pattern",
+    "$": "a variable",
+    "::": "a chain of URLs",
+}
+
+
+def local(text: str, remedy: str = "give a path here, and copy what is there to it first") -> str:
+    """The path with its `~` expanded. Raises ValueError for a URL, and for what no path here may hold."""
+    if not text.strip():
+        raise ValueError(f"{text!r} is blank: give a path")
+    if [c for c in text if unicodedata.category(c) in _CONTROL]:
+        raise ValueError(f"{text!r} holds a control character: rename it, or leave that out")
+    if [c for c in text if "\ud800" <= c <= "\udfff"]:
+        raise ValueError(f"{text!r} is no UTF-8: rename it")
+    if _ELSEWHERE.match(text):
+        raise ValueError(f"{text!r} is no place on this machine: {remedy}")
+    return _expanded(text)
+
+
+def dataset_folder(text: str) -> str:
+    """The path of a folder to make datasets in. Raises ValueError, also where `datasets` would not find them again."""
+    path = local(text, "give a folder here, and copy it there afterwards")
+    check_dataset_folder(path)
+    return path
+
+
+def check_dataset_folder(path: str | Path) -> None:
+    """Raise ValueError where a sign in this path makes `datasets` read another folder than this one, or none."""
+    whole = os.path.abspath(path)
+    for sign, meaning in _READ_OTHERWISE.items():
+        if sign in whole:
+            held = "" if sign in str(path) else f", which lies in {os.path.dirname(whole)!r},"
+            raise ValueError(
+                f"{str(path)!r}{held} holds {sign!r}, which `datasets` takes for {meaning} when it reads the folder:"
+                " give an --out without it"
+            )
+
+
+def local_or_name(text: str) -> str:
+    """A path on this machine, or a name that stands for something else, such as one of the hub. Raises ValueError."""
+    return local(text, "give a path here, or owner/name of the hub")
+
+
+def image(text: str) -> str:
+    """A container image: a path on this machine, or whatever the container plugin can fetch. Raises ValueError."""
+    return text if _ELSEWHERE.match(text) else local(text)
+
+
+def mount(text: str) -> str:
+    """FROM:TO of a container mount, with the `~` of its beginning expanded. Raises ValueError."""
+    return _expanded(text)
+
+
+def each_part(text: str) -> str:
+    """A comma list in which some parts may be paths, such as NAME:COUNT,./my_task.py:COUNT. Raises ValueError."""
+    return ",".join(local(part.strip()) if part.strip() else part for part in text.split(","))
+
+
+def _expanded(text: str) -> str:
+    path = os.path.expanduser(text)
+    if path.startswith("~"):
+        raise ValueError(f"{text!r}: {path.partition('/')[0]} is nobody's home here; give the whole path, or ./{text}")
+    return path

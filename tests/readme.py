@@ -1,0 +1,55 @@
+"""What README.md tells a reader to type, and a new shell in a working copy to type it in."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+NO_COMMANDS = ("model", "<think>", "cluster/")
+"""How the fenced blocks begin that show what is printed, not what is typed."""
+_FENCE = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_INLINE = re.compile(r"`((?:[A-Z]+=\S+ )*(?:make|source|python|pip|hf|ray|bash|llamafactory-cli|sbatch) [^`]+)`")
+_NOT_COPIED = {".git", "runs", "build"}
+
+
+def commands(text: str) -> list[str]:
+    """Every command of the text, once, in order: the lines of its fenced blocks, and those in its prose."""
+    found = []
+    for block in _FENCE.findall(text):
+        if not block.split()[0].startswith(NO_COMMANDS):
+            found += [line.partition("  #")[0].strip() for line in block.replace("\\\n", "").splitlines()]
+            found = [re.sub(r"  +", " ", line) for line in found if line]
+    found += [" ".join(one.split()) for one in _INLINE.findall(_FENCE.sub("", text))]
+    return list(dict.fromkeys(found))
+
+
+def working_copy(folder: Path) -> Path:
+    """A checkout after `make run`: this one's files, its environment in .venv, and nothing that a run left."""
+    folder.mkdir()
+    for path in ROOT.iterdir():
+        if path.name not in _NOT_COPIED and not path.name.startswith(".venv"):
+            (folder / path.name).symlink_to(path)
+    environment = folder / ".venv"
+    environment.mkdir()
+    for path in Path(sys.prefix).iterdir():
+        (environment / path.name).symlink_to(path)
+    (environment / "ready-cpu").unlink(missing_ok=True)
+    (environment / "ready-cpu").touch()
+    return folder
+
+
+def typed(command: str, folder: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """The command in a new shell, after the line that the README gives for it."""
+    return subprocess.run(
+        ["bash", "-c", f"source .venv/bin/activate && {command}"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )

@@ -1,0 +1,236 @@
+"""Every command of README.md, as it is written there, in a new shell and a working copy of its own.
+
+Where one needs a GPU, a hub or hours it gets `--dry_run` and a hub on this machine. WAYS says how each is tried; a
+command that none of its rows fits fails the first test.
+"""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from packaging.requirements import Requirement
+
+from generation.builtin import MODEL
+from tests.assembly_rows import published_row, write_parquet
+from tests.hub_datasets import card, jsonl, parquet, put
+from tests.hub_server import serving
+from tests.hub_state import Hub, Repository
+from tests.hub_user import User
+from tests.readme import NO_COMMANDS, ROOT, commands, typed, working_copy
+
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = commands(TEXT)
+MODELS = ("Qwen/Qwen2.5-1.5B-Instruct", "Qwen/Qwen2.5-7B-Instruct")
+RAW = "countdown_3arg-Qwen2.5-1.5B-Instruct"
+ROWS = [published_row(f"question {n}", f"{n} {s}", s % 2 == 0) for n in range(4) for s in range(12)]
+SUMS = [(f"{n} + {n}?", str(2 * n)) for n in range(10)]
+
+
+class Reader(NamedTuple):
+    """Somebody who reads the README, has a working copy, and reaches a hub."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    def types(self, command: str) -> str:
+        """What the command prints when it ends well."""
+        ended = typed(command, self.folder, self.environment)
+        assert ended.returncode == 0, f"{command}\n{ended.stdout}{ended.stderr}"
+        return ended.stdout
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Iterator[Reader]:
+    with serving(_hub()) as hub:
+        folder = working_copy(tmp_path / "skillfactory")
+        for name, question, answer in (("my_questions", "question", "answer"), ("sums", "problem", "solution")):
+            lines = [json.dumps({question: text, answer: gold}) for text, gold in SUMS]
+            (folder / f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+        (folder / "my-model").symlink_to(MODEL)
+        environment = User(hub, tmp_path).environment
+        # A new shell: nothing of this one's environment leads to the project or to its Python.
+        for name in ("PYTHONPATH", "VIRTUAL_ENV"):
+            environment.pop(name, None)
+        environment["PATH"] = os.defpath
+        yield Reader(folder, environment)
+
+
+def _hub() -> Hub:
+    hub = Hub()
+    files = {path.name: path.read_bytes() for path in MODEL.iterdir() if path.is_file()}
+    for name in MODELS:
+        hub.repositories[name] = Repository(private=False, files=dict(files))
+    many = [{"question": f"Tom has {n} apples. How many?", "answer": f"#### {n}"} for n in range(2000)]
+    splits = card(("main", {"train": "main/train-*"}))
+    put(hub, "gsm8k", {"README.md": splits, "main/train-00000-of-00001.parquet": parquet(many)})
+    raw = {"data/train-00000-of-00001.parquet": parquet(ROWS)}
+    hub.repositories["NAMESPACE/RAW_DATA-countdown3args-Qwen2.5-1.5B-Instruct"] = Repository(False, files=raw)
+    questions = jsonl([{"question": text, "answer": gold} for text, gold in SUMS])
+    told = card(("configuration", {"test": "test.jsonl"}))
+    hub.repositories["owner/name"] = Repository(
+        False, files={"README.md": told, "test.jsonl": questions}, commits=["revision"]
+    )
+    return hub
+
+
+# ---- the ways to try a command
+
+
+def as_written(reader: Reader, command: str) -> None:
+    assert reader.types(command)
+
+
+def on_a_run(reader: Reader, command: str) -> None:
+    """What the commands before it have made is there."""
+    for run in ("more", f"runs/{RAW}"):
+        write_parquet(reader.folder / run / "RAW_DATA" / "data" / "train-00000-of-00001.parquet", ROWS)
+    as_written(reader, command)
+
+
+def planned_on_a_run(reader: Reader, command: str) -> None:
+    if f"--raw runs/{RAW}" in command:
+        write_parquet(reader.folder / "runs" / RAW / "RAW_DATA" / "data" / "train-00000-of-00001.parquet", ROWS)
+    planned(reader, command)
+
+
+def planned(reader: Reader, command: str) -> None:
+    """With `--dry_run`: everything that can be wrong is found, and nothing is asked of a model."""
+    said = reader.types(f"{command} --dry_run")
+    assert "--- first prompt" in said
+    for name in re.findall(r"--model (\S+)", command):
+        assert Path(name).name in said or name == "./my-model"
+
+
+def on_a_cluster(reader: Reader, command: str) -> None:
+    """As a plan, without the address of a cluster that is not here."""
+    planned(reader, command.replace(" --address auto", ""))
+
+
+def says_what_there_is(reader: Reader, command: str) -> None:
+    """A command that is only named: its help."""
+    assert "FLAGS" in reader.types(f"{command} --help")
+
+
+def make_would(reader: Reader, command: str) -> None:
+    """`make` knows how, and begins with nothing that is there already, save an environment of another kind."""
+    steps = reader.types(f"{command} --dry-run")
+    assert steps
+    assert ("pip install" in steps) == ("gpu" in command or "consumers" in command)
+
+
+def goes_into_the_environment(reader: Reader, command: str) -> None:
+    assert reader.types(f"{command} && command -v python").strip() == f"{_venv(reader)}/bin/python"
+
+
+def _venv(reader: Reader) -> str:
+    return reader.types("echo $VIRTUAL_ENV").strip()
+
+
+def can_be_installed(reader: Reader, command: str) -> None:
+    """The project from its own folder, with extras that it has; or the name of somebody else's package."""
+    declared = configparser.ConfigParser()
+    declared.read(ROOT / "setup.cfg", encoding="utf-8")
+    for word in shlex.split(command)[2:]:
+        if word.startswith("."):
+            assert set(re.findall(r"[\w-]+", word[1:])) <= set(declared["options.extras_require"])
+        elif not word.startswith("-"):
+            assert Requirement(word).name == "ray", "a package that is on no index"
+
+
+def of_ray(reader: Reader, command: str) -> None:
+    """Ray's own command takes these flags, and the command behind `--` is a plan that works."""
+    before, _, ours = command.partition(" -- ")
+    flags = re.findall(r" (--[\w-]+)", before)
+    told = reader.types(f"{' '.join(command.split()[:3])} --help")
+    assert [flag for flag in flags if flag not in told] == []
+    if ours:
+        # The root of this machine is nobody's to write in.
+        on_a_cluster(reader, ours.replace("/shared/", "shared/"))
+
+
+def of_the_hub(reader: Reader, command: str) -> None:
+    assert "usage" in reader.types(f"{command} --help").lower()
+
+
+def of_another_package(reader: Reader, command: str) -> None:
+    """Not installed here (`make consumers` runs it): the file that it is given is there, and read by its kind."""
+    (name,) = re.findall(r"examples/\S+", command)
+    assert (reader.folder / name).is_file()
+    if name.endswith(".sh"):
+        assert set(re.findall(r"([A-Z]+)=", command)) <= set(re.findall(r"\$\{([A-Z]+):-", (ROOT / name).read_text()))
+        subprocess.run(["bash", "-n", ROOT / name], check=True)
+
+
+def is_there(reader: Reader, command: str) -> None:
+    """It takes an hour of engines: here it is only found."""
+    module = command.split()[2]
+    assert reader.types(f"python -c 'import importlib.util as u; print(u.find_spec(\"{module}\").origin)'")
+
+
+WAYS: list[tuple[str, Callable[[Reader, str], None]]] = [
+    (r"make .*", make_would),
+    (r"source \.venv/bin/activate", goes_into_the_environment),
+    (r"python -m (generation|reflection|assembly)\.run", says_what_there_is),
+    (r"python -m generation\.run --list_tasks", as_written),
+    (r"python -m generation\.run .*--address auto", on_a_cluster),
+    (r"python -m generation\.run .*", planned),
+    (r"python -m reflection\.run .*", planned_on_a_run),
+    (r"python -m assembly\.run .*", on_a_run),
+    (r"python -m cluster\.slurm .*", as_written),
+    (r"python -m benchmarks\.\w+", is_there),
+    (r"pip install .*", can_be_installed),
+    (r"ray job .*", of_ray),
+    (r"hf auth login", of_the_hub),
+    (r"llamafactory-cli train .*", of_another_package),
+    (r"MODEL=… RUN=runs/… bash .*", of_another_package),
+]
+
+
+def way(command: str) -> Callable[[Reader, str], None] | None:
+    return next((how for pattern, how in WAYS if re.fullmatch(pattern, command)), None)
+
+
+def test_no_command_is_left_out() -> None:
+    assert [command for command in COMMANDS if way(command) is None] == []
+    tried = {way(command) for command in COMMANDS}
+    assert [how.__name__ for _, how in WAYS if how not in tried] == [], "ways that nothing is tried in"
+    blocks = TEXT.split("```")[1::2]
+    shown = [block for block in blocks if block.split()[0].startswith(NO_COMMANDS)]
+    assert len(shown) == len(NO_COMMANDS), "a block that is neither commands nor one of those known"
+    assert len(COMMANDS) > 25
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_works_as_written(reader: Reader, command: str) -> None:
+    how = way(command)
+    assert how is not None
+    how(reader, command)
+
+
+def test_the_set_up_says_how_to_go_on(reader: Reader) -> None:
+    assert reader.types("make setup").splitlines()[-1].startswith("set-up: source .venv/bin/activate")
+
+
+@pytest.mark.parametrize("module", ["generation.run", "reflection.run", "assembly.run", "cluster.slurm", "generation"])
+def test_without_the_environment_the_line_that_brings_it_is_told(module: str, tmp_path: Path) -> None:
+    """In a shell where it is not active: a Python that has none of the packages."""
+    ended = subprocess.run(
+        [sys.executable, "-S", "-m", module, "--help"],
+        cwd=working_copy(tmp_path / "skillfactory"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "source .venv/bin/activate" in ended.stderr
+    assert ended.stderr.count("\n") == 1
