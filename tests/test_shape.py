@@ -19,7 +19,7 @@ from cluster.slurm import Options
 from generation.settings import Settings
 
 ROOT = Path(__file__).parent.parent
-MATH = {"generation.grading.math_equality"}
+MATH = {"generation.grading.math_equality", "generation.grading.math_values"}
 RANKS = ("cluster", "reflection", "generation", "assembly")
 HOMES = {
     "vllm": {"cluster.vllm_engine", "generation.builtin.train"},

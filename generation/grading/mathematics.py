@@ -1,7 +1,8 @@
 """Judges a mathematical answer: by math-verify, in a process that can be killed.
 
-Texts and plain numbers are compared here, exactly; math-verify takes numbers with a decimal point as equal
-when they agree in six decimals, and so do we. What it cannot read is unknown, not wrong.
+Exact values are compared exactly. A number with a decimal point is right when it agrees with the gold answer to a
+millionth and to six decimals, or is its rounding to six digits or more (`nearness`); a whole number is exact.
+What cannot be read, or told apart in time, is unknown, not wrong.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from typing import Any, NamedTuple
 
 from generation.grading.exact import normalised
 from generation.grading.math_typing import Formula, base_of, formula, is_time, is_wordy, unread, words_of
-from generation.grading.number import comparable, same_number
+from generation.grading.nearness import near
+from generation.grading.number import comparable, comparisons, same_number
 from generation.grading.number_typing import Quantity, UnsolvedError, read_quantity
 from generation.grading.number_words import SPELLED
 from generation.grading.plain_answer import DIFFERS, reordered, too_long
@@ -23,14 +25,14 @@ from generation.records import (
     GOLD_UNREADABLE,
     GRADER_DIED,
     GRADER_TIMED_OUT,
+    UNDECIDED,
     UNREADABLE,
     Grade,
     Question,
 )
 
 WORKER = "generation.grading.math_worker"
-_DECIMALS = 6
-
+_DECIMAL = re.compile(r"\.[0-9]*[1-9]")
 # A letter alone behind a digit, and what an equation is solved for.
 _LETTER = re.compile(r"[0-9] ?[A-Za-z](?![A-Za-z0-9])(?<![eE])(?! 10 ?[\^*])")
 _ASSIGNED = re.compile(r"[^\w-]*[A-Za-z](?:_\w)? ?(?:\([^()]*\))? ?=")
@@ -119,10 +121,17 @@ def _by_number(answer: str, gold: Quantity | None, gold_text: str) -> Grade | No
     if _LETTER.search(answer):
         return Grade("unknown", UNREADABLE, answer)
     equal = same_number(said, gold)
-    if min(said.value.denominator, gold.value.denominator) > 1 and ("." in answer or "." in gold_text):
-        equal = equal or round(said.value, _DECIMALS) == round(gold.value, _DECIMALS)
     if not comparable(said, gold, equal=equal):
         return Grade("unknown", ANOTHER_UNIT, answer)
+    decimals = [_DECIMAL.search(text) for text in (answer, gold_text)]
+    # A whole number is exact, and so are two fractions.
+    if any(decimals) and all(
+        map(operator.or_, map(bool, decimals), (one.value.denominator > 1 for one in (said, gold)))
+    ):
+        found = [near(*pair) for pair in comparisons(said, gold)]
+        if None in found and True not in found:
+            return Grade("unknown", UNDECIDED, answer)
+        equal = equal or any(found)
     return _judged(answer, equal=equal)
 
 
@@ -156,6 +165,8 @@ def _by_worker(answer: str, gold: str, said: str) -> Grade:
         return Grade("unknown", UNREADABLE, answer)
     if not reply["gold"]:
         return Grade("unknown", GOLD_UNREADABLE, answer)
+    if reply["undecided"]:
+        return Grade("unknown", UNDECIDED, answer)
     return Grade("unknown", UNREADABLE, answer) if unclear else _judged(answer, equal=False)
 
 

@@ -7,6 +7,7 @@ compared: 5 km for 5 m, and for 5 km², is unknown. So is 3 quarters for 3, whic
 
 from __future__ import annotations
 
+from fractions import Fraction
 from functools import lru_cache
 
 from generation.grading.number_typing import Quantity, read_quantity
@@ -41,12 +42,15 @@ def comparable(said: Quantity, gold: Quantity, *, equal: bool) -> bool:
 
 def same_number(said: Quantity, gold: Quantity) -> bool:
     """By the rule of percent signs above, whatever the units are."""
-    if said.value == gold.value:
-        return True
-    if said.percent == gold.percent:
-        return False
-    percent, bare = (said, gold) if said.percent else (gold, said)
-    return percent.value == 100 * bare.value
+    return any(one == other for one, other in comparisons(said, gold))
+
+
+def comparisons(said: Quantity, gold: Quantity) -> list[tuple[Fraction, Fraction]]:
+    """The pairs of values of which one must be equal: two where only one has a percent sign."""
+    pairs = [(said.value, gold.value)]
+    if said.percent != gold.percent:
+        pairs.append((said.value, 100 * gold.value) if said.percent else (100 * said.value, gold.value))
+    return pairs
 
 
 @lru_cache(maxsize=1024)
