@@ -8,13 +8,15 @@ What cannot be read, or told apart in time, is unknown, not wrong.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from generation.grading.exact import normalised
+from generation.grading.math_readings import Pair, readings
 from generation.grading.math_typing import Formula, base_of, formula, is_time, is_wordy, unread, words_of
 from generation.grading.nearness import near
-from generation.grading.number import comparable, comparisons, same_number
+from generation.grading.number import comparable, comparisons, may_have_decimal_comma, same_number
 from generation.grading.number_typing import Quantity, UnsolvedError, read_quantity
 from generation.grading.number_words import SPELLED
 from generation.grading.plain_answer import DIFFERS, reordered, too_long
@@ -37,20 +39,6 @@ _DECIMAL = re.compile(r"\.[0-9]*[1-9]")
 _LETTER = re.compile(r"[0-9] ?[A-Za-z](?![A-Za-z0-9])(?<![eE])(?! 10 ?[\^*])")
 _ASSIGNED = re.compile(r"[^\w-]*[A-Za-z](?:_\w)? ?(?:\([^()]*\))? ?=")
 _ABBREVIATED = re.compile(r"[0-9] ?(?:[kKMBT]|mn|bn)$")
-# What math-verify reads in one way alone: a vector for a point, degrees for radians, "log" for "ln", a choice.
-_LIST = re.compile(r"\[([^\[\]]*)\]")
-_DECIMAL_COMMA = re.compile(r"^(-?[0-9]+),([0-9]+)$")
-_LETTER_OF_UNIT = re.compile(r"(?<=[0-9)}]) ?[mghslK]$")
-_OTHERWISE = (
-    (re.compile(r"\\begin\{[pb]matrix\}([^&]*?)\\end\{[pb]matrix\}"), r"(\1)"),
-    (re.compile(r"\\\\"), ","),
-    (re.compile(r"\\log(?![A-Za-z_]| ?_)"), r"\\ln"),
-    (re.compile(r"(?<![0-9.])([0-9.]++) ?\^ ?\{? ?\\circ ?\}?"), r"\\frac{\1\\pi}{180}"),
-    (re.compile(r"(?<![A-Za-z\\])C ?\(([^(),]*),([^(),]*)\)"), r"\\binom{\1}{\2}"),
-    (re.compile(r"(?<=[0-9]) to (?=[0-9])"), ":"),
-    (re.compile(r"^R$"), r"\\mathbb{R}"),
-    (re.compile(r"\\(?:overline|angle|triangle) ?\{?([A-Z]+)\}?"), r"\1"),
-)
 _EITHER_SIDE = re.compile(r"(?=.*(?:[<>]|\\[lg]eq?(?![a-z]))).*\b(?:and|or)\b")
 _VARIABLE = re.compile(r"(?<![A-Za-z\\])[A-Za-z](?![A-Za-z])")
 
@@ -120,19 +108,26 @@ def _by_number(answer: str, gold: Quantity | None, gold_text: str) -> Grade | No
         return None
     if _LETTER.search(answer):
         return Grade("unknown", UNREADABLE, answer)
-    equal = same_number(said, gold)
+    equal = _equal_numbers(said, gold, answer, gold_text)
+    if equal is None:
+        return Grade("unknown", UNDECIDED, answer)
     if not comparable(said, gold, equal=equal):
         return Grade("unknown", ANOTHER_UNIT, answer)
-    decimals = [_DECIMAL.search(text) for text in (answer, gold_text)]
-    # A whole number is exact, and so are two fractions.
-    if any(decimals) and all(
-        map(operator.or_, map(bool, decimals), (one.value.denominator > 1 for one in (said, gold)))
-    ):
-        found = [near(*pair) for pair in comparisons(said, gold)]
-        if None in found and True not in found:
-            return Grade("unknown", UNDECIDED, answer)
-        equal = equal or any(found)
+    if not equal and may_have_decimal_comma(answer, gold):
+        return Grade("unknown", UNREADABLE, answer)
     return _judged(answer, equal=equal)
+
+
+def _equal_numbers(said: Quantity, gold: Quantity, said_text: str, gold_text: str) -> bool | None:
+    """Exactly, or near where one has decimals and neither is a whole number typed as such; None where unknown."""
+    if same_number(said, gold):
+        return True
+    decimals = [bool(_DECIMAL.search(text)) for text in (said_text, gold_text)]
+    whole = [one.value.denominator == 1 for one in (said, gold)]
+    if not any(decimals) or any(is_whole > has for is_whole, has in zip(whole, decimals, strict=True)):
+        return False
+    found = [near(*pair) for pair in comparisons(said, gold)]
+    return None if None in found and True not in found else any(found)
 
 
 def _number(text: str) -> Quantity | None:
@@ -148,9 +143,11 @@ def _number(text: str) -> Quantity | None:
 
 def _by_worker(answer: str, gold: str, said: str) -> Grade:
     try:
-        gold, said = _told_apart(gold, said)
-        reply = _compared(gold, said)
-        unclear = reply.get("equal") is False and _has_other_reading(gold, said)
+        how = readings(*_told_apart(gold, said))
+        reply = _compared(*how.first)
+        unclear = reply.get("equal") is how.doubtful and (how.doubtful or _has_other_reading(gold, said, how.others))
+    except RefusedError as error:
+        return refused(error, answer)
     except TimedOutError:
         return Grade("unknown", GRADER_TIMED_OUT, answer)
     except DiedError:
@@ -159,7 +156,7 @@ def _by_worker(answer: str, gold: str, said: str) -> Grade:
         raise CannotStartError(f"the grader 'math' needs math-verify[antlr4_13_2]: {error}") from error
     if reply.get("memory"):
         return Grade("unknown", GRADER_DIED, answer)
-    if reply["equal"]:
+    if reply["equal"] and not unclear:
         return _judged(answer, equal=True)
     if not reply["answer"]:
         return Grade("unknown", UNREADABLE, answer)
@@ -170,24 +167,13 @@ def _by_worker(answer: str, gold: str, said: str) -> Grade:
     return Grade("unknown", UNREADABLE, answer) if unclear else _judged(answer, equal=False)
 
 
-def _has_other_reading(gold: str, said: str) -> bool:
+def _has_other_reading(gold: str, said: str, others: Iterable[Pair]) -> bool:
     """In which they may be equal, though they are not as they stand."""
     if unread(said) - unread(gold) or (said.startswith("[[") and "matrix}" in gold):
         return True
     if _EITHER_SIDE.match(said) or (_ABBREVIATED.search(said) and not _VARIABLE.search(gold)):
         return True
-    others = _otherwise(gold, said)
-    return others != (gold, said) and bool(_compared(*others).get("equal"))
-
-
-def _otherwise(gold: str, said: str) -> tuple[str, str]:
-    """Both in the other reading that some typings have; the very same where they have none."""
-    said = _DECIMAL_COMMA.sub(r"\1.\2", _LETTER_OF_UNIT.sub("", said))
-    if not re.search(r"[(\[]", gold):
-        said = _LIST.sub(r"(\1)", said)
-    for pattern, replacement in _OTHERWISE:
-        gold, said = pattern.sub(replacement, gold), pattern.sub(replacement, said)
-    return gold, said
+    return any(_compared(*pair).get("equal") for pair in others)
 
 
 def _told_apart(gold: str, said: str) -> tuple[str, str]:

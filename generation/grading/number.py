@@ -10,10 +10,10 @@ from __future__ import annotations
 from fractions import Fraction
 from functools import lru_cache
 
-from generation.grading.number_typing import Quantity, read_quantity
+from generation.grading.number_typing import Quantity, read_quantity, read_with_decimal_comma
 from generation.grading.plain_answer import DIFFERS
 from generation.grading.refusals import RefusedError, refused
-from generation.records import ANOTHER_UNIT, GOLD_UNREADABLE, Grade, Question
+from generation.records import ANOTHER_UNIT, GOLD_UNREADABLE, UNREADABLE, Grade, Question
 
 
 def grade_number(answer: str, question: Question) -> Grade:
@@ -28,7 +28,15 @@ def grade_number(answer: str, question: Question) -> Grade:
     equal = same_number(said, gold)
     if not comparable(said, gold, equal=equal):
         return Grade("unknown", ANOTHER_UNIT, answer)
+    if not equal and may_have_decimal_comma(answer, gold):
+        return Grade("unknown", UNREADABLE, answer)
     return Grade("right", "", answer) if equal else Grade("wrong", DIFFERS, answer)
+
+
+def may_have_decimal_comma(answer: str, gold: Quantity) -> bool:
+    """With one it would be right: "12,345" for 12.345. "3,000" for 3 is wrong."""
+    other = read_with_decimal_comma(answer) if gold.value.denominator > 1 else None
+    return other is not None and same_number(other, gold)
 
 
 def comparable(said: Quantity, gold: Quantity, *, equal: bool) -> bool:
