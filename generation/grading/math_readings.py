@@ -52,6 +52,9 @@ def readings(gold: str, said: str) -> Readings:
     """How to compare two formulas; raises SeveralError for several points of variables by name."""
     if found := _as_points(gold, said):
         return found
+    one, other = _ASSIGNMENT.fullmatch(gold), _ASSIGNMENT.fullmatch(said)
+    if one and other and one[1] == other[1]:
+        gold, said = one[2], other[2]
     parts = [text.count(":") if _RATIO.fullmatch(text) else 0 for text in (gold, said)]
     if parts[0] == parts[1] > 1:
         return Readings((_ratio(gold), _ratio(said)))

@@ -2,14 +2,14 @@
 
 Radicals are computed to the digits in which unequal ones must differ, by the bound of Burnikel, Fleischer, Mehlhorn
 and Schirra. For pi, e and functions no bound is proven: ours grows with the numbers in them. Formulas are unequal
-where they are at a point, equal where their difference comes to nothing; else nobody knows.
+where they are at a point, equal where their difference comes to nothing, or is nothing at all our points.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any
 
 from sympy import E, Expr, Float, I, Rational, Symbol, expand, log, nan, oo, simplify, zoo
 from sympy.core.function import AppliedUndef
@@ -20,7 +20,10 @@ _DIGITS = 100
 """In which most values that are not equal differ."""
 _APPROXIMATE = 60
 """Digits of an irrational number that a decimal is compared with."""
-_APART = Rational(1, 10**8)
+_APART, _FAR_APART = Rational(1, 10**8), Rational(1, 10**5)
+"""Shares of their size by which formulas differ for sure; the second where one has decimals, perhaps rounded."""
+_POINTS = 2
+"""At which formulas must be the same to be the same everywhere: no other two that people write meet at ours."""
 _COORDINATES = (
     (Rational(17, 12), Rational(31, 13), Rational(43, 19), Rational(59, 37)),
     (Rational(8, 13), Rational(5, 17), Rational(11, 29), Rational(23, 41)),
@@ -36,16 +39,16 @@ class UndecidedError(Exception):
 
 def equal_values(gold: Expr, said: Expr) -> bool:
     """Whether they are equal; raises UndecidedError."""
-    wanted, value = _exact(gold), _exact(said)
+    wanted, value, decimal = _exact(gold), _exact(said), gold.has(Float) or said.has(Float)
     if wanted.has(zoo, nan) or value.has(zoo, nan):
         return False
     if wanted == value or wanted.has(oo) or value.has(oo):
         return bool(wanted == value)
     if wanted.free_symbols or value.free_symbols:
-        return _same_formula(*_with_functions_named(wanted, value))
+        return _same_formula(*_with_functions_named(wanted, value), decimal=decimal)
     if _is_zero(wanted - value):
         return True
-    if not (gold.has(Float) or said.has(Float)) or _is_whole(gold, wanted) or _is_whole(said, value):
+    if not decimal or _is_whole(gold, wanted) or _is_whole(said, value):
         return False
     found = [one == other or near(other, one) for one, other in zip(_parts(wanted), _parts(value), strict=True)]
     if None in found and False not in found:
@@ -140,16 +143,18 @@ def _bound(value: Expr, degrees: dict[Expr, int]) -> tuple[float, float]:
     return size, size
 
 
-def _with_functions_named(*values: Expr) -> list[Expr]:
+def _with_functions_named(wanted: Expr, value: Expr) -> tuple[Expr, Expr]:
     """With a variable for each f(x) that stands for nobody knows what."""
-    functions = set[Expr]().union(*(value.atoms(AppliedUndef) for value in values))
+    functions = wanted.atoms(AppliedUndef) | value.atoms(AppliedUndef)
     names = {one: Symbol(f"function {one}", real=True) for one in functions}
-    return [value.xreplace(names) for value in values]
+    return wanted.xreplace(names), value.xreplace(names)
 
 
-def _same_formula(wanted: Expr, value: Expr) -> bool:
+def _same_formula(wanted: Expr, value: Expr, *, decimal: bool) -> bool:
     points = list(_points({*wanted.free_symbols, *value.free_symbols}))
-    if any(_apart(wanted, value, point) for point in points):
+    if any(_apart(wanted, value, point, _APART) for point in points):
+        if decimal and not any(_apart(wanted, value, point, _FAR_APART) for point in points):
+            raise UndecidedError
         return False
     difference = wanted - value
     if expand(difference) == 0:
@@ -159,33 +164,32 @@ def _same_formula(wanted: Expr, value: Expr) -> bool:
         return True
     if not difference.free_symbols:
         return _is_zero(difference)
-    if any(_sign_at(difference, point) for point in points):
-        return False
-    raise UndecidedError
+    # An identity that sympy does not know, or a small difference: exactly, at the points where both are real.
+    zero = [_is_zero(difference.subs(point)) for point in points if _values(wanted, value, point, real=True)]
+    if len(zero) < _POINTS:
+        raise UndecidedError
+    return all(zero)
 
 
-def _points(symbols: set[Expr]) -> Any:
+def _points(symbols: set[Expr]) -> Iterator[dict[Expr, Rational]]:
     names = sorted(symbols, key=str)
     for numbers in _COORDINATES:
         yield {name: numbers[index % 4] + index // 4 for index, name in enumerate(names)}
 
 
-def _apart(wanted: Expr, value: Expr, point: dict[Expr, Rational]) -> bool:
+def _apart(wanted: Expr, value: Expr, point: dict[Expr, Rational], share: Rational) -> bool:
     """Both have a value there, and not the same one. A real and a complex one tell of the domain alone."""
+    one, other = _values(wanted, value, point) or (0, 0)
+    return bool(abs(one - other) > share * max(abs(one), abs(other)))
+
+
+def _values(wanted: Expr, value: Expr, point: dict[Expr, Rational], *, real: bool = False) -> tuple[Expr, Expr] | None:
+    """Both at a point, where they have values that can be compared."""
     try:
         one, other = (formula.evalf(20, subs=point) for formula in (wanted, value))
-        if not (one.is_number and other.is_number) or one.has(nan, zoo, oo) or other.has(nan, zoo, oo):
-            return False
-        if bool(one.is_real) != bool(other.is_real):
-            return False
-        return bool(abs(one - other) > _APART * max(abs(one), abs(other)))
     except (TypeError, ValueError, ArithmeticError, NotImplementedError):
-        return False
-
-
-def _sign_at(difference: Expr, point: dict[Expr, Rational]) -> bool:
-    try:
-        value = difference.evalf(10, subs=point)
-        return bool(value.is_Float and value._prec > 20 and value != 0)
-    except (TypeError, ValueError, ArithmeticError, NotImplementedError):
-        return False
+        return None
+    if not (one.is_number and other.is_number) or one.has(nan, zoo, oo) or other.has(nan, zoo, oo):
+        return None
+    kinds = {bool(one.is_real), bool(other.is_real)}
+    return (one, other) if len(kinds) == 1 and (not real or kinds == {True}) else None

@@ -12,7 +12,7 @@ _MILLIONTH = Fraction(1, 10**6)
 _SIX_DIGITS, _FOUR_DIGITS = 10**5, 10**3
 """Last places that a number of so many digits has at least."""
 _ENDLESS = Fraction(1, 10**40)
-"""A last place below that of any decimal that is typed."""
+"""The share of its size that the last place of a typed decimal has at least."""
 
 
 def near(said: Fraction, gold: Fraction) -> bool | None:
@@ -28,7 +28,7 @@ def near(said: Fraction, gold: Fraction) -> bool | None:
         return False
     if apart <= bound or place * _SIX_DIGITS <= coarser:
         return True
-    return None if finest < _ENDLESS and place * _FOUR_DIGITS <= coarser else False
+    return None if finest < _ENDLESS * coarser and place * _FOUR_DIGITS <= coarser else False
 
 
 def _last_place(value: Fraction) -> Fraction:
