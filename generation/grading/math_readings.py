@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from generation.grading.math_typing import is_time
+from generation.grading.math_typing import is_clock
 from generation.grading.refusals import SeveralError
 
 # What math-verify reads in one way alone: a vector for a point, degrees for radians, "log" for "ln", a choice.
@@ -58,7 +58,7 @@ def readings(gold: str, said: str) -> Readings:
     parts = [text.count(":") if _RATIO.fullmatch(text) else 0 for text in (gold, said)]
     if parts[0] == parts[1] > 1:
         return Readings((_ratio(gold), _ratio(said)))
-    doubtful = max(parts) > 1 or (is_time(gold) and not is_time(said)) or (is_time(said) and not parts[0])
+    doubtful = max(parts) > 1 or is_clock(gold) or (is_clock(said) and not parts[0])
     others = [_otherwise(gold, said)]
     if len(_DECIMAL_COMMA.findall(gold)) != len(_DECIMAL_COMMA.findall(said)):
         others.append((_without_decimal_commas(gold), _without_decimal_commas(said)))
@@ -92,7 +92,7 @@ def _as_points(gold: str, said: str) -> Readings | None:
     if not any(len(dict(pairs)) > 1 for pairs in both) or gold.replace(" ", "") == said.replace(" ", ""):
         return None
     wanted, given = map(dict, both)
-    if len(wanted) < len(both[0]) or len(given) < len(both[1]):
+    if len(wanted) < len(both[0]) or len(given) < len(both[1]) or r"\pm" in gold + said:
         raise SeveralError("gives a variable several values")
     if wanted and given:
         return Readings((_point(wanted), _point(given))) if wanted.keys() == given.keys() else None

@@ -19,6 +19,7 @@ from generation.grading.units import unit_behind
 
 MAX_CHARS = 2000
 MAX_DEPTH = 40
+_TWO_DIGITS = 10
 MAX_DIGITS = 400
 """Of one number."""
 
@@ -102,7 +103,7 @@ _REWRITES = (
     ),
     (re.compile(r"(?<=[0-9]) ?(?:deg|degrees?)(?![A-Za-z])"), r"^\\circ "),
     (re.compile(r"(?<=[0-9])\^ ?\{? ?\\(?:text|mathrm) ?\{ ?(?:st|nd|rd|th) ?\} ?\}?"), ""),
-    (DECIMAL_COMMA, "."),
+    (DECIMAL_COMMA, r"\1."),
     (re.compile(r"(?<=[0-9])(?:\\,|\\ |\{,\}|\\!,\\!)(?=[0-9]{3}(?![0-9]))"), ""),
     (re.compile(r"(?<![A-Za-z\\])([A-Za-z]) (?=[A-Za-z](?![A-Za-z]))"), r"\1 \\cdot "),
     (re.compile(r"(?<![A-Za-z0-9_.^{\\])([0-9]+)(?=\()"), r"\1\\cdot "),
@@ -114,12 +115,12 @@ _REWRITES = (
 )
 _TRIGONOMETRIC = re.compile(r"(\\(?:sin|cos|tan|cot|sec|csc) ?[({]? ?)([0-9.]+) ?\^ ?\{? ?\\circ ?\}?")
 _PERIOD = re.compile(r"(?<![0-9.])([0-9]{0,9})\.([0-9]{0,9})\\overline ?\{ ?([0-9]{1,9}) ?\}")
-_DOUBLE_FACTORIAL = re.compile(r"(?<![0-9.,_^!{}])([0-9]{1,2})!!(?!!)")
+_DOUBLE_FACTORIAL = re.compile(r"(?<![0-9._^!])([0-9]{1,2})!!(?!!)")
 _BASE = re.compile(r"(?<![A-Za-z_])[0-9A-F]+ ?_ ?\{? ?([0-9]{1,2}) ?\}?")
 _SPACED_NUMBERS = re.compile(r"(?<![0-9._])[0-9.]+ +[0-9]")
 _ENDLESS = re.compile(r"[0-9]\.[0-9]+ ?(?:\.\.\.|…|\\l?dots)")
 _CHANGES = re.compile(r"\b(?:not|never|than|least|most|between|except|neither|nor)\b|n['’]t\b", re.IGNORECASE)
-_TIME = re.compile(r"[0-9]{1,2}:[0-9]{2}")
+_TIME = re.compile(r"0?([0-9]{1,2}):([0-9]{2})")
 
 
 class Formula(NamedTuple):
@@ -155,9 +156,16 @@ def base_of(text: str) -> str:
     return number[1] if number else ""
 
 
-def is_time(text: str) -> bool:
-    """Of a clock, which is no ratio."""
-    return _TIME.fullmatch(text) is not None
+def time_of(text: str) -> tuple[int, int] | None:
+    """Hours and minutes of a clock; None for what is no time."""
+    time = _TIME.fullmatch(text)
+    return (int(time[1]), int(time[2])) if time else None
+
+
+def is_clock(text: str) -> bool:
+    """A time that is no ratio, since nobody writes one so: 12:30 and 5:02 are, 5:12 may be either."""
+    time = time_of(text)
+    return time is not None and (time[1] < _TWO_DIGITS or math.gcd(*time) > 1)
 
 
 def words_of(text: str) -> str:

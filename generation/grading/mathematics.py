@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 from generation.grading.exact import normalised
 from generation.grading.math_readings import Pair, readings
-from generation.grading.math_typing import Formula, base_of, formula, is_time, is_wordy, unread, words_of
+from generation.grading.math_typing import Formula, base_of, formula, is_wordy, time_of, unread, words_of
 from generation.grading.nearness import near
 from generation.grading.number import comparable, comparisons, may_have_decimal_comma, same_number
-from generation.grading.number_typing import Quantity, UnsolvedError, read_quantity
+from generation.grading.number_typing import DECIMAL_COMMA, Quantity, UnsolvedError, read_quantity
 from generation.grading.number_words import SPELLED
 from generation.grading.plain_answer import DIFFERS, reordered, too_long
 from generation.grading.refusals import OutOfBoundsError, RefusedError, refused
@@ -91,8 +91,8 @@ def _by_text(answer: str, gold: str, said: str) -> Grade | None:
         if not is_wordy(gold) and SPELLED.search(words):
             return Grade("unknown", UNREADABLE, answer)
         return _judged(answer, equal=words == wanted)
-    if is_time(said) and is_time(gold):
-        return _judged(answer, equal=said == gold)
+    if time_of(said) and time_of(gold):
+        return _judged(answer, equal=time_of(said) == time_of(gold))
     if base_of(said) and base_of(gold) and base_of(said) != base_of(gold):
         return _judged(answer, equal=False)
     return None
@@ -122,7 +122,7 @@ def _equal_numbers(said: Quantity, gold: Quantity, said_text: str, gold_text: st
     """Exactly, or near where one has decimals and neither is a whole number typed as such; None where unknown."""
     if same_number(said, gold):
         return True
-    decimals = [bool(_DECIMAL.search(text)) for text in (said_text, gold_text)]
+    decimals = [bool(_DECIMAL.search(DECIMAL_COMMA.sub(r"\1.", text))) for text in (said_text, gold_text)]
     whole = [one.value.denominator == 1 for one in (said, gold)]
     if not any(decimals) or any(is_whole > has for is_whole, has in zip(whole, decimals, strict=True)):
         return False

@@ -66,11 +66,11 @@ _LATEX = (
     (re.compile(r"\\([$%#])"), r"\1"),
 )
 DECIMAL_COMMA = re.compile(
-    r"(?:(?<=0)(?<![0-9.,}]0)|(?<=[0-9])(?=\{,\}(?![0-9]{3}(?![0-9]))))\{,\}(?=[0-9]++(?![{.,]))"
+    r"(?<![0-9.}])(0(?=\{)|[0-9]++(?=\{,\}(?![0-9]{3}(?![0-9]))))\{,\}(?=[0-9]++(?!\{,\}|\.[0-9]))"
 )
-"""LaTeX's comma without a space, where it is not between thousands: 0{,}125 and 3{,}14."""
+"""A number up to LaTeX's comma without a space, where that is not between thousands: 0{,}125 and 3{,}14."""
 _MARKS = (
-    (DECIMAL_COMMA, "."),
+    (DECIMAL_COMMA, r"\1."),
     (re.compile(r"(?<=[0-9])\{,\}(?=[0-9])"), ","),
     (re.compile(r"[°∘]"), " degrees "),
     (re.compile(r"\*\*(?= ?[0-9({+-])"), "^"),
