@@ -19,6 +19,7 @@ REQUEST_FAILED = "request failed"
 SEVERAL = "more than one answer"
 ANOTHER_UNIT = "another unit than the gold answer"
 GOLD_UNREADABLE = "the gold answer cannot be read"
+UNDECIDED = "neither equal to the gold answer nor unequal for sure"
 GRADER_TIMED_OUT = "the grader ran out of time"
 GRADER_DIED = "the grader died of it"
 

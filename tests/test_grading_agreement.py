@@ -73,7 +73,7 @@ def test_math_agrees_with_math_verify_on_the_table() -> None:
         else:
             apart.add((row.gold, row.answer))
             assert ours == row.expected, (row.gold, row.answer)
-    # Units, bases, letters side by side, labels, degrees, words, LaTeX's names without a backslash: the table's traps.
+    # Units, bases, letters side by side, labels, degrees, words, small numbers, points by name: the table's traps.
     listed = (Path(__file__).parent / "tables" / "math_verify_misread.jsonl").read_text(encoding="utf-8").splitlines()
     assert apart == {(row["gold"], row["answer"]) for row in map(json.loads, listed)}
     assert agreed > 150

@@ -13,6 +13,7 @@ import pytest
 from generation.grading import grade
 from generation.grading.gym import RIGHT
 from generation.questions import decide_questions
+from generation.records import Question
 from generation.settings import Settings
 from generation.tasks import gym, registry
 from generation.tasks.countdown import Ranges
@@ -38,6 +39,48 @@ def test_gold_answers_are_right_and_others_are_not(name: str) -> None:
         assert score(question.facts, "I do not know") < RIGHT
         assert grade(f"<answer>{question.answer}</answer>", question, "stop").outcome == "right"
         assert grade("<answer>I do not know</answer>", question, "stop").outcome == "wrong"
+
+
+@pytest.mark.parametrize(
+    ("generator", "gold", "answer", "outcome", "why"),
+    [
+        ("chain_sum", "292", "292.", "right", "a full stop"),
+        ("chain_sum", "292", "**292**", "right", "bold"),
+        ("chain_sum", "292", "$292$", "right", "dollars"),
+        ("chain_sum", "292", r"$\boxed{292}$.", "right", "a box in dollars, and a full stop"),
+        ("chain_sum", "292", "`292`", "right", "code"),
+        ("chain_sum", "292", "```\n292\n```", "right", "a fence"),
+        ("chain_sum", "292", "(292)", "right", "brackets"),
+        ("chain_sum", "292", "The final answer is **292**.", "right", "a label, too"),
+        ("chain_sum", "-292", "\u2212292", "right", "the minus sign"),
+        ("chain_sum", "292", "293.", "wrong", "another number"),
+        ("chain_sum", "292", "292 or 293", "wrong", "a choice"),
+        ("chain_sum", "292", "not 292.", "wrong", "denied"),
+        ("chain_sum", "292", "292!", "wrong", "a factorial"),
+        ("chain_sum", "292", "", "unknown", "nothing"),
+        ("syllogism", "Yes", "Yes.", "right", "a full stop behind a word"),
+        ("syllogism", "Yes", "Yes!", "right", "an exclamation mark"),
+        ("syllogism", "Yes", '"Yes"', "right", "quotation marks"),
+        ("syllogism", "Yes", "No.", "wrong", "the other word"),
+        (
+            "polynomial_multiplication",
+            "6*x**2 + 3*x",
+            "**6*x**2 + 3*x**",
+            "right",
+            "bold round what has its marks inside",
+        ),
+        ("rotate_matrix", "1 2\n3 4", "```\n1 2\n3 4\n```", "right", "a grid in a fence"),
+        ("rotate_matrix", "1 2\n3 4", "**1 2\n3 4**", "right", "a grid in bold"),
+        ("rotate_matrix", "1 2\n3 4", "**1 2\n4 3**", "wrong", "another grid"),
+    ],
+)
+def test_what_is_only_put_round_an_answer_is_taken_off(
+    generator: str, gold: str, answer: str, outcome: str, why: str
+) -> None:
+    metadata = {"source_dataset": generator, "is_valid": True, "result": gold}
+    facts = {"generator": generator, "entry": {"question": "?", "answer": gold, "metadata": metadata}}
+    question = Question("?", gold, generator, "made", "gym", "answer", facts)
+    assert grade(f"<answer>{answer}</answer>", question, "stop").outcome == outcome, why
 
 
 def test_another_seed_asks_other_questions() -> None:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parent.parent
-MATH = {"generation.grading.math_equality"}
+MATH = {"generation.grading.math_equality", "generation.grading.math_values"}
 RANKS = ("cluster", "reflection", "generation", "assembly")
 HOMES = {
     "vllm": {"cluster.vllm_engine", "generation.builtin.train"},

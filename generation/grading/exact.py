@@ -1,14 +1,14 @@
 """Judges an answer that is a text: the same one, whatever stands round it.
 
-The same means: after Unicode's composition, in one case, with single spaces, without the marks, LaTeX
-wrappers, labels and code fences that are only put round an answer. "7.0" is not "7" here.
+The same means: after Unicode's composition, in one case, with single spaces, without what is put round it: LaTeX
+wrappers, labels, brackets, code fences and marks at its end. "7.0" is not "7" here.
 """
 
 from __future__ import annotations
 
 import unicodedata
 
-from generation.grading.plain_answer import DIFFERS, plain, reordered, seen, too_long
+from generation.grading.plain_answer import DIFFERS, bare, plain, reordered, seen, too_long
 from generation.grading.typings import ascii_typing
 from generation.records import UNREADABLE, Grade, Question
 
@@ -20,7 +20,11 @@ def grade_exact(answer: str, question: Question) -> Grade:
         return long
     if reordered(answer) and not reordered(question.answer):
         return Grade("unknown", UNREADABLE, answer)
-    if normalised(answer) == gold or answer.strip() == question.answer.strip():
+    if (
+        normalised(answer) == gold
+        or bare(normalised(answer)) == bare(gold)
+        or answer.strip() == question.answer.strip()
+    ):
         return Grade("right", "", answer)
     return Grade("wrong", DIFFERS, answer)
 

@@ -1,8 +1,12 @@
-"""Judges an answer to a question of reasoning-gym's by its own score, in a process that can be killed."""
+"""Judges an answer to a question of reasoning-gym's by its own score, in a process that can be killed.
+
+Most of its scores compare texts, and "292." is not "292" to them. So the answer is scored without what is only put
+round it, too, and the best score counts.
+"""
 
 from __future__ import annotations
 
-from generation.grading.plain_answer import DIFFERS, too_long
+from generation.grading.plain_answer import DIFFERS, bare, layers, too_long, unfenced
 from generation.grading.workers import CannotStartError, DiedError, TimedOutError, pool_of
 from generation.records import GRADER_DIED, GRADER_TIMED_OUT, UNREADABLE, Grade, Question
 
@@ -17,7 +21,7 @@ def grade_gym(answer: str, question: Question) -> Grade:
     if long := too_long(answer):
         return long
     try:
-        reply = pool_of(WORKER).ask({"facts": facts, "answer": answer})
+        reply = pool_of(WORKER).ask({"facts": facts, "answers": _typings(answer)})
     except TimedOutError:
         return Grade("unknown", GRADER_TIMED_OUT, answer)
     except DiedError:
@@ -27,3 +31,14 @@ def grade_gym(answer: str, question: Question) -> Grade:
     if "failed" in reply:
         return Grade("unknown", UNREADABLE, answer)
     return Grade("right", "", answer) if reply["score"] >= RIGHT else Grade("wrong", DIFFERS, answer)
+
+
+def _typings(answer: str) -> list[str]:
+    """As it stands, then with less and less round it, its lines kept, as a grid needs them; at last on one line."""
+    found = [answer, *layers(unfenced(answer).strip())]
+    # What is left may be wrapped in marks that it has inside as well: **2*x**3**.
+    inner = found[-1]
+    for left, right in (("**", "**"), ("(", ")"), ('"', '"')):
+        if inner.startswith(left) and inner.endswith(right):
+            found.extend(layers(inner := inner[len(left) : -len(right)]))
+    return list(dict.fromkeys((*found, bare(answer))))

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
+from generation.grading.gym import RIGHT
 from generation.grading.worker_loop import Request, serve
 from generation.tasks.gym_score import score, scoring
 
 
 def _answer(request: Request) -> dict[str, Any]:
-    try:
-        return {"score": score(request["facts"], request["answer"])}
-    except Exception as error:
-        # Its scoring functions fail in their own ways on what they do not expect.
-        return {"failed": f"{type(error).__name__}: {error}"[:200]}
+    """The best score of the typings of one answer, or how the first of them failed where none has one."""
+    best: dict[str, Any] = {}
+    for answer in request["answers"]:
+        try:
+            found = score(request["facts"], answer)
+        except Exception as error:
+            # Its scoring functions fail in their own ways on what they do not expect.
+            best = best or {"failed": f"{type(error).__name__}: {error}"[:200]}
+            continue
+        if found > best.get("score", -1.0):
+            best = {"score": found}
+        if found >= RIGHT:
+            break
+    return best
 
 
 def _prepare(request: Request) -> None:

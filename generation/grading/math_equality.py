@@ -1,6 +1,7 @@
 """Whether two mathematical texts say the same, by math-verify: its home, for worker processes alone.
 
 Takes LaTeX without delimiters. Can loop and eat memory; nobody but a process that can be killed calls it.
+math-verify takes points, sets, intervals and equations apart; whether two values are equal is `math_values`.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from typing import Any
 from antlr4.atn.ParserATNSimulator import PredictionMode
 from latex2sympy2_extended import NormalizationConfig, latex2sympy2
 from latex2sympy2_extended.logic import And
-from math_verify import LatexExtractionConfig, parse, verify
-from sympy import Basic, I, MatrixBase, Set
+from math_verify import LatexExtractionConfig, grader, parse, verify
+from sympy import Basic, Expr, I, MatrixBase, MatrixExpr, Set
 from sympy.core.relational import Relational
+
+from generation.grading.math_values import equal_values
 
 # Not by its list of units, which holds letters that are variables.
 _NORMALIZATION = NormalizationConfig(
@@ -40,12 +43,53 @@ latex2sympy2.PSParser = _Parser
 _WARM_UP = (r"\frac{1}{2}", "(x+1)^2", r"\sqrt{3}", "(1,2)", r"\{1,2\}", "[0,1]", "x=5", r"\text{a}")
 
 
+class _Leaves:
+    """In place of math-verify's two ways to compare values, which round to 6 decimals and to 15."""
+
+    undecided = False
+
+    @classmethod
+    def equal(cls, gold: Any, said: Any, *_: int) -> bool:
+        """Whether two values are equal; where that is not known, false and undecided."""
+        if isinstance(gold, MatrixBase | MatrixExpr) or isinstance(said, MatrixBase | MatrixExpr):
+            return cls._equal_matrices(gold, said)
+        if not (isinstance(gold, Expr) and isinstance(said, Expr)):
+            return False
+        percents = [grader.get_pct_val(one, one) for one in (gold, said)]
+        if all(one.is_Integer for one in percents):
+            return bool(percents[0] == percents[1])
+        try:
+            return equal_values(gold, said)
+        except Exception:
+            # sympy fails in many ways; math-verify would make "unequal" of each.
+            cls.undecided = True
+            return False
+
+    @classmethod
+    def equal_symbols(cls, gold: Any, said: Any) -> bool:
+        """As math-verify has it, of names; and x is 2x/2."""
+        return bool(_equal_names(gold, said)) or cls.equal(gold, said)
+
+    @classmethod
+    def _equal_matrices(cls, gold: Any, said: Any) -> bool:
+        gold, said = grader.safe_sympy_doit(gold), grader.safe_sympy_doit(said)
+        if not (isinstance(gold, MatrixBase) and isinstance(said, MatrixBase)):
+            return bool(_simply_equal(gold, said))
+        return gold.shape == said.shape and all(map(cls.equal, gold.flat(), said.flat()))
+
+
+_simply_equal, _equal_names = grader.sympy_symbolic_eq, grader.sympy_compare_symbols
+grader.sympy_numeric_eq, grader.sympy_compare_symbols = _Leaves.equal, _Leaves.equal_symbols
+grader.sympy_symbolic_eq = lambda gold, said: False
+
+
 def compare(gold: str, answer: str) -> dict[str, Any]:
-    """`equal`, and which of the two could be read as mathematics; `memory` when that ran out."""
+    """`equal`, perhaps `undecided`, and which could be read as mathematics; `memory` when that ran out."""
+    _Leaves.undecided = False
     try:
         wanted, said = _parsed_gold(gold), _parsed(answer)
         read = {"gold": _is_read(wanted), "answer": _is_read(said)}
-        return {"equal": _equal(wanted, said), **read}
+        return {"equal": _equal(wanted, said), "undecided": _Leaves.undecided, **read}
     except MemoryError:
         return {"memory": True}
     except RecursionError:

@@ -6,17 +6,20 @@ found to read something else than is written. Knows nothing of what is equal.
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from string import ascii_lowercase
 from typing import NamedTuple
 
+from generation.grading.number_typing import DECIMAL_COMMA
 from generation.grading.plain_answer import plain, reordered, seen
 from generation.grading.refusals import OutOfBoundsError, SeveralError, UnreadableError
 from generation.grading.units import unit_behind
 
 MAX_CHARS = 2000
 MAX_DEPTH = 40
+_TWO_DIGITS = 10
 MAX_DIGITS = 400
 """Of one number."""
 
@@ -100,6 +103,7 @@ _REWRITES = (
     ),
     (re.compile(r"(?<=[0-9]) ?(?:deg|degrees?)(?![A-Za-z])"), r"^\\circ "),
     (re.compile(r"(?<=[0-9])\^ ?\{? ?\\(?:text|mathrm) ?\{ ?(?:st|nd|rd|th) ?\} ?\}?"), ""),
+    (DECIMAL_COMMA, r"\1."),
     (re.compile(r"(?<=[0-9])(?:\\,|\\ |\{,\}|\\!,\\!)(?=[0-9]{3}(?![0-9]))"), ""),
     (re.compile(r"(?<![A-Za-z\\])([A-Za-z]) (?=[A-Za-z](?![A-Za-z]))"), r"\1 \\cdot "),
     (re.compile(r"(?<![A-Za-z0-9_.^{\\])([0-9]+)(?=\()"), r"\1\\cdot "),
@@ -111,11 +115,12 @@ _REWRITES = (
 )
 _TRIGONOMETRIC = re.compile(r"(\\(?:sin|cos|tan|cot|sec|csc) ?[({]? ?)([0-9.]+) ?\^ ?\{? ?\\circ ?\}?")
 _PERIOD = re.compile(r"(?<![0-9.])([0-9]{0,9})\.([0-9]{0,9})\\overline ?\{ ?([0-9]{1,9}) ?\}")
+_DOUBLE_FACTORIAL = re.compile(r"(?<![0-9._^!])([0-9]{1,2})!!(?!!)")
 _BASE = re.compile(r"(?<![A-Za-z_])[0-9A-F]+ ?_ ?\{? ?([0-9]{1,2}) ?\}?")
 _SPACED_NUMBERS = re.compile(r"(?<![0-9._])[0-9.]+ +[0-9]")
 _ENDLESS = re.compile(r"[0-9]\.[0-9]+ ?(?:\.\.\.|…|\\l?dots)")
 _CHANGES = re.compile(r"\b(?:not|never|than|least|most|between|except|neither|nor)\b|n['’]t\b", re.IGNORECASE)
-_TIME = re.compile(r"[0-9]{1,2}:[0-9]{2}")
+_TIME = re.compile(r"0?([0-9]{1,2}):([0-9]{2})")
 
 
 class Formula(NamedTuple):
@@ -151,9 +156,16 @@ def base_of(text: str) -> str:
     return number[1] if number else ""
 
 
-def is_time(text: str) -> bool:
-    """Of a clock, which is no ratio."""
-    return _TIME.fullmatch(text) is not None
+def time_of(text: str) -> tuple[int, int] | None:
+    """Hours and minutes of a clock; None for what is no time."""
+    time = _TIME.fullmatch(text)
+    return (int(time[1]), int(time[2])) if time else None
+
+
+def is_clock(text: str) -> bool:
+    """A time that is no ratio, since nobody writes one so: 12:30 and 5:02 are, 5:12 may be either."""
+    time = time_of(text)
+    return time is not None and (time[1] < _TWO_DIGITS or math.gcd(*time) > 1)
 
 
 def words_of(text: str) -> str:
@@ -230,7 +242,7 @@ def _boxes(text: str) -> list[str]:
 
 
 def _rewritten(text: str) -> Formula:
-    text = _NAMED.sub(_as_command, _PERIOD.sub(_as_fraction, text))
+    text = _NAMED.sub(_as_command, _PERIOD.sub(_as_fraction, _DOUBLE_FACTORIAL.sub(_as_product, text)))
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
     text, unit = unit_behind(text)
@@ -246,6 +258,11 @@ def _as_command(name: re.Match[str]) -> str:
     if text:
         return text
     return rf"\{'infty' if infinite else 'pi' if capital else f'arc{inverse}' if inverse else command} "
+
+
+def _as_product(factorial: re.Match[str]) -> str:
+    """7!! is 7 * 5 * 3 * 1, which math-verify takes for (7!)!."""
+    return str(math.prod(range(int(factorial[1]), 0, -2)))
 
 
 def _as_fraction(number: re.Match[str]) -> str:
@@ -268,6 +285,8 @@ def _check(text: str) -> None:
         raise UnreadableError("has formulas in it that do not end")
     if _SPACED_NUMBERS.search(text):
         raise UnreadableError("has numbers in it with nothing between")
+    if "!!" in text:
+        raise UnreadableError("has a factorial in it that is read in several ways")
     if _ENDLESS.search(text):
         raise UnreadableError("has digits in it that do not end")
     if _CHANGES.search(text) and not is_wordy(text):

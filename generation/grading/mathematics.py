@@ -1,19 +1,23 @@
 """Judges a mathematical answer: by math-verify, in a process that can be killed.
 
-Texts and plain numbers are compared here, exactly; math-verify takes numbers with a decimal point as equal
-when they agree in six decimals, and so do we. What it cannot read is unknown, not wrong.
+Exact values are compared exactly. A number with a decimal point is right when it agrees with the gold answer to a
+millionth and to six decimals, or is its rounding to six digits or more (`nearness`); a whole number is exact.
+What cannot be read, or told apart in time, is unknown, not wrong.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from generation.grading.exact import normalised
-from generation.grading.math_typing import Formula, base_of, formula, is_time, is_wordy, unread, words_of
-from generation.grading.number import comparable, same_number
-from generation.grading.number_typing import Quantity, UnsolvedError, read_quantity
+from generation.grading.math_readings import Pair, readings
+from generation.grading.math_typing import Formula, base_of, formula, is_wordy, time_of, unread, words_of
+from generation.grading.nearness import near
+from generation.grading.number import comparable, comparisons, may_have_decimal_comma, same_number
+from generation.grading.number_typing import DECIMAL_COMMA, Quantity, UnsolvedError, read_quantity
 from generation.grading.number_words import SPELLED
 from generation.grading.plain_answer import DIFFERS, reordered, too_long
 from generation.grading.refusals import OutOfBoundsError, RefusedError, refused
@@ -23,32 +27,18 @@ from generation.records import (
     GOLD_UNREADABLE,
     GRADER_DIED,
     GRADER_TIMED_OUT,
+    UNDECIDED,
     UNREADABLE,
     Grade,
     Question,
 )
 
 WORKER = "generation.grading.math_worker"
-_DECIMALS = 6
-
+_DECIMAL = re.compile(r"\.[0-9]*[1-9]")
 # A letter alone behind a digit, and what an equation is solved for.
 _LETTER = re.compile(r"[0-9] ?[A-Za-z](?![A-Za-z0-9])(?<![eE])(?! 10 ?[\^*])")
 _ASSIGNED = re.compile(r"[^\w-]*[A-Za-z](?:_\w)? ?(?:\([^()]*\))? ?=")
 _ABBREVIATED = re.compile(r"[0-9] ?(?:[kKMBT]|mn|bn)$")
-# What math-verify reads in one way alone: a vector for a point, degrees for radians, "log" for "ln", a choice.
-_LIST = re.compile(r"\[([^\[\]]*)\]")
-_DECIMAL_COMMA = re.compile(r"^(-?[0-9]+),([0-9]+)$")
-_LETTER_OF_UNIT = re.compile(r"(?<=[0-9)}]) ?[mghslK]$")
-_OTHERWISE = (
-    (re.compile(r"\\begin\{[pb]matrix\}([^&]*?)\\end\{[pb]matrix\}"), r"(\1)"),
-    (re.compile(r"\\\\"), ","),
-    (re.compile(r"\\log(?![A-Za-z_]| ?_)"), r"\\ln"),
-    (re.compile(r"(?<![0-9.])([0-9.]++) ?\^ ?\{? ?\\circ ?\}?"), r"\\frac{\1\\pi}{180}"),
-    (re.compile(r"(?<![A-Za-z\\])C ?\(([^(),]*),([^(),]*)\)"), r"\\binom{\1}{\2}"),
-    (re.compile(r"(?<=[0-9]) to (?=[0-9])"), ":"),
-    (re.compile(r"^R$"), r"\\mathbb{R}"),
-    (re.compile(r"\\(?:overline|angle|triangle) ?\{?([A-Z]+)\}?"), r"\1"),
-)
 _EITHER_SIDE = re.compile(r"(?=.*(?:[<>]|\\[lg]eq?(?![a-z]))).*\b(?:and|or)\b")
 _VARIABLE = re.compile(r"(?<![A-Za-z\\])[A-Za-z](?![A-Za-z])")
 
@@ -101,8 +91,8 @@ def _by_text(answer: str, gold: str, said: str) -> Grade | None:
         if not is_wordy(gold) and SPELLED.search(words):
             return Grade("unknown", UNREADABLE, answer)
         return _judged(answer, equal=words == wanted)
-    if is_time(said) and is_time(gold):
-        return _judged(answer, equal=said == gold)
+    if time_of(said) and time_of(gold):
+        return _judged(answer, equal=time_of(said) == time_of(gold))
     if base_of(said) and base_of(gold) and base_of(said) != base_of(gold):
         return _judged(answer, equal=False)
     return None
@@ -118,12 +108,26 @@ def _by_number(answer: str, gold: Quantity | None, gold_text: str) -> Grade | No
         return None
     if _LETTER.search(answer):
         return Grade("unknown", UNREADABLE, answer)
-    equal = same_number(said, gold)
-    if min(said.value.denominator, gold.value.denominator) > 1 and ("." in answer or "." in gold_text):
-        equal = equal or round(said.value, _DECIMALS) == round(gold.value, _DECIMALS)
+    equal = _equal_numbers(said, gold, answer, gold_text)
+    if equal is None:
+        return Grade("unknown", UNDECIDED, answer)
     if not comparable(said, gold, equal=equal):
         return Grade("unknown", ANOTHER_UNIT, answer)
+    if not equal and may_have_decimal_comma(answer, gold):
+        return Grade("unknown", UNREADABLE, answer)
     return _judged(answer, equal=equal)
+
+
+def _equal_numbers(said: Quantity, gold: Quantity, said_text: str, gold_text: str) -> bool | None:
+    """Exactly, or near where one has decimals and neither is a whole number typed as such; None where unknown."""
+    if same_number(said, gold):
+        return True
+    decimals = [bool(_DECIMAL.search(DECIMAL_COMMA.sub(r"\1.", text))) for text in (said_text, gold_text)]
+    whole = [one.value.denominator == 1 for one in (said, gold)]
+    if not any(decimals) or any(is_whole > has for is_whole, has in zip(whole, decimals, strict=True)):
+        return False
+    found = [near(*pair) for pair in comparisons(said, gold)]
+    return None if None in found and True not in found else any(found)
 
 
 def _number(text: str) -> Quantity | None:
@@ -139,9 +143,11 @@ def _number(text: str) -> Quantity | None:
 
 def _by_worker(answer: str, gold: str, said: str) -> Grade:
     try:
-        gold, said = _told_apart(gold, said)
-        reply = _compared(gold, said)
-        unclear = reply.get("equal") is False and _has_other_reading(gold, said)
+        how = readings(*_told_apart(gold, said))
+        reply = _compared(*how.first)
+        unclear = reply.get("equal") is how.doubtful and (how.doubtful or _has_other_reading(gold, said, how.others))
+    except RefusedError as error:
+        return refused(error, answer)
     except TimedOutError:
         return Grade("unknown", GRADER_TIMED_OUT, answer)
     except DiedError:
@@ -150,33 +156,24 @@ def _by_worker(answer: str, gold: str, said: str) -> Grade:
         raise CannotStartError(f"the grader 'math' needs math-verify[antlr4_13_2]: {error}") from error
     if reply.get("memory"):
         return Grade("unknown", GRADER_DIED, answer)
-    if reply["equal"]:
+    if reply["equal"] and not unclear:
         return _judged(answer, equal=True)
     if not reply["answer"]:
         return Grade("unknown", UNREADABLE, answer)
     if not reply["gold"]:
         return Grade("unknown", GOLD_UNREADABLE, answer)
+    if reply["undecided"]:
+        return Grade("unknown", UNDECIDED, answer)
     return Grade("unknown", UNREADABLE, answer) if unclear else _judged(answer, equal=False)
 
 
-def _has_other_reading(gold: str, said: str) -> bool:
+def _has_other_reading(gold: str, said: str, others: Iterable[Pair]) -> bool:
     """In which they may be equal, though they are not as they stand."""
     if unread(said) - unread(gold) or (said.startswith("[[") and "matrix}" in gold):
         return True
     if _EITHER_SIDE.match(said) or (_ABBREVIATED.search(said) and not _VARIABLE.search(gold)):
         return True
-    others = _otherwise(gold, said)
-    return others != (gold, said) and bool(_compared(*others).get("equal"))
-
-
-def _otherwise(gold: str, said: str) -> tuple[str, str]:
-    """Both in the other reading that some typings have; the very same where they have none."""
-    said = _DECIMAL_COMMA.sub(r"\1.\2", _LETTER_OF_UNIT.sub("", said))
-    if not re.search(r"[(\[]", gold):
-        said = _LIST.sub(r"(\1)", said)
-    for pattern, replacement in _OTHERWISE:
-        gold, said = pattern.sub(replacement, gold), pattern.sub(replacement, said)
-    return gold, said
+    return any(_compared(*pair).get("equal") for pair in others)
 
 
 def _told_apart(gold: str, said: str) -> tuple[str, str]:

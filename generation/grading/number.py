@@ -7,12 +7,13 @@ compared: 5 km for 5 m, and for 5 km², is unknown. So is 3 quarters for 3, whic
 
 from __future__ import annotations
 
+from fractions import Fraction
 from functools import lru_cache
 
-from generation.grading.number_typing import Quantity, read_quantity
+from generation.grading.number_typing import Quantity, read_quantity, read_with_decimal_comma
 from generation.grading.plain_answer import DIFFERS
 from generation.grading.refusals import RefusedError, refused
-from generation.records import ANOTHER_UNIT, GOLD_UNREADABLE, Grade, Question
+from generation.records import ANOTHER_UNIT, GOLD_UNREADABLE, UNREADABLE, Grade, Question
 
 
 def grade_number(answer: str, question: Question) -> Grade:
@@ -27,7 +28,15 @@ def grade_number(answer: str, question: Question) -> Grade:
     equal = same_number(said, gold)
     if not comparable(said, gold, equal=equal):
         return Grade("unknown", ANOTHER_UNIT, answer)
+    if not equal and may_have_decimal_comma(answer, gold):
+        return Grade("unknown", UNREADABLE, answer)
     return Grade("right", "", answer) if equal else Grade("wrong", DIFFERS, answer)
+
+
+def may_have_decimal_comma(answer: str, gold: Quantity) -> bool:
+    """With one it would be right: "12,345" for 12.345. "3,000" for 3 is wrong."""
+    other = read_with_decimal_comma(answer) if gold.value.denominator > 1 else None
+    return other is not None and same_number(other, gold)
 
 
 def comparable(said: Quantity, gold: Quantity, *, equal: bool) -> bool:
@@ -41,12 +50,15 @@ def comparable(said: Quantity, gold: Quantity, *, equal: bool) -> bool:
 
 def same_number(said: Quantity, gold: Quantity) -> bool:
     """By the rule of percent signs above, whatever the units are."""
-    if said.value == gold.value:
-        return True
-    if said.percent == gold.percent:
-        return False
-    percent, bare = (said, gold) if said.percent else (gold, said)
-    return percent.value == 100 * bare.value
+    return any(one == other for one, other in comparisons(said, gold))
+
+
+def comparisons(said: Quantity, gold: Quantity) -> list[tuple[Fraction, Fraction]]:
+    """The pairs of values of which one must be equal: two where only one has a percent sign."""
+    pairs = [(said.value, gold.value)]
+    if said.percent != gold.percent:
+        pairs.append((said.value, 100 * gold.value) if said.percent else (100 * said.value, gold.value))
+    return pairs
 
 
 @lru_cache(maxsize=1024)

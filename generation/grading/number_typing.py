@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from generation.grading.number_words import CHANGED_AHEAD, CHANGED_BEHIND, SPELLED, in_digits
 from generation.grading.plain_answer import plain, reordered, seen
-from generation.grading.refusals import OutOfBoundsError, SeveralError, UnreadableError
+from generation.grading.refusals import OutOfBoundsError, RefusedError, SeveralError, UnreadableError
 from generation.grading.units import BESIDE, CURRENCIES, SCALES, SHORT, UNITS, unit_ahead
 
 MAX_CHARS = 2000
@@ -38,8 +38,8 @@ class UnsolvedError(UnreadableError):
     """An equation for something that is not asked for, as "2x = 18" is."""
 
 
-_GROUPED = r"[0-9]{1,3}(?P<separator>[, '_])[0-9]{3}(?:(?P=separator)[0-9]{3})*+(?![0-9])"
-_INDIAN = r"[0-9]{1,2}(?:,[0-9]{2}){1,9},[0-9]{3}(?![0-9])"
+_GROUPED = r"(?!0)[0-9]{1,3}(?P<separator>[, '_])[0-9]{3}(?:(?P=separator)[0-9]{3})*+(?![0-9])"
+_INDIAN = r"(?!0)[0-9]{1,2}(?:,[0-9]{2}){1,9},[0-9]{3}(?![0-9])"
 _NUMBER = re.compile(
     rf"""(?:(?P<sign>[+-])[ ]?)?(?:(?P<currency>(?:US)?\$|[€£¥₹])[ ]?)?(?P<inner>[+-]?)
     (?: (?P<power>10)[ ]?(?=\^)
@@ -65,13 +65,19 @@ _LATEX = (
     (re.compile(r"\\(?:displaystyle|left|right|quad|qquad)(?![A-Za-z])|\\[,;:! ]"), " "),
     (re.compile(r"\\([$%#])"), r"\1"),
 )
+DECIMAL_COMMA = re.compile(
+    r"(?<![0-9.}])(0(?=\{)|[0-9]++(?=\{,\}(?![0-9]{3}(?![0-9]))))\{,\}(?=[0-9]++(?!\{,\}|\.[0-9]))"
+)
+"""A number up to LaTeX's comma without a space, where that is not between thousands: 0{,}125 and 3{,}14."""
 _MARKS = (
+    (DECIMAL_COMMA, r"\1."),
     (re.compile(r"(?<=[0-9])\{,\}(?=[0-9])"), ","),
     (re.compile(r"[°∘]"), " degrees "),
     (re.compile(r"\*\*(?= ?[0-9({+-])"), "^"),
     (re.compile(r"\*\*|`"), " "),
     (re.compile(r" {2,}"), " "),
 )
+_ONE_COMMA = re.compile(r"(?<![0-9.,}])([0-9]{1,3})(?:,|\{,\})([0-9]{3})(?![0-9.,{])")
 _SIDES = re.compile(r"(?<![<>!=])=(?![=>])|≈|≅|->|=>|→|⇒|∴")
 _OPERATORS = re.compile(r"[+*^!±|<>π?\\{}\[\]~¬‰‱∀-⋿⌈-⌋]|(?:^|\s)[-/](?:\s|$)")
 # A function or an index; a sign that does not touch its number; what may stand before a sign.
@@ -128,6 +134,15 @@ def read_quantity(text: str) -> Quantity:
     if not readings:
         raise failure
     return next(iter(readings.values()))
+
+
+def read_with_decimal_comma(text: str) -> Quantity | None:
+    """What "12,345" is where its comma is a decimal one; None where that cannot be."""
+    said, commas = _ONE_COMMA.subn(r"\1.\2", text)
+    try:
+        return read_quantity(said) if commas == 1 and len(text) <= MAX_CHARS else None
+    except RefusedError:
+        return None
 
 
 def _plain(text: str) -> str:

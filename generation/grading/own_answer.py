@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from generation.grading.plain_answer import DIFFERS, plain, too_long
+from generation.grading.plain_answer import DIFFERS, bare, too_long
 from generation.grading.typings import ascii_typing
 from generation.records import Grade, Question
 
@@ -32,8 +32,8 @@ def grade_own_answer(answer: str, question: Question) -> Grade:
 
 
 def _normalised(text: str) -> str:
-    """One case beside what `plain` does."""
-    return plain(ascii_typing(text).casefold())
+    """One case beside what `bare` does."""
+    return bare(ascii_typing(text).casefold())
 
 
 def _number(text: str) -> Fraction | None:

@@ -39,6 +39,8 @@ _SAME = {
     "km/h": "kmh kph",
     "m/s": "mps",
     "rad": "rad radian radians",
+    "am": "am",
+    "pm": "pm",
 }
 UNITS: Mapping[str, str] = MappingProxyType({name: unit for unit, names in _SAME.items() for name in names.split()})
 """From every name in lower case to the one name of its unit."""
@@ -47,7 +49,7 @@ CURRENCIES = frozenset("$€£¥₹¢")
 
 BESIDE = frozenset("mgshlLCFNJWVA")
 """Letters that may stand alone behind a number; any other there is a variable, as in 2x. K is kelvin or thousand."""
-SHORT = frozenset({*UNITS, "th", "st", "nd", "rd", "am", "pm", "ms", "hz", "kb", "mb", "gb", "kw", "mw", "pt", "px"})
+SHORT = frozenset({*UNITS, "th", "st", "nd", "rd", "ms", "hz", "kb", "mb", "gb", "kw", "mw", "pt", "px"})
 """Names of two letters that may stand glued to a number; others are a product of variables."""
 SCALES: Mapping[str, int] = MappingProxyType(
     {

@@ -1,0 +1,150 @@
+r"""How two formulas are to be compared, and what else they may mean. Knows typing, and nothing of what is equal.
+
+Values of several variables ("x=1, y=2") are a point, in the order of the variables' names. A clock's time is no
+ratio, and a ratio of three numbers no quotient.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from generation.grading.math_typing import is_clock
+from generation.grading.refusals import SeveralError
+
+# What math-verify reads in one way alone: a vector for a point, degrees for radians, "log" for "ln", a choice.
+_LIST = re.compile(r"\[([^\[\]]*)\]")
+_DECIMAL_COMMA = re.compile(r"(?<![0-9.,])([0-9]+),([0-9]+)(?![0-9.,])")
+_LETTER_OF_UNIT = re.compile(r"(?<=[0-9)}]) ?[mghslK]$")
+_OTHERWISE = (
+    (re.compile(r"\\begin\{[pb]matrix\}([^&]*?)\\end\{[pb]matrix\}"), r"(\1)"),
+    (re.compile(r"\\\\"), ","),
+    (re.compile(r"\\log(?![A-Za-z_]| ?_)"), r"\\ln"),
+    (re.compile(r"(?<![0-9.])([0-9.]++) ?\^ ?\{? ?\\circ ?\}?"), r"\\frac{\1\\pi}{180}"),
+    (re.compile(r"(?<![A-Za-z\\])C ?\(([^(),]*),([^(),]*)\)"), r"\\binom{\1}{\2}"),
+    (re.compile(r"(?<=[0-9]) to (?=[0-9])"), ":"),
+    (re.compile(r"^R$"), r"\\mathbb{R}"),
+    (re.compile(r"\\(?:overline|angle|triangle) ?\{?([A-Z]+)\}?"), r"\1"),
+)
+_RATIO = re.compile(r"[^:=<>,;]++(?::[^:=<>,;]++)++")
+_NAME = r"(?:[A-Za-z]|\\[A-Za-z]+)(?: ?_ ?(?:[A-Za-z0-9]|\{[A-Za-z0-9]+\}))?"
+_ASSIGNMENT = re.compile(rf"({_NAME}) ?= ?([^=<>]+)")
+_NAMED_POINT = re.compile(r"\(([^()]*)\) ?= ?\((.*)\)", re.DOTALL)
+_CASES = re.compile(r"\\begin ?\{cases\}(.*)\\end ?\{cases\}", re.DOTALL)
+_SEPARATOR = re.compile(r"[,;]|\\\\|\\text ?\{ ?(?:and|or) ?\}|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])|[()\[\]{}]")
+
+Pair = tuple[str, str]
+"""The gold formula and the one that was said."""
+
+
+class Readings(NamedTuple):
+    """What to compare."""
+
+    first: Pair
+    """Right when these are equal."""
+    others: tuple[Pair, ...] = ()
+    """Where the first are not, and these are, nobody knows."""
+    doubtful: bool = False
+    """Nor where the first are."""
+
+
+def readings(gold: str, said: str) -> Readings:
+    """How to compare two formulas; raises SeveralError for several points of variables by name."""
+    if found := _as_points(gold, said):
+        return found
+    one, other = _ASSIGNMENT.fullmatch(gold), _ASSIGNMENT.fullmatch(said)
+    if one and other and one[1] == other[1]:
+        gold, said = one[2], other[2]
+    parts = [text.count(":") if _RATIO.fullmatch(text) else 0 for text in (gold, said)]
+    if parts[0] == parts[1] > 1:
+        return Readings((_ratio(gold), _ratio(said)))
+    doubtful = max(parts) > 1 or is_clock(gold) or (is_clock(said) and not parts[0])
+    others = [_otherwise(gold, said)]
+    if len(_DECIMAL_COMMA.findall(gold)) != len(_DECIMAL_COMMA.findall(said)):
+        others.append((_without_decimal_commas(gold), _without_decimal_commas(said)))
+    return Readings((gold, said), tuple(pair for pair in others if pair != (gold, said)), doubtful)
+
+
+def _otherwise(gold: str, said: str) -> Pair:
+    """Both in the other reading that some typings have; the very same where they have none."""
+    said = _LETTER_OF_UNIT.sub("", said)
+    if not re.search(r"[(\[]", gold):
+        said = _LIST.sub(r"(\1)", said)
+    for pattern, replacement in _OTHERWISE:
+        gold, said = pattern.sub(replacement, gold), pattern.sub(replacement, said)
+    return gold, said
+
+
+def _without_decimal_commas(text: str) -> str:
+    return _DECIMAL_COMMA.sub(r"\1.\2", text).replace(";", ",")
+
+
+def _ratio(text: str) -> str:
+    """As a point whose first entry is 1, so that equal ratios are equal."""
+    first, *rest = text.split(":")
+    shares = [rf"\frac{{{one}}}{{{first}}}" for one in rest]
+    return f"({','.join(['1', *shares])})"
+
+
+def _as_points(gold: str, said: str) -> Readings | None:
+    """The readings where one of the two gives several variables, None where neither does."""
+    both = _assigned(gold), _assigned(said)
+    if not any(len(dict(pairs)) > 1 for pairs in both) or gold.replace(" ", "") == said.replace(" ", ""):
+        return None
+    wanted, given = map(dict, both)
+    if len(wanted) < len(both[0]) or len(given) < len(both[1]) or r"\pm" in gold + said:
+        raise SeveralError("gives a variable several values")
+    if wanted and given:
+        return Readings((_point(wanted), _point(given))) if wanted.keys() == given.keys() else None
+    values, other = (wanted, said) if wanted else (given, gold)
+    entries = _pieces(_unbracketed(other))
+    if len(entries) != len(values) or any("=" in one for one in entries):
+        return None
+    listed = f"({','.join(entries)})"
+    orders = [_point(values), f"({','.join(values.values())})"]
+    pairs = [(order, listed) if wanted else (listed, order) for order in orders]
+    if not other.startswith("("):
+        sets = [rf"\{{{one[1:-1]}\}}" for one in pairs[0]]
+        pairs.append((sets[0], sets[1]))
+    return Readings(pairs[0], tuple(pairs[1:]), doubtful=other.startswith(r"\{"))
+
+
+def _point(values: dict[str, str]) -> str:
+    return f"({','.join(values[name] for name in sorted(values, key=_letters))})"
+
+
+def _letters(name: str) -> str:
+    return name.lstrip("\\")
+
+
+def _assigned(text: str) -> list[Pair]:
+    """Names and values of "x=1, y=2", nothing of what is something else."""
+    if (point := _NAMED_POINT.fullmatch(text)) and len(names := _pieces(point[1])) == len(values := _pieces(point[2])):
+        pairs = [f"{name}={value}" for name, value in zip(names, values, strict=True)]
+    else:
+        pairs = _pieces(_unbracketed(text)) if text.count("=") > 1 else []
+    found = [_ASSIGNMENT.fullmatch(pair) for pair in pairs]
+    return [(one[1].replace(" ", ""), one[2].strip()) for one in found if one] if all(found) else []
+
+
+def _unbracketed(text: str) -> str:
+    if cases := _CASES.fullmatch(text):
+        return cases[1].strip().removesuffix(r"\\")
+    for left, right in (("(", ")"), (r"\{", r"\}")):
+        inner = text[len(left) : -len(right)]
+        if text.startswith(left) and text.endswith(right) and not re.search(r"[()]", inner):
+            return inner
+    return text
+
+
+def _pieces(text: str) -> list[str]:
+    """What stands between the commas, semicolons and "and" outside of brackets."""
+    pieces, depth, behind = list[str](), 0, 0
+    for mark in _SEPARATOR.finditer(text):
+        if mark[0] in "()[]{}":
+            depth += 1 if mark[0] in "([{" else -1
+        elif depth == 0:
+            pieces.append(text[behind : mark.start()].strip(" &"))
+            behind = mark.end()
+    pieces.append(text[behind:].strip(" &"))
+    return [piece for piece in pieces if piece]
