@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from typing import NamedTuple
 
 OWNERS = {
@@ -59,7 +58,6 @@ WELL_KNOWN = (
 )
 """What is offered for a name that is nearly one of these; any other model is taken all the same."""
 
-_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://(?P<rest>.*)")
 _CLOSE = 0.75
 
 
@@ -77,10 +75,6 @@ def hub_name(name: str, own: tuple[str, ...] = ()) -> HubName:
 
     Raises ValueError, in words for a person, for what can be no model of the hub.
     """
-    if found := _ADDRESS.fullmatch(name):
-        parts = [part for part in found["rest"].split("/") if part]
-        remedy = f"its hub id, which is perhaps {'/'.join(parts[1:3])}" if len(parts) >= 3 else "a hub id"
-        raise ValueError(f"model {name} is an address: give {remedy}, or a folder of this machine")
     repo, at, revision = name.partition("@")
     if at and (not revision or not repo):
         raise ValueError(

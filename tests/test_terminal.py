@@ -31,6 +31,7 @@ from generation.terminal import Progress, say
 say("engines", "4 with 8 GPUs each, " + "which are many words " * 6)
 say("made", "runs/" + 90 * "x")
 with patch("generation.terminal._EVERY_S", 0.01), Progress(400_000, unit="questions") as progress:
+    progress.ready()
     progress.say("engine 0 ready: vllm 0.32.0")
     for _ in range(8):
         time.sleep(0.15)
