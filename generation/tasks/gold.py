@@ -1,12 +1,27 @@
-"""Whether a user's own gold answer is one by its own grader: else no answer to that question could be right."""
+"""Whether a gold answer can be given at all, by its own grader: else no sample could be right.
+
+Most graders are asked about the gold answer itself. A mathematical one is read by the workers that compare
+mathematics, since reading can loop; they are asked about each formula once, and about so many at most.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
 from generation.grading import GRADERS
-from generation.records import Question
+from generation.grading.math_typing import formula, is_time, is_wordy
+from generation.grading.mathematics import WORKER
+from generation.grading.number_typing import read_quantity
+from generation.grading.refusals import RefusedError
+from generation.grading.workers import CannotStartError, DiedError, TimedOutError, pool_of, pool_size
+from generation.records import GRADER_DIED, GRADER_TIMED_OUT, Question
+from generation.tasks.final import says_none
 
 _LOOKED_AT = frozenset({"choice", "exact", "number", "word"})
 """Fast ones; a countdown question may have any text for a gold answer, as published ones do."""
+MOST_FORMULAS = 20_000
+"""Different ones that the workers are asked about, a minute of work; of others only the typing is looked at."""
 
 
 def check_gold(place: str, question: Question) -> None:
@@ -18,5 +33,62 @@ def check_gold(place: str, question: Question) -> None:
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{place}: the grader {question.grader} lacks a fact, or cannot read it: {error!r}") from error
     if graded.outcome != "right":
-        told = graded.reason or graded.outcome
-        raise ValueError(f"{place}: the gold answer {question.answer[:60]!r} is none for {question.grader}: {told}")
+        raise ValueError(f"{place}: {told(question, graded.reason or graded.outcome)}")
+
+
+def told(question: Question, fault: str) -> str:
+    """What is wrong with a gold answer, in words."""
+    hint = "; --grader exact takes a text as it is" if question.grader == "math" else ""
+    return f"the gold answer {question.answer[:60]!r} is none for {question.grader}: {fault}{hint}"
+
+
+def math_faults(questions: Iterable[Question]) -> Mapping[str, str]:
+    """What is wrong with the mathematical gold answers that nobody can match, by the answer.
+
+    Raises ValueError where mathematics cannot be compared on this machine.
+    """
+    answers = dict.fromkeys(question.answer for question in questions if question.grader == "math")
+    faults: dict[str, str] = {}
+    formulas: dict[str, str] = {}
+    for answer in answers:
+        try:
+            text = _formula(answer)
+        except RefusedError as error:
+            faults[answer] = str(error)
+            continue
+        if text is not None:
+            formulas[answer] = text
+    asked = list(dict.fromkeys(formulas.values()))[:MOST_FORMULAS]
+    try:
+        with ThreadPoolExecutor(pool_size()) as threads:
+            said = dict(zip(asked, threads.map(_unread, asked), strict=True))
+    except CannotStartError as error:
+        raise ValueError(f"the grader 'math' needs math-verify[antlr4_13_2]: {error}") from error
+    return faults | {answer: said[text] for answer, text in formulas.items() if said.get(text)}
+
+
+def _formula(answer: str) -> str | None:
+    """The formula that the workers must read; None of numbers, names and words. Raises RefusedError."""
+    if says_none(answer):
+        raise RefusedError("says only that there is none")
+    try:
+        read_quantity(answer)
+    except RefusedError:
+        text = formula(answer).text
+        return None if is_wordy(text) or is_time(text) else text
+    return None
+
+
+def _unread(text: str) -> str:
+    """Why the workers cannot take a formula; "" where it is read, and equal to itself."""
+    try:
+        reply = pool_of(WORKER).ask({"gold": text, "answer": text})
+    except TimedOutError:
+        return GRADER_TIMED_OUT
+    except DiedError:
+        return GRADER_DIED
+    if reply.get("memory"):
+        return GRADER_DIED
+    if not reply["gold"]:
+        return "cannot be read as mathematics"
+    return "" if reply["equal"] else "does not equal itself"

@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from generation.records import Question
+from generation.records import Question, same_text
+from generation.tasks.gold import math_faults
 from generation.tasks.hub_rows import Place, Rows, load, load_files
 from generation.tasks.split import split
 from generation.tasks.task import Problem, Supplied, Task, Wanted, held_out
 
 _AGAIN = "asked in an earlier row"
+_NO_GOLD = "a gold answer that is none for math"
 
 
 class Dropped(Exception):
@@ -54,7 +56,7 @@ class Loaded:
             sft, rl = self._until_enough(reading, wanted)
         else:
             rows = load(self.place, reading.wanted)
-            pool = list(reading.questions(rows))
+            pool = reading.questions(rows)
             if not pool:
                 raise ValueError(f"{reading.wanted} gives no questions: {', '.join(reading.notes()) or 'it is empty'}")
             sft, rl = split(pool, wanted, f"{self.name} (dataset {self.place.shown})")
@@ -107,8 +109,16 @@ class _Reading:
         self.revision: str | None = None
         self.wanted = f"--task {loaded.name}: dataset {loaded.place.shown}"
 
-    def questions(self, rows: Rows) -> Iterator[Question]:
+    def questions(self, rows: Rows) -> list[Question]:
         """Those that can be asked, each once. Raises ValueError where a column is missing."""
+        found = list(self._each(rows))
+        faults = math_faults(found)
+        fit = [question for question in found if question.answer not in faults]
+        if len(fit) < len(found):
+            self.dropped[_NO_GOLD] += len(found) - len(fit)
+        return fit
+
+    def _each(self, rows: Rows) -> Iterator[Question]:
         self.revision = rows.revision
         for column in self._loaded.columns:
             if column not in rows.columns:
@@ -118,12 +128,12 @@ class _Reading:
             self._rows += 1
             try:
                 question = self._question(row)
-                if question.key in self._seen:
+                if same_text(question.text) in self._seen:
                     raise Dropped(_AGAIN)
             except Dropped as reason:
                 self.dropped[str(reason)] += 1
                 continue
-            self._seen.add(question.key)
+            self._seen.add(same_text(question.text))
             yield question
 
     def _question(self, row: Mapping[str, Any]) -> Question:

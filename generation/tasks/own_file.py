@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from generation.tasks.gold import check_gold
+from generation.tasks.gold import check_gold, math_faults, told
 from generation.tasks.loaded import Dropped, Loaded
 from generation.tasks.own_facts import ANSWER_TYPES
 from generation.tasks.task import Drawn, Problem, Supplied, Task, Wanted
@@ -43,8 +43,13 @@ def find(given: str, taken: Collection[str]) -> Task:
 
     def supply(wanted: Wanted) -> Supplied:
         supplied = made.task.supply(wanted)
-        for question in (*supplied.sft, *supplied.rl):
-            check_gold(f"--task file {given}: {question.text[-60:]!r}", question)
+        asked = (*supplied.sft, *supplied.rl)
+        faults = math_faults(asked)
+        for question in asked:
+            place = f"--task file {given}: {question.text[-60:]!r}"
+            check_gold(place, question)
+            if question.grader == "math" and question.answer in faults:
+                raise ValueError(f"{place}: {told(question, faults[question.answer])}")
         return supplied._replace(config={**supplied.config, **origin})
 
     return replace(made.task, supply=supply)
