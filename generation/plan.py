@@ -166,7 +166,9 @@ def _by_task(plan: Plan) -> list[str]:
 
 def _golds(plan: Plan) -> list[str]:
     """How answers are judged, each grader with the first gold answer that it compares them with."""
-    first = {question.grader: question.answer for question in reversed((*plan.questions, *plan.rl_questions))}
+    first: dict[str, str] = {}
+    for question in plan.questions:
+        first.setdefault(question.grader, question.answer)
     shown = (f"{grader}, the first gold answer {' '.join(answer.split())[:60]!r}" for grader, answer in first.items())
     return [f"graded by   {line}" for line in shown]
 

@@ -19,6 +19,7 @@ _MARK = re.compile(r"####[ \t]*([^\n]*)")
 _OPEN_BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])")
 _TAG = re.compile(r"</answer>", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d_]")
+_MONEY = re.compile("[$€£¥₹]")
 # What is spelled with letters in a number.
 _IN_NUMBERS = re.compile(
     r"\\[dtc]?frac(?![A-Za-z])|\\times(?![A-Za-z])|(?<=[0-9])[eE](?=[+-]?[0-9])| (?:thousand|[mb]illion)\Z"
@@ -67,8 +68,8 @@ def grader_of(final: Final) -> str:
     """The grader for a gold answer of this kind, where nobody names one: number, math, or answer, by its text."""
     number = _number(final.answer)
     worded = final.where == WHOLE and _WORD.search(_IN_NUMBERS.sub("", in_digits(final.answer)))
-    # "5 km" is one, too; "12 Monkeys" is a name.
-    if number is not None and (not worded or number.unit):
+    # "5 km" is one, too; "12 Monkeys" is a name, "$5 bill" a thing.
+    if number is not None and (not worded or (number.unit and not _MONEY.search(final.answer))):
         return "number"
     if final.where == r"in \boxed{}" or _FORMULA.search(final.answer):
         return "math"

@@ -102,7 +102,8 @@ def _load(wanted: str, split: str, **named: Any) -> Any:
     except Exception as error:
         # datasets raises a dozen kinds; each means that these questions cannot be had.
         there = "" if "data_files" in named else _what_is_there(split, **named)
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reasons = (str(one) or type(one).__name__ for one in (error, error.__cause__) if one is not None)
+        reason = " ".join(": ".join(reasons).split())[:240]
         raise ValueError(f"{wanted} {there or f'has no split {split!r} that can be loaded: {reason}'}") from error
 
 
