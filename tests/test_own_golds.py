@@ -42,6 +42,10 @@ def golds(folder: Path, *answers: Any, grader: Any = None) -> tuple[Question, ..
     return load(put(folder, *({"question": f"{n}?", "answer": a} for n, a in enumerate(answers))), Reading(grader))
 
 
+def golds_of(folder: Path, rows: list[tuple[str, str]]) -> tuple[Question, ...]:
+    return load(put(folder, *({"question": question, "answer": answer} for question, answer in rows)))
+
+
 def ask(given: str, **flags: Any) -> Asked:
     return decide_questions(Settings(questions=given, **flags), small=True)
 
@@ -120,6 +124,32 @@ def test_a_choice_and_a_word_behind_a_mark(tmp_path: Path) -> None:
     assert load(put(tmp_path, row), Reading("word"))[0].answer == "stare"
 
 
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"choices": ["sun", "moon"]}, "line 1 has 'choices', which is read with --grader choice alone"),
+        ({"nums": [4, 6], "target": 24}, "line 1 has 'nums', which is read with --grader countdown alone"),
+        ({"letters": "tsrae"}, "line 1 has 'letters', which is read with --grader word alone"),
+    ],
+)
+def test_columns_that_another_grader_reads_are_not_left_in_silence(
+    tmp_path: Path, row: dict[str, Any], told: str
+) -> None:
+    path = put(tmp_path, {"question": "Which?", "answer": "4 * 6", **row})
+    with pytest.raises(ValueError, match=r"mine\.jsonl line 1 has ") as error:
+        load(path)
+    assert told in str(error.value)
+    assert load(path, Reading("exact"))[0].facts == {}
+    assert load(put(tmp_path, {"question": "Which?", "answer": "4", **dict.fromkeys(row)}))[0].grader == "number"
+
+
+def test_options_in_the_question_and_a_letter_are_a_choice(tmp_path: Path) -> None:
+    text = "Which shines by day?\nA) sun\nB) moon"
+    letter, word = golds_of(tmp_path, [(text, "(A)"), (text + "?", "sun")])
+    assert (letter.grader, letter.answer, word.grader) == ("choice", "A", "answer")
+    assert outcome("A) sun", letter) == "right"
+
+
 def test_what_was_decided_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = put(tmp_path, *SOLVED, {"question": "Who?", "answer": "Ada"})
     asked = ask(given)
@@ -146,7 +176,7 @@ def test_what_was_decided_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[
             ["It is known that he lived there. " * 9],
             "1 gold answers are long texts, which a sample must repeat; --answer_c",
         ),
-        (["(2, 1)", "x^2 + 1"], "2 gold answers look like mathematics and are compared as texts; --grader math"),
+        (["(2, 1)", "x^2 + 1", "0,5"], "3 gold answers look like numbers or mathematics and are compared as texts; "),
     ],
 )
 def test_gold_answers_that_can_hardly_be_met_are_told(tmp_path: Path, answers: list[str], told: str) -> None:

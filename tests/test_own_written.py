@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -136,6 +137,21 @@ def test_what_a_loader_makes_of_gold_answers_is_undone(hub: Hub, user: User) -> 
         assert done.returncode == 0, done.stderr
         for (kind, what, _, answers), said in zip(FILES, json.loads(done.stdout), strict=True):
             assert said == answers, (kind, what, offline)
+
+
+def test_a_label_is_its_name(hub: Hub, user: User) -> None:
+    features = datasets.Features(
+        {"question": datasets.Value("string"), "answer": datasets.ClassLabel(names=["no", "yes"])}
+    )
+    rows = {"question": ["1?", "2?", "3?"], "answer": [1, 0, -1]}
+    buffer = io.BytesIO()
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(buffer)
+    hub.repositories["me/labels"] = Repository(
+        private=False, files={"train.parquet": buffer.getvalue()}, commits=["8" * 40]
+    )
+    said = asked(user, "--questions=me/labels", "--rl_questions=0")
+    assert [question["answer"] for question in said["sft"]] == ["yes", "no"]
+    assert said["config"]["dropped"] == {"no 'answer'": 1}
 
 
 def test_what_a_loader_cannot_read_is_told_with_its_reason(hub: Hub, user: User) -> None:

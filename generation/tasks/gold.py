@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 from generation.grading import GRADERS
 from generation.grading.math_typing import formula, is_time, is_wordy
@@ -42,8 +43,29 @@ def told(question: Question, fault: str) -> str:
     return f"the gold answer {question.answer[:60]!r} is none for {question.grader}: {fault}{hint}"
 
 
-def math_faults(questions: Iterable[Question]) -> Mapping[str, str]:
-    """What is wrong with the mathematical gold answers that nobody can match, by the answer.
+class MathFaults(NamedTuple):
+    """What was found of mathematical gold answers."""
+
+    by_answer: Mapping[str, str]
+    """What is wrong with those that nobody can match."""
+    unasked: int
+    """Formulas beyond the most that the workers are asked about."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        if not self.unasked:
+            return ()
+        return (
+            f"{self.unasked:,} formulas of the gold answers, beyond {MOST_FORMULAS:,}, are not tried before the run",
+        )
+
+    def of(self, question: Question) -> str:
+        """What is wrong with the gold answer of one question; "" when nothing is."""
+        return self.by_answer.get(question.answer, "") if question.grader == "math" else ""
+
+
+def math_faults(questions: Iterable[Question]) -> MathFaults:
+    """Read the mathematical gold answers, each once.
 
     Raises ValueError where mathematics cannot be compared on this machine.
     """
@@ -58,13 +80,15 @@ def math_faults(questions: Iterable[Question]) -> Mapping[str, str]:
             continue
         if text is not None:
             formulas[answer] = text
-    asked = list(dict.fromkeys(formulas.values()))[:MOST_FORMULAS]
+    different = list(dict.fromkeys(formulas.values()))
+    asked = different[:MOST_FORMULAS]
     try:
         with ThreadPoolExecutor(pool_size()) as threads:
             said = dict(zip(asked, threads.map(_unread, asked), strict=True))
     except CannotStartError as error:
         raise ValueError(f"the grader 'math' needs math-verify[antlr4_13_2]: {error}") from error
-    return faults | {answer: said[text] for answer, text in formulas.items() if said.get(text)}
+    faults |= {answer: said[text] for answer, text in formulas.items() if said.get(text)}
+    return MathFaults(faults, len(different) - len(asked))
 
 
 def _formula(answer: str) -> str | None:

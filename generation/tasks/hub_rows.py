@@ -142,7 +142,14 @@ def _as_they_stand(loaded: Any, place: Place, columns: Collection[str]) -> Itera
         rows = _read_again(place, loaded, kept)
         if rows is not None and len(rows) == loaded.num_rows:
             return iter(rows)
-    return ({name: as_written(row[name], kinds[name]) for name in kept} for row in loaded.select_columns(kept))
+    named = {name: loaded.features[name] for name in kept if hasattr(loaded.features[name], "int2str")}
+
+    def cell(name: str, value: Any) -> Any:
+        if name in named and isinstance(value, int):
+            return named[name].int2str(value) if value >= 0 else None  # -1 stands for none
+        return as_written(value, kinds[name])
+
+    return ({name: cell(name, row[name]) for name in kept} for row in loaded.select_columns(kept))
 
 
 def _read_again(place: Place, loaded: Any, columns: Sequence[str]) -> list[dict[str, Any]] | None:

@@ -105,6 +105,7 @@ class _Reading:
         self._loaded = loaded
         self._seen: set[str] = set()
         self._rows = 0
+        self._unasked: tuple[str, ...] = ()
         self.dropped: Counter[str] = Counter()
         self.revision: str | None = None
         self.wanted = f"--task {loaded.name}: dataset {loaded.place.shown}"
@@ -113,9 +114,10 @@ class _Reading:
         """Those that can be asked, each once. Raises ValueError where a column is missing."""
         found = list(self._each(rows))
         faults = math_faults(found)
-        fit = [question for question in found if question.answer not in faults]
+        fit = [question for question in found if not faults.of(question)]
         if len(fit) < len(found):
             self.dropped[_NO_GOLD] += len(found) - len(fit)
+        self._unasked = (*self._unasked, *faults.notes)
         return fit
 
     def _each(self, rows: Rows) -> Iterator[Question]:
@@ -143,8 +145,8 @@ class _Reading:
             raise Dropped("not of the usual shape") from error
 
     def notes(self) -> tuple[str, ...]:
-        """What was dropped, in words."""
+        """What was dropped, or not looked at, in words."""
         if not self.dropped:
-            return ()
+            return self._unasked
         reasons = ", ".join(f"{reason} ({count:,})" for reason, count in self.dropped.most_common())
-        return (f"{self.dropped.total():,} of {self._rows:,} rows give no question: {reasons}",)
+        return (f"{self.dropped.total():,} of {self._rows:,} rows give no question: {reasons}", *self._unasked)

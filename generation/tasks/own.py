@@ -58,7 +58,7 @@ def load(text: str, reading: Reading = Reading()) -> tuple[Question, ...]:  # no
 
 
 def _checked(found: Found, given: Given, reading: Reading) -> Checked:
-    checked = Checked(reading.grader, {}, Counter(), Counter())
+    checked = Checked(reading.grader, {}, Counter(), Counter(), [])
     places: dict[str, str] = {}
     first = ""
 
@@ -84,10 +84,10 @@ def _checked(found: Found, given: Given, reading: Reading) -> Checked:
         places[text] = place
         checked.add(question, where)
     faults = math_faults(checked.questions)
-    for question in checked.questions if faults else ():
-        if question.grader == "math" and question.answer in faults:
-            place = places[same_text(question.text)]
-            leave_out(_no_gold(place, question, told(question, faults[question.answer])))
+    checked.unasked.extend(faults.notes)
+    for question in checked.questions if faults.by_answer else ():
+        if fault := faults.of(question):
+            leave_out(_no_gold(places[same_text(question.text)], question, told(question, fault)))
             checked.remove(question)
     if not checked.questions:
         why = f"{checked.notes[0]}; the first: {first}" if first else f"give at least one row; {reading.needs}"

@@ -61,7 +61,7 @@ class _Row(NamedTuple):
 
 
 def judged(place: str, row: Mapping[str, Any], text: str, answer: str | int, grader: str | None) -> Judged:
-    """The row for this grader; without one, countdown by the wording, else as the gold answer looks.
+    """The row for this grader; without one, countdown or choice by the wording, else as the gold answer looks.
 
     Raises UnfitError, naming the row, when it lacks what the grader needs; ValueError where all rows are misread.
     """
@@ -69,10 +69,25 @@ def judged(place: str, row: Mapping[str, Any], text: str, answer: str | int, gra
         grader = "countdown"
     # Those of countdown are not asked for: published ones have any text there.
     final = Final(str(answer), WHOLE) if grader == "countdown" else _final(place, str(answer))
-    grader = grader or grader_of(final)
+    if grader is None:
+        _check_unused(place, row)
+        grader = "choice" if _bare(final.answer) in choices.in_text(text) else grader_of(final)
     read = _READERS.get(grader, _plain)
     text, gold, facts = read(_Row(place, row, text, final.answer))
     return Judged(text, gold, grader, ANSWER_TYPES[grader], facts, final.where)
+
+
+def _check_unused(place: str, row: Mapping[str, Any]) -> None:
+    """Raise ValueError where no grader is named, and the row has columns that one of them alone reads."""
+    for grader, columns in (
+        ("choice", ("choices",)),
+        ("countdown", ("target", "numbers", "nums")),
+        ("word", ("letters",)),
+    ):
+        there = [column for column in columns if row.get(column) not in (None, [], {}, "")]
+        if len(there) > (grader == "countdown"):
+            told = f"{place} has {there[-1]!r}, which is read with --grader {grader} alone"
+            raise ValueError(f"{told}: give that, or --grader exact, number or math to leave the column unread")
 
 
 def _final(place: str, answer: str) -> Final:
@@ -156,7 +171,7 @@ def _letter(row: _Row, found: Mapping[str, str], labels: Mapping[str, str]) -> s
     letters = list(found)
     place = int(whole) if _PLACE.fullmatch(whole) else -1
     meant = {
-        "as a letter": said.upper() if said.upper() in found else None,
+        "as a letter": _bare(said) if _bare(said) in found else None,
         "by its text": next((letter for letter, text in found.items() if text in (said, whole)), None),
         "by its place counted from 0": letters[place] if 0 <= place < len(letters) else None,
     }
@@ -171,6 +186,11 @@ def _letter(row: _Row, found: Mapping[str, str], labels: Mapping[str, str]) -> s
     if place == len(letters) and not any(_NUMBER.search(text) for text in found.values()):
         raise ValueError(f"{told}; a place is counted from 0, and these seem to be counted from 1: give letters")
     raise UnfitError(told, "an answer that is no choice")
+
+
+def _bare(said: str) -> str:
+    """The letter of "(b)" or "B.", if it is one."""
+    return said.strip(" ().").upper()
 
 
 def _word(row: _Row) -> _Read:

@@ -48,9 +48,9 @@ def find(given: str, taken: Collection[str]) -> Task:
         for question in asked:
             place = f"--task file {given}: {question.text[-60:]!r}"
             check_gold(place, question)
-            if question.grader == "math" and question.answer in faults:
-                raise ValueError(f"{place}: {told(question, faults[question.answer])}")
-        return supplied._replace(config={**supplied.config, **origin})
+            if fault := faults.of(question):
+                raise ValueError(f"{place}: {told(question, fault)}")
+        return supplied._replace(config={**supplied.config, **origin}, notes=(*supplied.notes, *faults.notes))
 
     return replace(made.task, supply=supply)
 

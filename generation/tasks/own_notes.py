@@ -11,10 +11,16 @@ from generation.tasks.final import WHOLE, says_none
 
 _LONG = 200
 """Characters of a gold answer that hardly any sample repeats word by word."""
-_AS = {"answer": "by its text", "number": "as a number", "math": "as mathematics", "countdown": "as countdown"}
+_AS = {
+    "answer": "by its text",
+    "number": "as a number",
+    "math": "as mathematics",
+    "countdown": "as countdown",
+    "choice": "as a choice",
+}
 _BY_TEXT = frozenset({"answer", "exact"})
 _WORD = re.compile(r"[^\W\d_]{2}")
-_SIGN = re.compile(r"[\^=+*/(){}\[\]<>]")
+_SIGN = re.compile(r"[\^=+*/(){}\[\]<>]|\d")
 
 
 class Checked(NamedTuple):
@@ -28,6 +34,8 @@ class Checked(NamedTuple):
     """Rows of a hub dataset that give no question, by reason."""
     taken: Counter[str]
     """Gold answers of which the final answer alone was taken, by where it stood."""
+    unasked: list[str]
+    """What was not looked at, in sentences."""
 
     @property
     def questions(self) -> tuple[Question, ...]:
@@ -55,7 +63,7 @@ class Checked(NamedTuple):
             notes.append(
                 f"of {self.taken.total():,} gold answers the final answer alone is taken: {_counts(self.taken)}"
             )
-        return (*notes, *self._doubts())
+        return (*notes, *self._doubts(), *self.unasked)
 
     def _graded(self) -> str:
         first = {question.grader: question.answer for question in reversed(self.questions)}
@@ -72,7 +80,8 @@ class Checked(NamedTuple):
         }
         if self.grader is None:
             formulas = [gold for gold in golds if _SIGN.search(gold) and not _WORD.search(gold)]
-            said["look like mathematics and are compared as texts; --grader math compares what they say"] = formulas
+            what = "look like numbers or mathematics and are compared as texts; --grader math compares what they say"
+            said[what] = formulas
         return [
             f"{len(found):,} gold answers {what} (first {found[0][:40]!r})" for what, found in said.items() if found
         ]
