@@ -95,6 +95,8 @@ def find(given: Given, reading: Reading) -> Found:
     if reading.split is not None and (hub is None or given.is_file):
         raise ValueError(f"--split {reading.split} is for a hub dataset: leave it out with --questions {where}")
     if given.is_file:
+        if not os.path.exists(path) and "," in where:
+            raise ValueError(f"--questions {where} is not there: give one file, and join several into it")
         if not os.path.exists(path):
             raise ValueError(f"--questions file {where} is not there: give one that is, or how many to make")
         if not os.path.isfile(path):
