@@ -11,6 +11,11 @@ import pytest
 from generation.questions import decide_questions
 from generation.settings import Settings
 from generation.tasks.own import load
+from generation.tasks.task import HEADER
+from tests import hub_datasets
+from tests.hub_state import Hub, Repository
+from tests.hub_user import User
+from tests.test_hub_tasks import asked
 from tests.test_own_golds import ask, put
 
 # ---- counts
@@ -19,14 +24,14 @@ from tests.test_own_golds import ask, put
 def test_so_many_of_a_file(tmp_path: Path) -> None:
     rows = [{"question": f"{n} + {n}?", "answer": 2 * n} for n in range(20)]
     given = put(tmp_path, *rows)
-    asked = ask(f"{given}:8")
-    assert (len(asked.sft), len(asked.rl), asked.name) == (8, 2, "mine")
-    assert {question.source for question in asked.sft} == {given}
-    assert json.loads(asked.config)["questions"] == given
+    found = ask(f"{given}:8")
+    assert (len(found.sft), len(found.rl), found.name) == (8, 2, "mine")
+    assert {question.source for question in found.sft} == {given}
+    assert json.loads(found.config)["questions"] == given
     other, more = ask(f"{given}:8", seed=1), ask(f"{given}:12", rl_questions=2)
-    assert {question.key for question in other.sft} != {question.key for question in asked.sft}
-    assert {question.key for question in asked.sft} < {question.key for question in more.sft}
-    assert other.rl == asked.rl == more.rl
+    assert {question.key for question in other.sft} != {question.key for question in found.sft}
+    assert {question.key for question in found.sft} < {question.key for question in more.sft}
+    assert other.rl == found.rl == more.rl
     assert len(ask(f"{given}:8", rl_questions=12).rl) == 12
     assert (len(ask(f"{given}:20").rl), len(ask(given).sft)) == (0, 16)
     for count, told in ((21, "mine.jsonl has 20 questions: 21 for SFT and 0 for RL are more"), (0, "between 1 and")):
@@ -80,3 +85,34 @@ def test_a_task_of_ones_own_with_mathematics_that_nobody_can_match(tmp_path: Pat
     path = own_task(tmp_path, grader="math", answer=r"\\frac{{1}}{{2".replace("{{", "{"), most=999)
     with pytest.raises(ValueError, match=r"--task file .* is none for math: cannot be read as mathematics"):
         decide_questions(Settings(task=path, questions=3, rl_questions=0), small=False)
+
+
+def test_twins_and_gold_answers_that_nobody_can_match_of_a_hub_task(hub: Hub, user: User) -> None:
+    rows = [{"problem": text, "answer": "1"} for text in ("What is  1?", "What is 1?", "What is\n1?", "What is 2?")]
+    hub_datasets.put(hub, "aime25", {"test.jsonl": hub_datasets.jsonl(rows)})
+    said = asked(user, "--task=aime25")
+    assert [question["text"].removeprefix(HEADER) for question in said["sft"]] == ["What is  1?", "What is 2?"]
+    assert said["config"]["dropped"] == {"asked in an earlier row": 2}
+    golds = (r"\frac{1}{2}", r"\frac{1}{2", "not found", "the answer follows from the lemma above", "east")
+    rows = [{"problem": f"What is {gold}?", "answer": gold} for gold in golds]
+    hub_datasets.put(hub, "math500", {"test.jsonl": hub_datasets.jsonl(rows)})
+    said = asked(user, "--task=math500")
+    assert [question["answer"] for question in said["sft"]] == [r"\frac{1}{2}", "east"]
+    assert said["config"]["dropped"] == {"a gold answer that is none for math": 3}
+    assert said["notes"] == ["math500: 3 of 5 rows give no question: a gold answer that is none for math (3)"]
+
+
+def test_twins_and_gold_answers_that_nobody_can_match_of_ones_own_dataset(hub: Hub, user: User) -> None:
+    golds = ("5", "5", r"\boxed{1} \boxed{2}", r"\frac{1}{2", "5")
+    texts = ("1?", "2?", "3?", "4?", "2? ")
+    rows = [{"question": text, "answer": gold} for text, gold in zip(texts, golds, strict=True)]
+    hub.repositories["me/sums"] = Repository(
+        private=False, files={"train.jsonl": hub_datasets.jsonl(rows)}, commits=["9" * 40]
+    )
+    said = asked(user, "--questions=me/sums", "--grader=math", "--rl_questions=0")
+    assert [question["text"] for question in said["sft"]] == ["1?", "2?"]
+    assert said["config"]["dropped"] == {
+        r"several different \boxed{}": 1,
+        "a gold answer that is none for math": 1,
+        "asked in an earlier row": 1,
+    }
