@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from generation.records import Question, same_text
-from generation.tasks.gold import math_faults
+from generation.tasks.gold import find_faults
 from generation.tasks.hub_rows import Place, Rows, load, load_files
 from generation.tasks.split import split
 from generation.tasks.task import Problem, Supplied, Task, Wanted, held_out
 
 _AGAIN = "asked in an earlier row"
-_NO_GOLD = "a gold answer that is none for math"
 
 
 class Dropped(Exception):
@@ -113,12 +112,10 @@ class _Reading:
     def questions(self, rows: Rows) -> list[Question]:
         """Those that can be asked, each once. Raises ValueError where a column is missing."""
         found = list(self._each(rows))
-        faults = math_faults(found)
-        fit = [question for question in found if not faults.of(question)]
-        if len(fit) < len(found):
-            self.dropped[_NO_GOLD] += len(found) - len(fit)
+        faults = find_faults(found)
+        self.dropped.update(fault.reason for fault in faults.by_key.values())
         self._unasked = (*self._unasked, *faults.notes)
-        return fit
+        return [question for question in found if question.key not in faults.by_key]
 
     def _each(self, rows: Rows) -> Iterator[Question]:
         self.revision = rows.revision

@@ -13,7 +13,7 @@ from typing import Any
 
 from generation.records import Question, same_text
 from generation.tasks import own_facts
-from generation.tasks.gold import check_gold, math_faults, told
+from generation.tasks.gold import check_gold, find_faults
 from generation.tasks.own_facts import UnfitError
 from generation.tasks.own_notes import Checked
 from generation.tasks.own_rows import Found, Given, Reading, find, near, parse
@@ -83,12 +83,11 @@ def _checked(found: Found, given: Given, reading: Reading) -> Checked:
             continue
         places[text] = place
         checked.add(question, where)
-    faults = math_faults(checked.questions)
+    faults = find_faults(checked.questions)
     checked.unasked.extend(faults.notes)
-    for question in checked.questions if faults.by_answer else ():
-        if fault := faults.of(question):
-            leave_out(_no_gold(places[same_text(question.text)], question, told(question, fault)))
-            checked.remove(question)
+    for key, fault in faults.by_key.items():
+        leave_out(UnfitError(f"{places[same_text(checked.kept[key].text)]}: {fault.told}", fault.reason))
+        del checked.kept[key]
     if not checked.questions:
         why = f"{checked.notes[0]}; the first: {first}" if first else f"give at least one row; {reading.needs}"
         raise ValueError(f"--questions {given.where} holds no questions: {why}")
@@ -130,12 +129,8 @@ def _question(place: str, row: Mapping[str, Any], given: Given, reading: Reading
     try:
         check_gold(place, question)
     except ValueError as error:
-        raise _no_gold(place, question, str(error).removeprefix(f"{place}: ")) from error
+        raise UnfitError(str(error), f"a gold answer that is none for {question.grader}") from error
     return question, judged.where
-
-
-def _no_gold(place: str, question: Question, fault: str) -> UnfitError:
-    return UnfitError(f"{place}: {fault}", f"a gold answer that is none for {question.grader}")
 
 
 def _name(given: Given) -> str:

@@ -47,9 +47,6 @@ class Checked(NamedTuple):
         if where != WHOLE:
             self.taken[where] += 1
 
-    def remove(self, question: Question) -> None:
-        del self.kept[question.key]
-
     @property
     def notes(self) -> tuple[str, ...]:
         """In sentences: rows that are left out, how gold answers are read, and which can hardly be met."""
