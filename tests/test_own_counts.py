@@ -10,7 +10,7 @@ import pytest
 
 from generation.questions import decide_questions
 from generation.settings import Settings
-from generation.tasks.own import load
+from generation.tasks.own import load, parse
 from generation.tasks.task import HEADER
 from tests import hub_datasets
 from tests.hub_state import Hub, Repository
@@ -38,6 +38,26 @@ def test_so_many_of_a_file(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"mine\.jsonl") as error:
             ask(f"{given}:{count}")
         assert told in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "count"),
+    [
+        ("q.jsonl", "q.jsonl", None),
+        ("q.parquet:7", "q.parquet", 7),
+        ("a:b.jsonl", "a:b.jsonl", None),
+        ("a:5/b.jsonl:6", "a:5/b.jsonl", 6),
+        ("me/sums", "me/sums", None),
+        ("me/sums:5", "me/sums", 5),
+        ("me/sums:main", "me/sums:main", None),
+        ("me/sums:main:5", "me/sums:main", 5),
+        ("me/sums:main@abc:5", "me/sums:main@abc", 5),
+        # The one way to a configuration of digits alone.
+        ("me/sums:2024@main", "me/sums:2024@main", None),
+    ],
+)
+def test_a_count_stands_at_the_very_end(text: str, where: str, count: int | None) -> None:
+    assert parse(text) == (where, count)
 
 
 # ---- twins

@@ -117,7 +117,8 @@ def near(column: str, names: Collection[str]) -> str | None:
 
 
 def _of_folder(path: Path) -> str:
-    found = sorted(one for suffix in _READERS for one in path.rglob(f"*{suffix}"))[:_SHOWN]
+    # No deeper: it may be the root of a disk.
+    found = sorted(one for suffix in _READERS for depth in ("*", "*/*") for one in path.glob(depth + suffix))[:_SHOWN]
     return f", such as {', '.join(map(str, found))}" if found else ""
 
 
