@@ -85,6 +85,10 @@ def outcome(answer: str, question: Question) -> str:
         ("10:30", "10:30", "answer"),
         ("$5 bill", "$5 bill", "answer"),
         ("A#### B", "B", "answer"),
+        (r"So it is \boxed 42.", "42.", "number"),
+        # A heading is no mark.
+        ("##### 42", "##### 42", "number"),
+        ("#### Origins\n\nHe was born there.", "#### Origins\n\nHe was born there.", "answer"),
     ],
 )
 def test_the_final_answer_and_the_grader_it_looks_like(text: str, answer: str, grader: str) -> None:

@@ -15,7 +15,9 @@ from generation.grading.refusals import RefusedError
 from generation.tasks.boxed import boxed
 
 WHOLE = "the whole text"
-_MARK = re.compile(r"####[ \t]*([^\n]*)")
+# At the end; MetaMath says it once more behind that. Elsewhere it is a heading.
+_MARK = re.compile(r"(?<!#)####(?!#)[ \t]*([^\n]*)(?:\s*the answer is:?[^\n]*)?\s*\Z", re.IGNORECASE)
+_BARE_BOX = re.compile(r"\\boxed\s+(?=[^\s{])([^\s{}$\\]+)")
 _OPEN_BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])")
 _TAG = re.compile(r"</answer>", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d_]")
@@ -46,13 +48,13 @@ class Final(NamedTuple):
 
 def final_answer(text: str) -> Final:
     """The final answer of a worked solution, else all of the text. Raises ValueError where it has none, or several."""
-    if marks := _MARK.findall(text):
-        return _said(marks[-1], "behind ####")
+    if mark := _MARK.search(text):
+        return _said(mark[1], "behind ####")
     if _TAG.search(text):
         return _said(find_answer(text) or "", "in <answer>")
     if not _OPEN_BOX.search(text):
         return Final(text, WHOLE)
-    found = boxed(text.replace(r"\fbox", r"\boxed"))
+    found = boxed(_BARE_BOX.sub(r"\\boxed{\1}", text.replace(r"\fbox", r"\boxed")))
     if len({"".join(one.split()) for one in found}) > 1:
         raise ValueError(r"several different \boxed{}")
     return _said(found[-1] if found else "", r"in \boxed{}")

@@ -81,7 +81,9 @@ def find_faults(questions: Sequence[Question]) -> Faults:
     for question in unproven[:MOST_SEARCHED]:
         numbers, target = question.facts["numbers"], question.facts["target"]
         if not countdown.is_solvable(numbers, target):
-            by_key[question.key] = Fault(f"no equation of {numbers} makes {target}", "no equation makes the target")
+            by_key[question.key] = Fault(
+                f"no equation of {str(numbers)[:60]} makes {str(target)[:20]}", "no equation makes the target"
+            )
     left = {"formulas of the gold answers": formulas_left, "countdown questions": len(unproven) - MOST_SEARCHED}
     notes = (f"{count:,} {what} more than are tried before the run" for what, count in left.items() if count > 0)
     return Faults(by_key, tuple(notes))

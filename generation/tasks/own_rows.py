@@ -73,7 +73,7 @@ def parse(text: str) -> Given:
     """The place and the count of PLACE or PLACE:COUNT; nothing is looked for yet. Raises ValueError."""
     where, colon, count = text.rpartition(":")
     if "://" in text:
-        raise ValueError(f"--questions {text} is an address: give a {_KINDS} file here, or a hub dataset (owner/name)")
+        raise ValueError(f"--questions {text} is no place on this machine: give a file here, or owner/name of the hub")
     if colon and where and re.fullmatch(r"[0-9]{1,12}", count):
         if not 1 <= int(count) <= MOST:
             raise ValueError(f"--questions {text}: the count behind the colon must be between 1 and {MOST:,}")
