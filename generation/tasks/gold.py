@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from generation.grading import GRADERS
-from generation.grading.math_typing import formula, is_time, is_wordy
+from generation.grading.math_typing import formula, is_wordy
 from generation.grading.mathematics import WORKER
 from generation.grading.number_typing import read_quantity
 from generation.grading.refusals import RefusedError
@@ -126,7 +126,7 @@ def _formula(answer: str) -> str | None:
         read_quantity(answer)
     except RefusedError:
         text = formula(answer).text
-        return None if is_wordy(text) or is_time(text) else text
+        return None if is_wordy(text) else text
     return None
 
 
