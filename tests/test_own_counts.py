@@ -1,4 +1,4 @@
-"""So many questions of a user's own, and twins that differ by spaces: one question, for SFT or for RL."""
+"""So many questions of a user's own; those without a solution; twins by spaces: one question, for SFT or for RL."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 
 from generation.questions import decide_questions
 from generation.settings import Settings
-from generation.tasks.own import load, parse
+from generation.tasks import gold
+from generation.tasks.own import Reading, load, parse
 from generation.tasks.task import HEADER
 from tests import hub_datasets
 from tests.hub_state import Hub, Repository
@@ -58,6 +59,41 @@ def test_so_many_of_a_file(tmp_path: Path) -> None:
 )
 def test_a_count_stands_at_the_very_end(text: str, where: str, count: int | None) -> None:
     assert parse(text) == (where, count)
+
+
+# ---- countdown questions without a solution
+
+
+@pytest.mark.parametrize(
+    ("numbers", "target", "solvable"),
+    [
+        ([4, 6], 24, True),
+        ([4, 6], 25, False),
+        ([24, 5], 24, True),
+        ([3, 3, 8, 8], 24, True),  # by a fraction: 8 / (3 - 8 / 3)
+        ([1, 1, 1, 1], 24, False),
+        ([5, 7], -2, True),
+        ([0, 0, 3], 4, False),
+    ],
+)
+def test_a_countdown_question_without_a_solution_is_told(
+    tmp_path: Path, numbers: list[int], target: int, solvable: bool
+) -> None:
+    row = {"question": "Make it.", "answer": str(target), "numbers": numbers, "target": target}
+    path = put(tmp_path, {**row, "question": "And this.", "answer": "4 * 6", "numbers": [4, 6], "target": 24}, row)
+    if solvable:
+        assert len(load(path, Reading("countdown"))) == 2
+        return
+    with pytest.raises(ValueError, match=r"mine\.jsonl line 2: no equation of \[.*\] makes ") as error:
+        load(path, Reading("countdown"))
+    assert f"no equation of {numbers} makes {target}" in str(error.value)
+
+
+def test_so_many_countdown_questions_are_tried_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"question": f"{n}?", "answer": "?", "numbers": [1, 2], "target": n} for n in (3, 99, 98)]
+    monkeypatch.setattr(gold, "MOST_SEARCHED", 1)
+    note = "mine: 2 countdown questions more than are tried before the run"
+    assert note in ask(put(tmp_path, *rows), grader="countdown").notes
 
 
 # ---- twins

@@ -258,38 +258,6 @@ def test_each_formula_is_read_once_and_so_many_at_most(tmp_path: Path, monkeypat
     assert sorted(asked) == [r"\frac{1}{x}", "x", "y"]
 
 
-@pytest.mark.parametrize(
-    ("numbers", "target", "solvable"),
-    [
-        ([4, 6], 24, True),
-        ([4, 6], 25, False),
-        ([24, 5], 24, True),
-        ([3, 3, 8, 8], 24, True),  # by a fraction: 8 / (3 - 8 / 3)
-        ([1, 1, 1, 1], 24, False),
-        ([5, 7], -2, True),
-        ([0, 0, 3], 4, False),
-    ],
-)
-def test_a_countdown_question_without_a_solution_is_told(
-    tmp_path: Path, numbers: list[int], target: int, solvable: bool
-) -> None:
-    row = {"question": "Make it.", "answer": str(target), "numbers": numbers, "target": target}
-    path = put(tmp_path, {**row, "question": "And this.", "answer": "4 * 6", "numbers": [4, 6], "target": 24}, row)
-    if solvable:
-        assert len(load(path, Reading("countdown"))) == 2
-        return
-    with pytest.raises(ValueError, match=r"mine\.jsonl line 2: no equation of \[.*\] makes ") as error:
-        load(path, Reading("countdown"))
-    assert f"no equation of {numbers} makes {target}" in str(error.value)
-
-
-def test_so_many_countdown_questions_are_tried_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = [{"question": f"{n}?", "answer": "?", "numbers": [1, 2], "target": n} for n in (3, 99, 98)]
-    monkeypatch.setattr(gold, "MOST_SEARCHED", 1)
-    note = "mine: 2 countdown questions more than are tried before the run"
-    assert note in ask(put(tmp_path, *rows), grader="countdown").notes
-
-
 class Stuck:
     def ask(self, request: dict[str, str]) -> dict[str, Any]:
         raise TimedOutError(request["gold"])
