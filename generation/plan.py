@@ -146,6 +146,7 @@ def describe(plan: Plan) -> str:
         f"model       {plan.model.name} (revision {plan.model.revision or 'none'}, context {plan.context})",
         f"task        {plan.task}: {len(plan.questions)} questions, {len(plan.rl_questions)} more held out for RL",
         *_by_task(plan),
+        *_golds(plan),
         *(f"note        {note}" for note in plan.notes),
         f"variants    {', '.join(variant.name for variant in rollout.variants)}",
         f"sampling    {', '.join(f'{name} {value:g}' for name, value in asdict(rollout.sampling).items())}",
@@ -161,6 +162,15 @@ def _by_task(plan: Plan) -> list[str]:
     """A line for each task of a mixture."""
     sft, rl = (Counter(question.task for question in asked) for asked in (plan.questions, plan.rl_questions))
     return [f"            {name}: {count:,} and {rl[name]:,}" for name, count in sft.items()] if len(sft) > 1 else []
+
+
+def _golds(plan: Plan) -> list[str]:
+    """How answers are judged, each grader with the first gold answer that it compares them with."""
+    first: dict[str, str] = {}
+    for question in plan.questions:
+        first.setdefault(question.grader, question.answer)
+    shown = (f"{grader}, the first gold answer {' '.join(answer.split())[:60]!r}" for grader, answer in first.items())
+    return [f"graded by   {line}" for line in shown]
 
 
 _Chats = list[tuple[str, tuple[Message, ...]]]

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from generation import builtin
-from generation.records import Question
+from generation.records import Question, same_text
 from generation.settings import DEFAULT_TASK, Settings
 from generation.tasks import countdown, mixture, own, registry
 from generation.tasks.task import Supplied, Task, Wanted
@@ -95,14 +95,14 @@ def _check_apart(tasks: Sequence[Task], supplied: Sequence[Supplied]) -> None:
     names = [task.name for task in tasks]
     if len(set(names)) < len(names):
         raise ValueError(f"two tasks of the mixture are called {max(names, key=names.count)}: rename one")
-    owner = {question.text: task.name for task, one in zip(tasks, supplied, strict=True) for question in one.sft}
-    for task, one in zip(tasks, supplied, strict=True):
+    named = list(zip(tasks, supplied, strict=True))
+    owner = {same_text(question.text): task.name for task, one in named for question in one.sft}
+    for task, one in named:
         for question in one.rl:
-            if question.text in owner:
-                other = owner[question.text]
-                raise ValueError(
-                    f"{task.name} holds a question out for RL that {other} has for SFT: ask for them in two runs"
-                )
+            other = owner.get(same_text(question.text))
+            if other is not None:
+                remedy = "ask for them in two runs" if other != task.name else "give its TASK a `family` without spaces"
+                raise ValueError(f"{task.name} holds a question out for RL that {other} has for SFT: {remedy}")
 
 
 def _config(tasks: Sequence[Task], supplied: Sequence[Supplied]) -> Mapping[str, Any]:

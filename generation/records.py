@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -99,6 +100,14 @@ class Attempt:
     mentions_hint: bool
     """A rationalized response that names its hint: kept in RAW_DATA, left out of traces."""
     reflections: tuple[Reflection, ...]
+
+
+_SPACES = re.compile("[\\s\u200b\u2060\ufeff]+")
+
+
+def same_text(text: str) -> str:
+    """What two questions share that differ by spaces alone: single ones, of one width, none at the ends."""
+    return _SPACES.sub(" ", text).strip()
 
 
 def stable_hash(*parts: object) -> str:

@@ -51,11 +51,12 @@ class Settings:
     list_tasks: bool = _flag(False, "print every task with an example and its grader, and stop")
     questions: int | str | None = _flag(
         None,
-        "how many, or your own: a .jsonl/.parquet file or hub dataset (default: 4000; built-in model 32)",
+        "how many, or your own: FILE.jsonl, FILE.parquet or hub dataset owner/name:configuration@revision, with :COUNT"
+        " behind it for so many of them, drawn by --seed (default: 4000; built-in model 32; of your own all)",
         local_or_name,
     )
     grader: GraderName | None = _flag(  # noqa: RUF009  it makes a field
-        None, "of your own questions (default: countdown or text, by the wording)"
+        None, "of your own questions (default: countdown by the wording, else number, math or text by the gold answer)"
     )
     question_column: str | None = _flag(None, "of your own questions (default: question)")
     answer_column: str | None = _flag(None, "of your own questions (default: answer)")
@@ -117,6 +118,10 @@ class Settings:
             for flag, value in made:
                 if value is not None:
                     raise ValueError(f"{flag} {value} is for questions made here: leave it out with --questions FILE")
+            if self.reading.question_column == self.reading.answer_column:
+                told = f"--question_column and --answer_column both name {self.reading.answer_column!r}"
+                raise ValueError(f"{told}: give the column of the gold answers with --answer_column")
+            own.parse(self.questions)
             return
         for part in parts:
             registry.check_name(part.name)

@@ -14,7 +14,11 @@ CASES: list[tuple[Any, dict[str, Any], str]] = [
     ("number", {"answer": "rather many"}, "line 1: the gold answer 'rather many' is none for number: "),
     ("word", {"answer": "xqzt", "letters": "xqzt"}, "line 1: the gold answer 'xqzt' is none for word: "),
     ("word", {"answer": "cat", "letters": "cat", "min_length": 9}, "line 1: the gold answer 'cat' is none for word: "),
-    ("word", {"answer": "cat", "letters": "cat", "min_length": "x"}, "the grader word lacks a fact, or cannot read it"),
+    (
+        "word",
+        {"answer": "cat", "letters": "cat", "min_length": "x"},
+        "line 1: 'min_length' must be a whole number, not 'x'",
+    ),
 ]
 
 

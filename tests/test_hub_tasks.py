@@ -133,7 +133,7 @@ def test_what_the_hub_does_not_hold_is_told_in_one_line(hub: Hub, user: User) ->
     assert "openai/gsm8k:main is not here, and the hub says" in refused(user, "--task=gsm8k")
     repository.commits = [BY_NAME["gsm8k"].place.revision or ""]
     del repository.files["README.md"]
-    assert "has no split 'train' that can be loaded" in refused(user, "--task=gsm8k")
+    assert "has no configuration 'main', only default" in refused(user, "--task=gsm8k")
     put(hub, "aime25", {"test.jsonl": b'{"Problem": "1?", "Answer": "1"}\n'})
     assert "has no column 'problem', only Problem, Answer: is it another version?" in refused(user, "--task=aime25")
     put(hub, "amc23", {"test.parquet": parquet([{"question": "", "answer": None}])})
@@ -190,7 +190,9 @@ def test_your_own_hub_dataset_is_read_at_a_commit(hub: Hub, user: User) -> None:
     assert "column 'question': name the right one with --question_column, of q, gold" in refused(
         user, "--questions=me/sums:small"
     )
-    assert "no split 'test' that can be loaded" in refused(user, "--questions=me/sums:small", "--split=test")
+    assert "has no split 'test': give one of train, dev with --split" in refused(
+        user, "--questions=me/sums:small", "--split=test"
+    )
     assert "is not here" in refused(user, f"--questions=me/sums:small@{'4' * 40}", *columns)
 
 

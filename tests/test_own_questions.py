@@ -60,7 +60,7 @@ def test_good_questions_are_taken(tmp_path: Path, name: str, content: bytes, why
     assert [(q.text, q.answer) for q in loaded] == [(row["question"], row["answer"]) for row in GOOD], why
     for question in loaded:
         assert (question.task, question.source) == ("mine", str(tmp_path / name))
-        assert (question.grader, question.answer_type, question.facts) == ("answer", "answer", {})
+        assert (question.grader, question.answer_type, question.facts) == ("number", "value", {})
         assert grade(f"<answer>{question.answer}</answer>", question, "stop").outcome == "right"
 
 

@@ -5,9 +5,10 @@ Wording, and inputs of 1 to 99 with targets of 100 to 200, after skillfactory.md
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -106,6 +107,22 @@ def apply(op: str, left: Fraction, right: Fraction) -> Fraction | None:
     """The exact value of `left op right`; None for a division by zero."""
     value = _apply(op, left, right)
     return None if value is None else Fraction(value)
+
+
+def is_solvable(numbers: Sequence[int], target: int) -> bool:
+    """Whether an equation of some of the numbers, each once at most, makes the target. Tries all of them."""
+    values: list[_Value] = list(numbers)
+    return target in values or _reaches(values, target)
+
+
+def _reaches(values: list[_Value], target: int) -> bool:
+    for left, right in itertools.permutations(range(len(values)), 2):
+        rest = [value for place, value in enumerate(values) if place not in (left, right)]
+        for op in "+-*/":
+            made = _apply(op, values[left], values[right]) if op in "-/" or left < right else None
+            if made is not None and (made == target or _reaches([*rest, made], target)):
+                return True
+    return False
 
 
 def task(name: str, ranges: Ranges) -> Task:

@@ -17,7 +17,7 @@ from contextlib import closing
 from functools import partial
 from typing import Any
 
-from generation.records import Question, request_seed
+from generation.records import Question, request_seed, same_text
 from generation.tasks.task import (
     DRAWN_QUESTIONS,
     HEADER,
@@ -77,7 +77,7 @@ def _supply(name: str, wanted: Wanted) -> Supplied:
     found: dict[bool, dict[str, Question]] = {False: {}, True: {}}
     for question in _questions(name, wanted.seed, _SPARE + _TIMES * sum(asked.values())):
         of_kind = found[held_out(question.text)]
-        of_kind.setdefault(question.key, question)
+        of_kind.setdefault(same_text(question.text), question)
         if all(len(found[rl]) >= asked[rl] for rl in asked):
             break
     sft = tuple(found[False].values())[: asked[False]]

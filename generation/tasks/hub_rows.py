@@ -7,18 +7,21 @@ earlier run counts, if it holds that commit.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from huggingface_hub import HfApi, hf_hub_download
+from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 from huggingface_hub.utils import disable_progress_bars
 from huggingface_hub.utils import logging as hub_logging
 
 from cluster.console import bars
 from cluster.hub import HUB_TIMEOUT_S, asking_hub, offline
+from generation.tasks.written import as_written, json_rows, may_differ
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_GUESSED = frozenset({"json", "csv"})
+"""Builders of `datasets` that guess types: dates of texts, floats of whole numbers, numbers of "007"."""
 
 
 class Place(NamedTuple):
@@ -56,14 +59,19 @@ def commit_of(place: Place, wanted: str) -> str | None:
     return found
 
 
-def load(place: Place, wanted: str) -> Rows:
-    """All rows of a split. Raises ValueError, beginning with `wanted`."""
+def load(place: Place, wanted: str, columns: Collection[str] | None = None) -> Rows:
+    """All rows of a split; with `columns` these alone, as they stand in the files.
+
+    Raises ValueError, beginning with `wanted`.
+    """
     commit = commit_of(place, wanted)
     loaded = _load(wanted, place.split, path=place.repository, name=place.configuration, revision=commit)
     cached = _commit_in_cache([file["filename"] for file in loaded.cache_files])
     if commit is not None and _COMMIT.fullmatch(commit) and cached not in (None, commit):
         raise ValueError(f"{wanted} is wanted at commit {commit}, and the cache on this machine holds {cached} alone")
-    return Rows(tuple(loaded.column_names), map(dict, loaded), cached or commit)
+    found = place._replace(revision=cached or commit)
+    rows = map(dict, loaded) if columns is None else _as_they_stand(loaded, found, columns)
+    return Rows(tuple(loaded.column_names), rows, found.revision)
 
 
 def load_files(place: Place, wanted: str, files: Sequence[str]) -> Iterator[Rows]:
@@ -93,8 +101,74 @@ def _load(wanted: str, split: str, **named: Any) -> Any:
         return datasets.load_dataset(split=split, **named)
     except Exception as error:
         # datasets raises a dozen kinds; each means that these questions cannot be had.
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise ValueError(f"{wanted} has no split {split!r} that can be loaded: {reason}") from error
+        there = "" if "data_files" in named else _what_is_there(split, **named)
+        reasons = (str(one) or type(one).__name__ for one in (error, error.__cause__) if one is not None)
+        reason = " ".join(": ".join(reasons).split())[:240]
+        raise ValueError(f"{wanted} {there or f'has no split {split!r} that can be loaded: {reason}'}") from error
+
+
+def _what_is_there(split: str, *, path: str, name: str | None, revision: str | None) -> str:
+    """The configurations or splits of a dataset that lacks the one that was asked for; "" where it is not that."""
+    import datasets
+
+    try:
+        names = datasets.get_dataset_config_names(path, revision=revision)
+        chosen = name or datasets.get_dataset_default_config_name(path, revision=revision)
+        if chosen not in names:
+            listed = ", ".join(names)
+            lacks = (
+                f"has no configuration {name!r}, only {listed}"
+                if name
+                else f"has no default one of the configurations {listed}"
+            )
+            return f"{lacks}: name one, as {path}:{names[0]}"
+        builder = datasets.load_dataset_builder(path, chosen, revision=revision)
+        splits = [str(one) for one in builder.info.splits or builder.config.data_files or ()]
+    except Exception:
+        # It was asked for a better word only.
+        return ""
+    return (
+        f"has no split {split!r}: give one of {', '.join(splits)} with --split"
+        if splits and split not in splits
+        else ""
+    )
+
+
+def _as_they_stand(loaded: Any, place: Place, columns: Collection[str]) -> Iterator[dict[str, Any]]:
+    """The rows with the texts and numbers of the files, not those that a loader made of them where it can differ."""
+    kept = [name for name in loaded.column_names if name in columns]
+    kinds = {name: loaded.features.arrow_schema.field(name).type for name in kept}
+    if loaded.info.builder_name in _GUESSED and any(map(may_differ, kinds.values())):
+        rows = _read_again(place, loaded, kept)
+        if rows is not None and len(rows) == loaded.num_rows:
+            return iter(rows)
+    named = {name: loaded.features[name] for name in kept if hasattr(loaded.features[name], "int2str")}
+
+    def cell(name: str, value: Any) -> Any:
+        if name in named and isinstance(value, int):
+            return named[name].int2str(value) if value >= 0 else None  # -1 stands for none
+        return as_written(value, kinds[name])
+
+    return ({name: cell(name, row[name]) for name in kept} for row in loaded.select_columns(kept))
+
+
+def _read_again(place: Place, loaded: Any, columns: Sequence[str]) -> list[dict[str, Any]] | None:
+    """The columns, read from the files that lie in the hub's cache; None where these cannot be read so."""
+    import datasets
+
+    repository, configuration, split, revision = place
+    try:
+        folder = snapshot_download(repository, repo_type="dataset", revision=revision, local_files_only=True)
+        builder = datasets.load_dataset_builder(folder, name=configuration)
+        if loaded.info.builder_name == "json":
+            read = (row for file in builder.config.data_files[split] for row in json_rows(Path(file)))
+        else:
+            texts = datasets.Features(dict.fromkeys(loaded.column_names, datasets.Value("string")))
+            read = datasets.load_dataset(folder, name=configuration, split=split, features=texts)
+        return [{name: row.get(name) for name in columns} for row in read]
+    except Exception:
+        # What is left out is found in what was loaded, where whatever cannot be told exactly is refused.
+        return None
 
 
 def _speak_to_people_only() -> None:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from generation.records import Question
+from generation.records import Question, same_text
+from generation.tasks.gold import find_faults
 from generation.tasks.hub_rows import Place, Rows, load, load_files
 from generation.tasks.split import split
 from generation.tasks.task import Problem, Supplied, Task, Wanted, held_out
@@ -54,7 +55,7 @@ class Loaded:
             sft, rl = self._until_enough(reading, wanted)
         else:
             rows = load(self.place, reading.wanted)
-            pool = list(reading.questions(rows))
+            pool = reading.questions(rows)
             if not pool:
                 raise ValueError(f"{reading.wanted} gives no questions: {', '.join(reading.notes()) or 'it is empty'}")
             sft, rl = split(pool, wanted, f"{self.name} (dataset {self.place.shown})")
@@ -103,12 +104,20 @@ class _Reading:
         self._loaded = loaded
         self._seen: set[str] = set()
         self._rows = 0
+        self._unasked: tuple[str, ...] = ()
         self.dropped: Counter[str] = Counter()
         self.revision: str | None = None
         self.wanted = f"--task {loaded.name}: dataset {loaded.place.shown}"
 
-    def questions(self, rows: Rows) -> Iterator[Question]:
+    def questions(self, rows: Rows) -> list[Question]:
         """Those that can be asked, each once. Raises ValueError where a column is missing."""
+        found = list(self._each(rows))
+        faults = find_faults(found)
+        self.dropped.update(fault.reason for fault in faults.by_key.values())
+        self._unasked = (*self._unasked, *faults.notes)
+        return [question for question in found if question.key not in faults.by_key]
+
+    def _each(self, rows: Rows) -> Iterator[Question]:
         self.revision = rows.revision
         for column in self._loaded.columns:
             if column not in rows.columns:
@@ -118,12 +127,12 @@ class _Reading:
             self._rows += 1
             try:
                 question = self._question(row)
-                if question.key in self._seen:
+                if same_text(question.text) in self._seen:
                     raise Dropped(_AGAIN)
             except Dropped as reason:
                 self.dropped[str(reason)] += 1
                 continue
-            self._seen.add(question.key)
+            self._seen.add(same_text(question.text))
             yield question
 
     def _question(self, row: Mapping[str, Any]) -> Question:
@@ -133,8 +142,8 @@ class _Reading:
             raise Dropped("not of the usual shape") from error
 
     def notes(self) -> tuple[str, ...]:
-        """What was dropped, in words."""
+        """What was dropped, or not looked at, in words."""
         if not self.dropped:
-            return ()
+            return self._unasked
         reasons = ", ".join(f"{reason} ({count:,})" for reason, count in self.dropped.most_common())
-        return (f"{self.dropped.total():,} of {self._rows:,} rows give no question: {reasons}",)
+        return (f"{self.dropped.total():,} of {self._rows:,} rows give no question: {reasons}", *self._unasked)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, get_args
 
 from generation.tasks import choices, countdown
+from generation.tasks.final import WHOLE, Final, final_answer, grader_of
 
 GraderName = Literal["countdown", "number", "choice", "math", "exact", "word"]
 COLUMNS = ("choices", "numbers", "nums", "target", "letters", "min_length", "in_order")
@@ -36,6 +37,8 @@ class Judged(NamedTuple):
     grader: str
     answer_type: str
     facts: Mapping[str, Any]
+    where: str = WHOLE
+    """In the row's gold answer; see `final`."""
 
 
 _PLACE = re.compile(r"[0-9]{1,3}")
@@ -54,40 +57,72 @@ class _Row(NamedTuple):
     place: str
     cells: Mapping[str, Any]
     text: str
-    answer: str | int | float
+    answer: str
 
 
-def judged(place: str, row: Mapping[str, Any], text: str, answer: str | int | float, grader: str | None) -> Judged:
-    """The row for this grader; without one, countdown by the wording, else by the text of the answer.
+def judged(place: str, row: Mapping[str, Any], text: str, answer: str | int, grader: str | None) -> Judged:
+    """The row for this grader; without one, countdown or choice by the wording, else as the gold answer looks.
 
     Raises UnfitError, naming the row, when it lacks what the grader needs; ValueError where all rows are misread.
     """
+    if grader is None and countdown.facts_of(text) is not None:
+        grader = "countdown"
+    # Those of countdown are not asked for: published ones have any text there.
+    final = Final(str(answer), WHOLE) if grader == "countdown" else _final(place, str(answer))
     if grader is None:
-        grader = "answer" if countdown.facts_of(text) is None else "countdown"
+        _check_unused(place, row)
+        grader = "choice" if _bare(final.answer) in choices.in_text(text) else grader_of(final)
     read = _READERS.get(grader, _plain)
-    text, answer, facts = read(_Row(place, row, text, answer))
-    return Judged(text, answer, grader, ANSWER_TYPES[grader], facts)
+    text, gold, facts = read(_Row(place, row, text, final.answer))
+    return Judged(text, gold, grader, ANSWER_TYPES[grader], facts, final.where)
+
+
+def _check_unused(place: str, row: Mapping[str, Any]) -> None:
+    """Raise ValueError where no grader is named, and the row has columns that one of them alone reads."""
+    for grader, columns in (
+        ("choice", ("choices",)),
+        ("countdown", ("target", "numbers", "nums")),
+        ("word", ("letters",)),
+    ):
+        there = [column for column in columns if row.get(column) not in (None, [], {}, "")]
+        if len(there) > (grader == "countdown"):
+            told = f"{place} has {there[-1]!r}, which is read with --grader {grader} alone"
+            raise ValueError(f"{told}: give that, or --grader exact, number or math to leave the column unread")
+
+
+def _final(place: str, answer: str) -> Final:
+    try:
+        return final_answer(answer)
+    except ValueError as error:
+        raise UnfitError(f"{place}: the gold answer has {error}: give the final answer alone", str(error)) from error
 
 
 _Read = tuple[str, str, dict[str, Any]]
 
 
 def _plain(row: _Row) -> _Read:
-    return row.text, str(row.answer), {}
+    return row.text, row.answer, {}
 
 
 def _countdown(row: _Row) -> _Read:
     facts = countdown.facts_of(row.text)
     if facts is None:
-        numbers, target = row.cells.get("numbers", row.cells.get("nums")), row.cells.get("target")
-        whole = isinstance(numbers, list) and all(type(number) is int for number in numbers)
-        if not numbers or not whole or type(target) is not int:
+        column = "numbers" if row.cells.get("numbers") is not None else "nums"
+        numbers, target = row.cells.get(column), row.cells.get("target")
+        if numbers is None or target is None:
             raise UnfitError(
                 f"{row.place} is no countdown question: word it as ours, or give the columns 'numbers' and 'target'",
                 "no countdown question",
             )
+        whole = isinstance(numbers, list) and all(type(number) is int for number in numbers)
+        if not numbers or not whole or type(target) is not int:
+            raise UnfitError(
+                f"{row.place} is no countdown question: {column!r} must be a list of whole numbers and 'target' one,"
+                f" not {numbers!r:.40} and {target!r:.20}",
+                "no countdown question",
+            )
         facts = {"numbers": numbers, "target": target}
-    return row.text, str(row.answer), facts
+    return row.text, row.answer, facts
 
 
 def _choice(row: _Row) -> _Read:
@@ -118,7 +153,7 @@ def _options(given: Any) -> tuple[dict[str, str], dict[str, str]]:
         labels, given = list(given), list(given.values())
     if not given:
         return {}, {}
-    if not isinstance(given, list) or not all(isinstance(text, str | int | float) for text in given):
+    if not isinstance(given, list) or not all(isinstance(text, str | int) for text in given):
         raise ValueError("choices that are no list of texts")
     found = choices.lettered(list(map(str, given)))
     return found, dict(zip(labels, found, strict=False))
@@ -129,14 +164,14 @@ def _letter(row: _Row, found: Mapping[str, str], labels: Mapping[str, str]) -> s
 
     A label is the row's own name of an option. Any of the other three may be meant: those that apply must agree.
     """
-    said = str(row.answer).strip()
+    said = row.answer.strip()
     whole = said.removesuffix(".0")  # a column of numbers is one of floats when some are missing
     if said in labels or whole in labels:
         return labels.get(said) or labels[whole]
     letters = list(found)
     place = int(whole) if _PLACE.fullmatch(whole) else -1
     meant = {
-        "as a letter": said.upper() if said.upper() in found else None,
+        "as a letter": _bare(said) if _bare(said) in found else None,
         "by its text": next((letter for letter, text in found.items() if text in (said, whole)), None),
         "by its place counted from 0": letters[place] if 0 <= place < len(letters) else None,
     }
@@ -153,6 +188,11 @@ def _letter(row: _Row, found: Mapping[str, str], labels: Mapping[str, str]) -> s
     raise UnfitError(told, "an answer that is no choice")
 
 
+def _bare(said: str) -> str:
+    """The letter of "(b)" or "B.", if it is one."""
+    return said.strip(" ().").upper()
+
+
 def _word(row: _Row) -> _Read:
     letters = row.cells.get("letters")
     if isinstance(letters, list):
@@ -161,9 +201,15 @@ def _word(row: _Row) -> _Read:
         raise UnfitError(
             f"{row.place} has no 'letters': the grader word needs those that may be used, such as 'tsrae'", "no letters"
         )
-    least = row.cells.get("min_length")
-    facts = {"letters": letters.lower(), "min_length": 1 if least is None else least}
-    return row.text, str(row.answer), {**facts, "in_order": bool(row.cells.get("in_order"))}
+    least = str(row.cells.get("min_length", "") or 1)
+    if not _PLACE.fullmatch(least):
+        raise UnfitError(f"{row.place}: 'min_length' must be a whole number, not {least[:40]!r}", "no min_length")
+    # A column of a CSV holds texts.
+    in_order = str(row.cells.get("in_order") or False).lower()
+    if in_order not in ("true", "false"):
+        raise UnfitError(f"{row.place}: 'in_order' must be true or false, not {in_order[:40]!r}", "no in_order")
+    facts = {"letters": letters.lower(), "min_length": int(least), "in_order": in_order == "true"}
+    return row.text, row.answer, facts
 
 
 _READERS: Mapping[str, Callable[[_Row], _Read]] = {"countdown": _countdown, "choice": _choice, "word": _word}

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from generation.tasks.gold import check_gold
+from generation.tasks.gold import check_gold, find_faults
 from generation.tasks.loaded import Dropped, Loaded
 from generation.tasks.own_facts import ANSWER_TYPES
 from generation.tasks.task import Drawn, Problem, Supplied, Task, Wanted
@@ -43,9 +43,14 @@ def find(given: str, taken: Collection[str]) -> Task:
 
     def supply(wanted: Wanted) -> Supplied:
         supplied = made.task.supply(wanted)
-        for question in (*supplied.sft, *supplied.rl):
-            check_gold(f"--task file {given}: {question.text[-60:]!r}", question)
-        return supplied._replace(config={**supplied.config, **origin})
+        asked = (*supplied.sft, *supplied.rl)
+        faults = find_faults(asked)
+        for question in asked:
+            place = f"--task file {given}: {question.text[-60:]!r}"
+            check_gold(place, question)
+            if fault := faults.by_key.get(question.key):
+                raise ValueError(f"{place}: {fault.told}")
+        return supplied._replace(config={**supplied.config, **origin}, notes=(*supplied.notes, *faults.notes))
 
     return replace(made.task, supply=supply)
 

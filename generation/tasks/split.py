@@ -22,7 +22,9 @@ def split(pool: Sequence[Question], wanted: Wanted, place: str) -> Apart:
     if held >= len(pool):
         raise ValueError(f"--rl_questions {held} leaves none of the {len(pool)} questions of {place} for SFT")
     if held + count > len(pool):
-        raise ValueError(f"{place} has {len(pool):,} questions: {count:,} for SFT and {held:,} for RL are more")
+        raise ValueError(
+            f"{place} has {len(pool):,} questions: {count:,} for SFT and {held:,} for RL are more; ask for fewer"
+        )
     by_hash = sorted(pool, key=lambda question: stable_hash("rl", question.key))
     kept = {question.key for question in by_hash[:held]}
     rest = [question for question in pool if question.key not in kept]

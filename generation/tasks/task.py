@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from generation.records import Question, stable_hash
+from generation.records import Question, same_text, stable_hash
 
 HEADER = (
     "Answer the following problem. Explain your reasoning step by step. When you are finished, give your answer in "
@@ -71,8 +71,13 @@ class Problem(NamedTuple):
 
 
 def by_text(problem: Problem | Question) -> tuple[Hashable, ...]:
-    """Two questions are the same when their texts are."""
+    """Two questions are of one family when their texts are the same."""
     return (problem.text,)
+
+
+def but_for_spaces(problem: Problem | Question) -> tuple[Hashable, ...]:
+    """Two questions are the same when their texts differ by spaces at most."""
+    return (same_text(problem.text),)
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ class Drawn:
     answer_type: str
     draw: Callable[[random.Random], Problem | None]
     """One problem, or None for a draw that came to nothing; the same for the same generator."""
-    identity: Callable[[Problem], tuple[Hashable, ...]] = by_text
+    identity: Callable[[Problem], tuple[Hashable, ...]] = but_for_spaces
     """What makes two problems the same."""
     family: Callable[[Problem], tuple[Hashable, ...]] = by_text
     """What decides between SFT and RL: the same for problems whose answers tell each other's."""

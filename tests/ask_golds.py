@@ -1,0 +1,14 @@
+"""The gold answers of hub datasets, as JSON: `python -m tests.ask_golds DATASET…`, all in one process.
+
+The hub's client reads its environment when it is imported.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from generation.tasks.own import Reading, load
+
+if __name__ == "__main__":
+    print(json.dumps([[question.answer for question in load(given, Reading("exact"))] for given in sys.argv[1:]]))
