@@ -98,7 +98,7 @@ def _write_train(
         memory += written.memory
         summary.add(written.contents)
     assert summary.traces.total() == sum(span.rows for spans in files for span in spans), "traces were lost"
-    return Size(summary.traces.total(), memory, sum(path.stat().st_size for path in paths))
+    return Size.of(summary.traces.total(), memory, paths)
 
 
 class _Written(NamedTuple):

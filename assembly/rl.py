@@ -115,7 +115,7 @@ def _write(rows: Sequence[Mapping[str, Any]], split: str, folder: Path) -> Split
     rows_table = pa.Table.from_pylist(list(rows), schema=RL_SCHEMA)
     # statistics differ from one writing to the next
     pq.write_table(rows_table, path, compression="zstd", write_statistics=False)
-    return Split(split, path.name, Size(len(rows), rows_table.nbytes, path.stat().st_size))
+    return Split(split, path.name, Size.of(len(rows), rows_table.nbytes, [path]))
 
 
 def rl_card(

@@ -34,7 +34,7 @@ def raw_card(
 
     `record` is the run's run.json, from which its `starts` and `texts` are shown.
     """
-    size = Size(counts.all().samples, counts.memory, counts.files)
+    size = Size.of(counts.all().samples, counts.memory, counts.files)
     tags = ["skillfactory", "self-distillation", "reasoning"]
     about = About(tags, [str(configuration.get("model", ""))], license)
     return "\n".join(

@@ -104,8 +104,8 @@ class RawCounts:
     tasks: dict[str, Tally] = field(default_factory=dict)
     memory: int = 0
     """Bytes as Arrow tables."""
-    files: int = 0
-    """Bytes of the parquet files."""
+    files: list[Path] = field(default_factory=list)
+    """That were counted."""
     questions: set[str] = field(default_factory=set)
     failed: int = 0
     """Samples whose request failed."""
@@ -148,7 +148,7 @@ def count_folder(folder: Path, *also: Callable[[pa.Table], None]) -> RawCounts:
     """Count the rows of `folder/data/*.parquet`; `also` are shown the same rows, as tables of schema ROWS."""
     counts = RawCounts()
     for path in sorted(folder.glob("data/*.parquet")):
-        counts.files += path.stat().st_size
+        counts.files.append(path)
         with pq.ParquetFile(path) as file:
             columns = find_columns(file.schema_arrow, path)
             for batch in file.iter_batches(_BATCH_ROWS):

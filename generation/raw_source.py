@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from generation.dataset_card import digest_of
 from generation.raw_files import card_of, reading
 
 _LONGEST = 120
@@ -37,7 +37,9 @@ def source_of(raw: str | Path, files: Sequence[Path], published: str = "") -> Ra
     repository = published if local else str(raw)
     above = files[0].parts
     revision = above[above.index(_SNAPSHOTS) + 1] if not local and _SNAPSHOTS in above else ""
-    return RawSource(repository or _title(files[0]) or Path(raw).resolve().name, repository, revision, digest_of(files))
+    with reading(Path(raw)):
+        digest = digest_of(files)
+    return RawSource(repository or _title(files[0]) or Path(raw).resolve().name, repository, revision, digest)
 
 
 def _title(file: Path) -> str:
@@ -45,12 +47,3 @@ def _title(file: Path) -> str:
     lines = card_of(file).splitlines()
     heading = next((line.removeprefix("# ") for line in lines if line.startswith("# ")), "")
     return heading.replace("`", "").strip()[:_LONGEST]
-
-
-def digest_of(files: Sequence[Path]) -> str:
-    """SHA-256 over those of the files' bytes, in order: 16 hex digits. Raises ValueError."""
-    digest = hashlib.sha256()
-    for path in files:
-        with reading(path), path.open("rb") as opened:
-            digest.update(hashlib.file_digest(opened, "sha256").digest())
-    return digest.hexdigest()[:16]

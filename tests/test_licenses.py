@@ -12,11 +12,10 @@ import yaml
 from assembly.run import Config
 from assembly.run import main as assemble
 from generation.additions.settings import AdditionSettings
-from generation.dataset_card import About, Size, header
+from generation.dataset_card import About, Size, digest_of, header
 from generation.licenses import LICENSES, check_license
 from generation.plan import make_plan
 from generation.raw_data import SCHEMA
-from generation.raw_source import digest_of
 from generation.settings import Settings
 from tests import drive_job
 from tests.reflection_rows import add_to
@@ -78,7 +77,7 @@ def test_the_card_of_the_traces_names_the_rows_they_are_made_from(run: Path, tmp
 
 def test_hub_ids_alone_stand_in_the_head() -> None:
     told = header(
-        SCHEMA, Size(1, 1, 1), About(["x"], ["a/model", "local"], "mit", ["owner/RAW_DATA-x", "RAW_DATA", ""])
+        SCHEMA, Size(1, 1, 1, "x"), About(["x"], ["a/model", "local"], "mit", ["owner/RAW_DATA-x", "RAW_DATA", ""])
     )
     read = yaml.safe_load(told.split("---\n")[1])
     assert (read["base_model"], read["source_datasets"], read["license"]) == (["a/model"], ["owner/RAW_DATA-x"], "mit")

@@ -25,7 +25,7 @@ def reflected_card(
     counts: RawCounts, serving: Serving, plan: AdditionPlan, folder: Path, *, record: Mapping[str, Any]
 ) -> str:
     """The whole README.md of the folder, whose data files are written; `record` is the run's run.json."""
-    size = Size(counts.all().samples, counts.memory, counts.files)
+    size = Size.of(counts.all().samples, counts.memory, counts.files)
     schema = pq.read_schema(next(iter(sorted(folder.glob("data/*.parquet")))))
     models = [*models_of(open_parts(folder)), plan.model.name]
     tags = ["skillfactory", "self-distillation", "reasoning"]
