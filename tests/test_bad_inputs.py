@@ -11,6 +11,8 @@ import pytest
 from tests.bad_inputs import BadInput, bad_inputs, lay_out
 
 LONGEST_S = 10.0
+"""Of processor time: what runs beside the tests does not count."""
+LONGEST_WAIT_S = 30.0
 TABLE = bad_inputs()
 
 
@@ -25,10 +27,11 @@ def test_a_bad_input_ends_in_one_line(
         monkeypatch.setenv(variable, value)
     before = sorted(tmp_path.rglob("*"))
     main = importlib.import_module(one.command).main
-    started = time.monotonic()
+    started, worked = time.monotonic(), time.process_time()
     with pytest.raises(SystemExit) as ended:
         main(one.argv)
-    assert time.monotonic() - started < LONGEST_S
+    assert time.process_time() - worked < LONGEST_S
+    assert time.monotonic() - started < LONGEST_WAIT_S
     printed = capsys.readouterr()
     assert ended.value.code == 2, printed
     assert printed.out == ""
