@@ -18,6 +18,7 @@ from assembly.dealing import deal, read_pile
 from assembly.formats import choose_formats
 from assembly.question_traces import Made, assemble_question
 from assembly.settings import SftSettings, read_attempts
+from cluster.chat import fault_in, probe
 from cluster.engine import Message
 from cluster.models import find
 from cluster.vllm_engine import ChatTokenizer
@@ -150,9 +151,13 @@ def tokenizer(name: str) -> ChatTokenizer:
 def check_tokenizer(name: str) -> None:
     """Raise ValueError for a tokenizer that is not there, and one that cannot write a conversation."""
     chat = tokenizer(name)
+    turns = probe(("user", "assistant"))
     try:
+        fault = fault_in(chat.render(turns), turns)
         chat.encode([Message(role="user", content="2 + 2?"), Message(role="assistant", content="4")])
     except Exception as error:
         # A template is the model's own program, a tokenizer anyone's file: they fail in their own ways.
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
         raise ValueError(f"--tokenizer {name} cannot write a conversation: {reason}") from error
+    if fault:
+        raise ValueError(f"--tokenizer {name}: its chat template {fault}, which would not be counted: give another one")

@@ -5,6 +5,7 @@ Knows chats and tokens, not questions. The first look imports transformers, whic
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
@@ -12,7 +13,8 @@ from typing import NamedTuple
 from cluster.engine import Message
 from cluster.model_files import NEEDED
 from cluster.models import Model
-from cluster.vllm_engine import ChatTokenizer, read_config, runs, vllm_reads
+from cluster.vllm_engine import ChatTokenizer, read_config
+from cluster.vllm_tables import runs, vllm_reads, why_silent
 
 MARGIN = 16
 """Tokens that a text may have beside those of its bytes, such as a space put before it."""
@@ -24,6 +26,11 @@ _WRITE_NOTHING = ("ForSequenceClassification", "ForTokenClassification", "ForRew
 """What models for grades, labels and search are called."""
 _LONGEST = 160
 _REMEDY = "give another model, or its folder with a chat_template.jinja that writes it"
+_UNOPENED = "the chat template does not open the assistant's turn: the model may go on with the user's text"
+_TRIES = 16
+"""Two prompts drawn with equal chances differ once in so many, save one time in 30,000."""
+_PROBE = ' <answer>\\boxed{7}</answer> isn\'t "4 > 3 & 2" {{ x }} {% y %} Ünï→😀\n\n' + "Long words. " * 5000
+"""What a template may escape, change or cut off."""
 
 
 class Prompt(NamedTuple):
@@ -52,6 +59,7 @@ def open_chat(model: Model) -> ChatTokenizer:
     chat = ChatTokenizer(model.path, model.hub_revision)
     try:
         assert chat.template is not None
+        chat.count("a")
     except Exception as error:
         # A tokenizer is anyone's file: it fails in its own ways.
         if model.kind.own_code:
@@ -96,29 +104,97 @@ def notes_on(model: Model, chat: ChatTokenizer) -> list[str]:
         notes.append(f"code of the model's own, named by {files}, is never run: that of the libraries is taken")
     if "strftime_now" in chat.template:
         notes.append("the chat template may write the day's date: a run that goes on another day asks with that one")
+    if why := why_silent(model):
+        notes.append(f"the model {why}: the vLLM of the cluster must know it")
     return notes
 
 
-def check_template(model: Model, chat: ChatTokenizer, prompts: Sequence[Prompt]) -> None:
-    """Raise ValueError where the chat template refuses one of the prompts, or leaves out a text of it."""
+def look_at_template(model: Model, chat: ChatTokenizer, prompts: Sequence[Prompt]) -> list[str]:
+    """Notes on how the chat template writes the prompts.
+
+    Raises ValueError where it refuses one of them, does not write each of its texts whole, or draws by chance.
+    """
+    notes = dict[str, None]()
     shapes: dict[tuple[str, ...], list[str]] = {}
     for prompt in prompts:
         shapes.setdefault(tuple(message["role"] for message in prompt.messages), []).append(prompt.name)
     for roles, names in shapes.items():
-        _check_shape(model, chat, roles, names)
+        notes |= dict.fromkeys(_look_at_shape(model, chat, roles, names))
     for prompt in prompts:
-        _render(model, chat, prompt.messages, [prompt.name])
+        _check_whole(model, chat, prompt.messages, [prompt.name])
+    return list(notes)
 
 
-def _check_shape(model: Model, chat: ChatTokenizer, roles: tuple[str, ...], names: Sequence[str]) -> None:
-    marks = [f"zq{role}{number}qz" for number, role in enumerate(roles)]
-    text = _render(model, chat, _turns(roles, marks), names)
-    lost = [role for role, mark in zip(roles, marks, strict=True) if mark not in text]
-    if lost:
+def _look_at_shape(model: Model, chat: ChatTokenizer, roles: tuple[str, ...], names: Sequence[str]) -> list[str]:
+    marks = _marks(roles)
+    _check_whole(model, chat, probe(roles), names)
+    texts = {_render(model, chat, _turns(roles, marks), names) for _ in range(_TRIES)}
+    if len(texts) > 1:
         raise ValueError(
-            f"the chat template of model {model.name} leaves out the {' and the '.join(lost)} text, which these prompts"
-            f" need: {_listed(names)}; {_REMEDY}"
+            f"the chat template of model {model.name} writes another prompt each time, on which rows would depend"
+            f" by chance: {_REMEDY}"
         )
+    (text,) = texts
+    twice = [role for role, mark in zip(roles, marks, strict=True) if text.count(mark) > 1]
+    notes = [f"the chat template writes the {role} text more than once" for role in twice]
+    places = [text.index(mark) for mark in marks]
+    if places != sorted(places):
+        notes.append(f"the chat template does not keep the order of turns: {' before '.join(roles)}")
+    return notes if _opens(chat, roles, text) else [*notes, _UNOPENED]
+
+
+def _opens(chat: ChatTokenizer, roles: tuple[str, ...], prompt: str) -> bool:
+    """Whether the prompt ends where the model's answer begins, with a mark of that."""
+    try:
+        if chat.render(_turns(roles, _marks(roles)), opened=False) != prompt:
+            return True
+        both = (*roles, "assistant")
+        before, found, _ = chat.render(_turns(both, _marks(both))).partition(_marks(both)[-1])
+    except Exception:
+        # Some templates are for prompts alone; whether they mark the answer is not known then.
+        return True
+    # Where the mark of a question's end is that of the answer too, as [/INST], nothing has to be asked for.
+    ends = prompt[max(prompt.rindex(mark) + len(mark) for mark in _marks(roles)) :]
+    return bool(ends.strip()) and (not found or before.rstrip() == prompt.rstrip())
+
+
+def probe(roles: Sequence[str]) -> tuple[Message, ...]:
+    """Long turns of these roles, with all that a template may escape or cut off."""
+    return _turns(roles, [mark + _PROBE + mark for mark in _marks(roles)])
+
+
+def fault_in(prompt: str, messages: Iterable[Message]) -> str:
+    """What the prompt lacks of the texts of its messages, in words; empty where each stands in it as it is.
+
+    White space does not count: templates trim.
+    """
+    text, lost, cut = " ".join(prompt.split()), list[str](), list[str]()
+    for message in messages:
+        words = message["content"].split()
+        if words and " ".join(words) not in text:
+            kept = _kept(words, text)
+            at = excerpt(words[kept], 24)
+            (cut if kept else lost).append(message["role"] if not kept else f"{message['role']} text, from {at} on")
+    if lost:
+        return f"leaves out the {' and the '.join(lost)} text"
+    return f"leaves out or changes part of the {' and the '.join(cut)}" if cut else ""
+
+
+def _kept(words: Sequence[str], text: str) -> int:
+    """How many of the first words stand in a text side by side."""
+    return bisect_left(range(len(words)), 1, key=lambda last: " ".join(words[: last + 1]) not in text)
+
+
+def _check_whole(model: Model, chat: ChatTokenizer, messages: tuple[Message, ...], names: Sequence[str]) -> None:
+    fault = fault_in(_render(model, chat, messages, names), messages)
+    if fault:
+        raise ValueError(
+            f"the chat template of model {model.name} {fault}, which these prompts need: {_listed(names)}; {_REMEDY}"
+        )
+
+
+def _marks(roles: Sequence[str]) -> list[str]:
+    return [f"zq{role}{number}qz" for number, role in enumerate(roles)]
 
 
 def _render(model: Model, chat: ChatTokenizer, messages: tuple[Message, ...], names: Sequence[str]) -> str:
@@ -183,6 +259,16 @@ def judge(found: TooLong, total: int, context: int, what: str, remedy: str = "")
     return [words]
 
 
+def look_for_too_short(chat: ChatTokenizer, max_tokens: int, texts: Iterable[str]) -> list[str]:
+    """A note where completions of so many tokens cannot hold one of the texts, each the least that is of use."""
+    needed = {text: chat.count(text) for text in texts}
+    return [
+        f"--max_tokens {max_tokens:,} is too small: {text} alone has {tokens:,} tokens, so it will be cut off"
+        for text, tokens in needed.items()
+        if tokens > max_tokens
+    ]
+
+
 def excerpt(text: str, longest: int = 50) -> str:
     """The beginning of a text, quoted, on one line."""
     words = " ".join(text.split())
@@ -196,7 +282,8 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _reason(error: Exception) -> str:
-    said = (str(error).strip().splitlines() or [""])[0]
+    lines = str(error).strip().splitlines() or [""]
+    said = " ".join(line.strip() for line in lines[: 2 if lines[0].endswith(":") else 1])
     said = said if len(said) <= _LONGEST else said.split(". ")[0][:_LONGEST]
     of_python = not said or isinstance(error, LookupError | TypeError | AttributeError)
     return f"{type(error).__name__}: {said}" if of_python else said

@@ -90,20 +90,23 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
 
 
-def check_push(namespace: str, names: Iterable[str]) -> None:
+def check_push(namespace: str, names: Iterable[str], *, ask: bool = True) -> None:
     """Raise ValueError when the hub would not take repositories of these names, before any work is done for nothing.
 
-    That needs a token that is accepted, may write, and belongs to the namespace or a member of it.
+    That needs a token that is accepted, may write, and belongs to the namespace or a member of it; unless `ask`,
+    only the names are looked at, and nothing is asked of the hub.
     """
     if not re.fullmatch(r"[\w.-]+", namespace):
         raise ValueError(f"--push_to {namespace} is no namespace: give the name of a user or an organization alone")
-    if offline():
+    if ask and offline():
         raise ValueError(f"--push_to {namespace} needs the hub, and HF_HUB_OFFLINE keeps us from it: unset one")
     for name in names:
         try:
             validate_repo_id(f"{namespace}/{name}")
         except HFValidationError as error:
             raise ValueError(f"--push_to {namespace}: {_first_line(error)}") from error
+    if not ask:
+        return
     with asking_hub(f"--push_to {namespace}: a login"):
         told = _patiently(HfApi().whoami, waits=WAITS_S[:3], timeout=HUB_TIMEOUT_S)
     if told.get("auth", {}).get("accessToken", {}).get("role") == "read":

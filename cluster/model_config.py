@@ -15,6 +15,17 @@ _CONTEXT = (
 """Names of the same thing; of several the least counts, save that the last one is above all others."""
 _TEXT = ("text_config", "llm_config", "language_config", "thinker_config", "decoder")
 """Where a model of texts and pictures keeps what is said of its texts."""
+_UNUSED: dict[str, tuple[Any, ...]] = {
+    **dict.fromkeys(("min_p", "epsilon_cutoff", "eta_cutoff", "top_h", "penalty_alpha", "min_length"), (0,)),
+    **dict.fromkeys(("min_new_tokens", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size"), (0,)),
+    **dict.fromkeys(("presence_penalty", "frequency_penalty", "diversity_penalty"), (0,)),
+    **dict.fromkeys(("typical_p", "num_beams", "encoder_repetition_penalty", "guidance_scale"), (1,)),
+    **dict.fromkeys(("stop_strings", "suppress_tokens", "begin_suppress_tokens", "bad_words_ids"), ([],)),
+    **dict.fromkeys(("force_words_ids", "sequence_bias", "constraints", "forced_decoder_ids"), ([], {})),
+    **dict.fromkeys(("forced_bos_token_id", "forced_eos_token_id", "exponential_decay_length_penalty"), ()),
+    **dict.fromkeys(("dola_layers", "watermarking_config"), ()),
+}
+"""What else changes what is drawn, and the values that change nothing, beside null and false."""
 _DRAWING = ("temperature", "top_p", "top_k", "repetition_penalty")
 
 
@@ -76,6 +87,22 @@ def _parts(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 def _counts(value: object, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def unused_of(generation: Mapping[str, Any]) -> tuple[str, ...]:
+    """What generation_config.json says that would change what is drawn, and that engines are not told."""
+    return tuple(
+        key
+        for key, value in generation.items()
+        if key in _UNUSED and value is not None and value is not False and value not in _UNUSED[key]
+    )
+
+
+def check_tokenizer_config(name: str, tokenizer: Mapping[str, Any]) -> None:
+    """Raise ValueError for a length in tokenizer_config.json that lengths cannot be compared with."""
+    longest = tokenizer.get("model_max_length")
+    if longest is not None and (isinstance(longest, bool) or not isinstance(longest, int | float)):
+        raise ValueError(f"model {name}: model_max_length in {TOKENIZER} must be a number, not {longest!r}")
 
 
 def sampling_of(name: str, generation: Mapping[str, Any]) -> dict[str, float]:

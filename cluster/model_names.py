@@ -80,6 +80,11 @@ def hub_name(name: str, own: tuple[str, ...] = ()) -> HubName:
         raise ValueError(
             f"model {name!r} names no {'commit behind' if repo else 'model before'} @: give owner/name@COMMIT"
         )
+    if any(letter.isspace() for letter in name):
+        raise ValueError(
+            f"model {name!r} is no folder, and a hub id has no spaces: give owner/name as the hub writes it,"
+            " such as Qwen/Qwen2.5-1.5B-Instruct"
+        )
     if "/" in repo:
         return HubName(repo, revision or None)
     for beginning, owner in OWNERS.items():

@@ -15,7 +15,15 @@ from typing import Any
 from huggingface_hub import HfApi, constants, hf_hub_download
 
 from cluster.hub import HUB_TIMEOUT_S, asking_hub, offline
-from cluster.model_config import Kind, context_of, heads_of, kind_of, sampling_of
+from cluster.model_config import (
+    Kind,
+    check_tokenizer_config,
+    context_of,
+    heads_of,
+    kind_of,
+    sampling_of,
+    unused_of,
+)
 from cluster.model_files import (
     GENERATION,
     NEEDED,
@@ -54,6 +62,8 @@ class Model:
     """Of attention, which the GPUs of an engine share evenly; None where it does not say."""
     weight_bytes: int = 0
     """On the disk; 0 where they are not on this machine."""
+    unused: tuple[str, ...] = ()
+    """Keys of generation_config.json that would change what is drawn, and are not used."""
 
     @property
     def hub_revision(self) -> str | None:
@@ -153,6 +163,7 @@ def _described(name: str, path: str, revision: str, files: dict[str, Path], *, h
     config, told = read[NEEDED], read[TOKENIZER]
     if TEMPLATE not in files and not told.get("chat_template"):
         raise ValueError(f"model {name} has no chat template: take an instruct model, or add chat_template.jinja")
+    check_tokenizer_config(name, told)
     return Model(
         name,
         path,
@@ -163,6 +174,7 @@ def _described(name: str, path: str, revision: str, files: dict[str, Path], *, h
         kind_of(config, told),
         heads_of(config),
         held or 0,
+        unused_of(read[GENERATION]),
     )
 
 

@@ -7,12 +7,9 @@ takes seconds. Knows chats and tokens, not questions.
 from __future__ import annotations
 
 import asyncio
-import importlib.util
-import re
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from cluster import vllm_log
@@ -236,22 +233,28 @@ class ChatTokenizer:
         told = self._tokenizer.chat_template
         return told if isinstance(told, str) else str(told or "")
 
-    def render(self, messages: Sequence[Message]) -> str:
-        """The prompt as the model sees it, special tokens written out."""
-        text = self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+    def render(self, messages: Sequence[Message], *, opened: bool = True) -> str:
+        """The prompt as the model sees it, special tokens written out; `opened` with the start of the answer's turn."""
+        text = self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=opened)
         return str(text)
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
         (ids,) = self._encode([messages])
         return [int(token) for token in ids]
 
+    def count(self, text: str) -> int:
+        """The tokens of a text without a template."""
+        return len(self._tokenize([text])[0])
+
     def lengths(self, chats: Sequence[Sequence[Message]]) -> list[int]:
         """Of each chat's prompt, in tokens; many at once are quicker."""
         return [len(ids) for ids in self._encode(chats)]
 
     def _encode(self, chats: Sequence[Sequence[Message]]) -> Any:
+        return self._tokenize([self.render(messages) for messages in chats])
+
+    def _tokenize(self, texts: Sequence[str]) -> Any:
         # Prompts longer than the model's context are counted too, which it would warn of.
-        texts = [self.render(messages) for messages in chats]
         return self._tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
 
 
@@ -264,24 +267,8 @@ def read_config(model: str, revision: str | None) -> Any:
     return AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False)
 
 
-def vllm_reads(model_type: str) -> bool:
-    """Whether vLLM brings its own reading of a config.json of this type."""
-    pattern = rf"[\s\"]{re.escape(model_type)}\"?[=:] ?\"\w+Config\""
-    return re.search(pattern, _source("transformers_utils/config.py")) is not None
-
-
-def runs(architecture: str) -> bool:
-    """Whether vLLM or transformers has code for it; True where vLLM is not on this machine to be asked."""
+def in_transformers(architecture: str) -> bool:
+    """Whether transformers has a class of that name."""
     import transformers
 
-    registry = _source("model_executor/models/registry.py")
-    return not registry or f'"{architecture}"' in registry or architecture in dir(transformers)
-
-
-def _source(path: str) -> str:
-    """A file of vLLM's tables, read without its import, which takes ten seconds; empty where there is none."""
-    found = importlib.util.find_spec("vllm")
-    for folder in (found.submodule_search_locations or []) if found else []:
-        if Path(folder, path).is_file():
-            return Path(folder, path).read_text(encoding="utf-8")
-    return ""
+    return architecture in dir(transformers)

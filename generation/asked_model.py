@@ -66,11 +66,15 @@ def _check_own(name: str, model: Model) -> None:
 
 def notes_on_sampling(settings: Settings, model: Model, several: int, what: str = "samples of a variant") -> list[str]:
     """What a person should know of it, where so many of one prompt are drawn."""
+    notes = []
+    if model.unused:
+        are = "is" if len(model.unused) == 1 else "are"
+        notes.append(f"generation_config.json also sets {', '.join(model.unused)}, which {are} not used")
     asked = settings.temperature
     temperature = asked if asked is not None else model.sampling.get("temperature", 1.0)
-    if temperature or several < 2:
-        return []
-    source = "" if asked is not None else " by the model's generation_config.json"
-    return [
-        f"temperature 0{source}: nothing is drawn, so all {several:,} {what} will be the same; give a --temperature"
-    ]
+    if not temperature and several > 1:
+        source = "" if asked is not None else " by the model's generation_config.json"
+        notes.append(
+            f"temperature 0{source}: nothing is drawn, so all {several:,} {what} will be the same; give a --temperature"
+        )
+    return notes

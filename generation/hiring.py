@@ -14,6 +14,7 @@ from cluster.models import Model
 from cluster.pool import EngineSettings, Placement, fill
 from cluster.session import Node, Resources, here, look
 from cluster.vllm_engine import VllmSettings
+from cluster.vllm_tables import check_writes
 from generation.plan import Plan
 from generation.settings import Settings
 
@@ -48,6 +49,7 @@ def check_engines(settings: Settings, model: Model) -> None:
     check_engine_package(settings)
     if settings.address is None:
         count_engines(settings, here(), model.weight_bytes)
+        check_writes(model)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cluster.chat import MARGIN, Prompt, check_template, excerpt, judge, look_for_too_long, notes_on, open_chat
+from cluster.chat import (
+    MARGIN,
+    Prompt,
+    excerpt,
+    judge,
+    look_at_template,
+    look_for_too_long,
+    look_for_too_short,
+    notes_on,
+    open_chat,
+)
 from cluster.engine import Message
 from cluster.models import Model
 from cluster.vllm_engine import ChatTokenizer
@@ -110,7 +120,7 @@ def look_at_prompts(plan: Plan) -> Plan:
     """
     model, rollout = plan.model, plan.rollout
     chat = open_chat(model)
-    check_template(
+    of_template = look_at_template(
         model, chat, [Prompt(name.replace("variant ", ""), messages) for name, messages in _first_chats(plan)]
     )
     empty = replace(plan.questions[0], text="", answer="")
@@ -131,8 +141,15 @@ def look_at_prompts(plan: Plan) -> Plan:
     total = len(plan.questions) * len(rollout.variants)
     larger = f"a larger --max_tokens makes a larger context, up to {model.context:,}"
     remedy = larger if plan.context < model.context else ""
-    notes = [*notes_on(model, chat), *judge(found, total, plan.context, "prompts", remedy)]
+    short = look_for_too_short(chat, rollout.sampling.max_tokens, _least(plan))
+    notes = [*notes_on(model, chat), *of_template, *short, *judge(found, total, plan.context, "prompts", remedy)]
     return replace(plan, notes=(*plan.notes, *notes))
+
+
+def _least(plan: Plan) -> list[str]:
+    """The shortest completions that can be of use."""
+    answer = min((question.answer for question in plan.questions), key=len)
+    return [f"<answer>{answer}</answer>", *([prompts.VERDICT] if plan.rollout.reflections else [])]
 
 
 def describe(plan: Plan) -> str:

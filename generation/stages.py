@@ -77,8 +77,9 @@ def decide(settings: Settings) -> Plan:
     plan = make_plan(settings)
     check_run(plan.out, plan.configuration)
     check_engines(settings, plan.model)
-    if settings.push_to and not settings.dry_run:
-        check_push(settings.push_to, [f"{folder}-{plan.name}" for folder in (RAW_DATA, "SFT_DATA", "RL_DATA")])
+    if settings.push_to:
+        names = [f"{folder}-{plan.name}" for folder in (RAW_DATA, "SFT_DATA", "RL_DATA")]
+        check_push(settings.push_to, names, ask=not settings.dry_run)
     return look_at_prompts(plan)
 
 

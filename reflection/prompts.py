@@ -14,6 +14,9 @@ _TABLE = load_table("reflection", "prompts.toml")
 PROMPTS: dict[str, str] = {name: _TABLE["head"] + text + _TABLE["tail"] for name, text in _TABLE["prompts"].items()}
 """Templates by name; {question} and {sample} come before anything that differs."""
 
+VERDICT = "<verdict>Correct</verdict>"
+"""What each of them asks for at the end, or the same with the other word."""
+
 
 def messages(name: str, question: str, sample: str) -> tuple[Message, ...]:
     """The chat that asks for a reflection on one sample."""

@@ -12,7 +12,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cluster.chat import MARGIN, Prompt, check_template, judge, look_for_too_long, notes_on, open_chat
+from cluster.chat import (
+    MARGIN,
+    Prompt,
+    judge,
+    look_at_template,
+    look_for_too_long,
+    look_for_too_short,
+    notes_on,
+    open_chat,
+)
 from cluster.engine import Message
 from cluster.models import Model
 from cluster.vllm_engine import ChatTokenizer
@@ -114,7 +123,8 @@ def look_at_prompts(plan: AdditionPlan) -> AdditionPlan:
     model = plan.model
     chat = open_chat(model)
     empty = [Prompt(f"reflection {name}", prompts.messages(name, "", "")) for name in prompts.PROMPTS]
-    check_template(model, chat, [*empty, Prompt("", _first(plan)[1])])
+    row, first = _first(plan)
+    of_template = look_at_template(model, chat, [*empty, Prompt(f"row {row:,}", first)])
     frames = dict(zip(prompts.PROMPTS, chat.lengths([prompt.messages for prompt in empty]), strict=True))
     widest = max(frames, key=lambda name: frames[name])
     # No more tokens than bytes: only what may not fit is counted.
@@ -127,7 +137,8 @@ def look_at_prompts(plan: AdditionPlan) -> AdditionPlan:
     )
     found = look_for_too_long(chat, long, plan.context)
     what = "samples with their question"
-    notes = [*notes_on(model, chat), *judge(found, plan.survey.graded, plan.context, what)]
+    short = look_for_too_short(chat, plan.work.sampling.max_tokens, [prompts.VERDICT])
+    notes = [*notes_on(model, chat), *of_template, *short, *judge(found, plan.survey.graded, plan.context, what)]
     return replace(plan, notes=(*plan.notes, *notes))
 
 

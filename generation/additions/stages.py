@@ -76,8 +76,8 @@ def decide(settings: AdditionSettings) -> AdditionPlan:
     check_run(plan.out, plan.configuration)
     check_replaceable(plan.raw_data)
     check_engines(settings.job, plan.model)
-    if settings.push_to and not settings.dry_run:
-        check_push(settings.push_to, [f"{RAW_DATA}-{plan.name}"])
+    if settings.push_to:
+        check_push(settings.push_to, [f"{RAW_DATA}-{plan.name}"], ask=not settings.dry_run)
     return look_at_prompts(plan)
 
 

@@ -1,0 +1,105 @@
+"""What the vLLM of this machine knows of models, from its tables as text: its import takes ten seconds."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import importlib.util
+import re
+from functools import cache
+from pathlib import Path
+
+from cluster.model_files import NEEDED
+from cluster.models import Model
+from cluster.vllm_engine import in_transformers, read_config
+
+_REGISTRY = "model_executor/models/registry.py"
+_WRITING = ("ForCausalLM", "ForConditionalGeneration", "LMHeadModel", "ChatModel")
+"""What models that write are called, by vLLM's own rule."""
+_SILENT = re.compile(r"EMBEDDING|INTERACTION|RETRIEVAL|CROSS_ENCODER|REWARD|CLASSIFICATION|SPECULATIVE")
+"""Of the names of vLLM's tables, those of models that write nothing by themselves."""
+
+
+def vllm_reads(model_type: str) -> bool:
+    """Whether vLLM brings its own reading of a config.json of this type."""
+    pattern = rf"[\s\"]{re.escape(model_type)}\"?[=:] ?\"\w+Config\""
+    return re.search(pattern, _source("transformers_utils/config.py")) is not None
+
+
+def runs(architecture: str) -> bool:
+    """Whether vLLM or transformers has code for it; True where vLLM is not on this machine to be asked."""
+    registry = _source(_REGISTRY)
+    return not registry or f'"{architecture}"' in registry or in_transformers(architecture)
+
+
+def why_silent(model: Model) -> str:
+    """Why the vLLM of this machine gets no text out of the model; empty where it does, or there is none to ask."""
+    writing, silent = _tables(_source(_REGISTRY))
+    classes = model.kind.architectures
+    if not writing or not classes or not writing.isdisjoint(alias for name in classes for alias in _aliases(name)):
+        return ""
+    shown = ", ".join(classes)
+    if not silent.isdisjoint(classes):
+        return f"writes no text, it is a {shown} by config.json"
+    if _extended():
+        return ""
+    if not any(name.endswith(_WRITING) and in_transformers(name) for name in classes):
+        return f"is a {shown} by config.json, which is no model that writes text to the vLLM installed here"
+    return f"is a {shown} by config.json, which the vLLM installed here does not run" if _two_parts(model) else ""
+
+
+def check_writes(model: Model) -> None:
+    """Raise ValueError where the vLLM of this machine gets no text out of the model.
+
+    What needs code of its own is left to those who look at that.
+    """
+    why = "" if NEEDED in model.kind.own_code else why_silent(model)
+    if why:
+        raise ValueError(f"model {model.name} {why}: give one that chats, of a class that vLLM runs")
+
+
+def _aliases(name: str) -> list[str]:
+    """The names under which vLLM looks for a class."""
+    stem = next((name.removesuffix(ending) for ending in _WRITING if name.endswith(ending)), None)
+    return [name] if stem is None else [stem + ending for ending in _WRITING]
+
+
+def _extended() -> bool:
+    """Whether another package adds models to vLLM: its tables do not hold those."""
+    points = importlib.metadata.entry_points(group="vllm.general_plugins")
+    return any(point.dist is not None and not point.dist.name.startswith("vllm") for point in points)
+
+
+def _two_parts(model: Model) -> bool:
+    """Whether an encoder reads and a decoder writes: of these, vLLM runs none but those in its tables."""
+    try:
+        return bool(read_config(model.path, model.hub_revision).is_encoder_decoder)
+    except Exception:
+        # A configuration is anyone's file; that it cannot be read is told by who loads it.
+        return False
+
+
+@cache
+def _tables(registry: str) -> tuple[frozenset[str], frozenset[str]]:
+    """The classes in the tables of models that write, and in those of models that do not."""
+    writing, silent = set[str](), set[str]()
+    for statement in ast.parse(registry).body:
+        if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Dict):
+            table, names = statement.value, " ".join(map(ast.unparse, statement.targets))
+            keys = {
+                key.value
+                for key, value in zip(table.keys, table.values, strict=True)
+                if isinstance(key, ast.Constant) and isinstance(key.value, str) and isinstance(value, ast.Tuple)
+            }
+            (silent if _SILENT.search(names) else writing).update(keys)
+    return frozenset(writing), frozenset(silent)
+
+
+@cache
+def _source(path: str) -> str:
+    """A file of vLLM's; empty where there is none."""
+    found = importlib.util.find_spec("vllm")
+    for folder in (found.submodule_search_locations or []) if found else []:
+        if Path(folder, path).is_file():
+            return Path(folder, path).read_text(encoding="utf-8")
+    return ""
