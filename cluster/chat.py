@@ -14,7 +14,7 @@ from cluster.engine import Message
 from cluster.model_files import NEEDED
 from cluster.models import Model
 from cluster.vllm_engine import ChatTokenizer, read_config
-from cluster.vllm_tables import runs, vllm_reads, why_silent
+from cluster.vllm_tables import WRITE_NOTHING, runs, vllm_reads, why_silent
 
 MARGIN = 16
 """Tokens that a text may have beside those of its bytes, such as a space put before it."""
@@ -22,8 +22,6 @@ _BATCH = 256
 _MOST_BYTES = 64 << 20
 """Of the prompts that are counted; a minute of work at most."""
 _SHOWN = 8
-_WRITE_NOTHING = ("ForSequenceClassification", "ForTokenClassification", "ForRewardModel", "RewardModel", "ForMaskedLM")
-"""What models for grades, labels and search are called."""
 _LONGEST = 160
 _REMEDY = "give another model, or its folder with a chat_template.jinja that writes it"
 _UNOPENED = "the chat template does not open the assistant's turn: the model may go on with the user's text"
@@ -73,7 +71,7 @@ def _check_code(model: Model) -> None:
         raise ValueError(
             f"config.json of model {model.name} names no model_type: give one in the layout of transformers"
         )
-    if judges := [name for name in model.kind.architectures if name.endswith(_WRITE_NOTHING)]:
+    if judges := [name for name in model.kind.architectures if name.endswith(WRITE_NOTHING)]:
         raise ValueError(f"model {model.name} writes no text, it is a {judges[0]}: give one that chats")
     if NEEDED in model.kind.own_code and not all(map(runs, model.kind.architectures)):
         raise ValueError(_needs_code(model))
@@ -131,8 +129,8 @@ def _look_at_shape(model: Model, chat: ChatTokenizer, roles: tuple[str, ...], na
     texts = {_render(model, chat, _turns(roles, marks), names) for _ in range(_TRIES)}
     if len(texts) > 1:
         raise ValueError(
-            f"the chat template of model {model.name} writes another prompt each time, on which rows would depend"
-            f" by chance: {_REMEDY}"
+            f"the chat template of model {model.name} writes another prompt each time, and rows would depend on"
+            " chance: give another model, or its folder with a chat_template.jinja that always writes the same"
         )
     (text,) = texts
     twice = [role for role, mark in zip(roles, marks, strict=True) if text.count(mark) > 1]
@@ -154,8 +152,13 @@ def _opens(chat: ChatTokenizer, roles: tuple[str, ...], prompt: str) -> bool:
         # Some templates are for prompts alone; whether they mark the answer is not known then.
         return True
     # Where the mark of a question's end is that of the answer too, as [/INST], nothing has to be asked for.
-    ends = prompt[max(prompt.rindex(mark) + len(mark) for mark in _marks(roles)) :]
-    return bool(ends.strip()) and (not found or before.rstrip() == prompt.rstrip())
+    ends = _behind(prompt, _marks(roles))
+    return bool(ends) and (not found or _behind(before, _marks(roles)) == ends)
+
+
+def _behind(text: str, marks: Sequence[str]) -> str:
+    """What stands behind all of the marks."""
+    return text[max(text.rfind(mark) + len(mark) for mark in marks) :].strip()
 
 
 def probe(roles: Sequence[str]) -> tuple[Message, ...]:
@@ -173,8 +176,11 @@ def fault_in(prompt: str, messages: Iterable[Message]) -> str:
         words = message["content"].split()
         if words and " ".join(words) not in text:
             kept = _kept(words, text)
-            at = excerpt(words[kept], 24)
-            (cut if kept else lost).append(message["role"] if not kept else f"{message['role']} text, from {at} on")
+            if kept:
+                after = len(" ".join(words[:kept]))
+                cut.append(f"{message['role']} text (after {after:,} characters, at {excerpt(words[kept], 24)})")
+            else:
+                lost.append(message["role"])
     if lost:
         return f"leaves out the {' and the '.join(lost)} text"
     return f"leaves out or changes part of the {' and the '.join(cut)}" if cut else ""

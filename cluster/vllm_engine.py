@@ -272,3 +272,11 @@ def in_transformers(architecture: str) -> bool:
     import transformers
 
     return architecture in dir(transformers)
+
+
+def has_encoder(architecture: str) -> bool:
+    """Whether transformers knows it as a class of which one part reads and another writes, such as T5."""
+    import transformers
+
+    configuration = getattr(transformers, f"{architecture.partition('For')[0]}Config", None)
+    return bool(getattr(configuration, "is_encoder_decoder", False))

@@ -11,9 +11,11 @@ from pathlib import Path
 
 from cluster.model_files import NEEDED
 from cluster.models import Model
-from cluster.vllm_engine import in_transformers, read_config
+from cluster.vllm_engine import has_encoder, in_transformers
 
 _REGISTRY = "model_executor/models/registry.py"
+WRITE_NOTHING = ("ForSequenceClassification", "ForTokenClassification", "ForRewardModel", "RewardModel", "ForMaskedLM")
+"""What models for grades, labels and search are called."""
 _WRITING = ("ForCausalLM", "ForConditionalGeneration", "LMHeadModel", "ChatModel")
 """What models that write are called, by vLLM's own rule."""
 _SILENT = re.compile(r"EMBEDDING|INTERACTION|RETRIEVAL|CROSS_ENCODER|REWARD|CLASSIFICATION|SPECULATIVE")
@@ -39,13 +41,19 @@ def why_silent(model: Model) -> str:
     if not writing or not classes or not writing.isdisjoint(alias for name in classes for alias in _aliases(name)):
         return ""
     shown = ", ".join(classes)
-    if not silent.isdisjoint(classes):
+    if not silent.isdisjoint(classes) or any(name.endswith(WRITE_NOTHING) for name in classes):
         return f"writes no text, it is a {shown} by config.json"
     if _extended():
         return ""
     if not any(name.endswith(_WRITING) and in_transformers(name) for name in classes):
-        return f"is a {shown} by config.json, which is no model that writes text to the vLLM installed here"
-    return f"is a {shown} by config.json, which the vLLM installed here does not run" if _two_parts(model) else ""
+        return (
+            f"is a {shown} by config.json, a class that the vLLM installed here does not know as one that writes text"
+        )
+    return (
+        f"is a {shown} by config.json, a class that the vLLM installed here does not run"
+        if any(map(has_encoder, classes))
+        else ""
+    )
 
 
 def check_writes(model: Model) -> None:
@@ -68,15 +76,6 @@ def _extended() -> bool:
     """Whether another package adds models to vLLM: its tables do not hold those."""
     points = importlib.metadata.entry_points(group="vllm.general_plugins")
     return any(point.dist is not None and not point.dist.name.startswith("vllm") for point in points)
-
-
-def _two_parts(model: Model) -> bool:
-    """Whether an encoder reads and a decoder writes: of these, vLLM runs none but those in its tables."""
-    try:
-        return bool(read_config(model.path, model.hub_revision).is_encoder_decoder)
-    except Exception:
-        # A configuration is anyone's file; that it cannot be read is told by who loads it.
-        return False
 
 
 @cache

@@ -34,6 +34,7 @@ from generation.settings import Settings
 from reflection import prompts
 
 _STAND_IN = "(the sample, as the model wrote it)"
+_LEAST = "<answer>7</answer>"
 
 
 @dataclass(frozen=True)
@@ -132,24 +133,19 @@ def look_at_prompts(plan: Plan) -> Plan:
         for q in plan.questions
         if len(q.text.encode(errors="replace")) + 4 * len(q.answer.encode(errors="replace")) > room
     ]
-    prompts = (
+    asked = (
         Prompt(f"{name} of {excerpt(question.text)}", messages)
         for question in long
         for name, messages in _variant_chats(plan, question)
     )
-    found = look_for_too_long(chat, prompts, plan.context)
+    found = look_for_too_long(chat, asked, plan.context)
     total = len(plan.questions) * len(rollout.variants)
     larger = f"a larger --max_tokens makes a larger context, up to {model.context:,}"
     remedy = larger if plan.context < model.context else ""
-    short = look_for_too_short(chat, rollout.sampling.max_tokens, _least(plan))
+    least = [_LEAST, *([prompts.VERDICT] if rollout.reflections else [])]
+    short = look_for_too_short(chat, rollout.sampling.max_tokens, least)
     notes = [*notes_on(model, chat), *of_template, *short, *judge(found, total, plan.context, "prompts", remedy)]
     return replace(plan, notes=(*plan.notes, *notes))
-
-
-def _least(plan: Plan) -> list[str]:
-    """The shortest completions that can be of use."""
-    answer = min((question.answer for question in plan.questions), key=len)
-    return [f"<answer>{answer}</answer>", *([prompts.VERDICT] if plan.rollout.reflections else [])]
 
 
 def describe(plan: Plan) -> str:

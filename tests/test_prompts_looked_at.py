@@ -13,6 +13,7 @@ import pytest
 
 from cluster.chat import TooLong, judge
 from cluster.models import find
+from cluster.vllm_tables import why_silent
 from generation.additions import stages as additions
 from generation.additions.settings import AdditionSettings
 from generation.builtin import MODEL, NAME
@@ -157,6 +158,49 @@ def test_what_is_said_of_what_does_not_fit(found: TooLong, told: list[str]) -> N
 )
 def test_what_a_person_should_know_of_a_model(changed: Changed, files: dict[str, Any], told: str) -> None:
     assert notes(changed(**files)).startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("generation", "told"),
+    [
+        ({"min_p": 0.05}, "generation_config.json also sets min_p, which is not used"),
+        (
+            {"typical_p": 0.9, "num_beams": 4, "stop_strings": ["\n\n"], "temperature": 0.7},
+            "generation_config.json also sets typical_p, num_beams, stop_strings, which are not used",
+        ),
+        ({"min_p": 0.0, "typical_p": 1.0, "num_beams": 1, "suppress_tokens": [], "min_length": None}, ""),
+        ({"max_new_tokens": 2048, "pad_token_id": 0, "transformers_version": "5.19.0", "use_cache": True}, ""),
+    ],
+)
+def test_what_a_model_says_of_sampling_and_is_not_used(changed: Changed, generation: dict[str, Any], told: str) -> None:
+    assert notes(changed(generation_config__json=generation)) == told
+
+
+def test_completions_that_cannot_hold_an_answer() -> None:
+    told = notes(None, max_tokens=1).splitlines()
+    assert told[0] == "--max_tokens 1 is too small: <answer>7</answer> alone has 3 tokens, so it will be cut off"
+    assert "<verdict>Correct</verdict>" in told[1]
+    assert len(notes(None, max_tokens=1, reflections=0).splitlines()) == 1
+    assert notes(None, max_tokens=8) == ""
+
+
+def test_a_class_that_is_unknown_here_is_noted_where_a_cluster_runs_it(changed: Changed) -> None:
+    told = notes(changed(config__json={"architectures": ["NoSuchForCausalLM"]}), address="auto")
+    assert "NoSuchForCausalLM" in told
+    assert told.endswith("the vLLM of the cluster must know it")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("LlamaForCausalLM", "Qwen3ForCausalLM", "Gemma2ForCausalLM", "Gemma3ForConditionalGeneration"),
+        *("MistralForCausalLM", "Mistral3ForConditionalGeneration", "Phi3ForCausalLM", "GPT2LMHeadModel"),
+        *("DeepseekV3ForCausalLM", "Olmo2ForCausalLM", "Olmo3ForCausalLM", "SmolLM3ForCausalLM", "ChatGLMModel"),
+        *("GPTNeoForCausalLM", "InternVLChatModel", "Qwen2VLForConditionalGeneration", "Qwen2LMHeadModel"),
+    ],
+)
+def test_classes_that_write_serve(changed: Changed, name: str) -> None:
+    assert why_silent(find(changed(config__json={"architectures": [name]}))) == ""
 
 
 def test_a_type_that_vllm_alone_knows_is_left_to_it(changed: Changed) -> None:
