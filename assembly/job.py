@@ -16,6 +16,7 @@ from assembly.rl import RL_DATA, rl_data
 from assembly.settings import SftSettings
 from assembly.shortfall import NothingMadeError
 from assembly.summary import AssemblySummary, summary_text
+from cluster.atomic import check_replaceable
 from generation.plan import Plan
 from generation.raw_data import RAW_DATA
 from generation.settings import Settings
@@ -31,6 +32,8 @@ def sft_settings(settings: Settings) -> SftSettings:
 def foreseen(plan: Plan, settings: Settings) -> Plan:
     """The plan, with a note on each format that cannot come of it. Raises ValueError where none can."""
     check_destination(plan.out / SFT_DATA, plan.raw_data)
+    if plan.rl_questions:
+        check_replaceable(plan.out / RL_DATA)
     rollout = plan.rollout
     supply = Supply(
         samples=len(rollout.variants) * rollout.samples,

@@ -5,6 +5,7 @@ Every place here is on this machine. Knows no flag and no command.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import unicodedata
@@ -79,4 +80,9 @@ def _expanded(text: str) -> str:
     path = os.path.expanduser(text)
     if path.startswith("~"):
         raise ValueError(f"{text!r}: {path.partition('/')[0]} is nobody's home here; give the whole path, or ./{text}")
+    try:
+        os.stat(path)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ValueError(f"{text!r} leads in a circle of links: give the path that is meant") from error
     return path

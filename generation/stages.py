@@ -11,6 +11,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+from cluster.atomic import check_replaceable
 from cluster.hub import NotPushed, check_push, push
 from cluster.models import Model
 from cluster.nodes import check_nodes
@@ -76,6 +77,7 @@ def decide(settings: Settings) -> Plan:
     """
     plan = make_plan(settings)
     check_run(plan.out, plan.configuration)
+    check_replaceable(plan.raw_data)
     check_engines(settings, plan.model)
     if settings.push_to and not settings.dry_run:
         check_push(settings.push_to, [f"{folder}-{plan.name}" for folder in (RAW_DATA, "SFT_DATA", "RL_DATA")])
