@@ -25,6 +25,7 @@ SFT_DATA = "SFT_DATA"
 
 
 def sft_settings(settings: Settings) -> SftSettings:
+    """Return what the flags of the whole job ask of the assembly; flags that were not given have its defaults."""
     return SftSettings(settings.formats, settings.attempts, settings.seed)
 
 
