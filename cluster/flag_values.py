@@ -1,4 +1,4 @@
-"""A flag's text as a value of its field's type, and the type in words. Nothing is guessed: a text stays a text."""
+"""Flags as dataclass fields: how one is declared, its text as a value, its type in words. Nothing is guessed."""
 
 from __future__ import annotations
 
@@ -6,10 +6,21 @@ import math
 import re
 import types
 from collections.abc import Callable
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 _LONGEST_VALUE = 60
+
+
+def flag(default: Any, text: str, path: Callable[[str], str] | None = None) -> Any:
+    """Return a dataclass field for `cluster.flags.parse`: `text` is its help, `path` reads a value that may be a path.
+
+    A default of dataclasses.MISSING makes the flag a required one.
+    """
+    return field(default=default, metadata={"help": text, "path": path})
+
+
 _INT = re.compile(r"-?[0-9]+")
 _FLOAT = re.compile(r"-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
