@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cluster.chat import MARGIN, Prompt, check_template, excerpt, judge, look_for_too_long, notes_on, open_chat
+from cluster.chat import MARGIN, Prompt, check_template, judge, look_for_too_long, notes_on, open_chat
 from cluster.engine import Message
+from cluster.messages import excerpt
 from cluster.models import Model
 from cluster.vllm_engine import ChatTokenizer
 from generation import variants

@@ -16,10 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from cluster.messages import first_line
 from generation.grading.answer_tag import find_answer
 from generation.lists import as_lists, first_items, is_list, kept_items
 from generation.raw_data import PREFIX, REFLECTIONS
-from generation.raw_files import find_files, first_line, reading
+from generation.raw_files import find_files, reading
 from generation.records import NO_ANSWER, Outcome, stable_hash
 
 UNDECIDED = "undecided"

@@ -93,7 +93,12 @@ def test_prompts_that_do_not_fit_are_counted_and_the_longest_is_named(changed: C
     rows = [{"question": f"What is {n} + 1? " + "Think. " * 40 * (n > 7), "answer": str(n + 1)} for n in range(10)]
     rows[9]["question"] += "Think. "
     (tmp_path / "q.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    given: dict[str, Any] = {"questions": str(tmp_path / "q.jsonl"), "rl_questions": 0, "max_tokens": 8}
+    given: dict[str, Any] = {
+        "questions": str(tmp_path / "q.jsonl"),
+        "grader": "number",
+        "rl_questions": 0,
+        "max_tokens": 8,
+    }
     model = changed(config__json={"max_position_embeddings": 100})
     told = notes(model, **given, variants=("original", "rephrase"))
     assert told.startswith(

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cluster.messages import first_line
 from generation.tasks.hub_rows import Place
 from generation.tasks.hub_rows import load as load_rows
 from generation.tasks.mixture import MOST
@@ -166,7 +167,7 @@ def _parquet(path: Path, reading: Reading) -> Iterator[tuple[str, dict[str, Any]
                     number += 1
                     yield f"{path} row {number}", {n: as_written(v, schema.field(n).type) for n, v in row.items()}
     except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise ValueError(f"{path} cannot be read as parquet: {reason}; write the file again") from error
 
 
