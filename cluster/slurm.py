@@ -22,7 +22,7 @@ from cluster.atomic import atomic_write_text, make_folder
 from cluster.commands import COMMANDS
 from cluster.flag_values import flag
 from cluster.flags import fail, page, parse
-from cluster.paths import image, local, mount
+from cluster.paths import folder, image, local, mount
 from cluster.slurm_command import check_command
 
 LOGS = Path("logs", "slurm")
@@ -166,7 +166,7 @@ def run_directory(command: Sequence[str]) -> str | None:
 
 def _out(text: str) -> str:
     try:
-        return local(text, "give a folder here, and copy it there afterwards")
+        return folder(text)
     except ValueError as error:
         raise ValueError(f"the command's --out {error}") from None
 
