@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from assembly.assemble import assemble
+from assembly.cards import SFT_DATA
 from assembly.exports import check_destination
 from assembly.foresight import Supply, foresee
 from assembly.next_steps import assembling_more, training
@@ -20,8 +21,6 @@ from generation.plan import Plan
 from generation.raw_data import RAW_DATA
 from generation.settings import Settings
 from generation.terminal import FAILED, say
-
-SFT_DATA = "SFT_DATA"
 
 
 def sft_settings(settings: Settings) -> SftSettings:

@@ -9,6 +9,7 @@ from dataclasses import MISSING, dataclass
 from pathlib import Path
 
 from assembly.assemble import assemble, check_settings
+from assembly.cards import SFT_DATA
 from assembly.formats import FORMATS
 from assembly.next_steps import training
 from assembly.settings import SftSettings
@@ -68,8 +69,8 @@ class Config:
         # a hub dataset lies nowhere here, so its set is made in the current folder
         raw = Path(self.raw)
         if not os.path.exists(raw):
-            return Path("SFT_DATA")
-        return (raw if (raw / RAW_DATA).is_dir() else raw.resolve().parent) / "SFT_DATA"
+            return Path(SFT_DATA)
+        return (raw if (raw / RAW_DATA).is_dir() else raw.resolve().parent) / SFT_DATA
 
 
 def main(argv: Sequence[str] | None = None) -> None:
