@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from assembly.formats import TOO_ALIKE, TOO_FEW, TOO_FEW_CORRECT, TOO_FEW_INCORRECT
 from assembly.piles import MadeRows
-from assembly.reasons import advice, in_words
+from assembly.reasons import advice
 from assembly.settings import SftSettings
 from assembly.summary import AssemblySummary
+from cluster.messages import counted
 
 _HELPS = {
     TOO_FEW: "give fewer --attempts",
@@ -30,13 +31,13 @@ def why_nothing(summary: AssemblySummary, settings: SftSettings) -> str:
         return f"no trace comes: {words}; the shortest has {summary.shortest:,} tokens"
     samples = f"{summary.samples:,} sample{'s' * (summary.samples != 1)}"
     if summary.left_out.total() == summary.samples:
-        reasons = in_words(summary.left_out)
+        reasons = counted(summary.left_out)
         return f"no trace comes: of {samples} none may stand in one: {reasons}; {advice(summary.left_out, settings)}"
     why = Counter[str]()
     for (_, reason), count in summary.not_given.items():
         why[reason] = max(why[reason], count)
     told = ", ".join(f"{name}: {_reason(name, summary)}" for name in dict.fromkeys(settings.formats))
-    left_out = f"; of {samples} no trace may use {in_words(summary.left_out)}" if summary.left_out else ""
+    left_out = f"; of {samples} no trace may use {counted(summary.left_out)}" if summary.left_out else ""
     helps = _HELPS[why.most_common(1)[0][0]]
     return f"no trace comes with --attempts {settings.attempts}: {told}{left_out}; {helps}"
 

@@ -1,7 +1,8 @@
-"""Pieces of messages to people: an error in one line, a list that is cut short, the beginning of a text."""
+"""Pieces of messages to people: an error in one line, a list cut short, reasons with counts, a text's beginning."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 
@@ -14,6 +15,11 @@ def listed(names: Sequence[str], most: int) -> str:
     """Return the names separated by commas; beyond `most` they are only counted."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def counted(reasons: Counter[str]) -> str:
+    """Return each reason with its count, the most frequent first."""
+    return ", ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common())
 
 
 def excerpt(text: str, longest: int = 50) -> str:
