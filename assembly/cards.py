@@ -34,7 +34,7 @@ SFT_SCHEMA = pa.schema([(column.name, column.type) for column in SFT_COLUMNS])
 
 
 def sft_card(summary: AssemblySummary, settings: SftSettings, size: Size) -> str:
-    """The README.md of SFT_DATA."""
+    """Write the README.md of SFT_DATA."""
     tags = ["skillfactory", "self-distillation", "reasoning", "sft"]
     sources = [summary.source.repository] if summary.source else []
     about = About(tags, summary.models, summary.license, sources)

@@ -29,7 +29,7 @@ def sft_settings(settings: Settings) -> SftSettings:
 
 
 def foreseen(plan: Plan, settings: Settings) -> Plan:
-    """The plan, with a note on each format that cannot come of it. Raises ValueError where none can."""
+    """Add a note to the plan for each format that cannot come of it. Raises ValueError if none can."""
     check_destination(plan.out / SFT_DATA, plan.raw_data)
     rollout = plan.rollout
     supply = Supply(
@@ -50,12 +50,12 @@ class Sets(NamedTuple):
     traces: int
 
     def code(self, code: int) -> int:
-        """The exit code of a run that would end with `code`: without any trace it has failed."""
+        """Return the exit code of a run that would end with `code`: without any trace it has failed."""
         return code if self.traces else code or FAILED
 
 
 def make_sets(plan: Plan, settings: Settings, starts: Sequence[Mapping[str, Any]]) -> Sets:
-    """SFT_DATA and RL_DATA, with a word on the traces. Where no trace comes there is no new SFT_DATA.
+    """Make SFT_DATA and RL_DATA and print a summary. If no trace comes of the rows, SFT_DATA stays as it was.
 
     `starts` are those of the run, for the cards.
     """

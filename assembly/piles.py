@@ -59,14 +59,14 @@ class MadePart(NamedTuple):
 
 
 def make_part(part: Part, number: int, settings: SftSettings, piles: Sequence[Path], apart: Path) -> MadePart:
-    """All traces of the questions that lie whole in the part; rows of those `apart` go into the piles."""
+    """Make all traces of the questions that lie whole in the part; put the rows of those `apart` into the piles."""
     dealt = deal(part, number, np.load(apart), settings, piles)
     made = _make(dealt.whole, settings, apart.with_name(f"part-{number:06}.arrow"))
     return MadePart(dealt.samples, dealt.left_out, made)
 
 
 def make_pile(pile: Path, settings: SftSettings) -> MadeRows:
-    """All traces of a pile's questions."""
+    """Make all traces of a pile's questions."""
     return _make(read_pile(pile), settings, pile.with_suffix(".arrow"))
 
 
@@ -143,7 +143,7 @@ def _too_long(asked: Asked, made: Made, settings: SftSettings) -> int:
 
 @cache
 def tokenizer(name: str) -> ChatTokenizer:
-    """The tokenizer of a model by its folder, hub id or well-known name. Raises ValueError."""
+    """Load the tokenizer of a model by folder, hub id or well-known name. Raises ValueError if it is not there."""
     model = find(name)
     return ChatTokenizer(model.path, model.hub_revision)
 

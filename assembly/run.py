@@ -74,7 +74,7 @@ class Config:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Exit code 0, or 2 after one line on stderr when the input was wrong, also when no trace comes of it."""
+    """Run the command. Exits with 2 after one line on stderr if the input is wrong or gives no trace."""
     config = parse(Config, argv)
     out = config.destination
     try:

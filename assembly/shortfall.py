@@ -25,7 +25,7 @@ class NothingMadeError(ValueError):
 
 
 def why_nothing(summary: AssemblySummary, settings: SftSettings) -> str:
-    """Why no question gave any trace, and what helps."""
+    """Say why no question gave any trace, and what helps."""
     if summary.too_long:
         words = f"all {summary.too_long.total():,} are longer than --max_trace_tokens {settings.max_trace_tokens}"
         return f"no trace comes: {words}; the shortest has {summary.shortest:,} tokens"
@@ -50,7 +50,7 @@ def _reason(name: str, summary: AssemblySummary) -> str:
 
 
 def notes_on(summary: AssemblySummary, settings: SftSettings, made: Sequence[MadeRows]) -> list[str]:
-    """Formats of which nothing came beside others, and a subsample that takes everything."""
+    """Return notes on formats of which nothing came, and on a subsample larger than the set."""
     traces = sum(len(rows.orders) for rows in made)
     came = {format_name for rows in made for format_name, _ in rows.labels}
     notes = []

@@ -1,4 +1,4 @@
-"""The names of the commands that there are, for whoever gives one that is none."""
+"""The names of our commands, and what is said to whoever gives another."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ COMMANDS = ("generation.run", "reflection.run", "assembly.run", "cluster.slurm")
 
 
 def nearest(module: str) -> str | None:
-    """The command that is meant by a name that is nearly one."""
+    """Return the command whose name is nearest to `module`, or None if none is near."""
     return next(iter(difflib.get_close_matches(module, COMMANDS, n=1, cutoff=0.85)), None)
 
 

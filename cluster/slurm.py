@@ -172,7 +172,7 @@ def _out(text: str) -> str:
 
 
 def directed(options: Options, command: Sequence[str]) -> tuple[str, list[str]]:
-    """The run directory, and the command with it. Raises ValueError where the command cannot be run by a job."""
+    """Return the run directory, and the command with it. Raises ValueError if a job cannot run the command."""
     run = run_directory(command)
     if run is not None:
         return run, list(command)
@@ -181,7 +181,7 @@ def directed(options: Options, command: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def script(options: Options, command: Sequence[str]) -> str:
-    """The whole script. Raises ValueError where the command cannot be run by it."""
+    """Write the whole script. Raises ValueError if a job cannot run the command."""
     run, command = directed(options, command)
     chosen = {
         "run": shlex.quote(run),

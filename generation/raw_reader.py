@@ -176,7 +176,7 @@ def read_part(part: Part, batch_rows: int = 4096) -> Iterator[pa.Table]:
 
 
 def read_groups(part: Part) -> pa.Table:
-    """How many rows the part has of each question and prompt variant: columns question_key, variant and samples."""
+    """Count the part's rows by question and prompt variant: columns question_key, variant and samples."""
     found = [_GROUPS.empty_table()]
     for roles in ({"key"}, {"key", "question"}) if "key" in part.columns else ({"question"},):
         found = [

@@ -132,7 +132,7 @@ class Settings:
 
     @property
     def reading(self) -> own.Reading:
-        """How the user's own questions are read."""
+        """Return how the user's own questions are read."""
         given = {name: getattr(self, name) for name in own.FLAGS}
         return own.Reading(**{name: value for name, value in given.items() if value is not None})
 
@@ -144,7 +144,7 @@ class Settings:
 
 
 def read_range(flag: str, text: str | None, default: tuple[int, int]) -> tuple[int, int]:
-    """Both ends of LOW-HIGH. Raises ValueError."""
+    """Read both ends of LOW-HIGH. Raises ValueError for any other text."""
     if text is None:
         return default
     found = _RANGE.fullmatch(text)

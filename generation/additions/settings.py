@@ -51,6 +51,6 @@ class AdditionSettings:
 
     @cached_property
     def job(self) -> Settings:
-        """The same flags as those of the whole job, which they are: of model, sampling, engines and hub."""
+        """The shared flags, as generation.run takes them."""
         shared = {one.name for one in dataclasses.fields(Settings)} & {one.name for one in dataclasses.fields(self)}
         return Settings(**{name: getattr(self, name) for name in shared})

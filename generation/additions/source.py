@@ -69,7 +69,7 @@ class Block(NamedTuple):
 
     @property
     def task(self) -> str:
-        """None: rows of several may lie in it."""
+        """Always "": a block may hold rows of several tasks."""
         return ""
 
 
@@ -89,7 +89,7 @@ class Source(NamedTuple):
 
 
 def open_source(raw: str) -> Source:
-    """The files of a RAW_DATA folder, file or hub repository. Raises ValueError."""
+    """Open the files of a RAW_DATA folder, file or hub repository. Raises ValueError if they are none."""
     rows: dict[Path, int] = {}
     columns: dict[Path, Columns] = {}
     for part in open_parts(raw):

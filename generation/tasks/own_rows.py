@@ -71,7 +71,7 @@ class Found(NamedTuple):
 
 
 def parse(text: str) -> Given:
-    """The place and the count of PLACE or PLACE:COUNT; nothing is looked for yet. Raises ValueError."""
+    """Split PLACE or PLACE:COUNT; nothing is looked for yet. Raises ValueError for a count that cannot be."""
     where, colon, count = text.rpartition(":")
     if colon and where and re.fullmatch(r"[0-9]{1,12}", count):
         if not 1 <= int(count) <= MOST:
@@ -85,7 +85,7 @@ def parse(text: str) -> Given:
 
 
 def find(given: Given, reading: Reading) -> Found:
-    """The rows, read when they are asked for. Raises ValueError, also then, for whatever is wrong with them."""
+    """Find the rows. Raises ValueError for whatever is wrong with them, also later, while they are read."""
     where, path = given.where, Path(given.where)
     hub = _HUB.fullmatch(where)
     if os.path.isdir(path):
@@ -108,7 +108,7 @@ def find(given: Given, reading: Reading) -> Found:
 
 
 def near(column: str, names: Collection[str]) -> str | None:
-    """The name that may be meant by one that is not there."""
+    """Return the name nearest to `column`, or None if none is near."""
     plain = {name.strip().casefold(): name for name in names}
     close = difflib.get_close_matches(column.casefold(), plain, 1, 0.75)
     return plain[close[0]] if close else None

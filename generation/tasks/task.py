@@ -73,12 +73,12 @@ class Problem(NamedTuple):
 
 
 def by_text(problem: Problem | Question) -> tuple[Hashable, ...]:
-    """Two questions are of one family when their texts are the same."""
+    """Return a family that questions of the same text share."""
     return (problem.text,)
 
 
 def but_for_spaces(problem: Problem | Question) -> tuple[Hashable, ...]:
-    """Two questions are the same when their texts differ by spaces at most."""
+    """Return an identity that questions share if their texts differ by spaces at most."""
     return (same_text(problem.text),)
 
 
