@@ -67,5 +67,6 @@ def hopeless(files: Iterable[Path], settings: SftSettings) -> str:
             if pc.any(pc.is_in(reasons, fine)).as_py():
                 return ""
             left_out.update(reasons.to_pylist())
-    told = f"no trace can come of these {left_out.total():,} samples, whatever reflections they get"
+    samples = f"{left_out.total():,} sample{'s' * (left_out.total() != 1)}"
+    told = f"no trace can come of these {samples}, whatever reflections they get"
     return f"{told}: {counted(left_out)}; {advice(left_out, settings)}"

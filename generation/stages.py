@@ -92,7 +92,7 @@ def open_directory(out: Path, configuration: Mapping[str, JSON], settings: Setti
     directory = opened.enter_context(RunDirectory(out, configuration, versions()))
     failures = Failures(out)
     if settings.retry_failed and not failures.reasons():
-        say("failed", f"nothing, in {out} before now: --retry_failed has nothing to try again")
+        say("note", f"--retry_failed has nothing to try again: nothing failed in {out} before")
     elif settings.retry_failed:
         failures.forget(failures.reasons())
     return directory

@@ -106,11 +106,11 @@ def _unmarked(text: str) -> str:
     for left, right in _WRAPPERS:
         if len(text) > len(left) + len(right) and text.startswith(left) and text.endswith(right):
             inner = text[len(left) : -len(right)]
-            text = inner if _is_whole(inner, left, right) else text
+            text = inner if _is_whole(inner, right) else text
     return text
 
 
-def _is_whole(inner: str, left: str, right: str) -> bool:
+def _is_whole(inner: str, right: str) -> bool:
     """The two marks belong together: not those of "$1$ and $2$"."""
     if right != "}":
         return right not in inner
