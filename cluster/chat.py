@@ -151,7 +151,7 @@ def _turns(roles: Sequence[str], contents: Sequence[str]) -> tuple[Message, ...]
     return tuple(Message(role=role, content=content) for role, content in zip(roles, contents, strict=True))
 
 
-def look_for_too_long(chat: ChatTokenizer, prompts: Iterable[Prompt], context: int) -> TooLong:
+def count_too_long(chat: ChatTokenizer, prompts: Iterable[Prompt], context: int) -> TooLong:
     """Count the prompts that leave no room for an answer, up to _MOST_BYTES of them."""
     count, longest, whose, left = 0, 0, "", _MOST_BYTES
     for some in _batches(prompts):
@@ -171,7 +171,7 @@ def _batches(prompts: Iterable[Prompt]) -> Iterator[Sequence[Prompt]]:
         yield some
 
 
-def judge(found: TooLong, total: int, context: int, what: str, remedy: str = "") -> list[str]:
+def check_fit(found: TooLong, total: int, context: int, what: str, remedy: str = "") -> list[str]:
     """Return a note on the prompts, of `total`, that do not fit. Raises ValueError if none of them fits."""
     if not found.prompts:
         return []

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cluster.chat import MARGIN, Prompt, check_template, judge, look_for_too_long, notes_on, open_chat
+from cluster.chat import MARGIN, Prompt, check_fit, check_template, count_too_long, notes_on, open_chat
 from cluster.engine import Message
 from cluster.messages import excerpt
 from cluster.models import Model
@@ -128,11 +128,11 @@ def look_at_prompts(plan: Plan) -> Plan:
         for question in long
         for name, messages in _variant_chats(plan, question)
     )
-    found = look_for_too_long(chat, chats, plan.context)
+    found = count_too_long(chat, chats, plan.context)
     total = len(plan.questions) * len(rollout.variants)
     larger = f"a larger --max_tokens makes a larger context, up to {model.context:,}"
     remedy = larger if plan.context < model.context else ""
-    notes = [*notes_on(model, chat), *judge(found, total, plan.context, "prompts", remedy)]
+    notes = [*notes_on(model, chat), *check_fit(found, total, plan.context, "prompts", remedy)]
     return replace(plan, notes=(*plan.notes, *notes))
 
 

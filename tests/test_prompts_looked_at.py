@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cluster.chat import TooLong, judge
+from cluster.chat import TooLong, check_fit
 from cluster.models import find
 from generation.additions import stages as additions
 from generation.additions.settings import AdditionSettings
@@ -139,7 +139,7 @@ def test_samples_that_do_not_fit_are_counted_for_reflections(changed: Changed, t
     ],
 )
 def test_what_is_said_of_what_does_not_fit(found: TooLong, told: list[str]) -> None:
-    said = judge(found, 9, 50, "p", "do this")
+    said = check_fit(found, 9, 50, "p", "do this")
     assert said == [f"{words}: the longest has 90 tokens, a; do this" for words in told]
 
 

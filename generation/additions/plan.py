@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cluster.chat import MARGIN, Prompt, check_template, judge, look_for_too_long, notes_on, open_chat
+from cluster.chat import MARGIN, Prompt, check_fit, check_template, count_too_long, notes_on, open_chat
 from cluster.engine import Message
 from cluster.models import Model
 from cluster.vllm_engine import ChatTokenizer
@@ -125,9 +125,9 @@ def look_at_prompts(plan: AdditionPlan) -> AdditionPlan:
         for sample in block.samples
         if len((sample.question + sample.response).encode()) > room
     )
-    found = look_for_too_long(chat, long, plan.context)
+    found = count_too_long(chat, long, plan.context)
     what = "samples with their question"
-    notes = [*notes_on(model, chat), *judge(found, plan.survey.graded, plan.context, what)]
+    notes = [*notes_on(model, chat), *check_fit(found, plan.survey.graded, plan.context, what)]
     return replace(plan, notes=(*plan.notes, *notes))
 
 
