@@ -10,6 +10,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from cluster.engine import Message
+from cluster.messages import first_line, listed
 from cluster.model_files import NEEDED
 from cluster.models import Model
 from cluster.vllm_engine import ChatTokenizer, read_config, runs, vllm_reads
@@ -47,11 +48,14 @@ class TooLong(NamedTuple):
 
 
 def open_chat(model: Model) -> ChatTokenizer:
-    """The tokenizer and template of the model. Raises ValueError where they, or the model, need code of its own."""
+    """Load the model's tokenizer and chat template.
+
+    Raises ValueError if they cannot be loaded, or if they or the model need code of their own.
+    """
     _check_code(model)
     chat = ChatTokenizer(model.path, model.hub_revision)
     try:
-        assert chat.template is not None
+        chat.load()
     except Exception as error:
         # A tokenizer is anyone's file: it fails in its own ways.
         if model.kind.own_code:
@@ -89,7 +93,7 @@ def _needs_code(model: Model) -> str:
 
 
 def notes_on(model: Model, chat: ChatTokenizer) -> list[str]:
-    """What a person should know of the model's code and template."""
+    """Return what a person should know about the model's code and template, in sentences."""
     notes = []
     if model.kind.own_code:
         files = " and ".join(model.kind.own_code)
@@ -147,8 +151,8 @@ def _turns(roles: Sequence[str], contents: Sequence[str]) -> tuple[Message, ...]
     return tuple(Message(role=role, content=content) for role, content in zip(roles, contents, strict=True))
 
 
-def look_for_too_long(chat: ChatTokenizer, prompts: Iterable[Prompt], context: int) -> TooLong:
-    """Count those that leave no room for an answer; after so many bytes the others go uncounted."""
+def count_too_long(chat: ChatTokenizer, prompts: Iterable[Prompt], context: int) -> TooLong:
+    """Count the prompts that leave no room for an answer, up to _MOST_BYTES of them."""
     count, longest, whose, left = 0, 0, "", _MOST_BYTES
     for some in _batches(prompts):
         if left <= 0:
@@ -167,8 +171,8 @@ def _batches(prompts: Iterable[Prompt]) -> Iterator[Sequence[Prompt]]:
         yield some
 
 
-def judge(found: TooLong, total: int, context: int, what: str, remedy: str = "") -> list[str]:
-    """A note on what does not fit, of `total`. Raises ValueError where that is everything."""
+def check_fit(found: TooLong, total: int, context: int, what: str, remedy: str = "") -> list[str]:
+    """Return a note on the prompts, of `total`, that do not fit. Raises ValueError if none of them fits."""
     if not found.prompts:
         return []
     every = found.prompts == total
@@ -183,20 +187,13 @@ def judge(found: TooLong, total: int, context: int, what: str, remedy: str = "")
     return [words]
 
 
-def excerpt(text: str, longest: int = 50) -> str:
-    """The beginning of a text, quoted, on one line."""
-    words = " ".join(text.split())
-    return repr(words if len(words) <= longest else words[: longest - 3] + "...")
-
-
 def _listed(names: Sequence[str]) -> str:
-    names = [name for name in names if name]
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    return listed([name for name in names if name], _SHOWN)
 
 
 def _reason(error: Exception) -> str:
-    said = (str(error).strip().splitlines() or [""])[0]
+    said = first_line(error)
     said = said if len(said) <= _LONGEST else said.split(". ")[0][:_LONGEST]
-    of_python = not said or isinstance(error, LookupError | TypeError | AttributeError)
-    return f"{type(error).__name__}: {said}" if of_python else said
+    kind = type(error).__name__
+    of_python = said != kind and isinstance(error, LookupError | TypeError | AttributeError)
+    return f"{kind}: {said}" if of_python else said

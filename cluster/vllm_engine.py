@@ -230,9 +230,13 @@ class ChatTokenizer:
         logging.set_verbosity_error()  # what it warns of, a tokenizer's odd settings, is nobody's concern here
         return AutoTokenizer.from_pretrained(self._model, revision=self._revision, trust_remote_code=False)
 
+    def load(self) -> None:
+        """Load the tokenizer now rather than at its first use. Raises whatever transformers raises."""
+        _ = self._tokenizer
+
     @property
     def template(self) -> str:
-        """The program that writes the prompts, as the model's files hold it."""
+        """The chat template, as the model's files hold it."""
         told = self._tokenizer.chat_template
         return told if isinstance(told, str) else str(told or "")
 
@@ -246,7 +250,7 @@ class ChatTokenizer:
         return [int(token) for token in ids]
 
     def lengths(self, chats: Sequence[Sequence[Message]]) -> list[int]:
-        """Of each chat's prompt, in tokens; many at once are quicker."""
+        """Return the length of each chat's prompt in tokens; many at once are quicker."""
         return [len(ids) for ids in self._encode(chats)]
 
     def _encode(self, chats: Sequence[Sequence[Message]]) -> Any:
@@ -256,7 +260,7 @@ class ChatTokenizer:
 
 
 def read_config(model: str, revision: str | None) -> Any:
-    """The model's config.json as transformers reads it, with its defaults. Raises whatever transformers raises."""
+    """Read config.json as transformers does, with its defaults. Raises whatever transformers raises."""
     from transformers import AutoConfig
     from transformers.utils import logging
 
@@ -265,13 +269,13 @@ def read_config(model: str, revision: str | None) -> Any:
 
 
 def vllm_reads(model_type: str) -> bool:
-    """Whether vLLM brings its own reading of a config.json of this type."""
+    """Return True if vLLM has a configuration class of its own for this model type."""
     pattern = rf"[\s\"]{re.escape(model_type)}\"?[=:] ?\"\w+Config\""
     return re.search(pattern, _source("transformers_utils/config.py")) is not None
 
 
 def runs(architecture: str) -> bool:
-    """Whether vLLM or transformers has code for it; True where vLLM is not on this machine to be asked."""
+    """Return True if vLLM or transformers has code for the architecture, or if vLLM is not installed here."""
     import transformers
 
     registry = _source("model_executor/models/registry.py")

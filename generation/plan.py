@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cluster.chat import MARGIN, Prompt, check_template, excerpt, judge, look_for_too_long, notes_on, open_chat
+from cluster.chat import MARGIN, Prompt, check_fit, check_template, count_too_long, notes_on, open_chat
 from cluster.engine import Message
+from cluster.messages import excerpt
 from cluster.models import Model
 from cluster.vllm_engine import ChatTokenizer
 from generation import variants
@@ -104,9 +105,9 @@ def make_plan(settings: Settings) -> Plan:
 
 
 def look_at_prompts(plan: Plan) -> Plan:
-    """The plan with notes on the model's template, and on prompts that do not fit; the look takes seconds.
+    """Add notes on the model's template and on prompts that do not fit to the plan; takes seconds.
 
-    Raises ValueError where the template does not write a prompt as it stands, or none of them fits.
+    Raises ValueError if the template does not write a prompt as it stands, or if no prompt fits.
     """
     model, rollout = plan.model, plan.rollout
     chat = open_chat(model)
@@ -122,21 +123,21 @@ def look_at_prompts(plan: Plan) -> Plan:
         for q in plan.questions
         if len(q.text.encode(errors="replace")) + 4 * len(q.answer.encode(errors="replace")) > room
     ]
-    prompts = (
+    chats = (
         Prompt(f"{name} of {excerpt(question.text)}", messages)
         for question in long
         for name, messages in _variant_chats(plan, question)
     )
-    found = look_for_too_long(chat, prompts, plan.context)
+    found = count_too_long(chat, chats, plan.context)
     total = len(plan.questions) * len(rollout.variants)
     larger = f"a larger --max_tokens makes a larger context, up to {model.context:,}"
     remedy = larger if plan.context < model.context else ""
-    notes = [*notes_on(model, chat), *judge(found, total, plan.context, "prompts", remedy)]
+    notes = [*notes_on(model, chat), *check_fit(found, total, plan.context, "prompts", remedy)]
     return replace(plan, notes=(*plan.notes, *notes))
 
 
 def describe(plan: Plan) -> str:
-    """The plan in words: counts, an upper bound of tokens, and prompts as the model will see them."""
+    """Write the plan in words: counts, an upper bound of tokens, and prompts as the model will see them."""
     chat = ChatTokenizer(plan.model.path, plan.model.hub_revision)
     shown = _first_chats(plan)
     prompts_shown = [chat.render(messages) for _, messages in shown]
