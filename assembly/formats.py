@@ -21,7 +21,7 @@ from assembly.traces import Review, Step, Trace
 TOO_FEW = "fewer usable attempts than asked for"
 TOO_FEW_CORRECT = "too few correct attempts"
 TOO_FEW_INCORRECT = "too few incorrect attempts"
-TOO_ALIKE = "its usable attempts are too much alike for one trace"
+TOO_ALIKE = "too few usable attempts that --unique_variants or --max_similarity lets stand in one trace"
 
 Fits = Callable[[Sequence[Candidate], Candidate], bool]
 """Whether a candidate may stand in one trace with those picked already."""

@@ -77,7 +77,7 @@ def _traces(plan: Plan, settings: Settings, starts: Sequence[Mapping[str, Any]])
     except NothingMadeError as error:
         kept = f"{out} stays as it was" if out.exists() else f"there is no {SFT_DATA}"
         print(f"failed: {error}", file=sys.stderr)
-        print(f"{RAW_DATA} is whole in {plan.out}; {kept}", file=sys.stderr)
+        print(f"{RAW_DATA} is kept in {plan.out}; {kept}", file=sys.stderr)
         return None
     print(f"{summary_text(made)}\n", flush=True)
     return made
@@ -88,4 +88,4 @@ def say_next(run: Path, sets: Sets, settings: Settings, served: Mapping[str, int
     if sets.traces:
         say("next", training(run / SFT_DATA))
     if other := assembling_more(run, settings.formats, served):
-        say("next", other)
+        say("next", other, whole=True)

@@ -1,4 +1,4 @@
-"""What a person may do with what was made: one command each, to be copied."""
+"""What a person may do with what was made."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _WORTH = ("*C*IC", "*CC", "*C_full", "algorithm1", "0C", "star")
 
 
 def training(sft_data: Path) -> str:
-    """Return the command that fine-tunes a model on the set, with the paper's values."""
-    return f"llamafactory-cli train examples/llamafactory_sft.yaml dataset_dir={shlex.quote(str(sft_data))}"
+    """Return where it stands how to fine-tune a model on the set: the command hangs on the model and its template."""
+    return f'train on {sft_data}: README.md, "Training on it"'
 
 
 def assembling(raw: Path) -> str:

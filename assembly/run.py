@@ -16,11 +16,11 @@ from assembly.settings import SftSettings
 from assembly.shortfall import NothingMadeError
 from assembly.summary import summary_text
 from cluster.flag_values import flag
-from cluster.flags import fail, parse
+from cluster.flags import fail, page, parse
 from cluster.paths import dataset_folder, local_or_name
 from generation.licenses import UNKNOWN, check_license
 from generation.raw_data import RAW_DATA
-from generation.terminal import say
+from generation.terminal import staged
 from generation.variants import PLAIN
 
 
@@ -83,9 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         fail(f"{error}; {out} stays as it was" if out.exists() else str(error))
     except ValueError as error:
         fail(str(error))
-    print(f"{summary_text(summary)}\n")
-    say("made", str(out))
-    say("next", training(out))
+    page("\n".join([summary_text(summary), "", staged("made", str(out)), staged("next", training(out))]))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -90,8 +91,10 @@ class Options:
             _check_word(f"--{name}", getattr(self, name))
         for option in self.sbatch_options:
             _check_word("--sbatch_args", option)
-            if not _OPTION.fullmatch(option) or option.startswith(("--array", "--wrap", "--no-requeue")):
+            if not _OPTION.fullmatch(option):
                 raise ValueError(f"--sbatch_args takes long options such as --reservation=x, not {option!r}")
+            if option.startswith(("--array", "--wrap", "--no-requeue")):
+                raise ValueError(f"--sbatch_args: the script cannot do with {option}; leave it out")
         if self.container_mounts and self.container is None:
             raise ValueError("--container_mounts is for --container: give both or neither")
         _check_text("--container", self.container or "")
@@ -231,6 +234,9 @@ def submit(text: str, run: Path) -> str:
     """Keep the script in the run directory and submit it; what sbatch says. Raises ValueError when it refuses."""
     logs = run / LOGS
     kept = logs / "job.sh"
+    path = f"{os.path.dirname(sys.executable)}:{os.environ.get('PATH', os.defpath)}"
+    if shutil.which("sbatch", path=path) is None:
+        raise ValueError("there is no sbatch here: submit where Slurm is, or print the script")
     try:
         make_folder(logs)
         atomic_write_text(kept, text)
@@ -238,7 +244,6 @@ def submit(text: str, run: Path) -> str:
         raise ValueError(f"{logs} cannot be written: {error.strerror}; give another --out") from error
     # In a file name for Slurm % begins a pattern.
     output = f"{str(logs.resolve()).replace('%', '%%')}/%j.out"
-    path = f"{os.path.dirname(sys.executable)}:{os.environ.get('PATH', os.defpath)}"
     try:
         done = subprocess.run(
             ["sbatch", "--parsable", f"--output={output}", str(kept)],

@@ -52,9 +52,18 @@ class AllFailedError(RuntimeError):
         """What the same command would do."""
 
 
-def say(stage: str, text: str) -> None:
-    """Print a stage and what happened: one line, or on a terminal as many as it takes."""
-    print(fitted(f"{stage:<{_STAGE - 1}} {text}"), flush=True)
+def say(stage: str, text: str, *, whole: bool = False) -> None:
+    """Print a stage and what happened: one line, or on a terminal as many as it takes.
+
+    A command to be copied stays `whole`: the terminal's own break of a line is no break in what is copied.
+    """
+    line = staged(stage, text)
+    print(line if whole else fitted(line), flush=True)
+
+
+def staged(stage: str, text: str) -> str:
+    """Return the line of a stage."""
+    return f"{stage:<{_STAGE - 1}} {text}"
 
 
 def fitted(lines: str) -> str:

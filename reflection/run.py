@@ -46,7 +46,7 @@ def work(job: Job, settings: AdditionSettings, stop: Stop) -> int:
         job.tell(state="done", counts=told)
         print(f"\n{summary(counts)}\n\n{serving_text(serving, counts)}\n")
         code = publish(job, settings)
-        say("next", assembling(job.plan.out))
+        say("next", assembling(job.plan.out), whole=True)
         return code
 
 

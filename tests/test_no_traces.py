@@ -144,7 +144,7 @@ def test_after_a_rollout_without_traces_the_rows_are_kept_and_the_former_set_too
         printed = capsys.readouterr()
         assert printed.err.startswith("failed: no trace comes: of 48 samples none may stand in one: ")
         stays = f"{run / 'SFT_DATA'} stays as it was" if former else "there is no SFT_DATA"
-        assert printed.err.splitlines()[1] == f"RAW_DATA is whole in {run}; {stays}"
+        assert printed.err.splitlines()[1] == f"RAW_DATA is kept in {run}; {stays}"
         assert len(printed.err.splitlines()) == 2
         assert f"made        {run / 'RAW_DATA'}\n" in printed.out
         assert f"made        {run / 'RL_DATA'}\n" in printed.out
@@ -163,7 +163,7 @@ def test_the_end_names_each_folder_once_and_what_may_follow(tmp_path: Path, caps
         f"made        {run / 'RAW_DATA'}",
         f"made        {run / 'SFT_DATA'}",
         f"made        {run / 'RL_DATA'}",
-        f"next        llamafactory-cli train examples/llamafactory_sft.yaml dataset_dir={run / 'SFT_DATA'}",
+        f'next        train on {run / "SFT_DATA"}: README.md, "Training on it"',
         f"next        python -m assembly.run --raw {run} --formats '*C*IC' --out traces",
     ]
     assert said.count("SFT_DATA") == 2

@@ -104,6 +104,10 @@ def _load(wanted: str, split: str, **named: Any) -> Any:
         there = "" if "data_files" in named else _what_is_there(split, **named)
         reasons = (str(one) or type(one).__name__ for one in (error, error.__cause__) if one is not None)
         reason = " ".join(": ".join(reasons).split())[:240]
+        if isinstance(error, ConnectionError) and offline():
+            raise ValueError(
+                f"{wanted} is not in the hub's cache of this machine: run --dry_run once where there is a network"
+            ) from error
         raise ValueError(f"{wanted} {there or f'has no split {split!r} that can be loaded: {reason}'}") from error
 
 
