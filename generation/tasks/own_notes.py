@@ -22,6 +22,7 @@ _AS = {
 }
 _BY_TEXT = frozenset({"answer", "exact"})
 _WORD = re.compile(r"[^\W\d_]{2}")
+_COUNT = re.compile(r"[-+]?\d[\d.,]*(?: [^\W\d_]+){1,2}")
 _SIGN = re.compile(r"[\^=+*/(){}\[\]<>]|\d")
 
 
@@ -84,6 +85,8 @@ class Checked(NamedTuple):
             formulas = [gold for gold in golds if _SIGN.search(gold) and not _WORD.search(gold)]
             what = "look like numbers or mathematics and are compared as texts; --grader math compares what they say"
             said[what] = formulas
+            counts = [gold for gold in golds if _COUNT.fullmatch(gold.strip())]
+            said["are a number and words and are compared as texts; --grader number compares the number"] = counts
         return [
             f"{len(found):,} gold answers {what} (first {found[0][:40]!r})" for what, found in said.items() if found
         ]
