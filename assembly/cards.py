@@ -17,6 +17,8 @@ from generation.made_card import run_section, texts_section
 from generation.raw_data import Column
 
 _DRAWN = "What is said between attempts and before the answer is drawn from these, a line each."
+SFT_DATA = "SFT_DATA"
+"""Its folder in a run directory, and how its repositories' names begin."""
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 
 SFT_COLUMNS = (
@@ -32,7 +34,7 @@ SFT_SCHEMA = pa.schema([(column.name, column.type) for column in SFT_COLUMNS])
 
 
 def sft_card(summary: AssemblySummary, settings: SftSettings, size: Size) -> str:
-    """The README.md of SFT_DATA."""
+    """Write the README.md of SFT_DATA."""
     tags = ["skillfactory", "self-distillation", "reasoning", "sft"]
     sources = [summary.source.repository] if summary.source else []
     about = About(tags, summary.models, summary.license, sources)

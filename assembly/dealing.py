@@ -60,7 +60,7 @@ def survey(part: Part, variants: Collection[str]) -> Surveyed:
 
 
 def most_samples(parts: Sequence[Surveyed]) -> int:
-    """Of one question, wherever its rows lie."""
+    """Return the number of samples of the question that has most, wherever its rows lie."""
     every, places = np.unique(np.concatenate([part.orders for part in parts]), return_inverse=True)
     if not len(every):
         return 0
@@ -68,7 +68,7 @@ def most_samples(parts: Sequence[Surveyed]) -> int:
 
 
 def scattered(parts: Sequence[Surveyed]) -> np.ndarray:
-    """The orders that are in several parts, sorted."""
+    """Return the sorted orders that are in several parts."""
     every, counts = np.unique(np.concatenate([part.orders for part in parts]), return_counts=True)
     return np.asarray(every[counts > 1])
 

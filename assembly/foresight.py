@@ -47,7 +47,7 @@ class Lack(NamedTuple):
 
 
 def foresee(settings: SftSettings, supply: Supply) -> tuple[str, ...]:
-    """A note for each format that cannot come, whatever the samples are. Raises ValueError where none can."""
+    """Return a note for each format that no sample could give. Raises ValueError if all formats are such."""
     formats = choose_formats(settings.formats, read_attempts(settings.attempts))
     lacking = {format_.name: _lack(format_, settings, supply) for format_ in formats}
     found = {name: lack for name, lack in lacking.items() if lack is not None}

@@ -21,7 +21,7 @@ from assembly.traces import Review, Step, Trace
 TOO_FEW = "fewer usable attempts than asked for"
 TOO_FEW_CORRECT = "too few correct attempts"
 TOO_FEW_INCORRECT = "too few incorrect attempts"
-TOO_ALIKE = "its usable attempts are too much alike for one trace"
+TOO_ALIKE = "too few usable attempts that --unique_variants or --max_similarity lets stand in one trace"
 
 Fits = Callable[[Sequence[Candidate], Candidate], bool]
 """Whether a candidate may stand in one trace with those picked already."""
@@ -75,7 +75,7 @@ FORMATS = {
 
 
 def choose_formats(names: Sequence[str], attempts: Attempts) -> tuple[Format, ...]:
-    """The formats of these names, each once; ValueError when there is none or N cannot hold it."""
+    """Return the formats of these names, each once. Raises ValueError for an unknown one, or if N cannot hold it."""
     unknown = [name for name in names if name not in FORMATS]
     if unknown or not names:
         near = [one for name in unknown for one in FORMATS if one.casefold() == name.casefold()]
@@ -101,12 +101,12 @@ def check_formats(settings: SftSettings) -> None:
 
 
 def least_samples(format_: Format, attempts: Attempts) -> int:
-    """Of fewer samples no question gives the format, however good they are."""
+    """Return the least number of samples of a question that can give the format."""
     return max(_pool(format_, attempts), format_.shortest)
 
 
 def least_variants(format_: Format, attempts: Attempts) -> int:
-    """Under fewer prompt variants no trace of the format has each of its attempts under another one."""
+    """Return the least number of prompt variants for a trace whose attempts are each under another one."""
     if format_.lengths == "all":
         return attempts.least or attempts.most
     return attempts.least or 1 if format_.lengths == "each" else 1
@@ -120,7 +120,7 @@ def _pool(format_: Format, attempts: Attempts) -> int:
 
 
 def shortage(format_: Format, candidates: Sequence[Candidate], attempts: Attempts) -> str | None:
-    """Why these candidates cannot give the format; None when they can."""
+    """Say why these candidates cannot give the format; None if they can."""
     correct = sum(candidate.correct for candidate in candidates)
     return shortage_of(format_, correct, len(candidates) - correct, attempts)
 

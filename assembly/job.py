@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from assembly.assemble import assemble
+from assembly.cards import SFT_DATA
 from assembly.exports import check_destination
 from assembly.foresight import Supply, foresee
 from assembly.next_steps import assembling_more, training
@@ -16,21 +17,23 @@ from assembly.rl import RL_DATA, rl_data
 from assembly.settings import SftSettings
 from assembly.shortfall import NothingMadeError
 from assembly.summary import AssemblySummary, summary_text
+from cluster.atomic import check_replaceable
 from generation.plan import Plan
 from generation.raw_data import RAW_DATA
 from generation.settings import Settings
 from generation.terminal import FAILED, say
 
-SFT_DATA = "SFT_DATA"
-
 
 def sft_settings(settings: Settings) -> SftSettings:
+    """Return what the flags of the whole job ask of the assembly; flags that were not given have its defaults."""
     return SftSettings(settings.formats, settings.attempts, settings.seed)
 
 
 def foreseen(plan: Plan, settings: Settings) -> Plan:
-    """The plan, with a note on each format that cannot come of it. Raises ValueError where none can."""
+    """Add a note to the plan for each format that cannot come of it. Raises ValueError if none can."""
     check_destination(plan.out / SFT_DATA, plan.raw_data)
+    if plan.rl_questions:
+        check_replaceable(plan.out / RL_DATA)
     rollout = plan.rollout
     supply = Supply(
         samples=len(rollout.variants) * rollout.samples,
@@ -50,12 +53,12 @@ class Sets(NamedTuple):
     traces: int
 
     def code(self, code: int) -> int:
-        """The exit code of a run that would end with `code`: without any trace it has failed."""
+        """Return the exit code of a run that would end with `code`: without any trace it has failed."""
         return code if self.traces else code or FAILED
 
 
 def make_sets(plan: Plan, settings: Settings, starts: Sequence[Mapping[str, Any]]) -> Sets:
-    """SFT_DATA and RL_DATA, with a word on the traces. Where no trace comes there is no new SFT_DATA.
+    """Make SFT_DATA and RL_DATA and print a summary. If no trace comes of the rows, SFT_DATA stays as it was.
 
     `starts` are those of the run, for the cards.
     """
@@ -74,7 +77,7 @@ def _traces(plan: Plan, settings: Settings, starts: Sequence[Mapping[str, Any]])
     except NothingMadeError as error:
         kept = f"{out} stays as it was" if out.exists() else f"there is no {SFT_DATA}"
         print(f"failed: {error}", file=sys.stderr)
-        print(f"{RAW_DATA} is whole in {plan.out}; {kept}", file=sys.stderr)
+        print(f"{RAW_DATA} is kept in {plan.out}; {kept}", file=sys.stderr)
         return None
     print(f"{summary_text(made)}\n", flush=True)
     return made
@@ -85,4 +88,4 @@ def say_next(run: Path, sets: Sets, settings: Settings, served: Mapping[str, int
     if sets.traces:
         say("next", training(run / SFT_DATA))
     if other := assembling_more(run, settings.formats, served):
-        say("next", other)
+        say("next", other, whole=True)

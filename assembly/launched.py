@@ -1,25 +1,25 @@
-"""What is wrong with a command by its flags alone, told before a launcher queues the job. Each raises as parse does."""
+"""Checks of our own commands' flags, made by the launcher before it queues the job."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from assembly.assemble import check_settings
-from assembly.settings import SftSettings
+from assembly.job import sft_settings
 from cluster.flags import fail, parse
 from generation.additions.settings import AdditionSettings
 from generation.settings import Settings
 
 
 def check_generation(argv: Sequence[str]) -> None:
-    """The flags of generation.run."""
+    """Check the flags of generation.run. Raises SystemExit as `cluster.flags.parse` does."""
     settings = parse(Settings, argv)
     try:
-        check_settings(SftSettings(settings.formats, settings.attempts, settings.seed))
+        check_settings(sft_settings(settings))
     except ValueError as error:
         fail(str(error))
 
 
 def check_reflection(argv: Sequence[str]) -> None:
-    """The flags of reflection.run."""
+    """Check the flags of reflection.run. Raises SystemExit as `cluster.flags.parse` does."""
     parse(AdditionSettings, argv)

@@ -1,4 +1,4 @@
-"""What a person may do with what was made: one command each, to be copied."""
+"""What a person may do with what was made."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ _WORTH = ("*C*IC", "*CC", "*C_full", "algorithm1", "0C", "star")
 
 
 def training(sft_data: Path) -> str:
-    """Supervised fine-tuning on the set, with the paper's values."""
-    return f"llamafactory-cli train examples/llamafactory_sft.yaml dataset_dir={shlex.quote(str(sft_data))}"
+    """Return where it stands how to fine-tune a model on the set: the command hangs on the model and its template."""
+    return f'train on {sft_data}: README.md, "Training on it"'
 
 
 def assembling(raw: Path) -> str:
-    """Traces from a run or RAW_DATA that has none yet."""
+    """Return the command that makes traces of a run or RAW_DATA."""
     return f"python -m assembly.run --raw {shlex.quote(str(raw))}"
 
 
 def assembling_more(raw: Path, made: Collection[str], served: Mapping[str, int]) -> str:
-    """Traces of a format that questions can serve and that was not asked for; empty where there is none."""
+    """Return the command that makes traces of another format that questions can serve; "" if there is none."""
     others = [name for name in _WORTH if name not in made and served[name]]
     return f"{assembling(raw)} --formats {shlex.quote(others[0])} --out traces" if others else ""

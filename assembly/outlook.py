@@ -11,8 +11,9 @@ import pyarrow.compute as pc
 
 from assembly.candidates import choose
 from assembly.formats import FORMATS
-from assembly.reasons import UNREFLECTED, advice, in_words
+from assembly.reasons import UNREFLECTED, advice
 from assembly.settings import SftSettings
+from cluster.messages import counted
 from generation.raw_reader import as_rows, find_columns, open_parts, read_part
 
 FIRST = 32
@@ -30,7 +31,7 @@ class Outlook:
         self._questions = 0
 
     def __call__(self, table: pa.Table) -> str:
-        """One more question's rows, as RAW_DATA holds them; a warning after the last of FIRST without hope."""
+        """Look at one more question's rows, as RAW_DATA holds them; return a warning after FIRST without hope."""
         if self._questions >= FIRST:
             return ""
         left_out = self._judge(table)
@@ -50,14 +51,14 @@ class Outlook:
 
     def _told(self) -> str:
         samples = f"{self._left_out.total():,} samples of the first {FIRST} questions"
-        reasons = f"{in_words(self._left_out)}; {advice(self._left_out, self._settings)}"
+        reasons = f"{counted(self._left_out)}; {advice(self._left_out, self._settings)}"
         return f"no trace can come of the {samples}: {reasons}. Ctrl-C stops the run"
 
 
 def hopeless(files: Iterable[Path], settings: SftSettings) -> str:
-    """What keeps every sample of a RAW_DATA from standing in a trace, whatever reflections are added; mostly nothing.
+    """Say why no sample of a RAW_DATA can stand in a trace, whatever reflections are added; "" if one can.
 
-    Reads as far as the first sample that may. Raises ValueError.
+    Reads as far as the first sample that can. Raises ValueError for rows that cannot be read.
     """
     fine, left_out = pa.array(["", *UNREFLECTED]), Counter[str]()
     for part in (part for file in files for part in open_parts(file)):
@@ -66,5 +67,6 @@ def hopeless(files: Iterable[Path], settings: SftSettings) -> str:
             if pc.any(pc.is_in(reasons, fine)).as_py():
                 return ""
             left_out.update(reasons.to_pylist())
-    told = f"no trace can come of these {left_out.total():,} samples, whatever reflections they get"
-    return f"{told}: {in_words(left_out)}; {advice(left_out, settings)}"
+    samples = f"{left_out.total():,} sample{'s' * (left_out.total() != 1)}"
+    told = f"no trace can come of these {samples}, whatever reflections they get"
+    return f"{told}: {counted(left_out)}; {advice(left_out, settings)}"

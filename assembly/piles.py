@@ -20,6 +20,7 @@ from assembly.question_traces import Made, assemble_question
 from assembly.settings import SftSettings, read_attempts
 from cluster.chat import fault_in, probe
 from cluster.engine import Message
+from cluster.messages import first_line
 from cluster.models import find
 from cluster.vllm_engine import ChatTokenizer
 from generation.raw_reader import Part
@@ -59,14 +60,14 @@ class MadePart(NamedTuple):
 
 
 def make_part(part: Part, number: int, settings: SftSettings, piles: Sequence[Path], apart: Path) -> MadePart:
-    """All traces of the questions that lie whole in the part; rows of those `apart` go into the piles."""
+    """Make all traces of the questions that lie whole in the part; put the rows of those `apart` into the piles."""
     dealt = deal(part, number, np.load(apart), settings, piles)
     made = _make(dealt.whole, settings, apart.with_name(f"part-{number:06}.arrow"))
     return MadePart(dealt.samples, dealt.left_out, made)
 
 
 def make_pile(pile: Path, settings: SftSettings) -> MadeRows:
-    """All traces of a pile's questions."""
+    """Make all traces of a pile's questions."""
     return _make(read_pile(pile), settings, pile.with_suffix(".arrow"))
 
 
@@ -143,13 +144,13 @@ def _too_long(asked: Asked, made: Made, settings: SftSettings) -> int:
 
 @cache
 def tokenizer(name: str) -> ChatTokenizer:
-    """The tokenizer of a model by its folder, hub id or well-known name. Raises ValueError."""
+    """Load the tokenizer of a model by folder, hub id or well-known name. Raises ValueError if it is not there."""
     model = find(name)
-    return ChatTokenizer(model.path, None if model.local else model.revision)
+    return ChatTokenizer(model.path, model.hub_revision)
 
 
 def check_tokenizer(name: str) -> None:
-    """Raise ValueError for a tokenizer that is not there, and one that cannot write a conversation."""
+    """Raise ValueError if the tokenizer is not there or cannot write a conversation."""
     chat = tokenizer(name)
     turns = probe(("user", "assistant"))
     try:
@@ -157,7 +158,7 @@ def check_tokenizer(name: str) -> None:
         chat.encode([Message(role="user", content="2 + 2?"), Message(role="assistant", content="4")])
     except Exception as error:
         # A template is the model's own program, a tokenizer anyone's file: they fail in their own ways.
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+        reason = first_line(error)[:160]
         raise ValueError(f"--tokenizer {name} cannot write a conversation: {reason}") from error
     if fault:
         raise ValueError(f"--tokenizer {name}: its chat template {fault}, which would not be counted: give another one")

@@ -17,7 +17,7 @@ _LINE = "{desc}{n_fmt}/{total_fmt} parts, {remaining} left"
 
 
 def follow(results: Iterable[T], total: int, stage: str) -> Iterator[T]:
-    """The results as they come; nothing is said of what is done within ten seconds."""
+    """Yield the results as they come and show progress; nothing is said of what is done within ten seconds."""
     started = spoke = time.monotonic()
     name = f"{stage:<12}"
     bar = tqdm(results, name, total, leave=False, bar_format=_BAR, dynamic_ncols=True, delay=2, disable=not bars())

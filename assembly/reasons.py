@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 
 from assembly.settings import SftSettings
@@ -36,13 +35,8 @@ _ADVICE = {
 
 
 def advice(left_out: Mapping[str, int], settings: SftSettings) -> str:
-    """What helps against the most frequent reason."""
+    """Return what helps against the most frequent reason."""
     most = max(sorted(left_out), key=lambda reason: left_out[reason])
     if most == CUT and settings.drop_cut:
         return "leave --drop_cut out"
     return _ADVICE.get(most, "look at the samples in RAW_DATA")
-
-
-def in_words(left_out: Counter[str]) -> str:
-    """Each reason with its count, the most frequent first."""
-    return ", ".join(f"{reason} ({count:,})" for reason, count in left_out.most_common())

@@ -4,54 +4,51 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import MISSING, dataclass, field
+from collections.abc import Sequence
+from dataclasses import MISSING, dataclass
 from pathlib import Path
-from typing import Any
 
 from assembly.assemble import assemble, check_settings
+from assembly.cards import SFT_DATA
 from assembly.formats import FORMATS
 from assembly.next_steps import training
 from assembly.settings import SftSettings
 from assembly.shortfall import NothingMadeError
 from assembly.summary import summary_text
-from cluster.flags import fail, parse
+from cluster.flag_values import flag
+from cluster.flags import fail, page, parse
 from cluster.paths import dataset_folder, local_or_name
 from generation.licenses import UNKNOWN, check_license
 from generation.raw_data import RAW_DATA
-from generation.terminal import say
+from generation.terminal import staged
 from generation.variants import PLAIN
-
-
-def _flag(default: Any, text: str, path: Callable[[str], str] | None = None) -> Any:
-    return field(default=default, metadata={"help": text, "path": path})
 
 
 @dataclass(frozen=True)
 class Config:
     """Make SkillFactory training traces from a RAW_DATA, ready for LLaMA-Factory."""
 
-    raw: str = _flag(
+    raw: str = flag(
         MISSING, "a RAW_DATA or run folder, a parquet file, or a hub dataset (namespace/name)", local_or_name
     )
-    formats: tuple[str, ...] = _flag(("*C_full",), f"comma list of {', '.join(FORMATS)}; quote the stars")
-    attempts: str = _flag("5", "N, the most attempts in a trace; or a range, 2-5")
-    repeats: int = _flag(1, "traces of each format and length from a question")
-    variants: tuple[str, ...] = _flag(
+    formats: tuple[str, ...] = flag(("*C_full",), f"comma list of {', '.join(FORMATS)}; quote the stars")
+    attempts: str = flag("5", "N, the most attempts in a trace; or a range, 2-5")
+    repeats: int = flag(1, "traces of each format and length from a question")
+    variants: tuple[str, ...] = flag(
         (), f"comma list: only samples under these prompt variants, such as {', '.join(PLAIN)}"
     )
-    unique_variants: bool = _flag(False, "no two attempts of a trace under one prompt variant")
-    max_similarity: float | None = _flag(None, "no two attempts of a trace more alike than this, 0 to 1")
-    drop_cut: bool = _flag(False, "leave out samples cut at the length limit")
-    keep_unanswered: bool = _flag(False, "samples without an answer may stand as incorrect attempts")
-    true_arithmetic: bool = _flag(False, "leave out reflections that state a false equation")
-    tokenizer: str | None = _flag(None, "model whose tokenizer counts --max_trace_tokens", local_or_name)
-    max_trace_tokens: int | None = _flag(None, "leave out longer traces (question, trace and template)")
-    subsample: int | None = _flag(None, "keep this many traces, of each label its share")
-    seed: int = _flag(0, "another seed draws another set")
-    license: str = _flag(UNKNOWN, "of the card, in the hub's words, such as apache-2.0 or cc-by-4.0")
-    processes: int | None = _flag(None, "default: as many as cores; the set does not depend on it")
-    out: Path | None = _flag(  # noqa: RUF009  it makes a field
+    unique_variants: bool = flag(False, "no two attempts of a trace under one prompt variant")
+    max_similarity: float | None = flag(None, "no two attempts of a trace more alike than this, 0 to 1")
+    drop_cut: bool = flag(False, "leave out samples cut at the length limit")
+    keep_unanswered: bool = flag(False, "samples without an answer may stand as incorrect attempts")
+    true_arithmetic: bool = flag(False, "leave out reflections that state a false equation")
+    tokenizer: str | None = flag(None, "model whose tokenizer counts --max_trace_tokens", local_or_name)
+    max_trace_tokens: int | None = flag(None, "leave out longer traces (question, trace and template)")
+    subsample: int | None = flag(None, "keep this many traces, of each label its share")
+    seed: int = flag(0, "another seed draws another set")
+    license: str = flag(UNKNOWN, "of the card, in the hub's words, such as apache-2.0 or cc-by-4.0")
+    processes: int | None = flag(None, "default: as many as cores; the set does not depend on it")
+    out: Path | None = flag(  # noqa: RUF009  it makes a field
         None, "the folder to make (default: SFT_DATA beside the raw folder)", dataset_folder
     )
 
@@ -72,12 +69,12 @@ class Config:
         # a hub dataset lies nowhere here, so its set is made in the current folder
         raw = Path(self.raw)
         if not os.path.exists(raw):
-            return Path("SFT_DATA")
-        return (raw if (raw / RAW_DATA).is_dir() else raw.resolve().parent) / "SFT_DATA"
+            return Path(SFT_DATA)
+        return (raw if (raw / RAW_DATA).is_dir() else raw.resolve().parent) / SFT_DATA
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Exit code 0, or 2 after one line on stderr when the input was wrong, also when no trace comes of it."""
+    """Run the command. Exits with 2 after one line on stderr if the input is wrong or gives no trace."""
     config = parse(Config, argv)
     out = config.destination
     try:
@@ -86,9 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         fail(f"{error}; {out} stays as it was" if out.exists() else str(error))
     except ValueError as error:
         fail(str(error))
-    print(f"{summary_text(summary)}\n")
-    say("made", str(out))
-    say("next", training(out))
+    page("\n".join([summary_text(summary), "", staged("made", str(out)), staged("next", training(out))]))
 
 
 if __name__ == "__main__":

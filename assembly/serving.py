@@ -126,7 +126,7 @@ def _shorter(usable: Mapping[Usable, int], attempts: Attempts) -> list[str]:
 
 
 def remarks(serving: Serving, counts: RawCounts) -> list[str]:
-    """Why no traces come, or only some, where that can be said of all samples at once."""
+    """Say why no traces come, or only some, if one reason holds for all samples."""
     whole = counts.all()
     right, wrong, unknown = map(whole.outcome, OUTCOMES)
     lines = []

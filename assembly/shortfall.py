@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from assembly.formats import TOO_ALIKE, TOO_FEW, TOO_FEW_CORRECT, TOO_FEW_INCORRECT
 from assembly.piles import MadeRows
-from assembly.reasons import advice, in_words
+from assembly.reasons import advice
 from assembly.settings import SftSettings
 from assembly.summary import AssemblySummary
+from cluster.messages import counted
 
 _HELPS = {
     TOO_FEW: "give fewer --attempts",
@@ -24,19 +25,19 @@ class NothingMadeError(ValueError):
 
 
 def why_nothing(summary: AssemblySummary, settings: SftSettings) -> str:
-    """Why no question gave any trace, and what helps."""
+    """Say why no question gave any trace, and what helps."""
     if summary.too_long:
         words = f"all {summary.too_long.total():,} are longer than --max_trace_tokens {settings.max_trace_tokens}"
         return f"no trace comes: {words}; the shortest has {summary.shortest:,} tokens"
     samples = f"{summary.samples:,} sample{'s' * (summary.samples != 1)}"
     if summary.left_out.total() == summary.samples:
-        reasons = in_words(summary.left_out)
+        reasons = counted(summary.left_out)
         return f"no trace comes: of {samples} none may stand in one: {reasons}; {advice(summary.left_out, settings)}"
     why = Counter[str]()
     for (_, reason), count in summary.not_given.items():
         why[reason] = max(why[reason], count)
     told = ", ".join(f"{name}: {_reason(name, summary)}" for name in dict.fromkeys(settings.formats))
-    left_out = f"; of {samples} no trace may use {in_words(summary.left_out)}" if summary.left_out else ""
+    left_out = f"; of {samples} no trace may use {counted(summary.left_out)}" if summary.left_out else ""
     helps = _HELPS[why.most_common(1)[0][0]]
     return f"no trace comes with --attempts {settings.attempts}: {told}{left_out}; {helps}"
 
@@ -49,7 +50,7 @@ def _reason(name: str, summary: AssemblySummary) -> str:
 
 
 def notes_on(summary: AssemblySummary, settings: SftSettings, made: Sequence[MadeRows]) -> list[str]:
-    """Formats of which nothing came beside others, and a subsample that takes everything."""
+    """Return notes on formats of which nothing came, and on a subsample larger than the set."""
     traces = sum(len(rows.orders) for rows in made)
     came = {format_name for rows in made for format_name, _ in rows.labels}
     notes = []

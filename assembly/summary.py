@@ -32,7 +32,7 @@ class Contents:
     shown: Shown | None = None
 
     def add(self, later: Contents) -> None:
-        """Those of traces that come behind these."""
+        """Add the contents of traces that come after these."""
         self.traces.update(later.traces)
         self.analysis.extend(later.analysis)
         if later.shown is not None and (self.shown is None or later.shown.rank < self.shown.rank):
@@ -64,7 +64,7 @@ class AssemblySummary(Contents):
 
 
 def summary_text(summary: AssemblySummary) -> str:
-    """For people to read: a few lines."""
+    """Write the summary for a person, in a few lines."""
     lines = [f"{summary.questions:,} questions with {summary.samples:,} samples in all"]
     lines.append(f"{summary.traces.total():,} traces")
     lines += [f"  {count:7,}  {_named(*key)}" for key, count in sorted(summary.traces.items())]

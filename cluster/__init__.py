@@ -5,6 +5,8 @@ import os
 from cluster.commands import need_environment
 
 QUIET = {
+    # A stop that does not wait leaves calls of actors behind; Ray would print a traceback for each.
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     "VLLM_NO_USAGE_STATS": "1",
     "DO_NOT_TRACK": "1",

@@ -16,7 +16,9 @@ from pathlib import Path
 TEMPORARY = ".tmp-"
 """How a name begins while it is being written."""
 MADE_HERE = ".made-here"
-"""Marks a folder that replace_folder made, and so may replace."""
+"""Marks a folder that replace_folder made, and so may replace; from its second line on it names the files made."""
+_BY_THE_WAY = frozenset({"__pycache__", ".DS_Store"})
+"""What programs leave where they pass."""
 _OLD = ".old-"
 _NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP})
 """What Lustre mounted without flock, NFS without its lock service, and others say."""
@@ -82,8 +84,24 @@ def check_replaceable(destination: Path) -> None:
         raise ValueError(f"{destination} is not a folder; give a new one")
     elif not (destination / MADE_HERE).exists() and any(destination.iterdir()):
         raise ValueError(f"{destination} holds files that were not made here; give an empty folder or a new one")
+    elif foreign := _put_there_since(destination):
+        raise ValueError(
+            f"{destination} would be replaced, and holds {foreign}, which was put there; move it elsewhere"
+        )
     elif not os.access(destination.parent, os.W_OK | os.X_OK):
         raise ValueError(f"{destination.parent} cannot be written: no permission; give another folder")
+
+
+def _files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
+
+
+def _put_there_since(folder: Path) -> str | None:
+    """A file of the folder that replace_folder did not make; None where there is none, or its mark names no files."""
+    mark = folder / MADE_HERE
+    made = mark.read_text().splitlines()[1:] if mark.exists() else []
+    foreign = _files(folder) - {MADE_HERE, *made} if made else set()
+    return next((name for name in sorted(foreign) if not _BY_THE_WAY & {*Path(name).parts}), None)
 
 
 def replace_folder(build: Callable[[Path], None], destination: Path) -> None:
@@ -106,7 +124,8 @@ def replace_folder(build: Callable[[Path], None], destination: Path) -> None:
         _remove(old, *new.iterdir())
         try:
             build(new)
-            (new / MADE_HERE).write_text("Made by a program, which replaces this folder as a whole.\n")
+            made = ["Made by a program, which replaces this folder as a whole.", *sorted(_files(new))]
+            (new / MADE_HERE).write_text("\n".join(made) + "\n")
             _sync_tree(new)
         except BaseException:
             _remove(new)

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from cluster.engine import Message
+from cluster.messages import excerpt, first_line, listed
 from cluster.model_files import NEEDED
 from cluster.models import Model
 from cluster.vllm_engine import ChatTokenizer, read_config
@@ -52,11 +53,14 @@ class TooLong(NamedTuple):
 
 
 def open_chat(model: Model) -> ChatTokenizer:
-    """The tokenizer and template of the model. Raises ValueError where they, or the model, need code of its own."""
+    """Load the model's tokenizer and chat template.
+
+    Raises ValueError if they cannot be loaded, or if they or the model need code of their own.
+    """
     _check_code(model)
     chat = ChatTokenizer(model.path, model.hub_revision)
     try:
-        assert chat.template is not None
+        chat.load()
         chat.count("a")
     except Exception as error:
         # A tokenizer is anyone's file: it fails in its own ways.
@@ -95,7 +99,7 @@ def _needs_code(model: Model) -> str:
 
 
 def notes_on(model: Model, chat: ChatTokenizer) -> list[str]:
-    """What a person should know of the model's code and template."""
+    """Return what a person should know about the model's code and template, in sentences."""
     notes = []
     if model.kind.own_code:
         files = " and ".join(model.kind.own_code)
@@ -108,7 +112,7 @@ def notes_on(model: Model, chat: ChatTokenizer) -> list[str]:
 
 
 def look_at_template(model: Model, chat: ChatTokenizer, prompts: Sequence[Prompt]) -> list[str]:
-    """Notes on how the chat template writes the prompts.
+    """Return notes on how the chat template writes the prompts.
 
     Raises ValueError where it refuses one of them, does not write each of its texts whole, or draws by chance.
     """
@@ -162,12 +166,12 @@ def _behind(text: str, marks: Sequence[str]) -> str:
 
 
 def probe(roles: Sequence[str]) -> tuple[Message, ...]:
-    """Long turns of these roles, with all that a template may escape or cut off."""
+    """Make long turns of these roles, with all that a template may escape or cut off."""
     return _turns(roles, [mark + _PROBE + mark for mark in _marks(roles)])
 
 
 def fault_in(prompt: str, messages: Iterable[Message]) -> str:
-    """What the prompt lacks of the texts of its messages, in words; empty where each stands in it as it is.
+    """Say what the prompt lacks of the texts of its messages, in words; empty where each stands in it as it is.
 
     White space does not count: templates trim.
     """
@@ -229,8 +233,8 @@ def _turns(roles: Sequence[str], contents: Sequence[str]) -> tuple[Message, ...]
     return tuple(Message(role=role, content=content) for role, content in zip(roles, contents, strict=True))
 
 
-def look_for_too_long(chat: ChatTokenizer, prompts: Iterable[Prompt], context: int) -> TooLong:
-    """Count those that leave no room for an answer; after so many bytes the others go uncounted."""
+def count_too_long(chat: ChatTokenizer, prompts: Iterable[Prompt], context: int) -> TooLong:
+    """Count the prompts that leave no room for an answer, up to _MOST_BYTES of them."""
     count, longest, whose, left = 0, 0, "", _MOST_BYTES
     for some in _batches(prompts):
         if left <= 0:
@@ -249,8 +253,8 @@ def _batches(prompts: Iterable[Prompt]) -> Iterator[Sequence[Prompt]]:
         yield some
 
 
-def judge(found: TooLong, total: int, context: int, what: str, remedy: str = "") -> list[str]:
-    """A note on what does not fit, of `total`. Raises ValueError where that is everything."""
+def check_fit(found: TooLong, total: int, context: int, what: str, remedy: str = "") -> list[str]:
+    """Return a note on the prompts, of `total`, that do not fit. Raises ValueError if none of them fits."""
     if not found.prompts:
         return []
     every = found.prompts == total
@@ -266,7 +270,7 @@ def judge(found: TooLong, total: int, context: int, what: str, remedy: str = "")
 
 
 def look_for_too_short(chat: ChatTokenizer, max_tokens: int, texts: Iterable[str]) -> list[str]:
-    """A note where completions of so many tokens cannot hold one of the texts, each the least that is of use."""
+    """Return a note where completions of so many tokens cannot hold one of the texts, each the least that is of use."""
     needed = {text: chat.count(text) for text in texts}
     return [
         f"--max_tokens {max_tokens:,} is too small: {text} alone has {tokens:,} tokens, so it will be cut off"
@@ -275,21 +279,16 @@ def look_for_too_short(chat: ChatTokenizer, max_tokens: int, texts: Iterable[str
     ]
 
 
-def excerpt(text: str, longest: int = 50) -> str:
-    """The beginning of a text, quoted, on one line."""
-    words = " ".join(text.split())
-    return repr(words if len(words) <= longest else words[: longest - 3] + "...")
-
-
 def _listed(names: Sequence[str]) -> str:
-    names = [name for name in names if name]
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    return listed([name for name in names if name], _SHOWN)
 
 
 def _reason(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [""]
-    said = " ".join(line.strip() for line in lines[: 2 if lines[0].endswith(":") else 1])
+    said = first_line(error)
+    if said.endswith(":"):
+        # What is wrong with it comes on the next line.
+        said = " ".join(line.strip() for line in str(error).strip().splitlines()[:2])
     said = said if len(said) <= _LONGEST else said.split(". ")[0][:_LONGEST]
-    of_python = not said or isinstance(error, LookupError | TypeError | AttributeError)
-    return f"{type(error).__name__}: {said}" if of_python else said
+    kind = type(error).__name__
+    of_python = said != kind and isinstance(error, LookupError | TypeError | AttributeError)
+    return f"{kind}: {said}" if of_python else said

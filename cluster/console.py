@@ -1,4 +1,4 @@
-"""Where a person looks."""
+"""Whether a person is watching the terminal."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import sys
 
 
 def bars() -> bool:
-    """Whether progress may be drawn as a bar: not where a file or another program gets what is said."""
+    """Return True if progress may be drawn as a bar: both streams are terminals, not files or pipes."""
     return sys.stdout.isatty() and sys.stderr.isatty()

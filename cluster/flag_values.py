@@ -1,4 +1,4 @@
-"""A flag's text as a value of its field's type, and the type in words. Nothing is guessed: a text stays a text."""
+"""Flags as dataclass fields: how one is declared, its text as a value, its type in words. Nothing is guessed."""
 
 from __future__ import annotations
 
@@ -6,16 +6,27 @@ import math
 import re
 import types
 from collections.abc import Callable
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 _LONGEST_VALUE = 60
+
+
+def flag(default: Any, text: str, path: Callable[[str], str] | None = None) -> Any:
+    """Return a dataclass field for `cluster.flags.parse`: `text` is its help, `path` reads a value that may be a path.
+
+    A default of dataclasses.MISSING makes the flag a required one.
+    """
+    return field(default=default, metadata={"help": text, "path": path})
+
+
 _INT = re.compile(r"-?[0-9]+")
 _FLOAT = re.compile(r"-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 def read_value(name: str, kind: Any, text: str, path: Callable[[str], str] | None = None) -> Any:
-    """The text as a value of the kind; `path` reads a text further, or each of a comma list, where it may be a path.
+    """Read a text as a value of the kind; `path` reads a text that may be a path further, or each of a comma list.
 
     Raises ValueError naming the flag, the kind wanted and the text.
     """
@@ -62,7 +73,7 @@ def _read_plain(kind: Any, text: str) -> Any:
 
 
 def members(kind: Any) -> tuple[Any, ...]:
-    """The kinds of a union, or the kind alone."""
+    """Return the members of a union, or the kind alone."""
     return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
 
 
@@ -82,7 +93,7 @@ _WANTED = {
 
 
 def wanted(kind: Any) -> str:
-    """The kind in words."""
+    """Name the kind in words."""
     kinds = members(kind)
     if len(kinds) > 1:
         return " or ".join(wanted(one) for one in kinds if one is not type(None) or _takes_none(kinds))
@@ -97,16 +108,16 @@ def wanted(kind: Any) -> str:
 
 
 def default_text(value: Any) -> str:
-    """A default in words."""
+    """Write a default in words."""
     if value is None:
         return "not given"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
-        return ",".join(map(str, value))
+        return ",".join(map(str, value)) or "none"
     return str(value) or "empty"
 
 
 def shown(text: str) -> str:
-    """A text of the user's as it may stand in a message: quoted, on one line, not too long."""
+    """Quote a text of the user's for a message, on one line and not too long."""
     return repr(text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "...")

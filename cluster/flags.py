@@ -24,12 +24,12 @@ from typing import Any, NamedTuple, NoReturn, TypeVar, get_type_hints
 import fire
 
 from cluster.flag_values import default_text, members, read_value, shown, wanted
+from cluster.provenance import PROJECT
 
 T = TypeVar("T")
 
 HELP_WIDTH = 80
 LONGEST_MESSAGE = 600
-DISTRIBUTION = "skillfactory-data"
 _LONGEST_WORD = 160
 _LONG_WORD = re.compile(rf"\S{{{_LONGEST_WORD + 1},}}")
 _FLAG = re.compile(r"--|-[a-zA-Z]")
@@ -52,7 +52,7 @@ def parse(config_class: type[T], argv: Sequence[str] | None = None) -> T:
         page(_help(config_class, fields))
         raise SystemExit(0)
     if "--version" in tokens:
-        page(f"{DISTRIBUTION} {_version()}")
+        page(f"{PROJECT} {_version()}")
         raise SystemExit(0)
     try:
         texts = _bind(fields, _split(tokens, fields))
@@ -88,7 +88,7 @@ def shortened(text: str, longest: int) -> str:
 
 def _version() -> str:
     try:
-        return importlib.metadata.version(DISTRIBUTION)
+        return importlib.metadata.version(PROJECT)
     except importlib.metadata.PackageNotFoundError:
         return "(not installed)"
 

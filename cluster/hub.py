@@ -28,6 +28,7 @@ from huggingface_hub.utils import disable_progress_bars, get_session, validate_r
 
 from cluster.atomic import MADE_HERE
 from cluster.console import bars
+from cluster.messages import first_line
 
 HUB_TIMEOUT_S = 10.0
 COMMIT_TIMEOUT_S = 300.0
@@ -87,7 +88,7 @@ def _refusal(error: BaseException) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+    return first_line(error)[:160]
 
 
 def check_push(namespace: str, names: Iterable[str], *, ask: bool = True) -> None:

@@ -40,7 +40,7 @@ class Kind(NamedTuple):
 
 
 def kind_of(config: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> Kind:
-    """The kind of a model, by its config.json and its tokenizer_config.json."""
+    """Read the kind of a model from its config.json and tokenizer_config.json."""
     told = config.get("architectures")
     classes = tuple(map(str, told)) if isinstance(told, list) else ()
     named = [(NEEDED, config), (TOKENIZER, tokenizer)]
@@ -50,13 +50,13 @@ def kind_of(config: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> Kind:
 
 
 def heads_of(config: Mapping[str, Any]) -> int | None:
-    """Attention heads of the part for texts."""
+    """Return the number of attention heads of the text model, or None if config.json does not say it."""
     heads = [part.get("num_attention_heads", part.get("n_head")) for part in _parts(config)]
     return next((count for count in heads if _counts(count, 1)), None)
 
 
 def context_of(name: str, config: Mapping[str, Any], path: str, revision: str | None) -> int:
-    """Longest prompt plus completion, in tokens, from where vLLM takes it. Raises ValueError where nothing says it."""
+    """Return the longest prompt plus completion, in tokens, as vLLM reads it. Raises ValueError if nothing says it."""
     inner = next(_parts(config))
     said = [inner[key] for key in _CONTEXT if inner.get(key) is not None]
     said = said or _by_default(path, revision) or [config[key] for key in _CONTEXT if config.get(key) is not None]
@@ -90,7 +90,7 @@ def _counts(value: object, least: int) -> bool:
 
 
 def unused_of(generation: Mapping[str, Any]) -> tuple[str, ...]:
-    """What generation_config.json says that would change what is drawn, and that engines are not told."""
+    """Return what generation_config.json says that would change what is drawn, and that engines are not told."""
     return tuple(
         key
         for key, value in generation.items()
@@ -106,7 +106,7 @@ def check_tokenizer_config(name: str, tokenizer: Mapping[str, Any]) -> None:
 
 
 def sampling_of(name: str, generation: Mapping[str, Any]) -> dict[str, float]:
-    """temperature, top_p, top_k and repetition_penalty, where generation_config.json says them.
+    """Read temperature, top_p, top_k and repetition_penalty from generation_config.json, as far as they are given.
 
     As everywhere, `do_sample: false` means temperature 0; a top_k of -1 keeps all, which is 0 here. Raises ValueError.
     """

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 import zipfile
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Set
 from pathlib import Path
 from typing import Any
+
+from cluster.messages import listed
 
 NEEDED = "config.json"
 GENERATION = "generation_config.json"
@@ -27,7 +28,7 @@ _OF_TRAINERS = (
 _PIECES = ("model_world_size_", "mp_rank_", "zero_to_fp32", "optim_world_size_", "__0_0.distcp", ".metadata")
 _OTHER_WEIGHTS = (".gguf", ".pth", ".pt", ".ckpt", ".h5", ".msgpack", ".onnx", ".nemo", ".npz")
 _DATA = (".parquet", ".jsonl", ".arrow", ".csv")
-_PART = re.compile(r"(?P<name>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<ending>\.\w+)")
+_PART = re.compile(r"(?P<name>.+)-\d{5}-of-(?P<count>\d{5})(?P<ending>\.\w+)")
 _POINTER = b"version https://git-lfs.github.com/spec/v1"
 _LONGEST_HEADER = 100 << 20
 _SHOWN = 3
@@ -37,7 +38,7 @@ Read = Callable[[str], Mapping[str, Any]]
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file. Raises ValueError."""
+    """Read the JSON object in a file. Raises ValueError if there is none."""
     try:
         read = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -48,7 +49,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def weights_of(names: Iterable[str]) -> list[str]:
-    """Those of the files that an engine would load weights from."""
+    """Return the names of the files that an engine would load weights from."""
     found = [
         name
         for name in sorted(names)
@@ -73,7 +74,7 @@ def check_names(model: str, names: Set[str], read: Read) -> None:
     _check_parts(model, names, read)
     if not weights_of(names):
         others = [name for name in sorted(names) if name.endswith(_OTHER_WEIGHTS)]
-        instead = f", only {_shown(others)}, which is not read: convert it to safetensors" if others else ""
+        instead = f", only {listed(others, _SHOWN)}, which is not read: convert it to safetensors" if others else ""
         raise ValueError(f"{model} has no weights: no *.safetensors file in it{instead}")
     if not names & _TOKENIZERS:
         trained = any(name.startswith(_OF_TRAINERS) for name in names)
@@ -90,7 +91,7 @@ def _instead(names: Set[str]) -> str:
     within = sorted((name.removesuffix(f"/{NEEDED}") for name in names if name.endswith(f"/{NEEDED}")), key=_natural)
     data = sorted(name for name in names if name.endswith(_DATA))
     if quantized:
-        return f"it holds {_shown(quantized)}, and GGUF is not read; give the model that it was made from"
+        return f"it holds {listed(quantized, _SHOWN)}, and GGUF is not read; give the model that it was made from"
     if within:
         return f"a folder within has one; give {within[-1]} in it"
     if any(name.startswith(_PIECES) or name.endswith(".distcp") for name in names):
@@ -116,10 +117,8 @@ def _check_parts(model: str, names: Set[str], read: Read) -> None:
             if not isinstance(mapped, dict) or not mapped or not all(isinstance(one, str) for one in mapped.values()):
                 raise ValueError(f"{model}: {index} has no weight_map of names to files: download it again")
             _check_there(model, sorted({*mapped.values()}), names)
-    parts = defaultdict[tuple[str, int, str], set[int]](set)
-    for found in filter(None, map(_PART.fullmatch, weights_of(names))):
-        parts[found["name"], int(found["count"]), found["ending"]].add(int(found["number"]))
-    for (name, count, ending), _ in parts.items():
+    parts = [found for name in weights_of(names) if (found := _PART.fullmatch(name))]
+    for name, count, ending in dict.fromkeys((part["name"], int(part["count"]), part["ending"]) for part in parts):
         wanted = [f"{name}-{number:05d}-of-{count:05d}{ending}" for number in range(1, min(count, 10_000) + 1)]
         if f"{name}-00000-of-{count:05d}{ending}" not in names:  # some count from zero
             _check_there(model, wanted, names)
@@ -130,21 +129,21 @@ def _check_there(model: str, wanted: list[str], names: Set[str]) -> None:
     if missing:
         raise ValueError(
             f"{model} is not whole: {len(missing)} of its {len(wanted)} files of weights are not there,"
-            f" {_shown(missing)}: download them"
+            f" {listed(missing, _SHOWN)}: download them"
         )
 
 
 def check_bytes(folder: Path, names: Set[str]) -> int:
-    """Look into the files of a folder that a model is loaded from; the bytes of its weights.
+    """Look into the files of a model folder; return the bytes of its weights.
 
-    Raises ValueError for one that is empty, a pointer of Git LFS, or cut off.
+    Raises ValueError if a file is empty, a Git LFS pointer, or cut off.
     """
     weights = weights_of(names)
     for name in (*sorted(names & {NEEDED, *OFFERED, *INDEXES, *_TOKENIZERS}), *weights):
         try:
             with (folder / name).open("rb") as file:
                 first = file.read(len(_POINTER))
-            fault = _fault(folder / name, first) if name in weights or len(first) < 1 or first == _POINTER else ""
+            fault = _fault(folder / name, first)
         except OSError as error:
             raise ValueError(f"{folder / name} cannot be read: {error.strerror}") from error
         if fault:
@@ -178,8 +177,3 @@ def _safetensors_fault(path: Path) -> str:
             return "has a header that cannot be read: download it again"
     wanted = 8 + length + max(ends, default=0)
     return "" if held == wanted else f"has {held:,} bytes, and by its header {wanted:,}: download it again"
-
-
-def _shown(names: list[str]) -> str:
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

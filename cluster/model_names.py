@@ -71,9 +71,9 @@ class HubName(NamedTuple):
 
 
 def hub_name(name: str, own: tuple[str, ...] = ()) -> HubName:
-    """What to ask the hub for; `own` are names that are no hub's, for what may have been meant.
+    """Read what to ask the hub for; `own` are names of other models, offered if one of them is near.
 
-    Raises ValueError, in words for a person, for what can be no model of the hub.
+    Raises ValueError if it can be no model of the hub.
     """
     repo, at, revision = name.partition("@")
     if at and (not revision or not repo):
@@ -97,7 +97,7 @@ def hub_name(name: str, own: tuple[str, ...] = ()) -> HubName:
 
 
 def meant(name: str, own: tuple[str, ...] = ()) -> str:
-    """A question that offers the known model whose name is nearest; empty where none is near, or it is the very one."""
+    """Ask whether the known model with the nearest name was meant; "" if none is near, or it is the very one."""
     known = {shown.lower(): full for full in (*WELL_KNOWN, *own) for shown in (full, full.rpartition("/")[2])}
     if name in known.values():
         return ""

@@ -72,22 +72,22 @@ class Model:
 
 
 def find(name: str, begun: Mapping[str, Any] | None = None, own: tuple[str, ...] = ()) -> Model:
-    """The model of a local folder, a hub id, or a bare well-known name, the last two also with @COMMIT.
+    """Find the model of a local folder, a hub id, or a bare well-known name, the last two also with @COMMIT.
 
     `begun` is the configuration of the run that goes on: where it names this model of the hub, its commit is taken
     unless another is asked for. `own` are further names that may have been meant.
-    Raises ValueError, in words for a person, when it is not there, not whole, or cannot chat.
+    Raises ValueError if it is not there, not whole, or cannot chat.
     """
-    path = Path(os.path.expanduser(name)) if name.startswith("~") else Path(name)
+    path = Path(name)
     if os.path.isdir(path):
         try:
             return _local(path)
         except OSError as error:
             raise ValueError(f"model folder {name} cannot be read: {error.strerror}") from error
     if os.path.exists(path):
-        gguf = path.suffix == ".gguf"
-        kind = "a GGUF file, which is not read: give the model that it was made from" if gguf else "a file: give the"
-        raise ValueError(f"model {name} is {kind}{'' if gguf else ' folder that holds config.json and the weights'}")
+        if path.suffix == ".gguf":
+            raise ValueError(f"model {name} is a GGUF file, which is not read: give the model that it was made from")
+        raise ValueError(f"model {name} is a file: give the folder that holds config.json and the weights")
     if name.startswith((".", "/", "~")):
         raise ValueError(f"model folder {name} is not there: give a folder that is, or a hub id")
     return _hub(hub_name(name, own), begun or {})

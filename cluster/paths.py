@@ -5,6 +5,7 @@ Every place here is on this machine. Knows no flag and no command.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import unicodedata
@@ -24,7 +25,7 @@ _READ_OTHERWISE = {
 
 
 def local(text: str, remedy: str = "give a path here, and copy what is there to it first") -> str:
-    """The path with its `~` expanded. Raises ValueError for a URL, and for what no path here may hold."""
+    """Return the path with `~` expanded. Raises ValueError for a URL, and for a text that no path here may hold."""
     if not text.strip():
         raise ValueError(f"{text!r} is blank: give a path")
     if [c for c in text if unicodedata.category(c) in _CONTROL]:
@@ -36,15 +37,23 @@ def local(text: str, remedy: str = "give a path here, and copy what is there to 
     return _expanded(text)
 
 
+def folder(text: str) -> str:
+    """Return the path of a folder to make, with `~` expanded. Raises ValueError if it cannot be on this machine."""
+    return local(text, "give a folder here, and copy it there afterwards")
+
+
 def dataset_folder(text: str) -> str:
-    """The path of a folder to make datasets in. Raises ValueError, also where `datasets` would not find them again."""
-    path = local(text, "give a folder here, and copy it there afterwards")
+    """Return the path of a folder to make datasets in, with `~` expanded.
+
+    Raises ValueError if it cannot be on this machine, or if `datasets` would not find the folder again.
+    """
+    path = folder(text)
     check_dataset_folder(path)
     return path
 
 
 def check_dataset_folder(path: str | Path) -> None:
-    """Raise ValueError where a sign in this path makes `datasets` read another folder than this one, or none."""
+    """Raise ValueError if a sign in the absolute path makes `datasets` read another folder, or none."""
     whole = os.path.abspath(path)
     for sign, meaning in _READ_OTHERWISE.items():
         if sign in whole:
@@ -56,22 +65,22 @@ def check_dataset_folder(path: str | Path) -> None:
 
 
 def local_or_name(text: str) -> str:
-    """A path on this machine, or a name that stands for something else, such as one of the hub. Raises ValueError."""
+    """Return a path with `~` expanded, or a name such as owner/name of the hub as it stands. Raises ValueError."""
     return local(text, "give a path here, or owner/name of the hub")
 
 
 def image(text: str) -> str:
-    """A container image: a path on this machine, or whatever the container plugin can fetch. Raises ValueError."""
+    """Return a container image: a path with `~` expanded, or a URL for the container plugin. Raises ValueError."""
     return text if _ELSEWHERE.match(text) else local(text)
 
 
 def mount(text: str) -> str:
-    """FROM:TO of a container mount, with the `~` of its beginning expanded. Raises ValueError."""
+    """Return FROM:TO of a container mount, with the `~` of FROM expanded. Raises ValueError."""
     return _expanded(text)
 
 
 def each_part(text: str) -> str:
-    """A comma list in which some parts may be paths, such as NAME:COUNT,./my_task.py:COUNT. Raises ValueError."""
+    """Return a comma list, such as gsm8k:9,~/my_task.py:9, with the `~` of each part expanded. Raises ValueError."""
     return ",".join(local(part.strip()) if part.strip() else part for part in text.split(","))
 
 
@@ -79,4 +88,9 @@ def _expanded(text: str) -> str:
     path = os.path.expanduser(text)
     if path.startswith("~"):
         raise ValueError(f"{text!r}: {path.partition('/')[0]} is nobody's home here; give the whole path, or ./{text}")
+    try:
+        os.stat(path)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ValueError(f"{text!r} leads in a circle of links: give the path that is meant") from error
     return path

@@ -12,13 +12,14 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from cluster.run_directory import RunDirectory
+from cluster.run_directory import JSON, RunDirectory
 
 PROJECT = "skillfactory-data"
+"""As it is installed."""
 _GIT_S = 10.0
 
 
@@ -95,3 +96,19 @@ class Start:
     def all(self) -> list[Mapping[str, Any]]:
         """Return all starts of the run, this one last."""
         return [*self._before, dict(self._facts)]
+
+
+class Recorded:
+    """A job that keeps its state and its starts in the run.json of its run directory."""
+
+    directory: RunDirectory
+
+    @cached_property
+    def start(self) -> Start:
+        """This start's entry in run.json."""
+        return Start(self.directory)
+
+    def tell(self, state: str, **facts: JSON) -> None:
+        """Write the state of the run and of this start into run.json, and facts of the run."""
+        self.directory.update(state=state, **facts)
+        self.start.tell(state=state)

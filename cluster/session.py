@@ -74,7 +74,7 @@ def look(*, local: bool = False) -> Resources:
 
 
 def here() -> Resources:
-    """What a Ray started on this machine would find at most, told without starting one."""
+    """Return what a Ray started on this machine would find at most, without starting one."""
     gpus = get_accelerator_manager_for_resource("GPU")
     assert gpus is not None
     seen = gpus.get_current_process_visible_accelerator_ids()

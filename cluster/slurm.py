@@ -11,18 +11,19 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import MISSING, dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from cluster.atomic import atomic_write_text, make_folder
 from cluster.commands import COMMANDS
+from cluster.flag_values import flag
 from cluster.flags import fail, page, parse
-from cluster.paths import image, local, mount
+from cluster.paths import folder, image, local, mount
 from cluster.slurm_command import check_command
 
 LOGS = Path("logs", "slurm")
@@ -44,10 +45,6 @@ _HEAD = (
 )
 
 
-def _flag(default: Any, text: str, path: Callable[[str], str] | None = None) -> Any:
-    return field(default=default, metadata={"help": text, "path": path})
-
-
 @dataclass(frozen=True)
 class Options:
     """Print the sbatch script of a job that runs a command on a Ray cluster of its own; --submit submits it.
@@ -55,24 +52,24 @@ class Options:
     The command stands after --, such as -- python -m generation.run --model Qwen2.5-7B-Instruct --out runs/one
     """
 
-    nodes: int = field(metadata={"help": "how many"})
-    time: str = field(metadata={"help": "limit of one start, as Slurm takes it: 04:00:00, 1-00, 90"})
-    gpus_per_node: int = _flag(0, "0: engines on the CPU, whole nodes")
-    partition: str | None = _flag(None, "of the site")
-    account: str | None = _flag(None, "who pays")
-    qos: str | None = _flag(None, "quality of service")
-    constraint: str | None = _flag(None, "features that the nodes must have")
-    cpus_per_task: int | None = _flag(None, f"cores of each node (default: {_CORES_OF_A_GPU} a GPU; no GPU: all)")
-    mem: str | None = _flag(None, "memory of each node, such as 200G (default: the site's; no GPU: all)")
-    sbatch_args: tuple[str, ...] = _flag((), "comma list of further options of sbatch: --exclude=n1,n2,--mail-type=END")
-    container: str | None = _flag(None, "image for Slurm's pyxis plugin, in which all of it then runs", image)
-    container_mounts: tuple[str, ...] = _flag((), "comma list of FROM:TO, besides the working folder and /tmp", mount)
-    env_setup: str | None = _flag(None, "a file to source first, such as .venv/bin/activate", local)
-    job_name: str = _flag("skillfactory", "as squeue shows it")
-    wait_s: int = _flag(600, "longest wait for all nodes to join; then it begins with those that did")
-    notice_s: int = _flag(300, "how long before the limit it drains; at most half of --time")
-    max_requeues: int = _flag(100, "how often it queues itself again while work is left")
-    submit: bool = _flag(False, "submit it, and keep it with its logs in the run directory")
+    nodes: int = flag(MISSING, "how many")
+    time: str = flag(MISSING, "limit of one start, as Slurm takes it: 04:00:00, 1-00, 90")
+    gpus_per_node: int = flag(0, "0: engines on the CPU, whole nodes")
+    partition: str | None = flag(None, "of the site")
+    account: str | None = flag(None, "who pays")
+    qos: str | None = flag(None, "quality of service")
+    constraint: str | None = flag(None, "features that the nodes must have")
+    cpus_per_task: int | None = flag(None, f"cores of each node (default: {_CORES_OF_A_GPU} a GPU; no GPU: all)")
+    mem: str | None = flag(None, "memory of each node, such as 200G (default: the site's; no GPU: all)")
+    sbatch_args: tuple[str, ...] = flag((), "comma list of further options of sbatch: --exclude=n1,n2,--mail-type=END")
+    container: str | None = flag(None, "image for Slurm's pyxis plugin, in which all of it then runs", image)
+    container_mounts: tuple[str, ...] = flag((), "comma list of FROM:TO, besides the working folder and /tmp", mount)
+    env_setup: str | None = flag(None, "a file to source first, such as .venv/bin/activate", local)
+    job_name: str = flag("skillfactory", "as squeue shows it")
+    wait_s: int = flag(600, "longest wait for all nodes to join; then it begins with those that did")
+    notice_s: int = flag(300, "how long before the limit it drains; at most half of --time")
+    max_requeues: int = flag(100, "how often it queues itself again while work is left")
+    submit: bool = flag(False, "submit it, and keep it with its logs in the run directory")
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -94,8 +91,10 @@ class Options:
             _check_word(f"--{name}", getattr(self, name))
         for option in self.sbatch_options:
             _check_word("--sbatch_args", option)
-            if not _OPTION.fullmatch(option) or option.startswith(("--array", "--wrap", "--no-requeue")):
+            if not _OPTION.fullmatch(option):
                 raise ValueError(f"--sbatch_args takes long options such as --reservation=x, not {option!r}")
+            if option.startswith(("--array", "--wrap", "--no-requeue")):
+                raise ValueError(f"--sbatch_args: the script cannot do with {option}; leave it out")
         if self.container_mounts and self.container is None:
             raise ValueError("--container_mounts is for --container: give both or neither")
         _check_text("--container", self.container or "")
@@ -170,13 +169,13 @@ def run_directory(command: Sequence[str]) -> str | None:
 
 def _out(text: str) -> str:
     try:
-        return local(text, "give a folder here, and copy it there afterwards")
+        return folder(text)
     except ValueError as error:
         raise ValueError(f"the command's --out {error}") from None
 
 
 def directed(options: Options, command: Sequence[str]) -> tuple[str, list[str]]:
-    """The run directory, and the command with it. Raises ValueError where the command cannot be run by a job."""
+    """Return the run directory, and the command with it. Raises ValueError if a job cannot run the command."""
     run = run_directory(command)
     if run is not None:
         return run, list(command)
@@ -185,7 +184,7 @@ def directed(options: Options, command: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def script(options: Options, command: Sequence[str]) -> str:
-    """The whole script. Raises ValueError where the command cannot be run by it."""
+    """Write the whole script. Raises ValueError if a job cannot run the command."""
     run, command = directed(options, command)
     chosen = {
         "run": shlex.quote(run),
@@ -235,6 +234,9 @@ def submit(text: str, run: Path) -> str:
     """Keep the script in the run directory and submit it; what sbatch says. Raises ValueError when it refuses."""
     logs = run / LOGS
     kept = logs / "job.sh"
+    path = f"{os.path.dirname(sys.executable)}:{os.environ.get('PATH', os.defpath)}"
+    if shutil.which("sbatch", path=path) is None:
+        raise ValueError("there is no sbatch here: submit where Slurm is, or print the script")
     try:
         make_folder(logs)
         atomic_write_text(kept, text)
@@ -242,7 +244,6 @@ def submit(text: str, run: Path) -> str:
         raise ValueError(f"{logs} cannot be written: {error.strerror}; give another --out") from error
     # In a file name for Slurm % begins a pattern.
     output = f"{str(logs.resolve()).replace('%', '%%')}/%j.out"
-    path = f"{os.path.dirname(sys.executable)}:{os.environ.get('PATH', os.defpath)}"
     try:
         done = subprocess.run(
             ["sbatch", "--parsable", f"--output={output}", str(kept)],

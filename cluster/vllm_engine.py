@@ -227,9 +227,13 @@ class ChatTokenizer:
         logging.set_verbosity_error()  # what it warns of, a tokenizer's odd settings, is nobody's concern here
         return AutoTokenizer.from_pretrained(self._model, revision=self._revision, trust_remote_code=False)
 
+    def load(self) -> None:
+        """Load the tokenizer now rather than at its first use. Raises whatever transformers raises."""
+        _ = self._tokenizer
+
     @property
     def template(self) -> str:
-        """The program that writes the prompts, as the model's files hold it."""
+        """The chat template, as the model's files hold it."""
         told = self._tokenizer.chat_template
         return told if isinstance(told, str) else str(told or "")
 
@@ -243,11 +247,11 @@ class ChatTokenizer:
         return [int(token) for token in ids]
 
     def count(self, text: str) -> int:
-        """The tokens of a text without a template."""
+        """Count the tokens of a text without a template."""
         return len(self._tokenize([text])[0])
 
     def lengths(self, chats: Sequence[Sequence[Message]]) -> list[int]:
-        """Of each chat's prompt, in tokens; many at once are quicker."""
+        """Return the length of each chat's prompt in tokens; many at once are quicker."""
         return [len(ids) for ids in self._encode(chats)]
 
     def _encode(self, chats: Sequence[Sequence[Message]]) -> Any:
@@ -259,7 +263,7 @@ class ChatTokenizer:
 
 
 def read_config(model: str, revision: str | None) -> Any:
-    """The model's config.json as transformers reads it, with its defaults. Raises whatever transformers raises."""
+    """Read config.json as transformers does, with its defaults. Raises whatever transformers raises."""
     from transformers import AutoConfig
     from transformers.utils import logging
 
@@ -268,14 +272,14 @@ def read_config(model: str, revision: str | None) -> Any:
 
 
 def in_transformers(architecture: str) -> bool:
-    """Whether transformers has a class of that name."""
+    """Return True if transformers has a class of that name."""
     import transformers
 
     return architecture in dir(transformers)
 
 
 def has_encoder(architecture: str) -> bool:
-    """Whether transformers knows it as a class of which one part reads and another writes, such as T5."""
+    """Return True if transformers knows it as a class of which one part reads and another writes, such as T5."""
     import transformers
 
     configuration = getattr(transformers, f"{architecture.partition('For')[0]}Config", None)

@@ -25,7 +25,7 @@ _SHORT = re.compile(
 
 
 def cause(log: str) -> str | None:
-    """The last exception in the log that says something; None where there is none."""
+    """Return the last exception in the log that says something, or None."""
     lines = [_PREFIX.sub("", line, count=1) for line in log.splitlines()]
     for number in reversed(range(len(lines))):
         found = _RAISED.fullmatch(lines[number])
@@ -35,7 +35,7 @@ def cause(log: str) -> str | None:
 
 
 def lacked_memory(log: str) -> bool:
-    """Whether the cause is a lack of memory."""
+    """Return True if the cause is a lack of memory."""
     return _SHORT.search(cause(log) or "") is not None
 
 

@@ -23,19 +23,19 @@ _SILENT = re.compile(r"EMBEDDING|INTERACTION|RETRIEVAL|CROSS_ENCODER|REWARD|CLAS
 
 
 def vllm_reads(model_type: str) -> bool:
-    """Whether vLLM brings its own reading of a config.json of this type."""
+    """Return True if vLLM has a configuration class of its own for this model type."""
     pattern = rf"[\s\"]{re.escape(model_type)}\"?[=:] ?\"\w+Config\""
     return re.search(pattern, _source("transformers_utils/config.py")) is not None
 
 
 def runs(architecture: str) -> bool:
-    """Whether vLLM or transformers has code for it; True where vLLM is not on this machine to be asked."""
+    """Return True if vLLM or transformers has code for the architecture, or if vLLM is not installed here."""
     registry = _source(_REGISTRY)
     return not registry or f'"{architecture}"' in registry or in_transformers(architecture)
 
 
 def why_silent(model: Model) -> str:
-    """Why the vLLM of this machine gets no text out of the model; empty where it does, or there is none to ask."""
+    """Return why the vLLM installed here gets no text out of the model; empty if it does, or none is installed."""
     writing, silent = _tables(_source(_REGISTRY))
     classes = model.kind.architectures
     if not writing or not classes or not writing.isdisjoint(alias for name in classes for alias in _aliases(name)):

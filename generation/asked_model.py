@@ -17,14 +17,14 @@ BUILTIN_LONGEST = 256
 
 
 def is_builtin(name: str | None) -> bool:
-    """Whether that is the built-in model: unnamed, or by the name that its rows show, unless a folder has it."""
+    """Return True for the built-in model: unnamed, or by its own name unless a folder has that name."""
     return name is None or (name == builtin.NAME and not Path(name).is_dir())
 
 
 def asked_model(settings: Settings, before: str) -> Model:
-    """The model asked for, of the commit with which the run began, if it did; `before` is how its folder begins.
+    """Find the model asked for, at the commit with which the run began; `before` is how a default --out begins.
 
-    Raises ValueError.
+    Raises ValueError if it is not there or not fit.
     """
     if settings.model is None or is_builtin(settings.model):
         return replace(find(str(builtin.MODEL)), name=builtin.NAME)
@@ -35,7 +35,7 @@ def asked_model(settings: Settings, before: str) -> Model:
 
 
 def sampling_of(settings: Settings, model: Model, *, small: bool) -> Sampling:
-    """As asked for, else as the model says of itself; `small` models write less unless told. Raises ValueError."""
+    """Choose the sampling: flags go before generation_config.json; `small` models write less. Raises ValueError."""
     for name in DRAWING:
         if getattr(settings, name) is None:
             _check_own(name, model)
@@ -65,7 +65,7 @@ def _check_own(name: str, model: Model) -> None:
 
 
 def notes_on_sampling(settings: Settings, model: Model, several: int, what: str = "samples of a variant") -> list[str]:
-    """What a person should know of it, where so many of one prompt are drawn."""
+    """Return notes on what will not be drawn as the model says of itself, or would be the same each time."""
     notes = []
     if model.unused:
         are = "is" if len(model.unused) == 1 else "are"

@@ -63,7 +63,7 @@ def carry_out(
     open_job: Callable[[P, S, ExitStack], J],
     work: Callable[[J, S, Stop], int],
 ) -> int:
-    """Exit code: 0 done, 1 failed, 2 wrong input, 75 stopped on request.
+    """Run a command from its settings; return the exit code: 0 done, 1 failed, 75 stopped; exit with 2 for wrong input.
 
     A ValueError of `decide`, `describe` and `open_job` is wrong input.
     """
@@ -105,5 +105,5 @@ def _shown(plan: str) -> str:
 
 
 def say_stopped(job: Opened, run: Path) -> int:
-    """Say how far a stopped run has come; the exit code."""
+    """Say how far a stopped run has come; return the exit code."""
     return stopped(run, job.done, job.total, job.unit)

@@ -39,7 +39,7 @@ def check_engine_package(settings: Settings) -> None:
 
 
 def check_engines(settings: Settings, model: Model) -> None:
-    """Raise ValueError when the engines asked for cannot be, as far as that is known before Ray is there."""
+    """Raise ValueError if the engines cannot be placed, as far as that is known before Ray is started."""
     if model.heads is not None and model.heads % settings.tensor_parallel:
         fitting = [count for count in range(1, model.heads + 1) if model.heads % count == 0]
         raise ValueError(
@@ -75,7 +75,7 @@ class Need(NamedTuple):
 
 
 def hire(plan: Plan, settings: Settings, resources: Resources) -> Crew:
-    """The engines that roll the plan's questions. Raises ValueError when there is too little room."""
+    """Place the engines for the plan's questions. Raises ValueError if there is too little room."""
     rollout = plan.rollout
     per_question = len(rollout.variants) * rollout.samples
     need = Need(plan.model, plan.context, rollout.sampling.max_tokens, per_question, plan.out / "logs")
@@ -83,7 +83,7 @@ def hire(plan: Plan, settings: Settings, resources: Resources) -> Crew:
 
 
 def hire_for(need: Need, settings: Settings, resources: Resources) -> Crew:
-    """As many engines as asked for, or as there is room for. Raises ValueError when there is too little."""
+    """Place as many engines as asked for, or as there is room for. Raises ValueError if there is too little."""
     gpu = resources.gpus > 0
     engines = count_engines(settings, resources, need.model.weight_bytes)
     engine = engine_settings(need, settings, gpu=gpu)
@@ -119,7 +119,7 @@ def cpu_environment(workers: int, cores: int | None = None) -> dict[str, str]:
 
 
 def count_engines(settings: Settings, resources: Resources, weight_bytes: int = 0) -> int:
-    """As many as asked for, or as there is room for. Raises ValueError when there is not enough room."""
+    """Return how many engines were asked for, or fit. Raises ValueError if there is not enough room."""
     gpu = resources.gpus > 0
     room = count_room(settings, resources, gpu=gpu)
     if gpu and (settings.engines or 1) > room:
@@ -154,7 +154,7 @@ def _check_cpu(engines: int, workers: int, resources: Resources, weight_bytes: i
 
 
 def count_room(settings: Settings, resources: Resources, *, gpu: bool) -> int:
-    """How many engines fit: each on one node with GPUs of its own; on the CPU by cores and memory."""
+    """Count the engines that fit: each on one node with GPUs of its own; on the CPU by cores and memory."""
     if gpu:
         return sum(node.gpus // settings.tensor_parallel for node in resources.nodes)
     return sum(map(_cpu_engines, resources.nodes))

@@ -16,7 +16,7 @@ _ALONE = "No engine was asked.\n"
 
 
 def run_section(starts: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What `cluster.provenance` knows of each start: when, how far it came, with what engines, by what command."""
+    """Write the card's section on the starts of a run: when, how far, with what engines, by what command."""
     if not starts:
         return []
     what = next((one for one in ("questions", "blocks") if any(one in start for start in starts)), "questions")
@@ -65,7 +65,7 @@ def _at_home(command: str) -> str:
 
 
 def texts_section(title: str, texts: Mapping[str, Mapping[str, Any]], why: str) -> list[str]:
-    """Texts of several kinds, word for word: by kind and name a text, a list of texts, or texts by role."""
+    """Write a section of texts, word for word: by kind and name a text, a list of texts, or texts by role."""
     if not any(texts.values()):
         return []
     parts = [f"## {title}\n", f"{why}\n"]

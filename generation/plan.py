@@ -12,15 +12,15 @@ from typing import Any
 from cluster.chat import (
     MARGIN,
     Prompt,
-    excerpt,
-    judge,
+    check_fit,
+    count_too_long,
     look_at_template,
-    look_for_too_long,
     look_for_too_short,
     notes_on,
     open_chat,
 )
 from cluster.engine import Message
+from cluster.messages import excerpt
 from cluster.models import Model
 from cluster.vllm_engine import ChatTokenizer
 from generation import variants
@@ -115,9 +115,9 @@ def make_plan(settings: Settings) -> Plan:
 
 
 def look_at_prompts(plan: Plan) -> Plan:
-    """The plan with notes on the model's template, and on prompts that do not fit; the look takes seconds.
+    """Add notes on the model's template and on prompts that do not fit to the plan; takes seconds.
 
-    Raises ValueError where the template does not write a prompt as it stands, or none of them fits.
+    Raises ValueError if the template does not write a prompt as it stands, or if no prompt fits.
     """
     model, rollout = plan.model, plan.rollout
     chat = open_chat(model)
@@ -133,23 +133,23 @@ def look_at_prompts(plan: Plan) -> Plan:
         for q in plan.questions
         if len(q.text.encode(errors="replace")) + 4 * len(q.answer.encode(errors="replace")) > room
     ]
-    asked = (
+    chats = (
         Prompt(f"{name} of {excerpt(question.text)}", messages)
         for question in long
         for name, messages in _variant_chats(plan, question)
     )
-    found = look_for_too_long(chat, asked, plan.context)
+    found = count_too_long(chat, chats, plan.context)
     total = len(plan.questions) * len(rollout.variants)
     larger = f"a larger --max_tokens makes a larger context, up to {model.context:,}"
     remedy = larger if plan.context < model.context else ""
     least = [_LEAST, *([prompts.VERDICT] if rollout.reflections else [])]
     short = look_for_too_short(chat, rollout.sampling.max_tokens, least)
-    notes = [*notes_on(model, chat), *of_template, *short, *judge(found, total, plan.context, "prompts", remedy)]
+    notes = [*notes_on(model, chat), *of_template, *short, *check_fit(found, total, plan.context, "prompts", remedy)]
     return replace(plan, notes=(*plan.notes, *notes))
 
 
 def describe(plan: Plan) -> str:
-    """The plan in words: counts, an upper bound of tokens, and prompts as the model will see them."""
+    """Write the plan in words: counts, an upper bound of tokens, and prompts as the model will see them."""
     chat = ChatTokenizer(plan.model.path, plan.model.hub_revision)
     shown = _first_chats(plan)
     prompts_shown = [chat.render(messages) for _, messages in shown]

@@ -29,7 +29,7 @@ from generation.terminal import ASKED_AGAIN, AllFailedError, Progress, say
 SHARD_ROWS = 2_000
 SHARD_S = 20.0
 FAILED_FROM_THE_START = 32
-"""So many failed questions before the first finished one are no matter of the questions."""
+"""If this many fail before one succeeds, the run is broken, not the questions."""
 
 
 class Item(NamedTuple):
@@ -86,7 +86,7 @@ class Shelf:
         self.tables.append(table)
 
     def turn(self, *, everything: bool = False) -> bool:
-        """Write a shard when it is time; whether one was written."""
+        """Write a shard if it is time. Return True if one was written."""
         rows = sum(table.num_rows for table in self.tables)
         due = everything or rows >= SHARD_ROWS or time.monotonic() - self.since > SHARD_S
         if due:
@@ -133,7 +133,7 @@ def produce(
     look: Look | None = None,
     tell: Callable[..., None] | None = None,
 ) -> int:
-    """Roll every question that has no rows yet; how many were lost with engines and done again.
+    """Roll every question that has no rows yet; return how many were lost with engines and done again.
 
     Returns early when a stop is asked for: what is finished then is in the store. `tell` gets the facts of
     `Tally.report`. Raises EngineStartError when an engine cannot start, ClusterLostError when Ray is gone.
@@ -175,7 +175,7 @@ def deal(
     *,
     stop: Stop,
 ) -> int:
-    """Have the work done on every item and its rows kept; how many were lost with engines and done again.
+    """Do the work on every item and keep its rows; return how many were lost with engines and done again.
 
     Ends and raises as `produce` does. Items are taken as engines have room for them.
     """

@@ -55,12 +55,12 @@ def decide_tasks(settings: Settings, *, small: bool) -> list[Part]:
 
 
 def name_of(parts: Sequence[Part]) -> str:
-    """Of the task or mixture, fit for folders and repositories."""
+    """Name the task or mixture for folders and repositories."""
     return mixture.run_name([part.task.name for part in parts])
 
 
 def supply(parts: Sequence[Part]) -> Asked:
-    """The questions. Raises ValueError where there are not that many, or they cannot be had."""
+    """Make or load the questions. Raises ValueError if there are too few, or they cannot be had."""
     tasks = [part.task for part in parts]
     supplied = [part.task.supply(part.wanted) for part in parts]
     _check_apart(tasks, supplied)

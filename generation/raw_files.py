@@ -10,6 +10,7 @@ import pyarrow as pa
 from huggingface_hub import snapshot_download
 
 from cluster.hub import asking_hub
+from cluster.messages import first_line
 from cluster.run_directory import RUN_FILE
 from generation.dataset_card import HUB_ID
 from generation.raw_data import RAW_DATA
@@ -70,7 +71,3 @@ def reading(path: Path, row: Callable[[], int] | None = None) -> Iterator[None]:
     except (pa.ArrowException, OSError) as error:
         where = "cannot be read as parquet" if row is None else f"torn after row {row()}"
         raise ValueError(f"{path}: {where}: {first_line(error)}") from error
-
-
-def first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -16,10 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from cluster.messages import first_line
 from generation.grading.answer_tag import find_answer
 from generation.lists import as_lists, first_items, is_list, kept_items
 from generation.raw_data import PREFIX, REFLECTIONS
-from generation.raw_files import find_files, first_line, reading
+from generation.raw_files import find_files, reading
 from generation.records import NO_ANSWER, Outcome, stable_hash
 
 UNDECIDED = "undecided"
@@ -175,7 +176,7 @@ def read_part(part: Part, batch_rows: int = 4096) -> Iterator[pa.Table]:
 
 
 def read_groups(part: Part) -> pa.Table:
-    """How many rows the part has of each question and prompt variant: columns question_key, variant and samples."""
+    """Count the part's rows by question and prompt variant: columns question_key, variant and samples."""
     found = [_GROUPS.empty_table()]
     for roles in ({"key"}, {"key", "question"}) if "key" in part.columns else ({"question"},):
         found = [

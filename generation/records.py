@@ -106,7 +106,7 @@ _SPACES = re.compile("[\\s\u200b\u2060\ufeff]+")
 
 
 def same_text(text: str) -> str:
-    """What two questions share that differ by spaces alone: single ones, of one width, none at the ends."""
+    """Return the text with single spaces and none at its ends: questions with the same one are twins."""
     return _SPACES.sub(" ", text).strip()
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
+from cluster.flag_values import flag
 from cluster.paths import dataset_folder, each_part, local_or_name
 from generation import variants
 from generation.licenses import UNKNOWN, check_license
@@ -29,10 +28,6 @@ FORMATS = ("0C", "*C", "*C_full", "*C*IC", "*CC", "random", "no_reflection", "al
 _RANGE = re.compile(r"(\d{1,6})-(\d{1,6})")
 
 
-def _flag(default: Any, text: str, path: Callable[[str], str] | None = None) -> Any:
-    return field(default=default, metadata={"help": text, "path": path})
-
-
 @dataclass(frozen=True)
 class Settings:
     """Sample a base model on verifiable questions, grade, reflect, and make RAW_DATA and SkillFactory traces.
@@ -40,54 +35,54 @@ class Settings:
     With no flag at all: the built-in model on a small countdown set, on this machine's CPU.
     """
 
-    model: str | None = _flag(
+    model: str | None = flag(
         None, "hub id, also @COMMIT, local folder, or well-known name (default: the built-in one)", local_or_name
     )
-    task: str | None = _flag(
+    task: str | None = flag(
         None,
         f"a name, NAME:COUNT,NAME:COUNT, or your my_task.py; see --list_tasks (default: {DEFAULT_TASK})",
         each_part,
     )
-    list_tasks: bool = _flag(False, "print every task with an example and its grader, and stop")
-    questions: int | str | None = _flag(
+    list_tasks: bool = flag(False, "print every task with an example and its grader, and stop")
+    questions: int | str | None = flag(
         None,
         "how many, or your own: FILE.jsonl, FILE.parquet or hub dataset owner/name:configuration@revision, with :COUNT"
         " behind it for so many of them, drawn by --seed (default: 4000; built-in model 32; of your own all)",
         local_or_name,
     )
-    grader: GraderName | None = _flag(  # noqa: RUF009  it makes a field
+    grader: GraderName | None = flag(  # noqa: RUF009  it makes a field
         None, "of your own questions (default: countdown by the wording, else number, math or text by the gold answer)"
     )
-    question_column: str | None = _flag(None, "of your own questions (default: question)")
-    answer_column: str | None = _flag(None, "of your own questions (default: answer)")
-    split: str | None = _flag(None, "of the hub dataset with your questions (default: train)")
-    rl_questions: int | None = _flag(None, "held out for RL, never in SFT (default: a quarter as many)")
-    inputs: str | None = _flag(None, "countdown inputs, LOW-HIGH (default: 1-99; built-in model 1-10)")
-    targets: str | None = _flag(None, "countdown targets, LOW-HIGH (default: 100-200; built-in model 10-50)")
-    variants: tuple[str, ...] = _flag(
+    question_column: str | None = flag(None, "of your own questions (default: question)")
+    answer_column: str | None = flag(None, "of your own questions (default: answer)")
+    split: str | None = flag(None, "of the hub dataset with your questions (default: train)")
+    rl_questions: int | None = flag(None, "held out for RL, never in SFT (default: a quarter as many)")
+    inputs: str | None = flag(None, "countdown inputs, LOW-HIGH (default: 1-99; built-in model 1-10)")
+    targets: str | None = flag(None, "countdown targets, LOW-HIGH (default: 100-200; built-in model 10-50)")
+    variants: tuple[str, ...] = flag(
         ("plain",), f"plain (4), all (8), or a comma list of {', '.join(variants.VARIANTS)}"
     )
-    samples: int | None = _flag(None, "per question and variant (default: 16; built-in model 2)")
-    reflections: int | None = _flag(None, "per sample (default: 4; built-in model 2)")
-    temperature: float | None = _flag(None, "default: the model's generation_config.json")
-    top_p: float | None = _flag(None, "default: the model's generation_config.json")
-    top_k: int | None = _flag(None, "0 keeps all; default: the model's generation_config.json")
-    repetition_penalty: float | None = _flag(None, "default: the model's generation_config.json")
-    max_tokens: int | None = _flag(None, "longest sample (default: 4096 within the context; built-in 256)")
-    seed: int = _flag(0, "of questions, requests and traces")
-    formats: tuple[str, ...] = _flag(("*C_full",), f"comma list of {', '.join(FORMATS)}; quote the stars")
-    attempts: str = _flag("5", "attempts a trace, N, or a range such as 2-5")
-    engines: int | None = _flag(None, "how many engines (default: all there is room for; CPU 1)")
-    tensor_parallel: int = _flag(1, "GPUs for each engine")
-    silence: float | None = _flag(None, "seconds without an answer until an engine is replaced (default: 300 or more)")
-    retry_failed: bool = _flag(False, "try the questions again that failed before")
-    address: str | None = _flag(None, "a running Ray cluster (default: a Ray of its own)")
-    grace_s: int = _flag(20, "when told to stop, the longest wait for questions in flight")
-    out: str | None = _flag(None, "the run directory (default: runs/<task>-<model>)", dataset_folder)
-    push_to: str | None = _flag(None, "a hub namespace to push the datasets to, private")
-    public: bool = _flag(False, "push them for everyone to see")
-    license: str = _flag(UNKNOWN, "of the cards, in the hub's words, such as apache-2.0 or cc-by-4.0")
-    dry_run: bool = _flag(False, "print the plan and stop")
+    samples: int | None = flag(None, "per question and variant (default: 16; built-in model 2)")
+    reflections: int | None = flag(None, "per sample (default: 4; built-in model 2)")
+    temperature: float | None = flag(None, "default: the model's generation_config.json")
+    top_p: float | None = flag(None, "default: the model's generation_config.json")
+    top_k: int | None = flag(None, "0 keeps all; default: the model's generation_config.json")
+    repetition_penalty: float | None = flag(None, "default: the model's generation_config.json")
+    max_tokens: int | None = flag(None, "longest sample (default: 4096 within the context; built-in 256)")
+    seed: int = flag(0, "of questions, requests and traces")
+    formats: tuple[str, ...] = flag(("*C_full",), f"comma list of {', '.join(FORMATS)}; quote the stars")
+    attempts: str = flag("5", "attempts a trace, N, or a range such as 2-5")
+    engines: int | None = flag(None, "how many engines (default: all there is room for; CPU 1)")
+    tensor_parallel: int = flag(1, "GPUs for each engine")
+    silence: float | None = flag(None, "seconds without an answer until an engine is replaced (default: 300 or more)")
+    retry_failed: bool = flag(False, "try the questions again that failed before")
+    address: str | None = flag(None, "a running Ray cluster (default: a Ray of its own)")
+    grace_s: int = flag(20, "when told to stop, the longest wait for questions in flight")
+    out: str | None = flag(None, "the run directory (default: runs/<task>-<model>)", dataset_folder)
+    push_to: str | None = flag(None, "a hub namespace to push the datasets to, private")
+    public: bool = flag(False, "push them for everyone to see")
+    license: str = flag(UNKNOWN, "of the cards, in the hub's words, such as apache-2.0 or cc-by-4.0")
+    dry_run: bool = flag(False, "print the plan and stop")
 
     def __post_init__(self) -> None:
         self._check_task()
@@ -115,9 +110,9 @@ class Settings:
         parts = mixture.parse(self.task) if self.task is not None else (mixture.Part(DEFAULT_TASK, None),)
         made = [("--task", self.task), ("--inputs", self.inputs), ("--targets", self.targets)]
         if isinstance(self.questions, str):
-            for flag, value in made:
+            for named, value in made:
                 if value is not None:
-                    raise ValueError(f"{flag} {value} is for questions made here: leave it out with --questions FILE")
+                    raise ValueError(f"{named} {value} is for questions made here: leave it out with --questions FILE")
             if self.reading.question_column == self.reading.answer_column:
                 told = f"--question_column and --answer_column both name {self.reading.answer_column!r}"
                 raise ValueError(f"{told}: give the column of the gold answers with --answer_column")
@@ -128,16 +123,16 @@ class Settings:
         if self.questions is not None and any(part.questions is not None for part in parts):
             raise ValueError(f"--questions {self.questions} and the counts in --task {self.task}: give one of them")
         if not any(part.name in countdown.NAMES for part in parts):
-            for flag, value in made[1:]:
+            for named, value in made[1:]:
                 if value is not None:
-                    raise ValueError(f"{flag} {value} is for countdown tasks: leave it out with --task {self.task}")
+                    raise ValueError(f"{named} {value} is for countdown tasks: leave it out with --task {self.task}")
         for name in own.FLAGS:
             if getattr(self, name) is not None:
                 raise ValueError(f"--{name} is for questions of your own: give --questions FILE or a hub dataset")
 
     @property
     def reading(self) -> own.Reading:
-        """How the user's own questions are read."""
+        """Return how the user's own questions are read."""
         given = {name: getattr(self, name) for name in own.FLAGS}
         return own.Reading(**{name: value for name, value in given.items() if value is not None})
 
@@ -149,7 +144,7 @@ class Settings:
 
 
 def read_range(flag: str, text: str | None, default: tuple[int, int]) -> tuple[int, int]:
-    """Both ends of LOW-HIGH. Raises ValueError."""
+    """Read both ends of LOW-HIGH. Raises ValueError for any other text."""
     if text is None:
         return default
     found = _RANGE.fullmatch(text)

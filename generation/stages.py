@@ -7,14 +7,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cluster.atomic import check_replaceable
 from cluster.hub import NotPushed, check_push, push
 from cluster.models import Model
 from cluster.nodes import check_nodes
-from cluster.provenance import Start
+from cluster.provenance import Recorded
 from cluster.run_directory import JSON, RunDirectory, check_run
 from cluster.session import Resources, session
 from cluster.store import ShardStore
@@ -34,7 +35,7 @@ _PACKAGES = ("ray", "transformers", "torch", "datasets", "pyarrow", "vllm", "vll
 
 
 @dataclass(frozen=True)
-class Job:
+class Job(Recorded):
     """A run that is open: what to do, with what engines, and where its rows are kept."""
 
     plan: Plan
@@ -43,16 +44,6 @@ class Job:
     store: ShardStore
 
     unit = "questions"
-
-    @cached_property
-    def start(self) -> Start:
-        """This start's entry in run.json."""
-        return Start(self.directory)
-
-    def tell(self, state: str, **facts: JSON) -> None:
-        """Write the state of the run and of this start into run.json, and facts of the run."""
-        self.directory.update(state=state, **facts)
-        self.start.tell(state=state)
 
     @property
     def done(self) -> int:
@@ -70,12 +61,13 @@ class Job:
 
 
 def decide(settings: Settings) -> Plan:
-    """Everything that can be wrong is found here, before a process starts or a file is made.
+    """Plan the run and check all that can be wrong with it, before a process starts or a file is made.
 
-    Raises ValueError.
+    Raises ValueError for wrong input.
     """
     plan = make_plan(settings)
     check_run(plan.out, plan.configuration)
+    check_replaceable(plan.raw_data)
     check_engines(settings, plan.model)
     if settings.push_to:
         names = [f"{folder}-{plan.name}" for folder in (RAW_DATA, "SFT_DATA", "RL_DATA")]
@@ -84,14 +76,14 @@ def decide(settings: Settings) -> Plan:
 
 
 def open_job(plan: Plan, settings: Settings, opened: ExitStack) -> Job:
-    """Ray and the run directory, both until `opened` closes. Raises ValueError where one cannot be had."""
+    """Start Ray and lock the run directory until `opened` closes. Raises ValueError if either cannot be had."""
     crew = hire(plan, settings, connect(plan.model, settings, opened))
     directory = open_directory(plan.out, plan.configuration, settings, opened)
     return Job(plan, crew, directory, open_store(plan.out))
 
 
 def connect(model: Model, settings: Settings, opened: ExitStack) -> Resources:
-    """Ray, and nodes that have the model. Raises ValueError."""
+    """Start Ray or join the one at --address. Raises ValueError if that fails, or if a node lacks the model."""
     resources = opened.enter_context(session(settings.address))
     if settings.address is not None:
         check_nodes(model.path, model.hub_revision)
@@ -99,18 +91,18 @@ def connect(model: Model, settings: Settings, opened: ExitStack) -> Resources:
 
 
 def open_directory(out: Path, configuration: Mapping[str, JSON], settings: Settings, opened: ExitStack) -> RunDirectory:
-    """The run directory, with what failed before where it is to be tried again. Raises ValueError."""
+    """Lock the run directory; with --retry_failed forget what failed before. Raises ValueError if it is not ours."""
     directory = opened.enter_context(RunDirectory(out, configuration, versions()))
     failures = Failures(out)
     if settings.retry_failed and not failures.reasons():
-        say("failed", f"nothing, in {out} before now: --retry_failed has nothing to try again")
+        say("note", f"--retry_failed has nothing to try again: nothing failed in {out} before")
     elif settings.retry_failed:
         failures.forget(failures.reasons())
     return directory
 
 
 def versions() -> dict[str, str]:
-    """Of the packages that rows depend on, without importing them."""
+    """Return the versions of the packages that rows depend on, without importing them."""
     found = {}
     for name in _PACKAGES:
         try:
@@ -121,7 +113,7 @@ def versions() -> dict[str, str]:
 
 
 def introduce(job: Job) -> None:
-    """The first lines a person sees."""
+    """Print what the run will do: the first lines a person sees."""
     plan, crew = job.plan, job.crew
     rollout, placement = plan.rollout, crew.placement
     samples = len(plan.questions) * len(rollout.variants) * rollout.samples
@@ -135,7 +127,7 @@ def introduce(job: Job) -> None:
 
 
 def open_store(run: Path) -> ShardStore:
-    """The run's shards, and a word about those that cannot be read."""
+    """Open the run's shards; say which cannot be read."""
     store = ShardStore(run / "shards", schema=SCHEMA, sort_by=_SORT_BY)
     for shard in store.torn:
         say("shards", f"{shard.name} was torn and is kept in shards/torn; its questions are asked again")
@@ -162,7 +154,7 @@ def write_raw_data(
     *,
     record: Mapping[str, Any] | None = None,
 ) -> RawCounts:
-    """RAW_DATA/ from the shards: the same rows in the same order, whoever made them; `serving` is shown them.
+    """Write RAW_DATA/ from the shards: the same rows in the same order, whoever made them; `serving` is shown them.
 
     `record` is the run's run.json, for the card. Raises AllFailedError where every question has failed.
     """
@@ -188,15 +180,14 @@ def write_raw_data(
 
 
 def publish(job: Job, settings: Settings, names: Sequence[str]) -> int:
-    """Name the folders that were made, and push them where that is asked for; the exit code, 1 where questions are
-    missing."""
+    """Name the folders that were made, and push them if asked; return the exit code, 1 if questions are missing."""
     plan, failed = job.plan, job.failed().total()
     missing = f"{failed:,} of {len(plan.questions):,} questions" if failed else ""
     return hand_over([plan.out / name for name in names], plan.name, missing, settings)
 
 
 def hand_over(folders: Sequence[Path], name: str, missing: str, settings: Settings) -> int:
-    """Name the folders and what is missing in them, and push them; the exit code.
+    """Name the folders and what is missing in them, and push them; return the exit code.
 
     A push that fails or is stopped loses nothing: the same command finds everything done and pushes again.
     """

@@ -52,13 +52,22 @@ class AllFailedError(RuntimeError):
         """What the same command would do."""
 
 
-def say(stage: str, text: str) -> None:
-    """What stage, what happened: one line, or on a terminal as many as it takes."""
-    print(fitted(f"{stage:<{_STAGE - 1}} {text}"), flush=True)
+def say(stage: str, text: str, *, whole: bool = False) -> None:
+    """Print a stage and what happened: one line, or on a terminal as many as it takes.
+
+    A command to be copied stays `whole`: the terminal's own break of a line is no break in what is copied.
+    """
+    line = staged(stage, text)
+    print(line if whole else fitted(line), flush=True)
+
+
+def staged(stage: str, text: str) -> str:
+    """Return the line of a stage."""
+    return f"{stage:<{_STAGE - 1}} {text}"
 
 
 def fitted(lines: str) -> str:
-    """On a terminal, lines of a stage and its text folded to its width; a path or name stays whole, to be copied."""
+    """Fold lines of a stage and its text to a terminal's width; a path or name stays whole, to be copied."""
     if not sys.stdout.isatty():
         return lines
     width = max(_NARROWEST, shutil.get_terminal_size().columns)
@@ -73,13 +82,13 @@ def _fold(line: str, width: int) -> str:
 
 
 def stopped(run: Path, done: int, total: int, unit: str = "questions") -> int:
-    """Say that the run stopped on request; the exit code."""
+    """Say that the run stopped on request; return the exit code."""
     say("stopped", f"{done:,} of {total:,} {unit} are safe in {run}; the same command goes on")
     return STOPPED
 
 
 def failed(error: Exception, run: Path, done: int | None, total: int, unit: str = "questions") -> int:
-    """Say what failed, what is safe and how to go on; the exit code. The whole story goes to a log.
+    """Say what failed, what is safe and how to go on; return the exit code. The traceback goes to a log.
 
     `done` is None where the run was not opened, and so nobody has counted.
     """
@@ -122,7 +131,7 @@ def _advice(error: Exception, run: Path) -> str:
 
 
 def not_pushed(error: Exception) -> int:
-    """Say what did not reach the hub and how it will; the exit code."""
+    """Say what did not reach the hub and how it will; return the exit code."""
     words = f"{error}; everything is whole on this machine, and the same command pushes it without a new rollout"
     print(f"not pushed: {words}", file=sys.stderr)
     return FAILED
@@ -159,13 +168,13 @@ class Progress:
             say("rollout", f"{made} {self._unit} in {self.seconds:.0f} s{rate}")
 
     def say(self, text: str, stage: str = "engines") -> None:
-        """A line above the bar."""
+        """Print a line above the bar."""
         self._bar.clear()
         say(stage, text)
         self._bar.refresh()
 
     def ready(self) -> None:
-        """The first engine is loaded; from now on time counts."""
+        """Note that the first engine is ready: the rate is counted from now on."""
         if self._started is None:
             self._started = self._spoke = time.monotonic()
             self._bar.bar_format = _BAR
@@ -173,14 +182,14 @@ class Progress:
             self._bar.unpause()
 
     def advance(self, tokens: int, count: int = 1) -> None:
-        """So many more are finished, `tokens` were written for them."""
+        """Add `count` finished items, for which `tokens` were written."""
         self._done += count
         self._tokens += tokens
         self._bar.set_postfix_str(self._rate(), refresh=False)
         self._bar.update(count)
 
     def turn(self) -> None:
-        """Speak when it is time, where there is no bar."""
+        """Print a line of progress if it is time and there is no bar."""
         now = time.monotonic()
         if self._started is None:
             self._bar.refresh()

@@ -6,10 +6,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
+from assembly.job import sft_settings
 from assembly.next_steps import assembling
 from assembly.outlook import hopeless
 from assembly.serving import Serving, serving_text
-from assembly.settings import SftSettings
 from cluster.flags import parse
 from generation.additions.plan import AdditionPlan, describe
 from generation.additions.settings import AdditionSettings
@@ -27,15 +27,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def decide_all(settings: AdditionSettings) -> AdditionPlan:
-    """What will be done, with a word where no trace can come of it. Raises ValueError."""
+    """Plan the run, with a note if no trace can come of it. Raises ValueError for wrong input."""
     plan = decide(settings)
-    told = hopeless((file.path for file in plan.source.files), sft_settings(settings))
-    return replace(plan, notes=(told,)) if told else plan
-
-
-def sft_settings(settings: AdditionSettings) -> SftSettings:
-    """Of the assembly that most follow with."""
-    return SftSettings(("*C_full",), "5", settings.seed)
+    told = hopeless((file.path for file in plan.source.files), sft_settings(settings.job))
+    return replace(plan, notes=(*plan.notes, told)) if told else plan
 
 
 def work(job: Job, settings: AdditionSettings, stop: Stop) -> int:
@@ -44,14 +39,14 @@ def work(job: Job, settings: AdditionSettings, stop: Stop) -> int:
     if not roll_out(job, stop):
         return say_stopped(job, job.plan.out)
     with stop.leaving():  # from here on the same command does it again
-        serving = Serving(sft_settings(settings))
+        serving = Serving(sft_settings(settings.job))
         counts = write_raw_data(job, serving)
         whole = counts.all()
         told = {"samples": whole.samples, "reflections": whole.reflections, "failed_rows": counts.kept.total()}
         job.tell(state="done", counts=told)
         print(f"\n{summary(counts)}\n\n{serving_text(serving, counts)}\n")
         code = publish(job, settings)
-        say("next", assembling(job.plan.out))
+        say("next", assembling(job.plan.out), whole=True)
         return code
 
 

@@ -86,7 +86,7 @@ TOKENIZER = ("--tokenizer", str(MODEL))
         (as_is, ["--formats=*CC", "--attempts=7"], ["*CC: ", "of 4 questions"]),
         (as_is, ["--formats=algorithm1", "--unique_variants"], ["algorithm1", "leave them out"]),
         (as_is, ["--formats=algorithm1,*C", "--attempts=2", "--max_similarity=0.5"], ["algorithm1", "leave them out"]),
-        (near_copies, ["--formats=*C", "--attempts=3", "--max_similarity=0"], ["too much alike", "--max_similarity"]),
+        (near_copies, ["--formats=*C", "--attempts=3", "--max_similarity=0"], ["too few usable", "--max_similarity"]),
         (as_is, [*TOKENIZER, "--max_trace_tokens=5"], ["longer than --max_trace_tokens 5", "the shortest has"]),
         (
             marked,

@@ -67,7 +67,7 @@ def test_a_set_is_made_beside_the_raw_folder(raw: Path, tmp_path: Path, capsys: 
         "        1  no reflection with the right verdict",
         "",
         f"made        {out}",
-        f"next        llamafactory-cli train examples/llamafactory_sft.yaml dataset_dir={out}",
+        f'next        train on {out}: README.md, "Training on it"',
     ]
     rows = _rows(out, tmp_path / "cache")
     assert rows.features == Features.from_arrow_schema(SFT_SCHEMA)
@@ -140,7 +140,10 @@ def test_the_bytes_depend_on_seed_and_rows_and_not_on_their_order(raw: Path, tmp
 
 def test_a_former_set_is_replaced_and_nothing_is_left_of_it(raw: Path) -> None:
     out = _assemble(raw)
-    (out / "data" / "train-00009-of-00010.parquet").touch()
+    later = "data/train-00009-of-00010.parquet"
+    (out / later).touch()
+    with (out / ".made-here").open("a") as mark:  # as of a set of ten files
+        mark.write(f"{later}\n")
     assert _assemble(raw, "--formats=0C") == out
     assert [path.name for path in (out / "data").iterdir()] == ["train-00000-of-00001.parquet"]
     assert not [path for path in out.parent.iterdir() if path.name.startswith(".")]

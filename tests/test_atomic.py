@@ -72,7 +72,9 @@ def test_a_writer_killed_at_its_rename_leaves_the_old_text(tmp_path: Path) -> No
 def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
     destination = tmp_path / "deep" / "made"
     make(destination, "one")
-    (destination / "left over").write_text("by hand")
+    (destination / "left over").write_text("of the first")
+    with (destination / MADE_HERE).open("a") as mark:
+        mark.write("left over\n")
     make(destination, "two")
     assert contents(destination) == whole("two")
     assert [path.name for path in destination.parent.iterdir()] == ["made"]
@@ -171,3 +173,32 @@ def test_two_processes_cannot_make_one_folder_at_once(tmp_path: Path) -> None:
     assert contents(destination) == {"b": "mine"}
     assert contents(tmp_path / "beside") == whole("new"), "another folder beside it is free"
     assert not list(tmp_path.glob(f"{TEMPORARY}*"))
+
+
+def test_what_somebody_put_into_a_folder_is_not_lost(tmp_path: Path) -> None:
+    """Such as a checkpoint that was trained into the set's own folder."""
+    made = tmp_path / "made"
+
+    def build(folder: Path) -> None:
+        (folder / "data").mkdir()
+        (folder / "data" / "rows").write_text("rows")
+
+    replace_folder(build, made)
+    (made / "__pycache__").mkdir()
+    (made / "__pycache__" / "reward.pyc").write_text("left by an import")
+    replace_folder(build, made)
+    (made / "checkpoint-100").mkdir()
+    (made / "checkpoint-100" / "model.safetensors").write_text("weights")
+    with pytest.raises(ValueError, match=r"holds checkpoint-100/model\.safetensors, which was put there; move it"):
+        replace_folder(build, made)
+    assert (made / "checkpoint-100" / "model.safetensors").read_text() == "weights"
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
+def test_a_folder_whose_mark_names_no_files_is_replaced_as_before(tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    made.mkdir()
+    (made / MADE_HERE).write_text("Made by a program, which replaces this folder as a whole.\n")
+    (made / "old").touch()
+    replace_folder(lambda folder: (folder / "new").touch(), made)
+    assert sorted(path.name for path in made.iterdir()) == [MADE_HERE, "new"]

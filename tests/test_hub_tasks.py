@@ -145,7 +145,7 @@ def test_a_hub_that_cannot_be_reached_is_told_in_one_line(user: User) -> None:
     told = refused(user, "--task=gsm8k", HF_ENDPOINT="http://127.0.0.1:9")
     assert "--task gsm8k: dataset openai/gsm8k:main is not here, and the hub cannot be reached" in told
     assert "HF_HUB_OFFLINE keeps us" in refused(user, "--task=openthoughts", HF_HUB_OFFLINE="1")
-    assert "that can be loaded" in refused(user, "--task=gsm8k", HF_HUB_OFFLINE="1")
+    assert "is not in the hub's cache of this machine" in refused(user, "--task=gsm8k", HF_HUB_OFFLINE="1")
 
 
 def test_terms_that_were_not_accepted_are_told(hub: Hub, user: User) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,7 @@ def test_a_rollout_without_hope_is_told_once_after_the_first_questions(
     told = told_of(reply, tmp_path, *formats)
     assert [place for place, lines in enumerate(told) if lines] == [FIRST - 1]
     ((line,),) = [lines for lines in told if lines]
-    assert max(map(len, line.splitlines())) <= 80
+    assert "\n" not in line, "it is folded where it is printed, and only on a terminal"
     plain = " ".join(line.split())
     assert plain.startswith("warning no trace can come of the 128 samples of the first 32 questions: ")
     assert reason in plain
@@ -143,7 +144,7 @@ def test_after_a_rollout_without_traces_the_rows_are_kept_and_the_former_set_too
         printed = capsys.readouterr()
         assert printed.err.startswith("failed: no trace comes: of 48 samples none may stand in one: ")
         stays = f"{run / 'SFT_DATA'} stays as it was" if former else "there is no SFT_DATA"
-        assert printed.err.splitlines()[1] == f"RAW_DATA is whole in {run}; {stays}"
+        assert printed.err.splitlines()[1] == f"RAW_DATA is kept in {run}; {stays}"
         assert len(printed.err.splitlines()) == 2
         assert f"made        {run / 'RAW_DATA'}\n" in printed.out
         assert f"made        {run / 'RL_DATA'}\n" in printed.out
@@ -162,7 +163,7 @@ def test_the_end_names_each_folder_once_and_what_may_follow(tmp_path: Path, caps
         f"made        {run / 'RAW_DATA'}",
         f"made        {run / 'SFT_DATA'}",
         f"made        {run / 'RL_DATA'}",
-        f"next        llamafactory-cli train examples/llamafactory_sft.yaml dataset_dir={run / 'SFT_DATA'}",
+        f'next        train on {run / "SFT_DATA"}: README.md, "Training on it"',
         f"next        python -m assembly.run --raw {run} --formats '*C*IC' --out traces",
     ]
     assert said.count("SFT_DATA") == 2
@@ -229,6 +230,8 @@ def test_what_can_come_is_not_refused_and_what_cannot_beside_it_is_noted(
     flags: list[str], notes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     assert main([*flags, "--dry_run"]) == 0
     said = capsys.readouterr().out
     assert said.count("\nnote  ") == notes
@@ -267,3 +270,15 @@ def test_reflections_that_are_no_use_are_told_of_before_they_are_asked_for(
         for words in told:
             assert words in plain
     assert said.splitlines()[-1] == f"next        python -m assembly.run --raw {tmp_path / 'more'}"
+
+
+def test_the_note_on_useless_reflections_stands_beside_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = published_row("q", "1", True) | {PUBLISHED: ["<think>so</think> 7"]}
+    raw = write_parquet(tmp_path / "raw.parquet", [row])
+    flags = [f"--raw={raw}", f"--out={tmp_path / 'out'}", "--temperature=0", "--reflections=100", "--dry_run"]
+    assert reflect(flags) == 0
+    said = capsys.readouterr().out
+    assert "note        temperature 0" in said
+    assert "no trace can come of these" in said

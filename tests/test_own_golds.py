@@ -181,6 +181,7 @@ def test_what_was_decided_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[
             "1 gold answers are long texts, which a sample must repeat; --answer_c",
         ),
         (["(2, 1)", "x^2 + 1", "0,5"], "3 gold answers look like numbers or mathematics and are compared as texts; "),
+        (["5 apples", "12 Angry Men"], "2 gold answers are a number and words and are compared as texts; "),
     ],
 )
 def test_gold_answers_that_can_hardly_be_met_are_told(tmp_path: Path, answers: list[str], told: str) -> None:

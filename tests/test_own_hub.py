@@ -68,6 +68,16 @@ def test_options_of_which_two_may_be_meant_are_left_out(hub: Hub, user: User) ->
     }
 
 
+def test_a_gold_answer_that_is_left_out_later_is_not_counted_as_taken(hub: Hub, user: User) -> None:
+    boxed = [{"question": f"{n}?", "answer": rf"It is \boxed{{{n}x}}."} for n in range(4)]
+    put(hub, [*boxed, {"question": "which?", "answer": r"It is \boxed{\foo{1}}."}])
+    said = asked(user, "--questions=me/sums", "--grader=math")
+    assert said["notes"] == [
+        "me/sums: 1 of 5 rows give no question: a gold answer that is none for math (1)",
+        r"me/sums: of 4 gold answers the final answer alone is taken: in \boxed{} (4)",
+    ]
+
+
 def test_what_is_wrong_with_all_rows_ends_in_one_line(hub: Hub, user: User) -> None:
     put(hub, [{"question": f"{n}?", "answer": "rather many"} for n in range(3)])
     told = refused(user, "--questions=me/sums", "--grader=number")

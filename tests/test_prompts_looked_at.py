@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cluster.chat import TooLong, judge
+from cluster.chat import TooLong, check_fit
 from cluster.models import find
 from cluster.vllm_tables import why_silent
 from generation.additions import stages as additions
@@ -94,7 +94,12 @@ def test_prompts_that_do_not_fit_are_counted_and_the_longest_is_named(changed: C
     rows = [{"question": f"What is {n} + 1? " + "Think. " * 40 * (n > 7), "answer": str(n + 1)} for n in range(10)]
     rows[9]["question"] += "Think. "
     (tmp_path / "q.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    given: dict[str, Any] = {"questions": str(tmp_path / "q.jsonl"), "rl_questions": 0, "max_tokens": 8}
+    given: dict[str, Any] = {
+        "questions": str(tmp_path / "q.jsonl"),
+        "grader": "number",
+        "rl_questions": 0,
+        "max_tokens": 8,
+    }
     model = changed(config__json={"max_position_embeddings": 100})
     told = notes(model, **given, variants=("original", "rephrase"))
     assert told.startswith(
@@ -135,7 +140,7 @@ def test_samples_that_do_not_fit_are_counted_for_reflections(changed: Changed, t
     ],
 )
 def test_what_is_said_of_what_does_not_fit(found: TooLong, told: list[str]) -> None:
-    said = judge(found, 9, 50, "p", "do this")
+    said = check_fit(found, 9, 50, "p", "do this")
     assert said == [f"{words}: the longest has 90 tokens, a; do this" for words in told]
 
 

@@ -234,7 +234,7 @@ WRONG: list[tuple[list[str], str]] = [
     (["--sbatch_args=--array=1-4", "--", *RUN], "--sbatch_args"),
     (["--sbatch_args=reservation=x", "--", *RUN], "--sbatch_args"),
     (["--sbatch_args=--hold,comment=x", "--", *RUN], "not '--hold,comment=x'"),
-    (["--sbatch_args=--exclude=n1,--array=1-4", "--", *RUN], "not '--array=1-4'"),
+    (["--sbatch_args=--exclude=n1,--array=1-4", "--", *RUN], "cannot do with --array=1-4"),
     (["--sbatch_args=--exclude=n1,-p,gpu", "--", *RUN], "not '-p,gpu'"),
     (["--container_mounts=/a:/a", "--", *RUN], "--container"),
     (["--env_setup=source .venv/bin/activate", "--", *RUN], "is no file"),
@@ -268,7 +268,8 @@ def test_without_slurm_submitting_is_refused(tmp_path: Path) -> None:
         check=False,
     )
     assert ended.returncode == 2
-    assert "sbatch cannot be run" in ended.stderr
+    assert "there is no sbatch here" in ended.stderr
+    assert list(tmp_path.iterdir()) == []
     assert ended.stderr.count("\n") == 1
 
 

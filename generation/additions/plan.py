@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 from cluster.chat import (
     MARGIN,
     Prompt,
-    judge,
+    check_fit,
+    count_too_long,
     look_at_template,
-    look_for_too_long,
     look_for_too_short,
     notes_on,
     open_chat,
@@ -86,7 +86,7 @@ class AdditionPlan:
             "model": self.model.name,
             "model_revision": self.model.revision,
             "raw_rows": self.source.rows,
-            "raw_hash": self.source.digest,
+            "raw_hash": self.source.origin.digest,
             "prompts_hash": stable_hash(*prompts.PROMPTS.items())[:16],
             "reflections": self.work.reflections,
             "sampling": asdict(self.work.sampling),
@@ -96,7 +96,7 @@ class AdditionPlan:
 
 
 def make_plan(settings: AdditionSettings) -> AdditionPlan:
-    """Decide everything; every row is read once. Raises ValueError for a model or a RAW_DATA that is not fit."""
+    """Decide everything, reading every row once. Raises ValueError for a model or a RAW_DATA that is not fit."""
     small = is_builtin(settings.model)
     source = open_source(settings.raw)
     before = f"runs/{source.name}-reflected"
@@ -116,9 +116,9 @@ def make_plan(settings: AdditionSettings) -> AdditionPlan:
 
 
 def look_at_prompts(plan: AdditionPlan) -> AdditionPlan:
-    """The plan with notes on the model's template, and on samples that do not fit; the look takes seconds.
+    """Add notes on the model's template and on samples that do not fit to the plan; takes seconds.
 
-    Raises ValueError where the template does not write a prompt as it stands, or none of them fits.
+    Raises ValueError if the template does not write a prompt as it stands, or if no sample fits.
     """
     model = plan.model
     chat = open_chat(model)
@@ -135,10 +135,10 @@ def look_at_prompts(plan: AdditionPlan) -> AdditionPlan:
         for sample in block.samples
         if len((sample.question + sample.response).encode()) > room
     )
-    found = look_for_too_long(chat, long, plan.context)
+    found = count_too_long(chat, long, plan.context)
     what = "samples with their question"
     short = look_for_too_short(chat, plan.work.sampling.max_tokens, [prompts.VERDICT])
-    notes = [*notes_on(model, chat), *of_template, *short, *judge(found, plan.survey.graded, plan.context, what)]
+    notes = [*notes_on(model, chat), *of_template, *short, *check_fit(found, plan.survey.graded, plan.context, what)]
     return replace(plan, notes=(*plan.notes, *notes))
 
 
@@ -175,7 +175,7 @@ def look(source: Source) -> Survey:
 
 
 def describe(plan: AdditionPlan) -> str:
-    """The plan in words, with the first prompt as the model will see it."""
+    """Write the plan in words, with the first prompt as the model will see it."""
     survey, work = plan.survey, plan.work
     row, messages = _first(plan)
     prompt = ChatTokenizer(plan.model.path, plan.model.hub_revision).render(messages)

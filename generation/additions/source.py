@@ -69,7 +69,7 @@ class Block(NamedTuple):
 
     @property
     def task(self) -> str:
-        """None: rows of several may lie in it."""
+        """Always "": a block may hold rows of several tasks."""
         return ""
 
 
@@ -79,8 +79,6 @@ class Source(NamedTuple):
     name: str
     """As datasets are called after it."""
     files: tuple[File, ...]
-    digest: str
-    """Of the bytes of all files."""
     card: str
     """Its README.md, "" without one."""
     origin: RawSource
@@ -91,7 +89,7 @@ class Source(NamedTuple):
 
 
 def open_source(raw: str) -> Source:
-    """The files of a RAW_DATA folder, file or hub repository. Raises ValueError."""
+    """Open the files of a RAW_DATA folder, file or hub repository. Raises ValueError if they are none."""
     rows: dict[Path, int] = {}
     columns: dict[Path, Columns] = {}
     for part in open_parts(raw):
@@ -101,7 +99,7 @@ def open_source(raw: str) -> Source:
     for number, path in enumerate(rows):
         files.append(File(number, path, columns[path], rows[path], sum(file.rows for file in files)))
     origin = source_of(raw, [*rows])
-    return Source(_name(raw), tuple(files), origin.digest, card_of(files[0].path), origin)
+    return Source(_name(raw), tuple(files), card_of(files[0].path), origin)
 
 
 def _name(raw: str) -> str:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 from cluster.atomic import check_replaceable, replace_folder
 from cluster.hub import check_push
-from cluster.provenance import Start
-from cluster.run_directory import JSON, RunDirectory, check_run
+from cluster.provenance import Recorded
+from cluster.run_directory import RunDirectory, check_run
 from cluster.store import ShardStore
 from generation.additions.card import reflected_card
 from generation.additions.merge import write_files
@@ -29,7 +28,7 @@ from generation.terminal import ONLY_RETRIED, AllFailedError, Progress, say
 
 
 @dataclass(frozen=True)
-class Job:
+class Job(Recorded):
     """A run that is open."""
 
     plan: AdditionPlan
@@ -37,16 +36,6 @@ class Job:
     directory: RunDirectory
     store: ShardStore
     unit = "rows"
-
-    @cached_property
-    def start(self) -> Start:
-        """This start's entry in run.json."""
-        return Start(self.directory)
-
-    def tell(self, state: str, **facts: JSON) -> None:
-        """Write the state of the run and of this start into run.json, and facts of the run."""
-        self.directory.update(state=state, **facts)
-        self.start.tell(state=state)
 
     @property
     def total(self) -> int:
@@ -65,9 +54,9 @@ class Job:
 
 
 def decide(settings: AdditionSettings) -> AdditionPlan:
-    """Everything that can be wrong is found here, before a process starts or a file is made.
+    """Plan the run and check all that can be wrong with it, before a process starts or a file is made.
 
-    Raises ValueError.
+    Raises ValueError for wrong input.
     """
     plan = make_plan(settings)
     source = [file.path.resolve() for file in plan.source.files]
@@ -82,20 +71,20 @@ def decide(settings: AdditionSettings) -> AdditionPlan:
 
 
 def open_job(plan: AdditionPlan, settings: AdditionSettings, opened: ExitStack) -> Job:
-    """Ray and the run directory, both until `opened` closes. Raises ValueError where one cannot be had."""
+    """Start Ray and lock the run directory until `opened` closes. Raises ValueError if either cannot be had."""
     crew = hire_for(need_of(plan), settings.job, connect(plan.model, settings.job, opened))
     directory = open_directory(plan.out, plan.configuration, settings.job, opened)
     return Job(plan, crew, directory, open_store(plan.out))
 
 
 def need_of(plan: AdditionPlan) -> Need:
-    """What the plan asks of its engines."""
+    """Return what the plan asks of its engines."""
     per_block = BLOCK_ROWS * plan.work.reflections
     return Need(plan.model, plan.context, plan.work.sampling.max_tokens, per_block, plan.out / "logs")
 
 
 def open_store(run: Path) -> ShardStore:
-    """The run's shards, and a word about those that cannot be read."""
+    """Open the run's shards; say which cannot be read."""
     store = ShardStore(run / "shards", schema=MADE, sort_by=(ROW,), key=BLOCK)
     for shard in store.torn:
         say("shards", f"{shard.name} was torn and is kept in shards/torn; its rows are asked again")
@@ -103,7 +92,7 @@ def open_store(run: Path) -> ShardStore:
 
 
 def introduce(job: Job) -> None:
-    """The first lines a person sees."""
+    """Print what the run will do: the first lines a person sees."""
     plan, placement = job.plan, job.crew.placement
     each = f"{placement.gpus_each} GPU each" if job.crew.gpu else "on the CPU"
     none = plan.survey.outcomes["unknown"]
@@ -148,7 +137,7 @@ def _rows_of(plan: AdditionPlan, key: str) -> int:
 
 
 def write_raw_data(job: Job, serving: Serving) -> RawCounts:
-    """RAW_DATA/: the rows given, in their order and files, with what was made for each.
+    """Write RAW_DATA/: the rows given, in their order and files, with what was made for each.
 
     Raises AllFailedError where every block has failed, TornShardError where a shard cannot be read.
     """
@@ -173,7 +162,7 @@ def write_raw_data(job: Job, serving: Serving) -> RawCounts:
 
 
 def publish(job: Job, settings: AdditionSettings) -> int:
-    """Name what was made, and push it where that is asked for; the exit code, 1 where rows failed."""
+    """Name what was made, and push it if asked; return the exit code, 1 if rows failed."""
     plan = job.plan
     lost = sum(_rows_of(plan, key) for key in job.failed)
     missing = f"{lost:,} of {job.total:,} rows, which stay as they were" if lost else ""

@@ -50,7 +50,7 @@ class _Leaves:
 
     @classmethod
     def equal(cls, gold: Any, said: Any, *_: int) -> bool:
-        """Whether two values are equal; where that is not known, false and undecided."""
+        """Return True if two values are equal; if that is not known, return False and set `undecided`."""
         if isinstance(gold, MatrixBase | MatrixExpr) or isinstance(said, MatrixBase | MatrixExpr):
             return cls._equal_matrices(gold, said)
         if not (isinstance(gold, Expr) and isinstance(said, Expr)):

@@ -49,7 +49,7 @@ class Readings(NamedTuple):
 
 
 def readings(gold: str, said: str) -> Readings:
-    """How to compare two formulas; raises SeveralError for several points of variables by name."""
+    """Choose how to compare two formulas. Raises SeveralError if a variable is given several values."""
     if found := _as_points(gold, said):
         return found
     one, other = _ASSIGNMENT.fullmatch(gold), _ASSIGNMENT.fullmatch(said)

@@ -19,7 +19,6 @@ from generation.grading.units import unit_behind
 
 MAX_CHARS = 2000
 MAX_DEPTH = 40
-_TWO_DIGITS = 10
 MAX_DIGITS = 400
 """Of one number."""
 
@@ -121,6 +120,8 @@ _SPACED_NUMBERS = re.compile(r"(?<![0-9._])[0-9.]+ +[0-9]")
 _ENDLESS = re.compile(r"[0-9]\.[0-9]+ ?(?:\.\.\.|…|\\l?dots)")
 _CHANGES = re.compile(r"\b(?:not|never|than|least|most|between|except|neither|nor)\b|n['’]t\b", re.IGNORECASE)
 _TIME = re.compile(r"0?([0-9]{1,2}):([0-9]{2})")
+_TWO_DIGITS = 10
+"""The least number of two digits, as minutes are written."""
 
 
 class Formula(NamedTuple):
@@ -157,13 +158,13 @@ def base_of(text: str) -> str:
 
 
 def time_of(text: str) -> tuple[int, int] | None:
-    """Hours and minutes of a clock; None for what is no time."""
+    """Return the hours and minutes of a clock time, or None."""
     time = _TIME.fullmatch(text)
     return (int(time[1]), int(time[2])) if time else None
 
 
 def is_clock(text: str) -> bool:
-    """A time that is no ratio, since nobody writes one so: 12:30 and 5:02 are, 5:12 may be either."""
+    """Return True for a time that nobody would write as a ratio: 12:30 and 5:02, not 5:12, which may be either."""
     time = time_of(text)
     return time is not None and (time[1] < _TWO_DIGITS or math.gcd(*time) > 1)
 

@@ -38,7 +38,7 @@ class UndecidedError(Exception):
 
 
 def equal_values(gold: Expr, said: Expr) -> bool:
-    """Whether they are equal; raises UndecidedError."""
+    """Return True if the values are equal. Raises UndecidedError."""
     wanted, value, decimal = _exact(gold), _exact(said), gold.has(Float) or said.has(Float)
     if wanted.has(zoo, nan) or value.has(zoo, nan):
         return False

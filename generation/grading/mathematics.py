@@ -123,8 +123,8 @@ def _equal_numbers(said: Quantity, gold: Quantity, said_text: str, gold_text: st
     if same_number(said, gold):
         return True
     decimals = [bool(_DECIMAL.search(DECIMAL_COMMA.sub(r"\1.", text))) for text in (said_text, gold_text)]
-    whole = [one.value.denominator == 1 for one in (said, gold)]
-    if not any(decimals) or any(is_whole > has for is_whole, has in zip(whole, decimals, strict=True)):
+    exact = [one.value.denominator == 1 and not has for one, has in zip((said, gold), decimals, strict=True)]
+    if any(exact) or not any(decimals):
         return False
     found = [near(*pair) for pair in comparisons(said, gold)]
     return None if None in found and True not in found else any(found)

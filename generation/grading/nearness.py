@@ -16,7 +16,7 @@ _ENDLESS = Fraction(1, 10**40)
 
 
 def near(said: Fraction, gold: Fraction) -> bool | None:
-    """Whether they are the same answer, where neither was meant to be exact.
+    """Return True if they are the same answer, where neither was meant to be exact.
 
     None where one is the other rounded to four or five digits, and that has no end: pi and 3.1416, 1/3 and 0.3333.
     """

@@ -34,7 +34,7 @@ def grade_number(answer: str, question: Question) -> Grade:
 
 
 def may_have_decimal_comma(answer: str, gold: Quantity) -> bool:
-    """With one it would be right: "12,345" for 12.345. "3,000" for 3 is wrong."""
+    """Return True if a decimal comma would make it right: "12,345" for 12.345; "3,000" for 3 is wrong."""
     other = read_with_decimal_comma(answer) if gold.value.denominator > 1 else None
     return other is not None and same_number(other, gold)
 
@@ -54,7 +54,7 @@ def same_number(said: Quantity, gold: Quantity) -> bool:
 
 
 def comparisons(said: Quantity, gold: Quantity) -> list[tuple[Fraction, Fraction]]:
-    """The pairs of values of which one must be equal: two where only one has a percent sign."""
+    """Return the pairs of values of which one must be equal: two if only one has a percent sign."""
     pairs = [(said.value, gold.value)]
     if said.percent != gold.percent:
         pairs.append((said.value, 100 * gold.value) if said.percent else (100 * said.value, gold.value))

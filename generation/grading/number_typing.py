@@ -137,7 +137,7 @@ def read_quantity(text: str) -> Quantity:
 
 
 def read_with_decimal_comma(text: str) -> Quantity | None:
-    """What "12,345" is where its comma is a decimal one; None where that cannot be."""
+    """Read "12,345" with a decimal comma; None if that cannot be."""
     said, commas = _ONE_COMMA.subn(r"\1.\2", text)
     try:
         return read_quantity(said) if commas == 1 and len(text) <= MAX_CHARS else None

@@ -47,7 +47,7 @@ def plain(text: str) -> str:
 
 
 def bare(text: str) -> str:
-    """As plain, and without exclamation marks behind a word or brackets round all: in a formula both mean something."""
+    """Strip what `plain` does, and exclamation marks and outer brackets, which mean something in a formula."""
     for _ in range(_ROUNDS):
         before = text
         text = _EXCLAIMED.sub("", plain(text))
@@ -64,7 +64,7 @@ def seen(text: str) -> str:
 
 
 def reordered(text: str) -> bool:
-    """It is shown in another order than it is stored, so that nobody knows what was meant."""
+    """Return True if the text is shown in another order than it is stored, so that nobody knows what was meant."""
     return _REORDERS.search(text) is not None
 
 
@@ -80,7 +80,7 @@ def _unwrapped(text: str) -> str:
 
 
 def layers(text: str) -> Iterator[str]:
-    """A text, and what is left of it whenever one more thing is taken off that is only put round it."""
+    """Yield a text, then what is left of it each time one more wrapping is taken off."""
     yield text
     for _ in range(_ROUNDS):
         before = text
@@ -106,11 +106,11 @@ def _unmarked(text: str) -> str:
     for left, right in _WRAPPERS:
         if len(text) > len(left) + len(right) and text.startswith(left) and text.endswith(right):
             inner = text[len(left) : -len(right)]
-            text = inner if _is_whole(inner, left, right) else text
+            text = inner if _is_whole(inner, right) else text
     return text
 
 
-def _is_whole(inner: str, left: str, right: str) -> bool:
+def _is_whole(inner: str, right: str) -> bool:
     """The two marks belong together: not those of "$1$ and $2$"."""
     if right != "}":
         return right not in inner

@@ -110,7 +110,7 @@ def apply(op: str, left: Fraction, right: Fraction) -> Fraction | None:
 
 
 def is_solvable(numbers: Sequence[int], target: int) -> bool:
-    """Whether an equation of some of the numbers, each once at most, makes the target. Tries all of them."""
+    """Return True if an equation of some of the numbers, each used once at most, makes the target. Tries them all."""
     values: list[_Value] = list(numbers)
     return target in values or _reaches(values, target)
 

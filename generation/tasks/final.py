@@ -47,7 +47,7 @@ class Final(NamedTuple):
 
 
 def final_answer(text: str) -> Final:
-    """The final answer of a worked solution, else all of the text. Raises ValueError where it has none, or several."""
+    """Return the final answer of a worked solution, or the whole text. Raises ValueError if it has none or several."""
     if mark := _MARK.search(text):
         return _said(mark[1], "behind ####")
     if _TAG.search(text):
@@ -67,7 +67,7 @@ def _said(answer: str, where: str) -> Final:
 
 
 def grader_of(final: Final) -> str:
-    """The grader for a gold answer of this kind, where nobody names one: number, math, or answer, by its text."""
+    """Choose the grader for a gold answer by its looks: number, math, or answer, which compares texts."""
     number = _number(final.answer)
     worded = final.where == WHOLE and _WORD.search(_IN_NUMBERS.sub("", in_digits(final.answer)))
     # "5 km" is one, too; "12 Monkeys" is a name, "$5 bill" a thing.
@@ -79,7 +79,7 @@ def grader_of(final: Final) -> str:
 
 
 def says_none(answer: str) -> bool:
-    """Whether a gold answer only says that there is none, as programs write it."""
+    """Return True if a gold answer only says that there is none, as programs write it."""
     return " ".join(answer.split()).strip(".!").casefold() in _NO_ANSWERS
 
 

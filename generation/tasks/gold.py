@@ -40,11 +40,10 @@ def check_gold(place: str, question: Question) -> None:
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{place}: the grader {question.grader} lacks a fact, or cannot read it: {error!r}") from error
     if graded.outcome != "right":
-        raise ValueError(f"{place}: {told(question, graded.reason or graded.outcome)}")
+        raise ValueError(f"{place}: {_told(question, graded.reason or graded.outcome)}")
 
 
-def told(question: Question, fault: str) -> str:
-    """What is wrong with a gold answer, in words."""
+def _told(question: Question, fault: str) -> str:
     hint = "; --grader exact takes a text as it is" if question.grader == "math" else ""
     return f"the gold answer {question.answer[:60]!r} is none for {question.grader}: {fault}{hint}"
 
@@ -73,7 +72,7 @@ def find_faults(questions: Sequence[Question]) -> Faults:
     """
     answers, formulas_left = _math_faults(question.answer for question in questions if question.grader == "math")
     by_key = {
-        question.key: Fault(told(question, answers[question.answer]), "a gold answer that is none for math")
+        question.key: Fault(_told(question, answers[question.answer]), "a gold answer that is none for math")
         for question in questions
         if question.grader == "math" and question.answer in answers
     }

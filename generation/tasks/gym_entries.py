@@ -10,6 +10,8 @@ import json
 import os
 import sys
 
+from cluster.messages import first_line
+
 
 def main(name: str, seed: int, size: int) -> None:
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -25,7 +27,7 @@ def main(name: str, seed: int, size: int) -> None:
         os._exit(0)  # enough
     except Exception as error:
         # The generators fail in their own ways, some of them with an assertion.
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        reason = first_line(error)[:200]
         print(json.dumps({"failed": reason}), file=replies, flush=True)
 
 

@@ -49,7 +49,7 @@ class Rows(NamedTuple):
 
 
 def commit_of(place: Place, wanted: str) -> str | None:
-    """The commit that is meant. Raises ValueError, beginning with `wanted`, when the hub does not give it."""
+    """Ask the hub for the commit of `place`. Raises ValueError, beginning with `wanted`, if it does not give it."""
     if offline():
         return place.revision
     # One look first: datasets asks six times, for half a minute, where nobody answers.
@@ -60,7 +60,7 @@ def commit_of(place: Place, wanted: str) -> str | None:
 
 
 def load(place: Place, wanted: str, columns: Collection[str] | None = None) -> Rows:
-    """All rows of a split; with `columns` these alone, as they stand in the files.
+    """Load all rows of a split; with `columns` only these, with the values that stand in the files.
 
     Raises ValueError, beginning with `wanted`.
     """
@@ -75,12 +75,12 @@ def load(place: Place, wanted: str, columns: Collection[str] | None = None) -> R
 
 
 def load_files(place: Place, wanted: str, files: Sequence[str]) -> Iterator[Rows]:
-    """The rows of parquet files, one file after the other, each fetched when it is its turn.
+    """Yield the rows of parquet files, file by file; each is fetched when it is its turn.
 
     Raises ValueError, beginning with `wanted`.
     """
     commit = commit_of(place, wanted)
-    _speak_to_people_only()
+    _quiet_hub_client()
     for file in files:
         with asking_hub(wanted):
             path = hf_hub_download(place.repository, file, repo_type="dataset", revision=commit)
@@ -94,7 +94,7 @@ def _load(wanted: str, split: str, **named: Any) -> Any:
     import datasets
 
     datasets.logging.set_verbosity_error()
-    _speak_to_people_only()
+    _quiet_hub_client()
     if not bars():
         datasets.disable_progress_bars()
     try:
@@ -104,6 +104,10 @@ def _load(wanted: str, split: str, **named: Any) -> Any:
         there = "" if "data_files" in named else _what_is_there(split, **named)
         reasons = (str(one) or type(one).__name__ for one in (error, error.__cause__) if one is not None)
         reason = " ".join(": ".join(reasons).split())[:240]
+        if isinstance(error, ConnectionError) and offline():
+            raise ValueError(
+                f"{wanted} is not in the hub's cache of this machine: run --dry_run once where there is a network"
+            ) from error
         raise ValueError(f"{wanted} {there or f'has no split {split!r} that can be loaded: {reason}'}") from error
 
 
@@ -115,23 +119,16 @@ def _what_is_there(split: str, *, path: str, name: str | None, revision: str | N
         names = datasets.get_dataset_config_names(path, revision=revision)
         chosen = name or datasets.get_dataset_default_config_name(path, revision=revision)
         if chosen not in names:
-            listed = ", ".join(names)
-            lacks = (
-                f"has no configuration {name!r}, only {listed}"
-                if name
-                else f"has no default one of the configurations {listed}"
-            )
-            return f"{lacks}: name one, as {path}:{names[0]}"
+            lacks = f"configuration {name!r}, only" if name else "default one of the configurations"
+            return f"has no {lacks} {', '.join(names)}: name one, as {path}:{names[0]}"
         builder = datasets.load_dataset_builder(path, chosen, revision=revision)
         splits = [str(one) for one in builder.info.splits or builder.config.data_files or ()]
     except Exception:
         # It was asked for a better word only.
         return ""
-    return (
-        f"has no split {split!r}: give one of {', '.join(splits)} with --split"
-        if splits and split not in splits
-        else ""
-    )
+    if not splits or split in splits:
+        return ""
+    return f"has no split {split!r}: give one of {', '.join(splits)} with --split"
 
 
 def _as_they_stand(loaded: Any, place: Place, columns: Collection[str]) -> Iterator[dict[str, Any]]:
@@ -171,7 +168,7 @@ def _read_again(place: Place, loaded: Any, columns: Sequence[str]) -> list[dict[
         return None
 
 
-def _speak_to_people_only() -> None:
+def _quiet_hub_client() -> None:
     hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     if not bars():
         disable_progress_bars()

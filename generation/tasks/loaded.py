@@ -15,7 +15,7 @@ from generation.records import Question, same_text
 from generation.tasks.gold import find_faults
 from generation.tasks.hub_rows import Place, Rows, load, load_files
 from generation.tasks.split import split
-from generation.tasks.task import Problem, Supplied, Task, Wanted, held_out
+from generation.tasks.task import Problem, Supplied, Task, Wanted, held_out, rows_left_out
 
 _AGAIN = "asked in an earlier row"
 
@@ -110,7 +110,7 @@ class _Reading:
         self.wanted = f"--task {loaded.name}: dataset {loaded.place.shown}"
 
     def questions(self, rows: Rows) -> list[Question]:
-        """Those that can be asked, each once. Raises ValueError where a column is missing."""
+        """Return the questions of the rows, each once. Raises ValueError if a column is missing."""
         found = list(self._each(rows))
         faults = find_faults(found)
         self.dropped.update(fault.reason for fault in faults.by_key.values())
@@ -142,8 +142,7 @@ class _Reading:
             raise Dropped("not of the usual shape") from error
 
     def notes(self) -> tuple[str, ...]:
-        """What was dropped, or not looked at, in words."""
+        """Say in sentences what was dropped or not looked at."""
         if not self.dropped:
             return self._unasked
-        reasons = ", ".join(f"{reason} ({count:,})" for reason, count in self.dropped.most_common())
-        return (f"{self.dropped.total():,} of {self._rows:,} rows give no question: {reasons}", *self._unasked)
+        return (rows_left_out(self.dropped, self._rows), *self._unasked)

@@ -27,7 +27,7 @@ FLAGS = ("grader", "question_column", "answer_column", "split")
 
 
 def task(text: str, reading: Reading) -> Task:
-    """The task of this file or dataset. Raises ValueError, also later, for whatever is wrong with it."""
+    """Make the task of this file or dataset. It, and its `supply`, raise ValueError for whatever is wrong with it."""
     given = parse(text)
 
     def supply(wanted: Wanted) -> Supplied:
@@ -49,7 +49,7 @@ def task(text: str, reading: Reading) -> Task:
 
 
 def load(text: str, reading: Reading = Reading()) -> tuple[Question, ...]:  # noqa: B008  a tuple, never changed
-    """The questions of a file or hub dataset, in their order.
+    """Load the questions of a file or hub dataset, in their order.
 
     Raises ValueError for whatever is wrong with them, naming the row; of a hub dataset such rows are left out.
     """
@@ -58,7 +58,7 @@ def load(text: str, reading: Reading = Reading()) -> tuple[Question, ...]:  # no
 
 
 def _checked(found: Found, given: Given, reading: Reading) -> Checked:
-    checked = Checked(reading.grader, {}, Counter(), Counter(), [])
+    checked = Checked(reading.grader, {}, Counter(), {}, [])
     places: dict[str, str] = {}
     first = ""
 
@@ -87,7 +87,7 @@ def _checked(found: Found, given: Given, reading: Reading) -> Checked:
     checked.unasked.extend(faults.notes)
     for key, fault in faults.by_key.items():
         leave_out(UnfitError(f"{places[same_text(checked.kept[key].text)]}: {fault.told}", fault.reason))
-        del checked.kept[key]
+        checked.remove(key)
     if not checked.questions:
         why = f"{checked.notes[0]}; the first: {first}" if first else f"give at least one row; {reading.needs}"
         raise ValueError(f"--questions {given.where} holds no questions: {why}")

@@ -27,6 +27,8 @@ ANSWER_TYPES = {
 }
 """Fills {answer_type_str}, by grader."""
 assert ANSWER_TYPES.keys() >= set(get_args(GraderName))
+_PLACE = re.compile(r"[0-9]{1,3}")
+_NUMBER = re.compile(r"[0-9]")
 
 
 class Judged(NamedTuple):
@@ -39,10 +41,6 @@ class Judged(NamedTuple):
     facts: Mapping[str, Any]
     where: str = WHOLE
     """In the row's gold answer; see `final`."""
-
-
-_PLACE = re.compile(r"[0-9]{1,3}")
-_NUMBER = re.compile(r"[0-9]")
 
 
 class UnfitError(ValueError):
@@ -61,9 +59,9 @@ class _Row(NamedTuple):
 
 
 def judged(place: str, row: Mapping[str, Any], text: str, answer: str | int, grader: str | None) -> Judged:
-    """The row for this grader; without one, countdown or choice by the wording, else as the gold answer looks.
+    """Read the row for this grader; without one, countdown or choice by the wording, else as the gold answer looks.
 
-    Raises UnfitError, naming the row, when it lacks what the grader needs; ValueError where all rows are misread.
+    Raises UnfitError, naming the row, if it lacks what the grader needs; ValueError if all rows are misread.
     """
     if grader is None and countdown.facts_of(text) is not None:
         grader = "countdown"
@@ -79,13 +77,13 @@ def judged(place: str, row: Mapping[str, Any], text: str, answer: str | int, gra
 
 def _check_unused(place: str, row: Mapping[str, Any]) -> None:
     """Raise ValueError where no grader is named, and the row has columns that one of them alone reads."""
-    for grader, columns in (
-        ("choice", ("choices",)),
-        ("countdown", ("target", "numbers", "nums")),
-        ("word", ("letters",)),
+    for grader, columns, enough in (
+        ("choice", ("choices",), 1),
+        ("countdown", ("target", "numbers", "nums"), 2),
+        ("word", ("letters",), 1),
     ):
         there = [column for column in columns if row.get(column) not in (None, [], {}, "")]
-        if len(there) > (grader == "countdown"):
+        if len(there) >= enough:
             told = f"{place} has {there[-1]!r}, which is read with --grader {grader} alone"
             raise ValueError(f"{told}: give that, or --grader exact, number or math to leave the column unread")
 

@@ -6,8 +6,10 @@ import re
 from collections import Counter
 from typing import NamedTuple
 
+from cluster.messages import counted
 from generation.records import Question
 from generation.tasks.final import WHOLE, says_none
+from generation.tasks.task import rows_left_out
 
 _LONG = 200
 """Characters of a gold answer that hardly any sample repeats word by word."""
@@ -20,6 +22,7 @@ _AS = {
 }
 _BY_TEXT = frozenset({"answer", "exact"})
 _WORD = re.compile(r"[^\W\d_]{2}")
+_COUNT = re.compile(r"[-+]?\d[\d.,]*(?: [^\W\d_]+){1,2}")
 _SIGN = re.compile(r"[\^=+*/(){}\[\]<>]|\d")
 
 
@@ -32,8 +35,8 @@ class Checked(NamedTuple):
     """By key."""
     dropped: Counter[str]
     """Rows of a hub dataset that give no question, by reason."""
-    taken: Counter[str]
-    """Gold answers of which the final answer alone was taken, by where it stood."""
+    places: dict[str, str]
+    """Where the final answer stood in the gold answer, by question key; only if it was not all of it."""
     unasked: list[str]
     """What was not looked at, in sentences."""
 
@@ -42,24 +45,27 @@ class Checked(NamedTuple):
         return tuple(self.kept.values())
 
     def add(self, question: Question, where: str) -> None:
-        """Keep one, whose gold answer stood there."""
+        """Keep a question whose final answer stood at `where` in its gold answer."""
         self.kept[question.key] = question
         if where != WHOLE:
-            self.taken[where] += 1
+            self.places[question.key] = where
+
+    def remove(self, key: str) -> None:
+        """Take back a question that was kept."""
+        del self.kept[key]
+        self.places.pop(key, None)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """In sentences: rows that are left out, how gold answers are read, and which can hardly be met."""
+        """Say in sentences which rows are left out, how gold answers are read, and which can hardly be met."""
         notes = []
         if self.dropped:
-            rows = len(self.kept) + self.dropped.total()
-            notes.append(f"{self.dropped.total():,} of {rows:,} rows give no question: {_counts(self.dropped)}")
+            notes.append(rows_left_out(self.dropped, len(self.kept) + self.dropped.total()))
         if self.grader is None and self.kept:
             notes.append(f"graded as the gold answers look, without --grader: {self._graded()}")
-        if self.taken:
-            notes.append(
-                f"of {self.taken.total():,} gold answers the final answer alone is taken: {_counts(self.taken)}"
-            )
+        if self.places:
+            where = counted(Counter(self.places.values()))
+            notes.append(f"of {len(self.places):,} gold answers the final answer alone is taken: {where}")
         return (*notes, *self._doubts(), *self.unasked)
 
     def _graded(self) -> str:
@@ -79,10 +85,8 @@ class Checked(NamedTuple):
             formulas = [gold for gold in golds if _SIGN.search(gold) and not _WORD.search(gold)]
             what = "look like numbers or mathematics and are compared as texts; --grader math compares what they say"
             said[what] = formulas
+            counts = [gold for gold in golds if _COUNT.fullmatch(gold.strip())]
+            said["are a number and words and are compared as texts; --grader number compares the number"] = counts
         return [
             f"{len(found):,} gold answers {what} (first {found[0][:40]!r})" for what, found in said.items() if found
         ]
-
-
-def _counts(counted: Counter[str]) -> str:
-    return ", ".join(f"{what} ({count:,})" for what, count in counted.most_common())

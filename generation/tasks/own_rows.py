@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cluster.messages import first_line
 from generation.tasks.hub_rows import Place
 from generation.tasks.hub_rows import load as load_rows
 from generation.tasks.mixture import MOST
@@ -70,10 +71,8 @@ class Found(NamedTuple):
 
 
 def parse(text: str) -> Given:
-    """The place and the count of PLACE or PLACE:COUNT; nothing is looked for yet. Raises ValueError."""
+    """Split PLACE or PLACE:COUNT; nothing is looked for yet. Raises ValueError for a count that cannot be."""
     where, colon, count = text.rpartition(":")
-    if "://" in text:
-        raise ValueError(f"--questions {text} is no place on this machine: give a file here, or owner/name of the hub")
     if colon and where and re.fullmatch(r"[0-9]{1,12}", count):
         if not 1 <= int(count) <= MOST:
             raise ValueError(f"--questions {text}: the count behind the colon must be between 1 and {MOST:,}")
@@ -86,12 +85,11 @@ def parse(text: str) -> Given:
 
 
 def find(given: Given, reading: Reading) -> Found:
-    """The rows, read when they are asked for. Raises ValueError, also then, for whatever is wrong with them."""
-    where = given.where
-    path = os.path.expanduser(where)
+    """Find the rows. Raises ValueError for whatever is wrong with them, also later, while they are read."""
+    where, path = given.where, Path(given.where)
     hub = _HUB.fullmatch(where)
     if os.path.isdir(path):
-        raise ValueError(f"--questions {where} is a folder: give a {_KINDS} file{_of_folder(Path(path))}")
+        raise ValueError(f"--questions {where} is a folder: give a {_KINDS} file{_of_folder(path)}")
     if reading.split is not None and (hub is None or given.is_file):
         raise ValueError(f"--split {reading.split} is for a hub dataset: leave it out with --questions {where}")
     if given.is_file:
@@ -101,16 +99,16 @@ def find(given: Given, reading: Reading) -> Found:
             raise ValueError(f"--questions file {where} is not there: give one that is, or how many to make")
         if not os.path.isfile(path):
             raise ValueError(f"--questions {where} is no ordinary file: give one that is")
-        return Found(_READERS[Path(path).suffix](Path(path), reading))
+        return Found(_READERS[path.suffix](path, reading))
     if os.path.exists(path):
-        raise ValueError(f"--questions {where} is no {_KINDS} file: {_remedy(Path(path))}")
+        raise ValueError(f"--questions {where} is no {_KINDS} file: {_remedy(path)}")
     if hub is not None:
         return _hub(Place(hub["repository"], hub["configuration"], reading.split or "train", hub["revision"]), reading)
     raise ValueError(f"--questions {where!r} is no count, no {_KINDS} file, and no hub dataset (owner/name)")
 
 
 def near(column: str, names: Collection[str]) -> str | None:
-    """The name that may be meant by one that is not there."""
+    """Return the name nearest to `column`, or None if none is near."""
     plain = {name.strip().casefold(): name for name in names}
     close = difflib.get_close_matches(column.casefold(), plain, 1, 0.75)
     return plain[close[0]] if close else None
@@ -166,7 +164,7 @@ def _parquet(path: Path, reading: Reading) -> Iterator[tuple[str, dict[str, Any]
                     number += 1
                     yield f"{path} row {number}", {n: as_written(v, schema.field(n).type) for n, v in row.items()}
     except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise ValueError(f"{path} cannot be read as parquet: {reason}; write the file again") from error
 
 

@@ -6,10 +6,12 @@ Most tasks are drawn: from a random generator to one question. Knows no task in 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from cluster.messages import counted
 from generation.records import Question, same_text, stable_hash
 
 HEADER = (
@@ -71,13 +73,18 @@ class Problem(NamedTuple):
 
 
 def by_text(problem: Problem | Question) -> tuple[Hashable, ...]:
-    """Two questions are of one family when their texts are the same."""
+    """Return a family that questions of the same text share."""
     return (problem.text,)
 
 
 def but_for_spaces(problem: Problem | Question) -> tuple[Hashable, ...]:
-    """Two questions are the same when their texts differ by spaces at most."""
+    """Return an identity that questions share if their texts differ by spaces at most."""
     return (same_text(problem.text),)
+
+
+def rows_left_out(dropped: Counter[str], rows: int) -> str:
+    """Return a note on the rows, of `rows`, that give no question, by reason."""
+    return f"{dropped.total():,} of {rows:,} rows give no question: {counted(dropped)}"
 
 
 @dataclass(frozen=True)

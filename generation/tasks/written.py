@@ -24,7 +24,11 @@ class RepeatedNameError(ValueError):
 
 
 def json_object(text: str) -> dict[str, Any]:
-    """One JSON object, its decimals as texts. Raises RepeatedNameError, ValueError, RecursionError, TypeError."""
+    """Read one JSON object, its decimals as texts.
+
+    Raises RepeatedNameError for a name that comes twice, TypeError for another kind of JSON, and ValueError or
+    RecursionError for what is no JSON.
+    """
     row = json.loads(text, parse_float=str, object_pairs_hook=_each_once)
     if not isinstance(row, dict):
         raise TypeError(f"is no JSON object but {type(row).__name__}")
@@ -32,9 +36,9 @@ def json_object(text: str) -> dict[str, Any]:
 
 
 def json_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a file of JSON, one a line or all in one list, perhaps compressed.
+    """Yield the objects of a JSON file, one a line or all in one list, perhaps compressed by gzip.
 
-    Raises ValueError, RecursionError, TypeError, OSError where it holds anything else.
+    Raises ValueError, RecursionError, TypeError or OSError if it holds anything else.
     """
     with (gzip.open if path.suffix == _GZIP else open)(path, "rt", encoding="utf-8-sig") as file:
         first = next((line for line in file if line.strip()), "")
@@ -59,7 +63,7 @@ def _each_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def as_written(value: Any, kind: pa.DataType) -> Any:
-    """A cell of a column of this kind, its floats and decimals as texts of just their own digits.
+    """Return a cell of a column of this kind with its floats and decimals as texts of just their own digits.
 
     A float stays one where its digits are not those of the file: NaN, and a whole number beyond what its width holds.
     """
@@ -83,7 +87,7 @@ def _digits(value: float, kind: pa.DataType) -> str | float:
 
 
 def may_differ(kind: pa.DataType) -> bool:
-    """Whether a column that a loader gave this kind may hold something else than its file says."""
+    """Return True if a column that a loader gave this kind may hold something else than its file."""
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return may_differ(kind.value_type)
     if pa.types.is_struct(kind):
