@@ -24,11 +24,18 @@ _OTHERWISE = (
     (re.compile(r"(?<![A-Za-z\\])C ?\(([^(),]*),([^(),]*)\)"), r"\\binom{\1}{\2}"),
     (re.compile(r"(?<=[0-9]) to (?=[0-9])"), ":"),
     (re.compile(r"^R$"), r"\\mathbb{R}"),
+    (re.compile(r"^[A-Za-z] ?\([a-z]\) ?="), "y ="),
+    (re.compile(r"^\\\{ ?(\([^()]*\)) ?\\\}$"), r"\1"),
     (re.compile(r"\\(?:overline|angle|triangle) ?\{?([A-Z]+)\}?"), r"\1"),
 )
+_GLUED_FRACTION = re.compile(r"(?<![0-9./])([0-9]+)/([0-9]+)(?=[A-Za-z(\\])")
+_CONSTANT = re.compile(r"(?<=[^ ]) ?\+ ?([CcKk])$|^([CcKk]) ?\+ ?")
+_VARIABLE = re.compile(r"(?<![A-Za-z\\])[A-Za-z](?![A-Za-z])")
 _RATIO = re.compile(r"[^:=<>,;]++(?::[^:=<>,;]++)++")
 _NAME = r"(?:[A-Za-z]|\\[A-Za-z]+)(?: ?_ ?(?:[A-Za-z0-9]|\{[A-Za-z0-9]+\}))?"
 _ASSIGNMENT = re.compile(rf"({_NAME}) ?= ?([^=<>]+)")
+_CALLED = re.compile(r"([A-Za-z]) ?\(([^()]*)\) ?= ?([^=<>]+)")
+_THOUSANDS = re.compile(r"(?<=[0-9]),(?=[0-9]{3}(?![0-9]))")
 _NAMED_POINT = re.compile(r"\(([^()]*)\) ?= ?\((.*)\)", re.DOTALL)
 _CASES = re.compile(r"\\begin ?\{cases\}(.*)\\end ?\{cases\}", re.DOTALL)
 _SEPARATOR = re.compile(r"[,;]|\\\\|\\text ?\{ ?(?:and|or) ?\}|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])|[()\[\]{}]")
@@ -52,6 +59,8 @@ def readings(gold: str, said: str) -> Readings:
     """How to compare two formulas; raises SeveralError for several points of variables by name."""
     if found := _as_points(gold, said):
         return found
+    if found := _as_values(gold, said):
+        return found
     one, other = _ASSIGNMENT.fullmatch(gold), _ASSIGNMENT.fullmatch(said)
     if one and other and one[1] == other[1]:
         gold, said = one[2], other[2]
@@ -59,7 +68,10 @@ def readings(gold: str, said: str) -> Readings:
     if parts[0] == parts[1] > 1:
         return Readings((_ratio(gold), _ratio(said)))
     doubtful = max(parts) > 1 or is_clock(gold) or (is_clock(said) and not parts[0])
-    others = [_otherwise(gold, said)]
+    if _is_set_for_tuple(gold, said):
+        return Readings((_as_set(gold), _as_set(said)), doubtful=True)
+    doubtful = doubtful or _repeats(gold) != _repeats(said)
+    others = [_otherwise(gold, said), _without_constant(gold, said)]
     if len(_DECIMAL_COMMA.findall(gold)) != len(_DECIMAL_COMMA.findall(said)):
         others.append((_without_decimal_commas(gold), _without_decimal_commas(said)))
     return Readings((gold, said), tuple(pair for pair in others if pair != (gold, said)), doubtful)
@@ -68,11 +80,47 @@ def readings(gold: str, said: str) -> Readings:
 def _otherwise(gold: str, said: str) -> Pair:
     """Both in the other reading that some typings have; the very same where they have none."""
     said = _LETTER_OF_UNIT.sub("", said)
+    gold, said = (_GLUED_FRACTION.sub(r"\\frac{\1}{\2} ", text) for text in (gold, said))
     if not re.search(r"[(\[]", gold):
         said = _LIST.sub(r"(\1)", said)
     for pattern, replacement in _OTHERWISE:
         gold, said = pattern.sub(replacement, gold), pattern.sub(replacement, said)
     return gold, said
+
+
+def _without_constant(gold: str, said: str) -> Pair:
+    """Antiderivatives without what is added to all of them; the derivatives where both are such."""
+    bare = _CONSTANT.sub("", gold), _CONSTANT.sub("", said)
+    variables = set(_VARIABLE.findall(gold)) - set("CcKk")
+    if len(variables) != 1 or bare[0] == gold or bare[1] == said:
+        return bare
+    return rf"\frac{{d}}{{d{(name := min(variables))}}}({bare[0]})", rf"\frac{{d}}{{d{name}}}({bare[1]})"
+
+
+def _as_values(gold: str, said: str) -> Readings | None:
+    """The readings of "f(2)=3": for its number alone, or for a value at another point."""
+    one, other = _CALLED.fullmatch(gold), _CALLED.fullmatch(said)
+    if one and other:
+        point, another = (f"(1,{call[2]},{call[3]})" for call in (one, other))
+        return Readings((point, another), doubtful=one[1] != other[1])
+    return Readings((one[3], said)) if one and "=" not in said else None
+
+
+def _is_set_for_tuple(gold: str, said: str) -> bool:
+    """A point or an interval is neither, though math-verify takes the ends of one for the members of the other."""
+    sets = [text.startswith(r"\{") and len(_pieces(_unbracketed(text))) > 1 for text in (gold, said)]
+    tuples = [text[:1] in ("(", "[") and text[-1:] in (")", "]") and len(_pieces(text)) == 1 for text in (gold, said)]
+    return (sets[0] and tuples[1]) or (tuples[0] and sets[1])
+
+
+def _as_set(text: str) -> str:
+    return rf"\{{{text.strip('()[]')}\}}" if text[0] in "([" else text
+
+
+def _repeats(text: str) -> int:
+    """How often a list without brackets says again what it has said: math-verify makes a set of it."""
+    pieces = ["".join(one.split()) for one in _pieces(_THOUSANDS.sub("", text))]
+    return len(pieces) - len(set(pieces))
 
 
 def _without_decimal_commas(text: str) -> str:
