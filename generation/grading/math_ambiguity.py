@@ -14,6 +14,8 @@ from generation.records import Outcome
 _DAY, _MONTH, _YEAR = r"(?:0?[1-9]|[12][0-9]|3[01])", r"(?:0?[1-9]|1[0-2])", r"[12][0-9]{3}"
 _DATE = re.compile(rf"{_YEAR}([-/.]){_MONTH}\1{_DAY}|{_DAY}([-/.]){_DAY}\2{_YEAR}|{_DAY}/{_DAY}/[0-9]{{2}}")
 _PRIME = re.compile(r"(?<=[0-9A-Za-z)}])(?:['\"′″]|\^ ?\{? ?(?:\\prime ?)+\}?)+(?![A-Za-z])")
+_TRANSPOSED = re.compile(r"\^ ?\{? ?(?:T|\\top|\\intercal|\\dagger)(?![A-Za-z])")
+_BY_NAME = re.compile(r"\b(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*|([0-9]+)(?:st|nd|rd|th)?\b")
 _ORDINAL = re.compile(r"(?<=[0-9]) ?\^ ?(?:\{ ?(?:st|nd|rd|th) ?\}|(?:st|nd|rd|th)(?![A-Za-z]))")
 _LEFT_SIDE = re.compile(r"[^=]*=")
 _OPTION = re.compile(r"[A-Z]")
@@ -26,13 +28,27 @@ _LARGEST = 36
 
 
 def is_ambiguous(gold: str, said: str) -> bool:
-    """A date, a prime (feet, a derivative) that only one side has, or a gold ordinal that may be a power: 2^{nd}."""
+    """A date, a prime or a T behind a matrix that only one side has, or a gold ordinal that may be a power: 2^{nd}."""
     gold, said = plain(gold), plain(said)
     if _DATE.fullmatch(gold) or _DATE.fullmatch(said) or _ORDINAL.search(gold):
         return True
+    if (day := _day(gold)) and day == _day(said):
+        return True
     if ("=" in gold) != ("=" in said):
         gold, said = (_LEFT_SIDE.sub("", text, count=1) for text in (gold, said))
-    return _primes(gold) != _primes(said)
+    return _primes(gold) != _primes(said) or len(_TRANSPOSED.findall(gold)) != len(_TRANSPOSED.findall(said))
+
+
+def are_named_apart(gold: str, said: str) -> bool:
+    """Two equations with other left sides: AB = 5 and CD = 5."""
+    sides = ["".join(text.split()).lower().partition("=") for text in (gold, said)]
+    return all(equals for _, equals, _ in sides) and sides[0][0].strip("$*") != sides[1][0].strip("$*")
+
+
+def _day(text: str) -> list[str]:
+    """Of a date with its month by name, in one order; nothing of other texts."""
+    found = [month or number for month, number in _BY_NAME.findall(text.lower())]
+    return sorted(found) if len(found) > 1 and sum(one.isalpha() for one in found) == 1 else []
 
 
 def without_ordinal(said: str) -> str:

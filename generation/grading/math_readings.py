@@ -23,6 +23,7 @@ _OTHERWISE = (
     (re.compile(r"(?<![0-9.])([0-9.]++) ?\^ ?\{? ?\\circ ?\}?"), r"\\frac{\1\\pi}{180}"),
     (re.compile(r"(?<![A-Za-z\\])C ?\(([^(),]*),([^(),]*)\)"), r"\\binom{\1}{\2}"),
     (re.compile(r"(?<=[0-9]) to (?=[0-9])"), ":"),
+    (re.compile(r"\\(?:vec|overrightarrow) ?\{([A-Za-z]+)\}"), r"\1"),
     (re.compile(r"^R$"), r"\\mathbb{R}"),
     (re.compile(r"^[A-Za-z] ?\([a-z]\) ?="), "y ="),
     (re.compile(r"^\\\{ ?(\([^()]*\)) ?\\\}$"), r"\1"),
@@ -34,7 +35,10 @@ _VARIABLE = re.compile(r"(?<![A-Za-z\\])[A-Za-z](?![A-Za-z])")
 _RATIO = re.compile(r"[^:=<>,;]++(?::[^:=<>,;]++)++")
 _NAME = r"(?:[A-Za-z]|\\[A-Za-z]+)(?: ?_ ?(?:[A-Za-z0-9]|\{[A-Za-z0-9]+\}))?"
 _ASSIGNMENT = re.compile(rf"({_NAME}) ?= ?([^=<>]+)")
-_CALLED = re.compile(r"([A-Za-z]) ?\(([^()]*)\) ?= ?([^=<>]+)")
+_FUNCTION = r"(?:[A-Za-z]|\\(?:phi|psi|sigma|tau|mu|pi|zeta|theta|lambda|omega|Gamma|Phi|Psi))"
+_NUMERAL = re.compile(r"-?(?:[0-9.]+(?:/[0-9.]+)?|\\frac\{[0-9]+\}\{[0-9]+\})(?:\\%|%)?")
+_APPLIED = re.compile(r"[A-Za-z]\(|\\[A-Za-z]")
+_CALLED = re.compile(rf"({_FUNCTION}(?: ?[_^] ?(?:\w|\{{-?\w+\}})|')*) ?\(([^()]*)\) ?= ?([^=<>]+)")
 _THOUSANDS = re.compile(r"(?<=[0-9]),(?=[0-9]{3}(?![0-9]))")
 _NAMED_POINT = re.compile(r"\(([^()]*)\) ?= ?\((.*)\)", re.DOTALL)
 _CASES = re.compile(r"\\begin ?\{cases\}(.*)\\end ?\{cases\}", re.DOTALL)
@@ -70,8 +74,11 @@ def readings(gold: str, said: str) -> Readings:
     doubtful = max(parts) > 1 or is_clock(gold) or (is_clock(said) and not parts[0])
     if _is_set_for_tuple(gold, said):
         return Readings((_as_set(gold), _as_set(said)), doubtful=True)
-    doubtful = doubtful or _repeats(gold) != _repeats(said)
+    alike = any(gold.startswith(left) and said.startswith(left) for left in ("(", r"\{"))
+    doubtful = doubtful or (not alike and _repeats(gold) != _repeats(said))
     others = [_otherwise(gold, said), _without_constant(gold, said)]
+    if _repeats(gold) == _repeats(said) > 0 and gold.startswith("(") != said.startswith("("):
+        others.append((f"({_unbracketed(gold)})", f"({_unbracketed(said)})"))
     if len(_DECIMAL_COMMA.findall(gold)) != len(_DECIMAL_COMMA.findall(said)):
         others.append((_without_decimal_commas(gold), _without_decimal_commas(said)))
     return Readings((gold, said), tuple(pair for pair in others if pair != (gold, said)), doubtful)
@@ -102,8 +109,23 @@ def _as_values(gold: str, said: str) -> Readings | None:
     one, other = _CALLED.fullmatch(gold), _CALLED.fullmatch(said)
     if one and other:
         point, another = (f"(1,{call[2]},{call[3]})" for call in (one, other))
-        return Readings((point, another), doubtful=one[1] != other[1])
-    return Readings((one[3], said)) if one and "=" not in said else None
+        return Readings((point, another), doubtful=one[1].replace(" ", "") != other[1].replace(" ", ""))
+    if one and "=" not in said:
+        return Readings((one[3], said))
+    return _as_equations(gold, said)
+
+
+def _as_equations(gold: str, said: str) -> Readings | None:
+    """The readings of two equations of which math-verify may see the right sides alone, and these are numbers."""
+    (left, *right), (other, *value) = gold.split("="), said.split("=")
+    sides = ["".join(side.split()) for side in (left, other)]
+    if len(right) != 1 or len(value) != 1 or sides[0] == sides[1] or re.search(r"[<>]", gold + said):
+        return None
+    if not all(_NUMERAL.fullmatch(side.strip()) for side in (right[0], value[0])):
+        return None
+    if right[0].strip() == value[0].strip() != "0":
+        return Readings((left, other))
+    return Readings((gold, said), doubtful=True) if any(map(_APPLIED.search, sides)) else None
 
 
 def _is_set_for_tuple(gold: str, said: str) -> bool:
@@ -118,8 +140,8 @@ def _as_set(text: str) -> str:
 
 
 def _repeats(text: str) -> int:
-    """How often a list without brackets says again what it has said: math-verify makes a set of it."""
-    pieces = ["".join(one.split()) for one in _pieces(_THOUSANDS.sub("", text))]
+    """How often a list says again what it has said: math-verify makes a set of it, and one number of that."""
+    pieces = ["".join(one.split()) for one in _pieces(_THOUSANDS.sub("", _unbracketed(text).strip("[]")))]
     return len(pieces) - len(set(pieces))
 
 

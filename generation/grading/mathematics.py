@@ -13,7 +13,13 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from generation.grading.exact import normalised
-from generation.grading.math_ambiguity import is_ambiguous, judged_in_bases, names_option, without_ordinal
+from generation.grading.math_ambiguity import (
+    are_named_apart,
+    is_ambiguous,
+    judged_in_bases,
+    names_option,
+    without_ordinal,
+)
 from generation.grading.math_readings import Pair, readings
 from generation.grading.math_typing import Formula, formula, is_wordy, time_of, unread, words_of
 from generation.grading.nearness import near
@@ -113,6 +119,8 @@ def _by_number(answer: str, gold: Quantity | None, gold_text: str) -> Grade | No
     if _LETTER.search(answer):
         return Grade("unknown", UNREADABLE, answer)
     equal = _equal_numbers(said, gold, answer, gold_text)
+    if equal and are_named_apart(gold_text, answer):
+        return Grade("unknown", UNREADABLE, answer)
     if equal is None:
         return Grade("unknown", UNDECIDED, answer)
     if not comparable(said, gold, equal=equal):
