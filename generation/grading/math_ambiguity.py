@@ -21,9 +21,9 @@ _LEFT_SIDE = re.compile(r"[^=]*=")
 _OPTION = re.compile(r"[A-Z]")
 _NAMED_BASES = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10}
 _BASE = rf" ?_ ?\{{? ?(?:\\text ?\{{ ?)?([0-9]{{1,2}}|{'|'.join(_NAMED_BASES)}) ?\}}{{0,2}}"
-_IN_BASE = re.compile(rf"(-?)\(?([0-9A-F]*[0-9][0-9A-F]*)\)?{_BASE}")
+_IN_BASE = re.compile(rf"(-?)\(?((?=[A-F]*+[0-9])[0-9A-F]++)\)?{_BASE}")
 _INDEXED = re.compile(rf"(?<![A-Za-z_^0-9])[0-9]+\)?{_BASE}")
-_DIGITS = re.compile(r"(-?)([0-9A-F]*[0-9][0-9A-F]*)")
+_DIGITS = re.compile(r"(-?)((?=[A-F]*+[0-9])[0-9A-F]++)")
 _LARGEST = 36
 
 

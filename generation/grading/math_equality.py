@@ -141,9 +141,14 @@ def _equal(wanted: list[Any], said: list[Any]) -> bool:
     return bool(verify([_with_i(one) for one in wanted], [_with_i(one) for one in said], timeout_seconds=None))
 
 
+@lru_cache(maxsize=256)
 def _has_no_value(one: Basic) -> bool:
     """Something divided by nothing is in it: that equals nothing, not even itself."""
-    return bool(one.has(zoo, nan) or (isinstance(one, Expr) and one.doit().has(zoo, nan)))
+    try:
+        return bool(one.has(zoo, nan) or (isinstance(one, Expr) and one.doit().has(zoo, nan)))
+    except Exception:
+        # As above: what sympy cannot work out may have a value.
+        return False
 
 
 def _imaginary(one: Any) -> set[Basic]:

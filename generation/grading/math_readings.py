@@ -97,9 +97,13 @@ def _otherwise(gold: str, said: str) -> Pair:
 
 def _without_constant(gold: str, said: str) -> Pair:
     """Antiderivatives without what is added to all of them; the derivatives where both are such."""
+    if not (_CONSTANT.search(gold) and _CONSTANT.search(said)):
+        # One alone is seen as such by its usual letter.
+        gold, said = (_CONSTANT.sub(lambda one: "" if "C" in one[0] else one[0], text) for text in (gold, said))
+        return gold, said
     bare = _CONSTANT.sub("", gold), _CONSTANT.sub("", said)
     variables = set(_VARIABLE.findall(gold)) - set("CcKk")
-    if len(variables) != 1 or bare[0] == gold or bare[1] == said:
+    if len(variables) != 1:
         return bare
     return rf"\frac{{d}}{{d{(name := min(variables))}}}({bare[0]})", rf"\frac{{d}}{{d{name}}}({bare[1]})"
 
