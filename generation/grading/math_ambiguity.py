@@ -15,7 +15,9 @@ _DAY, _MONTH, _YEAR = r"(?:0?[1-9]|[12][0-9]|3[01])", r"(?:0?[1-9]|1[0-2])", r"[
 _DATE = re.compile(rf"{_YEAR}([-/.]){_MONTH}\1{_DAY}|{_DAY}([-/.]){_DAY}\2{_YEAR}|{_DAY}/{_DAY}/[0-9]{{2}}")
 _PRIME = re.compile(r"(?<=[0-9A-Za-z)}])(?:['\"′″]|\^ ?\{? ?(?:\\prime ?)+\}?)+(?![A-Za-z])")
 _TRANSPOSED = re.compile(r"\^ ?\{? ?(?:T|\\top|\\intercal|\\dagger)(?![A-Za-z])")
-_BY_NAME = re.compile(r"\b(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*|([0-9]+)(?:st|nd|rd|th)?\b")
+_BY_NAME = re.compile(
+    r"\b(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*|(?<![0-9])([0-9]++)(?:st|nd|rd|th)?\b"
+)
 _ORDINAL = re.compile(r"(?<=[0-9]) ?\^ ?(?:\{ ?(?:st|nd|rd|th) ?\}|(?:st|nd|rd|th)(?![A-Za-z]))")
 _LEFT_SIDE = re.compile(r"[^=]*=")
 _OPTION = re.compile(r"[A-Z]")
