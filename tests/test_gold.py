@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from generation.records import Question
+from generation.tasks.gold import find_faults
 from generation.tasks.own import Reading, load
 
 CASES: list[tuple[Any, dict[str, Any], str]] = [
@@ -38,3 +40,20 @@ def test_a_countdown_question_may_have_any_text_for_a_gold_answer(tmp_path: Path
     path.write_text(json.dumps({"question": text, "answer": "3"}) + "\n")
     (question,) = load(str(path), Reading(grader=grader))
     assert (question.grader, question.answer) == ("countdown", "3")
+
+
+@pytest.mark.parametrize(
+    "answer", [r"\frac{1}{0}", "1/0", r"\frac{0}{0}", r"5+\frac{1}{0}", r"\tan\frac{\pi}{2}", r"\ln 0"]
+)
+def test_a_mathematical_gold_answer_without_a_value_is_told(answer: str) -> None:
+    """Nobody can match it: it does not equal itself."""
+    question = Question("?", answer, "table", "made", "math", "answer", {})
+    (fault,) = find_faults([question]).by_key.values()
+    assert "does not equal itself" in fault.told
+
+
+@pytest.mark.parametrize(
+    "answer", [r"\infty", "0^0", r"\frac{0}{1}", r"\frac{x}{0.5}", r"\tan\frac{\pi}{4}", r"\ln|x|+C"]
+)
+def test_a_mathematical_gold_answer_with_a_value_is_taken(answer: str) -> None:
+    assert not find_faults([Question("?", answer, "table", "made", "math", "answer", {})]).by_key

@@ -13,7 +13,7 @@ from antlr4.atn.ParserATNSimulator import PredictionMode
 from latex2sympy2_extended import NormalizationConfig, latex2sympy2
 from latex2sympy2_extended.logic import And
 from math_verify import LatexExtractionConfig, grader, parse, verify
-from sympy import Basic, Expr, I, MatrixBase, MatrixExpr, Set
+from sympy import Basic, Expr, I, MatrixBase, MatrixExpr, Set, nan, zoo
 from sympy.core.relational import Relational
 
 from generation.grading.math_values import equal_values
@@ -126,6 +126,8 @@ def _is_read(parsed: list[Any]) -> bool:
 
 
 def _equal(wanted: list[Any], said: list[Any]) -> bool:
+    if any(isinstance(one, Basic) and _has_no_value(one) for one in wanted):
+        return False
     if verify(wanted, said, timeout_seconds=None):
         return True
     both = [*wanted, *said]
@@ -137,6 +139,16 @@ def _equal(wanted: list[Any], said: list[Any]) -> bool:
     if not any(_imaginary(one) for one in both):
         return False
     return bool(verify([_with_i(one) for one in wanted], [_with_i(one) for one in said], timeout_seconds=None))
+
+
+@lru_cache(maxsize=256)
+def _has_no_value(one: Basic) -> bool:
+    """Something divided by nothing is in it: that equals nothing, not even itself."""
+    try:
+        return bool(one.has(zoo, nan) or (isinstance(one, Expr) and one.doit().has(zoo, nan)))
+    except Exception:
+        # As above: what sympy cannot work out may have a value.
+        return False
 
 
 def _imaginary(one: Any) -> set[Basic]:

@@ -59,6 +59,7 @@ _GREEK = (
 _CHARACTERS = str.maketrans(
     {
         **{letter: rf"\{name} " for letter, name in zip("αβγδεθλμπρστφω", _GREEK, strict=True)},
+        **{variant: rf"\{name} " for variant, name in zip("ϕϵϑϱ", ("phi", "epsilon", "theta", "rho"), strict=True)},
         "∞": r"\infty ",
         "≤": r"\le ",
         "≥": r"\ge ",
@@ -112,10 +113,10 @@ _REWRITES = (
     (re.compile(r"\\rangle(?![A-Za-z])"), ")"),
     (re.compile(r"(?<=[0-9])e([+-]?[0-9]{1,3})(?![0-9.])", re.IGNORECASE), r" \\times 10^{\1}"),
 )
+_VARIANT = re.compile(r"\\var(phi|epsilon|theta|rho|sigma)(?![a-z])")
 _TRIGONOMETRIC = re.compile(r"(\\(?:sin|cos|tan|cot|sec|csc) ?[({]? ?)([0-9.]+) ?\^ ?\{? ?\\circ ?\}?")
 _PERIOD = re.compile(r"(?<![0-9.])([0-9]{0,9})\.([0-9]{0,9})\\overline ?\{ ?([0-9]{1,9}) ?\}")
 _DOUBLE_FACTORIAL = re.compile(r"(?<![0-9._^!])([0-9]{1,2})!!(?!!)")
-_BASE = re.compile(r"(?<![A-Za-z_])[0-9A-F]+ ?_ ?\{? ?([0-9]{1,2}) ?\}?")
 _SPACED_NUMBERS = re.compile(r"(?<![0-9._])[0-9.]+ +[0-9]")
 _ENDLESS = re.compile(r"[0-9]\.[0-9]+ ?(?:\.\.\.|…|\\l?dots)")
 _CHANGES = re.compile(r"\b(?:not|never|than|least|most|between|except|neither|nor)\b|n['’]t\b", re.IGNORECASE)
@@ -149,12 +150,6 @@ def unread(text: str) -> set[str]:
     """Its words that are no mathematics: of these math-verify makes a product of letters."""
     words = {word.lower() for word in _UNREAD.findall(_COMMAND.sub(" ", _ENVIRONMENT.sub(" ", text)))}
     return {word for word in words if word not in _FUNCTIONS and not _is_product(word)}
-
-
-def base_of(text: str) -> str:
-    """The base that a whole formula names for its one number, "" for none."""
-    number = _BASE.fullmatch(text.strip())
-    return number[1] if number else ""
 
 
 def time_of(text: str) -> tuple[int, int] | None:
@@ -243,6 +238,7 @@ def _boxes(text: str) -> list[str]:
 
 
 def _rewritten(text: str) -> Formula:
+    text = _VARIANT.sub(lambda one: one[0] if re.search(rf"\\{one[1]}(?![a-z])", text) else rf"\{one[1]}", text)
     text = _NAMED.sub(_as_command, _PERIOD.sub(_as_fraction, _DOUBLE_FACTORIAL.sub(_as_product, text)))
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator
 from fractions import Fraction
 
-from sympy import E, Expr, Float, I, Rational, Symbol, expand, log, nan, oo, simplify, zoo
+from sympy import Abs, E, Expr, Float, I, Rational, Symbol, expand, expand_log, log, nan, oo, simplify, zoo
 from sympy.core.function import AppliedUndef
 
 from generation.grading.nearness import near
@@ -152,12 +152,17 @@ def _with_functions_named(wanted: Expr, value: Expr) -> tuple[Expr, Expr]:
 
 def _same_formula(wanted: Expr, value: Expr, *, decimal: bool) -> bool:
     points = list(_points({*wanted.free_symbols, *value.free_symbols}))
-    if any(_apart(wanted, value, point, _APART) for point in points):
-        if decimal and not any(_apart(wanted, value, point, _FAR_APART) for point in points):
+    real = [point for point in points if _values(wanted, value, point, real=True)]
+    # What has real values is about them: elsewhere log(n^n) is another branch than n log(n).
+    compared = points if len(real) < _POINTS or wanted.has(I) or value.has(I) else real
+    if any(_apart(wanted, value, point, _APART) for point in compared):
+        if decimal and not any(_apart(wanted, value, point, _FAR_APART) for point in compared):
             raise UndecidedError
         return False
+    if wanted.has(Abs) != value.has(Abs) and any(_is_one_real(wanted, value, point) for point in points):
+        raise UndecidedError
     difference = wanted - value
-    if expand(difference) == 0:
+    if expand(difference) == 0 or (difference.has(log) and expand(expand_log(difference, force=True)) == 0):
         return True
     difference = simplify(difference)
     if difference.is_zero:
@@ -165,7 +170,7 @@ def _same_formula(wanted: Expr, value: Expr, *, decimal: bool) -> bool:
     if not difference.free_symbols:
         return _is_zero(difference)
     # An identity that sympy does not know, or a small difference: exactly, at the points where both are real.
-    zero = [_is_zero(difference.subs(point)) for point in points if _values(wanted, value, point, real=True)]
+    zero = [_is_zero(difference.subs(point)) for point in real]
     if len(zero) < _POINTS:
         raise UndecidedError
     return all(zero)
@@ -175,6 +180,15 @@ def _points(symbols: set[Expr]) -> Iterator[dict[Expr, Rational]]:
     names = sorted(symbols, key=str)
     for numbers in _COORDINATES:
         yield {name: numbers[index % 4] + index // 4 for index, name in enumerate(names)}
+
+
+def _is_one_real(wanted: Expr, value: Expr, point: dict[Expr, Rational]) -> bool:
+    """Bars that only one of them has make it real there, as ln|x| is where ln x is not."""
+    try:
+        one, other = (formula.evalf(20, subs=point) for formula in (wanted, value))
+    except (TypeError, ValueError, ArithmeticError, NotImplementedError):
+        return False
+    return bool(one.is_real) != bool(other.is_real)
 
 
 def _apart(wanted: Expr, value: Expr, point: dict[Expr, Rational], share: Rational) -> bool:

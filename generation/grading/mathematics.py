@@ -13,8 +13,15 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from generation.grading.exact import normalised
+from generation.grading.math_ambiguity import (
+    are_named_apart,
+    is_ambiguous,
+    judged_in_bases,
+    names_option,
+    without_ordinal,
+)
 from generation.grading.math_readings import Pair, readings
-from generation.grading.math_typing import Formula, base_of, formula, is_wordy, time_of, unread, words_of
+from generation.grading.math_typing import Formula, formula, is_wordy, time_of, unread, words_of
 from generation.grading.nearness import near
 from generation.grading.number import comparable, comparisons, may_have_decimal_comma, same_number
 from generation.grading.number_typing import DECIMAL_COMMA, Quantity, UnsolvedError, read_quantity
@@ -60,6 +67,8 @@ def grade_math(answer: str, question: Question) -> Grade:
     same = normalised(answer) == normalised(question.answer) and not _has_both_cases(question.answer)
     if same or answer.strip() == question.answer.strip():
         return _judged(answer, equal=True)
+    if is_ambiguous(question.answer, answer):
+        return Grade("unknown", UNREADABLE, answer)
     by_number = _by_number(answer, gold.number, question.answer)
     if by_number is not None:
         return by_number
@@ -93,9 +102,10 @@ def _by_text(answer: str, gold: str, said: str) -> Grade | None:
         return _judged(answer, equal=words == wanted)
     if time_of(said) and time_of(gold):
         return _judged(answer, equal=time_of(said) == time_of(gold))
-    if base_of(said) and base_of(gold) and base_of(said) != base_of(gold):
-        return _judged(answer, equal=False)
-    return None
+    outcome = "unknown" if names_option(gold, said) else judged_in_bases(gold, said)
+    if outcome == "unknown":
+        return Grade("unknown", UNREADABLE, answer)
+    return _judged(answer, equal=outcome == "right") if outcome else None
 
 
 def _by_number(answer: str, gold: Quantity | None, gold_text: str) -> Grade | None:
@@ -109,6 +119,8 @@ def _by_number(answer: str, gold: Quantity | None, gold_text: str) -> Grade | No
     if _LETTER.search(answer):
         return Grade("unknown", UNREADABLE, answer)
     equal = _equal_numbers(said, gold, answer, gold_text)
+    if equal and are_named_apart(gold_text, answer):
+        return Grade("unknown", UNREADABLE, answer)
     if equal is None:
         return Grade("unknown", UNDECIDED, answer)
     if not comparable(said, gold, equal=equal):
@@ -134,7 +146,7 @@ def _number(text: str) -> Quantity | None:
     if _ASSIGNED.match(text):
         return None
     try:
-        return read_quantity(text)
+        return read_quantity(without_ordinal(text))
     except (OutOfBoundsError, UnsolvedError):
         raise
     except RefusedError:
@@ -145,7 +157,7 @@ def _by_worker(answer: str, gold: str, said: str) -> Grade:
     try:
         how = readings(*_told_apart(gold, said))
         reply = _compared(*how.first)
-        unclear = reply.get("equal") is how.doubtful and (how.doubtful or _has_other_reading(gold, said, how.others))
+        unclear = how.doubtful if reply.get("equal") else _has_other_reading(gold, said, how.others)
     except RefusedError as error:
         return refused(error, answer)
     except TimedOutError:

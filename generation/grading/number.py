@@ -2,7 +2,8 @@
 
 A percent sign that only one of answer and gold answer has may be a unit or a hundredth: 12% is right for
 12, for 12% and for 0.12. Units and currencies are not asked for, but two that are known and differ are not
-compared: 5 km for 5 m, and for 5 km², is unknown. So is 3 quarters for 3, which may be coins.
+compared: 5 km for 5 m, and for 5 km², is unknown. So are 3 oranges for 3 apples, 5¢ for 5 and for 0.05, which
+may be cents or dollars, and 3 quarters for 3, which may be coins.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from generation.grading.number_typing import Quantity, read_quantity, read_with_
 from generation.grading.plain_answer import DIFFERS
 from generation.grading.refusals import RefusedError, refused
 from generation.records import ANOTHER_UNIT, GOLD_UNREADABLE, UNREADABLE, Grade, Question
+
+_CENT = "¢"
+"""A hundredth of what is meant, perhaps, where the other side names no unit."""
 
 
 def grade_number(answer: str, question: Question) -> Grade:
@@ -40,9 +44,14 @@ def may_have_decimal_comma(answer: str, gold: Quantity) -> bool:
 
 
 def comparable(said: Quantity, gold: Quantity, *, equal: bool) -> bool:
-    """Neither are their units known to differ, nor may their words count other things: quarters, dozens."""
+    """Neither are their units known to differ, nor may their words count other things: oranges, quarters, dozens."""
     if said.unit and gold.unit:
         return said.unit == gold.unit
+    if not (said.nouns <= gold.nouns or gold.nouns <= said.nouns):
+        return False
+    if _CENT in (said.unit, gold.unit):
+        cents, other = (said, gold) if said.unit else (gold, said)
+        return not equal and cents.value != 100 * other.value
     if (said.percent and gold.unit) or (gold.percent and said.unit):
         return False
     return equal or (said.value != gold.counted and gold.value != said.counted)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from generation.grading.number_words import CHANGED_AHEAD, CHANGED_BEHIND, SPELLED, in_digits
 from generation.grading.plain_answer import plain, reordered, seen
 from generation.grading.refusals import OutOfBoundsError, RefusedError, SeveralError, UnreadableError
-from generation.grading.units import BESIDE, CURRENCIES, SCALES, SHORT, UNITS, unit_ahead
+from generation.grading.units import BESIDE, CURRENCIES, SCALES, SHORT, UNITS, nouns, unit_ahead
 
 MAX_CHARS = 2000
 MAX_DIGITS = 1000
@@ -32,6 +32,8 @@ class Quantity(NamedTuple):
     """One of the units that are known by name, with its power and what it is per; "" for any other and for none."""
     counted: Fraction | None
     """3 of "three quarters" and 2 of "2 dozen", where the word may name things that are counted."""
+    nouns: frozenset[str]
+    """What stands behind it in words, as `units.nouns` has them."""
 
 
 class UnsolvedError(UnreadableError):
@@ -185,7 +187,8 @@ def _side(text: str) -> Quantity:
     percent = _PERCENT.match(behind)
     behind = behind[percent.end() :] if percent else behind
     _check_behind(behind, number)
-    return Quantity(value, bool(percent), _unit(number["currency"] or "", before, behind), counted)
+    unit = _unit(number["currency"] or "", before, behind)
+    return Quantity(value, bool(percent), unit, counted, nouns(behind))
 
 
 def _check_before(before: str, number: re.Match[str]) -> None:

@@ -76,6 +76,21 @@ def unit_ahead(text: str) -> str:
     return f"{UNITS[found['name']]}{power}{found['scale'] or ''}{under or ''}"
 
 
+_WORD = re.compile(r"[^\W\d_]+")
+_PLURAL = re.compile(r"(?:ies|es|s|y|e)$")
+_NO_NOUN = re.compile(
+    r"units?|square|cubic|the|are|were|ha[sd]|have|for|from|with|that|this|all|and|per|each|every|more|left|total"
+    r"|altogether|remaining|overall|about|approximately|exactly|only|correct|answer|final|result"
+)
+
+
+def nouns(text: str) -> frozenset[str]:
+    """What a text counts, in one typing: the words that are more than grammar, each without its plural."""
+    words = {word.lower() for word in _WORD.findall(text)}
+    kept = (word for word in words if word in UNITS or (len(word) > 2 and not _NO_NOUN.fullmatch(word)))
+    return frozenset(UNITS.get(word) or _PLURAL.sub("", word) for word in kept)
+
+
 _NAMED = "|".join(sorted((name for name in UNITS if len(name) > 1 and name.isalpha()), reverse=True))
 _POWER = r"(?: ?\^ ?\{?[23]\}?)?(?:(?: ?/ ?| per )[A-Za-z]+(?: ?\^ ?\{?[23]\}?)?)?"
 _NO_UNIT = "or|and|more|less|fewer|hundred|thousand|million|billion|dozen|squared"
@@ -89,10 +104,10 @@ _MARKS = re.compile(r"\\(?:text|mathrm|mbox) ?\{|\\[,;! ]|[{}]")
 
 
 def unit_behind(formula: str) -> tuple[str, str]:
-    """A formula in LaTeX without the unit that it ends with, and the name of that, as `unit_ahead` has it."""
+    """A formula in LaTeX without the unit that it ends with, and the name of that, by `unit_ahead` or `nouns`."""
     found = _BEHIND_FORMULA.search(formula)
     if found is None:
         return formula, ""
     name = " ".join(_MARKS.sub(" ", found[0]).split()).lower()
     name = re.sub(r" ?\^ ?([23])", lambda power: "²" if power[1] == "2" else "³", name)
-    return formula[: found.start()], unit_ahead(name)
+    return formula[: found.start()], unit_ahead(name) or " ".join(sorted(nouns(name)))
