@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from generation.lists import as_lists, lengths
+from generation.raw_checks import check_copies, notes_on_responses
 from generation.raw_data import PROVENANCE, REFLECTIONS
 from generation.raw_files import card_of, reading
 from generation.raw_reader import Columns, as_rows, open_parts
@@ -84,6 +85,8 @@ class Source(NamedTuple):
     card: str
     """Its README.md, "" without one."""
     origin: RawSource
+    notes: tuple[str, ...]
+    """What a person should know of its rows."""
 
     @property
     def rows(self) -> int:
@@ -94,14 +97,18 @@ def open_source(raw: str) -> Source:
     """The files of a RAW_DATA folder, file or hub repository. Raises ValueError."""
     rows: dict[Path, int] = {}
     columns: dict[Path, Columns] = {}
-    for part in open_parts(raw):
+    parts = open_parts(raw)
+    check_copies(raw, parts)
+    for part in parts:
         rows[part.path] = rows.get(part.path, 0) + part.rows
         columns[part.path] = part.columns
     files: list[File] = []
     for number, path in enumerate(rows):
         files.append(File(number, path, columns[path], rows[path], sum(file.rows for file in files)))
     origin = source_of(raw, [*rows])
-    return Source(_name(raw), tuple(files), origin.digest, card_of(files[0].path), origin)
+    return Source(
+        _name(raw), tuple(files), origin.digest, card_of(files[0].path), origin, tuple(notes_on_responses(parts))
+    )
 
 
 def _name(raw: str) -> str:
