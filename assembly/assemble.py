@@ -28,6 +28,7 @@ from assembly.workers import Run, workers
 from cluster.atomic import replace_folder
 from cluster.provenance import now, this_command
 from generation.licenses import UNKNOWN
+from generation.raw_checks import check_copies, notes_on_responses
 from generation.raw_reader import Part, models_of, open_parts
 from generation.raw_source import source_of
 
@@ -55,8 +56,10 @@ def assemble(
     check_destination(out, raw)
     begun, command = time.monotonic(), this_command(state="assembled")
     parts = open_parts(raw)
+    check_copies(raw, parts)
     source = source_of(raw, [*dict.fromkeys(part.path for part in parts)], published)
     summary = AssemblySummary(models=models_of(parts), source=source, license=license)
+    summary.notes += notes_on_responses(parts)
 
     def build(folder: Path) -> None:
         work = folder / _WORK

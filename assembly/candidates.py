@@ -17,15 +17,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assembly.arithmetic_check import states_false_arithmetic
-from assembly.reasons import FRAME_TAG, HINT, OTHER_VARIANT, UNDECIDED, UNQUOTABLE, UNREFLECTED
+from assembly.reasons import BLANK, FRAME_TAG, HINT, OTHER_VARIANT, UNDECIDED, UNQUOTABLE, UNREFLECTED
 from assembly.settings import SftSettings
 from assembly.traces import has_frame_tag, is_plain_answer
-from generation.lists import kept_items, lengths
+from generation.lists import is_blank, kept_items, lengths
 from generation.records import CUT, WITHOUT_ANSWER, stable_hash
 from reflection.verdict import parse_verdicts
 
 _MAY_HOLD_FRAME_TAG = r"(?i)<[^<>]*(think|sample|reflect)"
 _MAY_NOT_BE_PLAIN = r"[<>]"
+_SHOWN = 60
+"""Characters of a text in a message."""
 
 
 POOL = pa.schema(
@@ -34,6 +36,7 @@ POOL = pa.schema(
         *((name, pa.string()) for name in ("question_key", "question", "task", "variant", "response")),
         ("correct", pa.bool_()),
         ("answer", pa.string()),
+        ("gold", pa.string()),
         ("cut", pa.bool_()),
         ("reflections", pa.list_(pa.string())),
         ("counting", pa.list_(pa.int32())),
@@ -41,8 +44,8 @@ POOL = pa.schema(
     ]
 )
 """Rows of RAW_DATA as the assembly uses them. `order` is a hash of the key, by which questions are sorted;
-`answer` is ready to be quoted; `counting` are the places of the reflections that count; `left_out` says why a
-sample stands in no trace, and is empty where it may."""
+`answer` is the sample's, ready to be quoted; `counting` are the places of the reflections that count; `left_out`
+says why a sample stands in no trace, and is empty where it may."""
 
 
 def choose(rows: pa.Table, settings: SftSettings) -> pa.Table:
@@ -61,6 +64,7 @@ def choose(rows: pa.Table, settings: SftSettings) -> pa.Table:
         "order": pc.take(orders(keys.dictionary), keys.indices),
         "correct": correct,
         "answer": answer,
+        "gold": pc.utf8_trim_whitespace(columns["answer"]),
         "counting": counting,
         "left_out": left_out,
     }
@@ -85,13 +89,14 @@ def _left_out(columns: dict[str, pa.Array], answer: pa.Array, unreflected: pa.Ar
         unknown = pc.and_not(unknown, unanswered)
     reasons = [
         (unknown, pc.if_else(unanswered, columns["reason"], UNDECIDED)),
+        (is_blank(columns["response"]), BLANK),
         (columns["mentions_hint"], HINT),
         (_flagged(columns["response"], _MAY_HOLD_FRAME_TAG, has_frame_tag), FRAME_TAG),
         (_flagged(answer, _MAY_NOT_BE_PLAIN, lambda text: not is_plain_answer(text)), UNQUOTABLE),
         (pc.not_equal(unreflected, ""), unreflected),
     ]
     if not settings.keep_unanswered:
-        reasons.insert(4, (pc.equal(answer, ""), UNQUOTABLE))
+        reasons.insert(5, (pc.equal(answer, ""), UNQUOTABLE))
     if settings.drop_cut:
         reasons.insert(0, (columns["cut"], CUT))
     if settings.variants:
@@ -197,7 +202,7 @@ class Asked(NamedTuple):
 
 
 def questions_of(pool: pa.Table) -> Iterator[Asked]:
-    """The questions of a table of schema POOL, in its `order`."""
+    """The questions of a table of schema POOL, in its `order`. ValueError where a key stands for several."""
     if not pool.num_rows:
         return
     # Only places are sorted: the texts are most of the memory and stay where they are.
@@ -206,12 +211,29 @@ def questions_of(pool: pa.Table) -> Iterator[Asked]:
     changes = pc.not_equal(keys.slice(1), keys.slice(0, len(keys) - 1)).to_numpy(zero_copy_only=False)
     starts = [0, *(np.flatnonzero(changes) + 1).tolist(), len(keys)]
     rows = by_order.to_numpy()
+    _check_one(pool, "question", "several questions", rows, starts[:-1])
+    _check_one(pool, "gold", "a question with several gold answers", rows, starts[:-1])
     firsts = pool.select(["order", "question_key", "question", "task"]).take(rows[starts[:-1]]).to_pylist()
     left_out = pool["left_out"].to_pylist()
     candidates = [one for batch in pool.to_batches() for one in _candidates(batch)]
     for (start, end), first in zip(itertools.pairwise(starts), firsts, strict=True):
         places = rows[start:end].tolist()
         yield _asked(first, [left_out[place] for place in places], [candidates[place] for place in places])
+
+
+def _check_one(pool: pa.Table, column: str, several: str, rows: np.ndarray, starts: list[int]) -> None:
+    """Raise ValueError where the rows of one key differ in a column; an empty value goes with any."""
+    texts = _whole(pool[column].dictionary_encode())
+    codes = texts.indices.to_numpy()[rows]
+    empty = pc.equal(texts.dictionary, "").to_numpy(zero_copy_only=False)[codes]
+    most = np.maximum.reduceat(np.where(empty, -1, codes), starts)
+    least = np.minimum.reduceat(np.where(empty, len(texts.dictionary), codes), starts)
+    differ = np.flatnonzero(least < most)
+    if len(differ):
+        here = differ[0]
+        key = pool["question_key"][int(rows[starts[here]])].as_py()
+        shown = " and ".join(f"{texts.dictionary[int(code)].as_py()[:_SHOWN]!r}" for code in (least[here], most[here]))
+        raise ValueError(f"RAW_DATA: question_key {key!r} stands for {several}, such as {shown}; give each its own")
 
 
 def _candidates(rows: pa.RecordBatch) -> list[Candidate]:

@@ -8,6 +8,7 @@ from assembly.settings import SftSettings
 from generation.records import CUT, NO_ANSWER
 
 UNDECIDED = "correctness undecided"
+BLANK = "its response is blank"
 HINT = "mentions its hint"
 FRAME_TAG = "holds `<think>`, `<sample>` or `<reflect>`, the tags of a trace"
 UNQUOTABLE = "its answer cannot be quoted"

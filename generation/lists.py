@@ -1,4 +1,4 @@
-"""List columns of Arrow tables: their first items, and lists with some items left out."""
+"""List columns of Arrow tables: their first items, and lists with some items left out; and blank texts."""
 
 from __future__ import annotations
 
@@ -33,6 +33,11 @@ def kept_items(lists: pa.Array, keep: np.ndarray) -> pa.Array:
     counts = np.bincount(owners[keep], minlength=len(lists))
     offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), lists.flatten().filter(pa.array(keep)))
+
+
+def is_blank(texts: pa.Array) -> pa.Array:
+    """Whether each text is empty or white space alone; null for no text."""
+    return pc.or_(pc.equal(texts, ""), pc.utf8_is_space(texts))
 
 
 def as_lists(column: pa.Array) -> pa.Array:

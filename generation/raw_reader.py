@@ -16,11 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cluster.messages import first_line
 from generation.grading.answer_tag import find_answer
-from generation.lists import as_lists, first_items, is_list, kept_items
+from generation.lists import as_lists, first_items, is_blank, is_list, kept_items
 from generation.raw_data import PREFIX, REFLECTIONS
-from generation.raw_files import find_files, reading
+from generation.raw_files import find_files, reading, unreadable
 from generation.records import NO_ANSWER, Outcome, stable_hash
 
 UNDECIDED = "undecided"
@@ -117,12 +116,18 @@ def find_columns(schema: pa.Schema, path: Path) -> Columns:
         candidates = [name.replace("{response}", response) for name in names]
         name = next((name for name in candidates if name in present), None)
         if name is not None:
+            check_once(name, schema, path)
             _check_type(schema.field(name).type, holds, in_list, f"{path}: column {name!r}")
             columns[role] = name
         elif required:
             there = f"it has {', '.join(map(repr, schema.names[:_SHOWN]))}" if schema.names else "it has none"
             raise ValueError(f"{path}: no column {' or '.join(map(repr, candidates))}, which gives the {role}; {there}")
     return columns
+
+
+def check_once(name: str, schema: pa.Schema, path: Path) -> None:
+    if (count := schema.names.count(name)) > 1:
+        raise ValueError(f"{path}: {count} columns are named {name!r}; expected one")
 
 
 def _check_type(found: pa.DataType, holds: str, in_list: bool, where: str) -> None:
@@ -177,17 +182,13 @@ def read_part(part: Part, batch_rows: int = 4096) -> Iterator[pa.Table]:
 
 def read_groups(part: Part) -> pa.Table:
     """Count the part's rows by question and prompt variant: columns question_key, variant and samples."""
-    found = [_GROUPS.empty_table()]
     for roles in ({"key"}, {"key", "question"}) if "key" in part.columns else ({"question"},):
-        found = [
-            _GROUPS.empty_table(),
-            *map(_grouped, _plain_batches(part, roles | ({"variant"} & part.columns.keys()))),
-        ]
+        batches = _plain_batches(part, roles | ({"variant"} & part.columns.keys()))
+        found = [_GROUPS.empty_table(), *map(_grouped, batches)]
         if not any(groups["question_key"].null_count for groups in found):
             break
     names = ["question_key", "variant"]
-    groups = pa.concat_tables(found).group_by(names).aggregate([("samples", "sum")]).rename_columns(_GROUPS.names)
-    return groups.filter(pc.is_valid(groups["question_key"]))
+    return pa.concat_tables(found).group_by(names).aggregate([("samples", "sum")]).rename_columns(_GROUPS.names)
 
 
 def _grouped(plain: Mapping[str, pa.Array]) -> pa.Table:
@@ -197,9 +198,12 @@ def _grouped(plain: Mapping[str, pa.Array]) -> pa.Table:
 
 def _plain_batches(part: Part, roles: Collection[str]) -> Iterator[dict[str, pa.Array]]:
     wanted = {role: part.columns[role] for role in roles}
-    for _, columns in _batches(part, wanted, 65_536):
+    for row, columns in _batches(part, wanted, 65_536):
         count = len(next(iter(columns.values())))
-        yield {role: _plain(columns.get(role), role, count) for role in ("key", "question", "variant")}
+        plain = {role: _plain(columns.get(role), role, count) for role in ("key", "question", "variant")}
+        if "question" in roles:
+            _check_questions(plain["question"], part.path, row)
+        yield plain
 
 
 def _batches(part: Part, roles: Columns, batch_rows: int) -> Iterator[tuple[int, dict[str, pa.Array]]]:
@@ -213,14 +217,14 @@ def _batches(part: Part, roles: Columns, batch_rows: int) -> Iterator[tuple[int,
                 yield row, {role: batch.column(name) for role, name in roles.items()}
                 row += batch.num_rows
     except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{part.path}: torn after row {row}: {first_line(error)}") from error
+        raise unreadable(part.path, error, row) from error
 
 
 def _rows(columns: Mapping[str, pa.Array], path: Path, first_row: int) -> pa.Table:
     count = len(columns["question"])
     plain = {role: _plain(columns.get(role), role, count) for role in _ROLES if role != "reflections"}
-    for role in ("question", "response"):
-        _refuse(pc.is_null(plain[role]), f"no {role}; expected text", path, first_row)
+    _check_questions(plain["question"], path, first_row)
+    _refuse(pc.is_null(plain["response"]), "no response; expected text", path, first_row)
     known = ", ".join(get_args(Outcome))
     stated = plain["outcome"]
     for value in set(stated.unique().to_pylist()) - {None, *get_args(Outcome)}:
@@ -255,6 +259,10 @@ def _refuse(wrong: pa.Array, message: str, path: Path, first_row: int) -> None:
     place = pc.index(wrong, True).as_py()
     if place >= 0:
         raise ValueError(f"{path}: row {first_row + place}: {message}")
+
+
+def _check_questions(questions: pa.Array, path: Path, first_row: int) -> None:
+    _refuse(is_blank(pc.fill_null(questions, "")), "no question; expected text", path, first_row)
 
 
 def _outcomes(plain: Mapping[str, pa.Array]) -> tuple[pa.Array, pa.Array]:

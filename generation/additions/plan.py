@@ -32,6 +32,7 @@ from generation.additions.work import Adding
 from generation.asked_model import asked_model, is_builtin, notes_on_sampling, sampling_of
 from generation.raw_data import RAW_DATA
 from generation.raw_files import reading
+from generation.raw_reader import check_once
 from generation.records import stable_hash
 from reflection import prompts
 
@@ -111,7 +112,10 @@ def make_plan(settings: AdditionSettings) -> AdditionPlan:
     context = min(model.context, _MOST_CONTEXT, survey.longest + _FRAME + sampling.max_tokens)
     out = Path(settings.out or f"{before}-{Path(model.name).name}")
     alike = math.ceil(work.reflections / len(prompts.PROMPTS))
-    notes = notes_on_sampling(settings.job, model, alike, "reflections of one prompt on a sample")
+    notes = [
+        *source.notes,
+        *notes_on_sampling(settings.job, model, alike, "reflections of one prompt on a sample"),
+    ]
     return AdditionPlan(model, source, survey, work, context, out, settings.license, tuple(notes))
 
 
@@ -154,6 +158,8 @@ def check_columns(source: Source) -> None:
     for file in source.files:
         with reading(file.path):
             schema = pq.read_schema(file.path)
+        for name in schema.names:
+            check_once(name, schema, file.path)
         output_schema(schema, file.path)
         if first is not None and not schema.equals(first):
             names = sorted({field.name for field in {*schema} ^ {*first}}) or ["their order"]

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from generation.lists import as_lists, lengths
+from generation.raw_checks import check_copies, notes_on_responses
 from generation.raw_data import PROVENANCE, REFLECTIONS
 from generation.raw_files import card_of, reading
 from generation.raw_reader import Columns, as_rows, open_parts
@@ -82,6 +83,8 @@ class Source(NamedTuple):
     card: str
     """Its README.md, "" without one."""
     origin: RawSource
+    notes: tuple[str, ...]
+    """What a person should know of its rows."""
 
     @property
     def rows(self) -> int:
@@ -92,14 +95,17 @@ def open_source(raw: str) -> Source:
     """Open the files of a RAW_DATA folder, file or hub repository. Raises ValueError if they are none."""
     rows: dict[Path, int] = {}
     columns: dict[Path, Columns] = {}
-    for part in open_parts(raw):
+    parts = open_parts(raw)
+    check_copies(raw, parts)
+    for part in parts:
         rows[part.path] = rows.get(part.path, 0) + part.rows
         columns[part.path] = part.columns
     files: list[File] = []
     for number, path in enumerate(rows):
         files.append(File(number, path, columns[path], rows[path], sum(file.rows for file in files)))
     origin = source_of(raw, [*rows])
-    return Source(_name(raw), tuple(files), card_of(files[0].path), origin)
+    notes = tuple(notes_on_responses(parts))
+    return Source(_name(raw), tuple(files), card_of(files[0].path), origin, notes)
 
 
 def _name(raw: str) -> str:
