@@ -27,6 +27,9 @@ def commands(text: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+_OF_MAKE = frozenset({"MAKEFLAGS", "MAKELEVEL", "MFLAGS"})
+
+
 def working_copy(folder: Path) -> Path:
     """A checkout after `make run`: this one's files, its environment in .venv, and nothing that a run left."""
     folder.mkdir()
@@ -43,7 +46,11 @@ def working_copy(folder: Path) -> Path:
 
 
 def typed(command: str, folder: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """The command in a new shell, after the line that the README gives for it."""
+    """The command in a new shell, after the line that the README gives for it.
+
+    The shell knows nothing of a make that runs these tests.
+    """
+    environment = {name: value for name, value in environment.items() if name not in _OF_MAKE}
     return subprocess.run(
         ["bash", "-c", f"source .venv/bin/activate && {command}"],
         cwd=folder,

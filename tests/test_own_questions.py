@@ -182,6 +182,6 @@ def test_a_hub_dataset_that_is_not_there_is_told_within_seconds(tmp_path: Path) 
     ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=60)
     assert time.monotonic() - started < 30
     assert "dataset nobody/nothing-v1.5" in ended.stdout
-    assert "Offline" in ended.stdout
+    assert "is not in the hub's cache of this machine" in ended.stdout
     assert ended.stdout.count("\n") == 1
     assert "Retrying" not in ended.stderr
