@@ -12,7 +12,7 @@ _WORTH = ("*C*IC", "*CC", "*C_full", "algorithm1", "0C", "star")
 
 def training(sft_data: Path) -> str:
     """Return where it stands how to fine-tune a model on the set: the command hangs on the model and its template."""
-    return f'train on {sft_data}: README.md, "Training on it"'
+    return f'train on {sft_data.name}: README.md, "Training on it"'
 
 
 def assembling(raw: Path) -> str:
