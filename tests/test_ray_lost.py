@@ -13,7 +13,7 @@ from tests.processes import Job
 
 pytestmark = pytest.mark.ray
 
-FLAGS = ("--questions", "1600", "--rl_questions", "0", "--samples", "4")
+FLAGS = ("--questions", "1000", "--rl_questions", "0", "--samples", "4")
 
 
 @pytest.mark.parametrize(
