@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from generation.grading.answer_tag import find_answer
+from generation.grading import find_answer
 from generation.lists import as_lists, first_items, is_blank, is_list, kept_items
 from generation.raw_data import PREFIX, REFLECTIONS
 from generation.raw_files import find_files, reading, unreadable

@@ -37,8 +37,8 @@ _LETTER = r"[(\[{]? ?([A-Za-z0-9]) ?[)\]}]?"
 _ALONE = re.compile(rf"{_LETTER} ?[.):,;!]?")
 _AHEAD = re.compile(rf"{_LETTER}(?![\w'’]) ?(?:[.):,;=]|-(?= ))? ?(.+)", re.DOTALL)
 _BEHIND = re.compile(rf"(.+?) ?[,:;=>(\[-]? ?{_LETTER}[.]?", re.DOTALL)
-_SAID = re.compile(rf"{_LETTER} is (?:the |my )?(?:only |final )?(?:correct|right|best)?(?: ?(?:answer|option|choice))?")
-_MARKED = re.compile(r"(?:[(\[{] ?([A-Za-z0-9]) ?[)\]}]|([A-Za-z]) ?[.):]) ?(.+)", re.DOTALL)
+_SAID = re.compile(r"[(\[]?([A-Za-z])[)\]]? is (?:the |my )?(?:only |final )?(?:correct|right|best)?(?: ?(?:answer|option|choice))?")
+_MARKED = re.compile(r"(?:[(\[{] ?([A-Za-z]) ?[)\]}]|([A-Za-z]) ?[.):]) ?(.+)", re.DOTALL)
 _UNSURE = re.compile(
     r"\b(?:or|and|nor|not|no|never|also|too|but|cannot|wrong|incorrect|false|invalid|except)\b|n't\b|\b\w\b|[/&?]"
     , re.IGNORECASE
@@ -127,7 +127,8 @@ def _loose(text: str) -> str:
 def _without_label(text: str) -> str:
     for _ in range(_LONGEST_LABEL):
         word, _, rest = text.partition(" ")
-        is_letter = word == "I" and not rest[:1].islower()
+        # "I" may be a letter: it is a pronoun before a word alone.
+        is_letter = re.fullmatch(r"I[^\w']?", word) and not (word == "I" and rest[:1].islower())
         if not rest or is_letter or word.strip(",:.=").lower() not in _LABEL:
             break
         text = rest

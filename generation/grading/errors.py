@@ -6,7 +6,7 @@ the run.
 
 from __future__ import annotations
 
-from generation.records import GRADER_DIED, GRADER_TIMED_OUT, OUT_OF_BOUNDS, SEVERAL, UNREADABLE
+from generation.records import GRADER_DIED, GRADER_TIMED_OUT, OUT_OF_BOUNDS, SEVERAL, UNDECIDED, UNREADABLE
 
 
 class RefusedError(ValueError):
@@ -33,6 +33,12 @@ class OutOfBoundsError(RefusedError):
     """The text, or a number on the way to its value, is larger than is worth reading."""
 
     reason = OUT_OF_BOUNDS
+
+
+class UndecidedError(RefusedError):
+    """Neither equality with the gold answer nor its opposite could be shown."""
+
+    reason = UNDECIDED
 
 
 class TimedOutError(RefusedError):

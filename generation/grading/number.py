@@ -65,6 +65,8 @@ _SMALL = (
     *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"),
 )
 _TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+NUMBER_WORDS = frozenset((*_SMALL[2:], *_TENS, *"half third thirds quarter quarters twice hundred thousand".split()))
+"""Words that are numbers, or parts of one; "one" is mostly none."""
 _SPELLED = re.compile(
     rf"(?:(?P<tens>{'|'.join(_TENS)})(?:[ -](?P<ones>{'|'.join(_SMALL[1:10])}))?|(?P<small>{'|'.join(_SMALL)}))"
     r"(?P<behind>(?: [a-z%]+){0,2})",
@@ -175,6 +177,8 @@ def read_quantity(text: str) -> Quantity:
     text = plain(text.replace("\\$", "$"))
     for pattern, plainer in _REWRITES:
         text = pattern.sub(plainer, text)
+    if text.count("(") != text.count(")"):
+        raise UnreadableError("has a bracket without its other")
     said: dict[Fraction, Quantity] = {}
     sides = _EQUALS.split(in_digits(plain(text.lstrip("~# "))))
     failure: RefusedError = UnreadableError("holds no number")
@@ -184,7 +188,7 @@ def read_quantity(text: str) -> Quantity:
             said[quantity.value] = quantity
         except (UnreadableError, SeveralError) as error:
             failure = error
-            if len(sides) > 1 and not _CALLED.fullmatch(side):
+            if len(sides) > 1 and (not _CALLED.fullmatch(side) or _CHANGING & {*re.findall("[a-z]+", side.lower())}):
                 raise UnsolvedError("is an equation that is not solved") from error
     if len(said) > 1:
         raise SeveralError("calls numbers equal that are not")
@@ -269,3 +273,42 @@ def _value(number: re.Match[str]) -> Fraction:
     else:
         value = Fraction(1 if number["power"] else digits) * Fraction(10) ** int(exponent)
     return -value if "-" in (number["sign"] or number["inner"] or "") else value
+
+
+_MILLIONTH = Fraction(1, 10**6)
+_SIX_DIGITS, _FOUR_DIGITS = 10**5, 10**3
+"""Last places that a number of so many digits has at least."""
+_ENDLESS = Fraction(1, 10**40)
+"""The share of its size that the last place of a typed decimal has at least."""
+
+
+def near(said: Fraction, gold: Fraction) -> bool | None:
+    """Return True if two numbers of which one is a decimal are the same answer, where neither was meant to be exact.
+
+    They are when they agree to a millionth and to six decimals, or one is the other rounded: to six or more digits, or
+    off by no more than a millionth, as a float of 32 bits is. Nothing but zero is near zero. None where one is the other
+    rounded to four or five digits, and that has no end: pi and 3.1416, 1/3 and 0.3333.
+    """
+    apart, bound = abs(said - gold), abs(gold) * _MILLIONTH
+    if apart <= min(bound, _MILLIONTH):
+        return True
+    (finest, _), (place, coarser) = sorted((_last_place(one), abs(one)) for one in (said, gold))
+    if 2 * apart > place:
+        return False
+    if apart <= bound or place * _SIX_DIGITS <= coarser:
+        return True
+    return None if finest < _ENDLESS * coarser and place * _FOUR_DIGITS <= coarser else False
+
+
+def _last_place(value: Fraction) -> Fraction:
+    """Return that of its last digit but zeros: a hundredth of 2.50, ten of 1230; 0 where digits have no end."""
+    under, places = value.denominator, 0
+    for prime in (2, 5):
+        count = 0
+        while under % prime == 0:
+            under, count = under // prime, count + 1
+        places = max(places, count)
+    if under > 1:
+        return Fraction(0)
+    digits = str(abs(value.numerator)) if places == 0 else ""
+    return Fraction(10) ** (len(digits) - len(digits.rstrip("0")) - places)

@@ -18,7 +18,7 @@ from generation.words import is_word
 MAX_CHARS = 1000
 # What a label opens with, and what else may stand in one: "So I would choose the valid English word". None denies it.
 _OPENS = frozenset(
-    "so thus hence therefore i we it it's that that's the my our a an one this word acronym anagram answer solution"
+    "so thus hence therefore so, thus, hence, therefore, i we it it's that that's the my our a an this word acronym anagram answer solution"
     " final".split()
 )
 _LABEL = _OPENS | frozenset(
@@ -54,9 +54,9 @@ def _word(answer: str) -> str:
     # A word, perhaps spelled out: "star", "S-T-A-R".
     # A label and a word: "I would choose the word star".
     words = text.split()
-    while len(words) > 1 and words[0].strip(",:") in _LABEL:
+    while len(words) > 1 and words[0].strip(":") in _LABEL:
         words.pop(0)
-    labelled = text.split(maxsplit=1)[0].strip(",:") in _OPENS if words else False
+    labelled = text.split(maxsplit=1)[0].strip(":") in _OPENS if words else False
     for said in (text, " ".join(words) if labelled else ""):
         stripped = plain(said).strip(" .,;!\"'()[]{}*_")
         if _SPELLED.fullmatch(stripped):

@@ -8,10 +8,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from generation.grading.answer_tag import find_answer
-from generation.grading.number_typing import Quantity, read_quantity
-from generation.grading.number_words import in_digits
-from generation.grading.refusals import RefusedError
+from generation.grading import find_answer
+from generation.grading.errors import RefusedError
+from generation.grading.number import Quantity, in_digits, read_quantity
 from generation.tasks.boxed import boxed
 
 WHOLE = "the whole text"

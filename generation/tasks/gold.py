@@ -12,12 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from generation.grading import GRADERS
-from generation.grading.math_typing import formula, is_wordy
+from generation.grading.errors import CannotStartError, DiedError, RefusedError, TimedOutError
+from generation.grading.formula import formula, is_wordy
 from generation.grading.mathematics import WORKER
-from generation.grading.number_typing import read_quantity
-from generation.grading.refusals import RefusedError
-from generation.grading.workers import CannotStartError, DiedError, TimedOutError, pool_of, pool_size
-from generation.records import GRADER_DIED, GRADER_TIMED_OUT, Question
+from generation.grading.number import read_quantity
+from generation.grading.workers import pool_of, pool_size
+from generation.records import GRADER_DIED, Question
 from generation.tasks import countdown
 from generation.tasks.final import says_none
 
@@ -133,10 +133,8 @@ def _unread(text: str) -> str:
     """Why the workers cannot take a formula; "" where it is read, and equal to itself."""
     try:
         reply = pool_of(WORKER).ask({"gold": text, "answer": text})
-    except TimedOutError:
-        return GRADER_TIMED_OUT
-    except DiedError:
-        return GRADER_DIED
+    except (TimedOutError, DiedError) as error:
+        return error.reason
     if reply.get("memory"):
         return GRADER_DIED
     if not reply["gold"]:
