@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parent.parent
-MATH = {"generation.grading.math_equality", "generation.grading.math_values"}
+MATH = {"generation.grading.math_worker"}
 RANKS = ("cluster", "reflection", "generation", "assembly")
 HOMES = {
     "vllm": {"cluster.vllm_engine", "generation.builtin.train"},
@@ -35,7 +35,6 @@ ABOVE_HOMES = {
     "generation.stages",
     "generation.additions.stages",
     "generation.builtin.measure",
-    "generation.grading.math_worker",
     "cluster.slurm",
     "assembly.launched",
 }
