@@ -17,24 +17,24 @@ ROOT = Path(__file__).parent.parent
 MATH = {"generation.grading.math_worker"}
 RANKS = ("cluster", "reflection", "generation", "assembly")
 HOMES = {
-    "vllm": {"cluster.vllm_engine", "generation.builtin.train"},
-    "transformers": {"cluster.vllm_engine", "generation.builtin.train"},
-    "torch": {"cluster.vllm_engine", "generation.builtin.train"},
-    "tokenizers": {"cluster.vllm_engine", "generation.builtin.train"},
-    "ray": {"cluster.pool", "cluster.engines", "cluster.session", "cluster.nodes"},
+    "vllm": {"cluster.inference.vllm_engine", "examples.builtin_model.train"},
+    "transformers": {"cluster.inference.vllm_engine", "examples.builtin_model.train"},
+    "torch": {"cluster.inference.vllm_engine", "examples.builtin_model.train"},
+    "tokenizers": {"cluster.inference.vllm_engine", "examples.builtin_model.train"},
+    "ray": {"cluster.inference.pool", "cluster.inference.replicas", "cluster.session", "cluster.nodes"},
     "fire": {"cluster.flags"},
     "datasets": {"generation.tasks.hub_rows"},
-    **{name: {"generation.words"} for name in ("spellchecker", "spylls")},
+    **{name: {"generation.tasks.dictionary"} for name in ("spellchecker", "spylls")},
     "reasoning_gym": {"generation.tasks.gym", "generation.tasks.gym_entries", "generation.tasks.gym_score"},
     **dict.fromkeys(("math_verify", "latex2sympy2_extended", "antlr4", "sympy"), MATH),
 }
 ABOVE_HOMES = {
-    "generation.command",
-    "generation.hiring",
+    "cluster.jobs.job",
+    "generation.placement",
     "generation.produce",
     "generation.stages",
-    "generation.additions.stages",
-    "generation.builtin.measure",
+    "reflection.added.stages",
+    "examples.builtin_model.measure",
     "cluster.slurm",
     "assembly.launched",
 }

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from cluster.engine import FinishReason
+from cluster.inference.engine import FinishReason
 from generation.grading.choice import judge_choice
 from generation.grading.countdown import judge_countdown
 from generation.grading.errors import RefusedError

@@ -13,7 +13,7 @@ from collections import Counter
 from generation.grading.errors import SeveralError, UnreadableError
 from generation.grading.text import ascii_typing, check_length, plain, reordered, seen
 from generation.records import Question
-from generation.words import is_word
+from generation.tasks.dictionary import is_word
 
 MAX_CHARS = 1000
 # What a label opens with, and what else may stand in one: "So I would choose the valid English word". None denies it.

@@ -13,7 +13,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from functools import cache, partial
 
 from generation.tasks.task import HEADER, Drawn, Problem
-from generation.words import common_words
+from generation.tasks.dictionary import common_words
 
 LONGEST = 8
 _TRIES = 50
