@@ -12,17 +12,17 @@ from typing import Any
 
 import pytest
 
-from cluster import provenance
-from cluster.provenance import Start
-from cluster.run_directory import RunDirectory, read_record
-from generation.dataset_card import fenced
-from generation.made_card import run_section, texts_section
+from cluster.jobs import provenance
+from cluster.jobs.card import fenced
+from cluster.jobs.provenance import Start
+from cluster.jobs.run_card import run_section, texts_section
+from cluster.jobs.run_directory import RunDirectory, read_record
 from generation.variants import VARIANTS
 from reflection.prompts import PROMPTS
 from tests.drive_job import main as drive_job
 
 ROOT = Path(__file__).parent.parent
-SAID = "from cluster.provenance import code_version; print(code_version()['commit'])"
+SAID = "from cluster.jobs.provenance import code_version; print(code_version()['commit'])"
 
 
 def _git(folder: Path, *arguments: str) -> str:
@@ -51,7 +51,7 @@ def test_the_commit_is_that_of_the_checkout_that_runs(checkout: Path) -> None:
     assert _commit_seen_from(checkout) == head
     (checkout / "notes.txt").write_text("mine")
     assert _commit_seen_from(checkout) == head, "a file beside the project changes nothing of it"
-    (checkout / "cluster" / "hub.py").write_text("")
+    (checkout / "cluster" / "flags.py").write_text("")
     assert _commit_seen_from(checkout) == f"{head}-changed"
 
 
