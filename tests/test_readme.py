@@ -117,11 +117,6 @@ def on_a_cluster(reader: Reader, command: str) -> None:
     planned(reader, command.replace(" --address auto", ""))
 
 
-def says_what_there_is(reader: Reader, command: str) -> None:
-    """A command that is only named: its help."""
-    assert "FLAGS" in reader.types(f"{command} --help")
-
-
 def make_would(reader: Reader, command: str) -> None:
     """`make` knows how, and begins with nothing that is there already, save an environment of another kind."""
     steps = reader.types(f"{command} --dry-run")
@@ -186,7 +181,6 @@ def is_there(reader: Reader, command: str) -> None:
 WAYS: list[tuple[str, Callable[[Reader, str], None]]] = [
     (r"make .*", make_would),
     (r"source \.venv/bin/activate", goes_into_the_environment),
-    (r"python -m (generation|reflection|assembly)\.run", says_what_there_is),
     (r"python -m generation\.run --list_tasks", as_written),
     (r"python -m generation\.run .*--address auto", on_a_cluster),
     (r"python -m generation\.run .*", planned),
