@@ -21,8 +21,8 @@ from generation.raw.counts import RawCounts, Serving, count_folder
 from generation.raw.schema import RAW_DATA
 from generation.stages import connect, hand_over, open_directory
 from reflection.added.card import reflected_card
-from reflection.added.merge import write_files
 from reflection.added.plan import AdditionPlan, look_at_prompts, make_plan
+from reflection.added.rows import write_files
 from reflection.added.settings import AdditionSettings
 from reflection.added.source import BLOCK_ROWS, block_keys, read_blocks
 from reflection.added.work import BLOCK, MADE, ROW
@@ -127,7 +127,7 @@ def roll_out(job: Job, stop: Stop) -> bool:
 
 
 def _blocks(plan: AdditionPlan) -> int:
-    return sum(1 for file in plan.source.files for _ in block_keys(file))
+    return sum(len(block_keys(file)) for file in plan.source.files)
 
 
 def _rows_of(plan: AdditionPlan, key: str) -> int:
