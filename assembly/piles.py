@@ -20,10 +20,10 @@ from assembly.question_traces import Made, assemble_question
 from assembly.settings import SftSettings, read_attempts
 from cluster.inference.chat import fault_in, probe
 from cluster.inference.engine import Message
-from cluster.messages import first_line
 from cluster.inference.models import find
 from cluster.inference.vllm_engine import ChatTokenizer
-from generation.raw.reader import Part
+from cluster.messages import first_line
+from generation.raw.files import Part
 from generation.records import request_seed
 
 SCORED = pa.schema([*SFT_SCHEMA, ("order", pa.uint64()), ("score", pa.int64())])

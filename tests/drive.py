@@ -11,6 +11,7 @@ from dataclasses import replace
 import tests.scripted
 from cluster.inference.engine import ScriptedSettings
 from cluster.jobs.run_directory import RunDirectory
+from cluster.jobs.stop import Stop
 from cluster.session import session
 from generation import produce as producing
 from generation.placement import hire
@@ -18,7 +19,6 @@ from generation.plan import make_plan
 from generation.produce import produce
 from generation.settings import Settings
 from generation.stages import open_store, versions, write_raw_data
-from cluster.jobs.stop import Stop
 
 
 def main(out: str, questions: str, reply: str) -> int:
@@ -29,8 +29,9 @@ def main(out: str, questions: str, reply: str) -> int:
     with session(None) as resources, RunDirectory(plan.out, plan.configuration, versions()):
         store = open_store(plan.out)
         stop.listen()
-        placement = replace(hire(plan, settings, resources).placement, in_flight=4)
-        again = produce(plan, store, ScriptedSettings(getattr(tests.scripted, reply)), placement, stop)
+        engine = ScriptedSettings(getattr(tests.scripted, reply))
+        placement = replace(hire(plan, settings, resources), settings=engine, in_flight=4)
+        again = produce(plan, store, placement, stop)
         if len(store.finished()) < len(plan.questions):
             return 75
         write_raw_data(plan, store)

@@ -12,12 +12,12 @@ import time
 from contextlib import ExitStack
 from unittest.mock import patch
 
-from cluster.inference.engine import ScriptedEngine
 from cluster.flags import parse
-from cluster.jobs.run_directory import RunDirectory
-from cluster.session import Node, Resources
-from cluster.jobs.store import ShardStore
+from cluster.inference.engine import ScriptedEngine
 from cluster.jobs.job import carry_out
+from cluster.jobs.run_directory import RunDirectory
+from cluster.jobs.store import ShardStore
+from cluster.session import Node, Resources
 from generation.placement import hire
 from generation.plan import Plan, describe
 from generation.produce import Item, Work
@@ -37,9 +37,9 @@ def main(argv: list[str]) -> int:
 
 def open_job(plan: Plan, settings: Settings, opened: ExitStack) -> Job:
     """With every question rolled."""
-    crew = hire(plan, settings, Resources((Node(gpus=0, cores=1, memory=0),)))
+    placement = hire(plan, settings, Resources((Node(gpus=0, cores=1, memory=0),)))
     directory = opened.enter_context(RunDirectory(plan.out, plan.configuration, versions()))
-    job = Job(plan, crew, directory, open_store(plan.out))
+    job = Job(plan, placement, directory, open_store(plan.out))
     asyncio.run(roll(plan, job.store))
     return job
 

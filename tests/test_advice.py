@@ -10,12 +10,12 @@ import pytest
 
 from cluster.inference.engine import EngineInfo
 from cluster.inference.events import ClusterLostError, EngineStartError, Failed, Loading, Lost, Started, Tick
-from cluster.jobs.store import StoreGoneError, TornShardError
 from cluster.jobs import progress as terminal
 from cluster.jobs.failures import Failures
+from cluster.jobs.progress import AllFailedError, Progress, failed
+from cluster.jobs.store import StoreGoneError, TornShardError
 from generation.produce import FAILED_FROM_THE_START, Item, Tally
 from generation.records import Question
-from cluster.jobs.progress import AllFailedError, Progress, failed
 
 AGAIN = "the same command ends the same way until that is mended"
 ON = "the same command goes on from there"
@@ -41,7 +41,7 @@ def _all_failed(run: Path) -> Exception:
         (EngineStartError("no engine has found a place in the Ray cluster for 600 s"), AGAIN),
         (ValueError("column 'x' is of another type"), AGAIN),
         (ClusterLostError("Ray's head does not answer"), f"safe in run; {ON}"),
-        (TornShardError("shard 3 cannot be read"), f"safe in run; {ON}"),
+        (TornShardError(Path("shard-3"), Path("torn/shard-3")), f"safe in run; {ON}"),
         (OSError(errno.ENOSPC, "No space left on device"), f"make room on that disk, and {ON}"),
         (OSError(errno.EDQUOT, "Disk quota exceeded"), f"make room on that disk, and {ON}"),
         (OSError(errno.EROFS, "Read-only file system"), f"see that run can be written, and {ON}"),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cluster.inference.engine import ScriptedSettings
+from cluster.jobs.stop import Stop
 from cluster.session import Node, Resources
 from generation import produce as producing
 from generation.placement import hire
@@ -15,7 +16,6 @@ from generation.plan import make_plan
 from generation.produce import produce
 from generation.settings import Settings
 from generation.stages import open_store, write_raw_data
-from cluster.jobs.stop import Stop
 from tests.crash_engine import Paced
 from tests.crash_report import files
 
@@ -28,9 +28,8 @@ def make(folder: Path, engines: int, longest_s: float) -> tuple[dict[str, bytes]
     plan = make_plan(settings)
     (folder / "logs").mkdir(parents=True)
     store = open_store(folder)
-    crew = hire(plan, settings, Resources((Node(gpus=0, cores=1, memory=0),)))
-    placement = replace(crew.placement, in_flight=5)
-    produce(plan, store, ScriptedSettings(Paced("", longest_s)), placement, Stop())
+    placement = hire(plan, settings, Resources((Node(gpus=0, cores=1, memory=0),)))
+    produce(plan, store, replace(placement, settings=ScriptedSettings(Paced("", longest_s)), in_flight=5), Stop())
     finished = list(store.finished())
     write_raw_data(plan, store)
     return files(plan.raw_data), finished

@@ -37,11 +37,13 @@ _LETTER = r"[(\[{]? ?([A-Za-z0-9]) ?[)\]}]?"
 _ALONE = re.compile(rf"{_LETTER} ?[.):,;!]?")
 _AHEAD = re.compile(rf"{_LETTER}(?![\w'’]) ?(?:[.):,;=]|-(?= ))? ?(.+)", re.DOTALL)
 _BEHIND = re.compile(rf"(.+?) ?[,:;=>(\[-]? ?{_LETTER}[.]?", re.DOTALL)
-_SAID = re.compile(r"[(\[]?([A-Za-z])[)\]]? is (?:the |my )?(?:only |final )?(?:correct|right|best)?(?: ?(?:answer|option|choice))?")
+_SAID = re.compile(
+    r"[(\[]?([A-Za-z])[)\]]? is (?:the |my )?(?:only |final )?(?:correct|right|best)?(?: ?(?:answer|option|choice))?"
+)
 _MARKED = re.compile(r"(?:[(\[{] ?([A-Za-z]) ?[)\]}]|([A-Za-z]) ?[.):]) ?(.+)", re.DOTALL)
 _UNSURE = re.compile(
-    r"\b(?:or|and|nor|not|no|never|also|too|but|cannot|wrong|incorrect|false|invalid|except)\b|n't\b|\b\w\b|[/&?]"
-    , re.IGNORECASE
+    r"\b(?:or|and|nor|not|no|never|also|too|but|cannot|wrong|incorrect|false|invalid|except)\b|n't\b|\b\w\b|[/&?]",
+    re.IGNORECASE,
 )
 
 

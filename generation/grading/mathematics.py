@@ -249,7 +249,9 @@ def _shape(text: str) -> str:
 
 def _repeats(text: str) -> int:
     """Count what a list says again: math-verify makes a set of it, and one number of that."""
-    pieces = ["".join(one.split()) for one in re.split(r",|\b(?:and|or)\b", _THOUSANDS.sub("", text).strip("()[]{}\\ "))]
+    pieces = [
+        "".join(one.split()) for one in re.split(r",|\b(?:and|or)\b", _THOUSANDS.sub("", text).strip("()[]{}\\ "))
+    ]
     return len(pieces) - len(set(pieces))
 
 

@@ -102,7 +102,9 @@ _UNIT_NAMES = {
 UNITS = {name: unit for unit, names in _UNIT_NAMES.items() for name in names.split()}
 _COMPOUND = {"mph": ("mi", "/", "h"), "kmh": ("km", "/", "h"), "mps": ("m", "/", "s")}
 # Words of two letters that are no product of variables, and letters that no unit has.
-_SHORT = frozenset(("st", "nd", "rd", "th", "of", "on", "at", "an", "we", "he", "ms", "hz", "kb", "mb", "gb", "kw", "a"))
+_SHORT = frozenset(
+    ("st", "nd", "rd", "th", "of", "on", "at", "an", "we", "he", "ms", "hz", "kb", "mb", "gb", "kw", "a")
+)
 _GRAMMAR = frozenset("in of the an are were is has have for from with that this all each every left total".split())
 """Words that name no thing that is counted."""
 
@@ -173,7 +175,9 @@ def read_quantity(text: str) -> Quantity:
     check_length(text, MAX_CHARS)
     if reordered(text):
         raise UnreadableError("is shown in another order than it is stored")
-    text = _RAISED.sub(lambda raised: "^" + raised[0].translate(_SUPERSCRIPT), fraction_typing(seen(text), " over/under"))
+    text = _RAISED.sub(
+        lambda raised: "^" + raised[0].translate(_SUPERSCRIPT), fraction_typing(seen(text), " over/under")
+    )
     text = plain(text.replace("\\$", "$"))
     for pattern, plainer in _REWRITES:
         text = pattern.sub(plainer, text)

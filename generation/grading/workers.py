@@ -192,7 +192,11 @@ def close_pools() -> None:
 
 
 def serve(
-    descriptor: int, parent: int, cpu_s: float, answer: Callable[[Request], dict[str, Any]], prepare: Callable[..., None]
+    descriptor: int,
+    parent: int,
+    cpu_s: float,
+    answer: Callable[[Request], dict[str, Any]],
+    prepare: Callable[..., None],
 ) -> None:
     """Answer requests in a worker until nobody will ask any more. What `prepare` takes is not counted."""
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
