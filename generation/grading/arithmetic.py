@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from generation.grading.errors import OutOfBoundsError, UnreadableError
-from generation.grading.text import ascii_typing, is_balanced
+from generation.grading.text import ascii_typing, check_length, is_balanced
 
 MAX_CHARS = 1000
 MAX_DEPTH = 32
@@ -29,38 +29,35 @@ Value = int | Fraction
 """An int wherever it is whole, which is ten times as fast."""
 
 
-class Operation(NamedTuple):
-    """Two expressions joined by one of + - * /, or one behind a minus sign."""
+class Expression(NamedTuple):
+    """A number as typed, two expressions joined by a sign, or one behind a minus sign."""
 
-    sign: str
-    parts: tuple[Expression, ...]
     value: Value | None
     """None where it divides by zero."""
+    sign: str = ""
+    """One of + - * /; "" of a number."""
+    parts: tuple[Expression, ...] = ()
+
+    @property
+    def is_bare(self) -> bool:
+        """It is only a number, perhaps with signs: nothing is computed."""
+        return not self.parts or (len(self.parts) == 1 and self.parts[0].is_bare)
 
 
-Expression = Value | Operation
-
-
-def evaluate(expression: str) -> Fraction:
+def evaluate(text: str) -> Fraction:
     """Return the exact value of an expression in plain ASCII typing.
 
     Raises UnreadableError, OutOfBoundsError or ZeroDivisionError, and nothing else.
     """
-    return Fraction(value_of(read(expression)))
-
-
-def value_of(expression: Expression) -> Value:
-    """Return the exact value. Raises ZeroDivisionError."""
-    value = expression.value if isinstance(expression, Operation) else expression
+    value = read(text).value
     if value is None:
         raise ZeroDivisionError
-    return value
+    return Fraction(value)
 
 
 def read(text: str) -> Expression:
     """Return the expression that all of a text is. Raises UnreadableError or OutOfBoundsError."""
-    if len(text) > MAX_CHARS:
-        raise OutOfBoundsError(f"more than {MAX_CHARS} characters")
+    check_length(text, MAX_CHARS)
     tokens = _TOKEN.findall(text)[::-1]
     if len(tokens) > MAX_OPERATORS and sum(map(tokens.count, "+-*/")) > MAX_OPERATORS:
         raise OutOfBoundsError(f"more than {MAX_OPERATORS} operators")
@@ -76,7 +73,7 @@ def _climb(tokens: list[str], least: int, depth: int) -> Expression:
     while tokens and (strength := _STRENGTH.get(tokens[-1], 0)) >= least:
         sign = tokens.pop()
         right = _climb(tokens, strength + 1, depth)
-        left = Operation(sign, (left, right), _result(sign, left, right))
+        left = Expression(_result(sign, left.value, right.value), sign, (left, right))
     return left
 
 
@@ -85,7 +82,7 @@ def _operand(tokens: list[str], depth: int) -> Expression:
     if len(token) > MAX_DIGITS:
         raise OutOfBoundsError(f"a number of more than {MAX_DIGITS} digits")
     if token.isdecimal():
-        return int(token)
+        return Expression(int(token))
     if token == "(":
         if depth == MAX_DEPTH:
             raise OutOfBoundsError(f"brackets nested more than {MAX_DEPTH} deep")
@@ -93,30 +90,26 @@ def _operand(tokens: list[str], depth: int) -> Expression:
         if not tokens or tokens.pop() != ")":
             raise UnreadableError("has a bracket that is not closed")
         return inner
-    if token == "+":
-        return _operand(tokens, depth)
-    if "." in token[:-1] or token[:-1].isdecimal():
-        return _whole(Fraction(token))
-    if token != "-":
+    if token in ("+", "-"):
+        inner = _operand(tokens, depth)
+        return inner if token == "+" else Expression(_result("-", 0, inner.value), "-", (inner,))
+    if len(token) < 2:
         raise UnreadableError("has more in it than + - * / and brackets")
-    inner = _operand(tokens, depth)
-    return Operation("-", (inner,), _result("-", 0, inner))
+    return Expression(_whole(Fraction(token)))
 
 
-def _result(sign: str, left: Expression, right: Expression) -> Value | None:
-    one = left.value if isinstance(left, Operation) else left
-    other = right.value if isinstance(right, Operation) else right
-    if one is None or other is None or (sign == "/" and not other):
+def _result(sign: str, left: Value | None, right: Value | None) -> Value | None:
+    if left is None or right is None or (sign == "/" and not right):
         return None
     value: Value
     if sign == "+":
-        value = one + other
+        value = left + right
     elif sign == "-":
-        value = one - other
+        value = left - right
     elif sign == "*":
-        value = one * other
+        value = left * right
     else:
-        value = Fraction(one, other)
+        value = Fraction(left, right)
     if not isinstance(value, int):
         value = _whole(value)
     if max(abs(value.numerator), value.denominator) > MAX_MAGNITUDE:
@@ -129,7 +122,7 @@ def _whole(value: Fraction) -> Value:
 
 
 def operands(expression: Expression, there: Sequence[Value]) -> list[Value]:
-    """Return the numbers an expression works on, left to right.
+    """Return the numbers that an expression with a value works on, left to right.
 
     A negative number or a fraction can only be typed with an operator ("-4", "8/3"). As a part of the expression it is
     one operand where such a number is still there: `there` holds those that are before anything is used.
@@ -137,31 +130,21 @@ def operands(expression: Expression, there: Sequence[Value]) -> list[Value]:
     found, left, waiting = list[Value](), list(there), [expression]
     while waiting:
         part = waiting.pop()
-        if not isinstance(part, Operation):
-            value = part
-        elif part is not expression and part.value in left and _is_typed_number(part):
-            value = value_of(part)
-        else:
+        assert part.value is not None
+        if part.parts and (part is expression or part.value not in left or not _is_typed_number(part)):
             waiting.extend(reversed(part.parts))
             continue
-        found.append(value)
-        if value in left:
-            left.remove(value)
+        found.append(part.value)
+        if part.value in left:
+            left.remove(part.value)
     return found
 
 
-def is_bare(expression: Expression) -> bool:
-    """Return True if it is only a number, perhaps with signs: nothing is computed."""
-    while isinstance(expression, Operation) and len(expression.parts) == 1:
-        expression = expression.parts[0]
-    return not isinstance(expression, Operation)
-
-
-def _is_typed_number(part: Operation) -> bool:
-    if is_bare(part):
-        return True
+def _is_typed_number(part: Expression) -> bool:
     # "6/2" is two operands even where a 3 is left: whoever means that 3 types it so.
-    return part.sign == "/" and all(map(is_bare, part.parts)) and value_of(part).denominator > 1
+    return part.is_bare or (
+        part.sign == "/" and isinstance(part.value, Fraction) and all(one.is_bare for one in part.parts)
+    )
 
 
 # ---- typings
@@ -207,9 +190,13 @@ def statements(text: str) -> list[str]:
     if _PLAIN.fullmatch(text):
         return [_unwrapped(line) if line[:1] == "(" else line for line in text.split("\n")]
     lines = [line.strip() for line in _unwrapped(_without_markup(text)).split("\n") if line.strip()]
-    lines = [_unwrapped(line) for line in _without_bullets(lines)]
-    pieces = [piece.strip() for line in _joined(lines) for piece in _SEPARATOR.split(line) if piece.strip()]
-    return [_unwrapped(piece).replace(":", "/") for piece in _without_numbering(pieces)]
+    for bullet in (r"- ", r"\* ") if len(lines) > 1 else ():
+        lines = _without_marks(lines, bullet)
+    lines = _joined([_unwrapped(line) for line in lines])
+    pieces = [piece.strip() for line in lines for piece in _SEPARATOR.split(line) if piece.strip()]
+    # "1. ", "2) ", "3: " where they count the pieces; "1: 3" alone is a quotient.
+    pieces = _without_marks(pieces, r"INDEX[.:)] (?=[0-9(])" if len(pieces) > 1 else r"INDEX[.)] (?=[0-9(])")
+    return [_unwrapped(piece).replace(":", "/") for piece in pieces]
 
 
 def _without_markup(text: str) -> str:
@@ -268,14 +255,6 @@ def _without_brackets(text: str) -> str:
     return text[1:-1] if wrapped else text
 
 
-def _without_bullets(lines: list[str]) -> list[str]:
-    """Return them without "- " or "* " where every line opens with it: then it is a list, not a sign."""
-    for bullet in ("- ", "* "):
-        if len(lines) > 1 and all(line.startswith(bullet) for line in lines):
-            return [line.removeprefix(bullet) for line in lines]
-    return lines
-
-
 def _joined(lines: list[str]) -> list[str]:
     """Return them with a line that goes on where the one before it broke off joined to that."""
     joined: list[str] = []
@@ -290,10 +269,9 @@ def _joined(lines: list[str]) -> list[str]:
     return joined
 
 
-def _without_numbering(pieces: list[str]) -> list[str]:
-    """Return them without "1. ", "2) ", "3: ", where they count the pieces and cannot be part of an expression."""
-    marks = ".:)" if len(pieces) > 1 else ".)"
-    numbers = [re.match(rf"{index}[{marks}] (?=[0-9(])", piece) for index, piece in enumerate(pieces, 1)]
-    if not all(numbers):
+def _without_marks(pieces: list[str], marks: str) -> list[str]:
+    """Return them without the mark that each begins with, where each of several does: else it may be a sign or a number."""
+    found = [re.match(marks.replace("INDEX", str(index)), piece) for index, piece in enumerate(pieces, 1)]
+    if not all(found):
         return pieces
-    return [piece[number.end() :] for piece, number in zip(pieces, numbers, strict=True) if number]
+    return [piece[mark.end() :] for piece, mark in zip(pieces, found, strict=True) if mark]

@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 
+from cluster.templates import load_table
 from generation.grading.errors import OutOfBoundsError, RefusedError, SeveralError, UnreadableError
 from generation.grading.text import DIFFERS, check_length, normalised, plain, reordered, seen
 from generation.records import GOLD_UNREADABLE, Question
@@ -25,12 +26,7 @@ _MARKUP = (
 )
 _ARTICLE = re.compile(r"\A(?:the|an?) ", re.IGNORECASE)
 _BULLET = re.compile(r"\A(?:[-*→]|[-=]>|#{1,6}) (?=[(\[]?[A-Z]\b)")
-# Words that may stand before the option, in any order; none of them denies it.
-_LABEL = frozenset(
-    "so thus hence therefore then i we i'd i'll i'm am would will should must could may might go going with choose pick"
-    " select say think believe guess my the this that it is be it's that's only final correct right best most likely"
-    " probably perhaps maybe possibly definitely certainly clearly here answer ans option choice letter".split()
-)
+_LABEL = frozenset(load_table("generation.grading", "words.toml")["choice"]["label"].split())
 _LONGEST_LABEL = 16
 """Words: more than anyone writes, and a bound on hostile text."""
 _LETTER = r"[(\[{]? ?([A-Za-z0-9]) ?[)\]}]?"

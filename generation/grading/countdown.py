@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from generation.grading.arithmetic import MAX_CHARS, Expression, Value, is_bare, operands, read, statements, value_of
+from generation.grading.arithmetic import MAX_CHARS, Expression, Value, operands, read, statements
 from generation.grading.errors import OutOfBoundsError, UnreadableError
 from generation.grading.text import check_length
 from generation.records import Question
@@ -42,10 +42,9 @@ def judge_countdown(answer: str, question: Question) -> str:
         raise OutOfBoundsError(f"more than {MAX_STEPS} statements")
     # All is read before any of it is judged: what is readable in part is not readable.
     sides = [[read(side) for side in statement.split("=")] for statement in stated]
-    try:
-        steps = [_step(expressions) for expressions in sides]
-    except ZeroDivisionError:
+    if any(side.value is None for statement in sides for side in statement):
         return "divides by zero"
+    steps = [_step(statement) for statement in sides]
     for step in steps:
         for place, value in enumerate(step.values[1:]):
             if value != step.values[place]:
@@ -61,8 +60,8 @@ def _exact(fact: Any) -> Value:
 
 
 def _step(sides: Sequence[Expression]) -> _Step:
-    worked = next((side for side in sides if not is_bare(side)), sides[0])
-    return _Step(worked, [value_of(side) for side in sides])
+    worked = next((side for side in sides if not side.is_bare), sides[0])
+    return _Step(worked, [side.value for side in sides if side.value is not None])
 
 
 def _without_restatements(steps: Sequence[_Step]) -> list[_Step]:
@@ -72,11 +71,11 @@ def _without_restatements(steps: Sequence[_Step]) -> list[_Step]:
     """
     worked = list(steps[:1])
     for step in steps[1:]:
-        if not is_bare(step.worked):
+        if not step.worked.is_bare:
             worked.append(step)
         elif step.values[0] != worked[-1].values[0]:
             raise UnreadableError("is a list of numbers")
-    if len(steps) > 1 and is_bare(steps[0].worked):
+    if len(steps) > 1 and steps[0].worked.is_bare:
         raise UnreadableError("is a list of numbers")
     return worked
 

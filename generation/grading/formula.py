@@ -6,12 +6,11 @@ What is in none of the tables goes to math-verify as it stands. Knows nothing of
 
 from __future__ import annotations
 
-import math
 import re
-import unicodedata
 from string import ascii_lowercase
 from typing import NamedTuple
 
+from cluster.templates import load_table
 from generation.grading.errors import OutOfBoundsError, SeveralError, UnreadableError
 from generation.grading.number import UNITS
 from generation.grading.text import check_length, fraction_typing, plain, reordered, seen
@@ -28,29 +27,16 @@ _TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox|operatorname)\*?
 _ENVIRONMENT = re.compile(r"\\(?:begin|end) ?\{[a-z*]+\}|\\[A-Za-z]+")
 _WORDS = re.compile(r"[^\W\d_]+(?:[ '-][^\W\d_]+)*")
 _ARTICLE = re.compile(r"^(?:it is |it's )?(?:an? (?=[a-z]{3})|the )")
-_NAMES = {
-    **dict.fromkeys(("no solution", "no solutions", "no real solutions", "empty set"), r"\emptyset"),
-    **dict.fromkeys((r"\varnothing", r"\{\}", r"\{ \}", "{}", "{ }"), r"\emptyset"),
-    **dict.fromkeys(("infinity", "positive infinity", "infinite", "infinitely many"), r"\infty"),
-    **dict.fromkeys(("negative infinity", "-infinity"), r"-\infty"),
-    **dict.fromkeys(("dne", "does not exist", "undefined"), "does not exist"),
-    **dict.fromkeys(("all real numbers", "all reals"), r"\mathbb{R}"),
-}
-"""What has a sign of its own, in words."""
+_TABLE = load_table("generation.grading", "words.toml")["formula"]
+_NAMES: dict[str, str] = _TABLE["names"]
+_GREEK, _COMMANDS = _TABLE["greek"].split(), _TABLE["commands"].split()
+_FUNCTIONS = frozenset((*_COMMANDS, *_TABLE["functions"].split()))
+_LETTERS = {letter: rf"\{name} " for letter, name in zip(_TABLE["greek_letters"].split(), _GREEK, strict=True)}
+_CHARACTERS = str.maketrans(_LETTERS | _TABLE["characters"])
 _SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ"
 _RAISED = re.compile(f"[{_SUPERSCRIPTS}]+")
 _LOWERED = re.compile("[₀-₉]+")
 _DIGITS = str.maketrans(_SUPERSCRIPTS + "₀₁₂₃₄₅₆₇₈₉", "0123456789-+n0123456789")
-_GREEK = "alpha beta gamma delta epsilon theta lambda mu pi rho sigma tau phi omega".split()
-_CHARACTERS = str.maketrans(
-    {
-        **{letter: rf"\{name} " for letter, name in zip("αβγδεθλμπρστφω", _GREEK, strict=True)},
-        **{"∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "±": r"\pm ", "∈": r"\in ", "∪": r"\cup "},
-        **{"∩": r"\cap ", "∅": r"\emptyset ", "ℝ": r"\mathbb{R}", "°": r"^\circ "},
-    }
-)
-_COMMANDS = "arcsin arccos arctan sinh cosh tanh sin cos tan cot sec csc log ln exp".split()
-_FUNCTIONS = frozenset((*_COMMANDS, *"and sqrt lim max min det gcd lcm mod".split()))
 # LaTeX's names without their backslash, as in code; "mu" may be a product.
 _NAMED = re.compile(
     rf"({_TEXT.pattern})|(?<![A-Za-z\\])({'|'.join((*_GREEK, *_COMMANDS)).replace('mu|', '')})(?![A-Za-z]) ?"

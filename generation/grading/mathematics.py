@@ -21,7 +21,7 @@ from generation.grading.errors import (
 )
 from generation.grading.formula import Formula, formula, is_wordy, words_of
 from generation.grading.number import (
-    NUMBER_WORDS,
+    CHANGING,
     Quantity,
     UnsolvedError,
     check_comparable,
@@ -196,7 +196,7 @@ def compare(gold: str, said: str) -> dict[str, Any]:
 
 def _is_equal_in_words(gold: str, said: str) -> bool:
     wanted, words = words_of(gold), words_of(said)
-    numbers = NUMBER_WORDS & {*wanted.split(), *words.split()}
+    numbers = CHANGING & {*wanted.split(), *words.split()}
     if wanted != words and (numbers or re.search(rf"\b{re.escape(wanted)}\b", words)):
         raise UnreadableError("says more, or words for a formula")
     return wanted == words

@@ -12,6 +12,7 @@ from functools import lru_cache
 from string import ascii_lowercase
 from typing import NamedTuple
 
+from cluster.templates import load_table
 from generation.grading.errors import OutOfBoundsError, RefusedError, SeveralError, UnreadableError
 from generation.grading.text import DIFFERS, check_length, fraction_typing, plain, reordered, seen
 from generation.records import ANOTHER_UNIT, GOLD_UNREADABLE, Question
@@ -32,7 +33,7 @@ _NUMBER = re.compile(
     (?:[eE](?P<short>[+-]?[0-9]++)|(?P<times>[ ]?\*[ ]?10)?[ ]?\^[ ]?[({{]?(?P<long>[+-]?[0-9]++)[)}}]?)?""",
     re.VERBOSE,
 )
-# LaTeX and marks in plain typing; the order matters for the last three alone.
+# LaTeX and marks in plain typing.
 _REWRITES = (
     (re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mathit|mbox|operatorname|boxed)\*? ?\{([^{}]*)\}"), r" \1 "),
     (re.compile(r"\\[dtc]?frac ?\{ ?(-?[0-9]++) ?\} ?\{ ?([0-9]++) ?\}"), r" \1/\2 "),
@@ -54,59 +55,24 @@ _EQUALS = re.compile(r"(?<![<>!=])=(?![=>])")
 # What a number may be called equal to: "x", "m + n", "f(2)", "12 + 12". Not "2x", of which it is not the value.
 _CALLED = re.compile(r"(?!-)[^0-9<>±|]*|[A-Za-z]\([^()=]*\)|[0-9+\-*/(). ]+")
 
-_LABEL = frozenset(
-    "so thus hence therefore the a an my our final correct answer ans total result sum value number is was it it's"
-    " that's equals = about approximately approx around roughly nearly exactly only just".split()
-)
-_BEHIND = re.compile(r"(?:[ /,-]*(?:[A-Za-z]+\.?|[%²³$€£¥₹¢]))*[)'\" ]*\.?")
-_WORD = re.compile(r"[A-Za-z]+|[/%²³$€£¥₹¢]")
-_SMALL = (
-    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
-    *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"),
-)
-_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
-NUMBER_WORDS = frozenset((*_SMALL[2:], *_TENS, *"half third thirds quarter quarters twice hundred thousand".split()))
-"""Words that are numbers, or parts of one; "one" is mostly none."""
-_SPELLED = re.compile(
-    rf"(?:(?P<tens>{'|'.join(_TENS)})(?:[ -](?P<ones>{'|'.join(_SMALL[1:10])}))?|(?P<small>{'|'.join(_SMALL)}))"
-    r"(?P<behind>(?: [a-z%]+){0,2})",
-    re.IGNORECASE,
-)
+_WORDS = load_table("generation.grading", "words.toml")
+_LABEL, _GRAMMAR, _SHORT = (frozenset(_WORDS["number"][name].split()) for name in ("label", "grammar", "short"))
+_SMALL, _TENS = (_WORDS["number"][name].split() for name in ("small", "tens"))
 SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12, "k": 3}
+CHANGING = frozenset((*_SMALL[2:], *_TENS, *SCALES, *_WORDS["number"]["changing"].split()))
+"""Words behind a number that make another one of it, or several."""
+UNITS = {name: unit for unit, names in _WORDS["units"].items() for name in (unit, *names.split())}
+_COMPOUND = {"mph": {"mi", "/", "h"}, "kmh": {"km", "/", "h"}, "mps": {"m", "/", "s"}}
+_CURRENCIES = frozenset("$€£¥₹¢")
+
 # "3 K" may be kelvin.
 _SCALE = re.compile(rf" ?({'|'.join(SCALES)})(?<! k)(?![A-Za-z])", re.IGNORECASE)
-# Words behind a number that make another one of it, or several.
-_CHANGING = frozenset(
-    (*_SMALL[2:], *_TENS, *SCALES)
-    + tuple(
-        "or and nor not no never to than more less fewer least most between over under above below except plus minus"
-        " wrong incorrect point first second third half halves quarter quarters thirds fourth fourths fifth fifths"
-        " sixth sixths seventh sevenths eighth eighths ninth ninths tenth tenths twelfth twentieth hundredth"
-        " hundredths thousandth doubled tripled quadrupled halved tens repeating recurring score grand gross mil mill"
-        " mio mln mn bn tn lakh crore dozen dozens squared cubed root factorial mod modulo base pi divided multiplied".split()
-    )
+_BEHIND = re.compile(r"(?:[ /,-]*(?:[A-Za-z]+\.?|[%²³$€£¥₹¢]))*[)'\" ]*\.?")
+_WORD = re.compile(r"[A-Za-z]+|[/%²³$€£¥₹¢]")
+_SPELLED = re.compile(
+    rf"(?:({'|'.join(_TENS)})(?:[ -]({'|'.join(_SMALL[1:10])}))?|({'|'.join(_SMALL)}))((?: [a-z%]+){{0,2}})",
+    re.IGNORECASE,
 )
-_UNIT_NAMES = {
-    **{"$": "$ dollar dollars usd us$", "€": "€ euro euros eur", "£": "£ pound pounds gbp", "¥": "¥ yen jpy yuan rmb"},
-    **{"₹": "₹ rs rupee rupees inr", "¢": "¢ cent cents", "%": "% percent pct", "degrees": "degree degrees deg"},
-    **{"c": "c celsius", "f": "f fahrenheit", "rad": "rad radian radians", "am": "am", "pm": "pm"},
-    **{"h": "h hr hrs hour hours", "min": "min mins minute minutes", "s": "s sec secs second seconds"},
-    **{"day": "day days", "week": "week weeks", "month": "month months", "year": "year years yr yrs"},
-    **{"km": "km kms kilometer kilometers kilometre kilometres", "m": "m meter meters metre metres"},
-    **{"cm": "cm centimeter centimeters centimetre centimetres", "mm": "mm millimeter millimeters millimetre"},
-    **{"mi": "mi mile miles", "ft": "ft foot feet", "in": "in inch inches", "yd": "yd yard yards"},
-    **{"kg": "kg kgs kilogram kilograms", "g": "g gram grams", "lb": "lb lbs", "oz": "oz ounce ounces"},
-    **{"l": "l liter liters litre litres", "ml": "ml milliliter milliliters millilitre", "²": "² square sq"},
-    **{"³": "³ cubic cu", "/": "/ per", "mph": "mph", "kmh": "kmh kph", "mps": "mps"},
-}
-UNITS = {name: unit for unit, names in _UNIT_NAMES.items() for name in names.split()}
-_COMPOUND = {"mph": ("mi", "/", "h"), "kmh": ("km", "/", "h"), "mps": ("m", "/", "s")}
-# Words of two letters that are no product of variables, and letters that no unit has.
-_SHORT = frozenset(
-    ("st", "nd", "rd", "th", "of", "on", "at", "an", "we", "he", "ms", "hz", "kb", "mb", "gb", "kw", "a")
-)
-_GRAMMAR = frozenset("in of the an are were is has have for from with that this all each every left total".split())
-"""Words that name no thing that is counted."""
 
 
 class Quantity(NamedTuple):
@@ -192,7 +158,7 @@ def read_quantity(text: str) -> Quantity:
             said[quantity.value] = quantity
         except (UnreadableError, SeveralError) as error:
             failure = error
-            if len(sides) > 1 and (not _CALLED.fullmatch(side) or _CHANGING & {*re.findall("[a-z]+", side.lower())}):
+            if len(sides) > 1 and (not _CALLED.fullmatch(side) or CHANGING & {*re.findall("[a-z]+", side.lower())}):
                 raise UnsolvedError("is an equation that is not solved") from error
     if len(said) > 1:
         raise SeveralError("calls numbers equal that are not")
@@ -206,9 +172,9 @@ def in_digits(text: str) -> str:
     number = _SPELLED.fullmatch(text)
     if number is None:
         return text
-    tens, ones, small = ((number[name] or "zero").lower() for name in ("tens", "ones", "small"))
-    value = 10 * (_TENS.index(tens) + 2 if number["tens"] else 0) + _SMALL.index(ones) + _SMALL.index(small)
-    return f"{value}{number['behind']}"
+    tens, ones, small = ((number[group] or "").lower() for group in (1, 2, 3))
+    value = 10 * (_TENS.index(tens) + 2) if tens else 0
+    return f"{value + _SMALL.index(ones or small or 'zero')}{number[4]}"
 
 
 def _side(text: str) -> Quantity:
@@ -218,9 +184,9 @@ def _side(text: str) -> Quantity:
         raise SeveralError("says several numbers") if found else UnreadableError("holds no number")
     number = found[0]
     before, behind = text[: number.start()], text[number.end() :]
-    ahead = [word.strip(":,.~#('\"").lower() for word in before.split()]
-    units = [UNITS[word] for word in (*ahead, (number["currency"] or "").lower()) if UNITS.get(word, "") in _CURRENCIES]
-    if any(word and word not in _LABEL and UNITS.get(word, "") not in _CURRENCIES for word in ahead):
+    ahead = [word.strip(":,.~#('\"").lower() for word in (*before.split(), number["currency"] or "")]
+    money = {UNITS[word] for word in ahead if UNITS.get(word) in _CURRENCIES}
+    if any(word and word not in _LABEL and UNITS.get(word) not in _CURRENCIES for word in ahead):
         raise UnreadableError("has more before the number than a label")
     if before[-1:].isalnum() or (number["sign"] and (number["inner"] or (before and number["sign"] != "-"))):
         raise UnreadableError("is glued to what stands before it, or has a dash or two signs")
@@ -229,30 +195,23 @@ def _side(text: str) -> Quantity:
         value, behind = value * 10 ** SCALES[scale[1].lower()], behind[scale.end() :]
     if not _BEHIND.fullmatch(behind):
         raise UnreadableError("goes on behind the number")
-    return Quantity(value, *_beside(units, behind, glued=behind[:1].isalpha()), "," in (number["digits"] or ""))
+    things = money | _things(_WORD.findall(behind), is_money=bool(money))
+    return Quantity(value, frozenset(things & UNITS.keys()), frozenset(things), "," in (number["digits"] or ""))
 
 
-_CURRENCIES = frozenset("$€£¥₹¢")
-
-
-def _beside(units: list[str], behind: str, *, glued: bool) -> tuple[frozenset[str], frozenset[str]]:
+def _things(words: list[str], *, is_money: bool) -> set[str]:
     """Return the units and the things that words name. Raises UnreadableError where one changes the number."""
-    words = _WORD.findall(behind)
-    things = set(units)
-    for place, word in enumerate(words):
+    things: set[str] = set()
+    for word in words:
         name = word.lower()
         is_known = name in UNITS and (len(word) > 1 or name == word or word in "CFL")
-        if name in _CHANGING:
+        if name in CHANGING or (len(word) == 1 and word.isalpha() and is_money):
             raise UnreadableError("has a word in it that makes another number of it")
         if not is_known and name not in _SHORT and not _is_noun(name):
             raise UnreadableError("is a product of variables")
-        if len(word) == 1 and word.isalpha() and units:
-            raise UnreadableError("is money, and perhaps millions")
-        things.add(UNITS[name] if is_known else re.sub(r"(?:ies|es|s|y|e)$", "", name))
-    things -= _GRAMMAR if len(words) > 1 else frozenset()
-    for name in things & _COMPOUND.keys():
-        things = things - {name} | {*_COMPOUND[name]}
-    return frozenset(things & UNITS.keys()), frozenset(things)
+        thing = UNITS[name] if is_known else re.sub(r"(?:ies|es|s|y|e)$", "", name)
+        things |= _COMPOUND.get(thing, {thing})
+    return things - _GRAMMAR if len(words) > 1 else things
 
 
 def _is_noun(name: str) -> bool:

@@ -130,16 +130,12 @@ def _ascii_twin(character: str) -> str:
 
 
 def fraction_typing(text: str, shape: str) -> str:
-    """Return the text with each one-character fraction in the shape given: "½" as " 1/2" for " {over}/{under}"."""
-    if text.isascii():
-        return text
-    written = []
-    for character in text:
-        if unicodedata.decomposition(character).startswith("<fraction>"):
-            over, _, under = unicodedata.normalize("NFKC", character).partition("⁄")
-            character = shape.replace("over", over).replace("under", under or "1")
-        written.append(character)
-    return "".join(written)
+    """Return the text with each one-character fraction in the shape given: "½" as " 1/2" for " over/under"."""
+    fractions = {one for one in text if not one.isascii() and unicodedata.decomposition(one).startswith("<fraction>")}
+    for character in fractions:
+        over, _, under = unicodedata.normalize("NFKC", character).partition("⁄")
+        text = text.replace(character, shape.replace("over", over).replace("under", under or "1"))
+    return text
 
 
 def normalised(text: str) -> str:

@@ -10,27 +10,22 @@ import re
 import unicodedata
 from collections import Counter
 
+from cluster.templates import load_table
 from generation.grading.errors import SeveralError, UnreadableError
 from generation.grading.text import ascii_typing, check_length, plain, reordered, seen
 from generation.records import Question
 from generation.tasks.dictionary import is_word
 
 MAX_CHARS = 1000
-# What a label opens with, and what else may stand in one: "So I would choose the valid English word". None denies it.
-_OPENS = frozenset(
-    "so thus hence therefore so, thus, hence, therefore, i we it it's that that's the my our a an this word acronym anagram answer solution"
-    " final".split()
-)
-_LABEL = _OPENS | frozenset(
-    "can could would will choose chose pick picked select say think believe found find form formed make made get got"
-    " spelled spells is be must which valid english unscrambled correct possible".split()
-)
+_WORDS = load_table("generation.grading", "words.toml")["word"]
+_OPENS = frozenset(_WORDS["opens"].split())
+_LABEL = _OPENS | frozenset(_WORDS["goes_on"].split())
 _LATEX = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|boxed) ?\{([^{}]*)\}")
 _SPELLED = re.compile(r"[a-z](?:(?P<between>[ .,·–-]|, | - )[a-z])(?:(?P=between)[a-z])*[.]?")
 
 
 def judge_word(answer: str, question: Question) -> str:
-    """Return "" when the answer is such a word, else what is wrong; which one is in `question.answer` does not matter."""
+    """Return "" when the answer is such a word, else what is wrong, whichever word is in `question.answer`."""
     letters, least = str(question.facts["letters"]).lower(), int(question.facts["min_length"])
     in_order = bool(question.facts["in_order"])
     check_length(answer, MAX_CHARS)
