@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -35,7 +36,7 @@ Grader = Callable[[str, Question], Grade]
 
 
 def _grader(judge: Callable[[str, Question], str]) -> Grader:
-    """Return the grader of a function that says what is wrong with an answer, "" for nothing, or raises RefusedError."""
+    """Return the grader of a function that says what is wrong with an answer ("" for nothing) or raises RefusedError."""
 
     def graded(answer: str, question: Question) -> Grade:
         try:
@@ -74,8 +75,7 @@ def grade(response: str, question: Question, finish_reason: FinishReason) -> Gra
     found = _find(response)
     if found is None:
         return Grade("unknown", CUT if finish_reason == "length" else NO_ANSWER)
-    judged = GRADERS[question.grader](found.text, question)
-    return Grade(judged.outcome, judged.reason, judged.extracted, found.place)
+    return replace(GRADERS[question.grader](found.text, question), found=found.place)
 
 
 def find_answer(response: str) -> str | None:
@@ -95,13 +95,7 @@ class _Found(NamedTuple):
 
 def _find(response: str) -> _Found | None:
     block = last_block(response, "answer")
-    text = block.text.strip() if block else ""
-    if block is None or not text:
+    if block is None or not (text := block.text.strip()):
         return None
-    if block.fenced:
-        return _Found(text, FENCED)
-    if block.nested:
-        return _Found(text, NESTED)
-    if block.reopened:
-        return _Found(text, CLOSED)
-    return _Found(text, LAST if block.earlier else ONLY)
+    places = ((block.fenced, FENCED), (block.nested, NESTED), (block.reopened, CLOSED), (block.earlier, LAST))
+    return _Found(text, next((place for is_there, place in places if is_there), ONLY))

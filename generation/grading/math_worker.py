@@ -8,34 +8,16 @@ one is a decimal, formulas at points.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from fractions import Fraction
 from functools import cache, lru_cache
 from typing import Any
 
+import sympy
 from antlr4.atn.ParserATNSimulator import PredictionMode
 from latex2sympy2_extended import NormalizationConfig, latex2sympy2
 from latex2sympy2_extended.logic import And
 from math_verify import LatexExtractionConfig, grader, parse, verify
-from sympy import (
-    Basic,
-    Expr,
-    Float,
-    I,
-    MatrixBase,
-    MatrixExpr,
-    Pow,
-    Rational,
-    Set,
-    Symbol,
-    exp,
-    expand,
-    expand_log,
-    nan,
-    oo,
-    simplify,
-    zoo,
-)
+from sympy import Basic, Expr, Float, I, MatrixBase, MatrixExpr, Rational, nan, oo, zoo
 from sympy.core.function import AppliedUndef
 from sympy.core.relational import Relational
 
@@ -72,7 +54,7 @@ _COORDINATES = (
 class _Parser(latex2sympy2.PSParser):  # type: ignore[misc]
     """The parser of latex2sympy with ANTLR's fast prediction, five times as fast.
 
-    By ANTLR's manual it gives the very tree that full prediction gives, or a syntax error: then full prediction is asked.
+    By ANTLR's manual it gives the very tree that full prediction gives, or a syntax error: then that is asked.
     """
 
     mode = PredictionMode.SLL
@@ -173,16 +155,22 @@ def _is_read(parsed: list[Any]) -> bool:
 def _equal(wanted: list[Any], said: list[Any]) -> bool:
     if any(isinstance(one, Basic) and _has_no_value(one) for one in wanted):
         return False
-    both = [*wanted, *said]
     # By its default an interval is no answer to an inequality, but not the other way round.
-    relations = any(isinstance(one, Set | Relational | And) for one in both)
+    relations = any(isinstance(one, sympy.Set | Relational | And) for one in (*wanted, *said))
     if verify(wanted, said, timeout_seconds=None):
         return True
     if relations and verify(wanted, said, timeout_seconds=None, allow_set_relation_comp=True):
         return True
-    if not any(_imaginary(one) for one in both):
-        return False
-    return bool(verify([_with_i(one) for one in wanted], [_with_i(one) for one in said], timeout_seconds=None))
+    imaginary = [_with_i(wanted), _with_i(said)]
+    return imaginary != [wanted, said] and bool(verify(*imaginary, timeout_seconds=None))
+
+
+def _with_i(parsed: list[Any]) -> list[Any]:
+    """Return them with the imaginary unit for the letter i, which math-verify leaves a variable."""
+    return [
+        one.xreplace({name: I for name in one.free_symbols if str(name) == "i"}) if isinstance(one, Basic) else one
+        for one in parsed
+    ]
 
 
 @lru_cache(maxsize=256)
@@ -193,15 +181,6 @@ def _has_no_value(one: Basic) -> bool:
     except Exception:
         # As above: what sympy cannot work out may have a value.
         return False
-
-
-def _imaginary(one: Any) -> set[Basic]:
-    """Return the letter i, which math-verify leaves a variable."""
-    return {symbol for symbol in one.free_symbols if str(symbol) == "i"} if isinstance(one, Basic) else set()
-
-
-def _with_i(one: Any) -> Any:
-    return one.subs(dict.fromkeys(_imaginary(one), I)) if _imaginary(one) else one
 
 
 def equal_values(gold: Expr, said: Expr) -> bool:
@@ -228,7 +207,7 @@ def equal_values(gold: Expr, said: Expr) -> bool:
 
 def _exact(value: Expr) -> Expr:
     """Return it with every decimal as the fraction that was typed, and all worked out."""
-    functions = {one: Symbol(f"function {one}", real=True) for one in value.atoms(AppliedUndef)}
+    functions = {one: sympy.Symbol(f"function {one}", real=True) for one in value.atoms(AppliedUndef)}
     worked = value.xreplace({one: Rational(str(one)) for one in value.atoms(Float)}).doit().xreplace(functions)
     if worked.has(I):
         return worked
@@ -256,7 +235,7 @@ def _is_zero(difference: Expr) -> bool:
     if difference.is_Rational:
         return bool(difference == 0)
     numbers = sum(abs(int(one.p)).bit_length() + int(one.q).bit_length() for one in difference.atoms(Rational))
-    powers = sum(abs(float(one.exp)) for one in difference.atoms(Pow, exp) if one.exp.is_Rational)
+    powers = sum(abs(float(one.exp)) for one in difference.atoms(sympy.Pow, sympy.exp) if one.exp.is_Rational)
     try:
         parts = difference.evalf(10, maxn=_DIGITS + math.ceil(numbers + powers)).as_real_imag()
         if all(part.is_Float or part.is_Rational for part in parts):
@@ -264,47 +243,40 @@ def _is_zero(difference: Expr) -> bool:
             return not any(part != 0 and (part.is_Rational or part._prec > 20) for part in parts)
     except (TypeError, ValueError, NotImplementedError):
         pass
-    if simplify(difference).is_zero:
+    if sympy.simplify(difference).is_zero:
         return True
     raise UndecidedError("has no value")
 
 
 def _same_formula(wanted: Expr, value: Expr, *, decimal: bool) -> bool:
-    points = list(_points({*wanted.free_symbols, *value.free_symbols}))
-    values = [(point, *_values(wanted, value, point)) for point in points]
-    real = [one for one in values if one[1].is_real and one[2].is_real]
+    names = sorted({*wanted.free_symbols, *value.free_symbols}, key=str)
+    points = [{name: xs[i % 4] + i // 4 for i, name in enumerate(names)} for xs in _COORDINATES]
+    values = [_values(wanted, value, point) for point in points]
+    real = [point for point, pair in zip(points, values, strict=True) if pair and pair[0].is_real]
     # What has real values is about them: elsewhere log(n^n) is another branch than n log(n).
-    compared = values if len(real) < _POINTS or wanted.has(I) or value.has(I) else real
-    apart = [abs(one - other) / max(abs(one), abs(other), _APART) for _, one, other in compared]
-    if any(share > _APART for share in apart):
-        if decimal and not any(share > _FAR_APART for share in apart):
+    everywhere = len(real) < _POINTS or wanted.has(I) or value.has(I)
+    compared = [pair for pair in values if pair and (everywhere or pair[0].is_real)]
+    if any(abs(one - other) > _APART * max(abs(one), abs(other)) for one, other in compared):
+        if decimal and all(abs(one - other) <= _FAR_APART * max(abs(one), abs(other)) for one, other in compared):
             raise UndecidedError("has decimals that are nearly the same")
         return False
     difference = wanted - value
-    if expand(expand_log(difference, force=True)) == 0:
+    if sympy.expand(sympy.expand_log(difference, force=True)) == 0:
         return True
-    if len(real) < _POINTS:
-        if simplify(difference).is_zero:
-            return True
-        raise UndecidedError("is not known to be zero")
-    return all(_is_zero(difference.subs(point)) for point, _, _ in real)
+    if len(real) >= _POINTS:
+        # An identity that sympy does not know, or a small difference.
+        return all(_is_zero(difference.subs(point)) for point in real)
+    if sympy.simplify(difference).is_zero:
+        return True
+    raise UndecidedError("is not known to be zero")
 
 
-def _points(symbols: set[Expr]) -> Iterator[dict[Expr, Rational]]:
-    names = sorted(symbols, key=str)
-    for numbers in _COORDINATES:
-        yield {name: numbers[index % 4] + index // 4 for index, name in enumerate(names)}
-
-
-def _values(wanted: Expr, value: Expr, point: dict[Expr, Rational]) -> tuple[Expr, Expr]:
-    """Return both at a point; the same where they have no values that can be compared.
-
-    A real and a complex one tell of the domain alone.
-    """
+def _values(wanted: Expr, value: Expr, point: dict[Expr, Rational]) -> tuple[Expr, Expr] | None:
+    """Return both at a point, where they have values that can be compared; a real and a complex one cannot."""
     try:
         one, other = (formula.evalf(20, subs=point) for formula in (wanted, value))
     except (TypeError, ValueError, ArithmeticError, NotImplementedError):
-        return I, I
+        return None
     if not (one.is_number and other.is_number) or one.has(nan, zoo, oo) or other.has(nan, zoo, oo):
-        return I, I
-    return (one, other) if bool(one.is_real) == bool(other.is_real) else (I, I)
+        return None
+    return (one, other) if bool(one.is_real) == bool(other.is_real) else None

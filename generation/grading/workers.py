@@ -43,68 +43,101 @@ _RETIRES_AT = 300 << 20
 Request = Mapping[str, Any]
 
 
+_Running = tuple[subprocess.Popen[bytes], Connection]
+
+
 class _Worker:
-    """One process; asked by one thread at a time."""
+    """One process at a time, started when it is needed; asked by one thread at a time."""
 
     def __init__(self, module: str) -> None:
-        self.connection, theirs = Pipe()
-        # The worker can import what this process can, whatever made it so.
-        path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-        # Sets in sympy are ordered by hash: with another seed another worker might come to another grade.
-        environment = {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "0", "PYTHONSAFEPATH": "1"}
-        code = f"from generation.grading.workers import serve; from {module} import answer, prepare"
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", f"{code}; serve({theirs.fileno()}, {os.getpid()}, {CPU_S}, answer, prepare)"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-            pass_fds=[theirs.fileno()],
-            # A session of its own: Ctrl-C is for the run, which lets its questions end.
-            start_new_session=True,
-        )
-        theirs.close()
+        self._module = module
+        self.running: _Running | None = None
         self.is_ready = False
 
-    def wait_until_ready(self) -> None:
-        if not self.is_ready:
-            self.read(START_S)
-            self.is_ready = True
-
     def ask(self, request: Request) -> dict[str, Any]:
+        running = self._ready()
         try:
-            self.connection.send_bytes(json.dumps(request).encode("ascii"))
-        except OSError as error:
-            raise DiedError("it had ended before it was asked") from error
-        return self.read(WALL_S)
-
-    def read(self, wait_s: float) -> dict[str, Any]:
-        try:
-            if not self.connection.poll(wait_s):
-                raise TimedOutError("no answer in time")
-            reply = json.loads(self.connection.recv_bytes(_LARGEST))
-        except (OSError, EOFError) as error:
-            if self.process.wait(WALL_S) == -signal.SIGPROF:
-                raise TimedOutError("its CPU time was used up") from error
-            raise DiedError(f"it ended with {self.process.returncode}") from error
-        assert isinstance(reply, dict)
+            with contextlib.suppress(OSError):  # a process that has ended is told by what it left to read
+                running[1].send_bytes(json.dumps(request).encode("ascii"))
+            reply = _read(running, WALL_S)
+        except RefusedError:
+            self.end()
+            # The next one begins to come up at once: who kills one kills more.
+            self.running = _started(self._module)
+            raise
+        if reply.pop("retire"):
+            self.end()
         return reply
 
+    def _ready(self) -> _Running:
+        reason = ""
+        for _ in range(TRIES):
+            if self.running is None or self.running[0].poll() is not None:
+                self.end()
+                self.running = _started(self._module)
+            running = self.running
+            try:
+                if not self.is_ready:
+                    _read(running, START_S)
+                    self.is_ready = True
+                return running
+            except RefusedError as error:
+                # A signal to all processes of a job ends one that cannot ignore it yet.
+                reason = str(error)
+                self.end()
+        raise CannotStartError(f"{self._module} does not start: {reason}")
+
     def end(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        self.connection.close()
+        running, self.running, self.is_ready = self.running, None, False
+        if running is not None:
+            running[0].kill()
+            running[0].wait()
+            running[1].close()
+
+
+def _started(module: str) -> _Running:
+    connection, theirs = Pipe()
+    # The worker can import what this process can, whatever made it so.
+    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+    # Sets in sympy are ordered by hash: with another seed another worker might come to another grade.
+    environment = {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "0", "PYTHONSAFEPATH": "1"}
+    code = f"from generation.grading.workers import serve; from {module} import answer, prepare"
+    code += f"; serve({theirs.fileno()}, {os.getpid()}, {CPU_S}, answer, prepare)"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+        pass_fds=[theirs.fileno()],
+        # A session of its own: Ctrl-C is for the run, which lets its questions end.
+        start_new_session=True,
+    )
+    theirs.close()
+    return process, connection
+
+
+def _read(running: _Running, wait_s: float) -> dict[str, Any]:
+    process, connection = running
+    try:
+        if not connection.poll(wait_s):
+            raise TimedOutError("no answer in time")
+        reply: dict[str, Any] = json.loads(connection.recv_bytes(_LARGEST))
+        return reply
+    except (OSError, EOFError) as error:
+        if process.wait(WALL_S) == -signal.SIGPROF:
+            raise TimedOutError("its CPU time was used up") from error
+        raise DiedError(f"it ended with {process.returncode}") from error
 
 
 class WorkerPool:
     """At most `size` workers of a module, started when they are needed."""
 
     def __init__(self, module: str, size: int) -> None:
-        self._module = module
+        self._workers = [_Worker(module) for _ in range(size)]
+        self._idle = deque(self._workers)
+        """The last one is asked next: one that is ready, if there is any."""
         self._places = threading.BoundedSemaphore(size)
-        self._all: set[_Worker] = set()
-        self._idle: deque[_Worker] = deque()
-        """The last one is asked next; those that are coming up stand first."""
 
     def ask(self, request: Request) -> dict[str, Any]:
         """Return the answer of a worker; wait until one is free.
@@ -112,61 +145,23 @@ class WorkerPool:
         Raises TimedOutError, DiedError when two workers ended over it, CannotStartError.
         """
         with self._places:
+            worker = self._idle.pop()
             try:
-                return self._ask(request)
-            except DiedError:
-                return self._ask(request)
+                try:
+                    return worker.ask(request)
+                except DiedError:
+                    return worker.ask(request)
+            finally:
+                (self._idle.append if worker.is_ready else self._idle.appendleft)(worker)
 
     def pids(self) -> list[int]:
         """Return the process ids of the workers that there are."""
-        return [worker.process.pid for worker in list(self._all)]
+        return [running[0].pid for worker in self._workers if (running := worker.running)]
 
     def close(self) -> None:
         """End all workers. The pool can be asked again, and starts new ones then."""
-        self._idle.clear()
-        for worker in list(self._all):
-            self._end(worker)
-
-    def _ask(self, request: Request) -> dict[str, Any]:
-        worker = self._ready()
-        try:
-            answer = worker.ask(request)
-        except RefusedError:
-            self._end(worker)
-            # The next one begins to come up at once: who kills one kills more.
-            self._idle.appendleft(self._started())
-            raise
-        if answer.pop("retire"):
-            self._end(worker)
-        else:
-            self._idle.append(worker)
-        return answer
-
-    def _ready(self) -> _Worker:
-        reason = ""
-        for _ in range(TRIES):
-            try:
-                worker = self._idle.pop()
-            except IndexError:
-                worker = self._started()
-            try:
-                worker.wait_until_ready()
-                if worker.process.poll() is None:
-                    return worker
-            except RefusedError as error:
-                # A signal to all processes of a job ends one that cannot ignore it yet.
-                reason = str(error)
-            self._end(worker)
-        raise CannotStartError(f"{self._module} does not start: {reason}")
-
-    def _started(self) -> _Worker:
-        worker = _Worker(self._module)
-        self._all.add(worker)
-        return worker
-
-    def _end(self, worker: _Worker) -> None:
-        self._all.discard(worker)
-        worker.end()
+        for worker in self._workers:
+            worker.end()
 
 
 _pools: dict[tuple[int, str], WorkerPool] = {}
