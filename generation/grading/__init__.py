@@ -17,7 +17,7 @@ from generation.grading.errors import RefusedError
 from generation.grading.gym import judge_gym
 from generation.grading.mathematics import judge_math
 from generation.grading.number import judge_number
-from generation.grading.text import judge_exact, judge_own_answer
+from generation.grading.text import check_readable, judge_exact, judge_own_answer
 from generation.grading.word import judge_word
 from generation.records import CUT, NO_ANSWER, REQUEST_FAILED, Grade, Question
 from reflection.tags import last_block
@@ -35,11 +35,15 @@ Grader = Callable[[str, Question], Grade]
 """Judges the text of an answer, already found and never empty."""
 
 
-def _grader(judge: Callable[[str, Question], str]) -> Grader:
-    """Return the grader of a function that says what is wrong with an answer ("" for nothing) or raises RefusedError."""
+def _grader(judge: Callable[[str, Question], str], longest: int = 10_000) -> Grader:
+    """Return the grader of a function that says what is wrong with an answer ("" for nothing) or raises RefusedError.
+
+    Answers of more than `longest` characters are unknown.
+    """
 
     def graded(answer: str, question: Question) -> Grade:
         try:
+            check_readable(answer, longest, question.answer)
             fault = judge(answer, question)
         except RefusedError as error:
             return Grade("unknown", error.reason, answer)
@@ -51,13 +55,13 @@ def _grader(judge: Callable[[str, Question], str]) -> Grader:
 GRADERS: Mapping[str, Grader] = MappingProxyType(
     {
         "answer": _grader(judge_own_answer),
-        "choice": _grader(judge_choice),
-        "countdown": _grader(judge_countdown),
+        "choice": _grader(judge_choice, 2000),
+        "countdown": _grader(judge_countdown, 1000),
         "exact": _grader(judge_exact),
         "gym": _grader(judge_gym),
         "math": _grader(judge_math),
-        "number": _grader(judge_number),
-        "word": _grader(judge_word),
+        "number": _grader(judge_number, 2000),
+        "word": _grader(judge_word, 1000),
     }
 )
 

@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from generation.grading.errors import OutOfBoundsError, UnreadableError
-from generation.grading.text import ascii_typing, check_length, is_balanced
+from generation.grading.text import ascii_typing, check_readable, is_balanced
 
 MAX_CHARS = 1000
 MAX_DEPTH = 32
@@ -57,7 +57,7 @@ def evaluate(text: str) -> Fraction:
 
 def read(text: str) -> Expression:
     """Return the expression that all of a text is. Raises UnreadableError or OutOfBoundsError."""
-    check_length(text, MAX_CHARS)
+    check_readable(text, MAX_CHARS)
     tokens = _TOKEN.findall(text)[::-1]
     if len(tokens) > MAX_OPERATORS and sum(map(tokens.count, "+-*/")) > MAX_OPERATORS:
         raise OutOfBoundsError(f"more than {MAX_OPERATORS} operators")

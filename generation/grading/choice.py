@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from cluster.templates import load_table
 from generation.grading.errors import OutOfBoundsError, RefusedError, SeveralError, UnreadableError
-from generation.grading.text import DIFFERS, check_length, normalised, plain, reordered, seen
+from generation.grading.text import DIFFERS, normalised, plain, seen
 from generation.records import GOLD_UNREADABLE, Question
 
 MAX_CHARS = 2000
@@ -51,7 +51,6 @@ def judge_choice(answer: str, question: Question) -> str:
         gold = _option(question.answer, options)
     except RefusedError as error:
         raise RefusedError(str(error), GOLD_UNREADABLE) from error
-    check_length(answer, MAX_CHARS)
     return "" if _option(answer, options) == gold else DIFFERS
 
 
@@ -77,8 +76,6 @@ class _Options:
 
 def _option(text: str, options: _Options) -> str:
     """Return the letter of the option that a text names. Raises UnreadableError or SeveralError."""
-    if reordered(text):
-        raise UnreadableError("is shown in another order than it is stored")
     if len(unicodedata.normalize("NFKC", text)) > MAX_CHARS:
         raise OutOfBoundsError("has characters in it that mean many")
     shown = _BULLET.sub("", _shown(seen(text)))

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from generation.grading.arithmetic import MAX_CHARS, Expression, Value, operands, read, statements
+from generation.grading.arithmetic import Expression, Value, operands, read, statements
 from generation.grading.errors import OutOfBoundsError, UnreadableError
-from generation.grading.text import check_length
 from generation.records import Question
 
 MAX_STEPS = 16
@@ -34,7 +33,6 @@ def judge_countdown(answer: str, question: Question) -> str:
     """
     given = [_exact(number) for number in question.facts["numbers"]]
     target = _exact(question.facts["target"])
-    check_length(answer, MAX_CHARS)
     stated = statements(answer)
     if not stated:
         raise UnreadableError("states nothing")

@@ -13,14 +13,15 @@ from typing import NamedTuple
 from cluster.templates import load_table
 from generation.grading.errors import OutOfBoundsError, SeveralError, UnreadableError
 from generation.grading.number import UNITS
-from generation.grading.text import check_length, fraction_typing, plain, reordered, seen
+from generation.grading.text import check_readable, fraction_typing, plain, seen
+from generation.tasks.boxed import boxed
 
 MAX_CHARS = 2000
 MAX_DEPTH = 40
 MAX_DIGITS = 400
 """Of one number."""
 
-_BOXED = re.compile(r"\\(?:boxed|fbox) ?\{")
+_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _DELIMITED = re.compile(r"\$\$([^$]+)\$\$|(?<!\\)\$([^$]+)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 _DELIMITERS = re.compile(r"(?<!\\)\$|\\[()\[\]]")
 _TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox|operatorname)\*? ?\{([^{}]*)\}")
@@ -35,8 +36,7 @@ _LETTERS = {letter: rf"\{name} " for letter, name in zip(_TABLE["greek_letters"]
 _CHARACTERS = str.maketrans(_LETTERS | _TABLE["characters"])
 _SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ"
 _RAISED = re.compile(f"[{_SUPERSCRIPTS}]+")
-_LOWERED = re.compile("[₀-₉]+")
-_DIGITS = str.maketrans(_SUPERSCRIPTS + "₀₁₂₃₄₅₆₇₈₉", "0123456789-+n0123456789")
+_DIGITS = str.maketrans(_SUPERSCRIPTS, "0123456789-+n")
 # LaTeX's names without their backslash, as in code; "mu" may be a product.
 _NAMED = re.compile(
     rf"({_TEXT.pattern})|(?<![A-Za-z\\])({'|'.join((*_GREEK, *_COMMANDS)).replace('mu|', '')})(?![A-Za-z]) ?"
@@ -46,31 +46,20 @@ _RADICAND = rf" ?(?:{_BRACKETED}|\{{([^{{}}]*)\}}|([0-9.]+|[A-Za-z](?![A-Za-z])|
 _REWRITES = tuple(
     (re.compile(pattern), written)
     for pattern, written in (
-        # An unfinished equation: "= 5".
-        (r"^= ?", ""),
-        # Code: oo, log2(, sqrt(, **, e3 for a power of ten.
+        # Code: oo, log2(, sqrt(, **.
         (r"(?<![A-Za-z\\])(?:oo|inf|infinity)(?![A-Za-z])", r"\\infty "),
         (r"\\log (2|10)(?=\()", r"\\log_{\1}"),
         (rf"(?:√|(?<![\\A-Za-z])sqrt){_RADICAND}", r"\\sqrt{\1\2\3}"),
         (r"\*\* ?\(([^()]*)\)|\*\* ?(-?[A-Za-z0-9.]+)", r"^{\1\2}"),
-        (r"(?<=[0-9])[eE]([+-]?[0-9]{1,3})(?![0-9.])", r" \\times 10^{\1}"),
         # The letter x for times, "U" for a union.
         (r"(?<=[0-9]) ?x ?(?=[0-9])", r" \\cdot "),
         (r"(?<=[\])]) ?(?:U|union) ?(?=[\[(])", r"\\cup "),
-        # math-verify reads one digit of what has no braces.
-        (r"(\\[dtc]?frac) ?([0-9]) ?([0-9])", r"\1{\2}{\3}"),
+        # math-verify reads one sign or digit of what has no braces,
         (r"\^ ?(-?[0-9]*\.[0-9]+|-[A-Za-z0-9]+)", r"^{\1}"),
-        (r"\^ ?\{? ?0?\.50*(?![0-9]) ?\}?", r"^{\\frac{1}{2}}"),
-        # ... adds numbers that stand side by side, takes letters behind a space for units,
-        (r"(?<![A-Za-z\\])([A-Za-z]) (?=[A-Za-z](?![A-Za-z]))", r"\1 \\cdot "),
+        # ... adds a number and a bracket,
         (r"(?<![A-Za-z0-9_.^{\\])([0-9]+)(?=\()", r"\1\\cdot "),
-        (r"\)(?=\()", r")\\cdot "),
-        # ... a fraction ahead for all that follows to be divided,
+        # ... and divides by all that follows a fraction.
         (r"(?<![0-9A-Za-z/^_.)} ])([0-9]+)/([0-9]+) (?=[A-Za-z(]|\\)", r"\\frac{\1}{\2} "),
-        # ... a thin space between thousands for a product,
-        (r"(?<![0-9])([1-9][0-9]{0,2}|[0-9]{3})(?:\\,|\\ |\{,\}|\\!,\\!)(?=[0-9]{3}(?![0-9]))", r"\1"),
-        # ... the odd root of a negative number for a complex one.
-        (r"\\sqrt ?\[([0-9]?[13579])\] ?\{ ?-([0-9.]+) ?\}", r"(-\\sqrt[\1]{\2})"),
         # Sizes say nothing; angle brackets are brackets.
         (r"\\(?:left|right)(?![A-Za-z])\.?", ""),
         (r"\\langle(?![A-Za-z])", "("),
@@ -108,9 +97,7 @@ class Formula(NamedTuple):
 
 def formula(text: str) -> Formula:
     """Return the one formula of an answer. Raises UnreadableError, SeveralError or OutOfBoundsError."""
-    check_length(text, MAX_CHARS)
-    if reordered(text):
-        raise UnreadableError("is shown in another order than it is stored")
+    check_readable(text, MAX_CHARS)
     text = plain(_inner(_typed(text)))
     if named := _NAMES.get(words_of(text)):
         return Formula(named, "")
@@ -156,15 +143,16 @@ def _is_word(word: str) -> bool:
 
 def _typed(text: str) -> str:
     text = _RAISED.sub(lambda raised: f"^{{{raised[0].translate(_DIGITS)}}}", seen(text))
-    text = _LOWERED.sub(lambda lowered: f"_{{{lowered[0].translate(_DIGITS)}}}", text)
     return plain(fraction_typing(text, r"\frac{over}{under}").translate(_CHARACTERS))
 
 
 def _inner(text: str) -> str:
     """Return what stands in the one box, else between the one pair of delimiters, else all."""
-    boxes = _boxes(text)
+    boxes = boxed(text.replace(r"\fbox", r"\boxed"))
     if len({re.sub(r"\s", "", box) for box in boxes}) > 1:
         raise SeveralError("has several boxes")
+    if len(_BOX.findall(text)) > sum(1 + len(_BOX.findall(box)) for box in boxes):
+        raise UnreadableError("has a box that is not closed")
     if boxes:
         return boxes[0]
     inside = [next(filter(None, found.groups())) for found in _DELIMITED.finditer(text)]
@@ -176,22 +164,6 @@ def _inner(text: str) -> str:
     if _CHANGES.search(around) or _OR.search(around):
         raise UnreadableError("has a word in it that may change what it says")
     return inside[0]
-
-
-def _boxes(text: str) -> list[str]:
-    found, behind = [], 0
-    for opening in _BOXED.finditer(text):
-        if opening.start() < behind:
-            continue
-        depth, position = 1, opening.end()
-        while position < len(text) and depth:
-            depth += {"{": 1, "}": -1}.get(text[position], 0) if text[position - 1] != "\\" else 0
-            position += 1
-        if depth:
-            raise UnreadableError("has a box that is not closed")
-        found.append(text[opening.end() : position - 1])
-        behind = position
-    return found
 
 
 def _as_fraction(number: re.Match[str]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from generation.grading.errors import CannotStartError, UnreadableError
-from generation.grading.text import DIFFERS, bare, check_length, layers, unfenced
+from generation.grading.text import DIFFERS, bare, layers, unfenced
 from generation.grading.workers import Request, pool_of
 from generation.records import Question
 from generation.tasks.gym_score import score, scoring
@@ -22,7 +22,6 @@ RIGHT = 1.0
 def judge_gym(text: str, question: Question) -> str:
     """Return "" when reasoning-gym gives the full score. Raises UnreadableError where its scoring fails."""
     facts = {"generator": str(question.facts["generator"]), "entry": dict(question.facts["entry"])}
-    check_length(text)
     try:
         reply = pool_of(WORKER).ask({"facts": facts, "answers": _typings(text)})
     except CannotStartError as error:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from cluster.templates import load_table
 from generation.grading.errors import OutOfBoundsError, RefusedError, SeveralError, UnreadableError
-from generation.grading.text import DIFFERS, check_length, fraction_typing, plain, reordered, seen
+from generation.grading.text import DIFFERS, check_readable, fraction_typing, plain, seen
 from generation.records import ANOTHER_UNIT, GOLD_UNREADABLE, Question
 
 MAX_CHARS = 2000
@@ -22,13 +22,12 @@ MAX_DIGITS = 1000
 MAX_EXPONENT = 999
 
 _GROUPED = r"(?!0)[0-9]{1,3}(?P<separator>[, '_])[0-9]{3}(?:(?P=separator)[0-9]{3})*+(?![0-9])"
-_INDIAN = r"(?!0)[0-9]{1,2}(?:,[0-9]{2}){1,9},[0-9]{3}(?![0-9])"
 _NUMBER = re.compile(
     rf"""(?P<sign>[+-][ ]?)?(?:(?P<currency>(?:US)?\$|[€£¥₹])[ ]?)?(?P<inner>[+-])?
     (?:\([ ]?(?=[0-9.,/ ]+\)))?
     (?: (?P<power>10)[ ]?(?=\^)
       | (?:(?P<whole>[0-9]++)(?:[ ]|[ ]and[ ]))?(?P<over>[0-9]++)[ ]?/[ ]?(?P<under>[0-9]++)(?![.,]?[0-9])
-      | (?P<digits>(?:{_GROUPED}|{_INDIAN}|[0-9]++)(?:\.[0-9]*+)?|\.[0-9]++)
+      | (?P<digits>(?:{_GROUPED}|[0-9]++)(?:\.[0-9]*+)?|\.[0-9]++)
     )
     (?:[eE](?P<short>[+-]?[0-9]++)|(?P<times>[ ]?\*[ ]?10)?[ ]?\^[ ]?[({{]?(?P<long>[+-]?[0-9]++)[)}}]?)?""",
     re.VERBOSE,
@@ -45,8 +44,6 @@ _REWRITES = (
     (re.compile(r"(?<=[0-9])(?:\\!,|,\\!|\{,\})(?=[0-9]{3})"), ","),
     (re.compile(r"\\(?:displaystyle|left|right|quad|qquad)(?![A-Za-z])|\\[,;:! ]"), " "),
     (re.compile(r"\\([$%#])"), r"\1"),
-    (re.compile(r"\*\*(?=[0-9({-])"), "^"),
-    (re.compile(r"\*\*|`"), " "),
     (re.compile(r"(?<=[A-Za-z]) ?\^ ?\{?([23])\}?"), lambda power: "²³"[int(power[1]) - 2]),
 )
 _RAISED = re.compile("(?<=10)[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]++")
@@ -56,13 +53,12 @@ _EQUALS = re.compile(r"(?<![<>!=])=(?![=>])")
 _CALLED = re.compile(r"(?!-)[^0-9<>±|]*|[A-Za-z]\([^()=]*\)|[0-9+\-*/(). ]+")
 
 _WORDS = load_table("generation.grading", "words.toml")
-_LABEL, _GRAMMAR, _SHORT = (frozenset(_WORDS["number"][name].split()) for name in ("label", "grammar", "short"))
+_LABEL, _SHORT = (frozenset(_WORDS["number"][name].split()) for name in ("label", "short"))
 _SMALL, _TENS = (_WORDS["number"][name].split() for name in ("small", "tens"))
 SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12, "k": 3}
 CHANGING = frozenset((*_SMALL[2:], *_TENS, *SCALES, *_WORDS["number"]["changing"].split()))
 """Words behind a number that make another one of it, or several."""
 UNITS = {name: unit for unit, names in _WORDS["units"].items() for name in (unit, *names.split())}
-_COMPOUND = {"mph": {"mi", "/", "h"}, "kmh": {"km", "/", "h"}, "mps": {"m", "/", "s"}}
 _CURRENCIES = frozenset("$€£¥₹¢")
 
 # "3 K" may be kelvin.
@@ -138,9 +134,7 @@ def comparisons(said: Quantity, gold: Quantity) -> list[tuple[Fraction, Fraction
 
 def read_quantity(text: str) -> Quantity:
     """Return the one number that a text says. Raises UnreadableError, SeveralError or OutOfBoundsError."""
-    check_length(text, MAX_CHARS)
-    if reordered(text):
-        raise UnreadableError("is shown in another order than it is stored")
+    check_readable(text, MAX_CHARS)
     text = _RAISED.sub(
         lambda raised: "^" + raised[0].translate(_SUPERSCRIPT), fraction_typing(seen(text), " over/under")
     )
@@ -209,9 +203,8 @@ def _things(words: list[str], *, is_money: bool) -> set[str]:
             raise UnreadableError("has a word in it that makes another number of it")
         if not is_known and name not in _SHORT and not _is_noun(name):
             raise UnreadableError("is a product of variables")
-        thing = UNITS[name] if is_known else re.sub(r"(?:ies|es|s|y|e)$", "", name)
-        things |= _COMPOUND.get(thing, {thing})
-    return things - _GRAMMAR if len(words) > 1 else things
+        things.add(UNITS[name] if is_known else re.sub(r"(?:ies|es|s|y|e)$", "", name))
+    return things
 
 
 def _is_noun(name: str) -> bool:

@@ -14,7 +14,6 @@ from functools import lru_cache
 from generation.grading.errors import OutOfBoundsError, UnreadableError
 from generation.records import Question
 
-MAX_CHARS = 10_000
 DIFFERS = "differs from the gold answer"
 """The reason of a wrong answer."""
 
@@ -59,9 +58,6 @@ def judge_exact(answer: str, question: Question) -> str:
     The same in one case, after Unicode's composition, with single spaces and none beside commas, colons, brackets and
     equals signs, without what is put round it. "7.0" is not "7" here.
     """
-    check_length(answer)
-    if reordered(answer) and not reordered(question.answer):
-        raise UnreadableError("is shown in another order than it is stored")
     if answer.strip() == question.answer.strip():
         return ""
     said, gold = bare(normalised(answer)), bare(normalised(question.answer))
@@ -77,7 +73,6 @@ def judge_own_answer(answer: str, question: Question) -> str:
 
     For people's own questions. Works nothing out: "2 + 2" is not "4", "50%" is not "0.5".
     """
-    check_length(answer)
     said, gold = (bare(ascii_typing(text).casefold()) for text in (answer, question.answer))
     if said == gold:
         return ""
@@ -95,20 +90,20 @@ def _number(text: str) -> Fraction | None:
     return Fraction(sign + digits.replace(",", "") + exponent) / int(under or 1)
 
 
-def check_length(answer: str, most: int = MAX_CHARS) -> None:
-    """Raise OutOfBoundsError for an answer of more characters than are worth looking at."""
-    if len(answer) > most:
+def check_readable(text: str, most: int, gold: str = "") -> None:
+    """Raise OutOfBoundsError or UnreadableError for what is not worth looking at, or is shown in another order.
+
+    Of the latter nobody knows what was meant, unless it is the gold text.
+    """
+    if len(text) > most:
         raise OutOfBoundsError(f"more than {most} characters")
+    if _REORDERS.search(text) and text.strip() != gold.strip():
+        raise UnreadableError("is shown in another order than it is stored")
 
 
 def seen(text: str) -> str:
     """Return the text without the characters that nobody sees: zero width, bidi marks, soft hyphens."""
     return _UNSEEN.sub("", text)
-
-
-def reordered(text: str) -> bool:
-    """Return True if the text is shown in another order than it is stored, so that nobody knows what was meant."""
-    return _REORDERS.search(text) is not None
 
 
 def ascii_typing(text: str) -> str:

@@ -12,11 +12,10 @@ from collections import Counter
 
 from cluster.templates import load_table
 from generation.grading.errors import SeveralError, UnreadableError
-from generation.grading.text import ascii_typing, check_length, plain, reordered, seen
+from generation.grading.text import ascii_typing, plain, seen
 from generation.records import Question
 from generation.tasks.dictionary import is_word
 
-MAX_CHARS = 1000
 _WORDS = load_table("generation.grading", "words.toml")["word"]
 _OPENS = frozenset(_WORDS["opens"].split())
 _LABEL = _OPENS | frozenset(_WORDS["goes_on"].split())
@@ -28,7 +27,6 @@ def judge_word(answer: str, question: Question) -> str:
     """Return "" when the answer is such a word, else what is wrong, whichever word is in `question.answer`."""
     letters, least = str(question.facts["letters"]).lower(), int(question.facts["min_length"])
     in_order = bool(question.facts["in_order"])
-    check_length(answer, MAX_CHARS)
     word = _word(answer)
     if len(word) < least:
         return f"has fewer than {least} letters"
@@ -42,8 +40,6 @@ def judge_word(answer: str, question: Question) -> str:
 
 def _word(answer: str) -> str:
     """Return the one word that an answer says, in lower case. Raises UnreadableError or SeveralError."""
-    if reordered(answer):
-        raise UnreadableError("is shown in another order than it is stored")
     text = plain(ascii_typing(unicodedata.normalize("NFC", seen(answer))).casefold())
     text = _LATEX.sub(r"\1", text).replace("**", "").lstrip("-*#> ")
     # A word, perhaps spelled out: "star", "S-T-A-R".
