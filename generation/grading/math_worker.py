@@ -106,14 +106,12 @@ grader.sympy_symbolic_eq = lambda gold, said: False
 
 
 def answer(request: Request) -> dict[str, Any]:
-    """Return `equal`, `undecided`, and which could be read as mathematics; `memory` when that ran out."""
+    """Return `equal`, `undecided`, and which could be read as mathematics."""
     _Leaves.undecided = False
     try:
         wanted, said = _parsed_gold(request["gold"]), _parsed(request["answer"])
         read = {"gold": _is_read(wanted), "answer": _is_read(said)}
         return {"equal": _equal(wanted, said), "undecided": _Leaves.undecided, **read}
-    except MemoryError:
-        return {"memory": True}
     except RecursionError:
         return {"equal": False, "gold": True, "answer": False}
 

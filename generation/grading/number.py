@@ -89,24 +89,28 @@ class UnsolvedError(UnreadableError):
 
 def judge_number(answer: str, question: Question) -> str:
     """Return "" when the one number of the answer is that of `question.answer`, else what is wrong."""
-    gold = _gold(question.answer)
+    gold = read_gold(question.answer)
     if gold is None:
         raise RefusedError("the gold answer is no number", GOLD_UNREADABLE)
-    said = read_quantity(answer)
-    check_comparable(said, gold)
-    return "" if same_number(said, gold) else DIFFERS
+    return "" if any(one == other for one, other in comparisons(read_quantity(answer), gold)) else DIFFERS
 
 
+# RL asks for the same question again and again.
 @lru_cache(maxsize=1024)
-def _gold(answer: str) -> Quantity | None:
+def read_gold(answer: str) -> Quantity | None:
+    """Return the number of a gold answer, or None."""
     try:
         return read_quantity(answer)
     except RefusedError:
         return None
 
 
-def check_comparable(said: Quantity, gold: Quantity) -> None:
-    """Raise RefusedError where units differ, other things are counted, or a comma may be a point."""
+def comparisons(said: Quantity, gold: Quantity) -> list[tuple[Fraction, Fraction]]:
+    """Return the pairs of values of which one must be equal.
+
+    A percent sign that only one of the two has may be a unit or a hundredth: 12% is right for 12 and for 0.12.
+    Raises RefusedError where units differ, other things are counted, or a comma may be a point.
+    """
     one, other = said.unit - {"%"}, gold.unit - {"%"}
     differ = one != other if one and other else not (said.things <= gold.things or gold.things <= said.things)
     # "5¢" for 5 and for 0.05 may be cents or dollars; "5%" is no length.
@@ -114,18 +118,6 @@ def check_comparable(said: Quantity, gold: Quantity) -> None:
         raise RefusedError("has another unit", ANOTHER_UNIT)
     if said.grouped and said.value == 1000 * gold.value and gold.value.denominator > 1:
         raise UnreadableError('has a comma that may be a decimal one: "12,345" for 12.345')
-
-
-def same_number(said: Quantity, gold: Quantity) -> bool:
-    """Return True if the values are equal by the rule of `comparisons`, whatever the units are."""
-    return any(one == other for one, other in comparisons(said, gold))
-
-
-def comparisons(said: Quantity, gold: Quantity) -> list[tuple[Fraction, Fraction]]:
-    """Return the pairs of values of which one must be equal.
-
-    A percent sign that only one of the two has may be a unit or a hundredth: 12% is right for 12 and for 0.12.
-    """
     pairs = [(said.value, gold.value)]
     if ("%" in said.unit) != ("%" in gold.unit):
         pairs.append((said.value, 100 * gold.value) if "%" in said.unit else (100 * said.value, gold.value))

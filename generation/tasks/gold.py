@@ -17,7 +17,7 @@ from generation.grading.formula import formula, is_wordy
 from generation.grading.mathematics import WORKER
 from generation.grading.number import read_quantity
 from generation.grading.workers import pool_of, pool_size
-from generation.records import GRADER_DIED, Question
+from generation.records import Question
 from generation.tasks import countdown
 from generation.tasks.final import says_none
 
@@ -135,8 +135,6 @@ def _unread(text: str) -> str:
         reply = pool_of(WORKER).ask({"gold": text, "answer": text})
     except (TimedOutError, DiedError) as error:
         return error.reason
-    if reply.get("memory"):
-        return GRADER_DIED
     if not reply["gold"]:
         return "cannot be read as mathematics"
     return "" if reply["equal"] else "does not equal itself"
