@@ -155,17 +155,13 @@ _COMMANDS = {
     **dict.fromkeys((r"\left", r"\right"), ""),
     **dict.fromkeys((r"\quad", r"\,", r"\;", r"\:", r"\!", r"\ ", r"\(", r"\)", r"\[", r"\]"), " "),
     r"\\": "\n",
-    r"\{": "(",
-    r"\}": ")",
     r"\boxed": "",
 }
-_TOKEN_OF_LATEX = re.compile(r"\\[A-Za-z]+|\\.|.", re.DOTALL)
-_GROUP, _TEXT, _NUMERATOR, _DENOMINATOR = ("(", ")"), (" ", " "), ("((", ")/"), ("(", "))")
-_OPENED_BY = {
-    **dict.fromkeys((r"\frac", r"\dfrac", r"\tfrac", r"\cfrac"), _NUMERATOR),
-    **dict.fromkeys((r"\text", r"\textbf", r"\textit", r"\mathrm", r"\mathbf"), _TEXT),
-}
-
+_COMMAND = re.compile(r"\\(?:[A-Za-z]+|.)", re.DOTALL)
+_FRACTION = re.compile(r"\\[dtc]?frac ?\{([^{}]*)\} ?\{([^{}]*)\}")
+_TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf) ?\{([^{}]*)\}")
+# Not a part of a fraction that is still to be read.
+_GROUP = re.compile(r"(?<!frac)(?<!frac )(?<!\})(?<!\} )\{([^{}]*)\}")
 _FENCE = re.compile(r"```[A-Za-z]*")
 _BRACKETS = str.maketrans("[]`$", "()  ")
 _TIMES = re.compile(r"(?<=[0-9)])( ?)[xX](?= ?[0-9(+-])")
@@ -207,31 +203,17 @@ def _without_markup(text: str) -> str:
 
 
 def _without_latex(text: str) -> str:
-    """Return LaTeX arithmetic in plain typing, or the very same text where it is not well formed.
+    """Return LaTeX arithmetic in plain typing; braces and commands that are left are for the reader to refuse.
 
     A fraction gets brackets of its own; groups and boxes become brackets, \\text its contents.
     """
-    written: list[str] = []
-    open_groups: list[tuple[str, str]] = []
-    coming = _GROUP
-    for token in _TOKEN_OF_LATEX.findall(text):
-        if token == "{":
-            written.append(coming[0])
-            open_groups.append(coming)
-            coming = _GROUP
-        elif token.isspace():
-            written.append(token)
-        elif coming is not _GROUP or (token == "}" and not open_groups):
-            return text
-        elif token == "}":
-            group = open_groups.pop()
-            written.append(group[1])
-            coming = _DENOMINATOR if group is _NUMERATOR else _GROUP
-        elif token in _OPENED_BY:
-            coming = _OPENED_BY[token]
-        else:
-            written.append(_COMMANDS.get(token, token))
-    return text if open_groups or coming is not _GROUP else "".join(written)
+    text = text.replace(r"\{", "(").replace(r"\}", ")")
+    for _ in range(MAX_DEPTH if "{" in text else 0):
+        before = text
+        text = _TEXT.sub(r" \1 ", _FRACTION.sub(r"((\1)/(\2))", text))
+        if text == before and (text := _GROUP.sub(r"(\1)", text)) == before:
+            break
+    return _COMMAND.sub(lambda command: _COMMANDS.get(command[0], command[0]), text)
 
 
 def _unwrapped(text: str) -> str:
@@ -270,7 +252,7 @@ def _joined(lines: list[str]) -> list[str]:
 
 
 def _without_marks(pieces: list[str], marks: str) -> list[str]:
-    """Return them without the mark that each begins with, where each of several does: else it may be a sign or a number."""
+    """Return them without the mark that each begins with; if one has none, a mark may be a sign or a number."""
     found = [re.match(marks.replace("INDEX", str(index)), piece) for index, piece in enumerate(pieces, 1)]
     if not all(found):
         return pieces

@@ -43,7 +43,7 @@ _NAMED = re.compile(
 )
 _BRACKETED = r"\(((?:[^()]++|\([^()]*+\))*+)\)"
 _RADICAND = rf" ?(?:{_BRACKETED}|\{{([^{{}}]*)\}}|([0-9.]+|[A-Za-z](?![A-Za-z])|\\[a-z]+))"
-_REWRITES = tuple(
+_REWRITES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), written)
     for pattern, written in (
         # Code: oo, log2(, sqrt(, **.
@@ -155,7 +155,7 @@ def _inner(text: str) -> str:
         raise UnreadableError("has a box that is not closed")
     if boxes:
         return boxes[0]
-    inside = [next(filter(None, found.groups())) for found in _DELIMITED.finditer(text)]
+    inside: list[str] = [next(filter(None, found.groups())) for found in _DELIMITED.finditer(text)]
     around = _DELIMITED.sub("", text)
     if not inside or not around.strip(" .,") or re.search(r"[0-9=<>\\]|(?:^| )[-+*/](?: |$)", around):
         return inside[0] if len(inside) == 1 and not around.strip(" .,") else _DELIMITERS.sub(" ", text)

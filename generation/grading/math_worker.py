@@ -73,12 +73,12 @@ class _Leaves:
     def equal(cls, gold: Any, said: Any, *_: int) -> bool:
         """Return True if two values are equal; if that is not known, return False and set `undecided`."""
         if isinstance(gold, MatrixBase | MatrixExpr) or isinstance(said, MatrixBase | MatrixExpr):
-            return cls._equal_matrices(gold, said)
+            gold, said = grader.safe_sympy_doit(gold), grader.safe_sympy_doit(said)
+            if not (isinstance(gold, MatrixBase) and isinstance(said, MatrixBase)):
+                return bool(_simply_equal(gold, said))
+            return gold.shape == said.shape and all(map(cls.equal, gold.flat(), said.flat()))
         if not (isinstance(gold, Expr) and isinstance(said, Expr)):
             return False
-        percents = [grader.get_pct_val(one, one) for one in (gold, said)]
-        if all(one.is_Integer for one in percents):
-            return bool(percents[0] == percents[1])
         try:
             return equal_values(gold, said)
         except Exception:
@@ -90,13 +90,6 @@ class _Leaves:
     def equal_symbols(cls, gold: Any, said: Any) -> bool:
         """As math-verify has it, of names; and x is 2x/2."""
         return bool(_equal_names(gold, said)) or cls.equal(gold, said)
-
-    @classmethod
-    def _equal_matrices(cls, gold: Any, said: Any) -> bool:
-        gold, said = grader.safe_sympy_doit(gold), grader.safe_sympy_doit(said)
-        if not (isinstance(gold, MatrixBase) and isinstance(said, MatrixBase)):
-            return bool(_simply_equal(gold, said))
-        return gold.shape == said.shape and all(map(cls.equal, gold.flat(), said.flat()))
 
 
 latex2sympy2.PSParser = _Parser
@@ -259,7 +252,7 @@ def _same_formula(wanted: Expr, value: Expr, *, decimal: bool) -> bool:
             raise UndecidedError("has decimals that are nearly the same")
         return False
     difference = wanted - value
-    if sympy.expand(sympy.expand_log(difference, force=True)) == 0:
+    if sympy.expand(difference) == 0:
         return True
     if len(real) >= _POINTS:
         # An identity that sympy does not know, or a small difference.

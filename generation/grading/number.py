@@ -234,8 +234,8 @@ def near(said: Fraction, gold: Fraction) -> bool | None:
     """Return True if two numbers of which one is a decimal are the same answer, where neither was meant to be exact.
 
     They are when they agree to a millionth and to six decimals, or one is the other rounded: to six or more digits, or
-    off by no more than a millionth, as a float of 32 bits is. Nothing but zero is near zero. None where one is the other
-    rounded to four or five digits, and that has no end: pi and 3.1416, 1/3 and 0.3333.
+    off by no more than a millionth, as a float of 32 bits is. Nothing but zero is near zero. None where one is a
+    rounding to four or five digits of the other, which has no end: 3.1416 of pi, 0.3333 of 1/3.
     """
     apart, bound = abs(said - gold), abs(gold) * _MILLIONTH
     if apart <= min(bound, _MILLIONTH):
