@@ -62,7 +62,7 @@ def sft_card(summary: AssemblySummary, settings: SftSettings, split: Split) -> s
         "run": run_section(summary.starts),
         "phrases": texts_section("The phrases", {"phrases": asdict(load_phrases())}, drawn),
     }
-    return fill_card("assembly", "sft_card.md", values)
+    return fill_card("assembly", values, "sft_card.md")
 
 
 def _traces(summary: AssemblySummary) -> str:

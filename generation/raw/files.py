@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from huggingface_hub import snapshot_download
 
@@ -21,7 +20,7 @@ from cluster.jobs.card import HUB_ID, digest_of
 from cluster.jobs.hub import asking_hub
 from cluster.jobs.run_directory import RUN_FILE
 from cluster.messages import first_line
-from generation.raw.arrow_lists import first_items, is_list, lengths
+from generation.raw.arrow_lists import as_lists, first_items, lengths
 from generation.raw.schema import RAW_DATA, SAMPLE_PROVENANCE
 
 CARD = "README.md"
@@ -34,7 +33,6 @@ _SNAPSHOTS = "snapshots"
 _SAMPLE = ("question_key", "prompt_variant", "sample_index")
 """What tells a sample of a run from its others."""
 _BATCH_ROWS = 65_536
-_ODD = np.uint64(0x9E3779B97F4A7C15)
 
 Columns = Mapping[str, str]
 """Role to the column that plays it in one file; roles without a column are not in it."""
@@ -169,7 +167,8 @@ def check_copies(raw: str | Path, parts: Sequence[Part]) -> None:
         return
     first, second = (f"row {row:,} of {path.name}" for path, row in twice)
     path, row = twice[0]
-    key, variant, index = pq.read_table(path, columns=list(_SAMPLE)).slice(row, 1).to_pylist()[0].values()
+    sample = pq.ParquetFile(path).read(columns=list(_SAMPLE)).slice(row, 1).to_pylist()[0]
+    key, variant, index = (sample[name] for name in _SAMPLE)
     told = f"sample {index} of question {key!r} under {variant!r}"
     raise ValueError(f"{raw}: holds the same rows twice, e.g. {told}: {first} and {second}")
 
@@ -179,19 +178,17 @@ def _first_twice(files: Mapping[Path, Sequence[str]]) -> list[tuple[Path, int]]:
     hashes = [_row_hashes(path, names) for path, names in files.items()]
     starts = np.cumsum([0, *map(len, hashes)])
     every = np.concatenate(hashes)
-    order = np.argsort(every, kind="stable")
-    same = np.flatnonzero(every[order[1:]] == every[order[:-1]])
-    if not len(same):
+    _, firsts, counts = np.unique(every, return_index=True, return_counts=True)
+    if not (counts > 1).any():
         return []
-    one = same[np.argmin(order[same])]
-    places = order[one : one + 2]
+    places = np.flatnonzero(every == every[firsts[counts > 1].min()])[:2]
     owning = np.searchsorted(starts, places, side="right") - 1
     return [([*files][file], int(place - starts[file])) for file, place in zip(owning, places, strict=True)]
 
 
 def _row_hashes(path: Path, names: Sequence[str]) -> np.ndarray:
-    """A uint64 a row, the same in this process for the same values; none of a file that does not name its samples."""
-    row, found = 0, [np.empty(0, np.uint64)]
+    """An int64 a row, the same in this process for the same values; none of a file that does not name its samples."""
+    row, found = 0, [np.empty(0, np.int64)]
     with reading(path, lambda: row), pq.ParquetFile(path) as file:
         schema = file.schema_arrow
         named = all(schema.names.count(name) == 1 for name in _SAMPLE)
@@ -199,44 +196,27 @@ def _row_hashes(path: Path, names: Sequence[str]) -> np.ndarray:
             return found[0]
         leaves = [f"{name}.seed" if name == SAMPLE_PROVENANCE else name for name in names]
         for batch in file.iter_batches(_BATCH_ROWS, columns=leaves):
-            hashes = np.zeros(batch.num_rows, np.uint64)
-            for name in names:
-                hashes *= _ODD
-                if name in batch.schema.names:
-                    hashes += _value_hashes(batch.column(name))
-            found.append(hashes)
+            columns = [batch.column(name) for name in names if name in batch.schema.names]
+            plain = (
+                one.flatten()[0] if pa.types.is_struct(one.type) else first_items(as_lists(one)) for one in columns
+            )
+            values = zip(*(one.to_pylist() for one in plain), strict=True)
+            found.append(np.fromiter(map(hash, values), np.int64, batch.num_rows))
             row += batch.num_rows
     return np.concatenate(found)
 
 
-def _value_hashes(column: pa.Array) -> np.ndarray:
-    """A uint64 for each value: an integer itself, a hash of a text; of a list its first, of a struct its only one."""
-    column = column.flatten()[0] if pa.types.is_struct(column.type) else column
-    column = first_items(column) if is_list(column.type) else column
-    if pa.types.is_integer(column.type):
-        return np.asarray(pc.fill_null(column.cast(pa.int64(), safe=False), -1).to_numpy().view(np.uint64))
-    texts = pc.fill_null(column.cast(pa.string()), "").dictionary_encode()
-    hashes = np.fromiter(map(hash, texts.dictionary.to_pylist()), np.int64, len(texts.dictionary))
-    return np.asarray(hashes.view(np.uint64)[texts.indices.to_numpy()])
-
-
 def notes_on_responses(parts: Sequence[Part]) -> list[str]:
     """Return a note on rows with several responses, of which the first is read; none where there is no such row."""
-    rows = sum(map(_several_responses, parts))
-    if not rows:
-        return []
-    return [f"{rows:,} row{' holds' if rows == 1 else 's hold'} several responses; the first of each is used"]
-
-
-def _several_responses(part: Part) -> int:
-    """Rows of a part with more than one response; mostly told from the file's footer alone."""
-    name = part.columns["response"]
-    with reading(part.path), pq.ParquetFile(part.path) as file:
-        if not is_list(file.schema_arrow.field(name).type):
-            return 0
-        groups = [file.metadata.row_group(number) for number in part.groups]
-        chunks = [group.column(place) for group in groups for place in range(group.num_columns)]
-        if sum(chunk.num_values for chunk in chunks if chunk.path_in_schema.split(".")[0] == name) <= part.rows:
-            return 0
-        batches = file.iter_batches(_BATCH_ROWS, row_groups=list(part.groups), columns=[name])
-        return sum(int((lengths(batch.column(0)) > 1).sum()) for batch in batches)
+    rows = 0
+    for part in parts:
+        name = part.columns["response"]
+        with reading(part.path), pq.ParquetFile(part.path) as file:
+            groups = [file.metadata.row_group(number) for number in part.groups]
+            chunks = [group.column(place) for group in groups for place in range(group.num_columns)]
+            # told from the footer alone where there are no more values than rows
+            if sum(chunk.num_values for chunk in chunks if chunk.path_in_schema.split(".")[0] == name) > part.rows:
+                batches = file.iter_batches(_BATCH_ROWS, row_groups=list(part.groups), columns=[name])
+                rows += sum(int((lengths(batch.column(0)) > 1).sum()) for batch in batches)
+    said = f"{rows:,} row{' holds' if rows == 1 else 's hold'} several responses; the first of each is used"
+    return [said] if rows else []

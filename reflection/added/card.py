@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +19,8 @@ from reflection.added.plan import AdditionPlan
 from reflection.added.rows import ADDED, COLUMNS
 
 
-def reflected_card(
-    counts: RawCounts,
-    served: Callable[[Sequence[str]], str],
-    plan: AdditionPlan,
-    folder: Path,
-    *,
-    record: Mapping[str, Any],
-) -> str:
-    """Return the README.md of the folder, whose data files are written; `record` is the run's run.json.
-
-    `served` tells of tasks which trace formats they can serve.
-    """
+def reflected_card(counts: RawCounts, plan: AdditionPlan, folder: Path, *, record: Mapping[str, Any]) -> str:
+    """Return the README.md of the folder, whose data files are written; `record` is the run's run.json."""
     written = pq.read_schema(counts.files[0])
     meanings = {column.name: column.meaning for column in (*schema.COLUMNS, *COLUMNS)}
     meanings["model"] = "the model that wrote samples and first reflections"
@@ -47,11 +37,11 @@ def reflected_card(
         "reflections": str(plan.work.reflections),
         "model": code(plan.model.name),
         "kept": reasons_table("Rows that could not be done, and stay as they were:", ("reason", "rows"), counts.kept),
-        "held": held(counts, served),
+        "held": held(counts, lost=False),
         "columns": columns_table(columns),
         "added": code(ADDED),
         "configuration": json_block(plan.configuration),
         "given": f"## The card that the rows came with\n\n{given}" if plan.source.card.strip() else "",
         **made_sections(record),
     }
-    return fill_card("reflection.added", "card.md", values)
+    return fill_card("reflection.added", values)
