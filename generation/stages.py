@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from cluster.inference.models import Model
+from cluster.inference.replicas import Placement
 from cluster.jobs.atomic import check_replaceable
 from cluster.jobs.failures import FILE, Failures
 from cluster.jobs.hub import NotPushed, check_push, push
@@ -24,7 +25,7 @@ from cluster.jobs.stop import Left, Stop
 from cluster.jobs.store import ShardStore
 from cluster.nodes import check_nodes
 from cluster.session import Resources, session
-from generation.placement import Crew, check_engines, hire
+from generation.placement import check_engines, hire
 from generation.plan import Plan, look_at_prompts, make_plan
 from generation.produce import Look, produce
 from generation.raw.counts import RawCounts, count_folder
@@ -41,7 +42,7 @@ class Job(Recorded):
     """A run that is open: what to do, with what engines, and where its rows are kept."""
 
     plan: Plan
-    crew: Crew
+    placement: Placement
     directory: RunDirectory
     store: ShardStore
 
@@ -79,9 +80,9 @@ def decide(settings: Settings) -> Plan:
 
 def open_job(plan: Plan, settings: Settings, opened: ExitStack) -> Job:
     """Start Ray and lock the run directory until `opened` closes. Raises ValueError if either cannot be had."""
-    crew = hire(plan, settings, connect(plan.model, settings, opened))
+    placement = hire(plan, settings, connect(plan.model, settings, opened))
     directory = open_directory(plan.out, plan.configuration, settings, opened)
-    return Job(plan, crew, directory, open_store(plan.out))
+    return Job(plan, placement, directory, open_store(plan.out))
 
 
 def connect(model: Model, settings: Settings, opened: ExitStack) -> Resources:
@@ -116,10 +117,10 @@ def versions() -> dict[str, str]:
 
 def introduce(job: Job) -> None:
     """Print what the run will do: the first lines a person sees."""
-    plan, crew = job.plan, job.crew
-    rollout, placement = plan.rollout, crew.placement
+    plan, placement = job.plan, job.placement
+    rollout = plan.rollout
     samples = len(plan.questions) * len(rollout.variants) * rollout.samples
-    each = f"{placement.gpus_each} GPU each" if crew.gpu else "on the CPU"
+    each = f"{placement.gpus_each} GPU each" if placement.gpus_each else "on the CPU"
     say("model", f"{plan.model.name}, revision {plan.model.revision or 'unknown'}")
     say("questions", f"{len(plan.questions):,} of {plan.task} for SFT, {len(plan.rl_questions):,} others for RL")
     for note in plan.notes:
@@ -141,7 +142,7 @@ def open_store(run: Path) -> ShardStore:
 def roll_out(job: Job, stop: Stop, look: Look | None = None) -> bool:
     """Roll every question that is owed; False when a stop was asked for before the last one."""
     job.tell(state="rolling out")
-    again = produce(job.plan, job.store, job.crew.engine, job.crew.placement, stop, look=look, tell=job.start.tell)
+    again = produce(job.plan, job.store, job.placement, stop, look=look, tell=job.start.tell)
     missing = len(job.plan.questions) - len(job.store.finished()) - job.failed().total()
     assert not missing or stop.asked, f"{missing} questions are neither done nor failed"
     before = job.directory.record.get("questions_done_again", 0)

@@ -14,18 +14,19 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import resources
 from pathlib import Path
 
-from cluster.inference.pool import Done, Pool
+from cluster.inference.events import Done
+from cluster.inference.ray_replicas import RayFleet
 from cluster.jobs.tables import Table
-from cluster.session import session
 from cluster.templates import fill
 from examples.builtin_model.train import evaluation_questions
 from generation.builtin import EVALUATION_QUESTIONS, EVALUATION_SEED, MODEL, NAME, RANGES
 from generation.placement import hire
 from generation.plan import make_plan
-from generation.records import WITHOUT_ANSWER, Attempt, Question
+from generation.records import WITHOUT_ANSWER, Attempt
 from generation.settings import Settings
 from generation.stages import versions
 from generation.variants import VARIANTS
@@ -84,13 +85,11 @@ def measure(model: Path) -> Figures:
     settings = Settings(model=str(model), variants=("all",), samples=1, reflections=1, max_tokens=256, questions=2)
     plan = make_plan(settings)
     figures = Figures()
-    with session(None) as found:
-        crew = hire(plan, settings, found)
-        with Pool[Question, tuple[Attempt, ...]](crew.engine, plan.rollout, crew.placement) as pool:
-            for event in pool.run(evaluation_questions()):
-                if isinstance(event, Done):
-                    for attempt in event.result:
-                        figures.add(attempt)
+    with RayFleet(None, partial(hire, plan, settings)).open(plan.rollout) as pool:
+        for event in pool.run(evaluation_questions()):
+            if isinstance(event, Done):
+                for attempt in event.result:
+                    figures.add(attempt)
     return figures
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from cluster.inference.replicas import Placement
 from cluster.jobs.atomic import check_replaceable, replace_folder
 from cluster.jobs.failures import Failures
 from cluster.jobs.hub import check_push
@@ -17,14 +18,14 @@ from cluster.jobs.provenance import Recorded
 from cluster.jobs.run_directory import RunDirectory, check_run
 from cluster.jobs.stop import Stop
 from cluster.jobs.store import ShardStore
-from generation.placement import Crew, Need, check_engines, hire_for
-from generation.produce import Engines, Shelf, Tally, deal, say_going_on
+from generation.placement import Need, check_engines, hire_for
+from generation.produce import Shelf, Tally, deal, say_going_on
 from generation.raw.counts import RawCounts, count_folder
 from generation.raw.schema import RAW_DATA
 from generation.stages import connect, hand_over, open_directory
 from reflection.added.card import reflected_card
-from reflection.added.merge import write_files
 from reflection.added.plan import AdditionPlan, look_at_prompts, make_plan
+from reflection.added.rows import write_files
 from reflection.added.settings import AdditionSettings
 from reflection.added.source import BLOCK_ROWS, block_keys, read_blocks
 from reflection.added.work import BLOCK, MADE, ROW
@@ -35,7 +36,7 @@ class Job(Recorded):
     """A run that is open."""
 
     plan: AdditionPlan
-    crew: Crew
+    placement: Placement
     directory: RunDirectory
     store: ShardStore
     unit = "rows"
@@ -75,9 +76,9 @@ def decide(settings: AdditionSettings) -> AdditionPlan:
 
 def open_job(plan: AdditionPlan, settings: AdditionSettings, opened: ExitStack) -> Job:
     """Start Ray and lock the run directory until `opened` closes. Raises ValueError if either cannot be had."""
-    crew = hire_for(need_of(plan), settings.job, connect(plan.model, settings.job, opened))
+    placement = hire_for(need_of(plan), settings.job, connect(plan.model, settings.job, opened))
     directory = open_directory(plan.out, plan.configuration, settings.job, opened)
-    return Job(plan, crew, directory, open_store(plan.out))
+    return Job(plan, placement, directory, open_store(plan.out))
 
 
 def need_of(plan: AdditionPlan) -> Need:
@@ -96,8 +97,8 @@ def open_store(run: Path) -> ShardStore:
 
 def introduce(job: Job) -> None:
     """Print what the run will do: the first lines a person sees."""
-    plan, placement = job.plan, job.crew.placement
-    each = f"{placement.gpus_each} GPU each" if job.crew.gpu else "on the CPU"
+    plan, placement = job.plan, job.placement
+    each = f"{placement.gpus_each} GPU each" if placement.gpus_each else "on the CPU"
     none = plan.survey.outcomes["unknown"]
     say("model", f"{plan.model.name}, revision {plan.model.revision or 'unknown'}")
     say("raw data", f"{plan.source.name}: {plan.source.rows:,} rows, {plan.survey.reflections:,} reflections")
@@ -118,10 +119,9 @@ def roll_out(job: Job, stop: Stop) -> bool:
     settled = store.finished() | failed.keys()
     if len(settled) < _blocks(plan):
         progress = Progress(job.total, done=job.done + lost, unit="rows")
-        tally = Tally(progress, Failures(plan.out), job.crew.placement.logs, unit="block", tell=job.start.tell)
-        engines = Engines(job.crew.engine, job.crew.placement)
+        tally = Tally(progress, Failures(plan.out), job.placement.logs, unit="block", tell=job.start.tell)
         owed = read_blocks(plan.source, lambda key: key not in settled)
-        again = deal(owed, plan.work, engines, Shelf(store), tally, stop=stop)
+        again = deal(owed, plan.work, job.placement, Shelf(store), tally, stop=stop)
     missing = _blocks(plan) - len(store.finished() | job.failed.keys())
     assert not missing or stop.asked, f"{missing} blocks are neither done nor failed"
     earlier = job.directory.record.get("blocks_done_again", 0)
@@ -130,7 +130,7 @@ def roll_out(job: Job, stop: Stop) -> bool:
 
 
 def _blocks(plan: AdditionPlan) -> int:
-    return sum(1 for file in plan.source.files for _ in block_keys(file))
+    return sum(len(block_keys(file)) for file in plan.source.files)
 
 
 def _rows_of(plan: AdditionPlan, key: str) -> int:
