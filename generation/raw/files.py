@@ -20,7 +20,7 @@ from cluster.jobs.card import HUB_ID, digest_of
 from cluster.jobs.hub import asking_hub
 from cluster.jobs.run_directory import RUN_FILE
 from cluster.messages import first_line
-from generation.raw.arrow_lists import as_lists, first_items, lengths
+from generation.raw.arrow_lists import first_items, is_list, lengths
 from generation.raw.schema import RAW_DATA, SAMPLE_PROVENANCE
 
 CARD = "README.md"
@@ -197,10 +197,9 @@ def _row_hashes(path: Path, names: Sequence[str]) -> np.ndarray:
         leaves = [f"{name}.seed" if name == SAMPLE_PROVENANCE else name for name in names]
         for batch in file.iter_batches(_BATCH_ROWS, columns=leaves):
             columns = [batch.column(name) for name in names if name in batch.schema.names]
-            plain = (
-                one.flatten()[0] if pa.types.is_struct(one.type) else first_items(as_lists(one)) for one in columns
-            )
-            values = zip(*(one.to_pylist() for one in plain), strict=True)
+            columns = [one.flatten()[0] if pa.types.is_struct(one.type) else one for one in columns]
+            columns = [first_items(one) if is_list(one.type) else one for one in columns]
+            values = zip(*(one.to_pylist() for one in columns), strict=True)
             found.append(np.fromiter(map(hash, values), np.int64, batch.num_rows))
             row += batch.num_rows
     return np.concatenate(found)

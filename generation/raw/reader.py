@@ -189,11 +189,10 @@ def as_rows(batch: pa.RecordBatch, columns: Columns, path: Path, first_row: int)
     for role, default in {"answer": "", "task": "", "cut": False, "mentions_hint": False}.items():
         values[role] = pc.fill_null(values[role], default)
 
-    empty = pa.array([[]] * batch.num_rows, ROWS.field("reflections").type)
-    reflections = as_lists(given.get("reflections", empty))
-    there = pc.fill_null(pc.not_equal(reflections.flatten().cast(pa.string()), ""), False)
-    kept = kept_items(reflections, there.to_numpy(zero_copy_only=False))
-    values["reflections"] = kept.cast(ROWS.field("reflections").type)
+    texts = given.get("reflections", none)
+    lists = (texts if is_list(texts.type) else as_lists(texts.cast(pa.string()))).cast(ROWS.field("reflections").type)
+    there = pc.fill_null(pc.not_equal(lists.flatten(), ""), False)
+    values["reflections"] = kept_items(lists, there.to_numpy(zero_copy_only=False))
     return pa.Table.from_arrays([values[name] for name in ROWS.names], schema=ROWS)
 
 
