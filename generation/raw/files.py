@@ -28,6 +28,7 @@ _LONGEST_CARD, _LONGEST_NAME = 100_000, 120
 """Characters."""
 _NUMBERED = re.compile(r"(?P<set>.*)-(?P<number>\d{5})-of-(?P<total>\d{5})(-[0-9a-f]+)?\.parquet")
 """As `datasets` names the files of one table; an older one puts a hash behind."""
+_MODEL = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _SNAPSHOTS = "snapshots"
 """Below it the hub's cache has a folder for each commit."""
 _SAMPLE = ("question_key", "prompt_variant", "sample_index")
@@ -62,6 +63,12 @@ class RawSource(NamedTuple):
     """The repository's commit, where it was read from there."""
     digest: str
     """Of the bytes of its parquet files, 16 hex digits."""
+    card: str
+    """Its README.md; "" without one."""
+    models: tuple[str, ...]
+    """That wrote the samples: what column `model` says first in each file, where it names one."""
+    notes: tuple[str, ...]
+    """What a person should know of its rows."""
 
 
 def find_files(raw: str | Path) -> tuple[Path, ...]:
@@ -127,21 +134,30 @@ def card_of(file: Path) -> str:
     return text if text.startswith("---") else ""
 
 
-def source_of(raw: str | Path, files: Sequence[Path], published: str = "") -> RawSource:
-    """Return what a card says of the files of `raw`; `published` is the repository that they are pushed to.
+def source_of(raw: str | Path, parts: Sequence[Part], published: str = "") -> RawSource:
+    """Look through the files of `raw`; `published` is the repository that they are pushed to.
 
-    Raises ValueError where a file cannot be read.
+    Raises ValueError where one cannot be read, and where they hold the same rows twice.
     """
+    check_copies(raw, parts)
+    files = [*dict.fromkeys(part.path for part in parts)]
     local = Path(raw).exists()
     repository = published if local else str(raw)
     above = files[0].parts
     revision = above[above.index(_SNAPSHOTS) + 1] if not local and _SNAPSHOTS in above else ""
-    lines = card_of(files[0]).splitlines()
-    heading = next((line.removeprefix("# ") for line in lines if line.startswith("# ")), "")
-    title = heading.replace("`", "").strip()[:_LONGEST_NAME]
+    card = card_of(files[0])
+    heading = next((line.removeprefix("# ") for line in card.splitlines() if line.startswith("# ")), "")
+    name = repository or heading.replace("`", "").strip()[:_LONGEST_NAME] or Path(raw).resolve().name
     with reading(Path(raw)):
         digest = digest_of(files)
-    return RawSource(repository or title or Path(raw).resolve().name, repository, revision, digest)
+    models: dict[str, None] = {}
+    for path in files:
+        with reading(path), pq.ParquetFile(path) as file:
+            if "model" in file.schema_arrow.names and file.metadata.num_row_groups:
+                first = next(file.iter_batches(1, row_groups=[0], columns=["model"]), None)
+                model = first.column(0)[0].as_py() if first else None
+                models |= {model: None} if isinstance(model, str) and _MODEL.fullmatch(model) else {}
+    return RawSource(name, repository, revision, digest, card, tuple(models), tuple(notes_on_responses(parts)))
 
 
 @contextmanager

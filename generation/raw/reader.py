@@ -6,8 +6,7 @@ all of them. Files are read part by part and only the columns needed; nothing he
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, get_args
 
@@ -26,7 +25,6 @@ UNDECIDED = "undecided"
 
 _NAMED_COLUMNS = 8
 """At most so many are named in a message."""
-_MODEL_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _RESPONSES = (PREFIX, "model_responses__example_annotation")
 
 
@@ -131,18 +129,6 @@ def check_once(name: str, schema: pa.Schema, path: Path) -> None:
     """Raise ValueError where several columns have this name."""
     if (count := schema.names.count(name)) > 1:
         raise ValueError(f"{path}: {count} columns are named {name!r}; expected one")
-
-
-def models_of(parts: Sequence[Part]) -> tuple[str, ...]:
-    """Return the models that wrote the samples: what column `model` says first in each file, where it names one."""
-    found: dict[str, None] = {}
-    for path in dict.fromkeys(part.path for part in parts):
-        with reading(path), pq.ParquetFile(path) as file:
-            if "model" in file.schema_arrow.names and file.metadata.num_row_groups:
-                first = next(file.iter_batches(1, row_groups=[0], columns=["model"]), None)
-                name = first.column(0)[0].as_py() if first else None
-                found |= {name: None} if isinstance(name, str) and _MODEL_NAME.fullmatch(name) else {}
-    return tuple(found)
 
 
 def read_part(part: Part, batch_rows: int = 4096) -> Iterator[pa.Table]:

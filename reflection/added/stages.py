@@ -160,7 +160,7 @@ def write_raw_data(job: Job, look: Callable[[pa.Table], None], served: Callable[
         for key, reason in failed.items():
             counts.kept[reason] += _rows_of(plan, key)
         counted.append(counts)
-        card = reflected_card(counts, plan, folder, record=job.directory.record)
+        card = reflected_card(counts, plan, job.directory.record)
         (folder / "README.md").write_text(card, encoding="utf-8")
 
     replace_folder(build, plan.raw_data)
