@@ -238,7 +238,7 @@ def differing_columns(one: pa.Schema, other: pa.Schema) -> list[str]:
     """Return the names of the columns that are not the same in both; none where the schemas are equal."""
     if one.equals(other):
         return []
-    left, right = ({field.name: field for field in schema} for schema in (one, other))
-    names = sorted({**left, **right})
-    shared = left.keys() & right.keys()
-    return [name for name in names if name not in shared or not left[name].equals(right[name])] or ["their order"]
+    there = {*one.names} & {*other.names}
+    names = sorted({*one.names, *other.names})
+    differing = [name for name in names if name not in there or not one.field(name).equals(other.field(name))]
+    return differing or ["their order"]

@@ -52,7 +52,7 @@ class Adding:
 
         Seeds and prompts are others than those of reflections that the sample has already.
         """
-        identity = ("addition", sample.question_key, sample.variant, sample.place)
+        identity = ("addition", *sample.identity)
         rng = random.Random("/".join(map(str, (self.seed, *identity, sample.there))))
         names = prompts.draw(self.reflections, rng, sample.used)
         return [
