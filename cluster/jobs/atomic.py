@@ -160,6 +160,7 @@ def take_lock(descriptor: int, path: Path) -> None:
 
     Raises ValueError, of `path`, while another process holds it, and where the file system has no locks.
     """
+    # filelock opens its file itself, so it cannot hold a folder that is renamed, as replace_folder must.
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
