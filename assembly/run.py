@@ -16,7 +16,7 @@ from assembly.settings import SftSettings
 from assembly.shortfall import NothingMadeError
 from assembly.summary import summary_text
 from cluster.flags import fail, flag, page, parse
-from cluster.jobs.licenses import UNKNOWN, check_license
+from cluster.jobs.card import UNKNOWN, check_license
 from cluster.jobs.progress import staged
 from cluster.paths import dataset_folder, local_or_name
 from generation.raw.schema import RAW_DATA
