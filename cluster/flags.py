@@ -228,4 +228,5 @@ def _told(one: Field[Any], kind: Any) -> list[str]:
         default = str(default).lower()
     elif default is None:
         default = MISSING if "default:" in meaning else "not given"
-    return [f"Type: {_wanted(kind)}", *([] if default is MISSING else [f"Default: {default}"]), meaning]
+    lines = [f"Type: {_wanted(kind)}", "" if default is MISSING else f"Default: {default}", meaning]
+    return [line for line in lines if line]

@@ -9,6 +9,7 @@ import errno
 import os
 import re
 import unicodedata
+from functools import partial
 from pathlib import Path
 
 _ELSEWHERE = re.compile(r"[\w+.@-]+:/")
@@ -45,9 +46,10 @@ def local(text: str, remedy: str = "give a path here, and copy what is there to 
     return anywhere(text)
 
 
-def folder(text: str) -> str:
-    """Return the path of a folder to make, with `~` expanded. Raises ValueError if it cannot be on this machine."""
-    return local(text, "give a folder here, and copy it there afterwards")
+folder = partial(local, remedy="give a folder here, and copy it there afterwards")
+"""Read the path of a folder to make."""
+local_or_name = partial(local, remedy="give a path here, or owner/name of the hub")
+"""Read a path, or a name of the hub such as owner/name, which stays as it is."""
 
 
 def dataset_folder(text: str) -> str:
@@ -70,11 +72,6 @@ def check_dataset_folder(path: str | Path) -> None:
                 f"{str(path)!r}{held} holds {sign!r}, which `datasets` takes for {meaning} when it reads the folder:"
                 " give an --out without it"
             )
-
-
-def local_or_name(text: str) -> str:
-    """Return a path with `~` expanded, or a name such as owner/name of the hub as it stands. Raises ValueError."""
-    return local(text, "give a path here, or owner/name of the hub")
 
 
 def each_part(text: str) -> str:
