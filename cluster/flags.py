@@ -212,11 +212,11 @@ def _help(config_class: Any, flags: Mapping[str, Field[Any]], kinds: Mapping[str
     name = f"python -m {spec.name}" if spec else os.path.basename(sys.argv[0])
     text = helptext.HelpText(command, trace.FireTrace(command, name))
     text = _NOT_OURS.sub("", text).replace(shlex.quote(name), name).replace(_BREAK, f"\n{' ' * 8}")
-    indent = re.compile(" *")
-    return "\n".join(
-        textwrap.fill(line, HELP_WIDTH, subsequent_indent=indent.match(line)[0], break_on_hyphens=False)  # type: ignore[index]
-        for line in text.rstrip().splitlines()
-    )
+    lines = []
+    for line in text.rstrip().splitlines():
+        indent = line[: len(line) - len(line.lstrip())]
+        lines.append(textwrap.fill(line, HELP_WIDTH, subsequent_indent=indent, break_on_hyphens=False))
+    return "\n".join(lines)
 
 
 def _told(one: Field[Any], kind: Any) -> list[str]:
