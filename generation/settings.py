@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from cluster.flag_values import flag
+from cluster.flags import flag
 from cluster.jobs.card import UNKNOWN, check_license
 from cluster.paths import dataset_folder, each_part, local_or_name
 from generation import variants
