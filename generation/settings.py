@@ -9,9 +9,9 @@ from cluster.flag_values import flag
 from cluster.paths import dataset_folder, each_part, local_or_name
 from generation import variants
 from generation.licenses import UNKNOWN, check_license
-from generation.tasks import countdown, mixture, own, registry
+from generation.tasks import countdown, custom, registry
 from generation.tasks.countdown import Ranges
-from generation.tasks.own_facts import GraderName
+from generation.tasks.custom_facts import GraderName
 
 DEFAULT_TASK = "countdown_3arg"
 DRAWING: dict[str, tuple[float, float]] = {
@@ -107,7 +107,7 @@ class Settings:
 
     def _check_task(self) -> None:
         """What goes with --task and what with --questions of one's own."""
-        parts = mixture.parse(self.task) if self.task is not None else (mixture.Part(DEFAULT_TASK, None),)
+        parts = registry.parse(DEFAULT_TASK if self.task is None else self.task)
         made = [("--task", self.task), ("--inputs", self.inputs), ("--targets", self.targets)]
         if isinstance(self.questions, str):
             for named, value in made:
@@ -116,7 +116,7 @@ class Settings:
             if self.reading.question_column == self.reading.answer_column:
                 told = f"--question_column and --answer_column both name {self.reading.answer_column!r}"
                 raise ValueError(f"{told}: give the column of the gold answers with --answer_column")
-            own.parse(self.questions)
+            custom.parse(self.questions)
             return
         for part in parts:
             registry.check_name(part.name)
@@ -126,15 +126,15 @@ class Settings:
             for named, value in made[1:]:
                 if value is not None:
                     raise ValueError(f"{named} {value} is for countdown tasks: leave it out with --task {self.task}")
-        for name in own.FLAGS:
+        for name in custom.FLAGS:
             if getattr(self, name) is not None:
                 raise ValueError(f"--{name} is for questions of your own: give --questions FILE or a hub dataset")
 
     @property
-    def reading(self) -> own.Reading:
+    def reading(self) -> custom.Reading:
         """Return how the user's own questions are read."""
-        given = {name: getattr(self, name) for name in own.FLAGS}
-        return own.Reading(**{name: value for name, value in given.items() if value is not None})
+        given = {name: getattr(self, name) for name in custom.FLAGS}
+        return custom.Reading(**{name: value for name, value in given.items() if value is not None})
 
     def ranges(self, default: Ranges) -> Ranges:
         return Ranges(

@@ -10,8 +10,13 @@ import sys
 from dataclasses import asdict
 
 from cluster.flags import fail, parse
-from generation.questions import decide_questions
+from generation.questions import Asked, decide_tasks, supply
 from generation.settings import Settings
+
+
+def decide_questions(settings: Settings, *, small: bool) -> Asked:
+    """The questions of a run. Raises ValueError."""
+    return supply(decide_tasks(settings, small=small))
 
 
 def main(argv: list[str]) -> int:

@@ -24,8 +24,8 @@ HOMES = {
     "ray": {"cluster.pool", "cluster.engines", "cluster.session", "cluster.nodes"},
     "fire": {"cluster.flags"},
     "datasets": {"generation.tasks.hub_rows"},
-    **{name: {"generation.words"} for name in ("spellchecker", "spylls")},
-    "reasoning_gym": {"generation.tasks.gym", "generation.tasks.gym_entries", "generation.tasks.gym_score"},
+    **{name: {"generation.tasks.dictionary"} for name in ("spellchecker", "spylls")},
+    "reasoning_gym": {"generation.tasks.gym"},
     **dict.fromkeys(("math_verify", "latex2sympy2_extended", "antlr4", "sympy"), MATH),
 }
 ABOVE_HOMES = {

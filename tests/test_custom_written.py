@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from generation.tasks.own import Reading, load
-from generation.tasks.written import as_written
+from generation.tasks.custom import Reading, load
+from generation.tasks.hub_rows import as_written
 from tests.hub_state import Hub, Repository
 from tests.hub_user import User
 from tests.test_hub_tasks import asked, refused
