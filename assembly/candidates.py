@@ -20,7 +20,7 @@ from assembly.arithmetic_check import states_false_arithmetic
 from assembly.reasons import BLANK, FRAME_TAG, HINT, OTHER_VARIANT, UNDECIDED, UNQUOTABLE, UNREFLECTED
 from assembly.settings import SftSettings
 from assembly.traces import has_frame_tag, is_plain_answer
-from generation.lists import is_blank, kept_items, lengths
+from generation.raw.arrow_lists import is_blank, kept_items, lengths
 from generation.records import CUT, WITHOUT_ANSWER, stable_hash
 from reflection.verdict import parse_verdicts
 

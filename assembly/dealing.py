@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from assembly.candidates import POOL, choose, orders
 from assembly.settings import SftSettings
-from generation.raw_reader import Part, read_groups, read_part
+from generation.raw.reader import Part, read_groups, read_part
 
 PILE_BYTES = 48 << 20
 MOST_PILES = 512

@@ -22,9 +22,9 @@ from assembly.progress import follow
 from assembly.settings import SftSettings
 from assembly.summary import AssemblySummary, Contents, Shown
 from assembly.workers import Run
-from cluster.atomic import check_replaceable
+from cluster.jobs.atomic import check_replaceable
 from cluster.paths import check_dataset_folder
-from generation.dataset_card import Size
+from cluster.jobs.card import Size
 
 DATASET_NAME = "skillfactory"
 """What LLaMA-Factory's `dataset:` says; the key in dataset_info.json."""

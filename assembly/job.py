@@ -17,11 +17,11 @@ from assembly.rl import RL_DATA, rl_data
 from assembly.settings import SftSettings
 from assembly.shortfall import NothingMadeError
 from assembly.summary import AssemblySummary, summary_text
-from cluster.atomic import check_replaceable
+from cluster.jobs.atomic import check_replaceable
 from generation.plan import Plan
-from generation.raw_data import RAW_DATA
+from generation.raw.schema import RAW_DATA
 from generation.settings import Settings
-from generation.terminal import FAILED, say
+from cluster.jobs.progress import FAILED, say
 
 
 def sft_settings(settings: Settings) -> SftSettings:

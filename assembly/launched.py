@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from assembly.assemble import check_settings
 from assembly.job import sft_settings
 from cluster.flags import fail, parse
-from generation.additions.settings import AdditionSettings
+from reflection.added.settings import AdditionSettings
 from generation.settings import Settings
 
 

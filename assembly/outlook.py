@@ -14,7 +14,7 @@ from assembly.formats import FORMATS
 from assembly.reasons import UNREFLECTED, advice
 from assembly.settings import SftSettings
 from cluster.messages import counted
-from generation.raw_reader import as_rows, find_columns, open_parts, read_part
+from generation.raw.reader import as_rows, find_columns, open_parts, read_part
 
 FIRST = 32
 """Questions after which it is certain enough."""

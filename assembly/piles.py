@@ -18,12 +18,12 @@ from assembly.dealing import deal, read_pile
 from assembly.formats import choose_formats
 from assembly.question_traces import Made, assemble_question
 from assembly.settings import SftSettings, read_attempts
-from cluster.chat import fault_in, probe
-from cluster.engine import Message
+from cluster.inference.chat import fault_in, probe
+from cluster.inference.engine import Message
 from cluster.messages import first_line
-from cluster.models import find
-from cluster.vllm_engine import ChatTokenizer
-from generation.raw_reader import Part
+from cluster.inference.models import find
+from cluster.inference.vllm_engine import ChatTokenizer
+from generation.raw.reader import Part
 from generation.records import request_seed
 
 SCORED = pa.schema([*SFT_SCHEMA, ("order", pa.uint64()), ("score", pa.int64())])

@@ -18,9 +18,9 @@ from assembly.summary import summary_text
 from cluster.flag_values import flag
 from cluster.flags import fail, page, parse
 from cluster.paths import dataset_folder, local_or_name
-from generation.licenses import UNKNOWN, check_license
-from generation.raw_data import RAW_DATA
-from generation.terminal import staged
+from cluster.jobs.licenses import UNKNOWN, check_license
+from generation.raw.schema import RAW_DATA
+from cluster.jobs.progress import staged
 from generation.variants import PLAIN
 
 

@@ -18,8 +18,8 @@ from assembly.candidates import choose
 from assembly.formats import FORMATS, Format, shortage_of
 from assembly.reasons import NO_REFLECTION, UNREFLECTED
 from assembly.settings import Attempts, SftSettings, read_attempts
-from generation.raw_counts import OUTCOMES, RawCounts, Tally
-from generation.raw_summary import WIDTH, cut
+from generation.raw.counts import OUTCOMES, RawCounts, Tally
+from generation.raw.summary import WIDTH, cut
 
 _TELLING = ("0C", "*C", "*C*IC", "*CC", "star")
 _STEPS = 8

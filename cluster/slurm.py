@@ -19,7 +19,7 @@ from dataclasses import MISSING, dataclass
 from importlib import resources
 from pathlib import Path
 
-from cluster.atomic import atomic_write_text, make_folder
+from cluster.jobs.atomic import atomic_write_text, make_folder
 from cluster.commands import COMMANDS
 from cluster.flag_values import flag
 from cluster.flags import fail, page, parse

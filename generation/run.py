@@ -12,13 +12,13 @@ from assembly.outlook import Outlook
 from assembly.phrases import load_phrases
 from assembly.serving import Serving, serving_text
 from cluster.flags import page, parse
-from generation.command import carry_out, say_stopped
+from cluster.jobs.job import carry_out, say_stopped
 from generation.plan import Plan, describe
-from generation.raw_data import RAW_DATA
-from generation.raw_summary import summary
+from generation.raw.schema import RAW_DATA
+from generation.raw.summary import summary
 from generation.settings import Settings
 from generation.stages import Job, decide, introduce, open_job, publish, roll_out, write_raw_data
-from generation.stop import Stop
+from cluster.jobs.stop import Stop
 from generation.tasks.registry import listing
 
 

@@ -17,7 +17,7 @@ import generation.settings
 from assembly.formats import FORMATS
 from cluster.commands import COMMANDS
 from cluster.flags import HELP_WIDTH, parse
-from generation.additions.settings import AdditionSettings
+from reflection.added.settings import AdditionSettings
 from generation.settings import Settings
 from generation.variants import PLAIN
 

@@ -17,11 +17,11 @@ ROOT = Path(__file__).parent.parent
 MATH = {"generation.grading.math_equality", "generation.grading.math_values"}
 RANKS = ("cluster", "reflection", "generation", "assembly")
 HOMES = {
-    "vllm": {"cluster.vllm_engine", "generation.builtin.train"},
-    "transformers": {"cluster.vllm_engine", "generation.builtin.train"},
-    "torch": {"cluster.vllm_engine", "generation.builtin.train"},
-    "tokenizers": {"cluster.vllm_engine", "generation.builtin.train"},
-    "ray": {"cluster.pool", "cluster.engines", "cluster.session", "cluster.nodes"},
+    "vllm": {"cluster.inference.vllm_engine", "examples.builtin_model.train"},
+    "transformers": {"cluster.inference.vllm_engine", "examples.builtin_model.train"},
+    "torch": {"cluster.inference.vllm_engine", "examples.builtin_model.train"},
+    "tokenizers": {"cluster.inference.vllm_engine", "examples.builtin_model.train"},
+    "ray": {"cluster.inference.pool", "cluster.inference.replicas", "cluster.session", "cluster.nodes"},
     "fire": {"cluster.flags"},
     "datasets": {"generation.tasks.hub_rows"},
     **{name: {"generation.tasks.dictionary"} for name in ("spellchecker", "spylls")},
@@ -29,12 +29,12 @@ HOMES = {
     **dict.fromkeys(("math_verify", "latex2sympy2_extended", "antlr4", "sympy"), MATH),
 }
 ABOVE_HOMES = {
-    "generation.command",
-    "generation.hiring",
+    "cluster.jobs.job",
+    "generation.placement",
     "generation.produce",
     "generation.stages",
-    "generation.additions.stages",
-    "generation.builtin.measure",
+    "reflection.added.stages",
+    "examples.builtin_model.measure",
     "generation.grading.math_worker",
     "cluster.slurm",
     "assembly.launched",

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from generation.additions.settings import AdditionSettings
+from reflection.added.settings import AdditionSettings
 from generation.settings import Settings
 from tests.test_shape import SOURCES
 

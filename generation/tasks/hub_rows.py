@@ -22,7 +22,7 @@ from huggingface_hub.utils import disable_progress_bars
 from huggingface_hub.utils import logging as hub_logging
 
 from cluster.console import bars
-from cluster.hub import HUB_TIMEOUT_S, asking_hub, offline
+from cluster.jobs.hub import HUB_TIMEOUT_S, asking_hub, offline
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _GUESSED = frozenset({"json", "csv"})
