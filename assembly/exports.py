@@ -23,8 +23,8 @@ from assembly.settings import SftSettings
 from assembly.summary import AssemblySummary, Contents, Shown
 from assembly.workers import Run
 from cluster.jobs.atomic import check_replaceable
-from cluster.paths import check_dataset_folder
 from cluster.jobs.card import Size
+from cluster.paths import check_dataset_folder
 
 DATASET_NAME = "skillfactory"
 """What LLaMA-Factory's `dataset:` says; the key in dataset_info.json."""

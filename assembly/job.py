@@ -18,10 +18,10 @@ from assembly.settings import SftSettings
 from assembly.shortfall import NothingMadeError
 from assembly.summary import AssemblySummary, summary_text
 from cluster.jobs.atomic import check_replaceable
+from cluster.jobs.progress import FAILED, say
 from generation.plan import Plan
 from generation.raw.schema import RAW_DATA
 from generation.settings import Settings
-from cluster.jobs.progress import FAILED, say
 
 
 def sft_settings(settings: Settings) -> SftSettings:

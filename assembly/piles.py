@@ -20,9 +20,9 @@ from assembly.question_traces import Made, assemble_question
 from assembly.settings import SftSettings, read_attempts
 from cluster.inference.chat import fault_in, probe
 from cluster.inference.engine import Message
-from cluster.messages import first_line
 from cluster.inference.models import find
 from cluster.inference.vllm_engine import ChatTokenizer
+from cluster.messages import first_line
 from generation.raw.reader import Part
 from generation.records import request_seed
 

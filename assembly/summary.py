@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from assembly.analysis import Analysis
 from assembly.formats import TOO_ALIKE
 from cluster.jobs.licenses import UNKNOWN
-from generation.raw.source import RawSource
 from cluster.jobs.progress import fitted
+from generation.raw.source import RawSource
 
 
 class Shown(NamedTuple):

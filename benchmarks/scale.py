@@ -26,6 +26,7 @@ import ray
 
 from cluster.inference.engine import Completion, Engine, Request, ScriptedSettings
 from cluster.inference.pool import Placement
+from cluster.jobs.stop import Stop
 from cluster.jobs.store import ShardStore
 from generation import produce as producing
 from generation.plan import Plan, make_plan
@@ -34,7 +35,6 @@ from generation.raw.schema import Origin, Rolled, to_table
 from generation.records import Attempt, Grade
 from generation.settings import Settings
 from generation.stages import open_store
-from cluster.jobs.stop import Stop
 
 H200_TOKENS_S = 10_000
 _ANSWER = "<answer>1 + 1</answer> <verdict>Incorrect</verdict>"

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from cluster.inference.models import Model
 from cluster.inference.pool import EngineSettings, Placement, fill
-from cluster.session import Node, Resources, here, look
 from cluster.inference.vllm_engine import VllmSettings
 from cluster.inference.vllm_tables import check_writes
+from cluster.session import Node, Resources, here, look
 from generation.plan import Plan
 from generation.settings import Settings
 

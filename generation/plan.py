@@ -20,12 +20,12 @@ from cluster.inference.chat import (
     open_chat,
 )
 from cluster.inference.engine import Message
-from cluster.messages import excerpt
 from cluster.inference.models import Model
 from cluster.inference.vllm_engine import ChatTokenizer
+from cluster.jobs.licenses import UNKNOWN
+from cluster.messages import excerpt
 from generation import variants
 from generation.asked_model import asked_model, is_builtin, notes_on_sampling, sampling_of
-from cluster.jobs.licenses import UNKNOWN
 from generation.questions import decide_tasks, name_of, supply
 from generation.raw.schema import RAW_DATA
 from generation.records import Question, stable_hash

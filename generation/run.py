@@ -13,12 +13,12 @@ from assembly.phrases import load_phrases
 from assembly.serving import Serving, serving_text
 from cluster.flags import page, parse
 from cluster.jobs.job import carry_out, say_stopped
+from cluster.jobs.stop import Stop
 from generation.plan import Plan, describe
 from generation.raw.schema import RAW_DATA
 from generation.raw.summary import summary
 from generation.settings import Settings
 from generation.stages import Job, decide, introduce, open_job, publish, roll_out, write_raw_data
-from cluster.jobs.stop import Stop
 from generation.tasks.registry import listing
 
 

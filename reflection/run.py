@@ -11,14 +11,14 @@ from assembly.next_steps import assembling
 from assembly.outlook import hopeless
 from assembly.serving import Serving, serving_text
 from cluster.flags import parse
+from cluster.jobs.job import carry_out, say_stopped
+from cluster.jobs.progress import say
+from cluster.jobs.stop import Stop
+from generation.raw.summary import summary
+from reflection import prompts
 from reflection.added.plan import AdditionPlan, describe
 from reflection.added.settings import AdditionSettings
 from reflection.added.stages import Job, decide, introduce, open_job, publish, roll_out, write_raw_data
-from cluster.jobs.job import carry_out, say_stopped
-from generation.raw.summary import summary
-from cluster.jobs.stop import Stop
-from cluster.jobs.progress import say
-from reflection import prompts
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -12,12 +12,12 @@ import time
 from contextlib import ExitStack
 from unittest.mock import patch
 
-from cluster.inference.engine import ScriptedEngine
 from cluster.flags import parse
-from cluster.jobs.run_directory import RunDirectory
-from cluster.session import Node, Resources
-from cluster.jobs.store import ShardStore
+from cluster.inference.engine import ScriptedEngine
 from cluster.jobs.job import carry_out
+from cluster.jobs.run_directory import RunDirectory
+from cluster.jobs.store import ShardStore
+from cluster.session import Node, Resources
 from generation.placement import hire
 from generation.plan import Plan, describe
 from generation.produce import Item, Work

@@ -11,21 +11,21 @@ import sys
 from unittest.mock import patch
 
 import tests.scripted_reflections
+from cluster.flags import fail, parse
 from cluster.inference.engine import ScriptedEngine
 from cluster.inference.events import Done, Failed, ItemFailedError
-from cluster.flags import fail, parse
-from cluster.jobs.run_directory import RunDirectory
-from cluster.session import Node, Resources
-from reflection.added.settings import AdditionSettings
-from reflection.added.source import Block, read_blocks
-from reflection.added.stages import Job, need_of, open_store
 from cluster.jobs.failures import Failures
+from cluster.jobs.progress import Progress, failed
+from cluster.jobs.run_directory import RunDirectory
+from cluster.jobs.stop import Stop
+from cluster.session import Node, Resources
 from generation.placement import hire_for
 from generation.produce import Shelf, Tally
 from generation.raw.schema import Rolled
 from generation.stages import versions
-from cluster.jobs.stop import Stop
-from cluster.jobs.progress import Progress, failed
+from reflection.added.settings import AdditionSettings
+from reflection.added.source import Block, read_blocks
+from reflection.added.stages import Job, need_of, open_store
 from reflection.run import decide_all, work
 
 

@@ -11,11 +11,11 @@ from safetensors import safe_open
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from cluster.inference.models import find
-from generation.builtin import EVALUATION_QUESTIONS, MODEL, RANGES
 from examples.builtin_model.curriculum import drill, example
 from examples.builtin_model.measure import Tally, add_up
 from examples.builtin_model.styles import Try, operations
 from examples.builtin_model.train import encode, evaluation_questions, excluded
+from generation.builtin import EVALUATION_QUESTIONS, MODEL, RANGES
 from generation.grading import grade
 from generation.records import Question
 from generation.tasks import countdown

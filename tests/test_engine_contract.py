@@ -11,8 +11,8 @@ import pytest
 from cluster.inference.engine import Completion, Engine, Message, Request, Sampling, ScriptedEngine, ScriptedSettings
 from cluster.inference.models import find
 from cluster.inference.pool import Done, EngineSettings, Placement, Pool
-from cluster.session import Resources
 from cluster.inference.vllm_engine import VllmSettings
+from cluster.session import Resources
 from generation.builtin import MODEL, RANGES
 from generation.placement import cpu_environment
 from generation.variants import VARIANTS, messages

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from cluster.inference.engine import Completion, Engine, EngineDiedError, Request, Sampling
 from cluster.inference.actor import own_words
+from cluster.inference.engine import Completion, Engine, EngineDiedError, Request, Sampling
 from cluster.inference.models import find
 from cluster.inference.pool import EngineStartError, Lost, Placement, Pool, Tick
-from cluster.session import Resources
 from cluster.inference.vllm_engine import VllmEngine, VllmSettings
+from cluster.session import Resources
 from generation.builtin import MODEL
 from generation.placement import cpu_environment
 from tests import family

@@ -14,8 +14,9 @@ import pytest
 
 from cluster.inference.engine import Completion, Request, Sampling, ScriptedEngine
 from cluster.inference.events import Failed, ItemFailedError
-from generation.builtin import RANGES
 from cluster.jobs.failures import FILE, Failures
+from cluster.jobs.progress import Progress
+from generation.builtin import RANGES
 from generation.plan import make_plan
 from generation.produce import FAILED_FROM_THE_START, Item, Tally
 from generation.raw.card import raw_card
@@ -24,7 +25,6 @@ from generation.raw.summary import summary
 from generation.rollout import TRIES, Rollout
 from generation.settings import Settings
 from generation.stages import open_store, write_raw_data
-from cluster.jobs.progress import Progress
 from generation.variants import parse_names
 from tests.countdown_questions import make
 from tests.processes import Job

@@ -16,12 +16,12 @@ from assembly.settings import SftSettings
 from cluster.inference.engine import Completion, Request, ScriptedEngine
 from cluster.inference.events import Done
 from cluster.jobs.failures import Failures
+from cluster.jobs.progress import Progress
 from generation.plan import make_plan
 from generation.produce import Item, Tally, Work
 from generation.raw.schema import Rolled
 from generation.run import decide_all, main
 from generation.settings import Settings
-from cluster.jobs.progress import Progress
 from reflection.run import main as reflect
 from tests import drive_job
 from tests.assembly_rows import PUBLISHED, published_row, write_parquet

@@ -16,7 +16,6 @@ import ray
 from ray.exceptions import OutOfMemoryError
 
 from cluster.inference.engine import Engine, EngineDiedError, Request, ScriptedEngine, ScriptedSettings
-from cluster.inference.replicas import Engines
 from cluster.inference.pool import (
     Done,
     EngineStartError,
@@ -29,6 +28,7 @@ from cluster.inference.pool import (
     fill,
     next_engine,
 )
+from cluster.inference.replicas import Engines
 from cluster.session import Resources
 
 pytestmark = pytest.mark.ray

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from cluster.jobs import provenance
-from cluster.jobs.provenance import Start
-from cluster.jobs.run_directory import RunDirectory, read_record
 from cluster.jobs.card import fenced
+from cluster.jobs.provenance import Start
 from cluster.jobs.run_card import run_section, texts_section
+from cluster.jobs.run_directory import RunDirectory, read_record
 from generation.variants import VARIANTS
 from reflection.prompts import PROMPTS
 from tests.drive_job import main as drive_job

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster.jobs.stop import Left, Stop
 from cluster.jobs.progress import STOPPED
+from cluster.jobs.stop import Left, Stop
 from tests.processes import Job
 
 _BEGUN = "the stage has begun"

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from cluster.jobs.failures import FILE, Failures
+from cluster.jobs.progress import fitted
 from generation.settings import Settings
 from generation.stages import open_directory
-from cluster.jobs.progress import fitted
 
 ROOT = Path(__file__).parent.parent
 COLUMNS = 80

@@ -11,11 +11,11 @@ from itertools import islice
 from typing import NamedTuple
 
 from cluster.inference.engine import Message
-from cluster.messages import excerpt, first_line, listed
 from cluster.inference.model_files import NEEDED
 from cluster.inference.models import Model
 from cluster.inference.vllm_engine import ChatTokenizer, read_config
 from cluster.inference.vllm_tables import WRITE_NOTHING, runs, vllm_reads, why_silent
+from cluster.messages import excerpt, first_line, listed
 
 MARGIN = 16
 """Tokens that a text may have beside those of its bytes, such as a space put before it."""

@@ -14,7 +14,6 @@ from typing import Any
 
 from huggingface_hub import HfApi, constants, hf_hub_download
 
-from cluster.jobs.hub import HUB_TIMEOUT_S, asking_hub, offline
 from cluster.inference.model_config import (
     Kind,
     check_tokenizer_config,
@@ -36,6 +35,7 @@ from cluster.inference.model_files import (
     weights_of,
 )
 from cluster.inference.model_names import HubName, hub_name, meant
+from cluster.jobs.hub import HUB_TIMEOUT_S, asking_hub, offline
 
 _WITHIN = ("*", "*/config.json", "*/*/config.json", "*/*.distcp")
 """Of a folder, what tells a model from what is taken for one."""

@@ -16,8 +16,8 @@ from typing import Any, Generic
 import ray
 from ray.exceptions import ObjectLostError, RayError, RayTaskError
 
+from cluster.inference.actor import EngineSettings, own_words
 from cluster.inference.engine import Engine, EngineDiedError
-from cluster.inference.replicas import Engines, Fallen, Placement
 from cluster.inference.events import (
     ClusterLostError,
     Done,
@@ -31,7 +31,7 @@ from cluster.inference.events import (
     Started,
     Tick,
 )
-from cluster.inference.actor import EngineSettings, own_words
+from cluster.inference.replicas import Engines, Fallen, Placement
 
 __all__ = [
     "ClusterLostError",

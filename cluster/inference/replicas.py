@@ -17,9 +17,9 @@ import ray
 from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 
 from cluster import QUIET, reaper
+from cluster.inference.actor import EngineSettings, Host, own_words
 from cluster.inference.engine import Engine, EngineMemoryError
 from cluster.inference.events import ClusterLostError, EngineStartError, Loading, Started
-from cluster.inference.actor import EngineSettings, Host, own_words
 from cluster.session import check_alive
 
 _STARTS = 3

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from cluster.flags import fail, page
-from cluster.jobs.stop import Left, Stop
 from cluster.jobs.progress import STOPPED, failed, fitted, say, stopped
+from cluster.jobs.stop import Left, Stop
 
 
 class Asked(Protocol):

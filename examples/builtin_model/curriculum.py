@@ -10,10 +10,10 @@ import random
 from dataclasses import dataclass
 
 from cluster.inference.engine import Message
-from generation import variants
-from generation.builtin import RANGES
 from examples.builtin_model.reflections import reached, reflect
 from examples.builtin_model.styles import Try, names, write
+from generation import variants
+from generation.builtin import RANGES
 from generation.records import Question
 from generation.tasks import countdown
 from reflection import prompts

@@ -18,11 +18,11 @@ from importlib import resources
 from pathlib import Path
 
 from cluster.inference.pool import Done, Pool
+from cluster.jobs.card import table
 from cluster.session import session
 from cluster.templates import fill
-from generation.builtin import EVALUATION_QUESTIONS, EVALUATION_SEED, MODEL, NAME, RANGES
 from examples.builtin_model.train import evaluation_questions
-from cluster.jobs.card import table
+from generation.builtin import EVALUATION_QUESTIONS, EVALUATION_SEED, MODEL, NAME, RANGES
 from generation.placement import hire
 from generation.plan import make_plan
 from generation.records import WITHOUT_ANSWER, Attempt, Question

@@ -22,8 +22,8 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
-from generation.builtin import EVALUATION_QUESTIONS, EVALUATION_SEED, MODEL, RANGES
 from examples.builtin_model.curriculum import Example, drill, example
+from generation.builtin import EVALUATION_QUESTIONS, EVALUATION_SEED, MODEL, RANGES
 from generation.records import Question
 from generation.tasks import countdown
 from generation.tasks.task import Wanted

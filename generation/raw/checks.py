@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from generation.raw.arrow_lists import first_items, is_list, lengths
-from generation.raw.schema import SAMPLE_PROVENANCE
 from generation.raw.files import reading
 from generation.raw.reader import Part
+from generation.raw.schema import SAMPLE_PROVENANCE
 
 _SAMPLE = ("question_key", "prompt_variant", "sample_index")
 """What tells a sample of a run from its others."""

@@ -10,10 +10,10 @@ from pathlib import Path
 import pyarrow as pa
 from huggingface_hub import snapshot_download
 
-from cluster.jobs.hub import asking_hub
-from cluster.messages import first_line
-from cluster.jobs.run_directory import RUN_FILE
 from cluster.jobs.card import HUB_ID
+from cluster.jobs.hub import asking_hub
+from cluster.jobs.run_directory import RUN_FILE
+from cluster.messages import first_line
 from generation.raw.schema import RAW_DATA
 
 CARD = "README.md"

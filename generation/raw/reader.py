@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 
 from generation.grading.answer_tag import find_answer
 from generation.raw.arrow_lists import as_lists, first_items, is_blank, is_list, kept_items
-from generation.raw.schema import PREFIX, REFLECTIONS
 from generation.raw.files import find_files, reading, unreadable
+from generation.raw.schema import PREFIX, REFLECTIONS
 from generation.records import NO_ANSWER, Outcome, stable_hash
 
 UNDECIDED = "undecided"

@@ -10,13 +10,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from reflection.added.plan import AdditionPlan
-from reflection.added.rows import ADDED, COLUMNS
 from cluster.jobs.card import About, Size, code, fenced, header, table
 from generation.raw.card import held, made_sections
 from generation.raw.counts import RawCounts, Serving
-from generation.raw.schema import COLUMNS as OURS
 from generation.raw.reader import models_of, open_parts
+from generation.raw.schema import COLUMNS as OURS
+from reflection.added.plan import AdditionPlan
+from reflection.added.rows import ADDED, COLUMNS
 
 _NO_MEANING = "as it was given"
 

@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 
 from cluster.inference.engine import Sampling
 from cluster.jobs.store import ROW_GROUP_ROWS, WRITING, ShardStore
+from generation.raw.files import reading
+from generation.raw.reader import as_rows
 from reflection.added.rows import add, output_schema
 from reflection.added.source import File, Source, keys_of_rows
 from reflection.added.work import ROW
-from generation.raw.files import reading
-from generation.raw.reader import as_rows
 
 
 def write_files(source: Source, store: ShardStore, data: Path, sampling: Sampling) -> None:

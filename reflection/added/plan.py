@@ -25,16 +25,16 @@ from cluster.inference.chat import (
 from cluster.inference.engine import Message
 from cluster.inference.models import Model
 from cluster.inference.vllm_engine import ChatTokenizer
+from generation.asked_model import asked_model, is_builtin, notes_on_sampling, sampling_of
+from generation.raw.files import reading
+from generation.raw.reader import check_once
+from generation.raw.schema import RAW_DATA
+from generation.records import stable_hash
+from reflection import prompts
 from reflection.added.rows import output_schema
 from reflection.added.settings import AdditionSettings
 from reflection.added.source import Source, open_source, read_blocks, read_samples
 from reflection.added.work import Adding
-from generation.asked_model import asked_model, is_builtin, notes_on_sampling, sampling_of
-from generation.raw.schema import RAW_DATA
-from generation.raw.files import reading
-from generation.raw.reader import check_once
-from generation.records import stable_hash
-from reflection import prompts
 
 _MOST_CONTEXT = 32_768
 _FRAME = 1024

@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.inference.engine import Sampling
-from reflection.added.work import MADE
 from generation.raw.arrow_lists import as_lists, is_list, joined, lengths, owners
 from generation.raw.schema import PROVENANCE, REFLECTIONS, SCHEMA, Column
+from reflection.added.work import MADE
 from reflection.verdict import parse_verdicts
 
 ADDED = "reflections__added"

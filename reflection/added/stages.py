@@ -7,24 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.jobs.atomic import check_replaceable, replace_folder
+from cluster.jobs.failures import Failures
 from cluster.jobs.hub import check_push
+from cluster.jobs.progress import ONLY_RETRIED, AllFailedError, Progress, say
 from cluster.jobs.provenance import Recorded
 from cluster.jobs.run_directory import RunDirectory, check_run
+from cluster.jobs.stop import Stop
 from cluster.jobs.store import ShardStore
+from generation.placement import Crew, Need, check_engines, hire_for
+from generation.produce import Engines, Shelf, Tally, deal, say_going_on
+from generation.raw.counts import RawCounts, Serving, count_folder
+from generation.raw.schema import RAW_DATA
+from generation.stages import connect, hand_over, open_directory
 from reflection.added.card import reflected_card
 from reflection.added.merge import write_files
 from reflection.added.plan import AdditionPlan, look_at_prompts, make_plan
 from reflection.added.settings import AdditionSettings
 from reflection.added.source import BLOCK_ROWS, block_keys, read_blocks
 from reflection.added.work import BLOCK, MADE, ROW
-from cluster.jobs.failures import Failures
-from generation.placement import Crew, Need, check_engines, hire_for
-from generation.produce import Engines, Shelf, Tally, deal, say_going_on
-from generation.raw.counts import RawCounts, Serving, count_folder
-from generation.raw.schema import RAW_DATA
-from generation.stages import connect, hand_over, open_directory
-from cluster.jobs.stop import Stop
-from cluster.jobs.progress import ONLY_RETRIED, AllFailedError, Progress, say
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ import pyarrow as pa
 
 from cluster.inference.engine import Engine, EngineInfo, Request, Sampling
 from cluster.inference.events import ItemFailedError
-from reflection.added.source import Block, Sample
 from generation.raw.schema import PROVENANCE, REFLECTIONS, SCHEMA, Rolled, provenance_of, without_surrogates
 from generation.records import Reflection, request_seed
 from generation.rollout import reflect, together
 from reflection import prompts
+from reflection.added.source import Block, Sample
 
 BLOCK, ROW = "block", "row"
 MADE = pa.schema(
