@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from generation.tasks.custom import Reading, load
+from generation.tasks.custom import Reading
+from tests.custom_questions import load
 from tests.test_custom_questions import lines, parquet, told_about
 
 TWO = "give the letter"

@@ -10,10 +10,11 @@ import pytest
 
 from generation.settings import Settings
 from generation.tasks import gold
-from generation.tasks.custom import Reading, load, parse
+from generation.tasks.custom import Reading, parse
 from generation.tasks.task import HEADER
 from tests import hub_datasets
 from tests.ask_task import decide_questions
+from tests.custom_questions import load
 from tests.hub_state import Hub, Repository
 from tests.hub_user import User
 from tests.test_custom_golds import ask, put

@@ -10,14 +10,14 @@ import pytest
 
 from generation.grading import grade
 from generation.grading.workers import TimedOutError
-from generation.questions import Asked
 from generation.records import Question
 from generation.run import main
 from generation.settings import Settings
 from generation.tasks import gold
-from generation.tasks.custom import Reading, load
+from generation.tasks.custom import Reading
 from generation.tasks.gold import WHOLE, final_answer, grader_of
-from tests.ask_task import decide_questions
+from tests.ask_task import Asked, decide_questions
+from tests.custom_questions import load
 
 SOLVED = [
     {

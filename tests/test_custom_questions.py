@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from generation.grading import grade
 from generation.tasks import countdown
-from generation.tasks.custom import load
 from tests.countdown_questions import make
+from tests.custom_questions import load
 
 ROOT = Path(__file__).parent.parent
 GOOD = [{"question": "What is 2 + 2?", "answer": "4"}, {"question": "What is 2 + 3?", "answer": "5"}]
@@ -177,7 +177,7 @@ def test_any_bytes_are_questions_or_a_line(tmp_path_factory: pytest.TempPathFact
 def test_a_hub_dataset_that_is_not_there_is_told_within_seconds(tmp_path: Path) -> None:
     """A process of its own: the hub's client reads HF_HUB_OFFLINE when it is imported."""
     code = (
-        "import sys; from generation.tasks.custom import load\ntry: load(sys.argv[1])\nexcept ValueError as e: print(e)"
+        "import sys; from tests.custom_questions import load\ntry: load(sys.argv[1])\nexcept ValueError as e: print(e)"
     )
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
     started = time.monotonic()

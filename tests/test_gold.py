@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from generation.records import Question
-from generation.tasks.custom import Reading, load
+from generation.tasks.custom import Reading
 from generation.tasks.gold import find_faults
+from tests.custom_questions import load
 
 CASES: list[tuple[Any, dict[str, Any], str]] = [
     ("number", {"answer": "rather many"}, "line 1: the gold answer 'rather many' is none for number: "),

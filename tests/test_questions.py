@@ -12,15 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from generation.grading import grade
-from generation.questions import Asked, run_name, share
 from generation.records import Question
 from generation.settings import Settings
 from generation.tasks import custom_file
-from generation.tasks.custom import Reading, load
+from generation.tasks.custom import Reading
 from generation.tasks.custom_facts import ANSWER_TYPES
-from generation.tasks.registry import TASKS, listing
+from generation.tasks.registry import TASKS, listing, run_name, share
 from generation.tasks.task import Wanted, split
-from tests.ask_task import decide_questions
+from tests.ask_task import Asked, decide_questions
+from tests.custom_questions import load
 
 
 def ask(*, small: bool = False, **given: Any) -> Asked:

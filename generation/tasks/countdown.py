@@ -6,9 +6,10 @@ Wording, and inputs of 1 to 99 with targets of 100 to 200, after skillfactory.md
 from __future__ import annotations
 
 import itertools
+import operator
 import random
 import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -25,6 +26,8 @@ _EFFORT = 50_000
 
 Value = int | Fraction
 """Exact; an int wherever it is whole: drawing millions of expressions in fractions alone takes minutes."""
+
+_OPERATIONS: Mapping[str, Callable[[Value, Value], Value]] = {"+": operator.add, "-": operator.sub, "*": operator.mul}
 
 
 @dataclass(frozen=True)
@@ -109,12 +112,8 @@ def solution(numbers: list[int], rng: random.Random) -> Solution | None:
 
 def apply(op: str, left: Value, right: Value) -> Value | None:
     """Return the exact value of `left op right`; None for a division by zero."""
-    if op == "+":
-        return left + right
-    if op == "-":
-        return left - right
-    if op == "*":
-        return left * right
+    if op in _OPERATIONS:
+        return _OPERATIONS[op](left, right)
     if not right:
         return None
     value = Fraction(left) / right

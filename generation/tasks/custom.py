@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,15 +22,13 @@ from cluster.messages import counted, first_line
 from generation.records import Question
 from generation.tasks.custom_facts import ANSWER_TYPES, COLUMNS, Reading, check_cell, judge, near
 from generation.tasks.gold import WHOLE, check_gold, says_none
-from generation.tasks.hub_rows import Place, RepeatedNameError, Rows, as_written, json_object
+from generation.tasks.hub_rows import Place, Rows, json_object, parquet_rows
 from generation.tasks.hub_rows import load as load_rows
 from generation.tasks.loaded import Intake, Row
-from generation.tasks.task import MOST, Supplied, Task, Wanted, split
+from generation.tasks.task import MOST, Problem, Supplied, Task, Wanted, split
 
-__all__ = ["FLAGS", "Reading", "load", "parse", "task"]
+__all__ = ["Reading", "parse", "task"]
 
-FLAGS = ("grader", "question_column", "answer_column", "split")
-"""Of the command line; each is a field of Reading."""
 _KINDS = ".jsonl or .parquet"
 _OBJECT = '{"question": "...", "answer": "..."}'
 _HUB = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(?::(?P<configuration>[^@]+))?(?:@(?P<revision>[\w./-]+))?")
@@ -85,15 +84,6 @@ def task(text: str, reading: Reading) -> Task:
     return _Custom(given.name, f"questions of {given.where}", reading.grader or "answer", "answer", given, reading)
 
 
-def load(text: str, reading: Reading = Reading()) -> tuple[Question, ...]:  # noqa: B008  a tuple, never changed
-    """Load the questions of a file or hub dataset, in their order.
-
-    Raises ValueError for whatever is wrong with them, naming the row; of a hub dataset such rows are left out.
-    """
-    given = parse(text)
-    return tuple(_load(given, reading).questions)
-
-
 @dataclass(frozen=True)
 class _Custom(Task):
     given: Given
@@ -101,7 +91,7 @@ class _Custom(Task):
 
     def supply(self, wanted: Wanted) -> Supplied:
         where, reading = self.given.where, self.reading
-        questions, intake, notes = _load(self.given, reading)
+        intake, questions = self._load()
         sft, rl = split(questions, wanted._replace(sft=self.given.sft), where)
         usual = Reading()._asdict()
         config: dict[str, Any] = {name: value for name, value in reading._asdict().items() if value != usual[name]}
@@ -111,50 +101,46 @@ class _Custom(Task):
             config["dropped"] = dict(sorted(intake.dropped.items()))
         if reading.grader is None:
             config["graders"] = dict(sorted(Counter(question.grader for question in questions).items()))
-        return Supplied(tuple(sft), tuple(rl), {"questions": where, **config}, notes)
+        return Supplied(tuple(sft), tuple(rl), {"questions": where, **config}, intake.notes)
 
-    def example(self) -> Question:
-        return _load(self.given, self.reading).questions[0]
+    def _load(self) -> tuple[Intake, list[Question]]:
+        where, reading = self.given.where, self.reading
+        on_hub, rows = _find(where, reading)
+        taken: dict[str, str] = {}
+        # The user cannot mend the rows of a hub dataset.
+        intake = Intake(partial(self._question, taken), strict=not on_hub)
+        questions = intake.take(rows)
+        if not questions:
+            why = (
+                f"{intake.notes[0]}; the first: {intake.first}"
+                if intake.dropped
+                else f"give at least one row; {reading.needs}"
+            )
+            raise ValueError(f"--questions {where} holds no questions: {why}")
+        if reading.grader is None:
+            first = {question.grader: question.answer for question in reversed(questions)}
+            count = Counter(question.grader for question in questions).most_common()
+            graded = ", ".join(f"{n:,} {_AS[grader]} (first {first[grader][:40]!r})" for grader, n in count)
+            intake.said.append(f"graded as the gold answers look, without --grader: {graded}")
+        if places := Counter(taken[question.key] for question in questions if question.key in taken):
+            told = f"of {places.total():,} gold answers the final answer alone is taken: {counted(places)}"
+            intake.said.append(told)
+        intake.said.extend(_doubts(questions, reading))
+        return intake, questions
 
-
-class _Loaded(NamedTuple):
-    questions: list[Question]
-    intake: Intake
-    notes: tuple[str, ...]
-
-
-def _load(given: Given, reading: Reading) -> _Loaded:
-    places: dict[str, str] = {}
-
-    def read(place: str, row: Row) -> Question:
-        for column in (reading.question_column, reading.answer_column):
-            check_cell(place, row, column, reading)
-        text, answer = str(row[reading.question_column]), str(row[reading.answer_column])
-        (text, answer, facts), grader, where = judge(place, row, text, answer, reading.grader)
-        question = Question(text, answer, given.name, given.where, grader, ANSWER_TYPES[grader], facts)
+    def _question(self, taken: dict[str, str], place: str, row: Row) -> Question:
+        """Read a row; where its gold answer is a part of what stands there, note in `taken` which."""
+        question_column, answer_column = self.reading.question_column, self.reading.answer_column
+        check_cell(place, row, question_column, self.reading)
+        check_cell(place, row, answer_column, self.reading)
+        judged = judge(place, row, Problem(str(row[question_column]), str(row[answer_column])), self.reading.grader)
+        text, answer, facts = judged.problem
+        answer_type = ANSWER_TYPES[judged.grader]
+        question = Question(text, answer, self.name, self.given.where, judged.grader, answer_type, facts)
         check_gold(place, question)
-        if where != WHOLE:
-            places[question.key] = where
+        if judged.where != WHOLE:
+            taken[question.key] = judged.where
         return question
-
-    on_hub, rows = _find(given.where, reading)
-    # The user cannot mend the rows of a hub dataset.
-    intake = Intake(read, strict=not on_hub)
-    questions = intake.take(rows)
-    if not questions:
-        why = f"give at least one row; {reading.needs}"
-        if intake.dropped:
-            why = f"{intake.left_out[0]}; the first: {intake.first}"
-        raise ValueError(f"--questions {given.where} holds no questions: {why}")
-    notes = list(intake.left_out)
-    if reading.grader is None:
-        first = {question.grader: question.answer for question in reversed(questions)}
-        count = Counter(question.grader for question in questions).most_common()
-        graded = ", ".join(f"{n:,} {_AS[grader]} (first {first[grader][:40]!r})" for grader, n in count)
-        notes.append(f"graded as the gold answers look, without --grader: {graded}")
-    if taken := Counter(places[question.key] for question in questions if question.key in places):
-        notes.append(f"of {taken.total():,} gold answers the final answer alone is taken: {counted(taken)}")
-    return _Loaded(questions, intake, (*notes, *_doubts(questions, reading), *intake.untried))
 
 
 def _doubts(questions: Sequence[Question], reading: Reading) -> list[str]:
@@ -224,8 +210,8 @@ def _jsonl(path: Path, _: Reading) -> Iterator[tuple[str, dict[str, Any]]]:
         raise ValueError(f"{path} cannot be read as UTF-8 text: {error}; save it as UTF-8") from error
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}; give a file that can be") from error
-    except RepeatedNameError as error:
-        raise ValueError(f"{place} {error}: give it once") from error
+    except KeyError as error:
+        raise ValueError(f"{place} gives {error.args[0][:60]!r} twice: give it once") from error
     except TypeError as error:
         raise ValueError(f"{place} is no JSON object; {row}") from error
     except (ValueError, RecursionError) as error:
@@ -236,11 +222,8 @@ def _parquet(path: Path, reading: Reading) -> Iterator[tuple[str, dict[str, Any]
     wanted = {reading.question_column, reading.answer_column, *COLUMNS}
     try:
         with pq.ParquetFile(path) as file:
-            schema = file.schema_arrow
-            _check_columns(str(path), schema.names, reading)
-            batches = file.iter_batches(columns=[name for name in schema.names if name in wanted])
-            for number, row in enumerate((row for batch in batches for row in batch.to_pylist()), 1):
-                yield f"{path} row {number}", {n: as_written(v, schema.field(n).type) for n, v in row.items()}
+            _check_columns(str(path), file.schema_arrow.names, reading)
+            yield from parquet_rows(str(path), file, wanted)
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{path} cannot be read as parquet: {first_line(error)}; write the file again") from error
 

@@ -89,11 +89,12 @@ def check_cell(place: str, row: Row, column: str, reading: Reading) -> None:
         raise Dropped(f"{column!r} is no text", told)
 
 
-def judge(place: str, row: Row, text: str, answer: str, grader: str | None) -> Judged:
+def judge(place: str, row: Row, problem: Problem, grader: str | None) -> Judged:
     """Read the row for this grader; without one, countdown or choice by the wording, else as the gold answer looks.
 
     Raises Dropped, naming the row, if it lacks what the grader needs; ValueError if all rows are misread.
     """
+    text, answer, _ = problem
     if grader is None and countdown.facts_of(text) is not None:
         grader = "countdown"
     final = Final(answer, WHOLE)

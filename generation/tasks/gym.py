@@ -16,8 +16,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -91,34 +90,29 @@ class _Gym(Task):
 
     def _questions(self, seed: int, size: int) -> Iterator[Question]:
         """Yield those of the entries that have a gold answer. Raises ValueError if none has one, or all fail."""
-        some = False
-        generator = self.name.removeprefix(PREFIX)
-        with closing(_entries(generator, request_seed(seed, self.name) % 2**31, size)) as entries:
-            for index, said in enumerate(entries):
-                entry = said.get("entry", {})
-                answer = entry.get("answer")
-                if isinstance(answer, str) and answer.strip():
-                    some = True
-                    facts = {"generator": generator, "entry": entry}
-                    problem = Problem(HEADER + entry["question"].strip(), answer, facts)
-                    yield self.question(problem, "made by reasoning-gym")
-                elif "failed" in said or (index > _WITHOUT_GOLD and not some):
-                    reason = said.get("failed", "its entries have no gold answer")
-                    raise ValueError(f"{self.name} cannot be asked with its default settings: {reason}")
-
-
-def _entries(generator: str, seed: int, size: int) -> Generator[dict[str, Any]]:
-    """What the process that makes them says, line by line; it ends when nobody asks any more."""
-    # Give the process this one's sys.path.
-    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-    command = [sys.executable, "-m", "generation.tasks.gym", generator, str(seed), str(size)]
-    environment = {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "0"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment) as process:
-        assert process.stdout is not None
-        try:
-            yield from map(json.loads, process.stdout)
-        finally:
-            process.kill()
+        generator, some = self.name.removeprefix(PREFIX), False
+        numbers = map(str, (request_seed(seed, self.name) % 2**31, size))
+        # Give the process this one's sys.path.
+        path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+        environment = {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "0"}
+        command = [sys.executable, "-m", "generation.tasks.gym", generator, *numbers]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment) as process:
+            assert process.stdout is not None
+            try:
+                for index, line in enumerate(process.stdout):
+                    said = json.loads(line)
+                    entry = said.get("entry", {})
+                    answer = entry.get("answer")
+                    if isinstance(answer, str) and answer.strip():
+                        some = True
+                        facts = {"generator": generator, "entry": entry}
+                        problem = Problem(HEADER + entry["question"].strip(), answer, facts)
+                        yield self.question(problem, "made by reasoning-gym")
+                    elif "failed" in said or (index > _WITHOUT_GOLD and not some):
+                        reason = said.get("failed", "its entries have no gold answer")
+                        raise ValueError(f"{self.name} cannot be asked with its default settings: {reason}")
+            finally:
+                process.kill()
 
 
 def _print_entries(name: str, seed: int, size: int) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 from huggingface_hub.utils import disable_progress_bars
 from huggingface_hub.utils import logging as hub_logging
@@ -54,14 +55,10 @@ class Rows(NamedTuple):
     """Of a hub dataset the commit; None where the hub cannot be asked and the cache does not tell."""
 
 
-class RepeatedNameError(ValueError):
-    """A JSON object that gives one name twice: which of the two is meant?"""
-
-
 def json_object(text: str) -> dict[str, Any]:
     """Read one JSON object, its decimals as texts.
 
-    Raises RepeatedNameError for a name that comes twice, TypeError for another kind of JSON, and ValueError or
+    Raises KeyError, with the name, if it gives a name twice; TypeError for another kind of JSON; ValueError or
     RecursionError for what is no JSON.
     """
 
@@ -69,7 +66,7 @@ def json_object(text: str) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for name, value in pairs:
             if name in found:
-                raise RepeatedNameError(f"gives {name[:60]!r} twice")
+                raise KeyError(name)
             found[name] = value
         return found
 
@@ -99,13 +96,21 @@ def as_written(value: Any, kind: pa.DataType) -> Any:
     return value
 
 
+def parquet_rows(place: str, file: pq.ParquetFile, columns: Collection[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the rows of an open file, each with its place; of these columns alone, those that are there."""
+    kinds = {name: file.schema_arrow.field(name).type for name in file.schema_arrow.names if name in columns}
+    batches = file.iter_batches(1000, columns=list(kinds))
+    for number, row in enumerate((row for batch in batches for row in batch.to_pylist()), 1):
+        yield f"{place} row {number}", {name: as_written(cell, kinds[name]) for name, cell in row.items()}
+
+
 def load(place: Place, wanted: str, columns: Collection[str] | None = None) -> Rows:
     """Load all rows of a split; with `columns` only these, with the values that stand in the files.
 
     Raises ValueError, beginning with `wanted`.
     """
     commit = _commit(place, wanted)
-    loaded = _load(wanted, place.split, path=place.repository, name=place.configuration, revision=commit)
+    loaded = _load(place, wanted, commit)
     # `datasets` names a folder of its cache after the commit.
     folders = {Path(file["filename"]).parent.name for file in loaded.cache_files}
     cached = next((name for name in folders if _COMMIT.fullmatch(name)), None)
@@ -113,7 +118,8 @@ def load(place: Place, wanted: str, columns: Collection[str] | None = None) -> R
         raise ValueError(f"{wanted} is wanted at commit {commit}, and the cache on this machine holds {cached} alone")
     found = place._replace(revision=cached or commit)
     rows = map(dict, loaded) if columns is None else _as_they_stand(loaded, found, columns)
-    return Rows(_numbered(place.shown, rows), loaded.column_names, found.revision)
+    numbered = ((f"{place.shown} row {number}", row) for number, row in enumerate(rows, 1))
+    return Rows(numbered, loaded.column_names, found.revision)
 
 
 def load_files(place: Place, wanted: str, files: Sequence[str]) -> Iterator[Rows]:
@@ -126,13 +132,9 @@ def load_files(place: Place, wanted: str, files: Sequence[str]) -> Iterator[Rows
     for file in files:
         with asking_hub(wanted):
             path = hf_hub_download(place.repository, file, repo_type="dataset", revision=commit)
-        # Streamed: there is no second copy of a large file then.
-        loaded = _load(wanted, "train", path="parquet", data_files=path, streaming=True)
-        yield Rows(_numbered(f"{place.shown} {file}", map(dict, loaded)), list(loaded.features), commit)
-
-
-def _numbered(place: str, rows: Iterable[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    return ((f"{place} row {number}", row) for number, row in enumerate(rows, 1))
+        with pq.ParquetFile(path) as opened:
+            names = opened.schema_arrow.names
+            yield Rows(parquet_rows(f"{place.shown} {file}", opened, names), names, commit)
 
 
 def _commit(place: Place, wanted: str) -> str | None:
@@ -145,7 +147,7 @@ def _commit(place: Place, wanted: str) -> str | None:
     return found
 
 
-def _load(wanted: str, split: str, **named: Any) -> Any:
+def _load(place: Place, wanted: str, commit: str | None) -> Any:
     # datasets takes seconds to import, and only this needs it: its home.
     import datasets
 
@@ -154,37 +156,37 @@ def _load(wanted: str, split: str, **named: Any) -> Any:
     if not bars():
         datasets.disable_progress_bars()
     try:
-        return datasets.load_dataset(split=split, **named)
+        return datasets.load_dataset(place.repository, place.configuration, split=place.split, revision=commit)
     except Exception as error:
         # datasets raises a dozen kinds; each means that these questions cannot be had.
-        there = "" if "data_files" in named else _what_is_there(split, **named)
+        there = _what_is_there(place, commit)
         reasons = (str(one) or type(one).__name__ for one in (error, error.__cause__) if one is not None)
         reason = " ".join(": ".join(reasons).split())[:240]
         if isinstance(error, ConnectionError) and offline():
-            raise ValueError(
-                f"{wanted} is not in the hub's cache of this machine: run --dry_run once where there is a network"
-            ) from error
-        raise ValueError(f"{wanted} {there or f'has no split {split!r} that can be loaded: {reason}'}") from error
+            there = "is not in the hub's cache of this machine: run --dry_run once where there is a network"
+        there = there or f"has no split {place.split!r} that can be loaded: {reason}"
+        raise ValueError(f"{wanted} {there}") from error
 
 
-def _what_is_there(split: str, *, path: str, name: str | None, revision: str | None) -> str:
+def _what_is_there(place: Place, commit: str | None) -> str:
     """The configurations or splits of a dataset that lacks the one that was asked for; "" where it is not that."""
     import datasets
 
+    path, name = place.repository, place.configuration
     try:
-        names = datasets.get_dataset_config_names(path, revision=revision)
-        chosen = name or datasets.get_dataset_default_config_name(path, revision=revision)
+        names = datasets.get_dataset_config_names(path, revision=commit)
+        chosen = name or datasets.get_dataset_default_config_name(path, revision=commit)
         if chosen not in names:
             lacks = f"configuration {name!r}, only" if name else "default one of the configurations"
             return f"has no {lacks} {', '.join(names)}: name one, as {path}:{names[0]}"
-        builder = datasets.load_dataset_builder(path, chosen, revision=revision)
+        builder = datasets.load_dataset_builder(path, chosen, revision=commit)
         splits = [str(one) for one in builder.info.splits or builder.config.data_files or ()]
     except Exception:
         # It was asked for a better word only.
         return ""
-    if not splits or split in splits:
+    if not splits or place.split in splits:
         return ""
-    return f"has no split {split!r}: give one of {', '.join(splits)} with --split"
+    return f"has no split {place.split!r}: give one of {', '.join(splits)} with --split"
 
 
 def _as_they_stand(loaded: Any, place: Place, columns: Collection[str]) -> Iterable[dict[str, Any]]:

@@ -24,47 +24,43 @@ Row = Mapping[str, Any]
 
 
 class Intake:
-    """One pass over rows: its questions, and what was dropped on the way."""
+    """Rows on their way into questions, and what was dropped."""
 
     def __init__(self, read: Callable[[str, Row], Question], *, strict: bool = False) -> None:
         """Make a question of each row, given with its place, by `read`; a Dropped is counted, or raised if strict."""
         self._read, self._strict = read, strict
         self._places: dict[str, str] = {}
+        self._untried: list[str] = []
         self._rows = 0
         self.dropped: Counter[str] = Counter()
         self.first = ""
         """What is told of the first row that was dropped."""
         self.revision: str | None = None
-        self.untried: tuple[str, ...] = ()
-        """What was not looked at, in sentences."""
+        self.said: list[str] = []
+        """What else a person should know of the questions."""
 
     def take(self, rows: Rows) -> list[Question]:
-        """Return the questions of these rows, in order, without those that no sample could be right about."""
+        """Return the questions of these rows, each asked once and with a gold answer that can be given."""
         self.revision = rows.revision
-        found = [question for place, row in rows.rows if (question := self.one(place, row)) is not None]
-        faults = find_faults(found)
-        self.untried += faults.notes
-        kept = []
-        for question in found:
-            if fault := faults.by_key.get(question.key):
-                self._drop(Dropped(fault.reason, f"{self._places[same_text(question.text)]}: {fault}"))
+        found: dict[str, tuple[str, Question]] = {}
+        for place, row in rows.rows:
+            self._rows += 1
+            try:
+                question = self._read(place, row)
+                first = self._places.setdefault(same_text(question.text), place)
+                if first != place:
+                    told = f"{place} asks the same question as {first}: each must be asked once, whatever its spaces"
+                    raise Dropped("asked in an earlier row", told)
+            except Dropped as dropped:
+                self._drop(dropped)
             else:
-                kept.append(question)
-        return kept
-
-    def one(self, place: str, row: Row) -> Question | None:
-        """Return the question of a row; None if it gives none."""
-        self._rows += 1
-        try:
-            question = self._read(place, row)
-            first = self._places.setdefault(same_text(question.text), place)
-            if first != place:
-                told = f"{place} asks the same question as {first}: each must be asked once, whatever its spaces"
-                raise Dropped("asked in an earlier row", told)
-        except Dropped as dropped:
-            self._drop(dropped)
-            return None
-        return question
+                found[question.key] = (place, question)
+        faults = find_faults([question for _, question in found.values()])
+        for key, fault in faults.by_key.items():
+            place, _ = found.pop(key)
+            self._drop(Dropped(fault.reason, f"{place}: {fault}"))
+        self._untried.extend(faults.notes)
+        return [question for _, question in found.values()]
 
     def _drop(self, dropped: Dropped) -> None:
         if self._strict:
@@ -73,11 +69,10 @@ class Intake:
         self.first = self.first or str(dropped)
 
     @property
-    def left_out(self) -> tuple[str, ...]:
-        """Say how many rows give no question, by reason, if any."""
-        if not self.dropped:
-            return ()
-        return (f"{self.dropped.total():,} of {self._rows:,} rows give no question: {counted(self.dropped)}",)
+    def notes(self) -> tuple[str, ...]:
+        """Say in sentences how many rows give no question and why, what else there is, and what was not tried."""
+        left_out = f"{self.dropped.total():,} of {self._rows:,} rows give no question: {counted(self.dropped)}"
+        return (*([left_out] if self.dropped else []), *self.said, *self._untried)
 
 
 def lettered(texts: Sequence[str]) -> dict[str, str]:
@@ -137,9 +132,8 @@ class Loaded(Task):
                     raise ValueError(f"{few}: ask for fewer with --{flag}")
         else:
             pool = take(load(self.place, dataset))
-            notes = (*intake.left_out, *intake.untried)
             if not pool:
-                raise ValueError(f"{dataset} gives no questions: {', '.join(notes) or 'it is empty'}")
+                raise ValueError(f"{dataset} gives no questions: {', '.join(intake.notes) or 'it is empty'}")
             sft, rl = split(pool, wanted, named)
         config = {
             "dataset": self.place.repository,
@@ -149,7 +143,7 @@ class Loaded(Task):
             "dropped": dict(sorted(intake.dropped.items())),
             "seed": wanted.seed,
         }
-        return Supplied(tuple(sft), tuple(rl), config, (*intake.left_out, *intake.untried))
+        return Supplied(tuple(sft), tuple(rl), config, intake.notes)
 
     def example(self) -> Question:
         return self.question(self.read(self.sample), self.place.repository)

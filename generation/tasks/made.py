@@ -32,11 +32,6 @@ def _product(digits: int, rng: random.Random) -> Problem:
     return Problem(text, str(left * right), {"factors": [left, right]})
 
 
-def _factors(problem: Problem) -> tuple[Hashable, ...]:
-    """Both, whatever their order: who knows 12 * 34 knows 34 * 12, so both are for SFT or both for RL."""
-    return tuple(sorted(problem.facts["factors"]))
-
-
 def _acronym(least: int, rng: random.Random) -> Problem | None:
     word = rng.choice(_of_lengths(least))
     letters = list(word)
@@ -85,9 +80,16 @@ def _by_first_letter() -> Mapping[str, Sequence[str]]:
 
 
 def _longmult(digits: int) -> Drawn:
-    line, source = f"the product of two numbers of {digits} digits", "made by generation.tasks.longmult"
-    draw = partial(_product, digits)
-    return Drawn(f"longmult_{digits}dig", line, "number", "product", draw, family=_factors, source=source)
+    return Drawn(
+        f"longmult_{digits}dig",
+        f"the product of two numbers of {digits} digits",
+        "number",
+        "product",
+        partial(_product, digits),
+        # Who knows 12 * 34 knows 34 * 12, so both are for SFT or both for RL.
+        family=lambda problem: tuple(sorted(problem.facts["factors"])),
+        source="made by generation.tasks.longmult",
+    )
 
 
 def _letters(kind: str, least: int) -> Drawn:

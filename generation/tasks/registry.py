@@ -1,50 +1,54 @@
-"""What `--task` may say: the table of the tasks that ship, by name, and others; one, or several with their counts."""
+"""The table of tasks, what else `--task` may name, and the questions of a run: of one task or a mixture.
+
+Each task gives its own SFT and RL questions; here they are put together and held apart once more.
+"""
 
 from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
+from generation.records import same_text, stable_hash
 from generation.tasks import countdown, custom_file, gym, hub, made
-from generation.tasks.task import MOST, Task
+from generation.tasks.task import MOST, Supplied, Task, Wanted
 
 TASKS: Mapping[str, Task] = MappingProxyType(
     {task.name: task for task in (*countdown.TASKS, *made.LETTERS, *made.LONGMULT, *hub.LOADED)}
 )
+_LONGEST_NAME = 60
 _PART = re.compile(r"(?P<name>[^:,]+)(?::(?P<count>[0-9]{1,8}))?")
 
 
-class Named(NamedTuple):
-    """One task of a mixture, as given."""
+class Part(NamedTuple):
+    """One task of the run, and how many questions of it."""
 
-    name: str
-    questions: int | None
-    """Questions for SFT; None where the mixture does not say."""
+    task: Task
+    wanted: Wanted
 
 
-def parse(text: str) -> tuple[Named, ...]:
-    """Read NAME, NAME,NAME or NAME:COUNT,NAME:COUNT; the names are not looked up. Raises ValueError."""
-    parts = []
+def parse(text: str) -> dict[str, int | None]:
+    """Read NAME, NAME,NAME or NAME:COUNT,NAME:COUNT into names, not looked up, with their counts, None without.
+
+    Raises ValueError.
+    """
+    counts: dict[str, int | None] = {}
     for piece in text.split(","):
         found = _PART.fullmatch(piece.strip())
         if found is None:
-            raise ValueError(
-                f"--task {text!r} is no task, and no mixture such as countdown_3arg:2000,longmult_2dig:1000"
-            )
-        count = None if found["count"] is None else int(found["count"])
+            told = "is no task, and no mixture such as countdown_3arg:2000,longmult_2dig:1000"
+            raise ValueError(f"--task {text!r} {told}")
+        name, count = found["name"].strip(), None if found["count"] is None else int(found["count"])
         if count is not None and not 1 <= count <= MOST:
             raise ValueError(f"--task {piece.strip()}: the count must be between 1 and {MOST:,}")
-        parts.append(Named(found["name"].strip(), count))
-    names = [part.name for part in parts]
-    for name in names:
-        if names.count(name) > 1:
+        if name in counts:
             raise ValueError(f"--task names {name} twice: name each task once")
-    if 0 < sum(part.questions is not None for part in parts) < len(parts):
+        counts[name] = count
+    if None in counts.values() and any(counts.values()):
         raise ValueError(f"--task {text!r} gives some tasks a count and others none: give all of them one, or none")
-    return tuple(parts)
+    return counts
 
 
 def check_name(name: str) -> None:
@@ -83,3 +87,48 @@ def listing() -> str:
         blocks.append(f"{gym.PREFIX}NAME: a generator of reasoning-gym; grader {gym.GRADER}, its own scoring")
     blocks.append(f"path/to/my_task{custom_file.SUFFIX}: a task of your own, see examples/my_task.py")
     return "\n".join(blocks)
+
+
+def share(total: int, weights: Sequence[int]) -> list[int]:
+    """Deal out `total` in whole numbers in proportion to the weights, what is left to the largest remainders."""
+    whole = sum(weights)
+    parts = [total * weight // whole for weight in weights]
+    by_remainder = sorted(range(len(weights)), key=lambda place: (-(total * weights[place] % whole), place))
+    for place in by_remainder[: total - sum(parts)]:
+        parts[place] += 1
+    return parts
+
+
+def run_name(names: Sequence[str]) -> str:
+    """Return what a run of these tasks is called, in folders and on the hub."""
+    plain = [re.sub(r"[^\w.-]", "_", name) for name in names]
+    if len(plain) == 1:
+        return plain[0]
+    joined = f"mix-{'-'.join(plain)}"
+    return joined if len(joined) <= _LONGEST_NAME else f"mix-of-{len(plain)}-{stable_hash(*names)[:8]}"
+
+
+def supply(parts: Sequence[Part]) -> Supplied:
+    """Make or load the questions of a run. Raises ValueError if there are too few, or they cannot be had."""
+    supplied = [(part.task.name, part.task.supply(part.wanted)) for part in parts]
+    _check_apart(supplied)
+    config = supplied[0][1].config
+    if len(supplied) > 1:
+        counts = {name: {"questions": len(one.sft), "rl_questions": len(one.rl)} for name, one in supplied}
+        config = {"tasks": {name: {**one.config, **counts[name]} for name, one in supplied}}
+    sft = tuple(question for _, one in supplied for question in one.sft)
+    rl = tuple(question for _, one in supplied for question in one.rl)
+    return Supplied(sft, rl, config, tuple(f"{name}: {note}" for name, one in supplied for note in one.notes))
+
+
+def _check_apart(supplied: Sequence[tuple[str, Supplied]]) -> None:
+    """Tasks of a mixture may ask the same; not one for SFT and another for RL, nor under one name."""
+    names = [name for name, _ in supplied]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two tasks of the mixture are called {max(names, key=names.count)}: rename one")
+    owner = {same_text(question.text): name for name, one in supplied for question in one.sft}
+    for name, one in supplied:
+        for question in one.rl:
+            if other := owner.get(same_text(question.text)):
+                remedy = "ask for them in two runs" if other != name else "give its TASK a `family` without spaces"
+                raise ValueError(f"{name} holds a question out for RL that {other} has for SFT: {remedy}")

@@ -101,20 +101,13 @@ def supply_made(
     count = DRAWN_QUESTIONS if wanted.sft is None else wanted.sft
     sft, rl = make(count, count // 4 if wanted.rl is None else wanted.rl)
     held = len(sft) // 4 if wanted.rl is None else wanted.rl
-    check_enough(name, len(sft), count if wanted.sft is not None else 1, rl=False, widen=widen)
-    check_enough(name, len(rl), held if wanted.rl is not None else min(held, 1), rl=True, widen=widen)
+    least = (count if wanted.sft is not None else 1, held if wanted.rl is not None else min(held, 1))
+    for found, asked, kind, flag in ((sft, least[0], "SFT", "questions"), (rl, least[1], "RL", "rl_questions")):
+        if len(found) < asked:
+            few = f"{name} gave only {len(found)} different {kind} questions of the {asked} wanted"
+            raise ValueError(f"{few}: ask for fewer with --{flag}{widen}")
     notes = (f"gave {len(sft):,} different questions for SFT and no more",) if len(sft) < count else ()
     return Supplied(tuple(sft), tuple(rl[:held]), {**config, "seed": wanted.seed}, notes)
-
-
-def check_enough(name: str, found: int, count: int, *, rl: bool, widen: str = "") -> None:
-    """Raise ValueError if fewer than `count` different questions were found."""
-    if found < count:
-        kind, flag = ("RL", "--rl_questions") if rl else ("SFT", "--questions")
-        raise ValueError(
-            f"{name} gave only {found} different {kind} questions of the {count} wanted: "
-            f"ask for fewer with {flag}{widen}"
-        )
 
 
 def held_out(*family: Hashable) -> bool:
@@ -163,25 +156,15 @@ def split(pool: Sequence[Question], wanted: Wanted, place: str) -> Apart:
     return rest, [question for question in pool if question.key in kept]
 
 
-def by_text(problem: Problem) -> tuple[Hashable, ...]:
-    """Return a family that questions of the same text share."""
-    return (problem.text,)
-
-
-def but_for_spaces(problem: Problem) -> tuple[Hashable, ...]:
-    """Return an identity that questions share if their texts differ by spaces at most."""
-    return (same_text(problem.text),)
-
-
 @dataclass(frozen=True)
 class Drawn(Task):
     """A task whose questions are drawn, one by one."""
 
     draw: Callable[[random.Random], Problem | None]
     """One problem, or None for a draw that came to nothing; the same for the same generator."""
-    identity: Callable[[Problem], tuple[Hashable, ...]] = but_for_spaces
-    """What makes two problems the same."""
-    family: Callable[[Problem], tuple[Hashable, ...]] = by_text
+    identity: Callable[[Problem], tuple[Hashable, ...]] = lambda problem: (same_text(problem.text),)
+    """What makes two problems the same; by default texts that differ by spaces at most."""
+    family: Callable[[Problem], tuple[Hashable, ...]] = lambda problem: (problem.text,)
     """What decides between SFT and RL: the same for problems whose answers tell each other's."""
     config: Mapping[str, Any] = field(default_factory=dict)
     """JSON values: the settings behind `draw`."""
