@@ -111,11 +111,8 @@ class _Custom(Task):
         intake = Intake(partial(self._question, taken), strict=not on_hub)
         questions = intake.take(rows)
         if not questions:
-            why = (
-                f"{intake.notes[0]}; the first: {intake.first}"
-                if intake.dropped
-                else f"give at least one row; {reading.needs}"
-            )
+            dropped = f"{intake.notes[0]}; the first: {intake.first}" if intake.dropped else ""
+            why = dropped or f"give at least one row; {reading.needs}"
             raise ValueError(f"--questions {where} holds no questions: {why}")
         if reading.grader is None:
             first = {question.grader: question.answer for question in reversed(questions)}
@@ -123,8 +120,8 @@ class _Custom(Task):
             graded = ", ".join(f"{n:,} {_AS[grader]} (first {first[grader][:40]!r})" for grader, n in count)
             intake.said.append(f"graded as the gold answers look, without --grader: {graded}")
         if places := Counter(taken[question.key] for question in questions if question.key in taken):
-            told = f"of {places.total():,} gold answers the final answer alone is taken: {counted(places)}"
-            intake.said.append(told)
+            gold = f"of {places.total():,} gold answers the final answer alone is taken"
+            intake.said.append(f"{gold}: {counted(places)}")
         intake.said.extend(_doubts(questions, reading))
         return intake, questions
 

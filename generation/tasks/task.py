@@ -138,9 +138,8 @@ def split(pool: Sequence[Question], wanted: Wanted, place: str) -> Apart:
     ValueError, naming the `place`, if there are too few.
     """
     total = len(pool)
-    if wanted.rl is not None:
-        held = wanted.rl
-    else:
+    held = wanted.rl
+    if held is None:
         held = int(total * RL_SHARE) if wanted.sft is None else min(wanted.sft // 4, max(0, total - wanted.sft))
     count = total - held if wanted.sft is None else wanted.sft
     if held >= total:
