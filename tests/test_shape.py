@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parent.parent
-MATH = {"generation.grading.math_equality", "generation.grading.math_values"}
+MATH = {"generation.grading.math_worker"}
 PACKAGES = ("cluster", "reflection", "generation", "assembly")
 COMMANDS = 6
 RANKS = {
@@ -47,7 +47,6 @@ ABOVE_HOMES = {
     "generation.produce",
     "generation.stages",
     "reflection.added.stages",
-    "generation.grading.math_worker",
 }
 """They deal work to Ray, or compare mathematics in a process of their own, and so cannot be imported without.
 
