@@ -9,9 +9,9 @@ from dataclasses import asdict
 import pyarrow as pa
 
 from assembly.analysis import FAULTS, KINDS, Analysis
-from assembly.phrases import load_phrases
 from assembly.settings import SftSettings
 from assembly.summary import AssemblySummary
+from assembly.traces import load_phrases
 from generation.dataset_card import About, Size, code, fenced, header, table
 from generation.made_card import run_section, texts_section
 from generation.raw_data import Column

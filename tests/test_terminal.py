@@ -41,15 +41,15 @@ with patch("generation.terminal._EVERY_S", 0.01), Progress(400_000, unit="questi
 _FOLLOW = """
 import time
 from unittest.mock import patch
-from assembly.progress import follow
+from generation.terminal import follow
 
 def slowly():
     for number in range(8):
         time.sleep(0.4)
         yield number
 
-with patch("assembly.progress._EVERY_S", 0.01):
-    list(follow(slowly(), 8, "assembling"))
+with patch("generation.terminal._EVERY_S", 0.01):
+    list(follow(slowly(), 8, "assembling", "parts"))
 """
 
 
