@@ -27,13 +27,13 @@ from assembly.exports import check_destination, write_sft
 from assembly.feasibility import NothingMadeError, Supply, check_variants, foresee, notes_on, why_nothing
 from assembly.settings import SftSettings
 from assembly.summary import AssemblySummary
-from cluster.atomic import replace_folder
-from cluster.provenance import now, this_command
-from generation.licenses import UNKNOWN
-from generation.raw_checks import check_copies, notes_on_responses
-from generation.raw_reader import Part, models_of, open_parts
-from generation.raw_source import source_of
-from generation.terminal import follow
+from cluster.jobs.atomic import replace_folder
+from cluster.jobs.licenses import UNKNOWN
+from cluster.jobs.progress import follow
+from cluster.jobs.provenance import now, this_command
+from generation.raw.checks import check_copies, notes_on_responses
+from generation.raw.reader import Part, models_of, open_parts
+from generation.raw.source import source_of
 
 Map = Callable[..., Iterator[Any]]
 """As the built-in `map`, perhaps in other processes; results come in order."""

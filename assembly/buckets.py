@@ -22,8 +22,8 @@ from assembly.cards import SFT_SCHEMA
 from assembly.formats import choose_formats
 from assembly.question_traces import Made, assemble_question
 from assembly.settings import SftSettings, load_tokenizer
-from cluster.engine import Message
-from generation.raw_reader import Part, read_part
+from cluster.inference.engine import Message
+from generation.raw.reader import Part, read_part
 from generation.records import request_seed
 
 BUCKET_BYTES = 48 << 20

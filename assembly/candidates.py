@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from assembly.arithmetic_check import states_false_arithmetic
 from assembly.settings import SftSettings
 from assembly.traces import has_frame_tag, is_plain_answer
-from generation.lists import is_blank, kept_items, owners
+from generation.raw.arrow_lists import is_blank, kept_items, owners
 from generation.records import CUT, WITHOUT_ANSWER, stable_hash
 from reflection.verdict import parse_verdicts
 

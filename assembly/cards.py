@@ -12,9 +12,9 @@ from assembly.analysis import FAULTS, KINDS, Analysis
 from assembly.settings import SftSettings
 from assembly.summary import AssemblySummary
 from assembly.traces import load_phrases
-from generation.dataset_card import About, Size, code, fenced, header, table
-from generation.made_card import run_section, texts_section
-from generation.raw_data import Column
+from cluster.jobs.card import About, Size, code, fenced, header, table
+from cluster.jobs.run_card import run_section, texts_section
+from generation.raw.schema import Column
 
 _DRAWN = "What is said between attempts and before the answer is drawn from these, a line each."
 SFT_DATA = "SFT_DATA"

@@ -20,10 +20,10 @@ from assembly.buckets import BucketTraces
 from assembly.cards import MESSAGES, SFT_COLUMNS, SFT_SCHEMA, sft_card
 from assembly.settings import SftSettings
 from assembly.summary import AssemblySummary, Contents, Shown
-from cluster.atomic import check_replaceable
+from cluster.jobs.atomic import check_replaceable
+from cluster.jobs.card import Size
+from cluster.jobs.progress import follow
 from cluster.paths import check_dataset_folder
-from generation.dataset_card import Size
-from generation.terminal import follow
 
 DATASET_NAME = "skillfactory"
 """What LLaMA-Factory's `dataset:` says; the key in dataset_info.json."""

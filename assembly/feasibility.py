@@ -29,7 +29,7 @@ from assembly.formats import (
 from assembly.settings import SftSettings
 from assembly.summary import AssemblySummary
 from cluster.messages import counted
-from generation.raw_reader import as_rows, find_columns, open_parts, read_part
+from generation.raw.reader import as_rows, find_columns, open_parts, read_part
 from generation.records import CUT, NO_ANSWER
 
 FIRST = 32

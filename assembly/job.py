@@ -16,11 +16,11 @@ from assembly.feasibility import NothingMadeError, Supply, foresee
 from assembly.rl import RL_DATA, rl_data
 from assembly.settings import SftSettings
 from assembly.summary import summary_text
-from cluster.atomic import check_replaceable
+from cluster.jobs.atomic import check_replaceable
+from cluster.jobs.progress import FAILED, say
 from generation.plan import Plan
-from generation.raw_data import RAW_DATA
+from generation.raw.schema import RAW_DATA
 from generation.settings import Settings
-from generation.terminal import FAILED, say
 
 _WORTH = ("*C*IC", "*CC", "*C_full", "algorithm1", "0C", "star")
 """Formats in the order in which they are proposed."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from assembly.job import sft_settings
 from cluster.flags import fail, parse
-from generation.additions.settings import AdditionSettings
 from generation.settings import Settings
+from reflection.added.settings import AdditionSettings
 
 
 def check_generation(argv: Sequence[str]) -> None:

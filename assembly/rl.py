@@ -16,11 +16,11 @@ import pyarrow.parquet as pq
 
 from assembly.cards import MESSAGES, columns_table
 from assembly.reward import truth_of
-from cluster.atomic import replace_folder
-from generation.dataset_card import About, Size, Split, code, fenced, header_of_splits, table
-from generation.licenses import UNKNOWN
-from generation.made_card import run_section
-from generation.raw_data import Column, without_surrogates
+from cluster.jobs.atomic import replace_folder
+from cluster.jobs.card import About, Size, Split, code, fenced, header_of_splits, table
+from cluster.jobs.licenses import UNKNOWN
+from cluster.jobs.run_card import run_section
+from generation.raw.schema import Column, without_surrogates
 from generation.records import Question, stable_hash
 
 RL_COLUMNS = (

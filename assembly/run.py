@@ -15,10 +15,10 @@ from assembly.settings import SftSettings
 from assembly.summary import summary_text
 from cluster.flag_values import flag
 from cluster.flags import fail, page, parse
+from cluster.jobs.licenses import UNKNOWN, check_license
+from cluster.jobs.progress import staged
 from cluster.paths import dataset_folder, local_or_name
-from generation.licenses import UNKNOWN, check_license
-from generation.raw_data import RAW_DATA
-from generation.terminal import staged
+from generation.raw.schema import RAW_DATA
 
 
 @dataclass(frozen=True)

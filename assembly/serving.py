@@ -16,8 +16,8 @@ import pyarrow as pa
 from assembly.candidates import NO_REFLECTION, UNREFLECTED, choose
 from assembly.formats import FORMATS, Attempts, Format
 from assembly.settings import SftSettings
-from generation.raw_counts import OUTCOMES, RawCounts
-from generation.raw_summary import WIDTH, cut
+from generation.raw.counts import OUTCOMES, RawCounts
+from generation.raw.summary import WIDTH, cut
 
 _TELLING = ("0C", "*C", "*C*IC", "*CC", "star")
 _STEPS = 8

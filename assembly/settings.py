@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from functools import cache
 
 from assembly.formats import FORMATS, Attempts, choose_formats, read_attempts
-from cluster.chat import fault_in, probe
-from cluster.engine import Message
 from cluster.flag_values import flag
+from cluster.inference.chat import fault_in, probe
+from cluster.inference.engine import Message
+from cluster.inference.models import find
+from cluster.inference.vllm_engine import ChatTokenizer
 from cluster.messages import first_line
-from cluster.models import find
 from cluster.paths import local_or_name
-from cluster.vllm_engine import ChatTokenizer
 from generation.variants import PLAIN
 
 

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from assembly.analysis import Analysis
 from assembly.formats import TOO_ALIKE
-from generation.licenses import UNKNOWN
-from generation.raw_source import RawSource
-from generation.terminal import fitted
+from cluster.jobs.licenses import UNKNOWN
+from cluster.jobs.progress import fitted
+from generation.raw.source import RawSource
 
 
 class Shown(NamedTuple):
@@ -46,7 +46,7 @@ class AssemblySummary(Contents):
     models: tuple[str, ...] = ()
     """That wrote the samples, as far as the rows say so."""
     starts: Sequence[Mapping[str, Any]] = ()
-    """Of the run that this belongs to, or of this command alone, as `cluster.provenance` tells them."""
+    """Of the run that this belongs to, or of this command alone, as `cluster.jobs.provenance` tells them."""
     source: RawSource | None = None
     license: str = UNKNOWN
     notes: list[str] = field(default_factory=list)

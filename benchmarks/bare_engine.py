@@ -18,11 +18,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from cluster.engine import Message
-from cluster.vllm_engine import ChatTokenizer, VllmSettings
+from cluster.inference.engine import Message
+from cluster.inference.vllm_engine import ChatTokenizer, VllmSettings
 from generation.builtin import MODEL
-from generation.hiring import CPU_SEQUENCES, cpu_environment
-from generation.raw_data import PREFIX, REFLECTIONS
+from generation.placement import CPU_SEQUENCES, cpu_environment
+from generation.raw.schema import PREFIX, REFLECTIONS
 from reflection import prompts
 
 

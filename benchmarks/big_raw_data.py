@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from generation.raw_data import PREFIX, REFLECTIONS, SCHEMA, SCHEMA_VERSION
+from generation.raw.schema import PREFIX, REFLECTIONS, SCHEMA, SCHEMA_VERSION
 from generation.variants import PLAIN, VARIANTS
 from reflection.prompts import PROMPTS
 

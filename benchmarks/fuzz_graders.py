@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from generation.grading import grade
 from generation.records import Grade, Question
-from generation.words import is_word
+from generation.tasks.dictionary import is_word
 from tests.test_grading_hostile import hostile_texts
 from tests.test_grading_hostile_graders import QUESTIONS, SHAPES
 

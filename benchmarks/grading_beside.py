@@ -22,13 +22,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cluster.engine import Completion, Engine, EngineInfo, Request
-from cluster.pool import fill
-from cluster.vllm_engine import VllmSettings
+from cluster.inference.engine import Completion, Engine, EngineInfo, Request
+from cluster.inference.pool import fill
+from cluster.inference.vllm_engine import VllmSettings
 from generation import rollout as rolling
 from generation.builtin import MODEL
 from generation.grading import grade, mathematics
-from generation.hiring import CPU_SEQUENCES, cpu_environment
+from generation.placement import CPU_SEQUENCES, cpu_environment
 from generation.plan import make_plan
 from generation.records import Grade, Question
 from generation.settings import Settings

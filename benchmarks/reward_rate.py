@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from assembly.reward import compute_score_batch, truth_of
-from generation.raw_data import PREFIX
+from generation.raw.schema import PREFIX
 from generation.records import Question
 
 SECONDS = 5.0

@@ -13,14 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from cluster.inference.vllm_engine import VllmSettings
+from cluster.jobs.stop import Stop
 from cluster.session import session
-from cluster.vllm_engine import VllmSettings
-from generation.hiring import hire
+from generation.placement import hire
 from generation.plan import make_plan
 from generation.produce import produce
 from generation.settings import Settings
 from generation.stages import open_store, write_raw_data
-from generation.stop import Stop
 from tests.crash_report import identity, read
 
 WAYS = (

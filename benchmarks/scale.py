@@ -24,17 +24,17 @@ from typing import Any
 import pyarrow as pa
 import ray
 
-from cluster.engine import Completion, Engine, Request, ScriptedSettings
-from cluster.pool import Placement
-from cluster.store import ShardStore
+from cluster.inference.engine import Completion, Engine, Request, ScriptedSettings
+from cluster.inference.pool import Placement
+from cluster.jobs.stop import Stop
+from cluster.jobs.store import ShardStore
 from generation import produce as producing
 from generation.plan import Plan, make_plan
 from generation.produce import Item, Work, produce
-from generation.raw_data import Origin, Rolled, to_table
+from generation.raw.schema import Origin, Rolled, to_table
 from generation.records import Attempt, Grade
 from generation.settings import Settings
 from generation.stages import open_store
-from generation.stop import Stop
 
 H200_TOKENS_S = 10_000
 _ANSWER = "<answer>1 + 1</answer> <verdict>Incorrect</verdict>"

@@ -15,9 +15,9 @@ import sys
 from contextlib import ExitStack
 
 from benchmarks.grading_beside import turn
-from cluster.vllm_engine import VllmSettings
+from cluster.inference.vllm_engine import VllmSettings
 from generation.builtin import MODEL
-from generation.hiring import CPU_SEQUENCES, cpu_environment
+from generation.placement import CPU_SEQUENCES, cpu_environment
 from generation.plan import make_plan
 from generation.settings import Settings
 

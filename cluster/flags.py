@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, NoReturn, TypeVar, get_type_hints
 import fire
 
 from cluster.flag_values import default_text, members, read_value, shown, wanted
-from cluster.provenance import PROJECT
+from cluster.jobs.provenance import PROJECT
 
 T = TypeVar("T")
 

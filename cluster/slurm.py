@@ -19,10 +19,10 @@ from dataclasses import MISSING, dataclass
 from importlib import resources
 from pathlib import Path
 
-from cluster.atomic import atomic_write_text, make_folder
 from cluster.commands import COMMANDS
 from cluster.flag_values import flag
 from cluster.flags import fail, page, parse
+from cluster.jobs.atomic import atomic_write_text, make_folder
 from cluster.paths import folder, image, local, mount
 from cluster.slurm_command import check_command
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from cluster.engine import Sampling
-from cluster.models import Model, find
-from cluster.run_directory import begun_with
+from cluster.inference.engine import Sampling
+from cluster.inference.models import Model, find
+from cluster.jobs.run_directory import begun_with
 from generation import builtin
 from generation.settings import DRAWING, Settings, check_drawing
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cluster.chat import (
+from cluster.inference.chat import (
     MARGIN,
     Prompt,
     check_fit,
@@ -19,15 +19,15 @@ from cluster.chat import (
     notes_on,
     open_chat,
 )
-from cluster.engine import Message
+from cluster.inference.engine import Message
+from cluster.inference.models import Model
+from cluster.inference.vllm_engine import ChatTokenizer
+from cluster.jobs.licenses import UNKNOWN
 from cluster.messages import excerpt
-from cluster.models import Model
-from cluster.vllm_engine import ChatTokenizer
 from generation import variants
 from generation.asked_model import asked_model, is_builtin, notes_on_sampling, sampling_of
-from generation.licenses import UNKNOWN
 from generation.questions import decide_tasks, name_of, supply
-from generation.raw_data import RAW_DATA
+from generation.raw.schema import RAW_DATA
 from generation.records import Question, stable_hash
 from generation.rollout import Rollout
 from generation.settings import Settings

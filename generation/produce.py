@@ -15,16 +15,16 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import pyarrow as pa
 
-from cluster.engine import Engine
-from cluster.pool import Done, EngineSettings, Failed, Loading, Lost, Placement, Pool, Started
-from cluster.store import ShardStore
-from generation.failures import Failures
+from cluster.inference.engine import Engine
+from cluster.inference.pool import Done, EngineSettings, Failed, Loading, Lost, Placement, Pool, Started
+from cluster.jobs.failures import Failures
+from cluster.jobs.progress import ASKED_AGAIN, AllFailedError, Progress, say
+from cluster.jobs.stop import Stop
+from cluster.jobs.store import ShardStore
 from generation.plan import Plan
-from generation.raw_data import Origin, Rolled, to_table
+from generation.raw.schema import Origin, Rolled, to_table
 from generation.records import Attempt, Question
 from generation.rollout import Rollout
-from generation.stop import Stop
-from generation.terminal import ASKED_AGAIN, AllFailedError, Progress, say
 
 SHARD_ROWS = 2_000
 SHARD_S = 20.0

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from cluster.engine import Completion
+from cluster.inference.engine import Completion
 
 Outcome = Literal["right", "wrong", "unknown"]
 

@@ -11,13 +11,13 @@ from assembly.job import foreseen, make_sets, say_next, sft_settings
 from assembly.serving import Serving, serving_text
 from assembly.traces import load_phrases
 from cluster.flags import page, parse
-from generation.command import carry_out, say_stopped
+from cluster.jobs.job import carry_out, say_stopped
+from cluster.jobs.stop import Stop
 from generation.plan import Plan, describe
-from generation.raw_data import RAW_DATA
-from generation.raw_summary import summary
+from generation.raw.schema import RAW_DATA
+from generation.raw.summary import summary
 from generation.settings import Settings
 from generation.stages import Job, decide, introduce, open_job, publish, roll_out, write_raw_data
-from generation.stop import Stop
 from generation.tasks.registry import listing
 
 

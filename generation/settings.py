@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 
 from cluster.flag_values import flag
+from cluster.jobs.licenses import UNKNOWN, check_license
 from cluster.paths import dataset_folder, each_part, local_or_name
 from generation import variants
-from generation.licenses import UNKNOWN, check_license
 from generation.tasks import countdown, mixture, own, registry
 from generation.tasks.countdown import Ranges
 from generation.tasks.own_facts import GraderName

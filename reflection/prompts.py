@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 
-from cluster.engine import Message
+from cluster.inference.engine import Message
 from cluster.templates import fill, load_table
 
 _TABLE = load_table("reflection", "prompts.toml")

@@ -10,14 +10,14 @@ from assembly.feasibility import hopeless
 from assembly.job import assembling, sft_settings
 from assembly.serving import Serving, serving_text
 from cluster.flags import parse
-from generation.additions.plan import AdditionPlan, describe
-from generation.additions.settings import AdditionSettings
-from generation.additions.stages import Job, decide, introduce, open_job, publish, roll_out, write_raw_data
-from generation.command import carry_out, say_stopped
-from generation.raw_summary import summary
-from generation.stop import Stop
-from generation.terminal import say
+from cluster.jobs.job import carry_out, say_stopped
+from cluster.jobs.progress import say
+from cluster.jobs.stop import Stop
+from generation.raw.summary import summary
 from reflection import prompts
+from reflection.added.plan import AdditionPlan, describe
+from reflection.added.settings import AdditionSettings
+from reflection.added.stages import Job, decide, introduce, open_job, publish, roll_out, write_raw_data
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -14,7 +14,7 @@ from assembly.candidates import Asked, choose, questions_of
 from assembly.formats import FORMATS
 from assembly.question_traces import QuestionTraces, assemble_question
 from assembly.settings import SftSettings
-from generation.raw_reader import ROWS, open_parts, read_part
+from generation.raw.reader import ROWS, open_parts, read_part
 from generation.records import NO_ANSWER, Outcome
 
 RIGHT = "<verdict>Correct</verdict>"

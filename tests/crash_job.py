@@ -11,16 +11,16 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from cluster.engine import ScriptedSettings
-from cluster.pool import EngineSettings
-from cluster.vllm_engine import VllmSettings
+from cluster.inference.engine import ScriptedSettings
+from cluster.inference.pool import EngineSettings
+from cluster.inference.vllm_engine import VllmSettings
+from cluster.jobs.progress import failed
+from cluster.jobs.stop import Stop
 from generation import produce as producing
-from generation.hiring import Crew
+from generation.placement import Crew
 from generation.plan import make_plan
 from generation.settings import Settings
 from generation.stages import open_job, roll_out, write_raw_data
-from generation.stop import Stop
-from generation.terminal import failed
 from tests.crash_engine import FAULT, HURRY, Paced, Tallied, die_at_a_rename
 
 _LONGEST_S = 0.4

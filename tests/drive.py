@@ -9,16 +9,16 @@ import sys
 from dataclasses import replace
 
 import tests.scripted
-from cluster.engine import ScriptedSettings
-from cluster.run_directory import RunDirectory
+from cluster.inference.engine import ScriptedSettings
+from cluster.jobs.run_directory import RunDirectory
+from cluster.jobs.stop import Stop
 from cluster.session import session
 from generation import produce as producing
-from generation.hiring import hire
+from generation.placement import hire
 from generation.plan import make_plan
 from generation.produce import produce
 from generation.settings import Settings
 from generation.stages import open_store, versions, write_raw_data
-from generation.stop import Stop
 
 
 def main(out: str, questions: str, reply: str) -> int:

@@ -12,13 +12,13 @@ import time
 from contextlib import ExitStack
 from unittest.mock import patch
 
-from cluster.engine import ScriptedEngine
 from cluster.flags import parse
-from cluster.run_directory import RunDirectory
+from cluster.inference.engine import ScriptedEngine
+from cluster.jobs.job import carry_out
+from cluster.jobs.run_directory import RunDirectory
+from cluster.jobs.store import ShardStore
 from cluster.session import Node, Resources
-from cluster.store import ShardStore
-from generation.command import carry_out
-from generation.hiring import hire
+from generation.placement import hire
 from generation.plan import Plan, describe
 from generation.produce import Item, Work
 from generation.run import decide_all, work

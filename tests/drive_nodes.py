@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import ray
 from ray.cluster_utils import Cluster
 
-from cluster.engine import Engine, ScriptedSettings
-from cluster.pool import ClusterLostError, Done, Lost, Placement, Pool, Started
+from cluster.inference.engine import Engine, ScriptedSettings
+from cluster.inference.pool import ClusterLostError, Done, Lost, Placement, Pool, Started
 from cluster.session import look
-from generation.hiring import hire
+from generation.placement import hire
 from generation.plan import make_plan
 from generation.settings import Settings
 from tests import family

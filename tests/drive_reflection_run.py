@@ -10,10 +10,10 @@ from dataclasses import replace
 from unittest.mock import patch
 
 import tests.scripted_reflections
-from cluster.engine import ScriptedSettings
+from cluster.inference.engine import ScriptedSettings
 from cluster.session import Resources
 from generation import produce as producing
-from generation.hiring import Crew, Need, hire_for
+from generation.placement import Crew, Need, hire_for
 from generation.settings import Settings
 from reflection import run
 
@@ -25,7 +25,7 @@ def main(reply: str, argv: list[str]) -> int:
         return replace(crew, engine=engine, placement=replace(crew.placement, in_flight=4))
 
     producing.SHARD_S = 0.3
-    with patch("generation.additions.stages.hire_for", hire_scripted):
+    with patch("reflection.added.stages.hire_for", hire_scripted):
         return run.main(argv)
 
 

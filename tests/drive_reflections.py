@@ -11,21 +11,21 @@ import sys
 from unittest.mock import patch
 
 import tests.scripted_reflections
-from cluster.engine import ScriptedEngine
-from cluster.events import Done, Failed, ItemFailedError
 from cluster.flags import fail, parse
-from cluster.run_directory import RunDirectory
+from cluster.inference.engine import ScriptedEngine
+from cluster.inference.events import Done, Failed, ItemFailedError
+from cluster.jobs.failures import Failures
+from cluster.jobs.progress import Progress, failed
+from cluster.jobs.run_directory import RunDirectory
+from cluster.jobs.stop import Stop
 from cluster.session import Node, Resources
-from generation.additions.settings import AdditionSettings
-from generation.additions.source import Block, read_blocks
-from generation.additions.stages import Job, need_of, open_store
-from generation.failures import Failures
-from generation.hiring import hire_for
+from generation.placement import hire_for
 from generation.produce import Shelf, Tally
-from generation.raw_data import Rolled
+from generation.raw.schema import Rolled
 from generation.stages import versions
-from generation.stop import Stop
-from generation.terminal import Progress, failed
+from reflection.added.settings import AdditionSettings
+from reflection.added.source import Block, read_blocks
+from reflection.added.stages import Job, need_of, open_store
 from reflection.run import decide_all, work
 
 

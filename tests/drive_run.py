@@ -11,11 +11,11 @@ from dataclasses import replace
 from unittest.mock import patch
 
 import tests.scripted
-from cluster.engine import Request, ScriptedSettings
+from cluster.inference.engine import Request, ScriptedSettings
 from cluster.session import Resources
 from generation import produce as producing
 from generation import run
-from generation.hiring import Crew, hire
+from generation.placement import Crew, hire
 from generation.plan import Plan
 from generation.settings import Settings
 

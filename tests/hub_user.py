@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from cluster.atomic import MADE_HERE
+from cluster.jobs.atomic import MADE_HERE
 from tests.assembly_rows import published_row, write_parquet
 from tests.hub_state import TOKEN, Hub
 from tests.raw_rows import bytes_of

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from unittest.mock import patch
 
-from cluster.hub import NotPushed, check_push, push
+from cluster.jobs.hub import NotPushed, check_push, push
 
 _MOMENT_S = 0.02
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from generation.additions.rows import ADDED
-from generation.raw_data import PROVENANCE, REFLECTIONS
+from generation.raw.schema import PROVENANCE, REFLECTIONS
+from reflection.added.rows import ADDED
 from tests import drive_reflections
 from tests.assembly_rows import published_row
 

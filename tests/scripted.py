@@ -13,10 +13,10 @@ import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cluster.engine import Completion, Request
-from generation.builtin.curriculum import whole_solution
-from generation.builtin.reflections import reflect
-from generation.builtin.styles import Try, operations, write
+from cluster.inference.engine import Completion, Request
+from examples.builtin_model.curriculum import whole_solution
+from examples.builtin_model.reflections import reflect
+from examples.builtin_model.styles import Try, operations, write
 from generation.records import Question
 from generation.tasks import countdown
 from generation.variants import VARIANTS

@@ -9,7 +9,7 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
-from cluster.engine import Completion, Request
+from cluster.inference.engine import Completion, Request
 
 
 def judge(request: Request) -> str | Completion:

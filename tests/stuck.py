@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from cluster.engine import Engine, EngineMemoryError, Request, Sampling, ScriptedEngine, ScriptedSettings
+from cluster.inference.engine import Engine, EngineMemoryError, Request, Sampling, ScriptedEngine, ScriptedSettings
 
 
 class Item(NamedTuple):

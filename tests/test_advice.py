@@ -8,14 +8,14 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from cluster.engine import EngineInfo
-from cluster.events import ClusterLostError, EngineStartError, Failed, Loading, Lost, Started, Tick
-from cluster.store import StoreGoneError, TornShardError
-from generation import terminal
-from generation.failures import Failures
+from cluster.inference.engine import EngineInfo
+from cluster.inference.events import ClusterLostError, EngineStartError, Failed, Loading, Lost, Started, Tick
+from cluster.jobs import progress as terminal
+from cluster.jobs.failures import Failures
+from cluster.jobs.progress import AllFailedError, Progress, failed
+from cluster.jobs.store import StoreGoneError, TornShardError
 from generation.produce import FAILED_FROM_THE_START, Item, Tally
 from generation.records import Question
-from generation.terminal import AllFailedError, Progress, failed
 
 AGAIN = "the same command ends the same way until that is mended"
 ON = "the same command goes on from there"

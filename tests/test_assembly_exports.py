@@ -9,7 +9,7 @@ import pytest
 
 from assembly import exports
 from assembly.assemble import assemble
-from generation.dataset_card import code, fenced, table
+from cluster.jobs.card import code, fenced, table
 from generation.records import stable_hash
 from tests.assembly_rows import published_row, settings, write_parquet
 

@@ -20,7 +20,7 @@ from assembly.cards import SFT_SCHEMA
 from assembly.run import Config, main
 from assembly.settings import SftSettings
 from generation.builtin import MODEL
-from generation.raw_reader import open_parts
+from generation.raw.reader import open_parts
 from generation.records import stable_hash
 from tests.assembly_rows import PUBLISHED, published_row, settings, write_parquet
 from tests.raw_rows import bytes_of

@@ -13,18 +13,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.atomic import MADE_HERE, TEMPORARY, atomic_write_text, check_replaceable, replace_folder
-from cluster.run_directory import RunDirectory
+from cluster.jobs.atomic import MADE_HERE, TEMPORARY, atomic_write_text, check_replaceable, replace_folder
+from cluster.jobs.run_directory import RunDirectory
 from tests.killed import run_killed_at_rename
 
 WRITE_TEXT = """
 from pathlib import Path
-from cluster.atomic import atomic_write_text
+from cluster.jobs.atomic import atomic_write_text
 atomic_write_text(Path(sys.argv[1]), "new")
 """
 REPLACE = """
 from pathlib import Path
-from cluster.atomic import replace_folder
+from cluster.jobs.atomic import replace_folder
 def build(folder):
     (folder / "sub").mkdir()
     (folder / "sub" / "a").write_text("new")

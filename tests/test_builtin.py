@@ -10,12 +10,12 @@ import pytest
 from safetensors import safe_open
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from cluster.models import find
+from cluster.inference.models import find
+from examples.builtin_model.curriculum import drill, example
+from examples.builtin_model.measure import Tally, add_up
+from examples.builtin_model.styles import Try, operations
+from examples.builtin_model.train import encode, evaluation_questions, excluded
 from generation.builtin import EVALUATION_QUESTIONS, MODEL, RANGES
-from generation.builtin.curriculum import drill, example
-from generation.builtin.measure import Tally, add_up
-from generation.builtin.styles import Try, operations
-from generation.builtin.train import encode, evaluation_questions, excluded
 from generation.grading import grade
 from generation.records import Question
 from generation.tasks import countdown

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from assembly.settings import check_tokenizer
-from cluster.chat import Prompt, look_at_template, open_chat, probe
-from cluster.models import find
+from cluster.inference.chat import Prompt, look_at_template, open_chat, probe
+from cluster.inference.models import find
 from tests.bad_inputs import make_model
 
 _CHATML = "{{'<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n'}}"

@@ -24,8 +24,8 @@ _FULL = """
 import resource, sys
 from pathlib import Path
 import pyarrow as pa
-from cluster.atomic import atomic_write_text
-from cluster.store import ShardStore
+from cluster.jobs.atomic import atomic_write_text
+from cluster.jobs.store import ShardStore
 run = Path(sys.argv[1])
 table = pa.table({"question_key": ["a"] * 2000, "text": [str(hash(n)) * 9 for n in range(2000)]})
 store = ShardStore(run, schema=table.schema, sort_by=("text",))

@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import pytest
 
-from cluster.engine import Completion, Engine, Message, Request, Sampling, ScriptedEngine, ScriptedSettings
-from cluster.models import find
-from cluster.pool import Done, EngineSettings, Placement, Pool
+from cluster.inference.engine import Completion, Engine, Message, Request, Sampling, ScriptedEngine, ScriptedSettings
+from cluster.inference.models import find
+from cluster.inference.pool import Done, EngineSettings, Placement, Pool
+from cluster.inference.vllm_engine import VllmSettings
 from cluster.session import Resources
-from cluster.vllm_engine import VllmSettings
 from generation.builtin import MODEL, RANGES
-from generation.hiring import cpu_environment
+from generation.placement import cpu_environment
 from generation.tasks import countdown
 from generation.variants import VARIANTS, messages
 from tests.scripted import reply

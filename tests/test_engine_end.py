@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from cluster.engine import Completion, Engine, EngineDiedError, Request, Sampling
-from cluster.host import own_words
-from cluster.models import find
-from cluster.pool import EngineStartError, Lost, Placement, Pool, Tick
+from cluster.inference.actor import own_words
+from cluster.inference.engine import Completion, Engine, EngineDiedError, Request, Sampling
+from cluster.inference.models import find
+from cluster.inference.pool import EngineStartError, Lost, Placement, Pool, Tick
+from cluster.inference.vllm_engine import VllmEngine, VllmSettings
 from cluster.session import Resources
-from cluster.vllm_engine import VllmEngine, VllmSettings
 from generation.builtin import MODEL
-from generation.hiring import cpu_environment
+from generation.placement import cpu_environment
 from tests import family
 from tests.stuck import Item, ask
 

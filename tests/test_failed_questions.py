@@ -12,20 +12,20 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from cluster.engine import Completion, Request, Sampling, ScriptedEngine
-from cluster.events import Failed, ItemFailedError
+from cluster.inference.engine import Completion, Request, Sampling, ScriptedEngine
+from cluster.inference.events import Failed, ItemFailedError
+from cluster.jobs.failures import FILE, Failures
+from cluster.jobs.progress import Progress
 from generation.builtin import RANGES
-from generation.failures import FILE, Failures
 from generation.plan import make_plan
 from generation.produce import FAILED_FROM_THE_START, Item, Tally
-from generation.raw_card import raw_card
-from generation.raw_counts import RawCounts
-from generation.raw_summary import summary
+from generation.raw.card import raw_card
+from generation.raw.counts import RawCounts
+from generation.raw.summary import summary
 from generation.rollout import TRIES, Rollout
 from generation.settings import Settings
 from generation.stages import open_store, write_raw_data
 from generation.tasks import countdown
-from generation.terminal import Progress
 from generation.variants import parse_names
 from tests.processes import Job
 from tests.scripted import reply

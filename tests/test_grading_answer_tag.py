@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.engine import FinishReason
+from cluster.inference.engine import FinishReason
 from generation.grading import GRADERS, grade
 from generation.grading.answer_tag import CLOSED, FENCED, LAST, NESTED, ONLY, PLACES, find_answer
 from generation.records import CUT, NO_ANSWER, REQUEST_FAILED, Question

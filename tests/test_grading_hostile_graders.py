@@ -16,7 +16,7 @@ from generation.grading import GRADERS, grade
 from generation.grading.mathematics import WORKER
 from generation.grading.workers import CPU_S, START_S, WALL_S, pool_of
 from generation.records import Grade, Question
-from generation.words import is_word
+from generation.tasks.dictionary import is_word
 from tests.test_grading_hostile import ANSWERS, RESPONSES, hostile_texts
 
 _FACTS: dict[str, dict[str, Any]] = {

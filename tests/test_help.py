@@ -17,9 +17,9 @@ import generation.settings
 from assembly.formats import FORMATS
 from cluster.commands import COMMANDS
 from cluster.flags import HELP_WIDTH, parse
-from generation.additions.settings import AdditionSettings
 from generation.settings import Settings
 from generation.variants import PLAIN
+from reflection.added.settings import AdditionSettings
 
 ROOT = Path(__file__).parent.parent
 

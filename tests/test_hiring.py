@@ -7,7 +7,7 @@ import re
 import pytest
 
 from cluster.session import Node, Resources, here, look
-from generation.hiring import count_engines, cpu_environment
+from generation.placement import count_engines, cpu_environment
 from generation.settings import Settings
 
 GIB = 1 << 30

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from cluster.run_directory import RUN_FILE
+from cluster.jobs.run_directory import RUN_FILE
 from tests.hub_state import Fault
 from tests.hub_user import FOLDERS, NAME, User, assert_token_is_nowhere, content, digest, rows_of
 

@@ -11,12 +11,12 @@ import yaml
 
 from assembly.run import Config
 from assembly.run import main as assemble
-from generation.additions.settings import AdditionSettings
-from generation.dataset_card import About, Size, digest_of, header
-from generation.licenses import LICENSES, check_license
+from cluster.jobs.card import About, Size, digest_of, header
+from cluster.jobs.licenses import LICENSES, check_license
 from generation.plan import make_plan
-from generation.raw_data import SCHEMA
+from generation.raw.schema import SCHEMA
 from generation.settings import Settings
+from reflection.added.settings import AdditionSettings
 from tests import drive_job
 from tests.reflection_rows import add_to
 

@@ -11,9 +11,9 @@ from generation.questions import decide_questions
 from generation.records import Question
 from generation.settings import Settings
 from generation.tasks import letters, longmult
+from generation.tasks.dictionary import common_words, is_word
 from generation.tasks.registry import TASKS
 from generation.tasks.task import Drawn, Problem, Wanted, make
-from generation.words import common_words, is_word
 
 LONGMULT = tuple(task.name for task in longmult.TASKS)
 LETTERS = tuple(task.name for task in letters.TASKS)

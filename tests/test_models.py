@@ -16,8 +16,8 @@ from typing import NoReturn
 
 import pytest
 
-from cluster.models import find
-from cluster.run_directory import RunDirectory
+from cluster.inference.models import find
+from cluster.jobs.run_directory import RunDirectory
 from generation.plan import make_plan
 from generation.settings import Settings
 
@@ -155,8 +155,8 @@ def test_the_hub_s_list_of_files_is_looked_at(monkeypatch: pytest.MonkeyPatch, t
     for name, body in files.items():
         (tmp_path / name).write_bytes(body)
     listed = {*files, "model-00001-of-00002.safetensors"}
-    monkeypatch.setattr("cluster.models._listed", lambda repo, _: (FIRST, listed))
-    monkeypatch.setattr("cluster.models._download", lambda repo, name, _: tmp_path / name)
+    monkeypatch.setattr("cluster.inference.models._listed", lambda repo, _: (FIRST, listed))
+    monkeypatch.setattr("cluster.inference.models._download", lambda repo, name, _: tmp_path / name)
     told = "model someone/a-model is not whole: 1 of its 2 files of weights are not there, model-00002-of-00002.safe"
     with pytest.raises(ValueError, match=told):
         find(REPOSITORY)

@@ -13,15 +13,15 @@ import pytest
 
 from assembly.feasibility import FIRST, Outlook
 from assembly.settings import SftSettings
-from cluster.engine import Completion, Request, ScriptedEngine
-from cluster.events import Done
-from generation.failures import Failures
+from cluster.inference.engine import Completion, Request, ScriptedEngine
+from cluster.inference.events import Done
+from cluster.jobs.failures import Failures
+from cluster.jobs.progress import Progress
 from generation.plan import make_plan
 from generation.produce import Item, Tally, Work
-from generation.raw_data import Rolled
+from generation.raw.schema import Rolled
 from generation.run import decide_all, main
 from generation.settings import Settings
-from generation.terminal import Progress
 from reflection.run import main as reflect
 from tests import drive_job
 from tests.assembly_rows import PUBLISHED, published_row, write_parquet

@@ -14,11 +14,11 @@ import pytest
 
 from assembly.run import Config
 from cluster.flags import parse
+from cluster.jobs.run_directory import check_run
 from cluster.paths import check_dataset_folder, dataset_folder, each_part, image, local, local_or_name, mount
-from cluster.run_directory import check_run
 from cluster.slurm import Options
-from generation.additions.settings import AdditionSettings
 from generation.settings import Settings
+from reflection.added.settings import AdditionSettings
 from tests.assembly_rows import published_row, write_parquet
 
 READ: list[tuple[Callable[[str], str], str, str, str]] = [

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from cluster.engine import Completion, Request, ScriptedEngine
-from cluster.models import find
-from cluster.vllm_engine import ChatTokenizer
+from cluster.inference.engine import Completion, Request, ScriptedEngine
+from cluster.inference.models import find
+from cluster.inference.vllm_engine import ChatTokenizer
 from generation.builtin import MODEL, NAME
 from generation.plan import Plan, describe, look_at_prompts, make_plan
 from generation.settings import Settings

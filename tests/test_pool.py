@@ -15,9 +15,8 @@ import pytest
 import ray
 from ray.exceptions import OutOfMemoryError
 
-from cluster.engine import Engine, EngineDiedError, Request, ScriptedEngine, ScriptedSettings
-from cluster.engines import Engines
-from cluster.pool import (
+from cluster.inference.engine import Engine, EngineDiedError, Request, ScriptedEngine, ScriptedSettings
+from cluster.inference.pool import (
     Done,
     EngineStartError,
     Failed,
@@ -29,6 +28,7 @@ from cluster.pool import (
     fill,
     next_engine,
 )
+from cluster.inference.replicas import Engines
 from cluster.session import Resources
 
 pytestmark = pytest.mark.ray
@@ -215,7 +215,7 @@ def test_an_engine_that_ray_ends_for_memory_comes_back_smaller(
             raise OutOfMemoryError("the node ran low on memory")  # type: ignore[no-untyped-call]
         return get(ref)
 
-    monkeypatch.setattr("cluster.pool.ray.get", get_once_killed)
+    monkeypatch.setattr("cluster.inference.pool.ray.get", get_once_killed)
     with Pool(_Shrinking(_echo, context=64), _double, Placement(1, in_flight=2, logs=tmp_path)) as pool:
         events = list(pool.run(range(6)))
     assert sorted(event.result for event in events if isinstance(event, Done)) == [2 * number for number in range(6)]

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from cluster.chat import TooLong, check_fit
-from cluster.models import find
-from cluster.vllm_tables import why_silent
-from generation.additions import stages as additions
-from generation.additions.settings import AdditionSettings
+from cluster.inference.chat import TooLong, check_fit
+from cluster.inference.models import find
+from cluster.inference.vllm_tables import why_silent
 from generation.builtin import MODEL, NAME
 from generation.plan import Plan, describe, make_plan
 from generation.settings import Settings
 from generation.stages import decide
+from reflection.added import stages as additions
+from reflection.added.settings import AdditionSettings
 from tests.assembly_rows import published_row, write_parquet
 from tests.bad_inputs import make_model
 

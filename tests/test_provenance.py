@@ -12,17 +12,17 @@ from typing import Any
 
 import pytest
 
-from cluster import provenance
-from cluster.provenance import Start
-from cluster.run_directory import RunDirectory, read_record
-from generation.dataset_card import fenced
-from generation.made_card import run_section, texts_section
+from cluster.jobs import provenance
+from cluster.jobs.card import fenced
+from cluster.jobs.provenance import Start
+from cluster.jobs.run_card import run_section, texts_section
+from cluster.jobs.run_directory import RunDirectory, read_record
 from generation.variants import VARIANTS
 from reflection.prompts import PROMPTS
 from tests.drive_job import main as drive_job
 
 ROOT = Path(__file__).parent.parent
-SAID = "from cluster.provenance import code_version; print(code_version()['commit'])"
+SAID = "from cluster.jobs.provenance import code_version; print(code_version()['commit'])"
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from assembly.run import main
-from generation.additions.plan import check_columns
-from generation.additions.source import open_source
-from generation.raw_checks import check_copies, notes_on_responses
-from generation.raw_data import SAMPLE_PROVENANCE
-from generation.raw_files import find_files
-from generation.raw_reader import open_parts, read_groups, read_part
+from generation.raw.checks import check_copies, notes_on_responses
+from generation.raw.files import find_files
+from generation.raw.reader import open_parts, read_groups, read_part
+from generation.raw.schema import SAMPLE_PROVENANCE
+from reflection.added.plan import check_columns
+from reflection.added.source import open_source
 from reflection.run import main as reflect
 from tests.assembly_rows import PUBLISHED, README, published_row, read, write_parquet
 from tests.raw_rows import bytes_of

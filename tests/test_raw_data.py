@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import Features, disable_progress_bars, load_dataset
 
-from cluster.engine import Completion, EngineInfo, FinishReason, Message, Sampling
-from generation.raw_card import raw_card
-from generation.raw_counts import count_folder
-from generation.raw_data import COLUMNS, PREFIX, REFLECTIONS, SCHEMA, SCHEMA_VERSION, Origin, to_table
+from cluster.inference.engine import Completion, EngineInfo, FinishReason, Message, Sampling
+from generation.raw.card import raw_card
+from generation.raw.counts import count_folder
+from generation.raw.schema import COLUMNS, PREFIX, REFLECTIONS, SCHEMA, SCHEMA_VERSION, Origin, to_table
 from generation.records import CUT, Attempt, Grade, Outcome, Question, Reflection
 from tests.assembly_rows import read
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from generation.raw_files import find_files
-from generation.raw_reader import UNDECIDED, open_parts
+from generation.raw.files import find_files
+from generation.raw.reader import UNDECIDED, open_parts
 from generation.records import NO_ANSWER, stable_hash
 from tests.assembly_rows import PUBLISHED, README, RIGHT, published_row, read, write_parquet
 

@@ -6,10 +6,10 @@ from collections import Counter
 
 import pytest
 
-from generation.raw_card import raw_card
-from generation.raw_counts import OUTCOMES, VERDICTS, RawCounts, Share, Tally
-from generation.raw_counts import share as share_of
-from generation.raw_summary import WIDTH, summary
+from generation.raw.card import raw_card
+from generation.raw.counts import OUTCOMES, VERDICTS, RawCounts, Share, Tally
+from generation.raw.counts import share as share_of
+from generation.raw.summary import WIDTH, summary
 
 SUMS = Tally(
     Counter({("original", "right"): 30, ("original", "wrong"): 20}),

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from assembly.run import main as assemble
-from generation.additions.rows import ADDED
-from generation.raw_data import PROVENANCE, REFLECTIONS
+from generation.raw.schema import PROVENANCE, REFLECTIONS
+from reflection.added.rows import ADDED
 from reflection.verdict import parse_verdict
 from tests.assembly_rows import write_parquet
 from tests.processes import Job

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from assembly.run import main as assemble
-from generation.additions.rows import ADDED, ADDITION
-from generation.additions.source import BLOCK_ROWS
-from generation.raw_data import PROVENANCE, REFLECTIONS, SCHEMA
+from generation.raw.schema import PROVENANCE, REFLECTIONS, SCHEMA
+from reflection.added.rows import ADDED, ADDITION
+from reflection.added.source import BLOCK_ROWS
 from reflection.prompts import PROMPTS
 from reflection.run import main
 from reflection.verdict import parse_verdict

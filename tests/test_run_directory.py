@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.run_directory import JSON, RunDirectory, begun_with, check_run, fingerprint, read_record
+from cluster.jobs.run_directory import JSON, RunDirectory, begun_with, check_run, fingerprint, read_record
 from tests.killed import run_killed_at_rename
 
 CONFIGURATION: dict[str, JSON] = {
@@ -29,7 +29,7 @@ VERSIONS = {"vllm": "1"}
 HOLD = """
 import os, sys, time
 from pathlib import Path
-from cluster.run_directory import RunDirectory
+from cluster.jobs.run_directory import RunDirectory
 run = RunDirectory(Path(sys.argv[1]), {"a": 1}, {})
 holder = os.getpid()
 if sys.argv[2] == "plain" or os.fork() == 0:
@@ -38,13 +38,13 @@ time.sleep(60)
 """
 OPEN = """
 from pathlib import Path
-from cluster.run_directory import RunDirectory
+from cluster.jobs.run_directory import RunDirectory
 RunDirectory(Path(sys.argv[1]), {"a": 1}, {}).update(state="done")
 """
 OPEN_AS_NOBODY = """
 import os, sys
 from pathlib import Path
-from cluster.run_directory import RunDirectory
+from cluster.jobs.run_directory import RunDirectory
 if os.geteuid() == 0:
     os.setuid(65534)
 try:

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from cluster.engine import ScriptedSettings
+from cluster.inference.engine import ScriptedSettings
+from cluster.jobs.stop import Stop
 from cluster.session import Node, Resources
 from generation import produce as producing
-from generation.hiring import hire
+from generation.placement import hire
 from generation.plan import make_plan
 from generation.produce import produce
 from generation.settings import Settings
 from generation.stages import open_store, write_raw_data
-from generation.stop import Stop
 from tests.crash_engine import Paced
 from tests.crash_report import files
 

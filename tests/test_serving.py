@@ -15,11 +15,11 @@ from assembly.assemble import assemble
 from assembly.formats import FORMATS
 from assembly.serving import Serving, Usable, serving_text
 from assembly.settings import SftSettings
-from cluster.engine import Request, ScriptedEngine
-from generation.builtin.curriculum import whole_solution
-from generation.raw_counts import RawCounts, Tally, count_folder
-from generation.raw_data import PROVENANCE
-from generation.raw_reader import ROWS, open_parts, read_part
+from cluster.inference.engine import Request, ScriptedEngine
+from examples.builtin_model.curriculum import whole_solution
+from generation.raw.counts import RawCounts, Tally, count_folder
+from generation.raw.reader import ROWS, open_parts, read_part
+from generation.raw.schema import PROVENANCE
 from generation.tasks import countdown
 from tests import drive_job
 from tests.assembly_rows import RIGHT, WRONG, RawRow, no_answer, raw_row, settings, write_rows

@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 
-from generation.additions.settings import AdditionSettings
 from generation.settings import Settings
+from reflection.added.settings import AdditionSettings
 from tests.test_shape import SOURCES
 
 FIELDS = dataclasses.fields(AdditionSettings)

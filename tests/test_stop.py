@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from generation.stop import Left, Stop
-from generation.terminal import STOPPED
+from cluster.jobs.progress import STOPPED
+from cluster.jobs.stop import Left, Stop
 from tests.processes import Job
 
 _BEGUN = "the stage has begun"

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.store import ShardStore, TornShardError, pack
+from cluster.jobs.store import ShardStore, TornShardError, pack
 from tests.killed import run_killed_at_rename
 
 SCHEMA = pa.schema(

@@ -16,21 +16,21 @@ from pathlib import Path
 
 import pytest
 
-from generation.failures import FILE, Failures
+from cluster.jobs.failures import FILE, Failures
+from cluster.jobs.progress import fitted
 from generation.settings import Settings
 from generation.stages import open_directory
-from generation.terminal import fitted
 
 ROOT = Path(__file__).parent.parent
 COLUMNS = 80
 _PROGRESS = """
 import time
 from unittest.mock import patch
-from generation.terminal import Progress, say
+from cluster.jobs.progress import Progress, say
 
 say("engines", "4 with 8 GPUs each, " + "which are many words " * 6)
 say("made", "runs/" + 90 * "x")
-with patch("generation.terminal._EVERY_S", 0.01), Progress(400_000, unit="questions") as progress:
+with patch("cluster.jobs.progress._EVERY_S", 0.01), Progress(400_000, unit="questions") as progress:
     progress.ready()
     progress.say("engine 0 ready: vllm 0.32.0")
     for _ in range(8):
@@ -41,14 +41,14 @@ with patch("generation.terminal._EVERY_S", 0.01), Progress(400_000, unit="questi
 _FOLLOW = """
 import time
 from unittest.mock import patch
-from generation.terminal import follow
+from cluster.jobs.progress import follow
 
 def slowly():
     for number in range(8):
         time.sleep(0.4)
         yield number
 
-with patch("generation.terminal._EVERY_S", 0.01):
+with patch("cluster.jobs.progress._EVERY_S", 0.01):
     list(follow(slowly(), 8, "assembling", "parts"))
 """
 
@@ -116,7 +116,7 @@ def test_where_something_is_piped_there_are_lines(end: str, tmp_path: Path) -> N
 
 def test_lines_come_when_they_are_said() -> None:
     """Not when a buffer is full: who watches a log sees them."""
-    code = "from generation.terminal import say; import time; say('model', 'x'); time.sleep(60)"
+    code = "from cluster.jobs.progress import say; import time; say('model', 'x'); time.sleep(60)"
     process = subprocess.Popen(python(code), stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert process.stdout is not None
     assert process.stdout.readline() == "model       x\n"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from cluster.engine import Engine, ScriptedSettings
-from cluster.engines import Engines
-from cluster.pool import Done, EngineStartError, Failed, Lost, Placement, Pool, Started
+from cluster.inference.engine import Engine, ScriptedSettings
+from cluster.inference.pool import Done, EngineStartError, Failed, Lost, Placement, Pool, Started
+from cluster.inference.replicas import Engines
 from cluster.session import Resources
 from tests.stuck import Item, Narrow, Roomy, ask, reply
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from cluster.engine import FinishReason
+from cluster.inference.engine import FinishReason
 from generation.grading.answer_tag import locate_answer
 from generation.grading.choice import grade_choice
 from generation.grading.countdown import grade_countdown

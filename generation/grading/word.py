@@ -13,7 +13,7 @@ from collections import Counter
 from generation.grading.plain_answer import plain, reordered, seen, too_long
 from generation.grading.typings import ascii_typing
 from generation.records import SEVERAL, UNREADABLE, Grade, Question
-from generation.words import is_word
+from generation.tasks.dictionary import is_word
 
 MAX_CHARS = 1000
 

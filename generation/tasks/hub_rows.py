@@ -16,7 +16,7 @@ from huggingface_hub.utils import disable_progress_bars
 from huggingface_hub.utils import logging as hub_logging
 
 from cluster.console import bars
-from cluster.hub import HUB_TIMEOUT_S, asking_hub, offline
+from cluster.jobs.hub import HUB_TIMEOUT_S, asking_hub, offline
 from generation.tasks.written import as_written, json_rows, may_differ
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")

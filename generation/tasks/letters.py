@@ -12,8 +12,8 @@ from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from functools import cache, partial
 
+from generation.tasks.dictionary import common_words
 from generation.tasks.task import HEADER, Drawn, Problem
-from generation.words import common_words
 
 LONGEST = 8
 _TRIES = 50

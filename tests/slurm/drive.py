@@ -11,7 +11,7 @@ import os
 import random
 import sys
 
-from cluster.engine import Request
+from cluster.inference.engine import Request
 from tests.drive_run import drive
 from tests.scripted import reply
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from cluster.run_directory import RunDirectory
+from cluster.jobs.run_directory import RunDirectory
 from generation.plan import make_plan
 from generation.settings import Settings
 from generation.stages import open_store, versions, write_raw_data

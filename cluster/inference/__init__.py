@@ -1,0 +1,1 @@
+"""Text from models: the engine seam, the engines, the pool that deals work to them."""

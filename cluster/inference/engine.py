@@ -1,0 +1,166 @@
+"""The seam to the model: what a request and a completion are, and an engine scripted by a function.
+
+One request in, one completion out. Everything that talks to a model talks to an `Engine`; nothing
+outside `cluster.inference.vllm_engine` knows which library answers.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypedDict
+
+FinishReason = Literal["stop", "length", "error"]
+
+
+class Message(TypedDict):
+    """One turn of a chat, as every chat template takes it."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn. The defaults are the engine's neutral values, not a recommendation."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    """0 keeps every token."""
+    repetition_penalty: float = 1.0
+    """Falls on prompt tokens too, as in vLLM and transformers."""
+    max_tokens: int = 256
+    """Longest completion, in tokens; the engine shortens it to what the context leaves."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One completion wanted: a chat, how to draw, and the seed of this very draw."""
+
+    key: str
+    """Unique within a run; names the request in logs and to the engine."""
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    seed: int
+    """In [0, 2**63)."""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What came back. A refused or failed request is a completion too: finish_reason "error"."""
+
+    text: str
+    finish_reason: FinishReason
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    """Prompt tokens whose keys and values the engine still held."""
+    error: str | None = None
+    """Why finish_reason is "error"; None otherwise."""
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """Who answers: kept with every row, so that its origin is known."""
+
+    engine: str
+    """The library, "vllm" or "scripted"."""
+    engine_version: str
+    model: str
+    model_revision: str
+    """Commit of a hub model, hash of a local folder, "" where there is none."""
+    context: int
+    """Longest prompt plus completion, in tokens."""
+
+
+class EngineDiedError(RuntimeError):
+    """The engine will answer nothing any more; what it held must be asked of another."""
+
+
+class EngineMemoryError(EngineDiedError):
+    """The engine died for lack of memory; with smaller limits it may live."""
+
+
+class Engine(Protocol):
+    """Anything that completes requests, many at a time, on one event loop."""
+
+    @property
+    def info(self) -> EngineInfo: ...
+
+    async def generate(self, request: Request) -> Completion:
+        """Complete one request.
+
+        Raises EngineDiedError when the engine is gone; a request that is merely refused comes
+        back as a completion with finish_reason "error".
+        """
+        ...
+
+    async def close(self) -> None:
+        """End every process and free every device this engine holds."""
+        ...
+
+
+def no_room(prompt_tokens: int, context: int) -> str:
+    """What a completion says that was refused for its prompt's length."""
+    return f"prompt of {prompt_tokens} tokens leaves no room in a context of {context}"
+
+
+Reply = Callable[[Request], "str | Completion | Awaitable[str | Completion]"]
+
+
+class ScriptedEngine:
+    """An engine whose answers are a plain function of the request. Tokens are counted as words.
+
+    For tests, dry runs of a whole pipeline, and measuring everything but the model.
+    """
+
+    def __init__(self, reply: Reply, *, model: str = "scripted", context: int = 32768) -> None:
+        self._reply = reply
+        self._closed = False
+        self.info = EngineInfo("scripted", "1", model, "", context)
+
+    async def generate(self, request: Request) -> Completion:
+        if self._closed:
+            raise EngineDiedError("the scripted engine was closed")
+        prompt_tokens = sum(len(message["content"].split()) for message in request.messages)
+        room = self.info.context - prompt_tokens
+        if room < 1:
+            return Completion("", "error", prompt_tokens, error=no_room(prompt_tokens, self.info.context))
+        reply = self._reply(request)
+        if inspect.isawaitable(reply):
+            reply = await reply
+        if isinstance(reply, Completion):
+            return reply
+        words = reply.split(" ")
+        limit = min(request.sampling.max_tokens, room)
+        if len(words) > limit:
+            return Completion(" ".join(words[:limit]), "length", prompt_tokens, limit)
+        return Completion(reply, "stop", prompt_tokens, len(words))
+
+    async def close(self) -> None:
+        self._closed = True
+
+
+@dataclass(frozen=True)
+class ScriptedSettings:
+    """Starts a scripted engine wherever it is sent; the reply is a function of a module."""
+
+    reply: Reply
+    context: int = 32768
+
+    async def start(self) -> ScriptedEngine:
+        return ScriptedEngine(self.reply, context=self.context)
+
+    def smaller(self) -> ScriptedSettings:
+        return self
+
+    def limits(self) -> str:
+        return "no limits"
+
+    def cause(self, log: str) -> None:
+        """A scripted engine has no other processes that could say more."""
+
+    def lacked_memory(self, log: str) -> bool:
+        return False

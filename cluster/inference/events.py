@@ -1,0 +1,71 @@
+"""What a pool tells while it works, and how it can end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from cluster.inference.engine import EngineInfo
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class EngineStartError(RuntimeError):
+    """An engine did not start, several times in a row; the message is its own."""
+
+
+class ClusterLostError(RuntimeError):
+    """Ray itself is gone: nothing more can be dealt."""
+
+
+class ItemFailedError(Exception):
+    """Raised by the work: this item cannot be done. Another engine is asked once: it may be the engine's fault."""
+
+
+@dataclass(frozen=True)
+class Loading:
+    """An engine has a process, and loads the model there."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Started:
+    """An engine is ready."""
+
+    number: int
+    info: EngineInfo
+
+
+@dataclass(frozen=True)
+class Lost:
+    """An engine died; the items it held are dealt again."""
+
+    number: int
+    reason: str
+    again: int
+
+
+@dataclass(frozen=True)
+class Tick:
+    """Nothing happened for a moment: time to look at the clock."""
+
+
+@dataclass(frozen=True)
+class Done(Generic[Item, Result]):
+    """One item's result."""
+
+    item: Item
+    result: Result
+
+
+@dataclass(frozen=True)
+class Failed(Generic[Item]):
+    """One item has no result, for a reason of its own; it was tried as often as it ever is."""
+
+    item: Item
+    reason: str
+    """One line."""
+    story: str
+    """All that is known."""

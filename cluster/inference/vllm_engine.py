@@ -1,0 +1,286 @@
+"""The seam on vLLM: `AsyncLLM` with limits set on purpose, a seed per request, health and death.
+
+The home of vllm and transformers, imported when an engine starts or a prompt is shown, since that
+takes seconds. Knows chats and tokens, not questions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from cluster.inference import vllm_log
+from cluster.inference.engine import Completion, EngineDiedError, EngineInfo, FinishReason, Message, Request, no_room
+
+_LOOK_S = 0.5
+"""How often vLLM is asked whether it is still well."""
+_GRACE_S = 2.0
+"""How long after the end of its core vLLM may still say so itself."""
+_LEAST_SEQUENCES = 8
+_LEAST_SHARE = 0.5
+_LEAST_CACHE = 128 << 20
+
+
+@dataclass(frozen=True)
+class VllmSettings:
+    """How to start one engine; made by the driver, sent to the actor that hosts it."""
+
+    model: str
+    """Local folder or hub id."""
+    revision: str | None
+    """Hub commit; None for a folder."""
+    name: str
+    known_revision: str
+    """What rows say of the revision."""
+    context: int
+    """Longest prompt plus completion, in tokens; at most the model's own."""
+    gpu: bool
+    tensor_parallel: int = 1
+    max_sequences: int = 256
+    """Most sequences decoded side by side."""
+    max_batched_tokens: int = 16384
+    """Most tokens of one step; on the CPU at least a whole context."""
+    memory_share: float = 0.9
+    """Of a GPU's memory, what vLLM takes for weights, work and cache."""
+    cache_bytes: int = 1 << 30
+    """Of a CPU's memory, what vLLM takes for keys and values."""
+    lowered: int = 0
+    """How often memory was short before."""
+    seed: int = 0
+
+    async def start(self) -> VllmEngine:
+        return await VllmEngine.start(self)
+
+    def smaller(self) -> VllmSettings:
+        """Half as many sequences and tokens a step, which leaves more for the cache; the second time less of all."""
+        share = self.memory_share if self.lowered == 0 else self.memory_share - 0.1
+        return replace(
+            self,
+            max_sequences=max(min(self.max_sequences, _LEAST_SEQUENCES), self.max_sequences // 2),
+            max_batched_tokens=max(2048, self.max_batched_tokens // 2),
+            memory_share=max(_LEAST_SHARE, round(share, 2)),
+            cache_bytes=max(_LEAST_CACHE, self.cache_bytes // 2),
+            lowered=self.lowered + 1,
+        )
+
+    def limits(self) -> str:
+        if self.gpu:
+            return f"{self.max_sequences} sequences and {self.memory_share:.0%} of the GPU's memory"
+        return f"{self.max_sequences} sequences and {self.cache_bytes >> 20} MiB of cache"
+
+    def cause(self, log: str) -> str | None:
+        """The last exception in the log that says something: across vLLM's processes only this text arrives."""
+        return vllm_log.cause(log)
+
+    def lacked_memory(self, log: str) -> bool:
+        return vllm_log.lacked_memory(log)
+
+    def arguments(self) -> dict[str, Any]:
+        """What vLLM is told.
+
+        AsyncLLM's own defaults are far smaller than LLM's, hence the explicit limits; on the CPU a
+        seeded request whose prefill is chunked kills the engine, hence no chunking there.
+        """
+        told: dict[str, Any] = {
+            "model": self.model,
+            "revision": self.revision,
+            "tokenizer_revision": self.revision,
+            "trust_remote_code": False,
+            "max_model_len": self.context,
+            "max_num_seqs": self.max_sequences,
+            "max_num_batched_tokens": self.max_batched_tokens,
+            "tensor_parallel_size": self.tensor_parallel,
+            "distributed_executor_backend": "mp" if self.tensor_parallel > 1 else "uni",
+            "enable_prefix_caching": True,
+            "disable_log_stats": True,
+            "seed": self.seed,
+        }
+        if self.gpu:
+            told["gpu_memory_utilization"] = self.memory_share
+        else:
+            told |= {
+                "enforce_eager": True,
+                "enable_chunked_prefill": False,
+                # 128 by itself, and only whole blocks are found again: most prompts would share nothing.
+                "block_size": 32,
+                "max_num_batched_tokens": max(4096, self.context),
+                "kv_cache_memory_bytes": self.cache_bytes,
+                "dtype": "float32",
+                "distributed_executor_backend": "mp",
+            }
+        return told
+
+
+class VllmEngine:
+    """One AsyncLLM. Made by `await VllmEngine.start(settings)`."""
+
+    def __init__(self, llm: Any, chat: ChatTokenizer, settings: VllmSettings, version: str) -> None:
+        self._llm = llm
+        self._chat = chat
+        self._closed = False
+        self._context = settings.context
+        self._death = asyncio.ensure_future(self._die())
+        self.info = EngineInfo("vllm", version, settings.name, settings.known_revision, settings.context)
+
+    @classmethod
+    async def start(cls, settings: VllmSettings) -> VllmEngine:
+        """Load the model; seconds to minutes. Raises whatever vLLM raises when it cannot."""
+        import vllm  # the heavy import; its home
+        from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        chat = ChatTokenizer(settings.model, settings.revision)
+        llm = await asyncio.to_thread(AsyncLLM.from_engine_args, AsyncEngineArgs(**settings.arguments()))
+        return cls(llm, chat, settings, vllm.__version__)
+
+    async def generate(self, request: Request) -> Completion:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        if self._closed:
+            raise EngineDiedError("the engine was closed")
+        ids = list[int]()
+        try:
+            ids = self._chat.encode(request.messages)
+            room = self._context - len(ids)
+            if room < 1:
+                return Completion("", "error", len(ids), error=no_room(len(ids), self._context))
+            drawing = request.sampling
+            params = SamplingParams(
+                temperature=drawing.temperature,
+                top_p=drawing.top_p,
+                top_k=drawing.top_k,
+                repetition_penalty=drawing.repetition_penalty,
+                max_tokens=min(drawing.max_tokens, room),
+                seed=request.seed,
+                output_kind=RequestOutputKind.FINAL_ONLY,
+            )
+            return _completion(await self._alive(self._last(ids, params, request.key)), len(ids))
+        except (EngineDeadError, EngineDiedError) as error:
+            raise EngineDiedError(str(error)) from error
+        except Exception as error:
+            # The one boundary where a request's failure becomes data on its row. The first word of a dying
+            # core may be any exception, before vLLM itself knows.
+            await asyncio.wait([self._death], timeout=_GRACE_S)
+            if self._llm.errored:
+                raise EngineDiedError(repr(error)) from error
+            return Completion("", "error", len(ids), error=f"{type(error).__name__}: {error}"[:500])
+
+    async def _last(self, ids: Sequence[int], params: Any, key: str) -> Any:
+        """The whole of what vLLM makes of a prompt."""
+        final = None
+        async for output in self._llm.generate({"prompt_token_ids": ids}, params, key):
+            final = output
+        assert final is not None
+        return final
+
+    async def _alive(self, answer: Coroutine[Any, Any, Any]) -> Any:
+        """The answer. Raises EngineDiedError where the engine ends without one.
+
+        vLLM lets a request wait for ever if its core dies while the request is on its way there.
+        """
+        task = asyncio.ensure_future(answer)
+        try:
+            await asyncio.wait([task, self._death], return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise EngineDiedError("EngineCore is gone and left requests unanswered")
+            return task.result()
+        finally:
+            task.cancel()
+
+    async def _die(self) -> None:
+        """Ends a moment after vLLM's core."""
+        while not self._llm.errored:
+            await asyncio.sleep(_LOOK_S)
+        await asyncio.sleep(_GRACE_S)
+
+    async def close(self) -> None:
+        self._closed = True
+        self._death.cancel()
+        await asyncio.to_thread(self._llm.shutdown)
+
+
+def _completion(final: Any, prompt_tokens: int) -> Completion:
+    output = final.outputs[0]
+    reason: FinishReason = "length" if output.finish_reason == "length" else "stop"
+    if output.finish_reason not in {"length", "stop"}:
+        return Completion("", "error", prompt_tokens, error=f"engine finished with {output.finish_reason!r}")
+    cached = final.num_cached_tokens or 0
+    return Completion(output.text, reason, prompt_tokens, len(output.token_ids), cached)
+
+
+class ChatTokenizer:
+    """A model's own chat template and tokenizer."""
+
+    def __init__(self, model: str, revision: str | None = None) -> None:
+        self._model, self._revision = model, revision
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        from transformers import AutoTokenizer
+        from transformers.utils import logging
+
+        logging.set_verbosity_error()  # what it warns of, a tokenizer's odd settings, is nobody's concern here
+        return AutoTokenizer.from_pretrained(self._model, revision=self._revision, trust_remote_code=False)
+
+    def load(self) -> None:
+        """Load the tokenizer now rather than at its first use. Raises whatever transformers raises."""
+        _ = self._tokenizer
+
+    @property
+    def template(self) -> str:
+        """The chat template, as the model's files hold it."""
+        told = self._tokenizer.chat_template
+        return told if isinstance(told, str) else str(told or "")
+
+    def render(self, messages: Sequence[Message], *, opened: bool = True) -> str:
+        """The prompt as the model sees it, special tokens written out; `opened` with the start of the answer's turn."""
+        text = self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=opened)
+        return str(text)
+
+    def encode(self, messages: Sequence[Message]) -> list[int]:
+        (ids,) = self._encode([messages])
+        return [int(token) for token in ids]
+
+    def count(self, text: str) -> int:
+        """Count the tokens of a text without a template."""
+        return len(self._tokenize([text])[0])
+
+    def lengths(self, chats: Sequence[Sequence[Message]]) -> list[int]:
+        """Return the length of each chat's prompt in tokens; many at once are quicker."""
+        return [len(ids) for ids in self._encode(chats)]
+
+    def _encode(self, chats: Sequence[Sequence[Message]]) -> Any:
+        return self._tokenize([self.render(messages) for messages in chats])
+
+    def _tokenize(self, texts: Sequence[str]) -> Any:
+        # Prompts longer than the model's context are counted too, which it would warn of.
+        return self._tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+
+
+def read_config(model: str, revision: str | None) -> Any:
+    """Read config.json as transformers does, with its defaults. Raises whatever transformers raises."""
+    from transformers import AutoConfig
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    return AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False)
+
+
+def in_transformers(architecture: str) -> bool:
+    """Return True if transformers has a class of that name."""
+    import transformers
+
+    return architecture in dir(transformers)
+
+
+def has_encoder(architecture: str) -> bool:
+    """Return True if transformers knows it as a class of which one part reads and another writes, such as T5."""
+    import transformers
+
+    configuration = getattr(transformers, f"{architecture.partition('For')[0]}Config", None)
+    return bool(getattr(configuration, "is_encoder_decoder", False))

@@ -1,0 +1,1 @@
+"""A job is items, a coroutine and a folder: what every command shares. Knows no questions."""

@@ -1,0 +1,191 @@
+"""A run is a directory: its run.json, which keeps the frozen configuration, and its lock.
+
+Another configuration on the same directory is refused. Knows nothing of shards, rows or questions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from cluster.jobs.atomic import TEMPORARY, atomic_write_text, check_parent, make_folder, take_lock
+from cluster.paths import check_dataset_folder
+
+JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
+
+RUN_FILE = "run.json"
+LOCK_FILE = "run.lock"
+LOGS = "logs"
+"""A launcher may have written here before the run's first start."""
+_LONGEST_VALUE = 80
+_FROZEN = frozenset({"configuration", "fingerprint", "created", "versions", "earlier_versions"})
+
+
+class RunDirectory:
+    """A run directory held by this process alone, until closed or until the process dies.
+
+    Raises ValueError where check_run would, and while another process holds the run.
+    """
+
+    def __init__(self, path: Path, configuration: Mapping[str, JSON], versions: Mapping[str, str]) -> None:
+        check_run(path, configuration)
+        try:
+            make_folder(path)
+            self._lock = (path / LOCK_FILE).open("ab")
+        except OSError as error:
+            raise ValueError(f"{path} cannot be written: {error.strerror}; give another folder") from error
+        # A forked child would keep the lock of a parent that died.
+        os.register_at_fork(after_in_child=self._lock.close)
+        self.path = path
+        try:
+            take_lock(self._lock.fileno(), path)
+            # Asked again: another driver may have begun the run before the lock was ours.
+            self._record = _next_record(check_run(path, configuration), configuration, versions)
+            self._write()
+        except BaseException:
+            self._lock.close()
+            raise
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """What run.json says."""
+        return self._record
+
+    def update(self, **fields: JSON) -> None:
+        """Set fields of run.json that are not frozen, such as counts and state."""
+        assert not _FROZEN & fields.keys(), "frozen fields of run.json"
+        self._record.update(fields)
+        self._write()
+
+    def close(self) -> None:
+        """Let the lock go."""
+        self._lock.close()
+
+    def __enter__(self) -> RunDirectory:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _write(self) -> None:
+        atomic_write_text(self.path / RUN_FILE, json.dumps(self._record, indent=2) + "\n")
+
+
+def check_run(path: Path, configuration: Mapping[str, JSON]) -> dict[str, Any] | None:
+    """What run.json says of an earlier start, None where there is none. Makes nothing.
+
+    Raises ValueError where the run cannot be here: the path cannot be written or read again, holds something else,
+    or holds a run of another configuration.
+    """
+    check_dataset_folder(path)
+    try:
+        if not path.exists():
+            check_parent(path)
+            return None
+        if not path.is_dir():
+            raise ValueError(f"{path} is not a folder; give the folder of a run, or a new one")
+        if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+            raise ValueError(f"{path} cannot be written: no permission; give another folder")
+        names = {entry.name for entry in path.iterdir()}
+    except OSError as error:
+        raise ValueError(f"{path} cannot be used: {error.strerror}; give another folder") from error
+    if RUN_FILE not in names:
+        # What a launcher, or a driver that died before its first run.json, leaves.
+        known = {LOCK_FILE, LOGS}
+        foreign = sorted(name for name in names - known if not name.startswith(TEMPORARY))
+        if foreign:
+            raise ValueError(f"{path} holds {foreign[0]!r} and no {RUN_FILE}; give the folder of a run, or a new one")
+        return None
+    record = read_record(path)
+    differences = _differences(record["configuration"], _plain(configuration))
+    if differences:
+        raise ValueError(
+            f"{path} is a run of another configuration: {'; '.join(differences)}; "
+            "give the earlier values, or another folder"
+        )
+    return record
+
+
+def begun_with(path: Path) -> Mapping[str, Any]:
+    """The configuration of the run that was begun there; empty where there is none.
+
+    Raises ValueError as read_record does.
+    """
+    return read_record(path)["configuration"] if os.path.exists(path / RUN_FILE) else {}
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The run.json of a run directory. Raises ValueError naming it when it cannot be read."""
+    file = path / RUN_FILE
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{file} cannot be read ({error}); restore it, or give another folder") from error
+    if not isinstance(record, dict) or not isinstance(record.get("configuration"), dict):
+        raise ValueError(f"{file} is no record of a run; give another folder")
+    if record.get("fingerprint") != fingerprint(record["configuration"]):
+        raise ValueError(f"{file} was changed by hand: its fingerprint is another configuration's; restore it")
+    return record
+
+
+def fingerprint(configuration: Mapping[str, JSON]) -> str:
+    """SHA-256 of the configuration, in hex, whatever the order of its fields."""
+    return hashlib.sha256(_text(_plain(configuration)).encode()).hexdigest()
+
+
+def _next_record(
+    record: dict[str, Any] | None, configuration: Mapping[str, JSON], versions: Mapping[str, str]
+) -> dict[str, Any]:
+    """run.json for this start. Versions may change between starts, so the earlier ones are kept."""
+    now = dict(versions)
+    if record is None:
+        return {
+            "configuration": _plain(configuration),
+            "fingerprint": fingerprint(configuration),
+            "versions": now,
+            "earlier_versions": [],
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+    earlier = [*record.get("earlier_versions", [])]
+    if record.get("versions") != now:
+        earlier.append(record.get("versions"))
+    return {**record, "versions": now, "earlier_versions": earlier}
+
+
+def _differences(before: Any, now: Any) -> list[str]:
+    """Each field that differs, with both values."""
+    old, new = dict(_flat(before)), dict(_flat(now))
+    return [
+        f"{name} was {_shown(old, name)}, now {_shown(new, name)}"
+        for name in sorted({**old, **new})
+        if name not in old or name not in new or _text(old[name]) != _text(new[name])
+    ]
+
+
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _flat(inner, f"{name}.{key}" if name else key)
+    elif name:
+        yield name, value
+
+
+def _shown(values: Mapping[str, Any], name: str) -> str:
+    if name not in values:
+        return "not set"
+    text = _text(values[name])
+    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."
+
+
+def _plain(value: Mapping[str, JSON]) -> Any:
+    """The value as it is after a round trip through JSON: tuples are lists."""
+    return json.loads(_text(value))
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, allow_nan=False)

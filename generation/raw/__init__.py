@@ -1,0 +1,1 @@
+"""RAW_DATA: its schema, its reader, its counts, its card."""

@@ -1,0 +1,218 @@
+"""RAW_DATA, written: one row a sample, in one explicit schema, versioned.
+
+The column names are the first of the two published families (the reader of both is `raw_reader`).
+Knows records and columns; not where files lie, nor what will be made of the rows.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from cluster.inference.engine import Completion, EngineInfo, Sampling
+from generation.records import Attempt, Question, Reflection
+
+SCHEMA_VERSION = 1
+"""Raised with every change of a column's name, type or meaning."""
+
+RAW_DATA = "RAW_DATA"
+"""Its folder in a run directory, and how its repositories' names begin."""
+PREFIX = "model_responses__mutated_prompts"
+REFLECTIONS = f"{PREFIX}_reflection"
+SAMPLE_PROVENANCE = "sample__provenance"
+PROVENANCE = "reflections__provenance"
+"""One entry for each reflection, in the same order."""
+
+_PROMPT = pa.list_(pa.struct([("content", pa.string()), ("role", pa.string())]))
+_SAMPLING = pa.struct(
+    [
+        ("temperature", pa.float64()),
+        ("top_p", pa.float64()),
+        ("top_k", pa.int64()),
+        ("repetition_penalty", pa.float64()),
+        ("max_tokens", pa.int64()),
+    ]
+)
+_REQUEST = [
+    ("seed", pa.int64()),
+    ("finish_reason", pa.string()),
+    ("prompt_tokens", pa.int64()),
+    ("output_tokens", pa.int64()),
+    ("cached_tokens", pa.int64()),
+    ("error", pa.string()),
+]
+_REFLECTION = [("prompt_name", pa.string()), ("verdict", pa.string()), ("valid", pa.bool_()), *_REQUEST]
+
+
+class Column(NamedTuple):
+    """One column of a dataset: its name and type, and the line the card says about it."""
+
+    name: str
+    type: pa.DataType
+    meaning: str
+
+
+COLUMNS = (
+    Column("question", pa.string(), "the plain question, as a training example will ask it"),
+    Column("answer", pa.string(), "the gold answer"),
+    Column("prompt_variant", pa.string(), "which prompt variant the sample was drawn under"),
+    Column(PREFIX, pa.list_(pa.string()), "the sample; one element"),
+    Column(
+        f"{PREFIX}__eval_is_correct",
+        pa.list_(pa.bool_()),
+        "one element: true when right, false when wrong or without an answer, null when undecided",
+    ),
+    Column(
+        f"{PREFIX}__eval_extracted_answers",
+        pa.list_(pa.string()),
+        "one element: the answer the sample gives; null when it gives none",
+    ),
+    Column(
+        f"{PREFIX}__finish_reason_length_flags",
+        pa.list_(pa.bool_()),
+        "one element: the sample was cut at the length limit",
+    ),
+    Column(REFLECTIONS, pa.list_(pa.string()), "the model's reflections on this sample"),
+    Column("question_key", pa.string(), "stable name of the question: a hash of its task and text"),
+    Column("question_index", pa.int32(), "place of the question in the run, from 0"),
+    Column("sample_index", pa.int32(), "which of the samples of this question and variant, from 0"),
+    Column("outcome", pa.string(), "`right`, `wrong` or `unknown`"),
+    Column("outcome_reason", pa.string(), "why it is wrong or unknown; empty when right"),
+    Column("mentions_hint", pa.bool_(), "a rationalized sample that names its hint; left out of traces"),
+    Column("prompt", _PROMPT, "the messages the model was given"),
+    Column("task", pa.string(), "the task's name"),
+    Column("task_config", pa.string(), "JSON: the settings the task was made with"),
+    Column("task_source", pa.string(), "where the question is from"),
+    Column("metadata", pa.string(), "JSON: grader, kind of answer, and the facts the grader needs"),
+    Column(SAMPLE_PROVENANCE, pa.struct(_REQUEST), "seed, token counts and end of the sample's request"),
+    Column(
+        PROVENANCE,
+        pa.list_(pa.struct(_REFLECTION)),
+        "one for each reflection: prompt, verdict (`Correct`, `Incorrect`, null), its truth, request",
+    ),
+    Column("model", pa.string(), "the model that wrote samples and reflections"),
+    Column("model_revision", pa.string(), "its commit, or the hash of its files"),
+    Column("engine", pa.string(), "the inference library"),
+    Column("engine_version", pa.string(), "its version"),
+    Column("sampling", _SAMPLING, "how tokens were drawn"),
+    Column("schema_version", pa.int32(), f"version of this table: {SCHEMA_VERSION}"),
+)
+
+SCHEMA = pa.schema([(column.name, column.type) for column in COLUMNS])
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What is the same for every row of a run."""
+
+    engine: EngineInfo
+    sampling: Sampling
+    question_index: Mapping[str, int]
+    """Question key to its place in the run."""
+    task_config: str
+    """JSON."""
+
+
+class Rolled(NamedTuple):
+    """A finished question, or what else was dealt to an engine, as it leaves the actor."""
+
+    table: pa.Table
+    """Its rows, as shards hold them."""
+    output_tokens: int
+
+
+def to_table(attempts: Sequence[Attempt], origin: Origin) -> pa.Table:
+    """The attempts as rows of RAW_DATA, in the order given.
+
+    A lone surrogate becomes U+FFFD; the row is kept.
+    """
+    rows = [without_surrogates(_row(attempt, origin)) for attempt in attempts]
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def _row(attempt: Attempt, origin: Origin) -> dict[str, Any]:
+    row = {
+        "prompt_variant": attempt.variant,
+        PREFIX: [attempt.completion.text],
+        f"{PREFIX}__eval_is_correct": [attempt.grade.is_correct],
+        f"{PREFIX}__eval_extracted_answers": [attempt.grade.extracted],
+        f"{PREFIX}__finish_reason_length_flags": [attempt.completion.finish_reason == "length"],
+        REFLECTIONS: [reflection.completion.text for reflection in attempt.reflections],
+        "sample_index": attempt.index,
+        "outcome": attempt.grade.outcome,
+        "outcome_reason": attempt.grade.reason,
+        "mentions_hint": attempt.mentions_hint,
+        "prompt": [{"content": turn["content"], "role": turn["role"]} for turn in attempt.messages],
+        SAMPLE_PROVENANCE: _request(attempt.completion, attempt.seed),
+        PROVENANCE: [provenance_of(reflection) for reflection in attempt.reflections],
+        **_question_part(attempt.question, origin),
+        **_engine_part(origin),
+    }
+    # from_pylist fills what is missing with null and drops what is unknown, both in silence
+    assert row.keys() == set(SCHEMA.names), row.keys() ^ set(SCHEMA.names)
+    return row
+
+
+def _question_part(question: Question, origin: Origin) -> dict[str, Any]:
+    metadata = {"answer_type": question.answer_type, "facts": dict(question.facts), "grader": question.grader}
+    return {
+        "question": question.text,
+        "answer": question.answer,
+        "question_key": question.key,
+        "question_index": origin.question_index[question.key],
+        "task": question.task,
+        "task_config": origin.task_config,
+        "task_source": question.source,
+        "metadata": json.dumps(metadata, sort_keys=True),
+    }
+
+
+def _engine_part(origin: Origin) -> dict[str, Any]:
+    return {
+        "model": origin.engine.model,
+        "model_revision": origin.engine.model_revision,
+        "engine": origin.engine.engine,
+        "engine_version": origin.engine.engine_version,
+        "sampling": asdict(origin.sampling),
+        "schema_version": SCHEMA_VERSION,
+    }
+
+
+def _request(completion: Completion, seed: int) -> dict[str, Any]:
+    return {
+        "seed": seed,
+        "finish_reason": completion.finish_reason,
+        "prompt_tokens": completion.prompt_tokens,
+        "output_tokens": completion.output_tokens,
+        "cached_tokens": completion.cached_tokens,
+        "error": completion.error,
+    }
+
+
+def provenance_of(reflection: Reflection) -> dict[str, Any]:
+    """What column reflections__provenance says of it."""
+    verdict = None if reflection.verdict is None else ("Correct" if reflection.verdict else "Incorrect")
+    return {
+        "prompt_name": reflection.prompt_name,
+        "verdict": verdict,
+        "valid": reflection.valid,
+        **_request(reflection.completion, reflection.seed),
+    }
+
+
+def without_surrogates(value: Any) -> Any:
+    """The value with each lone surrogate in its texts, which UTF-8 cannot hold, as U+FFFD."""
+    if isinstance(value, str):
+        return _SURROGATE.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [without_surrogates(item) for item in value]
+    if isinstance(value, dict):
+        return {key: without_surrogates(item) for key, item in value.items()}
+    return value
