@@ -51,7 +51,7 @@ def test_the_commit_is_that_of_the_checkout_that_runs(checkout: Path) -> None:
     assert _commit_seen_from(checkout) == head
     (checkout / "notes.txt").write_text("mine")
     assert _commit_seen_from(checkout) == head, "a file beside the project changes nothing of it"
-    (checkout / "cluster" / "hub.py").write_text("")
+    (checkout / "cluster" / "flags.py").write_text("")
     assert _commit_seen_from(checkout) == f"{head}-changed"
 
 

@@ -15,7 +15,6 @@ import pyarrow as pa
 from huggingface_hub import DatasetCardData
 
 from cluster.jobs.licenses import UNKNOWN
-from generation.raw.arrow_lists import is_list
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 """How the hub names a repository; a model without a slash was a local folder or the built-in one."""
@@ -78,11 +77,15 @@ def can_describe(schema: pa.Schema) -> bool:
     return all(_known(field.type) for field in schema)
 
 
+def _nested(type_: pa.DataType) -> bool:
+    return bool(pa.types.is_list(type_) or pa.types.is_large_list(type_) or pa.types.is_fixed_size_list(type_))
+
+
 def _known(type_: pa.DataType) -> bool:
     if pa.types.is_struct(type_):
         return all(_known(field.type) for field in type_)
     if pa.types.is_list(type_):
-        return not is_list(type_.value_type) and _known(type_.value_type)
+        return not _nested(type_.value_type) and _known(type_.value_type)
     text = pa.types.is_string(type_) or pa.types.is_large_string(type_)
     return bool(text or pa.types.is_boolean(type_) or pa.types.is_integer(type_) or pa.types.is_floating(type_))
 

@@ -9,7 +9,7 @@ from cluster.templates import load_table
 UNKNOWN = "unknown"
 """The texts are a model's, about questions of anyone: only who publishes them can tell."""
 
-LICENSES = frozenset(load_table("generation", "licenses.toml")["identifiers"])
+LICENSES = frozenset(load_table("cluster.jobs", "licenses.toml")["identifiers"])
 """All that the hub knows; its client holds no list."""
 
 _KNOWN = "apache-2.0, mit, cc-by-4.0, cc0-1.0, other and unknown"

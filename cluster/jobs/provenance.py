@@ -47,7 +47,7 @@ def _checkout() -> str | None:
     if _git("ls-files", "--error-unmatch", here.name) is None:
         return None
     commit = _git("rev-parse", "HEAD")
-    changed = _git("status", "--porcelain", "--untracked-files=no", "--", "..")
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", "../..")
     return f"{commit}-changed" if commit and changed else commit
 
 
