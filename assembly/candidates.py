@@ -52,6 +52,7 @@ reflections, and is empty where it may."""
 
 _MAY_HOLD_FRAME_TAG = r"(?i)<[^<>]*(think|sample|reflect)"
 _MAY_NOT_BE_PLAIN = r"[<>]"
+_BY_QUESTION = [("order", "ascending"), ("question_key", "ascending")]
 _SHOWN = 60
 """Characters of a text in a message."""
 
@@ -151,37 +152,27 @@ def _flagged(texts: pa.Array, may: str, exactly: Callable[[str], bool]) -> pa.Ar
 
 def questions_of(pool: pa.Table) -> Iterator[Asked]:
     """Yield the questions of a table of schema POOL by `order`. Raises ValueError where a key stands for several."""
-    if not pool.num_rows:
-        return
-    # Only places are sorted: the texts are most of the memory and stay where they are.
-    by_order = pc.sort_indices(pool, [("order", "ascending"), ("question_key", "ascending")])
-    keys = _whole(pool["question_key"].take(by_order))
-    changes = pc.not_equal(keys.slice(1), keys.slice(0, len(keys) - 1)).to_numpy(zero_copy_only=False)
-    starts = [0, *(np.flatnonzero(changes) + 1).tolist(), len(keys)]
-    rows = by_order.to_numpy()
-    _check_one(pool, "question", "several questions", rows, starts[:-1])
-    _check_one(pool, "gold", "a question with several gold answers", rows, starts[:-1])
-    firsts = pool.select(["question_key", "question", "task"]).take(rows[starts[:-1]]).to_pylist()
-    left_out = pool["left_out"].to_pylist()
-    columns = [pool[name] if name != "variant" else pc.fill_null(pool[name], "") for name in Candidate._fields]
-    samples = list(map(Candidate, *(column.to_pylist() for column in columns)))
-    for (start, end), first in zip(itertools.pairwise(starts), firsts, strict=True):
-        places = rows[start:end].tolist()
-        usable = sorted(samples[place] for place in places if left_out[place] == "")
+    _check_one(pool, "question", "several questions")
+    _check_one(pool, "gold", "a question with several gold answers")
+    keys, questions, tasks, left_out = (
+        pool[name].to_pylist() for name in ("question_key", "question", "task", "left_out")
+    )
+    columns = {name: pool[name] for name in Candidate._fields} | {"variant": pc.fill_null(pool["variant"], "")}
+    samples = list(map(Candidate, *(column.to_pylist() for column in columns.values())))
+    rows = pc.sort_indices(pool, _BY_QUESTION).to_pylist()
+    for key, group in itertools.groupby(rows, keys.__getitem__):
+        places = list(group)
+        usable = sorted(samples[place] for place in places if not left_out[place])
         alone = sorted(samples[place] for place in places if left_out[place] in UNREFLECTED and samples[place].correct)
-        yield Asked(first["question_key"], first["question"], first["task"], tuple(usable), tuple(alone))
+        yield Asked(key, questions[places[0]], tasks[places[0]], tuple(usable), tuple(alone))
 
 
-def _check_one(pool: pa.Table, column: str, several: str, rows: np.ndarray, starts: list[int]) -> None:
+def _check_one(pool: pa.Table, column: str, several: str) -> None:
     """Raise ValueError where the rows of one key differ in a column; an empty value goes with any."""
-    texts = _whole(pool[column].dictionary_encode())
-    codes = texts.indices.to_numpy()[rows]
-    empty = pc.equal(texts.dictionary, "").to_numpy(zero_copy_only=False)[codes]
-    most = np.maximum.reduceat(np.where(empty, -1, codes), starts)
-    least = np.minimum.reduceat(np.where(empty, len(texts.dictionary), codes), starts)
-    differ = np.flatnonzero(least < most)
-    if len(differ):
-        here = differ[0]
-        key = pool["question_key"][int(rows[starts[here]])].as_py()
-        shown = " and ".join(f"{texts.dictionary[int(code)].as_py()[:_SHOWN]!r}" for code in (least[here], most[here]))
-        raise ValueError(f"RAW_DATA: question_key {key!r} stands for {several}, such as {shown}; give each its own")
+    rows = pool.select(["order", "question_key", column]).filter(pc.not_equal(pool[column], ""))
+    pairs = rows.group_by(rows.column_names, use_threads=False).aggregate([]).sort_by(_BY_QUESTION)
+    keys = pairs["question_key"].to_pylist()
+    for place, (key, other) in enumerate(itertools.pairwise(keys)):
+        if key == other:
+            shown = " and ".join(repr(text[:_SHOWN]) for text in pairs[column].slice(place, 2).to_pylist())
+            raise ValueError(f"RAW_DATA: question_key {key!r} stands for {several}, such as {shown}; give each its own")
