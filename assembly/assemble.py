@@ -28,12 +28,11 @@ from assembly.feasibility import NothingMadeError, Supply, check_variants, fores
 from assembly.settings import SftSettings
 from assembly.summary import AssemblySummary
 from cluster.jobs.atomic import replace_folder
-from cluster.jobs.licenses import UNKNOWN
+from cluster.jobs.card import UNKNOWN
 from cluster.jobs.progress import follow
 from cluster.jobs.provenance import now, this_command
-from generation.raw.checks import check_copies, notes_on_responses
-from generation.raw.reader import Part, models_of, open_parts
-from generation.raw.source import source_of
+from generation.raw.files import Part, check_copies, notes_on_responses, source_of
+from generation.raw.reader import models_of, open_parts
 
 Map = Callable[..., Iterator[Any]]
 """As the built-in `map`, perhaps in other processes; results come in order."""

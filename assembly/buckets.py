@@ -23,7 +23,8 @@ from assembly.formats import choose_formats
 from assembly.question_traces import Made, assemble_question
 from assembly.settings import SftSettings, load_tokenizer
 from cluster.inference.engine import Message
-from generation.raw.reader import Part, read_part
+from generation.raw.files import Part
+from generation.raw.reader import read_part
 from generation.records import request_seed
 
 BUCKET_BYTES = 48 << 20

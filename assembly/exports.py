@@ -21,7 +21,7 @@ from assembly.cards import MESSAGES, SFT_COLUMNS, SFT_SCHEMA, sft_card
 from assembly.settings import SftSettings
 from assembly.summary import AssemblySummary, Contents, Shown
 from cluster.jobs.atomic import check_replaceable
-from cluster.jobs.card import Size
+from cluster.jobs.card import Split
 from cluster.jobs.progress import follow
 from cluster.paths import check_dataset_folder
 
@@ -105,8 +105,8 @@ def write_sft(
     }
     _write_json(folder / _DATASET_INFO, info)
     _write_json(folder / ANALYSIS, summary.analysis.as_json())
-    size = Size.of(summary.traces.total(), memory, paths)
-    (folder / "README.md").write_text(sft_card(summary, settings, size), encoding="utf-8")
+    split = Split.of(summary.traces.total(), memory, paths)
+    (folder / "README.md").write_text(sft_card(summary, settings, split), encoding="utf-8")
 
 
 def _write_json(path: Path, value: object) -> None:

@@ -16,8 +16,8 @@ import pyarrow as pa
 from assembly.candidates import NO_REFLECTION, UNREFLECTED, choose
 from assembly.formats import FORMATS, Attempts, Format
 from assembly.settings import SftSettings
+from cluster.jobs.tables import NONE, WIDTH, Table, code, counts_text
 from generation.raw.counts import OUTCOMES, RawCounts
-from generation.raw.summary import WIDTH, cut
 
 _TELLING = ("0C", "*C", "*C*IC", "*CC", "star")
 _STEPS = 8
@@ -76,6 +76,15 @@ class Serving:
         usable = self.usable(task)
         return {name: _count(format_, usable, self.bounds) for name, format_ in FORMATS.items()}
 
+    def markdown(self, tasks: Sequence[str]) -> str:
+        """Return a card's table of the questions that give traces, by format, of several tasks each for itself."""
+        several = tasks if len(tasks) > 1 else []
+        of_task = [self.served(task) for task in several]
+        rows = [(name, count, *(one[name] for one in of_task)) for name, count in self.served().items()]
+        table = Table(("format", "questions", *(code(task or NONE) for task in several)), rows)
+        head = f"Questions that can serve a trace format, with up to {self.attempts} attempts a trace:"
+        return f"{head}\n\n{table.markdown(1)}"
+
 
 def _count(format_: Format, usable: Mapping[Usable, int], attempts: Attempts) -> int:
     return sum(count for one, count in usable.items() if one.gives(format_, attempts))
@@ -98,20 +107,14 @@ def serving_text(serving: Serving, counts: RawCounts) -> str:
         given = "  ".join(f"{length}C {count:,}" for length, count in zip(lengths, shorter, strict=True))
         head = "questions with enough attempts for " if len(given) < WIDTH - 37 else ""
         lines.append(f"  {head}{given}")
-    return "\n".join([*lines, *_by_task(serving, sorted(counts.tasks)), *_remarks(serving, counts)])
-
-
-def _by_task(serving: Serving, tasks: Sequence[str]) -> list[str]:
-    """A table of several tasks: the questions of each, and those that can serve formats which need different things."""
-    if len(tasks) < 2:
-        return []
-    wide = WIDTH - 2 - 10 * (1 + len(_TELLING))
-    lines = [f"  {'by task':<{wide}}" + "".join(f"{head:>10}" for head in ("questions", *_TELLING))]
-    for task in tasks:
-        served = serving.served(task)
-        values = (serving.usable(task).total(), *(served[name] for name in _TELLING))
-        lines.append(f"  {cut(task or '(none)', wide):<{wide}}" + "".join(f"{value:>10,}" for value in values))
-    return lines
+    if len(counts.tasks) > 1:
+        rows = []
+        for task in sorted(counts.tasks):
+            served = serving.served(task)
+            rows.append((task, serving.usable(task).total(), *(served[name] for name in _TELLING)))
+        table = Table(("  by task", "questions", *_TELLING), rows)
+        lines += table.text(WIDTH - 2 - 10 * (1 + len(_TELLING)), 10)
+    return "\n".join([*lines, *_remarks(serving, counts)])
 
 
 def _remarks(serving: Serving, counts: RawCounts) -> list[str]:
@@ -156,5 +159,4 @@ def _short_of_usable(serving: Serving, counts: RawCounts) -> list[str]:
             return ["There are no reflections: only star comes; `python -m reflection.run` adds some."]
         return ["No right sample has a reflection that says so: only star comes."]
     star = ", save alone in star" if serving.served()["star"] else ""
-    reasons = [f"  {count:>7,}  {reason}" for reason, count in serving.right_left_out.most_common()]
-    return [f"No right sample may stand in a trace{star}:", *reasons]
+    return [f"No right sample may stand in a trace{star}:", *counts_text(serving.right_left_out.most_common())]

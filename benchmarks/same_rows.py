@@ -45,11 +45,11 @@ def make(questions: int, engines: int, sequences: int) -> dict[tuple[Any, ...], 
         (plan.out / "logs").mkdir()
         store = open_store(plan.out)
         with session(None) as resources:
-            crew = hire(plan, settings, resources)
-            assert isinstance(crew.engine, VllmSettings)
-            engine = replace(crew.engine, max_sequences=sequences) if sequences else crew.engine
-            environment = {**crew.placement.environment, **(ONE_CORE if sequences else {})}
-            produce(plan, store, engine, replace(crew.placement, environment=environment), Stop())
+            placement = hire(plan, settings, resources)
+            assert isinstance(placement.settings, VllmSettings)
+            engine = replace(placement.settings, max_sequences=sequences) if sequences else placement.settings
+            environment = {**placement.environment, **(ONE_CORE if sequences else {})}
+            produce(plan, store, replace(placement, settings=engine, environment=environment), Stop())
         write_raw_data(plan, store)
         return {identity(row): row for row in read(Path(plan.raw_data))}
 

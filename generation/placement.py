@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib.util
 import math
 import os
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from cluster.inference.models import Model
-from cluster.inference.pool import EngineSettings, Placement, fill
+from cluster.inference.pool import fill
+from cluster.inference.replicas import Placement
 from cluster.inference.vllm_engine import VllmSettings
 from cluster.inference.vllm_tables import check_writes
 from cluster.session import Node, Resources, here, look
@@ -52,15 +52,6 @@ def check_engines(settings: Settings, model: Model) -> None:
         check_writes(model)
 
 
-@dataclass(frozen=True)
-class Crew:
-    """The engines of a run: how each starts, how many, where."""
-
-    engine: EngineSettings
-    placement: Placement
-    gpu: bool
-
-
 class Need(NamedTuple):
     """What a run asks of its engines."""
 
@@ -74,7 +65,7 @@ class Need(NamedTuple):
     logs: Path
 
 
-def hire(plan: Plan, settings: Settings, resources: Resources) -> Crew:
+def hire(plan: Plan, settings: Settings, resources: Resources) -> Placement:
     """Place the engines for the plan's questions. Raises ValueError if there is too little room."""
     rollout = plan.rollout
     per_question = len(rollout.variants) * rollout.samples
@@ -82,7 +73,7 @@ def hire(plan: Plan, settings: Settings, resources: Resources) -> Crew:
     return hire_for(need, settings, resources)
 
 
-def hire_for(need: Need, settings: Settings, resources: Resources) -> Crew:
+def hire_for(need: Need, settings: Settings, resources: Resources) -> Placement:
     """Place as many engines as asked for, or as there is room for. Raises ValueError if there is too little."""
     gpu = resources.gpus > 0
     engines = count_engines(settings, resources, need.model.weight_bytes)
@@ -92,7 +83,8 @@ def hire_for(need: Need, settings: Settings, resources: Resources) -> Crew:
         nodes = resources.nodes
         on_one = math.ceil(engines / len(nodes)) * settings.tensor_parallel
         environment |= cpu_environment(on_one, min(max(1, node.cores) for node in nodes))
-    placement = Placement(
+    return Placement(
+        engine,
         engines,
         gpus_each=settings.tensor_parallel if gpu else 0,
         in_flight=fill(engine.max_sequences, need.per_item),
@@ -101,7 +93,6 @@ def hire_for(need: Need, settings: Settings, resources: Resources) -> Crew:
         room=partial(_room_now, settings, gpu=gpu) if settings.engines is None else None,
         silence_s=settings.silence or max(_SILENCE_S, need.max_tokens / _SLOWEST),
     )
-    return Crew(engine, placement, gpu)
 
 
 def cpu_environment(workers: int, cores: int | None = None) -> dict[str, str]:

@@ -16,7 +16,10 @@ from typing import NamedTuple, Protocol, TypeVar
 import pyarrow as pa
 
 from cluster.inference.engine import Engine
-from cluster.inference.pool import Done, EngineSettings, Failed, Loading, Lost, Placement, Pool, Started
+from cluster.inference.events import Done, Failed, Loading, Lost, Started
+from cluster.inference.pool import Pool
+from cluster.inference.ray_replicas import RayReplicas
+from cluster.inference.replicas import Placement
 from cluster.jobs.failures import Failures
 from cluster.jobs.progress import ASKED_AGAIN, AllFailedError, Progress, say
 from cluster.jobs.stop import Stop
@@ -126,7 +129,6 @@ OwedItem = TypeVar("OwedItem", bound=Owed)
 def produce(
     plan: Plan,
     store: ShardStore,
-    settings: EngineSettings,
     placement: Placement,
     stop: Stop,
     *,
@@ -147,9 +149,7 @@ def produce(
         return 0
     progress = Progress(len(plan.questions), done=done + len(failed))
     tally = Tally(progress, failures, placement.logs, look=look, tell=tell)
-    return deal(
-        owed, Work(plan.rollout, plan.task_config), Engines(settings, placement), Shelf(store), tally, stop=stop
-    )
+    return deal(owed, Work(plan.rollout, plan.task_config), placement, Shelf(store), tally, stop=stop)
 
 
 def say_going_on(done: int, total: int, failed: int, unit: str = "questions") -> None:
@@ -159,17 +159,10 @@ def say_going_on(done: int, total: int, failed: int, unit: str = "questions") ->
         say("rollout", f"going on: {done:,} of {total:,} {unit} are done already{words}")
 
 
-class Engines(NamedTuple):
-    """How each engine starts, how many there are and where."""
-
-    settings: EngineSettings
-    placement: Placement
-
-
 def deal(
     owed: Iterable[OwedItem],
     work: Callable[[Engine, OwedItem], Awaitable[Rolled]],
-    engines: Engines,
+    placement: Placement,
     shelf: Shelf,
     tally: Tally,
     *,
@@ -179,8 +172,8 @@ def deal(
 
     Ends and raises as `produce` does. Items are taken as engines have room for them.
     """
-    engines.placement.logs.mkdir(exist_ok=True)
-    with Pool[OwedItem, Rolled](engines.settings, work, engines.placement) as pool, tally.progress:
+    placement.logs.mkdir(exist_ok=True)
+    with Pool[OwedItem, Rolled](RayReplicas(placement, work), placement.in_flight) as pool, tally.progress:
         stop.on_stop(pool.stop)
         try:
             for event in pool.run(owed):
@@ -189,12 +182,12 @@ def deal(
                 tally.take(event)
                 # Who asks to stop may not wait for the end.
                 if shelf.turn(everything=stop.asked > 0):
-                    tally.report(engines.placement)
+                    tally.report(placement)
         finally:
             # Whatever ends the loop, what is finished is kept.
             stop.on_stop(None)
             shelf.turn(everything=True)
-            tally.report(engines.placement)
+            tally.report(placement)
     return tally.again
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from cluster.inference.models import Model
+from cluster.inference.replicas import Placement
 from cluster.jobs.atomic import check_replaceable
 from cluster.jobs.failures import FILE, Failures
 from cluster.jobs.hub import NotPushed, check_push, push
@@ -22,11 +25,11 @@ from cluster.jobs.stop import Left, Stop
 from cluster.jobs.store import ShardStore
 from cluster.nodes import check_nodes
 from cluster.session import Resources, session
-from generation.placement import Crew, check_engines, hire
+from generation.placement import check_engines, hire
 from generation.plan import Plan, look_at_prompts, make_plan
 from generation.produce import Look, produce
-from generation.raw.card import raw_card
-from generation.raw.counts import RawCounts, Serving, count_folder
+from generation.raw.counts import RawCounts, count_folder
+from generation.raw.report import raw_card
 from generation.raw.schema import RAW_DATA, SCHEMA
 from generation.settings import Settings
 
@@ -39,7 +42,7 @@ class Job(Recorded):
     """A run that is open: what to do, with what engines, and where its rows are kept."""
 
     plan: Plan
-    crew: Crew
+    placement: Placement
     directory: RunDirectory
     store: ShardStore
 
@@ -77,9 +80,9 @@ def decide(settings: Settings) -> Plan:
 
 def open_job(plan: Plan, settings: Settings, opened: ExitStack) -> Job:
     """Start Ray and lock the run directory until `opened` closes. Raises ValueError if either cannot be had."""
-    crew = hire(plan, settings, connect(plan.model, settings, opened))
+    placement = hire(plan, settings, connect(plan.model, settings, opened))
     directory = open_directory(plan.out, plan.configuration, settings, opened)
-    return Job(plan, crew, directory, open_store(plan.out))
+    return Job(plan, placement, directory, open_store(plan.out))
 
 
 def connect(model: Model, settings: Settings, opened: ExitStack) -> Resources:
@@ -114,10 +117,10 @@ def versions() -> dict[str, str]:
 
 def introduce(job: Job) -> None:
     """Print what the run will do: the first lines a person sees."""
-    plan, crew = job.plan, job.crew
-    rollout, placement = plan.rollout, crew.placement
+    plan, placement = job.plan, job.placement
+    rollout = plan.rollout
     samples = len(plan.questions) * len(rollout.variants) * rollout.samples
-    each = f"{placement.gpus_each} GPU each" if crew.gpu else "on the CPU"
+    each = f"{placement.gpus_each} GPU each" if placement.gpus_each else "on the CPU"
     say("model", f"{plan.model.name}, revision {plan.model.revision or 'unknown'}")
     say("questions", f"{len(plan.questions):,} of {plan.task} for SFT, {len(plan.rl_questions):,} others for RL")
     for note in plan.notes:
@@ -139,7 +142,7 @@ def open_store(run: Path) -> ShardStore:
 def roll_out(job: Job, stop: Stop, look: Look | None = None) -> bool:
     """Roll every question that is owed; False when a stop was asked for before the last one."""
     job.tell(state="rolling out")
-    again = produce(job.plan, job.store, job.crew.engine, job.crew.placement, stop, look=look, tell=job.start.tell)
+    again = produce(job.plan, job.store, job.placement, stop, look=look, tell=job.start.tell)
     missing = len(job.plan.questions) - len(job.store.finished()) - job.failed().total()
     assert not missing or stop.asked, f"{missing} questions are neither done nor failed"
     before = job.directory.record.get("questions_done_again", 0)
@@ -150,13 +153,15 @@ def roll_out(job: Job, stop: Stop, look: Look | None = None) -> bool:
 def write_raw_data(
     plan: Plan,
     store: ShardStore,
-    serving: Serving | None = None,
     *,
+    look: Callable[[pa.Table], None] | None = None,
+    served: Callable[[Sequence[str]], str] | None = None,
     record: Mapping[str, Any] | None = None,
 ) -> RawCounts:
-    """Write RAW_DATA/ from the shards: the same rows in the same order, whoever made them; `serving` is shown them.
+    """Write RAW_DATA/ from the shards: the same rows in the same order, whoever made them; `look` is shown them.
 
-    `record` is the run's run.json, for the card. Raises AllFailedError where every question has failed.
+    `served` tells of tasks which trace formats they can serve, and `record` is the run's run.json, both for the card.
+    Raises AllFailedError where every question has failed.
     """
     failed = Failures(plan.out).reasons()
     order = [question.key for question in plan.questions if question.key in store.finished()]
@@ -167,12 +172,12 @@ def write_raw_data(
     counted: list[RawCounts] = []
 
     def finish(folder: Path) -> None:
-        counts = count_folder(folder, *([serving.add] if serving else []))
+        counts = count_folder(folder, *([look] if look else []))
         assert counts.questions == set(order), "questions were lost on the way"
         counts.lost = lost
         counted.append(counts)
         name = f"{RAW_DATA}-{plan.name}"
-        card = raw_card(counts, plan.configuration, name=name, serving=serving, license=plan.license, record=record)
+        card = raw_card(counts, plan.configuration, name=name, served=served, license=plan.license, record=record)
         (folder / "README.md").write_text(card, encoding="utf-8")
 
     store.merge(order, plan.raw_data, finish=finish)

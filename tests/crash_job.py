@@ -11,13 +11,12 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from cluster.inference.engine import ScriptedSettings
-from cluster.inference.pool import EngineSettings
+from cluster.inference.engine import EngineSettings, ScriptedSettings
+from cluster.inference.replicas import Placement
 from cluster.inference.vllm_engine import VllmSettings
 from cluster.jobs.progress import failed
 from cluster.jobs.stop import Stop
 from generation import produce as producing
-from generation.placement import Crew
 from generation.plan import make_plan
 from generation.settings import Settings
 from generation.stages import open_job, roll_out, write_raw_data
@@ -48,7 +47,7 @@ def main(folder: str, questions: str, engine: str, engines: str, address: str | 
     stop = Stop()
     with ExitStack() as opened:
         job = open_job(plan, settings, opened)
-        job = replace(job, crew=crew(job.crew, folder, engine))
+        job = replace(job, placement=tallied(job.placement, folder, engine))
         stop.listen()
         try:
             if not roll_out(job, stop):
@@ -60,14 +59,13 @@ def main(folder: str, questions: str, engine: str, engines: str, address: str | 
             return failed(error, plan.out, job.done, len(plan.questions))
 
 
-def crew(hired: Crew, folder: str, engine: str) -> Crew:
-    """The crew with its engines tallied; scripted ones are paced."""
+def tallied(placement: Placement, folder: str, engine: str) -> Placement:
+    """The placement with its engines tallied; scripted ones are paced."""
     inner: EngineSettings = ScriptedSettings(Paced(str(Path(folder, HURRY)), _LONGEST_S))
     if engine == "vllm":
-        assert isinstance(hired.engine, VllmSettings)
-        inner = replace(hired.engine, max_sequences=1)  # a batch of one: what others ask for changes no float
-    tallied = Tallied(inner, folder, "/original/0/sample")
-    return replace(hired, engine=tallied, placement=replace(hired.placement, in_flight=_IN_FLIGHT))
+        assert isinstance(placement.settings, VllmSettings)
+        inner = replace(placement.settings, max_sequences=1)  # a batch of one: what others ask for changes no float
+    return replace(placement, settings=Tallied(inner, folder, "/original/0/sample"), in_flight=_IN_FLIGHT)
 
 
 if __name__ == "__main__":

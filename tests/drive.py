@@ -29,8 +29,9 @@ def main(out: str, questions: str, reply: str) -> int:
     with session(None) as resources, RunDirectory(plan.out, plan.configuration, versions()):
         store = open_store(plan.out)
         stop.listen()
-        placement = replace(hire(plan, settings, resources).placement, in_flight=4)
-        again = produce(plan, store, ScriptedSettings(getattr(tests.scripted, reply)), placement, stop)
+        engine = ScriptedSettings(getattr(tests.scripted, reply))
+        placement = replace(hire(plan, settings, resources), settings=engine, in_flight=4)
+        again = produce(plan, store, placement, stop)
         if len(store.finished()) < len(plan.questions):
             return 75
         write_raw_data(plan, store)

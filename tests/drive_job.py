@@ -37,9 +37,9 @@ def main(argv: list[str]) -> int:
 
 def open_job(plan: Plan, settings: Settings, opened: ExitStack) -> Job:
     """With every question rolled."""
-    crew = hire(plan, settings, Resources((Node(gpus=0, cores=1, memory=0),)))
+    placement = hire(plan, settings, Resources((Node(gpus=0, cores=1, memory=0),)))
     directory = opened.enter_context(RunDirectory(plan.out, plan.configuration, versions()))
-    job = Job(plan, crew, directory, open_store(plan.out))
+    job = Job(plan, placement, directory, open_store(plan.out))
     asyncio.run(roll(plan, job.store))
     return job
 

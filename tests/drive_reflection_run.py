@@ -11,18 +11,18 @@ from unittest.mock import patch
 
 import tests.scripted_reflections
 from cluster.inference.engine import ScriptedSettings
+from cluster.inference.replicas import Placement
 from cluster.session import Resources
 from generation import produce as producing
-from generation.placement import Crew, Need, hire_for
+from generation.placement import Need, hire_for
 from generation.settings import Settings
 from reflection import run
 
 
 def main(reply: str, argv: list[str]) -> int:
-    def hire_scripted(need: Need, settings: Settings, resources: Resources) -> Crew:
-        crew = hire_for(need, settings, resources)
+    def hire_scripted(need: Need, settings: Settings, resources: Resources) -> Placement:
         engine = ScriptedSettings(getattr(tests.scripted_reflections, reply), context=need.context)
-        return replace(crew, engine=engine, placement=replace(crew.placement, in_flight=4))
+        return replace(hire_for(need, settings, resources), settings=engine, in_flight=4)
 
     producing.SHARD_S = 0.3
     with patch("reflection.added.stages.hire_for", hire_scripted):

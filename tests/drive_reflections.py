@@ -33,14 +33,14 @@ def main(reply: str, argv: list[str]) -> int:
     settings = parse(AdditionSettings, argv)
     try:
         plan = decide_all(settings)
-        crew = hire_for(need_of(plan), settings.job, Resources((Node(gpus=0, cores=1, memory=0),)))
+        placement = hire_for(need_of(plan), settings.job, Resources((Node(gpus=0, cores=1, memory=0),)))
     except ValueError as error:
         fail(str(error))
     with RunDirectory(plan.out, plan.configuration, versions()) as directory:
         failures = Failures(plan.out)
         if settings.retry_failed:
             failures.forget(failures.reasons())
-        job = Job(plan, crew, directory, open_store(plan.out))
+        job = Job(plan, placement, directory, open_store(plan.out))
         try:
             with patch("generation.produce.SHARD_ROWS", 40):
                 asyncio.run(roll(job, ScriptedEngine(getattr(tests.scripted_reflections, reply))))

@@ -12,10 +12,11 @@ from unittest.mock import patch
 
 import tests.scripted
 from cluster.inference.engine import Request, ScriptedSettings
+from cluster.inference.replicas import Placement
 from cluster.session import Resources
 from generation import produce as producing
 from generation import run
-from generation.placement import Crew, hire
+from generation.placement import hire
 from generation.plan import Plan
 from generation.settings import Settings
 
@@ -25,11 +26,11 @@ def drive(
 ) -> int:
     """The job's exit code."""
 
-    def hire_scripted(plan: Plan, settings: Settings, resources: Resources) -> Crew:
-        crew = hire(plan, settings, resources)
-        print(f"{crew.placement.engines} engines on {len(resources.nodes)} nodes", flush=True)
+    def hire_scripted(plan: Plan, settings: Settings, resources: Resources) -> Placement:
+        placement = hire(plan, settings, resources)
+        print(f"{placement.engines} engines on {len(resources.nodes)} nodes", flush=True)
         engine = ScriptedSettings(reply, context=plan.context)
-        return replace(crew, engine=engine, placement=replace(crew.placement, in_flight=in_flight))
+        return replace(placement, settings=engine, in_flight=in_flight)
 
     producing.SHARD_S = shard_s
     with patch("generation.stages.hire", hire_scripted):

@@ -28,9 +28,8 @@ def make(folder: Path, engines: int, longest_s: float) -> tuple[dict[str, bytes]
     plan = make_plan(settings)
     (folder / "logs").mkdir(parents=True)
     store = open_store(folder)
-    crew = hire(plan, settings, Resources((Node(gpus=0, cores=1, memory=0),)))
-    placement = replace(crew.placement, in_flight=5)
-    produce(plan, store, ScriptedSettings(Paced("", longest_s)), placement, Stop())
+    placement = hire(plan, settings, Resources((Node(gpus=0, cores=1, memory=0),)))
+    produce(plan, store, replace(placement, settings=ScriptedSettings(Paced("", longest_s)), in_flight=5), Stop())
     finished = list(store.finished())
     write_raw_data(plan, store)
     return files(plan.raw_data), finished

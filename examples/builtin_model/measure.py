@@ -14,18 +14,19 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import resources
 from pathlib import Path
 
-from cluster.inference.pool import Done, Pool
-from cluster.jobs.card import table
-from cluster.session import session
+from cluster.inference.events import Done
+from cluster.inference.ray_replicas import RayFleet
+from cluster.jobs.tables import Table
 from cluster.templates import fill
 from examples.builtin_model.train import evaluation_questions
 from generation.builtin import EVALUATION_QUESTIONS, EVALUATION_SEED, MODEL, NAME, RANGES
 from generation.placement import hire
 from generation.plan import make_plan
-from generation.records import WITHOUT_ANSWER, Attempt, Question
+from generation.records import WITHOUT_ANSWER, Attempt
 from generation.settings import Settings
 from generation.stages import versions
 from generation.variants import VARIANTS
@@ -84,13 +85,11 @@ def measure(model: Path) -> Figures:
     settings = Settings(model=str(model), variants=("all",), samples=1, reflections=1, max_tokens=256, questions=2)
     plan = make_plan(settings)
     figures = Figures()
-    with session(None) as found:
-        crew = hire(plan, settings, found)
-        with Pool[Question, tuple[Attempt, ...]](crew.engine, plan.rollout, crew.placement) as pool:
-            for event in pool.run(evaluation_questions()):
-                if isinstance(event, Done):
-                    for attempt in event.result:
-                        figures.add(attempt)
+    with RayFleet(None, partial(hire, plan, settings)).open(plan.rollout) as pool:
+        for event in pool.run(evaluation_questions()):
+            if isinstance(event, Done):
+                for attempt in event.result:
+                    figures.add(attempt)
     return figures
 
 
@@ -100,21 +99,21 @@ def card(figures: Figures) -> str:
     plain = add_up(tally for name, tally in samples.items() if not VARIANTS[name].rationalized)
     every, looks = add_up(samples.values()), add_up(reflections.values())
     rows = [("plain variants", plain), ("all variants", every), *((f"`{name}`", samples[name]) for name in VARIANTS)]
-    by_variant = table(
+    by_variant = Table(
         ("samples", "right", "with an answer tag", "checking themselves", "tokens each"),
         [
             (name, t.share(t.right), t.share(t.answered), t.share(t.checking), f"{t.tokens / t.total:.0f}")
             for name, t in rows
         ],
     )
-    by_prompt = table(
+    by_prompt = Table(
         ("reflections", "with a verdict", "verdict equal to correctness", "tokens each"),
         [
             (name, t.share(t.answered), t.share(t.right), f"{t.tokens / t.total:.0f}")
             for name, t in [("all", looks), *((f"`{name}`", reflections[name]) for name in sorted(reflections))]
         ],
     )
-    verdicts = table(
+    verdicts = Table(
         ("", "Correct", "Incorrect", "no verdict"),
         [
             (
@@ -134,9 +133,9 @@ def card(figures: Figures) -> str:
         "date": datetime.date.today().isoformat(),
         "hardware": f"{os.cpu_count()} CPU cores ({platform.machine()})",
         "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
-        "by_variant": by_variant,
-        "by_prompt": by_prompt,
-        "verdicts": verdicts,
+        "by_variant": by_variant.markdown(),
+        "by_prompt": by_prompt.markdown(),
+        "verdicts": verdicts.markdown(),
     }
     return fill(resources.files("generation.builtin").joinpath("card.md").read_text(encoding="utf-8"), values)
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+
+from cluster.inference.replicas import Placement
 from cluster.jobs.atomic import check_replaceable, replace_folder
 from cluster.jobs.failures import Failures
 from cluster.jobs.hub import check_push
@@ -14,14 +18,14 @@ from cluster.jobs.provenance import Recorded
 from cluster.jobs.run_directory import RunDirectory, check_run
 from cluster.jobs.stop import Stop
 from cluster.jobs.store import ShardStore
-from generation.placement import Crew, Need, check_engines, hire_for
-from generation.produce import Engines, Shelf, Tally, deal, say_going_on
-from generation.raw.counts import RawCounts, Serving, count_folder
+from generation.placement import Need, check_engines, hire_for
+from generation.produce import Shelf, Tally, deal, say_going_on
+from generation.raw.counts import RawCounts, count_folder
 from generation.raw.schema import RAW_DATA
 from generation.stages import connect, hand_over, open_directory
 from reflection.added.card import reflected_card
-from reflection.added.merge import write_files
 from reflection.added.plan import AdditionPlan, look_at_prompts, make_plan
+from reflection.added.rows import write_files
 from reflection.added.settings import AdditionSettings
 from reflection.added.source import BLOCK_ROWS, block_keys, read_blocks
 from reflection.added.work import BLOCK, MADE, ROW
@@ -32,7 +36,7 @@ class Job(Recorded):
     """A run that is open."""
 
     plan: AdditionPlan
-    crew: Crew
+    placement: Placement
     directory: RunDirectory
     store: ShardStore
     unit = "rows"
@@ -72,9 +76,9 @@ def decide(settings: AdditionSettings) -> AdditionPlan:
 
 def open_job(plan: AdditionPlan, settings: AdditionSettings, opened: ExitStack) -> Job:
     """Start Ray and lock the run directory until `opened` closes. Raises ValueError if either cannot be had."""
-    crew = hire_for(need_of(plan), settings.job, connect(plan.model, settings.job, opened))
+    placement = hire_for(need_of(plan), settings.job, connect(plan.model, settings.job, opened))
     directory = open_directory(plan.out, plan.configuration, settings.job, opened)
-    return Job(plan, crew, directory, open_store(plan.out))
+    return Job(plan, placement, directory, open_store(plan.out))
 
 
 def need_of(plan: AdditionPlan) -> Need:
@@ -93,8 +97,8 @@ def open_store(run: Path) -> ShardStore:
 
 def introduce(job: Job) -> None:
     """Print what the run will do: the first lines a person sees."""
-    plan, placement = job.plan, job.crew.placement
-    each = f"{placement.gpus_each} GPU each" if job.crew.gpu else "on the CPU"
+    plan, placement = job.plan, job.placement
+    each = f"{placement.gpus_each} GPU each" if placement.gpus_each else "on the CPU"
     none = plan.survey.outcomes["unknown"]
     say("model", f"{plan.model.name}, revision {plan.model.revision or 'unknown'}")
     say("raw data", f"{plan.source.name}: {plan.source.rows:,} rows, {plan.survey.reflections:,} reflections")
@@ -115,10 +119,9 @@ def roll_out(job: Job, stop: Stop) -> bool:
     settled = store.finished() | failed.keys()
     if len(settled) < _blocks(plan):
         progress = Progress(job.total, done=job.done + lost, unit="rows")
-        tally = Tally(progress, Failures(plan.out), job.crew.placement.logs, unit="block", tell=job.start.tell)
-        engines = Engines(job.crew.engine, job.crew.placement)
+        tally = Tally(progress, Failures(plan.out), job.placement.logs, unit="block", tell=job.start.tell)
         owed = read_blocks(plan.source, lambda key: key not in settled)
-        again = deal(owed, plan.work, engines, Shelf(store), tally, stop=stop)
+        again = deal(owed, plan.work, job.placement, Shelf(store), tally, stop=stop)
     missing = _blocks(plan) - len(store.finished() | job.failed.keys())
     assert not missing or stop.asked, f"{missing} blocks are neither done nor failed"
     earlier = job.directory.record.get("blocks_done_again", 0)
@@ -127,7 +130,7 @@ def roll_out(job: Job, stop: Stop) -> bool:
 
 
 def _blocks(plan: AdditionPlan) -> int:
-    return sum(1 for file in plan.source.files for _ in block_keys(file))
+    return sum(len(block_keys(file)) for file in plan.source.files)
 
 
 def _rows_of(plan: AdditionPlan, key: str) -> int:
@@ -136,8 +139,10 @@ def _rows_of(plan: AdditionPlan, key: str) -> int:
     return min(BLOCK_ROWS, plan.source.files[number].rows - first)
 
 
-def write_raw_data(job: Job, serving: Serving) -> RawCounts:
-    """Write RAW_DATA/: the rows given, in their order and files, with what was made for each.
+def write_raw_data(job: Job, look: Callable[[pa.Table], None], served: Callable[[Sequence[str]], str]) -> RawCounts:
+    """Write RAW_DATA/: the rows given, in their order and files, with what was made for each; `look` is shown them.
+
+    `served` tells of tasks which trace formats they can serve, for the card.
 
     Raises AllFailedError where every block has failed, TornShardError where a shard cannot be read.
     """
@@ -149,12 +154,12 @@ def write_raw_data(job: Job, serving: Serving) -> RawCounts:
 
     def build(folder: Path) -> None:
         write_files(plan.source, job.store, folder / "data", plan.work.sampling)
-        counts = count_folder(folder, serving.add)
+        counts = count_folder(folder, look)
         assert counts.all().samples == plan.source.rows, "rows were lost on the way"
         for key, reason in failed.items():
             counts.kept[reason] += _rows_of(plan, key)
         counted.append(counts)
-        card = reflected_card(counts, serving, plan, folder, record=job.directory.record)
+        card = reflected_card(counts, served, plan, folder, record=job.directory.record)
         (folder / "README.md").write_text(card, encoding="utf-8")
 
     replace_folder(build, plan.raw_data)
