@@ -70,7 +70,7 @@ def assemble(
             made = _make(map_, parts, settings, work, summary)
             labels = Counter[tuple[str, str]]()
             for bucket in made:
-                labels.update({label: len(scores) for label, scores in bucket.scores.items()})
+                labels.update({label: len(places) for label, places in bucket.labels.items()})
             if not labels:
                 raise NothingMadeError(why_nothing(summary, settings))
             summary.notes += notes_on(summary, settings, labels)

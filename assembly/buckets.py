@@ -7,7 +7,8 @@ buckets are. Memory holds a run of rows or a bucket at a time.
 
 from __future__ import annotations
 
-from collections import Counter
+import itertools
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,9 +34,6 @@ _RUN_BYTES = 48 << 20
 _BATCH_ROWS = 2_048
 """As many as stay in a processor's cache."""
 
-TRACES = pa.schema([*SFT_SCHEMA, ("score", pa.int64())])
-"""Rows of SFT_DATA, each with a number by which a subsample takes the smallest of a label."""
-
 
 class SortedPart(NamedTuple):
     """What a part of RAW_DATA held, now in a file of its own."""
@@ -50,12 +48,14 @@ class SortedPart(NamedTuple):
 
 
 class BucketTraces(NamedTuple):
-    """The traces of a bucket's questions: rows of schema TRACES, in order, in a file."""
+    """The traces of a bucket's questions: rows of schema SFT_SCHEMA, in order, in a file."""
 
     path: Path
     questions: int
-    scores: Mapping[tuple[str, str], np.ndarray]
-    """Of the traces by (format, label), int64."""
+    traces: int
+    labels: Mapping[tuple[str, str], np.ndarray]
+    """By (format, label): of each trace its place in the file, and a score by which a subsample takes the smallest;
+    int64, of shape (traces, 2)."""
     not_given: Counter[tuple[str, str]]
     """Questions by (format, reason)."""
     too_long: Counter[tuple[str, str]]
@@ -83,10 +83,10 @@ def sort_part(part: Part, path: Path, buckets: int, settings: SftSettings) -> So
             variants.update(pc.fill_null(run["variant"], "").unique().to_pylist())
             orders.append(run["order"].filter(pc.not_equal(run["left_out"], OTHER_VARIANT)).to_numpy())
             bucket_of = ((run["order"].to_numpy() >> 32) * buckets >> 32).astype(np.int64)
-            by_bucket = run.take(pa.array(np.argsort(bucket_of, kind="stable")))
+            (batch,) = run.take(np.argsort(bucket_of, kind="stable")).combine_chunks().to_batches()
             ends = np.cumsum(np.bincount(bucket_of, minlength=buckets)).tolist()
-            for start, end in zip([0, *ends], ends, strict=False):
-                file.write_batch(_batch(by_bucket.slice(start, end - start)))
+            for start, end in itertools.pairwise([0, *ends]):
+                file.write_batch(batch.slice(start, end - start))
     del left_out[""]
     every, counts = np.unique(np.concatenate(orders), return_counts=True)
     questions = pa.table({"order": every, "samples": counts})
@@ -105,10 +105,6 @@ def _runs(part: Part, settings: SftSettings) -> Iterator[pa.Table]:
         yield pa.concat_tables(held)
 
 
-def _batch(table: pa.Table) -> pa.RecordBatch:
-    return next(iter(table.combine_chunks().to_batches()), pa.RecordBatch.from_pylist([], table.schema))
-
-
 def most_samples(parts: Sequence[SortedPart]) -> int:
     """Return the number of samples of the question that has most, wherever its rows lie."""
     counts = pa.concat_tables(part.questions for part in parts).group_by("order").aggregate([("samples", "sum")])
@@ -122,27 +118,27 @@ def make_bucket(files: Sequence[Path], bucket: int, buckets: int, settings: SftS
     """
     formats = choose_formats(settings.formats, settings.bounds)
     not_given, too_long = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    labels: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
     rows: list[dict[str, Any]] = []
     questions, shortest = 0, 0
     for asked in questions_of(_read_bucket(files, bucket, buckets)):
         questions += 1
         traces = assemble_question(asked, formats, settings)
         not_given.update(traces.not_given)
-        for place, made in enumerate(traces.made):
-            row = _row(asked, made, place, settings)
+        for number, made in enumerate(traces.made):
+            row = _row(asked, made)
             if tokens := _too_long(row["conversations"], settings):
                 too_long[made.format, made.label] += 1
                 shortest = min(shortest or tokens, tokens)
-            else:
-                rows.append(row)
-    table = pa.Table.from_pylist(rows, TRACES)
-    with pa.ipc.new_file(path, TRACES) as file:
+                continue
+            score = request_seed(settings.seed, "subsample", asked.key, made.format, number)
+            labels[made.format, made.label].append((len(rows), score))
+            rows.append(row)
+    table = pa.Table.from_pylist(rows, SFT_SCHEMA)
+    with pa.ipc.new_file(path, SFT_SCHEMA) as file:
         file.write_table(table)
-    scores: dict[tuple[str, str], list[int]] = {}
-    for row in rows:
-        scores.setdefault((row["format"], row["sft_template_type_idx"]), []).append(row["score"])
-    of_label = {label: np.array(found, np.int64) for label, found in scores.items()}
-    return BucketTraces(path, questions, of_label, not_given, too_long, shortest)
+    places = {label: np.array(found, np.int64) for label, found in labels.items()}
+    return BucketTraces(path, questions, len(rows), places, not_given, too_long, shortest)
 
 
 def _read_bucket(files: Sequence[Path], bucket: int, buckets: int) -> pa.Table:
@@ -155,23 +151,17 @@ def _read_bucket(files: Sequence[Path], bucket: int, buckets: int) -> pa.Table:
     return pa.Table.from_batches([batch for batch in batches if batch.num_rows], POOL)
 
 
-def _row(asked: Asked, made: Made, place: int, settings: SftSettings) -> dict[str, Any]:
-    """A row of schema TRACES."""
-    score = 0
-    if settings.subsample is not None:
-        score = request_seed(settings.seed, "subsample", asked.key, made.format, place)
+def _row(asked: Asked, made: Made) -> dict[str, Any]:
+    """A row of schema SFT_SCHEMA."""
+    turns = [Message(role="user", content=asked.question), Message(role="assistant", content=made.text)]
     return {
-        "conversations": [
-            Message(role="user", content=asked.question),
-            Message(role="assistant", content=made.text),
-        ],
+        "conversations": turns,
         "sft_template_type_idx": made.label,
         "format": made.format,
         "question_key": asked.key,
         "task": asked.task,
         "variants": made.variants,
         "faults": faults_of(made),
-        "score": score,
     }
 
 

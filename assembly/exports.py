@@ -5,11 +5,12 @@ A complete dataset repository. Knows columns and files; not how traces are made.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -33,16 +34,8 @@ _DATASET_INFO = "dataset_info.json"
 ROWS_PER_FILE = 50_000
 ROWS_PER_GROUP = 1_000
 
-Limits = Mapping[tuple[str, str], int]
-"""The largest score that is kept of each (format, label)."""
-
-
-class Slice(NamedTuple):
-    """Neighbouring traces of a bucket, by their places among those kept."""
-
-    path: Path
-    start: int
-    end: int
+Rows = tuple[Path, np.ndarray]
+"""A bucket's file, and the places of some of its traces in order."""
 
 
 def check_destination(out: Path, raw: str | Path) -> None:
@@ -79,28 +72,21 @@ def write_sft(
     folder: Path,
 ) -> None:
     """Fill the folder with a whole SFT_DATA, and the summary with what is in it; `map_` may use other processes."""
-    limits = score_limits(made, settings.subsample)
-    files = plan_files(made, limits)
+    files = plan_files(made, settings.subsample)
     (folder / "data").mkdir(parents=True, exist_ok=True)
     paths = [folder / "data" / f"train-{place:05}-of-{len(files):05}.parquet" for place in range(len(files))]
     memory = 0
-    written = map_(_write_file, paths, files, [limits] * len(files))
-    for contents, nbytes in follow(written, len(files), "writing", "parts"):
+    for contents, nbytes in follow(map_(_write_file, paths, files), len(files), "writing", "parts"):
         memory += nbytes
         summary.add(contents)
-    assert summary.traces.total() == sum(one.end - one.start for slices in files for one in slices), "traces were lost"
+    assert summary.traces.total() == sum(len(places) for rows in files for _, places in rows), "traces were lost"
     # the folder and not a file in it, so that a set of several files is read whole
     info = {
         DATASET_NAME: {
             "file_name": "data",
             "formatting": "sharegpt",
             "columns": {"messages": "conversations"},
-            "tags": {
-                "role_tag": "role",
-                "content_tag": "content",
-                "user_tag": "user",
-                "assistant_tag": "assistant",
-            },
+            "tags": {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant"},
         }
     }
     _write_json(folder / _DATASET_INFO, info)
@@ -113,73 +99,63 @@ def _write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def score_limits(made: Sequence[BucketTraces], subsample: int | None) -> Limits:
-    """Return the largest score that is kept of each label; every trace is where no subsample is asked for.
+def plan_files(made: Sequence[BucketTraces], subsample: int | None) -> list[list[Rows]]:
+    """Return which traces go into each file of the set, in order; one file where there is none.
 
-    Of each label its share, by largest remainders.
+    A subsample takes of each label its share, by largest remainders.
     """
-    scores: dict[tuple[str, str], list[np.ndarray]] = defaultdict(list)
-    for bucket in made:
-        for label, found in bucket.scores.items():
-            scores[label].append(found)
-    ranked = {label: np.sort(np.concatenate(found)) for label, found in sorted(scores.items())}
-    total = sum(map(len, ranked.values()))
+    starts = np.cumsum([0, *(bucket.traces for bucket in made)])
+    labels: dict[tuple[str, str], list[np.ndarray]] = defaultdict(list)
+    for bucket, start in zip(made, starts[:-1], strict=True):
+        for label, found in bucket.labels.items():
+            labels[label].append(found + np.array([start, 0]))
+    whole = {label: np.concatenate(labels[label]) for label in sorted(labels)}
+    ranked = {label: every[every[:, 1].argsort(), 0] for label, every in whole.items()}
+    total = int(starts[-1])
     wanted = total if subsample is None else min(subsample, total)
-    shares = {label: wanted * len(found) // total for label, found in ranked.items()}
-    by_remainder = sorted(ranked, key=lambda label: (-(wanted * len(ranked[label]) % total), label))
+    shares = {label: wanted * len(places) // total for label, places in ranked.items()}
+    by_remainder = sorted(ranked, key=lambda label: -(wanted * len(ranked[label]) % total))
     for label in by_remainder[: wanted - sum(shares.values())]:
         shares[label] += 1
-    return {label: int(found[shares[label] - 1]) if shares[label] else -1 for label, found in ranked.items()}
-
-
-def plan_files(made: Sequence[BucketTraces], limits: Limits) -> list[list[Slice]]:
-    """Return what goes into each file of the set, in order; one file without any where no trace is kept."""
-    files: list[list[Slice]] = [[]]
-    room = ROWS_PER_FILE
-    for bucket in made:
-        kept = sum(int((found <= limits[label]).sum()) for label, found in bucket.scores.items())
-        start = 0
-        while start < kept:
-            if not room:
-                files.append([])
-                room = ROWS_PER_FILE
-            end = min(kept, start + room)
-            files[-1].append(Slice(bucket.path, start, end))
-            room -= end - start
-            start = end
+    kept = np.sort(np.concatenate([starts[:0], *(places[: shares[label]] for label, places in ranked.items())]))
+    files = []
+    for first in range(0, max(1, len(kept)), ROWS_PER_FILE):
+        places = kept[first : first + ROWS_PER_FILE]
+        bounds = itertools.pairwise(np.searchsorted(places, starts))
+        of_bucket = [places[low:high] - start for (low, high), start in zip(bounds, starts[:-1], strict=True)]
+        files.append([(bucket.path, rows) for bucket, rows in zip(made, of_bucket, strict=True) if len(rows)])
     return files
 
 
-def _write_file(path: Path, slices: Sequence[Slice], limits: Limits) -> tuple[Contents, int]:
+def _write_file(path: Path, files: Sequence[Rows]) -> tuple[Contents, int]:
     """Write one parquet file; return what is in it, and its bytes as Arrow tables."""
     memory, contents = 0, Contents()
     # No two traces are the same text: a dictionary of them would be as large as they are.
     words = [column.name for column in SFT_COLUMNS if column.type != MESSAGES]
     with pq.ParquetWriter(path, SFT_SCHEMA, compression="zstd", write_statistics=False, use_dictionary=words) as writer:
-        for rows in read_groups(slices, limits):
+        for rows in read_groups(files):
             memory += rows.nbytes
             _count(rows, contents)
             writer.write_table(rows)
     return contents, memory
 
 
-def read_groups(slices: Sequence[Slice], limits: Limits) -> Iterator[pa.Table]:
-    """Yield the kept traces of the slices, of schema SFT_SCHEMA, ROWS_PER_GROUP at a time."""
-    # Each is a copy of its own, so that its bytes in memory do not depend on where the traces lay.
+def read_groups(files: Sequence[Rows]) -> Iterator[pa.Table]:
+    """Yield the traces of one file of the set, ROWS_PER_GROUP at a time."""
     left = SFT_SCHEMA.empty_table()
-    for one in slices:
-        with pa.memory_map(str(one.path)) as file:
-            rows = pa.ipc.open_file(file).read_all()
-        if pc.max(rows["score"]).as_py():  # all are zero where every trace is kept
-            keys = zip(rows["format"].to_pylist(), rows["sft_template_type_idx"].to_pylist(), strict=True)
-            keep = [score <= limits[key] for key, score in zip(keys, rows["score"].to_pylist(), strict=True)]
-            rows = rows.filter(pa.array(keep, pa.bool_()))
-        left = pa.concat_tables([left, rows.slice(one.start, one.end - one.start).drop_columns("score")])
+    for path, places in files:
+        with pa.memory_map(str(path)) as file:
+            left = pa.concat_tables([left, pa.ipc.open_file(file).read_all().take(places)])
         while left.num_rows >= ROWS_PER_GROUP:
-            yield left.take(np.arange(ROWS_PER_GROUP)).combine_chunks()
+            yield _whole(left.slice(0, ROWS_PER_GROUP))
             left = left.slice(ROWS_PER_GROUP)
     if left.num_rows:
-        yield left.take(np.arange(left.num_rows)).combine_chunks()
+        yield _whole(left)
+
+
+def _whole(table: pa.Table) -> pa.Table:
+    """A copy of its own, whose bytes in memory do not depend on where the rows lay."""
+    return table.take(np.arange(table.num_rows)).combine_chunks()
 
 
 def _count(rows: pa.Table, contents: Contents) -> None:

@@ -13,28 +13,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assembly import exports
-from assembly.buckets import TRACES, BucketTraces
-from assembly.exports import plan_files, read_groups, score_limits
+from assembly.buckets import BucketTraces
+from assembly.cards import SFT_SCHEMA
+from assembly.exports import plan_files, read_groups
 
 LABELS = (("*C_full", "1C"), ("*C_full", "2C"), ("0C", "0C"))
 
 
 def bucket(rows: list[tuple[str, int, int]], path: Path) -> BucketTraces:
     """Rows given as (key, score, label)."""
-    columns = {name: [None] * len(rows) for name in TRACES.names} | {
-        "score": [score for _, score, _ in rows],
+    columns = {name: [None] * len(rows) for name in SFT_SCHEMA.names} | {
         "format": [LABELS[label][0] for _, _, label in rows],
         "sft_template_type_idx": [LABELS[label][1] for _, _, label in rows],
         "question_key": [key for key, _, _ in rows],
     }
-    with pa.ipc.new_file(path, TRACES) as writer:
-        writer.write_table(pa.table(columns, schema=TRACES), max_chunksize=2)
-    scores = {
-        label: np.array([score for _, score, of in rows if of == place], np.int64)
-        for place, label in enumerate(LABELS)
-        if any(of == place for _, _, of in rows)
+    with pa.ipc.new_file(path, SFT_SCHEMA) as writer:
+        writer.write_table(pa.table(columns, schema=SFT_SCHEMA), max_chunksize=2)
+    labels = {
+        label: np.array([(place, row[1]) for place, row in enumerate(rows) if row[2] == number], np.int64)
+        for number, label in enumerate(LABELS)
+        if any(row[2] == number for row in rows)
     }
-    return BucketTraces(path, 0, scores, Counter(), Counter(), 0)
+    return BucketTraces(path, 0, len(rows), labels, Counter(), Counter(), 0)
 
 
 @given(
@@ -58,16 +58,14 @@ def test_every_kept_row_comes_once_and_in_order(
         bucket([(key, scores.pop(), label) for key, label in zip(*rows, strict=True)], folder / f"{number}.arrow")
         for number, rows in enumerate(zip(keys, labels, strict=True))
     ]
-    limits = score_limits(made, subsample)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exports, "ROWS_PER_FILE", per_file)
         patch.setattr(exports, "ROWS_PER_GROUP", per_group)
-        groups = [[group.num_rows for group in read_groups(slices, limits)] for slices in plan_files(made, limits)]
-        written = [
-            [key for group in read_groups(slices, limits) for key in group["question_key"].to_pylist()]
-            for slices in plan_files(made, limits)
+        groups = [
+            [group["question_key"].to_pylist() for group in read_groups(one)] for one in plan_files(made, subsample)
         ]
-    assert all(size == per_group for sizes in groups for size in sizes[:-1])
+    written = [[key for group in one for key in group] for one in groups]
+    assert all(len(group) == per_group for one in groups for group in one[:-1])
     assert [len(found) for found in written[:-1]] == [per_file] * (len(written) - 1)
     found = [key for one in written for key in one]
     assert found == sorted(set(found))
