@@ -20,7 +20,6 @@ from dataclasses import MISSING, dataclass
 from importlib import resources
 from pathlib import Path
 
-from assembly.assemble import check_settings
 from assembly.job import sft_settings
 from cluster.commands import COMMANDS, PACKAGES, asked_module, is_python
 from cluster.flags import fail, flag, page, parse
@@ -195,7 +194,7 @@ def check_command(command: Sequence[str]) -> None:
     near = nearest(module, COMMANDS, cutoff=0.85)
     if module in _RUNS:
         settings: Settings | AdditionSettings = parse(_RUNS[module], asked.flags)
-        check_settings(sft_settings(settings if isinstance(settings, Settings) else settings.job))
+        sft_settings(settings if isinstance(settings, Settings) else settings.job)
     elif module in COMMANDS:
         raise ValueError(f"{module} needs no Ray cluster: run it as it is, or by sbatch --wrap")
     elif top in PACKAGES or (near and top.isidentifier() and importlib.util.find_spec(top) is None):
