@@ -11,7 +11,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from cluster.inference.engine import Message
-from cluster.inference.model_files import NEEDED
+from cluster.inference.model_files import CONFIG
 from cluster.inference.models import Model
 from cluster.inference.vllm_engine import ChatTokenizer, read_config
 from cluster.inference.vllm_tables import WRITE_NOTHING, runs, vllm_reads, why_silent
@@ -64,45 +64,45 @@ def open_chat(model: Model) -> ChatTokenizer:
         chat.count("a")
     except Exception as error:
         # A tokenizer is anyone's file: it fails in its own ways.
-        if model.kind.own_code:
+        if model.own_code:
             raise ValueError(_needs_code(model)) from error
         raise ValueError(f"the tokenizer of model {model.name} cannot be loaded: {_reason(error)}") from error
     return chat
 
 
 def _check_code(model: Model) -> None:
-    if not model.kind.type:
+    if not model.type:
         raise ValueError(
             f"config.json of model {model.name} names no model_type: give one in the layout of transformers"
         )
-    if judges := [name for name in model.kind.architectures if name.endswith(WRITE_NOTHING)]:
+    if judges := [name for name in model.architectures if name.endswith(WRITE_NOTHING)]:
         raise ValueError(f"model {model.name} writes no text, it is a {judges[0]}: give one that chats")
-    if NEEDED in model.kind.own_code and not all(map(runs, model.kind.architectures)):
+    if CONFIG in model.own_code and not all(map(runs, model.architectures)):
         raise ValueError(_needs_code(model))
     try:
         read_config(model.path, model.hub_revision)
     except Exception as error:
         # A configuration is anyone's file too.
-        if vllm_reads(model.kind.type):
+        if vllm_reads(model.type):
             return
-        if model.kind.own_code:
+        if model.own_code:
             raise ValueError(_needs_code(model)) from error
         raise ValueError(f"config.json of model {model.name} cannot be used: {_reason(error)}") from error
 
 
 def _needs_code(model: Model) -> str:
-    files, classes = " and ".join(model.kind.own_code), ", ".join(model.kind.architectures)
+    files, classes = " and ".join(model.own_code), ", ".join(model.architectures)
     return (
         f"model {model.name} needs code of its own, named by auto_map in {files}, and that is never run: take a model"
-        f" whose type (here {model.kind.type!r}, {classes}) vLLM or transformers know"
+        f" whose type (here {model.type!r}, {classes}) vLLM or transformers know"
     )
 
 
 def notes_on(model: Model, chat: ChatTokenizer) -> list[str]:
     """Return what a person should know about the model's code and template, in sentences."""
     notes = []
-    if model.kind.own_code:
-        files = " and ".join(model.kind.own_code)
+    if model.own_code:
+        files = " and ".join(model.own_code)
         notes.append(f"code of the model's own, named by {files}, is never run: that of the libraries is taken")
     if "strftime_now" in chat.template:
         notes.append("the chat template may write the day's date: a run that goes on another day asks with that one")

@@ -9,7 +9,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-from cluster.inference.model_files import NEEDED
+from cluster.inference.model_files import CONFIG
 from cluster.inference.models import Model
 from cluster.inference.vllm_engine import has_encoder, in_transformers
 
@@ -37,7 +37,7 @@ def runs(architecture: str) -> bool:
 def why_silent(model: Model) -> str:
     """Return why the vLLM installed here gets no text out of the model; empty if it does, or none is installed."""
     writing, silent = _tables(_source(_REGISTRY))
-    classes = model.kind.architectures
+    classes = model.architectures
     if not writing or not classes or not writing.isdisjoint(alias for name in classes for alias in _aliases(name)):
         return ""
     shown = ", ".join(classes)
@@ -61,7 +61,7 @@ def check_writes(model: Model) -> None:
 
     What needs code of its own is left to those who look at that.
     """
-    why = "" if NEEDED in model.kind.own_code else why_silent(model)
+    why = "" if CONFIG in model.own_code else why_silent(model)
     if why:
         raise ValueError(f"model {model.name} {why}: give one that chats, of a class that vLLM runs")
 
