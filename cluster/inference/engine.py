@@ -111,19 +111,19 @@ class EngineSettings(Protocol):
 
     def smaller(self) -> EngineSettings:
         """Return the same with lower limits, for an engine that ran out of memory; itself where none can be."""
-        ...
+        return self
 
     def limits(self) -> str:
         """Return the limits that `smaller` lowers, for a person."""
-        ...
+        return "no limits"
 
     def cause(self, log: str) -> str | None:
         """Return what the engine's processes said of their end in their log; None where they said nothing."""
-        ...
+        return None
 
     def lacked_memory(self, log: str) -> bool:
         """Return True if the log tells that memory was short."""
-        ...
+        return False
 
 
 def own_words(error: BaseException) -> str:
@@ -174,7 +174,7 @@ class ScriptedEngine:
 
 
 @dataclass(frozen=True)
-class ScriptedSettings:
+class ScriptedSettings(EngineSettings):
     """Starts a scripted engine wherever it is sent; the reply is a function of a module."""
 
     reply: Reply
@@ -182,15 +182,3 @@ class ScriptedSettings:
 
     async def start(self) -> ScriptedEngine:
         return ScriptedEngine(self.reply, context=self.context)
-
-    def smaller(self) -> ScriptedSettings:
-        return self
-
-    def limits(self) -> str:
-        return "no limits"
-
-    def cause(self, log: str) -> None:
-        """A scripted engine has no other processes that could say more."""
-
-    def lacked_memory(self, log: str) -> bool:
-        return False

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
-import importlib.metadata
 import importlib.util
 import re
 from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from cluster.inference.model_files import CONFIG
@@ -14,6 +14,7 @@ from cluster.inference.models import Model
 from cluster.inference.vllm_engine import has_encoder, in_transformers
 
 _REGISTRY = "model_executor/models/registry.py"
+_PLUGINS = "vllm.general_plugins"
 WRITE_NOTHING = ("ForSequenceClassification", "ForTokenClassification", "ForRewardModel", "RewardModel", "ForMaskedLM")
 """What models for grades, labels and search are called."""
 _WRITING = ("ForCausalLM", "ForConditionalGeneration", "LMHeadModel", "ChatModel")
@@ -43,17 +44,12 @@ def why_silent(model: Model) -> str:
     shown = ", ".join(classes)
     if not silent.isdisjoint(classes) or any(name.endswith(WRITE_NOTHING) for name in classes):
         return f"writes no text, it is a {shown} by config.json"
-    if _extended():
-        return ""
+    if any(point.dist and not point.dist.name.startswith("vllm") for point in entry_points(group=_PLUGINS)):
+        return ""  # another package adds models to vLLM, which its tables do not hold
+    unknown = f"is a {shown} by config.json, a class that the vLLM installed here does not"
     if not any(name.endswith(_WRITING) and in_transformers(name) for name in classes):
-        return (
-            f"is a {shown} by config.json, a class that the vLLM installed here does not know as one that writes text"
-        )
-    return (
-        f"is a {shown} by config.json, a class that the vLLM installed here does not run"
-        if any(map(has_encoder, classes))
-        else ""
-    )
+        return f"{unknown} know as one that writes text"
+    return f"{unknown} run" if any(map(has_encoder, classes)) else ""
 
 
 def check_writes(model: Model) -> None:
@@ -70,12 +66,6 @@ def _aliases(name: str) -> list[str]:
     """The names under which vLLM looks for a class."""
     stem = next((name.removesuffix(ending) for ending in _WRITING if name.endswith(ending)), None)
     return [name] if stem is None else [stem + ending for ending in _WRITING]
-
-
-def _extended() -> bool:
-    """Whether another package adds models to vLLM: its tables do not hold those."""
-    points = importlib.metadata.entry_points(group="vllm.general_plugins")
-    return any(point.dist is not None and not point.dist.name.startswith("vllm") for point in points)
 
 
 @cache
@@ -98,7 +88,5 @@ def _tables(registry: str) -> tuple[frozenset[str], frozenset[str]]:
 def _source(path: str) -> str:
     """A file of vLLM's; empty where there is none."""
     found = importlib.util.find_spec("vllm")
-    for folder in (found.submodule_search_locations or []) if found else []:
-        if Path(folder, path).is_file():
-            return Path(folder, path).read_text(encoding="utf-8")
-    return ""
+    files = [Path(folder, path) for folder in found.submodule_search_locations or ()] if found else []
+    return next((file.read_text(encoding="utf-8") for file in files if file.is_file()), "")
