@@ -12,9 +12,8 @@ from typing import NamedTuple
 
 from cluster.inference.engine import Message
 from cluster.inference.model_files import CONFIG
-from cluster.inference.models import Model
+from cluster.inference.models import WRITE_NOTHING, Model, runs, vllm_reads, why_silent
 from cluster.inference.vllm_engine import ChatTokenizer, read_config
-from cluster.inference.vllm_tables import WRITE_NOTHING, runs, vllm_reads, why_silent
 from cluster.messages import excerpt, first_line, listed
 
 MARGIN = 16
@@ -40,18 +39,6 @@ class Prompt(NamedTuple):
     name: str
     """For a person."""
     messages: Messages
-
-
-class TooLong(NamedTuple):
-    """What does not fit a context."""
-
-    prompts: int
-    longest: int
-    """Tokens."""
-    whose: str
-    """The name of the longest prompt."""
-    whole: bool
-    """Everything was counted."""
 
 
 def open_chat(model: Model) -> ChatTokenizer:
@@ -170,9 +157,7 @@ def fault_in(prompt: str, messages: Iterable[Message]) -> str:
         words = message["content"].split()
         if not words or " ".join(words) in text:
             continue
-        # How many of the first words stand in it side by side.
-        kept = bisect_left([" ".join(words[: last + 1]) not in text for last in range(len(words))], 1)
-        if kept:
+        if kept := _kept(words, text):
             after = len(" ".join(words[:kept]))
             cut.append(f"{message['role']} text (after {after:,} characters, at {excerpt(words[kept], 24)})")
         else:
@@ -180,6 +165,11 @@ def fault_in(prompt: str, messages: Iterable[Message]) -> str:
     if lost:
         return f"leaves out the {' and the '.join(lost)} text"
     return f"leaves out or changes part of the {' and the '.join(cut)}" if cut else ""
+
+
+def _kept(words: Sequence[str], text: str) -> int:
+    """Return how many of the first words stand in the text side by side."""
+    return bisect_left(range(len(words)), 1, key=lambda last: " ".join(words[: last + 1]) not in text)
 
 
 def _check_whole(model: Model, chat: ChatTokenizer, messages: Messages, names: Sequence[str]) -> None:
@@ -210,32 +200,32 @@ def _render(model: Model, chat: ChatTokenizer, messages: Messages, names: Sequen
         raise ValueError(f"model {model.name} cannot write {turns} turn: {_reason(error)}") from error
 
 
-def count_too_long(chat: ChatTokenizer, prompts: Iterable[Prompt], context: int) -> TooLong:
-    """Count the prompts that leave no room for an answer, up to _MOST_BYTES of them."""
-    count, longest, whose, left, rest = 0, 0, "", _MOST_BYTES, iter(prompts)
+def check_fit(
+    chat: ChatTokenizer, prompts: Iterable[Prompt], total: int, context: int, *, what: str, remedy: str = ""
+) -> list[str]:
+    """Return a note on the prompts that leave no room for an answer in a context of so many tokens.
+
+    `total` prompts will be asked; those given may not fit, and up to _MOST_BYTES of them are counted. Raises
+    ValueError if none of them fits.
+    """
+    count, longest, whose, left, rest, least = 0, 0, "", _MOST_BYTES, iter(prompts), ""
     while some := list(islice(rest, _BATCH)):
         if left <= 0:
-            return TooLong(count, longest, whose, whole=False)
+            least = "at least "
+            break
         left -= sum(len(message["content"]) for prompt in some for message in prompt.messages)
         for prompt, length in zip(some, chat.lengths([prompt.messages for prompt in some]), strict=True):
             count += length >= context
             if length > longest:
                 longest, whose = length, prompt.name
-    return TooLong(count, longest, whose, whole=True)
-
-
-def check_fit(found: TooLong, total: int, context: int, what: str, remedy: str = "") -> list[str]:
-    """Return a note on the prompts, of `total`, that do not fit. Raises ValueError if none of them fits."""
-    if not found.prompts:
+    if not count:
         return []
-    every = found.prompts == total
-    counted = "all" if every else f"{found.prompts:,} of" if found.whole else f"at least {found.prompts:,} of"
+    counted, fail = ("all", "") if count == total else (f"{least}{count:,} of", " and will fail")
     words = (
-        f"{counted} {total:,} {what} are too long for the context of {context:,} tokens"
-        f"{'' if every else ' and will fail'}: the longest has {found.longest:,} tokens, {found.whose}"
-        f"; {remedy or 'give shorter ones, or a model with a longer context'}"
+        f"{counted} {total:,} {what} are too long for the context of {context:,} tokens{fail}: the longest has"
+        f" {longest:,} tokens, {whose}; {remedy or 'give shorter ones, or a model with a longer context'}"
     )
-    if every:
+    if not fail:
         raise ValueError(words)
     return [words]
 

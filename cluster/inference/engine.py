@@ -97,11 +97,9 @@ class Engine(Protocol):
         Raises EngineDiedError when the engine is gone; a request that is merely refused comes
         back as a completion with finish_reason "error".
         """
-        ...
 
     async def close(self) -> None:
         """End every process and free every device this engine holds."""
-        ...
 
 
 class EngineSettings(Protocol):

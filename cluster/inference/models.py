@@ -5,28 +5,18 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
+import re
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi, constants, hf_hub_download
 
-from cluster.inference.model_files import (
-    CONFIG,
-    GENERATION,
-    KNOWN,
-    TEMPLATE,
-    TOKENIZER,
-    check_bytes,
-    check_names,
-    context_of,
-    heads_of,
-    read_object,
-    sampling_of,
-    unused_of,
-    weights_of,
-)
+from cluster.inference import model_files as files
+from cluster.inference.model_files import CONFIG, KNOWN, TEMPLATE, TOKENIZER, read_object
+from cluster.inference.vllm_engine import has_encoder, in_transformers, vllm_source
 from cluster.jobs.hub import HUB_TIMEOUT_S, asking_hub, offline
 
 _CLOSE = 0.75
@@ -34,6 +24,15 @@ _EXAMPLE = "such as Qwen/Qwen2.5-1.5B-Instruct"
 _WITHIN = ("*", "*/config.json", "*/*/config.json", "*/*.distcp")
 """Of a folder, what tells a model from what is taken for one."""
 _HEAD = 1 << 20
+_REGISTRY = "model_executor/models/registry.py"
+_TABLE = re.compile(r"^(\w+)(?:: .*)? = \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
+_PLUGINS = "vllm.general_plugins"
+WRITE_NOTHING = ("ForSequenceClassification", "ForTokenClassification", "ForRewardModel", "RewardModel", "ForMaskedLM")
+"""What models for grades, labels and search are called."""
+_WRITING = ("ForCausalLM", "ForConditionalGeneration", "LMHeadModel", "ChatModel")
+"""What models that write are called, by vLLM's own rule: it finds a class under each of these endings."""
+_SILENT = re.compile(r"EMBEDDING|INTERACTION|RETRIEVAL|CROSS_ENCODER|REWARD|CLASSIFICATION|SPECULATIVE")
+"""Of the names of vLLM's tables, those of models that write nothing by themselves."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +95,11 @@ def _local(folder: Path) -> Model:
     if folder.name.startswith("models--") and (folder / "snapshots").is_dir():
         owner, _, repo = folder.name.removeprefix("models--").partition("--")
         raise ValueError(f"model folder {folder} is of the hub's cache: give {owner}/{repo}, or a folder of snapshots/")
-    files = {path.name for path in folder.iterdir() if path.is_file()}
+    names = {path.name for path in folder.iterdir() if path.is_file()}
     within = {path.relative_to(folder).as_posix() for pattern in _WITHIN for path in folder.glob(pattern)}
-    check_names(f"model folder {folder}", files | within, lambda name: read_object(folder / name))
-    held, path = check_bytes(folder, files), folder.resolve()
-    return _described(path.name, str(path), _folder_hash(folder), files, folder.joinpath, held=held)
+    files.check_names(f"model folder {folder}", names | within, lambda name: read_object(folder / name))
+    held, path = files.check_bytes(folder, names), folder.resolve()
+    return _described(path.name, str(path), _folder_hash(folder), names, folder.joinpath, held=held)
 
 
 def _hub(name: str, begun: Mapping[str, Any], own: tuple[str, ...]) -> Model:
@@ -135,7 +134,7 @@ def _hub(name: str, begun: Mapping[str, Any], own: tuple[str, ...]) -> Model:
         with asking_hub(shown):
             return _download(repo, name, commit)
 
-    check_names(f"model {repo}", names, lambda name: read_object(file(name)))
+    files.check_names(f"model {repo}", names, lambda name: read_object(file(name)))
     return _described(repo, repo, commit, names, file, held=None)
 
 
@@ -155,7 +154,7 @@ def _only_commit(repo: str) -> str | None:
     cache = Path(constants.HF_HUB_CACHE, f"models--{repo.replace('/', '--')}")
     if not os.path.isdir(cache / "snapshots") or os.path.exists(cache / "refs" / "main"):
         return None
-    commits = sorted(path.name for path in (cache / "snapshots").iterdir() if weights_of(os.listdir(path)))
+    commits = sorted(path.name for path in (cache / "snapshots").iterdir() if files.weights_of(os.listdir(path)))
     if len(commits) > 1:
         raise ValueError(
             f"model {repo} is in the hub's cache on this machine at several commits, {', '.join(commits)}, none of them"
@@ -183,7 +182,7 @@ def _described(
 ) -> Model:
     """Read the model's own files; `held` are the bytes of a folder's weights, None for a model of the hub."""
     config, generation, tokenizer = (
-        read_object(file(one)) if one in names else {} for one in (CONFIG, GENERATION, TOKENIZER)
+        read_object(file(one)) if one in names else {} for one in (CONFIG, files.GENERATION, TOKENIZER)
     )
     if TEMPLATE in names:
         file(TEMPLATE)
@@ -198,14 +197,14 @@ def _described(
         path,
         revision,
         local=held is not None,
-        context=context_of(name, config, path, revision if held is None else None),
-        sampling=sampling_of(name, generation),
+        context=files.context_of(name, config, path, revision if held is None else None),
+        sampling=files.sampling_of(name, generation),
         type=str(config.get("model_type") or ""),
         architectures=tuple(map(str, classes)) if isinstance(classes, list) else (),
         own_code=tuple(one for one, said in ((CONFIG, config), (TOKENIZER, tokenizer)) if said.get("auto_map")),
-        heads=heads_of(config),
+        heads=files.heads_of(config),
         weight_bytes=held or 0,
-        unused=unused_of(generation),
+        unused=files.unused_of(generation),
     )
 
 
@@ -218,3 +217,43 @@ def _folder_hash(folder: Path) -> str:
             with path.open("rb") as file:
                 digest.update(file.read(_HEAD))
     return digest.hexdigest()[:16]
+
+
+def vllm_reads(model_type: str) -> bool:
+    """Return True if vLLM has a configuration class of its own for this model type."""
+    pattern = rf"[\s\"]{re.escape(model_type)}\"?[=:] ?\"\w+Config\""
+    return re.search(pattern, vllm_source("transformers_utils/config.py")) is not None
+
+
+def runs(architecture: str) -> bool:
+    """Return True if vLLM or transformers has code for the architecture, or if vLLM is not installed here."""
+    registry = vllm_source(_REGISTRY)
+    return not registry or f'"{architecture}"' in registry or in_transformers(architecture)
+
+
+def why_silent(model: Model) -> str:
+    """Return why the vLLM installed here gets no text out of the model; empty if it does, or none is installed."""
+    writing, silent, classes = set[str](), set[str](), model.architectures
+    for name, table in _TABLE.findall(vllm_source(_REGISTRY)):
+        (silent if _SILENT.search(name) else writing).update(re.findall(r'^    "(\w+)": \(', table, re.MULTILINE))
+    stems = [name.removesuffix(ending) for name in classes for ending in _WRITING if name.endswith(ending)]
+    aliases = {*classes, *(stem + ending for stem in stems for ending in _WRITING)}
+    if not writing or not classes or not writing.isdisjoint(aliases):
+        return ""
+    shown = f"{', '.join(classes)} by config.json"
+    if not silent.isdisjoint(classes) or any(name.endswith(WRITE_NOTHING) for name in classes):
+        return f"writes no text, it is a {shown}"
+    if any(point.dist and not point.dist.name.startswith("vllm") for point in entry_points(group=_PLUGINS)):
+        return ""  # another package adds models to vLLM, which its tables do not hold
+    if not any(name.endswith(_WRITING) and in_transformers(name) for name in classes):
+        return f"is a {shown}, a class that the vLLM installed here does not know as one that writes text"
+    return f"is a {shown}, a class that the vLLM installed here does not run" if any(map(has_encoder, classes)) else ""
+
+
+def check_writes(model: Model) -> None:
+    """Raise ValueError where the vLLM of this machine gets no text out of the model.
+
+    What needs code of its own is left to those who look at that.
+    """
+    if CONFIG not in model.own_code and (why := why_silent(model)):
+        raise ValueError(f"model {model.name} {why}: give one that chats, of a class that vLLM runs")

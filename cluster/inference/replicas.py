@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cluster.inference.engine import Engine, EngineDiedError, EngineMemoryError, EngineSettings, own_words
-from cluster.inference.events import ClusterLostError, EngineStartError, Loading, Lost, Started
+from cluster.inference.events import ClusterLostError, EngineStartError, Loading, Lost, Started, Told
 from cluster.inference.pool import Finished, Pool
 
 _STARTS = 3
@@ -63,23 +63,20 @@ class Fleet(Protocol):
     @property
     def placement(self) -> Placement:
         """What was placed, once it is open."""
-        ...
 
     def open(self, work: Work) -> AbstractContextManager[Pool[Any, Any]]:
         """Start what engines need, and deal to them until the context ends. Raises ValueError for wrong input."""
-        ...
 
 
 @dataclass(eq=False)
 class _Member:
     number: int
     host: Any
-    """The replica, as who launched it knows it."""
-    answer: Future[Any] = field(default_factory=Future)
-    """To the call by which it is placed, started or checked."""
+    """The replica, as `launch` returned it."""
     asked: str = ""
     since: float = 0.0
-    """What that call was, and when."""
+    answer: Future[Any] = field(default_factory=Future)
+    """The last call to place, start or check it."""
     placed: bool = False
     """Its process was there."""
     ready: bool = False
@@ -131,7 +128,7 @@ class ReplicaSet(ABC):
     def submit(self, number: int, item: Any) -> Future[Any]:
         return self._call(self._members[number], "do", item)
 
-    def poll(self, timeout_s: float) -> Iterator[Loading | Started | Lost | Finished]:
+    def poll(self, timeout_s: float) -> Iterator[Told | Finished]:
         """Tell what has happened. Raises EngineStartError, ClusterLostError."""
         yield from self._reconcile()
         while True:
@@ -194,10 +191,10 @@ class ReplicaSet(ABC):
         for number in sorted(unplaced)[::-1][: max(0, len(self._members) - len(numbers))]:
             self._kill(number)
 
-    def _hear(self, member: _Member, method: str, future: Future[Any]) -> Iterator[Loading | Started | Lost | Finished]:
+    def _hear(self, member: _Member, method: str, future: Future[Any]) -> Iterator[Told | Finished]:
         """Tell what an answer means. Raises EngineStartError."""
         number, error = member.number, future.exception()
-        result = None if error else future.result()
+        result: Any = None if error else future.result()
         if method == "do" and not isinstance(error, EngineDiedError):
             if error is None:
                 del self._idle_deaths[number]
