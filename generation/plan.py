@@ -21,7 +21,7 @@ from cluster.inference.chat import (
 from cluster.inference.engine import Message
 from cluster.inference.models import Model
 from cluster.inference.vllm_engine import ChatTokenizer
-from cluster.jobs.licenses import UNKNOWN
+from cluster.jobs.card import UNKNOWN
 from cluster.messages import excerpt
 from generation import variants
 from generation.asked_model import asked_model, is_builtin, notes_on_sampling, sampling_of

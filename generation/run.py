@@ -15,8 +15,8 @@ from cluster.flags import page, parse
 from cluster.jobs.job import carry_out, say_stopped
 from cluster.jobs.stop import Stop
 from generation.plan import Plan, describe
+from generation.raw.report import summary
 from generation.raw.schema import RAW_DATA
-from generation.raw.summary import summary
 from generation.settings import Settings
 from generation.stages import Job, decide, introduce, open_job, publish, roll_out, write_raw_data
 from generation.tasks.registry import listing
@@ -45,7 +45,7 @@ def work(job: Job, settings: Settings, stop: Stop) -> int:
         return say_stopped(job, plan.out)
     with stop.leaving():  # from here on the same command does it again
         serving = Serving(wanted)
-        counts = write_raw_data(plan, job.store, serving, record=job.directory.record)
+        counts = write_raw_data(plan, job.store, look=serving.add, served=serving.markdown, record=job.directory.record)
         print(f"\n{summary(counts)}\n\n{serving_text(serving, counts)}\n", flush=True)
         made = make_sets(plan, settings, job.start.all())
         tally = {"samples": counts.all().samples, "traces": made.traces}

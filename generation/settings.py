@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from cluster.flag_values import flag
-from cluster.jobs.licenses import UNKNOWN, check_license
+from cluster.jobs.card import UNKNOWN, check_license
 from cluster.paths import dataset_folder, each_part, local_or_name
 from generation import variants
 from generation.tasks import countdown, mixture, own, registry

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from cluster.inference.models import Model
 from cluster.inference.replicas import Placement
@@ -26,8 +28,8 @@ from cluster.session import Resources, session
 from generation.placement import check_engines, hire
 from generation.plan import Plan, look_at_prompts, make_plan
 from generation.produce import Look, produce
-from generation.raw.card import raw_card
-from generation.raw.counts import RawCounts, Serving, count_folder
+from generation.raw.counts import RawCounts, count_folder
+from generation.raw.report import raw_card
 from generation.raw.schema import RAW_DATA, SCHEMA
 from generation.settings import Settings
 
@@ -151,13 +153,15 @@ def roll_out(job: Job, stop: Stop, look: Look | None = None) -> bool:
 def write_raw_data(
     plan: Plan,
     store: ShardStore,
-    serving: Serving | None = None,
     *,
+    look: Callable[[pa.Table], None] | None = None,
+    served: Callable[[Sequence[str]], str] | None = None,
     record: Mapping[str, Any] | None = None,
 ) -> RawCounts:
-    """Write RAW_DATA/ from the shards: the same rows in the same order, whoever made them; `serving` is shown them.
+    """Write RAW_DATA/ from the shards: the same rows in the same order, whoever made them; `look` is shown them.
 
-    `record` is the run's run.json, for the card. Raises AllFailedError where every question has failed.
+    `served` tells of tasks which trace formats they can serve, and `record` is the run's run.json, both for the card.
+    Raises AllFailedError where every question has failed.
     """
     failed = Failures(plan.out).reasons()
     order = [question.key for question in plan.questions if question.key in store.finished()]
@@ -168,12 +172,12 @@ def write_raw_data(
     counted: list[RawCounts] = []
 
     def finish(folder: Path) -> None:
-        counts = count_folder(folder, *([serving.add] if serving else []))
+        counts = count_folder(folder, *([look] if look else []))
         assert counts.questions == set(order), "questions were lost on the way"
         counts.lost = lost
         counted.append(counts)
         name = f"{RAW_DATA}-{plan.name}"
-        card = raw_card(counts, plan.configuration, name=name, serving=serving, license=plan.license, record=record)
+        card = raw_card(counts, plan.configuration, name=name, served=served, license=plan.license, record=record)
         (folder / "README.md").write_text(card, encoding="utf-8")
 
     store.merge(order, plan.raw_data, finish=finish)

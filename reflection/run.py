@@ -14,7 +14,7 @@ from cluster.flags import parse
 from cluster.jobs.job import carry_out, say_stopped
 from cluster.jobs.progress import say
 from cluster.jobs.stop import Stop
-from generation.raw.summary import summary
+from generation.raw.report import summary
 from reflection import prompts
 from reflection.added.plan import AdditionPlan, describe
 from reflection.added.settings import AdditionSettings
@@ -40,7 +40,7 @@ def work(job: Job, settings: AdditionSettings, stop: Stop) -> int:
         return say_stopped(job, job.plan.out)
     with stop.leaving():  # from here on the same command does it again
         serving = Serving(sft_settings(settings.job))
-        counts = write_raw_data(job, serving)
+        counts = write_raw_data(job, serving.add, serving.markdown)
         whole = counts.all()
         told = {"samples": whole.samples, "reflections": whole.reflections, "failed_rows": counts.kept.total()}
         job.tell(state="done", counts=told)

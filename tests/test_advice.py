@@ -41,7 +41,7 @@ def _all_failed(run: Path) -> Exception:
         (EngineStartError("no engine has found a place in the Ray cluster for 600 s"), AGAIN),
         (ValueError("column 'x' is of another type"), AGAIN),
         (ClusterLostError("Ray's head does not answer"), f"safe in run; {ON}"),
-        (TornShardError("shard 3 cannot be read"), f"safe in run; {ON}"),
+        (TornShardError(Path("shard-3"), Path("torn/shard-3")), f"safe in run; {ON}"),
         (OSError(errno.ENOSPC, "No space left on device"), f"make room on that disk, and {ON}"),
         (OSError(errno.EDQUOT, "Disk quota exceeded"), f"make room on that disk, and {ON}"),
         (OSError(errno.EROFS, "Read-only file system"), f"see that run can be written, and {ON}"),

@@ -19,9 +19,8 @@ from cluster.jobs.progress import Progress
 from generation.builtin import RANGES
 from generation.plan import make_plan
 from generation.produce import FAILED_FROM_THE_START, Item, Tally
-from generation.raw.card import raw_card
 from generation.raw.counts import RawCounts
-from generation.raw.summary import summary
+from generation.raw.report import raw_card, summary
 from generation.rollout import TRIES, Rollout
 from generation.settings import Settings
 from generation.stages import open_store, write_raw_data

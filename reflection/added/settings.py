@@ -7,7 +7,7 @@ from dataclasses import MISSING, dataclass
 from functools import cached_property
 
 from cluster.flag_values import flag
-from cluster.jobs.licenses import UNKNOWN
+from cluster.jobs.card import UNKNOWN
 from cluster.paths import dataset_folder, local_or_name
 from generation.settings import Settings
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+
+import pyarrow as pa
 
 from cluster.inference.replicas import Placement
 from cluster.jobs.atomic import check_replaceable, replace_folder
@@ -17,12 +20,12 @@ from cluster.jobs.stop import Stop
 from cluster.jobs.store import ShardStore
 from generation.placement import Need, check_engines, hire_for
 from generation.produce import Shelf, Tally, deal, say_going_on
-from generation.raw.counts import RawCounts, Serving, count_folder
+from generation.raw.counts import RawCounts, count_folder
 from generation.raw.schema import RAW_DATA
 from generation.stages import connect, hand_over, open_directory
 from reflection.added.card import reflected_card
-from reflection.added.merge import write_files
 from reflection.added.plan import AdditionPlan, look_at_prompts, make_plan
+from reflection.added.rows import write_files
 from reflection.added.settings import AdditionSettings
 from reflection.added.source import BLOCK_ROWS, block_keys, read_blocks
 from reflection.added.work import BLOCK, MADE, ROW
@@ -127,7 +130,7 @@ def roll_out(job: Job, stop: Stop) -> bool:
 
 
 def _blocks(plan: AdditionPlan) -> int:
-    return sum(1 for file in plan.source.files for _ in block_keys(file))
+    return sum(len(block_keys(file)) for file in plan.source.files)
 
 
 def _rows_of(plan: AdditionPlan, key: str) -> int:
@@ -136,8 +139,10 @@ def _rows_of(plan: AdditionPlan, key: str) -> int:
     return min(BLOCK_ROWS, plan.source.files[number].rows - first)
 
 
-def write_raw_data(job: Job, serving: Serving) -> RawCounts:
-    """Write RAW_DATA/: the rows given, in their order and files, with what was made for each.
+def write_raw_data(job: Job, look: Callable[[pa.Table], None], served: Callable[[Sequence[str]], str]) -> RawCounts:
+    """Write RAW_DATA/: the rows given, in their order and files, with what was made for each; `look` is shown them.
+
+    `served` tells of tasks which trace formats they can serve, for the card.
 
     Raises AllFailedError where every block has failed, TornShardError where a shard cannot be read.
     """
@@ -149,12 +154,12 @@ def write_raw_data(job: Job, serving: Serving) -> RawCounts:
 
     def build(folder: Path) -> None:
         write_files(plan.source, job.store, folder / "data", plan.work.sampling)
-        counts = count_folder(folder, serving.add)
+        counts = count_folder(folder, look)
         assert counts.all().samples == plan.source.rows, "rows were lost on the way"
         for key, reason in failed.items():
             counts.kept[reason] += _rows_of(plan, key)
         counted.append(counts)
-        card = reflected_card(counts, serving, plan, folder, record=job.directory.record)
+        card = reflected_card(counts, served, plan, folder, record=job.directory.record)
         (folder / "README.md").write_text(card, encoding="utf-8")
 
     replace_folder(build, plan.raw_data)
