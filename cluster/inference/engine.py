@@ -11,9 +11,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypedDict
 
-_LONGEST = 400
-
 FinishReason = Literal["stop", "length", "error"]
+_LONGEST = 400
 
 
 class Message(TypedDict):
@@ -92,10 +91,9 @@ class Engine(Protocol):
     def info(self) -> EngineInfo: ...
 
     async def generate(self, request: Request) -> Completion:
-        """Complete one request.
+        """Complete one request; one that is merely refused comes back with finish_reason "error".
 
-        Raises EngineDiedError when the engine is gone; a request that is merely refused comes
-        back as a completion with finish_reason "error".
+        Raises EngineDiedError when the engine is gone.
         """
 
     async def close(self) -> None:

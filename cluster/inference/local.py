@@ -124,9 +124,6 @@ class LocalReplicas(ReplicaSet):
     def kill(self, host: Replica) -> None:
         self.call(host, "close")
 
-    def check_place(self) -> None:
-        """This process is there."""
-
     def close(self) -> None:
         super().close()
 

@@ -83,7 +83,7 @@ class RayReplicas(ReplicaSet):
             runtime_env={"env_vars": {**QUIET, **placement.environment, mark: "1"}},
             scheduling_strategy="SPREAD",
         )
-        return actor.remote(settings, self.work, str(self._log(number).resolve()), mark)
+        return actor.remote(settings, self.work, str(self.log_of(number).resolve()), mark)
 
     def call(self, host: Any, method: str, *given: Any) -> Future[Any]:
         told: Future[Any] = Future()
@@ -105,10 +105,7 @@ class RayReplicas(ReplicaSet):
     def check_place(self) -> None:
         check_alive()
 
-    def log_of(self, number: int) -> str:
-        return f"; see {self._log(number)}"
-
-    def _log(self, number: int) -> Path:
+    def log_of(self, number: int) -> Path:
         return self.placement.logs / f"engine-{number}.log"
 
 

@@ -114,13 +114,13 @@ class ReplicaSet(ABC):
     def kill(self, host: Any) -> None:
         """End what is left of the replica."""
 
-    @abstractmethod
     def check_place(self) -> None:
         """Raise ClusterLostError where the place of all replicas does not answer."""
+        return
 
-    def log_of(self, number: int) -> str:
-        """Return where to read on, as the end of a sentence."""
-        return ""
+    def log_of(self, number: int) -> Path | None:
+        """Return where the replica writes its output, if it is apart from this process's."""
+        return None
 
     def ready(self) -> list[int]:
         return [number for number, member in self._members.items() if member.ready]
@@ -222,6 +222,7 @@ class ReplicaSet(ABC):
         Raises EngineStartError when it is time to give up.
         """
         member, reason, log = self._members[number], own_words(error), self.log_of(number)
+        see = f"; see {log}" if log else ""
         self._kill(number)
         if not member.placed:
             # The node may have died just now, so another is tried after a while; with others the run goes on without.
@@ -232,11 +233,11 @@ class ReplicaSet(ABC):
         count = self._idle_deaths if member.ready else self._failed_starts
         count[number] += 1
         if self._failed_starts[number] >= _STARTS:
-            raise EngineStartError(f"engine {number} did not start {_STARTS} times in a row: {reason}{log}")
+            raise EngineStartError(f"engine {number} did not start {_STARTS} times in a row: {reason}{see}")
         if self._idle_deaths[number] >= _IDLE_DEATHS:
             words = f"died {_IDLE_DEATHS} times in a row and finished nothing: {reason}"
             if not self.ready():
-                raise EngineStartError(f"engine {number} {words}{log}")
+                raise EngineStartError(f"engine {number} {words}{see}")
             self._left_out.add(number)
             return Lost(number, f"{words}; it is left out from now on")
         if isinstance(error, EngineMemoryError):
