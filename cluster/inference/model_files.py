@@ -24,29 +24,14 @@ KNOWN: dict[str, dict[str, Any]] = tomllib.loads(
 )
 """What is known of models in general."""
 
-_INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+_FILES, _CONFIG = ({key: tuple(told) for key, told in KNOWN[table].items()} for table in ("files", "config"))
 _ADAPTER = "adapter_config.json"
-_TOKENIZERS = frozenset({"tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json"})
 _WEIGHTS = (".safetensors", ".bin")
-_OF_TRAINERS = (
-    *("adapter_model", "optimizer", "scheduler", "training_args", "trainer_state", "rng_state", "random_states"),
-    *("scaler", "zero_to_fp32", "model_world_size_", "optim_world_size_", "mp_rank_"),
-)
-_PIECES = ("model_world_size_", "mp_rank_", "zero_to_fp32", "optim_world_size_", "__0_0.distcp", ".metadata")
-_OTHER_WEIGHTS = (".gguf", ".pth", ".pt", ".ckpt", ".h5", ".msgpack", ".onnx", ".nemo", ".npz")
-_DATA = (".parquet", ".jsonl", ".arrow", ".csv")
 _PART = re.compile(r"(?P<name>.+)-\d{5}-of-(?P<count>\d{5})(?P<ending>\.\w+)")
 _POINTER = b"version https://git-lfs.github.com/spec/v1"
 _LONGEST_HEADER = 100 << 20
 _MOST_PARTS = 10_000
 _SHOWN = 3
-_CONTEXT = (
-    *("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length", "max_seq_length"),
-    *("seq_length", "seq_len", "max_target_positions", "model_max_length"),
-)
-"""Names of the same thing; of several the least counts, save that the last one is above all others."""
-_TEXT = ("text_config", "llm_config", "language_config", "thinker_config", "decoder")
-"""Where a model of texts and pictures keeps what is said of its texts."""
 _DRAWING = ("temperature", "top_p", "top_k", "repetition_penalty")
 
 Read = Callable[[str], Mapping[str, Any]]
@@ -66,7 +51,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 def weights_of(names: Iterable[str]) -> list[str]:
     """Return the names of the files that an engine would load weights from."""
-    found = [n for n in sorted(names) if n.endswith(_WEIGHTS) and "/" not in n and not n.startswith(_OF_TRAINERS)]
+    found = [n for n in sorted(names) if n.endswith(_WEIGHTS) and "/" not in n and not n.startswith(_FILES["trainers"])]
     return [name for name in found if name.endswith(_WEIGHTS[0])] or found
 
 
@@ -85,14 +70,14 @@ def check_names(model: str, names: Set[str], read: Read) -> None:
         raise ValueError(f"{model} has no {CONFIG}: {_instead(names)}")
     _check_parts(model, names, read)
     if not weights_of(names):
-        others = [name for name in sorted(names) if name.endswith(_OTHER_WEIGHTS)]
+        others = [name for name in sorted(names) if name.endswith(_FILES["other_weights"])]
         instead = f", only {listed(others, _SHOWN)}, which is not read: convert it to safetensors" if others else ""
         raise ValueError(f"{model} has no weights: no *.safetensors file in it{instead}")
-    if not names & _TOKENIZERS:
-        trained = any(name.startswith(_OF_TRAINERS) for name in names)
+    if not names & {*_FILES["tokenizers"]}:
+        trained = any(name.startswith(_FILES["trainers"]) for name in names)
         remedy = "; it is a trainer's checkpoint: copy the tokenizer's files of the model that was trained into it"
         raise ValueError(
-            f"{model} has no tokenizer: none of {', '.join(sorted(_TOKENIZERS))} in it{remedy if trained else ''}"
+            f"{model} has no tokenizer: none of {', '.join(_FILES['tokenizers'])} in it{remedy if trained else ''}"
         )
 
 
@@ -107,11 +92,11 @@ def _instead(names: Set[str]) -> str:
             within, key=lambda name: [(int(count or 0), word) for word, count in re.findall(r"(\D*)(\d*)", name)]
         )
         return f"a folder within has one; give {last} in it"
-    if any(name.startswith(_PIECES) or name.endswith(".distcp") for name in names):
+    if any(name.startswith(_FILES["pieces"]) or name.endswith(".distcp") for name in names):
         return "it holds a trainer's shards; convert them with the trainer's own script, and give what that makes"
-    if top & _TOKENIZERS and not weights_of(top):
+    if top & {*_FILES["tokenizers"]} and not weights_of(top):
         return "it holds a tokenizer alone; give the folder that holds the weights too"
-    if data := sorted(name for name in names if name.endswith(_DATA)):
+    if data := sorted(name for name in names if name.endswith(_FILES["data"])):
         return f"it holds data, such as {data[0]}; give a model in the layout of transformers"
     return "give one in the layout of transformers"
 
@@ -121,7 +106,7 @@ def _check_parts(model: str, names: Set[str], read: Read) -> None:
     weights = weights_of(names)
     kinds = {name.rpartition(".")[2] for name in weights}
     sets = []
-    for index in _INDEXES:
+    for index in _FILES["indexes"]:
         if index in names and (not kinds or index.split(".")[-3] in kinds):
             mapped = read(index).get("weight_map")
             if not isinstance(mapped, dict) or not mapped or not all(isinstance(one, str) for one in mapped.values()):
@@ -146,7 +131,10 @@ def check_bytes(folder: Path, names: Set[str]) -> int:
     Raises ValueError if a file is empty, a Git LFS pointer, or cut off.
     """
     weights = weights_of(names)
-    for name in (*sorted(names & {CONFIG, GENERATION, TOKENIZER, TEMPLATE, *_INDEXES, *_TOKENIZERS}), *weights):
+    for name in (
+        *sorted(names & {CONFIG, GENERATION, TOKENIZER, TEMPLATE, *_FILES["indexes"], *_FILES["tokenizers"]}),
+        *weights,
+    ):
         try:
             fault = _fault(folder / name)
         except OSError as error:
@@ -192,15 +180,15 @@ def heads_of(config: Mapping[str, Any]) -> int | None:
 def context_of(name: str, config: Mapping[str, Any], path: str, revision: str | None) -> int:
     """Return the longest prompt plus completion, in tokens, as vLLM reads it. Raises ValueError if nothing says it."""
     inner = next(_parts(config))
-    said = [inner[key] for key in _CONTEXT if inner.get(key) is not None]
+    said = [inner[key] for key in _CONFIG["context"] if inner.get(key) is not None]
     if not said:
         try:
             text = read_config(path, revision).get_text_config()
-            said = [value for key in _CONTEXT if (value := getattr(text, key, None)) is not None]
+            said = [value for key in _CONFIG["context"] if (value := getattr(text, key, None)) is not None]
         except Exception:
             # A configuration is anyone's file, and fails in its own ways; transformers may not know the model.
             said = []
-    said = said or [config[key] for key in _CONTEXT if config.get(key) is not None]
+    said = said or [config[key] for key in _CONFIG["context"] if config.get(key) is not None]
     if not said or not all(_counts(context, 2) for context in said):
         raise ValueError(f"model {name} does not say its context: config.json has no max_position_embeddings")
     return int(inner.get("model_max_length") or min(said))
@@ -208,7 +196,7 @@ def context_of(name: str, config: Mapping[str, Any], path: str, revision: str | 
 
 def _parts(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """The configuration of the part for texts first, then of what it lies in."""
-    inner = next((config[key] for key in _TEXT if isinstance(config.get(key), Mapping)), None)
+    inner = next((config[key] for key in _CONFIG["text"] if isinstance(config.get(key), Mapping)), None)
     if inner is not None:
         yield from _parts(inner)
     yield config

@@ -53,7 +53,7 @@ class Replicas(Protocol):
     def ready(self) -> Collection[int]:
         """Return the numbers of those that take items."""
 
-    def submit(self, number: int, item: Any) -> Hashable:
+    def submit(self, number: int, item: Any, /) -> Hashable:
         """Begin the work on an item there; return the ticket that its Finished will name."""
 
     def poll(self, timeout_s: float) -> Iterator[Told | Finished]:

@@ -125,8 +125,18 @@ class ReplicaSet(ABC):
     def ready(self) -> list[int]:
         return [number for number, member in self._members.items() if member.ready]
 
-    def submit(self, number: int, item: Any) -> Future[Any]:
-        return self._call(self._members[number], "do", item)
+    def submit(self, number: int, /, *given: Any, method: str = "do") -> Future[Any]:
+        """Call the replica's method; `poll` will tell what comes of it."""
+        member = self._members[number]
+        future = self.call(member.host, method, *given)
+        member.running.add(future)
+
+        def answered(future: Future[Any]) -> None:
+            member.running.discard(future)
+            self._replies.put((member, method, future))
+
+        future.add_done_callback(answered)
+        return future
 
     def poll(self, timeout_s: float) -> Iterator[Told | Finished]:
         """Tell what has happened. Raises EngineStartError, ClusterLostError."""
@@ -250,18 +260,7 @@ class ReplicaSet(ABC):
 
     def _ask(self, member: _Member, method: str) -> None:
         member.asked, member.since = method, time.monotonic()
-        member.answer = self._call(member, method)
-
-    def _call(self, member: _Member, method: str, *given: Any) -> Future[Any]:
-        future = self.call(member.host, method, *given)
-        member.running.add(future)
-
-        def answered(future: Future[Any]) -> None:
-            member.running.discard(future)
-            self._replies.put((member, method, future))
-
-        future.add_done_callback(answered)
-        return future
+        member.answer = self.submit(member.number, method=method)
 
     def _kill(self, number: int) -> None:
         member = self._members.pop(number)

@@ -10,7 +10,7 @@ import asyncio
 import importlib.util
 import re
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -153,7 +153,6 @@ class VllmEngine:
         self._llm = llm
         self._chat = ChatTokenizer(settings.model, settings.revision)
         self._closed = False
-        self._context = settings.context
         self._death = asyncio.ensure_future(self._die())
         self.info = EngineInfo("vllm", version, settings.name, settings.known_revision, settings.context)
 
@@ -167,19 +166,12 @@ class VllmEngine:
         ids = list[int]()
         try:
             ids = self._chat.encode(request.messages)
-            room = self._context - len(ids)
+            room = self.info.context - len(ids)
             if room < 1:
-                return Completion("", "error", len(ids), error=no_room(len(ids), self._context))
-            drawing = request.sampling
-            params = SamplingParams(
-                temperature=drawing.temperature,
-                top_p=drawing.top_p,
-                top_k=drawing.top_k,
-                repetition_penalty=drawing.repetition_penalty,
-                max_tokens=min(drawing.max_tokens, room),
-                seed=request.seed,
-                output_kind=RequestOutputKind.FINAL_ONLY,
-            )
+                return Completion("", "error", len(ids), error=no_room(len(ids), self.info.context))
+            sampling = replace(request.sampling, max_tokens=min(request.sampling.max_tokens, room))
+            # Our names are vLLM's.
+            params = SamplingParams(**asdict(sampling), seed=request.seed, output_kind=RequestOutputKind.FINAL_ONLY)
             final = await self._last(self._llm.generate({"prompt_token_ids": ids}, params, request.key))
         except (EngineDeadError, EngineDiedError) as error:
             raise EngineDiedError(str(error)) from error
@@ -234,17 +226,14 @@ class ChatTokenizer:
 
     @cached_property
     def _tokenizer(self) -> Any:
-        from transformers import AutoTokenizer
-        from transformers.utils import logging
-
-        logging.set_verbosity_error()  # what it warns of, a tokenizer's odd settings, is nobody's concern here
-        return AutoTokenizer.from_pretrained(self._model, revision=self._revision, trust_remote_code=False)
+        return _transformers().AutoTokenizer.from_pretrained(
+            self._model, revision=self._revision, trust_remote_code=False
+        )
 
     @property
     def template(self) -> str:
         """The chat template, as the model's files hold it."""
-        told = self._tokenizer.chat_template
-        return told if isinstance(told, str) else str(told or "")
+        return str(self._tokenizer.chat_template or "")
 
     def render(self, messages: Sequence[Message], *, opened: bool = True) -> str:
         """Return the prompt, special tokens written out; `opened` with the start of the answer's turn."""
@@ -265,32 +254,31 @@ class ChatTokenizer:
 
     def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         # Prompts longer than the model's context are counted too, which it would warn of.
-        told: list[list[int]] = self._tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
-        return told
+        ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+        return ids
 
 
 def read_config(model: str, revision: str | None) -> Any:
     """Read config.json as transformers does, with its defaults. Raises whatever transformers raises."""
-    from transformers import AutoConfig
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    return AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False)
+    return _transformers().AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False)
 
 
 def in_transformers(architecture: str) -> bool:
     """Return True if transformers has a class of that name."""
-    import transformers
-
-    return architecture in dir(transformers)
+    return architecture in dir(_transformers())
 
 
 def has_encoder(architecture: str) -> bool:
     """Return True if transformers knows it as a class of which one part reads and another writes, such as T5."""
+    configuration = getattr(_transformers(), f"{architecture.partition('For')[0]}Config", None)
+    return bool(getattr(configuration, "is_encoder_decoder", False))
+
+
+def _transformers() -> Any:
     import transformers
 
-    configuration = getattr(transformers, f"{architecture.partition('For')[0]}Config", None)
-    return bool(getattr(configuration, "is_encoder_decoder", False))
+    transformers.utils.logging.set_verbosity_error()  # odd settings of a tokenizer are nobody's concern here
+    return transformers
 
 
 @cache
