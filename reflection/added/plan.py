@@ -112,7 +112,7 @@ def make_plan(settings: AdditionSettings) -> AdditionPlan:
     out = Path(settings.out or f"{before}-{Path(model.name).name}")
     alike = math.ceil(work.reflections / len(prompts.PROMPTS))
     notes = [
-        *source.notes,
+        *source.origin.notes,
         *notes_on_sampling(settings.job, model, alike, "reflections of one prompt on a sample"),
     ]
     return AdditionPlan(model, source, survey, work, context, out, settings.license, tuple(notes))
@@ -147,7 +147,7 @@ def look_at_prompts(plan: AdditionPlan) -> AdditionPlan:
 def _first(plan: AdditionPlan) -> tuple[int, tuple[Message, ...]]:
     """The first row that gets a reflection, and its first prompt."""
     block = next(block for block in read_blocks(plan.source, lambda _: True) if block.samples)
-    return block.samples[0].row, plan.work.requests(block, block.samples[0])[0].messages
+    return block.samples[0].row, plan.work.requests(block, block.samples[0])[0][1].messages
 
 
 def check_columns(source: Source) -> None:
