@@ -16,7 +16,6 @@ from cluster.inference.chat import (
     MARGIN,
     Prompt,
     check_fit,
-    count_too_long,
     look_at_template,
     look_for_too_short,
     notes_on,
@@ -139,10 +138,9 @@ def look_at_prompts(plan: AdditionPlan) -> AdditionPlan:
         for sample in block.samples
         if len((sample.question + sample.response).encode()) > room
     )
-    found = count_too_long(chat, long, plan.context)
-    what = "samples with their question"
     short = look_for_too_short(chat, plan.work.sampling.max_tokens, [prompts.VERDICT])
-    notes = [*notes_on(model, chat), *of_template, *short, *check_fit(found, plan.survey.graded, plan.context, what)]
+    fit = check_fit(chat, long, plan.survey.graded, plan.context, what="samples with their question")
+    notes = [*notes_on(model, chat), *of_template, *short, *fit]
     return replace(plan, notes=(*plan.notes, *notes))
 
 
