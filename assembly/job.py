@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +21,10 @@ from cluster.jobs.progress import FAILED, say
 from generation.plan import Plan
 from generation.raw.schema import RAW_DATA
 from generation.settings import Settings
+
+
+SETS = (RAW_DATA, SFT_DATA, RL_DATA)
+"""The folders that the whole job makes in its run directory."""
 
 
 def sft_settings(settings: Settings) -> SftSettings:
@@ -42,14 +45,14 @@ def foreseen(plan: Plan, settings: Settings) -> Plan:
         more_samples=", or more --samples or --variants",
         more_reflections="give --reflections 1 or more, or --formats star, which needs none",
     )
-    return replace(plan, notes=(*plan.notes, *foresee(sft_settings(settings), supply)))
+    return plan.noting(*foresee(sft_settings(settings), supply))
 
 
 class Sets(NamedTuple):
     """What was made of a RAW_DATA."""
 
     names: tuple[str, ...]
-    """Their folders in the run directory."""
+    """Of the folders in the run directory, with RAW_DATA."""
     traces: int
 
     def code(self, code: int) -> int:
@@ -65,7 +68,7 @@ def make_sets(plan: Plan, settings: Settings, starts: Sequence[Mapping[str, Any]
     made = _traces(plan, settings, starts)
     if plan.rl_questions:
         rl_data(plan.rl_questions, plan.out / RL_DATA, plan.configuration, plan.license, starts=starts)
-    names = (*([SFT_DATA] if made else []), *([RL_DATA] if plan.rl_questions else []))
+    names = (RAW_DATA, *([SFT_DATA] if made else []), *([RL_DATA] if plan.rl_questions else []))
     return Sets(names, made.traces.total() if made else 0)
 
 

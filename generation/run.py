@@ -7,52 +7,50 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from assembly.assemble import check_settings
-from assembly.job import foreseen, make_sets, say_next, sft_settings
+from assembly.job import SETS, foreseen, make_sets, say_next, sft_settings
 from assembly.outlook import Outlook
 from assembly.phrases import load_phrases
 from assembly.serving import Serving, serving_text
 from cluster.flags import page, parse
-from cluster.jobs.job import carry_out, say_stopped
-from cluster.jobs.stop import Stop
-from generation.plan import Plan, describe
-from generation.raw.schema import RAW_DATA
+from cluster.inference.fleets import Fleet
+from cluster.jobs.job import Job
+from generation.placement import hire
+from generation.plan import describe, introduction, look_at_prompts, make_plan
 from generation.raw.summary import summary
 from generation.settings import Settings
-from generation.stages import Job, decide, introduce, open_job, publish, roll_out, write_raw_data
 from generation.tasks.registry import listing
+from generation.work import Work, questions_of, write_raw_data
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> int:
     """Exit code: 0 done, 1 failed, 2 wrong input, 75 stopped on request."""
     settings = parse(Settings, argv)
     if settings.list_tasks:
         page(listing())
         return 0
-    return carry_out(settings, decide_all, describe, open_job, work)
-
-
-def decide_all(settings: Settings) -> Plan:
-    """What will be done, and that its traces can be made. Raises ValueError."""
-    check_settings(sft_settings(settings))
-    return foreseen(decide(settings), settings)
-
-
-def work(job: Job, settings: Settings, stop: Stop) -> int:
-    plan, wanted = job.plan, sft_settings(settings)
-    introduce(job)
-    job.directory.update(texts={**plan.texts, "phrases": asdict(load_phrases())})
-    if not roll_out(job, stop, Outlook(wanted)):
-        return say_stopped(job, plan.out)
-    with stop.leaving():  # from here on the same command does it again
+    with Job(settings) as job:
+        wanted = sft_settings(settings)
+        check_settings(wanted)
+        plan = make_plan(settings)
+        job.plan(plan.run, SETS)
+        if job.owed:
+            fleet = fleet or hire(plan, plan.per_item, settings)
+            plan = look_at_prompts(plan)
+        plan = foreseen(plan, settings)
+        if settings.dry_run:
+            return job.show(describe(plan))
+        job.open(introduction(plan), {**plan.texts, "phrases": asdict(load_phrases())})
+        job.deal(questions_of(plan, job.owed), Work(plan.rollout, plan.task_config), fleet, look=Outlook(wanted))
         serving = Serving(wanted)
-        counts = write_raw_data(plan, job.store, serving, record=job.directory.record)
+        counts = write_raw_data(plan, job, serving)
         print(f"\n{summary(counts)}\n\n{serving_text(serving, counts)}\n", flush=True)
-        made = make_sets(plan, settings, job.start.all())
+        made = make_sets(plan, settings, job.starts)
         tally = {"samples": counts.all().samples, "traces": made.traces}
-        job.tell(state="done", counts={**tally, "failed_questions": counts.lost.total()})
-        code = publish(job, settings, [RAW_DATA, *made.names])
+        job.tell("done", counts={**tally, "failed_questions": counts.lost.total()})
+        job.hand_over(made.names)
         say_next(plan.out, made, settings, serving.served())
-        return made.code(code)
+        job.code = made.code(job.code)
+    return job.code
 
 
 if __name__ == "__main__":

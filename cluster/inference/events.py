@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from cluster.inference.engine import EngineInfo
 
@@ -69,3 +69,6 @@ class Failed(Generic[Item]):
     """One line."""
     story: str
     """All that is known."""
+
+
+Event: TypeAlias = Loading | Started | Lost | Tick | Done[Item, Result] | Failed[Item]

@@ -9,9 +9,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cluster.inference.engine import Sampling
+from cluster.jobs.atomic import replace_folder
+from cluster.jobs.job import Job
+from cluster.jobs.progress import ONLY_RETRIED, AllFailedError
 from cluster.jobs.store import ROW_GROUP_ROWS, WRITING, ShardStore
+from generation.raw.counts import RawCounts, Serving, count_folder
 from generation.raw.files import reading
 from generation.raw.reader import as_rows
+from reflection.added.card import reflected_card
+from reflection.added.plan import AdditionPlan
 from reflection.added.rows import add, output_schema
 from reflection.added.source import File, Source, keys_of_rows
 from reflection.added.work import ROW
@@ -46,3 +52,28 @@ def _made(store: ShardStore, file: File, first: int, count: int) -> pa.Table:
     made = store.read([key for key in keys_of_rows(file, first, count) if key in finished])
     places = pa.array(range(first, first + count), pa.int64())
     return made.take(pc.index_in(places, value_set=made[ROW].combine_chunks()))
+
+
+def write_reflected(plan: AdditionPlan, job: Job, serving: Serving) -> RawCounts:
+    """Write RAW_DATA/: the rows given, in their order and files, with what was made for each.
+
+    Raises AllFailedError where every block has failed, TornShardError where a shard cannot be read.
+    """
+    failed = job.failed
+    if not job.store.finished():
+        why = next(iter(failed.values()))
+        raise AllFailedError(f"all {plan.source.rows:,} rows failed: {why}", ONLY_RETRIED)
+    counted: list[RawCounts] = []
+
+    def build(folder: Path) -> None:
+        write_files(plan.source, job.store, folder / "data", plan.sampling)
+        counts = count_folder(folder, serving.add)
+        assert counts.all().samples == plan.source.rows, "rows were lost on the way"
+        for key, reason in failed.items():
+            counts.kept[reason] += plan.rows_of(key)
+        counted.append(counts)
+        card = reflected_card(counts, serving, plan, folder, record=job.directory.record)
+        (folder / "README.md").write_text(card, encoding="utf-8")
+
+    replace_folder(build, plan.raw_data)
+    return counted[0]
