@@ -22,7 +22,6 @@ from generation.plan import Plan
 from generation.raw.schema import RAW_DATA
 from generation.settings import Settings
 
-
 SETS = (RAW_DATA, SFT_DATA, RL_DATA)
 """The folders that the whole job makes in its run directory."""
 

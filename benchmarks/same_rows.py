@@ -13,14 +13,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from generation.produce import produce
+from generation.stages import open_store, write_raw_data
+
 from cluster.inference.vllm_engine import VllmSettings
 from cluster.jobs.stop import Stop
 from cluster.session import session
 from generation.placement import hire
 from generation.plan import make_plan
-from generation.produce import produce
 from generation.settings import Settings
-from generation.stages import open_store, write_raw_data
 from tests.crash_report import identity, read
 
 WAYS = (
@@ -45,11 +46,11 @@ def make(questions: int, engines: int, sequences: int) -> dict[tuple[Any, ...], 
         (plan.out / "logs").mkdir()
         store = open_store(plan.out)
         with session(None) as resources:
-            crew = hire(plan, settings, resources)
-            assert isinstance(crew.engine, VllmSettings)
-            engine = replace(crew.engine, max_sequences=sequences) if sequences else crew.engine
-            environment = {**crew.placement.environment, **(ONE_CORE if sequences else {})}
-            produce(plan, store, engine, replace(crew.placement, environment=environment), Stop())
+            placement = hire(plan, settings, resources)
+            assert isinstance(placement.settings, VllmSettings)
+            engine = replace(placement.settings, max_sequences=sequences) if sequences else placement.settings
+            environment = {**placement.environment, **(ONE_CORE if sequences else {})}
+            produce(plan, store, replace(placement, settings=engine, environment=environment), Stop())
         write_raw_data(plan, store)
         return {identity(row): row for row in read(Path(plan.raw_data))}
 

@@ -23,18 +23,18 @@ from typing import Any
 
 import pyarrow as pa
 import ray
+from generation.produce import Item, Work, produce
+from generation.stages import open_store
 
 from cluster.inference.engine import Completion, Engine, Request, ScriptedSettings
-from cluster.inference.pool import Placement
+from cluster.inference.replicas import Placement
 from cluster.jobs.stop import Stop
 from cluster.jobs.store import ShardStore
 from generation import produce as producing
 from generation.plan import Plan, make_plan
-from generation.produce import Item, Work, produce
 from generation.raw.schema import Origin, Rolled, to_table
 from generation.records import Attempt, Grade
 from generation.settings import Settings
-from generation.stages import open_store
 
 H200_TOKENS_S = 10_000
 _ANSWER = "<answer>1 + 1</answer> <verdict>Incorrect</verdict>"
@@ -134,14 +134,14 @@ def measure(shape: Shape, engines: int, questions: int, longest_s: float) -> dic
         plan = plan_of(shape, questions, folder)
         noted = Noted(open_store(plan.out))
         (plan.out / "logs").mkdir()
-        placement = Placement(engines, in_flight=shape.in_flight, logs=plan.out / "logs")
         settings = ScriptedSettings(Delayed(shape.tokens, shape.delay_s))
+        placement = Placement(settings, engines, in_flight=shape.in_flight, logs=plan.out / "logs")
         stop = Stop()
         stop.listen()
         timer = threading.Timer(longest_s, signal.raise_signal, (signal.SIGUSR1,))
         timer.daemon = True
         timer.start()
-        produce(plan, noted, settings, placement, stop)  # type: ignore[arg-type]
+        produce(plan, noted, placement, stop)  # type: ignore[arg-type]
         timer.cancel()
         shards = sum(path.stat().st_size for path in (plan.out / "shards").glob("*.parquet"))
     # The first shard ends the engines' start, the last is what was left over.

@@ -38,6 +38,8 @@ class ModelPlan:
     sampling: Sampling
     context: int
     """Of the engines, in tokens."""
+    per_item: int
+    """Requests that one item makes at once."""
     out: Path
     license: str
     """That the cards name."""

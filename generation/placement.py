@@ -8,11 +8,14 @@ import os
 from functools import partial
 
 from cluster.inference.models import Model
-from cluster.inference.pool import Placement, fill
-from cluster.inference.ray_fleet import RayFleet
+from cluster.inference.pool import fill
+from cluster.inference.ray_replicas import RayFleet
+from cluster.inference.replicas import Placement
 from cluster.inference.vllm_engine import VllmSettings
 from cluster.inference.vllm_tables import check_writes
+from cluster.jobs.run_directory import LOGS
 from cluster.jobs.settings import JobSettings
+from cluster.nodes import check_nodes
 from cluster.session import Node, Resources, here, look
 from generation.model_plan import ModelPlan
 
@@ -30,13 +33,13 @@ _SLOWEST = 5.0
 """Tokens a second of one sequence; an engine slower than that is taken for dead."""
 
 
-def hire(plan: ModelPlan, per_item: int, settings: JobSettings) -> RayFleet:
-    """Return the engines that the flags ask for, to be opened on Ray; an item makes `per_item` requests at once.
+def hire(plan: ModelPlan, settings: JobSettings) -> RayFleet:
+    """Return the engines that the flags ask for, to be opened on Ray.
 
     Raises ValueError if they cannot be placed, as far as that is known before Ray is started; opening them says the rest.
     """
     check_engines(settings, plan.model)
-    return RayFleet(settings.address, plan.model, partial(place, plan, per_item, settings))
+    return RayFleet(settings.address, partial(place, plan, settings))
 
 
 def check_engines(settings: JobSettings, model: Model) -> None:
@@ -54,11 +57,14 @@ def check_engines(settings: JobSettings, model: Model) -> None:
         check_writes(model)
 
 
-def place(
-    plan: ModelPlan, per_item: int, settings: JobSettings, resources: Resources
-) -> tuple[VllmSettings, Placement]:
-    """Place as many engines as asked for, or as there is room for. Raises ValueError if there is too little."""
+def place(plan: ModelPlan, settings: JobSettings, resources: Resources) -> Placement:
+    """Place as many engines as asked for, or as there is room for.
+
+    Raises ValueError if there is too little, or if a node of a cluster that runs already lacks what they need.
+    """
     gpu, model = resources.gpus > 0, plan.model
+    if settings.address is not None:
+        check_nodes(model.path, model.hub_revision)
     engines = count_engines(settings, resources, model.weight_bytes)
     environment = {"HF_HUB_OFFLINE": "1"} if model.local else {}
     if not gpu:
@@ -77,15 +83,16 @@ def place(
         cache_bytes=_CPU_CACHE_GIB << 30,
         seed=settings.seed % 2**31,
     )
-    placement = Placement(
+    return Placement(
+        engine,
         engines,
         gpus_each=settings.tensor_parallel if gpu else 0,
-        in_flight=fill(engine.max_sequences, per_item),
+        in_flight=fill(engine.max_sequences, plan.per_item),
+        logs=plan.out / LOGS,
         environment=environment,
         room=partial(_room_now, settings, gpu=gpu) if settings.engines is None else None,
         silence_s=settings.silence or max(_SILENCE_S, plan.sampling.max_tokens / _SLOWEST),
     )
-    return engine, placement
 
 
 def cpu_environment(workers: int, cores: int | None = None) -> dict[str, str]:

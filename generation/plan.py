@@ -81,11 +81,6 @@ class Plan(ModelPlan):
         return Run(self.out, self.name, self.configuration, keys, SCHEMA, _SORT_BY)
 
     @property
-    def per_item(self) -> int:
-        """Requests that one question makes at once."""
-        return len(self.rollout.variants) * self.rollout.samples
-
-    @property
     def samples(self) -> int:
         return len(self.questions) * self.per_item
 
@@ -115,6 +110,7 @@ def make_plan(settings: Settings) -> Plan:
         sampling=sampling,
         # Question, sample and reflection prompt, then a reflection as long: no more context than that.
         context=min(model.context, 2 * sampling.max_tokens + 4096),
+        per_item=len(rollout.variants) * rollout.samples,
         out=run_directory(settings, f"runs/{asked.name}", model.name),
         license=settings.license,
         notes=(*asked.notes, *notes_on_sampling(settings, model, rollout.samples, "samples of a variant")),

@@ -12,7 +12,7 @@ from assembly.outlook import Outlook
 from assembly.phrases import load_phrases
 from assembly.serving import Serving, serving_text
 from cluster.flags import page, parse
-from cluster.inference.fleets import Fleet
+from cluster.inference.replicas import Fleet
 from cluster.jobs.job import Job
 from generation.placement import hire
 from generation.plan import describe, introduction, look_at_prompts, make_plan
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
         plan = make_plan(settings)
         job.plan(plan.run, SETS)
         if job.owed:
-            fleet = fleet or hire(plan, plan.per_item, settings)
+            fleet = fleet or hire(plan, settings)
             plan = look_at_prompts(plan)
         plan = foreseen(plan, settings)
         if settings.dry_run:

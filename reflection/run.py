@@ -10,7 +10,7 @@ from assembly.next_steps import assembling
 from assembly.outlook import hopeless
 from assembly.serving import Serving, serving_text
 from cluster.flags import parse
-from cluster.inference.fleets import Fleet
+from cluster.inference.replicas import Fleet
 from cluster.jobs.job import Job
 from cluster.jobs.progress import say
 from generation.placement import hire
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
         plan = plan_additions(settings)
         job.plan(plan.run, [RAW_DATA])
         if job.owed:
-            fleet = fleet or hire(plan, plan.per_item, settings)
+            fleet = fleet or hire(plan, settings)
             plan = look_at_samples(plan)
         plan = plan.noting(hopeless((file.path for file in plan.source.files), wanted))
         if settings.dry_run:

@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cluster.inference.engine import Completion, Engine, EngineInfo, Request
-from cluster.inference.pool import EngineSettings
+from cluster.inference.engine import Completion, Engine, EngineInfo, EngineSettings, Request
 from tests.scripted import reply
 
 TALLY, HURRY, FAULT = "tally", "hurry", "fault"

@@ -8,7 +8,7 @@ from functools import cache
 
 from cluster.flags import parse
 from cluster.inference.engine import Completion, Request, ScriptedSettings
-from cluster.inference.fleets import LocalFleet
+from cluster.inference.local import LocalFleet
 from generation import run
 from generation.plan import make_plan
 from generation.settings import Settings

@@ -17,9 +17,12 @@ import ray
 from ray.cluster_utils import Cluster
 
 from cluster.inference.engine import Engine, ScriptedSettings
-from cluster.inference.pool import ClusterLostError, Done, Lost, Placement, Pool, Started
+from cluster.inference.events import ClusterLostError, Done, Lost, Started
+from cluster.inference.pool import Pool
+from cluster.inference.ray_replicas import RayReplicas
+from cluster.inference.replicas import Placement
 from cluster.session import look
-from generation.placement import hire
+from generation.placement import place
 from generation.plan import make_plan
 from generation.settings import Settings
 from tests import family
@@ -67,13 +70,18 @@ def main(logs: str) -> None:
     cluster, doomed = start()
     ray.init(address=cluster.address, log_to_driver=False)
     settings = Settings(address=cluster.address, tensor_parallel=1)
-    placement = hire(make_plan(settings), settings, look()).placement
+    placement = place(make_plan(settings), settings, look())
     told: list[dict[str, Any]] = [{"engines": placement.engines, "doomed": doomed.node_id}]
     placement = Placement(
-        placement.engines, gpus_each=placement.gpus_each, in_flight=4, logs=Path(logs), room=placement.room
+        ScriptedSettings(reply),
+        placement.engines,
+        gpus_each=placement.gpus_each,
+        in_flight=4,
+        logs=Path(logs),
+        room=placement.room,
     )
     killed = added = False
-    with Pool[Item, Where](ScriptedSettings(reply), work, placement) as pool:
+    with Pool[Item, Where](RayReplicas(placement, work), placement.in_flight) as pool:
         for event in pool.run(Item(number) for number in _items(told)):
             if isinstance(event, Done):
                 told.append({"done": event.result._asdict()})
@@ -97,7 +105,7 @@ def lose_the_head(head: Any, placement: Placement) -> str:
     """What is said when another head answers at the old one's address."""
     begun = False
     try:
-        with Pool[Item, Where](ScriptedSettings(reply), work, placement) as pool:
+        with Pool[Item, Where](RayReplicas(placement, work), placement.in_flight) as pool:
             for event in pool.run(Item(number) for number in count()):
                 if isinstance(event, Done) and not begun:
                     begun = True

@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 import tests.scripted_reflections
 from cluster.inference.engine import ScriptedSettings
-from cluster.inference.fleets import LocalFleet
+from cluster.inference.local import LocalFleet
 from reflection import run
 
 

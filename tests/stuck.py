@@ -9,7 +9,15 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from cluster.inference.engine import Engine, EngineMemoryError, Request, Sampling, ScriptedEngine, ScriptedSettings
+from cluster.inference.engine import (
+    Engine,
+    EngineDiedError,
+    EngineMemoryError,
+    Request,
+    Sampling,
+    ScriptedEngine,
+    ScriptedSettings,
+)
 
 
 class Item(NamedTuple):
@@ -43,6 +51,10 @@ async def _end(way: str) -> None:
         await asyncio.sleep(1000)
     elif way == "loop":
         time.sleep(1000)
+    elif way == "pause":
+        time.sleep(4)
+    elif way == "death":
+        raise EngineDiedError("told to")
     elif way == "memory":
         raise EngineMemoryError("no room for keys and values")
     else:

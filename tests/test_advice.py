@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from cluster.jobs.failures import Failures
+from generation.produce import FAILED_FROM_THE_START, Item, Tally
 
 from cluster.inference.engine import EngineInfo
 from cluster.inference.events import ClusterLostError, EngineStartError, Failed, Loading, Lost, Started, Tick
 from cluster.jobs import progress as terminal
-from cluster.jobs.failures import Failures
 from cluster.jobs.progress import AllFailedError, Progress, failed
 from cluster.jobs.store import StoreGoneError, TornShardError
-from generation.produce import FAILED_FROM_THE_START, Item, Tally
 from generation.records import Question
 
 AGAIN = "the same command ends the same way until that is mended"

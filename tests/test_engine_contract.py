@@ -1,4 +1,4 @@
-"""What every engine promises, in one set of tests: scripted, scripted behind the pool, real vLLM behind the pool."""
+"""What every engine promises, in one set of tests: scripted, scripted behind each kind of replicas, real vLLM."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ from dataclasses import replace
 import pytest
 
 from cluster.inference.engine import Completion, Engine, Message, Request, Sampling, ScriptedEngine, ScriptedSettings
+from cluster.inference.events import Done
+from cluster.inference.local import LocalReplicas
 from cluster.inference.models import find
-from cluster.inference.pool import Done, EngineSettings, Placement, Pool
+from cluster.inference.pool import Pool
+from cluster.inference.ray_replicas import RayReplicas
+from cluster.inference.replicas import Placement, ReplicaSet
 from cluster.inference.vllm_engine import VllmSettings
 from cluster.session import Resources
 from generation.builtin import MODEL, RANGES
@@ -46,8 +50,8 @@ def _scripted(requests: Sequence[Request]) -> list[Completion]:
     return asyncio.run(gather())
 
 
-def _pooled(settings: EngineSettings, placement: Placement) -> Iterator[Complete]:
-    with Pool[Request, Completion](settings, _generate, placement) as pool:
+def _pooled(replicas: ReplicaSet) -> Iterator[Complete]:
+    with Pool[Request, Completion](replicas, in_flight=8) as pool:
 
         def complete(requests: Sequence[Request]) -> list[Completion]:
             done = {event.item.key: event.result for event in pool.run(requests) if isinstance(event, Done)}
@@ -60,7 +64,8 @@ def _pooled(settings: EngineSettings, placement: Placement) -> Iterator[Complete
     scope="module",
     params=[
         "scripted",
-        pytest.param("pooled", marks=pytest.mark.ray),
+        "local",
+        pytest.param("ray", marks=pytest.mark.ray),
         pytest.param("real", marks=[pytest.mark.ray, pytest.mark.engine]),
     ],
 )
@@ -68,15 +73,19 @@ def complete(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     if request.param == "scripted":
         yield _scripted
         return
+    scripted = Placement(ScriptedSettings(reply, context=CONTEXT), 2, logs=tmp_path_factory.mktemp("logs"))
+    if request.param == "local":
+        yield from _pooled(LocalReplicas(scripted, _generate))
+        return
     ray: Resources = request.getfixturevalue("ray_session")
     assert len(ray.nodes) == 1
-    logs = tmp_path_factory.mktemp("logs")
-    if request.param == "pooled":
-        yield from _pooled(ScriptedSettings(reply, context=CONTEXT), Placement(2, in_flight=4, logs=logs))
+    if request.param == "ray":
+        yield from _pooled(RayReplicas(scripted, _generate))
         return
     model = find(str(MODEL))
     settings = VllmSettings(model.path, None, model.name, model.revision, CONTEXT, gpu=False, max_sequences=32)
-    yield from _pooled(settings, Placement(1, in_flight=16, logs=logs, environment=cpu_environment(1)))
+    placement = replace(scripted, settings=settings, engines=1, environment=cpu_environment(1))
+    yield from _pooled(RayReplicas(placement, _generate))
 
 
 def ask(number: int, *, seed: int = 7, max_tokens: int = 128) -> Request:

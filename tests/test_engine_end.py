@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from cluster.inference.actor import own_words
-from cluster.inference.engine import Completion, Engine, EngineDiedError, Request, Sampling
+from cluster.inference.engine import Completion, Engine, EngineDiedError, Request, Sampling, own_words
+from cluster.inference.events import EngineStartError, Lost, Tick
 from cluster.inference.models import find
-from cluster.inference.pool import EngineStartError, Lost, Placement, Pool, Tick
+from cluster.inference.pool import Pool
+from cluster.inference.ray_replicas import RayReplicas
+from cluster.inference.replicas import Placement
 from cluster.inference.vllm_engine import VllmEngine, VllmSettings
 from cluster.session import Resources
 from generation.builtin import MODEL
@@ -151,8 +153,8 @@ def test_a_real_engine_whose_worker_dies_before_the_first_request_is_lost(
     bait.touch()
     model = str(find(str(MODEL)).path)
     settings = WorkerLost(model, None, "m", "", 1024, gpu=False, max_sequences=8, cache_bytes=1 << 28, bait=bait)
-    placement = Placement(1, logs=tmp_path, environment=cpu_environment(1), silence_s=3000)
-    with Pool[Request, Completion](settings, answer, placement) as pool:
+    placement = Placement(settings, logs=tmp_path, environment=cpu_environment(1), silence_s=3000)
+    with Pool[Request, Completion](RayReplicas(placement, answer), 8) as pool:
         events = [event for event in pool.run([REQUEST]) if not isinstance(event, Tick)]
     assert [type(event).__name__ for event in events] == ["Loading", "Started", "Lost", "Loading", "Started", "Done"]
 
@@ -162,9 +164,9 @@ def test_a_real_engine_whose_worker_dies_before_the_first_request_is_lost(
 def test_a_real_engine_without_memory_says_so_itself(ray_session: Resources, tmp_path: Path) -> None:
     """More cache than any machine has: asked for less each time, and given up in the worker's own words."""
     settings = replace(CPU, model=str(find(str(MODEL)).path), cache_bytes=4000 << 30)
-    placement = Placement(1, logs=tmp_path, environment=cpu_environment(1))
+    placement = Placement(settings, logs=tmp_path, environment=cpu_environment(1))
     told = r"3 times in a row: RuntimeError: .*Available memory on node.*engine-0.log"
     lost: list[str] = []
-    with Pool[Item, int](settings, ask, placement) as pool, pytest.raises(EngineStartError, match=told):
+    with Pool[Item, int](RayReplicas(placement, ask), 8) as pool, pytest.raises(EngineStartError, match=told):
         lost.extend(event.reason for event in pool.run([Item(0)]) if isinstance(event, Lost))
     assert ["comes back with 64 sequences" in lost[0], "comes back with 32 sequences" in lost[1]] == [True, True]

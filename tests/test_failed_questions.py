@@ -11,20 +11,20 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from cluster.jobs.failures import FILE, Failures
+from generation.produce import FAILED_FROM_THE_START, Item, Tally
+from generation.stages import open_store, write_raw_data
 
 from cluster.inference.engine import Completion, Request, Sampling, ScriptedEngine
 from cluster.inference.events import Failed, ItemFailedError
-from cluster.jobs.failures import FILE, Failures
 from cluster.jobs.progress import Progress
 from generation.builtin import RANGES
 from generation.plan import make_plan
-from generation.produce import FAILED_FROM_THE_START, Item, Tally
 from generation.raw.card import raw_card
 from generation.raw.counts import RawCounts
 from generation.raw.summary import summary
 from generation.rollout import TRIES, Rollout
 from generation.settings import Settings
-from generation.stages import open_store, write_raw_data
 from generation.tasks import countdown
 from generation.variants import parse_names
 from tests.processes import Job

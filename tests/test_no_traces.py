@@ -10,15 +10,15 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from cluster.jobs.failures import Failures
+from generation.produce import Item, Tally, Work
 
 from assembly.outlook import FIRST, Outlook
 from assembly.settings import SftSettings
 from cluster.inference.engine import Completion, Request, ScriptedEngine
 from cluster.inference.events import Done
-from cluster.jobs.failures import Failures
 from cluster.jobs.progress import Progress
 from generation.plan import make_plan
-from generation.produce import Item, Tally, Work
 from generation.raw.schema import Rolled
 from generation.run import decide_all, main
 from generation.settings import Settings

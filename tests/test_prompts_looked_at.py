@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from generation.stages import decide
 
 from cluster.inference.chat import TooLong, check_fit
 from cluster.inference.models import find
@@ -17,7 +18,6 @@ from cluster.inference.vllm_tables import why_silent
 from generation.builtin import MODEL, NAME
 from generation.plan import Plan, describe, make_plan
 from generation.settings import Settings
-from generation.stages import decide
 from reflection.added import stages as additions
 from reflection.added.settings import AdditionSettings
 from tests.assembly_rows import published_row, write_parquet

@@ -35,7 +35,7 @@ RANKS = {
 HOMES = {
     "vllm": {"cluster.inference.vllm_engine"},
     "transformers": {"cluster.inference.vllm_engine"},
-    "ray": {"cluster.inference.pool", "cluster.inference.replicas", "cluster.session", "cluster.nodes"},
+    "ray": {"cluster.inference.ray_replicas", "cluster.session", "cluster.nodes"},
     "fire": {"cluster.flags"},
     "datasets": {"generation.tasks.hub_rows"},
     **{name: {"generation.tasks.dictionary"} for name in ("spellchecker", "spylls")},

@@ -15,11 +15,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-
 from cluster.jobs.failures import FILE, Failures
+from generation.stages import open_directory
+
 from cluster.jobs.progress import fitted
 from generation.settings import Settings
-from generation.stages import open_directory
 
 ROOT = Path(__file__).parent.parent
 COLUMNS = 80

@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypedDict
 
+_LONGEST = 400
+
 FinishReason = Literal["stop", "length", "error"]
 
 
@@ -100,6 +102,34 @@ class Engine(Protocol):
     async def close(self) -> None:
         """End every process and free every device this engine holds."""
         ...
+
+
+class EngineSettings(Protocol):
+    """How to start an engine, picklable: all that a replica needs to know of it."""
+
+    async def start(self) -> Engine: ...
+
+    def smaller(self) -> EngineSettings:
+        """Return the same with lower limits, for an engine that ran out of memory; itself where none can be."""
+        ...
+
+    def limits(self) -> str:
+        """Return the limits that `smaller` lowers, for a person."""
+        ...
+
+    def cause(self, log: str) -> str | None:
+        """Return what the engine's processes said of their end in their log; None where they said nothing."""
+        ...
+
+    def lacked_memory(self, log: str) -> bool:
+        """Return True if the log tells that memory was short."""
+        ...
+
+
+def own_words(error: BaseException) -> str:
+    """Return the error's type and message on one line, without the type where an engine's death names its cause."""
+    said = " ".join(str(error).split())
+    return (said if isinstance(error, EngineDiedError) and said else f"{type(error).__name__}: {said}")[:_LONGEST]
 
 
 def no_room(prompt_tokens: int, context: int) -> str:

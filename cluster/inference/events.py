@@ -44,7 +44,7 @@ class Lost:
 
     number: int
     reason: str
-    again: int
+    again: int = 0
 
 
 @dataclass(frozen=True)

@@ -1,27 +1,24 @@
-"""Work dealt to engines, and dealt again when one dies.
+"""Items dealt to engines, and dealt again when an engine dies: the scheduler alone.
 
-Any async (engine, item) -> result will do; the pool knows neither questions nor rows. Which engine gets
-what, what a dead engine still owed, and when an item is given up, is decided here.
+Any async (engine, item) -> result will do; it knows neither questions nor rows, nor where engines run. Which replica
+gets what, what a dead one still owed, and when an item is given up, is decided here.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Generic
+import traceback
+from collections import defaultdict, deque
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any, Generic, NamedTuple, Protocol
 
-import ray
-from ray.exceptions import ObjectLostError, RayError, RayTaskError
-
-from cluster.inference.actor import EngineSettings, own_words
-from cluster.inference.engine import Engine, EngineDiedError
+from cluster.inference.engine import own_words
 from cluster.inference.events import (
     ClusterLostError,
     Done,
-    EngineStartError,
     Failed,
     Item,
     ItemFailedError,
@@ -31,45 +28,57 @@ from cluster.inference.events import (
     Started,
     Tick,
 )
-from cluster.inference.replicas import Engines, Fallen, Placement
-
-__all__ = [
-    "ClusterLostError",
-    "Done",
-    "EngineSettings",
-    "EngineStartError",
-    "Failed",
-    "ItemFailedError",
-    "Loading",
-    "Lost",
-    "Placement",
-    "Pool",
-    "Started",
-    "Tick",
-    "fill",
-    "next_engine",
-]
 
 TRIES = 3
 """How often the work on an item may fail."""
 _DEATHS = 2
-"""Engines that may die while they hold an item beside others; after that it is dealt alone."""
+"""Engines that may die while they hold an item beside others; after that it is quarantined."""
 _DEATHS_ALONE = 2
 """Engines that may die while they hold an item and nothing else; after that it is given up."""
 _TICK_S = 0.5
 
 
+class Finished(NamedTuple):
+    """The work on an item has ended, well or in an error that is not its engine's death."""
+
+    number: int
+    ticket: Hashable
+    result: Any = None
+    error: BaseException | None = None
+
+
+class Replicas(Protocol):
+    """What the scheduler needs of the engines, each known by its number, which its replacements inherit."""
+
+    def ready(self) -> Collection[int]:
+        """Return the numbers of those that take items."""
+        ...
+
+    def submit(self, number: int, item: Any) -> Hashable:
+        """Begin the work on an item there; return the ticket that its Finished will name."""
+        ...
+
+    def poll(self, timeout_s: float) -> Iterator[Loading | Started | Lost | Finished]:
+        """Restart what died, and tell what has happened, after `timeout_s` at most.
+
+        Of a replica that was Lost nothing more is told. Raises EngineStartError, ClusterLostError.
+        """
+        ...
+
+    def close(self) -> None:
+        """End every engine."""
+        ...
+
+
 def fill(max_sequences: int, per_item: int) -> int:
-    """How many items keep an engine of `max_sequences` full, with half as many again waiting."""
+    """Return how many items keep an engine of `max_sequences` full, with half as many again waiting."""
     return max(2, math.ceil(1.5 * max_sequences / per_item))
 
 
 def next_engine(loads: Mapping[int, int], limit: int) -> int | None:
-    """The engine with the least in flight, the lower number first; None when all are full."""
-    if not loads:
-        return None
-    number = min(loads, key=lambda engine: (loads[engine], engine))
-    return number if loads[number] < limit else None
+    """Return the engine with the least in flight, the lower number first; None when all are full."""
+    number = min(loads, key=lambda engine: (loads[engine], engine), default=None)
+    return number if number is not None and loads[number] < limit else None
 
 
 @dataclass
@@ -87,170 +96,125 @@ class _Task(Generic[Item]):
 
 
 class Pool(Generic[Item, Result]):
-    """Items dealt to engines. Use as a context; `run` may be called several times."""
+    """Items dealt to replicas, `in_flight` to each at most. Use as a context; `run` may be called several times."""
 
-    def __init__(
-        self,
-        settings: EngineSettings,
-        work: Callable[[Engine, Item], Awaitable[Result]],
-        placement: Placement,
-    ) -> None:
-        self._engines = Engines(settings, work, placement)
-        self._limit = placement.in_flight
-        self._held: dict[Any, tuple[int, _Task[Item]]] = {}
-        self._again: deque[_Task[Item]] = deque()
-        self._suspects: deque[_Task[Item]] = deque()
-        self._alone: int | None = None
-        """The engine that is kept for suspects."""
+    def __init__(self, replicas: Replicas, in_flight: int) -> None:
+        self._replicas = replicas
+        self._limit = in_flight
         self._source: Iterator[Item] = iter(())
+        self._waiting: deque[_Task[Item]] = deque()
+        self._running: dict[int, dict[Hashable, _Task[Item]]] = defaultdict(dict)
+        """By replica and ticket."""
+        self._quarantine: deque[_Task[Item]] = deque()
+        """What may have killed its engines: run alone, so that only the guilty one dies with its engine."""
+        self._isolated: int | None = None
+        """The replica that is kept for the quarantine."""
         self._stop_at: float | None = None
 
     def __enter__(self) -> Pool[Item, Result]:
-        list(self._engines.tend())
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         # Without Ray there is nobody to say goodbye to, and its calls would wait for ever.
         if kind is None or not issubclass(kind, ClusterLostError):
-            self._engines.close()
+            self._replicas.close()
 
     def stop(self, grace_s: float) -> None:
-        """Deal nothing more; `run` ends when what is in flight is back, or after `grace_s` seconds."""
+        """Deal nothing more; `run` ends when what is running is back, or after `grace_s` seconds."""
         self._stop_at = time.monotonic() + grace_s
 
     def run(
         self, items: Iterable[Item]
     ) -> Iterator[Loading | Started | Lost | Tick | Done[Item, Result] | Failed[Item]]:
-        """Results as they come, in any order: each item exactly once, as Done or as Failed.
+        """Yield results as they come, in any order: each item exactly once, as Done or as Failed.
 
         Raises EngineStartError when an engine cannot start, ClusterLostError when Ray is gone.
         """
         self._source = iter(items)
         while not self._over():
-            for fallen in self._engines.tend():
-                yield from self._lost(fallen)
-            self._deal()
-            ready = self._ready()
-            if not ready:
+            self._schedule()
+            told = False
+            for event in self._replicas.poll(_TICK_S):
+                told = True
+                if isinstance(event, Finished):
+                    yield from self._finish(event)
+                elif isinstance(event, Lost):
+                    yield from self._preempt(event)
+                else:
+                    yield event
+            if not told:
                 yield Tick()
-            for ref in ready:
-                yield from self._collect(ref)
 
     def _over(self) -> bool:
+        running = any(self._running.values())
         if self._stop_at is not None:
-            return not self._held or time.monotonic() > self._stop_at
-        return not (self._held or self._suspects or self._owed())
+            return not running or time.monotonic() > self._stop_at
+        return not (running or self._quarantine or self._owed())
 
     def _owed(self) -> bool:
-        """Whether there is an item to deal; the next one is the first of `_again` then."""
-        if not self._again:
-            self._again.extend(_Task(item) for item in _first(self._source))
-        return bool(self._again)
+        """Return True if there is an item to deal: the first of those waiting."""
+        if not self._waiting:
+            self._waiting.extend(_Task(item) for item in islice(self._source, 1))
+        return bool(self._waiting)
 
-    def _ready(self) -> list[Any]:
-        """Whatever has come, after a moment at most."""
-        waited = [*self._engines.awaited(), *self._held]
-        if not waited:
-            time.sleep(_TICK_S)
-            return []
-        some, _ = ray.wait(waited, num_returns=1, timeout=_TICK_S)
-        if not some:
-            return []
-        ready, _ = ray.wait(waited, num_returns=len(waited), timeout=0)
-        return list(ready)
+    def _schedule(self) -> None:
+        while self._stop_at is None and (chosen := self._choose()):
+            number, task = chosen
+            self._running[number][self._replicas.submit(number, task.item)] = task
 
-    def _deal(self) -> None:
-        while self._stop_at is None:
-            self._deal_alone()
-            loads = {number: load for number, load in self._engines.loads().items() if number != self._alone}
-            if next_engine(loads, self._limit) is None or not self._owed():
-                return
-            number = next_engine(_rather_not(loads, self._again[0].refused_by), self._limit)
-            if number is None:
-                return
-            self._give(number, self._again.popleft())
-
-    def _deal_alone(self) -> None:
-        """Empty one engine and deal it the suspects one by one, so that only the guilty one dies with it."""
-        loads = self._engines.loads()
-        if self._suspects and self._alone not in loads:
+    def _choose(self) -> tuple[int, _Task[Item]] | None:
+        """Return which replica gets what next; None when all are full or nothing is owed."""
+        loads = {number: len(self._running[number]) for number in self._replicas.ready()}
+        if self._quarantine and self._isolated not in loads:
             # It may be the fault of the engine that died.
-            self._alone = next_engine(_rather_not(loads, self._suspects[0].died_on), self._limit + 1)
-        if self._alone is None or loads.get(self._alone, 0):
-            return
-        if self._suspects and self._alone in loads:
-            self._give(self._alone, self._suspects.popleft())
-        else:
-            self._alone = None
+            self._isolated = next_engine(_rather_not(loads, self._quarantine[0].died_on), self._limit + 1)
+        if self._isolated is not None and not loads.get(self._isolated, 0):
+            if self._quarantine and self._isolated in loads:
+                return self._isolated, self._quarantine.popleft()
+            self._isolated = None
+        loads = {number: load for number, load in loads.items() if number != self._isolated}
+        if next_engine(loads, self._limit) is None or not self._owed():
+            return None
+        number = next_engine(_rather_not(loads, self._waiting[0].refused_by), self._limit)
+        return None if number is None else (number, self._waiting.popleft())
 
-    def _give(self, number: int, task: _Task[Item]) -> None:
-        self._held[self._engines.do(number, task.item)] = (number, task)
-
-    def _collect(self, ref: Any) -> Iterator[Loading | Started | Lost | Done[Item, Result] | Failed[Item]]:
-        if ref not in self._held:
-            told = self._engines.heard(ref)
-            if isinstance(told, Fallen):
-                yield from self._lost(told)
-            elif told is not None:
-                yield told
+    def _finish(self, event: Finished) -> Iterator[Done[Item, Result] | Failed[Item]]:
+        """An item came back; one whose work went wrong is tried once more, until it has had its tries."""
+        task, error = self._running[event.number].pop(event.ticket), event.error
+        if error is None:
+            yield Done(task.item, event.result)
             return
-        number, task = self._held[ref]
-        try:
-            result = ray.get(ref)
-        except RayError as error:
-            of_item = isinstance(error, RayTaskError | ObjectLostError)
-            if not of_item or isinstance(getattr(error, "cause", None), EngineDiedError):
-                yield from self._lost(self._engines.lose(number, error))
-                return
-            del self._held[ref]
-            self._engines.done(number, useful=False)
-            yield from self._failed(task, number, error)
-            return
-        del self._held[ref]
-        self._engines.done(number)
-        yield Done(task.item, result)
-
-    def _failed(self, task: _Task[Item], number: int, error: Exception) -> Iterator[Failed[Item]]:
-        """The work went wrong over this item: once more, until it has had its tries."""
-        cause = getattr(error, "cause", None) or error
         task.failures += 1
-        if isinstance(cause, ItemFailedError) and task.refused_by is None and len(self._engines.loads()) > 1:
-            task.refused_by = number
-            self._again.append(task)
-        elif isinstance(cause, ItemFailedError):
-            yield Failed(task.item, str(cause), str(error))
+        story = "".join(traceback.format_exception(error))
+        if isinstance(error, ItemFailedError):
+            if task.refused_by is not None or len(self._replicas.ready()) == 1:
+                yield Failed(task.item, str(error), story)
+                return
+            task.refused_by = event.number
         elif task.failures >= TRIES:
-            yield Failed(task.item, f"{own_words(cause)} ({TRIES} times)", str(error))
-        else:
-            self._again.append(task)
+            yield Failed(task.item, f"{own_words(error)} ({TRIES} times)", story)
+            return
+        self._waiting.append(task)
 
-    def _lost(self, fallen: Fallen) -> Iterator[Lost | Failed[Item]]:
-        """Put the dead engine's items first in line, or apart where they may have killed it."""
-        owed = [ref for ref, (holder, _) in self._held.items() if holder == fallen.number]
-        tasks = [self._held.pop(ref)[1] for ref in owed]
-        yield Lost(fallen.number, fallen.reason, len(tasks))
+    def _preempt(self, lost: Lost) -> Iterator[Lost | Failed[Item]]:
+        """Put the dead engine's items first in line, or in quarantine where they may have killed it."""
+        tasks = list(self._running.pop(lost.number, {}).values())
+        yield replace(lost, again=len(tasks))
         for task in reversed(tasks):
-            task.died_on = fallen.number
+            task.died_on = lost.number
             task.deaths += 1
             task.deaths_alone += len(tasks) == 1
             if task.deaths_alone >= _DEATHS_ALONE and task.deaths > _DEATHS:
-                reason = f"engines died over it, {task.deaths} times: {fallen.reason}"
+                reason = f"engines died over it, {task.deaths} times: {lost.reason}"
                 yield Failed(task.item, reason, reason)
             elif task.deaths >= _DEATHS:
-                self._suspects.append(task)
+                self._quarantine.append(task)
             else:
-                self._again.appendleft(task)
-        if fallen.number == self._alone:
-            self._alone = None
+                self._waiting.appendleft(task)
+        if lost.number == self._isolated:
+            self._isolated = None
 
 
 def _rather_not(loads: Mapping[int, int], avoided: int | None) -> Mapping[int, int]:
-    """The loads without that engine, unless it is the only one."""
+    """Return the loads without that engine's, unless it is the only one."""
     return {number: load for number, load in loads.items() if number != avoided} or loads
-
-
-def _first(source: Iterator[Item]) -> list[Item]:
-    """The next item, if there is one."""
-    for item in source:
-        return [item]
-    return []

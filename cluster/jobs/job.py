@@ -7,7 +7,7 @@ neither questions nor Ray: a `Fleet` opens the engines, and only where something
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -17,8 +17,8 @@ from typing import Any
 import pyarrow as pa
 
 from cluster.flags import fail, page
-from cluster.inference.engine import Engine
-from cluster.inference.fleets import Fleet, Pool
+from cluster.inference.pool import Pool
+from cluster.inference.replicas import Fleet, Placement, Work
 from cluster.jobs.atomic import check_replaceable
 from cluster.jobs.hub import NotPushed, check_push, push
 from cluster.jobs.progress import FAILED, STOPPED, Progress, failed, fitted, not_pushed, say, staged, stopped
@@ -153,7 +153,7 @@ class Job:
     def deal(
         self,
         items: Iterable[Item],
-        work: Callable[[Engine, Any], Awaitable[Any]],
+        work: Work,
         fleet: Fleet | None,
         look: Callable[[pa.Table], str] | None = None,
     ) -> None:
@@ -168,12 +168,13 @@ class Job:
             assert fleet is not None
             logs = run.out / LOGS
             logs.mkdir(exist_ok=True)
-            with fleet.open(work, logs) as pool:
+            with fleet.open(work) as pool:
                 self._leaving.close()
                 self._stop.listen()  # once more: Ray replaces handlers
-                each = f"{fleet.gpus_each} GPU each" if fleet.gpus_each else "on the CPU"
-                self._begin([("engines", f"{fleet.engines} {each}, logs in {logs}")])
-                again = self._collect(pool, items, fleet, look)
+                placed = fleet.placement
+                each = f"{placed.gpus_each} GPU each" if placed.gpus_each else "on the CPU"
+                self._begin([("engines", f"{placed.engines} {each}, logs in {logs}")])
+                again = self._collect(pool, items, placed, look)
         else:
             self._begin([])
         missing = len(run.keys) - len(self.store.finished() | self.failed.keys())
@@ -240,14 +241,16 @@ class Job:
         self._starts = [*self.directory.record.get("starts", []), this_command()]
         self.tell("rolling out", texts=self._texts)
 
-    def _collect(self, pool: Pool, items: Iterable[Item], fleet: Fleet, look: Callable[[pa.Table], str] | None) -> int:
+    def _collect(
+        self, pool: Pool[Any, Any], items: Iterable[Item], placed: Placement, look: Callable[[pa.Table], str] | None
+    ) -> int:
         """Keep what comes out of the pool; return how many items were lost with engines and dealt again."""
         run = self.run
         progress = Progress(run.count(run.keys), done=run.count(self._settled), unit=run.unit)
         tally = Tally(progress, self.store, self._failures, run.out / LOGS, run.item, look)
 
         def report() -> None:
-            wanted = {"wanted": fleet.engines, "gpus_each": fleet.gpus_each}
+            wanted = {"wanted": placed.engines, "gpus_each": placed.gpus_each}
             facts = tally.facts()
             self._tell_start({**facts, "engines": {**wanted, **facts["engines"]}})
 

@@ -17,17 +17,16 @@ from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
-from cluster.inference.pool import Done, Pool
+from cluster.inference.events import Done
 from cluster.jobs.card import table
-from cluster.session import session
+from cluster.jobs.job import versions
 from cluster.templates import fill
 from examples.builtin_model.train import evaluation_questions
 from generation.builtin import EVALUATION_QUESTIONS, EVALUATION_SEED, MODEL, NAME, RANGES
 from generation.placement import hire
 from generation.plan import make_plan
-from generation.records import WITHOUT_ANSWER, Attempt, Question
+from generation.records import WITHOUT_ANSWER, Attempt
 from generation.settings import Settings
-from generation.stages import versions
 from generation.variants import VARIANTS
 
 _CHECKS_ITSELF = re.compile(r"\b(wait|let me (check|verify)|try again|on second thought|mistake)\b", re.IGNORECASE)
@@ -84,13 +83,11 @@ def measure(model: Path) -> Figures:
     settings = Settings(model=str(model), variants=("all",), samples=1, reflections=1, max_tokens=256, questions=2)
     plan = make_plan(settings)
     figures = Figures()
-    with session(None) as found:
-        crew = hire(plan, settings, found)
-        with Pool[Question, tuple[Attempt, ...]](crew.engine, plan.rollout, crew.placement) as pool:
-            for event in pool.run(evaluation_questions()):
-                if isinstance(event, Done):
-                    for attempt in event.result:
-                        figures.add(attempt)
+    with hire(plan, settings).open(plan.rollout) as pool:
+        for event in pool.run(evaluation_questions()):
+            if isinstance(event, Done):
+                for attempt in event.result:
+                    figures.add(attempt)
     return figures
 
 

@@ -110,11 +110,6 @@ class AdditionPlan(ModelPlan):
         """Read the blocks of these keys, in order, as they are asked for."""
         return read_blocks(self.source, lambda key: key in keys)
 
-    @property
-    def per_item(self) -> int:
-        """Requests that one block makes at once, at most."""
-        return BLOCK_ROWS * self.work.reflections
-
 
 def plan_additions(settings: AdditionSettings) -> AdditionPlan:
     """Decide everything, reading every row once. Raises ValueError for a model or a RAW_DATA that is not fit."""
@@ -138,6 +133,7 @@ def plan_additions(settings: AdditionSettings) -> AdditionPlan:
         sampling=sampling,
         # No more tokens than bytes; a sample that is longer still is refused by the engine, and its row says so.
         context=min(model.context, _MOST_CONTEXT, survey.longest + _FRAME + sampling.max_tokens),
+        per_item=BLOCK_ROWS * work.reflections,
         out=out,
         license=settings.license,
         notes=(*source.notes, *of_sampling),

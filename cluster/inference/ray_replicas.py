@@ -1,0 +1,138 @@
+"""Replicas as Ray's actors: each engine in a process of its own, on whatever node has room for it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import ObjectLostError, OutOfMemoryError, RayError, RayTaskError
+
+from cluster import QUIET, reaper
+from cluster.inference.engine import EngineDiedError, EngineMemoryError, EngineSettings
+from cluster.inference.local import Replica
+from cluster.inference.pool import Pool
+from cluster.inference.replicas import Handle, Placement, ReplicaSet, Work
+from cluster.session import Resources, check_alive, session
+
+
+class ReplicaProcess(Replica):
+    """A replica that has its process to itself: a log, a folder for temporary files, and who ends what it leaves."""
+
+    def __init__(self, settings: EngineSettings, work: Work, log: str, mark: str) -> None:
+        super().__init__(settings, work, _write_output_to(Path(log)))
+        # In /tmp whatever TMPDIR says: the path of a Unix socket in it ends at 107 bytes.
+        folder = f"/tmp/skillfactory-engine-{uuid.uuid4().hex[:12]}"
+        # First who removes it, then the folder: whenever this process is killed, nothing stays.
+        self._reaper = reaper.start(mark, folder, apart=True)
+        # vLLM leaves a socket behind each time; what torch compiles is worth keeping for the next engine.
+        cache = Path(tempfile.gettempdir(), f"torchinductor-{os.getuid()}")
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
+        os.mkdir(folder, 0o700)
+        tempfile.tempdir = os.environ["TMPDIR"] = folder
+
+
+def _write_output_to(log: Path) -> Path:
+    """Send this process's output to a file of the run, not to the terminal; return where it is.
+
+    A machine that does not see the run's folder keeps it among its temporary files. The folder is not
+    made here: a run directory that was removed must not come back half.
+    """
+    if not log.parent.is_dir():
+        log = Path(tempfile.mkdtemp(prefix="skillfactory-logs-"), log.name)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+    return log
+
+
+class _ActorHandle:
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    def call(self, method: str, *given: Any) -> Future[Any]:
+        told: Future[Any] = Future()
+
+        def tell(answer: Future[Any]) -> None:
+            error = answer.exception()
+            if error is None:
+                told.set_result(answer.result())
+            else:
+                told.set_exception(own_error(error))
+
+        getattr(self._actor, method).remote(*given).future().add_done_callback(tell)
+        return told
+
+    def kill(self) -> None:
+        ray.kill(self._actor)
+
+
+def own_error(error: BaseException) -> BaseException:
+    """Return what the work raised in the actor, or where the actor itself is gone an EngineDiedError."""
+    if isinstance(error, RayTaskError):
+        cause: BaseException = error.cause or error
+        if cause is not error:
+            cause.__cause__ = error  # which has the actor's traceback
+        return cause
+    if not isinstance(error, RayError) or isinstance(error, ObjectLostError):
+        return error
+    # Ray's story of a dead actor ends with the reason. What its memory monitor kills is no actor's death to it.
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    words = f"{type(error).__name__}: {(lines or [''])[-1]}"
+    return EngineMemoryError(words) if isinstance(error, OutOfMemoryError) else EngineDiedError(words)
+
+
+class RayReplicas(ReplicaSet):
+    """Engines in actors of the Ray that this process is connected to."""
+
+    where = "the Ray cluster"
+
+    def __init__(self, placement: Placement, work: Work) -> None:
+        super().__init__(placement)
+        self._work = work
+
+    def launch(self, number: int, settings: EngineSettings) -> Handle:
+        placement, mark = self._placement, reaper.new_mark()
+        actor = ray.remote(ReplicaProcess).options(
+            # An allocation may hold fewer cores than GPUs, and Ray would leave the rest of these idle.
+            num_cpus=0 if placement.gpus_each else 1,
+            num_gpus=placement.gpus_each,
+            max_concurrency=placement.in_flight + 4,
+            runtime_env={"env_vars": {**QUIET, **placement.environment, mark: "1"}},
+            scheduling_strategy="SPREAD",
+        )
+        return _ActorHandle(actor.remote(settings, self._work, str(self._log(number).resolve()), mark))
+
+    def check_place(self) -> None:
+        check_alive()
+
+    def log_of(self, number: int) -> str:
+        return f"; see {self._log(number)}"
+
+    def _log(self, number: int) -> Path:
+        return self._placement.logs / f"engine-{number}.log"
+
+
+class RayFleet:
+    """Engines on a Ray that is started here, or joined at `address`."""
+
+    placement: Placement
+
+    def __init__(self, address: str | None, place: Callable[[Resources], Placement]) -> None:
+        """`place` decides from what the cluster holds; it raises ValueError where that is too little, or unfit."""
+        self._address = address
+        self._place = place
+
+    @contextmanager
+    def open(self, work: Work) -> Iterator[Pool[Any, Any]]:
+        with session(self._address) as resources:
+            self.placement = self._place(resources)
+            with Pool[Any, Any](RayReplicas(self.placement, work), self.placement.in_flight) as pool:
+                yield pool

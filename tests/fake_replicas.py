@@ -1,0 +1,61 @@
+"""Replicas that do what a test tells them, at once, on no engine: what the scheduler sees of engines, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from cluster.inference.engine import EngineDiedError
+from cluster.inference.events import Loading, Lost, Started
+from cluster.inference.pool import Finished
+
+Work = Callable[[int, Any], Any]
+"""Returns the result of an item on the replica of this number; an EngineDiedError is the replica's death."""
+
+
+class FakeReplicas:
+    """All ready from the start, and again in the poll after their death."""
+
+    def __init__(self, count: int, work: Work) -> None:
+        self.dealt: list[tuple[int, Any]] = []
+        """Every item with the replica that it was dealt to, in order."""
+        self.closed = False
+        self._count = count
+        self._work = work
+        self._running: dict[int, tuple[int, Any]] = {}
+        self._dead = set[int]()
+
+    def ready(self) -> list[int]:
+        return [number for number in range(self._count) if number not in self._dead]
+
+    def submit(self, number: int, item: Any) -> int:
+        assert number not in self._dead
+        self.dealt.append((number, item))
+        self._running[len(self.dealt)] = (number, item)
+        return len(self.dealt)
+
+    def running(self, number: int) -> list[Any]:
+        return [item for holder, item in self._running.values() if holder == number]
+
+    def poll(self, timeout_s: float) -> Iterator[Loading | Started | Lost | Finished]:
+        self._dead.clear()
+        for ticket in list(self._running):
+            if ticket not in self._running:
+                continue  # its replica died meanwhile
+            number, item = self._running[ticket]
+            try:
+                result = self._work(number, item)
+            except EngineDiedError as error:
+                self._dead.add(number)
+                self._running = {held: on for held, on in self._running.items() if on[0] != number}
+                yield Lost(number, str(error))
+                continue
+            except Exception as error:
+                del self._running[ticket]
+                yield Finished(number, ticket, error=error)
+                continue
+            del self._running[ticket]
+            yield Finished(number, ticket, result)
+
+    def close(self) -> None:
+        self.closed = True
