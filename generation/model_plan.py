@@ -96,7 +96,10 @@ def run_directory(settings: JobSettings, before: str, model: str) -> Path:
 
 
 def choose_sampling(settings: JobSettings, model: Model) -> Sampling:
-    """Choose the sampling: flags go before generation_config.json; the built-in model writes less. Raises ValueError."""
+    """Return the sampling: flags go before generation_config.json, and the built-in model writes less.
+
+    Raises ValueError for a value that no engine draws by, and where a sample leaves no room for a prompt.
+    """
 
     def choose(name: str, neutral: float) -> float:
         asked: float | None = getattr(settings, name)

@@ -36,7 +36,7 @@ _SLOWEST = 5.0
 def hire(plan: ModelPlan, settings: JobSettings) -> RayFleet:
     """Return the engines that the flags ask for, to be opened on Ray.
 
-    Raises ValueError if they cannot be placed, as far as that is known before Ray is started; opening them says the rest.
+    Raises ValueError if they cannot be placed, as far as that is known before Ray is started.
     """
     check_engines(settings, plan.model)
     return RayFleet(settings.address, partial(place, plan, settings))

@@ -1,10 +1,9 @@
-"""The whole job on a scripted engine in this process: `python -m tests.drive_job FLAGS`, with its flags and exit codes."""
+"""The whole job on a scripted engine in this process: `python -m tests.drive_job FLAGS`; flags and codes are the job's."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from functools import cache
 
 from cluster.flags import parse
 from cluster.inference.engine import Completion, Request, ScriptedSettings
@@ -15,10 +14,21 @@ from generation.settings import Settings
 from tests.scripted import knowing
 
 
+class Knowing:
+    """A model that knows the questions of these flags."""
+
+    def __init__(self, argv: list[str]) -> None:
+        self._argv = argv
+        self._answer: Callable[[Request], str] | None = None
+
+    def __call__(self, request: Request) -> str:
+        self._answer = self._answer or knowing(make_plan(parse(Settings, self._argv)).questions)
+        return self._answer(request)
+
+
 def main(argv: list[str], reply: Callable[[Request], str | Completion] | None = None) -> int:
-    """Return the job's exit code; `reply` is a model that knows the questions of these flags by default."""
-    knows = cache(lambda: knowing(make_plan(parse(Settings, argv)).questions))
-    return run.main(argv, fleet=LocalFleet(ScriptedSettings(reply or (lambda request: knows()(request)))))
+    """Return the job's exit code; the engine knows the questions, unless it is to reply otherwise."""
+    return run.main(argv, fleet=LocalFleet(ScriptedSettings(reply or Knowing(argv))))
 
 
 if __name__ == "__main__":
