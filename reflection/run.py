@@ -18,7 +18,7 @@ from generation.raw.schema import RAW_DATA
 from generation.raw.summary import summary
 from generation.settings import Settings
 from reflection import prompts
-from reflection.added.merge import write_reflected
+from reflection.added.card import write_reflected
 from reflection.added.plan import describe_additions, introduce_additions, look_at_samples, plan_additions
 from reflection.added.settings import AdditionSettings
 

@@ -1,4 +1,4 @@
-"""What README.md tells a reader to type, and a new shell in a working copy to type it in."""
+"""What README.md and docs/ tell a reader to type, and a new shell in a working copy to type it in."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-NO_COMMANDS = ("model", "<think>", "cluster/")
+NO_COMMANDS = ("model", "<think>")
 """How the fenced blocks begin that show what is printed, not what is typed."""
 _FENCE = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`((?:[A-Z]+=\S+ )*(?:make|source|python|pip|hf|ray|bash|llamafactory-cli|sbatch) [^`]+)`")
@@ -40,8 +40,9 @@ def working_copy(folder: Path) -> Path:
     environment.mkdir()
     for path in Path(sys.prefix).iterdir():
         (environment / path.name).symlink_to(path)
-    (environment / "ready-cpu").unlink(missing_ok=True)
-    (environment / "ready-cpu").touch()
+    for stamp in ("ready-cpu", "dev-cpu"):  # newer than what they were made from
+        (environment / stamp).unlink(missing_ok=True)
+        (environment / stamp).touch()
     return folder
 
 

@@ -1,4 +1,4 @@
-"""Every command of README.md, as it is written there, in a new shell and a working copy of its own.
+"""Every command of README.md and docs/, as it is written there, in a new shell and a working copy of its own.
 
 Where one needs a GPU, a hub or hours it gets `--dry_run` and a hub on this machine. WAYS says how each is tried; a
 command that none of its rows fits fails the first test.
@@ -28,7 +28,8 @@ from tests.hub_state import Hub, Repository
 from tests.hub_user import User
 from tests.readme import NO_COMMANDS, ROOT, commands, typed, working_copy
 
-TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+README = ROOT / "README.md"
+TEXT = "\n".join(path.read_text(encoding="utf-8") for path in (README, *sorted((ROOT / "docs").glob("*.md"))))
 COMMANDS = commands(TEXT)
 MODELS = ("Qwen/Qwen2.5-1.5B-Instruct", "Qwen/Qwen2.5-7B-Instruct")
 RAW = "countdown_3arg-Qwen2.5-1.5B-Instruct"
@@ -92,7 +93,7 @@ def as_written(reader: Reader, command: str) -> None:
 
 def on_a_run(reader: Reader, command: str) -> None:
     """What the commands before it have made is there."""
-    for run in ("more", f"runs/{RAW}"):
+    for run in ("more", f"runs/{RAW}", "runs/countdown_3arg-skillfactory-tiny-3m"):
         write_parquet(reader.folder / run / "RAW_DATA" / "data" / "train-00000-of-00001.parquet", ROWS)
     as_written(reader, command)
 
@@ -105,7 +106,7 @@ def planned_on_a_run(reader: Reader, command: str) -> None:
 
 def planned(reader: Reader, command: str) -> None:
     """With `--dry_run`: everything that can be wrong is found, and nothing is asked of a model."""
-    said = reader.types(f"{command} --dry_run")
+    said = reader.types(f"{command.removesuffix(' --dry_run')} --dry_run")
     assert "--- first prompt" in said
     for name in re.findall(r"--model (\S+)", command):
         assert Path(name).name in said or name == "./my-model"
@@ -116,16 +117,11 @@ def on_a_cluster(reader: Reader, command: str) -> None:
     planned(reader, command.replace(" --address auto", ""))
 
 
-def says_what_there_is(reader: Reader, command: str) -> None:
-    """A command that is only named: its help."""
-    assert "FLAGS" in reader.types(f"{command} --help")
-
-
 def make_would(reader: Reader, command: str) -> None:
     """`make` knows how, and begins with nothing that is there already, save an environment of another kind."""
     steps = reader.types(f"{command} --dry-run")
     assert steps
-    assert ("pip install" in steps) == ("gpu" in command or "consumers" in command)
+    assert ("pip install" in steps) == any(word in command for word in ("gpu", "consumers", "test-all"))
 
 
 def goes_into_the_environment(reader: Reader, command: str) -> None:
@@ -171,6 +167,11 @@ def of_another_package(reader: Reader, command: str) -> None:
         subprocess.run(["bash", "-n", ROOT / name], check=True)
 
 
+def of_the_tests(reader: Reader, command: str) -> None:
+    """Not run inside a run of tests: what it names is collected."""
+    assert "tests/" in reader.types(f"{command} --collect-only")
+
+
 def is_there(reader: Reader, command: str) -> None:
     """It takes an hour of engines: here it is only found."""
     module = command.split()[2]
@@ -180,14 +181,15 @@ def is_there(reader: Reader, command: str) -> None:
 WAYS: list[tuple[str, Callable[[Reader, str], None]]] = [
     (r"make .*", make_would),
     (r"source \.venv/bin/activate", goes_into_the_environment),
-    (r"python -m (generation|reflection|assembly)\.run", says_what_there_is),
     (r"python -m generation\.run --list_tasks", as_written),
     (r"python -m generation\.run .*--address auto", on_a_cluster),
     (r"python -m generation\.run .*", planned),
     (r"python -m reflection\.run .*", planned_on_a_run),
     (r"python -m assembly\.run .*", on_a_run),
     (r"python -m cluster\.slurm .*", as_written),
-    (r"python -m benchmarks\.\w+", is_there),
+    (r"python examples/look\.py .*", on_a_run),
+    (r"python -m (benchmarks|examples\.builtin_model)\.\w+", is_there),
+    (r"python -m pytest .*", of_the_tests),
     (r"pip install .*", can_be_installed),
     (r"ray job .*", of_ray),
     (r"hf auth login", of_the_hub),
@@ -208,6 +210,7 @@ def test_no_command_is_left_out() -> None:
     shown = [block for block in blocks if block.split()[0].startswith(NO_COMMANDS)]
     assert len(shown) == len(NO_COMMANDS), "a block that is neither commands nor one of those known"
     assert len(COMMANDS) > 25
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 200
 
 
 @pytest.mark.parametrize("command", COMMANDS)

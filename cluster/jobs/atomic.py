@@ -6,7 +6,6 @@ Written beside and renamed, so a reader or a crash never finds half of one. Know
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import shutil
@@ -19,35 +18,30 @@ MADE_HERE = ".made-here"
 """Marks a folder that replace_folder made, and so may replace; from its second line on it names the files made."""
 _BY_THE_WAY = frozenset({"__pycache__", ".DS_Store"})
 """What programs leave where they pass."""
-_OLD = ".old-"
-_NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP})
-"""What Lustre mounted without flock, NFS without its lock service, and others say."""
 
 
 def atomic_write_text(path: Path, text: str) -> None:
     """Write the file so that a reader, or a crash, finds the old text or the new one, whole."""
-    temporary = path.with_name(f"{TEMPORARY}{path.name}")
-    with removed_on_failure(temporary):
+    with written_beside(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        publish(temporary, path)
 
 
 @contextlib.contextmanager
-def removed_on_failure(temporary: Path) -> Iterator[None]:
-    """What could not be written whole is removed, so that a full disk is not fuller than before."""
+def written_beside(path: Path) -> Iterator[Path]:
+    """Yield a name in the same folder to write to, then rename it to `path`, durably.
+
+    What could not be written whole is removed, so that a full disk is not fuller than before.
+    """
+    temporary = path.with_name(f"{TEMPORARY}{path.name}")
     try:
-        yield
+        yield temporary
+        sync(temporary)
+        os.replace(temporary, path)
+        sync(path.parent)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-
-
-def publish(temporary: Path, path: Path) -> None:
-    """Rename a finished file of the same folder into place, durably."""
-    sync(temporary)
-    os.replace(temporary, path)
-    sync(path.parent)
 
 
 def sync(path: Path) -> None:
@@ -59,22 +53,35 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def make_folder(path: Path) -> None:
-    """Make a folder and the folders above it; where that cannot be done, none of them stays."""
-    made: list[Path] = []
+def make_folder(path: Path) -> list[Path]:
+    """Make a folder and those above it; return what was made, innermost first. Where it cannot be, nothing stays."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
-        for folder in reversed([path, *path.parents]):
-            if not folder.exists():
-                folder.mkdir(exist_ok=True)
-                made.append(folder)
+        path.mkdir(parents=True, exist_ok=True)
     except OSError:
-        for folder in reversed(made):
-            folder.rmdir()
+        _remove_empty(missing)
         raise
+    return missing
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
+def check_parent(path: Path) -> None:
+    """Raise ValueError where a folder of this path could not be made."""
+    parent = next(parent for parent in path.absolute().parents if parent.exists())
+    if not parent.is_dir():
+        raise ValueError(f"{path} cannot be made: {parent} is not a folder; give another folder")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise ValueError(f"{path} cannot be made: no permission in {parent}; give another folder")
 
 
 def check_replaceable(destination: Path) -> None:
     """Raise ValueError where replace_folder would lose what it did not make. Makes nothing."""
+    mark = destination / MADE_HERE
     if not destination.exists():
         try:
             check_parent(destination)
@@ -82,26 +89,22 @@ def check_replaceable(destination: Path) -> None:
             raise ValueError(f"{destination} cannot be used: {error.strerror}; give another folder") from error
     elif not destination.is_dir():
         raise ValueError(f"{destination} is not a folder; give a new one")
-    elif not (destination / MADE_HERE).exists() and any(destination.iterdir()):
+    elif not mark.exists() and any(destination.iterdir()):
         raise ValueError(f"{destination} holds files that were not made here; give an empty folder or a new one")
-    elif foreign := _put_there_since(destination):
-        raise ValueError(
-            f"{destination} would be replaced, and holds {foreign}, which was put there; move it elsewhere"
-        )
-    elif not os.access(destination.parent, os.W_OK | os.X_OK):
-        raise ValueError(f"{destination.parent} cannot be written: no permission; give another folder")
+    else:
+        # The marks of earlier versions name no files.
+        made = mark.read_text().splitlines()[1:] if mark.exists() else []
+        foreign = sorted(_files(destination) - {MADE_HERE, *made}) if made else []
+        if told := next((name for name in foreign if not _BY_THE_WAY & {*Path(name).parts}), None):
+            raise ValueError(
+                f"{destination} would be replaced, and holds {told}, which was put there; move it elsewhere"
+            )
+        if not os.access(destination.parent, os.W_OK | os.X_OK):
+            raise ValueError(f"{destination.parent} cannot be written: no permission; give another folder")
 
 
 def _files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
-
-
-def _put_there_since(folder: Path) -> str | None:
-    """A file of the folder that replace_folder did not make; None where there is none, or its mark names no files."""
-    mark = folder / MADE_HERE
-    made = mark.read_text().splitlines()[1:] if mark.exists() else []
-    foreign = _files(folder) - {MADE_HERE, *made} if made else set()
-    return next((name for name in sorted(foreign) if not _BY_THE_WAY & {*Path(name).parts}), None)
 
 
 def replace_folder(build: Callable[[Path], None], destination: Path) -> None:
@@ -114,79 +117,34 @@ def replace_folder(build: Callable[[Path], None], destination: Path) -> None:
     # Renames would replace a link, not what it leads to.
     destination = Path(os.path.realpath(destination))
     check_replaceable(destination)
-    new = destination.with_name(f"{TEMPORARY}{destination.name}")
-    old = destination.with_name(f"{_OLD}{destination.name}")
-    above = [folder for folder in new.parents if not folder.exists()]
-    new.mkdir(parents=True, exist_ok=True)
-    with _locked_folder(new, destination):
+    new, old = (destination.with_name(f"{prefix}{destination.name}") for prefix in (TEMPORARY, ".old-"))
+    made = make_folder(new)
+    descriptor = os.open(new, os.O_RDONLY)
+    try:
+        take_lock(descriptor, destination)
+        # It may have been renamed into place between opening and locking.
+        if not new.exists() or not os.path.samestat(new.stat(), os.fstat(descriptor)):
+            raise ValueError(_busy(destination))
         if old.exists() and not destination.exists():
             old.rename(destination)
         _remove(old, *new.iterdir())
         try:
             build(new)
-            made = ["Made by a program, which replaces this folder as a whole.", *sorted(_files(new))]
-            (new / MADE_HERE).write_text("\n".join(made) + "\n")
-            _sync_tree(new)
+            names = ["Made by a program, which replaces this folder as a whole.", *sorted(_files(new))]
+            (new / MADE_HERE).write_text("\n".join(names) + "\n")
+            for path in (new, *new.rglob("*")):
+                sync(path)
         except BaseException:
             _remove(new)
-            _remove_empty(above)
+            _remove_empty(made)
             raise
         if destination.exists():
             destination.rename(old)
         new.rename(destination)
         sync(destination.parent)
         _remove(old)
-
-
-def take_lock(descriptor: int, path: Path) -> None:
-    """Hold the open file until it is closed; the kernel closes it when the process dies.
-
-    Raises ValueError, of `path`, while another process holds it, and where the file system has no locks.
-    """
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise ValueError(_busy(path)) from error
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
-        # POSIX locks are no way out: NFS makes these of those, and such a Lustre refuses both.
-        raise ValueError(
-            f"{path} is on a file system without locks ({error.strerror}); give a folder on another one"
-        ) from error
-
-
-def _busy(path: Path) -> str:
-    return f"{path} is being written by another process; wait for its end"
-
-
-def check_parent(path: Path) -> None:
-    """Raise ValueError where a folder of this path could not be made."""
-    parent = next(parent for parent in path.absolute().parents if parent.exists())
-    if not parent.is_dir():
-        raise ValueError(f"{path} cannot be made: {parent} is not a folder; give another folder")
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise ValueError(f"{path} cannot be made: no permission in {parent}; give another folder")
-
-
-@contextlib.contextmanager
-def _locked_folder(folder: Path, destination: Path) -> Iterator[None]:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        take_lock(descriptor, destination)
-        # The folder may have been renamed into place between opening and locking.
-        if not folder.exists() or not os.path.samestat(folder.stat(), os.fstat(descriptor)):
-            raise ValueError(_busy(destination))
-        yield
     finally:
         os.close(descriptor)
-
-
-def _sync_tree(folder: Path) -> None:
-    for inner, _, files in os.walk(folder):
-        for name in files:
-            sync(Path(inner, name))
-        sync(Path(inner))
 
 
 def _remove(*paths: Path) -> None:
@@ -197,8 +155,21 @@ def _remove(*paths: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _remove_empty(folders: Sequence[Path]) -> None:
-    """The innermost first; what holds something stays, and so does what is above it."""
-    with contextlib.suppress(OSError):
-        for folder in folders:
-            folder.rmdir()
+def take_lock(descriptor: int, path: Path) -> None:
+    """Hold the open file or folder until it is closed; the kernel closes it when the process dies.
+
+    Raises ValueError, of `path`, while another process holds it, and where the file system has no locks.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ValueError(_busy(path)) from error
+    except OSError as error:
+        # Such as Lustre mounted without flock. POSIX locks are no way out: NFS makes these of those.
+        raise ValueError(
+            f"{path} is on a file system without locks ({error.strerror}); give a folder on another one"
+        ) from error
+
+
+def _busy(path: Path) -> str:
+    return f"{path} is being written by another process; wait for its end"

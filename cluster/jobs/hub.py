@@ -12,6 +12,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -40,6 +41,8 @@ LONGEST_WAIT_S = 120.0
 PATIENCE_S = 600.0
 """After so long no new try is made; the client may have tried many times within one of ours."""
 
+_LONGEST = 160
+"""Characters of what the hub says."""
 _BUSY = frozenset({408, 429, 500, 502, 503, 504})
 _Answer = TypeVar("_Answer")
 
@@ -56,7 +59,7 @@ class Pushed(NamedTuple):
 
 
 def offline() -> bool:
-    """Whether the user keeps us from the hub; what its client has in its cache still counts."""
+    """Return whether HF_HUB_OFFLINE is set. Cached files are still used."""
     return os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}
 
 
@@ -71,24 +74,21 @@ def asking_hub(wanted: str) -> Iterator[None]:
 
 
 def _refusal(error: BaseException) -> str:
+    said = first_line(error)[:_LONGEST]
     if isinstance(error, GatedRepoError):
         return "the hub keeps it behind terms: accept them on its page and log in with `hf auth login`"
     if isinstance(error, RepositoryNotFoundError):
         return "the hub has none of this name, or a private one: check the name, or log in with `hf auth login`"
     if isinstance(error, HfHubHTTPError | HFValidationError):
-        return f"the hub says: {_first_line(error)}"
+        return f"the hub says: {said}"
     if isinstance(error, LocalTokenNotFoundError):
         return "there is no token for the hub: log in with `hf auth login`, or set HF_TOKEN"
     if offline():
         return "HF_HUB_OFFLINE keeps us from the hub, and its cache on this machine does not hold it"
     return (
-        f"the hub cannot be reached ({_first_line(error)}): give a local one, or set HF_HUB_OFFLINE=1 to take it from"
-        " the cache of an earlier download"
+        f"the hub cannot be reached ({said}): give a local one, or set HF_HUB_OFFLINE=1 to take it from the cache"
+        " of an earlier download"
     )
-
-
-def _first_line(error: BaseException) -> str:
-    return first_line(error)[:160]
 
 
 def check_push(namespace: str, names: Iterable[str], *, ask: bool = True) -> None:
@@ -105,7 +105,7 @@ def check_push(namespace: str, names: Iterable[str], *, ask: bool = True) -> Non
         try:
             validate_repo_id(f"{namespace}/{name}")
         except HFValidationError as error:
-            raise ValueError(f"--push_to {namespace}: {_first_line(error)}") from error
+            raise ValueError(f"--push_to {namespace}: {first_line(error)[:_LONGEST]}") from error
     if not ask:
         return
     with asking_hub(f"--push_to {namespace}: a login"):
@@ -126,10 +126,7 @@ def push(folder: Path, repository: str, *, public: bool, tell: Callable[[str], N
     hub = HfApi()
     if not bars():
         disable_progress_bars()
-
-    def patiently(call: Callable[..., _Answer], *args: Any, **named: Any) -> _Answer:
-        return _patiently(lambda: call(*args, **named), waits=WAITS_S, timeout=COMMIT_TIMEOUT_S, tell=tell)
-
+    patiently = partial(_patiently, waits=WAITS_S, timeout=COMMIT_TIMEOUT_S, tell=tell)
     try:
         patiently(hub.create_repo, repository, repo_type="dataset", private=not public, exist_ok=True)
         patiently(
@@ -146,27 +143,27 @@ def push(folder: Path, repository: str, *, public: bool, tell: Callable[[str], N
             patiently(hub.update_repo_settings, repository, repo_type="dataset", private=False)
     except Exception as error:
         # As in asking_hub: whatever it is, this folder is not there, and that is all that is lost.
-        raise NotPushed(f"{repository}: {_push_refusal(_answer_below(error))}") from error
+        below = _answer_below(error)
+        said, status = first_line(below)[:_LONGEST], _status(below)
+        if status is None:
+            why = f"the hub cannot be reached, or broke off ({type(below).__name__}: {said})"
+        elif status in (401, 403):
+            why = f"the hub does not take the token ({said}): log in with `hf auth login`, or set HF_TOKEN"
+        else:
+            why = f"the hub says: {said}"
+        raise NotPushed(f"{repository}: {why}") from error
     return Pushed(f"{hub.endpoint}/datasets/{repository}", private and not public)
 
 
-def _push_refusal(error: BaseException) -> str:
-    status = _status(error)
-    if status in (401, 403):
-        return f"the hub does not take the token ({_first_line(error)}): log in with `hf auth login`, or set HF_TOKEN"
-    if status is not None:
-        return f"the hub says: {_first_line(error)}"
-    return f"the hub cannot be reached, or broke off ({type(error).__name__}: {_first_line(error)})"
-
-
 def _patiently(
-    call: Callable[[], _Answer],
-    *,
+    call: Callable[..., _Answer],
+    *args: Any,
     waits: Sequence[float],
     timeout: float,
     tell: Callable[[str], None] = lambda _: None,
+    **named: Any,
 ) -> _Answer:
-    """The answer of a call that may be made again, which it is where the hub cannot answer just now.
+    """Make a call that may be made again, which it is where the hub cannot answer just now.
 
     The client itself does that for some of its calls, not for whoami, create_repo and commits.
     """
@@ -175,21 +172,21 @@ def _patiently(
         # by default it waits for ever; set each time, since it makes a new session after some failures
         get_session().timeout = timeout
         try:
-            return call()
+            return call(*args, **named)
         except Exception as error:
             below = _answer_below(error)
             told = _told_wait(below)
             late = time.monotonic() - began > PATIENCE_S
-            if wait is None or late or told > LONGEST_WAIT_S or not _may_pass(below):
+            if wait is None or late or told is None or told > LONGEST_WAIT_S:
                 raise
             seconds = max(wait, told)
-            tell(f"once more in {seconds:.0f} s: {_first_line(below)}")
+            tell(f"once more in {seconds:.0f} s: {first_line(below)[:_LONGEST]}")
         time.sleep(seconds)
     raise AssertionError("the last try answers or raises")
 
 
 def _answer_below(error: BaseException) -> BaseException:
-    """What the hub answered, where that was wrapped; else the first cause of all."""
+    """Return what the hub answered, where that was wrapped; else the first cause of all."""
     while _status(error) is None and error.__cause__ is not None:
         error = error.__cause__
     return error
@@ -199,18 +196,12 @@ def _status(error: BaseException) -> int | None:
     return error.response.status_code if isinstance(error, HfHubHTTPError) and error.response is not None else None
 
 
-def _told_wait(error: BaseException) -> float:
-    """Seconds of a Retry-After, 0 without."""
-    told = error.response.headers.get("Retry-After", "") if isinstance(error, HfHubHTTPError) else ""
-    return float(told) if told.isdecimal() else 0.0
-
-
-def _may_pass(error: BaseException) -> bool:
-    """Whether to try again: not where the hub or its client said no."""
-    status = _status(error)
-    if status is not None:
-        return status in _BUSY
+def _told_wait(error: BaseException) -> float | None:
+    """Return the seconds of a Retry-After, 0 without; None where the hub or its client said no."""
+    if isinstance(error, HfHubHTTPError) and error.response is not None:
+        told = error.response.headers.get("Retry-After", "0")
+        return (float(told) if told.isdecimal() else 0.0) if error.response.status_code in _BUSY else None
     # A busy hub may answer in HTML where its client reads JSON before it looks at the status.
-    if isinstance(error, json.JSONDecodeError):
-        return True
-    return not isinstance(error, ValueError | LocalTokenNotFoundError | OfflineModeIsEnabled)
+    busy = isinstance(error, json.JSONDecodeError)
+    refused = isinstance(error, ValueError | LocalTokenNotFoundError | OfflineModeIsEnabled)
+    return None if refused and not busy else 0.0

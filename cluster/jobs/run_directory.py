@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -26,11 +27,14 @@ _LONGEST_VALUE = 80
 _FROZEN = frozenset({"configuration", "fingerprint", "created", "versions", "earlier_versions"})
 
 
-class RunDirectory:
+class RunDirectory(AbstractContextManager["RunDirectory"]):
     """A run directory held by this process alone, until closed or until the process dies.
 
     Raises ValueError where check_run would, and while another process holds the run.
     """
+
+    record: dict[str, Any]
+    """What run.json says; changed by `update` alone."""
 
     def __init__(self, path: Path, configuration: Mapping[str, JSON], versions: Mapping[str, str]) -> None:
         check_run(path, configuration)
@@ -45,39 +49,34 @@ class RunDirectory:
         try:
             take_lock(self._lock.fileno(), path)
             # Asked again: another driver may have begun the run before the lock was ours.
-            self._record = _next_record(check_run(path, configuration), configuration, versions)
+            record = check_run(path, configuration) or _new_record(configuration, versions)
+            if record.get("versions") != versions:
+                record["earlier_versions"] = [*record.get("earlier_versions", []), record.get("versions")]
+            self.record = {**record, "versions": dict(versions)}
             self._write()
         except BaseException:
-            self._lock.close()
+            self.close()
             raise
-
-    @property
-    def record(self) -> Mapping[str, Any]:
-        """What run.json says."""
-        return self._record
 
     def update(self, **fields: JSON) -> None:
         """Set fields of run.json that are not frozen, such as counts and state."""
         assert not _FROZEN & fields.keys(), "frozen fields of run.json"
-        self._record.update(fields)
+        self.record.update(fields)
         self._write()
 
     def close(self) -> None:
-        """Let the lock go."""
+        """Release the lock."""
         self._lock.close()
-
-    def __enter__(self) -> RunDirectory:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
     def _write(self) -> None:
-        atomic_write_text(self.path / RUN_FILE, json.dumps(self._record, indent=2) + "\n")
+        atomic_write_text(self.path / RUN_FILE, json.dumps(self.record, indent=2) + "\n")
 
 
 def check_run(path: Path, configuration: Mapping[str, JSON]) -> dict[str, Any] | None:
-    """What run.json says of an earlier start, None where there is none. Makes nothing.
+    """Return what run.json says of an earlier start, None where there is none. Makes nothing.
 
     Raises ValueError where the run cannot be here: the path cannot be written or read again, holds something else,
     or holds a run of another configuration.
@@ -96,13 +95,17 @@ def check_run(path: Path, configuration: Mapping[str, JSON]) -> dict[str, Any] |
         raise ValueError(f"{path} cannot be used: {error.strerror}; give another folder") from error
     if RUN_FILE not in names:
         # What a launcher, or a driver that died before its first run.json, leaves.
-        known = {LOCK_FILE, LOGS}
-        foreign = sorted(name for name in names - known if not name.startswith(TEMPORARY))
+        foreign = sorted(name for name in names - {LOCK_FILE, LOGS} if not name.startswith(TEMPORARY))
         if foreign:
             raise ValueError(f"{path} holds {foreign[0]!r} and no {RUN_FILE}; give the folder of a run, or a new one")
         return None
     record = read_record(path)
-    differences = _differences(record["configuration"], _plain(configuration))
+    before, now = dict(_flat(record["configuration"])), dict(_flat(configuration))
+    differences = [
+        f"{name} was {_shown(before.get(name))}, now {_shown(now.get(name))}"
+        for name in sorted({**before, **now})
+        if before.get(name) != now.get(name)
+    ]
     if differences:
         raise ValueError(
             f"{path} is a run of another configuration: {'; '.join(differences)}; "
@@ -111,8 +114,23 @@ def check_run(path: Path, configuration: Mapping[str, JSON]) -> dict[str, Any] |
     return record
 
 
+def _flat(value: JSON, name: str = "") -> Iterator[tuple[str, str]]:
+    """Yield each field as `outer.inner`, with its value as JSON."""
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from _flat(inner, f"{name}.{key}" if name else key)
+    elif name:
+        yield name, _text(value)
+
+
+def _shown(value: str | None) -> str:
+    if value is None:
+        return "not set"
+    return value if len(value) <= _LONGEST_VALUE else value[: _LONGEST_VALUE - 3] + "..."
+
+
 def begun_with(path: Path) -> Mapping[str, Any]:
-    """The configuration of the run that was begun there; empty where there is none.
+    """Return the configuration of the run that was begun there; empty where there is none.
 
     Raises ValueError as read_record does.
     """
@@ -120,7 +138,7 @@ def begun_with(path: Path) -> Mapping[str, Any]:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """The run.json of a run directory. Raises ValueError naming it when it cannot be read."""
+    """Return the run.json of a run directory. Raises ValueError naming it when it cannot be read."""
     file = path / RUN_FILE
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
@@ -133,59 +151,21 @@ def read_record(path: Path) -> dict[str, Any]:
     return record
 
 
+def _new_record(configuration: Mapping[str, JSON], versions: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        # As it is after a round trip through JSON, where tuples are lists.
+        "configuration": json.loads(_text(configuration)),
+        "fingerprint": fingerprint(configuration),
+        "versions": dict(versions),
+        "earlier_versions": [],
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
 def fingerprint(configuration: Mapping[str, JSON]) -> str:
-    """SHA-256 of the configuration, in hex, whatever the order of its fields."""
-    return hashlib.sha256(_text(_plain(configuration)).encode()).hexdigest()
+    """Return the SHA-256 of the configuration, in hex, whatever the order of its fields."""
+    return hashlib.sha256(_text(configuration).encode()).hexdigest()
 
 
-def _next_record(
-    record: dict[str, Any] | None, configuration: Mapping[str, JSON], versions: Mapping[str, str]
-) -> dict[str, Any]:
-    """run.json for this start. Versions may change between starts, so the earlier ones are kept."""
-    now = dict(versions)
-    if record is None:
-        return {
-            "configuration": _plain(configuration),
-            "fingerprint": fingerprint(configuration),
-            "versions": now,
-            "earlier_versions": [],
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-    earlier = [*record.get("earlier_versions", [])]
-    if record.get("versions") != now:
-        earlier.append(record.get("versions"))
-    return {**record, "versions": now, "earlier_versions": earlier}
-
-
-def _differences(before: Any, now: Any) -> list[str]:
-    """Each field that differs, with both values."""
-    old, new = dict(_flat(before)), dict(_flat(now))
-    return [
-        f"{name} was {_shown(old, name)}, now {_shown(new, name)}"
-        for name in sorted({**old, **new})
-        if name not in old or name not in new or _text(old[name]) != _text(new[name])
-    ]
-
-
-def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict) and value:
-        for key, inner in value.items():
-            yield from _flat(inner, f"{name}.{key}" if name else key)
-    elif name:
-        yield name, value
-
-
-def _shown(values: Mapping[str, Any], name: str) -> str:
-    if name not in values:
-        return "not set"
-    text = _text(values[name])
-    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."
-
-
-def _plain(value: Mapping[str, JSON]) -> Any:
-    """The value as it is after a round trip through JSON: tuples are lists."""
-    return json.loads(_text(value))
-
-
-def _text(value: Any) -> str:
+def _text(value: JSON) -> str:
     return json.dumps(value, sort_keys=True, allow_nan=False)

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cluster.jobs.atomic import TEMPORARY, publish, removed_on_failure, replace_folder, sync
+from cluster.jobs.atomic import TEMPORARY, replace_folder, sync, written_beside
 
 KEY = "question_key"
 ROW_GROUP_ROWS = 1000
@@ -37,12 +37,14 @@ WRITING = {
     # empty text now and then, so that the same rows had different bytes, and a reader's filter could lose rows.
     "write_statistics": False,
 }
-_READ_ERRORS = (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError)
-"""What pyarrow raises over bytes that are no parquet file; running out of memory is none of these."""
 
 
 class TornShardError(RuntimeError):
     """A shard could not be read when it was needed. It was set aside, and its questions are owed again."""
+
+    def __init__(self, shard: Path, kept: Path) -> None:
+        super().__init__(f"{shard} could not be read and is kept as {kept}; the same command makes its questions again")
+        self.kept = kept
 
 
 class StoreGoneError(OSError):
@@ -66,9 +68,8 @@ class ShardStore:
 
         `key` names the column by which rows belong together, where they are not a question's.
         """
-        assert key in schema.names
+        assert {key, *sort_by} <= set(schema.names)
         assert key not in sort_by
-        assert set(sort_by) <= set(schema.names)
         self._folder = folder
         self._key = key
         self._schema = schema
@@ -79,21 +80,31 @@ class ShardStore:
         self._opened = folder.stat()
         for stale in folder.glob(f"{TEMPORARY}*"):
             stale.unlink()
-        self._open_shards()
-        names = [path.name for path in folder.rglob("*.parquet")]
-        self._next = 1 + max((int(found[1]) for found in map(_NUMBER.match, names) if found), default=-1)
+        torn, repeated = [], []
+        for shard in sorted(folder.glob("*.parquet")):
+            try:
+                counts = self._counts(self._read(shard, [key]))
+            except TornShardError as error:
+                torn.append(error.kept)
+                continue
+            repeated += [key for key in counts if key in self._shard_of]
+            self._add(shard, counts)
+        self.torn, self.repeated = tuple(torn), tuple(repeated)
+        # Also those set aside: a number is never used again.
+        numbers = (_NUMBER.match(path.name) for path in folder.rglob("*.parquet"))
+        self._next = 1 + max((int(found[1]) for found in numbers if found), default=-1)
 
     def finished(self) -> AbstractSet[str]:
-        """Keys of the questions whose rows are safe: a view that grows with each shard."""
+        """Return the keys of the questions whose rows are safe: a view that grows with each shard."""
         return self._shard_of.keys()
 
     def safe(self) -> list[str]:
-        """Keys of the finished questions whose shards are still there."""
+        """Return the keys of the finished questions whose shards are still there."""
         there = {shard for shard in set(self._shard_of.values()) if shard.exists()}
         return [key for key, shard in self._shard_of.items() if shard in there]
 
     def rows(self) -> int:
-        """Number of rows of the finished questions."""
+        """Return the number of rows of the finished questions."""
         return sum(self._rows_of.values())
 
     def write_shard(self, table: pa.Table) -> Path:
@@ -104,18 +115,40 @@ class ShardStore:
         """
         assert table.num_rows > 0
         assert table.schema.equals(self._schema)
-        counts = _counts(table[self._key])
+        counts = self._counts(table)
         assert not counts.keys() & self._shard_of.keys(), "a question is finished once"
         digest = hashlib.sha256("\n".join(sorted(counts)).encode()).hexdigest()[:16]
         shard = self._folder / f"{self._next:08d}-{digest}.parquet"
-        temporary = shard.with_name(f"{TEMPORARY}{shard.name}")
-        self._check_there()
-        with removed_on_failure(temporary):
+        if not self._folder.exists() or not os.path.samestat(self._folder.stat(), self._opened):
+            raise StoreGoneError(errno.ENOENT, "removed or replaced while the run went on", str(self._folder))
+        with written_beside(shard) as temporary:
             pq.write_table(table, temporary, **WRITING)
-            publish(temporary, shard)
         self._next += 1
-        self._index(shard, counts)
+        self._add(shard, counts)
         return shard
+
+    def read(self, keys: Sequence[str]) -> pa.Table:
+        """Return the rows of these finished questions: questions in the given order, a question's rows sorted.
+
+        Raises TornShardError when a shard cannot be read.
+        """
+        held: dict[Path, list[str]] = {}
+        for key in keys:
+            held.setdefault(self._shard_of[key], []).append(key)
+        kind = self._schema.field(self._key).type
+        parts = [self._schema.empty_table()]
+        for shard, of_shard in held.items():
+            table = self._read(shard)
+            parts.append(table.filter(pc.is_in(table[self._key], value_set=pa.array(of_shard, kind))))
+        table = pa.concat_tables(parts)
+        assert table.num_rows == sum(self._rows_of[key] for key in keys), "a row was lost"
+        ranks = pc.index_in(table[self._key], value_set=pa.array(keys, kind))
+        columns = (self._key, *self._sort_by)
+        places = pa.table([ranks, *(table[name] for name in self._sort_by)], names=columns)
+        assert places.group_by(list(columns)).aggregate([]).num_rows == table.num_rows, "rows that sort alike"
+        order = pc.sort_indices(places, sort_keys=[(name, "ascending") for name in columns])
+        # One chunk, or the shards' bounds would show in the file's pages.
+        return table.take(order).combine_chunks()
 
     def merge(
         self,
@@ -135,127 +168,73 @@ class ShardStore:
         """
         assert len(set(order)) == len(order)
         assert self._shard_of.keys() >= set(order), "only finished questions can be merged"
-        unknown = sorted(self._shard_of.keys() - set(order))
-        if unknown:
+        if unknown := sorted(self._shard_of.keys() - set(order)):
             raise ValueError(
                 f"{self._folder} holds {len(unknown)} questions that this run does not ask, such as "
                 f"{unknown[0]}; give the folder of another run, or a new one"
             )
 
         def build(folder: Path) -> None:
-            data = folder / "data"
-            data.mkdir()
+            (folder / "data").mkdir()
             files = pack(order, self._rows_of, rows_per_file)
             for number, keys in enumerate(files):
-                self._write_file(data / f"train-{number:05d}-of-{len(files):05d}.parquet", keys)
+                path = folder / "data" / f"train-{number:05d}-of-{len(files):05d}.parquet"
+                with pq.ParquetWriter(path, self._schema, **WRITING) as writer:
+                    for group in pack(keys, self._rows_of, ROW_GROUP_ROWS):
+                        rows = self.read(group)
+                        writer.write_table(rows, row_group_size=max(rows.num_rows, 1))
             if finish is not None:
                 finish(folder)
 
         replace_folder(build, destination)
 
-    def _check_there(self) -> None:
-        try:
-            there = os.path.samestat(self._folder.stat(), self._opened)
-        except FileNotFoundError:
-            there = False
-        if not there:
-            raise StoreGoneError(errno.ENOENT, "removed or replaced while the run went on", str(self._folder))
+    def _add(self, shard: Path, counts: Mapping[str, int]) -> None:
+        for key in counts.keys() - self._shard_of.keys():
+            self._shard_of[key], self._rows_of[key] = shard, counts[key]
 
-    def _open_shards(self) -> None:
-        torn, repeated = [], []
-        for shard in sorted(self._folder.glob("*.parquet")):
-            try:
-                counts = self._read_counts(shard)
-            except _READ_ERRORS as error:
-                _check_torn(error)
-                torn.append(self._set_aside(shard))
-                continue
-            repeated += [key for key in counts if key in self._shard_of]
-            self._index(shard, counts)
-        self.torn = tuple(torn)
-        self.repeated = tuple(repeated)
+    def _counts(self, table: pa.Table) -> Counter[str]:
+        """Return the rows of each question."""
+        assert table[self._key].null_count == 0
+        return Counter(table[self._key].to_pylist())
 
-    def _index(self, shard: Path, counts: Mapping[str, int]) -> None:
-        for key, count in counts.items():
-            if key not in self._shard_of:
-                self._shard_of[key] = shard
-                self._rows_of[key] = count
-
-    def _read_counts(self, shard: Path) -> Counter[str]:
-        """Rows of each question of a shard; reads the key column only."""
-        with pq.ParquetFile(shard, page_checksum_verification=True) as file:
-            if not file.schema_arrow.equals(self._schema):
-                names = _differing(file.schema_arrow, self._schema)
-                raise ValueError(
-                    f"{shard} has other columns than are written now ({', '.join(names)}); "
-                    "go on with the version that made it, or give another folder"
-                )
-            return _counts(file.read(columns=[self._key])[self._key])
-
-    def _set_aside(self, shard: Path) -> Path:
-        """Move an unreadable shard out of the way. Never deleted: someone may want to look at it."""
-        kept = self._folder / "torn" / shard.name
-        kept.parent.mkdir(exist_ok=True)
-        assert not kept.exists(), "shard numbers are never used again"
-        os.replace(shard, kept)
-        sync(kept.parent)
-        sync(self._folder)
-        return kept
-
-    def _write_file(self, path: Path, keys: Sequence[str]) -> None:
-        with pq.ParquetWriter(path, self._schema, **WRITING) as writer:
-            for group in pack(keys, self._rows_of, ROW_GROUP_ROWS):
-                rows = self.read(group)
-                writer.write_table(rows, row_group_size=max(rows.num_rows, 1))
-
-    def read(self, keys: Sequence[str]) -> pa.Table:
-        """The rows of these finished questions: questions in the given order, a question's rows sorted.
-
-        Raises TornShardError when a shard cannot be read.
-        """
-        wanted: dict[Path, list[str]] = {}
-        for key in keys:
-            wanted.setdefault(self._shard_of[key], []).append(key)
-        kind = self._schema.field(self._key).type
-        parts = [self._schema.empty_table()]
-        for shard, held in wanted.items():
-            table = self._read(shard)
-            parts.append(table.filter(pc.is_in(table[self._key], value_set=pa.array(held, kind))))
-        table = pa.concat_tables(parts)
-        assert table.num_rows == sum(self._rows_of[key] for key in keys), "a row was lost"
-        ranks = pc.index_in(table[self._key], value_set=pa.array(keys, kind))
-        columns = (self._key, *self._sort_by)
-        places = pa.table([ranks, *(table[name] for name in self._sort_by)], names=columns)
-        assert places.group_by(list(columns)).aggregate([]).num_rows == table.num_rows, "rows that sort alike"
-        order = pc.sort_indices(places, sort_keys=[(name, "ascending") for name in columns])
-        # One chunk, or the shards' bounds would show in the file's pages.
-        return table.take(order).combine_chunks()
-
-    def _read(self, shard: Path) -> pa.Table:
+    def _read(self, shard: Path, columns: Sequence[str] | None = None) -> pa.Table:
+        """Raises TornShardError where the file's bytes are not whole; the shard is out of the way then."""
         try:
             with pq.ParquetFile(shard, page_checksum_verification=True) as file:
-                return file.read()
-        except _READ_ERRORS as error:
-            _check_torn(error)
-            kept = self._set_aside(shard)
+                if differing := differing_columns(file.schema_arrow, self._schema):
+                    raise ValueError(
+                        f"{shard} has other columns than are written now ({', '.join(differing)}); "
+                        "go on with the version that made it, or give another folder"
+                    )
+                return file.read(columns)
+        # What pyarrow raises over bytes that are no parquet file; running out of memory is none of these.
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+            # The file's bytes are not to blame for a lack of permission and its like.
+            if isinstance(error, OSError) and error.errno not in (None, errno.EIO):
+                raise
+            # Never deleted: someone may want to look at it.
+            kept = self._folder / "torn" / shard.name
+            kept.parent.mkdir(exist_ok=True)
+            assert not kept.exists(), "shard numbers are never used again"
+            os.replace(shard, kept)
+            sync(kept.parent)
+            sync(self._folder)
             for key in [key for key, holder in self._shard_of.items() if holder == shard]:
                 del self._shard_of[key], self._rows_of[key]
-            raise TornShardError(
-                f"{shard} could not be read and is kept as {kept}; the same command makes its questions again"
-            ) from error
+            raise TornShardError(shard, kept) from error
 
 
 def finished_in(folder: Path, key: str = KEY) -> set[str]:
-    """Return the keys in the shards of a folder, if there is one, that can be read. Changes nothing there."""
+    """Return the keys in those shards of a folder, if there is one, that can be read. Changes nothing there."""
     found: set[str] = set()
     for shard in folder.glob("*.parquet"):
-        with suppress(*_READ_ERRORS), pq.ParquetFile(shard) as file:
+        with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, KeyError), pq.ParquetFile(shard) as file:
             found.update(file.read(columns=[key])[key].to_pylist())
     return found
 
 
 def pack(keys: Sequence[str], rows: Mapping[str, int], limit: int) -> list[list[str]]:
-    """The keys in their order, cut into runs of at most `limit` rows; a key with more stands alone.
+    """Return the keys in their order, cut into runs of at most `limit` rows; a key with more stands alone.
 
     At least one run, so that no rows make one empty file.
     """
@@ -270,20 +249,11 @@ def pack(keys: Sequence[str], rows: Mapping[str, int], limit: int) -> list[list[
     return runs
 
 
-def _differing(one: pa.Schema, other: pa.Schema) -> list[str]:
-    """Names of the columns that are not the same in both."""
-    names = sorted({*one.names, *other.names})
-    differing = [n for n in names if one.get_field_index(n) < 0 or other.get_field_index(n) < 0]
-    differing += [n for n in names if n not in differing and not one.field(n).equals(other.field(n))]
-    return differing or ["their order"]
-
-
-def _check_torn(error: Exception) -> None:
-    """Raise the error again where the file's bytes are not to blame, such as for a lack of permission."""
-    if isinstance(error, OSError) and error.errno not in (None, errno.EIO):
-        raise error
-
-
-def _counts(keys: pa.ChunkedArray) -> Counter[str]:
-    assert keys.null_count == 0
-    return Counter(keys.to_pylist())
+def differing_columns(one: pa.Schema, other: pa.Schema) -> list[str]:
+    """Return the names of the columns that are not the same in both; none where the schemas are equal."""
+    if one.equals(other):
+        return []
+    left, right = ({field.name: field for field in schema} for schema in (one, other))
+    names = sorted({**left, **right})
+    shared = left.keys() & right.keys()
+    return [name for name in names if name not in shared or not left[name].equals(right[name])] or ["their order"]

@@ -1,4 +1,4 @@
-"""The README.md of a RAW_DATA to which reflections were added."""
+"""A RAW_DATA to which reflections were added: its folder, and its README.md."""
 
 from __future__ import annotations
 
@@ -10,15 +10,43 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cluster.jobs.atomic import replace_folder
 from cluster.jobs.card import About, Size, code, fenced, header, table
+from cluster.jobs.job import Job
+from cluster.jobs.progress import ONLY_RETRIED, AllFailedError
 from generation.raw.card import held, made_sections
-from generation.raw.counts import RawCounts, Serving
+from generation.raw.counts import RawCounts, Serving, count_folder
 from generation.raw.reader import models_of, open_parts
 from generation.raw.schema import COLUMNS as OURS
 from reflection.added.plan import AdditionPlan
-from reflection.added.rows import ADDED, COLUMNS
+from reflection.added.rows import ADDED, COLUMNS, write_files
 
 _NO_MEANING = "as it was given"
+
+
+def write_reflected(plan: AdditionPlan, job: Job, serving: Serving) -> RawCounts:
+    """Write RAW_DATA/: the rows given, in their order and files, with what was made for each.
+
+    Raises AllFailedError where every block has failed, TornShardError where a shard cannot be read.
+    """
+    failed = job.failed
+    if not job.store.finished():
+        why = next(iter(failed.values()))
+        raise AllFailedError(f"all {plan.source.rows:,} rows failed: {why}", ONLY_RETRIED)
+    counted: list[RawCounts] = []
+
+    def build(folder: Path) -> None:
+        write_files(plan.source, job.store, folder / "data", plan.sampling)
+        counts = count_folder(folder, serving.add)
+        assert counts.all().samples == plan.source.rows, "rows were lost on the way"
+        for key, reason in failed.items():
+            counts.kept[reason] += plan.rows_of(key)
+        counted.append(counts)
+        card = reflected_card(counts, serving, plan, folder, record=job.directory.record)
+        (folder / "README.md").write_text(card, encoding="utf-8")
+
+    replace_folder(build, plan.raw_data)
+    return counted[0]
 
 
 def reflected_card(

@@ -7,27 +7,30 @@ them to `reflections__added`. A column that was not there comes last.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from cluster.inference.engine import Sampling
-from generation.raw.arrow_lists import as_lists, is_list, joined, lengths, owners
+from cluster.jobs.store import ROW_GROUP_ROWS, WRITING, ShardStore
+from generation.raw.arrow_lists import as_lists, is_list
+from generation.raw.files import reading
+from generation.raw.reader import as_rows
 from generation.raw.schema import PROVENANCE, REFLECTIONS, SCHEMA, Column
-from reflection.added.work import MADE
-from reflection.verdict import parse_verdicts
+from reflection.added.source import Source, block_keys
+from reflection.added.work import ROW, WRITER
+from reflection.verdict import parse_verdict
 
 ADDED = "reflections__added"
-_WHO = ("model", "model_revision", "engine", "engine_version")
 ADDITION = pa.struct(
     [
         ("first", pa.int32()),
         ("count", pa.int32()),
-        *((name, pa.string()) for name in _WHO),
+        *((name, pa.string()) for name in WRITER),
         ("sampling", SCHEMA.field("sampling").type),
     ]
 )
@@ -46,45 +49,40 @@ COLUMNS = (
     ),
 )
 _HUB = b"huggingface"
+_VERDICTS = {True: "Correct", False: "Incorrect", None: None}
 
 
 def output_schema(schema: pa.Schema, path: Path) -> pa.Schema:
-    """The file's schema with our columns. Raises ValueError where a column of such a name is another's."""
-    changed: dict[str, pa.DataType] = {}
-    for column in COLUMNS:
-        place = schema.get_field_index(column.name)
-        if place < 0:
-            changed[column.name] = column.type
-            schema = schema.append(pa.field(column.name, column.type))
-        elif column.name == REFLECTIONS:
-            kind = schema.field(place).type
-            if not _holds_texts(kind):
-                changed[column.name] = column.type
-                schema = schema.set(place, schema.field(place).with_type(column.type))
-        elif not _alike(schema.field(place).type, column.type):
-            raise ValueError(f"{path}: column {column.name!r} is not as written here; expected {column.type}")
-    return schema.with_metadata(_metadata(schema.metadata, changed))
+    """Return the file's schema with our columns. Raises ValueError where a column of such a name is another's."""
+    changed: dict[str, Any] = {}
+    for name, type_, _ in COLUMNS:
+        there = schema.field(name).type if name in schema.names else None
+        if there is None:
+            schema = schema.append(pa.field(name, type_))
+        elif name != REFLECTIONS:
+            # Whatever parquet calls an item of the list.
+            if not (is_list(there) and there.value_type.equals(type_.value_type)):
+                raise ValueError(f"{path}: column {name!r} is not as written here; expected {type_}")
+            continue
+        elif _holds_texts(there):
+            continue
+        else:
+            place = schema.get_field_index(name)
+            schema = schema.set(place, schema.field(place).with_type(type_))
+        changed[name] = _feature(type_)
+    metadata = schema.metadata
+    if changed and _HUB in (metadata or {}):
+        # The `datasets` library wrote down what it takes each column for.
+        told = json.loads(metadata[_HUB])
+        if (features := told.get("info", {}).get("features")) is not None:
+            features |= changed
+        metadata |= {_HUB: json.dumps(told).encode()}
+    return schema.with_metadata(metadata)
 
 
-def _holds_texts(kind: pa.DataType) -> bool:
-    growing = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-    return bool(growing and (pa.types.is_string(kind.value_type) or pa.types.is_large_string(kind.value_type)))
-
-
-def _alike(one: pa.DataType, other: pa.DataType) -> bool:
-    """Lists of the same items, whatever parquet calls an item."""
-    return is_list(one) and bool(one.value_type.equals(other.value_type))
-
-
-def _metadata(metadata: dict[bytes, bytes] | None, changed: dict[str, pa.DataType]) -> dict[bytes, bytes] | None:
-    """With our columns among those of which the `datasets` library wrote down what it takes them for."""
-    if not metadata or _HUB not in metadata or not changed:
-        return metadata
-    told = json.loads(metadata[_HUB])
-    features = told.get("info", {}).get("features")
-    if features is not None:
-        features |= {name: _feature(type_) for name, type_ in changed.items()}
-    return metadata | {_HUB: json.dumps(told).encode()}
+def _holds_texts(type_: pa.DataType) -> bool:
+    growing = pa.types.is_list(type_) or pa.types.is_large_list(type_)
+    return bool(growing and (pa.types.is_string(type_.value_type) or pa.types.is_large_string(type_.value_type)))
 
 
 def _feature(type_: pa.DataType) -> Any:
@@ -95,55 +93,57 @@ def _feature(type_: pa.DataType) -> Any:
     return {"dtype": str(type_).replace("double", "float64"), "_type": "Value"}
 
 
-def add(batch: pa.RecordBatch, right: pa.Array, made: pa.Table, schema: pa.Schema, sampling: Sampling) -> pa.Table:
-    """The batch as rows of `schema`, with what was `made` for each of its rows.
+def write_files(source: Source, store: ShardStore, data: Path, sampling: Sampling) -> None:
+    """Write a file `train-*.parquet` for each file given, with the same rows in the same order.
 
-    `right` tells whether each sample is, null where that is not known.
+    Memory holds a row group. Raises TornShardError where a shard cannot be read, ValueError where a file given cannot.
     """
-    new = {name: made[name].combine_chunks() for name in MADE.names}
-    count = batch.num_rows
-    assert made.num_rows == count
-    there = as_lists(batch.column(REFLECTIONS)) if REFLECTIONS in batch.schema.names else _none(count, pa.string())
-    known = batch.column(PROVENANCE) if PROVENANCE in batch.schema.names else _unknown_origin(there, right)
-    earlier = batch.column(ADDED) if ADDED in batch.schema.names else _none(count, ADDITION)
-    ours = {
-        REFLECTIONS: joined(there, new[REFLECTIONS], schema.field(REFLECTIONS).type),
-        PROVENANCE: joined(known, new[PROVENANCE], schema.field(PROVENANCE).type),
-        ADDED: joined(earlier, _additions(there, new, sampling), schema.field(ADDED).type),
+    data.mkdir()
+    drawn = asdict(sampling)
+    for file in source.files:
+        row = 0
+        path = data / f"train-{file.number:05d}-of-{len(source.files):05d}.parquet"
+        with reading(file.path):
+            schema = output_schema(pq.read_schema(file.path), file.path)
+        with pq.ParquetWriter(path, schema, **WRITING) as writer, pq.ParquetFile(file.path) as opened:
+            for batch in opened.iter_batches(ROW_GROUP_ROWS):
+                right = as_rows(batch, file.columns, file.path, row)["is_correct"].to_pylist()
+                keys = [key for key in block_keys(file, row, batch.num_rows) if key in store.finished()]
+                made = {one[ROW]: one | {"sampling": drawn} for one in store.read(keys).to_pylist()}
+                more = [made.get(place, {}) for place in range(row, row + batch.num_rows)]
+                ours = _with_more(batch, right, more)
+                arrays = [
+                    pa.array(ours[field.name], field.type) if field.name in ours else batch[field.name]
+                    for field in schema
+                ]
+                writer.write_table(pa.Table.from_arrays(arrays, schema=schema), row_group_size=batch.num_rows)
+                row += batch.num_rows
+        assert row == file.rows, "a row was lost"
+
+
+def _with_more(
+    batch: pa.RecordBatch, right: Sequence[bool | None], more: Sequence[Mapping[str, Any]]
+) -> dict[str, list[list[Any] | None]]:
+    """Return the values of our columns; a list that is null stays so where nothing is added to it."""
+    ours: dict[str, list[list[Any] | None]] = {
+        name: as_lists(batch[name]).to_pylist() if name in batch.schema.names else [[] for _ in right]
+        for name, *_ in COLUMNS
     }
-    arrays = [ours[name] if name in ours else batch.column(name) for name in schema.names]
-    return pa.Table.from_arrays(arrays, schema=schema)
+    if PROVENANCE not in batch.schema.names:
+        ours[PROVENANCE] = [
+            [_unknown_origin(text, known) for text in texts or ()]
+            for texts, known in zip(ours[REFLECTIONS], right, strict=True)
+        ]
+    for row, made in enumerate(more):
+        if texts := made.get(REFLECTIONS):
+            addition = {"first": len(ours[REFLECTIONS][row] or ()), "count": len(texts)}
+            addition |= {name: made[name] for name in (*WRITER, "sampling")}
+            for name, items in ((REFLECTIONS, texts), (PROVENANCE, made[PROVENANCE]), (ADDED, [addition])):
+                ours[name][row] = [*(ours[name][row] or ()), *items]
+    return ours
 
 
-def _none(count: int, type_: pa.DataType) -> pa.Array:
-    """So many lists without items."""
-    return pa.ListArray.from_arrays(pa.array([0] * (count + 1), pa.int32()), pa.array([], type_))
-
-
-def _unknown_origin(there: pa.Array, right: pa.Array) -> pa.Array:
-    """An entry for each reflection that is there, with what its text tells."""
-    texts = there.flatten().cast(pa.string())
-    verdicts = parse_verdicts(pc.fill_null(texts, ""))
-    truth = np.array([-2 if one is None else int(one) for one in right.to_pylist()])
-    fields = dict.fromkeys(SCHEMA.field(PROVENANCE).type.value_type.names)
-    kind = SCHEMA.field(PROVENANCE).type.value_type
-    words = pa.array(["Incorrect", "Correct", None], pa.string())
-    arrays = {name: pa.nulls(len(texts), kind.field(name).type) for name in fields}
-    arrays["verdict"] = words.take(pa.array(np.where(verdicts < 0, 2, verdicts)))
-    arrays["valid"] = pa.array(verdicts == truth[owners(there)])
-    entries = pa.StructArray.from_arrays(list(arrays.values()), fields=list(kind))
-    offsets = np.concatenate(([0], np.cumsum(lengths(there))))
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), entries)
-
-
-def _additions(there: pa.Array, new: dict[str, pa.Array], sampling: Sampling) -> pa.Array:
-    """One entry for each row that gets any."""
-    counts = lengths(new[REFLECTIONS])
-    some = pa.array(counts > 0)
-    size = int((counts > 0).sum())
-    drawn = pa.array([asdict(sampling)] * size, ADDITION.field("sampling").type)
-    columns = [pa.array(lengths(there), pa.int32()).filter(some), pa.array(counts, pa.int32()).filter(some)]
-    columns += [new[name].filter(some) for name in _WHO]
-    entries = pa.StructArray.from_arrays([*columns, drawn], fields=list(ADDITION))
-    offsets = np.concatenate(([0], np.cumsum(counts > 0)))
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), entries)
+def _unknown_origin(text: str | None, right: bool | None) -> dict[str, Any]:
+    """Return what the text of a reflection tells of it."""
+    verdict = parse_verdict(text or "")
+    return {"verdict": _VERDICTS[verdict], "valid": verdict is not None and verdict == right}

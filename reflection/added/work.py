@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 
@@ -19,14 +18,9 @@ from reflection import prompts
 from reflection.added.source import Block, Sample
 
 BLOCK, ROW = "block", "row"
+WRITER = ("model", "model_revision", "engine", "engine_version")
 MADE = pa.schema(
-    [
-        (BLOCK, pa.string()),
-        (ROW, pa.int64()),
-        SCHEMA.field(REFLECTIONS),
-        SCHEMA.field(PROVENANCE),
-        *(SCHEMA.field(name) for name in ("model", "model_revision", "engine", "engine_version")),
-    ]
+    [(BLOCK, pa.string()), (ROW, pa.int64()), *(SCHEMA.field(name) for name in (REFLECTIONS, PROVENANCE, *WRITER))]
 )
 """What shards hold: for each row of a finished block the reflections that it gets, and who wrote them."""
 
@@ -41,13 +35,12 @@ class Adding:
     seed: int
 
     async def __call__(self, engine: Engine, block: Block) -> Rolled:
-        """Rows of schema MADE. Raises ItemFailedError when not one reflection could be had, EngineDiedError."""
+        """Return rows of schema MADE. Raises ItemFailedError when no request succeeded, EngineDiedError."""
         found = await together(self._of_sample(engine, block, sample) for sample in block.samples)
         looks = [look for of_sample in found for look in of_sample]
         if looks and all(look.completion.finish_reason == "error" for look in looks):
             raise ItemFailedError(looks[0].completion.error)
-        by_row = {sample.row: of_sample for sample, of_sample in zip(block.samples, found, strict=True)}
-        table = await asyncio.to_thread(_table, block, by_row, engine.info)
+        table = await asyncio.to_thread(_table, block, found, engine.info)
         return Rolled(table, sum(look.completion.output_tokens for look in looks))
 
     async def _of_sample(self, engine: Engine, block: Block, sample: Sample) -> list[Reflection]:
@@ -57,38 +50,36 @@ class Adding:
         )
 
     def requests(self, block: Block, sample: Sample) -> list[Request]:
-        """One for each reflection; seeds and prompts are others where there are reflections already."""
+        """Return one for each reflection; seeds and prompts are others where there are reflections already."""
         return [
             Request(
                 f"{block.key}/{sample.row}/{number}",
                 prompts.messages(name, sample.question, sample.response),
                 self.sampling,
-                request_seed(self.seed, *_parts(sample), number),
+                request_seed(self.seed, *_identity(sample), number),
             )
             for number, name in enumerate(self._names(sample), sample.there)
         ]
 
     def _names(self, sample: Sample) -> tuple[str, ...]:
-        rng = random.Random("/".join(map(str, (self.seed, *_parts(sample), sample.there))))
+        rng = random.Random("/".join(map(str, (self.seed, *_identity(sample), sample.there))))
         return prompts.draw_more(self.reflections, sample.used, rng)
 
 
-def _parts(sample: Sample) -> tuple[str, ...]:
-    """What tells a sample from all others, and an addition from what the first run asked."""
+def _identity(sample: Sample) -> tuple[str, ...]:
+    """Return what tells a sample from all others, and an addition from what the first run asked."""
     return ("addition", sample.question_key, sample.variant, sample.place)
 
 
-def _table(block: Block, looks: Mapping[int, Sequence[Reflection]], engine: EngineInfo) -> pa.Table:
-    rows: list[dict[str, Any]] = [
+def _table(block: Block, found: Sequence[Sequence[Reflection]], engine: EngineInfo) -> pa.Table:
+    looks = {sample.row: of_sample for sample, of_sample in zip(block.samples, found, strict=True)}
+    rows = [
         {
             BLOCK: block.key,
             ROW: row,
             REFLECTIONS: [look.completion.text for look in looks.get(row, ())],
             PROVENANCE: [provenance_of(look) for look in looks.get(row, ())],
-            "model": engine.model,
-            "model_revision": engine.model_revision,
-            "engine": engine.engine,
-            "engine_version": engine.engine_version,
+            **{name: getattr(engine, name) for name in WRITER},
         }
         for row in range(block.first, block.first + block.size)
     ]
