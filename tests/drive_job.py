@@ -1,4 +1,4 @@
-"""The whole job on a scripted engine in this process: `python -m tests.drive_job FLAGS`; flags and codes are the job's."""
+"""The whole job on a scripted engine in this process, its flags and exit codes: `python -m tests.drive_job FLAGS`."""
 
 from __future__ import annotations
 
