@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from assembly.assemble import assemble
+from assembly.assemble import assemble, check_settings
 from assembly.cards import SFT_DATA
 from assembly.exports import check_destination
 from assembly.foresight import Supply, foresee
 from assembly.next_steps import assembling_more, training
+from assembly.phrases import load_phrases
 from assembly.rl import RL_DATA, rl_data
 from assembly.settings import SftSettings
 from assembly.shortfall import NothingMadeError
@@ -27,13 +29,18 @@ SETS = (RAW_DATA, SFT_DATA, RL_DATA)
 
 
 def sft_settings(settings: Settings) -> SftSettings:
-    """Return what the flags of the whole job ask of the assembly; flags that were not given have its defaults."""
-    return SftSettings(settings.formats, settings.attempts, settings.seed)
+    """Return what the flags of the whole job ask of the assembly. Raises ValueError for formats that are unknown."""
+    wanted = SftSettings(settings.formats, settings.attempts, settings.seed)
+    check_settings(wanted)
+    return wanted
 
 
 def foreseen(plan: Plan, settings: Settings) -> Plan:
-    """Add a note to the plan for each format that cannot come of it. Raises ValueError if none can."""
-    check_destination(plan.out / SFT_DATA, plan.raw_data)
+    """Add the phrases of traces to the plan, and a note for each format that cannot come.
+
+    Raises ValueError if none can.
+    """
+    check_destination(plan.out / SFT_DATA, plan.out / RAW_DATA)
     if plan.rl_questions:
         check_replaceable(plan.out / RL_DATA)
     rollout = plan.rollout
@@ -44,7 +51,8 @@ def foreseen(plan: Plan, settings: Settings) -> Plan:
         more_samples=", or more --samples or --variants",
         more_reflections="give --reflections 1 or more, or --formats star, which needs none",
     )
-    return plan.noting(*foresee(sft_settings(settings), supply))
+    texts = {**plan.texts, "phrases": asdict(load_phrases())}
+    return replace(plan, texts=texts).noting(*foresee(sft_settings(settings), supply))
 
 
 class Sets(NamedTuple):
@@ -75,7 +83,7 @@ def _traces(plan: Plan, settings: Settings, starts: Sequence[Mapping[str, Any]])
     published = f"{settings.push_to}/{RAW_DATA}-{plan.name}" if settings.push_to else ""
     out, wanted = plan.out / SFT_DATA, sft_settings(settings)
     try:
-        made = assemble(plan.raw_data, out, wanted, license=plan.license, published=published, starts=starts)
+        made = assemble(plan.out / RAW_DATA, out, wanted, license=plan.license, published=published, starts=starts)
     except NothingMadeError as error:
         kept = f"{out} stays as it was" if out.exists() else f"there is no {SFT_DATA}"
         print(f"failed: {error}", file=sys.stderr)

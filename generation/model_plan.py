@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from cluster.inference.chat import (
     MARGIN,
@@ -20,39 +20,14 @@ from cluster.inference.chat import (
 from cluster.inference.engine import Message, Sampling
 from cluster.inference.models import Model, find
 from cluster.inference.vllm_engine import ChatTokenizer
+from cluster.jobs.plan import JobPlan
 from cluster.jobs.run_directory import begun_with
 from cluster.jobs.settings import DRAWING, JobSettings, check_drawing
 from generation import builtin
-from generation.raw.schema import RAW_DATA
 
 LONGEST = 4096
 BUILTIN_LONGEST = 256
 """Tokens of a sample or reflection, unless another number is asked for."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelPlan:
-    """What a command will ask of a model."""
-
-    model: Model
-    sampling: Sampling
-    context: int
-    """Of the engines, in tokens."""
-    per_item: int
-    """Requests that one item makes at once."""
-    out: Path
-    license: str
-    """That the cards name."""
-    notes: tuple[str, ...] = ()
-    """What a person should know before it starts."""
-
-    @property
-    def raw_data(self) -> Path:
-        return self.out / RAW_DATA
-
-    def noting(self, *notes: str) -> Self:
-        """Return the plan with these notes, but the empty ones, behind those it has."""
-        return replace(self, notes=(*self.notes, *filter(None, notes)))
 
 
 class Prompts(NamedTuple):
@@ -145,7 +120,7 @@ def notes_on_sampling(settings: JobSettings, model: Model, several: int, what: s
     return notes
 
 
-def notes_on_prompts(plan: ModelPlan, prompts: Prompts) -> list[str]:
+def notes_on_prompts(plan: JobPlan, prompts: Prompts) -> list[str]:
     """Return notes on the model's template, and on prompts and completions that do not fit; takes seconds.
 
     Raises ValueError if the template does not write a prompt as it stands, or if no prompt fits.
@@ -163,7 +138,7 @@ def notes_on_prompts(plan: ModelPlan, prompts: Prompts) -> list[str]:
 
 
 def write_out(
-    plan: ModelPlan,
+    plan: JobPlan,
     chat: ChatTokenizer,
     *,
     asked: Sequence[str],

@@ -13,11 +13,11 @@ from cluster.inference.ray_replicas import RayFleet
 from cluster.inference.replicas import Placement
 from cluster.inference.vllm_engine import VllmSettings
 from cluster.inference.vllm_tables import check_writes
+from cluster.jobs.plan import JobPlan
 from cluster.jobs.run_directory import LOGS
 from cluster.jobs.settings import JobSettings
 from cluster.nodes import check_nodes
 from cluster.session import Node, Resources, here, look
-from generation.model_plan import ModelPlan
 
 GPU_SEQUENCES = 1024
 CPU_SEQUENCES = 128
@@ -33,7 +33,7 @@ _SLOWEST = 5.0
 """Tokens a second of one sequence; an engine slower than that is taken for dead."""
 
 
-def hire(plan: ModelPlan, settings: JobSettings) -> RayFleet:
+def hire(plan: JobPlan, settings: JobSettings) -> RayFleet:
     """Return the engines that the flags ask for, to be opened on Ray.
 
     Raises ValueError if they cannot be placed, as far as that is known before Ray is started.
@@ -57,7 +57,7 @@ def check_engines(settings: JobSettings, model: Model) -> None:
         check_writes(model)
 
 
-def place(plan: ModelPlan, settings: JobSettings, resources: Resources) -> Placement:
+def place(plan: JobPlan, settings: JobSettings, resources: Resources) -> Placement:
     """Place as many engines as asked for, or as there is room for.
 
     Raises ValueError if there is too little, or if a node of a cluster that runs already lacks what they need.

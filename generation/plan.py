@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cluster.inference.chat import Prompt
 from cluster.inference.engine import Message
 from cluster.inference.vllm_engine import ChatTokenizer
-from cluster.jobs.job import Run
+from cluster.jobs.plan import JobPlan
 from cluster.messages import excerpt
 from generation import variants
 from generation.model_plan import (
-    ModelPlan,
     Prompts,
     choose_sampling,
     find_model,
@@ -35,12 +34,33 @@ from reflection import prompts
 
 _STAND_IN = "(the sample, as the model wrote it)"
 _LEAST = "<answer>7</answer>"
-_SORT_BY = ("prompt_variant", "sample_index")
+
+
+class Item(NamedTuple):
+    """One question and its place in the run."""
+
+    place: int
+    question: Question
+
+    @property
+    def key(self) -> str:
+        return self.question.key
+
+    @property
+    def task(self) -> str:
+        return self.question.task
+
+    @property
+    def text(self) -> str:
+        return self.question.text
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan(ModelPlan):
+class Plan(JobPlan):
     """What a run will do."""
+
+    schema = SCHEMA
+    sort_by = ("prompt_variant", "sample_index")
 
     task: str
     questions: tuple[Question, ...]
@@ -51,12 +71,11 @@ class Plan(ModelPlan):
 
     @property
     def name(self) -> str:
-        """As dataset repositories are called after it: task and model."""
         return f"{self.task}-{Path(self.model.name).name}"
 
     @property
     def configuration(self) -> dict[str, Any]:
-        """What makes a run this run: whatever the rows depend on. Engines and traces are not in it."""
+        """What the rows depend on. Engines and traces are not in it."""
         return {
             "model": self.model.name,
             "model_revision": self.model.revision,
@@ -75,20 +94,27 @@ class Plan(ModelPlan):
         }
 
     @property
-    def run(self) -> Run:
-        """Return what the job needs to know."""
-        keys = [question.key for question in self.questions]
-        return Run(self.out, self.name, self.configuration, keys, SCHEMA, _SORT_BY)
+    def keys(self) -> list[str]:
+        return [question.key for question in self.questions]
+
+    def items(self, keys: Collection[str]) -> Iterator[Item]:
+        """Yield the questions of these keys, in order."""
+        return (Item(place, question) for place, question in enumerate(self.questions) if question.key in keys)
 
     @property
     def samples(self) -> int:
         return len(self.questions) * self.per_item
 
-    @property
-    def texts(self) -> dict[str, dict[str, Any]]:
-        """Every prompt of the run, word for word, as templates with {names}; JSON values."""
-        chats = {v.name: {"system": v.system, "user": f"{{question}}\n\n{v.user}"} for v in self.rollout.variants}
-        return {"variants": chats, "reflections": prompts.PROMPTS if self.rollout.reflections else {}}
+    def introduction(self) -> list[tuple[str, str]]:
+        """Return what a person sees first, by stage."""
+        rollout, revision = self.rollout, self.model.revision or "unknown"
+        sft, rl, variants = len(self.questions), len(self.rl_questions), len(rollout.variants)
+        return [
+            ("model", f"{self.model.name}, revision {revision}"),
+            ("questions", f"{sft:,} of {self.task} for SFT, {rl:,} others for RL"),
+            *(("note", note) for note in self.notes),
+            ("plan", f"{self.samples:,} samples under {variants} variants, {rollout.reflections} reflections each"),
+        ]
 
 
 def make_plan(settings: Settings) -> Plan:
@@ -113,6 +139,7 @@ def make_plan(settings: Settings) -> Plan:
         per_item=len(rollout.variants) * rollout.samples,
         out=run_directory(settings, f"runs/{asked.name}", model.name),
         license=settings.license,
+        texts=_texts(rollout),
         notes=(*asked.notes, *notes_on_sampling(settings, model, rollout.samples, "samples of a variant")),
         task=asked.name,
         questions=asked.sft,
@@ -120,6 +147,12 @@ def make_plan(settings: Settings) -> Plan:
         task_config=asked.config,
         rollout=rollout,
     )
+
+
+def _texts(rollout: Rollout) -> dict[str, Any]:
+    """Every prompt of the run, word for word, as templates with {names}."""
+    chats = {v.name: {"system": v.system, "user": f"{{question}}\n\n{v.user}"} for v in rollout.variants}
+    return {"variants": chats, "reflections": prompts.PROMPTS if rollout.reflections else {}}
 
 
 def look_at_prompts(plan: Plan) -> Plan:
@@ -145,19 +178,6 @@ def look_at_prompts(plan: Plan) -> Plan:
         remedy=larger if plan.context < plan.model.context else "",
     )
     return plan.noting(*notes_on_prompts(plan, looked_at))
-
-
-def introduction(plan: Plan) -> list[tuple[str, str]]:
-    """Return what a person sees first, by stage."""
-    rollout = plan.rollout
-    planned = f"{plan.samples:,} samples under {len(rollout.variants)} variants, {rollout.reflections} reflections each"
-    questions = f"{len(plan.questions):,} of {plan.task} for SFT, {len(plan.rl_questions):,} others for RL"
-    return [
-        ("model", f"{plan.model.name}, revision {plan.model.revision or 'unknown'}"),
-        ("questions", questions),
-        *(("note", note) for note in plan.notes),
-        ("plan", planned),
-    ]
 
 
 def describe(plan: Plan) -> str:

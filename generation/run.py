@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 
-from assembly.assemble import check_settings
 from assembly.job import SETS, foreseen, make_sets, say_next, sft_settings
 from assembly.outlook import Outlook
-from assembly.phrases import load_phrases
 from assembly.serving import Serving, serving_text
 from cluster.flags import page, parse
 from cluster.inference.replicas import Fleet
 from cluster.jobs.job import Job
 from generation.placement import hire
-from generation.plan import describe, introduction, look_at_prompts, make_plan
+from generation.plan import describe, look_at_prompts, make_plan
 from generation.raw.summary import summary
 from generation.settings import Settings
 from generation.tasks.registry import listing
-from generation.work import Work, questions_of, write_raw_data
+from generation.work import Work, write_raw_data
 
 
 def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> int:
@@ -30,17 +27,15 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
         return 0
     with Job(settings) as job:
         wanted = sft_settings(settings)
-        check_settings(wanted)
         plan = make_plan(settings)
-        job.plan(plan.run, SETS)
+        job.check(plan, SETS)
         if job.owed:
             fleet = fleet or hire(plan, settings)
             plan = look_at_prompts(plan)
         plan = foreseen(plan, settings)
         if settings.dry_run:
             return job.show(describe(plan))
-        job.open(introduction(plan), {**plan.texts, "phrases": asdict(load_phrases())})
-        job.deal(questions_of(plan, job.owed), Work(plan.rollout, plan.task_config), fleet, look=Outlook(wanted))
+        job.deal(plan, Work(plan.rollout, plan.task_config), fleet, look=Outlook(wanted))
         serving = Serving(wanted)
         counts = write_raw_data(plan, job, serving)
         print(f"\n{summary(counts)}\n\n{serving_text(serving, counts)}\n", flush=True)

@@ -4,45 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from cluster.inference.engine import Engine
 from cluster.jobs.job import Job
 from cluster.jobs.progress import ONLY_RETRIED, AllFailedError
-from generation.plan import Plan
+from generation.plan import Item, Plan
 from generation.raw.card import raw_card
 from generation.raw.counts import RawCounts, Serving, count_folder
 from generation.raw.schema import RAW_DATA, Origin, Rolled, to_table
-from generation.records import Attempt, Question
+from generation.records import Attempt
 from generation.rollout import Rollout
-
-
-class Item(NamedTuple):
-    """One question and its place in the run."""
-
-    place: int
-    question: Question
-    size: int = 1
-
-    @property
-    def key(self) -> str:
-        return self.question.key
-
-    @property
-    def task(self) -> str:
-        return self.question.task
-
-    @property
-    def text(self) -> str:
-        return self.question.text
-
-
-def questions_of(plan: Plan, keys: Collection[str]) -> Iterator[Item]:
-    """Yield the plan's questions of these keys, in order."""
-    return (Item(place, question) for place, question in enumerate(plan.questions) if question.key in keys)
 
 
 @dataclass(frozen=True)
@@ -92,5 +65,5 @@ def write_raw_data(plan: Plan, job: Job, serving: Serving | None = None) -> RawC
         )
         (folder / "README.md").write_text(card, encoding="utf-8")
 
-    job.store.merge(order, plan.raw_data, finish=finish)
+    job.store.merge(order, plan.out / RAW_DATA, finish=finish)
     return counted[0]

@@ -17,9 +17,8 @@ from generation.placement import hire
 from generation.raw.schema import RAW_DATA
 from generation.raw.summary import summary
 from generation.settings import Settings
-from reflection import prompts
 from reflection.added.card import write_reflected
-from reflection.added.plan import describe_additions, introduce_additions, look_at_samples, plan_additions
+from reflection.added.plan import describe_additions, look_at_samples, plan_additions
 from reflection.added.settings import AdditionSettings
 
 
@@ -29,15 +28,14 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
     wanted = sft_settings(Settings(seed=settings.seed))
     with Job(settings) as job:
         plan = plan_additions(settings)
-        job.plan(plan.run, [RAW_DATA])
+        job.check(plan, [RAW_DATA])
         if job.owed:
             fleet = fleet or hire(plan, settings)
             plan = look_at_samples(plan)
         plan = plan.noting(hopeless((file.path for file in plan.source.files), wanted))
         if settings.dry_run:
             return job.show(describe_additions(plan))
-        job.open(introduce_additions(plan), {"reflections": prompts.PROMPTS})
-        job.deal(plan.blocks(job.owed), plan.work, fleet)
+        job.deal(plan, plan.work, fleet)
         serving = Serving(wanted)
         counts = write_reflected(plan, job, serving)
         whole = counts.all()

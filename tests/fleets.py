@@ -9,18 +9,18 @@ from cluster.inference.engine import EngineSettings
 from cluster.inference.ray_replicas import RayFleet
 from cluster.inference.replicas import Fleet, Placement
 from cluster.jobs.job import Job
+from cluster.jobs.plan import JobPlan
 from cluster.jobs.settings import JobSettings
 from cluster.session import Resources
-from generation.model_plan import ModelPlan
 from generation.placement import place
 from generation.plan import Plan, make_plan
 from generation.raw.schema import RAW_DATA
 from generation.settings import Settings
-from generation.work import Work, questions_of, write_raw_data
+from generation.work import Work, write_raw_data
 
 
 def on_ray(
-    plan: ModelPlan,
+    plan: JobPlan,
     settings: JobSettings,
     change: Callable[[EngineSettings], EngineSettings],
     *,
@@ -41,10 +41,8 @@ def roll(settings: Settings, fleet: Fleet | Callable[[Plan], Fleet]) -> Job:
     """Roll every question that is owed and write RAW_DATA, as the whole job does; return the job, which is over."""
     with Job(settings) as job:
         plan = make_plan(settings)
-        job.plan(plan.run, [RAW_DATA])
-        job.open([], plan.texts)
-        engines = fleet(plan) if callable(fleet) else fleet
-        job.deal(questions_of(plan, job.owed), Work(plan.rollout, plan.task_config), engines)
+        job.check(plan, [RAW_DATA])
+        job.deal(plan, Work(plan.rollout, plan.task_config), fleet(plan) if callable(fleet) else fleet)
         write_raw_data(plan, job)
         job.tell("done")
     return job

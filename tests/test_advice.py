@@ -11,10 +11,11 @@ import pytest
 from cluster.inference.engine import EngineInfo
 from cluster.inference.events import ClusterLostError, EngineStartError, Loading, Lost, Started, Tick
 from cluster.jobs import progress as terminal
-from cluster.jobs.progress import Progress, failed
+from cluster.jobs.progress import failed
 from cluster.jobs.store import ShardStore, StoreGoneError, TornShardError
 from cluster.jobs.tally import Failures, Tally
-from generation.raw.schema import SCHEMA
+from generation.plan import make_plan
+from generation.settings import Settings
 
 AGAIN = "the same command ends the same way until that is mended"
 ON = "the same command goes on from there"
@@ -58,9 +59,10 @@ def test_while_engines_load_that_is_what_is_said(
 ) -> None:
     monkeypatch.setattr(terminal, "_EVERY_S", 0.0)
     monkeypatch.setattr(terminal, "_LOADING_EVERY_S", 0.0)
-    with Progress(8) as progress:
-        store = ShardStore(tmp_path / "shards", schema=SCHEMA, sort_by=())
-        tally = Tally(progress, store, Failures(tmp_path), tmp_path)
+    plan = make_plan(Settings(questions=8))
+    store = ShardStore(tmp_path / "shards", schema=plan.schema, sort_by=plan.sort_by)
+    tally = Tally(plan, store, Failures(tmp_path), tmp_path)
+    with tally.progress:
         for event in (Loading(0), Tick(), Lost(0, "it died", 0), Tick(), Loading(0)):
             tally.take(event)
         loading = capsys.readouterr().out

@@ -7,17 +7,19 @@ import dataclasses
 import json
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from cluster.inference.engine import Completion, Request, Sampling, ScriptedEngine
+from cluster.inference.engine import Completion, Request, Sampling, ScriptedEngine, ScriptedSettings
 from cluster.inference.events import ItemFailedError
+from cluster.inference.local import LocalFleet
 from cluster.jobs.job import Job
 from cluster.jobs.tally import FAILED_FROM_THE_START, FILE, Failures
 from generation.builtin import RANGES
-from generation.plan import make_plan
+from generation.plan import Item, make_plan
 from generation.raw.card import raw_card
 from generation.raw.counts import RawCounts
 from generation.raw.summary import summary
@@ -25,7 +27,7 @@ from generation.rollout import TRIES, Rollout
 from generation.settings import Settings
 from generation.tasks import countdown
 from generation.variants import parse_names
-from generation.work import Item, write_raw_data
+from generation.work import Work, write_raw_data
 from tests import drive_job
 from tests.scripted import reply
 
@@ -204,10 +206,11 @@ def test_where_every_question_fails_no_dataset_is_made_of_nothing(
 
 def test_a_question_that_is_neither_done_nor_failed_is_a_crash(tmp_path: Path) -> None:
     settings = Settings(questions=12, rl_questions=0, out=str(tmp_path))
+    fleet = LocalFleet(ScriptedSettings(reply))
     with Job(settings) as job:
         plan = make_plan(settings)
-        job.plan(plan.run, ["RAW_DATA"])
-        job.open([], {})
+        job.check(plan, ["RAW_DATA"])
+        job.deal(replace(plan, questions=plan.questions[1:]), Work(plan.rollout, plan.task_config), fleet)
         with pytest.raises(KeyError):
             write_raw_data(plan, job)
     assert job.code == 0

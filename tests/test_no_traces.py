@@ -17,7 +17,7 @@ from cluster.inference.engine import Completion, Request, ScriptedEngine
 from generation.plan import make_plan
 from generation.run import main
 from generation.settings import Settings
-from generation.work import Work, questions_of
+from generation.work import Work
 from reflection.run import main as reflect
 from tests import drive_job
 from tests.assembly_rows import PUBLISHED, published_row, write_parquet
@@ -59,7 +59,7 @@ def told_of(reply: Reply, *formats: str, questions: int = FIRST + 3) -> list[str
     plan = make_plan(Settings(questions=questions, rl_questions=0, samples=1))
     work, engine = Work(plan.rollout, plan.task_config), ScriptedEngine(reply)
     look = Outlook(SftSettings(formats or ("*C_full",), "5", 0))
-    return [look(asyncio.run(work(engine, item)).table) for item in questions_of(plan, {q.key for q in plan.questions})]
+    return [look(asyncio.run(work(engine, item)).table) for item in plan.items(plan.keys)]
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -20,50 +18,22 @@ from cluster.inference.pool import Pool
 from cluster.inference.replicas import Fleet, Placement, Work
 from cluster.jobs.atomic import check_replaceable
 from cluster.jobs.hub import NotPushed, check_push, push
-from cluster.jobs.progress import FAILED, STOPPED, Progress, failed, fitted, not_pushed, say, staged, stopped
+from cluster.jobs.plan import JobPlan
+from cluster.jobs.progress import FAILED, STOPPED, failed, fitted, not_pushed, say, staged, stopped
 from cluster.jobs.provenance import now, this_command, versions
-from cluster.jobs.run_directory import JSON, LOCK_FILE, LOGS, RUN_FILE, RunDirectory, check_run
+from cluster.jobs.run_directory import JSON, LOGS, RunDirectory, check_run
 from cluster.jobs.settings import JobSettings
 from cluster.jobs.stop import Left, Stop
-from cluster.jobs.store import KEY, ShardStore, finished_in
-from cluster.jobs.tally import FILE, Failures, Item, Tally
+from cluster.jobs.store import ShardStore, finished_in
+from cluster.jobs.tally import FILE, Failures, Tally
 
 SHARDS = "shards"
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a job must know of what its command plans."""
-
-    out: Path
-    name: str
-    """As dataset repositories are called after it."""
-    configuration: Mapping[str, JSON]
-    """What makes a run this run."""
-    keys: Sequence[str]
-    """Of all items that are dealt."""
-    schema: pa.Schema
-    """Of shards."""
-    sort_by: tuple[str, ...]
-    """Columns that order the rows of an item."""
-    key: str = KEY
-    """The column that names the item."""
-    item: str = "question"
-    """What is dealt."""
-    unit: str = "questions"
-    """What is counted for a person."""
-    size: Callable[[str], int] = lambda _: 1
-    """How many of these the item of this key stands for."""
-
-    def count(self, keys: Iterable[str]) -> int:
-        """Return how many units these items stand for."""
-        return sum(map(self.size, keys))
 
 
 class Job:
     """One start of a command's run: a context that leaves the exit code in `code`, 0 done, 1 failed, 75 stopped.
 
-    A ValueError before the run has begun is wrong input: one line on stderr, SystemExit 2, and nothing is left.
+    A ValueError before the run has begun is wrong input: one line on stderr, SystemExit 2, and nothing was made.
     """
 
     def __init__(self, settings: JobSettings) -> None:
@@ -71,7 +41,6 @@ class Job:
         self._settings = settings
         self._stop = Stop(settings.grace_s)
         self._held, self._leaving = ExitStack(), ExitStack()
-        self._made: list[Path] = []
         self._planned = self._begun = False
 
     def __enter__(self) -> Job:
@@ -82,36 +51,39 @@ class Job:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> bool:
         with self._held:
             self._leaving.close()
-            if not self._begun:
-                self._take_back()
-            if isinstance(error, Left):
-                self.code = self._stopped()
+            if isinstance(error, Left) and self._begun:
+                self.tell("stopped")
+                self.code = stopped(self.plan.out, *self._safe())
+            elif isinstance(error, Left):
+                say("stopped", "before anything was asked; the same command begins again")
+                self.code = STOPPED
             elif isinstance(error, ValueError) and not self._begun:
                 fail(str(error))
             elif isinstance(error, Exception) and self._planned:
-                self.code = self._failed(error)
+                if self._begun:
+                    with suppress(OSError):  # the disk may be what failed
+                        self.tell("failed")
+                self.code = failed(error, self.plan.out, *(self._safe() if self._begun else (None, 0)))
             else:
                 return False
         return True
 
-    def plan(self, run: Run, folders: Sequence[str]) -> None:
-        """Take on the run, whose rows become the first of these folders. Makes nothing.
+    def check(self, plan: JobPlan, folders: Sequence[str]) -> None:
+        """Take on a plan whose rows become the first of these folders, and look what is owed. Makes nothing.
 
         Raises ValueError where the run or a folder cannot be there, or the hub would not take the folders.
         """
-        self.run = run
-        check_run(run.out, run.configuration)
-        check_replaceable(run.out / folders[0])
-        self._settle(finished_in(run.out / SHARDS, run.key))
-        self._planned = True
+        check_run(plan.out, plan.configuration)
+        check_replaceable(plan.out / folders[0])
+        self.plan, self._planned = plan, True
+        self._settle(finished_in(plan.out / SHARDS, plan.key))
         if namespace := self._settings.push_to:
-            names = [f"{folder}-{run.name}" for folder in folders]
-            check_push(namespace, names, ask=not self._settings.dry_run)
+            check_push(namespace, [f"{name}-{plan.name}" for name in folders], ask=not self._settings.dry_run)
 
     @property
     def owed(self) -> set[str]:
         """Keys of the items that are neither finished nor failed."""
-        return set(self.run.keys) - self._settled
+        return set(self.plan.keys) - self._settled
 
     @property
     def failed(self) -> dict[str, str]:
@@ -124,59 +96,40 @@ class Job:
         """All starts of the run, this one last, as run.json has them."""
         return [*self.directory.record["starts"]]
 
-    def show(self, plan: str) -> int:
-        """Print the plan for --dry_run, and what is owed of a run that was begun; return the exit code."""
-        head, gap, prompts = plan.partition("\n\n")
-        owed, total = self.run.count(self.owed), self.run.count(self.run.keys)
+    def show(self, text: str) -> int:
+        """Print a plan for --dry_run, and what is owed of a run that was begun; return the exit code."""
+        head, gap, prompts = text.partition("\n\n")
+        owed, total = self.plan.count(self.owed), self.plan.count(self.plan.keys)
         if self._settled:
-            left = f"{owed:,} of {total:,} {self.run.unit}" if owed else "nothing, so no engine would be started"
+            left = f"{owed:,} of {total:,} {self.plan.unit}" if owed else "nothing, so no engine would be started"
             head = f"{head}\n{staged('owed', left)}"
         page(fitted(head) + gap + prompts)
         return 0
 
-    def open(self, lines: Sequence[tuple[str, str]], texts: Mapping[str, JSON]) -> None:
-        """Lock the run directory and open its shards. Raises ValueError if it is not ours.
-
-        `lines`, stages with what is to be said of each, are printed when the run begins; `texts` go into run.json.
-        """
-        run = self.run
-        ours = (run.out / RUN_FILE, run.out / LOCK_FILE, run.out / SHARDS, run.out / LOGS, run.out)
-        self._made = [path for path in (*ours, *run.out.absolute().parents) if not path.exists()]
-        self.directory = self._held.enter_context(RunDirectory(run.out, run.configuration, versions()))
-        self.store = ShardStore(run.out / SHARDS, schema=run.schema, sort_by=run.sort_by, key=run.key)
-        self._settle(self.store.finished())
-        self._lines, self._texts = lines, texts
-
     def deal(
-        self,
-        items: Iterable[Item],
-        work: Work,
-        fleet: Fleet | None,
-        look: Callable[[pa.Table], str] | None = None,
+        self, plan: JobPlan, work: Work, fleet: Fleet | None, look: Callable[[pa.Table], str] | None = None
     ) -> None:
-        """Have the work done on each item and keep its rows. Where nothing is owed no engine is started.
+        """Have the work done on each item that is owed, and keep its rows; an engine is started only if one is.
 
         Returns when every item of the run is finished or failed; raises Left where a stop was asked for before.
-        `look` is shown the rows of each item. Raises ValueError for engines that cannot be had, EngineStartError,
-        ClusterLostError, AllFailedError.
+        `look` is shown the rows of each item. Raises ValueError for a run or engines that cannot be had,
+        EngineStartError, ClusterLostError, AllFailedError.
         """
-        run, again = self.run, 0
-        if self.owed:
+        self.plan, again = plan, 0
+        if not self.owed:
+            self._begin([])
+        else:
             assert fleet is not None
-            logs = run.out / LOGS
-            logs.mkdir(exist_ok=True)
             with fleet.open(work) as pool:
-                self._leaving.close()
                 self._stop.listen()  # once more: Ray replaces handlers
                 placed = fleet.placement
                 each = f"{placed.gpus_each} GPU each" if placed.gpus_each else "on the CPU"
-                self._begin([("engines", f"{placed.engines} {each}, logs in {logs}")])
-                again = self._collect(pool, items, placed, look)
-        else:
-            self._begin([])
-        missing = len(run.keys) - len(self.store.finished() | self.failed.keys())
-        assert not missing or self._stop.asked, f"{missing} {run.item}s are neither done nor failed"
-        counter = f"{run.item}s_done_again"
+                self._begin([("engines", f"{placed.engines} {each}, logs in {plan.out / LOGS}")])
+                self._leaving.close()
+                again = self._collect(pool, placed, look)
+        missing = len(plan.keys) - len(self.store.finished() | self.failed.keys())
+        assert not missing or self._stop.asked, f"{missing} {plan.item}s are neither done nor failed"
+        counter = f"{plan.item}s_done_again"
         self.tell("rolled out", **{counter: self.directory.record.get(counter, 0) + again})
         if missing:
             raise Left
@@ -194,16 +147,16 @@ class Job:
         A push that fails or is stopped loses nothing: the same command finds everything done and pushes again.
         `stays` says what became of what is missing.
         """
-        run, made = self.run, [self.run.out / name for name in folders]
+        plan, made = self.plan, [self.plan.out / name for name in folders]
         for folder in made:
             say("made", str(folder))
-        if lost := run.count(self.failed):
-            missing = f"{lost:,} of {run.count(run.keys):,} {run.unit}{stays}"
-            say("failed", f"{missing}, see {run.out / FILE}; --retry_failed tries again")
+        if lost := plan.count(self.failed):
+            missing = f"{lost:,} of {plan.count(plan.keys):,} {plan.unit}{stays}"
+            say("failed", f"{missing}, see {plan.out / FILE}; --retry_failed tries again")
             self.code = FAILED
         try:
             for folder in made if self._settings.push_to else ():
-                repository = f"{self._settings.push_to}/{folder.name}-{run.name}"
+                repository = f"{self._settings.push_to}/{folder.name}-{plan.name}"
                 pushed = push(folder, repository, public=self._settings.public, tell=partial(say, "hub"))
                 say("pushed", f"{pushed.url}, {'private' if pushed.private else 'public'}")
         except NotPushed as error:
@@ -214,47 +167,48 @@ class Job:
 
     def _settle(self, finished: Iterable[str]) -> None:
         """Read failed.json, and note which items are not owed."""
-        self._failures = Failures(self.run.out)
+        self._failures = Failures(self.plan.out)
         self._settled = {*finished, *(() if self._settings.retry_failed else self._failures.reasons())}
 
-    def _begin(self, lines: Sequence[tuple[str, str]]) -> None:
-        """Say what the run will do, and write down that this start goes on with it."""
-        run, settings = self.run, self._settings
+    def _begin(self, lines: Iterable[tuple[str, str]]) -> None:
+        """Lock the run directory, open its shards, say what the run will do. Raises ValueError if it is not ours."""
+        plan, shards = self.plan, self.plan.out / SHARDS
+        self.directory = self._held.enter_context(RunDirectory(plan.out, plan.configuration, versions()))
+        self.store = ShardStore(shards, schema=plan.schema, sort_by=plan.sort_by, key=plan.key)
+        self._settle(self.store.finished())
         self._begun = True
-        if settings.retry_failed and not self._failures.reasons():
-            say("note", f"--retry_failed has nothing to try again: nothing failed in {run.out} before")
-        elif settings.retry_failed:
+        if self._settings.retry_failed and not self._failures.reasons():
+            say("note", f"--retry_failed has nothing to try again: nothing failed in {plan.out} before")
+        elif self._settings.retry_failed:
             self._failures.forget(self._failures.reasons())
         for shard in self.store.torn:
-            say("shards", f"{shard.name} was torn and is kept in shards/torn; its {run.unit} are asked again")
+            say("shards", f"{shard.name} was torn and is kept in shards/torn; its {plan.unit} are asked again")
         for key in self.store.repeated:
-            say("shards", f"{run.item} {key} lies in two shards; the first counts")
-        for stage, words in (*self._lines, *lines):
+            say("shards", f"{plan.item} {key} lies in two shards; the first counts")
+        for stage, words in (*plan.introduction(), *lines):
             say(stage, words)
-        done, lost = run.count(self.store.finished()), run.count(self.failed)
+        done, lost = plan.count(self.store.finished()), plan.count(self.failed)
         if done or lost:
             words = f"; {lost:,} failed before, --retry_failed tries them again" if lost else ""
-            say("rollout", f"going on: {done:,} of {run.count(run.keys):,} {run.unit} are done already{words}")
+            say("rollout", f"going on: {done:,} of {plan.count(plan.keys):,} {plan.unit} are done already{words}")
         self._starts = [*self.directory.record.get("starts", []), this_command()]
-        self.tell("rolling out", texts=self._texts)
+        self.tell("rolling out", texts=plan.texts)
 
-    def _collect(
-        self, pool: Pool[Any, Any], items: Iterable[Item], placed: Placement, look: Callable[[pa.Table], str] | None
-    ) -> int:
+    def _collect(self, pool: Pool[Any, Any], placed: Placement, look: Callable[[pa.Table], str] | None) -> int:
         """Keep what comes out of the pool; return how many items were lost with engines and dealt again."""
-        run = self.run
-        progress = Progress(run.count(run.keys), done=run.count(self._settled), unit=run.unit)
-        tally = Tally(progress, self.store, self._failures, run.out / LOGS, run.item, look)
+        plan, logs = self.plan, self.plan.out / LOGS
+        logs.mkdir(exist_ok=True)
+        tally = Tally(plan, self.store, self._failures, logs, plan.count(self._settled), look)
 
         def report() -> None:
             wanted = {"wanted": placed.engines, "gpus_each": placed.gpus_each}
             facts = tally.facts()
             self._tell_start({**facts, "engines": {**wanted, **facts["engines"]}})
 
-        with progress:
+        with tally.progress:
             self._stop.on_stop(pool.stop)
             try:
-                for event in pool.run(items):
+                for event in pool.run(plan.items(self.owed)):
                     tally.take(event)
                     # Who asks to stop may not wait for the end.
                     if tally.keep(everything=self._stop.asked > 0):
@@ -271,28 +225,6 @@ class Job:
         self._starts[-1] |= {**start, "ended": now()}
         self.directory.update(starts=self._starts, **facts)
 
-    def _stopped(self) -> int:
-        if not self._begun:
-            say("stopped", "before anything was asked; the same command begins again")
-            return STOPPED
-        self.tell("stopped")
-        return stopped(self.run.out, *self._safe())
-
-    def _failed(self, error: Exception) -> int:
-        if self._begun:
-            with suppress(OSError):  # the disk may be what failed
-                self.tell("failed")
-        return failed(error, self.run.out, *(self._safe() if self._begun else (None, 0)))
-
     def _safe(self) -> tuple[int, int, str]:
         """How many units are safe, of how many."""
-        return self.run.count(self.store.safe()), self.run.count(self.run.keys), self.run.unit
-
-    def _take_back(self) -> None:
-        """Remove what this start has made of a run that it could not begin."""
-        for path in self._made:
-            with suppress(OSError):
-                if path.is_dir():
-                    path.rmdir()
-                else:
-                    path.unlink()
+        return self.plan.count(self.store.safe()), self.plan.count(self.plan.keys), self.plan.unit

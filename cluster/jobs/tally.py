@@ -9,14 +9,14 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pyarrow as pa
 
 from cluster.inference.events import Done, Event, Failed, Loading, Lost, Started
 from cluster.jobs.atomic import atomic_write_text
+from cluster.jobs.plan import Item, JobPlan
 from cluster.jobs.progress import ASKED_AGAIN, AllFailedError, Progress
 from cluster.jobs.store import ShardStore
 
@@ -25,28 +25,6 @@ SHARD_ROWS = 2_000
 SHARD_S = 20.0
 FAILED_FROM_THE_START = 32
 """If this many fail before one succeeds, the run is broken, not the items."""
-
-
-class Item(Protocol):
-    """What is dealt to engines."""
-
-    @property
-    def key(self) -> str: ...
-
-    @property
-    def task(self) -> str:
-        """Whose question it is; empty where that cannot be said."""
-        ...
-
-    @property
-    def text(self) -> str:
-        """The whole question, or what else a person may know it by."""
-        ...
-
-    @property
-    def size(self) -> int:
-        """What it counts for in the progress."""
-        ...
 
 
 class Failures:
@@ -81,53 +59,51 @@ class Failures:
         atomic_write_text(self._path, json.dumps(self._known, indent=1) + "\n")
 
 
-@dataclass
 class Tally:
     """What the pool tells of dealt items: kept, counted and told on."""
 
-    progress: Progress
-    store: ShardStore
-    failures: Failures
-    logs: Path
-    item: str = "question"
-    """What is dealt."""
-    look: Callable[[pa.Table], str] | None = None
-    """Shown the rows of each finished item; returns what there is to say of them, mostly nothing."""
-    tables: list[pa.Table] = field(default_factory=list)
-    """Rows of finished items that are not safe yet."""
-    since: float = field(default_factory=time.monotonic)
-    """When the last shard was written."""
-    done: int = 0
-    failed: list[str] = field(default_factory=list)
-    again: int = 0
-    """Items lost with their engine and dealt once more."""
-    output_tokens: int = 0
-    started: Counter[str] = field(default_factory=Counter)
-    """Engines that became ready, by library and version."""
-    lost: int = 0
-    """Engines."""
+    def __init__(
+        self,
+        plan: JobPlan,
+        store: ShardStore,
+        failures: Failures,
+        logs: Path,
+        done: int = 0,
+        look: Callable[[pa.Table], str] | None = None,
+    ) -> None:
+        """Units of the plan that are `done` before are no news; `look` says what there is to say of an item's rows."""
+        self._plan, self._store, self._failures, self._logs = plan, store, failures, logs
+        self._look = look
+        self.progress = Progress(plan.count(plan.keys), done=done, unit=plan.unit)
+        self.again = 0
+        """Items lost with their engine and dealt once more."""
+        self._tables: list[pa.Table] = []
+        self._shard_began = time.monotonic()
+        self._done = self._output_tokens = self._lost = 0
+        self._failed: list[str] = []
+        self._started = Counter[str]()
 
     def keep(self, *, everything: bool = False) -> bool:
         """Write a shard of what is finished if it is time. Return True if one was written."""
-        rows = sum(table.num_rows for table in self.tables)
-        due = everything or rows >= SHARD_ROWS or time.monotonic() - self.since > SHARD_S
+        rows = sum(table.num_rows for table in self._tables)
+        due = everything or rows >= SHARD_ROWS or time.monotonic() - self._shard_began > SHARD_S
         if due:
-            self.since = time.monotonic()
+            self._shard_began = time.monotonic()
         if not rows or not due:
             return False
-        self.store.write_shard(pa.concat_tables(self.tables))
-        self.tables.clear()
+        self._store.write_shard(pa.concat_tables(self._tables))
+        self._tables.clear()
         return True
 
     def facts(self) -> dict[str, Any]:
         """Return how far this start has come: items done, tokens written, seconds since the first engine, engines."""
         return {
-            f"{self.item}s": self.done,
-            "failed": len(self.failed),
+            f"{self._plan.item}s": self._done,
+            "failed": len(self._failed),
             "done_again": self.again,
-            "output_tokens": self.output_tokens,
+            "output_tokens": self._output_tokens,
             "seconds": round(self.progress.seconds, 1),
-            "engines": {"started": dict(self.started), "lost": self.lost},
+            "engines": {"started": dict(self._started), "lost": self._lost},
         }
 
     def take(self, event: Event[Any, Any]) -> None:
@@ -135,32 +111,32 @@ class Tally:
         tell = self.progress.say
         match event:
             case Done(item, result):
-                self.tables.append(result.table)
-                self.done += 1
-                self.output_tokens += result.output_tokens
-                self.progress.advance(result.output_tokens, item.size)
-                if self.look is not None and (told := self.look(result.table)):
+                self._tables.append(result.table)
+                self._done += 1
+                self._output_tokens += result.output_tokens
+                self.progress.advance(result.output_tokens, self._plan.size(item.key))
+                if self._look is not None and (told := self._look(result.table)):
                     tell(told, "warning")
             case Failed(item, reason, story):
                 self._fail(item, reason, story)
             case Lost(number, reason, again):
                 self.again += again
-                self.lost += 1
-                tell(f"engine {number} was lost ({reason})" + (f"; {again} {self.item}s again" if again else ""))
+                self._lost += 1
+                tell(f"engine {number} was lost ({reason})" + (f"; {again} {self._plan.item}s again" if again else ""))
             case Loading(number):
                 tell(f"engine {number} loading the model")
             case Started(number, info):
-                self.started[f"{info.engine} {info.engine_version}"] += 1
+                self._started[f"{info.engine} {info.engine_version}"] += 1
                 self.progress.ready()
                 tell(f"engine {number} ready: {info.engine} {info.engine_version}")
         self.progress.turn()
 
     def _fail(self, item: Item, reason: str, story: str) -> None:
-        self.progress.advance(0, item.size)
-        with (self.logs / "failed.txt").open("a", encoding="utf-8", errors="replace") as log:
-            log.write(f"{self.item} {item.key}\n{story}\n\n")
-        self.failures.add(item, reason)
-        self.failed.append(item.key)
-        if not self.done and len(self.failed) >= FAILED_FROM_THE_START:
-            self.failures.forget(self.failed)
-            raise AllFailedError(f"the first {len(self.failed)} {self.item}s all failed: {reason}", ASKED_AGAIN)
+        self.progress.advance(0, self._plan.size(item.key))
+        with (self._logs / "failed.txt").open("a", encoding="utf-8", errors="replace") as log:
+            log.write(f"{self._plan.item} {item.key}\n{story}\n\n")
+        self._failures.add(item, reason)
+        self._failed.append(item.key)
+        if not self._done and len(self._failed) >= FAILED_FROM_THE_START:
+            self._failures.forget(self._failed)
+            raise AllFailedError(f"the first {len(self._failed)} {self._plan.item}s all failed: {reason}", ASKED_AGAIN)

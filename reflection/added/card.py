@@ -18,6 +18,7 @@ from generation.raw.card import held, made_sections
 from generation.raw.counts import RawCounts, Serving, count_folder
 from generation.raw.reader import models_of, open_parts
 from generation.raw.schema import COLUMNS as OURS
+from generation.raw.schema import RAW_DATA
 from reflection.added.plan import AdditionPlan
 from reflection.added.rows import ADDED, COLUMNS, write_files
 
@@ -40,12 +41,12 @@ def write_reflected(plan: AdditionPlan, job: Job, serving: Serving) -> RawCounts
         counts = count_folder(folder, serving.add)
         assert counts.all().samples == plan.source.rows, "rows were lost on the way"
         for key, reason in failed.items():
-            counts.kept[reason] += plan.rows_of(key)
+            counts.kept[reason] += plan.size(key)
         counted.append(counts)
         card = reflected_card(counts, serving, plan, folder, record=job.directory.record)
         (folder / "README.md").write_text(card, encoding="utf-8")
 
-    replace_folder(build, plan.raw_data)
+    replace_folder(build, plan.out / RAW_DATA)
     return counted[0]
 
 

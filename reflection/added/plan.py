@@ -15,9 +15,8 @@ import pyarrow.parquet as pq
 
 from cluster.inference.chat import Prompt
 from cluster.inference.vllm_engine import ChatTokenizer
-from cluster.jobs.job import Run
+from cluster.jobs.plan import JobPlan
 from generation.model_plan import (
-    ModelPlan,
     Prompts,
     choose_sampling,
     find_model,
@@ -57,8 +56,14 @@ class Survey(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdditionPlan(ModelPlan):
-    """What a run will do."""
+class AdditionPlan(JobPlan):
+    """What a run will do: blocks are dealt, and rows are counted."""
+
+    schema = MADE
+    sort_by = (ROW,)
+    key = BLOCK
+    item = "block"
+    unit = "rows"
 
     source: Source
     survey: Survey
@@ -66,12 +71,11 @@ class AdditionPlan(ModelPlan):
 
     @property
     def name(self) -> str:
-        """As the dataset repository is called after it."""
         return f"{self.source.name}-reflected-{Path(self.model.name).name}"
 
     @property
     def configuration(self) -> dict[str, Any]:
-        """What makes a run this run: whatever the rows depend on. Where the RAW_DATA lies is not in it."""
+        """What the rows depend on. Where the RAW_DATA lies is not in it."""
         return {
             "model": self.model.name,
             "model_revision": self.model.revision,
@@ -85,30 +89,27 @@ class AdditionPlan(ModelPlan):
         }
 
     @property
-    def run(self) -> Run:
-        """Return what the job needs to know: blocks are dealt, and rows are counted."""
-        keys = [key for file in self.source.files for key in block_keys(file)]
-        return Run(
-            self.out,
-            self.name,
-            self.configuration,
-            keys,
-            schema=MADE,
-            sort_by=(ROW,),
-            key=BLOCK,
-            item="block",
-            unit="rows",
-            size=self.rows_of,
-        )
+    def keys(self) -> list[str]:
+        return [key for file in self.source.files for key in block_keys(file)]
 
-    def rows_of(self, key: str) -> int:
+    def items(self, keys: Collection[str]) -> Iterator[Block]:
+        """Read the blocks of these keys, in order, as they are asked for."""
+        return read_blocks(self.source, lambda key: key in keys)
+
+    def size(self, key: str) -> int:
         """Return how many rows a block holds."""
         number, first = map(int, key.split("-"))
         return min(BLOCK_ROWS, self.source.files[number].rows - first)
 
-    def blocks(self, keys: Collection[str]) -> Iterator[Block]:
-        """Read the blocks of these keys, in order, as they are asked for."""
-        return read_blocks(self.source, lambda key: key in keys)
+    def introduction(self) -> list[tuple[str, str]]:
+        """Return what a person sees first, by stage."""
+        survey, more, none = self.survey, self.work.reflections, self.survey.outcomes["unknown"]
+        return [
+            ("model", f"{self.model.name}, revision {self.model.revision or 'unknown'}"),
+            ("raw data", f"{self.source.name}: {self.source.rows:,} rows, {survey.reflections:,} reflections"),
+            ("plan", f"{more} more on {survey.graded:,} samples; {none:,} of unknown outcome get none"),
+            *(("note", note) for note in self.notes),
+        ]
 
 
 def plan_additions(settings: AdditionSettings) -> AdditionPlan:
@@ -136,6 +137,7 @@ def plan_additions(settings: AdditionSettings) -> AdditionPlan:
         per_item=BLOCK_ROWS * work.reflections,
         out=out,
         license=settings.license,
+        texts={"reflections": prompts.PROMPTS},
         notes=(*source.notes, *of_sampling),
         source=source,
         survey=survey,
@@ -198,17 +200,6 @@ def look(source: Source) -> Survey:
             sizes = pc.add(pc.binary_length(asked["question"]), pc.binary_length(asked["response"]))
             longest = max(longest, pc.max(sizes).as_py() or 0)
     return Survey(outcomes, reflections, longest)
-
-
-def introduce_additions(plan: AdditionPlan) -> list[tuple[str, str]]:
-    """Return what a person sees first, by stage."""
-    survey, none = plan.survey, plan.survey.outcomes["unknown"]
-    return [
-        ("model", f"{plan.model.name}, revision {plan.model.revision or 'unknown'}"),
-        ("raw data", f"{plan.source.name}: {plan.source.rows:,} rows, {survey.reflections:,} reflections"),
-        ("plan", f"{plan.work.reflections} more on {survey.graded:,} samples; {none:,} of unknown outcome get none"),
-        *(("note", note) for note in plan.notes),
-    ]
 
 
 def describe_additions(plan: AdditionPlan) -> str:
