@@ -26,11 +26,10 @@ from assembly.shortfall import NothingMadeError, notes_on, why_nothing
 from assembly.summary import AssemblySummary
 from assembly.workers import Run, workers
 from cluster.jobs.atomic import replace_folder
-from cluster.jobs.licenses import UNKNOWN
+from cluster.jobs.card import UNKNOWN
 from cluster.jobs.provenance import now, this_command
-from generation.raw.checks import check_copies, notes_on_responses
-from generation.raw.reader import Part, models_of, open_parts
-from generation.raw.source import source_of
+from generation.raw.files import Part, check_copies, notes_on_responses, source_of
+from generation.raw.reader import models_of, open_parts
 
 _WORK = ".work"
 

@@ -19,7 +19,8 @@ import pyarrow.compute as pc
 
 from assembly.candidates import POOL, choose, orders
 from assembly.settings import SftSettings
-from generation.raw.reader import Part, read_groups, read_part
+from generation.raw.files import Part
+from generation.raw.reader import read_part
 
 PILE_BYTES = 48 << 20
 MOST_PILES = 512
@@ -57,6 +58,15 @@ def survey(part: Part, variants: Collection[str]) -> Surveyed:
     samples = np.bincount(keys.indices.to_numpy(), counts, len(keys.dictionary)).astype(np.int64)
     there = frozenset(groups["variant"].unique().to_pylist())
     return Surveyed(np.asarray(orders(keys.dictionary).to_numpy()), samples, there)
+
+
+def read_groups(part: Part) -> pa.Table:
+    """Return columns question_key, variant and samples: how many rows the part has of each."""
+    rows = pa.concat_tables(table.select(["question_key", "variant"]) for table in read_part(part, 65_536))
+    rows = rows.set_column(1, "variant", pc.fill_null(rows["variant"], ""))
+    return (
+        rows.group_by(rows.column_names).aggregate([([], "count_all")]).rename_columns([*rows.column_names, "samples"])
+    )
 
 
 def most_samples(parts: Sequence[Surveyed]) -> int:

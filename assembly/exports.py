@@ -23,7 +23,7 @@ from assembly.settings import SftSettings
 from assembly.summary import AssemblySummary, Contents, Shown
 from assembly.workers import Run
 from cluster.jobs.atomic import check_replaceable
-from cluster.jobs.card import Size
+from cluster.jobs.card import Split
 from cluster.paths import check_dataset_folder
 
 DATASET_NAME = "skillfactory"
@@ -63,7 +63,7 @@ def write_sft(
     run: Run, made: Sequence[MadeRows], settings: SftSettings, summary: AssemblySummary, folder: Path
 ) -> None:
     """Fill the folder with a whole SFT_DATA, and the summary with what is in it."""
-    size = _write_train(run, made, settings.subsample, summary, folder)
+    split = _write_train(run, made, settings.subsample, summary, folder)
     # the folder and not a file in it, so that a set of several files is read whole
     info = {
         DATASET_NAME: {
@@ -80,12 +80,12 @@ def write_sft(
     }
     _write_json(folder / _DATASET_INFO, info)
     _write_json(folder / ANALYSIS, summary.analysis.as_json())
-    (folder / "README.md").write_text(sft_card(summary, settings, size), encoding="utf-8")
+    (folder / "README.md").write_text(sft_card(summary, settings, split), encoding="utf-8")
 
 
 def _write_train(
     run: Run, made: Sequence[MadeRows], subsample: int | None, summary: AssemblySummary, folder: Path
-) -> Size:
+) -> Split:
     """`data/train-…-of-….parquet` in the folder; one file also where there is no row."""
     data = folder / "data"
     data.mkdir(parents=True, exist_ok=True)
@@ -98,7 +98,7 @@ def _write_train(
         memory += written.memory
         summary.add(written.contents)
     assert summary.traces.total() == sum(span.rows for spans in files for span in spans), "traces were lost"
-    return Size.of(summary.traces.total(), memory, paths)
+    return Split.of(summary.traces.total(), memory, paths)
 
 
 class _Written(NamedTuple):

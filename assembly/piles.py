@@ -23,7 +23,7 @@ from cluster.inference.engine import Message
 from cluster.inference.models import find
 from cluster.inference.vllm_engine import ChatTokenizer
 from cluster.messages import first_line
-from generation.raw.reader import Part
+from generation.raw.files import Part
 from generation.records import request_seed
 
 SCORED = pa.schema([*SFT_SCHEMA, ("order", pa.uint64()), ("score", pa.int64())])

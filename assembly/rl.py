@@ -5,7 +5,6 @@ A complete dataset repository, built beside its place and renamed into it. Knows
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,13 +13,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from assembly.cards import MESSAGES, columns_table
+from assembly.cards import MESSAGES
 from assembly.reward import truth_of
 from cluster.jobs.atomic import replace_folder
-from cluster.jobs.card import About, Size, Split, code, fenced, header_of_splits, table
-from cluster.jobs.licenses import UNKNOWN
-from cluster.jobs.run_card import run_section
-from generation.raw.schema import Column, without_surrogates
+from cluster.jobs.card import UNKNOWN, Split, fill_card, header, json_block, run_section
+from cluster.jobs.tables import Table, fenced
+from generation.raw.schema import Column, columns_table, without_surrogates
 from generation.records import Question, stable_hash
 
 RL_COLUMNS = (
@@ -115,7 +113,7 @@ def _write(rows: Sequence[Mapping[str, Any]], split: str, folder: Path) -> Split
     rows_table = pa.Table.from_pylist(list(rows), schema=RL_SCHEMA)
     # statistics differ from one writing to the next
     pq.write_table(rows_table, path, compression="zstd", write_statistics=False)
-    return Split(split, path.name, Size.of(len(rows), rows_table.nbytes, [path]))
+    return Split.of(len(rows), rows_table.nbytes, [path], name=split, path=path.name)
 
 
 def rl_card(
@@ -126,51 +124,22 @@ def rl_card(
     *,
     starts: Sequence[Mapping[str, Any]] = (),
 ) -> str:
-    """The README.md of RL_DATA."""
+    """Return the README.md of RL_DATA."""
     by_task = {split: Counter(row["data_source"] for row in of_split) for split, of_split in rows.items()}
-    counts = [
-        (code(task), *(by_task[split.name][task] for split in splits))
-        for task in sorted({task for counter in by_task.values() for task in counter})
-    ]
-    return "\n".join(
-        [
-            header_of_splits(RL_SCHEMA, splits, About(["skillfactory", "reasoning", "rl", "verl"], license=license)),
-            "# RL_DATA\n",
-            "Verifiable questions in the columns that verl's trainers read. They were held out: none of "
-            "them is in the\nSFT set of the same run, and none of one split is in the other.\n",
-            table(("task", *(split.name for split in splits)), counts),
-            "## Columns\n",
-            columns_table(RL_COLUMNS),
-            *(_made(configuration) if configuration is not None else []),
-            *run_section(starts),
-            "## How to train on it\n",
-            _use(splits),
-            "## How to load it\n",
-            'Run this in the folder that holds this file, or give the folder\'s path for `"."`:\n',
-            fenced('from datasets import load_dataset\n\nrows = load_dataset(".", split="train")', "python"),
-        ]
-    )
-
-
-def _made(configuration: Mapping[str, object]) -> list[str]:
-    return [
-        "## How it was made\n",
-        "The run that held the questions out; its model wrote nothing of this set:\n",
-        fenced(json.dumps(configuration, indent=2, sort_keys=True), "json"),
-    ]
-
-
-def _use(splits: Sequence[Split]) -> str:
+    tasks = sorted({task for counter in by_task.values() for task in counter})
+    counts = [(task, *(by_task[split.name][task] for split in splits)) for task in tasks]
     names = {"train": "data.train_files", "validation": "data.val_files"}
     arguments = [f"{names[split.name]}={split.path}" for split in splits]
     arguments += [
         f"reward.custom_reward_function.path={REWARD_FILE}",
         "reward.custom_reward_function.name=compute_score",
     ]
-    return (
-        f"verl takes these arguments, with full paths; `{REWARD_FILE}` needs the project that made this set in verl's\n"
-        "environment (`pip install --no-deps .` in its checkout). The reward is 1 when the last `<answer>` is right,\n"
-        "else 0. Of the graders `math` needs `math-verify[antlr4_13_2]` there as well, `word` `pyspellchecker` and\n"
-        "`spylls`, `gym` `reasoning-gym`. Verl versions that still have the reward manager `batch` take\n"
-        "`compute_score_batch` as well.\n\n" + fenced("\n".join(arguments))
-    )
+    values = {
+        "header": header(RL_SCHEMA, splits, tags=["skillfactory", "reasoning", "rl", "verl"], license=license),
+        "tasks": Table(("task", *(split.name for split in splits)), counts).markdown(1),
+        "columns": columns_table(RL_COLUMNS),
+        "configuration": json_block(configuration or {}),
+        "run": run_section(starts),
+        "arguments": fenced("\n".join(arguments)),
+    }
+    return fill_card("assembly", "rl_card.md", values)

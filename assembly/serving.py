@@ -18,8 +18,8 @@ from assembly.candidates import choose
 from assembly.formats import FORMATS, Format, shortage_of
 from assembly.reasons import NO_REFLECTION, UNREFLECTED
 from assembly.settings import Attempts, SftSettings, read_attempts
-from generation.raw.counts import OUTCOMES, RawCounts, Tally
-from generation.raw.summary import WIDTH, cut
+from cluster.jobs.tables import NONE, WIDTH, Table, code, counts_text
+from generation.raw.counts import OUTCOMES, RawCounts, TaskCounts
 
 _TELLING = ("0C", "*C", "*C*IC", "*CC", "star")
 _STEPS = 8
@@ -76,6 +76,15 @@ class Serving:
         attempts, usable = read_attempts(self.attempts), self.usable(task)
         return {name: _count(format_, usable, attempts) for name, format_ in FORMATS.items()}
 
+    def markdown(self, tasks: Sequence[str]) -> str:
+        """Return a card's table of the questions that give traces, by format, of several tasks each for itself."""
+        several = tasks if len(tasks) > 1 else []
+        of_task = [self.served(task) for task in several]
+        rows = [(name, count, *(one[name] for one in of_task)) for name, count in self.served().items()]
+        table = Table(("format", "questions", *(code(task or NONE) for task in several)), rows)
+        head = f"Questions that can serve a trace format, with up to {self.attempts} attempts a trace:"
+        return f"{head}\n\n{table.markdown(1)}"
+
 
 def _count(format_: Format, usable: Mapping[Usable, int], attempts: Attempts) -> int:
     return sum(count for one, count in usable.items() if _gives(format_, one, attempts))
@@ -106,13 +115,11 @@ def _by_task(serving: Serving, tasks: Sequence[str]) -> list[str]:
     """Where there are several: of each the questions, and those that can serve formats which need different things."""
     if len(tasks) < 2:
         return []
-    wide = WIDTH - 2 - 10 * (1 + len(_TELLING))
-    lines = [f"  {'by task':<{wide}}" + "".join(f"{head:>10}" for head in ("questions", *_TELLING))]
+    rows = []
     for task in tasks:
         served = serving.served(task)
-        values = (serving.usable(task).total(), *(served[name] for name in _TELLING))
-        lines.append(f"  {cut(task or '(none)', wide):<{wide}}" + "".join(f"{value:>10,}" for value in values))
-    return lines
+        rows.append((task, serving.usable(task).total(), *(served[name] for name in _TELLING)))
+    return Table(("  by task", "questions", *_TELLING), rows).text(WIDTH - 2 - 10 * (1 + len(_TELLING)), 10)
 
 
 def _shorter(usable: Mapping[Usable, int], attempts: Attempts) -> list[str]:
@@ -150,7 +157,7 @@ def remarks(serving: Serving, counts: RawCounts) -> list[str]:
     return lines
 
 
-def _one_sided(tally: Tally) -> str:
+def _one_sided(tally: TaskCounts) -> str:
     """What can be said of samples that are all right, or all wrong, as far as is known."""
     if tally.outcome("unknown"):
         return f"no sample is known to be {'wrong' if tally.outcome('right') else 'right'}"
@@ -180,5 +187,4 @@ def _none_usable(serving: Serving, counts: RawCounts) -> list[str]:
         return ["No right sample has a reflection that says so: only star comes."]
     star = ", save alone in star" if serving.served()["star"] else ""
     head = f"No right sample may stand in a trace{star}"
-    reasons = serving.right_left_out.most_common()
-    return [f"{head}:", *(f"  {count:>7,}  {reason}" for reason, count in reasons)]
+    return [f"{head}:", *counts_text(serving.right_left_out.most_common())]

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 from assembly.analysis import Analysis
 from assembly.formats import TOO_ALIKE
-from cluster.jobs.licenses import UNKNOWN
+from cluster.jobs.card import UNKNOWN
 from cluster.jobs.progress import fitted
-from generation.raw.source import RawSource
+from cluster.jobs.tables import NONE, counts_text
+from generation.raw.files import RawSource
 
 
 class Shown(NamedTuple):
@@ -64,26 +65,21 @@ class AssemblySummary(Contents):
 
 
 def summary_text(summary: AssemblySummary) -> str:
-    """Write the summary for a person, in a few lines."""
+    """Return the summary for a person, in a few lines."""
+    traces = [
+        (label if label == name else f"{label} of {name}", n) for (name, label), n in sorted(summary.traces.items())
+    ]
     lines = [f"{summary.questions:,} questions with {summary.samples:,} samples in all"]
-    lines.append(f"{summary.traces.total():,} traces")
-    lines += [f"  {count:7,}  {_named(*key)}" for key, count in sorted(summary.traces.items())]
-    tasks = summary.analysis.counts("task")
-    if len(tasks) > 1:
-        lines.append("traces by task")
-        lines += [f"  {count:7,}  {name or '(none)'}" for name, count in tasks.items()]
+    lines += [f"{summary.traces.total():,} traces", *counts_text(traces)]
+    if len(tasks := summary.analysis.counts("task")) > 1:
+        lines += ["traces by task", *counts_text((name or NONE, count) for name, count in tasks.items())]
     if summary.not_given:
-        alike = any(why == TOO_ALIKE for _, why in summary.not_given)
-        lines.append(f"questions that could not give a format{', or not all of it' if alike else ''}")
-        lines += [f"  {count:7,}  {key[0]}: {key[1]}" for key, count in sorted(summary.not_given.items())]
+        some = ", or not all of it" if any(why == TOO_ALIKE for _, why in summary.not_given) else ""
+        not_given = sorted(summary.not_given.items())
+        lines.append(f"questions that could not give a format{some}")
+        lines += counts_text((f"{name}: {why}", count) for (name, why), count in not_given)
     if summary.left_out:
-        lines.append("samples that no trace may use")
-        lines += [f"  {count:7,}  {reason}" for reason, count in sorted(summary.left_out.items())]
+        lines += ["samples that no trace may use", *counts_text(sorted(summary.left_out.items()))]
     if summary.too_long:
         lines.append(f"{summary.too_long.total():,} traces left out: longer than --max_trace_tokens")
-    lines += [fitted(f"note        {note}") for note in summary.notes]
-    return "\n".join(lines)
-
-
-def _named(format_name: str, label: str) -> str:
-    return label if label == format_name else f"{label} of {format_name}"
+    return "\n".join([*lines, *(fitted(f"note        {note}") for note in summary.notes)])

@@ -13,7 +13,7 @@ from cluster.inference.replicas import Fleet
 from cluster.jobs.job import Job
 from generation.placement import hire
 from generation.plan import describe, look_at_prompts, make_plan
-from generation.raw.summary import summary
+from generation.raw.report import summary
 from generation.settings import Settings
 from generation.tasks.registry import listing
 from generation.work import Work, write_raw_data
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
             return job.show(describe(plan))
         job.deal(plan, Work(plan.rollout, plan.task_config), fleet, look=Outlook(wanted))
         serving = Serving(wanted)
-        counts = write_raw_data(plan, job, serving)
+        counts = write_raw_data(plan, job, serving.add, serving.markdown)
         print(f"\n{summary(counts)}\n\n{serving_text(serving, counts)}\n", flush=True)
         made = make_sets(plan, settings, job.starts)
         tally = {"samples": counts.all().samples, "traces": made.traces}

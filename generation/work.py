@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import pyarrow as pa
 
 from cluster.inference.engine import Engine
 from cluster.jobs.job import Job
 from cluster.jobs.progress import ONLY_RETRIED, AllFailedError
 from generation.plan import Item, Plan
-from generation.raw.card import raw_card
-from generation.raw.counts import RawCounts, Serving, count_folder
+from generation.raw.counts import RawCounts, count_folder
+from generation.raw.report import raw_card
 from generation.raw.schema import RAW_DATA, Origin, Rolled, to_table
 from generation.records import Attempt
 from generation.rollout import Rollout
@@ -37,9 +40,15 @@ def _output_tokens(attempt: Attempt) -> int:
     return written + sum(reflection.completion.output_tokens for reflection in attempt.reflections)
 
 
-def write_raw_data(plan: Plan, job: Job, serving: Serving | None = None) -> RawCounts:
-    """Write RAW_DATA/ from the shards: the same rows in the same order, whoever made them; `serving` is shown them.
+def write_raw_data(
+    plan: Plan,
+    job: Job,
+    look: Callable[[pa.Table], None] | None = None,
+    served: Callable[[Sequence[str]], str] | None = None,
+) -> RawCounts:
+    """Write RAW_DATA/ from the shards: the same rows in the same order, whoever made them; `look` is shown them.
 
+    `served` tells of tasks which trace formats they can serve, for the card.
     Raises AllFailedError where every question has failed.
     """
     failed, finished = job.failed, job.store.finished()
@@ -51,7 +60,7 @@ def write_raw_data(plan: Plan, job: Job, serving: Serving | None = None) -> RawC
     counted: list[RawCounts] = []
 
     def finish(folder: Path) -> None:
-        counts = count_folder(folder, *([serving.add] if serving else []))
+        counts = count_folder(folder, *([look] if look else []))
         assert counts.questions == set(order), "questions were lost on the way"
         counts.lost = lost
         counted.append(counts)
@@ -59,7 +68,7 @@ def write_raw_data(plan: Plan, job: Job, serving: Serving | None = None) -> RawC
             counts,
             plan.configuration,
             name=f"{RAW_DATA}-{plan.name}",
-            serving=serving,
+            served=served,
             license=plan.license,
             record=job.directory.record,
         )

@@ -14,8 +14,8 @@ from cluster.inference.replicas import Fleet
 from cluster.jobs.job import Job
 from cluster.jobs.progress import say
 from generation.placement import hire
+from generation.raw.report import summary
 from generation.raw.schema import RAW_DATA
-from generation.raw.summary import summary
 from generation.settings import Settings
 from reflection.added.card import write_reflected
 from reflection.added.plan import describe_additions, look_at_samples, plan_additions
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
             return job.show(describe_additions(plan))
         job.deal(plan, plan.work, fleet)
         serving = Serving(wanted)
-        counts = write_reflected(plan, job, serving)
+        counts = write_reflected(plan, job, serving.add, serving.markdown)
         whole = counts.all()
         told = {"samples": whole.samples, "reflections": whole.reflections, "failed_rows": counts.kept.total()}
         job.tell("done", counts=told)

@@ -9,7 +9,7 @@ import pytest
 
 from assembly import merging
 from assembly.assemble import assemble
-from cluster.jobs.card import code, fenced, table
+from cluster.jobs.tables import Table, code, fenced
 from generation.records import stable_hash
 from tests.assembly_rows import published_row, settings, write_parquet
 
@@ -38,6 +38,6 @@ def test_fenced_text_cannot_leave_its_fence(text: str, fence: str) -> None:
 
 
 def test_a_table_keeps_its_cells_apart() -> None:
-    assert table(("name", "count"), [(code("a|b"), 1234), ("c\nd", 5)]) == (
+    assert Table(("name", "count"), [(code("a|b"), 1234), ("c\nd", 5)]).markdown() == (
         "| name | count |\n| --- | ---: |\n| `a\\|b` | 1,234 |\n| c d | 5 |\n"
     )

@@ -20,9 +20,8 @@ from cluster.jobs.job import Job
 from cluster.jobs.tally import FAILED_FROM_THE_START, FILE, Failures
 from generation.builtin import RANGES
 from generation.plan import Item, make_plan
-from generation.raw.card import raw_card
 from generation.raw.counts import RawCounts
-from generation.raw.summary import summary
+from generation.raw.report import raw_card, summary
 from generation.rollout import TRIES, Rollout
 from generation.settings import Settings
 from generation.tasks import countdown

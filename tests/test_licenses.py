@@ -11,8 +11,7 @@ import yaml
 
 from assembly.run import Config
 from assembly.run import main as assemble
-from cluster.jobs.card import About, Size, digest_of, header
-from cluster.jobs.licenses import LICENSES, check_license
+from cluster.jobs.card import LICENSES, Split, check_license, digest_of, header
 from generation.plan import make_plan
 from generation.raw.schema import SCHEMA
 from generation.settings import Settings
@@ -76,9 +75,9 @@ def test_the_card_of_the_traces_names_the_rows_they_are_made_from(run: Path, tmp
 
 
 def test_hub_ids_alone_stand_in_the_head() -> None:
-    told = header(
-        SCHEMA, Size(1, 1, 1, "x"), About(["x"], ["a/model", "local"], "mit", ["owner/RAW_DATA-x", "RAW_DATA", ""])
-    )
+    sources = ["owner/RAW_DATA-x", "RAW_DATA", ""]
+    split = Split(1, 1, 1, "x")
+    told = header(SCHEMA, [split], tags=["x"], models=["a/model", "local"], license="mit", sources=sources)
     read = yaml.safe_load(told.split("---\n")[1])
     assert (read["base_model"], read["source_datasets"], read["license"]) == (["a/model"], ["owner/RAW_DATA-x"], "mit")
 

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from cluster.inference.engine import Request
-from cluster.jobs.card import fenced
+from cluster.jobs.card import run_section, texts_section
 from cluster.jobs.provenance import recorded_commit
-from cluster.jobs.run_card import run_section, texts_section
 from cluster.jobs.run_directory import read_record
+from cluster.jobs.tables import fenced
 from generation.variants import VARIANTS
 from reflection.prompts import PROMPTS
 from tests.drive_job import main as drive_job
@@ -104,13 +104,13 @@ def test_the_card_tells_of_starts_and_hides_whose_folder_it_was(monkeypatch: pyt
         "seconds": 3599.6,
         "engines": engines,
     }
-    text = "\n".join(run_section([start, {**start, "engines": None, "commit": None, "state": "rolling out"}]))
+    text = run_section([start, {**start, "engines": None, "commit": None, "state": "rolling out"}])
     row = "2026-11-28 10:00:00 | 2026-11-28 11:00:00 | rolled out | 4,000 | 1,234,567 | 3,600"
     assert f"| {row} | 8 on 1 GPU, vllm 0.33.0, 1 lost | 0.1.0 {commit[:12]}-changed |" in text
     assert "| rolling out | 4,000 | 1,234,567 | 3,600 |  | 0.1.0 |" in text
     assert text.count("python -m generation.run --out ~/runs/x") == 1, "the same command is shown once"
     assert "somebody" not in text
-    assert run_section([]) == []
+    assert run_section([]) == ""
 
 
 def test_texts_stand_word_for_word() -> None:
@@ -118,10 +118,10 @@ def test_texts_stand_word_for_word() -> None:
         "variants": {"a": {"system": "s ```", "user": "{question}"}},
         "phrases": {"b": ["one", "two"]},
     }
-    text = "\n".join(texts_section("T", texts, "Why."))
+    text = texts_section("T", texts, "Why.")
     assert fenced("[system]\ns ```\n\n[user]\n{question}", "text") in text
     assert "one\ntwo" in text
-    assert texts_section("T", {"variants": {}}, "Why.") == []
+    assert texts_section("T", {"variants": {}}, "Why.") == ""
 
 
 def test_a_runs_record_and_cards_hold_command_code_and_texts(tmp_path: Path) -> None:

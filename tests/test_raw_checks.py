@@ -11,9 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from assembly.run import main
-from generation.raw.checks import check_copies, notes_on_responses
-from generation.raw.files import find_files
-from generation.raw.reader import open_parts, read_groups, read_part
+from generation.raw.files import check_copies, find_files, notes_on_responses
+from generation.raw.reader import open_parts, read_part
 from generation.raw.schema import SAMPLE_PROVENANCE
 from reflection.added.plan import check_columns
 from reflection.added.source import open_source
@@ -77,9 +76,8 @@ def test_a_file_that_went_away_is_not_called_torn(tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "raw.parquet", [published_row("q", "r", True)])
     (part,) = open_parts(tmp_path)
     path.unlink()
-    for reading in (lambda: list(read_part(part)), lambda: read_groups(part)):
-        with pytest.raises(ValueError, match=r"raw\.parquet: is not there any more; get it again"):
-            reading()
+    with pytest.raises(ValueError, match=r"raw\.parquet: is not there any more; get it again"):
+        list(read_part(part))
 
 
 SEEDED = {SAMPLE_PROVENANCE: {"seed": 5, "error": "x"}}

@@ -12,8 +12,8 @@ import pytest
 from datasets import Features, disable_progress_bars, load_dataset
 
 from cluster.inference.engine import Completion, EngineInfo, FinishReason, Message, Sampling
-from generation.raw.card import raw_card
 from generation.raw.counts import count_folder
+from generation.raw.report import raw_card
 from generation.raw.schema import COLUMNS, PREFIX, REFLECTIONS, SCHEMA, SCHEMA_VERSION, Origin, to_table
 from generation.records import CUT, Attempt, Grade, Outcome, Question, Reflection
 from tests.assembly_rows import read

@@ -6,16 +6,16 @@ from collections import Counter
 
 import pytest
 
-from generation.raw.card import raw_card
-from generation.raw.counts import OUTCOMES, VERDICTS, RawCounts, Share, Tally
+from cluster.jobs.tables import WIDTH
+from generation.raw.counts import OUTCOMES, VERDICTS, RawCounts, Share, TaskCounts
 from generation.raw.counts import share as share_of
-from generation.raw.summary import WIDTH, summary
+from generation.raw.report import raw_card, summary
 
-SUMS = Tally(
+SUMS = TaskCounts(
     Counter({("original", "right"): 30, ("original", "wrong"): 20}),
     verdicts=Counter({("right", "Correct"): 45, ("right", "Incorrect"): 10, ("wrong", "Correct"): 15}),
 )
-PRODUCTS = Tally(
+PRODUCTS = TaskCounts(
     Counter({("original", "wrong"): 40, ("rephrase", "unknown"): 10}),
     Counter({"no answer": 7, "cut at the length limit": 3}),
     Counter({("right", "none"): 5, ("wrong", "Incorrect"): 100, ("wrong", "none"): 5}),
@@ -97,7 +97,7 @@ def test_precision_recall_and_f1_of_each_class(verdict: str, share: Share) -> No
     assert f1 == pytest.approx(2 * precision * recall / (precision + recall))
 
 
-@pytest.mark.parametrize("counts", [RawCounts(), RawCounts({"": Tally(Counter({("", "unknown"): 3}))})])
+@pytest.mark.parametrize("counts", [RawCounts(), RawCounts({"": TaskCounts(Counter({("", "unknown"): 3}))})])
 def test_little_or_nothing_is_told_without_a_share_of_nothing(counts: RawCounts) -> None:
     said = summary(counts)
     assert "0 reflections, 0 with a verdict, 0 with a right one" in said
@@ -105,13 +105,13 @@ def test_little_or_nothing_is_told_without_a_share_of_nothing(counts: RawCounts)
 
 
 def test_one_class_alone_has_no_share_of_the_other() -> None:
-    counts = RawCounts({"": Tally(verdicts=Counter({("right", "Correct"): 2}))})
+    counts = RawCounts({"": TaskCounts(verdicts=Counter({("right", "Correct"): 2}))})
     assert "  Incorrect              -           -           -" in summary(counts)
 
 
 def test_the_largest_run_with_the_longest_names_fits() -> None:
     long = [f"a_very_long_name_of_a_task_or_a_prompt_variant_{n}" for n in range(3)]
-    tally = Tally(
+    tally = TaskCounts(
         Counter({(variant, one): 10**7 for variant in long for one in OUTCOMES}),
         Counter({f"{'x' * 300} {n}": 10**6 for n in range(30)}),
         Counter({(one, verdict): 10**7 for one in OUTCOMES for verdict in VERDICTS}),

@@ -17,7 +17,7 @@ from assembly.serving import Serving, Usable, serving_text
 from assembly.settings import SftSettings
 from cluster.inference.engine import Request
 from examples.builtin_model.curriculum import whole_solution
-from generation.raw.counts import RawCounts, Tally, count_folder
+from generation.raw.counts import RawCounts, TaskCounts, count_folder
 from generation.raw.reader import ROWS, open_parts, read_part
 from generation.raw.schema import PROVENANCE
 from generation.tasks import countdown
@@ -109,7 +109,7 @@ def test_the_whole_job_tells_what_its_assembly_makes(tmp_path: Path, capsys: pyt
 def said_of(*rows: RawRow, attempts: str = "2", task: str = "") -> list[str]:
     counts = RawCounts(questions={row.question_key for row in rows})
     for row in rows:
-        tally = counts.tasks.setdefault(row.task, Tally())
+        tally = counts.tasks.setdefault(row.task, TaskCounts())
         tally.outcomes[row.variant or "", row.outcome] += 1
         for text in row.reflections:
             verdict = "Correct" if text.endswith(RIGHT) else "Incorrect" if text.endswith(WRONG) else "none"

@@ -1,41 +1,67 @@
-"""What every dataset card of ours is made of: the YAML header, Markdown tables, fenced text.
+"""Dataset cards: the YAML header with its licence, the template that is filled in, the starts and texts of a run.
 
 Knows columns and counts, not what a dataset is about.
 """
 
 from __future__ import annotations
 
+import difflib
 import hashlib
+import itertools
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 from huggingface_hub import DatasetCardData
 
-from cluster.jobs.licenses import UNKNOWN
+from cluster.jobs.tables import Table, code, fenced
+from cluster.templates import fill, load_table
+
+UNKNOWN = "unknown"
+"""The licence of texts that a model wrote about anyone's questions: only who publishes them can tell."""
+LICENSES = frozenset(load_table("cluster.jobs", "licenses.toml")["identifiers"])
+"""All that the hub knows; its client holds no list."""
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 """How the hub names a repository; a model without a slash was a local folder or the built-in one."""
 _BOUNDS = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
+_SIZES = (f"n<{_BOUNDS[0]}", *(f"{one}<n<{other}" for one, other in itertools.pairwise(_BOUNDS)), f"n>{_BOUNDS[-1]}")
+"""The hub's words for so many rows, by the number of their digits beyond three."""
 
 
-class Size(NamedTuple):
-    """How much a dataset holds."""
+def check_license(name: str) -> None:
+    """Raise ValueError for what is no licence to the hub, with what comes near."""
+    if name in LICENSES:
+        return
+    wanted = "-".join(name.lower().split())
+    near = [wanted] if wanted in LICENSES else difflib.get_close_matches(wanted, sorted(LICENSES), n=3, cutoff=0.5)
+    known = "it knows apache-2.0, mit, cc-by-4.0, cc0-1.0, other and unknown, among others"
+    hint = f"did you mean {' or '.join(near)}?" if near else known
+    raise ValueError(f"--license {name!r} is no licence that the hub knows; {hint}")
+
+
+class Split(NamedTuple):
+    """One split of a dataset."""
 
     rows: int
     memory: int
     """Bytes as Arrow tables."""
-    files: int
+    size: int
     """Bytes of the parquet files."""
     digest: str
     """Of what they hold."""
+    name: str = "train"
+    path: str = "data/train-*"
+    """Its file, or a pattern of its files, from the dataset's folder."""
 
     @classmethod
-    def of(cls, rows: int, memory: int, files: Sequence[Path]) -> Size:
-        """Return the size of a dataset with these parquet files."""
-        return cls(rows, memory, sum(path.stat().st_size for path in files), digest_of(files))
+    def of(cls, rows: int, memory: int, files: Sequence[Path], **place: str) -> Split:
+        """Return the split that these parquet files are; `place` is its `name` and `path`."""
+        return cls(rows, memory, sum(file.stat().st_size for file in files), digest_of(files), **place)
 
 
 def digest_of(files: Sequence[Path]) -> str:
@@ -47,124 +73,142 @@ def digest_of(files: Sequence[Path]) -> str:
     return digest.hexdigest()[:16]
 
 
-class Split(NamedTuple):
-    """One split of a dataset."""
+def header(
+    schema: pa.Schema,
+    splits: Sequence[Split],
+    *,
+    tags: Sequence[str],
+    license: str,
+    models: Iterable[str] = (),
+    sources: Iterable[str] = (),
+) -> str:
+    """Return the YAML block at the head of a README.md, as `datasets.load_dataset` and the hub's viewer read it.
 
-    name: str
-    path: str
-    """Its file, or a pattern of its files, from the dataset's folder."""
-    size: Size
-
-
-class About(NamedTuple):
-    """What the head of a card says beside columns and sizes."""
-
-    tags: Sequence[str]
-    base_models: Sequence[str] = ()
-    """Hub ids of the models that wrote the texts; others are left out."""
-    license: str = UNKNOWN
-    sources: Sequence[str] = ()
-    """Hub ids of the datasets that it was made from; others are left out."""
-
-
-def header(schema: pa.Schema, size: Size, about: About) -> str:
-    """As `header_of_splits`, for one split `train` in `data/train-*`."""
-    return header_of_splits(schema, [Split("train", "data/train-*", size)], about)
-
-
-def can_describe(schema: pa.Schema) -> bool:
-    """Whether the card can name every column's type; where it cannot, libraries look into the files."""
-    return all(_known(field.type) for field in schema)
-
-
-def _nested(type_: pa.DataType) -> bool:
-    return bool(pa.types.is_list(type_) or pa.types.is_large_list(type_) or pa.types.is_fixed_size_list(type_))
-
-
-def _known(type_: pa.DataType) -> bool:
-    if pa.types.is_struct(type_):
-        return all(_known(field.type) for field in type_)
-    if pa.types.is_list(type_):
-        return not _nested(type_.value_type) and _known(type_.value_type)
-    text = pa.types.is_string(type_) or pa.types.is_large_string(type_)
-    return bool(text or pa.types.is_boolean(type_) or pa.types.is_integer(type_) or pa.types.is_floating(type_))
-
-
-def header_of_splits(schema: pa.Schema, splits: Sequence[Split], about: About) -> str:
-    """The YAML block at the head of a README.md, between its dashes, as `datasets.load_dataset` and the
-    hub's viewer read it; without the columns where a type has no name there.
+    Of the models that wrote the texts, and the datasets they were made from, those stay that have a hub id. Columns are
+    left out where a type has no name there: then libraries look into the files.
     """
+    try:
+        # `datasets` would call float64 so and not double, takes 0.7 s to import, and its method for this is private
+        features = {"features": _features(schema)}
+    except TypeError:
+        features = {}
+    digits = len(str(sum(split.rows for split in splits)))
     data = DatasetCardData(
-        license=about.license,
+        license=license,
         task_categories=["text-generation"],
-        size_categories=[_size_category(sum(split.size.rows for split in splits))],
-        tags=[*about.tags],
-        base_model=[model for model in about.base_models if HUB_ID.fullmatch(model)] or None,
-        source_datasets=[source for source in about.sources if HUB_ID.fullmatch(source)] or None,
+        size_categories=[_SIZES[min(max(digits - 3, 0), len(_SIZES) - 1)]],
+        tags=[*tags],
+        base_model=[model for model in models if HUB_ID.fullmatch(model)] or None,
+        source_datasets=[source for source in sources if HUB_ID.fullmatch(source)] or None,
         configs=[
             {
                 "config_name": "default",
                 # `datasets` keeps what it read of a folder under the folder's name and a hash of this block: without
                 # the contents' digest, a set made anew, or another of that name, may be answered with the old rows.
-                "description": f"contents {'-'.join(split.size.digest for split in splits)}",
+                "description": f"contents {'-'.join(split.digest for split in splits)}",
                 "data_files": [{"split": split.name, "path": split.path} for split in splits],
             },
         ],
         dataset_info={
-            **({"features": [_feature(field) for field in schema]} if can_describe(schema) else {}),
-            "splits": [
-                {"name": split.name, "num_bytes": split.size.memory, "num_examples": split.size.rows}
-                for split in splits
-            ],
-            "download_size": sum(split.size.files for split in splits),
-            "dataset_size": sum(split.size.memory for split in splits),
+            **features,
+            "splits": [{"name": split.name, "num_bytes": split.memory, "num_examples": split.rows} for split in splits],
+            "download_size": sum(split.size for split in splits),
+            "dataset_size": sum(split.memory for split in splits),
         },
     )
     return f"---\n{data.to_yaml()}\n---\n"
 
 
-def _size_category(rows: int) -> str:
-    """In the hub's words: `n<1K`, `1K<n<10K`, and so on."""
-    place = sum(rows >= 1000 * 10**power for power in range(len(_BOUNDS)))
-    if place == 0:
-        return f"n<{_BOUNDS[0]}"
-    return f"{_BOUNDS[place - 1]}<n<{_BOUNDS[place]}" if place < len(_BOUNDS) else f"n>{_BOUNDS[-1]}"
+def _features(fields: pa.Schema | pa.StructType) -> list[dict[str, Any]]:
+    return [{"name": field.name, **_feature(field.type)} for field in fields]
 
 
-def _feature(field: pa.Field) -> dict[str, Any]:
-    return {"name": field.name, **_type(field.type)}
+def _feature(kind: pa.DataType) -> dict[str, Any]:
+    """A column type in the words of the hub's `dataset_info`. Raises TypeError where there are none."""
+    types = pa.types
+    if types.is_struct(kind):
+        return {"struct": _features(kind)}
+    if types.is_list(kind) and (types.is_struct(kind.value_type) or not types.is_nested(kind.value_type)):
+        return {"list": next(iter(_feature(kind.value_type).values()))}
+    plain = (types.is_string, types.is_large_string, types.is_boolean, types.is_integer, types.is_floating)
+    if not any(is_one(kind) for is_one in plain):
+        raise TypeError(kind)
+    return {"dtype": str(kind)}
 
 
-def _type(type_: pa.DataType) -> dict[str, Any]:
-    """A column type in the words of the hub's `dataset_info`."""
-    if pa.types.is_struct(type_):
-        return {"struct": [_feature(field) for field in type_]}
-    if pa.types.is_list(type_):
-        inner = _type(type_.value_type)
-        return {"list": inner.get("dtype") or inner["struct"]}
-    return {"dtype": str(type_)}
+def fill_card(package: str, name: str, values: Mapping[str, str]) -> str:
+    """Return the card that the template `name` of `package` makes; a block filled with nothing leaves no blank line.
+
+    Its {load} says how to load the dataset.
+    """
+    files, load = resources.files(package), resources.files("cluster.jobs") / "load.md"
+    values = {**values, "load": load.read_text(encoding="utf-8")}
+    blocks = (fill(block, values).strip("\n") for block in (files / name).read_text(encoding="utf-8").split("\n\n"))
+    return "\n\n".join(filter(None, blocks)) + "\n"
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table; columns of numbers stand right."""
-    body = [[_cell(cell) for cell in row] for row in rows]
-    right = [all(isinstance(row[place], int) for row in rows) for place in range(len(head))]
-    lines = [list(head), ["---:" if numbers else "---" for numbers in right], *body]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+def json_block(value: object, *, sort_keys: bool = True) -> str:
+    """Return the value as a block of JSON."""
+    return fenced(json.dumps(value, indent=2, sort_keys=sort_keys), "json")
 
 
-def _cell(value: object) -> str:
-    text = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-    return text.replace("|", "\\|").replace("\n", " ")
+def run_section(starts: Sequence[Mapping[str, Any]]) -> str:
+    """Return the card's section on the starts of a run: when, how far, with what engines, by what command."""
+    if not starts:
+        return ""
+    what = next((one for one in ("questions", "blocks") if any(one in start for start in starts)), "questions")
+    head = ("begun (UTC)", "ended", "then", what, "tokens written", "seconds", "engines", "code")
+    rows = [
+        (
+            *(str(start.get(time) or "").removesuffix("+00:00").replace("T", " ") for time in ("begun", "ended")),
+            str(start.get("state", "")),
+            int(start.get(what, 0)),
+            int(start.get("output_tokens", 0)),
+            f"{start.get('seconds', 0):,.0f}",
+            _engines(start.get("engines")),
+            _code(start),
+        )
+        for start in starts
+    ]
+    commands = dict.fromkeys(_at_home(str(start["command"])) for start in starts if start.get("command"))
+    asked = (
+        "Each start of the run. Seconds are those in which engines answered; what was in flight when a start ended is "
+        "not\ncounted, and a start that was killed is known until its last shard.\n"
+    )
+    told = asked if any(start.get("engines") for start in starts) else "No engine was asked.\n"
+    return "\n".join(["## The run\n", told, Table(head, rows).markdown(), fenced("\n".join(commands), "bash")])
 
 
-def code(text: str) -> str:
-    """Inline code, for names such as `*C_full` that Markdown would read as emphasis."""
-    return f"`{text}`"
+def _engines(engines: Mapping[str, Any] | None) -> str:
+    """Such as "8 of 1 GPU, vllm 0.33.0"."""
+    if not engines:
+        return ""
+    each = f"{engines['gpus_each']} GPU" if engines.get("gpus_each") else "the CPU"
+    lost = [f"{engines['lost']} lost"] if engines.get("lost") else []
+    return ", ".join([f"{engines['wanted']} on {each}", *engines.get("started", {}), *lost])
 
 
-def fenced(text: str, language: str = "") -> str:
-    """The text between fences longer than any run of backticks in it, so that it cannot end them."""
-    longest = max((len(run) for run in re.findall("`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}{language}\n{text}\n{fence}\n"
+def _code(start: Mapping[str, Any]) -> str:
+    commit = str(start.get("commit") or "")
+    short = commit.replace(commit.split("-")[0], commit[:12], 1)
+    return " ".join(filter(None, (str(start.get("version") or ""), short)))
+
+
+def _at_home(command: str) -> str:
+    """A card is for everyone to read: where the user's own folder lies is theirs."""
+    home = str(Path.home())
+    return command.replace(f"{home}/", "~/") if len(home) > 1 else command
+
+
+def texts_section(title: str, texts: Mapping[str, Mapping[str, Any]], why: str) -> str:
+    """Return a section of texts, word for word: by kind and name a text, a list of texts, or texts by role."""
+    if not any(texts.values()):
+        return ""
+    parts = [f"## {title}\n", f"{why}\n"]
+    for kind, named in texts.items():
+        for name, text in named.items():
+            lines = [text] if isinstance(text, str) else text
+            if isinstance(text, Mapping):
+                lines = "\n\n".join(f"[{role}]\n{words}" for role, words in text.items()).split("\n")
+            parts += [f"### {kind}: {code(name)}\n", fenced("\n".join(lines), "text")]
+    return "\n".join(parts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cluster.flag_values import flag
-from cluster.jobs.licenses import UNKNOWN, check_license
+from cluster.jobs.card import UNKNOWN, check_license
 from cluster.paths import dataset_folder, local_or_name
 
 DRAWING: dict[str, tuple[float, float]] = {

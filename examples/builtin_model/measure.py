@@ -18,8 +18,8 @@ from importlib import resources
 from pathlib import Path
 
 from cluster.inference.events import Done
-from cluster.jobs.card import table
 from cluster.jobs.provenance import versions
+from cluster.jobs.tables import Table
 from cluster.templates import fill
 from examples.builtin_model.train import evaluation_questions
 from generation.builtin import EVALUATION_QUESTIONS, EVALUATION_SEED, MODEL, NAME, RANGES
@@ -97,21 +97,21 @@ def card(figures: Figures) -> str:
     plain = add_up(tally for name, tally in samples.items() if not VARIANTS[name].rationalized)
     every, looks = add_up(samples.values()), add_up(reflections.values())
     rows = [("plain variants", plain), ("all variants", every), *((f"`{name}`", samples[name]) for name in VARIANTS)]
-    by_variant = table(
+    by_variant = Table(
         ("samples", "right", "with an answer tag", "checking themselves", "tokens each"),
         [
             (name, t.share(t.right), t.share(t.answered), t.share(t.checking), f"{t.tokens / t.total:.0f}")
             for name, t in rows
         ],
     )
-    by_prompt = table(
+    by_prompt = Table(
         ("reflections", "with a verdict", "verdict equal to correctness", "tokens each"),
         [
             (name, t.share(t.answered), t.share(t.right), f"{t.tokens / t.total:.0f}")
             for name, t in [("all", looks), *((f"`{name}`", reflections[name]) for name in sorted(reflections))]
         ],
     )
-    verdicts = table(
+    verdicts = Table(
         ("", "Correct", "Incorrect", "no verdict"),
         [
             (
@@ -131,9 +131,9 @@ def card(figures: Figures) -> str:
         "date": datetime.date.today().isoformat(),
         "hardware": f"{os.cpu_count()} CPU cores ({platform.machine()})",
         "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
-        "by_variant": by_variant,
-        "by_prompt": by_prompt,
-        "verdicts": verdicts,
+        "by_variant": by_variant.markdown(),
+        "by_prompt": by_prompt.markdown(),
+        "verdicts": verdicts.markdown(),
     }
     return fill(resources.files("generation.builtin").joinpath("card.md").read_text(encoding="utf-8"), values)
 

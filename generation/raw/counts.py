@@ -6,12 +6,11 @@ Counts ours and published ones alike, from what their reader makes of them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -27,21 +26,6 @@ TOKENS = ("prompt_tokens", "cached_tokens", "output_tokens")
 _BATCH_ROWS = 1024
 
 
-class Serving(Protocol):
-    """Counts how many questions can serve each trace format; knows what a trace needs, which is not known here."""
-
-    @property
-    def attempts(self) -> str: ...
-
-    def add(self, rows: pa.Table) -> None:
-        """Rows of schema ROWS."""
-        ...
-
-    def served(self, task: str | None = None) -> Mapping[str, int]:
-        """Questions by format, of one task or all."""
-        ...
-
-
 class Share(NamedTuple):
     """How well the verdicts tell one class of samples; each between 0 and 1, None where there is nothing to divide."""
 
@@ -53,7 +37,7 @@ class Share(NamedTuple):
 
 
 @dataclass
-class Tally:
+class TaskCounts:
     """Samples and reflections of one task, or of all."""
 
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -62,11 +46,6 @@ class Tally:
     """Samples of unknown outcome, by reason."""
     verdicts: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Reflections by the sample's outcome and their verdict, "none" without one."""
-
-    def add(self, other: Tally) -> None:
-        self.outcomes.update(other.outcomes)
-        self.unknown.update(other.unknown)
-        self.verdicts.update(other.verdicts)
 
     @property
     def samples(self) -> int:
@@ -82,26 +61,24 @@ class Tally:
         return self.verdicts["right", "Correct"] + self.verdicts["wrong", "Incorrect"]
 
     def outcome(self, name: str) -> int:
-        """Samples of this outcome."""
-        return sum(count for key, count in self.outcomes.items() if key[1] == name)
+        """Return the number of samples of this outcome."""
+        return sum(count for (_, outcome), count in self.outcomes.items() if outcome == name)
 
     def verdict(self, name: str) -> int:
-        """Reflections with this verdict."""
-        return sum(count for key, count in self.verdicts.items() if key[1] == name)
+        """Return the number of reflections with this verdict."""
+        return sum(count for (_, verdict), count in self.verdicts.items() if verdict == name)
 
-    def variants(self) -> dict[str, Counter[str]]:
-        """Outcomes by prompt variant."""
-        found: dict[str, Counter[str]] = {}
-        for (variant, outcome), count in sorted(self.outcomes.items()):
-            found.setdefault(variant, Counter())[outcome] += count
-        return found
+    def variants(self) -> dict[str, list[int]]:
+        """Return the samples of each of OUTCOMES, by prompt variant in order of name."""
+        names = sorted({variant for variant, _ in self.outcomes})
+        return {name: [self.outcomes[name, outcome] for outcome in OUTCOMES] for name in names}
 
 
 @dataclass
 class RawCounts:
     """What a RAW_DATA folder holds."""
 
-    tasks: dict[str, Tally] = field(default_factory=dict)
+    tasks: dict[str, TaskCounts] = field(default_factory=dict)
     memory: int = 0
     """Bytes as Arrow tables."""
     files: list[Path] = field(default_factory=list)
@@ -120,35 +97,33 @@ class RawCounts:
     kept: Counter[str] = field(default_factory=Counter)
     """Rows that should have got more reflections and stay as they were, by reason; not to be seen either."""
 
-    def all(self) -> Tally:
-        """Over all tasks."""
-        whole = Tally()
-        for tally in self.tasks.values():
-            whole.add(tally)
+    def all(self) -> TaskCounts:
+        """Return the counts over all tasks."""
+        whole = TaskCounts()
+        for task in self.tasks.values():
+            whole.outcomes.update(task.outcomes)
+            whole.unknown.update(task.unknown)
+            whole.verdicts.update(task.verdicts)
         return whole
 
-    def several(self) -> dict[str, Tally]:
-        """By task in order of name, where there are several; nothing where `all` says as much."""
+    def several(self) -> dict[str, TaskCounts]:
+        """Return the counts by task in order of name where there are several; nothing where `all` says as much."""
         return dict(sorted(self.tasks.items())) if len(self.tasks) > 1 else {}
 
 
 def share(verdicts: Counter[tuple[str, str]], verdict: str) -> Share:
-    """How well "Correct" tells right samples, or "Incorrect" wrong ones."""
+    """Return how well "Correct" tells right samples, or "Incorrect" wrong ones."""
     outcome, other = ("right", "wrong") if verdict == "Correct" else ("wrong", "right")
     hits, false = verdicts[outcome, verdict], verdicts[other, verdict]
     there = sum(verdicts[outcome, one] for one in VERDICTS)
-    return Share(_divide(hits, hits + false), _divide(hits, there), _divide(2 * hits, hits + false + there))
+    quotients = ((hits, hits + false), (hits, there), (2 * hits, hits + false + there))
+    return Share(*(part / whole if whole else None for part, whole in quotients))
 
 
-def _divide(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
-
-
-def count_folder(folder: Path, *also: Callable[[pa.Table], None]) -> RawCounts:
-    """Count the rows of `folder/data/*.parquet`; `also` are shown the same rows, as tables of schema ROWS."""
-    counts = RawCounts()
-    for path in sorted(folder.glob("data/*.parquet")):
-        counts.files.append(path)
+def count_folder(folder: Path, *looks: Callable[[pa.Table], None]) -> RawCounts:
+    """Count the rows of `folder/data/*.parquet`; `looks` are shown the same rows, as tables of schema ROWS."""
+    counts = RawCounts(files=sorted(folder.glob("data/*.parquet")))
+    for path in counts.files:
         with pq.ParquetFile(path) as file:
             columns = find_columns(file.schema_arrow, path)
             for batch in file.iter_batches(_BATCH_ROWS):
@@ -157,7 +132,7 @@ def count_folder(folder: Path, *also: Callable[[pa.Table], None]) -> RawCounts:
                 _count_samples(counts, rows)
                 _count_reflections(counts, rows)
                 _count_requests(counts, batch)
-                for look in also:
+                for look in looks:
                     look(rows)
     return counts
 
@@ -168,41 +143,29 @@ def _count_samples(counts: RawCounts, rows: pa.Table) -> None:
     names = ["task", "variant", "outcome", "reason"]
     for group in rows.select(names).group_by(names).aggregate([([], "count_all")]).to_pylist():
         task, variant, outcome, reason = (group[name] or "" for name in names)
-        tally = counts.tasks.setdefault(task, Tally())
-        tally.outcomes[variant, outcome] += group["count_all"]
+        of_task = counts.tasks.setdefault(task, TaskCounts())
+        of_task.outcomes[variant, outcome] += group["count_all"]
         if outcome == "unknown":
-            tally.unknown[reason] += group["count_all"]
+            of_task.unknown[reason] += group["count_all"]
 
 
 def _count_reflections(counts: RawCounts, rows: pa.Table) -> None:
     lists = rows["reflections"].combine_chunks()
-    given = parse_verdicts(lists.flatten())
-    outcomes = pc.index_in(rows["outcome"], value_set=pa.array(OUTCOMES)).to_numpy()
-    tasks = rows["task"].combine_chunks().dictionary_encode()
-    owner = owners(lists)
-    cells = np.stack([tasks.indices.to_numpy()[owner], outcomes[owner], given])
-    cells, found = np.unique(cells, axis=1, return_counts=True)
-    for (task, outcome, verdict), count in zip(cells.T.tolist(), found.tolist(), strict=True):
-        cell = OUTCOMES[outcome], {1: "Correct", 0: "Incorrect", -1: "none"}[verdict]
-        counts.tasks[tasks.dictionary[task].as_py()].verdicts[cell] += count
+    verdicts = pa.array(("none", "Incorrect", "Correct")).take(pa.array(parse_verdicts(lists.flatten()) + 1))
+    given = rows.select(["task", "outcome"]).take(pa.array(owners(lists))).append_column("verdict", verdicts)
+    for group in given.group_by(given.column_names).aggregate([([], "count_all")]).to_pylist():
+        counts.tasks[group["task"]].verdicts[group["outcome"], group["verdict"]] += group["count_all"]
 
 
 def _count_requests(counts: RawCounts, batch: pa.RecordBatch) -> None:
     """Failures and tokens, where the rows say how requests ended."""
-    names = batch.schema.names
-    if SAMPLE_PROVENANCE in names and batch.schema.field(SAMPLE_PROVENANCE).equals(SCHEMA.field(SAMPLE_PROVENANCE)):
-        counts.failed += _errors(batch.column(SAMPLE_PROVENANCE))
-        _count_tokens(counts, batch.column(SAMPLE_PROVENANCE))
-    if PROVENANCE in names:
-        entries = batch.column(PROVENANCE).flatten()
-        counts.refused += _errors(entries)
-        _count_tokens(counts, entries)
-
-
-def _errors(entries: pa.StructArray) -> int:
-    return len(entries) - int(pc.struct_field(entries, "error").null_count)
-
-
-def _count_tokens(counts: RawCounts, entries: pa.StructArray) -> None:
-    for name in TOKENS:
-        counts.tokens[name] += pc.sum(pc.struct_field(entries, name)).as_py() or 0
+    schema, requests = batch.schema, []
+    if SAMPLE_PROVENANCE in schema.names and schema.field(SAMPLE_PROVENANCE).equals(SCHEMA.field(SAMPLE_PROVENANCE)):
+        requests.append(batch.column(SAMPLE_PROVENANCE))
+        counts.failed += pc.count(pc.struct_field(requests[-1], "error")).as_py()
+    if PROVENANCE in schema.names:
+        requests.append(batch.column(PROVENANCE).flatten())
+        counts.refused += pc.count(pc.struct_field(requests[-1], "error")).as_py()
+    for entries in requests:
+        for name in TOKENS:
+            counts.tokens[name] += pc.sum(pc.struct_field(entries, name)).as_py() or 0

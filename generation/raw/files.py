@@ -1,29 +1,73 @@
-"""The parquet files of a RAW_DATA: where they are, and what is said when one cannot be read. Knows no columns."""
+"""The parquet files of a RAW_DATA: where they are, what a card calls them, and whether they can be used.
+
+Copies of rows are found by hashes of small columns, eight bytes a row.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from huggingface_hub import snapshot_download
 
-from cluster.jobs.card import HUB_ID
+from cluster.jobs.card import HUB_ID, digest_of
 from cluster.jobs.hub import asking_hub
 from cluster.jobs.run_directory import RUN_FILE
 from cluster.messages import first_line
-from generation.raw.schema import RAW_DATA
+from generation.raw.arrow_lists import first_items, is_list, lengths
+from generation.raw.schema import RAW_DATA, SAMPLE_PROVENANCE
 
 CARD = "README.md"
-_LONGEST_CARD = 100_000
+_LONGEST_CARD, _LONGEST_NAME = 100_000, 120
+"""Characters."""
 _NUMBERED = re.compile(r"(?P<set>.*)-(?P<number>\d{5})-of-(?P<total>\d{5})(-[0-9a-f]+)?\.parquet")
 """As `datasets` names the files of one table; an older one puts a hash behind."""
+_SNAPSHOTS = "snapshots"
+"""Below it the hub's cache has a folder for each commit."""
+_SAMPLE = ("question_key", "prompt_variant", "sample_index")
+"""What tells a sample of a run from its others."""
+_BATCH_ROWS = 65_536
+_ODD = np.uint64(0x9E3779B97F4A7C15)
+
+Columns = Mapping[str, str]
+"""Role to the column that plays it in one file; roles without a column are not in it."""
+
+
+class Part(NamedTuple):
+    """Neighbouring row groups of one file: the unit of reading."""
+
+    path: Path
+    columns: Columns
+    groups: tuple[int, ...]
+    first_row: int
+    """Place of its first row in the file."""
+    rows: int
+    size: int
+    """Bytes of the needed columns in memory, about."""
+
+
+class RawSource(NamedTuple):
+    """A RAW_DATA that was read. No place on this machine is in it: cards travel."""
+
+    name: str
+    """Its repository, the name that its card gives it, or that of its folder or file."""
+    repository: str
+    """On the hub; empty where it has none."""
+    revision: str
+    """The repository's commit, where it was read from there."""
+    digest: str
+    """Of the bytes of its parquet files, 16 hex digits."""
 
 
 def find_files(raw: str | Path) -> tuple[Path, ...]:
-    """The parquet files of a RAW_DATA: the file itself, or those in its folder or in `data/`; of a run, its RAW_DATA's.
+    """Return the file itself, or those in a folder or its `data/`; of a run, those of its RAW_DATA.
 
     Raises ValueError where there are none, and where names say that one is missing.
     """
@@ -34,11 +78,13 @@ def find_files(raw: str | Path) -> tuple[Path, ...]:
         raise ValueError(f"{raw}: cannot be looked at: {error.strerror}") from error
     if path.is_file():
         return (path,)
+    if not exists and not HUB_ID.fullmatch(str(raw)):
+        raise ValueError(f"{raw}: no such file or folder")
     if not exists:
-        if not HUB_ID.fullmatch(str(raw)):
-            raise ValueError(f"{raw}: no such file or folder")
-        path = _download(str(raw))
-    # What else lies in a run's folder is not its RAW_DATA.
+        with asking_hub(f"{raw}: a file or folder of this name"):
+            wanted = ["data/*.parquet", "*.parquet", CARD]
+            path = Path(snapshot_download(str(raw), repo_type="dataset", allow_patterns=wanted))
+    # what else lies in a run's folder is not its RAW_DATA
     run = (path / RUN_FILE).exists() or (path / RAW_DATA).is_dir()
     folder = path / RAW_DATA if run else path
     files = next((found for where in ("data/*", "*") if (found := sorted(folder.glob(f"{where}.parquet")))), [])
@@ -52,35 +98,25 @@ def find_files(raw: str | Path) -> tuple[Path, ...]:
 
 def _check_whole(files: Sequence[Path]) -> None:
     """Raise ValueError where a file that the names of others count is not there."""
-    first: dict[str, re.Match[str]] = {}
-    numbers: dict[str, set[int]] = {}
+    sets: dict[str, list[re.Match[str]]] = {}
     for path in files:
-        if (named := _NUMBERED.fullmatch(path.name)) is None:
-            continue
-        of_set = first.setdefault(named["set"], named)
-        if named["total"] != of_set["total"]:
+        if named := _NUMBERED.fullmatch(path.name):
+            sets.setdefault(named["set"], []).append(named)
+    for name, of_set in sets.items():
+        folder, first = files[0].parent, of_set[0]
+        if other := next((one for one in of_set if one["total"] != first["total"]), None):
             raise ValueError(
-                f"{path.parent}: {of_set.string} and {named.string} are of two sets of files; keep the files of one"
+                f"{folder}: {first.string} and {other.string} are of two sets of files; keep the files of one"
             )
-        numbers.setdefault(named["set"], set()).add(int(named["number"]))
-    for name, there in numbers.items():
-        total = int(first[name]["total"])
+        total, there = int(first["total"]), {int(one["number"]) for one in of_set}
         if missing := [number for number in range(total) if number not in there]:
             lost = f"{name}-{missing[0]:05}-of-{total:05}.parquet"
             more = "" if len(missing) == 1 else f", nor are {len(missing) - 1:,} more"
-            raise ValueError(f"{files[0].parent}: {lost} is not there{more}: its {total:,} files belong together")
-
-
-def _download(repository: str) -> Path:
-    """The repository's parquet files and card, in the hub's own cache."""
-    with asking_hub(f"{repository}: a file or folder of this name"):
-        return Path(
-            snapshot_download(repository, repo_type="dataset", allow_patterns=["data/*.parquet", "*.parquet", CARD])
-        )
+            raise ValueError(f"{folder}: {lost} is not there{more}: its {total:,} files belong together")
 
 
 def card_of(file: Path) -> str:
-    """The card of the repository that the parquet file lies in, cut where it is very long; "" without one."""
+    """Return the card of the repository that the parquet file lies in, cut where it is very long; "" without one."""
     folder = file.parent.parent if file.parent.name == "data" else file.parent
     try:
         with (folder / CARD).open(encoding="utf-8", errors="replace") as card:
@@ -89,23 +125,118 @@ def card_of(file: Path) -> str:
         return ""
     except OSError as error:
         raise ValueError(f"{folder / CARD}: cannot be read: {error.strerror}") from error
-    # A dataset's begins with its YAML block; another README.md may lie beside a lonely file.
+    # a dataset's begins with its YAML block; another README.md may lie beside a lonely file
     return text if text.startswith("---") else ""
+
+
+def source_of(raw: str | Path, files: Sequence[Path], published: str = "") -> RawSource:
+    """Return what a card says of the files of `raw`; `published` is the repository that they are pushed to.
+
+    Raises ValueError where a file cannot be read.
+    """
+    local = Path(raw).exists()
+    repository = published if local else str(raw)
+    above = files[0].parts
+    revision = above[above.index(_SNAPSHOTS) + 1] if not local and _SNAPSHOTS in above else ""
+    lines = card_of(files[0]).splitlines()
+    heading = next((line.removeprefix("# ") for line in lines if line.startswith("# ")), "")
+    title = heading.replace("`", "").strip()[:_LONGEST_NAME]
+    with reading(Path(raw)):
+        digest = digest_of(files)
+    return RawSource(repository or title or Path(raw).resolve().name, repository, revision, digest)
 
 
 @contextmanager
 def reading(path: Path, row: Callable[[], int] | None = None) -> Iterator[None]:
-    """What a file's bytes make pyarrow raise as a ValueError that names it, and after which row where that is told."""
+    """Raise ValueError for what a file's bytes make pyarrow raise, naming the file and, where it is told, the row."""
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
-        raise unreadable(path, error, None if row is None else row()) from error
-
-
-def unreadable(path: Path, error: Exception, row: int | None = None) -> ValueError:
-    """Return what to raise for a file that cannot be read, or no further than this row."""
-    if isinstance(error, FileNotFoundError):
+    except FileNotFoundError as error:
         lost = "is a link to a file that is not there" if path.is_symlink() else "is not there any more"
-        return ValueError(f"{path}: {lost}; get it again")
-    where = "cannot be read as parquet" if row is None else f"torn after row {row}"
-    return ValueError(f"{path}: {where}: {first_line(error)}")
+        raise ValueError(f"{path}: {lost}; get it again") from error
+    except (pa.ArrowException, OSError) as error:
+        where = "cannot be read as parquet" if row is None else f"torn after row {row()}"
+        raise ValueError(f"{path}: {where}: {first_line(error)}") from error
+
+
+def check_copies(raw: str | Path, parts: Sequence[Part]) -> None:
+    """Raise ValueError where two rows are one sample, in a RAW_DATA whose rows say which sample they are.
+
+    Rows of two runs may agree in that: they are copies where also response, seed and model are the same.
+    """
+    files = {part.path: (*_SAMPLE, part.columns["response"], "model", SAMPLE_PROVENANCE) for part in parts}
+    if not _first_twice(dict.fromkeys(files, _SAMPLE)) or not (twice := _first_twice(files)):
+        return
+    first, second = (f"row {row:,} of {path.name}" for path, row in twice)
+    path, row = twice[0]
+    key, variant, index = pq.read_table(path, columns=list(_SAMPLE)).slice(row, 1).to_pylist()[0].values()
+    told = f"sample {index} of question {key!r} under {variant!r}"
+    raise ValueError(f"{raw}: holds the same rows twice, e.g. {told}: {first} and {second}")
+
+
+def _first_twice(files: Mapping[Path, Sequence[str]]) -> list[tuple[Path, int]]:
+    """File and place of the first row that there is twice by these columns, and of its copy; [] where there is none."""
+    hashes = [_row_hashes(path, names) for path, names in files.items()]
+    starts = np.cumsum([0, *map(len, hashes)])
+    every = np.concatenate(hashes)
+    order = np.argsort(every, kind="stable")
+    same = np.flatnonzero(every[order[1:]] == every[order[:-1]])
+    if not len(same):
+        return []
+    one = same[np.argmin(order[same])]
+    places = order[one : one + 2]
+    owning = np.searchsorted(starts, places, side="right") - 1
+    return [([*files][file], int(place - starts[file])) for file, place in zip(owning, places, strict=True)]
+
+
+def _row_hashes(path: Path, names: Sequence[str]) -> np.ndarray:
+    """A uint64 a row, the same in this process for the same values; none of a file that does not name its samples."""
+    row, found = 0, [np.empty(0, np.uint64)]
+    with reading(path, lambda: row), pq.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        named = all(schema.names.count(name) == 1 for name in _SAMPLE)
+        if not (named and pa.types.is_integer(schema.field(_SAMPLE[-1]).type)):
+            return found[0]
+        leaves = [f"{name}.seed" if name == SAMPLE_PROVENANCE else name for name in names]
+        for batch in file.iter_batches(_BATCH_ROWS, columns=leaves):
+            hashes = np.zeros(batch.num_rows, np.uint64)
+            for name in names:
+                hashes *= _ODD
+                if name in batch.schema.names:
+                    hashes += _value_hashes(batch.column(name))
+            found.append(hashes)
+            row += batch.num_rows
+    return np.concatenate(found)
+
+
+def _value_hashes(column: pa.Array) -> np.ndarray:
+    """A uint64 for each value: an integer itself, a hash of a text; of a list its first, of a struct its only one."""
+    column = column.flatten()[0] if pa.types.is_struct(column.type) else column
+    column = first_items(column) if is_list(column.type) else column
+    if pa.types.is_integer(column.type):
+        return np.asarray(pc.fill_null(column.cast(pa.int64(), safe=False), -1).to_numpy().view(np.uint64))
+    texts = pc.fill_null(column.cast(pa.string()), "").dictionary_encode()
+    hashes = np.fromiter(map(hash, texts.dictionary.to_pylist()), np.int64, len(texts.dictionary))
+    return np.asarray(hashes.view(np.uint64)[texts.indices.to_numpy()])
+
+
+def notes_on_responses(parts: Sequence[Part]) -> list[str]:
+    """Return a note on rows with several responses, of which the first is read; none where there is no such row."""
+    rows = sum(map(_several_responses, parts))
+    if not rows:
+        return []
+    return [f"{rows:,} row{' holds' if rows == 1 else 's hold'} several responses; the first of each is used"]
+
+
+def _several_responses(part: Part) -> int:
+    """Rows of a part with more than one response; mostly told from the file's footer alone."""
+    name = part.columns["response"]
+    with reading(part.path), pq.ParquetFile(part.path) as file:
+        if not is_list(file.schema_arrow.field(name).type):
+            return 0
+        groups = [file.metadata.row_group(number) for number in part.groups]
+        chunks = [group.column(place) for group in groups for place in range(group.num_columns)]
+        if sum(chunk.num_values for chunk in chunks if chunk.path_in_schema.split(".")[0] == name) <= part.rows:
+            return 0
+        batches = file.iter_batches(_BATCH_ROWS, row_groups=list(part.groups), columns=[name])
+        return sum(int((lengths(batch.column(0)) > 1).sum()) for batch in batches)

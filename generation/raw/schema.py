@@ -1,21 +1,22 @@
 """RAW_DATA, written: one row a sample, in one explicit schema, versioned.
 
-The column names are the first of the two published families (the reader of both is `raw_reader`).
-Knows records and columns; not where files lie, nor what will be made of the rows.
+The column names are the first of the two published families. Knows records and columns; not where files lie, nor what
+will be made of the rows.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from cluster.inference.engine import Completion, EngineInfo, Sampling
-from generation.records import Attempt, Question, Reflection
+from cluster.jobs.tables import Table
+from generation.records import Attempt, Reflection
 
 SCHEMA_VERSION = 1
 """Raised with every change of a column's name, type or meaning."""
@@ -30,13 +31,13 @@ PROVENANCE = "reflections__provenance"
 
 _PROMPT = pa.list_(pa.struct([("content", pa.string()), ("role", pa.string())]))
 _SAMPLING = pa.struct(
-    [
-        ("temperature", pa.float64()),
-        ("top_p", pa.float64()),
-        ("top_k", pa.int64()),
-        ("repetition_penalty", pa.float64()),
-        ("max_tokens", pa.int64()),
-    ]
+    {
+        "temperature": pa.float64(),
+        "top_p": pa.float64(),
+        "top_k": pa.int64(),
+        "repetition_penalty": pa.float64(),
+        "max_tokens": pa.int64(),
+    }
 )
 _REQUEST = [
     ("seed", pa.int64()),
@@ -129,53 +130,35 @@ class Rolled(NamedTuple):
 
 
 def to_table(attempts: Sequence[Attempt], origin: Origin) -> pa.Table:
-    """The attempts as rows of RAW_DATA, in the order given.
-
-    A lone surrogate becomes U+FFFD; the row is kept.
-    """
-    rows = [without_surrogates(_row(attempt, origin)) for attempt in attempts]
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
+    """Return the attempts as rows of RAW_DATA, in the order given. A lone surrogate becomes U+FFFD."""
+    return pa.Table.from_pylist([without_surrogates(_row(attempt, origin)) for attempt in attempts], schema=SCHEMA)
 
 
 def _row(attempt: Attempt, origin: Origin) -> dict[str, Any]:
-    row = {
-        "prompt_variant": attempt.variant,
-        PREFIX: [attempt.completion.text],
-        f"{PREFIX}__eval_is_correct": [attempt.grade.is_correct],
-        f"{PREFIX}__eval_extracted_answers": [attempt.grade.extracted],
-        f"{PREFIX}__finish_reason_length_flags": [attempt.completion.finish_reason == "length"],
-        REFLECTIONS: [reflection.completion.text for reflection in attempt.reflections],
-        "sample_index": attempt.index,
-        "outcome": attempt.grade.outcome,
-        "outcome_reason": attempt.grade.reason,
-        "mentions_hint": attempt.mentions_hint,
-        "prompt": [{"content": turn["content"], "role": turn["role"]} for turn in attempt.messages],
-        SAMPLE_PROVENANCE: _request(attempt.completion, attempt.seed),
-        PROVENANCE: [provenance_of(reflection) for reflection in attempt.reflections],
-        **_question_part(attempt.question, origin),
-        **_engine_part(origin),
-    }
-    # from_pylist fills what is missing with null and drops what is unknown, both in silence
-    assert row.keys() == set(SCHEMA.names), row.keys() ^ set(SCHEMA.names)
-    return row
-
-
-def _question_part(question: Question, origin: Origin) -> dict[str, Any]:
+    question, completion, grade = attempt.question, attempt.completion, attempt.grade
     metadata = {"answer_type": question.answer_type, "facts": dict(question.facts), "grader": question.grader}
-    return {
+    row = {
         "question": question.text,
         "answer": question.answer,
+        "prompt_variant": attempt.variant,
+        PREFIX: [completion.text],
+        f"{PREFIX}__eval_is_correct": [grade.is_correct],
+        f"{PREFIX}__eval_extracted_answers": [grade.extracted],
+        f"{PREFIX}__finish_reason_length_flags": [completion.finish_reason == "length"],
+        REFLECTIONS: [reflection.completion.text for reflection in attempt.reflections],
         "question_key": question.key,
         "question_index": origin.question_index[question.key],
+        "sample_index": attempt.index,
+        "outcome": grade.outcome,
+        "outcome_reason": grade.reason,
+        "mentions_hint": attempt.mentions_hint,
+        "prompt": [{"content": turn["content"], "role": turn["role"]} for turn in attempt.messages],
         "task": question.task,
         "task_config": origin.task_config,
         "task_source": question.source,
         "metadata": json.dumps(metadata, sort_keys=True),
-    }
-
-
-def _engine_part(origin: Origin) -> dict[str, Any]:
-    return {
+        SAMPLE_PROVENANCE: _request(completion, attempt.seed),
+        PROVENANCE: [provenance_of(reflection) for reflection in attempt.reflections],
         "model": origin.engine.model,
         "model_revision": origin.engine.model_revision,
         "engine": origin.engine.engine,
@@ -183,32 +166,24 @@ def _engine_part(origin: Origin) -> dict[str, Any]:
         "sampling": asdict(origin.sampling),
         "schema_version": SCHEMA_VERSION,
     }
+    # from_pylist fills what is missing with null and drops what is unknown, both in silence
+    assert row.keys() == set(SCHEMA.names), row.keys() ^ set(SCHEMA.names)
+    return row
 
 
 def _request(completion: Completion, seed: int) -> dict[str, Any]:
-    return {
-        "seed": seed,
-        "finish_reason": completion.finish_reason,
-        "prompt_tokens": completion.prompt_tokens,
-        "output_tokens": completion.output_tokens,
-        "cached_tokens": completion.cached_tokens,
-        "error": completion.error,
-    }
+    return {"seed": seed, **{name: getattr(completion, name) for name, _ in _REQUEST if name != "seed"}}
 
 
 def provenance_of(reflection: Reflection) -> dict[str, Any]:
-    """What column reflections__provenance says of it."""
+    """Return what column reflections__provenance says of it."""
     verdict = None if reflection.verdict is None else ("Correct" if reflection.verdict else "Incorrect")
-    return {
-        "prompt_name": reflection.prompt_name,
-        "verdict": verdict,
-        "valid": reflection.valid,
-        **_request(reflection.completion, reflection.seed),
-    }
+    told = {"prompt_name": reflection.prompt_name, "verdict": verdict, "valid": reflection.valid}
+    return told | _request(reflection.completion, reflection.seed)
 
 
 def without_surrogates(value: Any) -> Any:
-    """The value with each lone surrogate in its texts, which UTF-8 cannot hold, as U+FFFD."""
+    """Return the value with each lone surrogate in its texts, which UTF-8 cannot hold, as U+FFFD."""
     if isinstance(value, str):
         return _SURROGATE.sub("\ufffd", value)
     if isinstance(value, list):
@@ -216,3 +191,8 @@ def without_surrogates(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: without_surrogates(item) for key, item in value.items()}
     return value
+
+
+def columns_table(columns: Iterable[Column]) -> str:
+    """Return a card's table of columns, their types and meanings."""
+    return Table(("column", "type", "meaning"), list(columns)).markdown(2)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +10,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster.jobs.atomic import replace_folder
-from cluster.jobs.card import About, Size, code, fenced, header, table
+from cluster.jobs.card import Split, fill_card, header, json_block
 from cluster.jobs.job import Job
 from cluster.jobs.progress import ONLY_RETRIED, AllFailedError
-from generation.raw.card import held, made_sections
-from generation.raw.counts import RawCounts, Serving, count_folder
+from cluster.jobs.tables import code, fenced
+from generation.raw import schema
+from generation.raw.counts import RawCounts, count_folder
 from generation.raw.reader import models_of, open_parts
-from generation.raw.schema import COLUMNS as OURS
-from generation.raw.schema import RAW_DATA
+from generation.raw.report import TAGS, held, made_sections, reasons_table
+from generation.raw.schema import Column, columns_table
 from reflection.added.plan import AdditionPlan
 from reflection.added.rows import ADDED, COLUMNS, write_files
 
-_NO_MEANING = "as it was given"
 
+def write_reflected(
+    plan: AdditionPlan, job: Job, look: Callable[[pa.Table], None], served: Callable[[Sequence[str]], str]
+) -> RawCounts:
+    """Write RAW_DATA/: the rows given, in their order and files, with what was made for each; `look` is shown them.
 
-def write_reflected(plan: AdditionPlan, job: Job, serving: Serving) -> RawCounts:
-    """Write RAW_DATA/: the rows given, in their order and files, with what was made for each.
-
+    `served` tells of tasks which trace formats they can serve, for the card.
     Raises AllFailedError where every block has failed, TornShardError where a shard cannot be read.
     """
     failed = job.failed
@@ -38,67 +39,51 @@ def write_reflected(plan: AdditionPlan, job: Job, serving: Serving) -> RawCounts
 
     def build(folder: Path) -> None:
         write_files(plan.source, job.store, folder / "data", plan.sampling)
-        counts = count_folder(folder, serving.add)
+        counts = count_folder(folder, look)
         assert counts.all().samples == plan.source.rows, "rows were lost on the way"
         for key, reason in failed.items():
             counts.kept[reason] += plan.size(key)
         counted.append(counts)
-        card = reflected_card(counts, serving, plan, folder, record=job.directory.record)
+        card = reflected_card(counts, served, plan, folder, record=job.directory.record)
         (folder / "README.md").write_text(card, encoding="utf-8")
 
-    replace_folder(build, plan.out / RAW_DATA)
+    replace_folder(build, plan.out / schema.RAW_DATA)
     return counted[0]
 
 
 def reflected_card(
-    counts: RawCounts, serving: Serving, plan: AdditionPlan, folder: Path, *, record: Mapping[str, Any]
+    counts: RawCounts,
+    served: Callable[[Sequence[str]], str],
+    plan: AdditionPlan,
+    folder: Path,
+    *,
+    record: Mapping[str, Any],
 ) -> str:
-    """The whole README.md of the folder, whose data files are written; `record` is the run's run.json."""
-    size = Size.of(counts.all().samples, counts.memory, counts.files)
-    schema = pq.read_schema(next(iter(sorted(folder.glob("data/*.parquet")))))
-    models = [*models_of(open_parts(folder)), plan.model.name]
-    tags = ["skillfactory", "self-distillation", "reasoning"]
-    about = About(tags, [*dict.fromkeys(models)], plan.license, [plan.source.origin.repository])
-    return "\n".join(
-        [
-            header(schema, size, about),
-            f"# RAW_DATA-{plan.name}\n",
-            f"The samples of {code(plan.source.name)}, with {plan.work.reflections} more reflections by "
-            f"{code(plan.model.name)} on each that is known to be right or wrong\n(SkillFactory, arXiv 2512.04072). "
-            "Rows, their order and every other column are as they were given.\n",
-            *_missing(counts),
-            "## What it holds now\n",
-            *held(counts, serving),
-            "## Columns\n",
-            _columns(schema),
-            f"Who wrote samples, and reflections that are not of {code(ADDED)}, is said by the other columns.\n",
-            "## How the reflections were made\n",
-            fenced(json.dumps(plan.configuration, indent=2, sort_keys=True), "json"),
-            *made_sections(record),
-            "## How to load it\n",
-            'Run this in the folder that holds this file, or give the folder\'s path for `"."`:\n',
-            fenced('from datasets import load_dataset\n\nrows = load_dataset(".", split="train")', "python"),
-            *_given(plan.source.card),
-        ]
-    )
+    """Return the README.md of the folder, whose data files are written; `record` is the run's run.json.
 
-
-def _given(card: str) -> list[str]:
-    """What the card of the rows said, as a text: its own links and frames mean nothing here."""
-    return ["## The card that the rows came with\n", fenced(card.rstrip(), "markdown")] if card.strip() else []
-
-
-def _missing(counts: RawCounts) -> list[str]:
-    if not counts.kept:
-        return []
-    return [
-        "Rows that could not be done, and stay as they were:\n",
-        table(("reason", "rows"), [(code(reason), count) for reason, count in counts.kept.most_common(20)]),
-    ]
-
-
-def _columns(schema: pa.Schema) -> str:
-    meanings = {column.name: column.meaning for column in (*OURS, *COLUMNS)}
+    `served` tells of tasks which trace formats they can serve.
+    """
+    written = pq.read_schema(counts.files[0])
+    meanings = {column.name: column.meaning for column in (*schema.COLUMNS, *COLUMNS)}
     meanings["model"] = "the model that wrote samples and first reflections"
-    rows = [(code(field.name), code(str(field.type)), meanings.get(field.name, _NO_MEANING)) for field in schema]
-    return table(("column", "type", "meaning"), rows)
+    columns = [Column(field.name, field.type, meanings.get(field.name, "as it was given")) for field in written]
+    split = Split.of(counts.all().samples, counts.memory, counts.files)
+    models = dict.fromkeys([*models_of(open_parts(folder)), plan.model.name])
+    sources = [plan.source.origin.repository]
+    # what the card of the rows said stands as a text: its own links and frames mean nothing here
+    given = fenced(plan.source.card.rstrip(), "markdown")
+    values = {
+        "header": header(written, [split], tags=TAGS, license=plan.license, models=models, sources=sources),
+        "name": plan.name,
+        "source": code(plan.source.name),
+        "reflections": str(plan.work.reflections),
+        "model": code(plan.model.name),
+        "kept": reasons_table("Rows that could not be done, and stay as they were:", ("reason", "rows"), counts.kept),
+        "held": held(counts, served),
+        "columns": columns_table(columns),
+        "added": code(ADDED),
+        "configuration": json_block(plan.configuration),
+        "given": f"## The card that the rows came with\n\n{given}" if plan.source.card.strip() else "",
+        **made_sections(record),
+    }
+    return fill_card("reflection.added", "card.md", values)

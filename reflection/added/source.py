@@ -16,11 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from generation.raw.arrow_lists import as_lists, lengths
-from generation.raw.checks import check_copies, notes_on_responses
-from generation.raw.files import card_of, reading
-from generation.raw.reader import Columns, as_rows, open_parts
+from generation.raw.files import Columns, RawSource, card_of, check_copies, notes_on_responses, reading, source_of
+from generation.raw.reader import as_rows, open_parts
 from generation.raw.schema import PROVENANCE, REFLECTIONS
-from generation.raw.source import RawSource, source_of
 
 BLOCK_ROWS = 16
 _BATCH_ROWS = 4096

@@ -1,0 +1,179 @@
+"""What a RAW_DATA holds, said twice from one table each: as text for a terminal, and in the README.md of its folder.
+
+Knows the columns of RAW_DATA and nothing of how the rows came to be but what they say themselves.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from cluster.jobs.card import UNKNOWN, Split, fill_card, header, json_block, run_section, texts_section
+from cluster.jobs.tables import WIDTH, Table, counts_text, cut
+from generation.raw.counts import OUTCOMES, TOKENS, VERDICTS, RawCounts, TaskCounts, share
+from generation.raw.schema import COLUMNS, SCHEMA, SCHEMA_VERSION, columns_table
+
+TAGS = ("skillfactory", "self-distillation", "reasoning")
+_REASONS, _REASONS_SAID = 20, 5
+"""At most so many are told in a card, and on a terminal."""
+_TOKENS = dict(zip(TOKENS, ("tokens read", "of these found in the cache", "tokens written"), strict=True))
+
+
+def summary(counts: RawCounts) -> str:
+    """Return a few lines, none longer than WIDTH; and as many for each task, where there are several."""
+    whole, tasks = counts.all(), counts.several()
+    lines = [f"{whole.samples:,} samples of {len(counts.questions):,} questions", *_outcomes_text(whole.variants())]
+    if tasks:
+        by_task = {name: [one.outcome(outcome) for outcome in OUTCOMES] for name, one in tasks.items()}
+        lines += _outcomes_text(by_task, "by task")
+    lines += _told(whole)
+    for reasons, head in (
+        (counts.lost, "questions failed and have no samples:"),
+        (counts.kept, "rows failed and stay as they were:"),
+    ):
+        lines += _reasons_text(f"{reasons.total():,} {head}", reasons)
+    if counts.failed:
+        lines.append(f"{counts.failed:,} requests failed; the reasons are in sample__provenance.error")
+    if counts.refused:
+        lines.append(f"{counts.refused:,} reflections failed; see reflections__provenance.error")
+    for name, one in tasks.items():
+        lines += ["", cut(f"task {name or '(none)'}: {one.samples:,} samples")]
+        lines += [*_outcomes_text(one.variants()), *_told(one)]
+    return "\n".join(lines)
+
+
+def _told(task: TaskCounts) -> list[str]:
+    """Why samples are unknown; the verdicts two by two, and how well they tell: one that is missing is a miss."""
+    given = task.reflections - task.verdict("none")
+    said = f"{task.reflections:,} reflections, {given:,} with a verdict, {task.valid:,} with a right one"
+    lines = [*_reasons_text("unknown because", task.unknown), said]
+    if not given:
+        return lines
+    rows = [row for row in _verdict_rows(task) if any(row[1:]) or row[0] != "unknown"]
+    lines += Table(("  on samples", *VERDICTS), rows).text(12, 12)
+    return lines + Table(("  verdict", "precision", "recall", "F1"), _share_rows(task)).text(12, 12)
+
+
+def _outcomes_text(found: Mapping[str, Sequence[int]], head: str = "") -> list[str]:
+    """By name, "" for those without one, the number of each outcome and its share."""
+    rows = [(name, *(f"{count:,} {count / sum(counts):>4.0%}" for count in counts)) for name, counts in found.items()]
+    names = min(max(map(len, found), default=7), WIDTH - 2 - 16 * len(OUTCOMES))
+    return Table((head, *OUTCOMES), rows).text(max(names, len(head) - 2, 7), 16)
+
+
+def _reasons_text(head: str, found: Counter[str]) -> list[str]:
+    """The most frequent ones, and how many more there are."""
+    if not found:
+        return []
+    rest = found.most_common()[_REASONS_SAID:]
+    others = counts_text([(f"for {len(rest):,} other reasons", sum(count for _, count in rest))]) if rest else []
+    return [head, *map(cut, counts_text(found.most_common(_REASONS_SAID))), *others]
+
+
+def raw_card(
+    counts: RawCounts,
+    configuration: Mapping[str, object],
+    *,
+    name: str = "RAW_DATA",
+    served: Callable[[Sequence[str]], str] | None = None,
+    license: str = UNKNOWN,
+    record: Mapping[str, Any] | None = None,
+) -> str:
+    """Return the README.md of a RAW_DATA; `configuration` holds JSON values and is shown as it is.
+
+    `served` tells of tasks which trace formats they can serve; `record` is the run's run.json, from which its `starts`
+    and `texts` are shown.
+    """
+    split = Split.of(counts.all().samples, counts.memory, counts.files)
+    model = str(configuration.get("model", ""))
+    values = {
+        "header": header(SCHEMA, [split], tags=TAGS, license=license, models=[model]),
+        "name": name,
+        "held": held(counts, served, lost=counts.lost.total()),
+        "lost": reasons_table("Questions without rows:", ("reason", "questions"), counts.lost),
+        "version": str(SCHEMA_VERSION),
+        "columns": columns_table(COLUMNS),
+        "configuration": json_block(configuration),
+        **made_sections(record or {}),
+    }
+    return fill_card("generation.raw", "card.md", values)
+
+
+def made_sections(record: Mapping[str, Any]) -> dict[str, str]:
+    """Return the `run` and `prompts` of a card: the starts of a run and the prompts it asked, from its run.json."""
+    prompts = {kind: texts for kind, texts in record.get("texts", {}).items() if kind in ("variants", "reflections")}
+    why = "Word for word, as they were filled in: `{names}` stand for what differs by question and sample."
+    return {"run": run_section(record.get("starts", ())), "prompts": texts_section("The prompts", prompts, why)}
+
+
+def held(counts: RawCounts, served: Callable[[Sequence[str]], str] | None, *, lost: int | None = None) -> str:
+    """Return the tables of what any RAW_DATA holds, with those of `served` if that is given.
+
+    `lost` counts questions without rows, where that is known.
+    """
+    whole, tasks = counts.all(), counts.several()
+    parts = [_totals(counts, lost)]
+    if tasks:
+        rows = [(task, one.samples, *map(one.outcome, OUTCOMES)) for task, one in tasks.items()]
+        parts.append(Table(("task", "samples", *OUTCOMES), rows).markdown(1))
+    parts += _outcomes_tables(whole)
+    parts.append(
+        "A sample without an answer is published as not correct, one that the grader could not judge as null; "
+        "the reason\nis in `outcome_reason`.\n"
+    )
+    parts += _verdict_tables(whole)
+    if served is not None:
+        parts.append(served(sorted(counts.tasks)))
+    for task, one in tasks.items():
+        parts += [f"### `{task or '(none)'}`\n", *_outcomes_tables(one), *_verdict_tables(one)]
+    return "\n".join(parts)
+
+
+def _totals(counts: RawCounts, lost: int | None) -> str:
+    whole = counts.all()
+    rows = [
+        ("questions", len(counts.questions)),
+        *([] if lost is None else [("questions that failed and have no rows", lost)]),
+        ("samples", whole.samples),
+        ("samples that mention their hint", counts.hinted),
+        ("samples whose request failed", counts.failed),
+        ("reflections", whole.reflections),
+        ("reflections that say Correct", whole.verdict("Correct")),
+        ("reflections that say Incorrect", whole.verdict("Incorrect")),
+        ("reflections without a verdict", whole.verdict("none")),
+        ("reflections whose verdict is right", whole.valid),
+        ("reflections whose request failed", counts.refused),
+        *((_TOKENS[name], counts.tokens[name]) for name in TOKENS if counts.tokens),
+    ]
+    return Table(("what", "count"), rows).markdown()
+
+
+def _outcomes_tables(task: TaskCounts) -> list[str]:
+    """By variant, and why some are unknown."""
+    rows = [(name, sum(found), *found) for name, found in task.variants().items()]
+    reasons = reasons_table("", ("why a sample's outcome is unknown", "samples"), task.unknown, names=0)
+    return [Table(("variant", "samples", *OUTCOMES), rows).markdown(1), *([reasons] if reasons else [])]
+
+
+def reasons_table(intro: str, head: tuple[str, str], reasons: Counter[str], *, names: int = 1) -> str:
+    """Return a card's table of the most frequent reasons, below `intro`; "" where there is none."""
+    table = Table(head, reasons.most_common(_REASONS)).markdown(names)
+    return (f"{intro}\n\n{table}" if intro else table) if reasons else ""
+
+
+def _verdict_tables(task: TaskCounts) -> list[str]:
+    """The verdicts against the outcomes, and how well they tell right from wrong."""
+    if not task.reflections:
+        return []
+    rows = [row for row in _verdict_rows(task) if any(row[1:])]
+    shares = Table(("verdict", "precision", "recall", "F1"), _share_rows(task))
+    return [Table(("sample", *VERDICTS), rows).markdown(), shares.markdown(1)]
+
+
+def _verdict_rows(task: TaskCounts) -> list[tuple[object, ...]]:
+    return [(outcome, *(task.verdicts[outcome, verdict] for verdict in VERDICTS)) for outcome in OUTCOMES]
+
+
+def _share_rows(task: TaskCounts) -> list[tuple[object, ...]]:
+    return [(verdict, *share(task.verdicts, verdict)) for verdict in VERDICTS[:2]]
