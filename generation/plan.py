@@ -25,11 +25,11 @@ from generation.model_plan import (
     run_directory,
     write_out,
 )
-from generation.questions import decide_tasks, name_of, supply
 from generation.raw.schema import SCHEMA
 from generation.records import Question, stable_hash
 from generation.rollout import Rollout
 from generation.settings import Settings
+from generation.tasks.registry import run_name, supply
 from reflection import prompts
 
 _STAND_IN = "(the sample, as the model wrote it)"
@@ -120,8 +120,9 @@ class Plan(JobPlan):
 def make_plan(settings: Settings) -> Plan:
     """Decide everything. Raises ValueError for a model or questions that are not there or not fit."""
     small = is_builtin(settings.model)
-    parts = decide_tasks(settings, small=small)
-    model = find_model(settings, f"runs/{name_of(parts)}")
+    parts = settings.parts(small=small)
+    task = run_name([part.task.name for part in parts])
+    model = find_model(settings, f"runs/{task}")
     sampling = choose_sampling(settings, model)
     asked = supply(parts)
     rollout = Rollout(
@@ -137,14 +138,14 @@ def make_plan(settings: Settings) -> Plan:
         # Question, sample and reflection prompt, then a reflection as long: no more context than that.
         context=min(model.context, 2 * sampling.max_tokens + 4096),
         per_item=len(rollout.variants) * rollout.samples,
-        out=run_directory(settings, f"runs/{asked.name}", model.name),
+        out=run_directory(settings, f"runs/{task}", model.name),
         license=settings.license,
         texts=_texts(rollout),
         notes=(*asked.notes, *notes_on_sampling(settings, model, rollout.samples, "samples of a variant")),
-        task=asked.name,
+        task=task,
         questions=asked.sft,
         rl_questions=asked.rl,
-        task_config=asked.config,
+        task_config=json.dumps(asked.config, sort_keys=True),
         rollout=rollout,
     )
 

@@ -28,9 +28,10 @@ from generation.tasks import countdown
 from generation.variants import parse_names
 from generation.work import Work, write_raw_data
 from tests import drive_job
+from tests.countdown_questions import make
 from tests.scripted import reply
 
-QUESTIONS = countdown.make("countdown_3arg", 12, rl=False, seed=0, ranges=RANGES)
+QUESTIONS = make("countdown_3arg", 12, rl=False, seed=0, ranges=RANGES)
 ROLLOUT = Rollout(parse_names(("plain",)), samples=1, reflections=1, sampling=Sampling(max_tokens=512), seed=0)
 FLAGS = ("--questions", "12", "--rl_questions", "3")
 

@@ -39,7 +39,7 @@ HOMES = {
     "fire": {"cluster.flags"},
     "datasets": {"generation.tasks.hub_rows"},
     **{name: {"generation.tasks.dictionary"} for name in ("spellchecker", "spylls")},
-    "reasoning_gym": {"generation.tasks.gym", "generation.tasks.gym_entries", "generation.tasks.gym_score"},
+    "reasoning_gym": {"generation.tasks.gym"},
     **dict.fromkeys(("math_verify", "latex2sympy2_extended", "antlr4", "sympy"), MATH),
 }
 ABOVE_HOMES = {
