@@ -20,8 +20,6 @@ EXAMPLES = 3
 KINDS = ("label", "task", "variant")
 """What traces are counted by."""
 _LONGEST_EXAMPLE = 600
-_FIRST_WORDS = 12
-"""Attempts that differ in these are not looked at further."""
 _END = 400
 """Characters of a sample's end that are asked what it claims."""
 
@@ -34,20 +32,13 @@ _CLAIMS = re.compile(
     r"\b(?:(?:is|are) (?:indeed )?(?:correct|right|the (?:correct|right) answer)|this works|which works|as required)\b",
     re.IGNORECASE | re.ASCII,
 )
-_WORDS = {
-    _GIVES_UP: ("not ", "incorrect", "n't ", "no solution", "impossible", "cannot"),
-    _CLAIMS: ("correct", "right", "works", "as required"),
-}
-"""One of them stands in lower case wherever the pattern is found; looking for them is ten times as fast."""
 _HINT = re.compile(r"\bhint", re.IGNORECASE)
 
 
 @lru_cache(maxsize=4096)
 def _says(pattern: re.Pattern[str], text: str) -> bool:
     """Whether the end of a sample says so; the same sample stands in several traces."""
-    start = max(0, len(text) - _END)
-    tail = text[start:].lower()
-    return any(word in tail for word in _WORDS[pattern]) and pattern.search(text, start) is not None
+    return pattern.search(text, max(0, len(text) - _END)) is not None
 
 
 def contradicts_verdict(made: Made) -> bool:
@@ -70,11 +61,7 @@ def _is_false(reflection: str) -> bool:
 
 def repeats_attempt(made: Made) -> bool:
     """Two attempts are the same text, but for case and spacing."""
-    texts = [one.response for one in made.attempts]
-    beginnings = {" ".join(text.split(None, _FIRST_WORDS)[:_FIRST_WORDS]).lower() for text in texts}
-    if len(beginnings) == len(texts):
-        return False
-    return len({" ".join(text.lower().split()) for text in texts}) < len(texts)
+    return len({" ".join(one.response.lower().split()) for one in made.attempts}) < len(made.attempts)
 
 
 def is_cut(made: Made) -> bool:
@@ -130,24 +117,22 @@ class Analysis:
             kept += examples[: EXAMPLES - len(kept)]
 
     def counts(self, kind: str) -> dict[str, int]:
-        """Traces by each name of this kind, in order of name."""
+        """Return the traces by each name of this kind, in order of name."""
         return {name: count for (of, name), count in sorted(self.traces.items()) if of == kind}
 
     def share(self, fault: str, kind: str, name: str) -> float:
+        """Return the part of these traces that shows the fault, between 0 and 1."""
         return self.faults[fault, kind, name] / self.traces[kind, name]
 
     def as_json(self) -> dict[str, Any]:
-        """analysis.json: the rule, shares by each kind, and examples of each fault."""
-        return {fault: self._fault(fault) for fault in FAULTS}
-
-    def _fault(self, fault: str) -> dict[str, Any]:
-        found: dict[str, Any] = {"rule": FAULTS[fault].__doc__}
-        for kind in KINDS:
-            found[f"by_{kind}"] = {
-                name or "(none)": {
-                    "traces": self.traces[kind, name],
-                    "share": round(self.share(fault, kind, name), 6),
+        """Return what analysis.json holds of each fault: the rule, shares by each kind, and examples."""
+        found: dict[str, Any] = {}
+        for fault, shows in FAULTS.items():
+            found[fault] = {"rule": shows.__doc__}
+            for kind in KINDS:
+                found[fault][f"by_{kind}"] = {
+                    name or "(none)": {"traces": count, "share": round(self.share(fault, kind, name), 6)}
+                    for name, count in self.counts(kind).items()
                 }
-                for name in self.counts(kind)
-            }
-        return {**found, "examples": self.examples.get(fault, [])}
+            found[fault]["examples"] = self.examples.get(fault, [])
+        return found

@@ -8,9 +8,9 @@ from dataclasses import asdict
 import pyarrow as pa
 
 from assembly.analysis import FAULTS, KINDS, Analysis
-from assembly.phrases import load_phrases
 from assembly.settings import SftSettings
 from assembly.summary import AssemblySummary
+from assembly.traces import load_phrases
 from cluster.jobs.card import Split, fill_card, header, json_block, run_section, texts_section
 from cluster.jobs.tables import NONE, Table, code, fenced
 from generation.raw.schema import Column, columns_table

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from assembly.assemble import check_settings
 from assembly.job import sft_settings
 from cluster.flags import fail, parse
 from generation.settings import Settings
@@ -15,7 +14,7 @@ def check_generation(argv: Sequence[str]) -> None:
     """Check the flags of generation.run. Raises SystemExit as `cluster.flags.parse` does."""
     settings = parse(Settings, argv)
     try:
-        check_settings(sft_settings(settings))
+        sft_settings(settings)
     except ValueError as error:
         fail(str(error))
 

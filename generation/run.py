@@ -5,22 +5,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from assembly.job import SETS, foreseen, make_sets, say_next, sft_settings
-from assembly.outlook import Outlook
-from assembly.serving import Serving, serving_text
+from assembly.feasibility import Outlook
+from assembly.job import SETS, foreseen, make_sets, say_counts, say_next, sft_settings
+from assembly.serving import Serving
 from cluster.flags import page, parse
 from cluster.inference.replicas import Fleet
 from cluster.jobs.job import Job
 from generation.placement import hire
 from generation.plan import describe, look_at_prompts, make_plan
-from generation.raw.report import summary
 from generation.settings import Settings
 from generation.tasks.registry import listing
 from generation.work import Work, write_raw_data
 
 
 def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> int:
-    """Exit code: 0 done, 1 failed, 2 wrong input, 75 stopped on request."""
+    """Return the exit code: 0 done, 1 failed, 75 stopped on request; exit with 2 for wrong input."""
     settings = parse(Settings, argv)
     if settings.list_tasks:
         page(listing())
@@ -32,18 +31,18 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
         if job.owed:
             fleet = fleet or hire(plan, settings)
             plan = look_at_prompts(plan)
-        plan = foreseen(plan, settings)
+        plan = foreseen(plan, wanted)
         if settings.dry_run:
             return job.show(describe(plan))
         job.deal(plan, Work(plan.rollout, plan.task_config), fleet, look=Outlook(wanted))
         serving = Serving(wanted)
         counts = write_raw_data(plan, job, serving.add, serving.markdown)
-        print(f"\n{summary(counts)}\n\n{serving_text(serving, counts)}\n", flush=True)
-        made = make_sets(plan, settings, job.starts)
-        tally = {"samples": counts.all().samples, "traces": made.traces}
-        job.tell("done", counts={**tally, "failed_questions": counts.lost.total()})
+        say_counts(counts, serving)
+        made = make_sets(plan, wanted, job.starts, job.published(SETS[0]))
+        done = {"samples": counts.all().samples, "traces": made.traces, "failed_questions": counts.lost.total()}
+        job.tell("done", counts=done)
         job.hand_over(made.names)
-        say_next(plan.out, made, settings, serving.served())
+        say_next(plan.out, made, wanted, serving.served())
         job.code = made.code(job.code)
     return job.code
 

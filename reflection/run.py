@@ -5,16 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from assembly.job import sft_settings
-from assembly.next_steps import assembling
-from assembly.outlook import hopeless
-from assembly.serving import Serving, serving_text
+from assembly.feasibility import hopeless
+from assembly.job import assembling, say_counts, sft_settings
+from assembly.serving import Serving
 from cluster.flags import parse
 from cluster.inference.replicas import Fleet
 from cluster.jobs.job import Job
 from cluster.jobs.progress import say
 from generation.placement import hire
-from generation.raw.report import summary
 from generation.raw.schema import RAW_DATA
 from generation.settings import Settings
 from reflection.added.card import write_reflected
@@ -23,10 +21,10 @@ from reflection.added.settings import AdditionSettings
 
 
 def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> int:
-    """Exit code: 0 done, 1 failed, 2 wrong input, 75 stopped on request."""
+    """Return the exit code: 0 done, 1 failed, 75 stopped on request; exit with 2 for wrong input."""
     settings = parse(AdditionSettings, argv)
-    wanted = sft_settings(Settings(seed=settings.seed))
     with Job(settings) as job:
+        wanted = sft_settings(Settings(seed=settings.seed))
         plan = plan_additions(settings)
         job.check(plan, [RAW_DATA])
         if job.owed:
@@ -39,9 +37,9 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
         serving = Serving(wanted)
         counts = write_reflected(plan, job, serving.add, serving.markdown)
         whole = counts.all()
-        told = {"samples": whole.samples, "reflections": whole.reflections, "failed_rows": counts.kept.total()}
-        job.tell("done", counts=told)
-        print(f"\n{summary(counts)}\n\n{serving_text(serving, counts)}\n")
+        done = {"samples": whole.samples, "reflections": whole.reflections, "failed_rows": counts.kept.total()}
+        job.tell("done", counts=done)
+        say_counts(counts, serving)
         job.hand_over([RAW_DATA], ", which stay as they were")
         say("next", assembling(plan.out), whole=True)
     return job.code

@@ -141,6 +141,10 @@ class Job:
         """Write the state of the run and of this start into run.json, and facts of the run."""
         self._tell_start({"state": state}, state=state, **facts)
 
+    def published(self, folder: str) -> str:
+        """Return the name of the folder on the hub, "" if it is not pushed."""
+        return f"{self._settings.push_to}/{folder}-{self.plan.name}" if self._settings.push_to else ""
+
     def hand_over(self, folders: Sequence[str], stays: str = "") -> None:
         """Name the folders that were made and what is missing in them, and push them if asked.
 
@@ -156,8 +160,9 @@ class Job:
             self.code = FAILED
         try:
             for folder in made if self._settings.push_to else ():
-                repository = f"{self._settings.push_to}/{folder.name}-{plan.name}"
-                pushed = push(folder, repository, public=self._settings.public, tell=partial(say, "hub"))
+                pushed = push(
+                    folder, self.published(folder.name), public=self._settings.public, tell=partial(say, "hub")
+                )
                 say("pushed", f"{pushed.url}, {'private' if pushed.private else 'public'}")
         except NotPushed as error:
             self.code = not_pushed(error)
