@@ -59,9 +59,9 @@ def test_while_engines_load_that_is_what_is_said(
 ) -> None:
     monkeypatch.setattr(terminal, "_EVERY_S", 0.0)
     monkeypatch.setattr(terminal, "_LOADING_EVERY_S", 0.0)
-    plan = make_plan(Settings(questions=8))
+    plan = make_plan(Settings(questions=8, out=str(tmp_path)))
     store = ShardStore(tmp_path / "shards", schema=plan.schema, sort_by=plan.sort_by)
-    tally = Tally(plan, store, Failures(tmp_path), tmp_path)
+    tally = Tally(plan, store, Failures(tmp_path))
     with tally.progress:
         for event in (Loading(0), Tick(), Lost(0, "it died", 0), Tick(), Loading(0)):
             tally.take(event)

@@ -201,9 +201,9 @@ class Job:
 
     def _collect(self, pool: Pool[Any, Any], placed: Placement, look: Callable[[pa.Table], str] | None) -> int:
         """Keep what comes out of the pool; return how many items were lost with engines and dealt again."""
-        plan, logs = self.plan, self.plan.out / LOGS
-        logs.mkdir(exist_ok=True)
-        tally = Tally(plan, self.store, self._failures, logs, plan.count(self._settled), look)
+        plan = self.plan
+        (plan.out / LOGS).mkdir(exist_ok=True)
+        tally = Tally(plan, self.store, self._failures, plan.count(self._settled), look)
 
         def report() -> None:
             wanted = {"wanted": placed.engines, "gpus_each": placed.gpus_each}

@@ -18,6 +18,7 @@ from cluster.inference.events import Done, Event, Failed, Loading, Lost, Started
 from cluster.jobs.atomic import atomic_write_text
 from cluster.jobs.plan import Item, JobPlan
 from cluster.jobs.progress import ASKED_AGAIN, AllFailedError, Progress
+from cluster.jobs.run_directory import LOGS
 from cluster.jobs.store import ShardStore
 
 FILE = "failed.json"
@@ -67,12 +68,11 @@ class Tally:
         plan: JobPlan,
         store: ShardStore,
         failures: Failures,
-        logs: Path,
         done: int = 0,
         look: Callable[[pa.Table], str] | None = None,
     ) -> None:
         """Units of the plan that are `done` before are no news; `look` says what there is to say of an item's rows."""
-        self._plan, self._store, self._failures, self._logs = plan, store, failures, logs
+        self._plan, self._store, self._failures = plan, store, failures
         self._look = look
         self.progress = Progress(plan.count(plan.keys), done=done, unit=plan.unit)
         self.again = 0
@@ -133,7 +133,7 @@ class Tally:
 
     def _fail(self, item: Item, reason: str, story: str) -> None:
         self.progress.advance(0, self._plan.size(item.key))
-        with (self._logs / "failed.txt").open("a", encoding="utf-8", errors="replace") as log:
+        with (self._plan.out / LOGS / "failed.txt").open("a", encoding="utf-8", errors="replace") as log:
             log.write(f"{self._plan.item} {item.key}\n{story}\n\n")
         self._failures.add(item, reason)
         self._failed.append(item.key)
