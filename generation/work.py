@@ -63,12 +63,12 @@ def write_raw_data(
         counts = count_folder(folder, *([look] if look else []))
         assert counts.questions == set(order), "questions were lost on the way"
         counts.lost = lost
+        counts.served = served(sorted(counts.tasks)) if served else ""
         counted.append(counts)
         card = raw_card(
             counts,
             plan.configuration,
             name=f"{RAW_DATA}-{plan.name}",
-            served=served,
             license=plan.license,
             record=job.directory.record,
         )

@@ -6,15 +6,15 @@ import sys
 from collections.abc import Sequence
 
 from assembly.feasibility import hopeless
-from assembly.job import assembling, say_counts, sft_settings
+from assembly.job import assembling, say_counts
 from assembly.serving import Serving
+from assembly.settings import SftSettings
 from cluster.flags import parse
 from cluster.inference.replicas import Fleet
 from cluster.jobs.job import Job
 from cluster.jobs.progress import say
 from generation.placement import hire
 from generation.raw.schema import RAW_DATA
-from generation.settings import Settings
 from reflection.added.card import write_reflected
 from reflection.added.plan import describe_additions, look_at_samples, plan_additions
 from reflection.added.settings import AdditionSettings
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
     """Return the exit code: 0 done, 1 failed, 75 stopped on request; exit with 2 for wrong input."""
     settings = parse(AdditionSettings, argv)
     with Job(settings) as job:
-        wanted = sft_settings(Settings(seed=settings.seed))
+        wanted = SftSettings(seed=settings.seed)
         plan = plan_additions(settings)
         job.check(plan, [RAW_DATA])
         if job.owed:

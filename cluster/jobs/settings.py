@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cluster.flag_values import flag
+from cluster.flags import flag
 from cluster.jobs.card import UNKNOWN, check_license
 from cluster.paths import dataset_folder, local_or_name
 

@@ -78,15 +78,16 @@ def check_cell(place: str, row: Row, column: str, reading: Reading) -> None:
         perhaps = f"; perhaps --{'answer' if is_gold else 'question'}_column {meant}" if meant else ""
         raise Dropped(f"no {column!r}", f"{place} has no {column!r} ({there}): {reading.needs}{perhaps}")
     if isinstance(value, float):
-        told = f"{place}: {column!r} is {value}, and no more is known of it: give what is meant as a text"
-        raise Dropped(f"{column!r} is no exact number", told)
-    if not isinstance(value, str | int if is_gold else str) or isinstance(value, bool):
-        raise Dropped(f"{column!r} is no text", f"{place}: {column!r} must be text, not {type(value).__name__}")
-    if not same_text(str(value)):
-        raise Dropped(f"{column!r} is empty", f"{place}: {column!r} is empty; fill it in, or leave the row out")
-    if any("\ud800" <= character <= "\udfff" for character in str(value)):
-        told = f"{place}: {column!r} holds half a character (a lone surrogate); write it anew"
-        raise Dropped(f"{column!r} is no text", told)
+        reason, told = "no exact number", f"is {value}, and no more is known of it: give what is meant as a text"
+    elif not isinstance(value, str | int if is_gold else str) or isinstance(value, bool):
+        reason, told = "no text", f"must be text, not {type(value).__name__}"
+    elif not same_text(str(value)):
+        reason, told = "empty", "is empty; fill it in, or leave the row out"
+    elif any("\ud800" <= character <= "\udfff" for character in str(value)):
+        reason, told = "no text", "holds half a character (a lone surrogate); write it anew"
+    else:
+        return
+    raise Dropped(f"{column!r} is {reason}", f"{place}: {column!r} {told}")
 
 
 def judge(place: str, row: Row, problem: Problem, grader: str | None) -> Judged:
@@ -158,8 +159,8 @@ def _options(given: Any) -> tuple[dict[str, str], dict[str, str]]:
     if isinstance(given, dict) and {"label", "text"} <= given.keys():
         labels, given = list(map(str, given["label"])), given["text"]
     elif isinstance(given, dict):
-        given = {label: text for label, text in given.items() if text is not None}
-        labels, given = list(given), list(given.values())
+        labels = [label for label, text in given.items() if text is not None]
+        given = [given[label] for label in labels]
     if not given:
         return {}, {}
     if not isinstance(given, list) or not all(isinstance(text, str | int) for text in given):

@@ -1,8 +1,7 @@
-"""Gold answers: the final one of a worked solution, which grader judges it by its looks, and whether it can be given.
+"""Gold answers: the final one of a worked solution, its grader by its looks, and whether it can be given at all.
 
-If its own grader does not take it, no sample could be right. Mathematics is read by the workers that compare it,
-since reading can loop; where a countdown question shows no equation, one is looked for. Both take time, so they are
-done for so many questions at most.
+Mathematics is read by the workers that compare it, since reading can loop; where a countdown question shows no
+equation, one is looked for. Both take time, so they are done for so many questions at most.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 from huggingface_hub.utils import disable_progress_bars
 from huggingface_hub.utils import logging as hub_logging
 
-from cluster.console import bars
 from cluster.jobs.hub import HUB_TIMEOUT_S, asking_hub, offline
+from cluster.messages import bars
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _GUESSED = frozenset({"json", "csv"})
@@ -105,10 +105,7 @@ def parquet_rows(place: str, file: pq.ParquetFile, columns: Collection[str]) -> 
 
 
 def load(place: Place, wanted: str, columns: Collection[str] | None = None) -> Rows:
-    """Load all rows of a split; with `columns` only these, with the values that stand in the files.
-
-    Raises ValueError, beginning with `wanted`.
-    """
+    """Load a split; with `columns` these alone, as the files have them. Raises ValueError, beginning with `wanted`."""
     commit = _commit(place, wanted)
     loaded = _load(place, wanted, commit)
     # `datasets` names a folder of its cache after the commit.
@@ -123,10 +120,7 @@ def load(place: Place, wanted: str, columns: Collection[str] | None = None) -> R
 
 
 def load_files(place: Place, wanted: str, files: Sequence[str]) -> Iterator[Rows]:
-    """Yield the rows of parquet files, file by file; each is fetched when it is its turn.
-
-    Raises ValueError, beginning with `wanted`.
-    """
+    """Yield the rows of each parquet file, fetched when it is its turn. Raises ValueError, beginning with `wanted`."""
     commit = _commit(place, wanted)
     _quiet_hub_client()
     for file in files:
@@ -184,9 +178,8 @@ def _what_is_there(place: Place, commit: str | None) -> str:
     except Exception:
         # It was asked for a better word only.
         return ""
-    if not splits or place.split in splits:
-        return ""
-    return f"has no split {place.split!r}: give one of {', '.join(splits)} with --split"
+    missing = splits and place.split not in splits
+    return f"has no split {place.split!r}: give one of {', '.join(splits)} with --split" if missing else ""
 
 
 def _as_they_stand(loaded: Any, place: Place, columns: Collection[str]) -> Iterable[dict[str, Any]]:

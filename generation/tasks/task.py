@@ -94,7 +94,7 @@ class Task:
 def supply_made(
     name: str, wanted: Wanted, config: Mapping[str, Any], make: Callable[[int, int], Apart], widen: str = ""
 ) -> Supplied:
-    """Supply questions that `make(sft, rl)` can make, at most so many of each kind.
+    """Supply what `make(sft, rl)` makes, at most so many of each kind.
 
     Raises ValueError if there are fewer than were asked for; where nobody named a number, only if there are none.
     """
@@ -116,9 +116,9 @@ def held_out(*family: Hashable) -> bool:
 
 
 def fill(questions: Iterable[Question], sft: int, rl: int) -> Apart:
-    """Take questions, each once, until there are enough of both kinds or no more come.
+    """Take questions, each once, until there are enough.
 
-    Whether one is for RL depends only on its text, so runs of any size agree.
+    RL or SFT depends on the text alone, so runs of any size agree.
     """
     seen: set[str] = set()
     found: dict[bool, list[Question]] = {False: [], True: []}
@@ -183,11 +183,7 @@ class Drawn(Task):
         return supply_made(self.name + self.within, wanted, self.config, make, self.widen)
 
     def _drawn(self, count: int, *, rl: bool, seed: int) -> list[Question]:
-        """Fewer than `count` where no more come.
-
-        A question belongs to RL or to SFT by a hash of its own content, so the two never meet, in one run or
-        between runs.
-        """
+        """Fewer than `count` if no more come. RL or SFT depends only on content, so the two never meet between runs."""
         found: dict[tuple[Hashable, ...], Problem] = {}
         rng = random.Random(f"{seed}/{self.name}/{'rl' if rl else 'sft'}")
         draws = last = 0

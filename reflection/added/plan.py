@@ -138,7 +138,7 @@ def plan_additions(settings: AdditionSettings) -> AdditionPlan:
         out=out,
         license=settings.license,
         texts={"reflections": prompts.PROMPTS},
-        notes=(*source.notes, *of_sampling),
+        notes=(*source.origin.notes, *of_sampling),
         source=source,
         survey=survey,
         work=work,
@@ -171,7 +171,7 @@ def look_at_samples(plan: AdditionPlan) -> AdditionPlan:
 def _first(plan: AdditionPlan) -> Prompt:
     """The first prompt on the first row that gets a reflection."""
     block = next(block for block in read_blocks(plan.source, lambda _: True) if block.samples)
-    return Prompt(f"row {block.samples[0].row:,}", plan.work.requests(block, block.samples[0])[0].messages)
+    return Prompt(f"row {block.samples[0].row:,}", plan.work.requests(block, block.samples[0])[0][1].messages)
 
 
 def check_columns(source: Source) -> None:

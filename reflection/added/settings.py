@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import MISSING, dataclass
 
-from cluster.flag_values import flag
+from cluster.flags import flag
 from cluster.jobs.settings import JobSettings, check_range
 from cluster.paths import local_or_name
 
