@@ -13,8 +13,7 @@ from typing import NamedTuple
 from cluster.templates import load_table
 from generation.grading.errors import OutOfBoundsError, SeveralError, UnreadableError
 from generation.grading.number import UNITS
-from generation.grading.text import check_readable, fraction_typing, plain, seen
-from generation.tasks.boxed import boxed
+from generation.grading.text import boxed, check_readable, fraction_typing, plain, seen
 
 MAX_CHARS = 2000
 MAX_DEPTH = 40

@@ -79,6 +79,10 @@ class _Leaves:
             return gold.shape == said.shape and all(map(cls.equal, gold.flat(), said.flat()))
         if not (isinstance(gold, Expr) and isinstance(said, Expr)):
             return False
+        # 50% is 50 as well as a half.
+        percents = [grader.get_pct_val(one, one) for one in (gold, said)]
+        if all(one.is_Integer for one in percents):
+            return bool(percents[0] == percents[1])
         try:
             return equal_values(gold, said)
         except Exception:

@@ -30,6 +30,8 @@ _SAME_MEANING = ("<wide>", "<narrow>", "<small>", "<font>")
 _UNSEEN = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\u00ad]")
 _REORDERS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
+_BOX = re.compile(r"\\boxed\s*\{")
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _NAME = r"(?:(?:so|thus|hence|therefore),? )?(?:(?:the|my|our) )?(?:(?:final|correct) )?answer"
 _LABEL = re.compile(rf"(?:\*\*{_NAME}(?: is)?(?::\*\*|\*\*:)|{_NAME}(?: is ?:?|:)) ?", re.IGNORECASE)
 _FENCE = re.compile(r"```(?:[A-Za-z]{0,12}\n)?([^`]*)```")
@@ -203,3 +205,20 @@ def is_balanced(text: str, brackets: str) -> bool:
         if depth < 0:
             return False
     return True
+
+
+def boxed(text: str) -> list[str]:
+    r"""Return what stands in each `\boxed{}`, outermost ones only, in order; one that is never closed is none."""
+    found: list[str] = []
+    end = 0
+    while mark := _BOX.search(text, end):
+        depth = 1
+        for brace in _BRACE.finditer(text, mark.end()):  # an escaped one is none
+            depth += {"{": 1, "}": -1}.get(brace[0], 0)
+            if not depth:
+                found.append(text[mark.end() : brace.start()].strip())
+                end = brace.start()
+                break
+        else:
+            break
+    return found
