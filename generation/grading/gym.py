@@ -12,7 +12,7 @@ from generation.grading.errors import CannotStartError, UnreadableError
 from generation.grading.text import DIFFERS, bare, layers, unfenced
 from generation.grading.workers import Request, pool_of
 from generation.records import Question
-from generation.tasks.gym_score import score, scoring
+from generation.tasks.gym import score, scoring
 
 WORKER = "generation.grading.gym"
 RIGHT = 1.0
