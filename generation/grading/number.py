@@ -63,7 +63,7 @@ _CURRENCIES = frozenset("$€£¥₹¢")
 
 # "3 K" may be kelvin.
 _SCALE = re.compile(rf" ?({'|'.join(SCALES)})(?<! k)(?![A-Za-z])", re.IGNORECASE)
-_BEHIND = re.compile(r"(?:[ /,-]*(?:[A-Za-z]+\.?|[%²³$€£¥₹¢]))*[)'\" ]*\.?")
+_BEHIND = re.compile(r"(?:[ /,-]*+(?:[A-Za-z]++\.?+|[%²³$€£¥₹¢]))*+[)'\" ]*+\.?")
 _WORD = re.compile(r"[A-Za-z]+|[/%²³$€£¥₹¢]")
 _SPELLED = re.compile(
     rf"(?:({'|'.join(_TENS)})(?:[ -]({'|'.join(_SMALL[1:10])}))?|({'|'.join(_SMALL)}))((?: [a-z%]+){{0,2}})",
