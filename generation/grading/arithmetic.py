@@ -40,7 +40,7 @@ class Expression(NamedTuple):
 
     @property
     def is_bare(self) -> bool:
-        """It is only a number, perhaps with signs: nothing is computed."""
+        """Return True for a number alone, perhaps with signs: nothing is computed."""
         return not self.parts or (len(self.parts) == 1 and self.parts[0].is_bare)
 
 

@@ -92,7 +92,7 @@ class _Leaves:
 
     @classmethod
     def equal_symbols(cls, gold: Any, said: Any) -> bool:
-        """As math-verify has it, of names; and x is 2x/2."""
+        """Return True if names are equal as math-verify has it, or as values: x is 2x/2."""
         return bool(_equal_names(gold, said)) or cls.equal(gold, said)
 
 
@@ -170,7 +170,7 @@ def _with_i(parsed: list[Any]) -> list[Any]:
 
 @lru_cache(maxsize=256)
 def _has_no_value(one: Basic) -> bool:
-    """Something divided by nothing is in it: that equals nothing, not even itself."""
+    """Return True if something in it is divided by nothing: that equals nothing, not even itself."""
     try:
         return bool(one.has(zoo, nan) or (isinstance(one, Expr) and one.doit().has(zoo, nan)))
     except Exception:

@@ -104,7 +104,7 @@ def _gold_formula(answer: str) -> Formula | None:
 
 
 def _is_same_text(answer: str, gold: str) -> bool:
-    """R - r is not r - R: case counts where a letter is there in both."""
+    """Return True for the same text. R - r is not r - R: case counts where a letter is there in both."""
     if _SPACE.sub("", answer) == _SPACE.sub("", gold):
         return True
     letters = set(_VARIABLE.findall(gold))
@@ -120,7 +120,7 @@ def _check_marks(gold: str, said: str) -> None:
 
 
 def _is_equal_number(said: Quantity, gold: Quantity, said_text: str, gold_text: str) -> bool:
-    """Exactly, or near where one has decimals and neither is a whole number typed as such."""
+    """Return True if exactly equal, or near where one has decimals and neither is typed as a whole number."""
     names = ["".join(text.split()).lower().partition("=") for text in (said_text, gold_text)]
     if all(equals for _, equals, _ in names) and names[0][0].strip("$*") != names[1][0].strip("$*"):
         raise UnreadableError("is the value of another name")
@@ -228,7 +228,7 @@ def _repeats(text: str) -> int:
 
 
 def _differ_by_name(gold: str, said: str) -> bool:
-    """Left sides that math-verify may not look at: it may see the right ones alone."""
+    """Return True if left sides differ that math-verify may not look at: it may see the right ones alone."""
     (left, _, right), (other, _, value) = ("".join(text.split()).partition("=") for text in (gold, said))
     return left != other and (
         right == value != "0" or re.search(r"[A-Za-z]\(|[A-Z]|\\[A-Za-z]", f"{left} {other}") is not None
