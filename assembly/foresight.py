@@ -5,12 +5,12 @@ Knows how many samples there are or will be, and nothing of what stands in them.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection
 from typing import NamedTuple
 
 from assembly.formats import Format, choose_formats, least_samples, least_variants
 from assembly.settings import SftSettings, read_attempts
+from cluster.messages import nearest
 
 
 class Supply(NamedTuple):
@@ -34,7 +34,7 @@ def check_variants(wanted: Collection[str], there: Collection[str]) -> None:
             continue
         if not named:
             raise ValueError(f"--variants {name}: this RAW_DATA names no prompt variants; leave --variants out")
-        near = difflib.get_close_matches(name, named, n=1)
+        near = nearest(name, named)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ValueError(f"--variants {name}: the RAW_DATA has no sample under it, only under {', '.join(named)}{hint}")
 

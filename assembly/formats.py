@@ -6,7 +6,6 @@ group into a trace. All chance comes from the generator passed in. Knows nothing
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +16,7 @@ from assembly.candidates import Candidate
 from assembly.phrases import Phrases
 from assembly.settings import Attempts, SftSettings, read_attempts
 from assembly.traces import Review, Step, Trace
+from cluster.messages import nearest
 
 TOO_FEW = "fewer usable attempts than asked for"
 TOO_FEW_CORRECT = "too few correct attempts"
@@ -78,8 +78,7 @@ def choose_formats(names: Sequence[str], attempts: Attempts) -> tuple[Format, ..
     """Return the formats of these names, each once. Raises ValueError for an unknown one, or if N cannot hold it."""
     unknown = [name for name in names if name not in FORMATS]
     if unknown or not names:
-        near = [one for name in unknown for one in FORMATS if one.casefold() == name.casefold()]
-        near = near or [one for name in unknown for one in difflib.get_close_matches(name, FORMATS, n=1)]
+        near = [one for name in unknown for one in nearest(name, FORMATS)]
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
         raise ValueError(f"unknown format {', '.join(unknown) or '(none)'}; known are {', '.join(FORMATS)}{hint}")
     formats = tuple(FORMATS[name] for name in dict.fromkeys(names))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import NamedTuple
+
+from cluster.messages import nearest
 
 OWNERS = {
     "DeepSeek-": "deepseek-ai",
@@ -101,5 +102,5 @@ def meant(name: str, own: tuple[str, ...] = ()) -> str:
     known = {shown.lower(): full for full in (*WELL_KNOWN, *own) for shown in (full, full.rpartition("/")[2])}
     if name in known.values():
         return ""
-    near = difflib.get_close_matches(name[:200].lower(), known, n=1, cutoff=_CLOSE)
+    near = nearest(name, known, cutoff=_CLOSE)
     return f" (did you mean {known[near[0]]}?)" if near else ""
