@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -79,7 +78,8 @@ def grade(response: str, question: Question, finish_reason: FinishReason) -> Gra
     found = _find(response)
     if found is None:
         return Grade("unknown", CUT if finish_reason == "length" else NO_ANSWER)
-    return replace(GRADERS[question.grader](found.text, question), found=found.place)
+    judged = GRADERS[question.grader](found.text, question)
+    return Grade(judged.outcome, judged.reason, judged.extracted, found.place)
 
 
 def find_answer(response: str) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import lru_cache
 from typing import NamedTuple
 
 from generation.grading.errors import OutOfBoundsError, UnreadableError
@@ -69,10 +70,8 @@ def _climb(tokens: list[str], least: int, depth: int) -> Expression:
 
 def _operand(tokens: list[str], depth: int) -> Expression:
     token = tokens.pop() if tokens else ""
-    if len(token) > MAX_DIGITS:
-        raise OutOfBoundsError(f"a number of more than {MAX_DIGITS} digits")
-    if token.isdecimal():
-        return Expression(int(token))
+    if token.isdecimal() or len(token) > 1:
+        return _number(token)
     if token == "(":
         if depth == MAX_DEPTH:
             raise OutOfBoundsError(f"brackets nested more than {MAX_DEPTH} deep")
@@ -83,9 +82,14 @@ def _operand(tokens: list[str], depth: int) -> Expression:
     if token in ("+", "-"):
         inner = _operand(tokens, depth)
         return inner if token == "+" else Expression(_result("-", 0, inner.value), "-", (inner,))
-    if len(token) < 2:
-        raise UnreadableError("has more in it than + - * / and brackets")
-    return Expression(_whole(Fraction(token)))
+    raise UnreadableError("has more in it than + - * / and brackets")
+
+
+@lru_cache(maxsize=4096)
+def _number(token: str) -> Expression:
+    if len(token) > MAX_DIGITS:
+        raise OutOfBoundsError(f"a number of more than {MAX_DIGITS} digits")
+    return Expression(int(token) if token.isdecimal() else _whole(Fraction(token)))
 
 
 def _result(sign: str, left: Value | None, right: Value | None) -> Value | None:

@@ -40,9 +40,9 @@ def judge_countdown(answer: str, question: Question) -> str:
         raise OutOfBoundsError(f"more than {MAX_STEPS} statements")
     # All is read before any of it is judged: what is readable in part is not readable.
     sides = [[read(side) for side in statement.split("=")] for statement in stated]
-    if any(side.value is None for statement in sides for side in statement):
-        return "divides by zero"
     steps = [_step(statement) for statement in sides]
+    if any(len(step.values) < len(statement) for step, statement in zip(steps, sides, strict=True)):
+        return "divides by zero"
     for step in steps:
         for place, value in enumerate(step.values[1:]):
             if value != step.values[place]:
