@@ -149,7 +149,7 @@ def look_at_prompts(plan: AdditionPlan) -> AdditionPlan:
 def _first(plan: AdditionPlan) -> tuple[int, tuple[Message, ...]]:
     """The first row that gets a reflection, and its first prompt."""
     block = next(block for block in read_blocks(plan.source, lambda _: True) if block.samples)
-    return block.samples[0].row, plan.work.requests(block, block.samples[0])[0].messages
+    return block.samples[0].row, plan.work.requests(block, block.samples[0])[0][1].messages
 
 
 def check_columns(source: Source) -> None:

@@ -42,13 +42,11 @@ class Sample(NamedTuple):
 
     row: int
     """Its place in the file."""
-    question_key: str
+    identity: tuple[str, str, str]
+    """Question key, variant, and which of their samples: its index, where there is none its place among all rows."""
     question: str
     response: str
     is_correct: bool
-    variant: str
-    place: str
-    """Which of the samples of its question and variant: its index, where there is none its place among all rows."""
     there: int
     """Reflections it has already."""
     used: tuple[str, ...]
@@ -67,11 +65,8 @@ class Block(NamedTuple):
     """Rows."""
     samples: tuple[Sample, ...]
     """Those of its rows whose correctness is known."""
-
-    @property
-    def task(self) -> str:
-        """Return "": a block may hold rows of several tasks."""
-        return ""
+    task: str = ""
+    """Not one: a block may hold rows of several."""
 
 
 class Source(NamedTuple):
@@ -119,14 +114,13 @@ def read_blocks(source: Source, wanted: Callable[[str], bool]) -> Iterator[Block
 
 
 def _sample(file: File, place: int, row: Mapping[str, Any]) -> Sample:
+    which = f"row {file.before + place}" if row["index"] is None else str(row["index"])
     return Sample(
         row=place,
-        question_key=row["question_key"],
+        identity=(row["question_key"], row["variant"] or "", which),
         question=row["question"],
         response=row["response"],
         is_correct=row["outcome"] == "right",
-        variant=row["variant"] or "",
-        place=f"row {file.before + place}" if row["index"] is None else str(row["index"]),
         there=row["there"],
         used=tuple(entry["prompt_name"] for entry in row["known"] or () if entry and entry["prompt_name"] is not None),
     )
