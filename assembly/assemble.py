@@ -23,10 +23,10 @@ from typing import Any
 import pyarrow as pa
 
 from assembly.buckets import BucketTraces, SortedPart, count_buckets, make_bucket, most_samples, sort_part
+from assembly.cards import AssemblySummary
 from assembly.exports import check_destination, write_sft
 from assembly.feasibility import NothingMadeError, Supply, check_variants, foresee, notes_on, why_nothing
 from assembly.settings import SftSettings
-from assembly.summary import AssemblySummary
 from cluster.jobs.atomic import replace_folder
 from cluster.jobs.card import UNKNOWN
 from cluster.jobs.progress import follow

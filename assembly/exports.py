@@ -19,9 +19,8 @@ import pyarrow.parquet as pq
 
 from assembly.analysis import Analysis
 from assembly.buckets import BucketTraces
-from assembly.cards import MESSAGES, SFT_COLUMNS, SFT_SCHEMA, sft_card
+from assembly.cards import MESSAGES, SFT_COLUMNS, SFT_SCHEMA, AssemblySummary, sft_card
 from assembly.settings import SftSettings
-from assembly.summary import AssemblySummary
 from cluster.jobs.atomic import check_replaceable
 from cluster.jobs.card import Split
 from cluster.jobs.progress import follow

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from assembly import candidates
 from assembly.candidates import NO_REFLECTION, UNREFLECTED, choose
+from assembly.cards import AssemblySummary
 from assembly.formats import (
     FORMATS,
     TOO_ALIKE,
@@ -27,7 +28,6 @@ from assembly.formats import (
     choose_formats,
 )
 from assembly.settings import SftSettings
-from assembly.summary import AssemblySummary
 from cluster.messages import counted
 from generation.raw.reader import as_rows, find_columns, open_parts, read_part
 from generation.records import CUT, NO_ANSWER

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from assembly.assemble import assemble
-from assembly.cards import SFT_DATA
+from assembly.cards import SFT_DATA, summary_text
 from assembly.exports import check_destination
 from assembly.feasibility import NothingMadeError, Supply, foresee
 from assembly.rl import RL_DATA, rl_data
 from assembly.serving import Serving, serving_text
 from assembly.settings import SftSettings
-from assembly.summary import summary_text
 from assembly.traces import load_phrases
 from cluster.jobs.atomic import check_replaceable
 from cluster.jobs.progress import FAILED, say
