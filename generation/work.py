@@ -60,7 +60,7 @@ def write_raw_data(
     counted: list[RawCounts] = []
 
     def finish(folder: Path) -> None:
-        counts = count_folder(folder, *([look] if look else []))
+        counts = count_folder(folder, look)
         assert counts.questions == set(order), "questions were lost on the way"
         counts.lost = lost
         counts.served = served(sorted(counts.tasks)) if served else ""
