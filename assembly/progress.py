@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from cluster.console import bars
+from cluster.messages import bars
 
 T = TypeVar("T")
 _EVERY_S = 10.0

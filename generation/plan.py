@@ -26,11 +26,11 @@ from cluster.jobs.card import UNKNOWN
 from cluster.messages import excerpt
 from generation import variants
 from generation.asked_model import asked_model, is_builtin, notes_on_sampling, sampling_of
-from generation.questions import decide_tasks, name_of, supply
 from generation.raw.schema import RAW_DATA
 from generation.records import Question, stable_hash
 from generation.rollout import Rollout
 from generation.settings import Settings
+from generation.tasks.registry import run_name, supply
 from reflection import prompts
 
 _STAND_IN = "(the sample, as the model wrote it)"
@@ -95,8 +95,9 @@ class Plan:
 def make_plan(settings: Settings) -> Plan:
     """Decide everything. Raises ValueError for a model or questions that are not there or not fit."""
     small = is_builtin(settings.model)
-    parts = decide_tasks(settings, small=small)
-    model = asked_model(settings, f"runs/{name_of(parts)}")
+    parts = settings.parts(small=small)
+    task = run_name([part.task.name for part in parts])
+    model = asked_model(settings, f"runs/{task}")
     sampling = sampling_of(settings, model, small=small)
     asked = supply(parts)
     rollout = Rollout(
@@ -108,8 +109,8 @@ def make_plan(settings: Settings) -> Plan:
     )
     # Question, sample and reflection prompt, then a reflection as long: no more context than that.
     context = min(model.context, 2 * sampling.max_tokens + 4096)
-    out = Path(settings.out or f"runs/{asked.name}-{Path(model.name).name}")
-    made = (asked.name, asked.sft, asked.rl, asked.config)
+    out = Path(settings.out or f"runs/{task}-{Path(model.name).name}")
+    made = (task, asked.sft, asked.rl, json.dumps(asked.config, sort_keys=True))
     notes = (*asked.notes, *notes_on_sampling(settings, model, rollout.samples))
     return Plan(model, *made, rollout, context, out, notes, settings.license)
 

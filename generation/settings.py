@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cluster.flag_values import flag
+from cluster.flags import flag
 from cluster.jobs.card import UNKNOWN, check_license
 from cluster.paths import dataset_folder, each_part, local_or_name
-from generation import variants
-from generation.tasks import countdown, mixture, own, registry
+from generation import builtin, variants
+from generation.tasks import countdown, custom, registry
 from generation.tasks.countdown import Ranges
-from generation.tasks.own_facts import GraderName
+from generation.tasks.custom_facts import GraderName
+from generation.tasks.registry import Part
+from generation.tasks.task import Wanted
 
 DEFAULT_TASK = "countdown_3arg"
 DRAWING: dict[str, tuple[float, float]] = {
@@ -25,6 +28,8 @@ _COLDEST = 0.01
 """Above 0, vLLM draws at no lower temperature than this, whatever it is told."""
 FORMATS = ("0C", "*C", "*C_full", "*C*IC", "*CC", "random", "no_reflection", "algorithm1", "star")
 """Of traces, as the assembly makes them: named here for --help alone."""
+_SMALL = 32
+"""Questions of each task where the built-in model is asked and nobody says how many."""
 _RANGE = re.compile(r"(\d{1,6})-(\d{1,6})")
 
 
@@ -107,40 +112,60 @@ class Settings:
 
     def _check_task(self) -> None:
         """What goes with --task and what with --questions of one's own."""
-        parts = mixture.parse(self.task) if self.task is not None else (mixture.Part(DEFAULT_TASK, None),)
+        named = registry.parse(DEFAULT_TASK if self.task is None else self.task)
         made = [("--task", self.task), ("--inputs", self.inputs), ("--targets", self.targets)]
         if isinstance(self.questions, str):
-            for named, value in made:
+            for name, value in made:
                 if value is not None:
-                    raise ValueError(f"{named} {value} is for questions made here: leave it out with --questions FILE")
+                    raise ValueError(f"{name} {value} is for questions made here: leave it out with --questions FILE")
             if self.reading.question_column == self.reading.answer_column:
                 told = f"--question_column and --answer_column both name {self.reading.answer_column!r}"
                 raise ValueError(f"{told}: give the column of the gold answers with --answer_column")
-            own.parse(self.questions)
+            custom.parse(self.questions)
             return
-        for part in parts:
-            registry.check_name(part.name)
-        if self.questions is not None and any(part.questions is not None for part in parts):
+        for name in named:
+            registry.check_name(name)
+        if self.questions is not None and any(named.values()):
             raise ValueError(f"--questions {self.questions} and the counts in --task {self.task}: give one of them")
-        if not any(part.name in countdown.NAMES for part in parts):
-            for named, value in made[1:]:
+        if not any(name in countdown.NAMES for name in named):
+            for name, value in made[1:]:
                 if value is not None:
-                    raise ValueError(f"{named} {value} is for countdown tasks: leave it out with --task {self.task}")
-        for name in own.FLAGS:
+                    raise ValueError(f"{name} {value} is for countdown tasks: leave it out with --task {self.task}")
+        for name in custom.Reading._fields:
             if getattr(self, name) is not None:
                 raise ValueError(f"--{name} is for questions of your own: give --questions FILE or a hub dataset")
 
     @property
-    def reading(self) -> own.Reading:
+    def reading(self) -> custom.Reading:
         """Return how the user's own questions are read."""
-        given = {name: getattr(self, name) for name in own.FLAGS}
-        return own.Reading(**{name: value for name, value in given.items() if value is not None})
+        given = {name: getattr(self, name) for name in custom.Reading._fields}
+        return custom.Reading(**{name: value for name, value in given.items() if value is not None})
 
     def ranges(self, default: Ranges) -> Ranges:
         return Ranges(
             read_range("--inputs", self.inputs, default.inputs),
             read_range("--targets", self.targets, default.targets),
         )
+
+    def parts(self, *, small: bool) -> list[Part]:
+        """Decide whose questions and how many of each; nothing is made or loaded yet. Raises ValueError.
+
+        A total is dealt out evenly, the RL questions in proportion to the others. `small` for the built-in model.
+        """
+        if isinstance(self.questions, str):
+            return [Part(custom.task(self.questions, self.reading), Wanted(None, self.rl_questions, self.seed))]
+        named = registry.parse(self.task or DEFAULT_TASK)
+        ranges = self.ranges(builtin.RANGES if small else Ranges())
+        tasks = [registry.find(name, ranges) for name in named]
+        counts = list(named.values())
+        if self.questions is not None:
+            counts = list(registry.share(self.questions, [1] * len(named)))
+        elif small:
+            counts = [_SMALL if count is None else count for count in counts]
+        held: Sequence[int | None] = [None] * len(named)
+        if self.rl_questions is not None:
+            held = registry.share(self.rl_questions, [count or 1 for count in counts])
+        return [Part(task, Wanted(sft, rl, self.seed)) for task, sft, rl in zip(tasks, counts, held, strict=True)]
 
 
 def read_range(flag: str, text: str | None, default: tuple[int, int]) -> tuple[int, int]:

@@ -24,12 +24,12 @@ from generation.raw.report import raw_card, summary
 from generation.rollout import TRIES, Rollout
 from generation.settings import Settings
 from generation.stages import open_store, write_raw_data
-from generation.tasks import countdown
 from generation.variants import parse_names
+from tests.countdown_questions import make
 from tests.processes import Job
 from tests.scripted import reply
 
-QUESTIONS = countdown.make("countdown_3arg", 12, rl=False, seed=0, ranges=RANGES)
+QUESTIONS = make("countdown_3arg", 12, rl=False, seed=0, ranges=RANGES)
 ROLLOUT = Rollout(parse_names(("plain",)), samples=1, reflections=1, sampling=Sampling(max_tokens=512), seed=0)
 FLAGS = ("--questions", "12", "--rl_questions", "3")
 
@@ -197,7 +197,7 @@ def test_a_question_that_is_neither_done_nor_failed_is_a_crash(tmp_path: Path) -
 
 def test_many_failures_before_the_first_success_are_no_matter_of_the_questions(tmp_path: Path) -> None:
     tally = Tally(Progress(FAILED_FROM_THE_START + 1), Failures(tmp_path), tmp_path)
-    questions = countdown.make("countdown_3arg", FAILED_FROM_THE_START, rl=False, seed=1, ranges=RANGES)
+    questions = make("countdown_3arg", FAILED_FROM_THE_START, rl=False, seed=1, ranges=RANGES)
     for place, question in enumerate(questions[:-1]):
         tally.take(Failed(Item(place, question), "refused", "the story"))
     assert len(Failures(tmp_path).reasons()) == FAILED_FROM_THE_START - 1

@@ -39,20 +39,19 @@ HOMES = {
     "fire": {"cluster.flags"},
     "datasets": {"generation.tasks.hub_rows"},
     **{name: {"generation.tasks.dictionary"} for name in ("spellchecker", "spylls")},
-    "reasoning_gym": {"generation.tasks.gym", "generation.tasks.gym_entries", "generation.tasks.gym_score"},
+    "reasoning_gym": {"generation.tasks.gym"},
     **dict.fromkeys(("math_verify", "latex2sympy2_extended", "antlr4", "sympy"), MATH),
 }
 ABOVE_HOMES = {
-    "cluster.jobs.job",
     "generation.placement",
     "generation.produce",
     "generation.stages",
     "reflection.added.stages",
     "generation.grading.math_worker",
-    "assembly.launched",
 }
-"""They deal work to Ray, read flags (launched), or compare mathematics in a process of their own, and so cannot
-be imported without; besides any run.py. A new name here needs a reason.
+"""They deal work to Ray, or compare mathematics in a process of their own, and so cannot be imported without.
+
+Besides any run.py. A new name here needs a reason.
 """
 
 

@@ -16,9 +16,9 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-from cluster.console import bars
 from cluster.inference.events import ClusterLostError, EngineStartError
 from cluster.jobs.store import TornShardError
+from cluster.messages import bars
 
 FAILED, STOPPED = 1, 75
 _EVERY_S = 10.0

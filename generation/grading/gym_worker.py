@@ -6,7 +6,7 @@ from typing import Any
 
 from generation.grading.gym import RIGHT
 from generation.grading.worker_loop import Request, serve
-from generation.tasks.gym_score import score, scoring
+from generation.tasks.gym import score, scoring
 
 
 def _answer(request: Request) -> dict[str, Any]:

@@ -113,7 +113,7 @@ def make_plan(settings: AdditionSettings) -> AdditionPlan:
     out = Path(settings.out or f"{before}-{Path(model.name).name}")
     alike = math.ceil(work.reflections / len(prompts.PROMPTS))
     notes = [
-        *source.notes,
+        *source.origin.notes,
         *notes_on_sampling(settings.job, model, alike, "reflections of one prompt on a sample"),
     ]
     return AdditionPlan(model, source, survey, work, context, out, settings.license, tuple(notes))

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from generation.grading import grade
 from generation.tasks import countdown
-from generation.tasks.own import load
+from tests.countdown_questions import make
+from tests.custom_questions import load
 
 ROOT = Path(__file__).parent.parent
 GOOD = [{"question": "What is 2 + 2?", "answer": "4"}, {"question": "What is 2 + 3?", "answer": "5"}]
@@ -65,7 +66,7 @@ def test_good_questions_are_taken(tmp_path: Path, name: str, content: bytes, why
 
 
 def test_a_countdown_question_is_graded_as_one(tmp_path: Path) -> None:
-    made = countdown.make("countdown_3arg", 2, rl=False, seed=0, ranges=countdown.Ranges())
+    made = make("countdown_3arg", 2, rl=False, seed=0, ranges=countdown.Ranges())
     (tmp_path / "cd.jsonl").write_bytes(lines(*({"question": q.text, "answer": q.answer} for q in made)))
     for question, original in zip(load(str(tmp_path / "cd.jsonl")), made, strict=True):
         assert (question.grader, question.answer_type) == ("countdown", "equation")
@@ -175,7 +176,9 @@ def test_any_bytes_are_questions_or_a_line(tmp_path_factory: pytest.TempPathFact
 
 def test_a_hub_dataset_that_is_not_there_is_told_within_seconds(tmp_path: Path) -> None:
     """A process of its own: the hub's client reads HF_HUB_OFFLINE when it is imported."""
-    code = "import sys; from generation.tasks.own import load\ntry: load(sys.argv[1])\nexcept ValueError as e: print(e)"
+    code = (
+        "import sys; from tests.custom_questions import load\ntry: load(sys.argv[1])\nexcept ValueError as e: print(e)"
+    )
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
     started = time.monotonic()
     command = [sys.executable, "-c", code, "nobody/nothing-v1.5"]

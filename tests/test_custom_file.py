@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from generation.questions import Asked, decide_questions
 from generation.settings import Settings
 from generation.tasks import registry
 from generation.tasks.countdown import Ranges
-from generation.tasks.loaded import Dropped
 from generation.tasks.registry import TASKS
+from generation.tasks.task import Dropped
+from tests.ask_task import Asked, decide_questions
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "my_task.py"
 HEAD = "from generation.tasks.task import Drawn, Problem\n"

@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from generation.tasks.own import Reading, load
-from generation.tasks.written import as_written
+from generation.tasks.custom import Reading
+from generation.tasks.hub_rows import as_written
+from tests.custom_questions import load
 from tests.hub_state import Hub, Repository
 from tests.hub_user import User
 from tests.test_hub_tasks import asked, refused

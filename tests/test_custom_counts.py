@@ -8,16 +8,17 @@ from typing import Any
 
 import pytest
 
-from generation.questions import decide_questions
 from generation.settings import Settings
 from generation.tasks import gold
-from generation.tasks.own import Reading, load, parse
+from generation.tasks.custom import Reading, parse
 from generation.tasks.task import HEADER
 from tests import hub_datasets
+from tests.ask_task import decide_questions
+from tests.custom_questions import load
 from tests.hub_state import Hub, Repository
 from tests.hub_user import User
+from tests.test_custom_golds import ask, put
 from tests.test_hub_tasks import asked
-from tests.test_own_golds import ask, put
 
 # ---- counts
 

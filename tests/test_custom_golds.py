@@ -10,13 +10,14 @@ import pytest
 
 from generation.grading import grade
 from generation.grading.workers import TimedOutError
-from generation.questions import Asked, decide_questions
 from generation.records import Question
 from generation.run import main
 from generation.settings import Settings
 from generation.tasks import gold
-from generation.tasks.final import WHOLE, final_answer, grader_of
-from generation.tasks.own import Reading, load
+from generation.tasks.custom import Reading
+from generation.tasks.gold import WHOLE, final_answer, grader_of
+from tests.ask_task import Asked, decide_questions
+from tests.custom_questions import load
 
 SOLVED = [
     {
@@ -251,7 +252,7 @@ def test_each_formula_is_read_once_and_so_many_at_most(tmp_path: Path, monkeypat
         asked.append(text)
         return ""
 
-    monkeypatch.setattr(gold, "_unread", unread)
+    monkeypatch.setattr(gold, "unread", unread)
     golds(tmp_path, "x", "x", "5", "even", r"\frac{1}{x}", grader="math")
     assert sorted(asked) == [r"\frac{1}{x}", "x"]
     monkeypatch.setattr(gold, "MOST_FORMULAS", 1)

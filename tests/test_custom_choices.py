@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from generation.tasks.own import Reading, load
-from tests.test_own_questions import lines, parquet, told_about
+from generation.tasks.custom import Reading
+from tests.custom_questions import load
+from tests.test_custom_questions import lines, parquet, told_about
 
 TWO = "give the letter"
 
