@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from cluster.inference.chat import Prompt
 from cluster.inference.vllm_engine import ChatTokenizer
 from cluster.jobs.plan import JobPlan
+from cluster.jobs.store import differing_columns
 from generation.model_plan import (
     Prompts,
     choose_sampling,
@@ -183,8 +184,7 @@ def check_columns(source: Source) -> None:
         for name in schema.names:
             check_once(name, schema, file.path)
         output_schema(schema, file.path)
-        if first is not None and not schema.equals(first):
-            names = sorted({field.name for field in {*schema} ^ {*first}}) or ["their order"]
+        if first is not None and (names := differing_columns(schema, first)):
             raise ValueError(f"{file.path}: other columns than {source.files[0].path.name}: {', '.join(names)}")
         first = schema
 
