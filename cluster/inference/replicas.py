@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cluster.inference.engine import Engine, EngineDiedError, EngineMemoryError, EngineSettings, own_words
-from cluster.inference.events import ClusterLostError, EngineStartError, Loading, Lost, Started, Told
+from cluster.inference.events import ClusterLostError, EngineStartError, Event, Loading, Lost, Started
 from cluster.inference.pool import Finished, Pool
 
 _STARTS = 3
@@ -138,7 +138,7 @@ class ReplicaSet(ABC):
         future.add_done_callback(answered)
         return future
 
-    def poll(self, timeout_s: float) -> Iterator[Told | Finished]:
+    def poll(self, timeout_s: float) -> Iterator[Event[Any, Any] | Finished]:
         """Tell what has happened. Raises EngineStartError, ClusterLostError."""
         yield from self._reconcile()
         while True:
@@ -201,7 +201,7 @@ class ReplicaSet(ABC):
         for number in sorted(unplaced)[::-1][: max(0, len(self._members) - len(numbers))]:
             self._kill(number)
 
-    def _hear(self, member: _Member, method: str, future: Future[Any]) -> Iterator[Told | Finished]:
+    def _hear(self, member: _Member, method: str, future: Future[Any]) -> Iterator[Event[Any, Any] | Finished]:
         """Tell what an answer means. Raises EngineStartError."""
         number, error = member.number, future.exception()
         result: Any = None if error else future.result()
