@@ -16,17 +16,7 @@ from itertools import islice
 from typing import Any, Generic, NamedTuple, Protocol
 
 from cluster.inference.engine import own_words
-from cluster.inference.events import (
-    ClusterLostError,
-    Done,
-    Event,
-    Failed,
-    Item,
-    ItemFailedError,
-    Lost,
-    Result,
-    Tick,
-)
+from cluster.inference.events import ClusterLostError, Done, Event, Failed, Item, ItemFailedError, Lost, Result, Tick
 
 TRIES = 3
 """How often the work on an item may fail."""
