@@ -20,11 +20,11 @@ from dataclasses import MISSING, dataclass
 from importlib import resources
 from pathlib import Path
 
-from assembly.assemble import check_settings
 from assembly.job import sft_settings
 from cluster.commands import COMMANDS, PACKAGES, asked_module, is_python
 from cluster.flags import fail, flag, page, parse
 from cluster.jobs.atomic import atomic_write_text, make_folder
+from cluster.jobs.settings import JobSettings
 from cluster.messages import nearest
 from cluster.paths import anywhere, folder, local
 from generation.settings import Settings
@@ -194,8 +194,9 @@ def check_command(command: Sequence[str]) -> None:
     module, top = asked.module, asked.module.partition(".")[0]
     near = nearest(module, COMMANDS, cutoff=0.85)
     if module in _RUNS:
-        settings: Settings | AdditionSettings = parse(_RUNS[module], asked.flags)
-        check_settings(sft_settings(settings if isinstance(settings, Settings) else settings.job))
+        settings: JobSettings = parse(_RUNS[module], asked.flags)
+        if isinstance(settings, Settings):
+            sft_settings(settings)
     elif module in COMMANDS:
         raise ValueError(f"{module} needs no Ray cluster: run it as it is, or by sbatch --wrap")
     elif top in PACKAGES or (near and top.isidentifier() and importlib.util.find_spec(top) is None):
