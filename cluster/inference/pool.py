@@ -119,7 +119,9 @@ class Pool(Generic[Item, Result]):
         """
         self._source = iter(items)
         while not self._over():
-            self._schedule()
+            while self._stop_at is None and (scheduled := self._schedule()):
+                number, task = scheduled
+                self._running[number][self._replicas.submit(number, task.item)] = task
             told = False
             for event in self._replicas.poll(_TICK_S):
                 told = True
@@ -144,12 +146,7 @@ class Pool(Generic[Item, Result]):
             self._waiting.extend(_Task(item) for item in islice(self._source, 1))
         return bool(self._waiting)
 
-    def _schedule(self) -> None:
-        while self._stop_at is None and (chosen := self._choose()):
-            number, task = chosen
-            self._running[number][self._replicas.submit(number, task.item)] = task
-
-    def _choose(self) -> tuple[int, _Task[Item]] | None:
+    def _schedule(self) -> tuple[int, _Task[Item]] | None:
         """Return which replica gets what next; None when all are full or nothing is owed."""
         loads = {number: len(self._running[number]) for number in self._replicas.ready()}
         if self._quarantine and self._isolated not in loads:
