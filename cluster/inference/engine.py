@@ -137,10 +137,7 @@ Reply = Callable[[Request], "str | Completion | Awaitable[str | Completion]"]
 
 
 class ScriptedEngine:
-    """An engine whose answers are a plain function of the request. Tokens are counted as words.
-
-    For tests, dry runs of a whole pipeline, and measuring everything but the model.
-    """
+    """An engine whose answers are a plain function of the request. Tokens are counted as words."""
 
     def __init__(self, reply: Reply, *, model: str = "scripted", context: int = 32768) -> None:
         self._reply = reply

@@ -71,7 +71,4 @@ class Failed(Generic[Item]):
     """All that is known."""
 
 
-Told: TypeAlias = Loading | Started | Lost
-"""What is told of engines."""
-Event: TypeAlias = Told | Tick | Done[Item, Result] | Failed[Item]
-"""What a pool tells."""
+Event: TypeAlias = Loading | Started | Lost | Tick | Done[Item, Result] | Failed[Item]
