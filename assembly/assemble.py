@@ -94,7 +94,12 @@ def _make(
     for part in held:
         summary.samples += part.samples
         summary.left_out.update(part.left_out)
-    _check_supply(parts, held, settings)
+    there = frozenset[str]().union(*(part.variants for part in held))
+    check_variants(settings.variants, there)
+    variants = tuple(sorted(set(settings.variants) or there))
+    reflected = any("reflections" in part.columns for part in parts)
+    more = "`python -m reflection.run` adds some; --formats star needs none"
+    foresee(settings, Supply(most_samples(held), variants, reflected, "", more))
     calls = zip(*((files, n, buckets, settings, work / f"bucket-{n:06}.arrow") for n in range(buckets)), strict=True)
     made: list[BucketTraces] = list(follow(map_(make_bucket, *calls), buckets, "assembling", "parts"))
     for file in files:
@@ -105,16 +110,6 @@ def _make(
         summary.too_long.update(bucket.too_long)
     summary.shortest = min((bucket.shortest for bucket in made if bucket.shortest), default=0)
     return made
-
-
-def _check_supply(parts: Sequence[Part], held: Sequence[SortedPart], settings: SftSettings) -> None:
-    """Raise ValueError for variants that are not there, and where what is there can give no trace."""
-    there = frozenset[str]().union(*(part.variants for part in held))
-    check_variants(settings.variants, there)
-    variants = tuple(sorted(set(settings.variants) or there))
-    reflected = any("reflections" in part.columns for part in parts)
-    more = "`python -m reflection.run` adds some; --formats star needs none"
-    foresee(settings, Supply(most_samples(held), variants, reflected, "", more))
 
 
 @contextmanager

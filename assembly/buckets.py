@@ -147,7 +147,7 @@ def _row(asked: Asked, made: Made) -> dict[str, Any]:
         "format": made.format,
         "question_key": asked.key,
         "task": asked.task,
-        "variants": made.variants,
+        "variants": [one.variant for one in made.attempts],
         "faults": faults_of(made),
     }
 

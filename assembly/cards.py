@@ -10,7 +10,7 @@ import pyarrow as pa
 from assembly.analysis import FAULTS, KINDS, Analysis
 from assembly.settings import SftSettings
 from assembly.summary import AssemblySummary
-from assembly.traces import load_phrases
+from assembly.traces import PHRASES
 from cluster.jobs.card import Split, fill_card, header, json_block, run_section, texts_section
 from cluster.jobs.tables import NONE, Table, code, fenced
 from generation.raw.schema import Column, columns_table
@@ -60,7 +60,7 @@ def sft_card(summary: AssemblySummary, settings: SftSettings, split: Split) -> s
         "origin": f"{', '.join(origin)}{written}.",
         "configuration": json_block(asdict(settings), sort_keys=False),
         "run": run_section(summary.starts),
-        "phrases": texts_section("The phrases", {"phrases": asdict(load_phrases())}, drawn),
+        "phrases": texts_section("The phrases", {"phrases": PHRASES}, drawn),
     }
     return fill_card("assembly", "sft_card.md", values)
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from assembly.candidates import Asked, Candidate
 from assembly.formats import TOO_ALIKE, TOO_FEW_CORRECT, Attempts, Format
 from assembly.settings import SftSettings
-from assembly.traces import Review, Step, Trace, load_phrases, render
+from assembly.traces import PHRASES, Review, Step, Trace, glue_after, render
 
 
 class Made(NamedTuple):
@@ -22,11 +22,6 @@ class Made(NamedTuple):
     attempts: tuple[Candidate, ...]
     trace: Trace | None
     """None where the text is a sample alone."""
-
-    @property
-    def variants(self) -> tuple[str, ...]:
-        """The prompt variant of each attempt."""
-        return tuple(attempt.variant for attempt in self.attempts)
 
 
 class QuestionTraces(NamedTuple):
@@ -163,14 +158,14 @@ def _use_up(candidates: Sequence[Candidate], most: int, rng: Random) -> Iterator
 
 def _compose(format_: Format, picked: Sequence[Candidate], rng: Random) -> Trace:
     """The picked attempts as a trace: a reflection for each, phrases between, the format's ending."""
-    phrases, shown = load_phrases(), format_.reflections
+    shown = format_.reflections
     steps = tuple(Step(one.response, rng.choice(one.reflections) if shown else None) for one in picked)
-    glue = tuple(rng.choice(phrases.glue(one.correct if shown else None)) for one in picked[:-1])
+    glue = tuple(rng.choice(glue_after(one.correct if shown else None)) for one in picked[:-1])
     answer, review = picked[-1].answer, None
     if format_.review == "backtrack":
         latest = next(one for one in reversed(picked) if one.correct)
-        review = Review(rng.choice(phrases.backtrack), latest.response)
+        review = Review(rng.choice(PHRASES["backtrack"]), latest.response)
         answer = latest.answer
     elif format_.review == "confirm":
-        review = Review(rng.choice(phrases.confirm))
-    return Trace(steps, glue, rng.choice(phrases.ending), answer, review)
+        review = Review(rng.choice(PHRASES["confirm"]))
+    return Trace(steps, glue, rng.choice(PHRASES["ending"]), answer, review)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from assembly.feasibility import Outlook
 from assembly.job import foreseen, make_sets, say_next, sft_settings
 from assembly.serving import Serving, serving_text
-from assembly.traces import load_phrases
+from assembly.traces import PHRASES
 from cluster.flags import page, parse
 from cluster.jobs.job import carry_out, say_stopped
 from cluster.jobs.stop import Stop
@@ -39,7 +38,7 @@ def decide_all(settings: Settings) -> Plan:
 def work(job: Job, settings: Settings, stop: Stop) -> int:
     plan, wanted = job.plan, sft_settings(settings)
     introduce(job)
-    job.directory.update(texts={**plan.texts, "phrases": asdict(load_phrases())})
+    job.directory.update(texts={**plan.texts, "phrases": PHRASES})
     if not roll_out(job, stop, Outlook(wanted)):
         return say_stopped(job, plan.out)
     with stop.leaving():  # from here on the same command does it again
