@@ -31,8 +31,8 @@ from cluster.jobs.atomic import replace_folder
 from cluster.jobs.card import UNKNOWN
 from cluster.jobs.progress import follow
 from cluster.jobs.provenance import now, this_command
-from generation.raw.files import Part, check_copies, notes_on_responses, source_of
-from generation.raw.reader import models_of, open_parts
+from generation.raw.files import Part, source_of
+from generation.raw.reader import open_parts
 
 Map = Callable[..., Iterator[Any]]
 """As the built-in `map`, perhaps in other processes; results come in order."""
@@ -58,10 +58,8 @@ def assemble(
     check_destination(out, raw)
     begun, command = time.monotonic(), this_command(state="assembled")
     parts = open_parts(raw)
-    check_copies(raw, parts)
-    source = source_of(raw, [*dict.fromkeys(part.path for part in parts)], published)
-    summary = AssemblySummary(models=models_of(parts), source=source, license=license)
-    summary.notes += notes_on_responses(parts)
+    source = source_of(raw, parts, published)
+    summary = AssemblySummary(source=source, license=license, notes=[*source.notes])
 
     def build(folder: Path) -> None:
         work = folder / ".work"

@@ -34,11 +34,10 @@ SFT_SCHEMA = pa.schema([(column.name, column.type) for column in SFT_COLUMNS])
 def sft_card(summary: AssemblySummary, settings: SftSettings, split: Split) -> str:
     """Return the README.md of SFT_DATA, of which `split` is what was written."""
     source = summary.source
-    assert source is not None, "whoever writes a set has read a RAW_DATA"
     origin = [f"From {code(source.name)}"]
     origin += [f"at commit {code(source.revision)}"] if source.revision else []
     origin += [f"whose files have the digest {code(source.digest)}"] if source.digest else []
-    written = f"; its samples are by {', '.join(map(code, summary.models))}" if summary.models else ""
+    written = f"; its samples are by {', '.join(map(code, source.models))}" if source.models else ""
     drawn = "What is said between attempts and before the answer is drawn from these, a line each."
     values = {
         "header": header(
@@ -46,7 +45,7 @@ def sft_card(summary: AssemblySummary, settings: SftSettings, split: Split) -> s
             [split],
             tags=["skillfactory", "self-distillation", "reasoning", "sft"],
             license=summary.license,
-            models=summary.models,
+            models=source.models,
             sources=[source.repository],
         ),
         "traces": f"{split.rows:,}",
@@ -62,7 +61,7 @@ def sft_card(summary: AssemblySummary, settings: SftSettings, split: Split) -> s
         "run": run_section(summary.starts),
         "phrases": texts_section("The phrases", {"phrases": PHRASES}, drawn),
     }
-    return fill_card("assembly", "sft_card.md", values)
+    return fill_card("assembly", values, "sft_card.md")
 
 
 def _traces(summary: AssemblySummary) -> str:

@@ -13,8 +13,7 @@ from assembly.feasibility import NothingMadeError
 from assembly.job import training
 from assembly.settings import SftSettings
 from assembly.summary import summary_text
-from cluster.flag_values import flag
-from cluster.flags import fail, page, parse
+from cluster.flags import fail, flag, page, parse
 from cluster.jobs.card import UNKNOWN, check_license
 from cluster.jobs.progress import staged
 from cluster.paths import dataset_folder, local_or_name

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from assembly.formats import FORMATS, Attempts, choose_formats, read_attempts
-from cluster.flag_values import flag
+from cluster.flags import flag
 from cluster.inference.chat import fault_in, probe
 from cluster.inference.engine import Message
 from cluster.inference.models import find

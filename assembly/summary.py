@@ -9,22 +9,19 @@ from typing import Any
 
 from assembly.analysis import Analysis
 from assembly.formats import TOO_ALIKE
-from cluster.jobs.card import UNKNOWN
 from cluster.jobs.progress import fitted
 from cluster.jobs.tables import NONE, counts_text
 from generation.raw.files import RawSource
 
 
-@dataclass
+@dataclass(kw_only=True)
 class AssemblySummary(Analysis):
     """Counts over all questions of one assembly."""
 
-    models: tuple[str, ...] = ()
-    """That wrote the samples, as far as the rows say so."""
+    source: RawSource
+    license: str
     starts: Sequence[Mapping[str, Any]] = ()
     """Of the run that this belongs to, or of this command alone, as `cluster.jobs.provenance` tells them."""
-    source: RawSource | None = None
-    license: str = UNKNOWN
     notes: list[str] = field(default_factory=list)
     """What of all that was asked for did not come."""
     questions: int = 0

@@ -14,7 +14,7 @@ def main(files: str, sft: str) -> int:
     loaded = BY_NAME["openthoughts"]
     few = replace(loaded, files=loaded.files[: int(files)])
     try:
-        supplied = few.task.supply(Wanted(int(sft), 0, 0))
+        supplied = few.supply(Wanted(int(sft), 0, 0))
     except ValueError as error:
         fail(str(error))
     print(len(supplied.sft))

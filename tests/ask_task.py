@@ -8,10 +8,30 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
+from typing import NamedTuple
 
 from cluster.flags import fail, parse
-from generation.questions import decide_questions
+from generation.records import Question
 from generation.settings import Settings
+from generation.tasks.registry import run_name, supply
+
+
+class Asked(NamedTuple):
+    """The questions of a run."""
+
+    sft: tuple[Question, ...]
+    rl: tuple[Question, ...]
+    name: str
+    config: str
+    """JSON."""
+    notes: tuple[str, ...]
+
+
+def decide_questions(settings: Settings, *, small: bool) -> Asked:
+    """Make or load them as a plan does. Raises ValueError."""
+    parts = settings.parts(small=small)
+    sft, rl, config, notes = supply(parts)
+    return Asked(sft, rl, run_name([part.task.name for part in parts]), json.dumps(config, sort_keys=True), notes)
 
 
 def main(argv: list[str]) -> int:

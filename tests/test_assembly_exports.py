@@ -41,3 +41,9 @@ def test_a_table_keeps_its_cells_apart() -> None:
     assert Table(("name", "count"), [(code("a|b"), 1234), ("c\nd", 5)]).markdown() == (
         "| name | count |\n| --- | ---: |\n| `a\\|b` | 1,234 |\n| c d | 5 |\n"
     )
+
+
+def test_a_table_is_the_same_as_text() -> None:
+    told = Table(("  name", "count", "share"), [("a" * 9, 1234, 0.5), ("", 5, None)])
+    assert told.text(7, 8) == ["  name      count   share", "  aaaaaa…   1,234   50.0%", "  (none)        5       -"]
+    assert told.markdown(1).splitlines()[2:] == ["| `aaaaaaaaa` | 1,234 | 50.0% |", "| `(none)` | 5 |  |"]

@@ -14,7 +14,9 @@ from generation.builtin import RANGES
 from generation.grading import grade
 from generation.records import Question
 from generation.tasks import countdown
-from generation.tasks.countdown import NAMES, Ranges, facts_of, identity, make
+from generation.tasks.countdown import NAMES, Ranges, facts_of, identity
+from generation.tasks.task import held_out
+from tests.countdown_questions import make, question_of
 
 SMALL = Ranges(inputs=(1, 10), targets=(10, 50))
 
@@ -66,10 +68,10 @@ def test_no_question_twice_whatever_the_order_of_its_numbers(task: str) -> None:
 
 
 def test_order_of_numbers_is_no_other_question() -> None:
-    one, other = (countdown.question_of("countdown_3arg", n, 24, "", source="") for n in ([4, 3, 2], [2, 3, 4]))
+    one, other = (question_of("countdown_3arg", n, 24, "", source="") for n in ([4, 3, 2], [2, 3, 4]))
     assert identity(one) == identity(other)
-    assert countdown.held_out_for_rl(one) == countdown.held_out_for_rl(other)
-    assert identity(one) != identity(countdown.question_of("countdown_3arg", [4, 3, 2], 10, "", source=""))
+    assert held_out(*identity(one)) == held_out(*identity(other))
+    assert identity(one) != identity(question_of("countdown_3arg", [4, 3, 2], 10, "", source=""))
 
 
 def test_the_seed_decides_and_the_count_only_adds() -> None:
@@ -139,7 +141,7 @@ def test_golden_questions() -> None:
 
 
 def test_golden_text() -> None:
-    question = countdown.question_of("countdown_2arg", [19, 6], 114, "19 * 6", source="here")
+    question = question_of("countdown_2arg", [19, 6], 114, "19 * 6", source="here")
     assert question.text == (
         "Answer the following problem. Explain your reasoning step by step. When you are finished, give your answer in "
         "this format: <answer>(your answer)</answer>.\n\n# Problem\nUsing the numbers in the list [19, 6], create an "
@@ -176,7 +178,7 @@ def test_a_solution_is_exact_to_its_steps(numbers: list[int], seed: int) -> None
         assert 0 in numbers or len(numbers) > 2, "only a zero, given or made, can be divided by"
         return
     for step in found.steps:
-        assert isinstance(step.result, Fraction)
+        assert isinstance(step.result, int | Fraction)
         assert countdown.apply(step.op, step.left, step.right) == step.result
     assert len(found.steps) == len(numbers) - 1
     assert found.steps[-1].result == found.value

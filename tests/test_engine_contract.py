@@ -19,13 +19,13 @@ from cluster.inference.vllm_engine import VllmSettings
 from cluster.session import Resources
 from generation.builtin import MODEL, RANGES
 from generation.placement import cpu_environment
-from generation.tasks import countdown
 from generation.variants import VARIANTS, messages
+from tests.countdown_questions import make
 from tests.scripted import reply
 
 Complete = Callable[[Sequence[Request]], list[Completion]]
 CONTEXT = 1024
-QUESTIONS = countdown.make("countdown_3arg", 8, rl=False, seed=11, ranges=RANGES)
+QUESTIONS = make("countdown_3arg", 8, rl=False, seed=11, ranges=RANGES)
 
 
 def test_nothing_is_answered_after_the_end() -> None:

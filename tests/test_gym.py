@@ -12,13 +12,13 @@ import pytest
 
 from generation.grading import grade
 from generation.grading.gym import RIGHT
-from generation.questions import decide_questions
 from generation.records import Question
 from generation.settings import Settings
 from generation.tasks import gym, registry
 from generation.tasks.countdown import Ranges
-from generation.tasks.gym_score import score
+from generation.tasks.gym import score
 from generation.tasks.task import Wanted
+from tests.ask_task import decide_questions
 
 NAMES = ("chain_sum", "countdown", "game_of_life", "mini_sudoku", "polynomial_equations", "rearc", "syllogism")
 
@@ -139,14 +139,14 @@ def test_texts_ordered_by_hash_change_nothing(tmp_path: Path) -> None:
 
 
 def test_a_generator_runs_dry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gym, "_SPARE", 3)
-    monkeypatch.setattr(gym, "_TIMES", 1)
+    monkeypatch.setattr(gym, "SPARE", 3)
+    monkeypatch.setattr(gym, "TIMES", 1)
     with pytest.raises(
         ValueError, match=r"^reasoning_gym/gcd gave only \d different .* of the 9 wanted: ask for fewer"
     ):
         registry.find("reasoning_gym/gcd", Ranges()).supply(Wanted(9, 9, 0))
-    monkeypatch.setattr(gym, "_SPARE", -3)
-    monkeypatch.setattr(gym, "DRAWN_QUESTIONS", 12)
+    monkeypatch.setattr(gym, "SPARE", -3)
+    monkeypatch.setattr("generation.tasks.task.DRAWN_QUESTIONS", 12)
     fewer = registry.find("reasoning_gym/gcd", Ranges()).supply(Wanted(None, None, 0))
     assert len(fewer.sft) < 12
     assert fewer.notes == (f"gave {len(fewer.sft)} different questions for SFT and no more",)

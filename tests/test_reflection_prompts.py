@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from generation.tasks import countdown
 from reflection.prompts import PROMPTS, draw, messages
 from reflection.verdict import parse_verdict
+from tests.countdown_questions import question_of
 
-QUESTION = countdown.question_of("countdown_3arg", [8, 3, 1], 25, "(8 * 3) + 1", source="here")
+QUESTION = question_of("countdown_3arg", [8, 3, 1], 25, "(8 * 3) + 1", source="here")
 SAMPLE = "I try 8 + 3 + 1.\n<answer>8 + 3 + 1</answer>"
 
 

@@ -20,8 +20,9 @@ from assembly import reward
 from assembly.rl import FILES, RL_SCHEMA, rl_data, validation_keys
 from generation.records import Question
 from generation.tasks import countdown
+from tests.countdown_questions import make
 
-QUESTIONS = countdown.make("countdown_3arg", 40, rl=True, seed=0, ranges=countdown.Ranges())
+QUESTIONS = make("countdown_3arg", 40, rl=True, seed=0, ranges=countdown.Ranges())
 
 
 def _rows(folder: Path) -> dict[str, list[dict[str, Any]]]:

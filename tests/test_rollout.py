@@ -16,14 +16,14 @@ from cluster.inference.engine import Completion, EngineDiedError, Reply, Request
 from generation.builtin import RANGES
 from generation.records import REQUEST_FAILED, Attempt, Question
 from generation.rollout import Rollout
-from generation.tasks import countdown
 from generation.variants import PLAIN, VARIANTS, parse_names
 from reflection.prompts import PROMPTS
 from reflection.verdict import parse_verdict
+from tests.countdown_questions import make
 from tests.scripted import reply, slow_reply
 
 GOLDEN = Path(__file__).parent / "golden" / "attempts.json"
-QUESTIONS = countdown.make("countdown_3arg", 2, rl=False, seed=0, ranges=RANGES)
+QUESTIONS = make("countdown_3arg", 2, rl=False, seed=0, ranges=RANGES)
 ROLLOUT = Rollout(parse_names(("all",)), samples=2, reflections=3, sampling=Sampling(max_tokens=512), seed=0)
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parent.parent
-MATH = {"generation.grading.math_equality", "generation.grading.math_values"}
+MATH = {"generation.grading.math_worker"}
 PACKAGES = ("cluster", "reflection", "generation", "assembly")
 COMMANDS = 6
 RANKS = {
@@ -39,20 +39,15 @@ HOMES = {
     "fire": {"cluster.flags"},
     "datasets": {"generation.tasks.hub_rows"},
     **{name: {"generation.tasks.dictionary"} for name in ("spellchecker", "spylls")},
-    "reasoning_gym": {"generation.tasks.gym", "generation.tasks.gym_entries", "generation.tasks.gym_score"},
+    "reasoning_gym": {"generation.tasks.gym"},
     **dict.fromkeys(("math_verify", "latex2sympy2_extended", "antlr4", "sympy"), MATH),
 }
 ABOVE_HOMES = {
-    "cluster.jobs.job",
     "generation.placement",
-    "generation.produce",
-    "generation.stages",
-    "reflection.added.stages",
-    "generation.grading.math_worker",
-    "assembly.launched",
 }
-"""They deal work to Ray, read flags (launched), or compare mathematics in a process of their own, and so cannot
-be imported without; besides any run.py. A new name here needs a reason.
+"""They deal work to Ray, or compare mathematics in a process of their own, and so cannot be imported without.
+
+Besides any run.py. A new name here needs a reason.
 """
 
 
@@ -195,6 +190,21 @@ def test_size_and_docstring(path: Path) -> None:
             if path.is_relative_to(ROOT / "tests"):
                 continue  # a table's columns are parameters there
             assert len(taken) - (taken[:1] in (["self"], ["cls"])) <= 5, f"{node.name} takes too many"
+
+
+@pytest.mark.parametrize("name", ["generation.run", "reflection.run"])
+def test_a_run_reads_as_a_table_of_contents(name: str) -> None:
+    assert len(SOURCES[name].read_text(encoding="utf-8").splitlines()) <= 60
+
+
+def test_no_function_is_there_once_for_each_command() -> None:
+    """What two commands need lies in cluster/jobs or in one of their rooms, and is called by both."""
+    names: dict[str, set[str]] = {"generation": set(), "reflection": set()}
+    for module, tree in TREES.items():
+        package, *inner = module.split(".")
+        if package in names and (package == "reflection" or len(inner) < 2):
+            names[package] |= {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    assert {name for name in names["generation"] & names["reflection"] if name[0] != "_"} == {"main", "messages"}
 
 
 def test_what_is_shipped_is_declared() -> None:

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from cluster.templates import fill
 from generation.records import Question
-from generation.tasks import countdown
 from generation.variants import PLAIN, VARIANTS, Variant, mentions_hint, messages, parse_names
+from tests.countdown_questions import question_of
 
 PUBLISHED = ("original", "plan_and_execute", "alternatively", "rephrase")
 RATIONALIZED = tuple(name for name in VARIANTS if name not in PUBLISHED)
-QUESTION = countdown.question_of("countdown_3arg", [8, 3, 1], 25, "(8 * 3) + 1", source="here")
+QUESTION = question_of("countdown_3arg", [8, 3, 1], 25, "(8 * 3) + 1", source="here")
 
 
 def test_there_are_eight_the_plain_ones_named_as_published() -> None:

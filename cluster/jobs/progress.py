@@ -18,9 +18,9 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from cluster.console import bars
 from cluster.inference.events import ClusterLostError, EngineStartError
 from cluster.jobs.store import TornShardError
+from cluster.messages import bars
 
 T = TypeVar("T")
 

@@ -72,7 +72,8 @@ def _question(rng: random.Random, excluded: frozenset[tuple[object, ...]]) -> tu
         if found is None or not RANGES.targets[0] <= found.value <= RANGES.targets[1]:
             continue
         target = int(found.value)
-        question = countdown.question_of(f"countdown_{size}arg", numbers, target, found.expression, source="")
+        asked = countdown.problem(numbers, target, found.expression)
+        question = countdown.task(f"countdown_{size}arg", RANGES).question(asked, "")
         if target not in numbers and countdown.identity(question) not in excluded:
             return question, Try.of(found)
 

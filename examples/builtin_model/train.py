@@ -26,6 +26,7 @@ from examples.builtin_model.curriculum import Example, drill, example
 from generation.builtin import EVALUATION_QUESTIONS, EVALUATION_SEED, MODEL, RANGES
 from generation.records import Question
 from generation.tasks import countdown
+from generation.tasks.task import Wanted
 
 CONTEXT = 1024
 VOCABULARY = 2560
@@ -56,7 +57,8 @@ class Plan:
 
 def evaluation_questions() -> tuple[Question, ...]:
     """The fresh questions behind the card's figures."""
-    return countdown.make("countdown_3arg", EVALUATION_QUESTIONS, rl=False, seed=EVALUATION_SEED, ranges=RANGES)
+    task = countdown.task("countdown_3arg", RANGES)
+    return task.supply(Wanted(EVALUATION_QUESTIONS, 0, EVALUATION_SEED)).sft
 
 
 def excluded() -> frozenset[tuple[object, ...]]:

@@ -20,13 +20,13 @@ _NOT_ASKED = ("cunt", "faggot", "fuck", "nazi", "nigg", "rape", "rapist", "shit"
 
 
 def is_word(word: str) -> bool:
-    """Whether it is one, in lower case, of the letters a to z alone. A name is none."""
+    """Return True if it is one, in lower case, of the letters a to z alone. A name is none."""
     return word in _said() and not (_spelled(word.capitalize()) and not _spelled(word))
 
 
 @cache
 def common_words() -> tuple[str, ...]:
-    """The words that people know, sorted: no question depends on one that a model can hardly have seen."""
+    """Return the words that people know, sorted: no question depends on one that a model can hardly have seen."""
     often = (word for word, count in _said().items() if count > _SAID_OFTEN)
     return tuple(sorted(word for word in often if not word.startswith(_NOT_ASKED) and _spelled(word)))
 
@@ -42,8 +42,7 @@ def _said() -> dict[str, int]:
 
 def _spelled(word: str) -> bool:
     """Whether Hunspell takes it, in just these cases."""
-    found: bool = _hunspell().lookup(word)
-    return found
+    return bool(_hunspell().lookup(word))
 
 
 @cache

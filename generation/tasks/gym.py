@@ -1,10 +1,14 @@
 """reasoning-gym's generators as tasks, each with its default settings: `reasoning_gym/NAME`; an optional extra.
 
-A question's facts hold its whole entry, as its own scoring wants it (`gym_score`).
+A question's facts hold its whole entry, as its own scoring wants it. Run as a module with NAME SEED SIZE, this prints
+entries, a JSON line each: in a process started with a fixed PYTHONHASHSEED, since some generators order sets of texts.
+What a model wrote is nowhere evaluated; it may still take its scoring function for ever, so `score` belongs into a
+process that can be killed, with a deadline.
 """
 
 from __future__ import annotations
 
+import ast
 import difflib
 import importlib.metadata
 import importlib.util
@@ -12,42 +16,57 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from generation.records import Question, request_seed, same_text
-from generation.tasks.task import (
-    DRAWN_QUESTIONS,
-    HEADER,
-    Supplied,
-    Task,
-    Wanted,
-    check_enough,
-    held_out,
-    told_fewer,
-)
+from cluster.messages import first_line
+from generation.records import Question, request_seed
+from generation.tasks.task import HEADER, Apart, Problem, Supplied, Task, Wanted, fill, supply_made
 
 PREFIX = "reasoning_gym/"
 GRADER = "gym"
-_ANSWER_TYPE = "answer"
-_SPARE, _TIMES = 1000, 20
+SPARE, TIMES = 1000, 20
 """So many entries are made, and so many times what is wanted, before a generator is said to be exhausted."""
 _WITHOUT_GOLD = 20
 """After so many first entries without a gold answer there will be none."""
+_GRIDS = frozenset({"arc_agi", "rearc"})
+"""Their scores compare tuples, which JSON turned into lists."""
+_CALLED = frozenset(
+    (
+        *("Symbol", "Integer", "Float", "Rational", "sqrt", "exp", "log", "ln", "Abs"),
+        *("sin", "cos", "tan", "cot", "sec", "csc", "asin", "acos", "atan", "sinh", "cosh", "tanh"),
+    )
+)
+"""The first four are what sympy's parser writes for names and numbers."""
+_PARTS = (
+    *(ast.Expression, ast.Constant, ast.Name, ast.Load, ast.Tuple, ast.List, ast.Set, ast.Dict),
+    *(ast.UnaryOp, ast.unaryop, ast.BinOp, ast.operator, ast.Call),
+)
+
+
+class NotComputedError(ValueError):
+    """An expression that is more than a computation."""
+
+
+def _package() -> Any:
+    # It takes a second to import, and only its own tasks need it.
+    import reasoning_gym
+
+    return reasoning_gym
 
 
 def installed() -> bool:
-    """Whether the extra is there."""
+    """Return True if the extra is there."""
     return importlib.util.find_spec("reasoning_gym") is not None
 
 
 def check_name(name: str) -> None:
-    """Raise ValueError where there is no such generator."""
+    """Raise ValueError if there is no such generator."""
     if not installed():
         raise ValueError(f"--task {name} needs reasoning-gym: pip install -e '.[reasoning-gym]' in its checkout")
-    known = _generators()
+    known = sorted(_package().factory.DATASETS)
     short = name.removeprefix(PREFIX)
     if short not in known:
         close = difflib.get_close_matches(short, known, n=5, cutoff=0.3) or known[:5]
@@ -56,81 +75,106 @@ def check_name(name: str) -> None:
 
 
 def find(name: str) -> Task:
-    """The task of this generator. Raises ValueError."""
+    """Return the task of this generator. Raises ValueError."""
     check_name(name)
-    short = name.removeprefix(PREFIX)
-    line = f"entries of reasoning-gym's {short}"
-    return Task(name, line, GRADER, _ANSWER_TYPE, partial(_supply, name), partial(_example, name))
+    return _Gym(name, f"entries of reasoning-gym's {name.removeprefix(PREFIX)}", GRADER, "answer")
 
 
-def _generators() -> list[str]:
-    # It takes a second to import, and only its own tasks need it.
-    from reasoning_gym.factory import DATASETS
+@dataclass(frozen=True)
+class _Gym(Task):
+    def supply(self, wanted: Wanted) -> Supplied:
+        def make(sft: int, rl: int) -> Apart:
+            return fill(self._questions(wanted.seed, SPARE + TIMES * (sft + rl)), sft, rl)
 
-    return sorted(DATASETS)
+        return supply_made(self.name, wanted, {"reasoning_gym": importlib.metadata.version("reasoning-gym")}, make)
 
-
-def _supply(name: str, wanted: Wanted) -> Supplied:
-    """Entry after entry; whether a question is for RL hangs on its own text, so runs of any size agree."""
-    count = DRAWN_QUESTIONS if wanted.sft is None else wanted.sft
-    asked = {False: count, True: count // 4 if wanted.rl is None else wanted.rl}
-    found: dict[bool, dict[str, Question]] = {False: {}, True: {}}
-    for question in _questions(name, wanted.seed, _SPARE + _TIMES * sum(asked.values())):
-        of_kind = found[held_out(question.text)]
-        of_kind.setdefault(same_text(question.text), question)
-        if all(len(found[rl]) >= asked[rl] for rl in asked):
-            break
-    sft = tuple(found[False].values())[: asked[False]]
-    check_enough(name, len(sft), 1 if wanted.sft is None else count, rl=False)
-    held = len(sft) // 4 if wanted.rl is None else wanted.rl
-    rl_questions = tuple(found[True].values())[:held]
-    check_enough(name, len(rl_questions), min(held, 1) if wanted.rl is None else held, rl=True)
-    return Supplied(
-        sft, rl_questions, {"reasoning_gym": _version(), "seed": wanted.seed}, told_fewer(len(sft), asked[False])
-    )
-
-
-def _questions(name: str, seed: int, size: int) -> Iterator[Question]:
-    """Those of the entries that have a gold answer; raises ValueError where it has none, or fails."""
-    with closing(_entries(name.removeprefix(PREFIX), request_seed(seed, name) % 2**31, size)) as entries:
-        some = False
-        for index, said in enumerate(entries):
-            question = _question(name, said["entry"]) if "entry" in said else None
-            some = some or question is not None
-            if question is not None:
-                yield question
-            elif "failed" in said or (index > _WITHOUT_GOLD and not some):
-                reason = said.get("failed", "its entries have no gold answer")
-                raise ValueError(f"{name} cannot be asked with its default settings: {reason}")
+    def _questions(self, seed: int, size: int) -> Iterator[Question]:
+        """Yield those of the entries that have a gold answer. Raises ValueError if none has one, or all fail."""
+        generator, some = self.name.removeprefix(PREFIX), False
+        numbers = map(str, (request_seed(seed, self.name) % 2**31, size))
+        # Give the process this one's sys.path.
+        path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+        environment = {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "0"}
+        command = [sys.executable, "-m", "generation.tasks.gym", generator, *numbers]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment) as process:
+            assert process.stdout is not None
+            try:
+                for index, line in enumerate(process.stdout):
+                    said = json.loads(line)
+                    entry = said.get("entry", {})
+                    answer = entry.get("answer")
+                    if isinstance(answer, str) and answer.strip():
+                        some = True
+                        facts = {"generator": generator, "entry": entry}
+                        problem = Problem(HEADER + entry["question"].strip(), answer, facts)
+                        yield self.question(problem, "made by reasoning-gym")
+                    elif "failed" in said or (index > _WITHOUT_GOLD and not some):
+                        reason = said.get("failed", "its entries have no gold answer")
+                        raise ValueError(f"{self.name} cannot be asked with its default settings: {reason}")
+            finally:
+                process.kill()
 
 
-def _entries(generator: str, seed: int, size: int) -> Generator[dict[str, Any]]:
-    """What the process that makes them says, line by line; it ends when nobody asks any more."""
-    # What this process can import the other can too, whatever made it so.
-    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-    command = [sys.executable, "-m", "generation.tasks.gym_entries", generator, str(seed), str(size)]
-    environment = {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "0"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment) as process:
-        assert process.stdout is not None
-        try:
-            for line in process.stdout:
-                yield json.loads(line)
-        finally:
-            process.kill()
+def _print_entries(name: str, seed: int, size: int) -> None:
+    """Print entries, or how the generator failed. What it prints itself is thrown away."""
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    try:
+        made = _package().create_dataset(name, seed=seed, size=size)
+        for index in range(size):
+            print(json.dumps({"entry": dict(made[index])}), file=replies, flush=True)
+    except BrokenPipeError:
+        os._exit(0)  # enough
+    except Exception as error:
+        # The generators fail in their own ways, some of them with an assertion.
+        print(json.dumps({"failed": first_line(error)[:200]}), file=replies, flush=True)
 
 
-def _example(name: str) -> Question:
-    return _supply(name, Wanted(1, 0, 0)).sft[0]
+def score(facts: Mapping[str, Any], answer: str) -> float:
+    """Return reasoning-gym's own score, 0 to 1, of an answer to the question with these facts.
+
+    Raises whatever its scoring function raises.
+    """
+    entry = dict(facts["entry"])
+    if facts["generator"] in _GRIDS:
+        entry["metadata"] = {**entry["metadata"], "output": tuple(map(tuple, entry["metadata"]["output"]))}
+    return float(scoring(facts["generator"])(answer, entry))
 
 
-def _question(name: str, entry: Mapping[str, Any]) -> Question | None:
-    """The entry as a question; None when it has no gold answer."""
-    text, answer = entry["question"], entry["answer"]
-    if not isinstance(answer, str) or not answer.strip():
-        return None
-    facts = {"generator": name.removeprefix(PREFIX), "entry": dict(entry)}
-    return Question(HEADER + text.strip(), answer, name, "made by reasoning-gym", GRADER, _ANSWER_TYPE, facts)
+@cache
+def scoring(generator: str) -> Callable[[str, Mapping[str, Any]], float]:
+    """Return the scoring function of a generator, kept from evaluating code."""
+    package = _package()
+    guard()
+    found: Callable[[str, Mapping[str, Any]], float] = package.get_score_answer_fn(generator)
+    return found
 
 
-def _version() -> str:
-    return importlib.metadata.version("reasoning-gym")
+def guard() -> None:
+    """Let every module of reasoning-gym, all of which it imports itself, and sympy's parser compute only.
+
+    Some scoring functions call `eval` on what a model wrote, some sympy's `parse_expr`, which does.
+    """
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == "reasoning_gym" or name == "sympy.parsing.sympy_parser":
+            module.eval = compute  # type: ignore[attr-defined]
+
+
+def compute(source: str, names: dict[str, Any] | None = None, local: dict[str, Any] | None = None, /) -> Any:
+    """Return the value of an expression, as `eval` gives it. Raises NotComputedError, or what `eval` raises.
+
+    Every part must be a literal, an operator, a name, or a call of a known function by its name: none that reaches an
+    attribute, an item, a lambda or a builtin.
+    """
+    tree = ast.parse(source.strip(), mode="eval")
+    for part in ast.walk(tree):
+        known = isinstance(part, _PARTS)
+        if isinstance(part, ast.Call):
+            known = isinstance(part.func, ast.Name) and part.func.id in _CALLED and not part.keywords
+        if not known:
+            raise NotComputedError(f"{type(part).__name__} is not computed")
+    return eval(compile(tree, "<answer>", "eval"), {"__builtins__": {}} if names is None else names, local)
+
+
+if __name__ == "__main__":
+    _print_entries(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

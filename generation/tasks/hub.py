@@ -8,37 +8,39 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Mapping
 from typing import Any
 
+from generation.grading.text import boxed
 from generation.records import stable_hash
-from generation.tasks import choices
-from generation.tasks.boxed import boxed
 from generation.tasks.hub_rows import Place
-from generation.tasks.loaded import Dropped, Loaded
-from generation.tasks.task import HEADER, Problem
+from generation.tasks.loaded import Loaded, Row, lettered, with_choices
+from generation.tasks.task import HEADER, Dropped, Problem
 
-_Row = Mapping[str, Any]
 _WHOLE = re.compile(r"(-?[0-9]+)\.0+")
+_TURNS = "conversations"
 
 
-def _read(question: str, answer: str) -> Callable[[_Row], Problem]:
-    """Of rows that hold both as they are, in these columns."""
-
-    def read(row: _Row) -> Problem:
-        return Problem(HEADER + _text(row[question]), _gold(row[answer]))
-
-    return read
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise Dropped("no question or answer text")
+    return value.strip()
 
 
-def _gsm8k(row: _Row) -> Problem:
+def _problem(question: Any, answer: Any) -> Problem:
+    """Take both as texts; a whole number that the file keeps as a float, without its point."""
+    gold = "" if answer is None else str(answer).strip()
+    whole = _WHOLE.fullmatch(gold)
+    return Problem(HEADER + _text(question), _text(whole[1] if whole else gold))
+
+
+def _gsm8k(row: Row) -> Problem:
     _, mark, gold = _text(row["answer"]).rpartition("####")
     if not mark:
         raise Dropped("no answer after ####")
-    return Problem(HEADER + _text(row["question"]), _gold(gold.replace(",", "")))
+    return _problem(row["question"], gold.replace(",", ""))
 
 
-def _commonsense(row: _Row) -> Problem:
+def _commonsense(row: Row) -> Problem:
     listed = row["choices"]
     if isinstance(listed, list):  # rows of label and text, as some readers give them
         listed = {name: [one[name] for one in listed] for name in ("label", "text")}
@@ -48,7 +50,7 @@ def _commonsense(row: _Row) -> Problem:
     return _choice(_text(row["question"]), list(listed["text"]), labels.index(row["answerKey"]))
 
 
-def _gpqa(row: _Row) -> Problem:
+def _gpqa(row: Row) -> Problem:
     """The right one comes first in the file: the order is drawn anew for each question, the same in every run."""
     question = _text(row["Question"])
     texts = [_text(row[name]) for name in ("Correct Answer", *(f"Incorrect Answer {n}" for n in (1, 2, 3)))]
@@ -57,7 +59,15 @@ def _gpqa(row: _Row) -> Problem:
     return _choice(question, [texts[place] for place in order], order.index(0))
 
 
-def _openthoughts(row: _Row) -> Problem:
+def _choice(question: str, texts: list[str], right: int) -> Problem:
+    try:
+        found = lettered(texts)
+    except ValueError as error:
+        raise Dropped(str(error)) from error
+    return Problem(HEADER + with_choices(question, found), list(found)[right], {"choices": found})
+
+
+def _openthoughts(row: Row) -> Problem:
     turns = [(turn.get("from") or turn.get("role"), turn.get("value") or turn.get("content")) for turn in row[_TURNS]]
     asked = next((text for speaker, text in turns if speaker in ("human", "user")), "")
     responses = [text for speaker, text in turns if speaker in ("gpt", "assistant")]
@@ -69,32 +79,9 @@ def _openthoughts(row: _Row) -> Problem:
         raise Dropped(r"no \boxed{} after </think>")
     if len({"".join(answer.split()) for answer in found}) > 1:
         raise Dropped(r"several different \boxed{}")
-    return Problem(HEADER + _text(asked), _gold(found[-1]))
+    return _problem(asked, found[-1])
 
 
-def _choice(question: str, texts: list[str], right: int) -> Problem:
-    try:
-        found = choices.lettered(texts)
-    except ValueError as error:
-        raise Dropped(str(error)) from error
-    letter = list(found)[right]
-    return Problem(HEADER + choices.with_choices(question, found), letter, {"choices": found})
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise Dropped("no question or answer text")
-    return value.strip()
-
-
-def _gold(value: Any) -> str:
-    """As text; a whole number that the file keeps as a float, without its point."""
-    text = "" if value is None else str(value).strip()
-    whole = _WHOLE.fullmatch(text)
-    return _text(whole[1] if whole else text)
-
-
-_TURNS = "conversations"
 LOADED = (
     Loaded(
         name="gsm8k",
@@ -113,7 +100,7 @@ LOADED = (
         name="commonsenseQA",
         line="everyday knowledge, five choices",
         grader="choice",
-        answer_type=choices.ANSWER_TYPE,
+        answer_type="choice",
         place=Place("tau/commonsense_qa", None, "train", "94630fe30dad47192a8546eb75f094926d47e155"),
         columns=("question", "choices", "answerKey"),
         read=_commonsense,
@@ -130,7 +117,7 @@ LOADED = (
         answer_type="value or expression",
         place=Place("HuggingFaceH4/MATH-500", None, "test", "6e4ed1a2a79af7d8630a6b768ec859cb5af4d3be"),
         columns=("problem", "answer"),
-        read=_read("problem", "answer"),
+        read=lambda row: _problem(row["problem"], row["answer"]),
         sample={"problem": r"Write $\frac{6}{8}$ in lowest terms.", "answer": r"\frac{3}{4}"},
     ),
     Loaded(
@@ -140,7 +127,7 @@ LOADED = (
         answer_type="value",
         place=Place("math-ai/aime25", None, "test", "563bb8404243c5f09de6ec262f2db674fe5bce9b"),
         columns=("problem", "answer"),
-        read=_read("problem", "answer"),
+        read=lambda row: _problem(row["problem"], row["answer"]),
         sample={"problem": "Find the number of positive divisors of $360$.", "answer": "24"},
     ),
     Loaded(
@@ -150,14 +137,14 @@ LOADED = (
         answer_type="value",
         place=Place("math-ai/amc23", None, "test", "80815d37005feb82cd7f8fbc6901d5d3eff43057"),
         columns=("question", "answer"),
-        read=_read("question", "answer"),
+        read=lambda row: _problem(row["question"], row["answer"]),
         sample={"question": "What is the sum of the first 10 odd numbers?", "answer": "100"},
     ),
     Loaded(
         name="gpqa",
         line="198 graduate questions of science, four choices",
         grader="choice",
-        answer_type=choices.ANSWER_TYPE,
+        answer_type="choice",
         place=Place("Idavidrein/gpqa", "gpqa_diamond", "train", "633f5ee89ab8ad4522a9f850766b73f62147ffdd"),
         columns=("Question", "Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3"),
         read=_gpqa,
@@ -188,4 +175,3 @@ LOADED = (
         usual=10_000,
     ),
 )
-TASKS = tuple(loaded.task for loaded in LOADED)

@@ -1,23 +1,29 @@
-"""Rows of a dataset on the hub, at one commit: the only home of `datasets`. Knows nothing of questions.
+"""Rows as they stand in files and in datasets of the hub, at one commit: the only home of `datasets`.
 
-The commit is asked for first, so that what is recorded is what was read. Without the hub the cache of an
-earlier run counts, if it holds that commit.
+A number with a point becomes the text that was written, so that no digit is lost or added on the way; a float that
+is left as one cannot be told exactly. The commit is asked for first, so that what is recorded is what was read.
+Without the hub the cache of an earlier run counts, if it holds that commit. Knows nothing of questions.
 """
 
 from __future__ import annotations
 
+import gzip
+import json
+import math
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 from huggingface_hub.utils import disable_progress_bars
 from huggingface_hub.utils import logging as hub_logging
 
-from cluster.console import bars
 from cluster.jobs.hub import HUB_TIMEOUT_S, asking_hub, offline
-from generation.tasks.written import as_written, json_rows, may_differ
+from cluster.messages import bars
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _GUESSED = frozenset({"json", "csv"})
@@ -25,7 +31,7 @@ _GUESSED = frozenset({"json", "csv"})
 
 
 class Place(NamedTuple):
-    """Where rows lie."""
+    """Where rows lie on the hub."""
 
     repository: str
     configuration: str | None = None
@@ -35,21 +41,97 @@ class Place(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """As a person would name it."""
+        """Name it as a person would."""
         return self.repository + (f":{self.configuration}" if self.configuration else "")
 
 
 class Rows(NamedTuple):
-    """What was found there."""
+    """Rows, and what is known of where they are from."""
 
-    columns: tuple[str, ...]
-    rows: Iterator[dict[str, Any]]
-    revision: str | None
-    """The commit; None where the hub cannot be asked and the cache does not tell."""
+    rows: Iterable[tuple[str, dict[str, Any]]]
+    """Each with its place, in words."""
+    columns: Sequence[str] = ()
+    revision: str | None = None
+    """Of a hub dataset the commit; None where the hub cannot be asked and the cache does not tell."""
 
 
-def commit_of(place: Place, wanted: str) -> str | None:
-    """Ask the hub for the commit of `place`. Raises ValueError, beginning with `wanted`, if it does not give it."""
+def json_object(text: str) -> dict[str, Any]:
+    """Read one JSON object, its decimals as texts.
+
+    Raises KeyError, with the name, if it gives a name twice; TypeError for another kind of JSON; ValueError or
+    RecursionError for what is no JSON.
+    """
+
+    def each_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, value in pairs:
+            if name in found:
+                raise KeyError(name)
+            found[name] = value
+        return found
+
+    row = json.loads(text, parse_float=str, object_pairs_hook=each_once)
+    if not isinstance(row, dict):
+        raise TypeError(f"is no JSON object but {type(row).__name__}")
+    return row
+
+
+def as_written(value: Any, kind: pa.DataType) -> Any:
+    """Return a cell of a column of this kind with its floats and decimals as texts of just their own digits.
+
+    A float stays one where its digits are not those of the file: NaN, and a whole number beyond what its width holds.
+    """
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, float) and pa.types.is_floating(kind):
+        exact = {16: 2**11, 32: 2**24}.get(kind.bit_width, 2**53)
+        if not math.isfinite(value) or (value.is_integer() and abs(value) >= exact):
+            return value
+        # A column of floats cannot tell 7 from 7.0: most were whole numbers, made floats by a neighbour.
+        return str(int(value)) if value.is_integer() else str(kind.to_pandas_dtype()(value))
+    if isinstance(value, list) and (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
+        return [as_written(one, kind.value_type) for one in value]
+    if isinstance(value, dict) and pa.types.is_struct(kind):
+        return {name: as_written(one, kind.field(name).type) for name, one in value.items()}
+    return value
+
+
+def parquet_rows(place: str, file: pq.ParquetFile, columns: Collection[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the rows of an open file, each with its place; of these columns alone, those that are there."""
+    kinds = {name: file.schema_arrow.field(name).type for name in file.schema_arrow.names if name in columns}
+    batches = file.iter_batches(1000, columns=list(kinds))
+    for number, row in enumerate((row for batch in batches for row in batch.to_pylist()), 1):
+        yield f"{place} row {number}", {name: as_written(cell, kinds[name]) for name, cell in row.items()}
+
+
+def load(place: Place, wanted: str, columns: Collection[str] | None = None) -> Rows:
+    """Load a split; with `columns` these alone, as the files have them. Raises ValueError, beginning with `wanted`."""
+    commit = _commit(place, wanted)
+    loaded = _load(place, wanted, commit)
+    # `datasets` names a folder of its cache after the commit.
+    folders = {Path(file["filename"]).parent.name for file in loaded.cache_files}
+    cached = next((name for name in folders if _COMMIT.fullmatch(name)), None)
+    if commit is not None and _COMMIT.fullmatch(commit) and cached not in (None, commit):
+        raise ValueError(f"{wanted} is wanted at commit {commit}, and the cache on this machine holds {cached} alone")
+    found = place._replace(revision=cached or commit)
+    rows = map(dict, loaded) if columns is None else _as_they_stand(loaded, found, columns)
+    numbered = ((f"{place.shown} row {number}", row) for number, row in enumerate(rows, 1))
+    return Rows(numbered, loaded.column_names, found.revision)
+
+
+def load_files(place: Place, wanted: str, files: Sequence[str]) -> Iterator[Rows]:
+    """Yield the rows of each parquet file, fetched when it is its turn. Raises ValueError, beginning with `wanted`."""
+    commit = _commit(place, wanted)
+    _quiet_hub_client()
+    for file in files:
+        with asking_hub(wanted):
+            path = hf_hub_download(place.repository, file, repo_type="dataset", revision=commit)
+        with pq.ParquetFile(path) as opened:
+            names = opened.schema_arrow.names
+            yield Rows(parquet_rows(f"{place.shown} {file}", opened, names), names, commit)
+
+
+def _commit(place: Place, wanted: str) -> str | None:
     if offline():
         return place.revision
     # One look first: datasets asks six times, for half a minute, where nobody answers.
@@ -59,37 +141,7 @@ def commit_of(place: Place, wanted: str) -> str | None:
     return found
 
 
-def load(place: Place, wanted: str, columns: Collection[str] | None = None) -> Rows:
-    """Load all rows of a split; with `columns` only these, with the values that stand in the files.
-
-    Raises ValueError, beginning with `wanted`.
-    """
-    commit = commit_of(place, wanted)
-    loaded = _load(wanted, place.split, path=place.repository, name=place.configuration, revision=commit)
-    cached = _commit_in_cache([file["filename"] for file in loaded.cache_files])
-    if commit is not None and _COMMIT.fullmatch(commit) and cached not in (None, commit):
-        raise ValueError(f"{wanted} is wanted at commit {commit}, and the cache on this machine holds {cached} alone")
-    found = place._replace(revision=cached or commit)
-    rows = map(dict, loaded) if columns is None else _as_they_stand(loaded, found, columns)
-    return Rows(tuple(loaded.column_names), rows, found.revision)
-
-
-def load_files(place: Place, wanted: str, files: Sequence[str]) -> Iterator[Rows]:
-    """Yield the rows of parquet files, file by file; each is fetched when it is its turn.
-
-    Raises ValueError, beginning with `wanted`.
-    """
-    commit = commit_of(place, wanted)
-    _quiet_hub_client()
-    for file in files:
-        with asking_hub(wanted):
-            path = hf_hub_download(place.repository, file, repo_type="dataset", revision=commit)
-        # streamed: there is no second copy of a large file then
-        loaded = _load(wanted, "train", path="parquet", data_files=path, streaming=True)
-        yield Rows(tuple(loaded.features), map(dict, loaded), commit)
-
-
-def _load(wanted: str, split: str, **named: Any) -> Any:
+def _load(place: Place, wanted: str, commit: str | None) -> Any:
     # datasets takes seconds to import, and only this needs it: its home.
     import datasets
 
@@ -98,47 +150,46 @@ def _load(wanted: str, split: str, **named: Any) -> Any:
     if not bars():
         datasets.disable_progress_bars()
     try:
-        return datasets.load_dataset(split=split, **named)
+        return datasets.load_dataset(place.repository, place.configuration, split=place.split, revision=commit)
     except Exception as error:
         # datasets raises a dozen kinds; each means that these questions cannot be had.
-        there = "" if "data_files" in named else _what_is_there(split, **named)
+        there = _what_is_there(place, commit)
         reasons = (str(one) or type(one).__name__ for one in (error, error.__cause__) if one is not None)
         reason = " ".join(": ".join(reasons).split())[:240]
         if isinstance(error, ConnectionError) and offline():
-            raise ValueError(
-                f"{wanted} is not in the hub's cache of this machine: run --dry_run once where there is a network"
-            ) from error
-        raise ValueError(f"{wanted} {there or f'has no split {split!r} that can be loaded: {reason}'}") from error
+            there = "is not in the hub's cache of this machine: run --dry_run once where there is a network"
+        there = there or f"has no split {place.split!r} that can be loaded: {reason}"
+        raise ValueError(f"{wanted} {there}") from error
 
 
-def _what_is_there(split: str, *, path: str, name: str | None, revision: str | None) -> str:
+def _what_is_there(place: Place, commit: str | None) -> str:
     """The configurations or splits of a dataset that lacks the one that was asked for; "" where it is not that."""
     import datasets
 
+    path, name = place.repository, place.configuration
     try:
-        names = datasets.get_dataset_config_names(path, revision=revision)
-        chosen = name or datasets.get_dataset_default_config_name(path, revision=revision)
+        names = datasets.get_dataset_config_names(path, revision=commit)
+        chosen = name or datasets.get_dataset_default_config_name(path, revision=commit)
         if chosen not in names:
             lacks = f"configuration {name!r}, only" if name else "default one of the configurations"
             return f"has no {lacks} {', '.join(names)}: name one, as {path}:{names[0]}"
-        builder = datasets.load_dataset_builder(path, chosen, revision=revision)
+        builder = datasets.load_dataset_builder(path, chosen, revision=commit)
         splits = [str(one) for one in builder.info.splits or builder.config.data_files or ()]
     except Exception:
         # It was asked for a better word only.
         return ""
-    if not splits or split in splits:
-        return ""
-    return f"has no split {split!r}: give one of {', '.join(splits)} with --split"
+    missing = splits and place.split not in splits
+    return f"has no split {place.split!r}: give one of {', '.join(splits)} with --split" if missing else ""
 
 
-def _as_they_stand(loaded: Any, place: Place, columns: Collection[str]) -> Iterator[dict[str, Any]]:
+def _as_they_stand(loaded: Any, place: Place, columns: Collection[str]) -> Iterable[dict[str, Any]]:
     """The rows with the texts and numbers of the files, not those that a loader made of them where it can differ."""
     kept = [name for name in loaded.column_names if name in columns]
     kinds = {name: loaded.features.arrow_schema.field(name).type for name in kept}
-    if loaded.info.builder_name in _GUESSED and any(map(may_differ, kinds.values())):
+    if loaded.info.builder_name in _GUESSED and any(map(_may_differ, kinds.values())):
         rows = _read_again(place, loaded, kept)
         if rows is not None and len(rows) == loaded.num_rows:
-            return iter(rows)
+            return rows
     named = {name: loaded.features[name] for name in kept if hasattr(loaded.features[name], "int2str")}
 
     def cell(name: str, value: Any) -> Any:
@@ -149,6 +200,15 @@ def _as_they_stand(loaded: Any, place: Place, columns: Collection[str]) -> Itera
     return ({name: cell(name, row[name]) for name in kept} for row in loaded.select_columns(kept))
 
 
+def _may_differ(kind: pa.DataType) -> bool:
+    """Whether a column that a loader gave this kind may hold something else than its file."""
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _may_differ(kind.value_type)
+    if pa.types.is_struct(kind):
+        return any(_may_differ(kind.field(place).type) for place in range(kind.num_fields))
+    return not (pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
 def _read_again(place: Place, loaded: Any, columns: Sequence[str]) -> list[dict[str, Any]] | None:
     """The columns, read from the files that lie in the hub's cache; None where these cannot be read so."""
     import datasets
@@ -157,8 +217,9 @@ def _read_again(place: Place, loaded: Any, columns: Sequence[str]) -> list[dict[
     try:
         folder = snapshot_download(repository, repo_type="dataset", revision=revision, local_files_only=True)
         builder = datasets.load_dataset_builder(folder, name=configuration)
+        read: Iterable[dict[str, Any]]
         if loaded.info.builder_name == "json":
-            read = (row for file in builder.config.data_files[split] for row in json_rows(Path(file)))
+            read = (row for file in builder.config.data_files[split] for row in _json_rows(Path(file)))
         else:
             texts = datasets.Features(dict.fromkeys(loaded.column_names, datasets.Value("string")))
             read = datasets.load_dataset(folder, name=configuration, split=split, features=texts)
@@ -168,13 +229,17 @@ def _read_again(place: Place, loaded: Any, columns: Sequence[str]) -> list[dict[
         return None
 
 
+def _json_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a JSON file, one a line or all in one list, perhaps compressed by gzip."""
+    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8-sig") as file:
+        first = next(filter(str.strip, file), "")
+        if first.lstrip().startswith("["):
+            yield from json.loads(first + file.read(), parse_float=str)
+        else:
+            yield from map(json_object, filter(str.strip, (first, *file)))
+
+
 def _quiet_hub_client() -> None:
     hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     if not bars():
         disable_progress_bars()
-
-
-def _commit_in_cache(files: Sequence[str]) -> str | None:
-    """The commit that `datasets` names its folder after."""
-    parents = {Path(file).parent.name for file in files}
-    return next((name for name in parents if _COMMIT.fullmatch(name)), None)

@@ -1,148 +1,155 @@
-"""A task whose questions are loaded, not drawn: rows of a hub dataset at one commit, each read into a problem.
+"""Rows into questions, whatever they are read from: each asked once, those that give none dropped with a reason.
 
-Rows that give no question are dropped and counted by reason. Knows no dataset in particular.
+Also the task whose rows lie on the hub, at one commit. Knows no dataset in particular.
 """
 
 from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from string import ascii_uppercase
 from typing import Any
 
+from cluster.messages import counted
 from generation.records import Question, same_text
 from generation.tasks.gold import find_faults
 from generation.tasks.hub_rows import Place, Rows, load, load_files
-from generation.tasks.split import split
-from generation.tasks.task import Problem, Supplied, Task, Wanted, held_out, rows_left_out
+from generation.tasks.task import Dropped, Problem, Supplied, Task, Wanted, fill, split
 
-_AGAIN = "asked in an earlier row"
+__all__ = ["Dropped", "Intake", "Loaded", "lettered", "with_choices"]
+
+Row = Mapping[str, Any]
 
 
-class Dropped(Exception):
-    """A row that gives no question; its text is the reason."""
+class Intake:
+    """Rows on their way into questions, and what was dropped."""
+
+    def __init__(self, read: Callable[[str, Row], Question], *, strict: bool = False) -> None:
+        """Make a question of each row, given with its place, by `read`; a Dropped is counted, or raised if strict."""
+        self._read, self._strict = read, strict
+        self._places: dict[str, str] = {}
+        self._untried: list[str] = []
+        self._rows = 0
+        self.dropped: Counter[str] = Counter()
+        self.first = ""
+        """What is told of the first row that was dropped."""
+        self.revision: str | None = None
+        self.said: list[str] = []
+        """What else a person should know of the questions."""
+
+    def take(self, rows: Rows) -> list[Question]:
+        """Return the questions of these rows, each asked once and with a gold answer that can be given."""
+        self.revision = rows.revision
+        found: dict[str, tuple[str, Question]] = {}
+        for place, row in rows.rows:
+            self._rows += 1
+            try:
+                question = self._read(place, row)
+                first = self._places.setdefault(same_text(question.text), place)
+                if first != place:
+                    told = f"{place} asks the same question as {first}: each must be asked once, whatever its spaces"
+                    raise Dropped("asked in an earlier row", told)
+            except Dropped as dropped:
+                self._drop(dropped)
+            else:
+                found[question.key] = (place, question)
+        faults = find_faults([question for _, question in found.values()])
+        for key, fault in faults.by_key.items():
+            place, _ = found.pop(key)
+            self._drop(Dropped(fault.reason, f"{place}: {fault}"))
+        self._untried.extend(faults.notes)
+        return [question for _, question in found.values()]
+
+    def _drop(self, dropped: Dropped) -> None:
+        if self._strict:
+            raise dropped
+        self.dropped[dropped.reason] += 1
+        self.first = self.first or str(dropped)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Say in sentences how many rows give no question and why, what else there is, and what was not tried."""
+        left_out = f"{self.dropped.total():,} of {self._rows:,} rows give no question: {counted(self.dropped)}"
+        return (*([left_out] if self.dropped else []), *self.said, *self._untried)
+
+
+def lettered(texts: Sequence[str]) -> dict[str, str]:
+    """Name options A, B, C and so on. Raises ValueError if they cannot be told apart, or are too few or many."""
+    plain = [text.strip() for text in texts]
+    if not 2 <= len(plain) <= len(ascii_uppercase):
+        raise ValueError(f"{len(plain)} choices, where 2 to {len(ascii_uppercase)} can be asked")
+    if not all(plain):
+        raise ValueError("an empty choice")
+    if len({text.casefold() for text in plain}) < len(plain):
+        raise ValueError("two choices that are the same")
+    return dict(zip(ascii_uppercase, plain, strict=False))
+
+
+def with_choices(text: str, choices: Mapping[str, str]) -> str:
+    """Return the question with its options below it, and how to answer."""
+    shown = "\n".join(f"{letter}) {choice}" for letter, choice in choices.items())
+    return f"{text.strip()}\n\n{shown}\n\nAnswer with the letter of the right choice."
 
 
 @dataclass(frozen=True)
-class Loaded:
+class Loaded(Task):
     """One dataset of the hub, and how its rows are read."""
 
-    name: str
-    line: str
-    grader: str
-    answer_type: str
     place: Place
     columns: tuple[str, ...]
     """Those that `read` needs."""
-    read: Callable[[Mapping[str, Any]], Problem]
+    read: Callable[[Row], Problem]
     """Raises Dropped."""
-    sample: Mapping[str, Any]
+    sample: Row
     """A row of the same shape, made up here, for the list of tasks."""
     files: tuple[str, ...] = ()
     """Of a dataset too large to be loaded whole: read one after the other, in an order drawn from the seed."""
     usual: int | None = None
     """How many questions for SFT where nobody says; None for all."""
 
-    @property
-    def task(self) -> Task:
-        """The row of the table."""
-        return Task(self.name, self.line, self.grader, self.answer_type, self._supply, self._example)
+    def supply(self, wanted: Wanted) -> Supplied:
+        dataset, named = f"--task {self.name}: dataset {self.place.shown}", f"{self.name} (dataset {self.place.shown})"
+        intake = Intake(self._question)
 
-    def _supply(self, wanted: Wanted) -> Supplied:
-        reading = _Reading(self)
+        def take(rows: Rows) -> list[Question]:
+            for column in self.columns:
+                if column not in rows.columns:
+                    there = ", ".join(rows.columns)
+                    raise ValueError(f"{dataset} has no column {column!r}, only {there}: is it another version?")
+            return intake.take(rows)
+
         if self.files:
-            sft, rl = self._until_enough(reading, wanted)
+            count = wanted.sft or self.usual or 1
+            held = count // 4 if wanted.rl is None else wanted.rl
+            files = random.Random(f"{wanted.seed}/{self.name}").sample(self.files, len(self.files))
+            batches = map(take, load_files(self.place, dataset, files))
+            sft, rl = fill((question for batch in batches for question in batch), count, held)
+            for found, asked, kind, flag in ((sft, count, "SFT", "questions"), (rl, held, "RL", "rl_questions")):
+                if len(found) < asked:
+                    few = f"{named} has only {len(found):,} {kind} questions of the {asked:,} wanted"
+                    raise ValueError(f"{few}: ask for fewer with --{flag}")
         else:
-            rows = load(self.place, reading.wanted)
-            pool = reading.questions(rows)
+            pool = take(load(self.place, dataset))
             if not pool:
-                raise ValueError(f"{reading.wanted} gives no questions: {', '.join(reading.notes()) or 'it is empty'}")
-            sft, rl = split(pool, wanted, f"{self.name} (dataset {self.place.shown})")
+                raise ValueError(f"{dataset} gives no questions: {', '.join(intake.notes) or 'it is empty'}")
+            sft, rl = split(pool, wanted, named)
         config = {
             "dataset": self.place.repository,
             "configuration": self.place.configuration,
             "split": self.place.split,
-            "revision": reading.revision,
-            "dropped": dict(sorted(reading.dropped.items())),
+            "revision": intake.revision,
+            "dropped": dict(sorted(intake.dropped.items())),
+            "seed": wanted.seed,
         }
-        return Supplied(sft, rl, {**config, "seed": wanted.seed}, reading.notes())
+        return Supplied(tuple(sft), tuple(rl), config, intake.notes)
 
-    def _until_enough(self, reading: _Reading, wanted: Wanted) -> tuple[tuple[Question, ...], tuple[Question, ...]]:
-        """File by file; whether a question is for RL hangs on its own text, so runs of any size agree."""
-        count = wanted.sft or self.usual or 1
-        asked = {False: count, True: count // 4 if wanted.rl is None else wanted.rl}
-        found: dict[bool, list[Question]] = {False: [], True: []}
-        files = random.Random(f"{wanted.seed}/{self.name}").sample(self.files, len(self.files))
-        for rows in load_files(self.place, reading.wanted, files):
-            for question in reading.questions(rows):
-                found[held_out(question.text)].append(question)
-            if all(len(found[rl]) >= asked[rl] for rl in asked):
-                break
-        for rl, kind in ((False, "SFT"), (True, "RL")):
-            if len(found[rl]) < asked[rl]:
-                raise ValueError(
-                    f"{self.name} (dataset {self.place.shown}) has only {len(found[rl]):,} {kind} questions of the "
-                    f"{asked[rl]:,} wanted: ask for fewer with {'--rl_questions' if rl else '--questions'}"
-                )
-        return tuple(found[False][: asked[False]]), tuple(found[True][: asked[True]])
+    def example(self) -> Question:
+        return self.question(self.read(self.sample), self.place.repository)
 
-    def _example(self) -> Question:
-        return self.question(self.read(self.sample))
-
-    def question(self, problem: Problem) -> Question:
-        """The problem, as this task asks it."""
-        text, answer, facts = problem
-        source = self.place.repository
-        return Question(text, answer, self.name, source, self.grader, self.answer_type, dict(facts))
-
-
-class _Reading:
-    """One pass over rows: what was dropped, and at which commit they were."""
-
-    def __init__(self, loaded: Loaded) -> None:
-        self._loaded = loaded
-        self._seen: set[str] = set()
-        self._rows = 0
-        self._unasked: tuple[str, ...] = ()
-        self.dropped: Counter[str] = Counter()
-        self.revision: str | None = None
-        self.wanted = f"--task {loaded.name}: dataset {loaded.place.shown}"
-
-    def questions(self, rows: Rows) -> list[Question]:
-        """Return the questions of the rows, each once. Raises ValueError if a column is missing."""
-        found = list(self._each(rows))
-        faults = find_faults(found)
-        self.dropped.update(fault.reason for fault in faults.by_key.values())
-        self._unasked = (*self._unasked, *faults.notes)
-        return [question for question in found if question.key not in faults.by_key]
-
-    def _each(self, rows: Rows) -> Iterator[Question]:
-        self.revision = rows.revision
-        for column in self._loaded.columns:
-            if column not in rows.columns:
-                there = ", ".join(rows.columns)
-                raise ValueError(f"{self.wanted} has no column {column!r}, only {there}: is it another version?")
-        for row in rows.rows:
-            self._rows += 1
-            try:
-                question = self._question(row)
-                if same_text(question.text) in self._seen:
-                    raise Dropped(_AGAIN)
-            except Dropped as reason:
-                self.dropped[str(reason)] += 1
-                continue
-            self._seen.add(same_text(question.text))
-            yield question
-
-    def _question(self, row: Mapping[str, Any]) -> Question:
+    def _question(self, _: str, row: Row) -> Question:
         try:
-            return self._loaded.question(self._loaded.read(row))
+            return self.question(self.read(row), self.place.repository)
         except (TypeError, LookupError, AttributeError) as error:
             raise Dropped("not of the usual shape") from error
-
-    def notes(self) -> tuple[str, ...]:
-        """Say in sentences what was dropped or not looked at."""
-        if not self.dropped:
-            return self._unasked
-        return (rows_left_out(self.dropped, self._rows), *self._unasked)

@@ -1,4 +1,4 @@
-"""What a task is: data and two functions, one that supplies questions and one that shows an example.
+"""A task: what it is called, how its answers are graded, the questions that it supplies and an example of them.
 
 Most tasks are drawn: from a random generator to one question. Knows no task in particular.
 """
@@ -6,12 +6,10 @@ Most tasks are drawn: from a random generator to one question. Knows no task in 
 from __future__ import annotations
 
 import random
-from collections import Counter
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from cluster.messages import counted
 from generation.records import Question, same_text, stable_hash
 
 HEADER = (
@@ -19,11 +17,15 @@ HEADER = (
     "this format: <answer>(your answer)</answer>.\n\n# Problem\n"
 )
 """Before every problem that is made or loaded here, as published for countdown (skillfactory.md §6)."""
-
 DRAWN_QUESTIONS = 4000
 """How many are drawn for SFT where nobody says; the paper's number."""
 RL_SHARE = 0.2
 """Of all questions that a task can make, how many are kept for RL."""
+MOST = 10**7
+"""Questions of one task."""
+
+Apart = tuple[Sequence[Question], Sequence[Question]]
+"""SFT, RL."""
 
 
 class Wanted(NamedTuple):
@@ -47,6 +49,23 @@ class Supplied(NamedTuple):
     """What a person should know about them, such as rows that were left out and why."""
 
 
+class Problem(NamedTuple):
+    """What one draw or row gives; the rest of a question is the same for the whole task."""
+
+    text: str
+    answer: str
+    facts: Mapping[str, Any] = {}
+    """What the grader needs beside the answer; JSON values only."""
+
+
+class Dropped(ValueError):
+    """A row that gives no question: a `reason`, the same for all rows like it, and what to say of this one."""
+
+    def __init__(self, reason: str, told: str = "") -> None:
+        super().__init__(told or reason)
+        self.reason = reason
+
+
 @dataclass(frozen=True)
 class Task:
     """One row of the table of tasks."""
@@ -57,49 +76,91 @@ class Task:
     grader: str
     answer_type: str
     """Fills {answer_type_str}; reads well after "your resulting" and "a correct"."""
-    supply: Callable[[Wanted], Supplied]
-    """Raises ValueError, in one line, when there are not that many."""
-    example: Callable[[], Question]
-    """A question that looks like all of them; needs no network."""
+
+    def supply(self, wanted: Wanted) -> Supplied:
+        """Return the questions of a run. Raises ValueError, in one line, if there are not that many."""
+        raise NotImplementedError
+
+    def example(self) -> Question:
+        """Return a question that looks like all of them, without a network."""
+        return self.supply(Wanted(1, 0, 0)).sft[0]
+
+    def question(self, problem: Problem, source: str) -> Question:
+        """Return the problem as this task asks it."""
+        text, answer, facts = problem
+        return Question(text, answer, self.name, source, self.grader, self.answer_type, dict(facts))
 
 
-class Problem(NamedTuple):
-    """What one draw gives; the rest of a question is the same for the whole task."""
+def supply_made(
+    name: str, wanted: Wanted, config: Mapping[str, Any], make: Callable[[int, int], Apart], widen: str = ""
+) -> Supplied:
+    """Supply what `make(sft, rl)` makes, at most so many of each kind.
 
-    text: str
-    answer: str
-    facts: Mapping[str, Any] = {}
-    """What the grader needs beside the answer; JSON values only."""
+    Raises ValueError if there are fewer than were asked for; where nobody named a number, only if there are none.
+    """
+    count = DRAWN_QUESTIONS if wanted.sft is None else wanted.sft
+    sft, rl = make(count, count // 4 if wanted.rl is None else wanted.rl)
+    held = len(sft) // 4 if wanted.rl is None else wanted.rl
+    least = (count if wanted.sft is not None else 1, held if wanted.rl is not None else min(held, 1))
+    for found, asked, kind, flag in ((sft, least[0], "SFT", "questions"), (rl, least[1], "RL", "rl_questions")):
+        if len(found) < asked:
+            few = f"{name} gave only {len(found)} different {kind} questions of the {asked} wanted"
+            raise ValueError(f"{few}: ask for fewer with --{flag}{widen}")
+    notes = (f"gave {len(sft):,} different questions for SFT and no more",) if len(sft) < count else ()
+    return Supplied(tuple(sft), tuple(rl[:held]), {**config, "seed": wanted.seed}, notes)
 
 
-def by_text(problem: Problem | Question) -> tuple[Hashable, ...]:
-    """Return a family that questions of the same text share."""
-    return (problem.text,)
+def held_out(*family: Hashable) -> bool:
+    """Return True if questions of this family are kept for RL."""
+    return int(stable_hash(*family)[:8], 16) < RL_SHARE * 2**32
 
 
-def but_for_spaces(problem: Problem | Question) -> tuple[Hashable, ...]:
-    """Return an identity that questions share if their texts differ by spaces at most."""
-    return (same_text(problem.text),)
+def fill(questions: Iterable[Question], sft: int, rl: int) -> Apart:
+    """Take each question once until there are enough; its text alone decides between SFT and RL."""
+    seen: set[str] = set()
+    found: dict[bool, list[Question]] = {False: [], True: []}
+    for question in questions:
+        if (text := same_text(question.text)) not in seen:
+            seen.add(text)
+            found[held_out(question.text)].append(question)
+            if len(found[False]) >= sft and len(found[True]) >= rl:
+                break
+    return found[False][:sft], found[True][:rl]
 
 
-def rows_left_out(dropped: Counter[str], rows: int) -> str:
-    """Return a note on the rows, of `rows`, that give no question, by reason."""
-    return f"{dropped.total():,} of {rows:,} rows give no question: {counted(dropped)}"
+def split(pool: Sequence[Question], wanted: Wanted, place: str) -> Apart:
+    """Deal all questions there are, by hash, so that the order of rows does not matter.
+
+    RL has the same questions first whatever the seed; all that is left is for SFT where no count is given. Raises
+    ValueError, naming the `place`, if there are too few.
+    """
+    total = len(pool)
+    held = wanted.rl
+    if held is None:
+        held = int(total * RL_SHARE) if wanted.sft is None else min(wanted.sft // 4, max(0, total - wanted.sft))
+    count = total - held if wanted.sft is None else wanted.sft
+    if held >= total:
+        raise ValueError(f"--rl_questions {held} leaves none of the {total} questions of {place} for SFT")
+    if held + count > total:
+        more = f"{count:,} for SFT and {held:,} for RL are more"
+        raise ValueError(f"{place} has {total:,} questions: {more}; ask for fewer")
+    by_hash = sorted(pool, key=lambda question: stable_hash("rl", question.key))
+    kept = {question.key for question in by_hash[:held]}
+    rest = [question for question in pool if question.key not in kept]
+    if wanted.sft is not None:
+        rest = sorted(rest, key=lambda question: stable_hash("sft", wanted.seed, question.key))[:count]
+    return rest, [question for question in pool if question.key in kept]
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Drawn(Task):
     """A task whose questions are drawn, one by one."""
 
-    name: str
-    line: str
-    grader: str
-    answer_type: str
     draw: Callable[[random.Random], Problem | None]
     """One problem, or None for a draw that came to nothing; the same for the same generator."""
-    identity: Callable[[Problem], tuple[Hashable, ...]] = but_for_spaces
-    """What makes two problems the same."""
-    family: Callable[[Problem], tuple[Hashable, ...]] = by_text
+    identity: Callable[[Problem], tuple[Hashable, ...]] = lambda problem: (same_text(problem.text),)
+    """What makes two problems the same; by default texts that differ by spaces at most."""
+    family: Callable[[Problem], tuple[Hashable, ...]] = lambda problem: (problem.text,)
     """What decides between SFT and RL: the same for problems whose answers tell each other's."""
     config: Mapping[str, Any] = field(default_factory=dict)
     """JSON values: the settings behind `draw`."""
@@ -112,73 +173,24 @@ class Drawn:
     effort: int = 10_000
     """How many draws may come to nothing before the first problem."""
 
-    @property
-    def task(self) -> Task:
-        """The row of the table."""
-        return Task(self.name, self.line, self.grader, self.answer_type, self._supply, self._example)
+    def supply(self, wanted: Wanted) -> Supplied:
+        def make(sft: int, rl: int) -> Apart:
+            return self._drawn(sft, rl=False, seed=wanted.seed), self._drawn(rl, rl=True, seed=wanted.seed)
 
-    def _supply(self, wanted: Wanted) -> Supplied:
-        count = DRAWN_QUESTIONS if wanted.sft is None else wanted.sft
-        sft = make(self, count, rl=False, seed=wanted.seed, exact=wanted.sft is not None)
-        held = len(sft) // 4 if wanted.rl is None else wanted.rl
-        rl = make(self, held, rl=True, seed=wanted.seed, exact=wanted.rl is not None)
-        return Supplied(sft, rl, {**self.config, "seed": wanted.seed}, told_fewer(len(sft), count))
+        return supply_made(self.name + self.within, wanted, self.config, make, self.widen)
 
-    def _example(self) -> Question:
-        return make(self, 1, rl=False, seed=0)[0]
-
-
-def make(drawn: Drawn, count: int, *, rl: bool, seed: int, exact: bool = True) -> tuple[Question, ...]:
-    """`count` different questions; the same seed gives the same ones, and a higher count only adds.
-
-    Raises ValueError when the task does not hold that many; where it need not be exact, only when it holds none.
-    """
-    found = _draw(drawn, count, rl=rl, seed=seed)
-    check_enough(drawn.name + drawn.within, len(found), count if exact else min(count, 1), rl=rl, else_=drawn.widen)
-    return tuple(_question(drawn, problem) for problem in found)
-
-
-def check_enough(name: str, found: int, count: int, *, rl: bool, else_: str = "") -> None:
-    """Raise ValueError where fewer than `count` different questions were found."""
-    if found < count:
-        kind, flag = ("RL", "--rl_questions") if rl else ("SFT", "--questions")
-        raise ValueError(
-            f"{name} gave only {found} different {kind} questions of the {count} wanted: "
-            f"ask for fewer with {flag}{else_}"
-        )
-
-
-def told_fewer(found: int, count: int) -> tuple[str, ...]:
-    """What to say where nobody named a number and there are fewer questions than the default."""
-    return (f"gave {found:,} different questions for SFT and no more",) if found < count else ()
-
-
-def _draw(drawn: Drawn, count: int, *, rl: bool, seed: int) -> list[Problem]:
-    """Fewer than `count` where no more come.
-
-    A question belongs to RL or to SFT by a hash of its own content, so the two never meet, in one run or
-    between runs.
-    """
-    found: dict[tuple[Hashable, ...], Problem] = {}
-    rng = random.Random(f"{seed}/{drawn.name}/{'rl' if rl else 'sft'}")
-    draws = last = 0
-    patience = drawn.effort
-    while len(found) < count and draws - last <= patience:
-        problem = drawn.draw(rng)
-        draws += 1
-        if problem is not None and held_out(*drawn.family(problem)) == rl and drawn.identity(problem) not in found:
-            found[drawn.identity(problem)] = problem
-            last = draws
-            # Rare is not exhausted; forty times the usual wait is, once there is a usual one.
-            patience = (drawn.effort + 40 * draws) // len(found)
-    return list(found.values())
-
-
-def held_out(*family: Hashable) -> bool:
-    """Whether questions of this family are kept for RL."""
-    return int(stable_hash(*family)[:8], 16) < RL_SHARE * 2**32
-
-
-def _question(drawn: Drawn, problem: Problem) -> Question:
-    text, answer, facts = problem
-    return Question(text, answer, drawn.name, drawn.source, drawn.grader, drawn.answer_type, dict(facts))
+    def _drawn(self, count: int, *, rl: bool, seed: int) -> list[Question]:
+        """Fewer than `count` if no more come. RL or SFT depends only on content, so the two never meet between runs."""
+        found: dict[tuple[Hashable, ...], Problem] = {}
+        rng = random.Random(f"{seed}/{self.name}/{'rl' if rl else 'sft'}")
+        draws = last = 0
+        patience = self.effort
+        while len(found) < count and draws - last <= patience:
+            problem = self.draw(rng)
+            draws += 1
+            if problem is not None and held_out(*self.family(problem)) == rl and self.identity(problem) not in found:
+                found[self.identity(problem)] = problem
+                last = draws
+                # Rare is not exhausted; forty times the usual wait is, once there is a usual one.
+                patience = (self.effort + 40 * draws) // len(found)
+        return [self.question(problem, self.source) for problem in found.values()]

@@ -1,0 +1,244 @@
+"""Questions that a user brings: a .jsonl or .parquet file, or a dataset of the hub.
+
+Each row needs a question and an answer. Without a grader, a question worded as a countdown one is graded as
+such, any other as its gold answer looks: as a number, as mathematics, or by its text.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cluster.messages import counted, first_line
+from generation.records import Question
+from generation.tasks.custom_facts import ANSWER_TYPES, COLUMNS, Reading, check_cell, judge, near
+from generation.tasks.gold import WHOLE, check_gold, says_none
+from generation.tasks.hub_rows import Place, Rows, json_object, parquet_rows
+from generation.tasks.hub_rows import load as load_rows
+from generation.tasks.loaded import Intake, Row
+from generation.tasks.task import MOST, Problem, Supplied, Task, Wanted, split
+
+__all__ = ["Reading", "parse", "task"]
+
+_KINDS = ".jsonl or .parquet"
+_OBJECT = '{"question": "...", "answer": "..."}'
+_HUB = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(?::(?P<configuration>[^@]+))?(?:@(?P<revision>[\w./-]+))?")
+_PACKED = frozenset({".gz", ".bz2", ".xz", ".zst", ".zip", ".tar", ".tgz"})
+_SHOWN = 5
+"""Files of a folder that are named."""
+_LONG = 200
+"""Characters of a gold answer that hardly any sample repeats word by word."""
+_AS = {
+    "answer": "by its text",
+    "number": "as a number",
+    "math": "as mathematics",
+    "countdown": "as countdown",
+    "choice": "as a choice",
+}
+_WORD = re.compile(r"[^\W\d_]{2}")
+_COUNT = re.compile(r"[-+]?\d[\d.,]*(?: [^\W\d_]+){1,2}")
+_SIGN = re.compile(r"[\^=+*/(){}\[\]<>]|\d")
+
+
+class Given(NamedTuple):
+    """What --questions says."""
+
+    where: str
+    """The file or dataset."""
+    sft: int | None
+    """Questions for SFT, behind a last colon; None for all."""
+
+    @property
+    def name(self) -> str:
+        """Of the task: the file's own name, so that a moved file asks the same questions; or the repository."""
+        path = Path(self.where)
+        return path.stem if path.suffix in _READERS else self.where.partition(":")[0].partition("@")[0]
+
+
+def parse(text: str) -> Given:
+    """Split PLACE or PLACE:COUNT; nothing is looked for yet. Raises ValueError for a count that cannot be."""
+    where, colon, count = text.rpartition(":")
+    if colon and where and re.fullmatch(r"[0-9]{1,12}", count):
+        if not 1 <= int(count) <= MOST:
+            raise ValueError(f"--questions {text}: the count behind the colon must be between 1 and {MOST:,}")
+        return Given(where, int(count))
+    if colon and Path(where).suffix in _READERS and Path(text).suffix not in _READERS:
+        raise ValueError(
+            f"--questions {text}: behind the colon stands {count!r}, and must stand how many, as {where}:500"
+        )
+    return Given(text, None)
+
+
+def task(text: str, reading: Reading) -> Task:
+    """Make the task of this file or dataset. It, and its `supply`, raise ValueError for whatever is wrong with it."""
+    given = parse(text)
+    return _Custom(given.name, f"questions of {given.where}", reading.grader or "answer", "answer", given, reading)
+
+
+@dataclass(frozen=True)
+class _Custom(Task):
+    given: Given
+    reading: Reading
+
+    def supply(self, wanted: Wanted) -> Supplied:
+        where, reading = self.given.where, self.reading
+        intake, questions = self._load()
+        sft, rl = split(questions, wanted._replace(sft=self.given.sft), where)
+        usual = Reading()._asdict()
+        config: dict[str, Any] = {name: value for name, value in reading._asdict().items() if value != usual[name]}
+        if intake.revision is not None:
+            config["revision"] = intake.revision
+        if intake.dropped:
+            config["dropped"] = dict(sorted(intake.dropped.items()))
+        if reading.grader is None:
+            config["graders"] = dict(sorted(Counter(question.grader for question in questions).items()))
+        return Supplied(tuple(sft), tuple(rl), {"questions": where, **config}, intake.notes)
+
+    def _load(self) -> tuple[Intake, list[Question]]:
+        where, reading = self.given.where, self.reading
+        on_hub, rows = _find(where, reading)
+        taken: dict[str, str] = {}
+        # The user cannot mend the rows of a hub dataset.
+        intake = Intake(partial(self._question, taken), strict=not on_hub)
+        questions = intake.take(rows)
+        if not questions:
+            dropped = f"{intake.notes[0]}; the first: {intake.first}" if intake.dropped else ""
+            why = dropped or f"give at least one row; {reading.needs}"
+            raise ValueError(f"--questions {where} holds no questions: {why}")
+        if reading.grader is None:
+            first = {question.grader: question.answer for question in reversed(questions)}
+            count = Counter(question.grader for question in questions).most_common()
+            graded = ", ".join(f"{n:,} {_AS[grader]} (first {first[grader][:40]!r})" for grader, n in count)
+            intake.said.append(f"graded as the gold answers look, without --grader: {graded}")
+        if places := Counter(taken[question.key] for question in questions if question.key in taken):
+            gold = f"of {places.total():,} gold answers the final answer alone is taken"
+            intake.said.append(f"{gold}: {counted(places)}")
+        intake.said.extend(_doubts(questions, reading))
+        return intake, questions
+
+    def _question(self, taken: dict[str, str], place: str, row: Row) -> Question:
+        """Read a row; where its gold answer is a part of what stands there, note in `taken` which."""
+        question_column, answer_column = self.reading.question_column, self.reading.answer_column
+        check_cell(place, row, question_column, self.reading)
+        check_cell(place, row, answer_column, self.reading)
+        judged = judge(place, row, Problem(str(row[question_column]), str(row[answer_column])), self.reading.grader)
+        text, answer, facts = judged.problem
+        answer_type = ANSWER_TYPES[judged.grader]
+        question = Question(text, answer, self.name, self.given.where, judged.grader, answer_type, facts)
+        check_gold(place, question)
+        if judged.where != WHOLE:
+            taken[question.key] = judged.where
+        return question
+
+
+def _doubts(questions: Sequence[Question], reading: Reading) -> list[str]:
+    """Say which gold answers can hardly be met."""
+    golds = [question.answer for question in questions if question.grader in ("answer", "exact")]
+    said = {
+        "say only that there is none, and are taken as texts": [gold for gold in golds if says_none(gold)],
+        "are long texts, which a sample must repeat; --answer_column names one with the final answer alone": [
+            gold for gold in golds if len(gold) > _LONG or "\n" in gold.strip()
+        ],
+    }
+    if reading.grader is None:
+        said["look like numbers or mathematics and are compared as texts; --grader math compares what they say"] = [
+            gold for gold in golds if _SIGN.search(gold) and not _WORD.search(gold)
+        ]
+        said["are a number and words and are compared as texts; --grader number compares the number"] = [
+            gold for gold in golds if _COUNT.fullmatch(gold.strip())
+        ]
+    return [f"{len(found):,} gold answers {what} (first {found[0][:40]!r})" for what, found in said.items() if found]
+
+
+def _find(where: str, reading: Reading) -> tuple[bool, Rows]:
+    """The rows, and whether they are of a hub dataset. Raises ValueError, also later, while they are read."""
+    path, hub = Path(where), _HUB.fullmatch(where)
+    is_file = path.suffix in _READERS
+    if os.path.isdir(path):
+        # No deeper: it may be the root of a disk.
+        there = sorted(one for kind in _READERS for depth in ("*", "*/*") for one in path.glob(depth + kind))[:_SHOWN]
+        such = f", such as {', '.join(map(str, there))}" if there else ""
+        raise ValueError(f"--questions {where} is a folder: give a {_KINDS} file{such}")
+    if reading.split is not None and (hub is None or is_file):
+        raise ValueError(f"--split {reading.split} is for a hub dataset: leave it out with --questions {where}")
+    if is_file:
+        if not os.path.exists(path) and "," in where:
+            raise ValueError(f"--questions {where} is not there: give one file, and join several into it")
+        if not os.path.exists(path):
+            raise ValueError(f"--questions file {where} is not there: give one that is, or how many to make")
+        if not os.path.isfile(path):
+            raise ValueError(f"--questions {where} is no ordinary file: give one that is")
+        return False, Rows(_READERS[path.suffix](path, reading))
+    if os.path.exists(path):
+        remedy = f"give one of these, such as a .jsonl file with a line {_OBJECT} for each question"
+        if path.suffix in _PACKED:
+            remedy = "unpack it first"
+        elif path.suffix.lower() in _READERS:
+            remedy = f"rename it to end in {path.suffix.lower()}"
+        raise ValueError(f"--questions {where} is no {_KINDS} file: {remedy}")
+    if hub is None:
+        raise ValueError(f"--questions {where!r} is no count, no {_KINDS} file, and no hub dataset (owner/name)")
+    place = Place(hub["repository"], hub["configuration"], reading.split or "train", hub["revision"])
+    wanted = {reading.question_column, reading.answer_column, *COLUMNS}
+    rows = load_rows(place, f"--questions dataset {place.shown}", wanted)
+    _check_columns(f"dataset {place.shown}", rows.columns, reading)
+    return True, rows
+
+
+def _jsonl(path: Path, _: Reading) -> Iterator[tuple[str, dict[str, Any]]]:
+    row = f"each line must be one object such as {_OBJECT}"
+    try:
+        # -sig: some editors begin a file with a byte order mark.
+        with path.open(encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, 1):
+                place = f"{path} line {number}"
+                if line.strip():
+                    yield place, json_object(line)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} cannot be read as UTF-8 text: {error}; save it as UTF-8") from error
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}; give a file that can be") from error
+    except KeyError as error:
+        raise ValueError(f"{place} gives {error.args[0][:60]!r} twice: give it once") from error
+    except TypeError as error:
+        raise ValueError(f"{place} is no JSON object; {row}") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{place} is no JSON, torn perhaps: {error}; {row}") from error
+
+
+def _parquet(path: Path, reading: Reading) -> Iterator[tuple[str, dict[str, Any]]]:
+    wanted = {reading.question_column, reading.answer_column, *COLUMNS}
+    try:
+        with pq.ParquetFile(path) as file:
+            _check_columns(str(path), file.schema_arrow.names, reading)
+            yield from parquet_rows(str(path), file, wanted)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{path} cannot be read as parquet: {first_line(error)}; write the file again") from error
+
+
+def _check_columns(place: str, names: Sequence[str], reading: Reading) -> None:
+    """Raise ValueError, naming those there are, if a column is missing or comes twice."""
+    for flag in ("question_column", "answer_column"):
+        column = getattr(reading, flag)
+        if column not in names:
+            there = ", ".join(names)[:200] or "none"
+            meant = near(column, names)
+            perhaps = f"; perhaps --{flag} {meant}" if meant else ""
+            raise ValueError(f"{place} has no column {column!r}: name the right one with --{flag}, of {there}{perhaps}")
+        if list(names).count(column) > 1:
+            raise ValueError(f"{place} has two columns {column!r}: rename one of them")
+
+
+_READERS: Mapping[str, Callable[[Path, Reading], Iterator[tuple[str, dict[str, Any]]]]] = {
+    ".jsonl": _jsonl,
+    ".parquet": _parquet,
+}

@@ -1,0 +1,105 @@
+"""Long multiplication and word puzzles, made from a seed, after skillfactory.md §5.
+
+Products of two numbers of N digits each, N from 2 to 5; a word from the first letters of listed words (acronym), or
+from given letters (letter countdown): four to eight words or letters, words of at least four (or five) letters. A
+puzzle is built round a word that people know, so it can be solved; any other word of the dictionary that fits is as
+right. Its facts say what fits: the letters, how many at least, and whether their order counts.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache, partial
+
+from generation.tasks.dictionary import common_words
+from generation.tasks.task import HEADER, Drawn, Problem
+
+LONGEST = 8
+_MORE = "aeiounrstl"
+"""Letters that are added to those of the word."""
+_TRIES = 50
+"""To find one more word with the same first letter."""
+_WORDS = """Here is a list of words, in order: {shown}. Take the first letters of some of them, or of all of them, keeping their order, so that these letters spell an English word of at least {least} letters."""
+_LETTERS = """Form an English word of at least {least} letters from the letters {shown}. Each letter can be used at most as often as it is listed, in any order, and not all of them need to be used."""
+
+
+def _product(digits: int, rng: random.Random) -> Problem:
+    left, right = (rng.randrange(10 ** (digits - 1), 10**digits) for _ in range(2))
+    text = f"{HEADER}Multiply {left} by {right}. Give the exact product as a whole number."
+    return Problem(text, str(left * right), {"factors": [left, right]})
+
+
+def _acronym(least: int, rng: random.Random) -> Problem | None:
+    word = rng.choice(_of_lengths(least))
+    letters = list(word)
+    for _ in range(rng.randint(len(word), LONGEST) - len(word)):
+        letters.insert(rng.randint(0, len(letters)), rng.choice(word + _MORE))
+    listed: list[str] = []
+    for letter in letters:
+        known = _by_first_letter().get(letter)  # none begins with an x
+        drawn = (rng.choice(known) for _ in range(_TRIES)) if known else iter(())
+        other = next((one for one in drawn if one != word and one not in listed), None)
+        if other is None:
+            return None
+        listed.append(other)
+    return _puzzle(_WORDS, word, listed, letters, least)
+
+
+def _letter_countdown(least: int, rng: random.Random) -> Problem:
+    word = rng.choice(_of_lengths(least))
+    letters = list(word) + [rng.choice(word + _MORE) for _ in range(rng.randint(len(word), LONGEST) - len(word))]
+    rng.shuffle(letters)
+    return _puzzle(_LETTERS, word, letters, letters, least)
+
+
+def _puzzle(wording: str, word: str, shown: Sequence[str], letters: Sequence[str], least: int) -> Problem:
+    text = HEADER + wording.replace("{shown}", ", ".join(shown)).replace("{least}", str(least))
+    return Problem(text, word, {"letters": "".join(letters), "min_length": least, "in_order": wording is _WORDS})
+
+
+def _same_letters(problem: Problem) -> tuple[Hashable, ...]:
+    """The letters, in their order where it counts: other words that begin with them ask the same."""
+    letters, in_order = problem.facts["letters"], problem.facts["in_order"]
+    return ("acronym", letters) if in_order else ("letters", "".join(sorted(letters)))
+
+
+@cache
+def _of_lengths(least: int) -> tuple[str, ...]:
+    return tuple(word for word in common_words() if least <= len(word) <= LONGEST)
+
+
+@cache
+def _by_first_letter() -> Mapping[str, Sequence[str]]:
+    found = defaultdict(list)
+    for word in _of_lengths(3):
+        found[word[0]].append(word)
+    return found
+
+
+def _longmult(digits: int) -> Drawn:
+    return Drawn(
+        f"longmult_{digits}dig",
+        f"the product of two numbers of {digits} digits",
+        "number",
+        "product",
+        partial(_product, digits),
+        # Who knows 12 * 34 knows 34 * 12, so both are for SFT or both for RL.
+        family=lambda problem: tuple(sorted(problem.facts["factors"])),
+        source="made by generation.tasks.longmult",
+    )
+
+
+def _letters(kind: str, least: int) -> Drawn:
+    draw, line = {
+        "acronym": (_acronym, f"a word from the first letters of {least} to {LONGEST} words"),
+        "letter_countdown": (_letter_countdown, f"a word of at least {least} from {least} to {LONGEST} letters"),
+    }[kind]
+    drawn = Drawn(f"{kind}_{least}o", line, "word", "word", partial(draw, least), _same_letters, _same_letters)
+    return replace(drawn, source="made by generation.tasks.letters")
+
+
+LETTERS = tuple(_letters(kind, least) for kind in ("acronym", "letter_countdown") for least in (4, 5))
+LONGMULT = tuple(map(_longmult, range(2, 6)))
