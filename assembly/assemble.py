@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from assembly.buckets import BucketTraces, SortedPart, count_buckets, make_bucket, most_samples, sort_part
 from assembly.exports import check_destination, write_sft
-from assembly.feasibility import NothingMadeError, Supply, check_variants, foresee, notes_on, why_nothing
+from assembly.feasibility import NothingMadeError, Supply, check_variants, foresee, notes_on_missing, why_nothing
 from assembly.settings import SftSettings
 from assembly.summary import AssemblySummary
 from cluster.jobs.atomic import replace_folder
@@ -71,7 +71,7 @@ def assemble(
                 labels.update({label: len(places) for label, places in bucket.labels.items()})
             if not labels:
                 raise NothingMadeError(why_nothing(summary, settings))
-            summary.notes += notes_on(summary, settings, labels)
+            summary.notes += notes_on_missing(summary, settings, labels)
             alone = {"ended": now(), "seconds": time.monotonic() - begun, "questions": summary.questions}
             summary.starts = starts if starts is not None else [command | alone]
             write_sft(map_, made, settings, summary, folder)

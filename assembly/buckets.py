@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assembly.analysis import faults_of
-from assembly.candidates import OTHER_VARIANT, POOL, Asked, choose, questions_of
+from assembly.candidates import OTHER_VARIANT, POOL, QuestionSamples, choose, questions_of
 from assembly.cards import SFT_SCHEMA
 from assembly.formats import choose_formats
 from assembly.question_traces import Made, assemble_question
@@ -138,7 +138,7 @@ def _read_bucket(files: Sequence[Path], bucket: int, buckets: int) -> pa.Table:
     return pa.Table.from_batches([batch for batch in batches if batch.num_rows], POOL)
 
 
-def _row(asked: Asked, made: Made) -> dict[str, Any]:
+def _row(asked: QuestionSamples, made: Made) -> dict[str, Any]:
     """A row of schema SFT_SCHEMA."""
     turns = [Message(role="user", content=asked.question), Message(role="assistant", content=made.text)]
     return {

@@ -180,19 +180,19 @@ def why_nothing(summary: AssemblySummary, settings: SftSettings) -> str:
     why = Counter[str]()
     for (_, reason), count in summary.not_given.items():
         why[reason] = max(why[reason], count)
-    told = ", ".join(f"{name}: {_reason(name, summary)}" for name in dict.fromkeys(settings.formats))
+    told = ", ".join(f"{name}: {_why_none_of(name, summary)}" for name in dict.fromkeys(settings.formats))
     left_out = f"; of {samples} no trace may use {counted(summary.left_out)}" if summary.left_out else ""
     return f"no trace comes with --attempts {settings.attempts}: {told}{left_out}; {_ADVICE[why.most_common(1)[0][0]]}"
 
 
-def _reason(name: str, summary: AssemblySummary) -> str:
+def _why_none_of(name: str, summary: AssemblySummary) -> str:
     """What kept questions from the format, the most frequent first."""
     reasons = Counter({why: count for (of, why), count in summary.not_given.items() if of == name})
     told = ", ".join(f"{why} in {count:,}" for why, count in reasons.most_common())
     return f"{told} of {summary.questions:,} questions"
 
 
-def notes_on(summary: AssemblySummary, settings: SftSettings, made: Counter[tuple[str, str]]) -> list[str]:
+def notes_on_missing(summary: AssemblySummary, settings: SftSettings, made: Counter[tuple[str, str]]) -> list[str]:
     """Return notes on formats of which nothing came, and on a subsample larger than the traces `made`, by label."""
     notes = []
     for name in dict.fromkeys(settings.formats):
@@ -202,7 +202,7 @@ def notes_on(summary: AssemblySummary, settings: SftSettings, made: Counter[tupl
         if long:
             notes.append(f"no trace of {name} is kept: all {long:,} are longer than --max_trace_tokens")
         else:
-            notes.append(f"no trace of {name}: {_reason(name, summary)}")
+            notes.append(f"no trace of {name}: {_why_none_of(name, summary)}")
     if settings.subsample is not None and settings.subsample > made.total():
         notes.append(f"--subsample {settings.subsample:,} is more than there are: all {made.total():,} traces are kept")
     return notes

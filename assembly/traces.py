@@ -20,7 +20,7 @@ _FRAME_TAG = re.compile(r"<[\s/]*(?:think|sample|reflect)\b[^<>]*>", re.IGNORECA
 _ANSWER_TAG = re.compile(r"<[\s/]*answer\b[^<>]*>", re.IGNORECASE)
 
 
-class Step(NamedTuple):
+class TraceStep(NamedTuple):
     """One attempt as the trace shows it."""
 
     response: str
@@ -41,7 +41,7 @@ class Review:
 class Trace:
     """Attempts, the phrases between them, and how it ends. Raises ValueError when it has no sound text."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[TraceStep, ...]
     glue: tuple[str, ...]
     """One phrase fewer than steps."""
     ending: str

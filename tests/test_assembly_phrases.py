@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from assembly.traces import PHRASES, Review, Step, Trace, glue_after, render
+from assembly.traces import PHRASES, Review, Trace, TraceStep, glue_after, render
 from tests.trace_texts import parse
 
 ALL = [(kind, phrase) for kind, phrases in PHRASES.items() for phrase in phrases]
@@ -68,6 +68,6 @@ def test_every_phrase_survives_the_way_back() -> None:
         glue = phrase if kind in ("generic", "correct", "incorrect") else "Again."
         review = Review(phrase) if kind in ("backtrack", "confirm") else None
         ending = phrase if kind == "ending" else "So:"
-        trace = Trace((Step("a", "b"), Step("c", "d")), (glue,), ending, "7", review)
+        trace = Trace((TraceStep("a", "b"), TraceStep("c", "d")), (glue,), ending, "7", review)
         lost += [] if parse(render(trace)) == trace else [phrase]
     assert lost == []
