@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +88,8 @@ def _make(
     """Make all traces in the folder `work`, and count in the summary. Raises ValueError where none can come."""
     buckets = count_buckets(parts)
     files = [work / f"part-{number:06}.arrow" for number in range(len(parts))]
-    calls = zip(*((part, file, buckets, settings) for part, file in zip(parts, files, strict=True)), strict=True)
-    held: list[SortedPart] = list(follow(map_(sort_part, *calls), len(parts), "reading", "parts"))
+    sort = partial(sort_part, buckets=buckets, settings=settings)
+    held: list[SortedPart] = list(follow(map_(sort, parts, files), len(parts), "reading", "parts"))
     for part in held:
         summary.samples += part.samples
         summary.left_out.update(part.left_out)
@@ -98,8 +99,9 @@ def _make(
     reflected = any("reflections" in part.columns for part in parts)
     more = "`python -m reflection.run` adds some; --formats star needs none"
     foresee(settings, Supply(most_samples(held), variants, reflected, "", more))
-    calls = zip(*((files, n, buckets, settings, work / f"bucket-{n:06}.arrow") for n in range(buckets)), strict=True)
-    made: list[BucketTraces] = list(follow(map_(make_bucket, *calls), buckets, "assembling", "parts"))
+    make = partial(make_bucket, files=files, buckets=buckets, settings=settings)
+    paths = [work / f"bucket-{number:06}.arrow" for number in range(buckets)]
+    made: list[BucketTraces] = list(follow(map_(make, range(buckets), paths), buckets, "assembling", "parts"))
     for file in files:
         file.unlink()
     for bucket in made:

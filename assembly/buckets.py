@@ -67,7 +67,7 @@ def count_buckets(parts: Sequence[Part]) -> int:
     return max(1, min(MOST_BUCKETS, sum(part.size for part in parts) // BUCKET_BYTES))
 
 
-def sort_part(part: Part, path: Path, buckets: int, settings: SftSettings) -> SortedPart:
+def sort_part(part: Part, path: Path, *, buckets: int, settings: SftSettings) -> SortedPart:
     """Write the part's rows, of schema POOL, to the Arrow file `path`, in turn a record batch for each bucket.
 
     Raises ValueError for rows that cannot be read.
@@ -98,7 +98,7 @@ def most_samples(parts: Sequence[SortedPart]) -> int:
     return pc.max(counts["samples_sum"]).as_py() or 0
 
 
-def make_bucket(files: Sequence[Path], bucket: int, buckets: int, settings: SftSettings, path: Path) -> BucketTraces:
+def make_bucket(bucket: int, path: Path, *, files: Sequence[Path], buckets: int, settings: SftSettings) -> BucketTraces:
     """Make all traces of the bucket's questions into the file `path`.
 
     Raises ValueError where a question key stands for several questions.
