@@ -15,7 +15,7 @@ import pyarrow as pa
 from assembly.analysis import FAULTS, KINDS, Analysis
 from assembly.formats import TOO_ALIKE
 from assembly.settings import SftSettings
-from assembly.traces import load_phrases
+from assembly.traces import PHRASES
 from cluster.jobs.card import Split, fill_card, header, json_block, run_section, texts_section
 from cluster.jobs.progress import fitted
 from cluster.jobs.tables import NONE, Table, code, counts_text, fenced
@@ -110,7 +110,7 @@ def sft_card(summary: AssemblySummary, settings: SftSettings, split: Split) -> s
         "written": written,
         "configuration": json_block(asdict(settings), sort_keys=False),
         "run": run_section(summary.starts),
-        "phrases": texts_section("The phrases", {"phrases": asdict(load_phrases())}, drawn),
+        "phrases": texts_section("The phrases", {"phrases": PHRASES}, drawn),
     }
     return fill_card("assembly", values, "sft_card.md")
 

@@ -149,12 +149,12 @@ def read_groups(files: Sequence[Rows]) -> Iterator[pa.Table]:
         with pa.memory_map(str(path)) as file:
             left = pa.concat_tables([left, pa.ipc.open_file(file).read_all().take(places)])
         while left.num_rows >= ROWS_PER_GROUP:
-            yield _whole(left.slice(0, ROWS_PER_GROUP))
+            yield _own_copy(left.slice(0, ROWS_PER_GROUP))
             left = left.slice(ROWS_PER_GROUP)
     if left.num_rows:
-        yield _whole(left)
+        yield _own_copy(left)
 
 
-def _whole(table: pa.Table) -> pa.Table:
+def _own_copy(table: pa.Table) -> pa.Table:
     """A copy of its own, whose bytes in memory do not depend on where the rows lay."""
     return table.take(np.arange(table.num_rows)).combine_chunks()

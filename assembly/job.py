@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from assembly.feasibility import NothingMadeError, Supply, foresee
 from assembly.rl import RL_DATA, rl_data
 from assembly.serving import Serving, serving_text
 from assembly.settings import SftSettings
-from assembly.traces import load_phrases
+from assembly.traces import PHRASES
 from cluster.jobs.atomic import check_replaceable
 from cluster.jobs.progress import FAILED, say
 from generation.plan import Plan, amounts
@@ -74,7 +74,7 @@ def foreseen(plan: Plan, wanted: SftSettings) -> Plan:
         check_replaceable(plan.out / RL_DATA)
     rollout = plan.rollout
     supply = _supply(rollout.variants, rollout.samples, rollout.reflections)
-    texts = {**plan.texts, "phrases": asdict(load_phrases())}
+    texts = {**plan.texts, "phrases": PHRASES}
     return replace(plan, texts=texts).noting(*foresee(wanted, supply))
 
 

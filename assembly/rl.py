@@ -80,7 +80,14 @@ def rl_data(
         rows: dict[str, list[dict[str, Any]]] = {split: [] for split in FILES}
         for index, question in enumerate(questions):
             split = "validation" if question.key in held_out else "train"
-            rows[split].append(without_surrogates(_row(question, index, split)))
+            row = {
+                "data_source": question.task,
+                "prompt": [{"role": "user", "content": question.text}],
+                "ability": "math",
+                "reward_model": {"style": "rule", "ground_truth": truth_of(question)},
+                "extra_info": {"index": index, "question_key": question.key, "split": split},
+            }
+            rows[split].append(without_surrogates(row))
         # `datasets` cannot read a split without any row beside one that has some
         given = [split for split in FILES if rows[split] or split == "train"]
         splits = [_write(rows[split], split, folder) for split in given]
@@ -92,20 +99,10 @@ def rl_data(
 
 
 def validation_keys(questions: Sequence[Question]) -> frozenset[str]:
-    """Return a tenth of the questions, at least one of two or more, by a hash of the key: order does not matter."""
+    """Return the keys of a tenth of the questions, at least one of two or more, by a hash: order does not matter."""
     keys = sorted({question.key for question in questions}, key=lambda key: stable_hash("validation", key))
     count = max(1, round(_VALIDATION_SHARE * len(keys))) if len(keys) > 1 else 0
     return frozenset(keys[:count])
-
-
-def _row(question: Question, index: int, split: str) -> dict[str, Any]:
-    return {
-        "data_source": question.task,
-        "prompt": [{"role": "user", "content": question.text}],
-        "ability": "math",
-        "reward_model": {"style": "rule", "ground_truth": truth_of(question)},
-        "extra_info": {"index": index, "question_key": question.key, "split": split},
-    }
 
 
 def _write(rows: Sequence[Mapping[str, Any]], split: str, folder: Path) -> Split:
