@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from generation.grading import grade
-from generation.grading.arithmetic import evaluate
+from generation.grading.arithmetic import read
 from generation.records import Grade, Question
 
 Tree = int | tuple[str, "Tree", "Tree"]
@@ -129,9 +129,9 @@ def test_one_false_step_is_enough(tree: Tree, data: st.DataObject) -> None:
 
 
 @given(_TREES)
-def test_evaluate_is_exact(tree: Tree) -> None:
+def test_a_value_is_exact(tree: Tree) -> None:
     assume(_defined(tree))
-    assert evaluate(_typed(tree, _TYPINGS["plain"])) == _value(tree)
+    assert read(_typed(tree, _TYPINGS["plain"])).value == _value(tree)
 
 
 def _defined(tree: Tree) -> bool:

@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from generation.grading.errors import OutOfBoundsError, UnreadableError
-from generation.grading.text import ascii_typing, check_readable, is_balanced
+from generation.grading.text import ascii_typing, is_balanced
 
 MAX_CHARS = 1000
 MAX_DEPTH = 32
@@ -20,7 +20,7 @@ MAX_OPERATORS = 64
 """Signs too: with MAX_DEPTH it bounds how deep this module recurses."""
 MAX_DIGITS = 20
 MAX_MAGNITUDE = 10**30
-"""Of the numerator and the denominator of every result on the way."""
+"""Of every result on the way, and of its denominator."""
 
 _TOKEN = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+|[^ ]")
 _STRENGTH = {"+": 1, "-": 1, "*": 2, "/": 2}
@@ -40,24 +40,14 @@ class Expression(NamedTuple):
 
     @property
     def is_bare(self) -> bool:
-        """It is only a number, perhaps with signs: nothing is computed."""
+        """Return True for a number alone, perhaps with signs: nothing is computed."""
         return not self.parts or (len(self.parts) == 1 and self.parts[0].is_bare)
-
-
-def evaluate(text: str) -> Fraction:
-    """Return the exact value of an expression in plain ASCII typing.
-
-    Raises UnreadableError, OutOfBoundsError or ZeroDivisionError, and nothing else.
-    """
-    value = read(text).value
-    if value is None:
-        raise ZeroDivisionError
-    return Fraction(value)
 
 
 def read(text: str) -> Expression:
     """Return the expression that all of a text is. Raises UnreadableError or OutOfBoundsError."""
-    check_readable(text, MAX_CHARS)
+    if len(text) > MAX_CHARS:
+        raise OutOfBoundsError(f"more than {MAX_CHARS} characters")
     tokens = _TOKEN.findall(text)[::-1]
     if len(tokens) > MAX_OPERATORS and sum(map(tokens.count, "+-*/")) > MAX_OPERATORS:
         raise OutOfBoundsError(f"more than {MAX_OPERATORS} operators")
@@ -110,9 +100,9 @@ def _result(sign: str, left: Value | None, right: Value | None) -> Value | None:
         value = left * right
     else:
         value = Fraction(left, right)
-    if not isinstance(value, int):
+    if isinstance(value, Fraction):
         value = _whole(value)
-    if max(abs(value.numerator), value.denominator) > MAX_MAGNITUDE:
+    if not -MAX_MAGNITUDE <= value <= MAX_MAGNITUDE or value.denominator > MAX_MAGNITUDE:
         raise OutOfBoundsError(f"a number beyond {MAX_MAGNITUDE:.0e} on the way")
     return value
 
@@ -155,17 +145,13 @@ _COMMANDS = {
     **dict.fromkeys((r"\left", r"\right"), ""),
     **dict.fromkeys((r"\quad", r"\,", r"\;", r"\:", r"\!", r"\ ", r"\(", r"\)", r"\[", r"\]"), " "),
     r"\\": "\n",
-    r"\{": "(",
-    r"\}": ")",
     r"\boxed": "",
 }
-_TOKEN_OF_LATEX = re.compile(r"\\[A-Za-z]+|\\.|.", re.DOTALL)
-_GROUP, _TEXT, _NUMERATOR, _DENOMINATOR = ("(", ")"), (" ", " "), ("((", ")/"), ("(", "))")
-_OPENED_BY = {
-    **dict.fromkeys((r"\frac", r"\dfrac", r"\tfrac", r"\cfrac"), _NUMERATOR),
-    **dict.fromkeys((r"\text", r"\textbf", r"\textit", r"\mathrm", r"\mathbf"), _TEXT),
-}
-
+_COMMAND = re.compile(r"\\(?:[A-Za-z]+|.)", re.DOTALL)
+_FRACTION = re.compile(r"\\[dtc]?frac ?\{([^{}]*)\} ?\{([^{}]*)\}")
+_TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf) ?\{([^{}]*)\}")
+# Not a part of a fraction that is still to be read.
+_GROUP = re.compile(r"(?<!frac)(?<!frac )(?<!\})(?<!\} )\{([^{}]*)\}")
 _FENCE = re.compile(r"```[A-Za-z]*")
 _BRACKETS = str.maketrans("[]`$", "()  ")
 _TIMES = re.compile(r"(?<=[0-9)])( ?)[xX](?= ?[0-9(+-])")
@@ -207,31 +193,17 @@ def _without_markup(text: str) -> str:
 
 
 def _without_latex(text: str) -> str:
-    """Return LaTeX arithmetic in plain typing, or the very same text where it is not well formed.
+    """Return LaTeX arithmetic in plain typing; braces and commands that are left are for the reader to refuse.
 
     A fraction gets brackets of its own; groups and boxes become brackets, \\text its contents.
     """
-    written: list[str] = []
-    open_groups: list[tuple[str, str]] = []
-    coming = _GROUP
-    for token in _TOKEN_OF_LATEX.findall(text):
-        if token == "{":
-            written.append(coming[0])
-            open_groups.append(coming)
-            coming = _GROUP
-        elif token.isspace():
-            written.append(token)
-        elif coming is not _GROUP or (token == "}" and not open_groups):
-            return text
-        elif token == "}":
-            group = open_groups.pop()
-            written.append(group[1])
-            coming = _DENOMINATOR if group is _NUMERATOR else _GROUP
-        elif token in _OPENED_BY:
-            coming = _OPENED_BY[token]
-        else:
-            written.append(_COMMANDS.get(token, token))
-    return text if open_groups or coming is not _GROUP else "".join(written)
+    text = text.replace(r"\{", "(").replace(r"\}", ")")
+    for _ in range(MAX_DEPTH if "{" in text else 0):
+        before = text
+        text = _TEXT.sub(r" \1 ", _FRACTION.sub(r"((\1)/(\2))", text))
+        if text == before and (text := _GROUP.sub(r"(\1)", text)) == before:
+            break
+    return _COMMAND.sub(lambda command: _COMMANDS.get(command[0], command[0]), text)
 
 
 def _unwrapped(text: str) -> str:
@@ -270,7 +242,7 @@ def _joined(lines: list[str]) -> list[str]:
 
 
 def _without_marks(pieces: list[str], marks: str) -> list[str]:
-    """Return them without their leading marks, if each of several has one: else it may be a sign or a number."""
+    """Return them without the mark that each begins with; if one has none, a mark may be a sign or a number."""
     found = [re.match(marks.replace("INDEX", str(index)), piece) for index, piece in enumerate(pieces, 1)]
     if not all(found):
         return pieces

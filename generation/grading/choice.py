@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
+from functools import lru_cache
 
 from cluster.templates import load_table
 from generation.grading.errors import OutOfBoundsError, RefusedError, SeveralError, UnreadableError
@@ -33,9 +34,6 @@ _LETTER = r"[(\[{]? ?([A-Za-z0-9]) ?[)\]}]?"
 _ALONE = re.compile(rf"{_LETTER} ?[.):,;!]?")
 _AHEAD = re.compile(rf"{_LETTER}(?![\w'’]) ?(?:[.):,;=]|-(?= ))? ?(.+)", re.DOTALL)
 _BEHIND = re.compile(rf"(.+?) ?[,:;=>(\[-]? ?{_LETTER}[.]?", re.DOTALL)
-_SAID = re.compile(
-    r"[(\[]?([A-Za-z])[)\]]? is (?:the |my )?(?:only |final )?(?:correct|right|best)?(?: ?(?:answer|option|choice))?"
-)
 _MARKED = re.compile(r"(?:[(\[{] ?([A-Za-z]) ?[)\]}]|([A-Za-z]) ?[.):]) ?(.+)", re.DOTALL)
 _UNSURE = re.compile(
     r"\b(?:or|and|nor|not|no|never|also|too|but|cannot|wrong|incorrect|false|invalid|except)\b|n't\b|\b\w\b|[/&?]",
@@ -45,8 +43,7 @@ _UNSURE = re.compile(
 
 def judge_choice(answer: str, question: Question) -> str:
     """Return "" when the answer names the option that `question.answer` names, else what is wrong."""
-    choices = {str(key).upper(): str(text) for key, text in question.facts.get("choices", {}).items()}
-    options = _Options(choices)
+    options = {str(key).upper(): str(text) for key, text in question.facts.get("choices", {}).items()}
     try:
         gold = _option(question.answer, options)
     except RefusedError as error:
@@ -54,36 +51,32 @@ def judge_choice(answer: str, question: Question) -> str:
     return "" if _option(answer, options) == gold else DIFFERS
 
 
-class _Options:
-    """The texts by letter, and the letters by text."""
-
-    def __init__(self, choices: Mapping[str, str]) -> None:
-        self.texts = choices
-        self._exactly: dict[str, set[str]] = {}
-        self._loosely: dict[str, set[str]] = {}
-        for letter, text in choices.items():
-            self._exactly.setdefault(normalised(text), set()).add(letter)
-            self._loosely.setdefault(_loose(text), set()).add(letter)
-
-    def called(self, text: str) -> set[str]:
-        """Return the letters of the options whose text this is, perhaps without its article."""
-        if len(text) > _MARKS + 3 * max(map(len, self.texts.values()), default=0):
-            return set()
-        # "A cat" may be option A, and is not "the cat".
-        loose = normalised(text) if text.startswith("A ") else _loose(text)
-        return self._exactly.get(normalised(text)) or self._loosely.get(loose) or set()
+def _called(text: str, options: Mapping[str, str]) -> set[str]:
+    """Return the letters of the options whose text this is, perhaps without its article."""
+    if len(text) > _MARKS + 3 * max(map(len, options.values()), default=0):
+        return set()
+    exact, loose = _forms(text)
+    # "A cat" may be option A, and is not "the cat".
+    loose = exact if text.startswith("A ") else loose
+    same = {letter for letter, option in options.items() if _forms(option)[0] == exact}
+    return same or {letter for letter, option in options.items() if _forms(option)[1] == loose}
 
 
-def _option(text: str, options: _Options) -> str:
+@lru_cache(maxsize=1024)
+def _forms(text: str) -> tuple[str, str]:
+    return normalised(text), _ARTICLE.sub("", normalised(_shown(text)), count=1)
+
+
+def _option(text: str, options: Mapping[str, str]) -> str:
     """Return the letter of the option that a text names. Raises UnreadableError or SeveralError."""
     if len(unicodedata.normalize("NFKC", text)) > MAX_CHARS:
         raise OutOfBoundsError("has characters in it that mean many")
     shown = _BULLET.sub("", _shown(seen(text)))
     rest = _without_label(shown)
-    called = options.called(text) or options.called(shown) or options.called(rest)
+    called = _called(text, options) or _called(shown, options) or _called(rest, options)
     # A letter: "B", "(b).", "The answer is B". An option's own text may be one, too: "I".
     alone = _ALONE.fullmatch(rest)
-    if alone and (alone[1].upper() in options.texts or not (called or options.texts)):
+    if alone and (alone[1].upper() in options or not (called or options)):
         return alone[1].upper()
     # An option's text: "Paris", "The answer is Paris".
     if len(called) == 1:
@@ -97,11 +90,8 @@ def _option(text: str, options: _Options) -> str:
     for one in (shown, rest):
         if letter := _beside_its_text(one, options):
             return letter
-    # A letter of which is said that it is the one: "B is correct".
-    if said := _SAID.fullmatch(rest):
-        return said[1].upper()
     # A marked letter with a text, which cannot be checked where the options are not known: "B. Paris".
-    marked = None if options.texts else _MARKED.fullmatch(rest)
+    marked = None if options else _MARKED.fullmatch(rest)
     if marked and not _UNSURE.search(marked[3]):
         return (marked[1] or marked[2]).upper()
     raise UnreadableError("names no option, or several")
@@ -115,10 +105,6 @@ def _shown(text: str) -> str:
     return plain(text)
 
 
-def _loose(text: str) -> str:
-    return _ARTICLE.sub("", normalised(_shown(text)), count=1)
-
-
 def _without_label(text: str) -> str:
     for _ in range(_LONGEST_LABEL):
         word, _, rest = text.partition(" ")
@@ -130,15 +116,15 @@ def _without_label(text: str) -> str:
     return text
 
 
-def _beside_its_text(text: str, options: _Options) -> str:
+def _beside_its_text(text: str, options: Mapping[str, str]) -> str:
     """Return the letter ahead of or behind an option's text, "" where there is none. Raises when they disagree."""
     ahead, behind = _AHEAD.fullmatch(text), _BEHIND.fullmatch(text)
     pairs = [(ahead[1], ahead[2])] if ahead else []
     pairs += [(behind[2], behind[1])] if behind else []
     for letter, said in pairs:
-        called = options.called(said) or options.called(said.strip("()[]"))
+        called = _called(said, options) or _called(said.strip("()[]"), options)
         if letter.upper() in called:
             return letter.upper()
-        if called and letter.upper() in options.texts:
+        if called and letter.upper() in options:
             raise SeveralError("the letter is one option, the text another")
     return ""

@@ -42,7 +42,7 @@ _NAMED = re.compile(
 )
 _BRACKETED = r"\(((?:[^()]++|\([^()]*+\))*+)\)"
 _RADICAND = rf" ?(?:{_BRACKETED}|\{{([^{{}}]*)\}}|([0-9.]+|[A-Za-z](?![A-Za-z])|\\[a-z]+))"
-_REWRITES = tuple(
+_REWRITES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), written)
     for pattern, written in (
         # Code: oo, log2(, sqrt(, **.

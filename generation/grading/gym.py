@@ -32,7 +32,7 @@ def judge_gym(text: str, question: Question) -> str:
 
 
 def _typings(text: str) -> list[str]:
-    """Return it as it is, then with less and less around it, lines kept, as a grid needs; at last on one line."""
+    """Return it as it stands, then with less and less round it, its lines kept as grids need; at last on one line."""
     found = [text, *layers(unfenced(text).strip())]
     # What is left may be wrapped in marks that it has inside as well: **2*x**3**.
     inner = found[-1]

@@ -7,29 +7,20 @@ where gold answer and answer differ in one of them, nobody knows. Unknown is saf
 
 from __future__ import annotations
 
-import contextlib
 import re
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
-from generation.grading.errors import (
-    CannotStartError,
-    DiedError,
-    OutOfBoundsError,
-    RefusedError,
-    UndecidedError,
-    UnreadableError,
-)
+from generation.grading.errors import CannotStartError, OutOfBoundsError, RefusedError, UndecidedError, UnreadableError
 from generation.grading.formula import Formula, formula, is_wordy, words_of
 from generation.grading.number import (
     CHANGING,
     Quantity,
     UnsolvedError,
-    check_comparable,
     comparisons,
     near,
+    read_gold,
     read_quantity,
-    same_number,
 )
 from generation.grading.text import DIFFERS, normalised, plain
 from generation.grading.workers import pool_of
@@ -75,50 +66,45 @@ _NAMED = re.compile(r"((?:[A-Za-z]|\\[A-Za-z]+)(?: ?_ ?\w)?(?: ?\([^()=]*\))?) ?
 _VALUES = re.compile(r"(?<![A-Za-z\\])([A-Za-z]) ?= ?")
 
 
-class _Gold(NamedTuple):
-    """A gold answer, read once."""
-
-    formula: Formula | None
-    number: Quantity | None
-
-
 def judge_math(answer: str, question: Question) -> str:
     """Return "" when the answer is equal to `question.answer`, as a mathematician writes it."""
-    gold = _gold(question.answer)
-    if _is_same_text(answer, question.answer):
+    gold = question.answer
+    if _is_same_text(answer, gold):
         return ""
-    _check_marks(plain(question.answer), plain(answer))
-    try:
-        number = None if gold.number is None else read_quantity(answer)
-    except (OutOfBoundsError, UnsolvedError):
-        raise
-    except RefusedError:
-        number = None
-    if number is not None and gold.number is not None:
-        return "" if _is_equal_number(number, gold.number, answer, question.answer) else DIFFERS
-    said = formula(answer)
-    if gold.formula is None:
+    _check_marks(plain(gold), plain(answer))
+    # Two numbers, with their units. Of an equation's gold answer the whole may be asked for.
+    number = None if "=" in gold and _VARIABLE.search(gold) else read_gold(gold)
+    if number is not None:
+        try:
+            quantity = read_quantity(answer)
+        except (OutOfBoundsError, UnsolvedError):
+            raise
+        except RefusedError:
+            pass
+        else:
+            return "" if _is_equal_number(quantity, number, answer, gold) else DIFFERS
+    # Words, else two formulas.
+    said, wanted = formula(answer), _gold_formula(gold)
+    if wanted is None:
         raise RefusedError("the gold answer is no formula", GOLD_UNREADABLE)
-    if said.unit and gold.formula.unit and said.unit != gold.formula.unit:
+    if said.unit and wanted.unit and said.unit != wanted.unit:
         raise RefusedError("has another unit", ANOTHER_UNIT)
-    return "" if _is_equal(gold.formula.text, said.text) else DIFFERS
+    in_words = is_wordy(wanted.text) or is_wordy(said.text)
+    is_equal = _is_equal_in_words if in_words else _is_equal
+    return "" if is_equal(wanted.text, said.text) else DIFFERS
 
 
 # RL asks for the same question again and again.
 @lru_cache(maxsize=1024)
-def _gold(answer: str) -> _Gold:
-    said: Formula | None = None
-    number: Quantity | None = None
-    with contextlib.suppress(RefusedError):
-        said = formula(answer)
-    with contextlib.suppress(RefusedError):
-        # Of an equation's gold answer the whole may be asked for.
-        number = None if "=" in answer and _VARIABLE.search(answer) else read_quantity(answer)
-    return _Gold(said, number)
+def _gold_formula(answer: str) -> Formula | None:
+    try:
+        return formula(answer)
+    except RefusedError:
+        return None
 
 
 def _is_same_text(answer: str, gold: str) -> bool:
-    """R - r is not r - R: case counts where a letter is there in both."""
+    """Return True for the same text. R - r is not r - R: case counts where a letter is there in both."""
     if _SPACE.sub("", answer) == _SPACE.sub("", gold):
         return True
     letters = set(_VARIABLE.findall(gold))
@@ -134,37 +120,41 @@ def _check_marks(gold: str, said: str) -> None:
 
 
 def _is_equal_number(said: Quantity, gold: Quantity, said_text: str, gold_text: str) -> bool:
-    """Exactly, or near where one has decimals and neither is a whole number typed as such."""
+    """Return True if exactly equal, or near where one has decimals and neither is typed as a whole number."""
     names = ["".join(text.split()).lower().partition("=") for text in (said_text, gold_text)]
     if all(equals for _, equals, _ in names) and names[0][0].strip("$*") != names[1][0].strip("$*"):
         raise UnreadableError("is the value of another name")
-    check_comparable(said, gold)
-    if same_number(said, gold):
+    pairs = comparisons(said, gold)
+    if any(one == other for one, other in pairs):
         return True
     decimals = [bool(_DECIMAL.search(text)) for text in (said_text, gold_text)]
     exact = [one.value.denominator == 1 and not has for one, has in zip((said, gold), decimals, strict=True)]
     if any(exact) or not any(decimals):
         return False
-    found = [near(*pair) for pair in comparisons(said, gold)]
+    found = [near(*pair) for pair in pairs]
     if None in found and True not in found:
         raise UndecidedError("is a rounding, perhaps too rough")
     return any(found)
 
 
+def _is_equal_in_words(gold: str, said: str) -> bool:
+    wanted, words = words_of(gold), words_of(said)
+    numbers = CHANGING & {*wanted.split(), *words.split()}
+    if wanted != words and (numbers or re.search(rf"\b{re.escape(wanted)}\b", words)):
+        raise UnreadableError("says more, or words for a formula")
+    return wanted == words
+
+
 def _is_equal(gold: str, said: str) -> bool:
     """Return True if two formulas are equal. Raises RefusedError where nobody knows."""
-    if is_wordy(gold) or is_wordy(said):
-        return _is_equal_in_words(gold, said)
     if words_of(gold) == words_of(said) and words_of(gold).isalpha() and "(" in gold + said:
-        return True
+        return True  # an option: "(B)" and "B"
     gold, said = _values_of(gold, said)
     _check_shapes(gold, said)
     try:
         reply = compare(gold, said)
     except CannotStartError as error:
         raise CannotStartError(f"the grader 'math' needs math-verify[antlr4_13_2]: {error}") from error
-    if reply.get("memory"):
-        raise DiedError("its memory ran out")
     if reply["equal"]:
         return True
     if not reply["answer"]:
@@ -185,14 +175,6 @@ def compare(gold: str, said: str) -> dict[str, Any]:
     return pool_of(WORKER).ask({"gold": gold, "answer": said})
 
 
-def _is_equal_in_words(gold: str, said: str) -> bool:
-    wanted, words = words_of(gold), words_of(said)
-    numbers = CHANGING & {*wanted.split(), *words.split()}
-    if wanted != words and (numbers or re.search(rf"\b{re.escape(wanted)}\b", words)):
-        raise UnreadableError("says more, or words for a formula")
-    return wanted == words
-
-
 def _values_of(gold: str, said: str) -> tuple[str, str]:
     """Return both without the name of what they are the value of, where only one has it or both have the same.
 
@@ -208,22 +190,22 @@ def _values_of(gold: str, said: str) -> tuple[str, str]:
 
 
 def _check_shapes(gold: str, said: str) -> None:
-    """Raise UnreadableError for two shapes that math-verify compares although they may mean different things."""
-    shapes = [_shape(text) for text in (gold, said)]
-    repeats = [_repeats(text) for text in (gold, said)]
-    equations = [text.split("=") for text in (gold, said)]
+    """Raise UnreadableError where math-verify would compare shapes that may mean other things."""
+    shapes, repeats = ({shape(gold), shape(said)} for shape in (_shape, _repeats))
+    letters = _VARIABLE.findall(gold)
     doubts = {
         "the number of solutions, or none": gold == "0" and said == r"\emptyset",
         "an option, and what it says": len(_OPTION.findall(gold)) != len(_OPTION.findall(said)),
         "degrees or radians": (r"\circ" in gold) != (r"\circ" in said),
         "of which base": set(_LOGARITHM.findall(gold)) != set(_LOGARITHM.findall(said)),
         "two bounds for a union": _BOUND.search(said) and re.search(r"\b(?:and|or)\b", said),
-        "a list for a tuple or a set": set(shapes) >= {"tuple", "list"} or set(shapes) >= {"tuple", "set"},
-        "what is said twice": repeats[0] != repeats[1] and set(shapes) != {"tuple"},
+        "a list for a tuple or a set": "tuple" in shapes and shapes & {"list", "set"},
+        # math-verify makes a set of a list, and one number of the set.
+        "what is said twice": len(repeats) > 1 and shapes != {"tuple"},
         "a decimal comma": any(_COMMA.search(a) and "," not in b for a, b in ((gold, said), (said, gold))),
-        "values of several names": max(map(len, equations)) > 2,
-        "another name, or another point": all(len(sides) == 2 for sides in equations) and _differ_by_name(*equations),
-        "one letter in two cases": any(one.swapcase() in _VARIABLE.findall(gold) for one in _VARIABLE.findall(gold)),
+        "values of several names": max(gold.count("="), said.count("=")) > 1,
+        "another name, or another point": gold.count("=") == said.count("=") == 1 and _differ_by_name(gold, said),
+        "one letter in two cases": any(letter.swapcase() in letters for letter in letters),
     }
     for doubt, holds in doubts.items():
         if holds:
@@ -239,15 +221,15 @@ def _shape(text: str) -> str:
 
 
 def _repeats(text: str) -> int:
-    """Count what a list says again: math-verify makes a set of it, and one number of that."""
-    pieces = [
-        "".join(one.split()) for one in re.split(r",|\b(?:and|or)\b", _THOUSANDS.sub("", text).strip("()[]{}\\ "))
-    ]
+    """Count what a list says again."""
+    listed = "".join(_THOUSANDS.sub("", text).split()).strip("()[]{}\\")
+    pieces = re.split(r",|and|or", listed)
     return len(pieces) - len(set(pieces))
 
 
-def _differ_by_name(gold: list[str], said: list[str]) -> bool:
-    """Left sides that math-verify may not look at: it may see the right ones alone."""
-    (left, right), (other, value) = (["".join(side.split()) for side in sides] for sides in (gold, said))
-    calls = re.search(r"[A-Za-z]\(|[A-Z]|\\[A-Za-z]", left + " " + other)
-    return left != other and (right == value != "0" or calls is not None)
+def _differ_by_name(gold: str, said: str) -> bool:
+    """Return True if left sides differ that math-verify may not look at: it may see the right ones alone."""
+    (left, _, right), (other, _, value) = ("".join(text.split()).partition("=") for text in (gold, said))
+    return left != other and (
+        right == value != "0" or re.search(r"[A-Za-z]\(|[A-Z]|\\[A-Za-z]", f"{left} {other}") is not None
+    )

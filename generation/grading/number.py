@@ -63,7 +63,7 @@ _CURRENCIES = frozenset("$€£¥₹¢")
 
 # "3 K" may be kelvin.
 _SCALE = re.compile(rf" ?({'|'.join(SCALES)})(?<! k)(?![A-Za-z])", re.IGNORECASE)
-_BEHIND = re.compile(r"(?:[ /,-]*(?:[A-Za-z]+\.?|[%²³$€£¥₹¢]))*[)'\" ]*\.?")
+_BEHIND = re.compile(r"(?:[ /,-]*+(?:[A-Za-z]++\.?+|[%²³$€£¥₹¢]))*+[)'\" ]*+\.?")
 _WORD = re.compile(r"[A-Za-z]+|[/%²³$€£¥₹¢]")
 _SPELLED = re.compile(
     rf"(?:({'|'.join(_TENS)})(?:[ -]({'|'.join(_SMALL[1:10])}))?|({'|'.join(_SMALL)}))((?: [a-z%]+){{0,2}})",
@@ -89,24 +89,28 @@ class UnsolvedError(UnreadableError):
 
 def judge_number(answer: str, question: Question) -> str:
     """Return "" when the one number of the answer is that of `question.answer`, else what is wrong."""
-    gold = _gold(question.answer)
+    gold = read_gold(question.answer)
     if gold is None:
         raise RefusedError("the gold answer is no number", GOLD_UNREADABLE)
-    said = read_quantity(answer)
-    check_comparable(said, gold)
-    return "" if same_number(said, gold) else DIFFERS
+    return "" if any(one == other for one, other in comparisons(read_quantity(answer), gold)) else DIFFERS
 
 
+# RL asks for the same question again and again.
 @lru_cache(maxsize=1024)
-def _gold(answer: str) -> Quantity | None:
+def read_gold(answer: str) -> Quantity | None:
+    """Return the number of a gold answer, or None."""
     try:
         return read_quantity(answer)
     except RefusedError:
         return None
 
 
-def check_comparable(said: Quantity, gold: Quantity) -> None:
-    """Raise RefusedError where units differ, other things are counted, or a comma may be a point."""
+def comparisons(said: Quantity, gold: Quantity) -> list[tuple[Fraction, Fraction]]:
+    """Return the pairs of values of which one must be equal.
+
+    A percent sign that only one of the two has may be a unit or a hundredth: 12% is right for 12 and for 0.12.
+    Raises RefusedError where units differ, other things are counted, or a comma may be a point.
+    """
     one, other = said.unit - {"%"}, gold.unit - {"%"}
     differ = one != other if one and other else not (said.things <= gold.things or gold.things <= said.things)
     # "5¢" for 5 and for 0.05 may be cents or dollars; "5%" is no length.
@@ -114,18 +118,6 @@ def check_comparable(said: Quantity, gold: Quantity) -> None:
         raise RefusedError("has another unit", ANOTHER_UNIT)
     if said.grouped and said.value == 1000 * gold.value and gold.value.denominator > 1:
         raise UnreadableError('has a comma that may be a decimal one: "12,345" for 12.345')
-
-
-def same_number(said: Quantity, gold: Quantity) -> bool:
-    """Return True if the values are equal by the rule of `comparisons`, whatever the units are."""
-    return any(one == other for one, other in comparisons(said, gold))
-
-
-def comparisons(said: Quantity, gold: Quantity) -> list[tuple[Fraction, Fraction]]:
-    """Return the pairs of values of which one must be equal.
-
-    A percent sign that only one of the two has may be a unit or a hundredth: 12% is right for 12 and for 0.12.
-    """
     pairs = [(said.value, gold.value)]
     if ("%" in said.unit) != ("%" in gold.unit):
         pairs.append((said.value, 100 * gold.value) if "%" in said.unit else (100 * said.value, gold.value))
@@ -242,8 +234,8 @@ def near(said: Fraction, gold: Fraction) -> bool | None:
     """Return True if two numbers of which one is a decimal are the same answer, where neither was meant to be exact.
 
     They are when they agree to a millionth and to six decimals, or one is the other rounded: to six or more digits, or
-    off by no more than a millionth, as a float of 32 bits is. Nothing but zero is near zero. None if one is the other
-    rounded to four or five digits, and that has no end: pi and 3.1416, 1/3 and 0.3333.
+    off by no more than a millionth, as a float of 32 bits is. Nothing but zero is near zero. None where one is a
+    rounding to four or five digits of the other, which has no end: 3.1416 of pi, 0.3333 of 1/3.
     """
     apart, bound = abs(said - gold), abs(gold) * _MILLIONTH
     if apart <= min(bound, _MILLIONTH):

@@ -43,59 +43,84 @@ _RETIRES_AT = 300 << 20
 Request = Mapping[str, Any]
 
 
-_Running = tuple[subprocess.Popen[bytes], Connection]
+_Worker = tuple[subprocess.Popen[bytes], Connection]
 
 
-class _Worker:
-    """One process at a time, started when it is needed; asked by one thread at a time."""
+class WorkerPool:
+    """At most `size` workers of a module, started when they are needed; each is asked by one thread at a time."""
 
-    def __init__(self, module: str) -> None:
+    def __init__(self, module: str, size: int) -> None:
         self._module = module
-        self.running: _Running | None = None
-        self.is_ready = False
+        self._places = threading.BoundedSemaphore(size)
+        self._all: set[_Worker] = set()
+        self._idle: deque[_Worker] = deque()
 
     def ask(self, request: Request) -> dict[str, Any]:
-        running = self._ready()
+        """Return the answer of a worker; wait until one is free.
+
+        Raises TimedOutError, DiedError when two workers ended over it, CannotStartError.
+        """
+        with self._places:
+            try:
+                return self._ask(request)
+            except DiedError:
+                return self._ask(request)
+
+    def pids(self) -> list[int]:
+        """Return the process ids of the workers that there are."""
+        return [process.pid for process, _ in list(self._all)]
+
+    def close(self) -> None:
+        """End all workers. The pool can be asked again, and starts new ones then."""
+        for worker in list(self._all):
+            self._end(worker)
+
+    def _ask(self, request: Request) -> dict[str, Any]:
+        worker = self._idle_one() or self._started_one()
         try:
             with contextlib.suppress(OSError):  # a process that has ended is told by what it left to read
-                running[1].send_bytes(json.dumps(request).encode("ascii"))
-            reply = _read(running, WALL_S)
+                worker[1].send_bytes(json.dumps(request).encode("ascii"))
+            reply = _read(worker, WALL_S)
         except RefusedError:
-            self.end()
-            # The next one begins to come up at once: who kills one kills more.
-            self.running = _started(self._module)
+            self._end(worker)
             raise
         if reply.pop("retire"):
-            self.end()
+            self._end(worker)
+        else:
+            self._idle.append(worker)
         return reply
 
-    def _ready(self) -> _Running:
+    def _idle_one(self) -> _Worker | None:
+        with contextlib.suppress(IndexError):
+            while worker := self._idle.pop():
+                if worker[0].poll() is None:
+                    return worker
+                self._end(worker)
+        return None
+
+    def _started_one(self) -> _Worker:
         reason = ""
         for _ in range(TRIES):
-            if self.running is None or self.running[0].poll() is not None:
-                self.end()
-                self.running = _started(self._module)
-            running = self.running
+            worker = _started(self._module)
+            self._all.add(worker)
             try:
-                if not self.is_ready:
-                    _read(running, START_S)
-                    self.is_ready = True
-                return running
+                _read(worker, START_S)
+                return worker
             except RefusedError as error:
                 # A signal to all processes of a job ends one that cannot ignore it yet.
                 reason = str(error)
-                self.end()
+                self._end(worker)
         raise CannotStartError(f"{self._module} does not start: {reason}")
 
-    def end(self) -> None:
-        running, self.running, self.is_ready = self.running, None, False
-        if running is not None:
-            running[0].kill()
-            running[0].wait()
-            running[1].close()
+    def _end(self, worker: _Worker) -> None:
+        self._all.discard(worker)
+        process, connection = worker
+        process.kill()
+        process.wait()
+        connection.close()
 
 
-def _started(module: str) -> _Running:
+def _started(module: str) -> _Worker:
     connection, theirs = Pipe()
     # The worker can import what this process can, whatever made it so.
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
@@ -117,8 +142,8 @@ def _started(module: str) -> _Running:
     return process, connection
 
 
-def _read(running: _Running, wait_s: float) -> dict[str, Any]:
-    process, connection = running
+def _read(worker: _Worker, wait_s: float) -> dict[str, Any]:
+    process, connection = worker
     try:
         if not connection.poll(wait_s):
             raise TimedOutError("no answer in time")
@@ -128,40 +153,6 @@ def _read(running: _Running, wait_s: float) -> dict[str, Any]:
         if process.wait(WALL_S) == -signal.SIGPROF:
             raise TimedOutError("its CPU time was used up") from error
         raise DiedError(f"it ended with {process.returncode}") from error
-
-
-class WorkerPool:
-    """At most `size` workers of a module, started when they are needed."""
-
-    def __init__(self, module: str, size: int) -> None:
-        self._workers = [_Worker(module) for _ in range(size)]
-        self._idle = deque(self._workers)
-        """The last one is asked next: one that is ready, if there is any."""
-        self._places = threading.BoundedSemaphore(size)
-
-    def ask(self, request: Request) -> dict[str, Any]:
-        """Return the answer of a worker; wait until one is free.
-
-        Raises TimedOutError, DiedError when two workers ended over it, CannotStartError.
-        """
-        with self._places:
-            worker = self._idle.pop()
-            try:
-                try:
-                    return worker.ask(request)
-                except DiedError:
-                    return worker.ask(request)
-            finally:
-                (self._idle.append if worker.is_ready else self._idle.appendleft)(worker)
-
-    def pids(self) -> list[int]:
-        """Return the process ids of the workers that there are."""
-        return [running[0].pid for worker in self._workers if (running := worker.running)]
-
-    def close(self) -> None:
-        """End all workers. The pool can be asked again, and starts new ones then."""
-        for worker in self._workers:
-            worker.end()
 
 
 _pools: dict[tuple[int, str], WorkerPool] = {}
