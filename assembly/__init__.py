@@ -1,5 +1,3 @@
 """From RAW_DATA to training sets."""
 
-from cluster.commands import need_environment
-
-need_environment()
+import cluster  # noqa: F401  checks how Python was started

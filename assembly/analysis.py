@@ -20,8 +20,6 @@ EXAMPLES = 3
 KINDS = ("label", "task", "variant")
 """What traces are counted by."""
 _LONGEST_EXAMPLE = 600
-_FIRST_WORDS = 12
-"""Attempts that differ in these are not looked at further."""
 _END = 400
 """Characters of a sample's end that are asked what it claims."""
 
@@ -34,20 +32,13 @@ _CLAIMS = re.compile(
     r"\b(?:(?:is|are) (?:indeed )?(?:correct|right|the (?:correct|right) answer)|this works|which works|as required)\b",
     re.IGNORECASE | re.ASCII,
 )
-_WORDS = {
-    _GIVES_UP: ("not ", "incorrect", "n't ", "no solution", "impossible", "cannot"),
-    _CLAIMS: ("correct", "right", "works", "as required"),
-}
-"""One of them stands in lower case wherever the pattern is found; looking for them is ten times as fast."""
 _HINT = re.compile(r"\bhint", re.IGNORECASE)
 
 
 @lru_cache(maxsize=4096)
 def _says(pattern: re.Pattern[str], text: str) -> bool:
     """Whether the end of a sample says so; the same sample stands in several traces."""
-    start = max(0, len(text) - _END)
-    tail = text[start:].lower()
-    return any(word in tail for word in _WORDS[pattern]) and pattern.search(text, start) is not None
+    return pattern.search(text, max(0, len(text) - _END)) is not None
 
 
 def contradicts_verdict(made: Made) -> bool:
@@ -70,11 +61,7 @@ def _is_false(reflection: str) -> bool:
 
 def repeats_attempt(made: Made) -> bool:
     """Two attempts are the same text, but for case and spacing."""
-    texts = [one.response for one in made.attempts]
-    beginnings = {" ".join(text.split(None, _FIRST_WORDS)[:_FIRST_WORDS]).lower() for text in texts}
-    if len(beginnings) == len(texts):
-        return False
-    return len({" ".join(text.lower().split()) for text in texts}) < len(texts)
+    return len({" ".join(one.response.lower().split()) for one in made.attempts}) < len(made.attempts)
 
 
 def is_cut(made: Made) -> bool:
@@ -102,52 +89,61 @@ def faults_of(made: Made) -> list[str]:
 
 @dataclass
 class Analysis:
-    """Counts of faults, and their first examples, over any number of traces."""
+    """What traces are: how many of which kind, their faults with the first examples, and one to be shown."""
 
     traces: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """By (one of KINDS, its name)."""
+    """By (format, label)."""
+    kinds: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Traces by (one of KINDS, its name)."""
     faults: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     """By fault, and as above."""
     examples: dict[str, list[str]] = field(default_factory=dict)
+    shown: tuple[tuple[bool, bool, int], str] | None = None
+    """The text with the smallest rank; a card's reader wants one with a retry, without a fault, and short."""
 
-    def add(self, row: Mapping[str, Any], text: Callable[[], str]) -> None:
-        """One more trace, by its columns; it counts once under each variant that it has an attempt of."""
+    def add(self, row: Mapping[str, Any], text: str) -> None:
+        """Add a trace, by its columns; it counts once under each variant that it has an attempt of."""
+        self.traces[row["format"], row["sft_template_type_idx"]] += 1
         groups = [("label", row["sft_template_type_idx"]), ("task", row["task"])]
         groups += [("variant", name) for name in set(row["variants"])]
-        self.traces.update(groups)
+        self.kinds.update(groups)
         for fault in row["faults"]:
             self.faults.update((fault, *group) for group in groups)
             kept = self.examples.setdefault(fault, [])
             if len(kept) < EXAMPLES:
-                kept.append(text()[:_LONGEST_EXAMPLE])
+                kept.append(text[:_LONGEST_EXAMPLE])
+        rank = (len(row["variants"]) < 2, bool(row["faults"]), len(text))
+        if self.shown is None or rank < self.shown[0]:
+            self.shown = (rank, text)
 
     def extend(self, later: Analysis) -> None:
-        """By the counts and examples of traces that come behind these."""
+        """Add traces that come behind these."""
         self.traces.update(later.traces)
+        self.kinds.update(later.kinds)
         self.faults.update(later.faults)
         for fault, examples in later.examples.items():
             kept = self.examples.setdefault(fault, [])
             kept += examples[: EXAMPLES - len(kept)]
+        if later.shown is not None and (self.shown is None or later.shown[0] < self.shown[0]):
+            self.shown = later.shown
 
     def counts(self, kind: str) -> dict[str, int]:
-        """Traces by each name of this kind, in order of name."""
-        return {name: count for (of, name), count in sorted(self.traces.items()) if of == kind}
+        """Return the traces by each name of this kind, in order of name."""
+        return {name: count for (of, name), count in sorted(self.kinds.items()) if of == kind}
 
     def share(self, fault: str, kind: str, name: str) -> float:
-        return self.faults[fault, kind, name] / self.traces[kind, name]
+        """Return the part of these traces that shows the fault, between 0 and 1."""
+        return self.faults[fault, kind, name] / self.kinds[kind, name]
 
     def as_json(self) -> dict[str, Any]:
-        """analysis.json: the rule, shares by each kind, and examples of each fault."""
-        return {fault: self._fault(fault) for fault in FAULTS}
-
-    def _fault(self, fault: str) -> dict[str, Any]:
-        found: dict[str, Any] = {"rule": FAULTS[fault].__doc__}
-        for kind in KINDS:
-            found[f"by_{kind}"] = {
-                name or "(none)": {
-                    "traces": self.traces[kind, name],
-                    "share": round(self.share(fault, kind, name), 6),
+        """Return what analysis.json holds of each fault: the rule, shares by each kind, and examples."""
+        found: dict[str, Any] = {}
+        for fault, shows in FAULTS.items():
+            found[fault] = {"rule": shows.__doc__}
+            for kind in KINDS:
+                found[fault][f"by_{kind}"] = {
+                    name or "(none)": {"traces": count, "share": round(self.share(fault, kind, name), 6)}
+                    for name, count in self.counts(kind).items()
                 }
-                for name in self.counts(kind)
-            }
-        return {**found, "examples": self.examples.get(fault, [])}
+            found[fault]["examples"] = self.examples.get(fault, [])
+        return found

@@ -1,37 +1,41 @@
-"""RAW_DATA to SFT_DATA: parts are read, their questions become traces, traces are put in order and written.
+"""RAW_DATA to SFT_DATA: rows go to buckets, the questions of each become traces, the traces are written.
 
-All three are shared out among processes; what comes out does not depend on how many, nor on the order of
-the rows in RAW_DATA. Memory holds a part of the rows at a time.
+All three steps are shared out among processes. What comes out does not depend on how many, nor on the order of the rows
+in RAW_DATA.
 """
 
 from __future__ import annotations
 
+import gc
+import multiprocessing
 import os
 import shutil
+import signal
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import pyarrow as pa
 
-from assembly.dealing import Surveyed, count_piles, most_samples, scattered, survey
+from assembly.buckets import BucketTraces, SortedPart, count_buckets, make_bucket, most_samples, sort_part
 from assembly.exports import check_destination, write_sft
-from assembly.foresight import Supply, check_variants, foresee
-from assembly.formats import check_formats
-from assembly.piles import MadeRows, check_tokenizer, make_part, make_pile
-from assembly.progress import follow
+from assembly.feasibility import NothingMadeError, Supply, check_variants, foresee, notes_on, why_nothing
 from assembly.settings import SftSettings
-from assembly.shortfall import NothingMadeError, notes_on, why_nothing
 from assembly.summary import AssemblySummary
-from assembly.workers import Run, workers
 from cluster.jobs.atomic import replace_folder
 from cluster.jobs.card import UNKNOWN
+from cluster.jobs.progress import follow
 from cluster.jobs.provenance import now, this_command
-from generation.raw.files import Part, check_copies, notes_on_responses, source_of
-from generation.raw.reader import models_of, open_parts
+from generation.raw.files import Part, source_of
+from generation.raw.reader import open_parts
 
-_WORK = ".work"
+Map = Callable[..., Iterator[Any]]
+"""As the built-in `map`, perhaps in other processes; results come in order."""
 
 
 def assemble(
@@ -48,77 +52,96 @@ def assemble(
 
     By default as many processes as cores, and one where there is little to do. The card names `license`,
     `published`, the repository that a local RAW_DATA is pushed to, and the `starts` of the run that the set belongs
-    to. ValueError for settings, places and files that are wrong, NothingMadeError where no trace comes of them;
+    to. Raises ValueError for places and files that are wrong, NothingMadeError where no trace comes of them;
     what lies in `out` stays then.
     """
-    check_settings(settings)
     check_destination(out, raw)
     begun, command = time.monotonic(), this_command(state="assembled")
     parts = open_parts(raw)
-    check_copies(raw, parts)
-    source = source_of(raw, [*dict.fromkeys(part.path for part in parts)], published)
-    summary = AssemblySummary(models=models_of(parts), source=source, license=license)
-    summary.notes += notes_on_responses(parts)
+    source = source_of(raw, parts, published)
+    summary = AssemblySummary(source=source, license=license, notes=[*source.notes])
 
     def build(folder: Path) -> None:
-        work = folder / _WORK
+        work = folder / ".work"
         work.mkdir()
-        with workers(processes or min(len(parts), os.cpu_count() or 1)) as run:
-            surveyed = list(follow(run(survey, [(part, settings.variants) for part in parts]), len(parts), "reading"))
-            _check_supply(parts, surveyed, settings)
-            made = _make(run, parts, surveyed, settings, work=work, summary=summary)
-            if not any(len(rows.orders) for rows in made):
+        with workers(processes or min(len(parts), os.cpu_count() or 1)) as map_:
+            made = _make(map_, parts, settings, work, summary)
+            labels = Counter[tuple[str, str]]()
+            for bucket in made:
+                labels.update({label: len(places) for label, places in bucket.labels.items()})
+            if not labels:
                 raise NothingMadeError(why_nothing(summary, settings))
-            summary.notes += notes_on(summary, settings, made)
+            summary.notes += notes_on(summary, settings, labels)
             alone = {"ended": now(), "seconds": time.monotonic() - begun, "questions": summary.questions}
             summary.starts = starts if starts is not None else [command | alone]
-            write_sft(run, made, settings, summary, folder)
+            write_sft(map_, made, settings, summary, folder)
         shutil.rmtree(work)
 
     replace_folder(build, out)
     return summary
 
 
-def check_settings(settings: SftSettings) -> None:
-    """Raise ValueError for formats that are unknown or cannot be made so, and a tokenizer that is not there."""
-    check_formats(settings)
-    if settings.tokenizer is not None:
-        check_tokenizer(settings.tokenizer)
+def _make(
+    map_: Map, parts: Sequence[Part], settings: SftSettings, work: Path, summary: AssemblySummary
+) -> list[BucketTraces]:
+    """Make all traces in the folder `work`, and count in the summary. Raises ValueError where none can come."""
+    buckets = count_buckets(parts)
+    files = [work / f"part-{number:06}.arrow" for number in range(len(parts))]
+    calls = zip(*((part, file, buckets, settings) for part, file in zip(parts, files, strict=True)), strict=True)
+    held: list[SortedPart] = list(follow(map_(sort_part, *calls), len(parts), "reading", "parts"))
+    for part in held:
+        summary.samples += part.samples
+        summary.left_out.update(part.left_out)
+    _check_supply(parts, held, settings)
+    calls = zip(*((files, n, buckets, settings, work / f"bucket-{n:06}.arrow") for n in range(buckets)), strict=True)
+    made: list[BucketTraces] = list(follow(map_(make_bucket, *calls), buckets, "assembling", "parts"))
+    for file in files:
+        file.unlink()
+    for bucket in made:
+        summary.questions += bucket.questions
+        summary.not_given.update(bucket.not_given)
+        summary.too_long.update(bucket.too_long)
+    summary.shortest = min((bucket.shortest for bucket in made if bucket.shortest), default=0)
+    return made
 
 
-def _check_supply(parts: Sequence[Part], surveyed: Sequence[Surveyed], settings: SftSettings) -> None:
+def _check_supply(parts: Sequence[Part], held: Sequence[SortedPart], settings: SftSettings) -> None:
     """Raise ValueError for variants that are not there, and where what is there can give no trace."""
-    there = frozenset[str]().union(*(part.variants for part in surveyed))
+    there = frozenset[str]().union(*(part.variants for part in held))
     check_variants(settings.variants, there)
     variants = tuple(sorted(set(settings.variants) or there))
     reflected = any("reflections" in part.columns for part in parts)
     more = "`python -m reflection.run` adds some; --formats star needs none"
-    foresee(settings, Supply(most_samples(surveyed), variants, reflected, "", more))
+    foresee(settings, Supply(most_samples(held), variants, reflected, "", more))
 
 
-def _make(
-    run: Run,
-    parts: Sequence[Part],
-    surveyed: Sequence[Surveyed],
-    settings: SftSettings,
-    *,
-    work: Path,
-    summary: AssemblySummary,
-) -> list[MadeRows]:
-    piles = [work / f"pile-{pile:04}" for pile in range(count_piles(parts))]
-    apart = work / "apart.npy"
-    np.save(apart, scattered(surveyed))
-    calls = [(part, number, settings, piles, apart) for number, part in enumerate(parts)]
-    made = []
-    for found in follow(run(make_part, calls), len(calls), "assembling"):
-        summary.samples += found.samples
-        summary.left_out.update(found.left_out)
-        made.append(found.made)
-    piles = [pile for pile in piles if pile.exists()]
-    made += follow(run(make_pile, [(pile, settings) for pile in piles]), len(piles), "gathering")
-    for rows in made:
-        summary.questions += rows.questions
-        summary.not_given.update(rows.not_given)
-        summary.too_long.update(rows.too_long)
-        summary.shortest = min(filter(None, (summary.shortest, rows.shortest)), default=0)
-    return made
+@contextmanager
+def workers(processes: int) -> Iterator[Map]:
+    """Yield a `map` over so many processes, or the built-in one. They end with the context, or with this process."""
+    if processes == 1:
+        yield map
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=_initialize) as pool:
+        yield pool.map
+
+
+def _initialize() -> None:
+    # Ctrl-C and Slurm's signals reach every process; what becomes of the work is the parent's to say.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    # Each is one of as many as there are cores, and makes no reference cycles worth looking for.
+    pa.set_cpu_count(1)
+    gc.disable()
+    # Gives less back to the system between two batches than the default does: a twentieth of all the time.
+    if "jemalloc" in pa.supported_memory_backends():
+        pa.set_memory_pool(pa.jemalloc_memory_pool())
+
+
+def _die_with_parent() -> None:
+    """A worker whose parent is killed would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

@@ -8,9 +8,9 @@ from dataclasses import asdict
 import pyarrow as pa
 
 from assembly.analysis import FAULTS, KINDS, Analysis
-from assembly.phrases import load_phrases
 from assembly.settings import SftSettings
 from assembly.summary import AssemblySummary
+from assembly.traces import load_phrases
 from cluster.jobs.card import Split, fill_card, header, json_block, run_section, texts_section
 from cluster.jobs.tables import NONE, Table, code, fenced
 from generation.raw.schema import Column, columns_table
@@ -34,11 +34,10 @@ SFT_SCHEMA = pa.schema([(column.name, column.type) for column in SFT_COLUMNS])
 def sft_card(summary: AssemblySummary, settings: SftSettings, split: Split) -> str:
     """Return the README.md of SFT_DATA, of which `split` is what was written."""
     source = summary.source
-    assert source is not None, "whoever writes a set has read a RAW_DATA"
     origin = [f"From {code(source.name)}"]
     origin += [f"at commit {code(source.revision)}"] if source.revision else []
     origin += [f"whose files have the digest {code(source.digest)}"] if source.digest else []
-    written = f"; its samples are by {', '.join(map(code, summary.models))}" if summary.models else ""
+    written = f"; its samples are by {', '.join(map(code, source.models))}" if source.models else ""
     drawn = "What is said between attempts and before the answer is drawn from these, a line each."
     values = {
         "header": header(
@@ -46,7 +45,7 @@ def sft_card(summary: AssemblySummary, settings: SftSettings, split: Split) -> s
             [split],
             tags=["skillfactory", "self-distillation", "reasoning", "sft"],
             license=summary.license,
-            models=summary.models,
+            models=source.models,
             sources=[source.repository],
         ),
         "traces": f"{split.rows:,}",
@@ -54,15 +53,15 @@ def sft_card(summary: AssemblySummary, settings: SftSettings, split: Split) -> s
         "samples": f"{summary.samples:,}",
         "held": _traces(summary),
         "missing": _missing(summary),
-        "shown": fenced(summary.shown.text, "text") if summary.shown else "There is none.",
-        "faults": _faults(summary.analysis),
+        "shown": fenced(summary.shown[1], "text") if summary.shown else "There is none.",
+        "faults": _faults(summary),
         "columns": columns_table(SFT_COLUMNS),
         "origin": f"{', '.join(origin)}{written}.",
         "configuration": json_block(asdict(settings), sort_keys=False),
         "run": run_section(summary.starts),
         "phrases": texts_section("The phrases", {"phrases": asdict(load_phrases())}, drawn),
     }
-    return fill_card("assembly", "sft_card.md", values)
+    return fill_card("assembly", values, "sft_card.md")
 
 
 def _traces(summary: AssemblySummary) -> str:
@@ -70,7 +69,7 @@ def _traces(summary: AssemblySummary) -> str:
     for (format_name, label), count in summary.traces.items():
         by_format[format_name] += count
         by_label[label] += count
-    counted = {"format": by_format, "label": by_label, "task": summary.analysis.counts("task")}
+    counted = {"format": by_format, "label": by_label, "task": summary.counts("task")}
     return "\n".join(Table((kind, "traces"), sorted(found.items())).markdown(1) for kind, found in counted.items())
 
 
@@ -96,7 +95,7 @@ def _faults(analysis: Analysis) -> str:
         (
             kind,
             code(name or NONE),
-            analysis.traces[kind, name],
+            analysis.kinds[kind, name],
             *(analysis.share(fault, kind, name) for fault in FAULTS),
         )
         for kind in KINDS

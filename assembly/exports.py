@@ -5,25 +5,26 @@ A complete dataset repository. Knows columns and files; not how traces are made.
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from assembly.analysis import Analysis
+from assembly.buckets import BucketTraces
 from assembly.cards import MESSAGES, SFT_COLUMNS, SFT_SCHEMA, sft_card
-from assembly.merging import Span, kept_scores, plan_files, read_span
-from assembly.piles import MadeRows
-from assembly.progress import follow
 from assembly.settings import SftSettings
-from assembly.summary import AssemblySummary, Contents, Shown
-from assembly.workers import Run
+from assembly.summary import AssemblySummary
 from cluster.jobs.atomic import check_replaceable
 from cluster.jobs.card import Split
+from cluster.jobs.progress import follow
 from cluster.paths import check_dataset_folder
 
 DATASET_NAME = "skillfactory"
@@ -31,10 +32,15 @@ DATASET_NAME = "skillfactory"
 
 ANALYSIS = "analysis.json"
 _DATASET_INFO = "dataset_info.json"
+ROWS_PER_FILE = 50_000
+ROWS_PER_GROUP = 1_000
+
+Rows = tuple[Path, np.ndarray]
+"""A bucket's file, and the places of some of its traces in order."""
 
 
 def check_destination(out: Path, raw: str | Path) -> None:
-    """ValueError unless an SFT_DATA can be put there: nothing yet, an empty folder, or a former one."""
+    """Raise ValueError unless an SFT_DATA can be put there: nothing yet, an empty folder, or a former one."""
     check_dataset_folder(out)
     if out.suffix == ".py":
         raise ValueError(f"{out}: `datasets` takes the name of a folder that ends in .py for a script; give another")
@@ -60,86 +66,96 @@ def _is_sft_data(folder: Path) -> bool:
 
 
 def write_sft(
-    run: Run, made: Sequence[MadeRows], settings: SftSettings, summary: AssemblySummary, folder: Path
+    map_: Callable[..., Iterator[Any]],
+    made: Sequence[BucketTraces],
+    settings: SftSettings,
+    summary: AssemblySummary,
+    folder: Path,
 ) -> None:
-    """Fill the folder with a whole SFT_DATA, and the summary with what is in it."""
-    split = _write_train(run, made, settings.subsample, summary, folder)
+    """Fill the folder with a whole SFT_DATA, and the summary with what is in it; `map_` may use other processes."""
+    files = plan_files(made, settings.subsample)
+    (folder / "data").mkdir(parents=True, exist_ok=True)
+    paths = [folder / "data" / f"train-{place:05}-of-{len(files):05}.parquet" for place in range(len(files))]
+    memory = 0
+    for analysis, nbytes in follow(map_(_write_file, paths, files), len(files), "writing", "parts"):
+        memory += nbytes
+        summary.extend(analysis)
+    assert summary.traces.total() == sum(len(places) for rows in files for _, places in rows), "traces were lost"
     # the folder and not a file in it, so that a set of several files is read whole
     info = {
         DATASET_NAME: {
             "file_name": "data",
             "formatting": "sharegpt",
             "columns": {"messages": "conversations"},
-            "tags": {
-                "role_tag": "role",
-                "content_tag": "content",
-                "user_tag": "user",
-                "assistant_tag": "assistant",
-            },
+            "tags": {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant"},
         }
     }
     _write_json(folder / _DATASET_INFO, info)
-    _write_json(folder / ANALYSIS, summary.analysis.as_json())
+    _write_json(folder / ANALYSIS, summary.as_json())
+    split = Split.of(summary.traces.total(), memory, paths)
     (folder / "README.md").write_text(sft_card(summary, settings, split), encoding="utf-8")
-
-
-def _write_train(
-    run: Run, made: Sequence[MadeRows], subsample: int | None, summary: AssemblySummary, folder: Path
-) -> Split:
-    """`data/train-…-of-….parquet` in the folder; one file also where there is no row."""
-    data = folder / "data"
-    data.mkdir(parents=True, exist_ok=True)
-    kept = kept_scores(made, subsample)
-    files = plan_files(made, kept)
-    paths = [data / f"train-{number:05}-of-{len(files):05}.parquet" for number in range(len(files))]
-    calls = [(path, spans, kept) for path, spans in zip(paths, files, strict=True)]
-    memory = 0
-    for written in follow(run(_write_file, calls), len(calls), "writing"):
-        memory += written.memory
-        summary.add(written.contents)
-    assert summary.traces.total() == sum(span.rows for spans in files for span in spans), "traces were lost"
-    return Split.of(summary.traces.total(), memory, paths)
-
-
-class _Written(NamedTuple):
-    """What is in one file."""
-
-    memory: int
-    """Bytes of its rows in memory."""
-    contents: Contents
-
-
-def _write_file(path: Path, spans: Sequence[Span], kept: Mapping[tuple[str, str], int]) -> _Written:
-    memory, contents = 0, Contents()
-    # No two traces are the same text: a dictionary of them would be as large as they are.
-    words = [column.name for column in SFT_COLUMNS if column.type != MESSAGES]
-    with pq.ParquetWriter(path, SFT_SCHEMA, compression="zstd", write_statistics=False, use_dictionary=words) as writer:
-        for span in spans:
-            rows = read_span(span, kept)
-            memory += rows.nbytes
-            _count(rows, contents)
-            writer.write_table(rows)
-    return _Written(memory, contents)
-
-
-def _count(rows: pa.Table, contents: Contents) -> None:
-    texts = rows["conversations"].combine_chunks().flatten().field("content")
-    answers = texts.take(pa.array(range(1, 2 * rows.num_rows, 2), pa.int64()))
-    lengths = pc.utf8_length(answers).to_pylist()
-    known = rows.select(["format", "sft_template_type_idx", "task", "variants", "faults"])
-    for place, row in enumerate(known.to_pylist()):
-        contents.traces[row["format"], row["sft_template_type_idx"]] += 1
-        contents.analysis.add(row, partial(_text, answers, place))
-        # a card's reader wants one with a retry, without a fault, and short
-        rank = (len(row["variants"]) < 2, bool(row["faults"]), lengths[place])
-        if contents.shown is None or rank < contents.shown.rank:
-            contents.shown = Shown(rank, _text(answers, place))
-
-
-def _text(texts: pa.Array, place: int) -> str:
-    found: Any = texts[place].as_py()
-    return str(found)
 
 
 def _write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def plan_files(made: Sequence[BucketTraces], subsample: int | None) -> list[list[Rows]]:
+    """Return which traces go into each file of the set, in order; one file where there is none.
+
+    A subsample takes of each label its share, by largest remainders.
+    """
+    starts = np.cumsum([0, *(bucket.traces for bucket in made)])
+    labels: dict[tuple[str, str], list[np.ndarray]] = defaultdict(list)
+    for bucket, start in zip(made, starts[:-1], strict=True):
+        for label, found in bucket.labels.items():
+            labels[label].append(found + np.array([start, 0]))
+    whole = {label: np.concatenate(labels[label]) for label in sorted(labels)}
+    ranked = {label: every[every[:, 1].argsort(), 0] for label, every in whole.items()}
+    total = int(starts[-1])
+    wanted = total if subsample is None else min(subsample, total)
+    shares = {label: wanted * len(places) // total for label, places in ranked.items()}
+    by_remainder = sorted(ranked, key=lambda label: -(wanted * len(ranked[label]) % total))
+    for label in by_remainder[: wanted - sum(shares.values())]:
+        shares[label] += 1
+    kept = np.sort(np.concatenate([starts[:0], *(places[: shares[label]] for label, places in ranked.items())]))
+    files = []
+    for first in range(0, max(1, len(kept)), ROWS_PER_FILE):
+        places = kept[first : first + ROWS_PER_FILE]
+        bounds = itertools.pairwise(np.searchsorted(places, starts))
+        of_bucket = [places[low:high] - start for (low, high), start in zip(bounds, starts[:-1], strict=True)]
+        files.append([(bucket.path, rows) for bucket, rows in zip(made, of_bucket, strict=True) if len(rows)])
+    return files
+
+
+def _write_file(path: Path, files: Sequence[Rows]) -> tuple[Analysis, int]:
+    """Write one parquet file; return what is in it, and its bytes as Arrow tables."""
+    memory, analysis = 0, Analysis()
+    # No two traces are the same text: a dictionary of them would be as large as they are.
+    words = [column.name for column in SFT_COLUMNS if column.type != MESSAGES]
+    with pq.ParquetWriter(path, SFT_SCHEMA, compression="zstd", write_statistics=False, use_dictionary=words) as writer:
+        for rows in read_groups(files):
+            memory += rows.nbytes
+            texts = pc.list_flatten(rows["conversations"]).combine_chunks().field("content").to_pylist()
+            for text, row in zip(texts[1::2], rows.drop_columns("conversations").to_pylist(), strict=True):
+                analysis.add(row, text)
+            writer.write_table(rows)
+    return analysis, memory
+
+
+def read_groups(files: Sequence[Rows]) -> Iterator[pa.Table]:
+    """Yield the traces of one file of the set, ROWS_PER_GROUP at a time."""
+    left = SFT_SCHEMA.empty_table()
+    for path, places in files:
+        with pa.memory_map(str(path)) as file:
+            left = pa.concat_tables([left, pa.ipc.open_file(file).read_all().take(places)])
+        while left.num_rows >= ROWS_PER_GROUP:
+            yield _whole(left.slice(0, ROWS_PER_GROUP))
+            left = left.slice(ROWS_PER_GROUP)
+    if left.num_rows:
+        yield _whole(left)
+
+
+def _whole(table: pa.Table) -> pa.Table:
+    """A copy of its own, whose bytes in memory do not depend on where the rows lay."""
+    return table.take(np.arange(table.num_rows)).combine_chunks()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,21 +12,34 @@ from typing import Any, NamedTuple
 from assembly.assemble import assemble
 from assembly.cards import SFT_DATA
 from assembly.exports import check_destination
-from assembly.foresight import Supply, foresee
-from assembly.next_steps import assembling_more, training
+from assembly.feasibility import NothingMadeError, Supply, foresee
 from assembly.rl import RL_DATA, rl_data
 from assembly.settings import SftSettings
-from assembly.shortfall import NothingMadeError
-from assembly.summary import AssemblySummary, summary_text
+from assembly.summary import summary_text
 from cluster.jobs.atomic import check_replaceable
 from cluster.jobs.progress import FAILED, say
 from generation.plan import Plan
 from generation.raw.schema import RAW_DATA
 from generation.settings import Settings
 
+_WORTH = ("*C*IC", "*CC", "*C_full", "algorithm1", "0C", "star")
+"""Formats in the order in which they are proposed."""
+
+
+class Sets(NamedTuple):
+    """What was made of a RAW_DATA."""
+
+    names: tuple[str, ...]
+    """Their folders in the run directory."""
+    traces: int
+
+    def code(self, code: int) -> int:
+        """Return the exit code of a run that would end with `code`: without any trace it has failed."""
+        return code if self.traces else code or FAILED
+
 
 def sft_settings(settings: Settings) -> SftSettings:
-    """Return what the flags of the whole job ask of the assembly; flags that were not given have its defaults."""
+    """Return what the flags of the whole job ask of the assembly. Raises ValueError if it cannot be assembled."""
     return SftSettings(settings.formats, settings.attempts, settings.seed)
 
 
@@ -45,47 +59,42 @@ def foreseen(plan: Plan, settings: Settings) -> Plan:
     return replace(plan, notes=(*plan.notes, *foresee(sft_settings(settings), supply)))
 
 
-class Sets(NamedTuple):
-    """What was made of a RAW_DATA."""
-
-    names: tuple[str, ...]
-    """Their folders in the run directory."""
-    traces: int
-
-    def code(self, code: int) -> int:
-        """Return the exit code of a run that would end with `code`: without any trace it has failed."""
-        return code if self.traces else code or FAILED
-
-
 def make_sets(plan: Plan, settings: Settings, starts: Sequence[Mapping[str, Any]]) -> Sets:
     """Make SFT_DATA and RL_DATA and print a summary. If no trace comes of the rows, SFT_DATA stays as it was.
 
     `starts` are those of the run, for the cards.
     """
-    made = _traces(plan, settings, starts)
-    if plan.rl_questions:
-        rl_data(plan.rl_questions, plan.out / RL_DATA, plan.configuration, plan.license, starts=starts)
-    names = (*([SFT_DATA] if made else []), *([RL_DATA] if plan.rl_questions else []))
-    return Sets(names, made.traces.total() if made else 0)
-
-
-def _traces(plan: Plan, settings: Settings, starts: Sequence[Mapping[str, Any]]) -> AssemblySummary | None:
     published = f"{settings.push_to}/{RAW_DATA}-{plan.name}" if settings.push_to else ""
     out, wanted = plan.out / SFT_DATA, sft_settings(settings)
+    names, traces = [], 0
     try:
         made = assemble(plan.raw_data, out, wanted, license=plan.license, published=published, starts=starts)
     except NothingMadeError as error:
         kept = f"{out} stays as it was" if out.exists() else f"there is no {SFT_DATA}"
         print(f"failed: {error}", file=sys.stderr)
         print(f"{RAW_DATA} is kept in {plan.out}; {kept}", file=sys.stderr)
-        return None
-    print(f"{summary_text(made)}\n", flush=True)
-    return made
+    else:
+        print(f"{summary_text(made)}\n", flush=True)
+        names, traces = [SFT_DATA], made.traces.total()
+    if plan.rl_questions:
+        rl_data(plan.rl_questions, plan.out / RL_DATA, plan.configuration, plan.license, starts=starts)
+        names.append(RL_DATA)
+    return Sets(tuple(names), traces)
 
 
 def say_next(run: Path, sets: Sets, settings: Settings, served: Mapping[str, int]) -> None:
     """Name the commands that may follow; `served` counts the questions that can serve each format."""
     if sets.traces:
         say("next", training(run / SFT_DATA))
-    if other := assembling_more(run, settings.formats, served):
-        say("next", other, whole=True)
+    if others := [name for name in _WORTH if name not in settings.formats and served[name]]:
+        say("next", f"{assembling(run)} --formats {shlex.quote(others[0])} --out traces", whole=True)
+
+
+def training(sft_data: Path) -> str:
+    """Return where it stands how to fine-tune a model on the set: the command depends on the model and its template."""
+    return f'train on {sft_data.name}: README.md, "Training on it"'
+
+
+def assembling(raw: Path) -> str:
+    """Return the command that makes traces of a run or RAW_DATA."""
+    return f"python -m assembly.run --raw {shlex.quote(str(raw))}"

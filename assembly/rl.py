@@ -142,4 +142,4 @@ def rl_card(
         "run": run_section(starts),
         "arguments": fenced("\n".join(arguments)),
     }
-    return fill_card("assembly", "rl_card.md", values)
+    return fill_card("assembly", values, "rl_card.md")

@@ -2,50 +2,37 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Sequence
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 
-from assembly.assemble import assemble, check_settings
+from assembly.assemble import assemble
 from assembly.cards import SFT_DATA
-from assembly.formats import FORMATS
-from assembly.next_steps import training
+from assembly.feasibility import NothingMadeError
+from assembly.job import training
 from assembly.settings import SftSettings
-from assembly.shortfall import NothingMadeError
 from assembly.summary import summary_text
-from cluster.flag_values import flag
-from cluster.flags import fail, page, parse
+from cluster.flags import fail, flag, page, parse
 from cluster.jobs.card import UNKNOWN, check_license
 from cluster.jobs.progress import staged
 from cluster.paths import dataset_folder, local_or_name
 from generation.raw.schema import RAW_DATA
-from generation.variants import PLAIN
 
 
 @dataclass(frozen=True)
-class Config:
-    """Make SkillFactory training traces from a RAW_DATA, ready for LLaMA-Factory."""
+class Input:
+    """What traces are made of."""
 
     raw: str = flag(
         MISSING, "a RAW_DATA or run folder, a parquet file, or a hub dataset (namespace/name)", local_or_name
     )
-    formats: tuple[str, ...] = flag(("*C_full",), f"comma list of {', '.join(FORMATS)}; quote the stars")
-    attempts: str = flag("5", "N, the most attempts in a trace; or a range, 2-5")
-    repeats: int = flag(1, "traces of each format and length from a question")
-    variants: tuple[str, ...] = flag(
-        (), f"comma list: only samples under these prompt variants, such as {', '.join(PLAIN)}"
-    )
-    unique_variants: bool = flag(False, "no two attempts of a trace under one prompt variant")
-    max_similarity: float | None = flag(None, "no two attempts of a trace more alike than this, 0 to 1")
-    drop_cut: bool = flag(False, "leave out samples cut at the length limit")
-    keep_unanswered: bool = flag(False, "samples without an answer may stand as incorrect attempts")
-    true_arithmetic: bool = flag(False, "leave out reflections that state a false equation")
-    tokenizer: str | None = flag(None, "model whose tokenizer counts --max_trace_tokens", local_or_name)
-    max_trace_tokens: int | None = flag(None, "leave out longer traces (question, trace and template)")
-    subsample: int | None = flag(None, "keep this many traces, of each label its share")
-    seed: int = flag(0, "another seed draws another set")
+
+
+@dataclass(frozen=True)
+class Config(SftSettings, Input):
+    """Make SkillFactory training traces from a RAW_DATA, ready for LLaMA-Factory."""
+
     license: str = flag(UNKNOWN, "of the card, in the hub's words, such as apache-2.0 or cc-by-4.0")
     processes: int | None = flag(None, "default: as many as cores; the set does not depend on it")
     out: Path | None = flag(  # noqa: RUF009  it makes a field
@@ -53,14 +40,15 @@ class Config:
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_license(self.license)
-        check_settings(self.settings)
         if self.processes is not None and not 1 <= self.processes <= 1024:
             raise ValueError(f"--processes must be between 1 and 1,024, not {self.processes}")
 
     @property
     def settings(self) -> SftSettings:
-        return SftSettings(**{one.name: getattr(self, one.name) for one in dataclasses.fields(SftSettings)})
+        """The part that decides the set's bytes."""
+        return SftSettings(*(getattr(self, field.name) for field in fields(SftSettings)))
 
     @property
     def destination(self) -> Path:

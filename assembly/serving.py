@@ -12,14 +12,12 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from assembly.candidates import choose
-from assembly.formats import FORMATS, Format, shortage_of
-from assembly.reasons import NO_REFLECTION, UNREFLECTED
-from assembly.settings import Attempts, SftSettings, read_attempts
+from assembly.candidates import NO_REFLECTION, UNREFLECTED, choose
+from assembly.formats import FORMATS, Attempts, Format
+from assembly.settings import SftSettings
 from cluster.jobs.tables import NONE, WIDTH, Table, code, counts_text
-from generation.raw.counts import OUTCOMES, RawCounts, TaskCounts
+from generation.raw.counts import OUTCOMES, RawCounts
 
 _TELLING = ("0C", "*C", "*C*IC", "*CC", "star")
 _STEPS = 8
@@ -34,47 +32,49 @@ class Usable(NamedTuple):
     alone: int
     """Right ones that may stand only without a reflection."""
 
+    def gives(self, format_: Format, attempts: Attempts) -> bool:
+        """Return True if these give a trace of the format."""
+        if format_.lengths == "alone":
+            return self.right + self.alone > 0
+        return format_.shortage(self.right, self.wrong, attempts) is None
+
 
 class Serving:
     """Counts usable attempts by question; rows may come in any order."""
 
     def __init__(self, settings: SftSettings) -> None:
-        self.attempts = settings.attempts
+        self.attempts, self.bounds = settings.attempts, settings.bounds
         self._settings = settings
-        self._right: Counter[str] = Counter()
-        self._wrong: Counter[str] = Counter()
-        self._alone: Counter[str] = Counter()
+        self._found: dict[str, Counter[str]] = {}
+        """By question: its attempts by the fields of Usable."""
         self._tasks: dict[str, str] = {}
         self.right_left_out = Counter[str]()
         """Right samples that may stand in no trace but those of star, by reason."""
 
     def add(self, rows: pa.Table) -> None:
-        """Rows of schema ROWS."""
-        pool = choose(rows, self._settings)
-        pairs = pool.select(["question_key", "task"]).group_by(["question_key", "task"]).aggregate([])
-        for pair in pairs.to_pylist():
-            self._tasks.setdefault(pair["question_key"], pair["task"])
-        right, free = pool["correct"], pc.equal(pool["left_out"], "")
-        alone = pc.is_in(pool["left_out"], pa.array(UNREFLECTED))
-        for counter, wanted in (
-            (self._right, pc.and_(right, free)),
-            (self._wrong, pc.and_not(free, right)),
-            (self._alone, pc.and_(right, alone)),
+        """Count rows of schema ROWS."""
+        columns = ["question_key", "task", "correct", "left_out"]
+        counts = choose(rows, self._settings).group_by(columns, use_threads=False).aggregate([([], "count_all")])
+        for key, task, right, why, count in zip(
+            *(counts[name].to_pylist() for name in counts.column_names), strict=True
         ):
-            for found in pc.value_counts(pool["question_key"].filter(wanted)).to_pylist():
-                counter[found["values"]] += found["counts"]
-        for found in pc.value_counts(pool["left_out"].filter(pc.and_not(right, free))).to_pylist():
-            self.right_left_out[found["values"]] += found["counts"]
+            self._tasks.setdefault(key, task)
+            found = self._found.setdefault(key, Counter())
+            if not why:
+                found["right" if right else "wrong"] += count
+            elif right:
+                self.right_left_out[why] += count
+                found["alone"] += count * (why in UNREFLECTED)
 
     def usable(self, task: str | None = None) -> Counter[Usable]:
-        """Questions by how many usable attempts they have, of one task or all."""
-        keys = (key for key, of in self._tasks.items() if task is None or of == task)
-        return Counter(Usable(self._right[key], self._wrong[key], self._alone[key]) for key in keys)
+        """Return questions by how many usable attempts they have, of one task or all."""
+        found = (self._found[key] for key, of in self._tasks.items() if task is None or of == task)
+        return Counter(Usable(one["right"], one["wrong"], one["alone"]) for one in found)
 
     def served(self, task: str | None = None) -> Mapping[str, int]:
-        """Questions that give traces, by format, of one task or all."""
-        attempts, usable = read_attempts(self.attempts), self.usable(task)
-        return {name: _count(format_, usable, attempts) for name, format_ in FORMATS.items()}
+        """Return how many questions give traces, by format, of one task or all."""
+        usable = self.usable(task)
+        return {name: _count(format_, usable, self.bounds) for name, format_ in FORMATS.items()}
 
     def markdown(self, tasks: Sequence[str]) -> str:
         """Return a card's table of the questions that give traces, by format, of several tasks each for itself."""
@@ -87,17 +87,11 @@ class Serving:
 
 
 def _count(format_: Format, usable: Mapping[Usable, int], attempts: Attempts) -> int:
-    return sum(count for one, count in usable.items() if _gives(format_, one, attempts))
-
-
-def _gives(format_: Format, usable: Usable, attempts: Attempts) -> bool:
-    if format_.lengths == "alone":
-        return usable.right + usable.alone > 0
-    return shortage_of(format_, usable.right, usable.wrong, attempts) is None
+    return sum(count for one, count in usable.items() if one.gives(format_, attempts))
 
 
 def serving_text(serving: Serving, counts: RawCounts) -> str:
-    """For a person: the questions that can serve each format, and what keeps the others from it."""
+    """Say for a person how many questions can serve each format, and what keeps the others from it."""
     total, usable = len(counts.questions), serving.usable()
     lines = [f"questions that can serve a format with --attempts {serving.attempts}, of {total:,}"]
     by_count: dict[int, list[str]] = {}
@@ -106,33 +100,24 @@ def serving_text(serving: Serving, counts: RawCounts) -> str:
     for count, names in sorted(by_count.items(), reverse=True):
         head = f"  {count:>7,} {count / max(1, total):>4.0%}  "
         lines += textwrap.wrap(", ".join(names), WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
-    lines += _shorter(usable, read_attempts(serving.attempts))
-    lines += _by_task(serving, sorted(counts.tasks))
-    return "\n".join([*lines, *remarks(serving, counts)])
+    # how many could give a *C trace of each number of attempts, where that number decides
+    lengths = range(1, min(serving.bounds.most, _STEPS) + 1)
+    shorter = [_count(FORMATS["*C"], usable, Attempts(None, length)) for length in lengths]
+    if len(set(shorter)) > 1:
+        given = "  ".join(f"{length}C {count:,}" for length, count in zip(lengths, shorter, strict=True))
+        head = "questions with enough attempts for " if len(given) < WIDTH - 37 else ""
+        lines.append(f"  {head}{given}")
+    if len(counts.tasks) > 1:
+        rows = []
+        for task in sorted(counts.tasks):
+            served = serving.served(task)
+            rows.append((task, serving.usable(task).total(), *(served[name] for name in _TELLING)))
+        table = Table(("  by task", "questions", *_TELLING), rows)
+        lines += table.text(WIDTH - 2 - 10 * (1 + len(_TELLING)), 10)
+    return "\n".join([*lines, *_remarks(serving, counts)])
 
 
-def _by_task(serving: Serving, tasks: Sequence[str]) -> list[str]:
-    """Where there are several: of each the questions, and those that can serve formats which need different things."""
-    if len(tasks) < 2:
-        return []
-    rows = []
-    for task in tasks:
-        served = serving.served(task)
-        rows.append((task, serving.usable(task).total(), *(served[name] for name in _TELLING)))
-    return Table(("  by task", "questions", *_TELLING), rows).text(WIDTH - 2 - 10 * (1 + len(_TELLING)), 10)
-
-
-def _shorter(usable: Mapping[Usable, int], attempts: Attempts) -> list[str]:
-    """How many questions could give a *C trace of each number of attempts, where that number decides."""
-    lengths = range(1, min(attempts.most, _STEPS) + 1)
-    counts = [_count(FORMATS["*C"], usable, Attempts(None, length)) for length in lengths]
-    if len(set(counts)) < 2:
-        return []
-    given = "  ".join(f"{length}C {count:,}" for length, count in zip(lengths, counts, strict=True))
-    return [f"  questions with enough attempts for {given}"] if len(given) < WIDTH - 37 else ["  " + given]
-
-
-def remarks(serving: Serving, counts: RawCounts) -> list[str]:
+def _remarks(serving: Serving, counts: RawCounts) -> list[str]:
     """Say why no traces come, or only some, if one reason holds for all samples."""
     whole = counts.all()
     right, wrong, unknown = map(whole.outcome, OUTCOMES)
@@ -147,44 +132,31 @@ def remarks(serving: Serving, counts: RawCounts) -> list[str]:
         head = "No sample is known to be wrong." if unknown else "The model solved everything: no sample is wrong."
         lines.append(f"{head} *C*IC needs one, and no trace")
         lines.append("can show how a mistake is found. Take a harder task or a weaker model.")
-    lines += [
-        f"Task {task}: {_one_sided(tally)}."
-        for task, tally in counts.several().items()
-        if right and wrong and bool(tally.outcome("right")) != bool(tally.outcome("wrong"))
-    ]
-    if right:
-        lines += _short_of_usable(serving, counts)
-    return lines
-
-
-def _one_sided(tally: TaskCounts) -> str:
-    """What can be said of samples that are all right, or all wrong, as far as is known."""
-    if tally.outcome("unknown"):
-        return f"no sample is known to be {'wrong' if tally.outcome('right') else 'right'}"
-    return f"the model solved {'everything' if tally.outcome('right') else 'nothing'}"
+    for task, tally in counts.several().items():
+        of_task = [tally.outcome(outcome) for outcome in OUTCOMES]
+        if not (right and wrong) or bool(of_task[0]) == bool(of_task[1]):
+            continue
+        told = f"the model solved {'everything' if of_task[0] else 'nothing'}"
+        if of_task[2]:
+            told = f"no sample is known to be {'wrong' if of_task[0] else 'right'}"
+        lines.append(f"Task {task}: {told}.")
+    return [*lines, *(_short_of_usable(serving, counts) if right else [])]
 
 
 def _short_of_usable(serving: Serving, counts: RawCounts) -> list[str]:
-    """Of samples some of which are right."""
+    """Why right samples give no trace with reflections, if none does."""
     usable = serving.usable()
-    if not any(one.right for one in usable):
-        return _none_usable(serving, counts)
-    most = max(one.right + one.wrong for one in usable if one.right)
-    fewest = read_attempts(serving.attempts).least or read_attempts(serving.attempts).most
-    if most < fewest:
+    if any(one.right for one in usable):
+        most = max(one.right + one.wrong for one in usable if one.right)
+        if most >= serving.bounds.fewest:
+            return []
         several = any(one.right + one.wrong > most for one in usable)
         question = "question with a right one" if several else "question"
         told = f"No {question} has more than {most} usable attempts: --attempts {most} or fewer gives traces."
         return textwrap.wrap(told, WIDTH)
-    return []
-
-
-def _none_usable(serving: Serving, counts: RawCounts) -> list[str]:
-    """Why no right sample may stand in a trace with reflections."""
     if set(serving.right_left_out) <= {NO_REFLECTION}:
         if not counts.all().reflections:
             return ["There are no reflections: only star comes; `python -m reflection.run` adds some."]
         return ["No right sample has a reflection that says so: only star comes."]
     star = ", save alone in star" if serving.served()["star"] else ""
-    head = f"No right sample may stand in a trace{star}"
-    return [f"{head}:", *counts_text(serving.right_left_out.most_common())]
+    return [f"No right sample may stand in a trace{star}:", *counts_text(serving.right_left_out.most_common())]

@@ -2,57 +2,43 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cache
 
-_ATTEMPTS = re.compile(r"(?:(\d{1,4})-)?(\d{1,4})")
-
-
-class Attempts(NamedTuple):
-    """How many attempts a trace has: `most`, or where `least` is given too, anything between."""
-
-    least: int | None
-    most: int
-
-
-def read_attempts(text: str) -> Attempts:
-    """`5` or `2-5`. Raises ValueError."""
-    found = _ATTEMPTS.fullmatch(text)
-    if found is None or not 1 <= int(found[1] or 1) <= int(found[2]) <= 1000:
-        raise ValueError(f"--attempts must be a number such as 5, or a range such as 2-5, not {text!r}")
-    return Attempts(int(found[1]) if found[1] else None, int(found[2]))
+from assembly.formats import FORMATS, Attempts, choose_formats, read_attempts
+from cluster.flags import flag
+from cluster.inference.chat import fault_in, probe
+from cluster.inference.engine import Message
+from cluster.inference.models import find
+from cluster.inference.vllm_engine import ChatTokenizer
+from cluster.messages import first_line
+from cluster.paths import local_or_name
+from generation.variants import PLAIN
 
 
 @dataclass(frozen=True)
 class SftSettings:
-    """How a set of traces is asked for."""
+    """How a set of traces is asked for. Raises ValueError for what cannot be made so, naming the flag."""
 
-    formats: tuple[str, ...]
-    attempts: str
-    seed: int
-    repeats: int = 1
-    """Traces of a format and length from each question, each drawn anew."""
-    variants: tuple[str, ...] = ()
-    """Samples under these prompt variants alone; all when empty."""
-    unique_variants: bool = False
-    """No two attempts of a trace under the same prompt variant."""
-    max_similarity: float | None = None
-    """No two attempts of a trace that share more than this part of their word triples."""
-    drop_cut: bool = False
-    """No sample that was cut at the length limit."""
-    keep_unanswered: bool = False
-    """Samples without an answer stand as incorrect attempts."""
-    true_arithmetic: bool = False
-    """No reflection that states a false equation."""
-    tokenizer: str | None = None
-    max_trace_tokens: int | None = None
-    """Of the whole conversation in that tokenizer; longer traces are counted and left out."""
-    subsample: int | None = None
-    """How many traces to keep, of each label its share."""
+    formats: tuple[str, ...] = flag(("*C_full",), f"comma list of {', '.join(FORMATS)}; quote the stars")
+    attempts: str = flag("5", "N, the most attempts in a trace; or a range, 2-5")
+    seed: int = flag(0, "another seed draws another set")
+    repeats: int = flag(1, "traces of each format and length from a question")
+    variants: tuple[str, ...] = flag(
+        (), f"comma list: only samples under these prompt variants, such as {', '.join(PLAIN)}"
+    )
+    unique_variants: bool = flag(False, "no two attempts of a trace under one prompt variant")
+    max_similarity: float | None = flag(None, "no two attempts of a trace more alike than this, 0 to 1")
+    """The part of their word triples that they share."""
+    drop_cut: bool = flag(False, "leave out samples cut at the length limit")
+    keep_unanswered: bool = flag(False, "samples without an answer may stand as incorrect attempts")
+    true_arithmetic: bool = flag(False, "leave out reflections that state a false equation")
+    tokenizer: str | None = flag(None, "model whose tokenizer counts --max_trace_tokens", local_or_name)
+    max_trace_tokens: int | None = flag(None, "leave out longer traces (question, trace and template)")
+    subsample: int | None = flag(None, "keep this many traces, of each label its share")
 
     def __post_init__(self) -> None:
-        read_attempts(self.attempts)
+        formats = choose_formats(self.formats, self.bounds)
         if not 1 <= self.repeats <= 1000:
             raise ValueError(f"--repeats must be between 1 and 1,000, not {self.repeats}")
         if self.max_similarity is not None and not 0 <= self.max_similarity < 1:
@@ -63,3 +49,38 @@ class SftSettings:
             raise ValueError(f"--max_trace_tokens must be at least 1, not {self.max_trace_tokens}")
         if self.subsample is not None and self.subsample < 1:
             raise ValueError(f"--subsample must be at least 1, not {self.subsample}")
+        used_up = [format_.name for format_ in formats if format_.lengths == "used up"]
+        if used_up and (self.unique_variants or self.max_similarity is not None):
+            raise ValueError(
+                f"--unique_variants and --max_similarity do not go with format {used_up[0]}, which draws as the "
+                "paper does; leave them out, or make its set for itself"
+            )
+        if self.tokenizer is not None:
+            check_tokenizer(self.tokenizer)
+
+    @property
+    def bounds(self) -> Attempts:
+        """What `attempts` says."""
+        return read_attempts(self.attempts)
+
+
+@cache
+def load_tokenizer(name: str) -> ChatTokenizer:
+    """Load the tokenizer of a model by folder, hub id or well-known name. Raises ValueError if it is not there."""
+    model = find(name)
+    return ChatTokenizer(model.path, model.hub_revision)
+
+
+def check_tokenizer(name: str) -> None:
+    """Raise ValueError if the tokenizer is not there or cannot write a conversation."""
+    chat = load_tokenizer(name)
+    turns = probe(("user", "assistant"))
+    try:
+        fault = fault_in(chat.render(turns), turns)
+        chat.encode([Message(role="user", content="2 + 2?"), Message(role="assistant", content="4")])
+    except Exception as error:
+        # A template is the model's own program, a tokenizer anyone's file: they fail in their own ways.
+        reason = first_line(error)[:160]
+        raise ValueError(f"--tokenizer {name} cannot write a conversation: {reason}") from error
+    if fault:
+        raise ValueError(f"--tokenizer {name}: its chat template {fault}, which would not be counted: give another one")

@@ -1,14 +1,16 @@
-"""A trace as a value, its published text, and the way back from text to value.
+"""A trace as a value, its published text, and the phrases that join its attempts.
 
-`parse(render(trace)) == trace` for every trace that can be built: `Trace` refuses the parts whose
-text would be taken for the frame. Knows nothing of how attempts are chosen.
+`Trace` refuses parts whose text would be taken for the frame. Knows nothing of how attempts are chosen.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
+
+from cluster.templates import load_table
 
 _FRAME_TAG = re.compile(r"<[\s/]*(?:think|sample|reflect)\b[^<>]*>", re.IGNORECASE)
 """Any spelling of a frame tag: a model trained on a stray one would learn a broken frame."""
@@ -35,7 +37,7 @@ class Review:
 
 @dataclass(frozen=True)
 class Trace:
-    """Attempts, the phrases between them, and how it ends. ValueError when it has no sound text."""
+    """Attempts, the phrases between them, and how it ends. Raises ValueError when it has no sound text."""
 
     steps: tuple[Step, ...]
     glue: tuple[str, ...]
@@ -47,8 +49,7 @@ class Trace:
     def __post_init__(self) -> None:
         if not self.steps or len(self.glue) != len(self.steps) - 1:
             raise ValueError(f"{len(self.steps)} attempts cannot be joined by {len(self.glue)} phrases")
-        texts = [step.response for step in self.steps]
-        texts += [step.reflection for step in self.steps if step.reflection is not None]
+        texts = [text for step in self.steps for text in step if text is not None]
         phrases = [*self.glue, self.ending]
         if self.review is not None:
             phrases.append(self.review.phrase)
@@ -62,75 +63,54 @@ class Trace:
 
 
 def has_frame_tag(text: str) -> bool:
-    """Whether the text holds <think>, <sample>, <reflect>, or the end of one, in any spelling."""
+    """Return True if the text holds <think>, <sample>, <reflect>, or the end of one, in any spelling."""
     return "<" in text and _FRAME_TAG.search(text) is not None
 
 
 def is_plain_answer(text: str) -> bool:
-    """Whether the text can stand in the final <answer>."""
+    """Return True if the text can stand in the final <answer>."""
     return bool(text) and text == text.strip() and not _ANSWER_TAG.search(text) and not has_frame_tag(text)
 
 
 def render(trace: Trace) -> str:
-    """The trace in the published layout (skillfactory.md §4)."""
-    parts = ["<think>"]
+    """Write the trace in the published layout (skillfactory.md §4)."""
+    lines = ["<think>"]
     for step, glue in zip(trace.steps, (*trace.glue, None), strict=True):
-        parts += ["<sample>", step.response, "</sample>"]
+        lines += ["<sample>", step.response, "</sample>"]
         if step.reflection is not None:
-            parts += ["<reflect>", step.reflection, "</reflect>"]
+            lines += ["<reflect>", step.reflection, "</reflect>"]
         if glue is not None:
-            parts.append(glue)
-    parts += ["</think>", "\n\n" + _closing(trace)]
-    return "\n".join(parts)
+            lines.append(glue)
+    review = [] if trace.review is None else [trace.review.phrase, trace.review.response]
+    said = [text for text in (*review, trace.ending, f"<answer>\n{trace.answer}\n</answer>") if text is not None]
+    return "\n".join([*lines, "</think>", "\n\n" + "\n\n".join(said)])
 
 
-def _closing(trace: Trace) -> str:
-    paragraphs = []
-    if trace.review is not None:
-        paragraphs.append(trace.review.phrase)
-        if trace.review.response is not None:
-            paragraphs.append(trace.review.response)
-    return "\n\n".join([*paragraphs, trace.ending, f"<answer>\n{trace.answer}\n</answer>"])
+@dataclass(frozen=True)
+class Phrases:
+    """Every kind of phrase in phrases.toml; each one line of plain text."""
+
+    generic: tuple[str, ...]
+    """Between attempts, after any attempt."""
+    correct: tuple[str, ...]
+    """Between attempts, after a correct one."""
+    incorrect: tuple[str, ...]
+    """Between attempts, after an incorrect one."""
+    ending: tuple[str, ...]
+    """Before the final answer."""
+    backtrack: tuple[str, ...]
+    """After the thinking, when it ended on an incorrect attempt."""
+    confirm: tuple[str, ...]
+    """After the thinking, when it ended on two correct attempts."""
+
+    def glue(self, was_correct: bool | None) -> tuple[str, ...]:
+        """Return what may follow an attempt; None when nothing is said about its correctness."""
+        if was_correct is None:
+            return self.generic
+        return (self.correct if was_correct else self.incorrect) + self.generic
 
 
-def parse(text: str) -> Trace:
-    """The trace whose text this is; ValueError, naming the part that is missing, for any other text."""
-    rest = _after(text, "<think>\n")
-    steps, glue = [], []
-    while True:
-        response, rest = _until(_after(rest, "<sample>\n"), "\n</sample>\n")
-        reflection = None
-        if rest.startswith("<reflect>\n"):
-            reflection, rest = _until(_after(rest, "<reflect>\n"), "\n</reflect>\n")
-        steps.append(Step(response, reflection))
-        if rest.startswith("</think>\n"):
-            break
-        phrase, rest = _until(rest, "\n")
-        glue.append(phrase)
-    return _with_closing(tuple(steps), tuple(glue), _after(rest, "</think>\n\n\n"))
-
-
-def _with_closing(steps: tuple[Step, ...], glue: tuple[str, ...], closing: str) -> Trace:
-    # from the end inwards: the attempt returned to is free text and may hold an <answer> of its own
-    body, found, answer = closing.rpartition("\n\n<answer>\n")
-    if not found or not answer.endswith("\n</answer>"):
-        raise ValueError("not a trace: no <answer> block at its end")
-    earlier, found, ending = body.rpartition("\n\n")
-    review = None
-    if found:
-        phrase, returned, response = earlier.partition("\n\n")
-        review = Review(phrase, response if returned else None)
-    return Trace(steps, glue, ending, answer.removesuffix("\n</answer>"), review)
-
-
-def _after(text: str, start: str) -> str:
-    if not text.startswith(start):
-        raise ValueError(f"not a trace: {start.strip()} expected at {text[:40]!r}")
-    return text.removeprefix(start)
-
-
-def _until(text: str, end: str) -> tuple[str, str]:
-    part, found, rest = text.partition(end)
-    if not found:
-        raise ValueError(f"not a trace: no {end.strip() or 'line end'} after {text[:40]!r}")
-    return part, rest
+@cache
+def load_phrases() -> Phrases:
+    """Return the phrases that ship with the package."""
+    return Phrases(**{kind: tuple(phrases) for kind, phrases in load_table("assembly", "phrases.toml").items()})

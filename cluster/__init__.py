@@ -2,7 +2,7 @@
 
 import os
 
-from cluster.commands import need_environment
+from cluster.commands import check_start
 
 QUIET = {
     # A stop that does not wait leaves calls of actors behind; Ray would print a traceback for each.
@@ -17,4 +17,4 @@ QUIET = {
 # Set at import, since the libraries read it at theirs.
 os.environ.update(QUIET)
 
-need_environment()
+check_start()

@@ -1,13 +1,15 @@
-"""Pieces of messages to people: an error in one line, a list cut short, reasons with counts, a text's beginning."""
+"""Pieces of what people read: an error in one line, a list cut short, reasons with counts, a name that is near."""
 
 from __future__ import annotations
 
+import difflib
+import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what the error says, or its type where it says nothing."""
+    """Return the first line of what the error says, or its type if it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
@@ -26,3 +28,20 @@ def excerpt(text: str, longest: int = 50) -> str:
     """Return the beginning of a text, quoted, on one line."""
     words = " ".join(text.split())
     return repr(words if len(words) <= longest else words[: longest - 3] + "...")
+
+
+def shortened(text: str, longest: int) -> str:
+    """Cut the middle out of a longer text: what is wrong comes first, what to do last."""
+    kept = (longest - 3) // 2
+    return text if len(text) <= longest else f"{text[: longest - 3 - kept]}...{text[-kept:]}"
+
+
+def nearest(word: str, known: Iterable[str], most: int = 1, cutoff: float = 0.5) -> list[str]:
+    """Return the known names that `word` may have meant, the nearest first, whatever their case."""
+    names = {name.strip().casefold(): name for name in known}
+    return [names[near] for near in difflib.get_close_matches(word.strip().casefold()[:200], names, most, cutoff)]
+
+
+def bars() -> bool:
+    """Return True if progress may be drawn as a bar: both streams are terminals, not files or pipes."""
+    return sys.stdout.isatty() and sys.stderr.isatty()

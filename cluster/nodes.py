@@ -20,36 +20,39 @@ from huggingface_hub import try_to_load_from_cache
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-_LOOK_S = 1.0
+from cluster.messages import first_line
+
 _SAY_S = 30.0
 _ANSWER_S = 120.0
 _PACKAGES = ("cluster", "reflection", "generation")
 
 
 def alive() -> list[dict[str, Any]]:
-    """What Ray says of each node that lives."""
+    """Return what Ray says of each node that lives."""
     return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 
 
 def wait_for(count: int, seconds: float) -> bool:
-    """Wait until so many nodes live, for so long at most; whether they came."""
+    """Wait up to `seconds` for `count` nodes. Return True if all joined."""
     began, spoke = time.monotonic(), -_SAY_S
     while True:
         names = sorted(str(node["NodeManagerHostname"]) for node in alive())
         waited = time.monotonic() - began
-        late = waited > seconds
-        if len(names) >= count or late or waited - spoke > _SAY_S:
+        over = len(names) >= count or waited > seconds
+        if over or waited - spoke > _SAY_S:
             print(f"{len(names)} of {count} nodes joined Ray after {waited:.0f} s: {', '.join(names)}", flush=True)
             spoke = waited
-        if len(names) >= count or late:
-            return not late
-        time.sleep(_LOOK_S)
+        if over:
+            return waited <= seconds
+        time.sleep(1.0)
 
 
 def check_nodes(model: str, revision: str | None) -> None:
-    """Raise ValueError where a node lacks our code, vLLM or the model: an engine could not start there.
+    """Raise ValueError if a node has other code than ours, no vLLM or not the model: an engine could not start there.
 
-    The model is a folder, or where it has a revision a hub id. A node that does not answer is named, and left to Ray.
+    The model is a folder, or if it has a revision a hub id. A node that does not answer is named, and left to Ray.
+    Ray can ship code (`runtime_env`), but workers (2.60) look into the driver's working folder first, where a node may
+    hold another clone.
     """
 
     # Inside a function, and so sent whole: a node that lacks our code could not look it up by its name.
@@ -67,9 +70,9 @@ def check_nodes(model: str, revision: str | None) -> None:
     here = code()
 
     def missing() -> str:
-        if not code():
-            return "Python there does not find our code: install the project on every node"
-        if code() != here:
+        if (there := code()) != here:
+            if not there:
+                return "Python there does not find our code: install the project on every node"
             return "another version of our code is installed there: install the same on every node"
         if importlib.util.find_spec("vllm") is None:
             return "vLLM is not installed there"
@@ -80,7 +83,11 @@ def check_nodes(model: str, revision: str | None) -> None:
             return f"the model {model} is not in the hub's cache there: share HF_HOME, or download it on each node"
         return ""
 
-    asked = {_on(node["NodeID"], missing): node["NodeManagerHostname"] for node in for_engines(alive())}
+    asked = {}
+    for node in for_engines(alive()):
+        there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        task = ray.remote(missing).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
+        asked[task.remote()] = node["NodeManagerHostname"]
     answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=_ANSWER_S)
     leave_out([asked[ref] for ref in silent], others=len(answered))
     for ref in answered:
@@ -95,7 +102,7 @@ def check_nodes(model: str, revision: str | None) -> None:
 
 
 def for_engines(nodes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Those of the nodes that may get an engine: where any has a GPU those with GPUs, else those with cores."""
+    """Return the nodes that may get an engine: if any has a GPU those with GPUs, else those with cores."""
     for kind in ("GPU", "CPU"):
         if found := [node for node in nodes if node["Resources"].get(kind, 0) >= 1]:
             return found
@@ -103,19 +110,13 @@ def for_engines(nodes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def leave_out(silent: Sequence[str], *, others: int) -> None:
-    """Name the nodes that did not answer. Raises ValueError where no others did."""
+    """Name the nodes that did not answer. Raises ValueError if no others did."""
     for name in silent:
         told = f"node {name} starts no process within {_ANSWER_S:.0f} s; see Ray's logs there"
         if not others:
             raise ValueError(told)
         # It may be dying, which Ray notices later; engines that find no place there are tried again elsewhere.
         print(f"{told}; the others go on without it", flush=True)
-
-
-def _on(node: str, function: Any) -> Any:
-    """What the function returns on this node."""
-    there = NodeAffinitySchedulingStrategy(node, soft=False)
-    return ray.remote(function).options(num_cpus=0, max_retries=0, scheduling_strategy=there).remote()
 
 
 def main(address: str, count: str, seconds: str) -> int:
@@ -125,7 +126,7 @@ def main(address: str, count: str, seconds: str) -> int:
             print("the others are late; it begins without them", flush=True)
         ray.shutdown()
     except (ConnectionError, RuntimeError, RayError) as error:
-        print(f"Ray does not answer at {address}: {str(error).splitlines()[0]}", flush=True)
+        print(f"Ray does not answer at {address}: {first_line(error)}", flush=True)
         return 1
     return 0
 

@@ -9,37 +9,47 @@ import errno
 import os
 import re
 import unicodedata
+from functools import partial
 from pathlib import Path
 
 _ELSEWHERE = re.compile(r"[\w+.@-]+:/")
-_CONTROL = {"Cc", "Zl", "Zp"}
 # What `datasets` reads otherwise in the path of a folder, tried with 5.2.0: see tests/test_paths.py.
-_READ_OTHERWISE = {
-    "*": "a pattern",
-    "?": "a pattern",
-    "[": "a pattern",
-    "]": "a pattern",
-    "$": "a variable",
-    "::": "a chain of URLs",
-}
+_READ_OTHERWISE = dict.fromkeys("*?[]", "a pattern") | {"$": "a variable", "::": "a chain of URLs"}
+
+
+def anywhere(text: str) -> str:
+    """Return a text that may begin with a path, such as an image or FROM:TO of a mount, with `~` expanded.
+
+    Raises ValueError if no path here may hold it.
+    """
+    if not text.strip():
+        raise ValueError(f"{text!r} is blank: give a path")
+    if {"Cc", "Zl", "Zp"}.intersection(map(unicodedata.category, text)):
+        raise ValueError(f"{text!r} holds a control character: rename it, or leave that out")
+    if "Cs" in map(unicodedata.category, text):
+        raise ValueError(f"{text!r} is no UTF-8: rename it")
+    path = os.path.expanduser(text)
+    if path.startswith("~"):
+        raise ValueError(f"{text!r}: {path.partition('/')[0]} is nobody's home here; give the whole path, or ./{text}")
+    try:
+        os.stat(path)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ValueError(f"{text!r} leads in a circle of links: give the path that is meant") from error
+    return path
 
 
 def local(text: str, remedy: str = "give a path here, and copy what is there to it first") -> str:
     """Return the path with `~` expanded. Raises ValueError for a URL, and for a text that no path here may hold."""
-    if not text.strip():
-        raise ValueError(f"{text!r} is blank: give a path")
-    if [c for c in text if unicodedata.category(c) in _CONTROL]:
-        raise ValueError(f"{text!r} holds a control character: rename it, or leave that out")
-    if [c for c in text if "\ud800" <= c <= "\udfff"]:
-        raise ValueError(f"{text!r} is no UTF-8: rename it")
     if _ELSEWHERE.match(text):
         raise ValueError(f"{text!r} is no place on this machine: {remedy}")
-    return _expanded(text)
+    return anywhere(text)
 
 
-def folder(text: str) -> str:
-    """Return the path of a folder to make, with `~` expanded. Raises ValueError if it cannot be on this machine."""
-    return local(text, "give a folder here, and copy it there afterwards")
+folder = partial(local, remedy="give a folder here, and copy it there afterwards")
+"""Read the path of a folder to make."""
+local_or_name = partial(local, remedy="give a path here, or owner/name of the hub")
+"""Read a path, or a name of the hub such as owner/name, which stays as it is."""
 
 
 def dataset_folder(text: str) -> str:
@@ -64,33 +74,6 @@ def check_dataset_folder(path: str | Path) -> None:
             )
 
 
-def local_or_name(text: str) -> str:
-    """Return a path with `~` expanded, or a name such as owner/name of the hub as it stands. Raises ValueError."""
-    return local(text, "give a path here, or owner/name of the hub")
-
-
-def image(text: str) -> str:
-    """Return a container image: a path with `~` expanded, or a URL for the container plugin. Raises ValueError."""
-    return text if _ELSEWHERE.match(text) else local(text)
-
-
-def mount(text: str) -> str:
-    """Return FROM:TO of a container mount, with the `~` of FROM expanded. Raises ValueError."""
-    return _expanded(text)
-
-
 def each_part(text: str) -> str:
     """Return a comma list, such as gsm8k:9,~/my_task.py:9, with the `~` of each part expanded. Raises ValueError."""
     return ",".join(local(part.strip()) if part.strip() else part for part in text.split(","))
-
-
-def _expanded(text: str) -> str:
-    path = os.path.expanduser(text)
-    if path.startswith("~"):
-        raise ValueError(f"{text!r}: {path.partition('/')[0]} is nobody's home here; give the whole path, or ./{text}")
-    try:
-        os.stat(path)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise ValueError(f"{text!r} leads in a circle of links: give the path that is meant") from error
-    return path

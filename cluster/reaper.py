@@ -1,10 +1,9 @@
 """Ends what a dead process leaves behind. Run as a script; standard library only.
 
-When the process that started them is killed, vLLM's engine core and workers can live on, holding
-cores or a GPU, and so do Ray's agents. Whoever starts such processes starts one reaper and holds
-its standard input open; at the end of input the reaper kills every process that carries the mark
-in the environment it was started with, or that holds a file of a given folder open (a process that
-sets its own title overwrites its environment), and removes the folder.
+When the process that started them is killed, vLLM's engine core and workers can live on, holding cores or a GPU, and so
+do Ray's agents. Whoever starts such processes starts one reaper and holds its standard input open; at the end of input
+the reaper kills every process that carries the mark in the environment it was started with, or that holds a file of a
+given folder open (a process that sets its own title overwrites its environment), and removes the folder.
 """
 
 from __future__ import annotations
@@ -25,22 +24,21 @@ _SPARED = "SKILLFACTORY_SPARED"
 
 
 def new_mark() -> str:
-    """Name of an environment variable that nobody else has; to be set, to anything, for what shall end."""
+    """Return the name of an environment variable that nobody else has; to be set, to anything, for what shall end."""
     return f"{_BEGINNING}{uuid.uuid4().hex}"
 
 
 def start(mark: str, folder: str = "", *, apart: bool = False) -> subprocess.Popen[bytes]:
-    """A reaper for the processes that carry the mark or hold a file of the folder open.
+    """Start a reaper for the processes that carry the mark or hold a file of the folder open.
 
-    One that is `apart` is no child of this process: a Ray worker kills its children as it ends.
+    `apart` makes it no child of this process, because a Ray worker kills its children on exit.
     """
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(_BEGINNING)}
     process = subprocess.Popen(
         [sys.executable, "-I", "-S", __file__, mark, folder, *([str(os.getpid())] if apart else [])],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env=clean,
+        env={name: value for name, value in os.environ.items() if not name.startswith(_BEGINNING)},
         start_new_session=True,
     )
     if apart:
@@ -49,27 +47,24 @@ def start(mark: str, folder: str = "", *, apart: bool = False) -> subprocess.Pop
 
 
 def kill(mark: str, folder: str = "", spare: int = 0) -> int:
-    """Kill every such process, but this one and `spare`; how many there were."""
+    """Kill every such process but this one and `spare`. Return how many there were."""
     killed = 0
     for entry in Path("/proc").glob("[0-9]*"):
-        pid = int(entry.name)
-        if pid in {os.getpid(), spare}:
+        if int(entry.name) in {os.getpid(), spare}:
             continue
         with contextlib.suppress(OSError):
-            if _carries(entry, mark) or (folder and _holds(entry, folder) and not _carries(entry, _SPARED)):
-                os.kill(pid, signal.SIGKILL)
+            started_with = {line.partition(b"=")[0] for line in (entry / "environ").read_bytes().split(b"\0")}
+            held = folder and _SPARED.encode() not in started_with and _holds(entry, f"{folder}/")
+            if mark.encode() in started_with or held:
+                os.kill(int(entry.name), signal.SIGKILL)
                 killed += 1
     return killed
 
 
-def _carries(process: Path, mark: str) -> bool:
-    return f"\0{mark}=".encode() in b"\0" + (process / "environ").read_bytes()
-
-
-def _holds(process: Path, folder: str) -> bool:
+def _holds(process: Path, beginning: str) -> bool:
     for descriptor in (process / "fd").iterdir():
         with contextlib.suppress(OSError):  # closed meanwhile
-            if os.readlink(descriptor).startswith(f"{folder}/"):
+            if os.readlink(descriptor).startswith(beginning):
                 return True
     return False
 

@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import socket
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -14,10 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import ray
-from ray._private.accelerators import get_accelerator_manager_for_resource
 from ray.exceptions import AuthenticationError, RayError
 from ray.experimental import internal_kv
 from ray.util.client import ray as ray_client
@@ -47,7 +46,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Resources:
-    """What the cluster holds."""
+    """What a cluster holds."""
 
     nodes: tuple[Node, ...]
 
@@ -67,30 +66,30 @@ def session(address: str | None) -> Iterator[Resources]:
 
 
 def look(*, local: bool = False) -> Resources:
-    """What the cluster holds now; `local` for a Ray of ours on this machine."""
-    # Where Ray is ours its CPUs are only numbers.
+    """Return what the cluster holds now; `local` for a Ray of ours on this machine, whose CPUs are only numbers."""
     cores = len(os.sched_getaffinity(0)) if local else None
-    return Resources(tuple(_node(told["Resources"], cores) for told in alive()))
+    held = [node["Resources"] for node in alive()]
+    return Resources(
+        tuple(Node(int(one.get("GPU", 0)), cores or int(one.get("CPU", 0)), int(one.get("memory", 0))) for one in held)
+    )
 
 
 def here() -> Resources:
-    """Return what a Ray started on this machine would find at most, without starting one."""
-    gpus = get_accelerator_manager_for_resource("GPU")
-    assert gpus is not None
-    seen = gpus.get_current_process_visible_accelerator_ids()
-    found = gpus.get_current_node_num_accelerators()
-    cores = len(os.sched_getaffinity(0))
+    """Return what a Ray started on this machine would find at most, without starting one; GPUs are NVIDIA's."""
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False).stdout
+    except OSError:
+        listed = ""
+    gpus = len([line for line in listed.splitlines() if line.startswith("GPU ")])
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        gpus = min(gpus, 0 if visible in ("", "NoDevFiles") else len(visible.split(",")))
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return Resources((Node(found if seen is None else min(found, len(seen)), cores, memory),))
-
-
-def _node(held: Mapping[str, float], cores: int | None) -> Node:
-    held_cores = int(held.get("CPU", 0)) if cores is None else cores
-    return Node(int(held.get("GPU", 0)), held_cores, int(held.get("memory", 0)))
+    return Resources((Node(gpus, len(os.sched_getaffinity(0)), memory),))
 
 
 def check_alive() -> None:
-    """Raise ClusterLostError where this process's part of Ray is gone; Ray itself would wait for ever, or exit.
+    """Raise ClusterLostError if Ray's head or this node's raylet is gone; Ray itself would wait for ever, or exit.
 
     Ray ends a driver, without a word of ours, a minute after its head stopped answering.
     """
@@ -114,7 +113,14 @@ def check_alive() -> None:
 
 @contextmanager
 def _running(address: str) -> Iterator[None]:
-    _check_open(address)
+    found = _ADDRESS.fullmatch(address)
+    if found is None and address != "auto":
+        raise ValueError(f"--address {address!r} must be auto, HOST:PORT or ray://HOST:PORT")
+    try:
+        if found:  # where nobody listens Ray itself would go on trying for many minutes
+            socket.create_connection((found["host"], int(found["port"])), timeout=_CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        raise ValueError(f"no Ray cluster answers at --address {address}: {error}") from error
     try:
         _connect(address)
     except (ConnectionError, ValueError, RuntimeError, RayError) as error:
@@ -128,14 +134,16 @@ def _running(address: str) -> Iterator[None]:
 
 
 def _connect(address: str) -> None:
-    """Try again where the head made no process for this client, as happens about one time in twenty.
+    """Try again if the head made no process for this client, as happens about one time in twenty.
 
     Ray's head (2.60) forks amid gRPC's threads, which may abort the child
     (https://github.com/ray-project/ray/issues/63202), and gives it no more than half a minute to come up.
     """
+    # In a job of Slurm's, whose nodes share our home, Ray's head has another (slurm.sh): workers get ours back.
+    home = {"env_vars": {"HOME": os.path.expanduser("~")}} if "SLURM_JOB_ID" in os.environ else None
     for time in range(1, _CONNECTS + 1):
         try:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=_home())
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=home)
             return
         except ConnectionAbortedError as error:
             if time == _CONNECTS:
@@ -145,27 +153,9 @@ def _connect(address: str) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """The first line, and the last where the first introduces a traceback."""
+    """Return the first line, and the last if the first introduces a traceback."""
     first, *others = str(error).strip().splitlines()
     return (f"{first} {others[-1]}" if others and first.endswith(":") else first)[:200]
-
-
-def _home() -> dict[str, Any] | None:
-    """In a job of Slurm's, whose nodes share our home, Ray's head has another (slurm.sh): workers get ours back."""
-    return {"env_vars": {"HOME": os.path.expanduser("~")}} if "SLURM_JOB_ID" in os.environ else None
-
-
-def _check_open(address: str) -> None:
-    """Raise ValueError unless someone listens there: Ray itself would go on trying for many minutes."""
-    found = _ADDRESS.fullmatch(address)
-    if address == "auto":
-        return
-    if found is None:
-        raise ValueError(f"--address {address!r} must be auto, HOST:PORT or ray://HOST:PORT")
-    try:
-        socket.create_connection((found["host"], int(found["port"])), timeout=_CONNECT_S).close()
-    except (OSError, OverflowError) as error:
-        raise ValueError(f"no Ray cluster answers at --address {address}: {error}") from error
 
 
 @contextmanager
@@ -176,7 +166,9 @@ def _local() -> Iterator[None]:
     home = os.path.expanduser("~")
     with _environment({mark: "1", "RAY_AUTH_TOKEN": _token()}):
         watcher = reaper.start(mark, folder)
-        _name_a_provider(folder)
+        # Ray's head asks the network which cloud it is in (2.60, with usage statistics off too) unless a cluster file
+        # in its home names a provider; our processes get the real home back.
+        Path(folder, "ray_bootstrap_config.yaml").write_text("provider: {type: local}\n", encoding="utf-8")
         try:
             with _environment({"HOME": folder}):
                 _start(folder, home, lambda: reaper.kill(mark, folder, watcher.pid))
@@ -187,7 +179,7 @@ def _local() -> Iterator[None]:
 
 
 def _start(folder: str, home: str, clean: Callable[[], object]) -> None:
-    """Raises what Ray raises, the last time that it comes up late; `clean` ends what the others left."""
+    """Raise what Ray raises, the last time that it comes up late; `clean` ends what the others left."""
     for left in reversed(range(_STARTS)):
         try:
             # CPUs are only numbers to Ray: more than there are, so that no engine waits for a share.
@@ -212,16 +204,8 @@ def _start(folder: str, home: str, clean: Callable[[], object]) -> None:
 
 @cache
 def _token() -> str:
-    """Who may talk to a Ray of ours. Ray reads it once a process, and would keep its own in ~/.ray."""
+    """Return the secret of those who may talk to a Ray of ours. Ray reads it once a process; its own lies in ~/.ray."""
     return secrets.token_hex(32)
-
-
-def _name_a_provider(home: str) -> None:
-    """Keep Ray's head from asking the network which cloud it is in (2.60 does so with usage statistics off).
-
-    It asks unless a cluster file in its home names a provider; our processes get the real home back.
-    """
-    (Path(home) / "ray_bootstrap_config.yaml").write_text("provider: {type: local}\n", encoding="utf-8")
 
 
 @contextmanager
@@ -232,7 +216,6 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
         yield
     finally:
         for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
+            del os.environ[name]
+            if value is not None:
                 os.environ[name] = value

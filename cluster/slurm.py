@@ -1,13 +1,14 @@
 """A sbatch script that brings Ray up on the nodes of a Slurm job and runs a command there; printed or submitted.
 
 `python -m cluster.slurm --nodes 4 --gpus_per_node 8 --time 04:00:00 -- python -m generation.run --out runs/one`.
-What is chosen stands quoted at the script's top; the rest, slurm.sh, is the same in every script. Knows of
-the command that it takes --address, --grace_s and --out, ends on SIGUSR1, and says by exit code 75 that work
-is left.
+What is chosen stands quoted at the script's top; the rest, slurm.sh, is the same in every script. Any command may run
+that takes --address, --grace_s and --out, ends on SIGUSR1, and says by exit code 75 that work is left; the flags of
+ours are read before anything is queued.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shlex
@@ -19,30 +20,51 @@ from dataclasses import MISSING, dataclass
 from importlib import resources
 from pathlib import Path
 
-from cluster.commands import COMMANDS
-from cluster.flag_values import flag
-from cluster.flags import fail, page, parse
+from assembly.job import sft_settings
+from cluster.commands import COMMANDS, PACKAGES, asked_module, is_python
+from cluster.flags import fail, flag, page, parse
 from cluster.jobs.atomic import atomic_write_text, make_folder
-from cluster.paths import folder, image, local, mount
-from cluster.slurm_command import check_command
+from cluster.messages import nearest
+from cluster.paths import anywhere, folder, local
+from generation.settings import Settings
+from reflection.added.settings import AdditionSettings
 
-LOGS = Path("logs", "slurm")
+_LOGS = Path("logs", "slurm")
 """Under the run directory."""
 _CORES_OF_A_GPU = 8
-_SHORTEST_NOTICE_S = 60
+_BOUNDS = {
+    "nodes": (1, 10_000),
+    "gpus_per_node": (0, 64),
+    "cpus_per_task": (1, 10_000),
+    "wait_s": (10, 86_400),
+    "notice_s": (1, 65_535),
+    "max_requeues": (0, 10_000),
+}
+_WORDS = ("job_name", "partition", "account", "qos", "constraint")
 # What sbatch takes on its lines without quotes, escapes or comments.
 _WORD = re.compile(r"[A-Za-z0-9_.,:@%+=&|*()\[\]/-]+")
-_OPTION = re.compile(r"--[a-z][a-z-]*(=.+)?")
+_OPTION = re.compile(r"--(?P<name>[a-z][a-z-]*)(=.+)?")
 _TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<parts>\d+(?::\d+){0,2})")
-_MEMORY = re.compile(r"\d+[KMGT]?")
 _SHELL = re.compile(r"[\s;&|<>$`(){}]")
-
-_HEAD = (
-    "# Made by python -m cluster.slurm. Submit it with sbatch from the folder in which the command is to run: that",
-    "# folder, and the Python environment, are seen by all nodes.",
-    "# shellcheck disable=SC2317  # functions are called by traps and on other nodes",
-    "",
+_SET = (
+    "array",
+    "chdir",
+    "error",
+    "no-kill",
+    "no-requeue",
+    "ntasks-per-node",
+    "open-mode",
+    "output",
+    "signal",
+    "wrap",
 )
+_CONTRADICTING = dict.fromkeys(_SET, "leave it out") | {
+    name.replace("_", "-"): f"give --{name}"
+    for name in (*_WORDS, "nodes", "time", "cpus_per_task", "gpus_per_node", "mem")
+}
+"""Options of sbatch that the script sets itself, and what to do instead."""
+_RUNS = {"generation.run": Settings, "reflection.run": AdditionSettings}
+"""Our commands that a job can run, and what reads their flags."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +84,8 @@ class Options:
     cpus_per_task: int | None = flag(None, f"cores of each node (default: {_CORES_OF_A_GPU} a GPU; no GPU: all)")
     mem: str | None = flag(None, "memory of each node, such as 200G (default: the site's; no GPU: all)")
     sbatch_args: tuple[str, ...] = flag((), "comma list of further options of sbatch: --exclude=n1,n2,--mail-type=END")
-    container: str | None = flag(None, "image for Slurm's pyxis plugin, in which all of it then runs", image)
-    container_mounts: tuple[str, ...] = flag((), "comma list of FROM:TO, besides the working folder and /tmp", mount)
+    container: str | None = flag(None, "image for Slurm's pyxis plugin, in which all of it then runs", anywhere)
+    container_mounts: tuple[str, ...] = flag((), "comma list of FROM:TO, besides the working folder and /tmp", anywhere)
     env_setup: str | None = flag(None, "a file to source first, such as .venv/bin/activate", local)
     job_name: str = flag("skillfactory", "as squeue shows it")
     wait_s: int = flag(600, "longest wait for all nodes to join; then it begins with those that did")
@@ -72,55 +94,62 @@ class Options:
     submit: bool = flag(False, "submit it, and keep it with its logs in the run directory")
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("nodes", 1, 10_000),
-            ("gpus_per_node", 0, 64),
-            ("cpus_per_task", 1, 10_000),
-            ("wait_s", 10, 86_400),
-            ("notice_s", 1, 65_535),
-            ("max_requeues", 0, 10_000),
-        ):
+        for name, (low, high) in _BOUNDS.items():
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise ValueError(f"--{name} must be between {low} and {high:,}, not {value}")
-        if seconds(self.time) < 2 * _SHORTEST_NOTICE_S:
+        if seconds(self.time) < 120:
             raise ValueError(f"--time {self.time} is too short: Ray alone takes a minute; give two or more")
-        if self.mem is not None and not _MEMORY.fullmatch(self.mem):
+        if self.mem is not None and not re.fullmatch(r"\d+[KMGT]?", self.mem, re.ASCII):
             raise ValueError(f"--mem must be a number with K, M, G or T behind it, such as 200G, not {self.mem!r}")
-        for name in ("partition", "account", "qos", "constraint", "job_name"):
-            _check_word(f"--{name}", getattr(self, name))
+        words = [(name, getattr(self, name)) for name in _WORDS] + [("sbatch_args", one) for one in self.sbatch_options]
+        for name, word in words:
+            if word is not None and not _WORD.fullmatch(word):
+                raise ValueError(f"--{name} {word!r} holds a character that an #SBATCH line cannot: leave it out")
         for option in self.sbatch_options:
-            _check_word("--sbatch_args", option)
-            if not _OPTION.fullmatch(option):
+            found = _OPTION.fullmatch(option)
+            if found is None:
                 raise ValueError(f"--sbatch_args takes long options such as --reservation=x, not {option!r}")
-            if option.startswith(("--array", "--wrap", "--no-requeue")):
-                raise ValueError(f"--sbatch_args: the script cannot do with {option}; leave it out")
+            for name, remedy in _CONTRADICTING.items():
+                if name.startswith(found["name"]):  # sbatch takes the beginning of a name for the name
+                    raise ValueError(f"--sbatch_args: the script cannot do with {option}; {remedy}")
         if self.container_mounts and self.container is None:
             raise ValueError("--container_mounts is for --container: give both or neither")
-        _check_text("--container", self.container or "")
-        for one in self.container_mounts:
-            _check_text("--container_mounts", one)
-        _check_env_setup(self.env_setup)
+        # A script that is only printed may be for another machine.
+        setup = self.env_setup or ""
+        if (_SHELL.search(setup) or (setup and self.submit)) and not os.path.isfile(setup):
+            raise ValueError(f"--env_setup {setup!r} is no file: put the commands into one, which the job sources")
 
     @property
     def sbatch_options(self) -> list[str]:
         """As sbatch takes them: what does not begin as an option belongs to the one before, whose value has a comma."""
-        whole: list[str] = []
-        for item in self.sbatch_args:
-            if whole and not item.startswith("-"):
-                whole[-1] += f",{item}"
-            else:
-                whole.append(item)
-        return whole
+        return [option for option in re.split(",(?=-)", ",".join(self.sbatch_args)) if option]
 
     @property
     def notice(self) -> int:
         """Seconds before the limit, never more than half of it."""
         return min(self.notice_s, seconds(self.time) // 2)
 
+    @property
+    def sbatch(self) -> list[str]:
+        """Every option of sbatch."""
+        whole = not self.gpus_per_node and self.cpus_per_task is None
+        told = {name.replace("_", "-"): getattr(self, name) for name in (*_WORDS, "nodes")} | {
+            "ntasks-per-node": 1,
+            "gpus-per-node": self.gpus_per_node or None,
+            "cpus-per-task": self.cpus_per_task or _CORES_OF_A_GPU * self.gpus_per_node or None,
+            "mem": self.mem or (0 if whole else None),
+            "time": self.time,
+            "signal": f"B:USR1@{self.notice}",
+            "open-mode": "append",
+        }
+        lines = [f"--{name}={value}" for name, value in told.items() if value is not None]
+        # A lost node does not end the job. An engine on the CPU takes every core it finds: nobody else is let in.
+        return [*lines, "--requeue", "--no-kill", *(["--exclusive"] if whole else []), *self.sbatch_options]
+
 
 def seconds(time: str) -> int:
-    """A time limit in seconds, from Slurm's own ways to write it. Raises ValueError."""
+    """Return a time limit in seconds, from Slurm's own ways to write it. Raises ValueError."""
     found = _TIME.fullmatch(time)
     if found is None:
         raise ValueError(f"--time must be as Slurm takes it, such as 04:00:00, 1-12:00 or 90 (minutes), not {time!r}")
@@ -132,31 +161,14 @@ def seconds(time: str) -> int:
     )
 
 
-def _check_word(flag: str, value: str | None) -> None:
-    if value is not None and not _WORD.fullmatch(value):
-        raise ValueError(f"{flag} {value!r} holds a character that an #SBATCH line cannot: leave it out")
-
-
-def _check_text(flag: str, value: str) -> None:
-    if not value.isprintable():
-        raise ValueError(f"{flag} {value!r} holds a control character: leave it out")
-
-
-def _check_env_setup(path: str | None) -> None:
-    if path is None:
-        return
-    _check_text("--env_setup", path)
-    if _SHELL.search(path) and not Path(path).is_file():
-        raise ValueError(f"--env_setup {path!r} is no file: put the commands into one, which the job sources")
-
-
 def run_directory(command: Sequence[str]) -> str | None:
-    """What the command's --out says; None where it has none. Raises ValueError for what cannot be run here."""
+    """Return what the command's --out says, or None if it has none. Raises ValueError for what a job cannot run."""
     if not command:
         raise ValueError("nothing to run: end with -- python -m generation.run and its flags")
     found = None
     for place, word in enumerate(command):
-        _check_text("the command's word", word)
+        if not word.isprintable():
+            raise ValueError(f"the command's word {word!r} holds a control character: leave it out")
         name, equals, value = word.partition("=")
         if name in ("--address", "--grace_s", "--grace-s"):
             raise ValueError(f"the command's {name} is given by the job: leave it out")
@@ -164,94 +176,72 @@ def run_directory(command: Sequence[str]) -> str | None:
             found = value if equals else "".join(command[place + 1 : place + 2])
             if not found:
                 raise ValueError("the command's --out names no folder")
-    return found and _out(found)
-
-
-def _out(text: str) -> str:
     try:
-        return folder(text)
+        return found and folder(found)
     except ValueError as error:
         raise ValueError(f"the command's --out {error}") from None
 
 
-def directed(options: Options, command: Sequence[str]) -> tuple[str, list[str]]:
-    """Return the run directory, and the command with it. Raises ValueError if a job cannot run the command."""
-    run = run_directory(command)
-    if run is not None:
-        return run, list(command)
-    run = f"runs/{options.job_name}"
-    return run, [*command, "--out", run]
+def check_command(command: Sequence[str]) -> None:
+    """Raise ValueError for a command that is nearly one of ours, SystemExit 2 for flags that it does not take."""
+    for place, word in enumerate(command):
+        if word in COMMANDS and (place == 0 or is_python(command[place - 1])):
+            raise ValueError(f"the command {word} is a module: write python -m {word}")
+    asked = asked_module(command)
+    if asked is None:
+        return
+    module, top = asked.module, asked.module.partition(".")[0]
+    near = nearest(module, COMMANDS, cutoff=0.85)
+    if module in _RUNS:
+        settings: Settings | AdditionSettings = parse(_RUNS[module], asked.flags)
+        sft_settings(settings if isinstance(settings, Settings) else settings.job)
+    elif module in COMMANDS:
+        raise ValueError(f"{module} needs no Ray cluster: run it as it is, or by sbatch --wrap")
+    elif top in PACKAGES or (near and top.isidentifier() and importlib.util.find_spec(top) is None):
+        hint = f"did you mean {near[0]}?" if near else f"it can run {' and '.join(_RUNS)}"
+        raise ValueError(f"the command's module {module!r} is none that a job can run; {hint}")
 
 
-def script(options: Options, command: Sequence[str]) -> str:
-    """Write the whole script. Raises ValueError if a job cannot run the command."""
-    run, command = directed(options, command)
-    chosen = {
-        "run": shlex.quote(run),
-        "env_setup": shlex.quote(options.env_setup or ""),
-        "container": shlex.quote(options.container or ""),
-        "container_mounts": shlex.quote(",".join(options.container_mounts)),
-        "gpus_per_node": str(options.gpus_per_node),
-        "wait_s": str(options.wait_s),
-        "max_requeues": str(options.max_requeues),
-        # What is left of the notice is for ending the engines and writing.
-        "grace_s": str(options.notice // 2),
-        "command": _array(command),
-    }
-    lines = ["#!/bin/bash", *(f"#SBATCH {option}" for option in _sbatch(options)), "", *_HEAD]
-    lines += [f"{name}={value}" for name, value in chosen.items()]
-    body = resources.files("cluster").joinpath("slurm.sh").read_text(encoding="utf-8")
-    return "\n".join(lines) + "\n\n" + body
+def script(options: Options, command: Sequence[str], run: str) -> str:
+    """Write the whole script of a job that runs the command in the run directory `run`."""
+    # Of the notice the driver gets half; what is left is for ending the engines and writing.
+    directives = "\n".join(f"#SBATCH {option}" for option in options.sbatch)
+    return f"""#!/bin/bash
+{directives}
 
+# Made by python -m cluster.slurm. Submit it with sbatch from the folder in which the command is to run: that
+# folder, and the Python environment, are seen by all nodes.
+# shellcheck disable=SC2317  # functions are called by traps and on other nodes
 
-def _sbatch(options: Options) -> list[str]:
-    whole = not options.gpus_per_node and options.cpus_per_task is None
-    told = {
-        "job-name": options.job_name,
-        "partition": options.partition,
-        "account": options.account,
-        "qos": options.qos,
-        "constraint": options.constraint,
-        "nodes": options.nodes,
-        "ntasks-per-node": 1,
-        "gpus-per-node": options.gpus_per_node or None,
-        "cpus-per-task": options.cpus_per_task or _CORES_OF_A_GPU * options.gpus_per_node or None,
-        "mem": options.mem or (0 if whole else None),
-        "time": options.time,
-        "signal": f"B:USR1@{options.notice}",
-        "open-mode": "append",
-    }
-    lines = [f"--{name}={value}" for name, value in told.items() if value is not None]
-    # A lost node does not end the job. An engine on the CPU takes every core it finds: nobody else is let in.
-    return [*lines, "--requeue", "--no-kill", *(["--exclusive"] if whole else []), *options.sbatch_options]
+run={shlex.quote(run)}
+env_setup={shlex.quote(options.env_setup or "")}
+container={shlex.quote(options.container or "")}
+container_mounts={shlex.quote(",".join(options.container_mounts))}
+gpus_per_node={options.gpus_per_node}
+wait_s={options.wait_s}
+max_requeues={options.max_requeues}
+grace_s={options.notice // 2}
+command=({shlex.join(command)})
 
-
-def _array(words: Sequence[str]) -> str:
-    return f"({' '.join(shlex.quote(word) for word in words)})"
+{resources.files("cluster").joinpath("slurm.sh").read_text(encoding="utf-8")}"""
 
 
 def submit(text: str, run: Path) -> str:
-    """Keep the script in the run directory and submit it; what sbatch says. Raises ValueError when it refuses."""
-    logs = run / LOGS
-    kept = logs / "job.sh"
+    """Keep the script in the run directory, submit it and return what sbatch says. Raises ValueError if it refuses."""
+    logs = run / _LOGS
     path = f"{os.path.dirname(sys.executable)}:{os.environ.get('PATH', os.defpath)}"
     if shutil.which("sbatch", path=path) is None:
         raise ValueError("there is no sbatch here: submit where Slurm is, or print the script")
     try:
         make_folder(logs)
-        atomic_write_text(kept, text)
+        atomic_write_text(logs / "job.sh", text)
     except OSError as error:
         raise ValueError(f"{logs} cannot be written: {error.strerror}; give another --out") from error
     # In a file name for Slurm % begins a pattern.
     output = f"{str(logs.resolve()).replace('%', '%%')}/%j.out"
+    asked = ["sbatch", "--parsable", f"--output={output}", str(logs / "job.sh")]
     try:
-        done = subprocess.run(
-            ["sbatch", "--parsable", f"--output={output}", str(kept)],
-            env=os.environ | {"PATH": path},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = subprocess.run(asked, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False)
     except OSError as error:
         raise ValueError(
             f"sbatch cannot be run ({error.strerror}): submit where Slurm is, or print the script"
@@ -262,23 +252,26 @@ def submit(text: str, run: Path) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code: 0 done, 2 wrong input."""
+    """Return the exit code: 0 done, 2 wrong input."""
     words = list(sys.argv[1:] if argv is None else argv)
     cut = words.index("--") if "--" in words else len(words)
     if cut == len(words) and any(word in COMMANDS for word in words):
         fail("the command stands behind --, such as -- python -m generation.run --out runs/one")
-    options = parse(Options, words[:cut])
+    options, command = parse(Options, words[:cut]), words[cut + 1 :]
     try:
-        run, command = directed(options, words[cut + 1 :])
-        text = script(options, command)
+        run = run_directory(command)
+        if run is None:
+            run = f"runs/{options.job_name}"
+            command += ["--out", run]
         check_command(command)
+        text = script(options, command, run)
         if not options.submit:
             page(text.removesuffix("\n"))
             return 0
         job = submit(text, Path(run))
     except ValueError as error:
         fail(str(error))
-    print(f"job {job}; its script and logs are in {Path(run) / LOGS}")
+    print(f"job {job}; its script and logs are in {Path(run) / _LOGS}")
     return 0
 
 

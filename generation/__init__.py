@@ -1,5 +1,3 @@
 """From questions to RAW_DATA: prompt variants, samples, grades, reflections, rows."""
 
-from cluster.commands import need_environment
-
-need_environment()
+import cluster  # noqa: F401  checks how Python was started

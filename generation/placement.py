@@ -9,11 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from cluster.inference.models import Model
+from cluster.inference.models import Model, check_writes
 from cluster.inference.pool import fill
 from cluster.inference.replicas import Placement
 from cluster.inference.vllm_engine import VllmSettings
-from cluster.inference.vllm_tables import check_writes
 from cluster.session import Node, Resources, here, look
 from generation.plan import Plan
 from generation.settings import Settings

@@ -13,7 +13,6 @@ from cluster.inference.chat import (
     MARGIN,
     Prompt,
     check_fit,
-    count_too_long,
     look_at_template,
     look_for_too_short,
     notes_on,
@@ -139,13 +138,13 @@ def look_at_prompts(plan: Plan) -> Plan:
         for question in long
         for name, messages in _variant_chats(plan, question)
     )
-    found = count_too_long(chat, chats, plan.context)
     total = len(plan.questions) * len(rollout.variants)
     larger = f"a larger --max_tokens makes a larger context, up to {model.context:,}"
     remedy = larger if plan.context < model.context else ""
     least = [_LEAST, *([prompts.VERDICT] if rollout.reflections else [])]
     short = look_for_too_short(chat, rollout.sampling.max_tokens, least)
-    notes = [*notes_on(model, chat), *of_template, *short, *check_fit(found, total, plan.context, "prompts", remedy)]
+    long_ones = check_fit(chat, chats, total, plan.context, what="prompts", remedy=remedy)
+    notes = [*notes_on(model, chat), *of_template, *short, *long_ones]
     return replace(plan, notes=(*plan.notes, *notes))
 
 

@@ -6,11 +6,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from assembly.assemble import check_settings
+from assembly.feasibility import Outlook
 from assembly.job import foreseen, make_sets, say_next, sft_settings
-from assembly.outlook import Outlook
-from assembly.phrases import load_phrases
 from assembly.serving import Serving, serving_text
+from assembly.traces import load_phrases
 from cluster.flags import page, parse
 from cluster.jobs.job import carry_out, say_stopped
 from cluster.jobs.stop import Stop
@@ -33,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def decide_all(settings: Settings) -> Plan:
     """What will be done, and that its traces can be made. Raises ValueError."""
-    check_settings(sft_settings(settings))
+    sft_settings(settings)  # refuses what cannot be assembled before anything is looked for
     return foreseen(decide(settings), settings)
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cluster.flag_values import flag
+from cluster.flags import flag
 from cluster.jobs.card import UNKNOWN, check_license
 from cluster.paths import dataset_folder, each_part, local_or_name
 from generation import builtin, variants

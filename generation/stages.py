@@ -175,9 +175,10 @@ def write_raw_data(
         counts = count_folder(folder, *([look] if look else []))
         assert counts.questions == set(order), "questions were lost on the way"
         counts.lost = lost
+        counts.served = served(sorted(counts.tasks)) if served else ""
         counted.append(counts)
         name = f"{RAW_DATA}-{plan.name}"
-        card = raw_card(counts, plan.configuration, name=name, served=served, license=plan.license, record=record)
+        card = raw_card(counts, plan.configuration, name=name, license=plan.license, record=record)
         (folder / "README.md").write_text(card, encoding="utf-8")
 
     store.merge(order, plan.raw_data, finish=finish)

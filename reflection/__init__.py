@@ -1,5 +1,3 @@
 """What is asked of the model about its own answer. Knows texts, not tasks."""
 
-from cluster.commands import need_environment
-
-need_environment()
+import cluster  # noqa: F401  checks how Python was started

@@ -6,9 +6,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from assembly.job import sft_settings
-from assembly.next_steps import assembling
-from assembly.outlook import hopeless
+from assembly.feasibility import hopeless
+from assembly.job import assembling, sft_settings
 from assembly.serving import Serving, serving_text
 from cluster.flags import parse
 from cluster.jobs.job import carry_out, say_stopped

@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 
 class Block(NamedTuple):
-    """What the last closed pair of tags holds."""
+    """What the last closed pair of tags holds, and how it stands in the text."""
 
     text: str
     reopened: bool
     """The tag is opened once more behind the block, and never closed."""
     nested: bool
-    """It stands inside another block of its name, which is still open where it begins."""
+    """Another block of the name is still open where it begins."""
     earlier: bool
     """There is a closed one before it."""
     fenced: bool
@@ -23,10 +23,7 @@ class Block(NamedTuple):
 
 
 def last_block(text: str, name: str) -> Block | None:
-    """The innermost text of the last block that is closed, or None; case does not matter.
-
-    Of nested openings the last counts, of closings behind it the first.
-    """
+    """Return the last block that is closed, if any; case does not matter. Of nested ones it is the innermost."""
     # Bytes, because bytes.lower() keeps every offset (str.lower() turns "İ" into two characters) and
     # is fast on any script; surrogatepass, because a lone surrogate is text like any other here.
     raw = text.encode("utf-8", "surrogatepass")

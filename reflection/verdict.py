@@ -21,7 +21,7 @@ _PUNCTUATION = ".,;:!。！"
 
 
 def parse_verdict(text: str) -> bool | None:
-    """True for Correct, False for Incorrect, None without a verdict.
+    """Return True for Correct, False for Incorrect, None without a verdict.
 
     Only the last block counts: when it reads as neither word there is no verdict, whatever stood in
     an earlier one, and none either when the tag is opened again behind it and left open.
@@ -34,7 +34,7 @@ def parse_verdict(text: str) -> bool | None:
 
 
 def parse_verdicts(texts: pa.Array) -> np.ndarray:
-    """parse_verdict of each text, as 1, 0 or -1 for none; most are told by how they end."""
+    """Return parse_verdict of each text as int8: 1, 0, or -1 for none. Most are told by how they end."""
     # Of a text that ends with a whole block this is the last one, whatever stands before it.
     tails = pc.ascii_lower(pc.binary_slice(texts.cast(pa.binary()), -_LONGEST_ENDING).view(pa.string()))
     verdicts = np.full(len(texts), -1, dtype=np.int8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -52,9 +53,18 @@ def settings(*formats: str, attempts: str = "3", seed: int = 0, **changes: Any) 
 
 def pooled(rows: Sequence[RawRow], wanted: SftSettings | None = None) -> Asked:
     """The rows as the assembly sees their question."""
-    table = pa.Table.from_pylist([row._asdict() for row in rows], schema=ROWS)
-    (asked,) = questions_of(choose(table, wanted or settings("*C_full")))
+    (asked,) = questions_of(chosen(rows, wanted))
     return asked
+
+
+def left_out_of(rows: Sequence[RawRow], wanted: SftSettings | None = None) -> Counter[str]:
+    """Samples that may stand in no trace with reflections, by reason."""
+    return Counter(why for why in chosen(rows, wanted)["left_out"].to_pylist() if why)
+
+
+def chosen(rows: Sequence[RawRow], wanted: SftSettings | None) -> pa.Table:
+    table = pa.Table.from_pylist([row._asdict() for row in rows], schema=ROWS)
+    return choose(table, wanted or settings("*C_full"))
 
 
 def made_of(rows: Sequence[RawRow], wanted: SftSettings) -> QuestionTraces:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assembly.candidates import OTHER_VARIANT
 from assembly.formats import FORMATS, TOO_ALIKE
 from assembly.question_traces import similarity
-from assembly.reasons import OTHER_VARIANT
 from assembly.traces import has_frame_tag
 from generation.records import CUT, NO_ANSWER
 from reflection.verdict import parse_verdict
-from tests.assembly_rows import RIGHT, WRONG, made_of, no_answer, pooled, raw_row, settings
+from tests.assembly_rows import RIGHT, WRONG, left_out_of, made_of, no_answer, pooled, raw_row, settings
 
 ROWS = [raw_row("five", False), raw_row("six", False), raw_row("seven", True), raw_row("sept", True)]
 FRAMED = sorted(set(FORMATS) - {"star", "algorithm1"})
@@ -64,9 +64,8 @@ def test_samples_are_chosen_by_variant_cut_and_answer() -> None:
         (settings("*C", drop_cut=True), {"seven", "sept"}, {CUT: 1, NO_ANSWER: 1}),
         (settings("*C", keep_unanswered=True), {"seven", "sept", "VII", "eh"}, {}),
     ]:
-        asked = pooled(rows, wanted)
-        assert {one.response for one in asked.candidates} == kept
-        assert asked.left_out == left_out
+        assert {one.response for one in pooled(rows, wanted).candidates} == kept
+        assert left_out_of(rows, wanted) == left_out
 
 
 def test_an_unanswered_attempt_never_gives_the_final_answer() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from assembly import merging
+from assembly import exports
 from assembly.assemble import assemble
 from cluster.jobs.tables import Table, code, fenced
 from generation.records import stable_hash
@@ -18,7 +18,7 @@ from tests.assembly_rows import published_row, settings, write_parquet
 def test_a_long_set_is_written_in_several_files(
     per_file: int, sizes: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(merging, "ROWS_PER_FILE", per_file)
+    monkeypatch.setattr(exports, "ROWS_PER_FILE", per_file)
     raw = write_parquet(tmp_path / "raw.parquet", [published_row(f"q{n}", "r", True) for n in range(9)])
     out = tmp_path / "SFT_DATA"
     assemble(raw, out, settings("0C"))
@@ -41,3 +41,9 @@ def test_a_table_keeps_its_cells_apart() -> None:
     assert Table(("name", "count"), [(code("a|b"), 1234), ("c\nd", 5)]).markdown() == (
         "| name | count |\n| --- | ---: |\n| `a\\|b` | 1,234 |\n| c d | 5 |\n"
     )
+
+
+def test_a_table_is_the_same_as_text() -> None:
+    told = Table(("  name", "count", "share"), [("a" * 9, 1234, 0.5), ("", 5, None)])
+    assert told.text(7, 8) == ["  name      count   share", "  aaaaaa…   1,234   50.0%", "  (none)        5       -"]
+    assert told.markdown(1).splitlines()[2:] == ["| `aaaaaaaaa` | 1,234 | 50.0% |", "| `(none)` | 5 |  |"]

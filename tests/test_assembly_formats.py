@@ -13,13 +13,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assembly.formats import FORMATS, TOO_FEW, TOO_FEW_CORRECT, TOO_FEW_INCORRECT, choose_formats
+from assembly.candidates import FRAME_TAG, FRAMED_REFLECTION, HINT, NO_REFLECTION, UNDECIDED, UNQUOTABLE
+from assembly.formats import (
+    FORMATS,
+    TOO_FEW,
+    TOO_FEW_CORRECT,
+    TOO_FEW_INCORRECT,
+    Attempts,
+    choose_formats,
+    read_attempts,
+)
 from assembly.question_traces import assemble_question
-from assembly.reasons import FRAME_TAG, FRAMED_REFLECTION, HINT, NO_REFLECTION, UNDECIDED, UNQUOTABLE
-from assembly.settings import Attempts, read_attempts
-from assembly.traces import Step, parse
+from assembly.traces import Step
 from generation.records import CUT, NO_ANSWER
-from tests.assembly_rows import RIGHT, WRONG, RawRow, made_of, no_answer, pooled, raw_row, settings
+from tests.assembly_rows import RIGHT, WRONG, RawRow, left_out_of, made_of, no_answer, pooled, raw_row, settings
+from tests.trace_texts import parse
 
 ROWS = [raw_row("five", False), raw_row("six", False), raw_row("seven", True), raw_row("sept", True)]
 GOLDEN = Path(__file__).with_name("golden") / "traces.txt"
@@ -80,11 +88,11 @@ ALL_WRONG = [raw_row("5", False), raw_row("five", False), raw_row("six", False)]
 )
 def test_what_a_question_cannot_give_is_counted(name: str, rows: list[RawRow], reason: str | None) -> None:
     # the unusable row keeps the question in being where no other row is left
-    asked = pooled([*rows, no_answer("eh")])
-    made = assemble_question(asked, [FORMATS[name]], settings(name))
+    rows = [*rows, no_answer("eh")]
+    made = assemble_question(pooled(rows), [FORMATS[name]], settings(name))
     assert made.not_given == (() if reason is None else ((name, reason),))
     assert bool(made.made) is (reason is None)
-    assert asked.left_out == {NO_ANSWER: 1}
+    assert left_out_of(rows) == {NO_ANSWER: 1}
 
 
 @pytest.mark.parametrize(
@@ -108,9 +116,9 @@ def test_what_a_question_cannot_give_is_counted(name: str, rows: list[RawRow], r
     ],
 )
 def test_what_may_stand_in_no_trace_is_left_out_and_counted(changes: dict[str, Any], reason: str) -> None:
-    pool = pooled([raw_row("seven", True), raw_row("other", True)._replace(**changes)])
-    assert [candidate.response for candidate in pool.candidates] == ["seven"]
-    assert pool.left_out == {reason: 1}
+    rows = [raw_row("seven", True), raw_row("other", True)._replace(**changes)]
+    assert [candidate.response for candidate in pooled(rows).candidates] == ["seven"]
+    assert left_out_of(rows) == {reason: 1}
 
 
 @pytest.mark.parametrize(
@@ -123,7 +131,7 @@ def test_what_may_stand_in_no_trace_is_left_out_and_counted(changes: dict[str, A
     ],
 )
 def test_what_must_not_be_left_out(changes: dict[str, Any]) -> None:
-    assert not pooled([raw_row("seven", True)._replace(**changes)]).left_out
+    assert not left_out_of([raw_row("seven", True)._replace(**changes)])
 
 
 def test_only_right_reflections_are_kept() -> None:

@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from assembly.phrases import load_phrases
-from assembly.traces import Review, Step, Trace, parse, render
+from assembly.traces import Review, Step, Trace, load_phrases, render
+from tests.trace_texts import parse
 
 PHRASES = load_phrases()
 KINDS = {field.name: getattr(PHRASES, field.name) for field in dataclasses.fields(PHRASES)}

@@ -13,18 +13,18 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import Features, disable_progress_bars, load_dataset
 
-from assembly import dealing
+from assembly import buckets
 from assembly.assemble import assemble
+from assembly.buckets import count_buckets
 from assembly.cards import SFT_SCHEMA
-from assembly.dealing import count_piles
 from assembly.run import Config, main
 from assembly.settings import SftSettings
-from assembly.traces import parse
 from generation.builtin import MODEL
 from generation.raw.reader import open_parts
 from generation.records import stable_hash
 from tests.assembly_rows import PUBLISHED, published_row, settings, write_parquet
 from tests.raw_rows import bytes_of
+from tests.trace_texts import parse
 
 CARD = "README.md"
 # question a gives everything, b no correct attempt, c too few attempts
@@ -211,13 +211,13 @@ def test_what_is_asked_for_without_a_flag() -> None:
 
 
 def test_the_set_does_not_depend_on_how_the_work_is_shared_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three piles from two parts, made by one process and by three."""
-    monkeypatch.setattr(dealing, "PILE_BYTES", 1000)
+    """Three buckets from two parts, made by one process and by three."""
+    monkeypatch.setattr(buckets, "BUCKET_BYTES", 1000)
     rows = [published_row(f"q{q}", f"r{q}/{n}", n % 2 == 0) for q in range(40) for n in range(5)]
     random.Random(2).shuffle(rows)
     write_parquet(tmp_path / "raw" / "a.parquet", rows[:90])
     write_parquet(tmp_path / "raw" / "b.parquet", rows[90:])
-    assert count_piles(open_parts(tmp_path / "raw")) > 2
+    assert count_buckets(open_parts(tmp_path / "raw")) > 2
     wanted = settings("*C_full", "algorithm1", repeats=2, subsample=150)
     assert assemble(tmp_path / "raw", tmp_path / "few", settings("*C_full", subsample=3), 1).traces.total() == 3
     for processes in (1, 3):

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assembly.traces import Review, Step, Trace, has_frame_tag, is_plain_answer, parse, render
+from assembly.traces import Review, Step, Trace, has_frame_tag, is_plain_answer, render
+from tests.trace_texts import parse
 
 LAYOUT = """<think>
 <sample>

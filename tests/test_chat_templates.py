@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from assembly.piles import check_tokenizer
+from assembly.settings import check_tokenizer
 from cluster.inference.chat import Prompt, look_at_template, open_chat, probe
 from cluster.inference.models import find
 from tests.bad_inputs import make_model

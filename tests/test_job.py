@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from datasets import load_dataset
 
-from assembly.traces import parse, render
+from assembly.traces import render
 from tests.processes import Job
 from tests.raw_rows import assert_whole, rows_of
+from tests.trace_texts import parse
 
 pytestmark = [pytest.mark.ray, pytest.mark.engine]
 

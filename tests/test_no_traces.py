@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from assembly.outlook import FIRST, Outlook
+from assembly.feasibility import FIRST, Outlook
 from assembly.settings import SftSettings
 from cluster.inference.engine import Completion, Request, ScriptedEngine
 from cluster.inference.events import Done

@@ -15,7 +15,7 @@ import pytest
 from assembly.run import Config
 from cluster.flags import parse
 from cluster.jobs.run_directory import check_run
-from cluster.paths import check_dataset_folder, dataset_folder, each_part, image, local, local_or_name, mount
+from cluster.paths import anywhere, check_dataset_folder, dataset_folder, each_part, local, local_or_name
 from cluster.slurm import Options
 from generation.settings import Settings
 from reflection.added.settings import AdditionSettings
@@ -39,9 +39,9 @@ READ: list[tuple[Callable[[str], str], str, str, str]] = [
     (dataset_folder, "runs/{a}!#@%^&=+,;'~-_.(1)", "runs/{a}!#@%^&=+,;'~-_.(1)", "datasets reads these as they stand"),
     (dataset_folder, "-x", "-x", "no flag behind ="),
     (dataset_folder, "a:b", "a:b", "one colon"),
-    (image, "docker://nvcr.io#org/image:24", "docker://nvcr.io#org/image:24", "an image may lie elsewhere"),
-    (image, "~/image.sqsh", "/home/me/image.sqsh", "or here"),
-    (mount, "~/data:/data", "/home/me/data:/data", "FROM is here"),
+    (anywhere, "docker://nvcr.io#org/image:24", "docker://nvcr.io#org/image:24", "an image may lie elsewhere"),
+    (anywhere, "~/image.sqsh", "/home/me/image.sqsh", "or here"),
+    (anywhere, "~/data:/data", "/home/me/data:/data", "FROM is here"),
 ]
 REFUSED: list[tuple[Callable[[str], str], str, str]] = [
     (local, "s3://bucket/x", "no place on this machine"),
@@ -59,8 +59,8 @@ REFUSED: list[tuple[Callable[[str], str], str, str]] = [
     (local, "  ", "blank"),
     (local_or_name, "hf://datasets/a/b", "owner/name"),
     (each_part, "gsm8k,https://host/a.py:5", "no place on this machine"),
-    (image, "~nobody-at-all/x", "nobody's home"),
-    (mount, "~nobody-at-all/x:/x", "nobody's home"),
+    (anywhere, "~nobody-at-all/x", "nobody's home"),
+    (anywhere, "~nobody-at-all/x:/x", "nobody's home"),
     (dataset_folder, "s3://bucket/x", "copy it there afterwards"),
     *((dataset_folder, f"runs/a{sign}1", repr(sign)) for sign in ("*", "?", "[", "]", "$", "::")),
 ]
@@ -71,16 +71,19 @@ def at_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
 
 
-@pytest.mark.parametrize(("read", "text", "expected", "why"), READ)
-def test_a_path_is_read_as_it_is_meant(read: Callable[[str], str], text: str, expected: str, why: str) -> None:
-    assert read(text) == expected, why
+def test_a_path_is_read_as_it_is_meant() -> None:
+    assert [row for row in READ if row[0](row[1]) != row[2]] == []
 
 
-@pytest.mark.parametrize(("read", "text", "told"), REFUSED)
-def test_what_names_another_place_is_refused(read: Callable[[str], str], text: str, told: str) -> None:
-    with pytest.raises(ValueError, match=r".") as refused:
-        read(text)
-    assert told in str(refused.value)
+def test_what_names_another_place_is_refused() -> None:
+    wrong = []
+    for read, text, told in REFUSED:
+        try:
+            wrong.append((text, "taken as", read(text)))
+        except ValueError as error:
+            if told not in str(error):
+                wrong.append((text, told, str(error)))
+    assert wrong == []
 
 
 COMMANDS: tuple[Any, ...] = (Settings, AdditionSettings, Config, Options)

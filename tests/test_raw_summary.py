@@ -7,8 +7,7 @@ from collections import Counter
 import pytest
 
 from cluster.jobs.tables import WIDTH
-from generation.raw.counts import OUTCOMES, VERDICTS, RawCounts, Share, TaskCounts
-from generation.raw.counts import share as share_of
+from generation.raw.counts import OUTCOMES, VERDICTS, RawCounts, TaskCounts, shares
 from generation.raw.report import raw_card, summary
 
 SUMS = TaskCounts(
@@ -82,15 +81,15 @@ def test_the_card_has_the_tables_of_each_task() -> None:
 
 
 @pytest.mark.parametrize(
-    ("verdict", "share"),
+    ("verdict", "expected"),
     [
-        ("Correct", Share(45 / 60, 45 / 60, 0.75)),  # a reflection without a verdict is a miss
-        ("Incorrect", Share(100 / 110, 100 / 120, 200 / 230)),
+        ("Correct", (45 / 60, 45 / 60, 0.75)),  # a reflection without a verdict is a miss
+        ("Incorrect", (100 / 110, 100 / 120, 200 / 230)),
     ],
 )
-def test_precision_recall_and_f1_of_each_class(verdict: str, share: Share) -> None:
-    found = share_of(COUNTS.all().verdicts, verdict)
-    assert found == pytest.approx(share)
+def test_precision_recall_and_f1_of_each_class(verdict: str, expected: tuple[float, float, float]) -> None:
+    found = shares(COUNTS.all().verdicts, verdict)
+    assert found == pytest.approx(expected)
     precision, recall, f1 = found
     assert precision is not None
     assert recall is not None
@@ -101,7 +100,7 @@ def test_precision_recall_and_f1_of_each_class(verdict: str, share: Share) -> No
 def test_little_or_nothing_is_told_without_a_share_of_nothing(counts: RawCounts) -> None:
     said = summary(counts)
     assert "0 reflections, 0 with a verdict, 0 with a right one" in said
-    assert share_of(counts.all().verdicts, "Correct") == (None, None, None)
+    assert shares(counts.all().verdicts, "Correct") == (None, None, None)
 
 
 def test_one_class_alone_has_no_share_of_the_other() -> None:

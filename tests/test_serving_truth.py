@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from assembly.assemble import assemble
+from assembly.candidates import FRAME_TAG, FRAMED_REFLECTION, NO_REFLECTION
 from assembly.formats import FORMATS
-from assembly.reasons import FRAME_TAG, FRAMED_REFLECTION, NO_REFLECTION
 from assembly.serving import Serving
 from assembly.settings import SftSettings
 from tests.assembly_rows import RIGHT, WRONG, RawRow, no_answer, raw_row, settings, write_rows

@@ -14,7 +14,7 @@ import pytest
 import ray
 
 from cluster.flags import fail
-from cluster.session import session
+from cluster.session import here, session
 
 pytestmark = pytest.mark.ray
 
@@ -49,6 +49,24 @@ def look_at_home() -> None:
         assert os.environ["HOME"] == before["HOME"]
     assert "RAY_AUTH_TOKEN" not in os.environ
     assert {name: os.environ[name] for name in before} == before
+
+
+def test_what_ray_would_find_here_are_the_gpus_that_this_process_may_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = ["GPU 0: NVIDIA A (UUID: GPU-1)", "  MIG 1g.5gb Device 0: (UUID: MIG-1)", "GPU 1: NVIDIA A (UUID: GPU-2)"]
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    found = {}
+    for told in ("\n".join(lines), "No devices were found"):
+        (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\necho '{told}'\n")
+        (tmp_path / "nvidia-smi").chmod(0o755)
+        for visible in (None, "", "NoDevFiles", "1", "GPU-2", "0,1", "0,1,2"):
+            monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+            if visible is not None:
+                monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+            found[told[:3], visible] = here().gpus
+    seen = {None: 2, "": 0, "NoDevFiles": 0, "1": 1, "GPU-2": 1, "0,1": 2, "0,1,2": 2}
+    assert found == {("GPU", name): count for name, count in seen.items()} | {("No ", name): 0 for name in seen}
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parent.parent
-MATH = {"generation.grading.math_equality", "generation.grading.math_values"}
+MATH = {"generation.grading.math_worker"}
 PACKAGES = ("cluster", "reflection", "generation", "assembly")
 COMMANDS = 6
 RANKS = {
@@ -43,16 +43,14 @@ HOMES = {
     **dict.fromkeys(("math_verify", "latex2sympy2_extended", "antlr4", "sympy"), MATH),
 }
 ABOVE_HOMES = {
-    "cluster.jobs.job",
     "generation.placement",
     "generation.produce",
     "generation.stages",
     "reflection.added.stages",
-    "generation.grading.math_worker",
-    "assembly.launched",
 }
-"""They deal work to Ray, read flags (launched), or compare mathematics in a process of their own, and so cannot
-be imported without; besides any run.py. A new name here needs a reason.
+"""They deal work to Ray, or compare mathematics in a process of their own, and so cannot be imported without.
+
+Besides any run.py. A new name here needs a reason.
 """
 
 

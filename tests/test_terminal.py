@@ -41,15 +41,15 @@ with patch("cluster.jobs.progress._EVERY_S", 0.01), Progress(400_000, unit="ques
 _FOLLOW = """
 import time
 from unittest.mock import patch
-from assembly.progress import follow
+from cluster.jobs.progress import follow
 
 def slowly():
     for number in range(8):
         time.sleep(0.4)
         yield number
 
-with patch("assembly.progress._EVERY_S", 0.01):
-    list(follow(slowly(), 8, "assembling"))
+with patch("cluster.jobs.progress._EVERY_S", 0.01):
+    list(follow(slowly(), 8, "assembling", "parts"))
 """
 
 

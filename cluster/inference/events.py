@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from cluster.inference.engine import EngineInfo
 
@@ -69,3 +69,9 @@ class Failed(Generic[Item]):
     """One line."""
     story: str
     """All that is known."""
+
+
+Told: TypeAlias = Loading | Started | Lost
+"""What is told of engines."""
+Event: TypeAlias = Told | Tick | Done[Item, Result] | Failed[Item]
+"""What a pool tells."""

@@ -72,7 +72,10 @@ def _remove_empty(folders: Sequence[Path]) -> None:
 
 def check_parent(path: Path) -> None:
     """Raise ValueError where a folder of this path could not be made."""
-    parent = next(parent for parent in path.absolute().parents if parent.exists())
+    try:
+        parent = next(parent for parent in path.absolute().parents if parent.exists())
+    except OSError as error:
+        raise ValueError(f"{path} cannot be used: {error.strerror}; give another folder") from error
     if not parent.is_dir():
         raise ValueError(f"{path} cannot be made: {parent} is not a folder; give another folder")
     if not os.access(parent, os.W_OK | os.X_OK):
@@ -83,10 +86,7 @@ def check_replaceable(destination: Path) -> None:
     """Raise ValueError where replace_folder would lose what it did not make. Makes nothing."""
     mark = destination / MADE_HERE
     if not destination.exists():
-        try:
-            check_parent(destination)
-        except OSError as error:
-            raise ValueError(f"{destination} cannot be used: {error.strerror}; give another folder") from error
+        check_parent(destination)
     elif not destination.is_dir():
         raise ValueError(f"{destination} is not a folder; give a new one")
     elif not mark.exists() and any(destination.iterdir()):
@@ -160,6 +160,7 @@ def take_lock(descriptor: int, path: Path) -> None:
 
     Raises ValueError, of `path`, while another process holds it, and where the file system has no locks.
     """
+    # filelock opens its file itself, so it cannot hold a folder that is renamed, as replace_folder must.
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

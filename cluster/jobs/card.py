@@ -28,6 +28,8 @@ LICENSES = frozenset(load_table("cluster.jobs", "licenses.toml")["identifiers"])
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 """How the hub names a repository; a model without a slash was a local folder or the built-in one."""
+_SHORT = re.compile(r"^([^-]{12})[^-]*")
+"""Of a commit, without the rest of its hash; what follows a dash tells that it was changed."""
 _BOUNDS = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
 _SIZES = (f"n<{_BOUNDS[0]}", *(f"{one}<n<{other}" for one, other in itertools.pairwise(_BOUNDS)), f"n>{_BOUNDS[-1]}")
 """The hub's words for so many rows, by the number of their digits beyond three."""
@@ -136,14 +138,16 @@ def _feature(kind: pa.DataType) -> dict[str, Any]:
     return {"dtype": str(kind)}
 
 
-def fill_card(package: str, name: str, values: Mapping[str, str]) -> str:
-    """Return the card that the template `name` of `package` makes; a block filled with nothing leaves no blank line.
+def fill_card(package: str, values: Mapping[str, str], template: str = "card.md") -> str:
+    """Return the card that a template of the package makes; a block filled with nothing leaves no blank line.
 
     Its {load} says how to load the dataset.
     """
-    files, load = resources.files(package), resources.files("cluster.jobs") / "load.md"
-    values = {**values, "load": load.read_text(encoding="utf-8")}
-    blocks = (fill(block, values).strip("\n") for block in (files / name).read_text(encoding="utf-8").split("\n\n"))
+    card, load = (
+        resources.files(folder).joinpath(name).read_text(encoding="utf-8")
+        for folder, name in ((package, template), ("cluster.jobs", "load.md"))
+    )
+    blocks = (fill(block, {**values, "load": load}).strip("\n") for block in card.split("\n\n"))
     return "\n\n".join(filter(None, blocks)) + "\n"
 
 
@@ -166,7 +170,7 @@ def run_section(starts: Sequence[Mapping[str, Any]]) -> str:
             int(start.get("output_tokens", 0)),
             f"{start.get('seconds', 0):,.0f}",
             _engines(start.get("engines")),
-            _code(start),
+            " ".join(filter(None, (start.get("version"), _SHORT.sub(r"\1", start.get("commit") or "")))),
         )
         for start in starts
     ]
@@ -186,12 +190,6 @@ def _engines(engines: Mapping[str, Any] | None) -> str:
     each = f"{engines['gpus_each']} GPU" if engines.get("gpus_each") else "the CPU"
     lost = [f"{engines['lost']} lost"] if engines.get("lost") else []
     return ", ".join([f"{engines['wanted']} on {each}", *engines.get("started", {}), *lost])
-
-
-def _code(start: Mapping[str, Any]) -> str:
-    commit = str(start.get("commit") or "")
-    short = commit.replace(commit.split("-")[0], commit[:12], 1)
-    return " ".join(filter(None, (str(start.get("version") or ""), short)))
 
 
 def _at_home(command: str) -> str:

@@ -27,9 +27,8 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import disable_progress_bars, get_session, validate_repo_id
 
-from cluster.console import bars
 from cluster.jobs.atomic import MADE_HERE
-from cluster.messages import first_line
+from cluster.messages import bars, first_line
 
 HUB_TIMEOUT_S = 10.0
 COMMIT_TIMEOUT_S = 300.0

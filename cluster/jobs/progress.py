@@ -11,14 +11,18 @@ import tempfile
 import textwrap
 import time
 import traceback
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 from tqdm import tqdm
 
-from cluster.console import bars
 from cluster.inference.events import ClusterLostError, EngineStartError
 from cluster.jobs.store import TornShardError
+from cluster.messages import bars
+
+T = TypeVar("T")
 
 FAILED, STOPPED = 1, 75
 _EVERY_S = 10.0
@@ -220,3 +224,16 @@ class Progress:
 
     def _rate(self) -> str:
         return f"{self._tokens / self.seconds:,.0f} tokens/s" if self._tokens and self.seconds > 0 else ""
+
+
+def follow(results: Iterable[T], total: int, stage: str, unit: str) -> Iterator[T]:
+    """Yield the results as they come and show progress; nothing is said of what is done within ten seconds."""
+    started = spoke = time.monotonic()
+    name, hidden = f"{stage:<{_STAGE}}", not bars()
+    kept = {"leave": False, "delay": 2, "dynamic_ncols": True, "disable": hidden}
+    for done, result in enumerate(tqdm(results, name, total, unit=unit, bar_format=_BAR, **kept), 1):
+        yield result
+        now = time.monotonic()
+        if hidden and now - spoke > _EVERY_S:
+            spoke = now
+            print(tqdm.format_meter(done, total, now - started, prefix=name, unit=unit, bar_format=_LINE), flush=True)

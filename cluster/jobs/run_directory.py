@@ -49,7 +49,14 @@ class RunDirectory(AbstractContextManager["RunDirectory"]):
         try:
             take_lock(self._lock.fileno(), path)
             # Asked again: another driver may have begun the run before the lock was ours.
-            record = check_run(path, configuration) or _new_record(configuration, versions)
+            record = check_run(path, configuration) or {
+                # As it is after a round trip through JSON, where tuples are lists.
+                "configuration": json.loads(_text(configuration)),
+                "fingerprint": fingerprint(configuration),
+                "versions": dict(versions),
+                "earlier_versions": [],
+                "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            }
             if record.get("versions") != versions:
                 record["earlier_versions"] = [*record.get("earlier_versions", []), record.get("versions")]
             self.record = {**record, "versions": dict(versions)}
@@ -115,7 +122,7 @@ def check_run(path: Path, configuration: Mapping[str, JSON]) -> dict[str, Any] |
 
 
 def _flat(value: JSON, name: str = "") -> Iterator[tuple[str, str]]:
-    """Yield each field as `outer.inner`, with its value as JSON."""
+    """Yield each field as `outer.inner`, with its value in JSON."""
     if isinstance(value, Mapping) and value:
         for key, inner in value.items():
             yield from _flat(inner, f"{name}.{key}" if name else key)
@@ -130,10 +137,7 @@ def _shown(value: str | None) -> str:
 
 
 def begun_with(path: Path) -> Mapping[str, Any]:
-    """Return the configuration of the run that was begun there; empty where there is none.
-
-    Raises ValueError as read_record does.
-    """
+    """Return the configuration of the run that was begun there, empty without one. Raises as read_record does."""
     return read_record(path)["configuration"] if os.path.exists(path / RUN_FILE) else {}
 
 
@@ -149,17 +153,6 @@ def read_record(path: Path) -> dict[str, Any]:
     if record.get("fingerprint") != fingerprint(record["configuration"]):
         raise ValueError(f"{file} was changed by hand: its fingerprint is another configuration's; restore it")
     return record
-
-
-def _new_record(configuration: Mapping[str, JSON], versions: Mapping[str, str]) -> dict[str, Any]:
-    return {
-        # As it is after a round trip through JSON, where tuples are lists.
-        "configuration": json.loads(_text(configuration)),
-        "fingerprint": fingerprint(configuration),
-        "versions": dict(versions),
-        "earlier_versions": [],
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
 
 
 def fingerprint(configuration: Mapping[str, JSON]) -> str:

@@ -25,7 +25,7 @@ KEY = "question_key"
 ROW_GROUP_ROWS = 1000
 """A dataset file's row group holds whole questions up to this many rows; a merge keeps no more in memory."""
 ROWS_PER_FILE = 50_000
-
+_TORN = "torn"
 _NUMBER = re.compile(r"([0-9]+)-")
 WRITING = {
     "compression": "zstd",
@@ -41,10 +41,6 @@ WRITING = {
 class TornShardError(RuntimeError):
     """A shard could not be read when it was needed. It was set aside, and its questions are owed again."""
 
-    def __init__(self, shard: Path, kept: Path) -> None:
-        super().__init__(f"{shard} could not be read and is kept as {kept}; the same command makes its questions again")
-        self.kept = kept
-
 
 class StoreGoneError(OSError):
     """The folder of the shards was removed or replaced while the run went on."""
@@ -53,8 +49,8 @@ class StoreGoneError(OSError):
 class ShardStore:
     """The shards of one run. One process at a time: hold the run's lock.
 
-    Opening removes what a dead driver left half written, and moves shards that cannot be read into
-    `torn/`. Raises ValueError over a shard with other columns.
+    Opening removes what a dead driver left half written, and moves shards that cannot be read into `torn/`.
+    Raises ValueError over a shard with other columns.
     """
 
     torn: tuple[Path, ...]
@@ -72,7 +68,7 @@ class ShardStore:
         self._folder = folder
         self._key = key
         self._schema = schema
-        self._sort_by = tuple(sort_by)
+        self._sort_by = [*sort_by]
         self._shard_of: dict[str, Path] = {}
         self._rows_of: dict[str, int] = {}
         folder.mkdir(parents=True, exist_ok=True)
@@ -83,11 +79,11 @@ class ShardStore:
         for shard in sorted(folder.glob("*.parquet")):
             try:
                 counts = self._counts(self._read(shard, [key]))
-            except TornShardError as error:
-                torn.append(error.kept)
-                continue
-            repeated += [key for key in counts if key in self._shard_of]
-            self._add(shard, counts)
+            except TornShardError:
+                torn.append(folder / _TORN / shard.name)
+            else:
+                repeated += [key for key in counts if key in self._shard_of]
+                self._add(shard, counts)
         self.torn, self.repeated = tuple(torn), tuple(repeated)
         # Also those set aside: a number is never used again.
         numbers = (_NUMBER.match(path.name) for path in folder.rglob("*.parquet"))
@@ -133,18 +129,16 @@ class ShardStore:
         held: dict[Path, list[str]] = {}
         for key in keys:
             held.setdefault(self._shard_of[key], []).append(key)
-        kind = self._schema.field(self._key).type
         parts = [self._schema.empty_table()]
         for shard, of_shard in held.items():
             table = self._read(shard)
-            parts.append(table.filter(pc.is_in(table[self._key], value_set=pa.array(of_shard, kind))))
+            parts.append(table.filter(pc.is_in(table[self._key], value_set=pa.array(of_shard))))
         table = pa.concat_tables(parts)
         assert table.num_rows == sum(self._rows_of[key] for key in keys), "a row was lost"
-        ranks = pc.index_in(table[self._key], value_set=pa.array(keys, kind))
-        columns = (self._key, *self._sort_by)
-        places = pa.table([ranks, *(table[name] for name in self._sort_by)], names=columns)
-        assert places.group_by(list(columns)).aggregate([]).num_rows == table.num_rows, "rows that sort alike"
-        order = pc.sort_indices(places, sort_keys=[(name, "ascending") for name in columns])
+        ranks = pc.index_in(table[self._key], value_set=pa.array(keys, pa.string()))
+        places = table.select(self._sort_by).add_column(0, self._key, ranks)
+        assert places.group_by(places.column_names).aggregate([]).num_rows == table.num_rows, "rows that sort alike"
+        order = pc.sort_indices(places, sort_keys=[(name, "ascending") for name in places.column_names])
         # One chunk, or the shards' bounds would show in the file's pages.
         return table.take(order).combine_chunks()
 
@@ -158,11 +152,10 @@ class ShardStore:
     ) -> None:
         """Make `destination/data/train-*.parquet` of the finished questions, all named by `order`.
 
-        Whole questions to a file, up to `rows_per_file` rows unless one question has more. The same
-        rows give the same bytes, whatever shards they lie in. `finish` adds what else the folder
-        holds, such as its card, before the folder takes its place (see replace_folder). Raises
-        ValueError when shards hold questions that are not in `order`, TornShardError when one cannot
-        be read.
+        Whole questions to a file, up to `rows_per_file` rows unless one question has more. The same rows give
+        the same bytes, whatever shards they lie in. `finish` adds what else the folder holds, such as its card.
+        Raises ValueError when shards hold questions that are not in `order`, TornShardError when one cannot be
+        read, and as replace_folder does.
         """
         assert len(set(order)) == len(order)
         assert self._shard_of.keys() >= set(order), "only finished questions can be merged"
@@ -187,8 +180,9 @@ class ShardStore:
         replace_folder(build, destination)
 
     def _add(self, shard: Path, counts: Mapping[str, int]) -> None:
-        for key in counts.keys() - self._shard_of.keys():
-            self._shard_of[key], self._rows_of[key] = shard, counts[key]
+        for key, count in counts.items():
+            if key not in self._shard_of:
+                self._shard_of[key], self._rows_of[key] = shard, count
 
     def _counts(self, table: pa.Table) -> Counter[str]:
         """Return the rows of each question."""
@@ -211,7 +205,7 @@ class ShardStore:
             if isinstance(error, OSError) and error.errno not in (None, errno.EIO):
                 raise
             # Never deleted: someone may want to look at it.
-            kept = self._folder / "torn" / shard.name
+            kept = self._folder / _TORN / shard.name
             kept.parent.mkdir(exist_ok=True)
             assert not kept.exists(), "shard numbers are never used again"
             os.replace(shard, kept)
@@ -219,7 +213,9 @@ class ShardStore:
             sync(self._folder)
             for key in [key for key, holder in self._shard_of.items() if holder == shard]:
                 del self._shard_of[key], self._rows_of[key]
-            raise TornShardError(shard, kept) from error
+            raise TornShardError(
+                f"{shard} could not be read and is kept as {kept}; the same command makes its questions again"
+            ) from error
 
 
 def pack(keys: Sequence[str], rows: Mapping[str, int], limit: int) -> list[list[str]]:
@@ -242,7 +238,7 @@ def differing_columns(one: pa.Schema, other: pa.Schema) -> list[str]:
     """Return the names of the columns that are not the same in both; none where the schemas are equal."""
     if one.equals(other):
         return []
-    left, right = ({field.name: field for field in schema} for schema in (one, other))
-    names = sorted({**left, **right})
-    shared = left.keys() & right.keys()
-    return [name for name in names if name not in shared or not left[name].equals(right[name])] or ["their order"]
+    there = {*one.names} & {*other.names}
+    names = sorted({*one.names, *other.names})
+    differing = [name for name in names if name not in there or not one.field(name).equals(other.field(name))]
+    return differing or ["their order"]

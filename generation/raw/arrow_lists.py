@@ -1,4 +1,4 @@
-"""List columns of Arrow tables: their first items, lists with items left out or added; and blank texts."""
+"""List columns of Arrow tables: their first items, lists with some items left out; and blank texts."""
 
 from __future__ import annotations
 
@@ -22,18 +22,11 @@ def owners(lists: pa.Array) -> np.ndarray:
     return np.repeat(np.arange(len(lists)), lengths(lists))
 
 
-def lists_of(values: pa.Array, counts: np.ndarray, *, none: pa.Array | None = None) -> pa.ListArray:
-    """Return lists of so many of the values each, in order; no list where `none`, a bool for each, is true."""
-    offsets = pa.array(np.concatenate(([0], np.cumsum(counts))), pa.int32())
-    return pa.ListArray.from_arrays(offsets, values, mask=none)
-
-
 def as_lists(column: pa.Array) -> pa.Array:
     """Return the column itself where it holds lists; else each value as a list of it, and no value as no list."""
     if is_list(column.type):
         return column
-    there = column.is_valid().to_numpy(zero_copy_only=False)
-    return lists_of(column.drop_null(), there, none=column.is_null())
+    return pa.ListArray.from_arrays(pa.array(range(len(column) + 1), pa.int32()), column, mask=column.is_null())
 
 
 def first_items(lists: pa.Array) -> pa.Array:
@@ -51,15 +44,8 @@ def kept_items(lists: pa.Array, keep: np.ndarray) -> pa.Array:
     if keep.all() and not lists.null_count:
         return lists
     counts = np.bincount(owners(lists)[keep], minlength=len(lists))
-    return lists_of(lists.flatten().filter(pa.array(keep)), counts)
-
-
-def joined(first: pa.Array, second: pa.Array, type_: pa.DataType) -> pa.Array:
-    """Return row by row the items of both, as lists of this type; no list stays none where nothing is added."""
-    values = pa.concat_arrays([lists.flatten().cast(type_.value_type) for lists in (first, second)])
-    order = np.argsort(np.concatenate([owners(first), owners(second)]), kind="stable")
-    none = pc.and_(first.is_null(), pa.array(lengths(second) == 0))
-    return lists_of(values.take(pa.array(order)), lengths(first) + lengths(second), none=none).cast(type_)
+    offsets = pa.array(np.concatenate(([0], np.cumsum(counts))), pa.int32())
+    return pa.ListArray.from_arrays(offsets, lists.flatten().filter(pa.array(keep)))
 
 
 def is_blank(texts: pa.Array) -> pa.Array:

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,16 +23,6 @@ OUTCOMES = ("right", "wrong", "unknown")
 VERDICTS = ("Correct", "Incorrect", "none")
 TOKENS = ("prompt_tokens", "cached_tokens", "output_tokens")
 _BATCH_ROWS = 1024
-
-
-class Share(NamedTuple):
-    """How well the verdicts tell one class of samples; each between 0 and 1, None where there is nothing to divide."""
-
-    precision: float | None
-    """Of the verdicts of this class, those on such a sample."""
-    recall: float | None
-    """Of the reflections on such samples, those with this verdict; one without a verdict is a miss."""
-    f1: float | None
 
 
 @dataclass
@@ -96,6 +85,8 @@ class RawCounts:
     """Questions that failed and so have no rows, by reason; not to be seen in the files."""
     kept: Counter[str] = field(default_factory=Counter)
     """Rows that should have got more reflections and stay as they were, by reason; not to be seen either."""
+    served: str = ""
+    """A card's table of the questions that can serve each trace format, from those who know formats."""
 
     def all(self) -> TaskCounts:
         """Return the counts over all tasks."""
@@ -111,13 +102,19 @@ class RawCounts:
         return dict(sorted(self.tasks.items())) if len(self.tasks) > 1 else {}
 
 
-def share(verdicts: Counter[tuple[str, str]], verdict: str) -> Share:
-    """Return how well "Correct" tells right samples, or "Incorrect" wrong ones."""
+def shares(verdicts: Counter[tuple[str, str]], verdict: str) -> tuple[float | None, float | None, float | None]:
+    """Return precision, recall and F1 of "Correct" for right samples, or of "Incorrect" for wrong ones.
+
+    Each is between 0 and 1, or None where there is nothing to divide. A reflection without a verdict is a miss.
+    """
     outcome, other = ("right", "wrong") if verdict == "Correct" else ("wrong", "right")
     hits, false = verdicts[outcome, verdict], verdicts[other, verdict]
     there = sum(verdicts[outcome, one] for one in VERDICTS)
-    quotients = ((hits, hits + false), (hits, there), (2 * hits, hits + false + there))
-    return Share(*(part / whole if whole else None for part, whole in quotients))
+    precision, recall, f1 = (
+        part / whole if whole else None
+        for part, whole in ((hits, hits + false), (hits, there), (2 * hits, hits + false + there))
+    )
+    return precision, recall, f1
 
 
 def count_folder(folder: Path, *looks: Callable[[pa.Table], None]) -> RawCounts:
@@ -129,36 +126,30 @@ def count_folder(folder: Path, *looks: Callable[[pa.Table], None]) -> RawCounts:
             for batch in file.iter_batches(_BATCH_ROWS):
                 counts.memory += batch.nbytes
                 rows = as_rows(batch, columns, path, 0)
-                _count_samples(counts, rows)
-                _count_reflections(counts, rows)
-                _count_requests(counts, batch)
+                _count(counts, batch, rows)
                 for look in looks:
                     look(rows)
     return counts
 
 
-def _count_samples(counts: RawCounts, rows: pa.Table) -> None:
+def _count(counts: RawCounts, batch: pa.RecordBatch, rows: pa.Table) -> None:
     counts.questions.update(rows["question_key"].unique().to_pylist())
     counts.hinted += pc.sum(rows["mentions_hint"]).as_py() or 0
     names = ["task", "variant", "outcome", "reason"]
-    for group in rows.select(names).group_by(names).aggregate([([], "count_all")]).to_pylist():
+    for group in rows.group_by(names).aggregate([([], "count_all")]).to_pylist():
         task, variant, outcome, reason = (group[name] or "" for name in names)
         of_task = counts.tasks.setdefault(task, TaskCounts())
         of_task.outcomes[variant, outcome] += group["count_all"]
         if outcome == "unknown":
             of_task.unknown[reason] += group["count_all"]
 
-
-def _count_reflections(counts: RawCounts, rows: pa.Table) -> None:
     lists = rows["reflections"].combine_chunks()
     verdicts = pa.array(("none", "Incorrect", "Correct")).take(pa.array(parse_verdicts(lists.flatten()) + 1))
     given = rows.select(["task", "outcome"]).take(pa.array(owners(lists))).append_column("verdict", verdicts)
     for group in given.group_by(given.column_names).aggregate([([], "count_all")]).to_pylist():
         counts.tasks[group["task"]].verdicts[group["outcome"], group["verdict"]] += group["count_all"]
 
-
-def _count_requests(counts: RawCounts, batch: pa.RecordBatch) -> None:
-    """Failures and tokens, where the rows say how requests ended."""
+    # failures and tokens, where the rows say how requests ended
     schema, requests = batch.schema, []
     if SAMPLE_PROVENANCE in schema.names and schema.field(SAMPLE_PROVENANCE).equals(SCHEMA.field(SAMPLE_PROVENANCE)):
         requests.append(batch.column(SAMPLE_PROVENANCE))

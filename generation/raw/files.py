@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from huggingface_hub import snapshot_download
 
@@ -29,12 +28,12 @@ _LONGEST_CARD, _LONGEST_NAME = 100_000, 120
 """Characters."""
 _NUMBERED = re.compile(r"(?P<set>.*)-(?P<number>\d{5})-of-(?P<total>\d{5})(-[0-9a-f]+)?\.parquet")
 """As `datasets` names the files of one table; an older one puts a hash behind."""
+_MODEL = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _SNAPSHOTS = "snapshots"
 """Below it the hub's cache has a folder for each commit."""
 _SAMPLE = ("question_key", "prompt_variant", "sample_index")
 """What tells a sample of a run from its others."""
 _BATCH_ROWS = 65_536
-_ODD = np.uint64(0x9E3779B97F4A7C15)
 
 Columns = Mapping[str, str]
 """Role to the column that plays it in one file; roles without a column are not in it."""
@@ -64,6 +63,12 @@ class RawSource(NamedTuple):
     """The repository's commit, where it was read from there."""
     digest: str
     """Of the bytes of its parquet files, 16 hex digits."""
+    card: str
+    """Its README.md; "" without one."""
+    models: tuple[str, ...]
+    """That wrote the samples: what column `model` says first in each file, where it names one."""
+    notes: tuple[str, ...]
+    """What a person should know of its rows."""
 
 
 def find_files(raw: str | Path) -> tuple[Path, ...]:
@@ -129,21 +134,30 @@ def card_of(file: Path) -> str:
     return text if text.startswith("---") else ""
 
 
-def source_of(raw: str | Path, files: Sequence[Path], published: str = "") -> RawSource:
-    """Return what a card says of the files of `raw`; `published` is the repository that they are pushed to.
+def source_of(raw: str | Path, parts: Sequence[Part], published: str = "") -> RawSource:
+    """Look through the files of `raw`; `published` is the repository that they are pushed to.
 
-    Raises ValueError where a file cannot be read.
+    Raises ValueError where one cannot be read, and where they hold the same rows twice.
     """
+    check_copies(raw, parts)
+    files = [*dict.fromkeys(part.path for part in parts)]
     local = Path(raw).exists()
     repository = published if local else str(raw)
     above = files[0].parts
     revision = above[above.index(_SNAPSHOTS) + 1] if not local and _SNAPSHOTS in above else ""
-    lines = card_of(files[0]).splitlines()
-    heading = next((line.removeprefix("# ") for line in lines if line.startswith("# ")), "")
-    title = heading.replace("`", "").strip()[:_LONGEST_NAME]
+    card = card_of(files[0])
+    heading = next((line.removeprefix("# ") for line in card.splitlines() if line.startswith("# ")), "")
+    name = repository or heading.replace("`", "").strip()[:_LONGEST_NAME] or Path(raw).resolve().name
     with reading(Path(raw)):
         digest = digest_of(files)
-    return RawSource(repository or title or Path(raw).resolve().name, repository, revision, digest)
+    models: dict[str, None] = {}
+    for path in files:
+        with reading(path), pq.ParquetFile(path) as file:
+            if "model" in file.schema_arrow.names and file.metadata.num_row_groups:
+                first = next(file.iter_batches(1, row_groups=[0], columns=["model"]), None)
+                model = first.column(0)[0].as_py() if first else None
+                models |= {model: None} if isinstance(model, str) and _MODEL.fullmatch(model) else {}
+    return RawSource(name, repository, revision, digest, card, tuple(models), tuple(notes_on_responses(parts)))
 
 
 @contextmanager
@@ -169,7 +183,8 @@ def check_copies(raw: str | Path, parts: Sequence[Part]) -> None:
         return
     first, second = (f"row {row:,} of {path.name}" for path, row in twice)
     path, row = twice[0]
-    key, variant, index = pq.read_table(path, columns=list(_SAMPLE)).slice(row, 1).to_pylist()[0].values()
+    sample = pq.ParquetFile(path).read(columns=list(_SAMPLE)).slice(row, 1).to_pylist()[0]
+    key, variant, index = (sample[name] for name in _SAMPLE)
     told = f"sample {index} of question {key!r} under {variant!r}"
     raise ValueError(f"{raw}: holds the same rows twice, e.g. {told}: {first} and {second}")
 
@@ -179,19 +194,17 @@ def _first_twice(files: Mapping[Path, Sequence[str]]) -> list[tuple[Path, int]]:
     hashes = [_row_hashes(path, names) for path, names in files.items()]
     starts = np.cumsum([0, *map(len, hashes)])
     every = np.concatenate(hashes)
-    order = np.argsort(every, kind="stable")
-    same = np.flatnonzero(every[order[1:]] == every[order[:-1]])
-    if not len(same):
+    _, firsts, counts = np.unique(every, return_index=True, return_counts=True)
+    if not (counts > 1).any():
         return []
-    one = same[np.argmin(order[same])]
-    places = order[one : one + 2]
+    places = np.flatnonzero(every == every[firsts[counts > 1].min()])[:2]
     owning = np.searchsorted(starts, places, side="right") - 1
     return [([*files][file], int(place - starts[file])) for file, place in zip(owning, places, strict=True)]
 
 
 def _row_hashes(path: Path, names: Sequence[str]) -> np.ndarray:
-    """A uint64 a row, the same in this process for the same values; none of a file that does not name its samples."""
-    row, found = 0, [np.empty(0, np.uint64)]
+    """An int64 a row, the same in this process for the same values; none of a file that does not name its samples."""
+    row, found = 0, [np.empty(0, np.int64)]
     with reading(path, lambda: row), pq.ParquetFile(path) as file:
         schema = file.schema_arrow
         named = all(schema.names.count(name) == 1 for name in _SAMPLE)
@@ -199,44 +212,26 @@ def _row_hashes(path: Path, names: Sequence[str]) -> np.ndarray:
             return found[0]
         leaves = [f"{name}.seed" if name == SAMPLE_PROVENANCE else name for name in names]
         for batch in file.iter_batches(_BATCH_ROWS, columns=leaves):
-            hashes = np.zeros(batch.num_rows, np.uint64)
-            for name in names:
-                hashes *= _ODD
-                if name in batch.schema.names:
-                    hashes += _value_hashes(batch.column(name))
-            found.append(hashes)
+            columns = [batch.column(name) for name in names if name in batch.schema.names]
+            columns = [one.flatten()[0] if pa.types.is_struct(one.type) else one for one in columns]
+            columns = [first_items(one) if is_list(one.type) else one for one in columns]
+            values = zip(*(one.to_pylist() for one in columns), strict=True)
+            found.append(np.fromiter(map(hash, values), np.int64, batch.num_rows))
             row += batch.num_rows
     return np.concatenate(found)
 
 
-def _value_hashes(column: pa.Array) -> np.ndarray:
-    """A uint64 for each value: an integer itself, a hash of a text; of a list its first, of a struct its only one."""
-    column = column.flatten()[0] if pa.types.is_struct(column.type) else column
-    column = first_items(column) if is_list(column.type) else column
-    if pa.types.is_integer(column.type):
-        return np.asarray(pc.fill_null(column.cast(pa.int64(), safe=False), -1).to_numpy().view(np.uint64))
-    texts = pc.fill_null(column.cast(pa.string()), "").dictionary_encode()
-    hashes = np.fromiter(map(hash, texts.dictionary.to_pylist()), np.int64, len(texts.dictionary))
-    return np.asarray(hashes.view(np.uint64)[texts.indices.to_numpy()])
-
-
 def notes_on_responses(parts: Sequence[Part]) -> list[str]:
     """Return a note on rows with several responses, of which the first is read; none where there is no such row."""
-    rows = sum(map(_several_responses, parts))
-    if not rows:
-        return []
-    return [f"{rows:,} row{' holds' if rows == 1 else 's hold'} several responses; the first of each is used"]
-
-
-def _several_responses(part: Part) -> int:
-    """Rows of a part with more than one response; mostly told from the file's footer alone."""
-    name = part.columns["response"]
-    with reading(part.path), pq.ParquetFile(part.path) as file:
-        if not is_list(file.schema_arrow.field(name).type):
-            return 0
-        groups = [file.metadata.row_group(number) for number in part.groups]
-        chunks = [group.column(place) for group in groups for place in range(group.num_columns)]
-        if sum(chunk.num_values for chunk in chunks if chunk.path_in_schema.split(".")[0] == name) <= part.rows:
-            return 0
-        batches = file.iter_batches(_BATCH_ROWS, row_groups=list(part.groups), columns=[name])
-        return sum(int((lengths(batch.column(0)) > 1).sum()) for batch in batches)
+    rows = 0
+    for part in parts:
+        name = part.columns["response"]
+        with reading(part.path), pq.ParquetFile(part.path) as file:
+            groups = [file.metadata.row_group(number) for number in part.groups]
+            chunks = [group.column(place) for group in groups for place in range(group.num_columns)]
+            # told from the footer alone where there are no more values than rows
+            if sum(chunk.num_values for chunk in chunks if chunk.path_in_schema.split(".")[0] == name) > part.rows:
+                batches = file.iter_batches(_BATCH_ROWS, row_groups=list(part.groups), columns=[name])
+                rows += sum(int((lengths(batch.column(0)) > 1).sum()) for batch in batches)
+    said = f"{rows:,} row{' holds' if rows == 1 else 's hold'} several responses; the first of each is used"
+    return [said] if rows else []

@@ -6,8 +6,7 @@ all of them. Files are read part by part and only the columns needed; nothing he
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, get_args
 
@@ -15,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from generation.grading.answer_tag import find_answer
+from generation.grading import find_answer
 from generation.raw.arrow_lists import as_lists, first_items, is_blank, is_list, kept_items
 from generation.raw.files import Columns, Part, find_files, reading
 from generation.raw.schema import PREFIX, REFLECTIONS
@@ -26,7 +25,6 @@ UNDECIDED = "undecided"
 
 _NAMED_COLUMNS = 8
 """At most so many are named in a message."""
-_MODEL_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _RESPONSES = (PREFIX, "model_responses__example_annotation")
 
 
@@ -36,12 +34,16 @@ class _Role(NamedTuple):
     names: tuple[str, ...]
     """`{response}` stands for the name of the file's response column."""
     holds: str = "text"
-    """"text" or "bool"."""
+    """A key of _HOLDS."""
     in_list: bool = False
     """Also accepted as a list (of which the first element counts, save for reflections)."""
     required: bool = False
 
 
+_HOLDS = {
+    "text": (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
+    "bool": (pa.types.is_boolean,),
+}
 _ROLES = {
     "question": _Role(("question",), required=True),
     "answer": _Role(("answer",), required=True),
@@ -78,28 +80,26 @@ def open_parts(raw: str | Path, part_bytes: int = 64 << 20) -> tuple[Part, ...]:
 
     Raises ValueError for files, columns and types that are missing or cannot be read; no row is read yet.
     """
-    found: list[Part] = []
+    parts: list[Part] = []
     for path in find_files(raw):
         with reading(path), pq.ParquetFile(path) as file:
-            found += _parts_of(path, find_columns(file.schema_arrow, path), file.metadata, part_bytes)
-    if not any(part.rows for part in found):
+            columns, metadata = find_columns(file.schema_arrow, path), file.metadata
+            leaves = [metadata.schema.column(place).path.split(".")[0] for place in range(metadata.num_columns)]
+            places = [place for place, name in enumerate(leaves) if name in columns.values()]
+            first_row = 0
+            for number in range(metadata.num_row_groups):
+                group = metadata.row_group(number)
+                rows, size = group.num_rows, sum(group.column(place).total_uncompressed_size for place in places)
+                last = parts[-1] if parts and parts[-1].path == path else None
+                if last is not None and last.size + size <= part_bytes:
+                    groups = (*last.groups, number)
+                    parts[-1] = last._replace(groups=groups, rows=last.rows + rows, size=last.size + size)
+                else:
+                    parts.append(Part(path, columns, (number,), first_row, rows, size))
+                first_row += rows
+    if not any(part.rows for part in parts):
         raise ValueError(f"{raw}: holds no rows; expected one row a sample")
-    return tuple(found)
-
-
-def _parts_of(path: Path, columns: Columns, metadata: pq.FileMetaData, part_bytes: int) -> list[Part]:
-    leaves = [metadata.schema.column(place).path.split(".")[0] for place in range(metadata.num_columns)]
-    places = [place for place, name in enumerate(leaves) if name in columns.values()]
-    parts = [Part(path, columns, (), 0, 0, 0)]
-    for number in range(metadata.num_row_groups):
-        group, part = metadata.row_group(number), parts[-1]
-        size = sum(group.column(place).total_uncompressed_size for place in places)
-        if part.groups and part.size + size > part_bytes:
-            part = Part(path, columns, (), part.first_row + part.rows, 0, 0)
-            parts.append(part)
-        rows = part.rows + group.num_rows
-        parts[-1] = part._replace(groups=(*part.groups, number), rows=rows, size=part.size + size)
-    return [part for part in parts if part.groups]
+    return tuple(parts)
 
 
 def find_columns(schema: pa.Schema, path: Path) -> Columns:
@@ -111,7 +111,12 @@ def find_columns(schema: pa.Schema, path: Path) -> Columns:
         name = next((name for name in candidates if name in schema.names), None)
         if name is not None:
             check_once(name, schema, path)
-            _check_type(schema.field(name).type, holds, in_list, f"{path}: column {name!r}")
+            found = schema.field(name).type
+            inner = found.value_type if in_list and is_list(found) else found
+            inner = inner.value_type if pa.types.is_dictionary(inner) else inner
+            if not any(fits(inner) for fits in (*_HOLDS[holds], pa.types.is_null)):
+                wanted = f"{holds} or a list of it" if in_list else holds
+                raise ValueError(f"{path}: column {name!r} is of type {found}; expected {wanted}")
             columns[role] = name
         elif required:
             named = ", ".join(map(repr, schema.names[:_NAMED_COLUMNS])) or "none"
@@ -126,26 +131,6 @@ def check_once(name: str, schema: pa.Schema, path: Path) -> None:
         raise ValueError(f"{path}: {count} columns are named {name!r}; expected one")
 
 
-def _check_type(found: pa.DataType, holds: str, in_list: bool, where: str) -> None:
-    inner = found.value_type if in_list and is_list(found) else found
-    inner = inner.value_type if pa.types.is_dictionary(inner) else inner
-    text = pa.types.is_string(inner) or pa.types.is_large_string(inner) or pa.types.is_string_view(inner)
-    if not (text if holds == "text" else pa.types.is_boolean(inner)) and not pa.types.is_null(inner):
-        raise ValueError(f"{where} is of type {found}; expected {holds}{' or a list of it' if in_list else ''}")
-
-
-def models_of(parts: Sequence[Part]) -> tuple[str, ...]:
-    """Return the models that wrote the samples: what column `model` says first in each file, where it names one."""
-    found: dict[str, None] = {}
-    for path in dict.fromkeys(part.path for part in parts):
-        with reading(path), pq.ParquetFile(path) as file:
-            if "model" in file.schema_arrow.names and file.metadata.num_row_groups:
-                first = next(file.iter_batches(1, row_groups=[0], columns=["model"]), None)
-                name = first.column(0)[0].as_py() if first else None
-                found |= {name: None} if isinstance(name, str) and _MODEL_NAME.fullmatch(name) else {}
-    return tuple(found)
-
-
 def read_part(part: Part, batch_rows: int = 4096) -> Iterator[pa.Table]:
     """Yield the part's rows as tables of schema ROWS. Raises ValueError naming the file and row of what is wrong."""
     row, names = part.first_row, list(dict.fromkeys(part.columns.values()))
@@ -158,61 +143,50 @@ def read_part(part: Part, batch_rows: int = 4096) -> Iterator[pa.Table]:
 
 def as_rows(batch: pa.RecordBatch, columns: Columns, path: Path, first_row: int) -> pa.Table:
     """Return a batch of a file as a table of schema ROWS. Raises ValueError naming the row of what is wrong."""
-    given = {role: batch.column(name) for role, name in columns.items()}
-    values = {role: _values(given.get(role), _ROLES[role].holds, batch.num_rows) for role in _ROLES}
 
     def refuse(wrong: pa.Array, message: str) -> None:
         if (place := pc.index(wrong, True).as_py()) >= 0:
             raise ValueError(f"{path}: row {first_row + place}: {message}")
 
+    given = {role: batch.column(name) for role, name in columns.items()}
+    none = pa.nulls(batch.num_rows)
+    values = {}
+    for role, (_, holds, *_) in _ROLES.items():
+        if role != "reflections":
+            column = given.get(role, none)
+            column = first_items(column) if is_list(column.type) else column
+            values[role] = column.cast(pa.string() if holds == "text" else pa.bool_())
     refuse(is_blank(pc.fill_null(values["question"], "")), "no question; expected text")
     refuse(pc.is_null(values["response"]), "no response; expected text")
-    for value in set(values["outcome"].unique().to_pylist()) - {None, *get_args(Outcome)}:
-        known = ", ".join(get_args(Outcome))
-        refuse(pc.equal(values["outcome"], value), f"outcome is {value!r}; expected one of {known}")
+    known = get_args(Outcome)
+    for value in set(values["outcome"].unique().to_pylist()) - {None, *known}:
+        refuse(pc.equal(values["outcome"], value), f"outcome is {value!r}; expected one of {', '.join(known)}")
     if "extracted" not in columns:
         values["extracted"] = pa.array(map(find_answer, values["response"].to_pylist()), pa.string())
-    values["outcome"], values["reason"] = _outcomes(values)
-    values["question_key"], values["extracted_answer"] = _keys(values), values["extracted"]
+    values["extracted_answer"], values["question_key"] = values["extracted"], _keys(values)
+
+    # our own outcome and reason where there are any, else what the published columns say
+    right, stated = values["is_correct"], pc.is_valid(values["outcome"])
+    answered = pc.not_equal(pc.utf8_trim_whitespace(pc.fill_null(values["extracted"], "")), "")
+    derived = pc.if_else(right, "right", pc.if_else(answered, "wrong", "unknown"))
+    why = pc.fill_null(pc.if_else(pc.or_(right, answered), "", NO_ANSWER), UNDECIDED)
+    values["outcome"] = pc.coalesce(values["outcome"], derived, "unknown")
+    values["reason"] = pc.if_else(stated, pc.fill_null(values["reason"], ""), why)
     for role, default in {"answer": "", "task": "", "cut": False, "mentions_hint": False}.items():
         values[role] = pc.fill_null(values[role], default)
-    values["reflections"] = _reflections(given.get("reflections"), batch.num_rows)
+
+    texts = given.get("reflections", none)
+    lists = (texts if is_list(texts.type) else as_lists(texts.cast(pa.string()))).cast(ROWS.field("reflections").type)
+    there = pc.fill_null(pc.not_equal(lists.flatten(), ""), False)
+    values["reflections"] = kept_items(lists, there.to_numpy(zero_copy_only=False))
     return pa.Table.from_arrays([values[name] for name in ROWS.names], schema=ROWS)
 
 
-def _values(column: pa.Array | None, holds: str, count: int) -> pa.Array:
-    """One value a row: of lists the first item, whatever way text is stored."""
-    type_ = pa.string() if holds == "text" else pa.bool_()
-    if column is None:
-        return pa.nulls(count, type_)
-    return (first_items(column) if is_list(column.type) else column).cast(type_)
-
-
-def _outcomes(values: Mapping[str, pa.Array]) -> tuple[pa.Array, pa.Array]:
-    """Outcome and reason: our own columns where there are any, else what the published ones say."""
-    right = values["is_correct"]
-    answered = pc.not_equal(pc.utf8_trim_whitespace(pc.fill_null(values["extracted"], "")), "")
-    derived = pc.if_else(right, "right", pc.if_else(answered, "wrong", "unknown"))
-    why = pc.if_else(pc.or_(right, answered), "", NO_ANSWER)
-    stated = pc.is_valid(values["outcome"])
-    reason = pc.if_else(stated, pc.fill_null(values["reason"], ""), pc.fill_null(why, UNDECIDED))
-    return pc.coalesce(values["outcome"], derived, "unknown"), reason
-
-
 def _keys(values: Mapping[str, pa.Array]) -> pa.Array:
+    """The questions' names; of those without one a hash of the text."""
     key = pc.if_else(pc.equal(values["key"], ""), None, values["key"])
     if not key.null_count:
         return key
     questions = values["question"].dictionary_encode()
     hashed = pa.array([stable_hash(text)[:16] for text in questions.dictionary.to_pylist()], pa.string())
     return pc.coalesce(key, pc.take(hashed, questions.indices))
-
-
-def _reflections(column: pa.Array | None, count: int) -> pa.Array:
-    """Those that are more than an empty text."""
-    if column is None:
-        return pa.array([[]] * count, ROWS.field("reflections").type)
-    lists = as_lists(column)
-    texts = lists.flatten().cast(pa.string())
-    there = pc.fill_null(pc.not_equal(texts, ""), False).to_numpy(zero_copy_only=False)
-    return kept_items(lists, there).cast(ROWS.field("reflections").type)

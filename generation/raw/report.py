@@ -6,18 +6,22 @@ Knows the columns of RAW_DATA and nothing of how the rows came to be but what th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cluster.jobs.card import UNKNOWN, Split, fill_card, header, json_block, run_section, texts_section
-from cluster.jobs.tables import WIDTH, Table, counts_text, cut
-from generation.raw.counts import OUTCOMES, TOKENS, VERDICTS, RawCounts, TaskCounts, share
+from cluster.jobs.tables import NONE, WIDTH, Table, code, counts_text, cut
+from generation.raw.counts import OUTCOMES, TOKENS, VERDICTS, RawCounts, TaskCounts, shares
 from generation.raw.schema import COLUMNS, SCHEMA, SCHEMA_VERSION, columns_table
 
 TAGS = ("skillfactory", "self-distillation", "reasoning")
 _REASONS, _REASONS_SAID = 20, 5
 """At most so many are told in a card, and on a terminal."""
 _TOKENS = dict(zip(TOKENS, ("tokens read", "of these found in the cache", "tokens written"), strict=True))
+_UNDECIDED = (
+    "A sample without an answer is published as not correct, one that the grader could not judge as null; the reason\n"
+    "is in `outcome_reason`.\n"
+)
 
 
 def summary(counts: RawCounts) -> str:
@@ -38,7 +42,7 @@ def summary(counts: RawCounts) -> str:
     if counts.refused:
         lines.append(f"{counts.refused:,} reflections failed; see reflections__provenance.error")
     for name, one in tasks.items():
-        lines += ["", cut(f"task {name or '(none)'}: {one.samples:,} samples")]
+        lines += ["", cut(f"task {name or NONE}: {one.samples:,} samples")]
         lines += [*_outcomes_text(one.variants()), *_told(one)]
     return "\n".join(lines)
 
@@ -50,9 +54,10 @@ def _told(task: TaskCounts) -> list[str]:
     lines = [*_reasons_text("unknown because", task.unknown), said]
     if not given:
         return lines
-    rows = [row for row in _verdict_rows(task) if any(row[1:]) or row[0] != "unknown"]
+    verdicts, told = _verdict_rows(task)
+    rows = [row for row in verdicts if any(row[1:]) or row[0] != "unknown"]
     lines += Table(("  on samples", *VERDICTS), rows).text(12, 12)
-    return lines + Table(("  verdict", "precision", "recall", "F1"), _share_rows(task)).text(12, 12)
+    return lines + Table(("  verdict", "precision", "recall", "F1"), told).text(12, 12)
 
 
 def _outcomes_text(found: Mapping[str, Sequence[int]], head: str = "") -> list[str]:
@@ -76,28 +81,26 @@ def raw_card(
     configuration: Mapping[str, object],
     *,
     name: str = "RAW_DATA",
-    served: Callable[[Sequence[str]], str] | None = None,
     license: str = UNKNOWN,
     record: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the README.md of a RAW_DATA; `configuration` holds JSON values and is shown as it is.
 
-    `served` tells of tasks which trace formats they can serve; `record` is the run's run.json, from which its `starts`
-    and `texts` are shown.
+    `record` is the run's run.json, from which its `starts` and `texts` are shown.
     """
     split = Split.of(counts.all().samples, counts.memory, counts.files)
     model = str(configuration.get("model", ""))
     values = {
         "header": header(SCHEMA, [split], tags=TAGS, license=license, models=[model]),
         "name": name,
-        "held": held(counts, served, lost=counts.lost.total()),
+        "held": held(counts, lost=True),
         "lost": reasons_table("Questions without rows:", ("reason", "questions"), counts.lost),
         "version": str(SCHEMA_VERSION),
         "columns": columns_table(COLUMNS),
         "configuration": json_block(configuration),
         **made_sections(record or {}),
     }
-    return fill_card("generation.raw", "card.md", values)
+    return fill_card("generation.raw", values)
 
 
 def made_sections(record: Mapping[str, Any]) -> dict[str, str]:
@@ -107,34 +110,12 @@ def made_sections(record: Mapping[str, Any]) -> dict[str, str]:
     return {"run": run_section(record.get("starts", ())), "prompts": texts_section("The prompts", prompts, why)}
 
 
-def held(counts: RawCounts, served: Callable[[Sequence[str]], str] | None, *, lost: int | None = None) -> str:
-    """Return the tables of what any RAW_DATA holds, with those of `served` if that is given.
-
-    `lost` counts questions without rows, where that is known.
-    """
+def held(counts: RawCounts, *, lost: bool) -> str:
+    """Return the tables of what any RAW_DATA holds; with the number of questions without rows, if `lost` is known."""
     whole, tasks = counts.all(), counts.several()
-    parts = [_totals(counts, lost)]
-    if tasks:
-        rows = [(task, one.samples, *map(one.outcome, OUTCOMES)) for task, one in tasks.items()]
-        parts.append(Table(("task", "samples", *OUTCOMES), rows).markdown(1))
-    parts += _outcomes_tables(whole)
-    parts.append(
-        "A sample without an answer is published as not correct, one that the grader could not judge as null; "
-        "the reason\nis in `outcome_reason`.\n"
-    )
-    parts += _verdict_tables(whole)
-    if served is not None:
-        parts.append(served(sorted(counts.tasks)))
-    for task, one in tasks.items():
-        parts += [f"### `{task or '(none)'}`\n", *_outcomes_tables(one), *_verdict_tables(one)]
-    return "\n".join(parts)
-
-
-def _totals(counts: RawCounts, lost: int | None) -> str:
-    whole = counts.all()
-    rows = [
+    totals = [
         ("questions", len(counts.questions)),
-        *([] if lost is None else [("questions that failed and have no rows", lost)]),
+        *([("questions that failed and have no rows", counts.lost.total())] if lost else []),
         ("samples", whole.samples),
         ("samples that mention their hint", counts.hinted),
         ("samples whose request failed", counts.failed),
@@ -146,34 +127,40 @@ def _totals(counts: RawCounts, lost: int | None) -> str:
         ("reflections whose request failed", counts.refused),
         *((_TOKENS[name], counts.tokens[name]) for name in TOKENS if counts.tokens),
     ]
-    return Table(("what", "count"), rows).markdown()
+    by_task = [(task, one.samples, *map(one.outcome, OUTCOMES)) for task, one in tasks.items()]
+    parts = [
+        Table(("what", "count"), totals).markdown(),
+        Table(("task", "samples", *OUTCOMES), by_task).markdown(1) if tasks else "",
+        *_task_tables(whole, _UNDECIDED),
+        counts.served,
+    ]
+    for task, one in tasks.items():
+        parts += [f"### {code(task or NONE)}\n", *_task_tables(one)]
+    return "\n".join(filter(None, parts))
 
 
-def _outcomes_tables(task: TaskCounts) -> list[str]:
-    """By variant, and why some are unknown."""
-    rows = [(name, sum(found), *found) for name, found in task.variants().items()]
-    reasons = reasons_table("", ("why a sample's outcome is unknown", "samples"), task.unknown, names=0)
-    return [Table(("variant", "samples", *OUTCOMES), rows).markdown(1), *([reasons] if reasons else [])]
+def _task_tables(task: TaskCounts, note: str = "") -> list[str]:
+    """Outcomes by variant, why some are unknown; verdicts against outcomes, and how well they tell right from wrong."""
+    outcomes = [(name, sum(found), *found) for name, found in task.variants().items()]
+    parts = [
+        Table(("variant", "samples", *OUTCOMES), outcomes).markdown(1),
+        reasons_table("", ("why a sample's outcome is unknown", "samples"), task.unknown, names=0),
+        note,
+    ]
+    if task.reflections:
+        verdicts, told = _verdict_rows(task)
+        parts.append(Table(("sample", *VERDICTS), [row for row in verdicts if any(row[1:])]).markdown())
+        parts.append(Table(("verdict", "precision", "recall", "F1"), told).markdown(1))
+    return parts
+
+
+def _verdict_rows(task: TaskCounts) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:
+    """Reflections by outcome and verdict; and precision, recall and F1 by verdict."""
+    counted = [(outcome, *(task.verdicts[outcome, verdict] for verdict in VERDICTS)) for outcome in OUTCOMES]
+    return counted, [(verdict, *shares(task.verdicts, verdict)) for verdict in VERDICTS[:2]]
 
 
 def reasons_table(intro: str, head: tuple[str, str], reasons: Counter[str], *, names: int = 1) -> str:
     """Return a card's table of the most frequent reasons, below `intro`; "" where there is none."""
     table = Table(head, reasons.most_common(_REASONS)).markdown(names)
     return (f"{intro}\n\n{table}" if intro else table) if reasons else ""
-
-
-def _verdict_tables(task: TaskCounts) -> list[str]:
-    """The verdicts against the outcomes, and how well they tell right from wrong."""
-    if not task.reflections:
-        return []
-    rows = [row for row in _verdict_rows(task) if any(row[1:])]
-    shares = Table(("verdict", "precision", "recall", "F1"), _share_rows(task))
-    return [Table(("sample", *VERDICTS), rows).markdown(), shares.markdown(1)]
-
-
-def _verdict_rows(task: TaskCounts) -> list[tuple[object, ...]]:
-    return [(outcome, *(task.verdicts[outcome, verdict] for verdict in VERDICTS)) for outcome in OUTCOMES]
-
-
-def _share_rows(task: TaskCounts) -> list[tuple[object, ...]]:
-    return [(verdict, *share(task.verdicts, verdict)) for verdict in VERDICTS[:2]]

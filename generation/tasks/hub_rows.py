@@ -22,8 +22,8 @@ from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 from huggingface_hub.utils import disable_progress_bars
 from huggingface_hub.utils import logging as hub_logging
 
-from cluster.console import bars
 from cluster.jobs.hub import HUB_TIMEOUT_S, asking_hub, offline
+from cluster.messages import bars
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _GUESSED = frozenset({"json", "csv"})

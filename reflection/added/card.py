@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -12,46 +11,35 @@ from cluster.jobs.card import Split, fill_card, header, json_block
 from cluster.jobs.tables import code, fenced
 from generation.raw import schema
 from generation.raw.counts import RawCounts
-from generation.raw.reader import models_of, open_parts
 from generation.raw.report import TAGS, held, made_sections, reasons_table
 from generation.raw.schema import Column, columns_table
 from reflection.added.plan import AdditionPlan
 from reflection.added.rows import ADDED, COLUMNS
 
 
-def reflected_card(
-    counts: RawCounts,
-    served: Callable[[Sequence[str]], str],
-    plan: AdditionPlan,
-    folder: Path,
-    *,
-    record: Mapping[str, Any],
-) -> str:
-    """Return the README.md of the folder, whose data files are written; `record` is the run's run.json.
-
-    `served` tells of tasks which trace formats they can serve.
-    """
+def reflected_card(counts: RawCounts, plan: AdditionPlan, record: Mapping[str, Any]) -> str:
+    """Return the README.md of the files that were counted; `record` is the run's run.json."""
     written = pq.read_schema(counts.files[0])
     meanings = {column.name: column.meaning for column in (*schema.COLUMNS, *COLUMNS)}
     meanings["model"] = "the model that wrote samples and first reflections"
     columns = [Column(field.name, field.type, meanings.get(field.name, "as it was given")) for field in written]
     split = Split.of(counts.all().samples, counts.memory, counts.files)
-    models = dict.fromkeys([*models_of(open_parts(folder)), plan.model.name])
-    sources = [plan.source.origin.repository]
+    origin = plan.source.origin
+    models = dict.fromkeys([*origin.models, plan.model.name])
     # what the card of the rows said stands as a text: its own links and frames mean nothing here
-    given = fenced(plan.source.card.rstrip(), "markdown")
+    given = fenced(origin.card.rstrip(), "markdown")
     values = {
-        "header": header(written, [split], tags=TAGS, license=plan.license, models=models, sources=sources),
+        "header": header(written, [split], tags=TAGS, license=plan.license, models=models, sources=[origin.repository]),
         "name": plan.name,
         "source": code(plan.source.name),
         "reflections": str(plan.work.reflections),
         "model": code(plan.model.name),
         "kept": reasons_table("Rows that could not be done, and stay as they were:", ("reason", "rows"), counts.kept),
-        "held": held(counts, served),
+        "held": held(counts, lost=False),
         "columns": columns_table(columns),
         "added": code(ADDED),
         "configuration": json_block(plan.configuration),
-        "given": f"## The card that the rows came with\n\n{given}" if plan.source.card.strip() else "",
+        "given": f"## The card that the rows came with\n\n{given}" if origin.card.strip() else "",
         **made_sections(record),
     }
-    return fill_card("reflection.added", "card.md", values)
+    return fill_card("reflection.added", values)

@@ -16,7 +16,6 @@ from cluster.inference.chat import (
     MARGIN,
     Prompt,
     check_fit,
-    count_too_long,
     look_at_template,
     look_for_too_short,
     notes_on,
@@ -113,7 +112,7 @@ def make_plan(settings: AdditionSettings) -> AdditionPlan:
     out = Path(settings.out or f"{before}-{Path(model.name).name}")
     alike = math.ceil(work.reflections / len(prompts.PROMPTS))
     notes = [
-        *source.notes,
+        *source.origin.notes,
         *notes_on_sampling(settings.job, model, alike, "reflections of one prompt on a sample"),
     ]
     return AdditionPlan(model, source, survey, work, context, out, settings.license, tuple(notes))
@@ -139,17 +138,16 @@ def look_at_prompts(plan: AdditionPlan) -> AdditionPlan:
         for sample in block.samples
         if len((sample.question + sample.response).encode()) > room
     )
-    found = count_too_long(chat, long, plan.context)
-    what = "samples with their question"
     short = look_for_too_short(chat, plan.work.sampling.max_tokens, [prompts.VERDICT])
-    notes = [*notes_on(model, chat), *of_template, *short, *check_fit(found, plan.survey.graded, plan.context, what)]
+    fit = check_fit(chat, long, plan.survey.graded, plan.context, what="samples with their question")
+    notes = [*notes_on(model, chat), *of_template, *short, *fit]
     return replace(plan, notes=(*plan.notes, *notes))
 
 
 def _first(plan: AdditionPlan) -> tuple[int, tuple[Message, ...]]:
     """The first row that gets a reflection, and its first prompt."""
     block = next(block for block in read_blocks(plan.source, lambda _: True) if block.samples)
-    return block.samples[0].row, plan.work.requests(block, block.samples[0])[0].messages
+    return block.samples[0].row, plan.work.requests(block, block.samples[0])[0][1].messages
 
 
 def check_columns(source: Source) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import MISSING, dataclass
 from functools import cached_property
 
-from cluster.flag_values import flag
+from cluster.flags import flag
 from cluster.jobs.card import UNKNOWN
 from cluster.paths import dataset_folder, local_or_name
 from generation.settings import Settings

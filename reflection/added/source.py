@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from generation.raw.arrow_lists import as_lists, lengths
-from generation.raw.files import Columns, RawSource, card_of, check_copies, notes_on_responses, reading, source_of
+from generation.raw.files import Columns, RawSource, reading, source_of
 from generation.raw.reader import as_rows, open_parts
 from generation.raw.schema import PROVENANCE, REFLECTIONS
 
@@ -42,13 +42,11 @@ class Sample(NamedTuple):
 
     row: int
     """Its place in the file."""
-    question_key: str
+    identity: tuple[str, str, str]
+    """Question key, variant, and which of their samples: its index, where there is none its place among all rows."""
     question: str
     response: str
     is_correct: bool
-    variant: str
-    place: str
-    """Which of the samples of its question and variant: its index, where there is none its place among all rows."""
     there: int
     """Reflections it has already."""
     used: tuple[str, ...]
@@ -67,11 +65,8 @@ class Block(NamedTuple):
     """Rows."""
     samples: tuple[Sample, ...]
     """Those of its rows whose correctness is known."""
-
-    @property
-    def task(self) -> str:
-        """Return "": a block may hold rows of several tasks."""
-        return ""
+    task: str = ""
+    """Not one: a block may hold rows of several."""
 
 
 class Source(NamedTuple):
@@ -80,11 +75,7 @@ class Source(NamedTuple):
     name: str
     """As datasets are called after it."""
     files: tuple[File, ...]
-    card: str
-    """Its README.md, "" without one."""
     origin: RawSource
-    notes: tuple[str, ...]
-    """What a person should know of its rows."""
 
     @property
     def rows(self) -> int:
@@ -94,20 +85,13 @@ class Source(NamedTuple):
 def open_source(raw: str) -> Source:
     """Open the files of a RAW_DATA folder, file or hub repository. Raises ValueError if they are none."""
     parts = open_parts(raw, part_bytes=sys.maxsize)  # one for each file
-    check_copies(raw, parts)
     files: list[File] = []
     for number, part in enumerate(parts):
         files.append(File(number, part.path, part.columns, part.rows, sum(file.rows for file in files)))
     path = Path(raw).resolve() if Path(raw).exists() else Path(raw)
     # the folder above a run's RAW_DATA, a file without its ending, the repository without its owner
     name = path.parent.name if path.name == "RAW_DATA" else path.name.removesuffix(".parquet")
-    return Source(
-        name.removeprefix("RAW_DATA-") or "raw",
-        tuple(files),
-        card_of(files[0].path),
-        source_of(raw, [file.path for file in files]),
-        tuple(notes_on_responses(parts)),
-    )
+    return Source(name.removeprefix("RAW_DATA-") or "raw", tuple(files), source_of(raw, parts))
 
 
 def block_keys(file: File, first: int = 0, count: int | None = None) -> list[str]:
@@ -130,14 +114,13 @@ def read_blocks(source: Source, wanted: Callable[[str], bool]) -> Iterator[Block
 
 
 def _sample(file: File, place: int, row: Mapping[str, Any]) -> Sample:
+    which = f"row {file.before + place}" if row["index"] is None else str(row["index"])
     return Sample(
         row=place,
-        question_key=row["question_key"],
+        identity=(row["question_key"], row["variant"] or "", which),
         question=row["question"],
         response=row["response"],
         is_correct=row["outcome"] == "right",
-        variant=row["variant"] or "",
-        place=f"row {file.before + place}" if row["index"] is None else str(row["index"]),
         there=row["there"],
         used=tuple(entry["prompt_name"] for entry in row["known"] or () if entry and entry["prompt_name"] is not None),
     )

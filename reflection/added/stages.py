@@ -155,11 +155,12 @@ def write_raw_data(job: Job, look: Callable[[pa.Table], None], served: Callable[
     def build(folder: Path) -> None:
         write_files(plan.source, job.store, folder / "data", plan.work.sampling)
         counts = count_folder(folder, look)
+        counts.served = served(sorted(counts.tasks))
         assert counts.all().samples == plan.source.rows, "rows were lost on the way"
         for key, reason in failed.items():
             counts.kept[reason] += _rows_of(plan, key)
         counted.append(counts)
-        card = reflected_card(counts, served, plan, folder, record=job.directory.record)
+        card = reflected_card(counts, plan, job.directory.record)
         (folder / "README.md").write_text(card, encoding="utf-8")
 
     replace_folder(build, plan.raw_data)

@@ -44,31 +44,29 @@ class Adding:
         return Rolled(table, sum(look.completion.output_tokens for look in looks))
 
     async def _of_sample(self, engine: Engine, block: Block, sample: Sample) -> list[Reflection]:
-        return await together(
-            reflect(engine, request, name, sample.is_correct)
-            for name, request in zip(self._names(sample), self.requests(block, sample), strict=True)
-        )
+        asked = self.requests(block, sample)
+        return await together(reflect(engine, request, name, sample.is_correct) for name, request in asked)
 
-    def requests(self, block: Block, sample: Sample) -> list[Request]:
-        """Return one for each reflection; seeds and prompts are others where there are reflections already."""
+    def requests(self, block: Block, sample: Sample) -> list[tuple[str, Request]]:
+        """Return a prompt's name and a request for each reflection.
+
+        Seeds and prompts are others than those of reflections that the sample has already.
+        """
+        identity = ("addition", *sample.identity)
+        rng = random.Random("/".join(map(str, (self.seed, *identity, sample.there))))
+        names = prompts.draw(self.reflections, rng, sample.used)
         return [
-            Request(
-                f"{block.key}/{sample.row}/{number}",
-                prompts.messages(name, sample.question, sample.response),
-                self.sampling,
-                request_seed(self.seed, *_identity(sample), number),
+            (
+                name,
+                Request(
+                    f"{block.key}/{sample.row}/{number}",
+                    prompts.messages(name, sample.question, sample.response),
+                    self.sampling,
+                    request_seed(self.seed, *identity, number),
+                ),
             )
-            for number, name in enumerate(self._names(sample), sample.there)
+            for number, name in enumerate(names, sample.there)
         ]
-
-    def _names(self, sample: Sample) -> tuple[str, ...]:
-        rng = random.Random("/".join(map(str, (self.seed, *_identity(sample), sample.there))))
-        return prompts.draw_more(self.reflections, sample.used, rng)
-
-
-def _identity(sample: Sample) -> tuple[str, ...]:
-    """Return what tells a sample from all others, and an addition from what the first run asked."""
-    return ("addition", sample.question_key, sample.variant, sample.place)
 
 
 def _table(block: Block, found: Sequence[Sequence[Reflection]], engine: EngineInfo) -> pa.Table:

@@ -1,0 +1,221 @@
+"""Which formats can come of what is asked for and of what is there, and why nothing came.
+
+Told from settings and counts before a trace is made or, in the whole job, a sample drawn; from the first samples while
+a rollout goes on; and from the counts of an assembly after it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from assembly import candidates
+from assembly.candidates import NO_REFLECTION, UNREFLECTED, choose
+from assembly.formats import (
+    FORMATS,
+    TOO_ALIKE,
+    TOO_FEW,
+    TOO_FEW_CORRECT,
+    TOO_FEW_INCORRECT,
+    Format,
+    choose_formats,
+)
+from assembly.settings import SftSettings
+from assembly.summary import AssemblySummary
+from cluster.messages import counted
+from generation.raw.reader import as_rows, find_columns, open_parts, read_part
+from generation.records import CUT, NO_ANSWER
+
+FIRST = 32
+"""Questions after which an outlook is certain enough."""
+
+_NO_THOUGHTS = "take a model, or a chat template, that does not think aloud"
+_ADVICE = {
+    candidates.UNDECIDED: "look at outcome_reason in RAW_DATA, then at the gold answers and their --grader",
+    candidates.HINT: "ask under --variants plain",
+    candidates.FRAME_TAG: _NO_THOUGHTS,
+    candidates.FRAMED_REFLECTION: _NO_THOUGHTS,
+    candidates.UNQUOTABLE: "look at the extracted answers in RAW_DATA",
+    NO_REFLECTION: "add reflections with `python -m reflection.run`, or take --formats star, which needs none",
+    candidates.FALSE_REFLECTION: "leave --true_arithmetic out",
+    candidates.OTHER_VARIANT: "take other --variants",
+    CUT: "take more --max_tokens",
+    NO_ANSWER: "take a model that answers in <answer> tags, as the prompts ask",
+    TOO_FEW: "give fewer --attempts",
+    TOO_FEW_CORRECT: "take other --formats, fewer --attempts, or samples of an easier task or a stronger model",
+    TOO_FEW_INCORRECT: "take other --formats",
+    TOO_ALIKE: "leave --unique_variants or --max_similarity out, or give fewer --attempts",
+}
+"""What helps where this is why samples stand in no trace, or questions give none."""
+
+
+class NothingMadeError(ValueError):
+    """The choice is one of which no trace comes; nothing was made of it and nothing replaced."""
+
+
+class Supply(NamedTuple):
+    """What a question has at most, and what a person may do for more of it."""
+
+    samples: int
+    """Under the variants asked for."""
+    variants: tuple[str, ...]
+    """Under which there are any of those."""
+    reflections: bool
+    more_samples: str
+    """Behind "give --attempts 8 or fewer"; empty where there is no way."""
+    more_reflections: str
+
+
+def check_variants(wanted: Collection[str], there: Collection[str]) -> None:
+    """Raise ValueError for a prompt variant that no sample of a RAW_DATA is of."""
+    named = sorted(name for name in there if name)
+    for name in wanted:
+        if name in there:
+            continue
+        if not named:
+            raise ValueError(f"--variants {name}: this RAW_DATA names no prompt variants; leave --variants out")
+        near = difflib.get_close_matches(name, named, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(f"--variants {name}: the RAW_DATA has no sample under it, only under {', '.join(named)}{hint}")
+
+
+def foresee(settings: SftSettings, supply: Supply) -> tuple[str, ...]:
+    """Return a note for each format that no sample could give. Raises ValueError if all formats are such."""
+    formats = choose_formats(settings.formats, settings.bounds)
+    lacking = {format_.name: lack for format_ in formats if (lack := _lack(format_, settings, supply))}
+    if len(lacking) < len(formats):
+        return tuple(f"no trace of {name} can come: {why}" for name, (why, _) in lacking.items())
+    names_of: dict[tuple[str, str], list[str]] = {}
+    for name, lack in lacking.items():
+        names_of.setdefault(lack, []).append(name)
+    raise ValueError(
+        "; ".join(f"no trace of {', '.join(names)} can come: {why}; {help}" for (why, help), names in names_of.items())
+    )
+
+
+def _lack(format_: Format, settings: SftSettings, supply: Supply) -> tuple[str, str] | None:
+    """What keeps every question from giving a format, and what helps."""
+    bounds, attempts = settings.bounds, f"--attempts {settings.attempts}"
+    if format_.reflected and not supply.reflections:
+        return "it takes samples that a reflection judged rightly, and none has any", supply.more_reflections
+    wanted = max(format_.pool(bounds), format_.shortest)
+    if wanted > supply.samples:
+        fewer = (
+            "take another format" if format_.shortest > supply.samples else f"give --attempts {supply.samples} or fewer"
+        )
+        needs = f"{attempts if format_.whole_pool else 'it'} needs {wanted} samples of a question"
+        return f"{needs}, and {_there(supply.samples)} at most", fewer + supply.more_samples
+    # attempts of the shortest trace, each under another variant
+    wanted = {"all": bounds.fewest, "each": bounds.least or 1}.get(format_.lengths, 1)
+    if settings.unique_variants and wanted > len(supply.variants):
+        needs = f"{attempts} with --unique_variants needs samples under {wanted} prompt variants"
+        remedy = "give fewer --attempts, or leave --unique_variants out"
+        return f"{needs}, and {_there(len(supply.variants))}", remedy
+    return None
+
+
+def _there(count: int) -> str:
+    return f"there {'is' if count == 1 else 'are'} {count}"
+
+
+def _samples(count: int) -> str:
+    return f"{count:,} sample{'s' * (count != 1)}"
+
+
+def _why(left_out: Mapping[str, int], settings: SftSettings) -> str:
+    """Why samples stand in no trace, and what helps against the most frequent reason."""
+    most = max(sorted(left_out), key=lambda reason: left_out[reason])
+    help = _ADVICE.get(most, "look at the samples in RAW_DATA")
+    if most == CUT and settings.drop_cut:
+        help = "leave --drop_cut out"
+    return f"{counted(Counter(left_out))}; {help}"
+
+
+class Outlook:
+    """Looks at finished questions of a rollout until one has a usable sample, or FIRST have none."""
+
+    def __init__(self, settings: SftSettings) -> None:
+        self._settings = settings
+        alone = any(not FORMATS[name].reflected for name in settings.formats)
+        self._fine = pa.array(["", *UNREFLECTED] if alone else [""])
+        self._left_out = Counter[str]()
+        self._questions = 0
+
+    def __call__(self, table: pa.Table) -> str:
+        """Look at one more question's rows, as RAW_DATA holds them; return a warning after FIRST without hope."""
+        if self._questions >= FIRST:
+            return ""
+        here = Path("rollout")
+        columns = find_columns(table.schema, here)
+        rows = pa.concat_tables(as_rows(batch, columns, here, 0) for batch in table.to_batches())
+        left_out = choose(rows, self._settings)["left_out"]
+        if pc.any(pc.is_in(left_out, self._fine)).as_py():
+            self._questions = FIRST
+            return ""
+        self._questions += 1
+        self._left_out.update(left_out.to_pylist())
+        if self._questions < FIRST:
+            return ""
+        samples = f"{_samples(self._left_out.total())} of the first {FIRST} questions"
+        return f"no trace can come of the {samples}: {_why(self._left_out, self._settings)}. Ctrl-C stops the run"
+
+
+def hopeless(files: Iterable[Path], settings: SftSettings) -> str:
+    """Say why no sample of a RAW_DATA can stand in a trace, whatever reflections are added; "" if one can.
+
+    Reads as far as the first sample that can. Raises ValueError for rows that cannot be read.
+    """
+    fine, left_out = pa.array(["", *UNREFLECTED]), Counter[str]()
+    for part in (part for file in files for part in open_parts(file)):
+        for rows in read_part(part):
+            reasons = choose(rows, settings)["left_out"]
+            if pc.any(pc.is_in(reasons, fine)).as_py():
+                return ""
+            left_out.update(reasons.to_pylist())
+    told = f"no trace can come of these {_samples(left_out.total())}, whatever reflections they get"
+    return f"{told}: {_why(left_out, settings)}"
+
+
+def why_nothing(summary: AssemblySummary, settings: SftSettings) -> str:
+    """Say why no question gave any trace, and what helps."""
+    if summary.too_long:
+        words = f"all {summary.too_long.total():,} are longer than --max_trace_tokens {settings.max_trace_tokens}"
+        return f"no trace comes: {words}; the shortest has {summary.shortest:,} tokens"
+    samples = _samples(summary.samples)
+    if summary.left_out.total() == summary.samples:
+        return f"no trace comes: of {samples} none may stand in one: {_why(summary.left_out, settings)}"
+    why = Counter[str]()
+    for (_, reason), count in summary.not_given.items():
+        why[reason] = max(why[reason], count)
+    told = ", ".join(f"{name}: {_reason(name, summary)}" for name in dict.fromkeys(settings.formats))
+    left_out = f"; of {samples} no trace may use {counted(summary.left_out)}" if summary.left_out else ""
+    return f"no trace comes with --attempts {settings.attempts}: {told}{left_out}; {_ADVICE[why.most_common(1)[0][0]]}"
+
+
+def _reason(name: str, summary: AssemblySummary) -> str:
+    """What kept questions from the format, the most frequent first."""
+    reasons = Counter({why: count for (of, why), count in summary.not_given.items() if of == name})
+    told = ", ".join(f"{why} in {count:,}" for why, count in reasons.most_common())
+    return f"{told} of {summary.questions:,} questions"
+
+
+def notes_on(summary: AssemblySummary, settings: SftSettings, made: Counter[tuple[str, str]]) -> list[str]:
+    """Return notes on formats of which nothing came, and on a subsample larger than the traces `made`, by label."""
+    notes = []
+    for name in dict.fromkeys(settings.formats):
+        if any(of == name for of, _ in made):
+            continue
+        long = sum(count for (of, _), count in summary.too_long.items() if of == name)
+        if long:
+            notes.append(f"no trace of {name} is kept: all {long:,} are longer than --max_trace_tokens")
+        else:
+            notes.append(f"no trace of {name}: {_reason(name, summary)}")
+    if settings.subsample is not None and settings.subsample > made.total():
+        notes.append(f"--subsample {settings.subsample:,} is more than there are: all {made.total():,} traces are kept")
+    return notes

@@ -1,8 +1,0 @@
-"""What `python -m reflection` says: which commands there are."""
-
-from __future__ import annotations
-
-from cluster.commands import no_command
-
-if __name__ == "__main__":
-    no_command("reflection")
