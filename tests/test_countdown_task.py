@@ -182,11 +182,11 @@ def test_a_solution_is_exact_to_its_steps(numbers: list[int], seed: int) -> None
     if found is None:
         assert 0 in numbers or len(numbers) > 2, "only a zero, given or made, can be divided by"
         return
-    for step in found.steps:
-        assert isinstance(step.result, int | Fraction)
-        assert countdown.apply(step.op, step.left, step.right) == step.result
+    for left, op, right, result in found.steps:
+        assert isinstance(result, int | Fraction)
+        assert countdown.apply(op, left, right) == result
     assert len(found.steps) == len(numbers) - 1
-    assert found.steps[-1].result == found.value
+    assert found.steps[-1][-1] == found.value
     question = Question("", "", "", "", "countdown", "", {"numbers": numbers, "target": found.value})
     if found.value.denominator == 1:
         assert grade(f"<answer>{found.expression}</answer>", question, "stop").outcome == "right"
