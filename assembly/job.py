@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,14 +14,21 @@ from assembly.cards import SFT_DATA
 from assembly.exports import check_destination
 from assembly.feasibility import NothingMadeError, Supply, foresee
 from assembly.rl import RL_DATA, rl_data
+from assembly.serving import Serving, serving_text
 from assembly.settings import SftSettings
 from assembly.summary import summary_text
+from assembly.traces import load_phrases
 from cluster.jobs.atomic import check_replaceable
 from cluster.jobs.progress import FAILED, say
-from generation.plan import Plan
+from generation.plan import Plan, amounts
+from generation.raw.counts import RawCounts
+from generation.raw.report import summary
 from generation.raw.schema import RAW_DATA
 from generation.settings import Settings
+from generation.variants import Variant, parse_names
 
+SETS = (RAW_DATA, SFT_DATA, RL_DATA)
+"""The folders that the whole job makes in its run directory."""
 _WORTH = ("*C*IC", "*CC", "*C_full", "algorithm1", "0C", "star")
 """Formats in the order in which they are proposed."""
 
@@ -30,7 +37,7 @@ class Sets(NamedTuple):
     """What was made of a RAW_DATA."""
 
     names: tuple[str, ...]
-    """Their folders in the run directory."""
+    """Of the folders in the run directory, with RAW_DATA."""
     traces: int
 
     def code(self, code: int) -> int:
@@ -43,50 +50,68 @@ def sft_settings(settings: Settings) -> SftSettings:
     return SftSettings(settings.formats, settings.attempts, settings.seed)
 
 
-def foreseen(plan: Plan, settings: Settings) -> Plan:
-    """Add a note to the plan for each format that cannot come of it. Raises ValueError if none can."""
-    check_destination(plan.out / SFT_DATA, plan.raw_data)
-    if plan.rl_questions:
-        check_replaceable(plan.out / RL_DATA)
-    rollout = plan.rollout
-    supply = Supply(
-        samples=len(rollout.variants) * rollout.samples,
-        variants=tuple(variant.name for variant in rollout.variants),
-        reflections=rollout.reflections > 0,
+def check_flags(settings: Settings) -> None:
+    """Raise ValueError for settings of which no trace can come, whatever a model answers."""
+    foresee(sft_settings(settings), _supply(parse_names(settings.variants), *amounts(settings)))
+
+
+def _supply(variants: Sequence[Variant], samples: int, reflections: int) -> Supply:
+    return Supply(
+        samples=len(variants) * samples,
+        variants=tuple(variant.name for variant in variants),
+        reflections=reflections > 0,
         more_samples=", or more --samples or --variants",
         more_reflections="give --reflections 1 or more, or --formats star, which needs none",
     )
-    return replace(plan, notes=(*plan.notes, *foresee(sft_settings(settings), supply)))
 
 
-def make_sets(plan: Plan, settings: Settings, starts: Sequence[Mapping[str, Any]]) -> Sets:
+def foreseen(plan: Plan, wanted: SftSettings) -> Plan:
+    """Add the phrases of traces to the plan, and a note for each format that cannot come.
+
+    Raises ValueError if none can.
+    """
+    check_destination(plan.out / SFT_DATA, plan.out / RAW_DATA)
+    if plan.rl_questions:
+        check_replaceable(plan.out / RL_DATA)
+    rollout = plan.rollout
+    supply = _supply(rollout.variants, rollout.samples, rollout.reflections)
+    texts = {**plan.texts, "phrases": asdict(load_phrases())}
+    return replace(plan, texts=texts).noting(*foresee(wanted, supply))
+
+
+def say_counts(counts: RawCounts, serving: Serving) -> None:
+    """Print what a RAW_DATA holds, and what traces can come of it."""
+    print(f"\n{summary(counts)}\n\n{serving_text(serving, counts)}\n", flush=True)
+
+
+def make_sets(plan: Plan, wanted: SftSettings, starts: Sequence[Mapping[str, Any]], published: str) -> Sets:
     """Make SFT_DATA and RL_DATA and print a summary. If no trace comes of the rows, SFT_DATA stays as it was.
 
-    `starts` are those of the run, for the cards.
+    `starts` are those of the run and `published` is where its RAW_DATA goes on the hub, both for the cards.
     """
-    published = f"{settings.push_to}/{RAW_DATA}-{plan.name}" if settings.push_to else ""
-    out, wanted = plan.out / SFT_DATA, sft_settings(settings)
-    names, traces = [], 0
+    out = plan.out / SFT_DATA
+    names, traces = [RAW_DATA], 0
     try:
-        made = assemble(plan.raw_data, out, wanted, license=plan.license, published=published, starts=starts)
+        made = assemble(plan.out / RAW_DATA, out, wanted, license=plan.license, published=published, starts=starts)
     except NothingMadeError as error:
         kept = f"{out} stays as it was" if out.exists() else f"there is no {SFT_DATA}"
         print(f"failed: {error}", file=sys.stderr)
         print(f"{RAW_DATA} is kept in {plan.out}; {kept}", file=sys.stderr)
     else:
         print(f"{summary_text(made)}\n", flush=True)
-        names, traces = [SFT_DATA], made.traces.total()
+        names.append(SFT_DATA)
+        traces = made.traces.total()
     if plan.rl_questions:
         rl_data(plan.rl_questions, plan.out / RL_DATA, plan.configuration, plan.license, starts=starts)
         names.append(RL_DATA)
     return Sets(tuple(names), traces)
 
 
-def say_next(run: Path, sets: Sets, settings: Settings, served: Mapping[str, int]) -> None:
+def say_next(run: Path, sets: Sets, wanted: SftSettings, served: Mapping[str, int]) -> None:
     """Name the commands that may follow; `served` counts the questions that can serve each format."""
     if sets.traces:
         say("next", training(run / SFT_DATA))
-    if others := [name for name in _WORTH if name not in settings.formats and served[name]]:
+    if others := [name for name in _WORTH if name not in wanted.formats and served[name]]:
         say("next", f"{assembling(run)} --formats {shlex.quote(others[0])} --out traces", whole=True)
 
 

@@ -10,18 +10,20 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cluster.inference.ray_replicas import RayFleet
+from cluster.inference.replicas import Placement
 from cluster.inference.vllm_engine import VllmSettings
-from cluster.jobs.stop import Stop
-from cluster.session import session
-from generation.placement import hire
-from generation.plan import make_plan
-from generation.produce import produce
+from cluster.session import Resources
+from generation.placement import place
+from generation.plan import Plan
+from generation.raw.schema import RAW_DATA
 from generation.settings import Settings
-from generation.stages import open_store, write_raw_data
 from tests.crash_report import identity, read
+from tests.fleets import roll
 
 WAYS = (
     ("one by one", 1, 1),
@@ -41,17 +43,17 @@ def make(questions: int, engines: int, sequences: int) -> dict[tuple[Any, ...], 
         settings = Settings(
             questions=questions, rl_questions=0, variants=("original",), max_tokens=64, engines=engines, out=folder
         )
-        plan = make_plan(settings)
-        (plan.out / "logs").mkdir()
-        store = open_store(plan.out)
-        with session(None) as resources:
-            placement = hire(plan, settings, resources)
+
+        def place_others(plan: Plan, resources: Resources) -> Placement:
+            placement = place(plan, settings, resources)
             assert isinstance(placement.settings, VllmSettings)
             engine = replace(placement.settings, max_sequences=sequences) if sequences else placement.settings
             environment = {**placement.environment, **(ONE_CORE if sequences else {})}
-            produce(plan, store, replace(placement, settings=engine, environment=environment), Stop())
-        write_raw_data(plan, store)
-        return {identity(row): row for row in read(Path(plan.raw_data))}
+            return replace(placement, settings=engine, environment=environment)
+
+        job = roll(settings, lambda plan: RayFleet(None, partial(place_others, plan)))
+        assert job.code == 0
+        return {identity(row): row for row in read(Path(folder, RAW_DATA))}
 
 
 def differing(row: Mapping[str, Any], other: Mapping[str, Any]) -> set[str]:

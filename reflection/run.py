@@ -4,49 +4,45 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 
 from assembly.feasibility import hopeless
-from assembly.job import assembling, sft_settings
-from assembly.serving import Serving, serving_text
+from assembly.job import assembling, say_counts
+from assembly.serving import Serving
+from assembly.settings import SftSettings
 from cluster.flags import parse
-from cluster.jobs.job import carry_out, say_stopped
+from cluster.inference.replicas import Fleet
+from cluster.jobs.job import Job
 from cluster.jobs.progress import say
-from cluster.jobs.stop import Stop
-from generation.raw.report import summary
-from reflection import prompts
-from reflection.added.plan import AdditionPlan, describe
+from generation.placement import hire
+from generation.raw.schema import RAW_DATA
+from reflection.added.card import write_reflected
+from reflection.added.plan import describe_additions, look_at_samples, plan_additions
 from reflection.added.settings import AdditionSettings
-from reflection.added.stages import Job, decide, introduce, open_job, publish, roll_out, write_raw_data
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code: 0 done, 1 failed, 2 wrong input, 75 stopped on request."""
-    return carry_out(parse(AdditionSettings, argv), decide_all, describe, open_job, work)
-
-
-def decide_all(settings: AdditionSettings) -> AdditionPlan:
-    """Plan the run, with a note if no trace can come of it. Raises ValueError for wrong input."""
-    plan = decide(settings)
-    told = hopeless((file.path for file in plan.source.files), sft_settings(settings.job))
-    return replace(plan, notes=(*plan.notes, told)) if told else plan
-
-
-def work(job: Job, settings: AdditionSettings, stop: Stop) -> int:
-    introduce(job)
-    job.directory.update(texts={"reflections": prompts.PROMPTS})
-    if not roll_out(job, stop):
-        return say_stopped(job, job.plan.out)
-    with stop.leaving():  # from here on the same command does it again
-        serving = Serving(sft_settings(settings.job))
-        counts = write_raw_data(job, serving.add, serving.markdown)
+def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> int:
+    """Return the exit code: 0 done, 1 failed, 75 stopped on request; exit with 2 for wrong input."""
+    settings = parse(AdditionSettings, argv)
+    with Job(settings) as job:
+        wanted = SftSettings(seed=settings.seed)
+        plan = plan_additions(settings)
+        job.check(plan, [RAW_DATA])
+        if job.owed:
+            fleet = fleet or hire(plan, settings)
+            plan = look_at_samples(plan)
+        plan = plan.noting(hopeless((file.path for file in plan.source.files), wanted))
+        if settings.dry_run:
+            return job.show(describe_additions(plan))
+        job.deal(plan, plan.work, fleet)
+        serving = Serving(wanted)
+        counts = write_reflected(plan, job, serving.add, serving.markdown)
         whole = counts.all()
-        told = {"samples": whole.samples, "reflections": whole.reflections, "failed_rows": counts.kept.total()}
-        job.tell(state="done", counts=told)
-        print(f"\n{summary(counts)}\n\n{serving_text(serving, counts)}\n")
-        code = publish(job, settings)
-        say("next", assembling(job.plan.out), whole=True)
-        return code
+        done = {"samples": whole.samples, "reflections": whole.reflections, "failed_rows": counts.kept.total()}
+        job.tell("done", counts=done)
+        say_counts(counts, serving)
+        job.hand_over([RAW_DATA], ", which stay as they were")
+        say("next", assembling(plan.out), whole=True)
+    return job.code
 
 
 if __name__ == "__main__":

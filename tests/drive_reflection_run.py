@@ -1,4 +1,4 @@
-"""Reflections added by a scripted engine behind the real pool: `python -m tests.drive_reflection_run REPLY FLAGS`.
+"""Reflections added by a scripted engine behind Ray: `python -m tests.drive_reflection_run REPLY FLAGS`.
 
 Nothing but the engine is another than in `python -m reflection.run FLAGS`; shards come fast.
 """
@@ -6,26 +6,25 @@ Nothing but the engine is another than in `python -m reflection.run FLAGS`; shar
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from unittest.mock import patch
 
 import tests.scripted_reflections
 from cluster.inference.engine import ScriptedSettings
-from cluster.inference.replicas import Placement
-from cluster.session import Resources
-from generation import produce as producing
-from generation.placement import Need, hire_for
-from generation.settings import Settings
+from cluster.inference.ray_replicas import RayFleet
+from cluster.jobs import tally
 from reflection import run
+from reflection.added.plan import AdditionPlan
+from reflection.added.settings import AdditionSettings
+from tests.fleets import on_ray
 
 
 def main(reply: str, argv: list[str]) -> int:
-    def hire_scripted(need: Need, settings: Settings, resources: Resources) -> Placement:
-        engine = ScriptedSettings(getattr(tests.scripted_reflections, reply), context=need.context)
-        return replace(hire_for(need, settings, resources), settings=engine, in_flight=4)
+    def hire_scripted(plan: AdditionPlan, settings: AdditionSettings) -> RayFleet:
+        scripted = ScriptedSettings(getattr(tests.scripted_reflections, reply), context=plan.context)
+        return on_ray(plan, settings, lambda _: scripted, in_flight=4)
 
-    producing.SHARD_S = 0.3
-    with patch("reflection.added.stages.hire_for", hire_scripted):
+    tally.SHARD_S = 0.3
+    with patch("reflection.run.hire", hire_scripted):
         return run.main(argv)
 
 

@@ -1,4 +1,4 @@
-"""The whole job on a scripted engine behind the real pool: `python -m tests.drive_run REPLY FLAGS`.
+"""The whole job on a scripted engine behind Ray: `python -m tests.drive_run REPLY FLAGS`.
 
 Nothing but the engine is another than in `python -m generation.run FLAGS`; shards come fast.
 """
@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from unittest.mock import patch
 
 import tests.scripted
 from cluster.inference.engine import Request, ScriptedSettings
+from cluster.inference.ray_replicas import RayFleet
 from cluster.inference.replicas import Placement
+from cluster.jobs import tally
 from cluster.session import Resources
-from generation import produce as producing
 from generation import run
-from generation.placement import hire
 from generation.plan import Plan
 from generation.settings import Settings
+from tests.fleets import on_ray
 
 
 def drive(
@@ -26,14 +26,15 @@ def drive(
 ) -> int:
     """The job's exit code."""
 
-    def hire_scripted(plan: Plan, settings: Settings, resources: Resources) -> Placement:
-        placement = hire(plan, settings, resources)
+    def tell(placement: Placement, resources: Resources) -> None:
         print(f"{placement.engines} engines on {len(resources.nodes)} nodes", flush=True)
-        engine = ScriptedSettings(reply, context=plan.context)
-        return replace(placement, settings=engine, in_flight=in_flight)
 
-    producing.SHARD_S = shard_s
-    with patch("generation.stages.hire", hire_scripted):
+    def hire_scripted(plan: Plan, settings: Settings) -> RayFleet:
+        scripted = ScriptedSettings(reply, context=plan.context)
+        return on_ray(plan, settings, lambda _: scripted, in_flight=in_flight, tell=tell)
+
+    tally.SHARD_S = shard_s
+    with patch("generation.run.hire", hire_scripted):
         return run.main(list(argv))
 
 

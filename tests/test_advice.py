@@ -9,29 +9,16 @@ import pyarrow as pa
 import pytest
 
 from cluster.inference.engine import EngineInfo
-from cluster.inference.events import ClusterLostError, EngineStartError, Failed, Loading, Lost, Started, Tick
+from cluster.inference.events import ClusterLostError, EngineStartError, Loading, Lost, Started, Tick
 from cluster.jobs import progress as terminal
-from cluster.jobs.failures import Failures
-from cluster.jobs.progress import AllFailedError, Progress, failed
-from cluster.jobs.store import StoreGoneError, TornShardError
-from generation.produce import FAILED_FROM_THE_START, Item, Tally
-from generation.records import Question
+from cluster.jobs.progress import failed
+from cluster.jobs.store import ShardStore, StoreGoneError, TornShardError
+from cluster.jobs.tally import Failures, Tally
+from generation.plan import make_plan
+from generation.settings import Settings
 
 AGAIN = "the same command ends the same way until that is mended"
 ON = "the same command goes on from there"
-
-
-def _all_failed(run: Path) -> Exception:
-    """As the pool's news make it."""
-    (run / "logs").mkdir(parents=True)
-    tally = Tally(Progress(100), Failures(run), run / "logs")
-    try:
-        for number in range(FAILED_FROM_THE_START):
-            question = Question(f"q{number}", "1", "t", "made", "number", "number")
-            tally.take(Failed(Item(number, question), "it is refused", "story"))
-    except AllFailedError as error:
-        return error
-    raise AssertionError("it goes on for ever")
 
 
 @pytest.mark.parametrize(
@@ -41,7 +28,7 @@ def _all_failed(run: Path) -> Exception:
         (EngineStartError("no engine has found a place in the Ray cluster for 600 s"), AGAIN),
         (ValueError("column 'x' is of another type"), AGAIN),
         (ClusterLostError("Ray's head does not answer"), f"safe in run; {ON}"),
-        (TornShardError(Path("shard-3"), Path("torn/shard-3")), f"safe in run; {ON}"),
+        (TornShardError(Path("shards/3.parquet"), Path("shards/torn/3.parquet")), f"safe in run; {ON}"),
         (OSError(errno.ENOSPC, "No space left on device"), f"make room on that disk, and {ON}"),
         (OSError(errno.EDQUOT, "Disk quota exceeded"), f"make room on that disk, and {ON}"),
         (OSError(errno.EROFS, "Read-only file system"), f"see that run can be written, and {ON}"),
@@ -67,23 +54,15 @@ def test_the_advice_after_a_failure_is_true(
     assert ("goes on from there" in last) == (advice == AGAIN or ON in advice)
 
 
-def test_where_all_failed_from_the_start_the_same_command_asks_again(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert failed(_all_failed(tmp_path), tmp_path, 0, 100) == 1
-    said = capsys.readouterr().err
-    assert f"the first {FAILED_FROM_THE_START} questions all failed: it is refused" in said
-    assert "the same command asks them again, and they fail again until that is mended" in said
-    assert Failures(tmp_path).reasons() == {}
-
-
 def test_while_engines_load_that_is_what_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(terminal, "_EVERY_S", 0.0)
     monkeypatch.setattr(terminal, "_LOADING_EVERY_S", 0.0)
-    with Progress(8) as progress:
-        tally = Tally(progress, Failures(tmp_path), tmp_path)
+    plan = make_plan(Settings(questions=8, out=str(tmp_path)))
+    store = ShardStore(tmp_path / "shards", schema=plan.schema, sort_by=plan.sort_by)
+    tally = Tally(plan, store, Failures(tmp_path))
+    with tally.progress:
         for event in (Loading(0), Tick(), Lost(0, "it died", 0), Tick(), Loading(0)):
             tally.take(event)
         loading = capsys.readouterr().out

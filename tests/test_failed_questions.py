@@ -7,26 +7,28 @@ import dataclasses
 import json
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from cluster.inference.engine import Completion, Request, Sampling, ScriptedEngine
-from cluster.inference.events import Failed, ItemFailedError
-from cluster.jobs.failures import FILE, Failures
-from cluster.jobs.progress import Progress
+from cluster.inference.engine import Completion, Request, Sampling, ScriptedEngine, ScriptedSettings
+from cluster.inference.events import ItemFailedError
+from cluster.inference.local import LocalFleet
+from cluster.jobs.job import Job
+from cluster.jobs.tally import FAILED_FROM_THE_START, FILE, Failures
 from generation.builtin import RANGES
-from generation.plan import make_plan
-from generation.produce import FAILED_FROM_THE_START, Item, Tally
+from generation.plan import Item, make_plan
 from generation.raw.counts import RawCounts
 from generation.raw.report import raw_card, summary
 from generation.rollout import TRIES, Rollout
 from generation.settings import Settings
-from generation.stages import open_store, write_raw_data
+from generation.tasks import countdown
 from generation.variants import parse_names
+from generation.work import Work, write_raw_data
+from tests import drive_job
 from tests.countdown_questions import make
-from tests.processes import Job
 from tests.scripted import reply
 
 QUESTIONS = make("countdown_3arg", 12, rl=False, seed=0, ranges=RANGES)
@@ -104,8 +106,8 @@ def test_where_one_request_fails_badly_no_other_of_the_question_goes_on() -> Non
 def test_failures_are_kept_and_forgotten(tmp_path: Path) -> None:
     failures = Failures(tmp_path)
     assert failures.reasons() == {}
-    failures.add(QUESTIONS[0], "too long")
-    failures.add(QUESTIONS[1], "refused")
+    failures.add(Item(0, QUESTIONS[0]), "too long")
+    failures.add(Item(1, QUESTIONS[1]), "refused")
     assert Failures(tmp_path).reasons() == {QUESTIONS[0].key: "too long", QUESTIONS[1].key: "refused"}
     failures.forget({QUESTIONS[0].key})
     assert Failures(tmp_path).reasons() == {QUESTIONS[1].key: "refused"}
@@ -114,7 +116,7 @@ def test_failures_are_kept_and_forgotten(tmp_path: Path) -> None:
 def test_a_failed_question_is_kept_whole(tmp_path: Path) -> None:
     """By its key, with its task: enough to ask it elsewhere."""
     long = dataclasses.replace(QUESTIONS[0], text="Größe? " * 1000)
-    Failures(tmp_path).add(long, "too long")
+    Failures(tmp_path).add(Item(0, long), "too long")
     kept = json.loads((tmp_path / FILE).read_text(encoding="utf-8"))
     assert kept == {long.key: {"task": long.task, "question": long.text, "reason": "too long"}}
 
@@ -122,7 +124,7 @@ def test_a_failed_question_is_kept_whole(tmp_path: Path) -> None:
 def test_what_an_earlier_version_kept_is_read_and_stays(tmp_path: Path) -> None:
     earlier = {"abc": {"question": "the first 200 characters", "reason": "too long"}}
     (tmp_path / FILE).write_text(json.dumps(earlier), encoding="utf-8")
-    Failures(tmp_path).add(QUESTIONS[1], "refused")
+    Failures(tmp_path).add(Item(1, QUESTIONS[1]), "refused")
     assert Failures(tmp_path).reasons() == {"abc": "too long", QUESTIONS[1].key: "refused"}
     assert json.loads((tmp_path / FILE).read_text(encoding="utf-8"))["abc"] == earlier["abc"]
 
@@ -144,67 +146,92 @@ def test_summary_and_card_count_them() -> None:
     assert "Questions without rows" not in raw_card(RawCounts(), {})
 
 
-@pytest.mark.ray
-def test_the_job_tells_what_failed_and_tries_again_on_request(start: Callable[..., Job], tmp_path: Path) -> None:
+def test_the_job_tells_what_failed_and_tries_again_on_request(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = tmp_path / "run"
-
-    def drive(*flags: str) -> Job:
-        refusing = {"SKILLFACTORY_TEST_REFUSED": str(tmp_path / "refused")}
-        return start("tests.drive_run", "refusing_reply", *FLAGS, *flags, "--out", str(run), **refusing)
-
     refused = {question.facts["target"] for question in QUESTIONS[:3]}
     lost = {question.key for question in QUESTIONS if question.facts["target"] in refused}
-    (tmp_path / "refused").write_text(" ".join(map(str, refused)))
-    job = drive()
-    assert job.wait() == 1, "a run without some of its questions does not succeed: " + job.output()
-    assert f"{len(lost)} questions failed and have no samples:" in job.output()
-    assert f"failed      {len(lost)} of 12 questions, see {run / 'failed.json'}" in job.output()
+
+    def refusing(request: Request) -> str | Completion:
+        facts = countdown.facts_of(request.messages[-1]["content"])
+        assert facts is not None
+        return Completion("", "error", 7, error="no answer") if facts["target"] in refused else reply(request)
+
+    def drive(*flags: str) -> tuple[int, str]:
+        code = drive_job.main([*FLAGS, *flags, f"--out={run}"], refusing)
+        return code, capsys.readouterr().out
+
+    code, said = drive()
+    assert code == 1, "a run without some of its questions does not succeed"
+    assert f"{len(lost)} questions failed and have no samples:" in said
+    assert f"failed      {len(lost)} of 12 questions, see {run / 'failed.json'}" in said
     assert Failures(run).reasons().keys() == lost
     assert f"| questions that failed and have no rows | {len(lost)} |" in (run / "RAW_DATA" / "README.md").read_text()
     assert keys(run) == {question.key for question in QUESTIONS} - lost
     assert (run / "SFT_DATA" / "README.md").exists()
     assert json.loads((run / "run.json").read_text())["counts"]["failed_questions"] == len(lost)
 
-    (tmp_path / "refused").unlink()
-    again = drive()
-    assert again.wait() == 1, "they are not tried again unless asked for: " + again.output()
-    assert f"{len(lost)} failed before, --retry_failed tries them again" in again.output()
-    assert "engine 0 ready" not in again.output(), "no engine is started for nothing"
+    refused.clear()
+    code, said = drive()
+    assert code == 1, "they are not tried again unless asked for"
+    assert f"{len(lost)} failed before, --retry_failed tries them again" in said
+    assert "engine" not in said, "no engine is started for nothing"
 
-    retried = drive("--retry_failed")
-    assert retried.wait() == 0, retried.output()
+    code, said = drive("--retry_failed")
+    assert code == 0
+    assert "nothing to try again" not in said
     assert keys(run) == {question.key for question in QUESTIONS}
     assert Failures(run).reasons() == {}
     assert "| questions that failed and have no rows | 0 |" in (run / "RAW_DATA" / "README.md").read_text()
 
+    code, said = drive("--retry_failed")
+    assert code == 0
+    assert f"note        --retry_failed has nothing to try again: nothing failed in {run} before\n" in said
 
-def test_where_every_question_fails_no_dataset_is_made_of_nothing(tmp_path: Path) -> None:
-    plan = make_plan(Settings(questions=12, rl_questions=0, out=str(tmp_path)))
-    store = open_store(tmp_path)
-    failures = Failures(tmp_path)
-    for question in plan.questions:
-        failures.add(question, "refused")
-    with pytest.raises(RuntimeError, match="all 12 questions failed: refused"):
-        write_raw_data(plan, store)
-    assert not plan.raw_data.exists()
+
+def refuse(_: Request) -> Completion:
+    return Completion("", "error", error="refused")
+
+
+def test_where_every_question_fails_no_dataset_is_made_of_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert drive_job.main([*FLAGS, f"--out={tmp_path}"], refuse) == 1
+    said = capsys.readouterr().err
+    assert "failed: AllFailedError: all 12 questions failed: refused\n" in said
+    assert "the same command does not ask them again: mend that, and add --retry_failed" in said
+    assert not (tmp_path / "RAW_DATA").exists()
 
 
 def test_a_question_that_is_neither_done_nor_failed_is_a_crash(tmp_path: Path) -> None:
-    plan = make_plan(Settings(questions=12, rl_questions=0, out=str(tmp_path)))
-    with pytest.raises(KeyError):
-        write_raw_data(plan, open_store(tmp_path))
+    settings = Settings(questions=12, rl_questions=0, out=str(tmp_path))
+    fleet = LocalFleet(ScriptedSettings(reply))
+    with Job(settings) as job:
+        plan = make_plan(settings)
+        job.check(plan, ["RAW_DATA"])
+        job.deal(replace(plan, questions=plan.questions[1:]), Work(plan.rollout, plan.task_config), fleet)
+        with pytest.raises(KeyError):
+            write_raw_data(plan, job)
+    assert job.code == 0
 
 
-def test_many_failures_before_the_first_success_are_no_matter_of_the_questions(tmp_path: Path) -> None:
-    tally = Tally(Progress(FAILED_FROM_THE_START + 1), Failures(tmp_path), tmp_path)
-    questions = make("countdown_3arg", FAILED_FROM_THE_START, rl=False, seed=1, ranges=RANGES)
-    for place, question in enumerate(questions[:-1]):
-        tally.take(Failed(Item(place, question), "refused", "the story"))
-    assert len(Failures(tmp_path).reasons()) == FAILED_FROM_THE_START - 1
-    with pytest.raises(RuntimeError, match="the first 32 questions all failed: refused"):
-        tally.take(Failed(Item(0, questions[-1]), "refused", "the story"))
+def test_many_failures_before_the_first_success_are_no_matter_of_the_questions(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: set[str] = set()
+
+    def refuse_and_note(request: Request) -> Completion:
+        asked.add(request.key.partition("/")[0])
+        return refuse(request)
+
+    assert drive_job.main([f"--questions={FAILED_FROM_THE_START + 30}", f"--out={tmp_path}"], refuse_and_note) == 1
+    said = capsys.readouterr().err
+    assert f"the first {FAILED_FROM_THE_START} questions all failed: refused" in said
+    assert "the same command asks them again, and they fail again until that is mended" in said
+    assert len(asked) < FAILED_FROM_THE_START + 30, "not all of them are tried"
     assert Failures(tmp_path).reasons() == {}, "they are owed again"
-    assert (tmp_path / "failed.txt").read_text().count("the story") == FAILED_FROM_THE_START
+    assert (tmp_path / "logs" / "failed.txt").read_text().count("refused") >= FAILED_FROM_THE_START
 
 
 def keys(run: Path) -> set[str]:

@@ -102,7 +102,7 @@ def test_what_is_no_licence_is_refused(name: str, near: str) -> None:
     with pytest.raises(ValueError, match="--license") as refused:
         check_license(name)
     assert near in str(refused.value)
-    for command in (lambda: Settings(license=name), lambda: AdditionSettings("x", license=name)):
+    for command in (lambda: Settings(license=name), lambda: AdditionSettings(raw="x", license=name)):
         with pytest.raises(ValueError, match="--license"):
             command()
     with pytest.raises(ValueError, match="--license"):

@@ -14,14 +14,10 @@ import pytest
 from assembly.feasibility import FIRST, Outlook
 from assembly.settings import SftSettings
 from cluster.inference.engine import Completion, Request, ScriptedEngine
-from cluster.inference.events import Done
-from cluster.jobs.failures import Failures
-from cluster.jobs.progress import Progress
 from generation.plan import make_plan
-from generation.produce import Item, Tally, Work
-from generation.raw.schema import Rolled
-from generation.run import decide_all, main
+from generation.run import main
 from generation.settings import Settings
+from generation.work import Work
 from reflection.run import main as reflect
 from tests import drive_job
 from tests.assembly_rows import PUBLISHED, published_row, write_parquet
@@ -58,31 +54,12 @@ def of_two_minds(request: Request) -> str:
     return reply(request) if request.seed % 3 == 0 else thinking(request)
 
 
-def told_of(reply: Reply, tmp_path: Path, *formats: str, questions: int = FIRST + 3) -> list[list[str]]:
-    """What the tally says after each question, in order."""
+def told_of(reply: Reply, *formats: str, questions: int = FIRST + 3) -> list[str]:
+    """What is told after each question, in order."""
     plan = make_plan(Settings(questions=questions, rl_questions=0, samples=1))
     work, engine = Work(plan.rollout, plan.task_config), ScriptedEngine(reply)
     look = Outlook(SftSettings(formats or ("*C_full",), "5", 0))
-    tally = Tally(_Heard(questions), Failures(tmp_path), tmp_path, look=look)
-    told = []
-    for place, question in enumerate(plan.questions):
-        item = Item(place, question)
-        tally.take(Done[Item, Rolled](item, asyncio.run(work(engine, item))))
-        assert isinstance(tally.progress, _Heard)
-        told.append([*tally.progress.heard])
-        tally.progress.heard.clear()
-    return told
-
-
-class _Heard(Progress):
-    """Keeps what is said."""
-
-    def __init__(self, total: int) -> None:
-        super().__init__(total)
-        self.heard: list[str] = []
-
-    def say(self, text: str, stage: str = "engines") -> None:
-        self.heard.append(f"{stage:<11} {text}")
+    return [look(asyncio.run(work(engine, item)).table) for item in plan.items(plan.keys)]
 
 
 @pytest.mark.parametrize(
@@ -96,14 +73,14 @@ class _Heard(Progress):
     ],
 )
 def test_a_rollout_without_hope_is_told_once_after_the_first_questions(
-    reply: Reply, formats: tuple[str, ...], reason: str, help: str, tmp_path: Path
+    reply: Reply, formats: tuple[str, ...], reason: str, help: str
 ) -> None:
-    told = told_of(reply, tmp_path, *formats)
-    assert [place for place, lines in enumerate(told) if lines] == [FIRST - 1]
-    ((line,),) = [lines for lines in told if lines]
+    told = told_of(reply, *formats)
+    assert [place for place, words in enumerate(told) if words] == [FIRST - 1]
+    line = told[FIRST - 1]
     assert "\n" not in line, "it is folded where it is printed, and only on a terminal"
     plain = " ".join(line.split())
-    assert plain.startswith("warning no trace can come of the 128 samples of the first 32 questions: ")
+    assert plain.startswith("no trace can come of the 128 samples of the first 32 questions: ")
     assert reason in plain
     assert help in plain
     assert plain.endswith("Ctrl-C stops the run")
@@ -119,20 +96,21 @@ def test_a_rollout_without_hope_is_told_once_after_the_first_questions(
         (thinking, ("*C_full",), FIRST - 1),  # over before it is certain
     ],
 )
-def test_nothing_is_said_where_there_is_hope(
-    reply: Reply, formats: tuple[str, ...], questions: int, tmp_path: Path
-) -> None:
-    assert not any(told_of(reply, tmp_path, *formats, questions=questions))
+def test_nothing_is_said_where_there_is_hope(reply: Reply, formats: tuple[str, ...], questions: int) -> None:
+    assert not any(told_of(reply, *formats, questions=questions))
 
 
-def run_on(reply: Reply, monkeypatch: pytest.MonkeyPatch, *flags: str) -> int:
-    monkeypatch.setattr(drive_job, "ScriptedEngine", lambda _: ScriptedEngine(reply))
-    return drive_job.main([*flags])
+def test_the_job_says_it_while_it_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = [f"--questions={FIRST + 3}", "--rl_questions=0", "--samples=1", "--attempts=4", f"--out={tmp_path / 'run'}"]
+    assert drive_job.main(flags, thinking) == 1
+    said = capsys.readouterr().out
+    assert said.count("warning     no trace can come of the 128 samples of the first 32 questions: ") == 1
+    assert said.index("warning  ") < said.index("rollout     35 questions in ")
 
 
 @pytest.mark.parametrize("reply", [thinking, closing_only, silent, cut, no_verdict])
 def test_after_a_rollout_without_traces_the_rows_are_kept_and_the_former_set_too(
-    reply: Reply, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    reply: Reply, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, flags = tmp_path / "run", ("--questions=6", "--rl_questions=2", f"--out={tmp_path / 'run'}")
     for former in (False, True):
@@ -140,7 +118,7 @@ def test_after_a_rollout_without_traces_the_rows_are_kept_and_the_former_set_too
             (run / "SFT_DATA" / "data").mkdir(parents=True)
             (run / "SFT_DATA" / "dataset_info.json").write_text('{"skillfactory": {}}')
             (run / "SFT_DATA" / ".made-here").touch()
-        assert run_on(reply, monkeypatch, *flags) == 1
+        assert drive_job.main([*flags], reply) == 1
         printed = capsys.readouterr()
         assert printed.err.startswith("failed: no trace comes: of 48 samples none may stand in one: ")
         stays = f"{run / 'SFT_DATA'} stays as it was" if former else "there is no SFT_DATA"
@@ -171,10 +149,10 @@ def test_the_end_names_each_folder_once_and_what_may_follow(tmp_path: Path, caps
 
 
 def test_where_only_another_format_can_come_that_is_what_follows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    assert run_on(no_verdict, monkeypatch, "--questions=6", "--rl_questions=0", f"--out={run}") == 1
+    assert drive_job.main(["--questions=6", "--rl_questions=0", f"--out={run}"], no_verdict) == 1
     said = capsys.readouterr().out
     assert said.endswith(f"next        python -m assembly.run --raw {run} --formats star --out traces\n")
     assert said.count("next  ") == 1
@@ -239,12 +217,15 @@ def test_what_can_come_is_not_refused_and_what_cannot_beside_it_is_noted(
     assert max(map(len, said.split("\nvariants  ")[0].splitlines())) <= 80
 
 
-def test_the_places_of_the_sets_are_looked_at_before_any_work(tmp_path: Path) -> None:
+def test_the_places_of_the_sets_are_looked_at_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "run" / "logs").mkdir(parents=True)
     assert drive_job.main(["--questions=4", "--rl_questions=0", f"--out={tmp_path / 'run'}"]) == 0
     (tmp_path / "run" / "SFT_DATA" / "dataset_info.json").write_text("{}")
-    with pytest.raises(ValueError, match="SFT_DATA holds something else than an SFT_DATA"):
-        decide_all(Settings(questions=4, rl_questions=0, out=str(tmp_path / "run")))
+    with pytest.raises(SystemExit, match="2"):
+        main(["--questions=4", "--rl_questions=0", f"--out={tmp_path / 'run'}", "--dry_run"])
+    assert "SFT_DATA holds something else than an SFT_DATA" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

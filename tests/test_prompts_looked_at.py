@@ -16,10 +16,9 @@ from cluster.inference.engine import Message
 from cluster.inference.models import find, why_silent
 from cluster.inference.vllm_engine import ChatTokenizer
 from generation.builtin import MODEL, NAME
-from generation.plan import Plan, describe, make_plan
+from generation.plan import describe, look_at_prompts, make_plan
 from generation.settings import Settings
-from generation.stages import decide
-from reflection.added import stages as additions
+from reflection.added.plan import AdditionPlan, look_at_samples, plan_additions
 from reflection.added.settings import AdditionSettings
 from tests.assembly_rows import published_row, write_parquet
 from tests.bad_inputs import make_model
@@ -50,8 +49,12 @@ def changed(tmp_path: Path) -> Changed:
     return changed
 
 
+def reflecting(raw: Path, **given: Any) -> AdditionPlan:
+    return look_at_samples(plan_additions(AdditionSettings(raw=str(raw), out="new", **given)))
+
+
 def notes(model: str | None, **given: Any) -> str:
-    plan = decide(Settings(model=model, **{"questions": 4, "out": "new", **given}))
+    plan = look_at_prompts(make_plan(Settings(model=model, **{"questions": 4, "out": "new", **given})))
     assert all(f"note        {note}\n" in describe(plan) for note in plan.notes)
     return "\n".join(plan.notes)
 
@@ -84,9 +87,8 @@ def test_nothing_is_said_of_the_built_in_model() -> None:
 def test_the_built_in_model_by_the_name_that_rows_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert make_plan(Settings(model=NAME)) == make_plan(Settings())
-    named = AdditionSettings("raw.parquet", model=NAME)
-    write_parquet(tmp_path / "raw.parquet", [published_row("q", "7", True)])
-    assert additions.decide(named) == additions.decide(AdditionSettings("raw.parquet"))
+    raw = write_parquet(tmp_path / "raw.parquet", [published_row("q", "7", True)])
+    assert reflecting(raw, model=NAME) == reflecting(raw)
     make_model(tmp_path / NAME, {"config.json": {"max_position_embeddings": 512}})
     assert make_plan(Settings(model=NAME, questions=4)).context == 512, "a folder of that name goes before it"
 
@@ -119,9 +121,7 @@ def test_samples_that_do_not_fit_are_counted_for_reflections(changed: Changed, t
     ]
     write_parquet(tmp_path / "raw.parquet", [published_row("What is 3 + 4?", sample, True) for sample in samples])
     model = changed(config__json={"max_position_embeddings": 256})
-    plan = additions.decide(
-        AdditionSettings(str(tmp_path / "raw.parquet"), model=model, max_tokens=8, out="new", temperature=0)
-    )
+    plan = reflecting(tmp_path / "raw.parquet", model=model, max_tokens=8, temperature=0)
     (told,) = plan.notes
     assert told.startswith(
         "2 of 3 samples with their question are too long for the context of 256 tokens and will fail"
@@ -252,21 +252,17 @@ def test_a_type_that_vllm_alone_knows_is_left_to_it(changed: Changed) -> None:
 def test_how_a_model_likes_to_be_sampled(
     changed: Changed, generation: dict[str, Any], given: dict[str, Any], expected: tuple[float, int], told: str
 ) -> None:
-    plan: Plan = decide(
-        Settings(model=changed(generation_config__json=json.dumps(generation)), questions=4, out="new", **given)
-    )
+    model = changed(generation_config__json=json.dumps(generation))
+    plan = look_at_prompts(make_plan(Settings(model=model, questions=4, out="new", **given)))
     sampling = plan.rollout.sampling
     assert (sampling.temperature, sampling.top_k) == expected
     assert [note[: len(told)] for note in plan.notes] == ([told] if told else [])
 
 
 def test_reflections_at_temperature_0_are_the_same_where_prompts_come_twice(tmp_path: Path) -> None:
-    write_parquet(tmp_path / "raw.parquet", [published_row("q", "7", True)])
-    raw = str(tmp_path / "raw.parquet")
+    raw = write_parquet(tmp_path / "raw.parquet", [published_row("q", "7", True)])
     for reflections, count in ((5, 0), (12, 1)):
-        plan = additions.decide(
-            AdditionSettings(raw, reflections=reflections, temperature=0, out=str(tmp_path / "new"))
-        )
+        plan = reflecting(raw, reflections=reflections, temperature=0)
         assert len(plan.notes) == count
     assert "all 3 reflections of one prompt on a sample will be the same" in plan.notes[0]
 

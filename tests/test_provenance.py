@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,14 +13,15 @@ from typing import Any
 
 import pytest
 
-from cluster.jobs import provenance
+from cluster.inference.engine import Request
 from cluster.jobs.card import run_section, texts_section
-from cluster.jobs.provenance import Start
-from cluster.jobs.run_directory import RunDirectory, read_record
+from cluster.jobs.provenance import recorded_commit
+from cluster.jobs.run_directory import read_record
 from cluster.jobs.tables import fenced
 from generation.variants import VARIANTS
 from reflection.prompts import PROMPTS
 from tests.drive_job import main as drive_job
+from tests.scripted import reply
 
 ROOT = Path(__file__).parent.parent
 SAID = "from cluster.jobs.provenance import code_version; print(code_version()['commit'])"
@@ -57,19 +59,29 @@ def test_the_commit_is_that_of_the_checkout_that_runs(checkout: Path) -> None:
 
 def test_what_pip_recorded_is_known_where_there_is_no_checkout() -> None:
     recorded = json.dumps({"url": "x", "vcs_info": {"vcs": "git", "commit_id": "c0ffee"}})
-    assert provenance._recorded(recorded) == "c0ffee"
-    assert provenance._recorded(json.dumps({"url": "file:///x", "dir_info": {"editable": True}})) is None
-    assert provenance._recorded(None) is None
+    assert recorded_commit(recorded) == "c0ffee"
+    assert recorded_commit(json.dumps({"url": "file:///x", "dir_info": {"editable": True}})) is None
+    assert recorded_commit(None) is None
 
 
 def test_each_start_is_kept_with_how_far_it_came(tmp_path: Path) -> None:
-    for questions, state in ((3, "stopped"), (5, "done")):
-        with RunDirectory(tmp_path / "run", {}, {}) as directory:
-            start = Start(directory)
-            start.tell(questions=questions)
-            start.tell(state=state)
+    """The first one is stopped by a signal while the fourth question is asked."""
+    flags = ["--questions=8", "--rl_questions=0", "--variants=original", f"--out={tmp_path / 'run'}", "--attempts=1"]
+    asked: set[str] = set()
+
+    def reply_until(request: Request) -> str:
+        asked.add(request.key.partition("/")[0])
+        if len(asked) == 4:
+            signal.raise_signal(signal.SIGTERM)
+        return reply(request)
+
+    assert drive_job(flags, reply_until) == 75
+    assert drive_job(flags, reply) == 0
     starts = read_record(tmp_path / "run")["starts"]
-    assert [(one["questions"], one["state"]) for one in starts] == [(3, "stopped"), (5, "done")]
+    assert [one["state"] for one in starts] == ["stopped", "done"]
+    assert 3 <= starts[0]["questions"] < 8
+    assert starts[0]["questions"] + starts[1]["questions"] == 8
+    assert starts[0]["engines"] == {"wanted": 1, "gpus_each": 0, "started": {"scripted 1": 1}, "lost": 0}
     for one in starts:
         assert one["begun"] <= one["ended"]
         assert one["command"].startswith("python ")

@@ -15,7 +15,7 @@ from assembly.assemble import assemble
 from assembly.formats import FORMATS
 from assembly.serving import Serving, Usable, serving_text
 from assembly.settings import SftSettings
-from cluster.inference.engine import Request, ScriptedEngine
+from cluster.inference.engine import Request
 from examples.builtin_model.curriculum import whole_solution
 from generation.raw.counts import RawCounts, TaskCounts, count_folder
 from generation.raw.reader import ROWS, open_parts, read_part
@@ -154,11 +154,9 @@ def test_a_model_that_solves_nothing_or_everything_says_so(
     code: int,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(drive_job, "ScriptedEngine", lambda _: ScriptedEngine(always(expression)))
     flags = ["--questions=12", "--rl_questions=0", f"--out={tmp_path}", "--formats=*C_full,*C*IC"]
-    assert drive_job.main(flags) == code
+    assert drive_job.main(flags, always(expression)) == code
     said = capsys.readouterr().out
     assert f"\n{told}\n" in said
     assert (f"\n{traces} traces\n" in said) is (code == 0)

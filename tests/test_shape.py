@@ -44,9 +44,6 @@ HOMES = {
 }
 ABOVE_HOMES = {
     "generation.placement",
-    "generation.produce",
-    "generation.stages",
-    "reflection.added.stages",
 }
 """They deal work to Ray, or compare mathematics in a process of their own, and so cannot be imported without.
 
@@ -193,6 +190,21 @@ def test_size_and_docstring(path: Path) -> None:
             if path.is_relative_to(ROOT / "tests"):
                 continue  # a table's columns are parameters there
             assert len(taken) - (taken[:1] in (["self"], ["cls"])) <= 5, f"{node.name} takes too many"
+
+
+@pytest.mark.parametrize("name", ["generation.run", "reflection.run"])
+def test_a_run_reads_as_a_table_of_contents(name: str) -> None:
+    assert len(SOURCES[name].read_text(encoding="utf-8").splitlines()) <= 60
+
+
+def test_no_function_is_there_once_for_each_command() -> None:
+    """What two commands need lies in cluster/jobs or in one of their rooms, and is called by both."""
+    names: dict[str, set[str]] = {"generation": set(), "reflection": set()}
+    for module, tree in TREES.items():
+        package, *inner = module.split(".")
+        if package in names and (package == "reflection" or len(inner) < 2):
+            names[package] |= {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    assert {name for name in names["generation"] & names["reflection"] if name[0] != "_"} == {"main", "messages"}
 
 
 def test_what_is_shipped_is_declared() -> None:

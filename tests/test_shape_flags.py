@@ -7,12 +7,34 @@ import dataclasses
 from assembly.run import Config
 from cluster.slurm import Options
 from generation.settings import Settings
+from reflection.added.settings import AdditionSettings
+
+OF_EVERY_JOB = [
+    "model",
+    "temperature",
+    "top_p",
+    "top_k",
+    "repetition_penalty",
+    "max_tokens",
+    "seed",
+    "engines",
+    "tensor_parallel",
+    "silence",
+    "retry_failed",
+    "address",
+    "grace_s",
+    "out",
+    "push_to",
+    "public",
+    "license",
+    "dry_run",
+]
 
 
 def test_flags_of_the_whole_job_are_frozen() -> None:
     """A new flag must be added here, and to the README, and earn its place."""
     assert [field.name for field in dataclasses.fields(Settings)] == [
-        "model",
+        *OF_EVERY_JOB,
         "task",
         "list_tasks",
         "questions",
@@ -26,26 +48,17 @@ def test_flags_of_the_whole_job_are_frozen() -> None:
         "variants",
         "samples",
         "reflections",
-        "temperature",
-        "top_p",
-        "top_k",
-        "repetition_penalty",
-        "max_tokens",
-        "seed",
         "formats",
         "attempts",
-        "engines",
-        "tensor_parallel",
-        "silence",
-        "retry_failed",
-        "address",
-        "grace_s",
-        "out",
-        "push_to",
-        "public",
-        "license",
-        "dry_run",
     ]
+
+
+def test_flags_of_more_reflections_are_frozen() -> None:
+    """All but the first are flags of the whole job too, with the same types and defaults."""
+    fields = dataclasses.fields(AdditionSettings)
+    assert [field.name for field in fields] == [*OF_EVERY_JOB, "raw", "reflections"]
+    whole = {field.name: (field.default, field.type) for field in dataclasses.fields(Settings)}
+    assert [f.name for f in fields if whole.get(f.name) != (f.default, f.type)] == ["raw"]
 
 
 def test_flags_of_the_assembly_are_frozen() -> None:
@@ -93,9 +106,10 @@ def test_flags_of_the_slurm_launcher_are_frozen() -> None:
     ]
 
 
-COMMANDS = (Settings, Config, Options)
+COMMANDS = (Settings, AdditionSettings, Config, Options)
 
 
 def test_each_flag_has_a_line_of_help() -> None:
-    told = {f.name: f.metadata["help"].strip() for command in COMMANDS for f in dataclasses.fields(command)}
-    assert [name for name, text in told.items() if not text or "\n" in text] == []
+    fields = [field for command in COMMANDS for field in dataclasses.fields(command)]
+    told = {field.name: field.metadata["help"] for field in fields}
+    assert [name for name, words in told.items() if not words.strip() or "\n" in words] == []

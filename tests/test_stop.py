@@ -113,7 +113,7 @@ def test_the_job_stops_while_sets_are_made_and_the_same_command_ends_it(stage: s
 
 
 def test_the_job_stops_while_it_is_decided(tmp_path: Path) -> None:
-    job = Job("tests.slow_stage", ["tests.drive_job.decide_all", "--out", str(tmp_path / "run")], tmp_path / "log")
+    job = Job("tests.slow_stage", ["generation.run.make_plan", "--out", str(tmp_path / "run")], tmp_path / "log")
     job.wait_for(lambda: _BEGUN in job.output(), 120)
     os.kill(job.process.pid, signal.SIGINT)
     assert job.wait(30) == STOPPED

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import pty
 import re
@@ -11,15 +10,11 @@ import struct
 import subprocess
 import sys
 import termios
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from cluster.jobs.failures import FILE, Failures
 from cluster.jobs.progress import fitted
-from generation.settings import Settings
-from generation.stages import open_directory
 
 ROOT = Path(__file__).parent.parent
 COLUMNS = 80
@@ -143,24 +138,3 @@ def test_a_page_fits(command: str) -> None:
 
 def test_a_file_gets_each_message_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert fitted("stage       " + "word " * 60) == "stage       " + "word " * 60
-
-
-# ---- what failed before
-
-
-def test_nothing_to_retry_gets_a_word(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    settings = Settings(retry_failed=True)
-    with ExitStack() as opened:
-        open_directory(tmp_path / "run", {}, settings, opened)
-    assert "nothing" in capsys.readouterr().out
-    (tmp_path / "run" / FILE).write_text(json.dumps({"k": {"question": "q", "reason": "too long"}}), encoding="utf-8")
-    with ExitStack() as opened:
-        open_directory(tmp_path / "run", {}, settings, opened)
-    assert capsys.readouterr().out == ""
-    assert Failures(tmp_path / "run").reasons() == {}
-
-
-def test_without_the_flag_nothing_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with ExitStack() as opened:
-        open_directory(tmp_path / "run", {}, Settings(), opened)
-    assert capsys.readouterr().out == ""

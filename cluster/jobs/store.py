@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -93,9 +94,10 @@ class ShardStore:
         """Return the keys of the questions whose rows are safe: a view that grows with each shard."""
         return self._shard_of.keys()
 
-    def safe(self) -> int:
-        """Return the number of finished questions whose shards are still there."""
-        return sum(count for shard, count in Counter(self._shard_of.values()).items() if shard.exists())
+    def safe(self) -> list[str]:
+        """Return the keys of the finished questions whose shards are still there."""
+        there = {shard for shard in set(self._shard_of.values()) if shard.exists()}
+        return [key for key, shard in self._shard_of.items() if shard in there]
 
     def rows(self) -> int:
         """Return the number of rows of the finished questions."""
@@ -216,6 +218,15 @@ class ShardStore:
             raise TornShardError(
                 f"{shard} could not be read and is kept as {kept}; the same command makes its questions again"
             ) from error
+
+
+def finished_in(folder: Path, key: str = KEY) -> set[str]:
+    """Return the keys in those shards of a folder, if there is one, that can be read. Changes nothing there."""
+    found: set[str] = set()
+    for shard in folder.glob("*.parquet"):
+        with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, KeyError), pq.ParquetFile(shard) as file:
+            found.update(file.read(columns=[key])[key].to_pylist())
+    return found
 
 
 def pack(keys: Sequence[str], rows: Mapping[str, int], limit: int) -> list[list[str]]:

@@ -14,12 +14,11 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import partial
 from importlib import resources
 from pathlib import Path
 
 from cluster.inference.events import Done
-from cluster.inference.ray_replicas import RayFleet
+from cluster.jobs.provenance import versions
 from cluster.jobs.tables import Table
 from cluster.templates import fill
 from examples.builtin_model.train import evaluation_questions
@@ -28,7 +27,6 @@ from generation.placement import hire
 from generation.plan import make_plan
 from generation.records import WITHOUT_ANSWER, Attempt
 from generation.settings import Settings
-from generation.stages import versions
 from generation.variants import VARIANTS
 
 _CHECKS_ITSELF = re.compile(r"\b(wait|let me (check|verify)|try again|on second thought|mistake)\b", re.IGNORECASE)
@@ -85,7 +83,7 @@ def measure(model: Path) -> Figures:
     settings = Settings(model=str(model), variants=("all",), samples=1, reflections=1, max_tokens=256, questions=2)
     plan = make_plan(settings)
     figures = Figures()
-    with RayFleet(None, partial(hire, plan, settings)).open(plan.rollout) as pool:
+    with hire(plan, settings).open(plan.rollout) as pool:
         for event in pool.run(evaluation_questions()):
             if isinstance(event, Done):
                 for attempt in event.result:

@@ -1,20 +1,54 @@
-"""The README.md of a RAW_DATA to which reflections were added."""
+"""A RAW_DATA to which reflections were added: its folder, and its README.md."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cluster.jobs.atomic import replace_folder
 from cluster.jobs.card import Split, fill_card, header, json_block
+from cluster.jobs.job import Job
+from cluster.jobs.progress import ONLY_RETRIED, AllFailedError
 from cluster.jobs.tables import code, fenced
 from generation.raw import schema
-from generation.raw.counts import RawCounts
+from generation.raw.counts import RawCounts, count_folder
 from generation.raw.report import TAGS, held, made_sections, reasons_table
 from generation.raw.schema import Column, columns_table
 from reflection.added.plan import AdditionPlan
-from reflection.added.rows import ADDED, COLUMNS
+from reflection.added.rows import ADDED, COLUMNS, write_files
+
+
+def write_reflected(
+    plan: AdditionPlan, job: Job, look: Callable[[pa.Table], None], served: Callable[[Sequence[str]], str]
+) -> RawCounts:
+    """Write RAW_DATA/: the rows given, in their order and files, with what was made for each; `look` is shown them.
+
+    `served` tells of tasks which trace formats they can serve, for the card.
+    Raises AllFailedError where every block has failed, TornShardError where a shard cannot be read.
+    """
+    failed = job.failed
+    if not job.store.finished():
+        why = next(iter(failed.values()))
+        raise AllFailedError(f"all {plan.source.rows:,} rows failed: {why}", ONLY_RETRIED)
+    counted: list[RawCounts] = []
+
+    def build(folder: Path) -> None:
+        write_files(plan.source, job.store, folder / "data", plan.sampling)
+        counts = count_folder(folder, look)
+        assert counts.all().samples == plan.source.rows, "rows were lost on the way"
+        for key, reason in failed.items():
+            counts.kept[reason] += plan.size(key)
+        counts.served = served(sorted(counts.tasks))
+        counted.append(counts)
+        card = reflected_card(counts, plan, job.directory.record)
+        (folder / "README.md").write_text(card, encoding="utf-8")
+
+    replace_folder(build, plan.out / schema.RAW_DATA)
+    return counted[0]
 
 
 def reflected_card(counts: RawCounts, plan: AdditionPlan, record: Mapping[str, Any]) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,28 +13,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cluster.inference.chat import (
-    MARGIN,
-    Prompt,
-    check_fit,
-    look_at_template,
-    look_for_too_short,
-    notes_on,
-    open_chat,
-)
-from cluster.inference.engine import Message
-from cluster.inference.models import Model
+from cluster.inference.chat import Prompt
 from cluster.inference.vllm_engine import ChatTokenizer
-from generation.asked_model import asked_model, is_builtin, notes_on_sampling, sampling_of
+from cluster.jobs.plan import JobPlan
+from generation.model_plan import (
+    Prompts,
+    choose_sampling,
+    find_model,
+    is_builtin,
+    notes_on_prompts,
+    notes_on_sampling,
+    run_directory,
+    write_out,
+)
 from generation.raw.files import reading
 from generation.raw.reader import check_once
-from generation.raw.schema import RAW_DATA
 from generation.records import stable_hash
 from reflection import prompts
 from reflection.added.rows import output_schema
 from reflection.added.settings import AdditionSettings
-from reflection.added.source import Source, open_source, read_blocks, read_samples
-from reflection.added.work import Adding
+from reflection.added.source import BLOCK_ROWS, Block, Source, block_keys, open_source, read_blocks, read_samples
+from reflection.added.work import BLOCK, MADE, ROW, Adding
 
 _MOST_CONTEXT = 32_768
 _FRAME = 1024
@@ -55,33 +55,27 @@ class Survey(NamedTuple):
         return self.outcomes["right"] + self.outcomes["wrong"]
 
 
-@dataclass(frozen=True)
-class AdditionPlan:
-    """What a run will do."""
+@dataclass(frozen=True, kw_only=True)
+class AdditionPlan(JobPlan):
+    """What a run will do: blocks are dealt, and rows are counted."""
 
-    model: Model
+    schema = MADE
+    sort_by = (ROW,)
+    key = BLOCK
+    item = "block"
+    unit = "rows"
+
     source: Source
     survey: Survey
     work: Adding
-    context: int
-    """Of the engines, in tokens."""
-    out: Path
-    license: str
-    notes: tuple[str, ...] = ()
-    """What a person should know before it starts."""
 
     @property
     def name(self) -> str:
-        """As the dataset repository is called after it."""
         return f"{self.source.name}-reflected-{Path(self.model.name).name}"
 
     @property
-    def raw_data(self) -> Path:
-        return self.out / RAW_DATA
-
-    @property
     def configuration(self) -> dict[str, Any]:
-        """What makes a run this run: whatever the rows depend on. Where the RAW_DATA lies is not in it."""
+        """What the rows depend on. Where the RAW_DATA lies is not in it."""
         return {
             "model": self.model.name,
             "model_revision": self.model.revision,
@@ -89,65 +83,95 @@ class AdditionPlan:
             "raw_hash": self.source.origin.digest,
             "prompts_hash": stable_hash(*prompts.PROMPTS.items())[:16],
             "reflections": self.work.reflections,
-            "sampling": asdict(self.work.sampling),
+            "sampling": asdict(self.sampling),
             "context": self.context,
             "seed": self.work.seed,
         }
 
+    @property
+    def keys(self) -> list[str]:
+        return [key for file in self.source.files for key in block_keys(file)]
 
-def make_plan(settings: AdditionSettings) -> AdditionPlan:
+    def items(self, keys: Collection[str]) -> Iterator[Block]:
+        """Read the blocks of these keys, in order, as they are asked for."""
+        return read_blocks(self.source, lambda key: key in keys)
+
+    def size(self, key: str) -> int:
+        """Return how many rows a block holds."""
+        number, first = map(int, key.split("-"))
+        return min(BLOCK_ROWS, self.source.files[number].rows - first)
+
+    def introduction(self) -> list[tuple[str, str]]:
+        """Return what a person sees first, by stage."""
+        survey, more, none = self.survey, self.work.reflections, self.survey.outcomes["unknown"]
+        return [
+            ("model", f"{self.model.name}, revision {self.model.revision or 'unknown'}"),
+            ("raw data", f"{self.source.name}: {self.source.rows:,} rows, {survey.reflections:,} reflections"),
+            ("plan", f"{more} more on {survey.graded:,} samples; {none:,} of unknown outcome get none"),
+            *(("note", note) for note in self.notes),
+        ]
+
+
+def plan_additions(settings: AdditionSettings) -> AdditionPlan:
     """Decide everything, reading every row once. Raises ValueError for a model or a RAW_DATA that is not fit."""
     small = is_builtin(settings.model)
     source = open_source(settings.raw)
     before = f"runs/{source.name}-reflected"
-    model = asked_model(settings.job, before)
-    sampling = sampling_of(settings.job, model, small=small)
+    model = find_model(settings, before)
+    sampling = choose_sampling(settings, model)
     check_columns(source)
     survey = look(source)
     if not survey.graded:
         raise ValueError(f"{settings.raw}: no sample is known to be right or wrong, so none gets a reflection")
+    out = run_directory(settings, before, model.name)
+    if any(out.resolve() in file.path.resolve().parents for file in source.files):
+        raise ValueError(f"{out} holds the RAW_DATA to read; give another folder")
     work = Adding(settings.reflections or (2 if small else 4), sampling, settings.seed)
-    # No more tokens than bytes; a sample that is longer still is refused by the engine, and its row says so.
-    context = min(model.context, _MOST_CONTEXT, survey.longest + _FRAME + sampling.max_tokens)
-    out = Path(settings.out or f"{before}-{Path(model.name).name}")
     alike = math.ceil(work.reflections / len(prompts.PROMPTS))
-    notes = [
-        *source.origin.notes,
-        *notes_on_sampling(settings.job, model, alike, "reflections of one prompt on a sample"),
-    ]
-    return AdditionPlan(model, source, survey, work, context, out, settings.license, tuple(notes))
-
-
-def look_at_prompts(plan: AdditionPlan) -> AdditionPlan:
-    """Add notes on the model's template and on samples that do not fit to the plan; takes seconds.
-
-    Raises ValueError if the template does not write a prompt as it stands, or if no sample fits.
-    """
-    model = plan.model
-    chat = open_chat(model)
-    empty = [Prompt(f"reflection {name}", prompts.messages(name, "", "")) for name in prompts.PROMPTS]
-    row, first = _first(plan)
-    of_template = look_at_template(model, chat, [*empty, Prompt(f"row {row:,}", first)])
-    frames = dict(zip(prompts.PROMPTS, chat.lengths([prompt.messages for prompt in empty]), strict=True))
-    widest = max(frames, key=lambda name: frames[name])
-    # No more tokens than bytes: only what may not fit is counted.
-    room = plan.context - frames[widest] - MARGIN
-    long = (
-        Prompt(f"row {sample.row:,}", prompts.messages(widest, sample.question, sample.response))
-        for block in (read_blocks(plan.source, lambda _: True) if plan.survey.longest > room else ())
-        for sample in block.samples
-        if len((sample.question + sample.response).encode()) > room
+    of_sampling = notes_on_sampling(settings, model, alike, "reflections of one prompt on a sample")
+    return AdditionPlan(
+        model=model,
+        sampling=sampling,
+        # No more tokens than bytes; a sample that is longer still is refused by the engine, and its row says so.
+        context=min(model.context, _MOST_CONTEXT, survey.longest + _FRAME + sampling.max_tokens),
+        per_item=BLOCK_ROWS * work.reflections,
+        out=out,
+        license=settings.license,
+        texts={"reflections": prompts.PROMPTS},
+        notes=(*source.origin.notes, *of_sampling),
+        source=source,
+        survey=survey,
+        work=work,
     )
-    short = look_for_too_short(chat, plan.work.sampling.max_tokens, [prompts.VERDICT])
-    fit = check_fit(chat, long, plan.survey.graded, plan.context, what="samples with their question")
-    notes = [*notes_on(model, chat), *of_template, *short, *fit]
-    return replace(plan, notes=(*plan.notes, *notes))
 
 
-def _first(plan: AdditionPlan) -> tuple[int, tuple[Message, ...]]:
-    """The first row that gets a reflection, and its first prompt."""
+def look_at_samples(plan: AdditionPlan) -> AdditionPlan:
+    """Add notes on prompts, as `notes_on_prompts` writes them and raises, to the plan."""
+    names = [*prompts.PROMPTS]
+    empty = [Prompt(f"reflection {name}", prompts.messages(name, "", "")) for name in names]
+
+    def longer(room: int, widest: int) -> Iterable[Prompt]:
+        for block in read_blocks(plan.source, lambda _: True) if plan.survey.longest > room else ():
+            for sample in block.samples:
+                if len((sample.question + sample.response).encode()) > room:
+                    messages = prompts.messages(names[widest], sample.question, sample.response)
+                    yield Prompt(f"row {sample.row:,}", messages)
+
+    looked_at = Prompts(
+        kinds=[*empty, _first(plan)],
+        frames=[prompt.messages for prompt in empty],
+        longer=longer,
+        total=plan.survey.graded,
+        what="samples with their question",
+        least=[prompts.VERDICT],
+    )
+    return plan.noting(*notes_on_prompts(plan, looked_at))
+
+
+def _first(plan: AdditionPlan) -> Prompt:
+    """The first prompt on the first row that gets a reflection."""
     block = next(block for block in read_blocks(plan.source, lambda _: True) if block.samples)
-    return block.samples[0].row, plan.work.requests(block, block.samples[0])[0][1].messages
+    return Prompt(f"row {block.samples[0].row:,}", plan.work.requests(block, block.samples[0])[0][1].messages)
 
 
 def check_columns(source: Source) -> None:
@@ -178,26 +202,22 @@ def look(source: Source) -> Survey:
     return Survey(outcomes, reflections, longest)
 
 
-def describe(plan: AdditionPlan) -> str:
+def describe_additions(plan: AdditionPlan) -> str:
     """Write the plan in words, with the first prompt as the model will see it."""
-    survey, work = plan.survey, plan.work
+    survey, more, none = plan.survey, plan.work.reflections, plan.survey.outcomes["unknown"]
+    files, requests = len(plan.source.files), survey.graded * more
     row, messages = _first(plan)
-    prompt = ChatTokenizer(plan.model.path, plan.model.hub_revision).render(messages)
-    requests = survey.graded * work.reflections
-    none = survey.outcomes["unknown"]
-    return "\n".join(
-        [
-            f"model       {plan.model.name} (revision {plan.model.revision or 'none'}, context {plan.context})",
-            f"raw data    {plan.source.name}: {plan.source.rows:,} rows in {len(plan.source.files):,} files, "
+    return write_out(
+        plan,
+        ChatTokenizer(plan.model.path, plan.model.hub_revision),
+        asked=[
+            f"raw data    {plan.source.name}: {plan.source.rows:,} rows in {files:,} files, "
             f"{survey.reflections:,} reflections",
-            f"samples     {survey.graded:,} graded ones get {work.reflections} more, {none:,} of unknown outcome none",
-            f"sampling    {', '.join(f'{name} {value:g}' for name, value in asdict(work.sampling).items())}",
-            *(f"note        {note}" for note in plan.notes),
-            f"run         {plan.out}",
+            f"samples     {survey.graded:,} graded ones get {more} more, {none:,} of unknown outcome none",
+        ],
+        bounds=[
             f"requests    {requests:,} reflections",
-            f"tokens      at most {requests * work.sampling.max_tokens:,} written",
-            "",
-            f"--- first prompt, on row {row:,} " + "-" * 20,
-            prompt,
-        ]
+            f"tokens      at most {requests * plan.sampling.max_tokens:,} written",
+        ],
+        shown=[Prompt(f", on {row}", messages)],
     )

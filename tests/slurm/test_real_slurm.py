@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import stat
@@ -14,11 +13,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from cluster.jobs.run_directory import RunDirectory
-from generation.plan import make_plan
+from cluster.inference.engine import ScriptedSettings
+from cluster.inference.local import LocalFleet
 from generation.settings import Settings
-from generation.stages import open_store, versions, write_raw_data
-from tests.drive_job import roll
+from tests.fleets import roll
+from tests.scripted import reply
 from tests.slurm.lab import SlurmJob, control, folder, idle, left_behind, lying, processes, run, submit, wait_until
 
 pytestmark = pytest.mark.slurm
@@ -44,11 +43,8 @@ def empty_cluster() -> Iterator[None]:
 def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The rows of the scripted job, made in this process without Ray or Slurm."""
     out = tmp_path_factory.mktemp("expected") / "run"
-    plan = make_plan(Settings(questions=QUESTIONS, rl_questions=0, out=str(out)))
-    with RunDirectory(plan.out, plan.configuration, versions()):
-        store = open_store(plan.out)
-        asyncio.run(roll(plan, store))
-        write_raw_data(plan, store)
+    settings = Settings(questions=QUESTIONS, rl_questions=0, out=str(out))
+    assert roll(settings, LocalFleet(ScriptedSettings(reply))).code == 0
     return rows(out)
 
 
