@@ -193,7 +193,7 @@ def check_command(command: Sequence[str]) -> None:
     module, top = asked.module, asked.module.partition(".")[0]
     near = nearest(module, COMMANDS, cutoff=0.85)
     if module in _RUNS:
-        settings = parse(_RUNS[module], asked.flags)
+        settings: Settings | AdditionSettings = parse(_RUNS[module], asked.flags)
         if isinstance(settings, Settings):
             sft_settings(settings)
     elif module in COMMANDS:

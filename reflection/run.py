@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
         done = {"samples": whole.samples, "reflections": whole.reflections, "failed_rows": counts.kept.total()}
         job.tell("done", counts=done)
         say_counts(counts, serving)
-        job.hand_over([RAW_DATA], ", which stay as they were")
+        job.hand_over([RAW_DATA], stays=", which stay as they were")
         say("next", assembling(plan.out), whole=True)
     return job.code
 

@@ -22,15 +22,20 @@ _WITHOUT_ENGINES = """
 import sys
 import ray
 
-class Wall:
+class Others:
+    def __init__(self, finders):
+        self.finders = finders
+
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in {"vllm", "torch", "transformers"}:
-            raise ImportError(f"{name} is not installed")
+            return None
+        found = (finder.find_spec(name, path, target) for finder in self.finders)
+        return next(filter(None, found), None)
 
 def refuse(*args, **named):
     raise AssertionError("Ray is started")
 
-sys.meta_path.insert(0, Wall())
+sys.meta_path[:] = [Others([*sys.meta_path])]
 ray.init = refuse
 from COMMAND import main
 sys.exit(main(sys.argv[1:]))

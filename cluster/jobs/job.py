@@ -145,19 +145,20 @@ class Job:
         """Return the name of the folder on the hub, "" if it is not pushed."""
         return f"{self._settings.push_to}/{folder}-{self.plan.name}" if self._settings.push_to else ""
 
-    def hand_over(self, folders: Sequence[str], stays: str = "") -> None:
+    def hand_over(self, folders: Sequence[str], *, stays: str = "", failed: bool = False) -> None:
         """Name the folders that were made and what is missing in them, and push them if asked.
 
         A push that fails or is stopped loses nothing: the same command finds everything done and pushes again.
-        `stays` says what became of what is missing.
+        `stays` says what became of what is missing; `failed` tells that something else could not be made.
         """
         plan, made = self.plan, [self.plan.out / name for name in folders]
         for folder in made:
             say("made", str(folder))
-        if lost := plan.count(self.failed):
+        lost = plan.count(self.failed)
+        self.code = FAILED if lost or failed else 0
+        if lost:
             missing = f"{lost:,} of {plan.count(plan.keys):,} {plan.unit}{stays}"
             say("failed", f"{missing}, see {plan.out / FILE}; --retry_failed tries again")
-            self.code = FAILED
         try:
             for folder in made if self._settings.push_to else ():
                 pushed = push(
