@@ -20,22 +20,19 @@ LONGEST_S = 30
 """On a busy machine; it takes two seconds of processor time."""
 _WITHOUT_ENGINES = """
 import sys
+from importlib.machinery import PathFinder
+
 import ray
 
-class Others:
-    def __init__(self, finders):
-        self.finders = finders
+find = PathFinder.find_spec
 
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"vllm", "torch", "transformers"}:
-            return None
-        found = (finder.find_spec(name, path, target) for finder in self.finders)
-        return next(filter(None, found), None)
+def find_others(name, path=None, target=None):
+    return None if name.split(".")[0] in {"vllm", "torch", "transformers"} else find(name, path, target)
 
 def refuse(*args, **named):
     raise AssertionError("Ray is started")
 
-sys.meta_path[:] = [Others([*sys.meta_path])]
+PathFinder.find_spec = find_others
 ray.init = refuse
 from COMMAND import main
 sys.exit(main(sys.argv[1:]))
