@@ -27,7 +27,7 @@ from cluster.jobs.atomic import atomic_write_text, make_folder
 from cluster.messages import nearest
 from cluster.paths import anywhere, folder, local
 from generation.settings import Settings
-from reflection.added.settings import AdditionSettings
+from reflection.added.plan import AdditionSettings
 
 _LOGS = Path("logs", "slurm")
 """Under the run directory."""

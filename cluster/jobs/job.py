@@ -6,6 +6,7 @@ neither questions nor Ray: a `Fleet` opens the engines, and only where something
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -19,7 +20,7 @@ from cluster.inference.replicas import Fleet, Placement, Work
 from cluster.jobs.atomic import check_replaceable
 from cluster.jobs.hub import NotPushed, check_push, push
 from cluster.jobs.plan import JobPlan
-from cluster.jobs.progress import FAILED, STOPPED, failed, fitted, not_pushed, say, staged, stopped
+from cluster.jobs.progress import FAILED, STOPPED, failed, fitted, say, staged
 from cluster.jobs.provenance import now, this_command, versions
 from cluster.jobs.run_directory import JSON, LOGS, RunDirectory, check_run
 from cluster.jobs.settings import JobSettings
@@ -51,11 +52,13 @@ class Job:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> bool:
         with self._held:
             self._leaving.close()
-            if isinstance(error, Left) and self._begun:
-                self.tell("stopped")
-                self.code = stopped(self.plan.out, *self._safe())
-            elif isinstance(error, Left):
-                say("stopped", "before anything was asked; the same command begins again")
+            if isinstance(error, Left):
+                words = "before anything was asked; the same command begins again"
+                if self._begun:
+                    self.tell("stopped")
+                    done, total, unit = self._safe()
+                    words = f"{done:,} of {total:,} {unit} are safe in {self.plan.out}; the same command goes on"
+                say("stopped", words)
                 self.code = STOPPED
             elif isinstance(error, ValueError) and not self._begun:
                 fail(str(error))
@@ -166,7 +169,9 @@ class Job:
                 )
                 say("pushed", f"{pushed.url}, {'private' if pushed.private else 'public'}")
         except NotPushed as error:
-            self.code = not_pushed(error)
+            told = "everything is whole on this machine, and the same command pushes it without a new rollout"
+            print(f"not pushed: {error}; {told}", file=sys.stderr)
+            self.code = FAILED
         except Left:
             say("stopped", "what was made is whole; the same command pushes it")
             self.code = STOPPED

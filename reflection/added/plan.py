@@ -1,11 +1,11 @@
-"""From settings and the RAW_DATA given to everything that is decided before an engine starts; and that in words."""
+"""Adding reflections: what a user may set, and what is decided of it and the RAW_DATA before an engine starts."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,9 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from cluster.flags import flag
 from cluster.inference.chat import Prompt
 from cluster.inference.vllm_engine import ChatTokenizer
 from cluster.jobs.plan import JobPlan
+from cluster.jobs.settings import JobSettings, check_range
+from cluster.paths import local_or_name
 from generation.model_plan import (
     Prompts,
     choose_sampling,
@@ -31,13 +34,29 @@ from generation.raw.reader import check_once
 from generation.records import stable_hash
 from reflection import prompts
 from reflection.added.rows import output_schema
-from reflection.added.settings import AdditionSettings
 from reflection.added.source import BLOCK_ROWS, Block, Source, block_keys, open_source, read_blocks, read_samples
 from reflection.added.work import BLOCK, MADE, ROW, Adding
 
 _MOST_CONTEXT = 32_768
 _FRAME = 1024
 """More than the tokens of a reflection prompt without question and sample."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdditionSettings(JobSettings):
+    """Add reflections, by the same or another model, to a RAW_DATA, ours or published; all else stays as it is.
+
+    The RAW_DATA given is only read: what is made is a RAW_DATA of its own in the run directory.
+    """
+
+    raw: str = flag(
+        MISSING, "a RAW_DATA or run folder, a parquet file, or a hub dataset (namespace/name)", local_or_name
+    )
+    reflections: int | None = flag(None, "how many more for each graded sample (default: 4; built-in model 2)")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range("--reflections", self.reflections, 1, 1_000)
 
 
 class Survey(NamedTuple):
