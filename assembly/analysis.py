@@ -89,40 +89,51 @@ def faults_of(made: Made) -> list[str]:
 
 @dataclass
 class Analysis:
-    """Counts of faults, and their first examples, over any number of traces."""
+    """What traces are: how many of which kind, their faults with the first examples, and one to be shown."""
 
     traces: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """By (one of KINDS, its name)."""
+    """By (format, label)."""
+    kinds: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Traces by (one of KINDS, its name)."""
     faults: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     """By fault, and as above."""
     examples: dict[str, list[str]] = field(default_factory=dict)
+    shown: tuple[tuple[bool, bool, int], str] | None = None
+    """The text with the smallest rank; a card's reader wants one with a retry, without a fault, and short."""
 
-    def add(self, row: Mapping[str, Any], text: Callable[[], str]) -> None:
-        """One more trace, by its columns; it counts once under each variant that it has an attempt of."""
+    def add(self, row: Mapping[str, Any], text: str) -> None:
+        """Add a trace, by its columns; it counts once under each variant that it has an attempt of."""
+        self.traces[row["format"], row["sft_template_type_idx"]] += 1
         groups = [("label", row["sft_template_type_idx"]), ("task", row["task"])]
         groups += [("variant", name) for name in set(row["variants"])]
-        self.traces.update(groups)
+        self.kinds.update(groups)
         for fault in row["faults"]:
             self.faults.update((fault, *group) for group in groups)
             kept = self.examples.setdefault(fault, [])
             if len(kept) < EXAMPLES:
-                kept.append(text()[:_LONGEST_EXAMPLE])
+                kept.append(text[:_LONGEST_EXAMPLE])
+        rank = (len(row["variants"]) < 2, bool(row["faults"]), len(text))
+        if self.shown is None or rank < self.shown[0]:
+            self.shown = (rank, text)
 
     def extend(self, later: Analysis) -> None:
-        """By the counts and examples of traces that come behind these."""
+        """Add traces that come behind these."""
         self.traces.update(later.traces)
+        self.kinds.update(later.kinds)
         self.faults.update(later.faults)
         for fault, examples in later.examples.items():
             kept = self.examples.setdefault(fault, [])
             kept += examples[: EXAMPLES - len(kept)]
+        if later.shown is not None and (self.shown is None or later.shown[0] < self.shown[0]):
+            self.shown = later.shown
 
     def counts(self, kind: str) -> dict[str, int]:
         """Return the traces by each name of this kind, in order of name."""
-        return {name: count for (of, name), count in sorted(self.traces.items()) if of == kind}
+        return {name: count for (of, name), count in sorted(self.kinds.items()) if of == kind}
 
     def share(self, fault: str, kind: str, name: str) -> float:
         """Return the part of these traces that shows the fault, between 0 and 1."""
-        return self.faults[fault, kind, name] / self.traces[kind, name]
+        return self.faults[fault, kind, name] / self.kinds[kind, name]
 
     def as_json(self) -> dict[str, Any]:
         """Return what analysis.json holds of each fault: the rule, shares by each kind, and examples."""

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 
 from generation.grading.arithmetic import evaluate
-from generation.grading.refusals import OutOfBoundsError, UnreadableError
-from generation.grading.typings import ascii_typing
+from generation.grading.errors import OutOfBoundsError, UnreadableError
+from generation.grading.text import ascii_typing
 
 _LONGEST = 200
 """Characters of an expression that are looked at."""

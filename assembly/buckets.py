@@ -2,14 +2,14 @@
 
 A shuffle: each part of RAW_DATA becomes an Arrow file with its rows grouped by bucket, a range of the hashes of their
 question keys; then each bucket is read from all files and its questions become traces, in order of those hashes, as the
-buckets are. Memory holds a run of rows or a bucket at a time.
+buckets are. Memory holds a bucket at a time.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,10 +29,8 @@ from generation.raw.reader import read_part
 from generation.records import request_seed
 
 BUCKET_BYTES = 48 << 20
-_RUN_BYTES = 48 << 20
-"""Rows of a part that are sorted at a time."""
-_BATCH_ROWS = 2_048
-"""As many as stay in a processor's cache."""
+MOST_BUCKETS = 512
+"""A few rows of each batch that is read go to each; beyond it buckets grow."""
 
 
 class SortedPart(NamedTuple):
@@ -66,24 +64,25 @@ class BucketTraces(NamedTuple):
 
 def count_buckets(parts: Sequence[Part]) -> int:
     """Return the number of buckets for RAW_DATA of this size."""
-    return max(1, sum(part.size for part in parts) // BUCKET_BYTES)
+    return max(1, min(MOST_BUCKETS, sum(part.size for part in parts) // BUCKET_BYTES))
 
 
 def sort_part(part: Part, path: Path, buckets: int, settings: SftSettings) -> SortedPart:
-    """Write the part's rows, of schema POOL, to the Arrow file `path`, a record batch for each bucket and run of rows.
+    """Write the part's rows, of schema POOL, to the Arrow file `path`, in turn a record batch for each bucket.
 
     Raises ValueError for rows that cannot be read.
     """
     left_out, variants, orders = Counter[str](), set[str](), [np.array([], np.uint64)]
     samples = 0
     with pa.ipc.new_file(path, POOL) as file:
-        for run in _runs(part, settings):
-            samples += run.num_rows
-            left_out.update({one["values"]: one["counts"] for one in pc.value_counts(run["left_out"]).to_pylist()})
-            variants.update(pc.fill_null(run["variant"], "").unique().to_pylist())
-            orders.append(run["order"].filter(pc.not_equal(run["left_out"], OTHER_VARIANT)).to_numpy())
-            bucket_of = ((run["order"].to_numpy() >> 32) * buckets >> 32).astype(np.int64)
-            (batch,) = run.take(np.argsort(bucket_of, kind="stable")).combine_chunks().to_batches()
+        for rows in read_part(part):
+            pool = choose(rows, settings)
+            samples += pool.num_rows
+            left_out.update({one["values"]: one["counts"] for one in pc.value_counts(pool["left_out"]).to_pylist()})
+            variants.update(pc.fill_null(pool["variant"], "").unique().to_pylist())
+            orders.append(pool["order"].filter(pc.not_equal(pool["left_out"], OTHER_VARIANT)).to_numpy())
+            bucket_of = ((pool["order"].to_numpy() >> 32) * buckets >> 32).astype(np.int64)
+            (batch,) = pool.take(np.argsort(bucket_of, kind="stable")).combine_chunks().to_batches()
             ends = np.cumsum(np.bincount(bucket_of, minlength=buckets)).tolist()
             for start, end in itertools.pairwise([0, *ends]):
                 file.write_batch(batch.slice(start, end - start))
@@ -91,18 +90,6 @@ def sort_part(part: Part, path: Path, buckets: int, settings: SftSettings) -> So
     every, counts = np.unique(np.concatenate(orders), return_counts=True)
     questions = pa.table({"order": every, "samples": counts})
     return SortedPart(path, samples, left_out, frozenset(variants), questions)
-
-
-def _runs(part: Part, settings: SftSettings) -> Iterator[pa.Table]:
-    """The part's rows, of schema POOL, as many at a time as are sorted in memory."""
-    held: list[pa.Table] = []
-    for rows in read_part(part, _BATCH_ROWS):
-        held.append(choose(rows, settings))
-        if sum(table.nbytes for table in held) > _RUN_BYTES:
-            yield pa.concat_tables(held)
-            held = []
-    if held:
-        yield pa.concat_tables(held)
 
 
 def most_samples(parts: Sequence[SortedPart]) -> int:

@@ -53,8 +53,8 @@ def sft_card(summary: AssemblySummary, settings: SftSettings, split: Split) -> s
         "samples": f"{summary.samples:,}",
         "held": _traces(summary),
         "missing": _missing(summary),
-        "shown": fenced(summary.shown.text, "text") if summary.shown else "There is none.",
-        "faults": _faults(summary.analysis),
+        "shown": fenced(summary.shown[1], "text") if summary.shown else "There is none.",
+        "faults": _faults(summary),
         "columns": columns_table(SFT_COLUMNS),
         "origin": f"{', '.join(origin)}{written}.",
         "configuration": json_block(asdict(settings), sort_keys=False),
@@ -69,7 +69,7 @@ def _traces(summary: AssemblySummary) -> str:
     for (format_name, label), count in summary.traces.items():
         by_format[format_name] += count
         by_label[label] += count
-    counted = {"format": by_format, "label": by_label, "task": summary.analysis.counts("task")}
+    counted = {"format": by_format, "label": by_label, "task": summary.counts("task")}
     return "\n".join(Table((kind, "traces"), sorted(found.items())).markdown(1) for kind, found in counted.items())
 
 
@@ -95,7 +95,7 @@ def _faults(analysis: Analysis) -> str:
         (
             kind,
             code(name or NONE),
-            analysis.traces[kind, name],
+            analysis.kinds[kind, name],
             *(analysis.share(fault, kind, name) for fault in FAULTS),
         )
         for kind in KINDS

@@ -17,10 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from assembly.analysis import Analysis
 from assembly.buckets import BucketTraces
 from assembly.cards import MESSAGES, SFT_COLUMNS, SFT_SCHEMA, sft_card
 from assembly.settings import SftSettings
-from assembly.summary import AssemblySummary, Contents, Shown
+from assembly.summary import AssemblySummary
 from cluster.jobs.atomic import check_replaceable
 from cluster.jobs.card import Split
 from cluster.jobs.progress import follow
@@ -76,9 +77,9 @@ def write_sft(
     (folder / "data").mkdir(parents=True, exist_ok=True)
     paths = [folder / "data" / f"train-{place:05}-of-{len(files):05}.parquet" for place in range(len(files))]
     memory = 0
-    for contents, nbytes in follow(map_(_write_file, paths, files), len(files), "writing", "parts"):
+    for analysis, nbytes in follow(map_(_write_file, paths, files), len(files), "writing", "parts"):
         memory += nbytes
-        summary.add(contents)
+        summary.extend(analysis)
     assert summary.traces.total() == sum(len(places) for rows in files for _, places in rows), "traces were lost"
     # the folder and not a file in it, so that a set of several files is read whole
     info = {
@@ -90,7 +91,7 @@ def write_sft(
         }
     }
     _write_json(folder / _DATASET_INFO, info)
-    _write_json(folder / ANALYSIS, summary.analysis.as_json())
+    _write_json(folder / ANALYSIS, summary.as_json())
     split = Split.of(summary.traces.total(), memory, paths)
     (folder / "README.md").write_text(sft_card(summary, settings, split), encoding="utf-8")
 
@@ -127,17 +128,19 @@ def plan_files(made: Sequence[BucketTraces], subsample: int | None) -> list[list
     return files
 
 
-def _write_file(path: Path, files: Sequence[Rows]) -> tuple[Contents, int]:
+def _write_file(path: Path, files: Sequence[Rows]) -> tuple[Analysis, int]:
     """Write one parquet file; return what is in it, and its bytes as Arrow tables."""
-    memory, contents = 0, Contents()
+    memory, analysis = 0, Analysis()
     # No two traces are the same text: a dictionary of them would be as large as they are.
     words = [column.name for column in SFT_COLUMNS if column.type != MESSAGES]
     with pq.ParquetWriter(path, SFT_SCHEMA, compression="zstd", write_statistics=False, use_dictionary=words) as writer:
         for rows in read_groups(files):
             memory += rows.nbytes
-            _count(rows, contents)
+            texts = pc.list_flatten(rows["conversations"]).combine_chunks().field("content").to_pylist()
+            for text, row in zip(texts[1::2], rows.drop_columns("conversations").to_pylist(), strict=True):
+                analysis.add(row, text)
             writer.write_table(rows)
-    return contents, memory
+    return analysis, memory
 
 
 def read_groups(files: Sequence[Rows]) -> Iterator[pa.Table]:
@@ -156,17 +159,3 @@ def read_groups(files: Sequence[Rows]) -> Iterator[pa.Table]:
 def _whole(table: pa.Table) -> pa.Table:
     """A copy of its own, whose bytes in memory do not depend on where the rows lay."""
     return table.take(np.arange(table.num_rows)).combine_chunks()
-
-
-def _count(rows: pa.Table, contents: Contents) -> None:
-    texts = rows["conversations"].combine_chunks().flatten().field("content")
-    answers = texts.take(pa.array(range(1, 2 * rows.num_rows, 2), pa.int64()))
-    lengths = pc.utf8_length(answers).to_pylist()
-    known = rows.select(["format", "sft_template_type_idx", "task", "variants", "faults"])
-    for answer, length, row in zip(answers, lengths, known.to_pylist(), strict=True):
-        contents.traces[row["format"], row["sft_template_type_idx"]] += 1
-        contents.analysis.add(row, answer.as_py)
-        # a card's reader wants one with a retry, without a fault, and short
-        rank = (len(row["variants"]) < 2, bool(row["faults"]), length)
-        if contents.shown is None or rank < contents.shown.rank:
-            contents.shown = Shown(rank, answer.as_py())

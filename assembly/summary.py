@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from assembly.analysis import Analysis
 from assembly.formats import TOO_ALIKE
@@ -14,33 +14,8 @@ from cluster.jobs.tables import NONE, counts_text
 from generation.raw.files import RawSource
 
 
-class Shown(NamedTuple):
-    """The trace that the card shows."""
-
-    rank: tuple[bool, bool, int]
-    """The smallest is shown."""
-    text: str
-
-
-@dataclass
-class Contents:
-    """What some traces are."""
-
-    traces: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """By (format, label)."""
-    analysis: Analysis = field(default_factory=Analysis)
-    shown: Shown | None = None
-
-    def add(self, later: Contents) -> None:
-        """Add the contents of traces that come after these."""
-        self.traces.update(later.traces)
-        self.analysis.extend(later.analysis)
-        if later.shown is not None and (self.shown is None or later.shown.rank < self.shown.rank):
-            self.shown = later.shown
-
-
 @dataclass(kw_only=True)
-class AssemblySummary(Contents):
+class AssemblySummary(Analysis):
     """Counts over all questions of one assembly."""
 
     source: RawSource
@@ -68,7 +43,7 @@ def summary_text(summary: AssemblySummary) -> str:
     ]
     lines = [f"{summary.questions:,} questions with {summary.samples:,} samples in all"]
     lines += [f"{summary.traces.total():,} traces", *counts_text(traces)]
-    if len(tasks := summary.analysis.counts("task")) > 1:
+    if len(tasks := summary.counts("task")) > 1:
         lines += ["traces by task", *counts_text((name or NONE, count) for name, count in tasks.items())]
     if summary.not_given:
         some = ", or not all of it" if any(why == TOO_ALIKE for _, why in summary.not_given) else ""

@@ -70,7 +70,7 @@ class Load:
 
     async def turn(self, seconds: float, *, graded: bool) -> int:
         """Tokens of so many seconds."""
-        mathematics._compared.cache_clear()
+        mathematics.compare.cache_clear()
         rolling.grade = grade if graded else _not_graded  # type: ignore[attr-defined]
         began = self.tokens
         ended, _ = await asyncio.wait(self._tasks, timeout=seconds)

@@ -24,6 +24,7 @@ from assembly.job import sft_settings
 from cluster.commands import COMMANDS, PACKAGES, asked_module, is_python
 from cluster.flags import fail, flag, page, parse
 from cluster.jobs.atomic import atomic_write_text, make_folder
+from cluster.jobs.settings import JobSettings
 from cluster.messages import nearest
 from cluster.paths import anywhere, folder, local
 from generation.settings import Settings
@@ -193,7 +194,7 @@ def check_command(command: Sequence[str]) -> None:
     module, top = asked.module, asked.module.partition(".")[0]
     near = nearest(module, COMMANDS, cutoff=0.85)
     if module in _RUNS:
-        settings: Settings | AdditionSettings = parse(_RUNS[module], asked.flags)
+        settings: JobSettings = parse(_RUNS[module], asked.flags)
         if isinstance(settings, Settings):
             sft_settings(settings)
     elif module in COMMANDS:

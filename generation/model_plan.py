@@ -11,7 +11,6 @@ from cluster.inference.chat import (
     MARGIN,
     Prompt,
     check_fit,
-    count_too_long,
     look_at_template,
     look_for_too_short,
     notes_on,
@@ -131,9 +130,9 @@ def notes_on_prompts(plan: JobPlan, prompts: Prompts) -> list[str]:
     frames = chat.lengths(prompts.frames)
     # No more tokens than bytes: only what may not fit is counted.
     room = context - max(frames) - MARGIN
-    found = count_too_long(chat, prompts.longer(room, frames.index(max(frames))), context)
+    longer = prompts.longer(room, frames.index(max(frames)))
     short = look_for_too_short(chat, plan.sampling.max_tokens, prompts.least)
-    fit = check_fit(found, prompts.total, context, prompts.what, prompts.remedy)
+    fit = check_fit(chat, longer, prompts.total, context, what=prompts.what, remedy=prompts.remedy)
     return [*notes_on(model, chat), *of_template, *short, *fit]
 
 

@@ -7,12 +7,11 @@ import math
 import os
 from functools import partial
 
-from cluster.inference.models import Model
+from cluster.inference.models import Model, check_writes
 from cluster.inference.pool import fill
 from cluster.inference.ray_replicas import RayFleet
 from cluster.inference.replicas import Placement
 from cluster.inference.vllm_engine import VllmSettings
-from cluster.inference.vllm_tables import check_writes
 from cluster.jobs.plan import JobPlan
 from cluster.jobs.run_directory import LOGS
 from cluster.jobs.settings import JobSettings

@@ -62,7 +62,7 @@ class Grade:
     extracted: str | None = None
     """The answer as the response gives it; None when there is none."""
     found: str = field(default="", compare=False)
-    """Where the answer was found, one of `generation.grading.answer_tag.PLACES`; it changes no judgement."""
+    """Where the answer was found, one of `generation.grading.PLACES`; it changes no judgement."""
 
     @property
     def is_correct(self) -> bool | None:

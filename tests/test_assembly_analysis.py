@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -127,10 +125,16 @@ def test_faults_are_counted_by_label_task_and_variant() -> None:
     analysis = Analysis()
     for number in range(5):
         faults = ["names_hint"] if number else []
-        row = {"sft_template_type_idx": "2C", "task": "sums", "variants": ["plan", "plan"], "faults": faults}
-        analysis.add(row, partial(str, f"trace {number} " + "x" * 5000))
-    row = {"sft_template_type_idx": "1C", "task": "sums", "variants": ["original"], "faults": []}
-    analysis.add(row, lambda: "fine")
+        row = {
+            "format": "*C",
+            "sft_template_type_idx": "2C",
+            "task": "sums",
+            "variants": ["plan", "plan"],
+            "faults": faults,
+        }
+        analysis.add(row, f"trace {number} " + "x" * 5000)
+    row = {"format": "*C", "sft_template_type_idx": "1C", "task": "sums", "variants": ["original"], "faults": []}
+    analysis.add(row, "fine")
     found = analysis.as_json()["names_hint"]
     assert found["by_label"] == {"1C": {"traces": 1, "share": 0.0}, "2C": {"traces": 5, "share": 0.8}}
     assert found["by_task"] == {"sums": {"traces": 6, "share": round(4 / 6, 6)}}

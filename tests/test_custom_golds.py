@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from generation.grading import grade
-from generation.grading.workers import TimedOutError
+from generation.grading.errors import TimedOutError
 from generation.records import Question
 from generation.run import main
 from generation.settings import Settings

@@ -10,8 +10,6 @@ from pathlib import Path
 import math_verify
 
 from generation.grading import grade
-from generation.grading.countdown import grade_the_long_way
-from generation.grading.quick_countdown import quick_fault
 from generation.records import Question
 from tests.countdown_oracle import judge, made_up
 from tests.grading_tables import Row, graded, rows
@@ -37,22 +35,6 @@ def test_countdown_agrees_with_the_second_implementation() -> None:
     assert min(outcomes[name] for name in ("right", "wrong", "unknown")) > ANSWERS / 20
 
 
-def test_the_short_way_says_what_the_long_way_says() -> None:
-    """Reasons too; and it is taken, mostly."""
-    rng = random.Random("two ways")
-    taken = 0
-    for _ in range(3_000):
-        answer, numbers, target = made_up(rng)
-        facts = {"numbers": numbers, "target": target}
-        fault = quick_fault(answer, numbers, target)
-        if fault is None:
-            continue
-        taken += 1
-        question = Question("?", "?", "countdown", "made", "countdown", "equation", facts)
-        assert grade_the_long_way(answer, question).reason == fault, (answer, facts)
-    assert taken > 2_400
-
-
 def _plainly(gold: str, answer: str) -> bool | None:
     """As its manual has it; None where it has no answer in time, or reads nothing in one of the two."""
     wanted, said = math_verify.parse(f"${gold}$"), math_verify.parse(f"${answer}$")
@@ -74,8 +56,9 @@ def test_math_agrees_with_math_verify_on_the_table() -> None:
             apart.add((row.gold, row.answer))
             assert ours == row.expected, (row.gold, row.answer)
     # Units, bases, letters side by side, labels, degrees, words, small numbers, points by name: the table's traps.
+    unknown = {(row.gold, row.answer) for row in rows("math") if row.expected == "unknown"}
     listed = (Path(__file__).parent / "tables" / "math_verify_misread.jsonl").read_text(encoding="utf-8").splitlines()
-    assert apart == {(row["gold"], row["answer"]) for row in map(json.loads, listed)}
+    assert apart == {(row["gold"], row["answer"]) for row in map(json.loads, listed)} - unknown
     assert agreed > 150
 
 

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.inference.engine import FinishReason
-from generation.grading import GRADERS, grade
-from generation.grading.answer_tag import CLOSED, FENCED, LAST, NESTED, ONLY, PLACES, find_answer
+from generation.grading import CLOSED, FENCED, GRADERS, LAST, NESTED, ONLY, PLACES, find_answer, grade
 from generation.records import CUT, NO_ANSWER, REQUEST_FAILED, Question
 
 

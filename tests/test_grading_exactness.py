@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from generation.grading.nearness import near
+from generation.grading.number import near
 from generation.records import UNDECIDED
 from tests.grading_tables import Row, graded
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from generation.grading import grade
 from generation.grading.arithmetic import evaluate
-from generation.grading.refusals import OutOfBoundsError, UnreadableError
+from generation.grading.errors import OutOfBoundsError, UnreadableError
 from generation.records import Grade, Question
 
 _FACTS = {"numbers": [3, 7, 4], "target": 25}

@@ -55,5 +55,5 @@ def test_math_grades_the_same_by_another_worker() -> None:
     table = [row for row in rows("math") if row.expected != "unknown"][::12]
     first = [graded(row, "math") for row in table]
     close_pools()
-    mathematics._compared.cache_clear()
+    mathematics.compare.cache_clear()
     assert [graded(row, "math") for row in table] == first

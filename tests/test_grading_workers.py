@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from generation.grading import mathematics, workers
+from generation.grading.errors import CannotStartError, DiedError
 from generation.grading.mathematics import WORKER
-from generation.grading.workers import CannotStartError, WorkerPool, close_pools, pool_of, pool_size
+from generation.grading.workers import WorkerPool, close_pools, pool_of, pool_size
 from generation.records import GRADER_DIED, GRADER_TIMED_OUT, Grade
 from tests.grading_tables import Row, graded
 
@@ -32,7 +32,7 @@ def _math(answer: str, gold: str = "x+1") -> Grade:
 @pytest.fixture(autouse=True)
 def _fresh() -> Iterator[None]:
     close_pools()
-    mathematics._compared.cache_clear()
+    mathematics.compare.cache_clear()
     yield
     close_pools()
 
@@ -98,17 +98,25 @@ def test_a_worker_that_died_is_replaced_without_a_trace_in_the_grade() -> None:
         assert _math("1+x").outcome == "right"
 
 
-def test_what_kills_two_workers_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_kills_two_workers_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As the kernel does when memory runs out: each worker that comes to this request dies over it."""
-    asked = workers._Worker.ask
-
-    def ask(worker: workers._Worker, request: dict[str, str]) -> dict[str, object]:
-        threading.Timer(0.3, os.kill, (worker.process.pid, signal.SIGKILL)).start()
-        return asked(worker, request)
-
+    starts = tmp_path / "starts"
+    (tmp_path / "dying.py").write_text(
+        "import os\n"
+        f"open({str(starts)!r}, 'a').write('1')\n"
+        "def prepare(request): pass\n"
+        "def answer(request): os.kill(os.getpid(), 9) if request.get('answer') == '2+x' else None; return {'at': 1}\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    pool = WorkerPool("dying", 1)
+    with pytest.raises(DiedError, match="it ended with -9"):
+        pool.ask({"answer": "2+x"})
+    assert pool.ask({"answer": "x"}) == {"at": 1}
+    assert len(starts.read_text()) == 3
+    pool.close()
     with monkeypatch.context() as patch:
-        patch.setattr(workers._Worker, "ask", ask)
-        assert _math(BOMB) == Grade("unknown", GRADER_DIED, BOMB)
+        patch.setattr(mathematics, "WORKER", "dying")
+        assert _math("2+x") == Grade("unknown", GRADER_DIED, "2+x")
     assert _math("1+x").outcome == "right"
 
 

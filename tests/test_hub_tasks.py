@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from generation.tasks.gold import boxed
+from generation.grading.text import boxed
 from generation.tasks.hub import LOADED
 from generation.tasks.task import Dropped
 from tests import hub_datasets

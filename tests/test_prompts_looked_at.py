@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cluster.inference.chat import TooLong, check_fit
-from cluster.inference.models import find
-from cluster.inference.vllm_tables import why_silent
+from cluster.inference.chat import Prompt, check_fit
+from cluster.inference.engine import Message
+from cluster.inference.models import find, why_silent
+from cluster.inference.vllm_engine import ChatTokenizer
 from generation.builtin import MODEL, NAME
 from generation.plan import describe, look_at_prompts, make_plan
 from generation.settings import Settings
@@ -127,20 +128,33 @@ def test_samples_that_do_not_fit_are_counted_for_reflections(changed: Changed, t
     assert " tokens, row 2; give shorter ones" in told
 
 
-@pytest.mark.parametrize(
-    ("found", "told"),
-    [
-        (TooLong(0, 10, "a", whole=True), []),
-        (TooLong(3, 90, "a", whole=True), ["3 of 9 p are too long for the context of 50 tokens and will fail"]),
-        (
-            TooLong(3, 90, "a", whole=False),
-            ["at least 3 of 9 p are too long for the context of 50 tokens and will fail"],
-        ),
-    ],
-)
-def test_what_is_said_of_what_does_not_fit(found: TooLong, told: list[str]) -> None:
-    said = check_fit(found, 9, 50, "p", "do this")
-    assert said == [f"{words}: the longest has 90 tokens, a; do this" for words in told]
+class Lengths(ChatTokenizer):
+    """Counts a token for each character."""
+
+    def lengths(self, chats: Sequence[Sequence[Message]]) -> list[int]:
+        return [sum(len(message["content"]) for message in messages) for messages in chats]
+
+
+def prompt_of(length: int) -> Prompt:
+    return Prompt(f"p{length}", (Message(role="user", content="x" * length),))
+
+
+def test_what_is_said_of_what_does_not_fit() -> None:
+    words = "9 p are too long for the context of 50 tokens"
+    most = [prompt_of(length) for length in (65 << 20, *[60] * 255, 70)]  # more than is counted
+    for prompts, total, told in (
+        ([prompt_of(10)], 9, []),
+        ([prompt_of(length) for length in (10, 50, 90, 60)], 9, [f"3 of {words} and will fail: the longest has 90"]),
+        (most, 999, ["at least 256 of 999 p are too long for the context of 50 tokens and will fail: the longest"]),
+    ):
+        said = check_fit(Lengths("m"), prompts, total, 50, what="p", remedy="do this")
+        assert [note.startswith(one) and note.endswith("; do this") for note, one in zip(said, told, strict=True)] == [
+            True for _ in told
+        ], said
+    with pytest.raises(
+        ValueError, match=r"all 2 p are too long .* tokens: the longest has 60 tokens, p60; give shorter"
+    ):
+        check_fit(Lengths("m"), [prompt_of(50), prompt_of(60)], 2, 50, what="p")
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,10 @@ from ray.exceptions import OutOfMemoryError
 
 from cluster.inference.engine import Engine, EngineDiedError, EngineMemoryError, EngineSettings, ScriptedSettings
 from cluster.inference.events import Done, EngineStartError, Failed, Loading, Lost, Started
-from cluster.inference.local import LocalFleet, LocalReplicas
+from cluster.inference.local import LocalFleet, LocalReplicas, Replica
 from cluster.inference.pool import Finished, Pool
 from cluster.inference.ray_replicas import RayReplicas, own_error
-from cluster.inference.replicas import Handle, Placement, ReplicaSet, Work
+from cluster.inference.replicas import Placement, ReplicaSet, Work
 from tests.stuck import Item, Narrow, Roomy, ask, reply
 
 SILENCE_S = 2.0
@@ -217,7 +217,7 @@ def test_a_stop_waits_no_longer_than_its_grace() -> None:
 class Numbered(LocalReplicas):
     """An engine tells its number as its context."""
 
-    def launch(self, number: int, settings: EngineSettings) -> Handle:
+    def launch(self, number: int, settings: EngineSettings) -> Replica:
         assert isinstance(settings, ScriptedSettings)
         return super().launch(number, replace(settings, context=1000 + number))
 

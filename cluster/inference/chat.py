@@ -6,15 +6,14 @@ Knows chats and tokens, not questions. The first look imports transformers, whic
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import NamedTuple
 
 from cluster.inference.engine import Message
-from cluster.inference.model_files import NEEDED
-from cluster.inference.models import Model
+from cluster.inference.model_files import CONFIG
+from cluster.inference.models import WRITE_NOTHING, Model, runs, vllm_reads, why_silent
 from cluster.inference.vllm_engine import ChatTokenizer, read_config
-from cluster.inference.vllm_tables import WRITE_NOTHING, runs, vllm_reads, why_silent
 from cluster.messages import excerpt, first_line, listed
 
 MARGIN = 16
@@ -31,25 +30,15 @@ _TRIES = 16
 _PROBE = ' <answer>\\boxed{7}</answer> isn\'t "4 > 3 & 2" {{ x }} {% y %} Ünï→😀\n\n' + "Long words. " * 5000
 """What a template may escape, change or cut off."""
 
+Messages = tuple[Message, ...]
+
 
 class Prompt(NamedTuple):
     """A chat that will be asked."""
 
     name: str
     """For a person."""
-    messages: tuple[Message, ...]
-
-
-class TooLong(NamedTuple):
-    """What does not fit a context."""
-
-    prompts: int
-    longest: int
-    """Tokens."""
-    whose: str
-    """The name of the longest prompt."""
-    whole: bool
-    """Everything was counted."""
+    messages: Messages
 
 
 def open_chat(model: Model) -> ChatTokenizer:
@@ -57,52 +46,36 @@ def open_chat(model: Model) -> ChatTokenizer:
 
     Raises ValueError if they cannot be loaded, or if they or the model need code of their own.
     """
-    _check_code(model)
-    chat = ChatTokenizer(model.path, model.hub_revision)
-    try:
-        chat.load()
-        chat.count("a")
-    except Exception as error:
-        # A tokenizer is anyone's file: it fails in its own ways.
-        if model.kind.own_code:
-            raise ValueError(_needs_code(model)) from error
-        raise ValueError(f"the tokenizer of model {model.name} cannot be loaded: {_reason(error)}") from error
-    return chat
-
-
-def _check_code(model: Model) -> None:
-    if not model.kind.type:
+    if not model.type:
         raise ValueError(
             f"config.json of model {model.name} names no model_type: give one in the layout of transformers"
         )
-    if judges := [name for name in model.kind.architectures if name.endswith(WRITE_NOTHING)]:
+    if judges := [name for name in model.architectures if name.endswith(WRITE_NOTHING)]:
         raise ValueError(f"model {model.name} writes no text, it is a {judges[0]}: give one that chats")
-    if NEEDED in model.kind.own_code and not all(map(runs, model.kind.architectures)):
-        raise ValueError(_needs_code(model))
-    try:
-        read_config(model.path, model.hub_revision)
-    except Exception as error:
-        # A configuration is anyone's file too.
-        if vllm_reads(model.kind.type):
-            return
-        if model.kind.own_code:
-            raise ValueError(_needs_code(model)) from error
-        raise ValueError(f"config.json of model {model.name} cannot be used: {_reason(error)}") from error
-
-
-def _needs_code(model: Model) -> str:
-    files, classes = " and ".join(model.kind.own_code), ", ".join(model.kind.architectures)
-    return (
+    files, classes = " and ".join(model.own_code), ", ".join(model.architectures)
+    needs_code = (
         f"model {model.name} needs code of its own, named by auto_map in {files}, and that is never run: take a model"
-        f" whose type (here {model.kind.type!r}, {classes}) vLLM or transformers know"
+        f" whose type (here {model.type!r}, {classes}) vLLM or transformers know"
     )
+    if CONFIG in model.own_code and not all(map(runs, model.architectures)):
+        raise ValueError(needs_code)
+    chat, cannot = ChatTokenizer(model.path, model.hub_revision), f"config.json of model {model.name} cannot be used"
+    try:
+        if not vllm_reads(model.type):
+            read_config(model.path, model.hub_revision)
+        cannot = f"the tokenizer of model {model.name} cannot be loaded"
+        chat.count("a")
+    except Exception as error:
+        # A configuration and a tokenizer are anyone's files: they fail in their own ways.
+        raise ValueError(needs_code if model.own_code else f"{cannot}: {_reason(error)}") from error
+    return chat
 
 
 def notes_on(model: Model, chat: ChatTokenizer) -> list[str]:
     """Return what a person should know about the model's code and template, in sentences."""
     notes = []
-    if model.kind.own_code:
-        files = " and ".join(model.kind.own_code)
+    if model.own_code:
+        files = " and ".join(model.own_code)
         notes.append(f"code of the model's own, named by {files}, is never run: that of the libraries is taken")
     if "strftime_now" in chat.template:
         notes.append("the chat template may write the day's date: a run that goes on another day asks with that one")
@@ -116,15 +89,13 @@ def look_at_template(model: Model, chat: ChatTokenizer, prompts: Sequence[Prompt
 
     Raises ValueError where it refuses one of them, does not write each of its texts whole, or draws by chance.
     """
-    notes = dict[str, None]()
     shapes: dict[tuple[str, ...], list[str]] = {}
     for prompt in prompts:
         shapes.setdefault(tuple(message["role"] for message in prompt.messages), []).append(prompt.name)
-    for roles, names in shapes.items():
-        notes |= dict.fromkeys(_look_at_shape(model, chat, roles, names))
+    notes = [note for roles, names in shapes.items() for note in _look_at_shape(model, chat, roles, names)]
     for prompt in prompts:
         _check_whole(model, chat, prompt.messages, [prompt.name])
-    return list(notes)
+    return list(dict.fromkeys(notes))
 
 
 def _look_at_shape(model: Model, chat: ChatTokenizer, roles: tuple[str, ...], names: Sequence[str]) -> list[str]:
@@ -146,28 +117,34 @@ def _look_at_shape(model: Model, chat: ChatTokenizer, roles: tuple[str, ...], na
 
 
 def _opens(chat: ChatTokenizer, roles: tuple[str, ...], prompt: str) -> bool:
-    """Whether the prompt ends where the model's answer begins, with a mark of that."""
+    """Return True if the prompt ends where the model's answer begins, with a mark of that."""
+    marks = _marks((*roles, "assistant"))
     try:
-        if chat.render(_turns(roles, _marks(roles)), opened=False) != prompt:
+        if chat.render(_turns(roles, marks[:-1]), opened=False) != prompt:
             return True
-        both = (*roles, "assistant")
-        before, found, _ = chat.render(_turns(both, _marks(both))).partition(_marks(both)[-1])
+        before, found, _ = chat.render(_turns((*roles, "assistant"), marks)).partition(marks[-1])
     except Exception:
         # Some templates are for prompts alone; whether they mark the answer is not known then.
         return True
+
+    def behind(text: str) -> str:
+        return text[max(text.rfind(mark) + len(mark) for mark in marks[:-1]) :].strip()
+
     # Where the mark of a question's end is that of the answer too, as [/INST], nothing has to be asked for.
-    ends = _behind(prompt, _marks(roles))
-    return bool(ends) and (not found or _behind(before, _marks(roles)) == ends)
+    return bool(behind(prompt)) and (not found or behind(before) == behind(prompt))
 
 
-def _behind(text: str, marks: Sequence[str]) -> str:
-    """What stands behind all of the marks."""
-    return text[max(text.rfind(mark) + len(mark) for mark in marks) :].strip()
-
-
-def probe(roles: Sequence[str]) -> tuple[Message, ...]:
+def probe(roles: Sequence[str]) -> Messages:
     """Make long turns of these roles, with all that a template may escape or cut off."""
     return _turns(roles, [mark + _PROBE + mark for mark in _marks(roles)])
+
+
+def _marks(roles: Sequence[str]) -> list[str]:
+    return [f"zq{role}{number}qz" for number, role in enumerate(roles)]
+
+
+def _turns(roles: Sequence[str], contents: Sequence[str]) -> Messages:
+    return tuple(Message(role=role, content=content) for role, content in zip(roles, contents, strict=True))
 
 
 def fault_in(prompt: str, messages: Iterable[Message]) -> str:
@@ -178,109 +155,88 @@ def fault_in(prompt: str, messages: Iterable[Message]) -> str:
     text, lost, cut = " ".join(prompt.split()), list[str](), list[str]()
     for message in messages:
         words = message["content"].split()
-        if words and " ".join(words) not in text:
-            kept = _kept(words, text)
-            if kept:
-                after = len(" ".join(words[:kept]))
-                cut.append(f"{message['role']} text (after {after:,} characters, at {excerpt(words[kept], 24)})")
-            else:
-                lost.append(message["role"])
+        if not words or " ".join(words) in text:
+            continue
+        if kept := _kept(words, text):
+            after = len(" ".join(words[:kept]))
+            cut.append(f"{message['role']} text (after {after:,} characters, at {excerpt(words[kept], 24)})")
+        else:
+            lost.append(message["role"])
     if lost:
         return f"leaves out the {' and the '.join(lost)} text"
     return f"leaves out or changes part of the {' and the '.join(cut)}" if cut else ""
 
 
 def _kept(words: Sequence[str], text: str) -> int:
-    """How many of the first words stand in a text side by side."""
+    """Return how many of the first words stand in the text side by side."""
     return bisect_left(range(len(words)), 1, key=lambda last: " ".join(words[: last + 1]) not in text)
 
 
-def _check_whole(model: Model, chat: ChatTokenizer, messages: tuple[Message, ...], names: Sequence[str]) -> None:
-    fault = fault_in(_render(model, chat, messages, names), messages)
-    if fault:
-        raise ValueError(
-            f"the chat template of model {model.name} {fault}, which these prompts need: {_listed(names)}; {_REMEDY}"
-        )
+def _check_whole(model: Model, chat: ChatTokenizer, messages: Messages, names: Sequence[str]) -> None:
+    if fault := fault_in(_render(model, chat, messages, names), messages):
+        raise ValueError(f"the chat template of model {model.name} {fault}, {_needed(names)}")
 
 
-def _marks(roles: Sequence[str]) -> list[str]:
-    return [f"zq{role}{number}qz" for number, role in enumerate(roles)]
+def _needed(names: Sequence[str]) -> str:
+    return f"which these prompts need: {listed([name for name in names if name], _SHOWN)}; {_REMEDY}"
 
 
-def _render(model: Model, chat: ChatTokenizer, messages: tuple[Message, ...], names: Sequence[str]) -> str:
+def _render(model: Model, chat: ChatTokenizer, messages: Messages, names: Sequence[str]) -> str:
     try:
         return chat.render(messages)
     except Exception as error:
         # A template is the model's own program.
         roles = [message["role"] for message in messages]
-        reason = _reason(error)
-        if "system" in roles and _takes(chat, [role for role in roles if role != "system"]):
-            told = f"the chat template of model {model.name} takes no system text ({reason})"
-            raise ValueError(f"{told}, which these prompts need: {_listed(names)}; {_REMEDY}") from error
+        others = [role for role in roles if role != "system"]
+        try:
+            without = others != roles and "zq" in chat.render(_turns(others, ["zq"] * len(others)))
+        except Exception:
+            # As above; here it is only asked whether.
+            without = False
+        if without:
+            told = f"the chat template of model {model.name} takes no system text ({_reason(error)})"
+            raise ValueError(f"{told}, {_needed(names)}") from error
         turns = " and ".join(f"a {role}" for role in roles)
-        raise ValueError(f"model {model.name} cannot write {turns} turn: {reason}") from error
+        raise ValueError(f"model {model.name} cannot write {turns} turn: {_reason(error)}") from error
 
 
-def _takes(chat: ChatTokenizer, roles: Sequence[str]) -> bool:
-    try:
-        return "zq" in chat.render(_turns(roles, ["zq"] * len(roles)))
-    except Exception:
-        # As above; here it is only asked whether.
-        return False
+def check_fit(
+    chat: ChatTokenizer, prompts: Iterable[Prompt], total: int, context: int, *, what: str, remedy: str = ""
+) -> list[str]:
+    """Return a note on the prompts that leave no room for an answer in a context of so many tokens.
 
-
-def _turns(roles: Sequence[str], contents: Sequence[str]) -> tuple[Message, ...]:
-    return tuple(Message(role=role, content=content) for role, content in zip(roles, contents, strict=True))
-
-
-def count_too_long(chat: ChatTokenizer, prompts: Iterable[Prompt], context: int) -> TooLong:
-    """Count the prompts that leave no room for an answer, up to _MOST_BYTES of them."""
-    count, longest, whose, left = 0, 0, "", _MOST_BYTES
-    for some in _batches(prompts):
+    `total` prompts will be asked; those given may not fit, and up to _MOST_BYTES of them are counted. Raises
+    ValueError if none of them fits.
+    """
+    count, longest, whose, left, rest, least = 0, 0, "", _MOST_BYTES, iter(prompts), ""
+    while some := list(islice(rest, _BATCH)):
         if left <= 0:
-            return TooLong(count, longest, whose, whole=False)
+            least = "at least "
+            break
         left -= sum(len(message["content"]) for prompt in some for message in prompt.messages)
         for prompt, length in zip(some, chat.lengths([prompt.messages for prompt in some]), strict=True):
             count += length >= context
             if length > longest:
                 longest, whose = length, prompt.name
-    return TooLong(count, longest, whose, whole=True)
-
-
-def _batches(prompts: Iterable[Prompt]) -> Iterator[Sequence[Prompt]]:
-    rest = iter(prompts)
-    while some := list(islice(rest, _BATCH)):
-        yield some
-
-
-def check_fit(found: TooLong, total: int, context: int, what: str, remedy: str = "") -> list[str]:
-    """Return a note on the prompts, of `total`, that do not fit. Raises ValueError if none of them fits."""
-    if not found.prompts:
+    if not count:
         return []
-    every = found.prompts == total
-    counted = "all" if every else f"{found.prompts:,} of" if found.whole else f"at least {found.prompts:,} of"
+    counted, fail = ("all", "") if count == total else (f"{least}{count:,} of", " and will fail")
     words = (
-        f"{counted} {total:,} {what} are too long for the context of {context:,} tokens"
-        f"{'' if every else ' and will fail'}: the longest has {found.longest:,} tokens, {found.whose}"
-        f"; {remedy or 'give shorter ones, or a model with a longer context'}"
+        f"{counted} {total:,} {what} are too long for the context of {context:,} tokens{fail}: the longest has"
+        f" {longest:,} tokens, {whose}; {remedy or 'give shorter ones, or a model with a longer context'}"
     )
-    if every:
+    if not fail:
         raise ValueError(words)
     return [words]
 
 
 def look_for_too_short(chat: ChatTokenizer, max_tokens: int, texts: Iterable[str]) -> list[str]:
     """Return a note where completions of so many tokens cannot hold one of the texts, each the least that is of use."""
-    needed = {text: chat.count(text) for text in texts}
     return [
         f"--max_tokens {max_tokens:,} is too small: {text} alone has {tokens:,} tokens, so it will be cut off"
-        for text, tokens in needed.items()
-        if tokens > max_tokens
+        for text in texts
+        if (tokens := chat.count(text)) > max_tokens
     ]
-
-
-def _listed(names: Sequence[str]) -> str:
-    return listed([name for name in names if name], _SHOWN)
 
 
 def _reason(error: Exception) -> str:

@@ -11,9 +11,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypedDict
 
-_LONGEST = 400
-
 FinishReason = Literal["stop", "length", "error"]
+_LONGEST = 400
 
 
 class Message(TypedDict):
@@ -92,16 +91,13 @@ class Engine(Protocol):
     def info(self) -> EngineInfo: ...
 
     async def generate(self, request: Request) -> Completion:
-        """Complete one request.
+        """Complete one request; one that is merely refused comes back with finish_reason "error".
 
-        Raises EngineDiedError when the engine is gone; a request that is merely refused comes
-        back as a completion with finish_reason "error".
+        Raises EngineDiedError when the engine is gone.
         """
-        ...
 
     async def close(self) -> None:
         """End every process and free every device this engine holds."""
-        ...
 
 
 class EngineSettings(Protocol):
@@ -111,19 +107,19 @@ class EngineSettings(Protocol):
 
     def smaller(self) -> EngineSettings:
         """Return the same with lower limits, for an engine that ran out of memory; itself where none can be."""
-        ...
+        return self
 
     def limits(self) -> str:
         """Return the limits that `smaller` lowers, for a person."""
-        ...
+        return "no limits"
 
     def cause(self, log: str) -> str | None:
         """Return what the engine's processes said of their end in their log; None where they said nothing."""
-        ...
+        return None
 
     def lacked_memory(self, log: str) -> bool:
         """Return True if the log tells that memory was short."""
-        ...
+        return False
 
 
 def own_words(error: BaseException) -> str:
@@ -174,7 +170,7 @@ class ScriptedEngine:
 
 
 @dataclass(frozen=True)
-class ScriptedSettings:
+class ScriptedSettings(EngineSettings):
     """Starts a scripted engine wherever it is sent; the reply is a function of a module."""
 
     reply: Reply
@@ -182,15 +178,3 @@ class ScriptedSettings:
 
     async def start(self) -> ScriptedEngine:
         return ScriptedEngine(self.reply, context=self.context)
-
-    def smaller(self) -> ScriptedSettings:
-        return self
-
-    def limits(self) -> str:
-        return "no limits"
-
-    def cause(self, log: str) -> None:
-        """A scripted engine has no other processes that could say more."""
-
-    def lacked_memory(self, log: str) -> bool:
-        return False

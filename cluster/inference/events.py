@@ -71,4 +71,7 @@ class Failed(Generic[Item]):
     """All that is known."""
 
 
-Event: TypeAlias = Loading | Started | Lost | Tick | Done[Item, Result] | Failed[Item]
+Told: TypeAlias = Loading | Started | Lost
+"""What is told of engines."""
+Event: TypeAlias = Told | Tick | Done[Item, Result] | Failed[Item]
+"""What a pool tells."""

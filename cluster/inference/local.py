@@ -25,7 +25,7 @@ from cluster.inference.engine import (
     own_words,
 )
 from cluster.inference.pool import Pool
-from cluster.inference.replicas import Handle, Placement, ReplicaSet, Work
+from cluster.inference.replicas import Placement, ReplicaSet, Work
 
 _TAIL_BYTES = 200_000
 _LONGEST = 400
@@ -106,53 +106,35 @@ def memory_kills() -> int:
     return kills
 
 
-class _LocalHandle:
-    """A replica on the event loop of another thread."""
-
-    def __init__(self, replica: Replica, loop: asyncio.AbstractEventLoop) -> None:
-        self._replica = replica
-        self._loop = loop
-        self._running = set[Future[Any]]()
-
-    def call(self, method: str, *given: Any) -> Future[Any]:
-        future = asyncio.run_coroutine_threadsafe(getattr(self._replica, method)(*given), self._loop)
-        self._running.add(future)
-        future.add_done_callback(self._running.discard)
-        return future
-
-    def kill(self) -> None:
-        for future in self._running.copy():
-            future.cancel()
-        asyncio.run_coroutine_threadsafe(self._replica.close(), self._loop)
-
-
 class LocalReplicas(ReplicaSet):
     """Engines in this process. Their deaths are those that they tell; a killed process is this one."""
 
     def __init__(self, placement: Placement, work: Work) -> None:
-        super().__init__(placement)
-        self._work = work
-        begun: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
-
-        async def serve() -> None:
-            over = asyncio.Event()
-            begun.set_result((asyncio.get_running_loop(), over))
-            await over.wait()
-
-        self._thread = threading.Thread(target=lambda: asyncio.run(serve()), name="engines", daemon=True)
+        super().__init__(placement, work)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="engines", daemon=True)
         self._thread.start()
-        self._loop, self._ended = begun.result()
 
-    def launch(self, number: int, settings: EngineSettings) -> Handle:
-        return _LocalHandle(Replica(settings, self._work), self._loop)
+    def launch(self, number: int, settings: EngineSettings) -> Replica:
+        return Replica(settings, self.work)
 
-    def check_place(self) -> None:
-        """This process is there."""
+    def call(self, host: Replica, method: str, *given: Any) -> Future[Any]:
+        return asyncio.run_coroutine_threadsafe(getattr(host, method)(*given), self._loop)
+
+    def kill(self, host: Replica) -> None:
+        self.call(host, "close")
 
     def close(self) -> None:
         super().close()
-        self._loop.call_soon_threadsafe(self._ended.set)
+
+        async def end() -> None:
+            await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()}, return_exceptions=True)
+            self._loop.stop()
+
+        asyncio.run_coroutine_threadsafe(end(), self._loop)
         self._thread.join(_GOODBYE_S)
+        if not self._thread.is_alive():
+            self._loop.close()
 
 
 class LocalFleet:

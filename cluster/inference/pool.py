@@ -19,14 +19,14 @@ from cluster.inference.engine import own_words
 from cluster.inference.events import (
     ClusterLostError,
     Done,
+    Event,
     Failed,
     Item,
     ItemFailedError,
-    Loading,
     Lost,
     Result,
-    Started,
     Tick,
+    Told,
 )
 
 TRIES = 3
@@ -52,22 +52,18 @@ class Replicas(Protocol):
 
     def ready(self) -> Collection[int]:
         """Return the numbers of those that take items."""
-        ...
 
-    def submit(self, number: int, item: Any) -> Hashable:
+    def submit(self, number: int, item: Any, /) -> Hashable:
         """Begin the work on an item there; return the ticket that its Finished will name."""
-        ...
 
-    def poll(self, timeout_s: float) -> Iterator[Loading | Started | Lost | Finished]:
+    def poll(self, timeout_s: float) -> Iterator[Told | Finished]:
         """Restart what died, and tell what has happened, after `timeout_s` at most.
 
         Of a replica that was Lost nothing more is told. Raises EngineStartError, ClusterLostError.
         """
-        ...
 
     def close(self) -> None:
         """End every engine."""
-        ...
 
 
 def fill(max_sequences: int, per_item: int) -> int:
@@ -123,9 +119,7 @@ class Pool(Generic[Item, Result]):
         """Deal nothing more; `run` ends when what is running is back, or after `grace_s` seconds."""
         self._stop_at = time.monotonic() + grace_s
 
-    def run(
-        self, items: Iterable[Item]
-    ) -> Iterator[Loading | Started | Lost | Tick | Done[Item, Result] | Failed[Item]]:
+    def run(self, items: Iterable[Item]) -> Iterator[Event[Item, Result]]:
         """Yield results as they come, in any order: each item exactly once, as Done or as Failed.
 
         Raises EngineStartError when an engine cannot start, ClusterLostError when Ray is gone.

@@ -18,7 +18,7 @@ from cluster import QUIET, reaper
 from cluster.inference.engine import EngineDiedError, EngineMemoryError, EngineSettings
 from cluster.inference.local import Replica
 from cluster.inference.pool import Pool
-from cluster.inference.replicas import Handle, Placement, ReplicaSet, Work
+from cluster.inference.replicas import Placement, ReplicaSet, Work
 from cluster.session import Resources, check_alive, session
 
 
@@ -53,27 +53,6 @@ def _write_output_to(log: Path) -> Path:
     return log
 
 
-class _ActorHandle:
-    def __init__(self, actor: Any) -> None:
-        self._actor = actor
-
-    def call(self, method: str, *given: Any) -> Future[Any]:
-        told: Future[Any] = Future()
-
-        def tell(answer: Future[Any]) -> None:
-            error = answer.exception()
-            if error is None:
-                told.set_result(answer.result())
-            else:
-                told.set_exception(own_error(error))
-
-        getattr(self._actor, method).remote(*given).future().add_done_callback(tell)
-        return told
-
-    def kill(self) -> None:
-        ray.kill(self._actor)
-
-
 def own_error(error: BaseException) -> BaseException:
     """Return what the work raised in the actor, or where the actor itself is gone an EngineDiedError."""
     if isinstance(error, RayTaskError):
@@ -94,12 +73,8 @@ class RayReplicas(ReplicaSet):
 
     where = "the Ray cluster"
 
-    def __init__(self, placement: Placement, work: Work) -> None:
-        super().__init__(placement)
-        self._work = work
-
-    def launch(self, number: int, settings: EngineSettings) -> Handle:
-        placement, mark = self._placement, reaper.new_mark()
+    def launch(self, number: int, settings: EngineSettings) -> Any:
+        placement, mark = self.placement, reaper.new_mark()
         actor = ray.remote(ReplicaProcess).options(
             # An allocation may hold fewer cores than GPUs, and Ray would leave the rest of these idle.
             num_cpus=0 if placement.gpus_each else 1,
@@ -108,16 +83,30 @@ class RayReplicas(ReplicaSet):
             runtime_env={"env_vars": {**QUIET, **placement.environment, mark: "1"}},
             scheduling_strategy="SPREAD",
         )
-        return _ActorHandle(actor.remote(settings, self._work, str(self._log(number).resolve()), mark))
+        return actor.remote(settings, self.work, str(self.log_of(number).resolve()), mark)
+
+    def call(self, host: Any, method: str, *given: Any) -> Future[Any]:
+        told: Future[Any] = Future()
+        told.set_running_or_notify_cancel()
+
+        def tell(answer: Future[Any]) -> None:
+            error = answer.exception()
+            if error is None:
+                told.set_result(answer.result())
+            else:
+                told.set_exception(own_error(error))
+
+        getattr(host, method).remote(*given).future().add_done_callback(tell)
+        return told
+
+    def kill(self, host: Any) -> None:
+        ray.kill(host)
 
     def check_place(self) -> None:
         check_alive()
 
-    def log_of(self, number: int) -> str:
-        return f"; see {self._log(number)}"
-
-    def _log(self, number: int) -> Path:
-        return self._placement.logs / f"engine-{number}.log"
+    def log_of(self, number: int) -> Path:
+        return self.placement.logs / f"engine-{number}.log"
 
 
 class RayFleet:

@@ -15,10 +15,10 @@ from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from cluster.inference.engine import Engine, EngineDiedError, EngineMemoryError, EngineSettings, own_words
-from cluster.inference.events import ClusterLostError, EngineStartError, Loading, Lost, Started
+from cluster.inference.events import ClusterLostError, EngineStartError, Loading, Lost, Started, Told
 from cluster.inference.pool import Finished, Pool
 
 _STARTS = 3
@@ -63,40 +63,24 @@ class Fleet(Protocol):
     @property
     def placement(self) -> Placement:
         """What was placed, once it is open."""
-        ...
 
     def open(self, work: Work) -> AbstractContextManager[Pool[Any, Any]]:
         """Start what engines need, and deal to them until the context ends. Raises ValueError for wrong input."""
-        ...
-
-
-class Handle(Protocol):
-    """A replica from afar."""
-
-    def call(self, method: str, *given: Any) -> Future[Any]:
-        """Call a method of `local.Replica` there; the future raises EngineDiedError where the replica is gone."""
-        ...
-
-    def kill(self) -> None: ...
 
 
 @dataclass(eq=False)
 class _Member:
     number: int
-    handle: Handle
-    placed: float | None = None
-    """When its process was there."""
+    host: Any
+    """The replica, as `launch` returned it."""
+    asked: str = ""
+    since: float = 0.0
+    answer: Future[Any] = field(default_factory=Future)
+    """The last call to place, start or check it."""
+    placed: bool = False
+    """Its process was there."""
     ready: bool = False
-    checked: float = 0.0
-    """When it was asked how it is."""
-    check: Future[Any] | None = None
-    """The answer to that, which has not been heard yet."""
-
-
-class _Reply(NamedTuple):
-    member: _Member
-    method: str
-    future: Future[Any]
+    running: set[Future[Any]] = field(default_factory=set)
 
 
 class ReplicaSet(ABC):
@@ -105,11 +89,12 @@ class ReplicaSet(ABC):
     where = "this process"
     """What a person reads of the place for engines."""
 
-    def __init__(self, placement: Placement) -> None:
-        self._placement = placement
+    def __init__(self, placement: Placement, work: Work) -> None:
+        self.placement = placement
+        self.work = work
         self._settings: dict[int, EngineSettings] = {}
         self._members: dict[int, _Member] = {}
-        self._replies: queue.SimpleQueue[_Reply] = queue.SimpleQueue()
+        self._replies: queue.SimpleQueue[tuple[_Member, str, Future[Any]]] = queue.SimpleQueue()
         self._failed_starts = Counter[int]()
         self._failed_places = Counter[int]()
         self._idle_deaths = Counter[int]()
@@ -118,72 +103,90 @@ class ReplicaSet(ABC):
         self._placed = self._alive = time.monotonic()
 
     @abstractmethod
-    def launch(self, number: int, settings: EngineSettings) -> Handle:
-        """Begin a replica."""
+    def launch(self, number: int, settings: EngineSettings) -> Any:
+        """Begin a `local.Replica`; return what `call` and `kill` take for it."""
 
     @abstractmethod
+    def call(self, host: Any, method: str, *given: Any) -> Future[Any]:
+        """Call a method of the replica. The future raises EngineDiedError where it is gone."""
+
+    @abstractmethod
+    def kill(self, host: Any) -> None:
+        """End what is left of the replica."""
+
     def check_place(self) -> None:
         """Raise ClusterLostError where the place of all replicas does not answer."""
+        return
 
-    def log_of(self, number: int) -> str:
-        """Return where to read on, as the end of a sentence."""
-        return ""
+    def log_of(self, number: int) -> Path | None:
+        """Return where the replica writes its output, if it is apart from this process's."""
+        return None
 
     def ready(self) -> list[int]:
         return [number for number, member in self._members.items() if member.ready]
 
-    def submit(self, number: int, item: Any) -> Future[Any]:
-        return self._call(self._members[number], "do", item)
+    def submit(self, number: int, /, *given: Any, method: str = "do") -> Future[Any]:
+        """Call the replica's method; `poll` will tell what comes of it."""
+        member = self._members[number]
+        future = self.call(member.host, method, *given)
+        member.running.add(future)
 
-    def poll(self, timeout_s: float) -> Iterator[Loading | Started | Lost | Finished]:
+        def answered(future: Future[Any]) -> None:
+            member.running.discard(future)
+            self._replies.put((member, method, future))
+
+        future.add_done_callback(answered)
+        return future
+
+    def poll(self, timeout_s: float) -> Iterator[Told | Finished]:
         """Tell what has happened. Raises EngineStartError, ClusterLostError."""
         yield from self._reconcile()
-        wait_s = timeout_s
         while True:
             try:
-                reply = self._replies.get(timeout=wait_s)
+                member, method, future = self._replies.get(timeout=timeout_s)
             except queue.Empty:
                 return
-            wait_s = 0
+            timeout_s = 0
             # Nothing is heard of one that was lost a moment ago.
-            if self._members.get(reply.member.number) is reply.member:
-                yield from self._hear(*reply)
+            if self._members.get(member.number) is member:
+                yield from self._hear(member, method, future)
 
     def close(self) -> None:
         """End every engine, politely and then not."""
-        wait([member.handle.call("close") for member in self._members.values() if member.ready], _GOODBYE_S)
+        wait([self.call(member.host, "close") for member in self._members.values() if member.ready], _GOODBYE_S)
         for number in list(self._members):
             self._kill(number)
 
     def _reconcile(self) -> Iterator[Lost]:
         """Now and then: as many replicas as there is room for, none of them silent, each asked how it is."""
-        now = time.monotonic()
-        if now - self._reconciled < min(_BACKOFF_S, self._placement.silence_s / 4):
+        now, placement = time.monotonic(), self.placement
+        if now - self._reconciled < min(_BACKOFF_S, placement.silence_s / 4):
             return
         self._reconciled = now
-        if not self._place_lives(now):
-            return
-        self._scale(self._placement.room() if self._placement.room else self._placement.engines)
-        if any(member.placed for member in self._members.values()):
-            self._placed = now
-        elif now - self._placed > _PLACE_S:
-            raise EngineStartError(f"no engine has found a place in {self.where} for {_PLACE_S:.0f} s")
-        for number, reason in [*self._silent(now)]:
-            yield self._lose(number, TimeoutError(reason))
-        for member in self._members.values():
-            if member.ready and member.check is None:
-                member.checked, member.check = now, self._call(member, "stalled_s")
-
-    def _place_lives(self, now: float) -> bool:
-        """Return False while the place does not answer: calls would hang. Raises ClusterLostError when that lasts."""
         try:
             self.check_place()
         except ClusterLostError:
             if now - self._alive > _AWAY_S:
                 raise
-            return False
+            return  # it may come back; calls would hang meanwhile
         self._alive = now
-        return True
+        self._scale(placement.room() if placement.room else placement.engines)
+        if any(member.placed for member in self._members.values()):
+            self._placed = now
+        elif now - self._placed > _PLACE_S:
+            raise EngineStartError(f"no engine has found a place in {self.where} for {_PLACE_S:.0f} s")
+        limits = {
+            "hello": (math.inf, ""),
+            "start": (_START_S, "it was not ready after"),
+            "stalled_s": (placement.silence_s, "it gave no sign of life for"),
+        }
+        for member in list(self._members.values()):
+            (limit, told), waited = limits[member.asked], now - member.since
+            # An answer may have come while this process itself was stopped.
+            if waited > limit and not member.answer.done():
+                yield self._lose(member.number, TimeoutError(f"{told} {waited:.0f} s"))
+            elif member.ready and member.answer.done():
+                self._ask(member, "stalled_s")
 
     def _scale(self, wanted: int) -> None:
         """More replicas where there is room; fewer of those that no machine has taken where there is not."""
@@ -191,48 +194,37 @@ class ReplicaSet(ABC):
         numbers = numbers or [*range(wanted)]  # rather one that died before than none
         for number in numbers:
             if len(self._members) < len(numbers) and number not in self._members:
-                settings = self._settings.setdefault(number, self._placement.settings)
+                settings = self._settings.setdefault(number, self.placement.settings)
                 self._members[number] = _Member(number, self.launch(number, settings))
-                self._call(self._members[number], "hello")
-        unplaced = [number for number, member in self._members.items() if member.placed is None]
+                self._ask(self._members[number], "hello")
+        unplaced = [number for number, member in self._members.items() if not member.placed]
         for number in sorted(unplaced)[::-1][: max(0, len(self._members) - len(numbers))]:
             self._kill(number)
 
-    def _silent(self, now: float) -> Iterator[tuple[int, str]]:
-        """Those that have owed the answer to a health check, or a start, for too long."""
-        for number, member in self._members.items():
-            if member.check is not None and now - member.checked > self._placement.silence_s:
-                # It may have come while this process itself was stopped.
-                if not member.check.done():
-                    yield number, f"it gave no sign of life for {now - member.checked:.0f} s"
-            elif not member.ready and member.placed is not None and now - member.placed > _START_S:
-                yield number, f"it was not ready after {now - member.placed:.0f} s"
-
-    def _hear(self, member: _Member, method: str, future: Future[Any]) -> Iterator[Loading | Started | Lost | Finished]:
-        """Tell what a reply means. Raises EngineStartError."""
+    def _hear(self, member: _Member, method: str, future: Future[Any]) -> Iterator[Told | Finished]:
+        """Tell what an answer means. Raises EngineStartError."""
         number, error = member.number, future.exception()
+        result: Any = None if error else future.result()
         if method == "do" and not isinstance(error, EngineDiedError):
             if error is None:
                 del self._idle_deaths[number]
-            yield Finished(number, future, None if error else future.result(), error)
+            yield Finished(number, future, result, error)
         elif error is not None:
             lost = self._lose(number, error)
             # Of many tries to find a place the first is worth a word.
             if self._failed_places[number] <= 1:
                 yield lost
         elif method == "hello":
-            member.placed = time.monotonic()
+            member.placed = True
             del self._failed_places[number]
-            self._call(member, "start")
+            self._ask(member, "start")
             yield Loading(number)
         elif method == "start":
             member.ready = True
             del self._failed_starts[number]
-            yield Started(number, future.result())
-        elif future.result() > self._placement.silence_s:
-            yield self._lose(number, TimeoutError(f"it answered nothing for {future.result():.0f} s"))
-        else:
-            member.check = None
+            yield Started(number, result)
+        elif result > self.placement.silence_s:
+            yield self._lose(number, TimeoutError(f"it answered nothing for {result:.0f} s"))
 
     def _lose(self, number: int, error: BaseException) -> Lost:
         """End what is left of it; `_reconcile` starts another in its place, where the place lives.
@@ -240,17 +232,22 @@ class ReplicaSet(ABC):
         Raises EngineStartError when it is time to give up.
         """
         member, reason, log = self._members[number], own_words(error), self.log_of(number)
+        see = f"; see {log}" if log else ""
         self._kill(number)
-        if member.placed is None:
-            return self._lose_unplaced(number, reason)
+        if not member.placed:
+            # The node may have died just now, so another is tried after a while; with others the run goes on without.
+            self._failed_places[number] += 1
+            if self._failed_places[number] >= _PLACES and not any(other.placed for other in self._members.values()):
+                raise EngineStartError(f"engine {number} found no place {_PLACES} times in a row: {reason}")
+            return Lost(number, reason)
         count = self._idle_deaths if member.ready else self._failed_starts
         count[number] += 1
         if self._failed_starts[number] >= _STARTS:
-            raise EngineStartError(f"engine {number} did not start {_STARTS} times in a row: {reason}{log}")
+            raise EngineStartError(f"engine {number} did not start {_STARTS} times in a row: {reason}{see}")
         if self._idle_deaths[number] >= _IDLE_DEATHS:
             words = f"died {_IDLE_DEATHS} times in a row and finished nothing: {reason}"
             if not self.ready():
-                raise EngineStartError(f"engine {number} {words}{log}")
+                raise EngineStartError(f"engine {number} {words}{see}")
             self._left_out.add(number)
             return Lost(number, f"{words}; it is left out from now on")
         if isinstance(error, EngineMemoryError):
@@ -261,20 +258,12 @@ class ReplicaSet(ABC):
         self._reconciled = -math.inf
         return Lost(number, reason)
 
-    def _lose_unplaced(self, number: int, reason: str) -> Lost:
-        """Its process never came up: the node may have died just now, so it is tried again, after a while.
-
-        While others have a place the run goes on without it.
-        """
-        self._failed_places[number] += 1
-        if self._failed_places[number] >= _PLACES and not any(member.placed for member in self._members.values()):
-            raise EngineStartError(f"engine {number} found no place {_PLACES} times in a row: {reason}")
-        return Lost(number, reason)
-
-    def _call(self, member: _Member, method: str, *given: Any) -> Future[Any]:
-        future = member.handle.call(method, *given)
-        future.add_done_callback(lambda done: self._replies.put(_Reply(member, method, done)))
-        return future
+    def _ask(self, member: _Member, method: str) -> None:
+        member.asked, member.since = method, time.monotonic()
+        member.answer = self.submit(member.number, method=method)
 
     def _kill(self, number: int) -> None:
-        self._members.pop(number).handle.kill()
+        member = self._members.pop(number)
+        for future in member.running.copy():
+            future.cancel()
+        self.kill(member.host)

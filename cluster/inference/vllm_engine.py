@@ -1,19 +1,21 @@
 """The seam on vLLM: `AsyncLLM` with limits set on purpose, a seed per request, health and death.
 
-The home of vllm and transformers, imported when an engine starts or a prompt is shown, since that
-takes seconds. Knows chats and tokens, not questions.
+The home of vllm and transformers, imported when an engine starts or a prompt is shown, since that takes seconds.
+Knows chats and tokens, not questions.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+import importlib.util
+import re
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache, cached_property
+from pathlib import Path
 from typing import Any
 
-from cluster.inference import vllm_log
-from cluster.inference.engine import Completion, EngineDiedError, EngineInfo, FinishReason, Message, Request, no_room
+from cluster.inference.engine import Completion, EngineDiedError, EngineInfo, EngineSettings, Message, Request, no_room
 
 _LOOK_S = 0.5
 """How often vLLM is asked whether it is still well."""
@@ -22,11 +24,25 @@ _GRACE_S = 2.0
 _LEAST_SEQUENCES = 8
 _LEAST_SHARE = 0.5
 _LEAST_CACHE = 128 << 20
+_PREFIX = re.compile(r"^(?:\([^)]*\) )?(?:ERROR [^\]]*\] ?)?")
+"""What vLLM puts before each line of a traceback that it logs."""
+_RAISED = re.compile(r"[\w.]*(?:Error|Exception)(?P<words>: .+)?")
+"""The last line of a traceback."""
+_EMPTY = re.compile(
+    r"Engine core initialization failed|EngineDeadError|EngineCore encountered an issue"
+    r"|WorkerProc initialization failed|RuntimeError: Executor failed"
+)
+"""What a process of vLLM raises when another one is to blame."""
+_SHORT = re.compile(
+    r"OutOfMemoryError|MemoryError|out of memory|[Cc]an(?:no|')t allocate memory|KV cache is needed"
+    r"|No available memory for the cache blocks|less than desired GPU memory utilization"
+    r"|is less than requested memory for kv"
+)
 
 
 @dataclass(frozen=True)
-class VllmSettings:
-    """How to start one engine; made by the driver, sent to the actor that hosts it."""
+class VllmSettings(EngineSettings):
+    """How to start one engine; made by the driver, sent to the replica."""
 
     model: str
     """Local folder or hub id."""
@@ -52,7 +68,13 @@ class VllmSettings:
     seed: int = 0
 
     async def start(self) -> VllmEngine:
-        return await VllmEngine.start(self)
+        """Load the model; seconds to minutes. Raises whatever vLLM raises when it cannot."""
+        import vllm  # the heavy import; its home
+        from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        llm = await asyncio.to_thread(AsyncLLM.from_engine_args, AsyncEngineArgs(**self.arguments()))
+        return VllmEngine(llm, self, vllm.__version__)
 
     def smaller(self) -> VllmSettings:
         """Half as many sequences and tokens a step, which leaves more for the cache; the second time less of all."""
@@ -72,14 +94,24 @@ class VllmSettings:
         return f"{self.max_sequences} sequences and {self.cache_bytes >> 20} MiB of cache"
 
     def cause(self, log: str) -> str | None:
-        """The last exception in the log that says something: across vLLM's processes only this text arrives."""
-        return vllm_log.cause(log)
+        """Return the last exception in the log that says something: across vLLM's processes only this text arrives.
+
+        One without words of its own is told with the statement that raised it, the last source line of the traceback.
+        """
+        lines = [_PREFIX.sub("", line, count=1) for line in log.splitlines()]
+        for number in reversed(range(len(lines))):
+            found = _RAISED.fullmatch(lines[number])
+            if found and not _EMPTY.search(lines[number]):
+                before = lines[max(0, number - 3) : number]
+                source = [line.strip() for line in before if line.startswith("    ") and line.strip(" ^~")]
+                return lines[number] + (f" at `{source[-1]}`" if source and not found["words"] else "")
+        return None
 
     def lacked_memory(self, log: str) -> bool:
-        return vllm_log.lacked_memory(log)
+        return _SHORT.search(self.cause(log) or "") is not None
 
     def arguments(self) -> dict[str, Any]:
-        """What vLLM is told.
+        """Return what vLLM is told.
 
         AsyncLLM's own defaults are far smaller than LLM's, hence the explicit limits; on the CPU a
         seeded request whose prefill is chunked kills the engine, hence no chunking there.
@@ -115,26 +147,14 @@ class VllmSettings:
 
 
 class VllmEngine:
-    """One AsyncLLM. Made by `await VllmEngine.start(settings)`."""
+    """One AsyncLLM; made by `await settings.start()`."""
 
-    def __init__(self, llm: Any, chat: ChatTokenizer, settings: VllmSettings, version: str) -> None:
+    def __init__(self, llm: Any, settings: VllmSettings, version: str) -> None:
         self._llm = llm
-        self._chat = chat
+        self._chat = ChatTokenizer(settings.model, settings.revision)
         self._closed = False
-        self._context = settings.context
         self._death = asyncio.ensure_future(self._die())
         self.info = EngineInfo("vllm", version, settings.name, settings.known_revision, settings.context)
-
-    @classmethod
-    async def start(cls, settings: VllmSettings) -> VllmEngine:
-        """Load the model; seconds to minutes. Raises whatever vLLM raises when it cannot."""
-        import vllm  # the heavy import; its home
-        from vllm.engine.arg_utils import AsyncEngineArgs
-        from vllm.v1.engine.async_llm import AsyncLLM
-
-        chat = ChatTokenizer(settings.model, settings.revision)
-        llm = await asyncio.to_thread(AsyncLLM.from_engine_args, AsyncEngineArgs(**settings.arguments()))
-        return cls(llm, chat, settings, vllm.__version__)
 
     async def generate(self, request: Request) -> Completion:
         from vllm import SamplingParams
@@ -146,20 +166,13 @@ class VllmEngine:
         ids = list[int]()
         try:
             ids = self._chat.encode(request.messages)
-            room = self._context - len(ids)
+            room = self.info.context - len(ids)
             if room < 1:
-                return Completion("", "error", len(ids), error=no_room(len(ids), self._context))
-            drawing = request.sampling
-            params = SamplingParams(
-                temperature=drawing.temperature,
-                top_p=drawing.top_p,
-                top_k=drawing.top_k,
-                repetition_penalty=drawing.repetition_penalty,
-                max_tokens=min(drawing.max_tokens, room),
-                seed=request.seed,
-                output_kind=RequestOutputKind.FINAL_ONLY,
-            )
-            return _completion(await self._alive(self._last(ids, params, request.key)), len(ids))
+                return Completion("", "error", len(ids), error=no_room(len(ids), self.info.context))
+            sampling = replace(request.sampling, max_tokens=min(request.sampling.max_tokens, room))
+            # Our names are vLLM's.
+            params = SamplingParams(**asdict(sampling), seed=request.seed, output_kind=RequestOutputKind.FINAL_ONLY)
+            final = await self._last(self._llm.generate({"prompt_token_ids": ids}, params, request.key))
         except (EngineDeadError, EngineDiedError) as error:
             raise EngineDiedError(str(error)) from error
         except Exception as error:
@@ -169,21 +182,22 @@ class VllmEngine:
             if self._llm.errored:
                 raise EngineDiedError(repr(error)) from error
             return Completion("", "error", len(ids), error=f"{type(error).__name__}: {error}"[:500])
+        output = final.outputs[0]
+        if output.finish_reason not in {"length", "stop"}:
+            return Completion("", "error", len(ids), error=f"engine finished with {output.finish_reason!r}")
+        cached = final.num_cached_tokens or 0
+        return Completion(output.text, output.finish_reason, len(ids), len(output.token_ids), cached)
 
-    async def _last(self, ids: Sequence[int], params: Any, key: str) -> Any:
-        """The whole of what vLLM makes of a prompt."""
-        final = None
-        async for output in self._llm.generate({"prompt_token_ids": ids}, params, key):
-            final = output
-        assert final is not None
-        return final
-
-    async def _alive(self, answer: Coroutine[Any, Any, Any]) -> Any:
-        """The answer. Raises EngineDiedError where the engine ends without one.
+    async def _last(self, answer: AsyncIterator[Any]) -> Any:
+        """Return the whole of what vLLM makes of a prompt. Raises EngineDiedError where the engine ends without it.
 
         vLLM lets a request wait for ever if its core dies while the request is on its way there.
         """
-        task = asyncio.ensure_future(answer)
+
+        async def read() -> Any:
+            return [output async for output in answer][-1]
+
+        task = asyncio.ensure_future(read())
         try:
             await asyncio.wait([task, self._death], return_when=asyncio.FIRST_COMPLETED)
             if not task.done():
@@ -204,15 +218,6 @@ class VllmEngine:
         await asyncio.to_thread(self._llm.shutdown)
 
 
-def _completion(final: Any, prompt_tokens: int) -> Completion:
-    output = final.outputs[0]
-    reason: FinishReason = "length" if output.finish_reason == "length" else "stop"
-    if output.finish_reason not in {"length", "stop"}:
-        return Completion("", "error", prompt_tokens, error=f"engine finished with {output.finish_reason!r}")
-    cached = final.num_cached_tokens or 0
-    return Completion(output.text, reason, prompt_tokens, len(output.token_ids), cached)
-
-
 class ChatTokenizer:
     """A model's own chat template and tokenizer."""
 
@@ -221,66 +226,64 @@ class ChatTokenizer:
 
     @cached_property
     def _tokenizer(self) -> Any:
-        from transformers import AutoTokenizer
-        from transformers.utils import logging
-
-        logging.set_verbosity_error()  # what it warns of, a tokenizer's odd settings, is nobody's concern here
-        return AutoTokenizer.from_pretrained(self._model, revision=self._revision, trust_remote_code=False)
-
-    def load(self) -> None:
-        """Load the tokenizer now rather than at its first use. Raises whatever transformers raises."""
-        _ = self._tokenizer
+        return _transformers().AutoTokenizer.from_pretrained(
+            self._model, revision=self._revision, trust_remote_code=False
+        )
 
     @property
     def template(self) -> str:
         """The chat template, as the model's files hold it."""
-        told = self._tokenizer.chat_template
-        return told if isinstance(told, str) else str(told or "")
+        return str(self._tokenizer.chat_template or "")
 
     def render(self, messages: Sequence[Message], *, opened: bool = True) -> str:
-        """The prompt as the model sees it, special tokens written out; `opened` with the start of the answer's turn."""
+        """Return the prompt, special tokens written out; `opened` with the start of the answer's turn."""
         text = self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=opened)
         return str(text)
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
-        (ids,) = self._encode([messages])
-        return [int(token) for token in ids]
-
-    def count(self, text: str) -> int:
-        """Count the tokens of a text without a template."""
-        return len(self._tokenize([text])[0])
+        """Return the tokens of the prompt."""
+        return self._tokenize([self.render(messages)])[0]
 
     def lengths(self, chats: Sequence[Sequence[Message]]) -> list[int]:
         """Return the length of each chat's prompt in tokens; many at once are quicker."""
-        return [len(ids) for ids in self._encode(chats)]
+        return [len(ids) for ids in self._tokenize([self.render(messages) for messages in chats])]
 
-    def _encode(self, chats: Sequence[Sequence[Message]]) -> Any:
-        return self._tokenize([self.render(messages) for messages in chats])
+    def count(self, text: str) -> int:
+        """Count the tokens of a text without a template. Raises whatever transformers raises of a tokenizer."""
+        return len(self._tokenize([text])[0])
 
-    def _tokenize(self, texts: Sequence[str]) -> Any:
+    def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         # Prompts longer than the model's context are counted too, which it would warn of.
-        return self._tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+        ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+        return ids
 
 
 def read_config(model: str, revision: str | None) -> Any:
     """Read config.json as transformers does, with its defaults. Raises whatever transformers raises."""
-    from transformers import AutoConfig
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    return AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False)
+    return _transformers().AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False)
 
 
 def in_transformers(architecture: str) -> bool:
     """Return True if transformers has a class of that name."""
-    import transformers
-
-    return architecture in dir(transformers)
+    return architecture in dir(_transformers())
 
 
 def has_encoder(architecture: str) -> bool:
     """Return True if transformers knows it as a class of which one part reads and another writes, such as T5."""
+    configuration = getattr(_transformers(), f"{architecture.partition('For')[0]}Config", None)
+    return bool(getattr(configuration, "is_encoder_decoder", False))
+
+
+def _transformers() -> Any:
     import transformers
 
-    configuration = getattr(transformers, f"{architecture.partition('For')[0]}Config", None)
-    return bool(getattr(configuration, "is_encoder_decoder", False))
+    transformers.utils.logging.set_verbosity_error()  # odd settings of a tokenizer are nobody's concern here
+    return transformers
+
+
+@cache
+def vllm_source(path: str) -> str:
+    """Return the text of a file of this machine's vLLM, whose import takes ten seconds; empty where there is none."""
+    found = importlib.util.find_spec("vllm")
+    files = [Path(folder, path) for folder in found.submodule_search_locations or ()] if found else []
+    return next((file.read_text(encoding="utf-8") for file in files if file.is_file()), "")

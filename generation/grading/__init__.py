@@ -6,35 +6,62 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
+from typing import NamedTuple
 
 from cluster.inference.engine import FinishReason
-from generation.grading.answer_tag import locate_answer
-from generation.grading.choice import grade_choice
-from generation.grading.countdown import grade_countdown
-from generation.grading.exact import grade_exact
-from generation.grading.gym import grade_gym
-from generation.grading.mathematics import grade_math
-from generation.grading.number import grade_number
-from generation.grading.own_answer import grade_own_answer
-from generation.grading.word import grade_word
+from generation.grading.choice import judge_choice
+from generation.grading.countdown import judge_countdown
+from generation.grading.errors import RefusedError
+from generation.grading.gym import judge_gym
+from generation.grading.mathematics import judge_math
+from generation.grading.number import judge_number
+from generation.grading.text import check_readable, judge_exact, judge_own_answer
+from generation.grading.word import judge_word
 from generation.records import CUT, NO_ANSWER, REQUEST_FAILED, Grade, Question
+from reflection.tags import last_block
 
-__all__ = ["GRADERS", "Grader", "grade"]
+__all__ = ["GRADERS", "PLACES", "Grader", "find_answer", "grade"]
+
+ONLY = "the only answer tag"
+LAST = "the last of several answer tags"
+NESTED = "the innermost of nested answer tags"
+CLOSED = "the last answer tag that is closed"
+FENCED = "an answer tag in a code fence"
+PLACES = (ONLY, LAST, NESTED, CLOSED, FENCED)
 
 Grader = Callable[[str, Question], Grade]
 """Judges the text of an answer, already found and never empty."""
 
+
+def _grader(judge: Callable[[str, Question], str], longest: int = 10_000) -> Grader:
+    """Return the grader of a function that says what is wrong with an answer ("" for nothing) or raises RefusedError.
+
+    Answers of more than `longest` characters are unknown.
+    """
+
+    def graded(answer: str, question: Question) -> Grade:
+        try:
+            check_readable(answer, longest, question.answer)
+            fault = judge(answer, question)
+        except RefusedError as error:
+            return Grade("unknown", error.reason, answer)
+        return Grade("wrong", fault, answer) if fault else Grade("right", "", answer)
+
+    return graded
+
+
 GRADERS: Mapping[str, Grader] = MappingProxyType(
     {
-        "answer": grade_own_answer,
-        "choice": grade_choice,
-        "countdown": grade_countdown,
-        "exact": grade_exact,
-        "gym": grade_gym,
-        "math": grade_math,
-        "number": grade_number,
-        "word": grade_word,
+        "answer": _grader(judge_own_answer),
+        "choice": _grader(judge_choice, 2000),
+        "countdown": _grader(judge_countdown, 1000),
+        "exact": _grader(judge_exact),
+        "gym": _grader(judge_gym),
+        "math": _grader(judge_math),
+        "number": _grader(judge_number, 2000),
+        "word": _grader(judge_word, 1000),
     }
 )
 
@@ -49,8 +76,30 @@ def grade(response: str, question: Question, finish_reason: FinishReason) -> Gra
         raise ValueError(f"no grader is called {question.grader!r}; the graders are {known}")
     if finish_reason == "error":
         return Grade("unknown", REQUEST_FAILED)
-    found = locate_answer(response)
+    found = _find(response)
     if found is None:
         return Grade("unknown", CUT if finish_reason == "length" else NO_ANSWER)
-    judged = GRADERS[question.grader](found.text, question)
-    return Grade(judged.outcome, judged.reason, judged.extracted, found.place)
+    return replace(GRADERS[question.grader](found.text, question), found=found.place)
+
+
+def find_answer(response: str) -> str | None:
+    """Return the stripped text of the last closed `<answer>` block; None without one, or when it is empty.
+
+    A block that is opened later and never closed does not count: the closed one before it does.
+    """
+    found = _find(response)
+    return found.text if found else None
+
+
+class _Found(NamedTuple):
+    text: str
+    place: str
+    """One of PLACES; where several are true, the one that is further from what was asked for."""
+
+
+def _find(response: str) -> _Found | None:
+    block = last_block(response, "answer")
+    if block is None or not (text := block.text.strip()):
+        return None
+    places = ((block.fenced, FENCED), (block.nested, NESTED), (block.reopened, CLOSED), (block.earlier, LAST))
+    return _Found(text, next((place for is_there, place in places if is_there), ONLY))

@@ -1,164 +1,277 @@
-"""Exact arithmetic on hostile text: + - * / and brackets over decimal numbers, in fractions.
+"""Exact arithmetic on hostile text: the one reader of + - * / and brackets over decimal numbers, and its typings.
 
-Nothing is evaluated as Python: its parser only builds the tree, after a whitelist of characters and
-bounds on size. Knows nothing of what numbers a question gives.
+`statements` rewrites what people type (Unicode, LaTeX, Markdown, labels) as plain statements and leaves the rest as
+it stands; `read` takes plain ones alone. Nothing is evaluated as Python. Knows no rules of any game.
 """
 
 from __future__ import annotations
 
-import ast
-import operator
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
 from fractions import Fraction
+from typing import NamedTuple
 
-from generation.grading.refusals import OutOfBoundsError, UnreadableError
+from generation.grading.errors import OutOfBoundsError, UnreadableError
+from generation.grading.text import ascii_typing, check_readable, is_balanced
 
 MAX_CHARS = 1000
 MAX_DEPTH = 32
 MAX_OPERATORS = 64
-"""Signs too: with MAX_DEPTH it bounds how deep Python's parser and this module recurse."""
+"""Signs too: with MAX_DEPTH it bounds how deep this module recurses."""
 MAX_DIGITS = 20
 MAX_MAGNITUDE = 10**30
 """Of the numerator and the denominator of every result on the way."""
 
-_PLAIN = re.compile(r"[0-9+\-*/(). ]+")
-# Python reads "2(3)" and "(2)(3)" as calls; nobody else does, and people disagree on what they mean.
-_JUXTAPOSED = re.compile(r"[0-9.)] *\(|\) *[0-9.]")
-_LONG_NUMBER = re.compile(rf"[0-9.]{{{MAX_DIGITS + 1}}}")
-_LEADING_ZEROS = re.compile(r"(?<![0-9.])0+(?=[0-9])")
+_TOKEN = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+|[^ ]")
+_STRENGTH = {"+": 1, "-": 1, "*": 2, "/": 2}
 
-_OPERATIONS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-}
+Value = int | Fraction
+"""An int wherever it is whole, which is ten times as fast."""
 
 
-@dataclass(frozen=True)
-class Number:
-    """A number as typed, without a sign."""
+class Expression(NamedTuple):
+    """A number as typed, two expressions joined by a sign, or one behind a minus sign."""
 
-    value: Fraction
+    value: Value | None
+    """None where it divides by zero."""
+    sign: str = ""
+    """One of + - * /; "" of a number."""
+    parts: tuple[Expression, ...] = ()
 
-
-@dataclass(frozen=True)
-class Negation:
-    """A minus sign before something."""
-
-    inner: Expression
-
-
-@dataclass(frozen=True)
-class Operation:
-    """Two expressions joined by one of + - * /."""
-
-    apply: Callable[[Fraction, Fraction], Fraction]
-    left: Expression
-    right: Expression
+    @property
+    def is_bare(self) -> bool:
+        """It is only a number, perhaps with signs: nothing is computed."""
+        return not self.parts or (len(self.parts) == 1 and self.parts[0].is_bare)
 
 
-Expression = Number | Negation | Operation
-
-
-def evaluate(expression: str) -> Fraction:
-    """The exact value of an expression in plain ASCII typing.
+def evaluate(text: str) -> Fraction:
+    """Return the exact value of an expression in plain ASCII typing.
 
     Raises UnreadableError, OutOfBoundsError or ZeroDivisionError, and nothing else.
     """
-    return value_of(read(expression))
+    value = read(text).value
+    if value is None:
+        raise ZeroDivisionError
+    return Fraction(value)
 
 
 def read(text: str) -> Expression:
-    """The expression as a tree; raises UnreadableError or OutOfBoundsError."""
-    if len(text) > MAX_CHARS:
-        raise OutOfBoundsError(f"more than {MAX_CHARS} characters")
-    if not _PLAIN.fullmatch(text):
-        raise UnreadableError("holds a character that is none of 0-9 + - * / ( ) . and space")
-    _check_size(text)
-    text = _LEADING_ZEROS.sub("", text).strip()
-    if _JUXTAPOSED.search(text):
-        raise UnreadableError("has no operator before or behind a bracket")
-    try:
-        tree = ast.parse(text, mode="eval").body
-    except SyntaxError as error:
-        raise UnreadableError("is not an expression") from error
-    return _expression(tree, text)
+    """Return the expression that all of a text is. Raises UnreadableError or OutOfBoundsError."""
+    check_readable(text, MAX_CHARS)
+    tokens = _TOKEN.findall(text)[::-1]
+    if len(tokens) > MAX_OPERATORS and sum(map(tokens.count, "+-*/")) > MAX_OPERATORS:
+        raise OutOfBoundsError(f"more than {MAX_OPERATORS} operators")
+    expression = _climb(tokens, 1, 0)
+    if tokens:
+        raise UnreadableError("goes on behind the expression")
+    return expression
 
 
-def value_of(expression: Expression) -> Fraction:
-    """The exact value; raises OutOfBoundsError or ZeroDivisionError."""
-    if isinstance(expression, Number):
-        return expression.value
-    if isinstance(expression, Negation):
-        return -value_of(expression.inner)
-    value = expression.apply(value_of(expression.left), value_of(expression.right))
+def _climb(tokens: list[str], least: int, depth: int) -> Expression:
+    """Take from the end of the tokens an expression whose operators bind at least so strongly."""
+    left = _operand(tokens, depth)
+    while tokens and (strength := _STRENGTH.get(tokens[-1], 0)) >= least:
+        sign = tokens.pop()
+        right = _climb(tokens, strength + 1, depth)
+        left = Expression(_result(sign, left.value, right.value), sign, (left, right))
+    return left
+
+
+def _operand(tokens: list[str], depth: int) -> Expression:
+    token = tokens.pop() if tokens else ""
+    if len(token) > MAX_DIGITS:
+        raise OutOfBoundsError(f"a number of more than {MAX_DIGITS} digits")
+    if token.isdecimal():
+        return Expression(int(token))
+    if token == "(":
+        if depth == MAX_DEPTH:
+            raise OutOfBoundsError(f"brackets nested more than {MAX_DEPTH} deep")
+        inner = _climb(tokens, 1, depth + 1)
+        if not tokens or tokens.pop() != ")":
+            raise UnreadableError("has a bracket that is not closed")
+        return inner
+    if token in ("+", "-"):
+        inner = _operand(tokens, depth)
+        return inner if token == "+" else Expression(_result("-", 0, inner.value), "-", (inner,))
+    if len(token) < 2:
+        raise UnreadableError("has more in it than + - * / and brackets")
+    return Expression(_whole(Fraction(token)))
+
+
+def _result(sign: str, left: Value | None, right: Value | None) -> Value | None:
+    if left is None or right is None or (sign == "/" and not right):
+        return None
+    value: Value
+    if sign == "+":
+        value = left + right
+    elif sign == "-":
+        value = left - right
+    elif sign == "*":
+        value = left * right
+    else:
+        value = Fraction(left, right)
+    if not isinstance(value, int):
+        value = _whole(value)
     if max(abs(value.numerator), value.denominator) > MAX_MAGNITUDE:
         raise OutOfBoundsError(f"a number beyond {MAX_MAGNITUDE:.0e} on the way")
     return value
 
 
-def operands(expression: Expression, left: Mapping[Fraction, int] | None = None) -> Iterator[Fraction]:
-    """The numbers an expression works on, left to right.
+def _whole(value: Fraction) -> Value:
+    return value.numerator if value.denominator == 1 else value
 
-    A negative number or a fraction can only be typed with an operator ("-4", "8/3"). As a part of the
-    expression it is one operand where such a number is left: `left` holds how many of each value
-    are, and may be counted down by the caller from operand to operand.
+
+def operands(expression: Expression, there: Sequence[Value]) -> list[Value]:
+    """Return the numbers that an expression with a value works on, left to right.
+
+    A negative number or a fraction can only be typed with an operator ("-4", "8/3"). As a part of the expression it is
+    one operand where such a number is still there: `there` holds those that are before anything is used.
     """
-    if isinstance(expression, Number):
-        yield expression.value
-        return
-    parts = (expression.left, expression.right) if isinstance(expression, Operation) else (expression.inner,)
-    for part in parts:
-        if left and _is_typed_number(part) and left.get(value_of(part), 0) > 0:
-            yield value_of(part)
-        else:
-            yield from operands(part, left)
+    found, left, waiting = list[Value](), list(there), [expression]
+    while waiting:
+        part = waiting.pop()
+        assert part.value is not None
+        if part.parts and (part is expression or part.value not in left or not _is_typed_number(part)):
+            waiting.extend(reversed(part.parts))
+            continue
+        found.append(part.value)
+        if part.value in left:
+            left.remove(part.value)
+    return found
 
 
-def is_bare(expression: Expression) -> bool:
-    """Only a number, perhaps with signs: nothing is computed."""
-    while isinstance(expression, Negation):
-        expression = expression.inner
-    return isinstance(expression, Number)
-
-
-def _is_typed_number(expression: Expression) -> bool:
-    if not isinstance(expression, Operation):
-        return is_bare(expression)
-    is_division = expression.apply is operator.truediv
-    if not is_division or not is_bare(expression.left) or not is_bare(expression.right):
-        return False
+def _is_typed_number(part: Expression) -> bool:
     # "6/2" is two operands even where a 3 is left: whoever means that 3 types it so.
-    return value_of(expression).denominator > 1
+    return part.is_bare or (
+        part.sign == "/" and isinstance(part.value, Fraction) and all(one.is_bare for one in part.parts)
+    )
 
 
-def _check_size(text: str) -> None:
-    depth = deepest = 0
-    for character in text:
-        depth += (character == "(") - (character == ")")
-        deepest = max(deepest, depth)
-    if deepest > MAX_DEPTH:
-        raise OutOfBoundsError(f"brackets nested more than {MAX_DEPTH} deep")
-    if sum(map(text.count, "+-*/")) > MAX_OPERATORS:
-        raise OutOfBoundsError(f"more than {MAX_OPERATORS} operators")
-    if _LONG_NUMBER.search(text):
-        raise OutOfBoundsError(f"a number of more than {MAX_DIGITS} digits")
+# ---- typings
+
+_COMMANDS = {
+    **dict.fromkeys((r"\times", r"\cdot", r"\ast"), "*"),
+    r"\div": "/",
+    **dict.fromkeys((r"\left", r"\right"), ""),
+    **dict.fromkeys((r"\quad", r"\,", r"\;", r"\:", r"\!", r"\ ", r"\(", r"\)", r"\[", r"\]"), " "),
+    r"\\": "\n",
+    r"\{": "(",
+    r"\}": ")",
+    r"\boxed": "",
+}
+_TOKEN_OF_LATEX = re.compile(r"\\[A-Za-z]+|\\.|.", re.DOTALL)
+_GROUP, _TEXT, _NUMERATOR, _DENOMINATOR = ("(", ")"), (" ", " "), ("((", ")/"), ("(", "))")
+_OPENED_BY = {
+    **dict.fromkeys((r"\frac", r"\dfrac", r"\tfrac", r"\cfrac"), _NUMERATOR),
+    **dict.fromkeys((r"\text", r"\textbf", r"\textit", r"\mathrm", r"\mathbf"), _TEXT),
+}
+
+_FENCE = re.compile(r"```[A-Za-z]*")
+_BRACKETS = str.maketrans("[]`$", "()  ")
+_TIMES = re.compile(r"(?<=[0-9)])( ?)[xX](?= ?[0-9(+-])")
+_NAME = r"(?:step ?[0-9]{1,3}|(?:the )?(?:final )?(?:equation|expression|answer|solution|steps|result)(?: is)?)"
+_MARK = r"[:=.)]"
+_LABEL = re.compile(
+    rf"(?:\*\*{_NAME}(?: ?{_MARK} ?\*\*|\*\* ?{_MARK})|{_NAME} ?{_MARK}|{_NAME} (?=[0-9(])) ?", re.IGNORECASE
+)
+_WRAPPERS = 8
+"""Rounds of unwrapping: more than anyone types, and a bound on hostile text."""
+_SEPARATOR = re.compile(r";|,(?= |$)|\band\b|\bthen\b", re.IGNORECASE)
+# Each line begins and ends as a statement does, so that none goes on in the next; "1)" may count the lines.
+_PLAIN = re.compile(r"(?:(?:^|\n)(?!1\))[0-9(][0-9+\-*/()= ]*[0-9)] *)+")
 
 
-def _expression(node: ast.expr, text: str) -> Expression:
-    match node:
-        case ast.Constant(value=int() | float()):
-            # The digits as typed, not the float that Python made of them: 0.1 is one tenth here.
-            return Number(Fraction(text[node.col_offset : node.end_col_offset]))
-        case ast.UnaryOp(op=ast.UAdd()):
-            return _expression(node.operand, text)
-        case ast.UnaryOp(op=ast.USub()):
-            return Negation(_expression(node.operand, text))
-        case ast.BinOp() if type(node.op) in _OPERATIONS:
-            left, right = _expression(node.left, text), _expression(node.right, text)
-            return Operation(_OPERATIONS[type(node.op)], left, right)
-        case _:
-            raise UnreadableError("has more in it than + - * / and brackets")
+def statements(text: str) -> list[str]:
+    """Return the expressions or equations that a text states, in order, each in plain typing.
+
+    They stand on lines of their own, or between ";", ", ", "and", "then".
+    """
+    text = ascii_typing(text)
+    if _PLAIN.fullmatch(text):
+        return [_unwrapped(line) if line[:1] == "(" else line for line in text.split("\n")]
+    lines = [line.strip() for line in _unwrapped(_without_markup(text)).split("\n") if line.strip()]
+    for bullet in (r"- ", r"\* ") if len(lines) > 1 else ():
+        lines = _without_marks(lines, bullet)
+    lines = _joined([_unwrapped(line) for line in lines])
+    pieces = [piece.strip() for line in lines for piece in _SEPARATOR.split(line) if piece.strip()]
+    # "1. ", "2) ", "3: " where they count the pieces; "1: 3" alone is a quotient.
+    pieces = _without_marks(pieces, r"INDEX[.:)] (?=[0-9(])" if len(pieces) > 1 else r"INDEX[.)] (?=[0-9(])")
+    return [_unwrapped(piece).replace(":", "/") for piece in pieces]
+
+
+def _without_markup(text: str) -> str:
+    """Return single spaces, "\\n" as the only line break, no LaTeX and no fences."""
+    text = _without_latex(_FENCE.sub("\n", "\n".join(text.splitlines())))
+    lines = text.translate(_BRACKETS).split("\n")
+    return _TIMES.sub(r"\1*", "\n".join(" ".join(line.split()) for line in lines))
+
+
+def _without_latex(text: str) -> str:
+    """Return LaTeX arithmetic in plain typing, or the very same text where it is not well formed.
+
+    A fraction gets brackets of its own; groups and boxes become brackets, \\text its contents.
+    """
+    written: list[str] = []
+    open_groups: list[tuple[str, str]] = []
+    coming = _GROUP
+    for token in _TOKEN_OF_LATEX.findall(text):
+        if token == "{":
+            written.append(coming[0])
+            open_groups.append(coming)
+            coming = _GROUP
+        elif token.isspace():
+            written.append(token)
+        elif coming is not _GROUP or (token == "}" and not open_groups):
+            return text
+        elif token == "}":
+            group = open_groups.pop()
+            written.append(group[1])
+            coming = _DENOMINATOR if group is _NUMERATOR else _GROUP
+        elif token in _OPENED_BY:
+            coming = _OPENED_BY[token]
+        else:
+            written.append(_COMMANDS.get(token, token))
+    return text if open_groups or coming is not _GROUP else "".join(written)
+
+
+def _unwrapped(text: str) -> str:
+    """Return it without what stands round a statement: a full stop, bold, a label, brackets round an equation."""
+    for _ in range(_WRAPPERS):
+        before = text
+        text = text.strip()
+        if text.endswith(".") and not text.endswith(".."):
+            text = text[:-1]
+        text = text[label.end() :] if (label := _LABEL.match(text)) else text
+        if len(text) > 4 and text.startswith("**") and text.endswith("**"):
+            text = text[2:-2]
+        text = _without_brackets(text)
+        if text == before:
+            break
+    return text
+
+
+def _without_brackets(text: str) -> str:
+    wrapped = text.startswith("(") and text.endswith(")") and "=" in text and is_balanced(text[1:-1], "()")
+    return text[1:-1] if wrapped else text
+
+
+def _joined(lines: list[str]) -> list[str]:
+    """Return them with a line that goes on where the one before it broke off joined to that."""
+    joined: list[str] = []
+    for line in filter(None, lines):
+        before = joined[-1] if joined else ""
+        breaks_off = before.endswith(tuple("+-*/=(")) or line.startswith(tuple("+*/=)"))
+        # Behind a finished equation a "-" opens a step of its own: "-4 + 9 = 5".
+        if before and (breaks_off or (line.startswith("-") and "=" not in before)):
+            joined[-1] = f"{before} {line}"
+        else:
+            joined.append(line)
+    return joined
+
+
+def _without_marks(pieces: list[str], marks: str) -> list[str]:
+    """Return them without their leading marks, if each of several has one: else it may be a sign or a number."""
+    found = [re.match(marks.replace("INDEX", str(index)), piece) for index, piece in enumerate(pieces, 1)]
+    if not all(found):
+        return pieces
+    return [piece[mark.end() :] for piece, mark in zip(pieces, found, strict=True) if mark]

@@ -1,44 +1,65 @@
 """Judges an answer to a question of reasoning-gym's by its own score, in a process that can be killed.
 
 Most of its scores compare texts, and "292." is not "292" to them. So the answer is scored without what is only put
-round it, too, and the best score counts.
+round it, too, and the best score counts. The module of its workers, too.
 """
 
 from __future__ import annotations
 
-from generation.grading.plain_answer import DIFFERS, bare, layers, too_long, unfenced
-from generation.grading.workers import CannotStartError, DiedError, TimedOutError, pool_of
-from generation.records import GRADER_DIED, GRADER_TIMED_OUT, UNREADABLE, Grade, Question
+from typing import Any
 
-WORKER = "generation.grading.gym_worker"
+from generation.grading.errors import CannotStartError, UnreadableError
+from generation.grading.text import DIFFERS, bare, layers, unfenced
+from generation.grading.workers import Request, pool_of
+from generation.records import Question
+from generation.tasks.gym import score, scoring
+
+WORKER = "generation.grading.gym"
 RIGHT = 1.0
 """From this score on an answer is right; what is less is partly right at best, and so wrong."""
 
 
-def grade_gym(answer: str, question: Question) -> Grade:
-    """Right when reasoning-gym gives the full score; unknown where its scoring fails."""
+def judge_gym(text: str, question: Question) -> str:
+    """Return "" when reasoning-gym gives the full score. Raises UnreadableError where its scoring fails."""
     facts = {"generator": str(question.facts["generator"]), "entry": dict(question.facts["entry"])}
-    if long := too_long(answer):
-        return long
     try:
-        reply = pool_of(WORKER).ask({"facts": facts, "answers": _typings(answer)})
-    except TimedOutError:
-        return Grade("unknown", GRADER_TIMED_OUT, answer)
-    except DiedError:
-        return Grade("unknown", GRADER_DIED, answer)
+        reply = pool_of(WORKER).ask({"facts": facts, "answers": _typings(text)})
     except CannotStartError as error:
         raise CannotStartError(f"the grader 'gym' needs reasoning-gym: {error}") from error
     if "failed" in reply:
-        return Grade("unknown", UNREADABLE, answer)
-    return Grade("right", "", answer) if reply["score"] >= RIGHT else Grade("wrong", DIFFERS, answer)
+        raise UnreadableError(reply["failed"])
+    return "" if reply["score"] >= RIGHT else DIFFERS
 
 
-def _typings(answer: str) -> list[str]:
-    """As it stands, then with less and less round it, its lines kept, as a grid needs them; at last on one line."""
-    found = [answer, *layers(unfenced(answer).strip())]
+def _typings(text: str) -> list[str]:
+    """Return it as it is, then with less and less around it, lines kept, as a grid needs; at last on one line."""
+    found = [text, *layers(unfenced(text).strip())]
     # What is left may be wrapped in marks that it has inside as well: **2*x**3**.
     inner = found[-1]
     for left, right in (("**", "**"), ("(", ")"), ('"', '"')):
         if inner.startswith(left) and inner.endswith(right):
             found.extend(layers(inner := inner[len(left) : -len(right)]))
-    return list(dict.fromkeys((*found, bare(answer))))
+    return list(dict.fromkeys((*found, bare(text))))
+
+
+def prepare(request: Request) -> None:
+    """Let the generator read its data, which some do when they are first asked."""
+    if request:
+        scoring(request["facts"]["generator"])
+
+
+def answer(request: Request) -> dict[str, Any]:
+    """Return the best score of the typings of one answer, or how the first of them failed where none has one."""
+    best: dict[str, Any] = {}
+    for typing in request["answers"]:
+        try:
+            found = score(request["facts"], typing)
+        except Exception as error:
+            # Its scoring functions fail in their own ways on what they do not expect.
+            best = best or {"failed": f"{type(error).__name__}: {error}"[:200]}
+            continue
+        if found > best.get("score", -1.0):
+            best = {"score": found}
+        if found >= RIGHT:
+            break
+    return best

@@ -1,9 +1,282 @@
-"""A worker that compares mathematics by math-verify. Run as a module by `generation.grading.workers`."""
+"""Whether two mathematical texts say the same, by math-verify: its home and sympy's, for worker processes alone.
+
+Takes LaTeX without delimiters. Can loop and eat memory; nobody but a process that can be killed imports it. math-verify
+takes points, sets, intervals and equations apart; values are compared here: exactly where both are exact, nearly where
+one is a decimal, formulas at points.
+"""
 
 from __future__ import annotations
 
-from generation.grading.math_equality import compare, warm_up
-from generation.grading.worker_loop import serve
+import math
+from fractions import Fraction
+from functools import cache, lru_cache
+from typing import Any
 
-if __name__ == "__main__":
-    serve(lambda request: compare(request["gold"], request["answer"]), warm_up)
+import sympy
+from antlr4.atn.ParserATNSimulator import PredictionMode
+from latex2sympy2_extended import NormalizationConfig, latex2sympy2
+from latex2sympy2_extended.logic import And
+from math_verify import LatexExtractionConfig, grader, parse, verify
+from sympy import Basic, Expr, Float, I, MatrixBase, MatrixExpr, Rational, nan, oo, zoo
+from sympy.core.function import AppliedUndef
+from sympy.core.relational import Relational
+
+from generation.grading.errors import UndecidedError
+from generation.grading.number import near
+from generation.grading.workers import Request
+
+# Not by its list of units, which holds letters that are variables.
+_CONFIG = (
+    LatexExtractionConfig(
+        normalization_config=NormalizationConfig(
+            basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="all", equations=False
+        )
+    ),
+)
+_WARM_UP = (r"\frac{1}{2}", "(x+1)^2", r"\sqrt{3}", "(1,2)", r"\{1,2\}", "[0,1]", "x=5", r"\text{a}")
+_DIGITS = 1000
+"""In which most values that are not equal differ."""
+_APPROXIMATE = 60
+"""Digits of an irrational number that a decimal is compared with."""
+_APART, _FAR_APART = Rational(1, 10**8), Rational(1, 10**5)
+"""Shares of their size by which formulas differ for sure; the second where one has decimals, perhaps rounded."""
+_POINTS = 2
+"""At which formulas must be the same to be the same everywhere: no other two that people write meet at ours."""
+_COORDINATES = (
+    (Rational(17, 12), Rational(31, 13), Rational(43, 19), Rational(59, 37)),
+    (Rational(8, 13), Rational(5, 17), Rational(11, 29), Rational(23, 41)),
+    (Rational(-23, 14), Rational(13, 11), Rational(-19, 23), Rational(37, 31)),
+    (Rational(-3, 11), Rational(-21, 16), Rational(29, 23), Rational(-41, 27)),
+)
+"""Of the points at which formulas are compared: two with positive numbers alone, and on both sides of 1."""
+
+
+class _Parser(latex2sympy2.PSParser):  # type: ignore[misc]
+    """The parser of latex2sympy with ANTLR's fast prediction, five times as fast.
+
+    By ANTLR's manual it gives the very tree that full prediction gives, or a syntax error: then that is asked.
+    """
+
+    mode = PredictionMode.SLL
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._interp.predictionMode = self.mode
+
+
+class _Leaves:
+    """In place of math-verify's two ways to compare values, which round to 6 decimals and to 15."""
+
+    undecided = False
+
+    @classmethod
+    def equal(cls, gold: Any, said: Any, *_: int) -> bool:
+        """Return True if two values are equal; if that is not known, return False and set `undecided`."""
+        if isinstance(gold, MatrixBase | MatrixExpr) or isinstance(said, MatrixBase | MatrixExpr):
+            return cls._equal_matrices(gold, said)
+        if not (isinstance(gold, Expr) and isinstance(said, Expr)):
+            return False
+        percents = [grader.get_pct_val(one, one) for one in (gold, said)]
+        if all(one.is_Integer for one in percents):
+            return bool(percents[0] == percents[1])
+        try:
+            return equal_values(gold, said)
+        except Exception:
+            # sympy fails in many ways; math-verify would make "unequal" of each.
+            cls.undecided = True
+            return False
+
+    @classmethod
+    def equal_symbols(cls, gold: Any, said: Any) -> bool:
+        """As math-verify has it, of names; and x is 2x/2."""
+        return bool(_equal_names(gold, said)) or cls.equal(gold, said)
+
+    @classmethod
+    def _equal_matrices(cls, gold: Any, said: Any) -> bool:
+        gold, said = grader.safe_sympy_doit(gold), grader.safe_sympy_doit(said)
+        if not (isinstance(gold, MatrixBase) and isinstance(said, MatrixBase)):
+            return bool(_simply_equal(gold, said))
+        return gold.shape == said.shape and all(map(cls.equal, gold.flat(), said.flat()))
+
+
+latex2sympy2.PSParser = _Parser
+_simply_equal, _equal_names = grader.sympy_symbolic_eq, grader.sympy_compare_symbols
+grader.sympy_numeric_eq, grader.sympy_compare_symbols = _Leaves.equal, _Leaves.equal_symbols
+grader.sympy_symbolic_eq = lambda gold, said: False
+
+
+def answer(request: Request) -> dict[str, Any]:
+    """Return `equal`, `undecided`, and which could be read as mathematics; `memory` when that ran out."""
+    _Leaves.undecided = False
+    try:
+        wanted, said = _parsed_gold(request["gold"]), _parsed(request["answer"])
+        read = {"gold": _is_read(wanted), "answer": _is_read(said)}
+        return {"equal": _equal(wanted, said), "undecided": _Leaves.undecided, **read}
+    except MemoryError:
+        return {"memory": True}
+    except RecursionError:
+        return {"equal": False, "gold": True, "answer": False}
+
+
+@cache
+def _warm_up() -> None:
+    for text in _WARM_UP:
+        answer({"gold": text, "answer": text})
+
+
+def prepare(_: Request) -> None:
+    """Let the parser build its tables, which it does when it meets a construct for the first time."""
+    _warm_up()
+
+
+# All samples of a question have one gold answer.
+@lru_cache(maxsize=256)
+def _parsed_gold(text: str) -> list[Any]:
+    return _parsed(text)
+
+
+def _parsed(text: str) -> list[Any]:
+    found: list[Any] = []
+    try:
+        for _Parser.mode in (PredictionMode.SLL, PredictionMode.LL):
+            # No timeouts of its own: they need signals and the main thread, and we have a harder one.
+            found = parse(f"${text}$", _CONFIG, parsing_timeout=None, raise_on_error=False)
+            if _is_read(found):
+                break
+    finally:
+        _Parser.mode = PredictionMode.SLL
+    return found
+
+
+def _is_read(parsed: list[Any]) -> bool:
+    return any(isinstance(one, Basic | MatrixBase) for one in parsed)
+
+
+def _equal(wanted: list[Any], said: list[Any]) -> bool:
+    if any(isinstance(one, Basic) and _has_no_value(one) for one in wanted):
+        return False
+    # By its default an interval is no answer to an inequality, but not the other way round.
+    relations = any(isinstance(one, sympy.Set | Relational | And) for one in (*wanted, *said))
+    if verify(wanted, said, timeout_seconds=None):
+        return True
+    if relations and verify(wanted, said, timeout_seconds=None, allow_set_relation_comp=True):
+        return True
+    imaginary = [_with_i(wanted), _with_i(said)]
+    return imaginary != [wanted, said] and bool(verify(*imaginary, timeout_seconds=None))
+
+
+def _with_i(parsed: list[Any]) -> list[Any]:
+    """Return them with the imaginary unit for the letter i, which math-verify leaves a variable."""
+    return [
+        one.xreplace({name: I for name in one.free_symbols if str(name) == "i"}) if isinstance(one, Basic) else one
+        for one in parsed
+    ]
+
+
+@lru_cache(maxsize=256)
+def _has_no_value(one: Basic) -> bool:
+    """Something divided by nothing is in it: that equals nothing, not even itself."""
+    try:
+        return bool(one.has(zoo, nan) or (isinstance(one, Expr) and one.doit().has(zoo, nan)))
+    except Exception:
+        # As above: what sympy cannot work out may have a value.
+        return False
+
+
+def equal_values(gold: Expr, said: Expr) -> bool:
+    """Return True if the values are equal. Raises UndecidedError."""
+    wanted, value, decimal = _exact(gold), _exact(said), gold.has(Float) or said.has(Float)
+    if wanted.has(zoo, nan) or value.has(zoo, nan):
+        return False
+    if wanted == value or wanted.has(oo) or value.has(oo):
+        return bool(wanted == value)
+    if wanted.free_symbols or value.free_symbols:
+        return _same_formula(wanted, value, decimal=decimal)
+    if _is_zero(wanted - value):
+        return True
+    # A whole number is meant to be exact: 5.0 is, 3.14 times 10^9 is not.
+    pairs = ((gold, wanted), (said, value))
+    whole = any(exact.is_Integer and all(int(one) == one for one in typed.atoms(Float)) for typed, exact in pairs)
+    if not decimal or whole:
+        return False
+    found = [one == other or near(other, one) for one, other in zip(_parts(wanted), _parts(value), strict=True)]
+    if None in found and False not in found:
+        raise UndecidedError("is a rounding, perhaps too rough")
+    return all(found)
+
+
+def _exact(value: Expr) -> Expr:
+    """Return it with every decimal as the fraction that was typed, and all worked out."""
+    functions = {one: sympy.Symbol(f"function {one}", real=True) for one in value.atoms(AppliedUndef)}
+    worked = value.xreplace({one: Rational(str(one)) for one in value.atoms(Float)}).doit().xreplace(functions)
+    if worked.has(I):
+        return worked
+    # The odd root of a negative number is the real one here, as it is in school.
+    return worked.replace(_is_odd_root, lambda root: -((-root.base) ** root.exp) if root.exp.p % 2 else root)
+
+
+def _is_odd_root(value: Expr) -> bool:
+    return bool(
+        value.is_Pow and value.exp.is_Rational and value.exp.q % 2 and value.exp.q > 1 and value.base.is_negative
+    )
+
+
+def _parts(value: Expr) -> list[Fraction]:
+    """Return the real and the imaginary part, exactly where they are rational."""
+    known = [part if part.is_Rational else Rational(part.evalf(_APPROXIMATE)) for part in value.as_real_imag()]
+    return [Fraction(int(part.p), int(part.q)) for part in known]
+
+
+def _is_zero(difference: Expr) -> bool:
+    """Return True if a value without variables is zero. Raises UndecidedError.
+
+    It is where it has no digit up to a thousand more than the numbers in it have. That bound is not proven.
+    """
+    if difference.is_Rational:
+        return bool(difference == 0)
+    numbers = sum(abs(int(one.p)).bit_length() + int(one.q).bit_length() for one in difference.atoms(Rational))
+    powers = sum(abs(float(one.exp)) for one in difference.atoms(sympy.Pow, sympy.exp) if one.exp.is_Rational)
+    try:
+        parts = difference.evalf(10, maxn=_DIGITS + math.ceil(numbers + powers)).as_real_imag()
+        if all(part.is_Float or part.is_Rational for part in parts):
+            # sympy gives a part that is lost in cancellation the precision of one bit.
+            return not any(part != 0 and (part.is_Rational or part._prec > 20) for part in parts)
+    except (TypeError, ValueError, NotImplementedError):
+        pass
+    if sympy.simplify(difference).is_zero:
+        return True
+    raise UndecidedError("has no value")
+
+
+def _same_formula(wanted: Expr, value: Expr, *, decimal: bool) -> bool:
+    names = sorted({*wanted.free_symbols, *value.free_symbols}, key=str)
+    points = [{name: xs[i % 4] + i // 4 for i, name in enumerate(names)} for xs in _COORDINATES]
+    values = [_values(wanted, value, point) for point in points]
+    real = [point for point, pair in zip(points, values, strict=True) if pair and pair[0].is_real]
+    # What has real values is about them: elsewhere log(n^n) is another branch than n log(n).
+    everywhere = len(real) < _POINTS or wanted.has(I) or value.has(I)
+    compared = [pair for pair in values if pair and (everywhere or pair[0].is_real)]
+    if any(abs(one - other) > _APART * max(abs(one), abs(other)) for one, other in compared):
+        if decimal and all(abs(one - other) <= _FAR_APART * max(abs(one), abs(other)) for one, other in compared):
+            raise UndecidedError("has decimals that are nearly the same")
+        return False
+    difference = wanted - value
+    if sympy.expand(sympy.expand_log(difference, force=True)) == 0:
+        return True
+    if len(real) >= _POINTS:
+        # An identity that sympy does not know, or a small difference.
+        return all(_is_zero(difference.subs(point)) for point in real)
+    if sympy.simplify(difference).is_zero:
+        return True
+    raise UndecidedError("is not known to be zero")
+
+
+def _values(wanted: Expr, value: Expr, point: dict[Expr, Rational]) -> tuple[Expr, Expr] | None:
+    """Return both at a point, where they have values that can be compared; a real and a complex one cannot."""
+    try:
+        one, other = (formula.evalf(20, subs=point) for formula in (wanted, value))
+    except (TypeError, ValueError, ArithmeticError, NotImplementedError):
+        return None
+    if not (one.is_number and other.is_number) or one.has(nan, zoo, oo) or other.has(nan, zoo, oo):
+        return None
+    return (one, other) if bool(one.is_real) == bool(other.is_real) else None

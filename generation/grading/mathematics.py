@@ -1,53 +1,78 @@
-"""Judges a mathematical answer: by math-verify, in a process that can be killed.
+r"""Judges a mathematical answer: as a number, as words, else by math-verify, in a process that can be killed.
 
-Exact values are compared exactly. A number with a decimal point is right when it agrees with the gold answer to a
-millionth and to six decimals, or is its rounding to six digits or more (`nearness`); a whole number is exact.
-What cannot be read, or told apart in time, is unknown, not wrong.
+Exact values are compared exactly. A number with a decimal point is right when it is near the gold answer (`near`); a
+whole number is exact. What math-verify reads in one way alone, though people mean several things by it, is in `_MARKS`:
+where gold answer and answer differ in one of them, nobody knows. Unknown is safe, wrong is not.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from generation.grading.exact import normalised
-from generation.grading.math_ambiguity import (
-    are_named_apart,
-    is_ambiguous,
-    judged_in_bases,
-    names_option,
-    without_ordinal,
+from generation.grading.errors import (
+    CannotStartError,
+    DiedError,
+    OutOfBoundsError,
+    RefusedError,
+    UndecidedError,
+    UnreadableError,
 )
-from generation.grading.math_readings import Pair, readings
-from generation.grading.math_typing import Formula, formula, is_wordy, time_of, unread, words_of
-from generation.grading.nearness import near
-from generation.grading.number import comparable, comparisons, may_have_decimal_comma, same_number
-from generation.grading.number_typing import DECIMAL_COMMA, Quantity, UnsolvedError, read_quantity
-from generation.grading.number_words import SPELLED
-from generation.grading.plain_answer import DIFFERS, reordered, too_long
-from generation.grading.refusals import OutOfBoundsError, RefusedError, refused
-from generation.grading.workers import CannotStartError, DiedError, TimedOutError, pool_of
-from generation.records import (
-    ANOTHER_UNIT,
-    GOLD_UNREADABLE,
-    GRADER_DIED,
-    GRADER_TIMED_OUT,
-    UNDECIDED,
-    UNREADABLE,
-    Grade,
-    Question,
+from generation.grading.formula import Formula, formula, is_wordy, words_of
+from generation.grading.number import (
+    CHANGING,
+    Quantity,
+    UnsolvedError,
+    check_comparable,
+    comparisons,
+    near,
+    read_quantity,
+    same_number,
 )
+from generation.grading.text import DIFFERS, normalised, plain
+from generation.grading.workers import pool_of
+from generation.records import ANOTHER_UNIT, GOLD_UNREADABLE, Question
 
 WORKER = "generation.grading.math_worker"
 _DECIMAL = re.compile(r"\.[0-9]*[1-9]")
-# A letter alone behind a digit, and what an equation is solved for.
-_LETTER = re.compile(r"[0-9] ?[A-Za-z](?![A-Za-z0-9])(?<![eE])(?! 10 ?[\^*])")
-_ASSIGNED = re.compile(r"[^\w-]*[A-Za-z](?:_\w)? ?(?:\([^()]*\))? ?=")
-_ABBREVIATED = re.compile(r"[0-9] ?(?:[kKMBT]|mn|bn)$")
-_EITHER_SIDE = re.compile(r"(?=.*(?:[<>]|\\[lg]eq?(?![a-z]))).*\b(?:and|or)\b")
 _VARIABLE = re.compile(r"(?<![A-Za-z\\])[A-Za-z](?![A-Za-z])")
+_DAY, _MONTH, _YEAR = r"(?:0?[1-9]|[12][0-9]|3[01])", r"(?:0?[1-9]|1[0-2])", r"[12][0-9]{3}"
+_MARKS = tuple(
+    re.compile(mark)
+    for mark in (
+        # Dates are no differences and no quotients.
+        rf"^(?:{_YEAR}([-/.]){_MONTH}\1{_DAY}|{_DAY}([-/.]){_DAY}\2{_YEAR}|{_DAY}/{_DAY}/[0-9]{{2}})$",
+        # A ratio or a clock's time; decimal commas, where the list has semicolons.
+        r"[0-9]:[0-9]|;",
+        # A prime: feet, minutes or a derivative. A transposed matrix. A raised ending: 2^{nd} is no power.
+        r"(?<=[0-9A-Za-z)}])(?:['\"′″]|\^ ?\{? ?\\prime)(?![A-Za-z])",
+        r"\^ ?\{? ?(?:T|\\top|\\intercal|\\dagger|(?:\\text ?\{ ?)?(?:st|nd|rd|th))(?![A-Za-z])",
+        # A number's base, which the question may name.
+        r"[0-9]\)? ?_ ?\{? ?(?:\\text ?\{ ?)?([0-9]+|[a-z]+)",
+        # A variable or a unit, thousands, millions.
+        r"(?<=[0-9)}]) ?[mghslkKMBT]$",
+        # Bars, where both are defined; the two shapes of a letter; what is divided.
+        r"\||\\[lr]vert|\babs\b",
+        r"\\var(?:phi|epsilon|theta|rho|sigma)",
+        r"[0-9]/[0-9]+(?=[A-Za-z(\\])",
+        # A vector or a point; arrows and lines over letters.
+        r"matrix|\[\[",
+        r"\\(?:vec|overrightarrow|overline(?! ?\{[0-9])|angle|triangle)",
+    )
+)
+_LOOSE = re.compile(r"[\s{}()]")
+# These are said of a text as a whole, however often they stand in it.
+_LOGARITHM = re.compile(r"ln|log(?! ?(?:_|2|10))")
+_OPTION = re.compile(r"\([A-Z]\)|^[A-Z][.):]")
+_CONSTANT = re.compile(r"\+ ?[CK]$|^[CK] ?\+")
+_BOUND = re.compile(r"[<>]|\\[lg]eq?(?![a-z])")
+_COMMA = re.compile(r"(?<![0-9.,])[0-9]+,[0-9]+(?![0-9.,])")
+_SPACE = re.compile(r"(?<![0-9])\s+|\s+(?![0-9])")
+_THOUSANDS = re.compile(r"(?<=[0-9]),(?=[0-9]{3}(?![0-9]))")
+_NAMED = re.compile(r"((?:[A-Za-z]|\\[A-Za-z]+)(?: ?_ ?\w)?(?: ?\([^()=]*\))?) ?(?:=|\\in(?![a-z])|\bin\b) ?([^=<>]+)")
+_VALUES = re.compile(r"(?<![A-Za-z\\])([A-Za-z]) ?= ?")
 
 
 class _Gold(NamedTuple):
@@ -57,169 +82,172 @@ class _Gold(NamedTuple):
     number: Quantity | None
 
 
-def grade_math(answer: str, question: Question) -> Grade:
-    """Right when the answer is equal to `question.answer`, as a mathematician writes it."""
+def judge_math(answer: str, question: Question) -> str:
+    """Return "" when the answer is equal to `question.answer`, as a mathematician writes it."""
     gold = _gold(question.answer)
-    if long := too_long(answer):
-        return long
-    if reordered(answer) and answer.strip() != question.answer.strip():
-        return Grade("unknown", UNREADABLE, answer)
-    same = normalised(answer) == normalised(question.answer) and not _has_both_cases(question.answer)
-    if same or answer.strip() == question.answer.strip():
-        return _judged(answer, equal=True)
-    if is_ambiguous(question.answer, answer):
-        return Grade("unknown", UNREADABLE, answer)
-    by_number = _by_number(answer, gold.number, question.answer)
-    if by_number is not None:
-        return by_number
+    if _is_same_text(answer, question.answer):
+        return ""
+    _check_marks(plain(question.answer), plain(answer))
     try:
-        said = formula(answer)
-    except RefusedError as error:
-        return refused(error, answer)
-    if gold.formula is None:
-        return Grade("unknown", GOLD_UNREADABLE, answer)
-    if said.unit and gold.formula.unit and said.unit != gold.formula.unit:
-        return Grade("unknown", ANOTHER_UNIT, answer)
-    return _by_text(answer, gold.formula.text, said.text) or _by_worker(answer, gold.formula.text, said.text)
-
-
-def _has_both_cases(text: str) -> bool:
-    """Of one letter, which are two variables then: R - r is not r - R."""
-    letters = set(_VARIABLE.findall(text))
-    return any(letter.swapcase() in letters for letter in letters)
-
-
-def _by_text(answer: str, gold: str, said: str) -> Grade | None:
-    """The grade of words, times and other bases, None of formulas."""
-    if gold == "0" and (said == r"\emptyset" or words_of(said) in ("none", "nothing")):
-        return Grade("unknown", UNREADABLE, answer)
-    if is_wordy(said) or is_wordy(gold):
-        wanted, words = words_of(gold), words_of(said)
-        if wanted != words and (is_wordy(gold) or len(wanted) == 1) and re.search(rf"\b{re.escape(wanted)}\b", words):
-            return Grade("unknown", UNREADABLE, answer)
-        if not is_wordy(gold) and SPELLED.search(words):
-            return Grade("unknown", UNREADABLE, answer)
-        return _judged(answer, equal=words == wanted)
-    if time_of(said) and time_of(gold):
-        return _judged(answer, equal=time_of(said) == time_of(gold))
-    outcome = "unknown" if names_option(gold, said) else judged_in_bases(gold, said)
-    if outcome == "unknown":
-        return Grade("unknown", UNREADABLE, answer)
-    return _judged(answer, equal=outcome == "right") if outcome else None
-
-
-def _by_number(answer: str, gold: Quantity | None, gold_text: str) -> Grade | None:
-    """The grade where both are one number, None where one is not."""
-    try:
-        said = None if gold is None else _number(answer)
-    except (OutOfBoundsError, UnsolvedError) as error:
-        return refused(error, answer)
-    if gold is None or said is None:
-        return None
-    if _LETTER.search(answer):
-        return Grade("unknown", UNREADABLE, answer)
-    equal = _equal_numbers(said, gold, answer, gold_text)
-    if equal and are_named_apart(gold_text, answer):
-        return Grade("unknown", UNREADABLE, answer)
-    if equal is None:
-        return Grade("unknown", UNDECIDED, answer)
-    if not comparable(said, gold, equal=equal):
-        return Grade("unknown", ANOTHER_UNIT, answer)
-    if not equal and may_have_decimal_comma(answer, gold):
-        return Grade("unknown", UNREADABLE, answer)
-    return _judged(answer, equal=equal)
-
-
-def _equal_numbers(said: Quantity, gold: Quantity, said_text: str, gold_text: str) -> bool | None:
-    """Exactly, or near where one has decimals and neither is a whole number typed as such; None where unknown."""
-    if same_number(said, gold):
-        return True
-    decimals = [bool(_DECIMAL.search(DECIMAL_COMMA.sub(r"\1.", text))) for text in (said_text, gold_text)]
-    exact = [one.value.denominator == 1 and not has for one, has in zip((said, gold), decimals, strict=True)]
-    if any(exact) or not any(decimals):
-        return False
-    found = [near(*pair) for pair in comparisons(said, gold)]
-    return None if None in found and True not in found else any(found)
-
-
-def _number(text: str) -> Quantity | None:
-    if _ASSIGNED.match(text):
-        return None
-    try:
-        return read_quantity(without_ordinal(text))
+        number = None if gold.number is None else read_quantity(answer)
     except (OutOfBoundsError, UnsolvedError):
         raise
     except RefusedError:
-        return None
-
-
-def _by_worker(answer: str, gold: str, said: str) -> Grade:
-    try:
-        how = readings(*_told_apart(gold, said))
-        reply = _compared(*how.first)
-        unclear = how.doubtful if reply.get("equal") else _has_other_reading(gold, said, how.others)
-    except RefusedError as error:
-        return refused(error, answer)
-    except TimedOutError:
-        return Grade("unknown", GRADER_TIMED_OUT, answer)
-    except DiedError:
-        return Grade("unknown", GRADER_DIED, answer)
-    except CannotStartError as error:
-        raise CannotStartError(f"the grader 'math' needs math-verify[antlr4_13_2]: {error}") from error
-    if reply.get("memory"):
-        return Grade("unknown", GRADER_DIED, answer)
-    if reply["equal"] and not unclear:
-        return _judged(answer, equal=True)
-    if not reply["answer"]:
-        return Grade("unknown", UNREADABLE, answer)
-    if not reply["gold"]:
-        return Grade("unknown", GOLD_UNREADABLE, answer)
-    if reply["undecided"]:
-        return Grade("unknown", UNDECIDED, answer)
-    return Grade("unknown", UNREADABLE, answer) if unclear else _judged(answer, equal=False)
-
-
-def _has_other_reading(gold: str, said: str, others: Iterable[Pair]) -> bool:
-    """In which they may be equal, though they are not as they stand."""
-    if unread(said) - unread(gold) or (said.startswith("[[") and "matrix}" in gold):
-        return True
-    if _EITHER_SIDE.match(said) or (_ABBREVIATED.search(said) and not _VARIABLE.search(gold)):
-        return True
-    return any(_compared(*pair).get("equal") for pair in others)
-
-
-def _told_apart(gold: str, said: str) -> tuple[str, str]:
-    """Both with another letter for R where the gold formula has r, too: to math-verify these are one."""
-    if not _has_both_cases(gold):
-        return gold, said
-    letters = set(_VARIABLE.findall(gold))
-    free = (letter for letter in "tuvwpqknjz" if letter not in (gold + said).lower())
-    names = {letter: next(free, letter) for letter in sorted(letters) if letter.lower() in letters and letter.isupper()}
-    gold, said = (_VARIABLE.sub(lambda name: names.get(name[0], name[0]), text) for text in (gold, said))
-    return gold, said
-
-
-def _judged(answer: str, *, equal: bool) -> Grade:
-    return Grade("right", "", answer) if equal else Grade("wrong", DIFFERS, answer)
-
-
-# The answers of a question's samples are mostly the same few texts.
-@lru_cache(maxsize=1024)
-def _compared(gold: str, said: str) -> dict[str, Any]:
-    """What a worker says of two formulas. One that used up its time may have been unlucky: it is asked again."""
-    return pool_of(WORKER).ask({"gold": gold, "answer": said})
+        number = None
+    if number is not None and gold.number is not None:
+        return "" if _is_equal_number(number, gold.number, answer, question.answer) else DIFFERS
+    said = formula(answer)
+    if gold.formula is None:
+        raise RefusedError("the gold answer is no formula", GOLD_UNREADABLE)
+    if said.unit and gold.formula.unit and said.unit != gold.formula.unit:
+        raise RefusedError("has another unit", ANOTHER_UNIT)
+    return "" if _is_equal(gold.formula.text, said.text) else DIFFERS
 
 
 # RL asks for the same question again and again.
 @lru_cache(maxsize=1024)
 def _gold(answer: str) -> _Gold:
-    try:
-        said: Formula | None = formula(answer)
-    except RefusedError:
-        said = None
-    try:
-        # "5m" may be a multiple of m; of an answer one cannot tell, either.
-        number = None if _LETTER.search(answer) or ("=" in answer and _VARIABLE.search(answer)) else _number(answer)
-    except (OutOfBoundsError, UnsolvedError):
-        number = None
+    said: Formula | None = None
+    number: Quantity | None = None
+    with contextlib.suppress(RefusedError):
+        said = formula(answer)
+    with contextlib.suppress(RefusedError):
+        # Of an equation's gold answer the whole may be asked for.
+        number = None if "=" in answer and _VARIABLE.search(answer) else read_quantity(answer)
     return _Gold(said, number)
+
+
+def _is_same_text(answer: str, gold: str) -> bool:
+    """R - r is not r - R: case counts where a letter is there in both."""
+    if _SPACE.sub("", answer) == _SPACE.sub("", gold):
+        return True
+    letters = set(_VARIABLE.findall(gold))
+    both = any(letter.swapcase() in letters for letter in letters)
+    return not both and normalised(answer) == normalised(gold)
+
+
+def _check_marks(gold: str, said: str) -> None:
+    for mark in _MARKS:
+        one, other = (sorted(_LOOSE.sub("", found[0]) for found in mark.finditer(text)) for text in (gold, said))
+        if one != other or ":" in "".join(one) or (one and mark is _MARKS[0]):
+            raise UnreadableError(f"differs in what may mean several things: {one or other}")
+
+
+def _is_equal_number(said: Quantity, gold: Quantity, said_text: str, gold_text: str) -> bool:
+    """Exactly, or near where one has decimals and neither is a whole number typed as such."""
+    names = ["".join(text.split()).lower().partition("=") for text in (said_text, gold_text)]
+    if all(equals for _, equals, _ in names) and names[0][0].strip("$*") != names[1][0].strip("$*"):
+        raise UnreadableError("is the value of another name")
+    check_comparable(said, gold)
+    if same_number(said, gold):
+        return True
+    decimals = [bool(_DECIMAL.search(text)) for text in (said_text, gold_text)]
+    exact = [one.value.denominator == 1 and not has for one, has in zip((said, gold), decimals, strict=True)]
+    if any(exact) or not any(decimals):
+        return False
+    found = [near(*pair) for pair in comparisons(said, gold)]
+    if None in found and True not in found:
+        raise UndecidedError("is a rounding, perhaps too rough")
+    return any(found)
+
+
+def _is_equal(gold: str, said: str) -> bool:
+    """Return True if two formulas are equal. Raises RefusedError where nobody knows."""
+    if is_wordy(gold) or is_wordy(said):
+        return _is_equal_in_words(gold, said)
+    if words_of(gold) == words_of(said) and words_of(gold).isalpha() and "(" in gold + said:
+        return True
+    gold, said = _values_of(gold, said)
+    _check_shapes(gold, said)
+    try:
+        reply = compare(gold, said)
+    except CannotStartError as error:
+        raise CannotStartError(f"the grader 'math' needs math-verify[antlr4_13_2]: {error}") from error
+    if reply.get("memory"):
+        raise DiedError("its memory ran out")
+    if reply["equal"]:
+        return True
+    if not reply["answer"]:
+        raise UnreadableError("cannot be read as mathematics")
+    if not reply["gold"]:
+        raise RefusedError("the gold answer cannot be read as mathematics", GOLD_UNREADABLE)
+    if reply["undecided"]:
+        raise UndecidedError("is not known to be equal")
+    if _CONSTANT.search(gold) or _CONSTANT.search(said):
+        raise UnreadableError("may be the same antiderivatives")
+    return False
+
+
+# The answers of a question's samples are mostly the same few texts.
+@lru_cache(maxsize=1024)
+def compare(gold: str, said: str) -> dict[str, Any]:
+    """Return what a worker says of two formulas. Raises TimedOutError, DiedError or CannotStartError."""
+    return pool_of(WORKER).ask({"gold": gold, "answer": said})
+
+
+def _is_equal_in_words(gold: str, said: str) -> bool:
+    wanted, words = words_of(gold), words_of(said)
+    numbers = CHANGING & {*wanted.split(), *words.split()}
+    if wanted != words and (numbers or re.search(rf"\b{re.escape(wanted)}\b", words)):
+        raise UnreadableError("says more, or words for a formula")
+    return wanted == words
+
+
+def _values_of(gold: str, said: str) -> tuple[str, str]:
+    """Return both without the name of what they are the value of, where only one has it or both have the same.
+
+    "x = 5" for 5, "f(2) = 3" for 3, "x = 1 or x = 2" for 1, 2.
+    """
+    one, other = _NAMED.fullmatch(gold), _NAMED.fullmatch(said)
+    if (one and other and one[1] == other[1]) or (one and "=" not in said) or (other and "=" not in gold):
+        return (one[2] if one else gold), (other[2] if other else said)
+    names = [_VALUES.findall(text) for text in (gold, said)]
+    if any(len(found) > 1 for found in names) and len({*names[0], *names[1]}) == 1:
+        gold, said = (re.sub(r" ?\b(?:or|and)\b", ",", _VALUES.sub("", text)) for text in (gold, said))
+    return gold, said
+
+
+def _check_shapes(gold: str, said: str) -> None:
+    """Raise UnreadableError for two shapes that math-verify compares although they may mean different things."""
+    shapes = [_shape(text) for text in (gold, said)]
+    repeats = [_repeats(text) for text in (gold, said)]
+    equations = [text.split("=") for text in (gold, said)]
+    doubts = {
+        "the number of solutions, or none": gold == "0" and said == r"\emptyset",
+        "an option, and what it says": len(_OPTION.findall(gold)) != len(_OPTION.findall(said)),
+        "degrees or radians": (r"\circ" in gold) != (r"\circ" in said),
+        "of which base": set(_LOGARITHM.findall(gold)) != set(_LOGARITHM.findall(said)),
+        "two bounds for a union": _BOUND.search(said) and re.search(r"\b(?:and|or)\b", said),
+        "a list for a tuple or a set": set(shapes) >= {"tuple", "list"} or set(shapes) >= {"tuple", "set"},
+        "what is said twice": repeats[0] != repeats[1] and set(shapes) != {"tuple"},
+        "a decimal comma": any(_COMMA.search(a) and "," not in b for a, b in ((gold, said), (said, gold))),
+        "values of several names": max(map(len, equations)) > 2,
+        "another name, or another point": all(len(sides) == 2 for sides in equations) and _differ_by_name(*equations),
+        "one letter in two cases": any(one.swapcase() in _VARIABLE.findall(gold) for one in _VARIABLE.findall(gold)),
+    }
+    for doubt, holds in doubts.items():
+        if holds:
+            raise UnreadableError(doubt)
+
+
+def _shape(text: str) -> str:
+    if "," not in text:
+        return ""
+    if text.startswith(r"\{"):
+        return "set"
+    return "tuple" if text[:1] in ("(", "[") and text[-1:] in (")", "]") else "list"
+
+
+def _repeats(text: str) -> int:
+    """Count what a list says again: math-verify makes a set of it, and one number of that."""
+    pieces = [
+        "".join(one.split()) for one in re.split(r",|\b(?:and|or)\b", _THOUSANDS.sub("", text).strip("()[]{}\\ "))
+    ]
+    return len(pieces) - len(set(pieces))
+
+
+def _differ_by_name(gold: list[str], said: list[str]) -> bool:
+    """Left sides that math-verify may not look at: it may see the right ones alone."""
+    (left, right), (other, value) = (["".join(side.split()) for side in sides] for sides in (gold, said))
+    calls = re.search(r"[A-Za-z]\(|[A-Z]|\\[A-Za-z]", left + " " + other)
+    return left != other and (right == value != "0" or calls is not None)

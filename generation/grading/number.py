@@ -1,73 +1,100 @@
-"""Judges an answer that is one number, exactly: by its value, in whatever typing.
+"""Judges an answer that is one number, exactly: by its value, with the unit or thing that stands beside it.
 
-A percent sign that only one of answer and gold answer has may be a unit or a hundredth: 12% is right for
-12, for 12% and for 0.12. Units and currencies are not asked for, but two that are known and differ are not
-compared: 5 km for 5 m, and for 5 km², is unknown. So are 3 oranges for 3 apples, 5¢ for 5 and for 0.05, which
-may be cents or dollars, and 3 quarters for 3, which may be coins.
+A side of an answer ("x = 5 km") is a label, a number and words, each checked against a list, so that what is in none
+is unknown: sentences, bounds, ranges, sums. Knows no arithmetic, and converts no units.
 """
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from functools import lru_cache
+from string import ascii_lowercase
+from typing import NamedTuple
 
-from generation.grading.number_typing import Quantity, read_quantity, read_with_decimal_comma
-from generation.grading.plain_answer import DIFFERS
-from generation.grading.refusals import RefusedError, refused
-from generation.records import ANOTHER_UNIT, GOLD_UNREADABLE, UNREADABLE, Grade, Question
+from cluster.templates import load_table
+from generation.grading.errors import OutOfBoundsError, RefusedError, SeveralError, UnreadableError
+from generation.grading.text import DIFFERS, check_readable, fraction_typing, plain, seen
+from generation.records import ANOTHER_UNIT, GOLD_UNREADABLE, Question
 
-_CENT = "¢"
-"""A hundredth of what is meant, perhaps, where the other side names no unit."""
+MAX_CHARS = 2000
+MAX_DIGITS = 1000
+MAX_EXPONENT = 999
+
+_GROUPED = r"(?!0)[0-9]{1,3}(?P<separator>[, '_])[0-9]{3}(?:(?P=separator)[0-9]{3})*+(?![0-9])"
+_NUMBER = re.compile(
+    rf"""(?P<sign>[+-][ ]?)?(?:(?P<currency>(?:US)?\$|[€£¥₹])[ ]?)?(?P<inner>[+-])?
+    (?:\([ ]?(?=[0-9.,/ ]+\)))?
+    (?: (?P<power>10)[ ]?(?=\^)
+      | (?:(?P<whole>[0-9]++)(?:[ ]|[ ]and[ ]))?(?P<over>[0-9]++)[ ]?/[ ]?(?P<under>[0-9]++)(?![.,]?[0-9])
+      | (?P<digits>(?:{_GROUPED}|[0-9]++)(?:\.[0-9]*+)?|\.[0-9]++)
+    )
+    (?:[eE](?P<short>[+-]?[0-9]++)|(?P<times>[ ]?\*[ ]?10)?[ ]?\^[ ]?[({{]?(?P<long>[+-]?[0-9]++)[)}}]?)?""",
+    re.VERBOSE,
+)
+# LaTeX and marks in plain typing.
+_REWRITES = (
+    (re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mathit|mbox|operatorname|boxed)\*? ?\{([^{}]*)\}"), r" \1 "),
+    (re.compile(r"\\[dtc]?frac ?\{ ?(-?[0-9]++) ?\} ?\{ ?([0-9]++) ?\}"), r" \1/\2 "),
+    (re.compile(r"\\[dtc]?frac ?([0-9]) ?([0-9])"), r" \1/\2 "),
+    (re.compile(r"\\(?:times|cdot|ast)(?![A-Za-z])"), "*"),
+    (re.compile(r"([0-9]) ?x ?(?=[0-9])"), r"\1*"),
+    (re.compile(r"\\(?:approx|sim|simeq)(?![A-Za-z])|[≈≅]"), "="),
+    (re.compile(r"\^ ?\{? ?\\circ ?\}?|[°∘]"), " degrees "),
+    (re.compile(r"(?<=[0-9])(?:\\!,|,\\!|\{,\})(?=[0-9]{3})"), ","),
+    (re.compile(r"\\(?:displaystyle|left|right|quad|qquad)(?![A-Za-z])|\\[,;:! ]"), " "),
+    (re.compile(r"\\([$%#])"), r"\1"),
+    (re.compile(r"(?<=[A-Za-z]) ?\^ ?\{?([23])\}?"), lambda power: "²³"[int(power[1]) - 2]),
+)
+_RAISED = re.compile("(?<=10)[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]++")
+_SUPERSCRIPT = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
+_EQUALS = re.compile(r"(?<![<>!=])=(?![=>])")
+# What a number may be called equal to: "x", "m + n", "f(2)", "12 + 12". Not "2x", of which it is not the value.
+_CALLED = re.compile(r"(?!-)[^0-9<>±|]*|[A-Za-z]\([^()=]*\)|[0-9+\-*/(). ]+")
+
+_WORDS = load_table("generation.grading", "words.toml")
+_LABEL, _SHORT = (frozenset(_WORDS["number"][name].split()) for name in ("label", "short"))
+_SMALL, _TENS = (_WORDS["number"][name].split() for name in ("small", "tens"))
+SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12, "k": 3}
+CHANGING = frozenset((*_SMALL[2:], *_TENS, *SCALES, *_WORDS["number"]["changing"].split()))
+"""Words behind a number that make another one of it, or several."""
+UNITS = {name: unit for unit, names in _WORDS["units"].items() for name in (unit, *names.split())}
+_CURRENCIES = frozenset("$€£¥₹¢")
+
+# "3 K" may be kelvin.
+_SCALE = re.compile(rf" ?({'|'.join(SCALES)})(?<! k)(?![A-Za-z])", re.IGNORECASE)
+_BEHIND = re.compile(r"(?:[ /,-]*(?:[A-Za-z]+\.?|[%²³$€£¥₹¢]))*[)'\" ]*\.?")
+_WORD = re.compile(r"[A-Za-z]+|[/%²³$€£¥₹¢]")
+_SPELLED = re.compile(
+    rf"(?:({'|'.join(_TENS)})(?:[ -]({'|'.join(_SMALL[1:10])}))?|({'|'.join(_SMALL)}))((?: [a-z%]+){{0,2}})",
+    re.IGNORECASE,
+)
 
 
-def grade_number(answer: str, question: Question) -> Grade:
-    """Right when the one number of the answer is that of `question.answer`."""
+class Quantity(NamedTuple):
+    """A number with what stands beside it."""
+
+    value: Fraction
+    unit: frozenset[str]
+    """The units that are known by name, "²" and "/" of them too; "%" as well."""
+    things: frozenset[str]
+    """These and all other words that may name what is counted, without their plural."""
+    grouped: bool
+    """It is typed with a comma between thousands."""
+
+
+class UnsolvedError(UnreadableError):
+    """An equation for something that is not asked for, as "2x = 18" is."""
+
+
+def judge_number(answer: str, question: Question) -> str:
+    """Return "" when the one number of the answer is that of `question.answer`, else what is wrong."""
     gold = _gold(question.answer)
     if gold is None:
-        return Grade("unknown", GOLD_UNREADABLE, answer)
-    try:
-        said = read_quantity(answer)
-    except RefusedError as error:
-        return refused(error, answer)
-    equal = same_number(said, gold)
-    if not comparable(said, gold, equal=equal):
-        return Grade("unknown", ANOTHER_UNIT, answer)
-    if not equal and may_have_decimal_comma(answer, gold):
-        return Grade("unknown", UNREADABLE, answer)
-    return Grade("right", "", answer) if equal else Grade("wrong", DIFFERS, answer)
-
-
-def may_have_decimal_comma(answer: str, gold: Quantity) -> bool:
-    """Return True if a decimal comma would make it right: "12,345" for 12.345; "3,000" for 3 is wrong."""
-    other = read_with_decimal_comma(answer) if gold.value.denominator > 1 else None
-    return other is not None and same_number(other, gold)
-
-
-def comparable(said: Quantity, gold: Quantity, *, equal: bool) -> bool:
-    """Neither are their units known to differ, nor may their words count other things: oranges, quarters, dozens."""
-    if said.unit and gold.unit:
-        return said.unit == gold.unit
-    if not (said.nouns <= gold.nouns or gold.nouns <= said.nouns):
-        return False
-    if _CENT in (said.unit, gold.unit):
-        cents, other = (said, gold) if said.unit else (gold, said)
-        return not equal and cents.value != 100 * other.value
-    if (said.percent and gold.unit) or (gold.percent and said.unit):
-        return False
-    return equal or (said.value != gold.counted and gold.value != said.counted)
-
-
-def same_number(said: Quantity, gold: Quantity) -> bool:
-    """By the rule of percent signs above, whatever the units are."""
-    return any(one == other for one, other in comparisons(said, gold))
-
-
-def comparisons(said: Quantity, gold: Quantity) -> list[tuple[Fraction, Fraction]]:
-    """Return the pairs of values of which one must be equal: two if only one has a percent sign."""
-    pairs = [(said.value, gold.value)]
-    if said.percent != gold.percent:
-        pairs.append((said.value, 100 * gold.value) if said.percent else (100 * said.value, gold.value))
-    return pairs
+        raise RefusedError("the gold answer is no number", GOLD_UNREADABLE)
+    said = read_quantity(answer)
+    check_comparable(said, gold)
+    return "" if same_number(said, gold) else DIFFERS
 
 
 @lru_cache(maxsize=1024)
@@ -76,3 +103,168 @@ def _gold(answer: str) -> Quantity | None:
         return read_quantity(answer)
     except RefusedError:
         return None
+
+
+def check_comparable(said: Quantity, gold: Quantity) -> None:
+    """Raise RefusedError where units differ, other things are counted, or a comma may be a point."""
+    one, other = said.unit - {"%"}, gold.unit - {"%"}
+    differ = one != other if one and other else not (said.things <= gold.things or gold.things <= said.things)
+    # "5¢" for 5 and for 0.05 may be cents or dollars; "5%" is no length.
+    if differ or one ^ other >= {"¢"} or ("%" in said.unit and other) or ("%" in gold.unit and one):
+        raise RefusedError("has another unit", ANOTHER_UNIT)
+    if said.grouped and said.value == 1000 * gold.value and gold.value.denominator > 1:
+        raise UnreadableError('has a comma that may be a decimal one: "12,345" for 12.345')
+
+
+def same_number(said: Quantity, gold: Quantity) -> bool:
+    """Return True if the values are equal by the rule of `comparisons`, whatever the units are."""
+    return any(one == other for one, other in comparisons(said, gold))
+
+
+def comparisons(said: Quantity, gold: Quantity) -> list[tuple[Fraction, Fraction]]:
+    """Return the pairs of values of which one must be equal.
+
+    A percent sign that only one of the two has may be a unit or a hundredth: 12% is right for 12 and for 0.12.
+    """
+    pairs = [(said.value, gold.value)]
+    if ("%" in said.unit) != ("%" in gold.unit):
+        pairs.append((said.value, 100 * gold.value) if "%" in said.unit else (100 * said.value, gold.value))
+    return pairs
+
+
+def read_quantity(text: str) -> Quantity:
+    """Return the one number that a text says. Raises UnreadableError, SeveralError or OutOfBoundsError."""
+    check_readable(text, MAX_CHARS)
+    text = _RAISED.sub(
+        lambda raised: "^" + raised[0].translate(_SUPERSCRIPT), fraction_typing(seen(text), " over/under")
+    )
+    text = plain(text.replace("\\$", "$"))
+    for pattern, plainer in _REWRITES:
+        text = pattern.sub(plainer, text)
+    if text.count("(") != text.count(")"):
+        raise UnreadableError("has a bracket without its other")
+    said: dict[Fraction, Quantity] = {}
+    sides = _EQUALS.split(in_digits(plain(text.lstrip("~# "))))
+    failure: RefusedError = UnreadableError("holds no number")
+    for side in map(str.strip, sides):
+        try:
+            quantity = _side(side)
+            said[quantity.value] = quantity
+        except (UnreadableError, SeveralError) as error:
+            failure = error
+            if len(sides) > 1 and (not _CALLED.fullmatch(side) or CHANGING & {*re.findall("[a-z]+", side.lower())}):
+                raise UnsolvedError("is an equation that is not solved") from error
+    if len(said) > 1:
+        raise SeveralError("calls numbers equal that are not")
+    if not said:
+        raise failure
+    return next(iter(said.values()))
+
+
+def in_digits(text: str) -> str:
+    """Return the text with the number below a hundred that it begins with in digits: "twenty-four apples"."""
+    number = _SPELLED.fullmatch(text)
+    if number is None:
+        return text
+    tens, ones, small = ((number[group] or "").lower() for group in (1, 2, 3))
+    value = 10 * (_TENS.index(tens) + 2) if tens else 0
+    return f"{value + _SMALL.index(ones or small or 'zero')}{number[4]}"
+
+
+def _side(text: str) -> Quantity:
+    """Return the number of a text without "="."""
+    found = list(_NUMBER.finditer(text))
+    if len(found) != 1:
+        raise SeveralError("says several numbers") if found else UnreadableError("holds no number")
+    number = found[0]
+    before, behind = text[: number.start()], text[number.end() :]
+    ahead = [word.strip(":,.~#('\"").lower() for word in (*before.split(), number["currency"] or "")]
+    money = {UNITS[word] for word in ahead if UNITS.get(word) in _CURRENCIES}
+    if any(word and word not in _LABEL and UNITS.get(word) not in _CURRENCIES for word in ahead):
+        raise UnreadableError("has more before the number than a label")
+    if before[-1:].isalnum() or (number["sign"] and (number["inner"] or (before and number["sign"] != "-"))):
+        raise UnreadableError("is glued to what stands before it, or has a dash or two signs")
+    value = _value(number)
+    if scale := _SCALE.match(behind):
+        value, behind = value * 10 ** SCALES[scale[1].lower()], behind[scale.end() :]
+    if not _BEHIND.fullmatch(behind):
+        raise UnreadableError("goes on behind the number")
+    things = money | _things(_WORD.findall(behind), is_money=bool(money))
+    return Quantity(value, frozenset(things & UNITS.keys()), frozenset(things), "," in (number["digits"] or ""))
+
+
+def _things(words: list[str], *, is_money: bool) -> set[str]:
+    """Return the units and the things that words name. Raises UnreadableError where one changes the number."""
+    things: set[str] = set()
+    for word in words:
+        name = word.lower()
+        is_known = name in UNITS and (len(word) > 1 or name == word or word in "CFL")
+        if name in CHANGING or (len(word) == 1 and word.isalpha() and is_money):
+            raise UnreadableError("has a word in it that makes another number of it")
+        if not is_known and name not in _SHORT and not _is_noun(name):
+            raise UnreadableError("is a product of variables")
+        things.add(UNITS[name] if is_known else re.sub(r"(?:ies|es|s|y|e)$", "", name))
+    return things
+
+
+def _is_noun(name: str) -> bool:
+    """Return False for a product of variables, as "xz", "abc" and "xyz" are."""
+    return len(name) > 2 and bool(set(name) & set("aeiou")) and name not in ascii_lowercase
+
+
+def _value(number: re.Match[str]) -> Fraction:
+    exponent = number["short"] or number["long"] or "0"
+    digits = re.sub("[, '_]", "", number["digits"] or number["over"] or "10")
+    if len(digits) + len(number["under"] or "") > MAX_DIGITS or len(exponent) > 5:
+        raise OutOfBoundsError(f"a number of more than {MAX_DIGITS} digits")
+    if abs(int(exponent)) > MAX_EXPONENT:
+        raise OutOfBoundsError(f"an exponent beyond {MAX_EXPONENT}")
+    if number["over"]:
+        whole, over, under = (int(number[name] or 0) for name in ("whole", "over", "under"))
+        if not under or exponent != "0" or (number["whole"] and over >= under):
+            raise UnreadableError("is no fraction and no mixed number")
+        value = whole + Fraction(over, under)
+    elif number["long"] and not number["times"] and not number["power"]:
+        raise UnreadableError("is a power")
+    else:
+        value = Fraction(1 if number["power"] else digits) * Fraction(10) ** int(exponent)
+    return -value if "-" in (number["sign"] or number["inner"] or "") else value
+
+
+_MILLIONTH = Fraction(1, 10**6)
+_SIX_DIGITS, _FOUR_DIGITS = 10**5, 10**3
+"""Last places that a number of so many digits has at least."""
+_ENDLESS = Fraction(1, 10**40)
+"""The share of its size that the last place of a typed decimal has at least."""
+
+
+def near(said: Fraction, gold: Fraction) -> bool | None:
+    """Return True if two numbers of which one is a decimal are the same answer, where neither was meant to be exact.
+
+    They are when they agree to a millionth and to six decimals, or one is the other rounded: to six or more digits, or
+    off by no more than a millionth, as a float of 32 bits is. Nothing but zero is near zero. None if one is the other
+    rounded to four or five digits, and that has no end: pi and 3.1416, 1/3 and 0.3333.
+    """
+    apart, bound = abs(said - gold), abs(gold) * _MILLIONTH
+    if apart <= min(bound, _MILLIONTH):
+        return True
+    (finest, _), (place, coarser) = sorted((_last_place(one), abs(one)) for one in (said, gold))
+    if 2 * apart > place:
+        return False
+    if apart <= bound or place * _SIX_DIGITS <= coarser:
+        return True
+    return None if finest < _ENDLESS * coarser and place * _FOUR_DIGITS <= coarser else False
+
+
+def _last_place(value: Fraction) -> Fraction:
+    """Return that of its last digit but zeros: a hundredth of 2.50, ten of 1230; 0 where digits have no end."""
+    under, places = value.denominator, 0
+    for prime in (2, 5):
+        count = 0
+        while under % prime == 0:
+            under, count = under // prime, count + 1
+        places = max(places, count)
+    if under > 1:
+        return Fraction(0)
+    digits = str(abs(value.numerator)) if places == 0 else ""
+    return Fraction(10) ** (len(digits) - len(digits.rstrip("0")) - places)

@@ -1,8 +1,8 @@
 """Worker processes for grading that may loop or eat memory: asked from any thread, killed, replaced.
 
-A worker is a fresh interpreter that answers JSON, one request at a time, with a length before each, over
-pipes. The kernel ends it when a request has used up its CPU time, so that a busy machine changes no
-grade; a limit on wall time ends one that gets none. Knows nothing of what is asked.
+A worker is a fresh interpreter that answers JSON, one request at a time. The kernel ends it when a request has used up
+its CPU time, so that a busy machine changes no grade; a limit on wall time ends one that gets none. A worker's module
+has `answer(request)` and `prepare(request)`; this one knows nothing of what is asked.
 """
 
 from __future__ import annotations
@@ -10,16 +10,20 @@ from __future__ import annotations
 import atexit
 import contextlib
 import json
+import logging
 import os
-import select
+import resource
 import signal
-import struct
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from typing import Any
+
+from generation.grading.errors import CannotStartError, DiedError, RefusedError, TimedOutError
 
 CPU_S = 2.0
 """CPU time for one request."""
@@ -29,238 +33,187 @@ START_S = 120.0
 """Longest wait for a worker to come up; it takes a second of CPU time, half a minute beside many others."""
 TRIES = 3
 """Starts before a worker is said to be unable to. A request is tried twice: not each death is its doing."""
-
-_LENGTH = struct.Struct(">I")
 _LARGEST = 1 << 20
-"""Bytes of a message: more is no answer of a worker of ours."""
+"""Bytes of a reply: more is none of a worker of ours."""
+_MEMORY = 1 << 30
+"""Bytes of a worker's address space."""
+_RETIRES_AT = 300 << 20
+"""Bytes of memory at which a worker is replaced; it has about 100 MiB when it starts."""
+
+Request = Mapping[str, Any]
 
 
-class TimedOutError(Exception):
-    """The request used up its time."""
-
-
-class DiedError(Exception):
-    """The worker ended over the request, or said nothing that can be read."""
-
-
-class CannotStartError(RuntimeError):
-    """No worker comes up; the message says why."""
+_Running = tuple[subprocess.Popen[bytes], Connection]
 
 
 class _Worker:
-    """One process; asked by one thread at a time."""
+    """One process at a time, started when it is needed; asked by one thread at a time."""
 
     def __init__(self, module: str) -> None:
-        # What this process can import the worker can too, whatever made it so.
-        path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-        # Sets in sympy are ordered by hash: with another seed another worker might come to another grade.
-        environment = {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "0", "PYTHONSAFEPATH": "1"}
-        # A session of its own: Ctrl-C is for the run, which lets its questions end.
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", module, str(os.getpid()), str(CPU_S)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            bufsize=0,
-            env=environment,
-            start_new_session=True,
-        )
-        self.ready = False
+        self._module = module
+        self.running: _Running | None = None
+        self.is_ready = False
 
-    def wait_until_ready(self) -> None:
-        """Until its first message, which says nothing; raises DiedError or TimedOutError."""
-        if not self.ready:
-            self._read(time.monotonic() + START_S)
-            self.ready = True
-
-    def is_ready(self) -> bool:
-        """Whether it can be asked without waiting."""
-        return self.ready or self._has_said_something(0.0)
-
-    def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer; raises TimedOutError or DiedError."""
-        message = json.dumps(request).encode("ascii")
-        assert self.process.stdin is not None
+    def ask(self, request: Request) -> dict[str, Any]:
+        running = self._ready()
         try:
-            view = memoryview(_LENGTH.pack(len(message)) + message)
-            while view:
-                view = view[self.process.stdin.write(view) :]
-        except (OSError, ValueError) as error:  # ValueError: closed meanwhile
-            raise DiedError("it had ended before it was asked") from error
-        return self._read(time.monotonic() + WALL_S)
+            with contextlib.suppress(OSError):  # a process that has ended is told by what it left to read
+                running[1].send_bytes(json.dumps(request).encode("ascii"))
+            reply = _read(running, WALL_S)
+        except RefusedError:
+            self.end()
+            # The next one begins to come up at once: who kills one kills more.
+            self.running = _started(self._module)
+            raise
+        if reply.pop("retire"):
+            self.end()
+        return reply
+
+    def _ready(self) -> _Running:
+        reason = ""
+        for _ in range(TRIES):
+            if self.running is None or self.running[0].poll() is not None:
+                self.end()
+                self.running = _started(self._module)
+            running = self.running
+            try:
+                if not self.is_ready:
+                    _read(running, START_S)
+                    self.is_ready = True
+                return running
+            except RefusedError as error:
+                # A signal to all processes of a job ends one that cannot ignore it yet.
+                reason = str(error)
+                self.end()
+        raise CannotStartError(f"{self._module} does not start: {reason}")
 
     def end(self) -> None:
-        self.process.kill()
-        for pipe in (self.process.stdin, self.process.stdout):
-            with contextlib.suppress(OSError):
-                if pipe is not None:
-                    pipe.close()
-        self.process.wait()
+        running, self.running, self.is_ready = self.running, None, False
+        if running is not None:
+            running[0].kill()
+            running[0].wait()
+            running[1].close()
 
-    def _read(self, deadline: float) -> dict[str, Any]:
-        (length,) = _LENGTH.unpack(self._bytes(_LENGTH.size, deadline))
-        if length > _LARGEST:
-            raise DiedError("it said too much")
-        try:
-            answer = json.loads(self._bytes(length, deadline))
-        except ValueError as error:
-            raise DiedError("it said what is no JSON") from error
-        if not isinstance(answer, dict):
-            raise DiedError("it said what is no answer")
-        return answer
 
-    def _bytes(self, count: int, deadline: float) -> bytes:
-        assert self.process.stdout is not None
-        read = bytearray()
-        while len(read) < count:
-            if not self._has_said_something(max(0.0, deadline - time.monotonic())):
-                raise TimedOutError("no answer in time")
-            chunk = os.read(self.process.stdout.fileno(), count - len(read))
-            if not chunk:
-                if self.process.wait(WALL_S) == -signal.SIGPROF:
-                    raise TimedOutError("its CPU time was used up")
-                raise DiedError(f"it ended with {self.process.returncode}")
-            read += chunk
-        return bytes(read)
+def _started(module: str) -> _Running:
+    connection, theirs = Pipe()
+    # The worker can import what this process can, whatever made it so.
+    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+    # Sets in sympy are ordered by hash: with another seed another worker might come to another grade.
+    environment = {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "0", "PYTHONSAFEPATH": "1"}
+    code = f"from generation.grading.workers import serve; from {module} import answer, prepare"
+    code += f"; serve({theirs.fileno()}, {os.getpid()}, {CPU_S}, answer, prepare)"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+        pass_fds=[theirs.fileno()],
+        # A session of its own: Ctrl-C is for the run, which lets its questions end.
+        start_new_session=True,
+    )
+    theirs.close()
+    return process, connection
 
-    def _has_said_something(self, wait_s: float) -> bool:
-        assert self.process.stdout is not None
-        poll = select.poll()  # select() knows no descriptor above 1024
-        poll.register(self.process.stdout.fileno(), select.POLLIN)
-        return bool(poll.poll(wait_s * 1000))
+
+def _read(running: _Running, wait_s: float) -> dict[str, Any]:
+    process, connection = running
+    try:
+        if not connection.poll(wait_s):
+            raise TimedOutError("no answer in time")
+        reply: dict[str, Any] = json.loads(connection.recv_bytes(_LARGEST))
+        return reply
+    except (OSError, EOFError) as error:
+        if process.wait(WALL_S) == -signal.SIGPROF:
+            raise TimedOutError("its CPU time was used up") from error
+        raise DiedError(f"it ended with {process.returncode}") from error
 
 
 class WorkerPool:
     """At most `size` workers of a module, started when they are needed."""
 
     def __init__(self, module: str, size: int) -> None:
-        self._module = module
-        self._all: set[_Worker] = set()
-        self._lock = threading.Lock()
-        self._free: list[_Worker | None] = [None] * size
-        """The places that nobody uses, some of them without a worker yet."""
-        self._freed = threading.Condition(self._lock)
+        self._workers = [_Worker(module) for _ in range(size)]
+        self._idle = deque(self._workers)
+        """The last one is asked next: one that is ready, if there is any."""
+        self._places = threading.BoundedSemaphore(size)
 
-    def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer of a worker; waits until one is free.
+    def ask(self, request: Request) -> dict[str, Any]:
+        """Return the answer of a worker; wait until one is free.
 
         Raises TimedOutError, DiedError when two workers ended over it, CannotStartError.
         """
-        try:
-            return self._ask_once(request)
-        except DiedError:
-            return self._ask_once(request)
+        with self._places:
+            worker = self._idle.pop()
+            try:
+                try:
+                    return worker.ask(request)
+                except DiedError:
+                    return worker.ask(request)
+            finally:
+                (self._idle.append if worker.is_ready else self._idle.appendleft)(worker)
 
     def pids(self) -> list[int]:
-        """The workers that there are."""
-        with self._lock:
-            return [worker.process.pid for worker in self._all]
+        """Return the process ids of the workers that there are."""
+        return [running[0].pid for worker in self._workers if (running := worker.running)]
 
     def close(self) -> None:
         """End all workers. The pool can be asked again, and starts new ones then."""
-        with self._lock:
-            workers, self._all = self._all, set()
-            self._free = [None] * len(self._free)
-        for worker in workers:
+        for worker in self._workers:
             worker.end()
 
-    def _ask_once(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        place = self._take()
-        following: _Worker | None = None
-        try:
-            worker = self._ready(place)
-            try:
-                answer = worker.ask(request)
-            except (TimedOutError, DiedError):
-                # The next one begins to come up at once, and so does a spare: who kills one kills more.
-                following = self._replaced(worker)
-                self._start_spare()
-                raise
-            following = self._replaced(worker) if answer.pop("retire", False) else worker
-            return answer
-        finally:
-            with self._freed:
-                self._free.append(following)
-                self._freed.notify()
 
-    def _take(self) -> _Worker | None:
-        """A free place: one whose worker is ready, else one whose is coming up, else one without."""
-        with self._freed:
-            self._freed.wait_for(lambda: bool(self._free))
-            best = max(self._free, key=lambda worker: (worker is not None, worker is not None and worker.is_ready()))
-            self._free.remove(best)
-            return best
-
-    def _start_spare(self) -> None:
-        with self._freed:
-            if None not in self._free:
-                return
-            self._free.remove(None)
-        spare = self._replaced(None)
-        with self._freed:
-            self._free.append(spare)
-            self._freed.notify()
-
-    def _ready(self, worker: _Worker | None) -> _Worker:
-        reason = ""
-        for _ in range(TRIES):
-            if worker is None or worker.process.poll() is not None:
-                worker = self._replaced(worker)
-            try:
-                worker.wait_until_ready()
-                return worker
-            except (DiedError, TimedOutError) as error:
-                # A signal to all processes of a job ends one that cannot ignore it yet.
-                reason = str(error)
-                self._ended(worker)
-                worker = None
-        raise CannotStartError(f"{self._module} does not start: {reason}")
-
-    def _replaced(self, worker: _Worker | None) -> _Worker:
-        if worker is not None:
-            self._ended(worker)
-        started = _Worker(self._module)
-        with self._lock:
-            self._all.add(started)
-        return started
-
-    def _ended(self, worker: _Worker) -> None:
-        with self._lock:
-            self._all.discard(worker)
-        worker.end()
-
-
-_pools: dict[str, WorkerPool] = {}
-_left_to_the_parent: list[object] = []
-_pools_lock = threading.Lock()
+_pools: dict[tuple[int, str], WorkerPool] = {}
 
 
 def pool_of(module: str) -> WorkerPool:
-    """This process's pool of workers of a module."""
-    with _pools_lock:
-        if module not in _pools:
-            _pools[module] = WorkerPool(module, pool_size())
-        return _pools[module]
+    """Return this process's pool of workers of a module; a forked child must not speak on its parent's pipes."""
+    return _pools.setdefault((os.getpid(), module), WorkerPool(module, pool_size()))
 
 
 def pool_size() -> int:
-    """Two, where there are two cores: grading is beside the work, not the work."""
+    """Return two, where there are two cores: grading is beside the work, not the work."""
     return min(2, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
+@atexit.register
 def close_pools() -> None:
     """End all workers of this process."""
-    for pool in list(_pools.values()):
-        pool.close()
+    for (pid, _), pool in list(_pools.items()):
+        if pid == os.getpid():
+            pool.close()
 
 
-def _forget_after_fork() -> None:
-    """A forked child has the parent's pipes: it must not speak on them, and starts workers of its own."""
-    global _pools_lock  # noqa: PLW0603 - another thread of the parent may have held it
-    _left_to_the_parent.append(dict(_pools))
-    _pools.clear()
-    _pools_lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_forget_after_fork)
-atexit.register(close_pools)
+def serve(
+    descriptor: int,
+    parent: int,
+    cpu_s: float,
+    answer: Callable[[Request], dict[str, Any]],
+    prepare: Callable[..., None],
+) -> None:
+    """Answer requests in a worker until nobody will ask any more. What `prepare` takes is not counted."""
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(name, signal.SIG_IGN)
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    logging.disable(logging.CRITICAL)
+    connection = Connection(descriptor)
+    prepare({})
+    connection.send_bytes(b"{}")
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            # A process that the parent forked may hold the pipe open when the parent is gone.
+            while not connection.poll(1.0):
+                if os.getppid() != parent:
+                    return
+            request = json.loads(connection.recv_bytes())
+            prepare(request)
+            signal.setitimer(signal.ITIMER_PROF, cpu_s)
+            reply = answer(request)
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            # What getrusage calls the most it ever held begins with what its parent held.
+            with open("/proc/self/statm", encoding="ascii") as file:
+                held = int(file.read().split()[1]) * resource.getpagesize()
+            connection.send_bytes(json.dumps({**reply, "retire": held > _RETIRES_AT}).encode("ascii"))

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from generation.grading.answer_tag import find_answer
+from generation.grading import find_answer
 from generation.raw.arrow_lists import as_lists, first_items, is_blank, is_list, kept_items
 from generation.raw.files import Columns, Part, find_files, reading
 from generation.raw.schema import PREFIX, REFLECTIONS

@@ -11,15 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-from generation.grading import GRADERS
-from generation.grading.answer_tag import find_answer
-from generation.grading.math_typing import formula, is_wordy
+from generation.grading import GRADERS, find_answer
+from generation.grading.errors import CannotStartError, DiedError, RefusedError, TimedOutError
+from generation.grading.formula import formula, is_wordy
 from generation.grading.mathematics import WORKER
-from generation.grading.number_typing import read_quantity
-from generation.grading.number_words import in_digits
-from generation.grading.refusals import RefusedError
-from generation.grading.workers import CannotStartError, DiedError, TimedOutError, pool_of, pool_size
-from generation.records import GRADER_DIED, GRADER_TIMED_OUT, Question
+from generation.grading.number import in_digits, read_quantity
+from generation.grading.text import boxed
+from generation.grading.workers import pool_of, pool_size
+from generation.records import GRADER_DIED, Question
 from generation.tasks import countdown
 from generation.tasks.task import Dropped
 
@@ -34,8 +33,6 @@ _LOOKED_AT = frozenset({"choice", "exact", "number", "word"})
 
 WHOLE = "the whole text"
 _IN_BOX = r"in \boxed{}"
-_BOX = re.compile(r"\\boxed\s*\{")
-_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 # At the end; MetaMath says it once more behind that. Elsewhere it is a heading.
 _MARK = re.compile(r"(?<!#)####(?!#)[ \t]*([^\n]*)(?:\s*the answer is:?[^\n]*)?\s*\Z", re.IGNORECASE)
 _BARE_BOX = re.compile(r"\\boxed\s+(?=[^\s{])([^\s{}$\\]+)")
@@ -57,23 +54,6 @@ _NO_ANSWERS = frozenset(
         *("unknown", "tbd", "todo", "error", "answer not found", "[no answer]", "[not found]", "[none]", "[invalid]"),
     }
 )
-
-
-def boxed(text: str) -> list[str]:
-    r"""Return what stands in each `\boxed{}`, outermost ones only, in order; one that is never closed is none."""
-    found: list[str] = []
-    end = 0
-    while mark := _BOX.search(text, end):
-        depth = 1
-        for brace in _BRACE.finditer(text, mark.end()):  # an escaped one is none
-            depth += {"{": 1, "}": -1}.get(brace[0], 0)
-            if not depth:
-                found.append(text[mark.end() : brace.start()].strip())
-                end = brace.start()
-                break
-        else:
-            break
-    return found
 
 
 class Final(NamedTuple):
@@ -210,10 +190,8 @@ def unread(text: str) -> str:
     """Return why the workers cannot take a formula; "" if it is read, and equal to itself."""
     try:
         reply = pool_of(WORKER).ask({"gold": text, "answer": text})
-    except TimedOutError:
-        return GRADER_TIMED_OUT
-    except DiedError:
-        return GRADER_DIED
+    except (TimedOutError, DiedError) as error:
+        return error.reason
     if reply.get("memory"):
         return GRADER_DIED
     if not reply["gold"]:

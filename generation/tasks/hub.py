@@ -10,8 +10,8 @@ import random
 import re
 from typing import Any
 
+from generation.grading.text import boxed
 from generation.records import stable_hash
-from generation.tasks.gold import boxed
 from generation.tasks.hub_rows import Place
 from generation.tasks.loaded import Loaded, Row, lettered, with_choices
 from generation.tasks.task import HEADER, Dropped, Problem

@@ -116,10 +116,7 @@ def held_out(*family: Hashable) -> bool:
 
 
 def fill(questions: Iterable[Question], sft: int, rl: int) -> Apart:
-    """Take questions, each once, until there are enough.
-
-    RL or SFT depends on the text alone, so runs of any size agree.
-    """
+    """Take each question once until there are enough; its text alone decides between SFT and RL."""
     seen: set[str] = set()
     found: dict[bool, list[Question]] = {False: [], True: []}
     for question in questions:

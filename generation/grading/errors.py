@@ -1,0 +1,57 @@
+"""Why an answer cannot be judged: a grader raises one of these, and the grade is "unknown" with its reason.
+
+Three are about the text, three about the process that compares it; `CannotStartError` is no answer's fault and ends
+the run.
+"""
+
+from __future__ import annotations
+
+from generation.records import GRADER_DIED, GRADER_TIMED_OUT, OUT_OF_BOUNDS, SEVERAL, UNDECIDED, UNREADABLE
+
+
+class RefusedError(ValueError):
+    """The answer cannot be judged. The message says what is wrong with the text, `reason` what the grade says."""
+
+    reason = UNREADABLE
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason or self.reason
+
+
+class UnreadableError(RefusedError):
+    """The text is not an answer of the kind that is asked for."""
+
+
+class SeveralError(RefusedError):
+    """The text is more than one answer."""
+
+    reason = SEVERAL
+
+
+class OutOfBoundsError(RefusedError):
+    """The text, or a number on the way to its value, is larger than is worth reading."""
+
+    reason = OUT_OF_BOUNDS
+
+
+class UndecidedError(RefusedError):
+    """Neither equality with the gold answer nor its opposite could be shown."""
+
+    reason = UNDECIDED
+
+
+class TimedOutError(RefusedError):
+    """The worker process used up its time for one request."""
+
+    reason = GRADER_TIMED_OUT
+
+
+class DiedError(RefusedError):
+    """The worker process ended over the request, or its reply is malformed."""
+
+    reason = GRADER_DIED
+
+
+class CannotStartError(RuntimeError):
+    """No worker process comes up; the message says why."""
