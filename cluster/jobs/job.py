@@ -15,7 +15,6 @@ from typing import Any
 import pyarrow as pa
 
 from cluster.flags import fail, page
-from cluster.inference.pool import Pool
 from cluster.inference.replicas import Fleet, Placement, Work
 from cluster.jobs.atomic import check_replaceable
 from cluster.jobs.hub import NotPushed, check_push, push
@@ -120,16 +119,28 @@ class Job:
         """
         self.plan, again = plan, 0
         if not self.owed:
-            self._begin([])
+            self._begin()
         else:
             assert fleet is not None
             with fleet.open(work) as pool:
                 self._stop.listen()  # once more: Ray replaces handlers
-                placed = fleet.placement
-                each = f"{placed.gpus_each} GPU each" if placed.gpus_each else "on the CPU"
-                self._begin([("engines", f"{placed.engines} {each}, logs in {plan.out / LOGS}")])
+                self._begin(fleet.placement)
                 self._leaving.close()
-                again = self._collect(pool, placed, look)
+                tally = Tally(plan, self.store, self._failures, plan.count(self._settled), look)
+                with tally.progress:
+                    self._stop.on_stop(pool.stop)
+                    try:
+                        for event in pool.run(plan.items(self.owed)):
+                            tally.take(event)
+                            # Who asks to stop may not wait for the end.
+                            if tally.keep(everything=self._stop.asked > 0):
+                                self._report(tally, fleet.placement)
+                    finally:
+                        # Whatever ends the loop, what is finished is kept.
+                        self._stop.on_stop(None)
+                        tally.keep(everything=True)
+                        self._report(tally, fleet.placement)
+                again = tally.again
         missing = len(plan.keys) - len(self.store.finished() | self.failed.keys())
         assert not missing or self._stop.asked, f"{missing} {plan.item}s are neither done nor failed"
         counter = f"{plan.item}s_done_again"
@@ -181,7 +192,7 @@ class Job:
         self._failures = Failures(self.plan.out)
         self._settled = {*finished, *(() if self._settings.retry_failed else self._failures.reasons())}
 
-    def _begin(self, lines: Iterable[tuple[str, str]]) -> None:
+    def _begin(self, placed: Placement | None = None) -> None:
         """Lock the run directory, open its shards, say what the run will do. Raises ValueError if it is not ours."""
         plan, shards = self.plan, self.plan.out / SHARDS
         self.directory = self._held.enter_context(RunDirectory(plan.out, plan.configuration, versions()))
@@ -196,8 +207,13 @@ class Job:
             say("shards", f"{shard.name} was torn and is kept in shards/torn; its {plan.unit} are asked again")
         for key in self.store.repeated:
             say("shards", f"{plan.item} {key} lies in two shards; the first counts")
-        for stage, words in (*plan.introduction(), *lines):
+        for stage, words in plan.introduction():
             say(stage, words)
+        if placed is not None:
+            logs = plan.out / LOGS
+            logs.mkdir(exist_ok=True)
+            each = f"{placed.gpus_each} GPU each" if placed.gpus_each else "on the CPU"
+            say("engines", f"{placed.engines} {each}, logs in {logs}")
         done, lost = plan.count(self.store.finished()), plan.count(self.failed)
         if done or lost:
             words = f"; {lost:,} failed before, --retry_failed tries them again" if lost else ""
@@ -205,31 +221,11 @@ class Job:
         self._starts = [*self.directory.record.get("starts", []), this_command()]
         self.tell("rolling out", texts=plan.texts)
 
-    def _collect(self, pool: Pool[Any, Any], placed: Placement, look: Callable[[pa.Table], str] | None) -> int:
-        """Keep what comes out of the pool; return how many items were lost with engines and dealt again."""
-        plan = self.plan
-        (plan.out / LOGS).mkdir(exist_ok=True)
-        tally = Tally(plan, self.store, self._failures, plan.count(self._settled), look)
-
-        def report() -> None:
-            wanted = {"wanted": placed.engines, "gpus_each": placed.gpus_each}
-            facts = tally.facts()
-            self._tell_start({**facts, "engines": {**wanted, **facts["engines"]}})
-
-        with tally.progress:
-            self._stop.on_stop(pool.stop)
-            try:
-                for event in pool.run(plan.items(self.owed)):
-                    tally.take(event)
-                    # Who asks to stop may not wait for the end.
-                    if tally.keep(everything=self._stop.asked > 0):
-                        report()
-            finally:
-                # Whatever ends the loop, what is finished is kept.
-                self._stop.on_stop(None)
-                tally.keep(everything=True)
-                report()
-        return tally.again
+    def _report(self, tally: Tally, placed: Placement) -> None:
+        """Write into run.json how far this start has come."""
+        facts = tally.facts()
+        wanted = {"wanted": placed.engines, "gpus_each": placed.gpus_each}
+        self._tell_start({**facts, "engines": {**wanted, **facts["engines"]}})
 
     def _tell_start(self, start: Mapping[str, Any], **facts: JSON) -> None:
         """Add to this start's entry in run.json; its `ended` is the time of the last word, also of one killed."""
