@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from cluster.errors import AllFailedError
 from cluster.inference.engine import Engine
 from cluster.jobs.job import Job
-from cluster.jobs.progress import ONLY_RETRIED, AllFailedError
+from cluster.jobs.progress import ONLY_RETRIED
 from generation.plan import Item, Plan
 from generation.raw.counts import RawCounts, count_folder
 from generation.raw.report import raw_card

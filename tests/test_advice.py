@@ -8,11 +8,12 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from cluster.errors import ClusterLostError, EngineStartError, StoreGoneError, TornShardError
 from cluster.inference.engine import EngineInfo
-from cluster.inference.events import ClusterLostError, EngineStartError, Loading, Lost, Started, Tick
+from cluster.inference.events import Loading, Lost, Started, Tick
 from cluster.jobs import progress as terminal
 from cluster.jobs.progress import failed
-from cluster.jobs.store import ShardStore, StoreGoneError, TornShardError
+from cluster.jobs.store import ShardStore
 from cluster.jobs.tally import Failures, Tally
 from generation.plan import make_plan
 from generation.settings import Settings

@@ -13,8 +13,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from cluster.errors import ItemFailedError
 from cluster.inference.engine import Completion, Request, Sampling, ScriptedEngine, ScriptedSettings
-from cluster.inference.events import ItemFailedError
 from cluster.inference.local import LocalFleet
 from cluster.jobs.job import Job
 from cluster.jobs.tally import FAILED_FROM_THE_START, FILE, Failures

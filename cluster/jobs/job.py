@@ -14,16 +14,17 @@ from typing import Any
 
 import pyarrow as pa
 
+from cluster.errors import Left, NotPushed
 from cluster.flags import fail, page
 from cluster.inference.replicas import Fleet, Placement, Work
 from cluster.jobs.atomic import check_replaceable
-from cluster.jobs.hub import NotPushed, check_push, push
+from cluster.jobs.hub import check_push, push
 from cluster.jobs.plan import JobPlan
 from cluster.jobs.progress import FAILED, STOPPED, failed, fitted, say, staged
 from cluster.jobs.provenance import now, this_command, versions
 from cluster.jobs.run_directory import JSON, LOGS, RunDirectory, check_run
 from cluster.jobs.settings import JobSettings
-from cluster.jobs.stop import Left, Stop
+from cluster.jobs.stop import Stop
 from cluster.jobs.store import ShardStore, finished_in
 from cluster.jobs.tally import FILE, Failures, Tally
 

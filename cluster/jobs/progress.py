@@ -18,8 +18,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from cluster.inference.events import ClusterLostError, EngineStartError
-from cluster.jobs.store import TornShardError
+from cluster.errors import AllFailedError, ClusterLostError, EngineStartError, TornShardError
 from cluster.messages import bars
 
 T = TypeVar("T")
@@ -47,15 +46,6 @@ ONLY_RETRIED = "the same command does not ask them again: mend that, and add --r
 _BAR = "{desc}{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} {unit}, {remaining} left{postfix}"
 _LOADING = "{desc}the engines, {elapsed}"
 _LINE = "{desc}{n_fmt}/{total_fmt} {unit}, {remaining} left{postfix}"
-
-
-class AllFailedError(RuntimeError):
-    """Nothing that was asked could be done."""
-
-    def __init__(self, words: str, advice: str) -> None:
-        super().__init__(words)
-        self.advice = advice
-        """What the same command would do."""
 
 
 def say(stage: str, text: str, *, whole: bool = False) -> None:

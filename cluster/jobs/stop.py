@@ -12,12 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from cluster.errors import Left
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 _AT_ONCE_S = 0.001
-
-
-class Left(BaseException):
-    """Work is left where it stands; no Exception, so that nothing on the way takes it for a failure."""
 
 
 @dataclass
