@@ -85,18 +85,18 @@ class Job:
 
     @property
     def owed(self) -> set[str]:
-        """Keys of the items that are neither finished nor failed."""
+        """Return the keys of the items that are neither finished nor failed."""
         return set(self.plan.keys) - self._settled
 
     @property
     def failed(self) -> dict[str, str]:
-        """Why items failed, by key."""
+        """Return why items failed, by key."""
         finished = self.store.finished()
         return {key: reason for key, reason in self._failures.reasons().items() if key not in finished}
 
     @property
     def starts(self) -> list[Mapping[str, Any]]:
-        """All starts of the run, this one last, as run.json has them."""
+        """Return all starts of the run, this one last, as run.json has them."""
         return [*self.directory.record["starts"]]
 
     def show(self, text: str) -> int:
@@ -234,5 +234,5 @@ class Job:
         self.directory.update(starts=self._starts, **facts)
 
     def _safe(self) -> tuple[int, int, str]:
-        """How many units are safe, of how many."""
+        """Return how many units are safe, of how many, and what they are."""
         return self.plan.count(self.store.safe()), self.plan.count(self.plan.keys), self.plan.unit

@@ -97,7 +97,7 @@ def failed(error: Exception, run: Path, done: int | None, total: int, unit: str 
 
 
 def _advice(error: Exception, run: Path) -> str:
-    """What to do, and what the same command will do: a failure that comes again is not told to go on."""
+    """Return what to do, and what the same command will do: a failure that comes again is not told to go on."""
     number = error.errno if isinstance(error, OSError) else None
     if isinstance(error, MemoryError):
         number = errno.ENOMEM
@@ -190,7 +190,7 @@ class Progress:
 
     @property
     def seconds(self) -> float:
-        """Since the first engine was ready."""
+        """Return the seconds since the first engine was ready."""
         return time.monotonic() - self._started if self._started is not None else 0.0
 
     def _rate(self) -> str:

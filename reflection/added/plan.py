@@ -70,7 +70,7 @@ class Survey(NamedTuple):
 
     @property
     def graded(self) -> int:
-        """Samples that get reflections."""
+        """Return how many samples get reflections."""
         return self.outcomes["right"] + self.outcomes["wrong"]
 
 
@@ -94,7 +94,7 @@ class AdditionPlan(JobPlan):
 
     @property
     def configuration(self) -> dict[str, Any]:
-        """What the rows depend on. Where the RAW_DATA lies is not in it."""
+        """Return what the rows depend on. Where the RAW_DATA lies is not in it."""
         return {
             "model": self.model.name,
             "model_revision": self.model.revision,
@@ -188,7 +188,7 @@ def look_at_samples(plan: AdditionPlan) -> AdditionPlan:
 
 
 def _first(plan: AdditionPlan) -> Prompt:
-    """The first prompt on the first row that gets a reflection."""
+    """Return the first prompt on the first row that gets a reflection."""
     block = next(block for block in read_blocks(plan.source, lambda _: True) if block.samples)
     return Prompt(f"row {block.samples[0].row:,}", plan.work.requests(block, block.samples[0])[0][1].messages)
 
