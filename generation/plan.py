@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from cluster.inference.chat import Prompt
 from cluster.inference.engine import Message
@@ -34,25 +34,6 @@ from reflection import prompts
 
 _STAND_IN = "(the sample, as the model wrote it)"
 _LEAST = "<answer>7</answer>"
-
-
-class Item(NamedTuple):
-    """One question and its place in the run."""
-
-    place: int
-    question: Question
-
-    @property
-    def key(self) -> str:
-        return self.question.key
-
-    @property
-    def task(self) -> str:
-        return self.question.task
-
-    @property
-    def text(self) -> str:
-        return self.question.text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,9 +78,9 @@ class Plan(JobPlan):
     def keys(self) -> list[str]:
         return [question.key for question in self.questions]
 
-    def items(self, keys: Collection[str]) -> Iterator[Item]:
-        """Yield the questions of these keys, in order."""
-        return (Item(place, question) for place, question in enumerate(self.questions) if question.key in keys)
+    def items(self, keys: Collection[str]) -> Iterator[Question]:
+        """Yield the questions of these keys, in order, with their places."""
+        return (replace(one, place=place) for place, one in enumerate(self.questions) if one.key in keys)
 
     @property
     def samples(self) -> int:

@@ -45,6 +45,8 @@ class Question:
     """Fills {answer_type_str} in the prompt variants, e.g. "equation"."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What the grader needs beside the gold answer; JSON values only."""
+    place: int = field(default=0, compare=False)
+    """Among the questions of a run."""
 
     @property
     def key(self) -> str:
