@@ -24,8 +24,8 @@ from cluster.messages import bars
 T = TypeVar("T")
 
 FAILED, STOPPED = 1, 75
-_EVERY_S = 10.0
-_LOADING_EVERY_S = 30.0
+EVERY_S = 10.0
+LOADING_EVERY_S = 30.0
 """Loading takes minutes, and nothing is counted meanwhile."""
 _NARROWEST = 40
 _STAGE = 12
@@ -168,7 +168,7 @@ class Progress:
         now = time.monotonic()
         if self._started is None:
             self._bar.refresh()
-        every = _LOADING_EVERY_S if self._started is None else _EVERY_S
+        every = LOADING_EVERY_S if self._started is None else EVERY_S
         if not self._bar.disable or now - self._spoke < every:
             return
         self._spoke = now
@@ -205,6 +205,6 @@ def follow(results: Iterable[T], total: int, stage: str, unit: str) -> Iterator[
     for done, result in enumerate(tqdm(results, name, total, unit=unit, bar_format=_BAR, **kept), 1):
         yield result
         now = time.monotonic()
-        if hidden and now - spoke > _EVERY_S:
+        if hidden and now - spoke > EVERY_S:
             spoke = now
             print(tqdm.format_meter(done, total, now - started, prefix=name, unit=unit, bar_format=_LINE), flush=True)
