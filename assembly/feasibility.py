@@ -6,7 +6,6 @@ a rollout goes on; and from the counts of an assembly after it.
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -28,7 +27,7 @@ from assembly.formats import (
 )
 from assembly.settings import SftSettings
 from assembly.summary import AssemblySummary
-from cluster.messages import counted
+from cluster.messages import counted, nearest
 from generation.raw.reader import as_rows, find_columns, open_parts, read_part
 from generation.records import CUT, NO_ANSWER
 
@@ -80,7 +79,7 @@ def check_variants(wanted: Collection[str], there: Collection[str]) -> None:
             continue
         if not named:
             raise ValueError(f"--variants {name}: this RAW_DATA names no prompt variants; leave --variants out")
-        near = difflib.get_close_matches(name, named, n=1)
+        near = nearest(name, named)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ValueError(f"--variants {name}: the RAW_DATA has no sample under it, only under {', '.join(named)}{hint}")
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
+
+from cluster.messages import nearest
 
 TOO_FEW = "fewer usable attempts than asked for"
 TOO_FEW_CORRECT = "too few correct attempts"
@@ -103,8 +104,7 @@ def choose_formats(names: Sequence[str], attempts: Attempts) -> tuple[Format, ..
     """Return the formats of these names, each once. Raises ValueError for an unknown one, or if N cannot hold it."""
     unknown = [name for name in names if name not in FORMATS]
     if unknown or not names:
-        near = [one for name in unknown for one in FORMATS if one.casefold() == name.casefold()]
-        near = near or [one for name in unknown for one in difflib.get_close_matches(name, FORMATS, n=1)]
+        near = [one for name in unknown for one in nearest(name, FORMATS)]
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
         raise ValueError(f"unknown format {', '.join(unknown) or '(none)'}; known are {', '.join(FORMATS)}{hint}")
     formats = tuple(FORMATS[name] for name in dict.fromkeys(names))

@@ -20,11 +20,12 @@ from assembly.summary import summary_text
 from assembly.traces import load_phrases
 from cluster.jobs.atomic import check_replaceable
 from cluster.jobs.progress import say
-from generation.plan import Plan
+from generation.plan import Plan, amounts
 from generation.raw.counts import RawCounts
 from generation.raw.report import summary
 from generation.raw.schema import RAW_DATA
 from generation.settings import Settings
+from generation.variants import Variant, parse_names
 
 SETS = (RAW_DATA, SFT_DATA, RL_DATA)
 """The folders that the whole job makes in its run directory."""
@@ -45,6 +46,21 @@ def sft_settings(settings: Settings) -> SftSettings:
     return SftSettings(settings.formats, settings.attempts, settings.seed)
 
 
+def check_flags(settings: Settings) -> None:
+    """Raise ValueError for settings of which no trace can come, whatever a model answers."""
+    foresee(sft_settings(settings), _supply(parse_names(settings.variants), *amounts(settings)))
+
+
+def _supply(variants: Sequence[Variant], samples: int, reflections: int) -> Supply:
+    return Supply(
+        samples=len(variants) * samples,
+        variants=tuple(variant.name for variant in variants),
+        reflections=reflections > 0,
+        more_samples=", or more --samples or --variants",
+        more_reflections="give --reflections 1 or more, or --formats star, which needs none",
+    )
+
+
 def foreseen(plan: Plan, wanted: SftSettings) -> Plan:
     """Add the phrases of traces to the plan, and a note for each format that cannot come.
 
@@ -54,13 +70,7 @@ def foreseen(plan: Plan, wanted: SftSettings) -> Plan:
     if plan.rl_questions:
         check_replaceable(plan.out / RL_DATA)
     rollout = plan.rollout
-    supply = Supply(
-        samples=len(rollout.variants) * rollout.samples,
-        variants=tuple(variant.name for variant in rollout.variants),
-        reflections=rollout.reflections > 0,
-        more_samples=", or more --samples or --variants",
-        more_reflections="give --reflections 1 or more, or --formats star, which needs none",
-    )
+    supply = _supply(rollout.variants, rollout.samples, rollout.reflections)
     texts = {**plan.texts, "phrases": asdict(load_phrases())}
     return replace(plan, texts=texts).noting(*foresee(wanted, supply))
 

@@ -20,11 +20,11 @@ from dataclasses import MISSING, dataclass
 from importlib import resources
 from pathlib import Path
 
-from assembly.job import sft_settings
+from assembly.job import check_flags
 from cluster.commands import COMMANDS, PACKAGES, asked_module, is_python
 from cluster.flags import fail, flag, page, parse
 from cluster.jobs.atomic import atomic_write_text, make_folder
-from cluster.jobs.settings import JobSettings
+from cluster.jobs.settings import JobSettings, check_range
 from cluster.messages import nearest
 from cluster.paths import anywhere, folder, local
 from generation.settings import Settings
@@ -95,10 +95,8 @@ class Options:
     submit: bool = flag(False, "submit it, and keep it with its logs in the run directory")
 
     def __post_init__(self) -> None:
-        for name, (low, high) in _BOUNDS.items():
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                raise ValueError(f"--{name} must be between {low} and {high:,}, not {value}")
+        for name, bounds in _BOUNDS.items():
+            check_range(f"--{name}", getattr(self, name), *bounds)
         if seconds(self.time) < 120:
             raise ValueError(f"--time {self.time} is too short: Ray alone takes a minute; give two or more")
         if self.mem is not None and not re.fullmatch(r"\d+[KMGT]?", self.mem, re.ASCII):
@@ -196,7 +194,7 @@ def check_command(command: Sequence[str]) -> None:
     if module in _RUNS:
         settings: JobSettings = parse(_RUNS[module], asked.flags)
         if isinstance(settings, Settings):
-            sft_settings(settings)
+            check_flags(settings)
     elif module in COMMANDS:
         raise ValueError(f"{module} needs no Ray cluster: run it as it is, or by sbatch --wrap")
     elif top in PACKAGES or (near and top.isidentifier() and importlib.util.find_spec(top) is None):

@@ -98,6 +98,12 @@ class Plan(JobPlan):
         ]
 
 
+def amounts(settings: Settings) -> tuple[int, int]:
+    """Return how many samples of a question each variant gets, and how many reflections each sample."""
+    samples, reflections = (2, 2) if is_builtin(settings.model) else (16, 4)
+    return settings.samples or samples, reflections if settings.reflections is None else settings.reflections
+
+
 def make_plan(settings: Settings) -> Plan:
     """Decide everything. Raises ValueError for a model or questions that are not there or not fit."""
     small = is_builtin(settings.model)
@@ -108,8 +114,7 @@ def make_plan(settings: Settings) -> Plan:
     asked = supply(parts)
     rollout = Rollout(
         variants.parse_names(settings.variants),
-        settings.samples or (2 if small else 16),
-        settings.reflections if settings.reflections is not None else (2 if small else 4),
+        *amounts(settings),
         sampling,
         settings.seed,
     )

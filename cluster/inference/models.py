@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import os
 import re
@@ -18,6 +17,7 @@ from cluster.inference import model_files as files
 from cluster.inference.model_files import CONFIG, KNOWN, TEMPLATE, TOKENIZER, read_object
 from cluster.inference.vllm_engine import has_encoder, in_transformers, vllm_source
 from cluster.jobs.hub import HUB_TIMEOUT_S, asking_hub, offline
+from cluster.messages import nearest
 
 _CLOSE = 0.75
 _EXAMPLE = "such as Qwen/Qwen2.5-1.5B-Instruct"
@@ -142,7 +142,7 @@ def _meant(name: str, own: tuple[str, ...] = ()) -> str:
     """Ask whether the known model with the nearest name was meant; "" if none is near, or it is the very one."""
     offered = (f"{owner}/{model}" for owner, family in KNOWN["families"].items() for model in family["models"])
     known = {shown.lower(): full for full in (*offered, *own) for shown in (full, full.rpartition("/")[2])}
-    near = difflib.get_close_matches(name[:200].lower(), known, n=1, cutoff=_CLOSE)
+    near = nearest(name, known, cutoff=_CLOSE)
     return f" (did you mean {known[near[0]]}?)" if near and name not in known.values() else ""
 
 

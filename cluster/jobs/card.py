@@ -5,7 +5,6 @@ Knows columns and counts, not what a dataset is about.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import itertools
 import json
@@ -19,6 +18,7 @@ import pyarrow as pa
 from huggingface_hub import DatasetCardData
 
 from cluster.jobs.tables import Table, code, fenced
+from cluster.messages import nearest
 from cluster.templates import fill, load_table
 
 UNKNOWN = "unknown"
@@ -40,7 +40,7 @@ def check_license(name: str) -> None:
     if name in LICENSES:
         return
     wanted = "-".join(name.lower().split())
-    near = [wanted] if wanted in LICENSES else difflib.get_close_matches(wanted, sorted(LICENSES), n=3, cutoff=0.5)
+    near = [wanted] if wanted in LICENSES else nearest(wanted, sorted(LICENSES), most=3)
     known = "it knows apache-2.0, mit, cc-by-4.0, cc0-1.0, other and unknown, among others"
     hint = f"did you mean {' or '.join(near)}?" if near else known
     raise ValueError(f"--license {name!r} is no licence that the hub knows; {hint}")

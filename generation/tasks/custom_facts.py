@@ -6,12 +6,12 @@ Some graders read further columns: `choices` for choice; `numbers` (or `nums`) a
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Mapping
 from string import ascii_uppercase
 from typing import Any, Literal, NamedTuple, get_args
 
+from cluster.messages import nearest
 from generation.records import same_text
 from generation.tasks import countdown
 from generation.tasks.gold import WHOLE, Final, final_answer, grader_of
@@ -64,9 +64,7 @@ class Judged(NamedTuple):
 
 def near(column: str, names: Collection[str]) -> str | None:
     """Return the name nearest to `column`, or None if none is near."""
-    plain = {name.strip().casefold(): name for name in names}
-    close = difflib.get_close_matches(column.casefold(), plain, 1, 0.75)
-    return plain[close[0]] if close else None
+    return next(iter(nearest(column, names, cutoff=0.75)), None)
 
 
 def check_cell(place: str, row: Row, column: str, reading: Reading) -> None:

@@ -9,7 +9,6 @@ process that can be killed, with a deadline.
 from __future__ import annotations
 
 import ast
-import difflib
 import importlib.metadata
 import importlib.util
 import json
@@ -21,7 +20,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from cluster.messages import first_line
+from cluster.messages import first_line, nearest
 from generation.records import Question, request_seed
 from generation.tasks.task import HEADER, Apart, Problem, Supplied, Task, Wanted, fill, supply_made
 
@@ -69,7 +68,7 @@ def check_name(name: str) -> None:
     known = sorted(_package().factory.DATASETS)
     short = name.removeprefix(PREFIX)
     if short not in known:
-        close = difflib.get_close_matches(short, known, n=5, cutoff=0.3) or known[:5]
+        close = nearest(short, known, most=5, cutoff=0.3) or known[:5]
         near = ", ".join(PREFIX + one for one in close)
         raise ValueError(f"--task {name} is unknown: reasoning-gym has {len(known)} generators, such as {near}")
 
