@@ -18,7 +18,7 @@ from assembly.serving import Serving, serving_text
 from assembly.settings import SftSettings
 from assembly.traces import PHRASES
 from cluster.jobs.atomic import check_replaceable
-from cluster.jobs.progress import FAILED, say
+from cluster.jobs.progress import say
 from generation.plan import Plan, amounts
 from generation.raw.counts import RawCounts
 from generation.raw.report import summary
@@ -38,10 +38,6 @@ class Sets(NamedTuple):
     names: tuple[str, ...]
     """Of the folders in the run directory, with RAW_DATA."""
     traces: int
-
-    def code(self, code: int) -> int:
-        """Return the exit code of a run that would end with `code`: without any trace it has failed."""
-        return code if self.traces else code or FAILED
 
 
 def sft_settings(settings: Settings) -> SftSettings:

@@ -95,7 +95,7 @@ def place(plan: JobPlan, settings: JobSettings, resources: Resources) -> Placeme
 
 
 def cpu_environment(workers: int, cores: int | None = None) -> dict[str, str]:
-    """Cores and memory of an engine on the CPU: a node's workers share its cores evenly, and pin none."""
+    """Return what an engine's processes on the CPU need set: a node's workers share its cores evenly, and pin none."""
     cores = cores or len(os.sched_getaffinity(0))
     return {
         # By itself vLLM pins one worker to one thread of each physical core, and every further worker to the same.
@@ -155,5 +155,5 @@ def _room_now(settings: JobSettings, *, gpu: bool) -> int:
 
 
 def _cpu_engines(node: Node) -> int:
-    """How many share a node: one uses few cores well and holds the model for itself; none where Ray has no core."""
+    """Count those that share a node: one uses few cores well and holds the model for itself; none without a core."""
     return min(node.cores, 1) and max(1, min(node.cores // _CPU_CORES, node.memory // _CPU_MEMORY))

@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypedDict
 
+from cluster.errors import EngineDiedError
+
 FinishReason = Literal["stop", "length", "error"]
 _LONGEST = 400
 
@@ -74,14 +76,6 @@ class EngineInfo:
     """Commit of a hub model, hash of a local folder, "" where there is none."""
     context: int
     """Longest prompt plus completion, in tokens."""
-
-
-class EngineDiedError(RuntimeError):
-    """The engine will answer nothing any more; what it held must be asked of another."""
-
-
-class EngineMemoryError(EngineDiedError):
-    """The engine died for lack of memory; with smaller limits it may live."""
 
 
 class Engine(Protocol):

@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Generic, NamedTuple, Protocol
 
+from cluster.errors import ClusterLostError, ItemFailedError
 from cluster.inference.engine import own_words
-from cluster.inference.events import ClusterLostError, Done, Event, Failed, Item, ItemFailedError, Lost, Result, Tick
+from cluster.inference.events import Done, Event, Failed, Item, Lost, Result, Tick
 
 TRIES = 3
 """How often the work on an item may fail."""

@@ -15,7 +15,8 @@ import ray
 from ray.exceptions import ObjectLostError, OutOfMemoryError, RayError, RayTaskError
 
 from cluster import QUIET, reaper
-from cluster.inference.engine import EngineDiedError, EngineMemoryError, EngineSettings
+from cluster.errors import EngineDiedError, EngineMemoryError
+from cluster.inference.engine import EngineSettings
 from cluster.inference.local import Replica
 from cluster.inference.pool import Pool
 from cluster.inference.replicas import Placement, ReplicaSet, Work

@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from cluster.inference.engine import Engine, EngineDiedError, EngineMemoryError, EngineSettings, own_words
-from cluster.inference.events import ClusterLostError, EngineStartError, Event, Loading, Lost, Started
+from cluster.errors import ClusterLostError, EngineDiedError, EngineMemoryError, EngineStartError
+from cluster.inference.engine import Engine, EngineSettings, own_words
+from cluster.inference.events import Event, Loading, Lost, Started
 from cluster.inference.pool import Finished, Pool
 
 _STARTS = 3

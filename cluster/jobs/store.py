@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from cluster.errors import StoreGoneError, TornShardError
 from cluster.jobs.atomic import TEMPORARY, replace_folder, sync, written_beside
 
 KEY = "question_key"
@@ -39,14 +40,6 @@ WRITING = {
     # empty text now and then, so that the same rows had different bytes, and a reader's filter could lose rows.
     "write_statistics": False,
 }
-
-
-class TornShardError(RuntimeError):
-    """A shard could not be read when it was needed. It was set aside, and its questions are owed again."""
-
-
-class StoreGoneError(OSError):
-    """The folder of the shards was removed or replaced while the run went on."""
 
 
 class ShardStore:
