@@ -34,7 +34,7 @@ DEFAULT_RUN := runs/countdown_3arg-skillfactory-tiny-3m
 RUN ?= $(DEFAULT_RUN)
 CONSUMERS := llamafactory verl trl
 
-.PHONY: run test test-all cluster-tests setup check slurm clean consumers $(CONSUMERS)
+.PHONY: run test test-all ray-tests setup check slurm clean consumers $(CONSUMERS)
 
 run: $(READY)
 	@$(BIN)/python -m generation.run $(ARGS)
@@ -43,15 +43,15 @@ run: $(READY)
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test: $(READY_DEV) check
-	@$(PYTEST) -m "not cluster"
+	@$(PYTEST) -m "not ray"
 
 test-all: test
-	@$(MAKE) --no-print-directory cluster-tests
+	@$(MAKE) --no-print-directory ray-tests
 	@$(MAKE) --no-print-directory -j2 consumers  # each sets up an environment of its own, which waits for disk and network
 	@$(MAKE) --no-print-directory slurm
 
-cluster-tests: $(READY_DEV)
-	@$(PYTEST) -m cluster
+ray-tests: $(READY_DEV)
+	@$(PYTEST) -m ray
 
 # Its runs lie outside /tmp, of which each node has its own.
 slurm: $(READY_DEV)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -35,9 +35,13 @@ _CLAIMS = re.compile(
 _HINT = re.compile(r"\bhint", re.IGNORECASE)
 
 
+# The same samples and reflections stand in several traces.
+_is_false = lru_cache(maxsize=4096)(states_false_arithmetic)
+
+
 @lru_cache(maxsize=4096)
 def _says(pattern: re.Pattern[str], text: str) -> bool:
-    """Whether the end of a sample says so; the same sample stands in several traces."""
+    """Whether the end of a sample says so."""
     return pattern.search(text, max(0, len(text) - _END)) is not None
 
 
@@ -52,11 +56,6 @@ def false_reflection(made: Made) -> bool:
     """A reflection states an equation between numbers that is false."""
     steps = made.trace.steps if made.trace is not None else ()
     return any(step.reflection is not None and _is_false(step.reflection) for step in steps)
-
-
-@lru_cache(maxsize=4096)
-def _is_false(reflection: str) -> bool:
-    return states_false_arithmetic(reflection)
 
 
 def repeats_attempt(made: Made) -> bool:
@@ -74,16 +73,18 @@ def names_hint(made: Made) -> bool:
     return "hint" in made.text.lower() and _HINT.search(made.text) is not None
 
 
-FAULTS: dict[str, Callable[[Made], bool]] = {
+FAULTS = {
     "sample_contradicts_verdict": contradicts_verdict,
     "reflection_states_false_arithmetic": false_reflection,
     "repeats_an_attempt": repeats_attempt,
     "cut_at_the_length_limit": is_cut,
     "names_hint": names_hint,
 }
+"""The docstring of each is printed as its rule."""
 
 
 def faults_of(made: Made) -> list[str]:
+    """Return the names of the faults that a trace shows."""
     return [fault for fault, shows in FAULTS.items() if shows(made)]
 
 

@@ -17,16 +17,17 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from assembly.buckets import BucketTraces, SortedPart, count_buckets, make_bucket, most_samples, sort_part
+from assembly.cards import AssemblySummary
 from assembly.exports import check_destination, write_sft
-from assembly.feasibility import NothingMadeError, Supply, check_variants, foresee, notes_on, why_nothing
+from assembly.feasibility import NothingMadeError, Supply, check_variants, foresee, notes_on_missing, why_nothing
 from assembly.settings import SftSettings
-from assembly.summary import AssemblySummary
 from cluster.jobs.atomic import replace_folder
 from cluster.jobs.card import UNKNOWN
 from cluster.jobs.progress import follow
@@ -71,7 +72,7 @@ def assemble(
                 labels.update({label: len(places) for label, places in bucket.labels.items()})
             if not labels:
                 raise NothingMadeError(why_nothing(summary, settings))
-            summary.notes += notes_on(summary, settings, labels)
+            summary.notes += notes_on_missing(summary, settings, labels)
             alone = {"ended": now(), "seconds": time.monotonic() - begun, "questions": summary.questions}
             summary.starts = starts if starts is not None else [command | alone]
             write_sft(map_, made, settings, summary, folder)
@@ -87,14 +88,20 @@ def _make(
     """Make all traces in the folder `work`, and count in the summary. Raises ValueError where none can come."""
     buckets = count_buckets(parts)
     files = [work / f"part-{number:06}.arrow" for number in range(len(parts))]
-    calls = zip(*((part, file, buckets, settings) for part, file in zip(parts, files, strict=True)), strict=True)
-    held: list[SortedPart] = list(follow(map_(sort_part, *calls), len(parts), "reading", "parts"))
+    sort = partial(sort_part, buckets=buckets, settings=settings)
+    held: list[SortedPart] = list(follow(map_(sort, parts, files), len(parts), "reading", "parts"))
     for part in held:
         summary.samples += part.samples
         summary.left_out.update(part.left_out)
-    _check_supply(parts, held, settings)
-    calls = zip(*((files, n, buckets, settings, work / f"bucket-{n:06}.arrow") for n in range(buckets)), strict=True)
-    made: list[BucketTraces] = list(follow(map_(make_bucket, *calls), buckets, "assembling", "parts"))
+    there = frozenset[str]().union(*(part.variants for part in held))
+    check_variants(settings.variants, there)
+    variants = tuple(sorted(set(settings.variants) or there))
+    reflected = any("reflections" in part.columns for part in parts)
+    more = "`python -m reflection.run` adds some; --formats star needs none"
+    foresee(settings, Supply(most_samples(held), variants, reflected, "", more))
+    make = partial(make_bucket, files=files, buckets=buckets, settings=settings)
+    paths = [work / f"bucket-{number:06}.arrow" for number in range(buckets)]
+    made: list[BucketTraces] = list(follow(map_(make, range(buckets), paths), buckets, "assembling", "parts"))
     for file in files:
         file.unlink()
     for bucket in made:
@@ -103,16 +110,6 @@ def _make(
         summary.too_long.update(bucket.too_long)
     summary.shortest = min((bucket.shortest for bucket in made if bucket.shortest), default=0)
     return made
-
-
-def _check_supply(parts: Sequence[Part], held: Sequence[SortedPart], settings: SftSettings) -> None:
-    """Raise ValueError for variants that are not there, and where what is there can give no trace."""
-    there = frozenset[str]().union(*(part.variants for part in held))
-    check_variants(settings.variants, there)
-    variants = tuple(sorted(set(settings.variants) or there))
-    reflected = any("reflections" in part.columns for part in parts)
-    more = "`python -m reflection.run` adds some; --formats star needs none"
-    foresee(settings, Supply(most_samples(held), variants, reflected, "", more))
 
 
 @contextmanager

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assembly.analysis import faults_of
-from assembly.candidates import OTHER_VARIANT, POOL, Asked, choose, questions_of
+from assembly.candidates import OTHER_VARIANT, POOL, QuestionSamples, choose, questions_of
 from assembly.cards import SFT_SCHEMA
 from assembly.formats import choose_formats
 from assembly.question_traces import Made, assemble_question
@@ -67,7 +67,7 @@ def count_buckets(parts: Sequence[Part]) -> int:
     return max(1, min(MOST_BUCKETS, sum(part.size for part in parts) // BUCKET_BYTES))
 
 
-def sort_part(part: Part, path: Path, buckets: int, settings: SftSettings) -> SortedPart:
+def sort_part(part: Part, path: Path, *, buckets: int, settings: SftSettings) -> SortedPart:
     """Write the part's rows, of schema POOL, to the Arrow file `path`, in turn a record batch for each bucket.
 
     Raises ValueError for rows that cannot be read.
@@ -98,7 +98,7 @@ def most_samples(parts: Sequence[SortedPart]) -> int:
     return pc.max(counts["samples_sum"]).as_py() or 0
 
 
-def make_bucket(files: Sequence[Path], bucket: int, buckets: int, settings: SftSettings, path: Path) -> BucketTraces:
+def make_bucket(bucket: int, path: Path, *, files: Sequence[Path], buckets: int, settings: SftSettings) -> BucketTraces:
     """Make all traces of the bucket's questions into the file `path`.
 
     Raises ValueError where a question key stands for several questions.
@@ -138,7 +138,7 @@ def _read_bucket(files: Sequence[Path], bucket: int, buckets: int) -> pa.Table:
     return pa.Table.from_batches([batch for batch in batches if batch.num_rows], POOL)
 
 
-def _row(asked: Asked, made: Made) -> dict[str, Any]:
+def _row(asked: QuestionSamples, made: Made) -> dict[str, Any]:
     """A row of schema SFT_SCHEMA."""
     turns = [Message(role="user", content=asked.question), Message(role="assistant", content=made.text)]
     return {
@@ -147,7 +147,7 @@ def _row(asked: Asked, made: Made) -> dict[str, Any]:
         "format": made.format,
         "question_key": asked.key,
         "task": asked.task,
-        "variants": made.variants,
+        "variants": [one.variant for one in made.attempts],
         "faults": faults_of(made),
     }
 

@@ -71,7 +71,7 @@ class Candidate(NamedTuple):
     cut: bool
 
 
-class Asked(NamedTuple):
+class QuestionSamples(NamedTuple):
     """One question and its usable samples, sorted."""
 
     key: str
@@ -150,7 +150,7 @@ def _flagged(texts: pa.Array, may: str, exactly: Callable[[str], bool]) -> pa.Ar
     return pa.array(flags)
 
 
-def questions_of(pool: pa.Table) -> Iterator[Asked]:
+def questions_of(pool: pa.Table) -> Iterator[QuestionSamples]:
     """Yield the questions of a table of schema POOL by `order`. Raises ValueError where a key stands for several."""
     _check_one(pool, "question", "several questions")
     _check_one(pool, "gold", "a question with several gold answers")
@@ -164,7 +164,7 @@ def questions_of(pool: pa.Table) -> Iterator[Asked]:
         places = list(group)
         usable = sorted(samples[place] for place in places if not left_out[place])
         alone = sorted(samples[place] for place in places if left_out[place] in UNREFLECTED and samples[place].correct)
-        yield Asked(key, questions[places[0]], tasks[places[0]], tuple(usable), tuple(alone))
+        yield QuestionSamples(key, questions[places[0]], tasks[places[0]], tuple(usable), tuple(alone))
 
 
 def _check_one(pool: pa.Table, column: str, several: str) -> None:

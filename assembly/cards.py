@@ -1,18 +1,25 @@
-"""The README.md of SFT_DATA. Knows columns and counts, not how traces are made."""
+"""What an assembly made and what it could not: as values, as printed text, and in the README.md of SFT_DATA.
+
+Knows columns and counts, not how traces are made.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import pyarrow as pa
 
 from assembly.analysis import FAULTS, KINDS, Analysis
+from assembly.formats import TOO_ALIKE
 from assembly.settings import SftSettings
-from assembly.summary import AssemblySummary
-from assembly.traces import load_phrases
+from assembly.traces import PHRASES
 from cluster.jobs.card import Split, fill_card, header, json_block, run_section, texts_section
-from cluster.jobs.tables import NONE, Table, code, fenced
+from cluster.jobs.progress import fitted
+from cluster.jobs.tables import NONE, Table, code, counts_text, fenced
+from generation.raw.files import RawSource
 from generation.raw.schema import Column, columns_table
 
 SFT_DATA = "SFT_DATA"
@@ -31,12 +38,53 @@ SFT_COLUMNS = (
 SFT_SCHEMA = pa.schema([(column.name, column.type) for column in SFT_COLUMNS])
 
 
+@dataclass(kw_only=True)
+class AssemblySummary(Analysis):
+    """Counts over all questions of one assembly."""
+
+    source: RawSource
+    license: str
+    starts: Sequence[Mapping[str, Any]] = ()
+    """Of the run that this belongs to, or of this command alone, as `cluster.jobs.provenance` tells them."""
+    notes: list[str] = field(default_factory=list)
+    """What of all that was asked for did not come."""
+    questions: int = 0
+    samples: int = 0
+    not_given: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Questions that could not give a format, by (format, reason)."""
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Samples that may stand in no trace, by reason."""
+    too_long: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Traces left out for their length in tokens, by (format, label)."""
+    shortest: int = 0
+    """Tokens of the shortest of those."""
+
+
+def summary_text(summary: AssemblySummary) -> str:
+    """Return the summary for a person, in a few lines."""
+    traces = [
+        (label if label == name else f"{label} of {name}", n) for (name, label), n in sorted(summary.traces.items())
+    ]
+    lines = [f"{summary.questions:,} questions with {summary.samples:,} samples in all"]
+    lines += [f"{summary.traces.total():,} traces", *counts_text(traces)]
+    if len(tasks := summary.counts("task")) > 1:
+        lines += ["traces by task", *counts_text((name or NONE, count) for name, count in tasks.items())]
+    if summary.not_given:
+        some = ", or not all of it" if any(why == TOO_ALIKE for _, why in summary.not_given) else ""
+        not_given = sorted(summary.not_given.items())
+        lines.append(f"questions that could not give a format{some}")
+        lines += counts_text((f"{name}: {why}", count) for (name, why), count in not_given)
+    if summary.left_out:
+        lines += ["samples that no trace may use", *counts_text(sorted(summary.left_out.items()))]
+    if summary.too_long:
+        lines.append(f"{summary.too_long.total():,} traces left out: longer than --max_trace_tokens")
+    return "\n".join([*lines, *(fitted(f"note        {note}") for note in summary.notes)])
+
+
 def sft_card(summary: AssemblySummary, settings: SftSettings, split: Split) -> str:
     """Return the README.md of SFT_DATA, of which `split` is what was written."""
     source = summary.source
-    origin = [f"From {code(source.name)}"]
-    origin += [f"at commit {code(source.revision)}"] if source.revision else []
-    origin += [f"whose files have the digest {code(source.digest)}"] if source.digest else []
+    commit = f", at commit {code(source.revision)}" if source.revision else ""
     written = f"; its samples are by {', '.join(map(code, source.models))}" if source.models else ""
     drawn = "What is said between attempts and before the answer is drawn from these, a line each."
     values = {
@@ -56,10 +104,13 @@ def sft_card(summary: AssemblySummary, settings: SftSettings, split: Split) -> s
         "shown": fenced(summary.shown[1], "text") if summary.shown else "There is none.",
         "faults": _faults(summary),
         "columns": columns_table(SFT_COLUMNS),
-        "origin": f"{', '.join(origin)}{written}.",
+        "source": code(source.name),
+        "commit": commit,
+        "digest": code(source.digest),
+        "written": written,
         "configuration": json_block(asdict(settings), sort_keys=False),
         "run": run_section(summary.starts),
-        "phrases": texts_section("The phrases", {"phrases": asdict(load_phrases())}, drawn),
+        "phrases": texts_section("The phrases", {"phrases": PHRASES}, drawn),
     }
     return fill_card("assembly", values, "sft_card.md")
 

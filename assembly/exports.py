@@ -19,9 +19,8 @@ import pyarrow.parquet as pq
 
 from assembly.analysis import Analysis
 from assembly.buckets import BucketTraces
-from assembly.cards import MESSAGES, SFT_COLUMNS, SFT_SCHEMA, sft_card
+from assembly.cards import MESSAGES, SFT_COLUMNS, SFT_SCHEMA, AssemblySummary, sft_card
 from assembly.settings import SftSettings
-from assembly.summary import AssemblySummary
 from cluster.jobs.atomic import check_replaceable
 from cluster.jobs.card import Split
 from cluster.jobs.progress import follow
@@ -150,12 +149,12 @@ def read_groups(files: Sequence[Rows]) -> Iterator[pa.Table]:
         with pa.memory_map(str(path)) as file:
             left = pa.concat_tables([left, pa.ipc.open_file(file).read_all().take(places)])
         while left.num_rows >= ROWS_PER_GROUP:
-            yield _whole(left.slice(0, ROWS_PER_GROUP))
+            yield _own_copy(left.slice(0, ROWS_PER_GROUP))
             left = left.slice(ROWS_PER_GROUP)
     if left.num_rows:
-        yield _whole(left)
+        yield _own_copy(left)
 
 
-def _whole(table: pa.Table) -> pa.Table:
+def _own_copy(table: pa.Table) -> pa.Table:
     """A copy of its own, whose bytes in memory do not depend on where the rows lay."""
     return table.take(np.arange(table.num_rows)).combine_chunks()

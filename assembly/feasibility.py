@@ -12,21 +12,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from assembly import candidates
+from assembly import candidates, formats
 from assembly.candidates import NO_REFLECTION, UNREFLECTED, choose
-from assembly.formats import (
-    FORMATS,
-    TOO_ALIKE,
-    TOO_FEW,
-    TOO_FEW_CORRECT,
-    TOO_FEW_INCORRECT,
-    Format,
-    choose_formats,
-)
+from assembly.cards import AssemblySummary
+from assembly.formats import Format, choose_formats
 from assembly.settings import SftSettings
-from assembly.summary import AssemblySummary
 from cluster.messages import counted, nearest
 from generation.raw.reader import as_rows, find_columns, open_parts, read_part
 from generation.records import CUT, NO_ANSWER
@@ -46,10 +37,10 @@ _ADVICE = {
     candidates.OTHER_VARIANT: "take other --variants",
     CUT: "take more --max_tokens",
     NO_ANSWER: "take a model that answers in <answer> tags, as the prompts ask",
-    TOO_FEW: "give fewer --attempts",
-    TOO_FEW_CORRECT: "take other --formats, fewer --attempts, or samples of an easier task or a stronger model",
-    TOO_FEW_INCORRECT: "take other --formats",
-    TOO_ALIKE: "leave --unique_variants or --max_similarity out, or give fewer --attempts",
+    formats.TOO_FEW: "give fewer --attempts",
+    formats.TOO_FEW_CORRECT: "take other --formats, fewer --attempts, or samples of an easier task or a stronger model",
+    formats.TOO_FEW_INCORRECT: "take other --formats",
+    formats.TOO_ALIKE: "leave --unique_variants or --max_similarity out, or give fewer --attempts",
 }
 """What helps where this is why samples stand in no trace, or questions give none."""
 
@@ -86,16 +77,15 @@ def check_variants(wanted: Collection[str], there: Collection[str]) -> None:
 
 def foresee(settings: SftSettings, supply: Supply) -> tuple[str, ...]:
     """Return a note for each format that no sample could give. Raises ValueError if all formats are such."""
-    formats = choose_formats(settings.formats, settings.bounds)
-    lacking = {format_.name: lack for format_ in formats if (lack := _lack(format_, settings, supply))}
-    if len(lacking) < len(formats):
+    wanted = choose_formats(settings.formats, settings.bounds)
+    lacking = {format_.name: lack for format_ in wanted if (lack := _lack(format_, settings, supply))}
+    if len(lacking) < len(wanted):
         return tuple(f"no trace of {name} can come: {why}" for name, (why, _) in lacking.items())
-    names_of: dict[tuple[str, str], list[str]] = {}
-    for name, lack in lacking.items():
-        names_of.setdefault(lack, []).append(name)
-    raise ValueError(
-        "; ".join(f"no trace of {', '.join(names)} can come: {why}; {help}" for (why, help), names in names_of.items())
-    )
+    told = []
+    for why, help in dict.fromkeys(lacking.values()):
+        names = ", ".join(name for name, lack in lacking.items() if lack == (why, help))
+        told.append(f"no trace of {names} can come: {why}; {help}")
+    raise ValueError("; ".join(told))
 
 
 def _lack(format_: Format, settings: SftSettings, supply: Supply) -> tuple[str, str] | None:
@@ -141,8 +131,8 @@ class Outlook:
 
     def __init__(self, settings: SftSettings) -> None:
         self._settings = settings
-        alone = any(not FORMATS[name].reflected for name in settings.formats)
-        self._fine = pa.array(["", *UNREFLECTED] if alone else [""])
+        alone = any(not formats.FORMATS[name].reflected for name in settings.formats)
+        self._usable = {"", *UNREFLECTED} if alone else {""}
         self._left_out = Counter[str]()
         self._questions = 0
 
@@ -152,14 +142,12 @@ class Outlook:
             return ""
         here = Path("rollout")
         columns = find_columns(table.schema, here)
-        rows = pa.concat_tables(as_rows(batch, columns, here, 0) for batch in table.to_batches())
-        left_out = choose(rows, self._settings)["left_out"]
-        if pc.any(pc.is_in(left_out, self._fine)).as_py():
-            self._questions = FIRST
-            return ""
-        self._questions += 1
-        self._left_out.update(left_out.to_pylist())
-        if self._questions < FIRST:
+        for batch in table.to_batches():
+            pool = choose(as_rows(batch, columns, here, 0), self._settings)
+            self._left_out.update(pool["left_out"].to_pylist())
+        hope = not self._usable.isdisjoint(self._left_out)
+        self._questions = FIRST if hope else self._questions + 1
+        if hope or self._questions < FIRST:
             return ""
         samples = f"{_samples(self._left_out.total())} of the first {FIRST} questions"
         return f"no trace can come of the {samples}: {_why(self._left_out, self._settings)}. Ctrl-C stops the run"
@@ -170,13 +158,12 @@ def hopeless(files: Iterable[Path], settings: SftSettings) -> str:
 
     Reads as far as the first sample that can. Raises ValueError for rows that cannot be read.
     """
-    fine, left_out = pa.array(["", *UNREFLECTED]), Counter[str]()
+    left_out = Counter[str]()
     for part in (part for file in files for part in open_parts(file)):
         for rows in read_part(part):
-            reasons = choose(rows, settings)["left_out"]
-            if pc.any(pc.is_in(reasons, fine)).as_py():
+            left_out.update(choose(rows, settings)["left_out"].to_pylist())
+            if not {"", *UNREFLECTED}.isdisjoint(left_out):
                 return ""
-            left_out.update(reasons.to_pylist())
     told = f"no trace can come of these {_samples(left_out.total())}, whatever reflections they get"
     return f"{told}: {_why(left_out, settings)}"
 
@@ -192,19 +179,19 @@ def why_nothing(summary: AssemblySummary, settings: SftSettings) -> str:
     why = Counter[str]()
     for (_, reason), count in summary.not_given.items():
         why[reason] = max(why[reason], count)
-    told = ", ".join(f"{name}: {_reason(name, summary)}" for name in dict.fromkeys(settings.formats))
+    told = ", ".join(f"{name}: {_why_none_of(name, summary)}" for name in dict.fromkeys(settings.formats))
     left_out = f"; of {samples} no trace may use {counted(summary.left_out)}" if summary.left_out else ""
     return f"no trace comes with --attempts {settings.attempts}: {told}{left_out}; {_ADVICE[why.most_common(1)[0][0]]}"
 
 
-def _reason(name: str, summary: AssemblySummary) -> str:
+def _why_none_of(name: str, summary: AssemblySummary) -> str:
     """What kept questions from the format, the most frequent first."""
     reasons = Counter({why: count for (of, why), count in summary.not_given.items() if of == name})
     told = ", ".join(f"{why} in {count:,}" for why, count in reasons.most_common())
     return f"{told} of {summary.questions:,} questions"
 
 
-def notes_on(summary: AssemblySummary, settings: SftSettings, made: Counter[tuple[str, str]]) -> list[str]:
+def notes_on_missing(summary: AssemblySummary, settings: SftSettings, made: Counter[tuple[str, str]]) -> list[str]:
     """Return notes on formats of which nothing came, and on a subsample larger than the traces `made`, by label."""
     notes = []
     for name in dict.fromkeys(settings.formats):
@@ -214,7 +201,7 @@ def notes_on(summary: AssemblySummary, settings: SftSettings, made: Counter[tupl
         if long:
             notes.append(f"no trace of {name} is kept: all {long:,} are longer than --max_trace_tokens")
         else:
-            notes.append(f"no trace of {name}: {_reason(name, summary)}")
+            notes.append(f"no trace of {name}: {_why_none_of(name, summary)}")
     if settings.subsample is not None and settings.subsample > made.total():
         notes.append(f"--subsample {settings.subsample:,} is more than there are: all {made.total():,} traces are kept")
     return notes

@@ -5,21 +5,20 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from assembly.assemble import assemble
-from assembly.cards import SFT_DATA
+from assembly.cards import SFT_DATA, summary_text
 from assembly.exports import check_destination
 from assembly.feasibility import NothingMadeError, Supply, foresee
 from assembly.rl import RL_DATA, rl_data
 from assembly.serving import Serving, serving_text
 from assembly.settings import SftSettings
-from assembly.summary import summary_text
-from assembly.traces import load_phrases
+from assembly.traces import PHRASES
 from cluster.jobs.atomic import check_replaceable
-from cluster.jobs.progress import FAILED, say
+from cluster.jobs.progress import say
 from generation.plan import Plan, amounts
 from generation.raw.counts import RawCounts
 from generation.raw.report import summary
@@ -39,10 +38,6 @@ class Sets(NamedTuple):
     names: tuple[str, ...]
     """Of the folders in the run directory, with RAW_DATA."""
     traces: int
-
-    def code(self, code: int) -> int:
-        """Return the exit code of a run that would end with `code`: without any trace it has failed."""
-        return code if self.traces else code or FAILED
 
 
 def sft_settings(settings: Settings) -> SftSettings:
@@ -75,7 +70,7 @@ def foreseen(plan: Plan, wanted: SftSettings) -> Plan:
         check_replaceable(plan.out / RL_DATA)
     rollout = plan.rollout
     supply = _supply(rollout.variants, rollout.samples, rollout.reflections)
-    texts = {**plan.texts, "phrases": asdict(load_phrases())}
+    texts = {**plan.texts, "phrases": PHRASES}
     return replace(plan, texts=texts).noting(*foresee(wanted, supply))
 
 

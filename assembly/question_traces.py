@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from random import Random
 from typing import NamedTuple
 
-from assembly.candidates import Asked, Candidate
+from assembly.candidates import Candidate, QuestionSamples
 from assembly.formats import TOO_ALIKE, TOO_FEW_CORRECT, Attempts, Format
 from assembly.settings import SftSettings
-from assembly.traces import Review, Step, Trace, load_phrases, render
+from assembly.traces import PHRASES, Review, Trace, TraceStep, glue_after, render
 
 
 class Made(NamedTuple):
@@ -23,11 +23,6 @@ class Made(NamedTuple):
     trace: Trace | None
     """None where the text is a sample alone."""
 
-    @property
-    def variants(self) -> tuple[str, ...]:
-        """The prompt variant of each attempt."""
-        return tuple(attempt.variant for attempt in self.attempts)
-
 
 class QuestionTraces(NamedTuple):
     """All that one question gives, and what it cannot."""
@@ -37,7 +32,7 @@ class QuestionTraces(NamedTuple):
     """(format, reason) of each format it cannot give, or not every trace of."""
 
 
-def assemble_question(asked: Asked, formats: Sequence[Format], settings: SftSettings) -> QuestionTraces:
+def assemble_question(asked: QuestionSamples, formats: Sequence[Format], settings: SftSettings) -> QuestionTraces:
     """Make the traces of one question.
 
     Every trace draws from a generator of its own, seeded by run seed, format, length, repeat and
@@ -60,7 +55,7 @@ def assemble_question(asked: Asked, formats: Sequence[Format], settings: SftSett
     return QuestionTraces(tuple(made), tuple(not_given))
 
 
-def _framed(format_: Format, asked: Asked, settings: SftSettings) -> tuple[list[Made], str | None]:
+def _framed(format_: Format, asked: QuestionSamples, settings: SftSettings) -> tuple[list[Made], str | None]:
     """The different traces of a format that has no shortage, and why there are not more of them."""
     found: dict[str, Made] = {}
     reason = None
@@ -75,7 +70,9 @@ def _framed(format_: Format, asked: Asked, settings: SftSettings) -> tuple[list[
     return list(found.values()), reason
 
 
-def _groups(format_: Format, asked: Asked, settings: SftSettings) -> Iterator[tuple[list[Candidate] | None, Random]]:
+def _groups(
+    format_: Format, asked: QuestionSamples, settings: SftSettings
+) -> Iterator[tuple[list[Candidate] | None, Random]]:
     """The attempts of each trace in order, with the generator that goes on to draw its phrases."""
     attempts = settings.bounds
     for repeat in range(settings.repeats):
@@ -163,14 +160,14 @@ def _use_up(candidates: Sequence[Candidate], most: int, rng: Random) -> Iterator
 
 def _compose(format_: Format, picked: Sequence[Candidate], rng: Random) -> Trace:
     """The picked attempts as a trace: a reflection for each, phrases between, the format's ending."""
-    phrases, shown = load_phrases(), format_.reflections
-    steps = tuple(Step(one.response, rng.choice(one.reflections) if shown else None) for one in picked)
-    glue = tuple(rng.choice(phrases.glue(one.correct if shown else None)) for one in picked[:-1])
+    shown = format_.reflections
+    steps = tuple(TraceStep(one.response, rng.choice(one.reflections) if shown else None) for one in picked)
+    glue = tuple(rng.choice(glue_after(one.correct if shown else None)) for one in picked[:-1])
     answer, review = picked[-1].answer, None
     if format_.review == "backtrack":
         latest = next(one for one in reversed(picked) if one.correct)
-        review = Review(rng.choice(phrases.backtrack), latest.response)
+        review = Review(rng.choice(PHRASES["backtrack"]), latest.response)
         answer = latest.answer
     elif format_.review == "confirm":
-        review = Review(rng.choice(phrases.confirm))
-    return Trace(steps, glue, rng.choice(phrases.ending), answer, review)
+        review = Review(rng.choice(PHRASES["confirm"]))
+    return Trace(steps, glue, rng.choice(PHRASES["ending"]), answer, review)

@@ -1,8 +1,7 @@
-"""The reward of RL training: 1.0 where our graders call the answer right, else 0.0.
+"""The reward of RL training in the calls that verl makes: 1.0 where our graders call the answer right, else 0.0.
 
-In the calls that verl makes; the `reward.py` of every RL_DATA imports them. Needs the standard library
-alone, so that `pip install --no-deps` of this project is enough in a trainer's environment; only the
-graders `word`, `math` and `gym` need their own packages there. Runs in any thread and process.
+The `reward.py` of every RL_DATA imports it. Needs the standard library alone, so that `pip install --no-deps` of this
+project is enough in a trainer's environment; only the graders `word`, `math` and `gym` need their own packages there.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ _UNREADABLE_ANSWER = "?"
 
 
 def truth_of(question: Question) -> str:
-    """What a row of RL_DATA says of its question: all that judging an answer needs, as JSON."""
+    """Return what a row of RL_DATA says of its question: all that judging an answer needs, as JSON."""
     truth = {"answer": question.answer, "facts": dict(question.facts), "grader": question.grader}
     return json.dumps(truth, sort_keys=True)
 
@@ -32,10 +31,9 @@ def truth_of(question: Question) -> str:
 def compute_score(
     data_source: str, solution_str: str, ground_truth: str, extra_info: Mapping[str, Any] | None = None
 ) -> float:
-    """The reward of one response.
+    """Return the reward of any response, 0 or 1. Raises ValueError for a `ground_truth` of another dataset.
 
-    Whatever the response is, it is scored, and soon. Raises ValueError when `ground_truth` is not what
-    an RL_DATA of ours holds: training on another dataset would learn from zeros alone.
+    Training on one would learn from zeros alone.
     """
     # How the rollout ended is not said here; it would only change why an answer is missing.
     return float(grade(solution_str, _question(ground_truth), "stop").outcome == "right")
@@ -47,7 +45,7 @@ def compute_score_batch(
     ground_truths: Iterable[str],
     extra_infos: Iterable[Mapping[str, Any]] | None = None,
 ) -> list[float]:
-    """The rewards of many responses, in their order; raises as compute_score does."""
+    """Return the rewards of many responses, in their order; raises as compute_score does."""
     given = list(zip(data_sources, solution_strs, ground_truths, strict=True))
     if not any(_question(truth).grader in _IN_PROCESSES for _, _, truth in given):
         return [compute_score(*one) for one in given]
@@ -59,7 +57,6 @@ def compute_score_batch(
 # A step of GRPO asks for each question as often as it has rollouts.
 @lru_cache(maxsize=4096)
 def _question(truth: str) -> Question:
-    """The question, as far as its grader needs it."""
     try:
         said = json.loads(truth)
         question = Question("", said["answer"], "", "", said["grader"], "", said["facts"])

@@ -17,7 +17,7 @@ from assembly.cards import MESSAGES
 from assembly.reward import truth_of
 from cluster.jobs.atomic import replace_folder
 from cluster.jobs.card import UNKNOWN, Split, fill_card, header, json_block, run_section
-from cluster.jobs.tables import Table, fenced
+from cluster.jobs.tables import Table
 from generation.raw.schema import Column, columns_table, without_surrogates
 from generation.records import Question, stable_hash
 
@@ -80,32 +80,29 @@ def rl_data(
         rows: dict[str, list[dict[str, Any]]] = {split: [] for split in FILES}
         for index, question in enumerate(questions):
             split = "validation" if question.key in held_out else "train"
-            rows[split].append(without_surrogates(_row(question, index, split)))
+            row = {
+                "data_source": question.task,
+                "prompt": [{"role": "user", "content": question.text}],
+                "ability": "math",
+                "reward_model": {"style": "rule", "ground_truth": truth_of(question)},
+                "extra_info": {"index": index, "question_key": question.key, "split": split},
+            }
+            rows[split].append(without_surrogates(row))
         # `datasets` cannot read a split without any row beside one that has some
         given = [split for split in FILES if rows[split] or split == "train"]
         splits = [_write(rows[split], split, folder) for split in given]
         (folder / REWARD_FILE).write_text(_REWARD, encoding="utf-8")
-        card = rl_card(splits, rows, configuration, license, starts=starts)
+        card = _card(splits, rows, configuration or {}, license, starts)
         (folder / "README.md").write_text(card, encoding="utf-8")
 
     replace_folder(build, destination)
 
 
 def validation_keys(questions: Sequence[Question]) -> frozenset[str]:
-    """A tenth of the questions, and at least one of two or more, by a hash of the key: order does not matter."""
+    """Return the keys of a tenth of the questions, at least one of two or more, by a hash: order does not matter."""
     keys = sorted({question.key for question in questions}, key=lambda key: stable_hash("validation", key))
     count = max(1, round(_VALIDATION_SHARE * len(keys))) if len(keys) > 1 else 0
     return frozenset(keys[:count])
-
-
-def _row(question: Question, index: int, split: str) -> dict[str, Any]:
-    return {
-        "data_source": question.task,
-        "prompt": [{"role": "user", "content": question.text}],
-        "ability": "math",
-        "reward_model": {"style": "rule", "ground_truth": truth_of(question)},
-        "extra_info": {"index": index, "question_key": question.key, "split": split},
-    }
 
 
 def _write(rows: Sequence[Mapping[str, Any]], split: str, folder: Path) -> Split:
@@ -116,30 +113,22 @@ def _write(rows: Sequence[Mapping[str, Any]], split: str, folder: Path) -> Split
     return Split.of(len(rows), rows_table.nbytes, [path], name=split, path=path.name)
 
 
-def rl_card(
+def _card(
     splits: Sequence[Split],
     rows: Mapping[str, Sequence[Mapping[str, Any]]],
-    configuration: Mapping[str, object] | None,
+    configuration: Mapping[str, object],
     license: str,
-    *,
-    starts: Sequence[Mapping[str, Any]] = (),
+    starts: Sequence[Mapping[str, Any]],
 ) -> str:
-    """Return the README.md of RL_DATA."""
     by_task = {split: Counter(row["data_source"] for row in of_split) for split, of_split in rows.items()}
     tasks = sorted({task for counter in by_task.values() for task in counter})
     counts = [(task, *(by_task[split.name][task] for split in splits)) for task in tasks]
-    names = {"train": "data.train_files", "validation": "data.val_files"}
-    arguments = [f"{names[split.name]}={split.path}" for split in splits]
-    arguments += [
-        f"reward.custom_reward_function.path={REWARD_FILE}",
-        "reward.custom_reward_function.name=compute_score",
-    ]
     values = {
         "header": header(RL_SCHEMA, splits, tags=["skillfactory", "reasoning", "rl", "verl"], license=license),
         "tasks": Table(("task", *(split.name for split in splits)), counts).markdown(1),
         "columns": columns_table(RL_COLUMNS),
-        "configuration": json_block(configuration or {}),
+        "configuration": json_block(configuration),
         "run": run_section(starts),
-        "arguments": fenced("\n".join(arguments)),
+        "files": "\n".join(f"data.{Path(split.path).stem}_files={split.path}" for split in splits),
     }
     return fill_card("assembly", values, "rl_card.md")

@@ -7,7 +7,7 @@ where the assembly decides it.
 from __future__ import annotations
 
 import textwrap
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -45,8 +45,8 @@ class Serving:
     def __init__(self, settings: SftSettings) -> None:
         self.attempts, self.bounds = settings.attempts, settings.bounds
         self._settings = settings
-        self._found: dict[str, Counter[str]] = {}
-        """By question: its attempts by the fields of Usable."""
+        self._found: dict[str, list[int]] = defaultdict(lambda: [0] * len(Usable._fields))
+        """By question, in the order of Usable."""
         self._tasks: dict[str, str] = {}
         self.right_left_out = Counter[str]()
         """Right samples that may stand in no trace but those of star, by reason."""
@@ -55,21 +55,18 @@ class Serving:
         """Count rows of schema ROWS."""
         columns = ["question_key", "task", "correct", "left_out"]
         counts = choose(rows, self._settings).group_by(columns, use_threads=False).aggregate([([], "count_all")])
-        for key, task, right, why, count in zip(
-            *(counts[name].to_pylist() for name in counts.column_names), strict=True
-        ):
+        for key, task, right, why, count in zip(*(column.to_pylist() for column in counts.columns), strict=True):
             self._tasks.setdefault(key, task)
-            found = self._found.setdefault(key, Counter())
+            found = self._found[key]
             if not why:
-                found["right" if right else "wrong"] += count
+                found[0 if right else 1] += count
             elif right:
                 self.right_left_out[why] += count
-                found["alone"] += count * (why in UNREFLECTED)
+                found[2] += count * (why in UNREFLECTED)
 
     def usable(self, task: str | None = None) -> Counter[Usable]:
         """Return questions by how many usable attempts they have, of one task or all."""
-        found = (self._found[key] for key, of in self._tasks.items() if task is None or of == task)
-        return Counter(Usable(one["right"], one["wrong"], one["alone"]) for one in found)
+        return Counter(Usable(*self._found[key]) for key, of in self._tasks.items() if task is None or of == task)
 
     def served(self, task: str | None = None) -> Mapping[str, int]:
         """Return how many questions give traces, by format, of one task or all."""

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache
 from typing import NamedTuple
 
 from cluster.templates import load_table
+
+PHRASES = {kind: tuple(phrases) for kind, phrases in load_table("assembly", "phrases.toml").items()}
+"""Every kind of phrase, each one line of plain text; phrases.toml says where each stands."""
 
 _FRAME_TAG = re.compile(r"<[\s/]*(?:think|sample|reflect)\b[^<>]*>", re.IGNORECASE)
 """Any spelling of a frame tag: a model trained on a stray one would learn a broken frame."""
@@ -18,7 +20,7 @@ _FRAME_TAG = re.compile(r"<[\s/]*(?:think|sample|reflect)\b[^<>]*>", re.IGNORECA
 _ANSWER_TAG = re.compile(r"<[\s/]*answer\b[^<>]*>", re.IGNORECASE)
 
 
-class Step(NamedTuple):
+class TraceStep(NamedTuple):
     """One attempt as the trace shows it."""
 
     response: str
@@ -39,7 +41,7 @@ class Review:
 class Trace:
     """Attempts, the phrases between them, and how it ends. Raises ValueError when it has no sound text."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[TraceStep, ...]
     glue: tuple[str, ...]
     """One phrase fewer than steps."""
     ending: str
@@ -86,31 +88,8 @@ def render(trace: Trace) -> str:
     return "\n".join([*lines, "</think>", "\n\n" + "\n\n".join(said)])
 
 
-@dataclass(frozen=True)
-class Phrases:
-    """Every kind of phrase in phrases.toml; each one line of plain text."""
-
-    generic: tuple[str, ...]
-    """Between attempts, after any attempt."""
-    correct: tuple[str, ...]
-    """Between attempts, after a correct one."""
-    incorrect: tuple[str, ...]
-    """Between attempts, after an incorrect one."""
-    ending: tuple[str, ...]
-    """Before the final answer."""
-    backtrack: tuple[str, ...]
-    """After the thinking, when it ended on an incorrect attempt."""
-    confirm: tuple[str, ...]
-    """After the thinking, when it ended on two correct attempts."""
-
-    def glue(self, was_correct: bool | None) -> tuple[str, ...]:
-        """Return what may follow an attempt; None when nothing is said about its correctness."""
-        if was_correct is None:
-            return self.generic
-        return (self.correct if was_correct else self.incorrect) + self.generic
-
-
-@cache
-def load_phrases() -> Phrases:
-    """Return the phrases that ship with the package."""
-    return Phrases(**{kind: tuple(phrases) for kind, phrases in load_table("assembly", "phrases.toml").items()})
+def glue_after(was_correct: bool | None) -> tuple[str, ...]:
+    """Return what may follow an attempt; None when nothing is said about its correctness."""
+    if was_correct is None:
+        return PHRASES["generic"]
+    return PHRASES["correct" if was_correct else "incorrect"] + PHRASES["generic"]

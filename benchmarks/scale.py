@@ -34,9 +34,9 @@ from cluster.inference.replicas import Placement
 from cluster.inference.replicas import Work as EngineWork
 from cluster.jobs.job import Job
 from cluster.jobs.store import ShardStore
-from generation.plan import Item, make_plan
+from generation.plan import make_plan
 from generation.raw.schema import Origin, Rolled, to_table
-from generation.records import Attempt, Grade
+from generation.records import Attempt, Grade, Question
 from generation.settings import Settings
 from generation.work import Work
 
@@ -104,13 +104,13 @@ def settings_of(shape: Shape, questions: int, out: str) -> Settings:
 class Light(Work):
     """One completion a question, not graded: the engines take little of the cores that they share with the driver."""
 
-    async def __call__(self, engine: Engine, item: Item) -> Rolled:
-        variant, question = self.rollout.variants[0], item.question
+    async def __call__(self, engine: Engine, question: Question) -> Rolled:
+        variant = self.rollout.variants[0]
         request = self.rollout.sample_request(question, variant, 0)
         completion = await engine.generate(request)
         grade = Grade("unknown", "not graded")
         attempt = Attempt(question, variant.name, 0, request.messages, completion, request.seed, grade, False, ())
-        origin = Origin(engine.info, self.rollout.sampling, {question.key: item.place}, self.task_config)
+        origin = Origin(engine.info, self.rollout.sampling, {question.key: question.place}, self.task_config)
         return Rolled(to_table([attempt], origin), completion.output_tokens)
 
 

@@ -22,7 +22,7 @@ from ray.experimental import internal_kv
 from ray.util.client import ray as ray_client
 
 from cluster import reaper
-from cluster.inference.events import ClusterLostError
+from cluster.errors import ClusterLostError
 from cluster.nodes import alive
 
 _OBJECT_STORE_BYTES = 256 << 20

@@ -28,7 +28,7 @@ from cluster.jobs.settings import JobSettings, check_range
 from cluster.messages import nearest
 from cluster.paths import anywhere, folder, local
 from generation.settings import Settings
-from reflection.added.settings import AdditionSettings
+from reflection.added.plan import AdditionSettings
 
 _LOGS = Path("logs", "slurm")
 """Under the run directory."""

@@ -60,8 +60,8 @@ def find_model(settings: JobSettings, before: str) -> Model:
         return replace(find(str(builtin.MODEL)), name=builtin.NAME)
     if settings.model.startswith(f"{builtin.NAME}@"):
         raise ValueError(f"model {settings.model}: the built-in model has no commits; give --model {builtin.NAME}")
-    begun = begun_with(run_directory(settings, before, settings.model.partition("@")[0]))
-    return find(settings.model, begun, (builtin.NAME,))
+    out = run_directory(settings, before, settings.model.partition("@")[0])
+    return find(settings.model, begun_with(out), (builtin.NAME,))
 
 
 def run_directory(settings: JobSettings, before: str, model: str) -> Path:

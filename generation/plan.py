@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from cluster.inference.chat import Prompt
 from cluster.inference.engine import Message
@@ -36,25 +36,6 @@ _STAND_IN = "(the sample, as the model wrote it)"
 _LEAST = "<answer>7</answer>"
 
 
-class Item(NamedTuple):
-    """One question and its place in the run."""
-
-    place: int
-    question: Question
-
-    @property
-    def key(self) -> str:
-        return self.question.key
-
-    @property
-    def task(self) -> str:
-        return self.question.task
-
-    @property
-    def text(self) -> str:
-        return self.question.text
-
-
 @dataclass(frozen=True, kw_only=True)
 class Plan(JobPlan):
     """What a run will do."""
@@ -75,7 +56,7 @@ class Plan(JobPlan):
 
     @property
     def configuration(self) -> dict[str, Any]:
-        """What the rows depend on. Engines and traces are not in it."""
+        """Return what the rows depend on. Engines and traces are not in it."""
         return {
             "model": self.model.name,
             "model_revision": self.model.revision,
@@ -97,9 +78,9 @@ class Plan(JobPlan):
     def keys(self) -> list[str]:
         return [question.key for question in self.questions]
 
-    def items(self, keys: Collection[str]) -> Iterator[Item]:
-        """Yield the questions of these keys, in order."""
-        return (Item(place, question) for place, question in enumerate(self.questions) if question.key in keys)
+    def items(self, keys: Collection[str]) -> Iterator[Question]:
+        """Yield the questions of these keys, in order, with their places."""
+        return (replace(one, place=place) for place, one in enumerate(self.questions) if one.key in keys)
 
     @property
     def samples(self) -> int:
@@ -156,7 +137,7 @@ def make_plan(settings: Settings) -> Plan:
 
 
 def _texts(rollout: Rollout) -> dict[str, Any]:
-    """Every prompt of the run, word for word, as templates with {names}."""
+    """Return every prompt of the run, word for word, as templates with {names}."""
     chats = {v.name: {"system": v.system, "user": f"{{question}}\n\n{v.user}"} for v in rollout.variants}
     return {"variants": chats, "reflections": prompts.PROMPTS if rollout.reflections else {}}
 
@@ -208,7 +189,7 @@ def describe(plan: Plan) -> str:
 
 
 def _first_chats(plan: Plan) -> list[Prompt]:
-    """What is asked about the first question; of a mixture, the variants for the first of each other task too."""
+    """Return what is asked about the first question; of a mixture, variants for the first of each other task too."""
     first = plan.questions[0]
     others = {question.task: question for question in reversed(plan.questions) if question.task != first.task}
     chats = _chats(plan, first)
@@ -218,7 +199,7 @@ def _first_chats(plan: Plan) -> list[Prompt]:
 
 
 def _chats(plan: Plan, question: Question) -> list[Prompt]:
-    """What is asked about one question: each variant, then each reflection prompt on a stand-in."""
+    """Return what is asked about one question: each variant, then each reflection prompt on a stand-in."""
     chats = _variant_chats(plan, question)
     if plan.rollout.reflections:
         for name in prompts.PROMPTS:
@@ -232,7 +213,7 @@ def _variant_chats(plan: Plan, question: Question) -> list[Prompt]:
 
 
 def _bounds(plan: Plan, chat: ChatTokenizer) -> list[str]:
-    """Requests and tokens as if each question were as long as the longest, and each sample and reflection too."""
+    """Bound requests and tokens as if each question were as long as the longest, and each completion too."""
     rollout, longest = plan.rollout, plan.sampling.max_tokens
     texts = [(Message(role="user", content=f"{q.text}\n\n{q.answer}"),) for q in plan.questions]
     sizes = chat.lengths(texts)

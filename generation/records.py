@@ -45,10 +45,12 @@ class Question:
     """Fills {answer_type_str} in the prompt variants, e.g. "equation"."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What the grader needs beside the gold answer; JSON values only."""
+    place: int = field(default=0, compare=False)
+    """Among the questions of a run."""
 
     @property
     def key(self) -> str:
-        """Stable name of the question, from its task and text alone."""
+        """Return the stable name of the question, from its task and text alone."""
         return stable_hash(self.task, self.text)[:16]
 
 
@@ -66,7 +68,7 @@ class Grade:
 
     @property
     def is_correct(self) -> bool | None:
-        """The published convention: False also without an answer, None when undecided."""
+        """Return correctness as published: False also without an answer, None when undecided."""
         if self.outcome == "unknown":
             return False if self.reason in WITHOUT_ANSWER else None
         return self.outcome == "right"
@@ -111,7 +113,7 @@ def same_text(text: str) -> str:
 
 
 def stable_hash(*parts: object) -> str:
-    """SHA-256 of the parts' texts, in hex; the parts are kept apart, so ("ab",) != ("a", "b")."""
+    """Return SHA-256 of the parts' texts, in hex; the parts are kept apart, so ("ab",) != ("a", "b")."""
     digest = hashlib.sha256()
     for part in parts:
         encoded = str(part).encode("utf-8", "surrogatepass")
@@ -120,5 +122,5 @@ def stable_hash(*parts: object) -> str:
 
 
 def request_seed(*parts: object) -> int:
-    """Seed in [0, 2**63) of one request, hashed so that neighbours never collide (vLLM adds to seeds)."""
+    """Return the seed of one request in [0, 2**63), hashed so that neighbours never collide (vLLM adds to seeds)."""
     return int(stable_hash(*parts)[:16], 16) >> 1

@@ -12,8 +12,8 @@ from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from cluster.errors import ItemFailedError
 from cluster.inference.engine import Completion, Engine, Message, Request, Sampling
-from cluster.inference.events import ItemFailedError
 from generation import variants
 from generation.grading import grade
 from generation.records import Attempt, Grade, Question, Reflection, request_seed

@@ -41,9 +41,8 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
         made = make_sets(plan, wanted, job.starts, job.published(SETS[0]))
         done = {"samples": counts.all().samples, "traces": made.traces, "failed_questions": counts.lost.total()}
         job.tell("done", counts=done)
-        job.hand_over(made.names)
+        job.hand_over(made.names, failed=not made.traces)
         say_next(plan.out, made, wanted, serving.served())
-        job.code = made.code(job.code)
     return job.code
 
 

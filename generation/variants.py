@@ -48,19 +48,19 @@ PLAIN = tuple(name for name, variant in VARIANTS.items() if not variant.rational
 
 
 def messages(variant: Variant, question: Question) -> tuple[Message, ...]:
-    """The chat that asks the question under this variant."""
+    """Return the chat that asks the question under this variant."""
     values = {"answer_type_str": question.answer_type, "answer": question.answer}
     user = f"{question.text}\n\n{fill(variant.user, values)}"
     return (Message(role="system", content=variant.system), Message(role="user", content=user))
 
 
 def mentions_hint(variant: Variant, response: str) -> bool:
-    """Whether a rationalized response names the hint it was told not to mention."""
+    """Return True if a rationalized response names the hint it was told not to mention."""
     return variant.rationalized and _HINT_WORD.search(response) is not None
 
 
 def parse_names(names: tuple[str, ...]) -> tuple[Variant, ...]:
-    """Variants from a list of names, where "plain" stands for four and "all" for eight.
+    """Return the variants of a list of names, where "plain" stands for four and "all" for eight.
 
     Raises ValueError for no name, and for one that is unknown or given twice.
     """

@@ -10,27 +10,28 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from cluster.errors import AllFailedError
 from cluster.inference.engine import Engine
 from cluster.jobs.job import Job
-from cluster.jobs.progress import ONLY_RETRIED, AllFailedError
-from generation.plan import Item, Plan
+from cluster.jobs.progress import ONLY_RETRIED
+from generation.plan import Plan
 from generation.raw.counts import RawCounts, count_folder
 from generation.raw.report import raw_card
 from generation.raw.schema import RAW_DATA, Origin, Rolled, to_table
-from generation.records import Attempt
+from generation.records import Attempt, Question
 from generation.rollout import Rollout
 
 
 @dataclass(frozen=True)
 class Work:
-    """What an actor does with an item; sent to it once."""
+    """What an engine does with a question; sent to it once."""
 
     rollout: Rollout
     task_config: str
 
-    async def __call__(self, engine: Engine, item: Item) -> Rolled:
-        attempts = await self.rollout(engine, item.question)
-        origin = Origin(engine.info, self.rollout.sampling, {item.question.key: item.place}, self.task_config)
+    async def __call__(self, engine: Engine, question: Question) -> Rolled:
+        attempts = await self.rollout(engine, question)
+        origin = Origin(engine.info, self.rollout.sampling, {question.key: question.place}, self.task_config)
         table = await asyncio.to_thread(to_table, attempts, origin)
         return Rolled(table, sum(map(_output_tokens, attempts)))
 
@@ -60,7 +61,7 @@ def write_raw_data(
     counted: list[RawCounts] = []
 
     def finish(folder: Path) -> None:
-        counts = count_folder(folder, *([look] if look else []))
+        counts = count_folder(folder, look)
         assert counts.questions == set(order), "questions were lost on the way"
         counts.lost = lost
         counts.served = served(sorted(counts.tasks)) if served else ""

@@ -16,8 +16,7 @@ from cluster.jobs.progress import say
 from generation.placement import hire
 from generation.raw.schema import RAW_DATA
 from reflection.added.card import write_reflected
-from reflection.added.plan import describe_additions, look_at_samples, plan_additions
-from reflection.added.settings import AdditionSettings
+from reflection.added.plan import AdditionSettings, describe_additions, look_at_samples, plan_additions
 
 
 def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> int:
@@ -40,7 +39,7 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
         done = {"samples": whole.samples, "reflections": whole.reflections, "failed_rows": counts.kept.total()}
         job.tell("done", counts=done)
         say_counts(counts, serving)
-        job.hand_over([RAW_DATA], ", which stay as they were")
+        job.hand_over([RAW_DATA], stays=", which stay as they were")
         say("next", assembling(plan.out), whole=True)
     return job.code
 

@@ -37,12 +37,9 @@ def parse_verdicts(texts: pa.Array) -> np.ndarray:
     """Return parse_verdict of each text as int8: 1, 0, or -1 for none. Most are told by how they end."""
     # Of a text that ends with a whole block this is the last one, whatever stands before it.
     tails = pc.ascii_lower(pc.binary_slice(texts.cast(pa.binary()), -_LONGEST_ENDING).view(pa.string()))
-    verdicts = np.full(len(texts), -1, dtype=np.int8)
-    told = np.zeros(len(texts), dtype=bool)
-    for ending, value in _ENDINGS.items():
-        hit = pc.ends_with(tails, ending).to_numpy(zero_copy_only=False)
-        verdicts[hit], told[hit] = value, True
-    for place in np.flatnonzero(~told):
+    ends = [pc.ends_with(tails, ending).to_numpy(zero_copy_only=False) for ending in _ENDINGS]
+    verdicts = np.select(ends, [*_ENDINGS.values()], default=-2).astype(np.int8)
+    for place in np.flatnonzero(verdicts == -2):
         found = parse_verdict(texts[place].as_py())
-        verdicts[place] = -1 if found is None else int(found)
+        verdicts[place] = -1 if found is None else found
     return verdicts

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from assembly.candidates import Asked, choose, questions_of
+from assembly.candidates import QuestionSamples, choose, questions_of
 from assembly.formats import FORMATS
 from assembly.question_traces import QuestionTraces, assemble_question
 from assembly.settings import SftSettings
@@ -51,7 +51,7 @@ def settings(*formats: str, attempts: str = "3", seed: int = 0, **changes: Any) 
     return SftSettings(formats, attempts, seed, **changes)
 
 
-def pooled(rows: Sequence[RawRow], wanted: SftSettings | None = None) -> Asked:
+def pooled(rows: Sequence[RawRow], wanted: SftSettings | None = None) -> QuestionSamples:
     """The rows as the assembly sees their question."""
     (asked,) = questions_of(chosen(rows, wanted))
     return asked

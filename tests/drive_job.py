@@ -1,9 +1,14 @@
-"""The whole job on a scripted engine in this process, its flags and exit codes: `python -m tests.drive_job FLAGS`."""
+"""The whole job on a scripted engine in this process, its flags and exit codes: `python -m tests.drive_job FLAGS`.
+
+No wait, such as for a busy hub, is longer than a moment.
+"""
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
+from unittest.mock import patch
 
 from cluster.flags import parse
 from cluster.inference.engine import Completion, Request, ScriptedSettings
@@ -12,6 +17,8 @@ from generation import run
 from generation.plan import make_plan
 from generation.settings import Settings
 from tests.scripted import knowing
+
+_MOMENT_S = 0.02
 
 
 class Knowing:
@@ -28,7 +35,9 @@ class Knowing:
 
 def main(argv: list[str], reply: Callable[[Request], str | Completion] | None = None) -> int:
     """Return the job's exit code; the engine knows the questions, unless it is to reply otherwise."""
-    return run.main(argv, fleet=LocalFleet(ScriptedSettings(reply or Knowing(argv))))
+    sleep = time.sleep
+    with patch("time.sleep", lambda seconds: sleep(min(seconds, _MOMENT_S))):
+        return run.main(argv, fleet=LocalFleet(ScriptedSettings(reply or Knowing(argv))))
 
 
 if __name__ == "__main__":

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import ray
 from ray.cluster_utils import Cluster
 
+from cluster.errors import ClusterLostError
 from cluster.inference.engine import Engine, ScriptedSettings
-from cluster.inference.events import ClusterLostError, Done, Lost, Started
+from cluster.inference.events import Done, Lost, Started
 from cluster.inference.pool import Pool
 from cluster.inference.ray_replicas import RayReplicas
 from cluster.inference.replicas import Placement

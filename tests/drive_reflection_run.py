@@ -13,8 +13,7 @@ from cluster.inference.engine import ScriptedSettings
 from cluster.inference.ray_replicas import RayFleet
 from cluster.jobs import tally
 from reflection import run
-from reflection.added.plan import AdditionPlan
-from reflection.added.settings import AdditionSettings
+from reflection.added.plan import AdditionPlan, AdditionSettings
 from tests.fleets import on_ray
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from cluster.inference.engine import EngineDiedError
+from cluster.errors import EngineDiedError
 from cluster.inference.events import Loading, Lost, Started
 from cluster.inference.pool import Finished
 

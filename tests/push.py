@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 from unittest.mock import patch
 
-from cluster.jobs.hub import NotPushed, check_push, push
+from cluster.errors import NotPushed
+from cluster.jobs.hub import check_push, push
 
 _MOMENT_S = 0.02
 

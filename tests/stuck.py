@@ -9,15 +9,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from cluster.inference.engine import (
-    Engine,
-    EngineDiedError,
-    EngineMemoryError,
-    Request,
-    Sampling,
-    ScriptedEngine,
-    ScriptedSettings,
-)
+from cluster.errors import EngineDiedError, EngineMemoryError
+from cluster.inference.engine import Engine, Request, Sampling, ScriptedEngine, ScriptedSettings
 
 
 class Item(NamedTuple):

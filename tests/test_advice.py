@@ -8,11 +8,12 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from cluster.errors import ClusterLostError, EngineStartError, StoreGoneError, TornShardError
 from cluster.inference.engine import EngineInfo
-from cluster.inference.events import ClusterLostError, EngineStartError, Loading, Lost, Started, Tick
+from cluster.inference.events import Loading, Lost, Started, Tick
 from cluster.jobs import progress as terminal
 from cluster.jobs.progress import failed
-from cluster.jobs.store import ShardStore, StoreGoneError, TornShardError
+from cluster.jobs.store import ShardStore
 from cluster.jobs.tally import Failures, Tally
 from generation.plan import make_plan
 from generation.settings import Settings
@@ -57,8 +58,8 @@ def test_the_advice_after_a_failure_is_true(
 def test_while_engines_load_that_is_what_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(terminal, "_EVERY_S", 0.0)
-    monkeypatch.setattr(terminal, "_LOADING_EVERY_S", 0.0)
+    monkeypatch.setattr(terminal, "EVERY_S", 0.0)
+    monkeypatch.setattr(terminal, "LOADING_EVERY_S", 0.0)
     plan = make_plan(Settings(questions=8, out=str(tmp_path)))
     store = ShardStore(tmp_path / "shards", schema=plan.schema, sort_by=plan.sort_by)
     tally = Tally(plan, store, Failures(tmp_path))

@@ -37,7 +37,7 @@ def test_attempts_of_one_trace_under_different_variants() -> None:
     rows = [raw_row(f"{name} {n}", n == 0, variant=name) for name in ("a", "b", "c") for n in range(4)]
     for seed in range(20):
         (one,) = made_of(rows, settings("*C", attempts="3", seed=seed, unique_variants=True)).made
-        assert sorted(one.variants) == ["a", "b", "c"]
+        assert sorted(attempt.variant for attempt in one.attempts) == ["a", "b", "c"]
     assert made_of(rows, settings("*C", attempts="4", unique_variants=True)).not_given == (("*C", TOO_ALIKE),)
 
 

@@ -24,7 +24,7 @@ from assembly.formats import (
     read_attempts,
 )
 from assembly.question_traces import assemble_question
-from assembly.traces import Step
+from assembly.traces import TraceStep
 from generation.records import CUT, NO_ANSWER
 from tests.assembly_rows import RIGHT, WRONG, RawRow, left_out_of, made_of, no_answer, pooled, raw_row, settings
 from tests.trace_texts import parse
@@ -213,7 +213,7 @@ def test_every_usable_attempt_and_phrase_kind_turns_up() -> None:
 def test_the_reflection_of_the_trace_is_drawn_among_the_right_ones() -> None:
     rows = [raw_row("7", True, reflections=(f"a {RIGHT}", f"b {RIGHT}", WRONG))]
     drawn = {parse(_texts(rows, "0C", 1, seed)[0]).steps for seed in range(20)}
-    assert drawn == {(Step("7", f"a {RIGHT}"),), (Step("7", f"b {RIGHT}"),)}
+    assert drawn == {(TraceStep("7", f"a {RIGHT}"),), (TraceStep("7", f"b {RIGHT}"),)}
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assembly.traces import Review, Step, Trace, has_frame_tag, is_plain_answer, render
+from assembly.traces import Review, Trace, TraceStep, has_frame_tag, is_plain_answer, render
 from tests.trace_texts import parse
 
 LAYOUT = """<think>
@@ -35,8 +35,8 @@ So:
 
 
 def test_the_layout_is_the_published_one() -> None:
-    first = Step("one <answer>1</answer>", "No. <verdict>Incorrect</verdict>")
-    trace = Trace((first, Step("two", None)), ("Again.",), "So:", "2", Review("Back to it.", "two"))
+    first = TraceStep("one <answer>1</answer>", "No. <verdict>Incorrect</verdict>")
+    trace = Trace((first, TraceStep("two", None)), ("Again.",), "So:", "2", Review("Back to it.", "two"))
     assert render(trace) == LAYOUT
     assert parse(LAYOUT) == trace
 
@@ -60,7 +60,7 @@ REVIEWS = st.none() | st.builds(Review, LINES, st.none() | TEXTS)
 
 @st.composite
 def traces(draw: st.DrawFn) -> Trace:
-    steps = draw(st.lists(st.builds(Step, TEXTS, st.none() | TEXTS), min_size=1, max_size=4))
+    steps = draw(st.lists(st.builds(TraceStep, TEXTS, st.none() | TEXTS), min_size=1, max_size=4))
     glue = draw(st.lists(LINES, min_size=len(steps) - 1, max_size=len(steps) - 1))
     return Trace(tuple(steps), tuple(glue), draw(LINES), draw(ANSWERS), draw(REVIEWS))
 
@@ -102,7 +102,7 @@ def test_what_counts_as_a_frame_tag(text: str, held: bool) -> None:
     assert has_frame_tag(text) is held
 
 
-STEP = Step("r", "f")
+STEP = TraceStep("r", "f")
 
 
 @pytest.mark.parametrize(
@@ -111,8 +111,8 @@ STEP = Step("r", "f")
         (((), (), "So:", "7"), "0 attempts"),
         (((STEP, STEP), (), "So:", "7"), "2 attempts cannot be joined by 0 phrases"),
         (((STEP,), ("Again.",), "So:", "7"), "1 attempts cannot be joined by 1"),
-        (((Step("a</sample>", "f"),), (), "So:", "7"), "frame"),
-        (((Step("a", "<think>"),), (), "So:", "7"), "frame"),
+        (((TraceStep("a</sample>", "f"),), (), "So:", "7"), "frame"),
+        (((TraceStep("a", "<think>"),), (), "So:", "7"), "frame"),
         (((STEP,), (), "So:", "7", Review("Back.", "<reflect>")), "frame"),
         (((STEP, STEP), ("a\nb",), "So:", "7"), "one line"),
         (((STEP,), (), "", "7"), "one line"),

@@ -17,6 +17,7 @@ from generation.tasks import countdown
 from generation.tasks.countdown import NAMES, Ranges, facts_of, identity
 from generation.tasks.task import held_out
 from tests.countdown_questions import make, question_of
+from tests.rows import check_rows
 
 SMALL = Ranges(inputs=(1, 10), targets=(10, 50))
 
@@ -60,11 +61,13 @@ def test_the_defaults_are_the_papers() -> None:
     assert Ranges() == Ranges(inputs=(1, 99), targets=(100, 200))
 
 
-@pytest.mark.parametrize("task", NAMES)
-def test_no_question_twice_whatever_the_order_of_its_numbers(task: str) -> None:
-    made = make(task, 40, rl=False, seed=1, ranges=SMALL)
-    assert len({(tuple(sorted(q.facts["numbers"])), q.facts["target"]) for q in made}) == 40
-    assert len({q.key for q in made}) == 40
+def test_no_question_twice_whatever_the_order_of_its_numbers() -> None:
+    def check(task: str) -> None:
+        made = make(task, 40, rl=False, seed=1, ranges=SMALL)
+        assert len({(tuple(sorted(q.facts["numbers"])), q.facts["target"]) for q in made}) == 40
+        assert len({q.key for q in made}) == 40
+
+    check_rows(check, NAMES)
 
 
 def test_order_of_numbers_is_no_other_question() -> None:
@@ -151,24 +154,26 @@ def test_golden_text() -> None:
     assert (question.answer_type, question.grader, question.source) == ("equation", "countdown", "here")
 
 
-@pytest.mark.parametrize(
-    ("text", "facts", "why"),
-    [
-        ("Using the numbers in the list [1, 2], create an equation that equals 3.", ([1, 2], 3), "as here"),
-        ("the numbers in the list [1,2 ,  30]: get what equals -4", ([1, 2, 30], -4), "spaces anyhow, below zero"),
-        ("numbers in the list [1 2 3] so it equals 6", ([1, 2, 3], 6), "no commas"),
-        ("numbers in the list [1, 2]\ncreate an equation that equals 3", ([1, 2], 3), "over two lines"),
-        ("numbers in the list [], equals 3", None, "no numbers"),
-        ("numbers in the list [ , ], equals 3", None, "no numbers"),
-        ("numbers in the list [1, x], equals 3", None, "not all numbers"),
-        ("numbers in the list [1, 2], equals three", None, "no target"),
-        ("numbers in the list [1, 2]" + " " * 99 + "equals 3", None, "too far apart to be one sentence"),
-        ("What is 1 + 2?", None, "another question"),
-        ("numbers in the list [" + "1" * 500, None, "bounded"),
-    ],
-)
-def test_a_countdown_question_is_known_by_its_wording(text: str, facts: tuple[list[int], int] | None, why: str) -> None:
-    assert facts_of(text) == (facts and {"numbers": facts[0], "target": facts[1]}), why
+def test_a_countdown_question_is_known_by_its_wording() -> None:
+    def check(text: str, facts: tuple[list[int], int] | None, why: str) -> None:
+        assert facts_of(text) == (facts and {"numbers": facts[0], "target": facts[1]}), why
+
+    check_rows(
+        check,
+        [
+            ("Using the numbers in the list [1, 2], create an equation that equals 3.", ([1, 2], 3), "as here"),
+            ("the numbers in the list [1,2 ,  30]: get what equals -4", ([1, 2, 30], -4), "spaces anyhow, below zero"),
+            ("numbers in the list [1 2 3] so it equals 6", ([1, 2, 3], 6), "no commas"),
+            ("numbers in the list [1, 2]\ncreate an equation that equals 3", ([1, 2], 3), "over two lines"),
+            ("numbers in the list [], equals 3", None, "no numbers"),
+            ("numbers in the list [ , ], equals 3", None, "no numbers"),
+            ("numbers in the list [1, x], equals 3", None, "not all numbers"),
+            ("numbers in the list [1, 2], equals three", None, "no target"),
+            ("numbers in the list [1, 2]" + " " * 99 + "equals 3", None, "too far apart to be one sentence"),
+            ("What is 1 + 2?", None, "another question"),
+            ("numbers in the list [" + "1" * 500, None, "bounded"),
+        ],
+    )
 
 
 @given(st.lists(st.integers(0, 12), min_size=2, max_size=6), st.integers(0, 10**6))
@@ -177,11 +182,11 @@ def test_a_solution_is_exact_to_its_steps(numbers: list[int], seed: int) -> None
     if found is None:
         assert 0 in numbers or len(numbers) > 2, "only a zero, given or made, can be divided by"
         return
-    for step in found.steps:
-        assert isinstance(step.result, int | Fraction)
-        assert countdown.apply(step.op, step.left, step.right) == step.result
+    for left, op, right, result in found.steps:
+        assert isinstance(result, int | Fraction)
+        assert countdown.apply(op, left, right) == result
     assert len(found.steps) == len(numbers) - 1
-    assert found.steps[-1].result == found.value
+    assert found.steps[-1][-1] == found.value
     question = Question("", "", "", "", "countdown", "", {"numbers": numbers, "target": found.value})
     if found.value.denominator == 1:
         assert grade(f"<answer>{found.expression}</answer>", question, "stop").outcome == "right"

@@ -17,6 +17,7 @@ from tests.ask_task import decide_questions
 from tests.custom_questions import load
 from tests.hub_state import Hub, Repository
 from tests.hub_user import User
+from tests.rows import check_rows
 from tests.test_custom_golds import ask, put
 from tests.test_hub_tasks import asked
 
@@ -42,52 +43,54 @@ def test_so_many_of_a_file(tmp_path: Path) -> None:
         assert told in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("text", "where", "count"),
-    [
-        ("q.jsonl", "q.jsonl", None),
-        ("q.parquet:7", "q.parquet", 7),
-        ("a:b.jsonl", "a:b.jsonl", None),
-        ("a:5/b.jsonl:6", "a:5/b.jsonl", 6),
-        ("me/sums", "me/sums", None),
-        ("me/sums:5", "me/sums", 5),
-        ("me/sums:main", "me/sums:main", None),
-        ("me/sums:main:5", "me/sums:main", 5),
-        ("me/sums:main@abc:5", "me/sums:main@abc", 5),
-        # The one way to a configuration of digits alone.
-        ("me/sums:2024@main", "me/sums:2024@main", None),
-    ],
-)
-def test_a_count_stands_at_the_very_end(text: str, where: str, count: int | None) -> None:
-    assert parse(text) == (where, count)
+def test_a_count_stands_at_the_very_end() -> None:
+    def check(text: str, where: str, count: int | None) -> None:
+        assert parse(text) == (where, count)
+
+    check_rows(
+        check,
+        [
+            ("q.jsonl", "q.jsonl", None),
+            ("q.parquet:7", "q.parquet", 7),
+            ("a:b.jsonl", "a:b.jsonl", None),
+            ("a:5/b.jsonl:6", "a:5/b.jsonl", 6),
+            ("me/sums", "me/sums", None),
+            ("me/sums:5", "me/sums", 5),
+            ("me/sums:main", "me/sums:main", None),
+            ("me/sums:main:5", "me/sums:main", 5),
+            ("me/sums:main@abc:5", "me/sums:main@abc", 5),
+            # The one way to a configuration of digits alone.
+            ("me/sums:2024@main", "me/sums:2024@main", None),
+        ],
+    )
 
 
 # ---- countdown questions without a solution
 
 
-@pytest.mark.parametrize(
-    ("numbers", "target", "solvable"),
-    [
-        ([4, 6], 24, True),
-        ([4, 6], 25, False),
-        ([24, 5], 24, True),
-        ([3, 3, 8, 8], 24, True),  # by a fraction: 8 / (3 - 8 / 3)
-        ([1, 1, 1, 1], 24, False),
-        ([5, 7], -2, True),
-        ([0, 0, 3], 4, False),
-    ],
-)
-def test_a_countdown_question_without_a_solution_is_told(
-    tmp_path: Path, numbers: list[int], target: int, solvable: bool
-) -> None:
-    row = {"question": "Make it.", "answer": str(target), "numbers": numbers, "target": target}
-    path = put(tmp_path, {**row, "question": "And this.", "answer": "4 * 6", "numbers": [4, 6], "target": 24}, row)
-    if solvable:
-        assert len(load(path, Reading("countdown"))) == 2
-        return
-    with pytest.raises(ValueError, match=r"mine\.jsonl line 2: no equation of \[.*\] makes ") as error:
-        load(path, Reading("countdown"))
-    assert f"no equation of {numbers} makes {target}" in str(error.value)
+def test_a_countdown_question_without_a_solution_is_told(tmp_path: Path) -> None:
+    def check(numbers: list[int], target: int, solvable: bool) -> None:
+        row = {"question": "Make it.", "answer": str(target), "numbers": numbers, "target": target}
+        path = put(tmp_path, {**row, "question": "And this.", "answer": "4 * 6", "numbers": [4, 6], "target": 24}, row)
+        if solvable:
+            assert len(load(path, Reading("countdown"))) == 2
+            return
+        with pytest.raises(ValueError, match=r"mine\.jsonl line 2: no equation of \[.*\] makes ") as error:
+            load(path, Reading("countdown"))
+        assert f"no equation of {numbers} makes {target}" in str(error.value)
+
+    check_rows(
+        check,
+        [
+            ([4, 6], 24, True),
+            ([4, 6], 25, False),
+            ([24, 5], 24, True),
+            ([3, 3, 8, 8], 24, True),  # by a fraction: 8 / (3 - 8 / 3)
+            ([1, 1, 1, 1], 24, False),
+            ([5, 7], -2, True),
+            ([0, 0, 3], 4, False),
+        ],
+    )
 
 
 def test_so_many_countdown_questions_are_tried_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,14 +103,18 @@ def test_so_many_countdown_questions_are_tried_at_most(tmp_path: Path, monkeypat
 # ---- twins
 
 
-@pytest.mark.parametrize(
-    "twin", ["What is 6 times 7? ", "What is 6  times 7?", "What is\n6 times 7?", "What is 6\u00a0times 7?\u200b"]
-)
-def test_a_question_that_differs_by_spaces_is_the_same(tmp_path: Path, twin: str) -> None:
-    rows = [{"question": text, "answer": "42"} for text in ("What is 6 times 7?", "What is 67?", twin)]
-    with pytest.raises(ValueError, match=r"mine\.jsonl line 3 asks the same question as .*mine\.jsonl line 1: each"):
-        load(put(tmp_path, *rows))
-    assert len(load(put(tmp_path, *rows[:2]))) == 2
+def test_a_question_that_differs_by_spaces_is_the_same(tmp_path: Path) -> None:
+    def check(twin: str) -> None:
+        rows = [{"question": text, "answer": "42"} for text in ("What is 6 times 7?", "What is 67?", twin)]
+        with pytest.raises(
+            ValueError, match=r"mine\.jsonl line 3 asks the same question as .*mine\.jsonl line 1: each"
+        ):
+            load(put(tmp_path, *rows))
+        assert len(load(put(tmp_path, *rows[:2]))) == 2
+
+    check_rows(
+        check, ["What is 6 times 7? ", "What is 6  times 7?", "What is\n6 times 7?", "What is 6\u00a0times 7?\u200b"]
+    )
 
 
 TASK = """from generation.tasks.task import Drawn, Problem

@@ -15,6 +15,7 @@ from generation.tasks.countdown import Ranges
 from generation.tasks.registry import TASKS
 from generation.tasks.task import Dropped
 from tests.ask_task import Asked, decide_questions
+from tests.rows import check_rows
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "my_task.py"
 HEAD = "from generation.tasks.task import Drawn, Problem\n"
@@ -70,32 +71,34 @@ def test_classes_of_the_file_and_other_forms(tmp_path: Path) -> None:
     assert mixed.name == "mix-sums-longmult_2dig"
 
 
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("x = 1\n", "has no TASK: give it one, as examples/my_task.py has"),
-        ("TASK = 3\n", "TASK is a int, and must be a Drawn or a Loaded"),
-        ("x = 1\nx +\n", "line 2: SyntaxError: invalid syntax"),
-        ("\n\nimport nowhere_to_be_found\n", "line 3: ModuleNotFoundError: No module named 'nowhere_to_be_found'"),
-        ("import sys\nsys.exit('no')\n", "line 2: SystemExit: no"),
-        (made("None", name="a b"), "'a b' is no name, or one of ours"),
-        (made("None", name="gsm8k"), "'gsm8k' is no name, or one of ours"),
-        (made("None", grader="mine"), "no grader is called 'mine'; take one of answer, countdown"),
-        ("def draw(rng):\n    return 1 / 0\n" + made("draw"), "line 2: ZeroDivisionError: division by zero"),
-        ("def draw(rng):\n    return 'why?'\n" + made("draw"), "draw gave a str, and must give a Problem or None"),
-        (made("lambda rng: Problem('?', 4)"), "whose answer is 4, and not text"),
-        (made("lambda rng: Problem('?', '4', {'a': {1}})"), "facts that are no JSON"),
-        (made("lambda rng: Problem('?', '4')"), "t gave only "),
-        ("\0", "SyntaxError"),
-    ],
-)
-def test_what_is_wrong_is_told(tmp_path: Path, text: str, told: str) -> None:
-    path = tmp_path / "t.py"
-    path.write_text(text)
-    with pytest.raises(ValueError, match=r"^(--task file|t gave)") as error:
-        ask(path)
-    assert told in str(error.value)
-    assert "\n" not in str(error.value)
+def test_what_is_wrong_is_told(tmp_path: Path) -> None:
+    def check(text: str, told: str) -> None:
+        path = tmp_path / "t.py"
+        path.write_text(text)
+        with pytest.raises(ValueError, match=r"^(--task file|t gave)") as error:
+            ask(path)
+        assert told in str(error.value)
+        assert "\n" not in str(error.value)
+
+    check_rows(
+        check,
+        [
+            ("x = 1\n", "has no TASK: give it one, as examples/my_task.py has"),
+            ("TASK = 3\n", "TASK is a int, and must be a Drawn or a Loaded"),
+            ("x = 1\nx +\n", "line 2: SyntaxError: invalid syntax"),
+            ("\n\nimport nowhere_to_be_found\n", "line 3: ModuleNotFoundError: No module named 'nowhere_to_be_found'"),
+            ("import sys\nsys.exit('no')\n", "line 2: SystemExit: no"),
+            (made("None", name="a b"), "'a b' is no name, or one of ours"),
+            (made("None", name="gsm8k"), "'gsm8k' is no name, or one of ours"),
+            (made("None", grader="mine"), "no grader is called 'mine'; take one of answer, countdown"),
+            ("def draw(rng):\n    return 1 / 0\n" + made("draw"), "line 2: ZeroDivisionError: division by zero"),
+            ("def draw(rng):\n    return 'why?'\n" + made("draw"), "draw gave a str, and must give a Problem or None"),
+            (made("lambda rng: Problem('?', 4)"), "whose answer is 4, and not text"),
+            (made("lambda rng: Problem('?', '4', {'a': {1}})"), "facts that are no JSON"),
+            (made("lambda rng: Problem('?', '4')"), "t gave only "),
+            ("\0", "SyntaxError"),
+        ],
+    )
 
 
 LOADED = """from generation.tasks.hub_rows import Place

@@ -18,6 +18,7 @@ from generation.tasks.custom import Reading
 from generation.tasks.gold import WHOLE, final_answer, grader_of
 from tests.ask_task import Asked, decide_questions
 from tests.custom_questions import load
+from tests.rows import check_rows
 
 SOLVED = [
     {
@@ -58,68 +59,72 @@ def outcome(answer: str, question: Question) -> str:
 # ---- final answers
 
 
-@pytest.mark.parametrize(
-    ("text", "answer", "grader"),
-    [
-        ("5", "5", "number"),
-        ("twenty-four", "twenty-four", "number"),
-        ("1,234", "1,234", "number"),
-        ("$18", "$18", "number"),
-        (r"12.5\%", r"12.5\%", "number"),
-        (r"\frac{1}{2}", r"\frac{1}{2}", "number"),
-        ("1e3", "1e3", "number"),
-        ("5 km", "5 km", "number"),
-        ("1.5 million", "1.5 million", "number"),
-        ("so\n#### 42", "42", "number"),
-        ("#### 5 km\nThe answer is: 5 km", "5 km", "number"),
-        (r"It is \boxed{22.5}.", "22.5", "number"),
-        (r"\boxed{x} is \boxed{ x }", "x", "math"),
-        (r"It is \fbox{\frac{\sqrt{2}}{2}}.", r"\frac{\sqrt{2}}{2}", "math"),
-        (r"\frac{\sqrt{2}}{2}", r"\frac{\sqrt{2}}{2}", "math"),
-        ("$x^2$", "$x^2$", "math"),
-        ("<think>6 * 7</think>\n<answer> 42 </answer>", "42", "number"),
-        ("He was born there.\n#### Paris", "Paris", "answer"),
-        # No numbers, though some begin with one or could be read as a difference.
-        ("Paris", "Paris", "answer"),
-        ("12 Monkeys", "12 Monkeys", "answer"),
-        ("2020-01-01", "2020-01-01", "answer"),
-        ("10:30", "10:30", "answer"),
-        ("$5 bill", "$5 bill", "answer"),
-        ("A#### B", "B", "answer"),
-        (r"So it is \boxed 42.", "42.", "number"),
-        # A heading is no mark.
-        ("##### 42", "##### 42", "number"),
-        ("#### Origins\n\nHe was born there.", "#### Origins\n\nHe was born there.", "answer"),
-    ],
-)
-def test_the_final_answer_and_the_grader_it_looks_like(text: str, answer: str, grader: str) -> None:
-    found = final_answer(text)
-    assert (found.answer, grader_of(found)) == (answer, grader)
-    assert (found.where == WHOLE) == (answer == text)
+def test_the_final_answer_and_the_grader_it_looks_like() -> None:
+    def check(text: str, answer: str, grader: str) -> None:
+        found = final_answer(text)
+        assert (found.answer, grader_of(found)) == (answer, grader)
+        assert (found.where == WHOLE) == (answer == text)
+
+    check_rows(
+        check,
+        [
+            ("5", "5", "number"),
+            ("twenty-four", "twenty-four", "number"),
+            ("1,234", "1,234", "number"),
+            ("$18", "$18", "number"),
+            (r"12.5\%", r"12.5\%", "number"),
+            (r"\frac{1}{2}", r"\frac{1}{2}", "number"),
+            ("1e3", "1e3", "number"),
+            ("5 km", "5 km", "number"),
+            ("1.5 million", "1.5 million", "number"),
+            ("so\n#### 42", "42", "number"),
+            ("#### 5 km\nThe answer is: 5 km", "5 km", "number"),
+            (r"It is \boxed{22.5}.", "22.5", "number"),
+            (r"\boxed{x} is \boxed{ x }", "x", "math"),
+            (r"It is \fbox{\frac{\sqrt{2}}{2}}.", r"\frac{\sqrt{2}}{2}", "math"),
+            (r"\frac{\sqrt{2}}{2}", r"\frac{\sqrt{2}}{2}", "math"),
+            ("$x^2$", "$x^2$", "math"),
+            ("<think>6 * 7</think>\n<answer> 42 </answer>", "42", "number"),
+            ("He was born there.\n#### Paris", "Paris", "answer"),
+            # No numbers, though some begin with one or could be read as a difference.
+            ("Paris", "Paris", "answer"),
+            ("12 Monkeys", "12 Monkeys", "answer"),
+            ("2020-01-01", "2020-01-01", "answer"),
+            ("10:30", "10:30", "answer"),
+            ("$5 bill", "$5 bill", "answer"),
+            ("A#### B", "B", "answer"),
+            (r"So it is \boxed 42.", "42.", "number"),
+            # A heading is no mark.
+            ("##### 42", "##### 42", "number"),
+            ("#### Origins\n\nHe was born there.", "#### Origins\n\nHe was born there.", "answer"),
+        ],
+    )
 
 
-@pytest.mark.parametrize(
-    "text", ["####", "6 * 7\n#### ", r"\boxed{", r"\boxed{ }", r"\boxed{1} \boxed{2}", "<answer></answer>"]
-)
-def test_a_solution_without_one_final_answer_is_none(tmp_path: Path, text: str) -> None:
-    for grader in (None, "number", "math", "exact"):
-        with pytest.raises(ValueError, match=r"line 1: the gold answer has .*: give the final answer alone"):
-            golds(tmp_path, text, grader=grader)
+def test_a_solution_without_one_final_answer_is_none(tmp_path: Path) -> None:
+    def check(text: str) -> None:
+        for grader in (None, "number", "math", "exact"):
+            with pytest.raises(ValueError, match=r"line 1: the gold answer has .*: give the final answer alone"):
+                golds(tmp_path, text, grader=grader)
+
+    check_rows(check, ["####", "6 * 7\n#### ", r"\boxed{", r"\boxed{ }", r"\boxed{1} \boxed{2}", "<answer></answer>"])
 
 
-@pytest.mark.parametrize("grader", [None, "number", "math"])
-def test_right_answers_to_worked_solutions_are_right(tmp_path: Path, grader: Any) -> None:
-    box, rope, way = load(put(tmp_path, *SOLVED), Reading(grader))
-    assert [question.answer for question in (box, rope, way)] == ["42", "22.5", "5"]
-    for question, right, wrong in (
-        (box, ("42", "42 nuts", "**42**", "x = 42", r"\boxed{42}"), ("43", "67")),
-        (rope, ("22.5", "22.5 cm", "22,5", "45/2"), ("45", "22")),
-        (way, ("5", "5 km", "x=5", "5.0", "five"), ("2.5", "6 km")),
-    ):
-        assert {outcome(answer, question) for answer in right} <= {"right", "unknown"}
-        assert outcome(right[0], question) == outcome(right[1], question) == "right"
-        assert {outcome(answer, question) for answer in wrong} == {"wrong"}
-    assert outcome("x=5", way) == "right"
+def test_right_answers_to_worked_solutions_are_right(tmp_path: Path) -> None:
+    def check(grader: Any) -> None:
+        box, rope, way = load(put(tmp_path, *SOLVED), Reading(grader))
+        assert [question.answer for question in (box, rope, way)] == ["42", "22.5", "5"]
+        for question, right, wrong in (
+            (box, ("42", "42 nuts", "**42**", "x = 42", r"\boxed{42}"), ("43", "67")),
+            (rope, ("22.5", "22.5 cm", "22,5", "45/2"), ("45", "22")),
+            (way, ("5", "5 km", "x=5", "5.0", "five"), ("2.5", "6 km")),
+        ):
+            assert {outcome(answer, question) for answer in right} <= {"right", "unknown"}
+            assert outcome(right[0], question) == outcome(right[1], question) == "right"
+            assert {outcome(answer, question) for answer in wrong} == {"wrong"}
+        assert outcome("x=5", way) == "right"
+
+    check_rows(check, [None, "number", "math"])
 
 
 def test_a_choice_and_a_word_behind_a_mark(tmp_path: Path) -> None:
@@ -129,23 +134,23 @@ def test_a_choice_and_a_word_behind_a_mark(tmp_path: Path) -> None:
     assert load(put(tmp_path, row), Reading("word"))[0].answer == "stare"
 
 
-@pytest.mark.parametrize(
-    ("row", "told"),
-    [
-        ({"choices": ["sun", "moon"]}, "line 1 has 'choices', which is read with --grader choice alone"),
-        ({"nums": [4, 6], "target": 24}, "line 1 has 'nums', which is read with --grader countdown alone"),
-        ({"letters": "tsrae"}, "line 1 has 'letters', which is read with --grader word alone"),
-    ],
-)
-def test_columns_that_another_grader_reads_are_not_left_in_silence(
-    tmp_path: Path, row: dict[str, Any], told: str
-) -> None:
-    path = put(tmp_path, {"question": "Which?", "answer": "4 * 6", **row})
-    with pytest.raises(ValueError, match=r"mine\.jsonl line 1 has ") as error:
-        load(path)
-    assert told in str(error.value)
-    assert load(path, Reading("exact"))[0].facts == {}
-    assert load(put(tmp_path, {"question": "Which?", "answer": "4", **dict.fromkeys(row)}))[0].grader == "number"
+def test_columns_that_another_grader_reads_are_not_left_in_silence(tmp_path: Path) -> None:
+    def check(row: dict[str, Any], told: str) -> None:
+        path = put(tmp_path, {"question": "Which?", "answer": "4 * 6", **row})
+        with pytest.raises(ValueError, match=r"mine\.jsonl line 1 has ") as error:
+            load(path)
+        assert told in str(error.value)
+        assert load(path, Reading("exact"))[0].facts == {}
+        assert load(put(tmp_path, {"question": "Which?", "answer": "4", **dict.fromkeys(row)}))[0].grader == "number"
+
+    check_rows(
+        check,
+        [
+            ({"choices": ["sun", "moon"]}, "line 1 has 'choices', which is read with --grader choice alone"),
+            ({"nums": [4, 6], "target": 24}, "line 1 has 'nums', which is read with --grader countdown alone"),
+            ({"letters": "tsrae"}, "line 1 has 'letters', which is read with --grader word alone"),
+        ],
+    )
 
 
 def test_options_in_the_question_and_a_letter_are_a_choice(tmp_path: Path) -> None:
@@ -173,21 +178,26 @@ def test_what_was_decided_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert ask(put(tmp_path, SOLVED[2]), grader="number").notes == ()
 
 
-@pytest.mark.parametrize(
-    ("answers", "told"),
-    [
-        (["N/A", "Paris"], "1 gold answers say only that there is none, and are taken as texts (first 'N/A')"),
-        (
-            ["It is known that he lived there. " * 9],
-            "1 gold answers are long texts, which a sample must repeat; --answer_c",
-        ),
-        (["(2, 1)", "x^2 + 1", "0,5"], "3 gold answers look like numbers or mathematics and are compared as texts; "),
-        (["5 apples", "12 Angry Men"], "2 gold answers are a number and words and are compared as texts; "),
-    ],
-)
-def test_gold_answers_that_can_hardly_be_met_are_told(tmp_path: Path, answers: list[str], told: str) -> None:
-    rows = [{"question": f"{n}?", "answer": answer} for n, answer in enumerate(answers)]
-    assert any(note.startswith(f"mine: {told}") for note in ask(put(tmp_path, *rows)).notes)
+def test_gold_answers_that_can_hardly_be_met_are_told(tmp_path: Path) -> None:
+    def check(answers: list[str], told: str) -> None:
+        rows = [{"question": f"{n}?", "answer": answer} for n, answer in enumerate(answers)]
+        assert any(note.startswith(f"mine: {told}") for note in ask(put(tmp_path, *rows)).notes)
+
+    check_rows(
+        check,
+        [
+            (["N/A", "Paris"], "1 gold answers say only that there is none, and are taken as texts (first 'N/A')"),
+            (
+                ["It is known that he lived there. " * 9],
+                "1 gold answers are long texts, which a sample must repeat; --answer_c",
+            ),
+            (
+                ["(2, 1)", "x^2 + 1", "0,5"],
+                "3 gold answers look like numbers or mathematics and are compared as texts; ",
+            ),
+            (["5 apples", "12 Angry Men"], "2 gold answers are a number and words and are compared as texts; "),
+        ],
+    )
 
 
 # ---- mathematics that nobody can match
@@ -234,11 +244,13 @@ MATCHED = (
 )
 
 
-@pytest.mark.parametrize(("answer", "told"), UNMATCHED)
-def test_mathematics_that_nobody_can_match_is_told(tmp_path: Path, answer: str, told: str) -> None:
-    with pytest.raises(ValueError, match=r"mine\.jsonl line 2: the gold answer ") as error:
-        golds(tmp_path, "5", answer, grader="math")
-    assert f"is none for math: {told}; --grader exact takes a text as it is" in str(error.value)
+def test_mathematics_that_nobody_can_match_is_told(tmp_path: Path) -> None:
+    def check(answer: str, told: str) -> None:
+        with pytest.raises(ValueError, match=r"mine\.jsonl line 2: the gold answer ") as error:
+            golds(tmp_path, "5", answer, grader="math")
+        assert f"is none for math: {told}; --grader exact takes a text as it is" in str(error.value)
+
+    check_rows(check, UNMATCHED)
 
 
 def test_mathematics_that_can_be_matched_is_taken(tmp_path: Path) -> None:

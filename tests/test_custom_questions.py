@@ -22,6 +22,7 @@ from generation.grading import grade
 from generation.tasks import countdown
 from tests.countdown_questions import make
 from tests.custom_questions import load
+from tests.rows import check_rows
 
 ROOT = Path(__file__).parent.parent
 GOOD = [{"question": "What is 2 + 2?", "answer": "4"}, {"question": "What is 2 + 3?", "answer": "5"}]
@@ -41,28 +42,30 @@ def columns(rows: Sequence[dict[str, Any]]) -> dict[str, Sequence[Any]]:
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "why"),
-    [
-        ("mine.jsonl", lines(*GOOD), "as one writes it"),
-        ("mine.jsonl", lines(*GOOD).rstrip(b"\n"), "no newline at the end"),
-        ("mine.jsonl", lines(*GOOD).replace(b"\n", b"\r\n\r\n"), "empty lines, from Windows"),
-        ("mine.jsonl", b"\xef\xbb\xbf" + lines(*GOOD), "a byte order mark, as some editors put it"),
-        ("mine.jsonl", lines(*({**row, "id": 1, "more": None} for row in GOOD)), "further columns"),
-        ("mine.jsonl", lines(*({**row, "answer": int(row["answer"])} for row in GOOD)), "a number as the answer"),
-        ("mine.parquet", parquet(columns(GOOD)), "parquet"),
-        ("mine.parquet", parquet({**columns(GOOD), "answer": [4, 5]}), "parquet, numbers"),
-        ("mine.parquet", parquet({"more": [[1], []], **columns(GOOD)}), "parquet, further columns"),
-    ],
-)
-def test_good_questions_are_taken(tmp_path: Path, name: str, content: bytes, why: str) -> None:
-    (tmp_path / name).write_bytes(content)
-    loaded = load(str(tmp_path / name))
-    assert [(q.text, q.answer) for q in loaded] == [(row["question"], row["answer"]) for row in GOOD], why
-    for question in loaded:
-        assert (question.task, question.source) == ("mine", str(tmp_path / name))
-        assert (question.grader, question.answer_type, question.facts) == ("number", "value", {})
-        assert grade(f"<answer>{question.answer}</answer>", question, "stop").outcome == "right"
+def test_good_questions_are_taken(tmp_path: Path) -> None:
+    def check(name: str, content: bytes, why: str) -> None:
+        (tmp_path / name).write_bytes(content)
+        loaded = load(str(tmp_path / name))
+        assert [(q.text, q.answer) for q in loaded] == [(row["question"], row["answer"]) for row in GOOD], why
+        for question in loaded:
+            assert (question.task, question.source) == ("mine", str(tmp_path / name))
+            assert (question.grader, question.answer_type, question.facts) == ("number", "value", {})
+            assert grade(f"<answer>{question.answer}</answer>", question, "stop").outcome == "right"
+
+    check_rows(
+        check,
+        [
+            ("mine.jsonl", lines(*GOOD), "as one writes it"),
+            ("mine.jsonl", lines(*GOOD).rstrip(b"\n"), "no newline at the end"),
+            ("mine.jsonl", lines(*GOOD).replace(b"\n", b"\r\n\r\n"), "empty lines, from Windows"),
+            ("mine.jsonl", b"\xef\xbb\xbf" + lines(*GOOD), "a byte order mark, as some editors put it"),
+            ("mine.jsonl", lines(*({**row, "id": 1, "more": None} for row in GOOD)), "further columns"),
+            ("mine.jsonl", lines(*({**row, "answer": int(row["answer"])} for row in GOOD)), "a number as the answer"),
+            ("mine.parquet", parquet(columns(GOOD)), "parquet"),
+            ("mine.parquet", parquet({**columns(GOOD), "answer": [4, 5]}), "parquet, numbers"),
+            ("mine.parquet", parquet({"more": [[1], []], **columns(GOOD)}), "parquet, further columns"),
+        ],
+    )
 
 
 def test_a_countdown_question_is_graded_as_one(tmp_path: Path) -> None:
@@ -137,34 +140,40 @@ def told_about(given_path: str) -> str:
     return text
 
 
-@pytest.mark.parametrize(("name", "content", "told", "why"), WRONG)
-def test_what_is_wrong_is_told(tmp_path: Path, name: str, content: bytes, told: tuple[str, ...], why: str) -> None:
-    path = tmp_path / name
-    path.write_bytes(content)
-    text = told_about(str(path))
-    assert str(path) in text, why
-    assert all(part in text for part in told), (text, why)
+def test_what_is_wrong_is_told(tmp_path: Path) -> None:
+    def check(name: str, content: bytes, told: tuple[str, ...], why: str) -> None:
+        path = tmp_path / name
+        path.write_bytes(content)
+        text = told_about(str(path))
+        assert str(path) in text, why
+        assert all(part in text for part in told), (text, why)
+
+    check_rows(check, WRONG)
 
 
-@pytest.mark.parametrize(
-    ("given_path", "told"),
-    [
-        ("nowhere.jsonl", "--questions file nowhere.jsonl is not there: give one that is"),
-        ("no/where.parquet", "is not there"),
-        ("1e3", "'1e3' is no count, no .jsonl or .parquet file, and no hub dataset (owner/name)"),
-        ("mine", "'mine' is no count"),
-        ("a/b/c", "is no count"),
-        ("x" * 300 + ".jsonl", "is not there"),
-    ],
-)
-def test_what_is_nowhere_is_told(given_path: str, told: str) -> None:
-    assert told in told_about(given_path)
+def test_what_is_nowhere_is_told() -> None:
+    def check(given_path: str, told: str) -> None:
+        assert told in told_about(given_path)
+
+    check_rows(
+        check,
+        [
+            ("nowhere.jsonl", "--questions file nowhere.jsonl is not there: give one that is"),
+            ("no/where.parquet", "is not there"),
+            ("1e3", "'1e3' is no count, no .jsonl or .parquet file, and no hub dataset (owner/name)"),
+            ("mine", "'mine' is no count"),
+            ("a/b/c", "is no count"),
+            ("x" * 300 + ".jsonl", "is not there"),
+        ],
+    )
 
 
-@pytest.mark.parametrize("name", ["x.jsonl", "x.parquet", "x"])
-def test_a_folder_is_told(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).mkdir()
-    assert f"{tmp_path / name} is a folder: give a .jsonl or .parquet file" in told_about(str(tmp_path / name))
+def test_a_folder_is_told(tmp_path: Path) -> None:
+    def check(name: str) -> None:
+        (tmp_path / name).mkdir()
+        assert f"{tmp_path / name} is a folder: give a .jsonl or .parquet file" in told_about(str(tmp_path / name))
+
+    check_rows(check, ["x.jsonl", "x.parquet", "x"])
 
 
 @given(st.binary(max_size=200))

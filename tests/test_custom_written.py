@@ -20,6 +20,7 @@ from generation.tasks.hub_rows import as_written
 from tests.custom_questions import load
 from tests.hub_state import Hub, Repository
 from tests.hub_user import User
+from tests.rows import check_rows
 from tests.test_hub_tasks import asked, refused
 
 BIG = "9007199254740993"
@@ -37,63 +38,67 @@ def parquet(column: pa.Array) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize(
-    ("gold", "answer"),
-    [
-        (BIG, BIG),
-        ("123456789012345678901234567890", "123456789012345678901234567890"),
-        ("7", "7"),
-        ("7.0", "7.0"),
-        ("0.10", "0.10"),
-        ("0.1234567890123456789", "0.1234567890123456789"),
-        ("1e400", "1e400"),
-        ("6.02e23", "6.02e23"),
-        ("-0", "0"),
-        ('"2020-01-01"', "2020-01-01"),
-        ('"007"', "007"),
-    ],
-)
-def test_a_gold_answer_of_a_jsonl_file_is_taken_as_it_is_written(tmp_path: Path, gold: str, answer: str) -> None:
-    (tmp_path / "mine.jsonl").write_bytes(lines(["2.5", gold]))
-    assert load(str(tmp_path / "mine.jsonl"), Reading("exact"))[1].answer == answer
+def test_a_gold_answer_of_a_jsonl_file_is_taken_as_it_is_written(tmp_path: Path) -> None:
+    def check(gold: str, answer: str) -> None:
+        (tmp_path / "mine.jsonl").write_bytes(lines(["2.5", gold]))
+        assert load(str(tmp_path / "mine.jsonl"), Reading("exact"))[1].answer == answer
+
+    check_rows(
+        check,
+        [
+            (BIG, BIG),
+            ("123456789012345678901234567890", "123456789012345678901234567890"),
+            ("7", "7"),
+            ("7.0", "7.0"),
+            ("0.10", "0.10"),
+            ("0.1234567890123456789", "0.1234567890123456789"),
+            ("1e400", "1e400"),
+            ("6.02e23", "6.02e23"),
+            ("-0", "0"),
+            ('"2020-01-01"', "2020-01-01"),
+            ('"007"', "007"),
+        ],
+    )
 
 
-@pytest.mark.parametrize(
-    ("column", "answers"),
-    [
-        (pa.array([0.1, 2.5, 7.0], pa.float32()), ["0.1", "2.5", "7"]),
-        (pa.array(np.array([0.1, 2.5], np.float16)), ["0.1", "2.5"]),
-        (pa.array([0.1, 1e-7, -3.0]), ["0.1", "1e-07", "-3"]),
-        (pa.array([Decimal("2.50"), Decimal("0.07")]), ["2.50", "0.07"]),
-        (pa.array([int(BIG), 2]), [BIG, "2"]),
-        (pa.array([2**64 - 1], pa.uint64()), [str(2**64 - 1)]),
-        (pa.array(["7.0", "007"]).dictionary_encode(), ["7.0", "007"]),
-        (pa.array(["2020-01-01"], pa.large_string()), ["2020-01-01"]),
-    ],
-)
-def test_a_gold_answer_of_a_parquet_file_has_its_own_digits(
-    tmp_path: Path, column: pa.Array, answers: list[str]
-) -> None:
-    (tmp_path / "mine.parquet").write_bytes(parquet(column))
-    assert [question.answer for question in load(str(tmp_path / "mine.parquet"), Reading("exact"))] == answers
+def test_a_gold_answer_of_a_parquet_file_has_its_own_digits(tmp_path: Path) -> None:
+    def check(column: pa.Array, answers: list[str]) -> None:
+        (tmp_path / "mine.parquet").write_bytes(parquet(column))
+        assert [question.answer for question in load(str(tmp_path / "mine.parquet"), Reading("exact"))] == answers
+
+    check_rows(
+        check,
+        [
+            (pa.array([0.1, 2.5, 7.0], pa.float32()), ["0.1", "2.5", "7"]),
+            (pa.array(np.array([0.1, 2.5], np.float16)), ["0.1", "2.5"]),
+            (pa.array([0.1, 1e-7, -3.0]), ["0.1", "1e-07", "-3"]),
+            (pa.array([Decimal("2.50"), Decimal("0.07")]), ["2.50", "0.07"]),
+            (pa.array([int(BIG), 2]), [BIG, "2"]),
+            (pa.array([2**64 - 1], pa.uint64()), [str(2**64 - 1)]),
+            (pa.array(["7.0", "007"]).dictionary_encode(), ["7.0", "007"]),
+            (pa.array(["2020-01-01"], pa.large_string()), ["2020-01-01"]),
+        ],
+    )
 
 
-@pytest.mark.parametrize(
-    ("column", "told"),
-    [
-        (pa.array([float(BIG)]), "row 1: 'answer' is 9007199254740992.0, and no more is known of it"),
-        (pa.array([2.0**24], pa.float32()), "row 1: 'answer' is 16777216.0"),
-        (pa.array([float("nan")]), "row 1: 'answer' is nan"),
-        (pa.array([float("-inf")]), "row 1: 'answer' is -inf"),
-        (pa.array([0], pa.timestamp("s")), "row 1: 'answer' must be text, not datetime"),
-        (pa.array([True]), "row 1: 'answer' must be text, not bool"),
-    ],
-)
-def test_a_gold_answer_that_a_column_does_not_hold_is_refused(tmp_path: Path, column: pa.Array, told: str) -> None:
-    (tmp_path / "mine.parquet").write_bytes(parquet(column))
-    with pytest.raises(ValueError, match=r"mine\.parquet row 1") as error:
-        load(str(tmp_path / "mine.parquet"))
-    assert told in str(error.value)
+def test_a_gold_answer_that_a_column_does_not_hold_is_refused(tmp_path: Path) -> None:
+    def check(column: pa.Array, told: str) -> None:
+        (tmp_path / "mine.parquet").write_bytes(parquet(column))
+        with pytest.raises(ValueError, match=r"mine\.parquet row 1") as error:
+            load(str(tmp_path / "mine.parquet"))
+        assert told in str(error.value)
+
+    check_rows(
+        check,
+        [
+            (pa.array([float(BIG)]), "row 1: 'answer' is 9007199254740992.0, and no more is known of it"),
+            (pa.array([2.0**24], pa.float32()), "row 1: 'answer' is 16777216.0"),
+            (pa.array([float("nan")]), "row 1: 'answer' is nan"),
+            (pa.array([float("-inf")]), "row 1: 'answer' is -inf"),
+            (pa.array([0], pa.timestamp("s")), "row 1: 'answer' must be text, not datetime"),
+            (pa.array([True]), "row 1: 'answer' must be text, not bool"),
+        ],
+    )
 
 
 def test_cells_within_cells() -> None:

@@ -36,7 +36,7 @@ for write in (lambda: store.write_shard(table), lambda: atomic_write_text(run / 
         write()
     except OSError as error:
         print(error.errno, sorted(path.name for path in run.iterdir()), (run / "record").read_text())
-print(store.safe(), len(store.finished()))
+print(len(store.safe()), len(store.finished()))
 """
 
 

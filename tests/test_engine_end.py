@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from cluster.inference.engine import Completion, Engine, EngineDiedError, Request, Sampling, own_words
-from cluster.inference.events import EngineStartError, Lost, Tick
+from cluster.errors import EngineDiedError, EngineStartError
+from cluster.inference.engine import Completion, Engine, Request, Sampling, own_words
+from cluster.inference.events import Lost, Tick
 from cluster.inference.models import find
 from cluster.inference.pool import Pool
 from cluster.inference.ray_replicas import RayReplicas

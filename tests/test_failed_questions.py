@@ -13,13 +13,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from cluster.errors import ItemFailedError
 from cluster.inference.engine import Completion, Request, Sampling, ScriptedEngine, ScriptedSettings
-from cluster.inference.events import ItemFailedError
 from cluster.inference.local import LocalFleet
 from cluster.jobs.job import Job
 from cluster.jobs.tally import FAILED_FROM_THE_START, FILE, Failures
 from generation.builtin import RANGES
-from generation.plan import Item, make_plan
+from generation.plan import make_plan
 from generation.raw.counts import RawCounts
 from generation.raw.report import raw_card, summary
 from generation.rollout import TRIES, Rollout
@@ -106,8 +106,8 @@ def test_where_one_request_fails_badly_no_other_of_the_question_goes_on() -> Non
 def test_failures_are_kept_and_forgotten(tmp_path: Path) -> None:
     failures = Failures(tmp_path)
     assert failures.reasons() == {}
-    failures.add(Item(0, QUESTIONS[0]), "too long")
-    failures.add(Item(1, QUESTIONS[1]), "refused")
+    failures.add(QUESTIONS[0], "too long")
+    failures.add(QUESTIONS[1], "refused")
     assert Failures(tmp_path).reasons() == {QUESTIONS[0].key: "too long", QUESTIONS[1].key: "refused"}
     failures.forget({QUESTIONS[0].key})
     assert Failures(tmp_path).reasons() == {QUESTIONS[1].key: "refused"}
@@ -116,7 +116,7 @@ def test_failures_are_kept_and_forgotten(tmp_path: Path) -> None:
 def test_a_failed_question_is_kept_whole(tmp_path: Path) -> None:
     """By its key, with its task: enough to ask it elsewhere."""
     long = dataclasses.replace(QUESTIONS[0], text="Größe? " * 1000)
-    Failures(tmp_path).add(Item(0, long), "too long")
+    Failures(tmp_path).add(long, "too long")
     kept = json.loads((tmp_path / FILE).read_text(encoding="utf-8"))
     assert kept == {long.key: {"task": long.task, "question": long.text, "reason": "too long"}}
 
@@ -124,7 +124,7 @@ def test_a_failed_question_is_kept_whole(tmp_path: Path) -> None:
 def test_what_an_earlier_version_kept_is_read_and_stays(tmp_path: Path) -> None:
     earlier = {"abc": {"question": "the first 200 characters", "reason": "too long"}}
     (tmp_path / FILE).write_text(json.dumps(earlier), encoding="utf-8")
-    Failures(tmp_path).add(Item(1, QUESTIONS[1]), "refused")
+    Failures(tmp_path).add(QUESTIONS[1], "refused")
     assert Failures(tmp_path).reasons() == {"abc": "too long", QUESTIONS[1].key: "refused"}
     assert json.loads((tmp_path / FILE).read_text(encoding="utf-8"))["abc"] == earlier["abc"]
 

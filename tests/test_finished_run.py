@@ -20,17 +20,19 @@ LONGEST_S = 30
 """On a busy machine; it takes two seconds of processor time."""
 _WITHOUT_ENGINES = """
 import sys
+from importlib.machinery import PathFinder
+
 import ray
 
-class Wall:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"vllm", "torch", "transformers"}:
-            raise ImportError(f"{name} is not installed")
+find = PathFinder.find_spec
+
+def find_others(name, path=None, target=None):
+    return None if name.split(".")[0] in {"vllm", "torch", "transformers"} else find(name, path, target)
 
 def refuse(*args, **named):
     raise AssertionError("Ray is started")
 
-sys.meta_path.insert(0, Wall())
+PathFinder.find_spec = find_others
 ray.init = refuse
 from COMMAND import main
 sys.exit(main(sys.argv[1:]))

@@ -12,6 +12,7 @@ from generation.records import Question
 from generation.tasks.custom import Reading
 from generation.tasks.gold import find_faults
 from tests.custom_questions import load
+from tests.rows import check_rows
 
 CASES: list[tuple[Any, dict[str, Any], str]] = [
     ("number", {"answer": "rather many"}, "line 1: the gold answer 'rather many' is none for number: "),
@@ -34,27 +35,30 @@ def test_a_gold_answer_that_could_never_be_given_is_told(tmp_path: Path) -> None
         assert told in str(error.value)
 
 
-@pytest.mark.parametrize("grader", [None, "countdown"])
-def test_a_countdown_question_may_have_any_text_for_a_gold_answer(tmp_path: Path, grader: Any) -> None:
-    path = tmp_path / "mine.jsonl"
-    text = "Using the numbers in the list [1, 2], create an equation that equals 3."
-    path.write_text(json.dumps({"question": text, "answer": "3"}) + "\n")
-    (question,) = load(str(path), Reading(grader=grader))
-    assert (question.grader, question.answer) == ("countdown", "3")
+def test_a_countdown_question_may_have_any_text_for_a_gold_answer(tmp_path: Path) -> None:
+    def check(grader: Any) -> None:
+        path = tmp_path / "mine.jsonl"
+        text = "Using the numbers in the list [1, 2], create an equation that equals 3."
+        path.write_text(json.dumps({"question": text, "answer": "3"}) + "\n")
+        (question,) = load(str(path), Reading(grader=grader))
+        assert (question.grader, question.answer) == ("countdown", "3")
+
+    check_rows(check, [None, "countdown"])
 
 
-@pytest.mark.parametrize(
-    "answer", [r"\frac{1}{0}", "1/0", r"\frac{0}{0}", r"5+\frac{1}{0}", r"\tan\frac{\pi}{2}", r"\ln 0"]
-)
-def test_a_mathematical_gold_answer_without_a_value_is_told(answer: str) -> None:
+def test_a_mathematical_gold_answer_without_a_value_is_told() -> None:
     """Nobody can match it: it does not equal itself."""
-    question = Question("?", answer, "table", "made", "math", "answer", {})
-    (fault,) = find_faults([question]).by_key.values()
-    assert "does not equal itself" in str(fault)
+
+    def check(answer: str) -> None:
+        question = Question("?", answer, "table", "made", "math", "answer", {})
+        (fault,) = find_faults([question]).by_key.values()
+        assert "does not equal itself" in str(fault)
+
+    check_rows(check, [r"\frac{1}{0}", "1/0", r"\frac{0}{0}", r"5+\frac{1}{0}", r"\tan\frac{\pi}{2}", r"\ln 0"])
 
 
-@pytest.mark.parametrize(
-    "answer", [r"\infty", "0^0", r"\frac{0}{1}", r"\frac{x}{0.5}", r"\tan\frac{\pi}{4}", r"\ln|x|+C"]
-)
-def test_a_mathematical_gold_answer_with_a_value_is_taken(answer: str) -> None:
-    assert not find_faults([Question("?", answer, "table", "made", "math", "answer", {})]).by_key
+def test_a_mathematical_gold_answer_with_a_value_is_taken() -> None:
+    def check(answer: str) -> None:
+        assert not find_faults([Question("?", answer, "table", "made", "math", "answer", {})]).by_key
+
+    check_rows(check, [r"\infty", "0^0", r"\frac{0}{1}", r"\frac{x}{0.5}", r"\tan\frac{\pi}{4}", r"\ln|x|+C"])

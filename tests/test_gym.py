@@ -19,68 +19,71 @@ from generation.tasks.countdown import Ranges
 from generation.tasks.gym import score
 from generation.tasks.task import Wanted
 from tests.ask_task import decide_questions
+from tests.rows import check_rows
 
 NAMES = ("chain_sum", "countdown", "game_of_life", "mini_sudoku", "polynomial_equations", "rearc", "syllogism")
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_gold_answers_are_right_and_others_are_not(name: str) -> None:
-    task = registry.find(f"reasoning_gym/{name}", Ranges())
-    sft, rl, config, _ = task.supply(Wanted(3, 1, 5))
-    assert (len(sft), len(rl)) == (3, 1)
-    assert len({question.text for question in (*sft, *rl)}) == 4
-    assert config["seed"] == 5
-    assert config["reasoning_gym"][0].isdigit()
-    for question in (*sft, *rl):
-        assert json.loads(json.dumps(question.facts)) == question.facts
-        assert (question.task, question.grader) == (task.name, "gym")
-        assert question.facts["entry"]["question"].strip() in question.text
-        assert score(question.facts, question.answer) >= RIGHT
-        assert score(question.facts, "I do not know") < RIGHT
-        assert grade(f"<answer>{question.answer}</answer>", question, "stop").outcome == "right"
-        assert grade("<answer>I do not know</answer>", question, "stop").outcome == "wrong"
+def test_gold_answers_are_right_and_others_are_not() -> None:
+    def check(name: str) -> None:
+        task = registry.find(f"reasoning_gym/{name}", Ranges())
+        sft, rl, config, _ = task.supply(Wanted(3, 1, 5))
+        assert (len(sft), len(rl)) == (3, 1)
+        assert len({question.text for question in (*sft, *rl)}) == 4
+        assert config["seed"] == 5
+        assert config["reasoning_gym"][0].isdigit()
+        for question in (*sft, *rl):
+            assert json.loads(json.dumps(question.facts)) == question.facts
+            assert (question.task, question.grader) == (task.name, "gym")
+            assert question.facts["entry"]["question"].strip() in question.text
+            assert score(question.facts, question.answer) >= RIGHT
+            assert score(question.facts, "I do not know") < RIGHT
+            assert grade(f"<answer>{question.answer}</answer>", question, "stop").outcome == "right"
+            assert grade("<answer>I do not know</answer>", question, "stop").outcome == "wrong"
+
+    check_rows(check, NAMES)
 
 
-@pytest.mark.parametrize(
-    ("generator", "gold", "answer", "outcome", "why"),
-    [
-        ("chain_sum", "292", "292.", "right", "a full stop"),
-        ("chain_sum", "292", "**292**", "right", "bold"),
-        ("chain_sum", "292", "$292$", "right", "dollars"),
-        ("chain_sum", "292", r"$\boxed{292}$.", "right", "a box in dollars, and a full stop"),
-        ("chain_sum", "292", "`292`", "right", "code"),
-        ("chain_sum", "292", "```\n292\n```", "right", "a fence"),
-        ("chain_sum", "292", "(292)", "right", "brackets"),
-        ("chain_sum", "292", "The final answer is **292**.", "right", "a label, too"),
-        ("chain_sum", "-292", "\u2212292", "right", "the minus sign"),
-        ("chain_sum", "292", "293.", "wrong", "another number"),
-        ("chain_sum", "292", "292 or 293", "wrong", "a choice"),
-        ("chain_sum", "292", "not 292.", "wrong", "denied"),
-        ("chain_sum", "292", "292!", "wrong", "a factorial"),
-        ("chain_sum", "292", "", "unknown", "nothing"),
-        ("syllogism", "Yes", "Yes.", "right", "a full stop behind a word"),
-        ("syllogism", "Yes", "Yes!", "right", "an exclamation mark"),
-        ("syllogism", "Yes", '"Yes"', "right", "quotation marks"),
-        ("syllogism", "Yes", "No.", "wrong", "the other word"),
-        (
-            "polynomial_multiplication",
-            "6*x**2 + 3*x",
-            "**6*x**2 + 3*x**",
-            "right",
-            "bold round what has its marks inside",
-        ),
-        ("rotate_matrix", "1 2\n3 4", "```\n1 2\n3 4\n```", "right", "a grid in a fence"),
-        ("rotate_matrix", "1 2\n3 4", "**1 2\n3 4**", "right", "a grid in bold"),
-        ("rotate_matrix", "1 2\n3 4", "**1 2\n4 3**", "wrong", "another grid"),
-    ],
-)
-def test_what_is_only_put_round_an_answer_is_taken_off(
-    generator: str, gold: str, answer: str, outcome: str, why: str
-) -> None:
-    metadata = {"source_dataset": generator, "is_valid": True, "result": gold}
-    facts = {"generator": generator, "entry": {"question": "?", "answer": gold, "metadata": metadata}}
-    question = Question("?", gold, generator, "made", "gym", "answer", facts)
-    assert grade(f"<answer>{answer}</answer>", question, "stop").outcome == outcome, why
+def test_what_is_only_put_round_an_answer_is_taken_off() -> None:
+    def check(generator: str, gold: str, answer: str, outcome: str, why: str) -> None:
+        metadata = {"source_dataset": generator, "is_valid": True, "result": gold}
+        facts = {"generator": generator, "entry": {"question": "?", "answer": gold, "metadata": metadata}}
+        question = Question("?", gold, generator, "made", "gym", "answer", facts)
+        assert grade(f"<answer>{answer}</answer>", question, "stop").outcome == outcome, why
+
+    check_rows(
+        check,
+        [
+            ("chain_sum", "292", "292.", "right", "a full stop"),
+            ("chain_sum", "292", "**292**", "right", "bold"),
+            ("chain_sum", "292", "$292$", "right", "dollars"),
+            ("chain_sum", "292", r"$\boxed{292}$.", "right", "a box in dollars, and a full stop"),
+            ("chain_sum", "292", "`292`", "right", "code"),
+            ("chain_sum", "292", "```\n292\n```", "right", "a fence"),
+            ("chain_sum", "292", "(292)", "right", "brackets"),
+            ("chain_sum", "292", "The final answer is **292**.", "right", "a label, too"),
+            ("chain_sum", "-292", "\u2212292", "right", "the minus sign"),
+            ("chain_sum", "292", "293.", "wrong", "another number"),
+            ("chain_sum", "292", "292 or 293", "wrong", "a choice"),
+            ("chain_sum", "292", "not 292.", "wrong", "denied"),
+            ("chain_sum", "292", "292!", "wrong", "a factorial"),
+            ("chain_sum", "292", "", "unknown", "nothing"),
+            ("syllogism", "Yes", "Yes.", "right", "a full stop behind a word"),
+            ("syllogism", "Yes", "Yes!", "right", "an exclamation mark"),
+            ("syllogism", "Yes", '"Yes"', "right", "quotation marks"),
+            ("syllogism", "Yes", "No.", "wrong", "the other word"),
+            (
+                "polynomial_multiplication",
+                "6*x**2 + 3*x",
+                "**6*x**2 + 3*x**",
+                "right",
+                "bold round what has its marks inside",
+            ),
+            ("rotate_matrix", "1 2\n3 4", "```\n1 2\n3 4\n```", "right", "a grid in a fence"),
+            ("rotate_matrix", "1 2\n3 4", "**1 2\n3 4**", "right", "a grid in bold"),
+            ("rotate_matrix", "1 2\n3 4", "**1 2\n4 3**", "wrong", "another grid"),
+        ],
+    )
 
 
 def test_another_seed_asks_other_questions() -> None:
@@ -100,32 +103,36 @@ def test_sft_and_rl_never_meet_between_runs() -> None:
     assert not sft & rl
 
 
-@pytest.mark.parametrize(
-    ("name", "told"),
-    [
-        ("chain_summ", "reasoning-gym has 1"),
-        ("chain_summ", "such as reasoning_gym/chain_sum"),
-        ("", "is unknown: reasoning-gym has"),
-    ],
-)
-def test_an_unknown_generator_is_told(name: str, told: str) -> None:
-    with pytest.raises(ValueError, match=r"^--task reasoning_gym/") as error:
-        Settings(task=f"reasoning_gym/{name}")
-    assert told in str(error.value)
-    assert "\n" not in str(error.value)
+def test_an_unknown_generator_is_told() -> None:
+    def check(name: str, told: str) -> None:
+        with pytest.raises(ValueError, match=r"^--task reasoning_gym/") as error:
+            Settings(task=f"reasoning_gym/{name}")
+        assert told in str(error.value)
+        assert "\n" not in str(error.value)
+
+    check_rows(
+        check,
+        [
+            ("chain_summ", "reasoning-gym has 1"),
+            ("chain_summ", "such as reasoning_gym/chain_sum"),
+            ("", "is unknown: reasoning-gym has"),
+        ],
+    )
 
 
-@pytest.mark.parametrize(
-    ("name", "told"),
-    [
-        ("graph_color", "its entries have no gold answer"),
-        ("composite", "Must specify at least one dataset"),
-    ],
-)
-def test_a_generator_that_cannot_be_asked_is_told(name: str, told: str) -> None:
-    with pytest.raises(ValueError, match=r"^reasoning_gym/") as error:
-        decide_questions(Settings(task=f"reasoning_gym/{name}"), small=False)
-    assert told in str(error.value)
+def test_a_generator_that_cannot_be_asked_is_told() -> None:
+    def check(name: str, told: str) -> None:
+        with pytest.raises(ValueError, match=r"^reasoning_gym/") as error:
+            decide_questions(Settings(task=f"reasoning_gym/{name}"), small=False)
+        assert told in str(error.value)
+
+    check_rows(
+        check,
+        [
+            ("graph_color", "its entries have no gold answer"),
+            ("composite", "Must specify at least one dataset"),
+        ],
+    )
 
 
 def test_texts_ordered_by_hash_change_nothing(tmp_path: Path) -> None:

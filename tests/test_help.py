@@ -19,7 +19,7 @@ from cluster.commands import COMMANDS
 from cluster.flags import HELP_WIDTH, parse
 from generation.settings import Settings
 from generation.variants import PLAIN
-from reflection.added.settings import AdditionSettings
+from reflection.added.plan import AdditionSettings
 
 ROOT = Path(__file__).parent.parent
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 
 import pytest
 
+from cluster.inference.models import find
 from cluster.session import Node, Resources, here, look
-from generation.placement import count_engines, cpu_environment
+from generation.builtin import MODEL
+from generation.placement import check_engines, count_engines, cpu_environment, usable
 from generation.settings import Settings
 
 GIB = 1 << 30
@@ -86,6 +90,22 @@ def test_what_is_told_before_ray_is_there_is_what_ray_finds(ray_session: Resourc
     (node,), (found,) = here().nodes, look(local=True).nodes
     assert (node.gpus, node.cores) == (found.gpus, found.cores)
     assert node.memory >= found.memory > 0
+
+
+def test_gpus_that_the_cpu_build_of_vllm_cannot_use_are_told_and_get_no_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As `make run EXTRA=cpu` installs it on a machine with GPUs."""
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho 'GPU 0: NVIDIA A (UUID: 1)\nGPU 1: NVIDIA A (UUID: 2)'\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert here().gpus == 2
+    assert usable(here()).gpus == 0
+    check_engines(Settings(), find(str(MODEL)))
+    told = capsys.readouterr().out
+    assert "this machine's GPUs (2) are not used: the CPU build of vLLM is installed" in told
+    assert "make setup EXTRA=gpu" in told
 
 
 @pytest.mark.parametrize(("workers", "cores", "threads"), [(1, 8, "8"), (3, 8, "2"), (4, 2, "1")])

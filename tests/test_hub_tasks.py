@@ -15,6 +15,7 @@ from tests import hub_datasets
 from tests.hub_datasets import BY_NAME, ROWS, parquet, put, thought
 from tests.hub_state import Fault, Hub, Repository
 from tests.hub_user import User
+from tests.rows import check_rows
 
 SEVEN = ("gsm8k", "commonsenseQA", "math500", "aime25", "amc23", "gpqa", "openthoughts")
 MIXTURE = "--task=" + ",".join(f"{name}:6" for name in SEVEN)
@@ -204,66 +205,71 @@ def problem(name: str, row: dict[str, Any]) -> tuple[str, str]:
     return read.text.split("# Problem\n")[1], read.answer
 
 
-@pytest.mark.parametrize(
-    ("response", "answer"),
-    [
-        (r"<think>\boxed{1}</think>So \boxed{2}.", "2"),
-        (r"<think></think>\boxed{ 3 } and once more \boxed{3}", "3"),
-        (r"<think></think>$\boxed{\frac{1}{2}}$ = \boxed{\frac{1} {2}}", r"\frac{1} {2}"),
-        (r"</think>\boxed{4}</think>\boxed{5}", "5"),
-        (r"</think>\boxed {\{6\}}", r"\{6\}"),
-        (r"</think>\boxed{\text{a \boxed{7}}}", r"\text{a \boxed{7}}"),
-        (r"</think>\boxed{8} and \boxed{", "8"),
-        (r"</think>\boxed{} and \boxed{9}", "9"),
-    ],
-)
-def test_the_last_boxed_answer_after_the_thought(response: str, answer: str) -> None:
-    assert problem("openthoughts", thought("How many?", response)) == ("How many?", answer)
+def test_the_last_boxed_answer_after_the_thought() -> None:
+    def check(response: str, answer: str) -> None:
+        assert problem("openthoughts", thought("How many?", response)) == ("How many?", answer)
+
+    check_rows(
+        check,
+        [
+            (r"<think>\boxed{1}</think>So \boxed{2}.", "2"),
+            (r"<think></think>\boxed{ 3 } and once more \boxed{3}", "3"),
+            (r"<think></think>$\boxed{\frac{1}{2}}$ = \boxed{\frac{1} {2}}", r"\frac{1} {2}"),
+            (r"</think>\boxed{4}</think>\boxed{5}", "5"),
+            (r"</think>\boxed {\{6\}}", r"\{6\}"),
+            (r"</think>\boxed{\text{a \boxed{7}}}", r"\text{a \boxed{7}}"),
+            (r"</think>\boxed{8} and \boxed{", "8"),
+            (r"</think>\boxed{} and \boxed{9}", "9"),
+        ],
+    )
 
 
-@pytest.mark.parametrize(
-    ("name", "row", "reason"),
-    [
-        ("openthoughts", thought("?", r"\boxed{1}"), "no </think>"),
-        ("openthoughts", thought("?", r"<think>\boxed{1}</think>done"), r"no \boxed{} after </think>"),
-        ("openthoughts", thought("?", r"</think>\boxed{}"), r"no \boxed{} after </think>"),
-        ("openthoughts", thought("?", r"</think>\boxed{1} or \boxed{2}"), r"several different \boxed{}"),
-        ("openthoughts", thought("", r"</think>\boxed{1}"), "no question or answer text"),
-        ("openthoughts", {"conversations": []}, "no </think>"),
-        ("gsm8k", {"question": "?", "answer": "7"}, "no answer after ####"),
-        ("gsm8k", {"question": "?", "answer": "#### "}, "no question or answer text"),
-        ("gsm8k", {"question": None, "answer": "#### 1"}, "no question or answer text"),
-        (
-            "commonsenseQA",
-            {"question": "?", "choices": {"label": ["A"], "text": ["a"]}, "answerKey": ""},
-            "no answerKey",
-        ),
-        (
-            "commonsenseQA",
-            {"question": "?", "choices": {"label": ["A", "B"], "text": ["a", " "]}, "answerKey": "A"},
-            "an empty choice",
-        ),
-    ],
-)
-def test_a_row_that_gives_no_question(name: str, row: dict[str, Any], reason: str) -> None:
-    with pytest.raises(Dropped) as dropped:
-        problem(name, row)
-    assert str(dropped.value) == reason
+def test_a_row_that_gives_no_question() -> None:
+    def check(name: str, row: dict[str, Any], reason: str) -> None:
+        with pytest.raises(Dropped, match=f"^{re.escape(reason)}$"):
+            problem(name, row)
+
+    check_rows(
+        check,
+        [
+            ("openthoughts", thought("?", r"\boxed{1}"), "no </think>"),
+            ("openthoughts", thought("?", r"<think>\boxed{1}</think>done"), r"no \boxed{} after </think>"),
+            ("openthoughts", thought("?", r"</think>\boxed{}"), r"no \boxed{} after </think>"),
+            ("openthoughts", thought("?", r"</think>\boxed{1} or \boxed{2}"), r"several different \boxed{}"),
+            ("openthoughts", thought("", r"</think>\boxed{1}"), "no question or answer text"),
+            ("openthoughts", {"conversations": []}, "no </think>"),
+            ("gsm8k", {"question": "?", "answer": "7"}, "no answer after ####"),
+            ("gsm8k", {"question": "?", "answer": "#### "}, "no question or answer text"),
+            ("gsm8k", {"question": None, "answer": "#### 1"}, "no question or answer text"),
+            (
+                "commonsenseQA",
+                {"question": "?", "choices": {"label": ["A"], "text": ["a"]}, "answerKey": ""},
+                "no answerKey",
+            ),
+            (
+                "commonsenseQA",
+                {"question": "?", "choices": {"label": ["A", "B"], "text": ["a", " "]}, "answerKey": "A"},
+                "an empty choice",
+            ),
+        ],
+    )
 
 
-@pytest.mark.parametrize(
-    ("name", "row", "answer"),
-    [
-        ("gsm8k", {"question": "?", "answer": "a #### b\n#### 1,234"}, "1234"),
-        ("gsm8k", {"question": "?", "answer": "#### -3.50"}, "-3.50"),
-        ("amc23", {"question": "?", "answer": 27.0}, "27"),
-        ("amc23", {"question": "?", "answer": "-27.0"}, "-27"),
-        ("aime25", {"problem": "?", "answer": 70}, "70"),
-        ("math500", {"problem": "?", "answer": r"\text{Evelyn}"}, r"\text{Evelyn}"),
-    ],
-)
-def test_the_gold_answer(name: str, row: dict[str, Any], answer: str) -> None:
-    assert problem(name, row) == ("?", answer)
+def test_the_gold_answer() -> None:
+    def check(name: str, row: dict[str, Any], answer: str) -> None:
+        assert problem(name, row) == ("?", answer)
+
+    check_rows(
+        check,
+        [
+            ("gsm8k", {"question": "?", "answer": "a #### b\n#### 1,234"}, "1234"),
+            ("gsm8k", {"question": "?", "answer": "#### -3.50"}, "-3.50"),
+            ("amc23", {"question": "?", "answer": 27.0}, "27"),
+            ("amc23", {"question": "?", "answer": "-27.0"}, "-27"),
+            ("aime25", {"problem": "?", "answer": 70}, "70"),
+            ("math500", {"problem": "?", "answer": r"\text{Evelyn}"}, r"\text{Evelyn}"),
+        ],
+    )
 
 
 def test_the_options_of_gpqa_are_shuffled_the_same_way_each_time() -> None:

@@ -15,7 +15,7 @@ from tests.processes import Job
 from tests.raw_rows import assert_whole, rows_of
 from tests.trace_texts import parse
 
-pytestmark = [pytest.mark.ray, pytest.mark.engine]
+pytestmark = pytest.mark.engine
 
 # The engine's own names for what it logs; none may reach the terminal.
 _ENGINE_LINES = re.compile(r"EngineCore|\bINFO\b|\bWARNING\b|\(raylet\)|Traceback|it/s")

@@ -15,7 +15,7 @@ from cluster.jobs.card import LICENSES, Split, check_license, digest_of, header
 from generation.plan import make_plan
 from generation.raw.schema import SCHEMA
 from generation.settings import Settings
-from reflection.added.settings import AdditionSettings
+from reflection.added.plan import AdditionSettings
 from tests import drive_job
 from tests.reflection_rows import add_to
 

@@ -35,8 +35,8 @@ FILES = {
 class ModelHub(BaseHTTPRequestHandler):
     """As much of the hub's interface as finding a model asks for; every commit has the same files."""
 
-    def __init__(self, commits: list[str], *args: object) -> None:
-        self.commits = commits
+    def __init__(self, commits: list[str], files: dict[str, bytes], *args: object) -> None:
+        self.commits, self.files = commits, files
         super().__init__(*args)  # type: ignore[arg-type]
 
     def do_HEAD(self) -> None:
@@ -48,9 +48,9 @@ class ModelHub(BaseHTTPRequestHandler):
         if "/".join(words[:2]) != REPOSITORY or commit not in self.commits:
             self.send_error(404)
         elif words[2:3] == ["resolve"]:
-            self._answer(FILES[words[4]], commit)
+            self._answer(self.files[words[4]], commit)
         else:
-            files = [{"rfilename": name} for name in FILES]
+            files = [{"rfilename": name} for name in self.files]
             self._answer(json.dumps({"id": REPOSITORY, "sha": commit, "siblings": files}).encode(), commit)
 
     def _answer(self, body: bytes, commit: str) -> None:
@@ -69,8 +69,8 @@ class ModelHub(BaseHTTPRequestHandler):
 class Machine:
     """One whose cache is empty at first, and the hub that it asks."""
 
-    def __init__(self, home: Path, commits: list[str], port: int) -> None:
-        self.commits = commits
+    def __init__(self, home: Path, commits: list[str], files: dict[str, bytes], port: int) -> None:
+        self.commits, self.files = commits, files
         self.cache = home / "hub" / "models--someone--a-model"
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")},
@@ -97,11 +97,11 @@ class Machine:
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
-    commits = [FIRST]
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(ModelHub, commits))
+    commits, files = [FIRST], dict(FILES)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(ModelHub, commits, files))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
-    yield Machine(tmp_path / "hub-home", commits, server.server_port)
+    yield Machine(tmp_path / "hub-home", commits, files, server.server_port)
     server.shutdown()
     thread.join()
     server.server_close()
@@ -147,22 +147,17 @@ def test_a_commit_may_be_asked_for(machine: Machine) -> None:
     assert "at commit v1 is not here, and the hub" in machine.find(f"{REPOSITORY}@v1")
 
 
-def test_the_hub_s_list_of_files_is_looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_hub_s_list_of_files_is_looked_at(machine: Machine) -> None:
     """Its weights are gigabytes, and are not asked for."""
-    index = {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}
-    files = {**FILES, "model.safetensors.index.json": json.dumps(index).encode()}
-    del files["model.safetensors"]
-    for name, body in files.items():
-        (tmp_path / name).write_bytes(body)
-    listed = {*files, "model-00001-of-00002.safetensors"}
-    monkeypatch.setattr("cluster.inference.models._listed", lambda repo, _: (FIRST, listed))
-    monkeypatch.setattr("cluster.inference.models._download", lambda repo, name, _: tmp_path / name)
-    told = "model someone/a-model is not whole: 1 of its 2 files of weights are not there, model-00002-of-00002.safe"
-    with pytest.raises(ValueError, match=told):
-        find(REPOSITORY)
-    listed.add("model-00002-of-00002.safetensors")
-    model = find(f"{REPOSITORY}@v1")
-    assert (model.name, model.path, model.revision, model.hub_revision) == (REPOSITORY, REPOSITORY, FIRST, FIRST)
+    first, second = (f"model-0000{number}-of-00002.safetensors" for number in (1, 2))
+    del machine.files["model.safetensors"]
+    index = json.dumps({"weight_map": {"a": first, "b": second}})
+    machine.files |= {"model.safetensors.index.json": index.encode(), first: b"weights"}
+    told = f"model {REPOSITORY} is not whole: 1 of its 2 files of weights are not there, {second}: download them"
+    assert machine.find() == told
+    machine.files[second] = b"weights"
+    assert machine.find(f"{REPOSITORY}@{FIRST}") == FIRST
+    assert not list(machine.cache.rglob("*.safetensors"))
 
 
 @pytest.mark.parametrize("given", [True, False])
@@ -193,7 +188,9 @@ def test_a_run_that_goes_on_asks_for_the_commit_that_it_began_with(
 
 def main(begun: str, name: str) -> None:
     try:
-        print(find(name, json.loads(begun)).revision)
+        found = find(name, json.loads(begun))
+        whole = (found.name, found.path, found.hub_revision) == (REPOSITORY, REPOSITORY, found.revision)
+        print(found.revision if whole else found)
     except ValueError as error:
         print(error)
 

@@ -18,7 +18,7 @@ from cluster.jobs.run_directory import check_run
 from cluster.paths import anywhere, check_dataset_folder, dataset_folder, each_part, local, local_or_name
 from cluster.slurm import Options
 from generation.settings import Settings
-from reflection.added.settings import AdditionSettings
+from reflection.added.plan import AdditionSettings
 from tests.assembly_rows import published_row, write_parquet
 
 READ: list[tuple[Callable[[str], str], str, str, str]] = [

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from cluster.inference.engine import EngineDiedError
-from cluster.inference.events import ClusterLostError, Done, Failed, ItemFailedError, Lost
+from cluster.errors import ClusterLostError, EngineDiedError, ItemFailedError
+from cluster.inference.events import Done, Failed, Lost
 from cluster.inference.pool import Pool, fill, next_engine
 from tests.fake_replicas import FakeReplicas
 

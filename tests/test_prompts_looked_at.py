@@ -18,8 +18,7 @@ from cluster.inference.vllm_engine import ChatTokenizer
 from generation.builtin import MODEL, NAME
 from generation.plan import describe, look_at_prompts, make_plan
 from generation.settings import Settings
-from reflection.added.plan import AdditionPlan, look_at_samples, plan_additions
-from reflection.added.settings import AdditionSettings
+from reflection.added.plan import AdditionPlan, AdditionSettings, look_at_samples, plan_additions
 from tests.assembly_rows import published_row, write_parquet
 from tests.bad_inputs import make_model
 

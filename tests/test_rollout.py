@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from cluster.inference.engine import Completion, EngineDiedError, Reply, Request, Sampling, ScriptedEngine
+from cluster.errors import EngineDiedError
+from cluster.inference.engine import Completion, Reply, Request, Sampling, ScriptedEngine
 from generation.builtin import RANGES
 from generation.records import REQUEST_FAILED, Attempt, Question
 from generation.rollout import Rollout

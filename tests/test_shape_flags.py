@@ -7,7 +7,7 @@ import dataclasses
 from assembly.run import Config
 from cluster.slurm import Options
 from generation.settings import Settings
-from reflection.added.settings import AdditionSettings
+from reflection.added.plan import AdditionSettings
 
 OF_EVERY_JOB = [
     "model",

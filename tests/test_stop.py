@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from cluster.errors import Left
 from cluster.jobs.progress import STOPPED
-from cluster.jobs.stop import Left, Stop
+from cluster.jobs.stop import Stop
 from tests.processes import Job
 
 _BEGUN = "the stage has begun"

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.jobs.store import ShardStore, TornShardError, pack
+from cluster.errors import TornShardError
+from cluster.jobs.store import ShardStore, pack
 from tests.killed import run_killed_at_rename
 
 SCHEMA = pa.schema(

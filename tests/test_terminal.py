@@ -25,7 +25,7 @@ from cluster.jobs.progress import Progress, say
 
 say("engines", "4 with 8 GPUs each, " + "which are many words " * 6)
 say("made", "runs/" + 90 * "x")
-with patch("cluster.jobs.progress._EVERY_S", 0.01), Progress(400_000, unit="questions") as progress:
+with patch("cluster.jobs.progress.EVERY_S", 0.01), Progress(400_000, unit="questions") as progress:
     progress.ready()
     progress.say("engine 0 ready: vllm 0.32.0")
     for _ in range(8):
@@ -43,7 +43,7 @@ def slowly():
         time.sleep(0.4)
         yield number
 
-with patch("cluster.jobs.progress._EVERY_S", 0.01):
+with patch("cluster.jobs.progress.EVERY_S", 0.01):
     list(follow(slowly(), 8, "assembling", "parts"))
 """
 

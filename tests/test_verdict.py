@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reflection.verdict import parse_verdict
+from reflection.verdict import parse_verdict, parse_verdicts
 
 
 @pytest.mark.parametrize(
@@ -91,6 +92,15 @@ def test_agrees_with_a_walk_over_the_tags(parts: list[str]) -> None:
         elif part != "</verdict>" and opened is not None:
             opened += part
     assert parse_verdict("".join(parts)) is (verdict if opened is None else None)
+
+
+_PIECES = st.sampled_from(["<verdict>", "</verdict>", "<VERDICT>", "Correct", "incorrect", ".", " ", "é", "\x00"])
+
+
+@given(st.lists(st.lists(_PIECES | st.text(max_size=3), max_size=9).map("".join)))
+def test_many_are_read_as_one_by_one(texts: list[str]) -> None:
+    one_by_one = [parse_verdict(text) for text in texts]
+    assert parse_verdicts(pa.array(texts, pa.string())).tolist() == [-1 if one is None else one for one in one_by_one]
 
 
 @pytest.mark.parametrize(

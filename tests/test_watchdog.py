@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 from ray.exceptions import OutOfMemoryError
 
-from cluster.inference.engine import Engine, EngineDiedError, EngineMemoryError, EngineSettings, ScriptedSettings
-from cluster.inference.events import Done, EngineStartError, Failed, Loading, Lost, Started
+from cluster.errors import EngineDiedError, EngineMemoryError, EngineStartError
+from cluster.inference.engine import Engine, EngineSettings, ScriptedSettings
+from cluster.inference.events import Done, Failed, Loading, Lost, Started
 from cluster.inference.local import LocalFleet, LocalReplicas, Replica
 from cluster.inference.pool import Finished, Pool
 from cluster.inference.ray_replicas import RayReplicas, own_error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from assembly.traces import Review, Step, Trace
+from assembly.traces import Review, Trace, TraceStep
 
 
 def parse(text: str) -> Trace:
@@ -14,7 +14,7 @@ def parse(text: str) -> Trace:
         reflection = None
         if rest.startswith("<reflect>\n"):
             reflection, rest = _until(_after(rest, "<reflect>\n"), "\n</reflect>\n")
-        steps.append(Step(response, reflection))
+        steps.append(TraceStep(response, reflection))
         if rest.startswith("</think>\n"):
             break
         phrase, rest = _until(rest, "\n")
@@ -22,7 +22,7 @@ def parse(text: str) -> Trace:
     return _with_closing(tuple(steps), tuple(glue), _after(rest, "</think>\n\n\n"))
 
 
-def _with_closing(steps: tuple[Step, ...], glue: tuple[str, ...], closing: str) -> Trace:
+def _with_closing(steps: tuple[TraceStep, ...], glue: tuple[str, ...], closing: str) -> Trace:
     # from the end inwards: the attempt returned to is free text and may hold an <answer> of its own
     body, found, answer = closing.rpartition("\n\n<answer>\n")
     if not found or not answer.endswith("\n</answer>"):

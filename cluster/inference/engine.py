@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypedDict
 
+from cluster.errors import EngineDiedError
+
 FinishReason = Literal["stop", "length", "error"]
 _LONGEST = 400
 
@@ -76,14 +78,6 @@ class EngineInfo:
     """Longest prompt plus completion, in tokens."""
 
 
-class EngineDiedError(RuntimeError):
-    """The engine will answer nothing any more; what it held must be asked of another."""
-
-
-class EngineMemoryError(EngineDiedError):
-    """The engine died for lack of memory; with smaller limits it may live."""
-
-
 class Engine(Protocol):
     """Anything that completes requests, many at a time, on one event loop."""
 
@@ -137,10 +131,7 @@ Reply = Callable[[Request], "str | Completion | Awaitable[str | Completion]"]
 
 
 class ScriptedEngine:
-    """An engine whose answers are a plain function of the request. Tokens are counted as words.
-
-    For tests, dry runs of a whole pipeline, and measuring everything but the model.
-    """
+    """An engine whose answers are a plain function of the request. Tokens are counted as words."""
 
     def __init__(self, reply: Reply, *, model: str = "scripted", context: int = 32768) -> None:
         self._reply = reply

@@ -11,18 +11,6 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class EngineStartError(RuntimeError):
-    """An engine did not start, several times in a row; the message is its own."""
-
-
-class ClusterLostError(RuntimeError):
-    """Ray itself is gone: nothing more can be dealt."""
-
-
-class ItemFailedError(Exception):
-    """Raised by the work: this item cannot be done. Another engine is asked once: it may be the engine's fault."""
-
-
 @dataclass(frozen=True)
 class Loading:
     """An engine has a process, and loads the model there."""
@@ -71,7 +59,4 @@ class Failed(Generic[Item]):
     """All that is known."""
 
 
-Told: TypeAlias = Loading | Started | Lost
-"""What is told of engines."""
-Event: TypeAlias = Told | Tick | Done[Item, Result] | Failed[Item]
-"""What a pool tells."""
+Event: TypeAlias = Loading | Started | Lost | Tick | Done[Item, Result] | Failed[Item]

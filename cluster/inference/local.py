@@ -14,16 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from cluster.inference.engine import (
-    Completion,
-    Engine,
-    EngineDiedError,
-    EngineInfo,
-    EngineMemoryError,
-    EngineSettings,
-    Request,
-    own_words,
-)
+from cluster.errors import EngineDiedError, EngineMemoryError
+from cluster.inference.engine import Completion, Engine, EngineInfo, EngineSettings, Request, own_words
 from cluster.inference.pool import Pool
 from cluster.inference.replicas import Placement, ReplicaSet, Work
 

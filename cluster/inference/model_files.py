@@ -34,9 +34,6 @@ _MOST_PARTS = 10_000
 _SHOWN = 3
 _DRAWING = ("temperature", "top_p", "top_k", "repetition_penalty")
 
-Read = Callable[[str], Mapping[str, Any]]
-"""The JSON object in the file of this name."""
-
 
 def read_object(path: Path) -> dict[str, Any]:
     """Read the JSON object in a file. Raises ValueError if there is none."""
@@ -55,10 +52,10 @@ def weights_of(names: Iterable[str]) -> list[str]:
     return [name for name in found if name.endswith(_WEIGHTS[0])] or found
 
 
-def check_names(model: str, names: Set[str], read: Read) -> None:
+def check_names(model: str, names: Set[str], read: Callable[[str], Mapping[str, Any]]) -> None:
     """Raise ValueError, saying what there is instead, where these are not the files of a whole model.
 
-    `names` may hold files of folders within, by their paths.
+    `names` may hold files of folders within, by their paths; `read` returns the JSON object in one.
     """
     if _ADAPTER in names:
         base = read(_ADAPTER).get("base_model_name_or_path") or "a model that it does not name"
@@ -101,7 +98,7 @@ def _instead(names: Set[str]) -> str:
     return "give one in the layout of transformers"
 
 
-def _check_parts(model: str, names: Set[str], read: Read) -> None:
+def _check_parts(model: str, names: Set[str], read: Callable[[str], Mapping[str, Any]]) -> None:
     """Raise ValueError where a file is missing that an index names, or that the names of others count."""
     weights = weights_of(names)
     kinds = {name.rpartition(".")[2] for name in weights}

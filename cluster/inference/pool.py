@@ -15,19 +15,9 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Generic, NamedTuple, Protocol
 
+from cluster.errors import ClusterLostError, ItemFailedError
 from cluster.inference.engine import own_words
-from cluster.inference.events import (
-    ClusterLostError,
-    Done,
-    Event,
-    Failed,
-    Item,
-    ItemFailedError,
-    Lost,
-    Result,
-    Tick,
-    Told,
-)
+from cluster.inference.events import Done, Event, Failed, Item, Lost, Result, Tick
 
 TRIES = 3
 """How often the work on an item may fail."""
@@ -56,7 +46,7 @@ class Replicas(Protocol):
     def submit(self, number: int, item: Any, /) -> Hashable:
         """Begin the work on an item there; return the ticket that its Finished will name."""
 
-    def poll(self, timeout_s: float) -> Iterator[Told | Finished]:
+    def poll(self, timeout_s: float) -> Iterator[Event[Any, Any] | Finished]:
         """Restart what died, and tell what has happened, after `timeout_s` at most.
 
         Of a replica that was Lost nothing more is told. Raises EngineStartError, ClusterLostError.
@@ -71,9 +61,13 @@ def fill(max_sequences: int, per_item: int) -> int:
     return max(2, math.ceil(1.5 * max_sequences / per_item))
 
 
-def next_engine(loads: Mapping[int, int], limit: int) -> int | None:
-    """Return the engine with the least in flight, the lower number first; None when all are full."""
-    number = min(loads, key=lambda engine: (loads[engine], engine), default=None)
+def next_engine(loads: Mapping[int, int], limit: int, avoided: int | None = None) -> int | None:
+    """Return the engine with the least in flight, the lower number first; None when all are full.
+
+    One to be avoided is taken only where there is no other.
+    """
+    others = [engine for engine in loads if engine != avoided] or loads
+    number = min(others, key=lambda engine: (loads[engine], engine), default=None)
     return number if number is not None and loads[number] < limit else None
 
 
@@ -126,7 +120,9 @@ class Pool(Generic[Item, Result]):
         """
         self._source = iter(items)
         while not self._over():
-            self._schedule()
+            while self._stop_at is None and (scheduled := self._schedule()):
+                number, task = scheduled
+                self._running[number][self._replicas.submit(number, task.item)] = task
             told = False
             for event in self._replicas.poll(_TICK_S):
                 told = True
@@ -151,17 +147,12 @@ class Pool(Generic[Item, Result]):
             self._waiting.extend(_Task(item) for item in islice(self._source, 1))
         return bool(self._waiting)
 
-    def _schedule(self) -> None:
-        while self._stop_at is None and (chosen := self._choose()):
-            number, task = chosen
-            self._running[number][self._replicas.submit(number, task.item)] = task
-
-    def _choose(self) -> tuple[int, _Task[Item]] | None:
+    def _schedule(self) -> tuple[int, _Task[Item]] | None:
         """Return which replica gets what next; None when all are full or nothing is owed."""
         loads = {number: len(self._running[number]) for number in self._replicas.ready()}
         if self._quarantine and self._isolated not in loads:
             # It may be the fault of the engine that died.
-            self._isolated = next_engine(_rather_not(loads, self._quarantine[0].died_on), self._limit + 1)
+            self._isolated = next_engine(loads, self._limit + 1, self._quarantine[0].died_on)
         if self._isolated is not None and not loads.get(self._isolated, 0):
             if self._quarantine and self._isolated in loads:
                 return self._isolated, self._quarantine.popleft()
@@ -169,7 +160,7 @@ class Pool(Generic[Item, Result]):
         loads = {number: load for number, load in loads.items() if number != self._isolated}
         if next_engine(loads, self._limit) is None or not self._owed():
             return None
-        number = next_engine(_rather_not(loads, self._waiting[0].refused_by), self._limit)
+        number = next_engine(loads, self._limit, self._waiting[0].refused_by)
         return None if number is None else (number, self._waiting.popleft())
 
     def _finish(self, event: Finished) -> Iterator[Done[Item, Result] | Failed[Item]]:
@@ -207,8 +198,3 @@ class Pool(Generic[Item, Result]):
                 self._waiting.appendleft(task)
         if lost.number == self._isolated:
             self._isolated = None
-
-
-def _rather_not(loads: Mapping[int, int], avoided: int | None) -> Mapping[int, int]:
-    """Return the loads without that engine's, unless it is the only one."""
-    return {number: load for number, load in loads.items() if number != avoided} or loads

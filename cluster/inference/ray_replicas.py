@@ -15,7 +15,8 @@ import ray
 from ray.exceptions import ObjectLostError, OutOfMemoryError, RayError, RayTaskError
 
 from cluster import QUIET, reaper
-from cluster.inference.engine import EngineDiedError, EngineMemoryError, EngineSettings
+from cluster.errors import EngineDiedError, EngineMemoryError
+from cluster.inference.engine import EngineSettings
 from cluster.inference.local import Replica
 from cluster.inference.pool import Pool
 from cluster.inference.replicas import Placement, ReplicaSet, Work
@@ -23,10 +24,18 @@ from cluster.session import Resources, check_alive, session
 
 
 class ReplicaProcess(Replica):
-    """A replica that has its process to itself: a log, a folder for temporary files, and who ends what it leaves."""
+    """A replica that has its process to itself: output goes to `log`, and a reaper ends and removes what it leaves."""
 
     def __init__(self, settings: EngineSettings, work: Work, log: str, mark: str) -> None:
-        super().__init__(settings, work, _write_output_to(Path(log)))
+        path = Path(log)
+        if not path.parent.is_dir():
+            # This machine does not see the run's folder, or it was removed, and must not come back half.
+            path = Path(tempfile.mkdtemp(prefix="skillfactory-logs-"), path.name)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.dup2(file, 1)
+        os.dup2(file, 2)
+        os.close(file)
+        super().__init__(settings, work, path)
         # In /tmp whatever TMPDIR says: the path of a Unix socket in it ends at 107 bytes.
         folder = f"/tmp/skillfactory-engine-{uuid.uuid4().hex[:12]}"
         # First who removes it, then the folder: whenever this process is killed, nothing stays.
@@ -36,21 +45,6 @@ class ReplicaProcess(Replica):
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
         os.mkdir(folder, 0o700)
         tempfile.tempdir = os.environ["TMPDIR"] = folder
-
-
-def _write_output_to(log: Path) -> Path:
-    """Send this process's output to a file of the run, not to the terminal; return where it is.
-
-    A machine that does not see the run's folder keeps it among its temporary files. The folder is not
-    made here: a run directory that was removed must not come back half.
-    """
-    if not log.parent.is_dir():
-        log = Path(tempfile.mkdtemp(prefix="skillfactory-logs-"), log.name)
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
-    os.close(file)
-    return log
 
 
 def own_error(error: BaseException) -> BaseException:

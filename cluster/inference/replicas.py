@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from cluster.inference.engine import Engine, EngineDiedError, EngineMemoryError, EngineSettings, own_words
-from cluster.inference.events import ClusterLostError, EngineStartError, Loading, Lost, Started, Told
+from cluster.errors import ClusterLostError, EngineDiedError, EngineMemoryError, EngineStartError
+from cluster.inference.engine import Engine, EngineSettings, own_words
+from cluster.inference.events import Event, Loading, Lost, Started
 from cluster.inference.pool import Finished, Pool
 
 _STARTS = 3
@@ -98,7 +99,7 @@ class ReplicaSet(ABC):
         self._failed_starts = Counter[int]()
         self._failed_places = Counter[int]()
         self._idle_deaths = Counter[int]()
-        self._left_out = set[int]()
+        self._retired = set[int]()
         self._reconciled = -math.inf
         self._placed = self._alive = time.monotonic()
 
@@ -138,7 +139,7 @@ class ReplicaSet(ABC):
         future.add_done_callback(answered)
         return future
 
-    def poll(self, timeout_s: float) -> Iterator[Told | Finished]:
+    def poll(self, timeout_s: float) -> Iterator[Event[Any, Any] | Finished]:
         """Tell what has happened. Raises EngineStartError, ClusterLostError."""
         yield from self._reconcile()
         while True:
@@ -147,9 +148,9 @@ class ReplicaSet(ABC):
             except queue.Empty:
                 return
             timeout_s = 0
-            # Nothing is heard of one that was lost a moment ago.
+            # Nothing is told of one that was lost a moment ago.
             if self._members.get(member.number) is member:
-                yield from self._hear(member, method, future)
+                yield from self._handle(member, method, future)
 
     def close(self) -> None:
         """End every engine, politely and then not."""
@@ -184,13 +185,13 @@ class ReplicaSet(ABC):
             (limit, told), waited = limits[member.asked], now - member.since
             # An answer may have come while this process itself was stopped.
             if waited > limit and not member.answer.done():
-                yield self._lose(member.number, TimeoutError(f"{told} {waited:.0f} s"))
+                yield self._terminate(member.number, TimeoutError(f"{told} {waited:.0f} s"))
             elif member.ready and member.answer.done():
                 self._ask(member, "stalled_s")
 
     def _scale(self, wanted: int) -> None:
         """More replicas where there is room; fewer of those that no machine has taken where there is not."""
-        numbers = [number for number in range(wanted) if number not in self._left_out]
+        numbers = [number for number in range(wanted) if number not in self._retired]
         numbers = numbers or [*range(wanted)]  # rather one that died before than none
         for number in numbers:
             if len(self._members) < len(numbers) and number not in self._members:
@@ -201,7 +202,7 @@ class ReplicaSet(ABC):
         for number in sorted(unplaced)[::-1][: max(0, len(self._members) - len(numbers))]:
             self._kill(number)
 
-    def _hear(self, member: _Member, method: str, future: Future[Any]) -> Iterator[Told | Finished]:
+    def _handle(self, member: _Member, method: str, future: Future[Any]) -> Iterator[Event[Any, Any] | Finished]:
         """Tell what an answer means. Raises EngineStartError."""
         number, error = member.number, future.exception()
         result: Any = None if error else future.result()
@@ -210,7 +211,7 @@ class ReplicaSet(ABC):
                 del self._idle_deaths[number]
             yield Finished(number, future, result, error)
         elif error is not None:
-            lost = self._lose(number, error)
+            lost = self._terminate(number, error)
             # Of many tries to find a place the first is worth a word.
             if self._failed_places[number] <= 1:
                 yield lost
@@ -224,9 +225,9 @@ class ReplicaSet(ABC):
             del self._failed_starts[number]
             yield Started(number, result)
         elif result > self.placement.silence_s:
-            yield self._lose(number, TimeoutError(f"it answered nothing for {result:.0f} s"))
+            yield self._terminate(number, TimeoutError(f"it answered nothing for {result:.0f} s"))
 
-    def _lose(self, number: int, error: BaseException) -> Lost:
+    def _terminate(self, number: int, error: BaseException) -> Lost:
         """End what is left of it; `_reconcile` starts another in its place, where the place lives.
 
         Raises EngineStartError when it is time to give up.
@@ -248,7 +249,7 @@ class ReplicaSet(ABC):
             words = f"died {_IDLE_DEATHS} times in a row and finished nothing: {reason}"
             if not self.ready():
                 raise EngineStartError(f"engine {number} {words}{see}")
-            self._left_out.add(number)
+            self._retired.add(number)
             return Lost(number, f"{words}; it is left out from now on")
         if isinstance(error, EngineMemoryError):
             smaller = self._settings[number].smaller()

@@ -15,7 +15,8 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from cluster.inference.engine import Completion, EngineDiedError, EngineInfo, EngineSettings, Message, Request, no_room
+from cluster.errors import EngineDiedError
+from cluster.inference.engine import Completion, EngineInfo, EngineSettings, Message, Request, no_room
 
 _LOOK_S = 0.5
 """How often vLLM is asked whether it is still well."""

@@ -27,6 +27,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import disable_progress_bars, get_session, validate_repo_id
 
+from cluster.errors import NotPushed
 from cluster.jobs.atomic import MADE_HERE
 from cluster.messages import bars, first_line
 
@@ -44,10 +45,6 @@ _LONGEST = 160
 """Characters of what the hub says."""
 _BUSY = frozenset({408, 429, 500, 502, 503, 504})
 _Answer = TypeVar("_Answer")
-
-
-class NotPushed(Exception):
-    """A folder did not reach the hub, in words for a person; the folder itself is untouched."""
 
 
 class Pushed(NamedTuple):

@@ -6,6 +6,7 @@ neither questions nor Ray: a `Fleet` opens the engines, and only where something
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -13,17 +14,17 @@ from typing import Any
 
 import pyarrow as pa
 
+from cluster.errors import Left, NotPushed
 from cluster.flags import fail, page
-from cluster.inference.pool import Pool
 from cluster.inference.replicas import Fleet, Placement, Work
 from cluster.jobs.atomic import check_replaceable
-from cluster.jobs.hub import NotPushed, check_push, push
+from cluster.jobs.hub import check_push, push
 from cluster.jobs.plan import JobPlan
-from cluster.jobs.progress import FAILED, STOPPED, failed, fitted, not_pushed, say, staged, stopped
+from cluster.jobs.progress import FAILED, STOPPED, failed, fitted, say, staged
 from cluster.jobs.provenance import now, this_command, versions
 from cluster.jobs.run_directory import JSON, LOGS, RunDirectory, check_run
 from cluster.jobs.settings import JobSettings
-from cluster.jobs.stop import Left, Stop
+from cluster.jobs.stop import Stop
 from cluster.jobs.store import ShardStore, finished_in
 from cluster.jobs.tally import FILE, Failures, Tally
 
@@ -51,11 +52,13 @@ class Job:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> bool:
         with self._held:
             self._leaving.close()
-            if isinstance(error, Left) and self._begun:
-                self.tell("stopped")
-                self.code = stopped(self.plan.out, *self._safe())
-            elif isinstance(error, Left):
-                say("stopped", "before anything was asked; the same command begins again")
+            if isinstance(error, Left):
+                words = "before anything was asked; the same command begins again"
+                if self._begun:
+                    self.tell("stopped")
+                    done, total, unit = self._safe()
+                    words = f"{done:,} of {total:,} {unit} are safe in {self.plan.out}; the same command goes on"
+                say("stopped", words)
                 self.code = STOPPED
             elif isinstance(error, ValueError) and not self._begun:
                 fail(str(error))
@@ -82,18 +85,18 @@ class Job:
 
     @property
     def owed(self) -> set[str]:
-        """Keys of the items that are neither finished nor failed."""
+        """Return the keys of the items that are neither finished nor failed."""
         return set(self.plan.keys) - self._settled
 
     @property
     def failed(self) -> dict[str, str]:
-        """Why items failed, by key."""
+        """Return why items failed, by key."""
         finished = self.store.finished()
         return {key: reason for key, reason in self._failures.reasons().items() if key not in finished}
 
     @property
     def starts(self) -> list[Mapping[str, Any]]:
-        """All starts of the run, this one last, as run.json has them."""
+        """Return all starts of the run, this one last, as run.json has them."""
         return [*self.directory.record["starts"]]
 
     def show(self, text: str) -> int:
@@ -117,16 +120,28 @@ class Job:
         """
         self.plan, again = plan, 0
         if not self.owed:
-            self._begin([])
+            self._begin()
         else:
             assert fleet is not None
             with fleet.open(work) as pool:
                 self._stop.listen()  # once more: Ray replaces handlers
-                placed = fleet.placement
-                each = f"{placed.gpus_each} GPU each" if placed.gpus_each else "on the CPU"
-                self._begin([("engines", f"{placed.engines} {each}, logs in {plan.out / LOGS}")])
+                self._begin(fleet.placement)
                 self._leaving.close()
-                again = self._collect(pool, placed, look)
+                tally = Tally(plan, self.store, self._failures, plan.count(self._settled), look)
+                with tally.progress:
+                    self._stop.on_stop(pool.stop)
+                    try:
+                        for event in pool.run(plan.items(self.owed)):
+                            tally.take(event)
+                            # Who asks to stop may not wait for the end.
+                            if tally.keep(everything=self._stop.asked > 0):
+                                self._report(tally, fleet.placement)
+                    finally:
+                        # Whatever ends the loop, what is finished is kept.
+                        self._stop.on_stop(None)
+                        tally.keep(everything=True)
+                        self._report(tally, fleet.placement)
+                again = tally.again
         missing = len(plan.keys) - len(self.store.finished() | self.failed.keys())
         assert not missing or self._stop.asked, f"{missing} {plan.item}s are neither done nor failed"
         counter = f"{plan.item}s_done_again"
@@ -145,19 +160,20 @@ class Job:
         """Return the name of the folder on the hub, "" if it is not pushed."""
         return f"{self._settings.push_to}/{folder}-{self.plan.name}" if self._settings.push_to else ""
 
-    def hand_over(self, folders: Sequence[str], stays: str = "") -> None:
+    def hand_over(self, folders: Sequence[str], *, stays: str = "", failed: bool = False) -> None:
         """Name the folders that were made and what is missing in them, and push them if asked.
 
         A push that fails or is stopped loses nothing: the same command finds everything done and pushes again.
-        `stays` says what became of what is missing.
+        `stays` says what became of what is missing; `failed` tells that something else could not be made.
         """
         plan, made = self.plan, [self.plan.out / name for name in folders]
         for folder in made:
             say("made", str(folder))
-        if lost := plan.count(self.failed):
+        lost = plan.count(self.failed)
+        self.code = FAILED if lost or failed else 0
+        if lost:
             missing = f"{lost:,} of {plan.count(plan.keys):,} {plan.unit}{stays}"
             say("failed", f"{missing}, see {plan.out / FILE}; --retry_failed tries again")
-            self.code = FAILED
         try:
             for folder in made if self._settings.push_to else ():
                 pushed = push(
@@ -165,7 +181,9 @@ class Job:
                 )
                 say("pushed", f"{pushed.url}, {'private' if pushed.private else 'public'}")
         except NotPushed as error:
-            self.code = not_pushed(error)
+            told = "everything is whole on this machine, and the same command pushes it without a new rollout"
+            print(f"not pushed: {error}; {told}", file=sys.stderr)
+            self.code = FAILED
         except Left:
             say("stopped", "what was made is whole; the same command pushes it")
             self.code = STOPPED
@@ -175,7 +193,7 @@ class Job:
         self._failures = Failures(self.plan.out)
         self._settled = {*finished, *(() if self._settings.retry_failed else self._failures.reasons())}
 
-    def _begin(self, lines: Iterable[tuple[str, str]]) -> None:
+    def _begin(self, placed: Placement | None = None) -> None:
         """Lock the run directory, open its shards, say what the run will do. Raises ValueError if it is not ours."""
         plan, shards = self.plan, self.plan.out / SHARDS
         self.directory = self._held.enter_context(RunDirectory(plan.out, plan.configuration, versions()))
@@ -190,8 +208,13 @@ class Job:
             say("shards", f"{shard.name} was torn and is kept in shards/torn; its {plan.unit} are asked again")
         for key in self.store.repeated:
             say("shards", f"{plan.item} {key} lies in two shards; the first counts")
-        for stage, words in (*plan.introduction(), *lines):
+        for stage, words in plan.introduction():
             say(stage, words)
+        if placed is not None:
+            logs = plan.out / LOGS
+            logs.mkdir(exist_ok=True)
+            each = f"{placed.gpus_each} GPU each" if placed.gpus_each else "on the CPU"
+            say("engines", f"{placed.engines} {each}, logs in {logs}")
         done, lost = plan.count(self.store.finished()), plan.count(self.failed)
         if done or lost:
             words = f"; {lost:,} failed before, --retry_failed tries them again" if lost else ""
@@ -199,31 +222,11 @@ class Job:
         self._starts = [*self.directory.record.get("starts", []), this_command()]
         self.tell("rolling out", texts=plan.texts)
 
-    def _collect(self, pool: Pool[Any, Any], placed: Placement, look: Callable[[pa.Table], str] | None) -> int:
-        """Keep what comes out of the pool; return how many items were lost with engines and dealt again."""
-        plan = self.plan
-        (plan.out / LOGS).mkdir(exist_ok=True)
-        tally = Tally(plan, self.store, self._failures, plan.count(self._settled), look)
-
-        def report() -> None:
-            wanted = {"wanted": placed.engines, "gpus_each": placed.gpus_each}
-            facts = tally.facts()
-            self._tell_start({**facts, "engines": {**wanted, **facts["engines"]}})
-
-        with tally.progress:
-            self._stop.on_stop(pool.stop)
-            try:
-                for event in pool.run(plan.items(self.owed)):
-                    tally.take(event)
-                    # Who asks to stop may not wait for the end.
-                    if tally.keep(everything=self._stop.asked > 0):
-                        report()
-            finally:
-                # Whatever ends the loop, what is finished is kept.
-                self._stop.on_stop(None)
-                tally.keep(everything=True)
-                report()
-        return tally.again
+    def _report(self, tally: Tally, placed: Placement) -> None:
+        """Write into run.json how far this start has come."""
+        facts = tally.facts()
+        wanted = {"wanted": placed.engines, "gpus_each": placed.gpus_each}
+        self._tell_start({**facts, "engines": {**wanted, **facts["engines"]}})
 
     def _tell_start(self, start: Mapping[str, Any], **facts: JSON) -> None:
         """Add to this start's entry in run.json; its `ended` is the time of the last word, also of one killed."""
@@ -231,5 +234,5 @@ class Job:
         self.directory.update(starts=self._starts, **facts)
 
     def _safe(self) -> tuple[int, int, str]:
-        """How many units are safe, of how many."""
+        """Return how many units are safe, of how many, and what they are."""
         return self.plan.count(self.store.safe()), self.plan.count(self.plan.keys), self.plan.unit

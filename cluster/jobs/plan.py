@@ -65,17 +65,17 @@ class JobPlan(ABC):
     @property
     @abstractmethod
     def name(self) -> str:
-        """As dataset repositories are called after it."""
+        """Return what dataset repositories are called after."""
 
     @property
     @abstractmethod
     def configuration(self) -> Mapping[str, JSON]:
-        """What makes a run this run: whatever the rows depend on."""
+        """Return what makes a run this run: whatever the rows depend on."""
 
     @property
     @abstractmethod
     def keys(self) -> Sequence[str]:
-        """Of all items."""
+        """Return the keys of all items, in order."""
 
     @abstractmethod
     def items(self, keys: Collection[str]) -> Iterable[Item]:

@@ -18,42 +18,34 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from cluster.inference.events import ClusterLostError, EngineStartError
-from cluster.jobs.store import TornShardError
+from cluster.errors import AllFailedError, ClusterLostError, EngineStartError, TornShardError
 from cluster.messages import bars
 
 T = TypeVar("T")
 
 FAILED, STOPPED = 1, 75
-_EVERY_S = 10.0
-_LOADING_EVERY_S = 30.0
+EVERY_S = 10.0
+LOADING_EVERY_S = 30.0
 """Loading takes minutes, and nothing is counted meanwhile."""
 _NARROWEST = 40
 _STAGE = 12
 """Columns."""
 _LONGEST = 500
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_GONE = {errno.ENOENT, errno.ESTALE}
-_REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM}
-_MEMORY = {errno.ENOMEM}
-_FILES = {errno.EMFILE, errno.ENFILE}
 _SAME = "the same command goes on from there"
 _MENDED = "the same command ends the same way until that is mended, and then goes on from there"
 _UNKNOWN = "the same command tries again from there; where it ends the same way, report it with the whole story"
+_REMEDIES: dict[int | None, str] = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room on that disk"),
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "see that {run} can be written"),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "let a process open more files (ulimit -n)"),
+    errno.ENOMEM: "give this machine more memory to spare",
+}
+"""By the number of an OSError; the same command goes on then."""
 ASKED_AGAIN = "the same command asks them again, and they fail again until that is mended"
 ONLY_RETRIED = "the same command does not ask them again: mend that, and add --retry_failed"
 _BAR = "{desc}{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} {unit}, {remaining} left{postfix}"
 _LOADING = "{desc}the engines, {elapsed}"
 _LINE = "{desc}{n_fmt}/{total_fmt} {unit}, {remaining} left{postfix}"
-
-
-class AllFailedError(RuntimeError):
-    """Nothing that was asked could be done."""
-
-    def __init__(self, words: str, advice: str) -> None:
-        super().__init__(words)
-        self.advice = advice
-        """What the same command would do."""
 
 
 def say(stage: str, text: str, *, whole: bool = False) -> None:
@@ -85,60 +77,39 @@ def _fold(line: str, width: int) -> str:
     return fold.fill(text)
 
 
-def stopped(run: Path, done: int, total: int, unit: str = "questions") -> int:
-    """Say that the run stopped on request; return the exit code."""
-    say("stopped", f"{done:,} of {total:,} {unit} are safe in {run}; the same command goes on")
-    return STOPPED
-
-
 def failed(error: Exception, run: Path, done: int | None, total: int, unit: str = "questions") -> int:
     """Say what failed, what is safe and how to go on; return the exit code. The traceback goes to a log.
 
     `done` is None where the run was not opened, and so nobody has counted.
     """
-    log = run / "logs" / "failure.txt"
     words = " ".join(str(error).split())[:_LONGEST]
     print(f"failed: {type(error).__name__}: {words}", file=sys.stderr)
     story = "".join(traceback.format_exception(error))
-    for file in (log, Path(tempfile.gettempdir(), f"skillfactory-failure-{os.getpid()}.txt")):
+    for file in (run / "logs" / "failure.txt", Path(tempfile.gettempdir(), f"skillfactory-failure-{os.getpid()}.txt")):
         with contextlib.suppress(OSError):
             file.parent.mkdir(exist_ok=True)
             file.write_text(story, encoding="utf-8", errors="replace")
             print(f"the whole story is in {file}", file=sys.stderr)
             break
-    advice = _advice(error, run)
     safe = "all that was finished before is" if done is None else f"{done:,} of {total:,} {unit} are"
-    print(f"{safe} safe in {run}; {advice}", file=sys.stderr)
+    print(f"{safe} safe in {run}; {_advice(error, run)}", file=sys.stderr)
     return FAILED
 
 
 def _advice(error: Exception, run: Path) -> str:
-    """What to do, and what the same command will do: a failure that comes again is not told to go on."""
+    """Return what to do, and what the same command will do: a failure that comes again is not told to go on."""
+    number = error.errno if isinstance(error, OSError) else None
+    if isinstance(error, MemoryError):
+        number = errno.ENOMEM
     if isinstance(error, AllFailedError):
         return error.advice
-    if isinstance(error, EngineStartError | ValueError):
-        return _MENDED
-    if isinstance(error, ClusterLostError | TornShardError):
+    if remedy := _REMEDIES.get(number):
+        return f"{remedy.format(run=run)}, and {_SAME}"
+    if number in (errno.ENOENT, errno.ESTALE) and not run.exists():
+        return "put the folder back, or the same command begins anew"
+    if isinstance(error, ClusterLostError | TornShardError) or number in (errno.ENOENT, errno.ESTALE):
         return _SAME
-    number = error.errno if isinstance(error, OSError) else None
-    if number in _NO_ROOM:
-        return "make room on that disk, and the same command goes on from there"
-    if number in _GONE:
-        return "put the folder back, or the same command begins anew" if not run.exists() else _SAME
-    if number in _REFUSED:
-        return f"see that {run} can be written, and the same command goes on from there"
-    if number in _FILES:
-        return "let a process open more files (ulimit -n), and the same command goes on from there"
-    if number in _MEMORY or isinstance(error, MemoryError):
-        return "give this machine more memory to spare, and the same command goes on from there"
-    return _UNKNOWN if number is None else _MENDED
-
-
-def not_pushed(error: Exception) -> int:
-    """Say what did not reach the hub and how it will; return the exit code."""
-    words = f"{error}; everything is whole on this machine, and the same command pushes it without a new rollout"
-    print(f"not pushed: {words}", file=sys.stderr)
-    return FAILED
+    return _MENDED if isinstance(error, EngineStartError | ValueError | OSError) else _UNKNOWN
 
 
 class Progress:
@@ -197,7 +168,7 @@ class Progress:
         now = time.monotonic()
         if self._started is None:
             self._bar.refresh()
-        every = _LOADING_EVERY_S if self._started is None else _EVERY_S
+        every = LOADING_EVERY_S if self._started is None else EVERY_S
         if not self._bar.disable or now - self._spoke < every:
             return
         self._spoke = now
@@ -219,7 +190,7 @@ class Progress:
 
     @property
     def seconds(self) -> float:
-        """Since the first engine was ready."""
+        """Return the seconds since the first engine was ready."""
         return time.monotonic() - self._started if self._started is not None else 0.0
 
     def _rate(self) -> str:
@@ -234,6 +205,6 @@ def follow(results: Iterable[T], total: int, stage: str, unit: str) -> Iterator[
     for done, result in enumerate(tqdm(results, name, total, unit=unit, bar_format=_BAR, **kept), 1):
         yield result
         now = time.monotonic()
-        if hidden and now - spoke > _EVERY_S:
+        if hidden and now - spoke > EVERY_S:
             spoke = now
             print(tqdm.format_meter(done, total, now - started, prefix=name, unit=unit, bar_format=_LINE), flush=True)

@@ -42,7 +42,7 @@ def code_version() -> dict[str, str | None]:
 
 
 def _checkout() -> str | None:
-    """The commit of the checkout that holds this very file; another repository around it does not count."""
+    """Return the commit of the checkout that holds this very file; another repository around it does not count."""
     here = Path(__file__)
     if _git("ls-files", "--error-unmatch", here.name) is None:
         return None
@@ -52,7 +52,7 @@ def _checkout() -> str | None:
 
 
 def _git(*arguments: str) -> str | None:
-    """What git says in this file's folder; None where there is no git, or it knows no answer."""
+    """Return what git says in this file's folder; None where there is no git, or it knows no answer."""
     command = ["git", "-C", str(Path(__file__).parent), *arguments]
     try:
         said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=_GIT_S)

@@ -10,11 +10,11 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from cluster.jobs.atomic import TEMPORARY, atomic_write_text, check_parent, make_folder, take_lock
+from cluster.jobs.provenance import now
 from cluster.paths import check_dataset_folder
 
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
@@ -55,7 +55,7 @@ class RunDirectory(AbstractContextManager["RunDirectory"]):
                 "fingerprint": fingerprint(configuration),
                 "versions": dict(versions),
                 "earlier_versions": [],
-                "created": datetime.now(UTC).isoformat(timespec="seconds"),
+                "created": now(),
             }
             if record.get("versions") != versions:
                 record["earlier_versions"] = [*record.get("earlier_versions", []), record.get("versions")]

@@ -12,21 +12,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from cluster.errors import Left
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 _AT_ONCE_S = 0.001
 
 
-class Left(BaseException):
-    """Work is left where it stands; no Exception, so that nothing on the way takes it for a failure."""
-
-
 @dataclass
 class Stop:
-    """Whether someone asked to stop, and what to tell then."""
+    """Counts the requests to stop, and passes them on."""
 
     grace_s: float = 20.0
     asked: int = 0
-    _tell: Callable[[float], None] | None = None
+    _tell: Callable[[float], object] | None = None
 
     def listen(self) -> None:
         """Take the signals over; again after ray.init, which replaces handlers."""
@@ -36,23 +34,21 @@ class Stop:
     def _hear(self, *_: Any) -> None:
         self.asked += 1
         if self.asked == 1:
-            wait = (
-                f"up to {self.grace_s:.0f} s for what is in flight; once more: at once" if self.grace_s else "at once"
-            )
+            drain = f"up to {self.grace_s:.0f} s for what is in flight; once more: at once"
             # Not print: the signal may have come in the middle of one.
-            os.write(1, f"\nstopping    {wait}\n".encode())
+            os.write(1, f"\nstopping    {drain if self.grace_s else 'at once'}\n".encode())
         if self._tell is not None:
             self._tell(self.grace_s if self.asked == 1 else 0.0)
 
-    def on_stop(self, tell: Callable[[float], None] | None) -> None:
-        """Whom to tell how long it may go on; at once if a stop was asked for before."""
+    def on_stop(self, tell: Callable[[float], object] | None) -> None:
+        """Have a stop call `tell` with the seconds that are left; at once with 0 if one was asked for before."""
         self._tell = tell
         if tell is not None and self.asked:
             tell(0.0)
 
     @contextmanager
     def leaving(self, *, at_once: bool = False) -> Iterator[None]:
-        """Within it a stop raises Left, once, when the grace is over; at once if one was asked for before.
+        """Raise Left in the block, once, when a stop's grace is over; at once if one was asked for before.
 
         For work that loses nothing when it is left, since the same command does it again.
         """
@@ -65,13 +61,9 @@ class Stop:
         before = signal.signal(signal.SIGALRM, leave)
         try:
             self.grace_s = 0.0 if at_once else grace_s
-            self.on_stop(lambda wait_s: _alarm_in(max(_AT_ONCE_S, wait_s)))
+            self.on_stop(lambda wait_s: signal.setitimer(signal.ITIMER_REAL, max(_AT_ONCE_S, wait_s)))
             yield
         finally:
             self._tell, self.grace_s = None, grace_s
-            _alarm_in(0.0)
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
             signal.signal(signal.SIGALRM, before)
-
-
-def _alarm_in(seconds: float) -> None:
-    signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from cluster.errors import StoreGoneError, TornShardError
 from cluster.jobs.atomic import TEMPORARY, replace_folder, sync, written_beside
 
 KEY = "question_key"
@@ -27,6 +28,8 @@ ROW_GROUP_ROWS = 1000
 """A dataset file's row group holds whole questions up to this many rows; a merge keeps no more in memory."""
 ROWS_PER_FILE = 50_000
 _TORN = "torn"
+_UNREADABLE = (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError)
+"""What pyarrow raises over bytes that are no parquet file; running out of memory is none of these."""
 _NUMBER = re.compile(r"([0-9]+)-")
 WRITING = {
     "compression": "zstd",
@@ -37,14 +40,6 @@ WRITING = {
     # empty text now and then, so that the same rows had different bytes, and a reader's filter could lose rows.
     "write_statistics": False,
 }
-
-
-class TornShardError(RuntimeError):
-    """A shard could not be read when it was needed. It was set aside, and its questions are owed again."""
-
-
-class StoreGoneError(OSError):
-    """The folder of the shards was removed or replaced while the run went on."""
 
 
 class ShardStore:
@@ -201,8 +196,7 @@ class ShardStore:
                         "go on with the version that made it, or give another folder"
                     )
                 return file.read(columns)
-        # What pyarrow raises over bytes that are no parquet file; running out of memory is none of these.
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        except _UNREADABLE as error:
             # The file's bytes are not to blame for a lack of permission and its like.
             if isinstance(error, OSError) and error.errno not in (None, errno.EIO):
                 raise
@@ -224,7 +218,7 @@ def finished_in(folder: Path, key: str = KEY) -> set[str]:
     """Return the keys in those shards of a folder, if there is one, that can be read. Changes nothing there."""
     found: set[str] = set()
     for shard in folder.glob("*.parquet"):
-        with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, KeyError), pq.ParquetFile(shard) as file:
+        with suppress(*_UNREADABLE, KeyError), pq.ParquetFile(shard) as file:
             found.update(file.read(columns=[key])[key].to_pylist())
     return found
 

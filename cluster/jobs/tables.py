@@ -20,12 +20,12 @@ class Table(NamedTuple):
 
     def markdown(self, names: int = 0) -> str:
         """Return the table in Markdown, counts to the right; the cells of the first `names` columns are names."""
-        lines = [
-            [code(str(cell or NONE)) if n < names else _cell(cell) for n, cell in enumerate(row)] for row in self.rows
-        ]
         right = [all(isinstance(row[place], int) for row in self.rows) for place in range(len(self.head))]
-        whole = [self.head, ["---:" if counts else "---" for counts in right], *map(_escaped, lines)]
-        return "\n".join(f"| {' | '.join(line)} |" for line in whole) + "\n"
+        lines = [list(self.head), ["---:" if counts else "---" for counts in right]]
+        for row in self.rows:
+            lines.append([code(str(cell or NONE)) for cell in row[:names]] + [_cell(cell) for cell in row[names:]])
+        escaped = ((cell.replace("|", "\\|").replace("\n", " ") for cell in line) for line in lines)
+        return "\n".join(f"| {' | '.join(line)} |" for line in escaped) + "\n"
 
     def text(self, first: int, others: int) -> list[str]:
         """Return the table as lines: names cut to `first` columns, each other cell to the right of `others`."""
@@ -42,10 +42,6 @@ def _cell(value: object, none: str = "") -> str:
     if isinstance(value, float):
         return f"{value:.1%}"
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _escaped(cells: Sequence[str]) -> list[str]:
-    return [cell.replace("|", "\\|").replace("\n", " ") for cell in cells]
 
 
 def counts_text(counts: Iterable[tuple[str, int]]) -> list[str]:

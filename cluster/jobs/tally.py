@@ -14,10 +14,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from cluster.errors import AllFailedError
 from cluster.inference.events import Done, Event, Failed, Loading, Lost, Started
 from cluster.jobs.atomic import atomic_write_text
 from cluster.jobs.plan import Item, JobPlan
-from cluster.jobs.progress import ASKED_AGAIN, AllFailedError, Progress
+from cluster.jobs.progress import ASKED_AGAIN, Progress
 from cluster.jobs.run_directory import LOGS
 from cluster.jobs.store import ShardStore
 

@@ -82,7 +82,7 @@ def whole_solution(numbers: list[int], rng: random.Random) -> countdown.Solution
     """A random expression whose every value is a whole number; None if a few tries give none."""
     for _ in range(10):
         found = countdown.solution(numbers, rng)
-        if found and all(step.result.denominator == 1 and step.result >= 0 for step in found.steps):
+        if found and all(result.denominator == 1 and result >= 0 for *_, result in found.steps):
             return found
     return None
 

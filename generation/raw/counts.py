@@ -117,8 +117,8 @@ def shares(verdicts: Counter[tuple[str, str]], verdict: str) -> tuple[float | No
     return precision, recall, f1
 
 
-def count_folder(folder: Path, *looks: Callable[[pa.Table], None]) -> RawCounts:
-    """Count the rows of `folder/data/*.parquet`; `looks` are shown the same rows, as tables of schema ROWS."""
+def count_folder(folder: Path, look: Callable[[pa.Table], None] | None = None) -> RawCounts:
+    """Count the rows of `folder/data/*.parquet`; `look` is shown the same rows, as tables of schema ROWS."""
     counts = RawCounts(files=sorted(folder.glob("data/*.parquet")))
     for path in counts.files:
         with pq.ParquetFile(path) as file:
@@ -127,7 +127,7 @@ def count_folder(folder: Path, *looks: Callable[[pa.Table], None]) -> RawCounts:
                 counts.memory += batch.nbytes
                 rows = as_rows(batch, columns, path, 0)
                 _count(counts, batch, rows)
-                for look in looks:
+                if look is not None:
                     look(rows)
     return counts
 

@@ -183,7 +183,8 @@ def check_copies(raw: str | Path, parts: Sequence[Part]) -> None:
         return
     first, second = (f"row {row:,} of {path.name}" for path, row in twice)
     path, row = twice[0]
-    sample = pq.ParquetFile(path).read(columns=list(_SAMPLE)).slice(row, 1).to_pylist()[0]
+    with reading(path), pq.ParquetFile(path) as file:
+        sample = file.read(columns=list(_SAMPLE)).slice(row, 1).to_pylist()[0]
     key, variant, index = (sample[name] for name in _SAMPLE)
     told = f"sample {index} of question {key!r} under {variant!r}"
     raise ValueError(f"{raw}: holds the same rows twice, e.g. {told}: {first} and {second}")

@@ -38,21 +38,13 @@ class Ranges:
     targets: tuple[int, int] = (100, 200)
 
 
-class Step(NamedTuple):
-    """One operation of a solution: left op right = result."""
-
-    left: Value
-    op: str
-    right: Value
-    result: Value
-
-
 class Solution(NamedTuple):
     """An expression over all the numbers, its value, and its operations, innermost first."""
 
     expression: str
     value: Value
-    steps: list[Step]
+    steps: list[tuple[Value, str, Value, Value]]
+    """Each as left, operator, right, result."""
 
 
 def task(name: str, ranges: Ranges) -> Drawn:
@@ -104,7 +96,7 @@ def solution(numbers: list[int], rng: random.Random) -> Solution | None:
         value = apply(op, left_value, right_value)
         if value is None:
             return None
-        steps.append(Step(left_value, op, right_value, value))
+        steps.append((left_value, op, right_value, value))
         parts.append((f"({left} {op} {right})", value))
     expression, value = parts[0]
     return Solution(expression.removeprefix("(").removesuffix(")"), value, steps)
@@ -140,7 +132,7 @@ def _draw(size: int, ranges: Ranges, rng: random.Random) -> Problem | None:
         found = solution(numbers, rng)
         if found is None or not low <= found.value <= high or found.value in numbers:
             continue
-        if all(isinstance(step.result, int) and step.result >= 0 for step in found.steps):
+        if all(isinstance(result, int) and result >= 0 for *_, result in found.steps):
             return problem(numbers, int(found.value), found.expression)
     return None
 

@@ -59,7 +59,7 @@ class Given(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Of the task: the file's own name, so that a moved file asks the same questions; or the repository."""
+        """Name the task after the file alone, so that a moved file asks the same questions, or after the repository."""
         path = Path(self.where)
         return path.stem if path.suffix in _READERS else self.where.partition(":")[0].partition("@")[0]
 
@@ -160,7 +160,7 @@ def _doubts(questions: Sequence[Question], reading: Reading) -> list[str]:
 
 
 def _find(where: str, reading: Reading) -> tuple[bool, Rows]:
-    """The rows, and whether they are of a hub dataset. Raises ValueError, also later, while they are read."""
+    """Return True for a hub dataset, and the rows. Raises ValueError, also later, while they are read."""
     path, hub = Path(where), _HUB.fullmatch(where)
     is_file = path.suffix in _READERS
     if os.path.isdir(path):

@@ -152,7 +152,7 @@ def _choice(place: str, row: Row, problem: Problem) -> Problem:
 
 
 def _options(given: Any) -> tuple[dict[str, str], dict[str, str]]:
-    """The options by letter, and the letter by their own label; of a list, {label, text}, or {letter: text}."""
+    """Return the options by letter, and the letter by their own label, of a list, {label, text}, or {letter: text}."""
     labels: list[str] = []
     if isinstance(given, dict) and {"label", "text"} <= given.keys():
         labels, given = list(map(str, given["label"])), given["text"]
@@ -168,7 +168,7 @@ def _options(given: Any) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def _options_in(text: str) -> dict[str, str]:
-    """The options that a question shows by itself, one a line, from A on; empty without at least two."""
+    """Return the options that a question shows by itself, one a line, from A on; empty without at least two."""
     found: dict[str, str] = {}
     for letter, choice in _OPTION.findall(text):
         if letter == ascii_uppercase[len(found) : len(found) + 1]:
@@ -177,7 +177,7 @@ def _options_in(text: str) -> dict[str, str]:
 
 
 def _letter(place: str, answer: str, found: Mapping[str, str], labels: Mapping[str, str]) -> str:
-    """The gold letter: given as a label, or as a letter, an option's text, or a place counted from 0.
+    """Return the gold letter, given as a label, or as a letter, an option's text, or a place counted from 0.
 
     A label is the row's own name of an option. Any of the other three may be meant: those that apply must agree.
     """
@@ -206,7 +206,7 @@ def _letter(place: str, answer: str, found: Mapping[str, str], labels: Mapping[s
 
 
 def _bare(said: str) -> str:
-    """The letter of "(b)" or "B.", if it is one."""
+    """Return B of "(b)" or "B."; of another text what is left of it."""
     return said.strip(" ().").upper()
 
 

@@ -83,7 +83,7 @@ class _OfFile(Task):
 
 
 def _made(given: str, make: Callable[[Any], Any], value: Any) -> Any:
-    """The problem that the user's draw or read gives, if it can be asked; None for a draw that came to nothing."""
+    """Return the problem that the user's draw or read gives; None for a draw that came to nothing."""
     problem = _run(given, make, value)
     told = f"--task file {given}: {getattr(make, '__name__', 'TASK')} gave"
     if problem is None:

@@ -41,7 +41,7 @@ def _said() -> dict[str, int]:
 
 
 def _spelled(word: str) -> bool:
-    """Whether Hunspell takes it, in just these cases."""
+    """Return True if Hunspell takes it, in just these cases."""
     return bool(_hunspell().lookup(word))
 
 

@@ -158,7 +158,7 @@ def find_faults(questions: Sequence[Question]) -> Faults:
 
 
 def _math_faults(given: Iterable[str]) -> tuple[Mapping[str, str], int]:
-    """What is wrong with gold answers that nobody can match; and how many formulas were not tried."""
+    """Return what is wrong with gold answers that nobody can match, and how many formulas were not tried."""
     faults: dict[str, str] = {}
     formulas: dict[str, str] = {}
     for answer in dict.fromkeys(given):

@@ -51,7 +51,7 @@ def _commonsense(row: Row) -> Problem:
 
 
 def _gpqa(row: Row) -> Problem:
-    """The right one comes first in the file: the order is drawn anew for each question, the same in every run."""
+    """Shuffle the options, of which the right one comes first in the file, the same way in every run."""
     question = _text(row["Question"])
     texts = [_text(row[name]) for name in ("Correct Answer", *(f"Incorrect Answer {n}" for n in (1, 2, 3)))]
     order = list(range(len(texts)))

@@ -163,7 +163,7 @@ def _load(place: Place, wanted: str, commit: str | None) -> Any:
 
 
 def _what_is_there(place: Place, commit: str | None) -> str:
-    """The configurations or splits of a dataset that lacks the one that was asked for; "" where it is not that."""
+    """Name the configurations or splits of a dataset that lacks the one that was asked for; "" if it is not that."""
     import datasets
 
     path, name = place.repository, place.configuration
@@ -183,7 +183,7 @@ def _what_is_there(place: Place, commit: str | None) -> str:
 
 
 def _as_they_stand(loaded: Any, place: Place, columns: Collection[str]) -> Iterable[dict[str, Any]]:
-    """The rows with the texts and numbers of the files, not those that a loader made of them where it can differ."""
+    """Yield the rows with the texts and numbers of the files, not with what a loader made of them."""
     kept = [name for name in loaded.column_names if name in columns]
     kinds = {name: loaded.features.arrow_schema.field(name).type for name in kept}
     if loaded.info.builder_name in _GUESSED and any(map(_may_differ, kinds.values())):
@@ -201,7 +201,7 @@ def _as_they_stand(loaded: Any, place: Place, columns: Collection[str]) -> Itera
 
 
 def _may_differ(kind: pa.DataType) -> bool:
-    """Whether a column that a loader gave this kind may hold something else than its file."""
+    """Return True if a column that a loader gave this kind may hold something else than its file."""
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return _may_differ(kind.value_type)
     if pa.types.is_struct(kind):
@@ -210,7 +210,7 @@ def _may_differ(kind: pa.DataType) -> bool:
 
 
 def _read_again(place: Place, loaded: Any, columns: Sequence[str]) -> list[dict[str, Any]] | None:
-    """The columns, read from the files that lie in the hub's cache; None where these cannot be read so."""
+    """Read the columns from the files that lie in the hub's cache; None if these cannot be read so."""
     import datasets
 
     repository, configuration, split, revision = place

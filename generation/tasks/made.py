@@ -61,7 +61,7 @@ def _puzzle(wording: str, word: str, shown: Sequence[str], letters: Sequence[str
 
 
 def _same_letters(problem: Problem) -> tuple[Hashable, ...]:
-    """The letters, in their order where it counts: other words that begin with them ask the same."""
+    """Return the letters, in their order where it counts: other words that begin with them ask the same."""
     letters, in_order = problem.facts["letters"], problem.facts["in_order"]
     return ("acronym", letters) if in_order else ("letters", "".join(sorted(letters)))
 

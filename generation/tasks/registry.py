@@ -122,7 +122,7 @@ def supply(parts: Sequence[Part]) -> Supplied:
 
 
 def _check_apart(supplied: Sequence[tuple[str, Supplied]]) -> None:
-    """Tasks of a mixture may ask the same; not one for SFT and another for RL, nor under one name."""
+    """Raise ValueError if a question is for SFT in one task and for RL in another, or two tasks have one name."""
     names = [name for name, _ in supplied]
     if len(set(names)) < len(names):
         raise ValueError(f"two tasks of the mixture are called {max(names, key=names.count)}: rename one")

@@ -116,7 +116,7 @@ def held_out(*family: Hashable) -> bool:
 
 
 def fill(questions: Iterable[Question], sft: int, rl: int) -> Apart:
-    """Take each question once until there are enough; its text alone decides between SFT and RL."""
+    """Take questions, each once, until there are enough; RL or SFT goes by the text alone, so all runs agree on it."""
     seen: set[str] = set()
     found: dict[bool, list[Question]] = {False: [], True: []}
     for question in questions:
@@ -180,7 +180,7 @@ class Drawn(Task):
         return supply_made(self.name + self.within, wanted, self.config, make, self.widen)
 
     def _drawn(self, count: int, *, rl: bool, seed: int) -> list[Question]:
-        """Fewer than `count` if no more come. RL or SFT depends only on content, so the two never meet between runs."""
+        """Draw up to `count`. Content alone decides between RL and SFT, so the two never meet, whatever the run."""
         found: dict[tuple[Hashable, ...], Problem] = {}
         rng = random.Random(f"{seed}/{self.name}/{'rl' if rl else 'sft'}")
         draws = last = 0

@@ -1,11 +1,11 @@
-"""From settings and the RAW_DATA given to everything that is decided before an engine starts; and that in words."""
+"""Adding reflections: what a user may set, and what is decided of it and the RAW_DATA before an engine starts."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,9 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from cluster.flags import flag
 from cluster.inference.chat import Prompt
 from cluster.inference.vllm_engine import ChatTokenizer
 from cluster.jobs.plan import JobPlan
+from cluster.jobs.settings import JobSettings, check_range
+from cluster.jobs.store import differing_columns
+from cluster.paths import local_or_name
 from generation.model_plan import (
     Prompts,
     choose_sampling,
@@ -31,13 +35,29 @@ from generation.raw.reader import check_once
 from generation.records import stable_hash
 from reflection import prompts
 from reflection.added.rows import output_schema
-from reflection.added.settings import AdditionSettings
 from reflection.added.source import BLOCK_ROWS, Block, Source, block_keys, open_source, read_blocks, read_samples
 from reflection.added.work import BLOCK, MADE, ROW, Adding
 
 _MOST_CONTEXT = 32_768
 _FRAME = 1024
 """More than the tokens of a reflection prompt without question and sample."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdditionSettings(JobSettings):
+    """Add reflections, by the same or another model, to a RAW_DATA, ours or published; all else stays as it is.
+
+    The RAW_DATA given is only read: what is made is a RAW_DATA of its own in the run directory.
+    """
+
+    raw: str = flag(
+        MISSING, "a RAW_DATA or run folder, a parquet file, or a hub dataset (namespace/name)", local_or_name
+    )
+    reflections: int | None = flag(None, "how many more for each graded sample (default: 4; built-in model 2)")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range("--reflections", self.reflections, 1, 1_000)
 
 
 class Survey(NamedTuple):
@@ -51,7 +71,7 @@ class Survey(NamedTuple):
 
     @property
     def graded(self) -> int:
-        """Samples that get reflections."""
+        """Return how many samples get reflections."""
         return self.outcomes["right"] + self.outcomes["wrong"]
 
 
@@ -75,7 +95,7 @@ class AdditionPlan(JobPlan):
 
     @property
     def configuration(self) -> dict[str, Any]:
-        """What the rows depend on. Where the RAW_DATA lies is not in it."""
+        """Return what the rows depend on. Where the RAW_DATA lies is not in it."""
         return {
             "model": self.model.name,
             "model_revision": self.model.revision,
@@ -169,7 +189,7 @@ def look_at_samples(plan: AdditionPlan) -> AdditionPlan:
 
 
 def _first(plan: AdditionPlan) -> Prompt:
-    """The first prompt on the first row that gets a reflection."""
+    """Return the first prompt on the first row that gets a reflection."""
     block = next(block for block in read_blocks(plan.source, lambda _: True) if block.samples)
     return Prompt(f"row {block.samples[0].row:,}", plan.work.requests(block, block.samples[0])[0][1].messages)
 
@@ -183,8 +203,7 @@ def check_columns(source: Source) -> None:
         for name in schema.names:
             check_once(name, schema, file.path)
         output_schema(schema, file.path)
-        if first is not None and not schema.equals(first):
-            names = sorted({field.name for field in {*schema} ^ {*first}}) or ["their order"]
+        if first is not None and (names := differing_columns(schema, first)):
             raise ValueError(f"{file.path}: other columns than {source.files[0].path.name}: {', '.join(names)}")
         first = schema
 

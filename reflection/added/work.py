@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from cluster.errors import ItemFailedError
 from cluster.inference.engine import Engine, EngineInfo, Request, Sampling
-from cluster.inference.events import ItemFailedError
 from generation.raw.schema import PROVENANCE, REFLECTIONS, SCHEMA, Rolled, provenance_of, without_surrogates
 from generation.records import Reflection, request_seed
 from generation.rollout import reflect, together
