@@ -1,6 +1,6 @@
 """Which samples may stand in a trace and with which reflections, and why the others may not.
 
-The published rule (skillfactory.md §4): a reflection is valid when its verdict equals the sample's correctness, a
+The published rule (arXiv 2512.04072): a reflection is valid when its verdict equals the sample's correctness, a
 sample is usable when it has a valid reflection. Decided on Arrow columns; knows nothing of formats.
 """
 

@@ -93,7 +93,7 @@ FORMATS = {
         Format("*CC", "*CC", "all", (True, True), review="confirm"),
         Format("random", "random", "each", (None,)),
         Format("no_reflection", "no_reflection", "each", reflections=False),
-        # the paper's Algorithm 1, and its baseline of correct samples as they are (skillfactory.md §4)
+        # the paper's Algorithm 1, and its baseline of correct samples as they are (arXiv 2512.04072)
         Format("algorithm1", "algorithm1", "used up", whole_pool=False),
         Format("star", "star", "alone", whole_pool=False, reflections=False),
     )

@@ -75,7 +75,7 @@ def is_plain_answer(text: str) -> bool:
 
 
 def render(trace: Trace) -> str:
-    """Write the trace in the published layout (skillfactory.md §4)."""
+    """Write the trace in the published layout (arXiv 2512.04072)."""
     lines = ["<think>"]
     for step, glue in zip(trace.steps, (*trace.glue, None), strict=True):
         lines += ["<sample>", step.response, "</sample>"]

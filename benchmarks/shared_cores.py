@@ -12,13 +12,17 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 
-from benchmarks.grading_beside import turn
+from cluster.inference.engine import Engine
 from cluster.inference.vllm_engine import VllmSettings
 from generation.builtin import MODEL
 from generation.placement import CPU_SEQUENCES, cpu_environment
 from generation.plan import make_plan
+from generation.records import Question
+from generation.rollout import Rollout
 from generation.settings import Settings
 
 TURNS = 3
@@ -38,6 +42,14 @@ async def main(questions: int, variables: dict[str, str]) -> None:
             rates = [await turn(engine, plan.rollout, plan.questions) for _ in range(TURNS)]
         print(f"beside {busy} busy processes: {', '.join(f'{rate:,.0f}' for rate in rates)} tokens/s", flush=True)
     await engine.close()
+
+
+async def turn(engine: Engine, rollout: Rollout, questions: Sequence[Question]) -> float:
+    """Ask all questions at once; return the tokens that were written a second."""
+    began = time.monotonic()
+    rolled = await asyncio.gather(*(rollout(engine, question) for question in questions))
+    tokens = sum(attempt.completion.output_tokens for attempts in rolled for attempt in attempts)
+    return tokens / (time.monotonic() - began)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ GRADER_TIMED_OUT = "the grader ran out of time"
 GRADER_DIED = "the grader died of it"
 
 WITHOUT_ANSWER = frozenset({NO_ANSWER, CUT})
-"""Reasons under which no answer was found: published as False, not null (skillfactory.md §3)."""
+"""Reasons under which no answer was found: published as False, not null (arXiv 2512.04072)."""
 
 
 @dataclass(frozen=True)

@@ -219,3 +219,19 @@ def test_what_is_shipped_is_declared() -> None:
             shipped |= matched
     lying = {path for package in PACKAGES for path in (ROOT / package).rglob("*") if path.is_file()}
     assert {path for path in lying if path.suffix not in {".py", ".pyc"}} == shipped
+
+
+def test_every_benchmark_and_example_can_be_imported() -> None:
+    """They take hours or a GPU to run, so nothing else sees a name that they use and that is gone."""
+    paths = [*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "examples").rglob("*.py")]
+    names = [_name(path) for path in paths]
+    program = "import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]"
+    command = [sys.executable, "-W", "ignore", "-c", program, *names]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_the_tree_of_files_is_whole() -> None:
+    """Where a newcomer looks for a file."""
+    tree = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## The files")[2].partition("## ")[0]
+    assert [name for name, path in SOURCES.items() if path.name != "__init__.py" and path.name not in tree] == []

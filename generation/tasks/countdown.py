@@ -1,6 +1,6 @@
 """Countdown questions, made from a seed: reach a target with given numbers, each used at most once.
 
-Wording, and inputs of 1 to 99 with targets of 100 to 200, after skillfactory.md §5.
+Wording, and inputs of 1 to 99 with targets of 100 to 200, after arXiv 2512.04072.
 """
 
 from __future__ import annotations

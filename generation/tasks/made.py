@@ -1,4 +1,4 @@
-"""Long multiplication and word puzzles, made from a seed, after skillfactory.md §5.
+"""Long multiplication and word puzzles, made from a seed, after arXiv 2512.04072.
 
 Products of two numbers of N digits each, N from 2 to 5; a word from the first letters of listed words (acronym), or
 from given letters (letter countdown): four to eight words or letters, words of at least four (or five) letters. A

@@ -16,7 +16,7 @@ HEADER = (
     "Answer the following problem. Explain your reasoning step by step. When you are finished, give your answer in "
     "this format: <answer>(your answer)</answer>.\n\n# Problem\n"
 )
-"""Before every problem that is made or loaded here, as published for countdown (skillfactory.md §6)."""
+"""Before every problem that is made or loaded here, as published for countdown (arXiv 2512.04072)."""
 DRAWN_QUESTIONS = 4000
 """How many are drawn for SFT where nobody says; the paper's number."""
 RL_SHARE = 0.2
