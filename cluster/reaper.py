@@ -28,20 +28,20 @@ def new_mark() -> str:
     return f"{_BEGINNING}{uuid.uuid4().hex}"
 
 
-def start(mark: str, folder: str = "", *, apart: bool = False) -> subprocess.Popen[bytes]:
+def start(mark: str, folder: str = "", *, detached: bool = False) -> subprocess.Popen[bytes]:
     """Start a reaper for the processes that carry the mark or hold a file of the folder open.
 
-    `apart` makes it no child of this process, because a Ray worker kills its children on exit.
+    `detached` makes it no child of this process, because a Ray worker kills its children on exit.
     """
     process = subprocess.Popen(
-        [sys.executable, "-I", "-S", __file__, mark, folder, *([str(os.getpid())] if apart else [])],
+        [sys.executable, "-I", "-S", __file__, mark, folder, *([str(os.getpid())] if detached else [])],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env={name: value for name, value in os.environ.items() if not name.startswith(_BEGINNING)},
         start_new_session=True,
     )
-    if apart:
+    if detached:
         process.wait()
     return process
 

@@ -95,7 +95,7 @@ def test_a_reaper_outlives_the_signals_that_end_its_host(mark: str) -> None:
 def test_one_apart_is_no_child_and_does_the_same(mark: str, tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
-    watcher = reaper.start(mark, str(folder), apart=True)
+    watcher = reaper.start(mark, str(folder), detached=True)
     sleeper = _sleeper(mark)
     try:
         children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()

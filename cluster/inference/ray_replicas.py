@@ -39,7 +39,7 @@ class ReplicaProcess(Replica):
         # In /tmp whatever TMPDIR says: the path of a Unix socket in it ends at 107 bytes.
         folder = f"/tmp/skillfactory-engine-{uuid.uuid4().hex[:12]}"
         # First who removes it, then the folder: whenever this process is killed, nothing stays.
-        self._reaper = reaper.start(mark, folder, apart=True)
+        self._reaper = reaper.start(mark, folder, detached=True)
         # vLLM leaves a socket behind each time; what torch compiles is worth keeping for the next engine.
         cache = Path(tempfile.gettempdir(), f"torchinductor-{os.getuid()}")
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
