@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from assembly import arithmetic_check
 from assembly.analysis import EXAMPLES, FAULTS, Analysis, faults_of
 from assembly.arithmetic_check import false_equations
 from tests.assembly_rows import RIGHT, WRONG, RawRow, made_of, raw_row, settings
@@ -54,43 +51,6 @@ def test_false_equations_are_found(text: str, false: list[str]) -> None:
 )
 def test_what_is_no_false_equation(text: str) -> None:
     assert list(false_equations(text)) == []
-
-
-@given(
-    st.lists(
-        st.sampled_from(
-            [
-                "3",
-                "4",
-                "12",
-                " + ",
-                "-",
-                "*",
-                " = ",
-                "=",
-                "7",
-                "7.0",
-                " ",
-                "é",
-                "x",
-                "_",
-                "(",
-                ")",
-                ", ",
-                "\n",
-                "−",
-                "%",
-                "٣",
-            ]
-        )
-    )
-)
-def test_plain_equations_are_read_as_all_others_are(pieces: list[str]) -> None:
-    text = "".join(pieces)
-    found = list(false_equations(text))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(arithmetic_check, "_plain", lambda text, end: None)
-        assert list(false_equations(text)) == found
 
 
 def _faults(*rows: RawRow, attempts: int) -> set[str]:

@@ -173,7 +173,7 @@ def test_a_run_that_goes_on_asks_for_the_commit_that_it_began_with(
         raise ValueError("no model")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("generation.asked_model.find", find_nothing)
+    monkeypatch.setattr("generation.model_plan.find", find_nothing)
     settings = Settings(
         model="someone/a-model", task="longmult_2dig:4,countdown_3arg:4", out=str(run) if given else None
     )
