@@ -4,14 +4,12 @@ For each label, task and prompt variant, how many traces show each fault, with a
 told from the text by rules that are printed with the figures; what a rule cannot see is not counted.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, Self
 
 from assembly.arithmetic_check import states_false_arithmetic
 from assembly.question_traces import Made
@@ -117,7 +115,7 @@ class Analysis:
         if self.shown is None or rank < self.shown[0]:
             self.shown = (rank, text)
 
-    def extend(self, later: Analysis) -> None:
+    def extend(self, later: Self) -> None:
         """Add traces that come behind these."""
         self.traces.update(later.traces)
         self.kinds.update(later.kinds)

@@ -4,8 +4,6 @@ Only what reads as a whole statement counts: an expression, an equals sign, one 
 be read, or goes on behind the number ("3 + 4 = 7 + 2 = 9"), is passed over: no false alarm.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from fractions import Fraction

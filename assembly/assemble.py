@@ -4,8 +4,6 @@ All three steps are shared out among processes. What comes out does not depend o
 in RAW_DATA.
 """
 
-from __future__ import annotations
-
 import gc
 import multiprocessing
 import os

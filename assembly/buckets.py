@@ -5,8 +5,6 @@ question keys; then each bucket is read from all files and its questions become 
 buckets are. Memory holds a bucket at a time.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence

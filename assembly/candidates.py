@@ -4,8 +4,6 @@ The published rule (arXiv 2512.04072): a reflection is valid when its verdict eq
 sample is usable when it has a valid reflection. Decided on Arrow columns; knows nothing of formats.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Iterator
 from typing import NamedTuple

@@ -3,8 +3,6 @@
 Knows columns and counts, not how traces are made.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field

@@ -3,8 +3,6 @@
 A complete dataset repository. Knows columns and files; not how traces are made.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 from collections import defaultdict

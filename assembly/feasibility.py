@@ -4,8 +4,6 @@ Told from settings and counts before a trace is made or, in the whole job, a sam
 a rollout goes on; and from the counts of an assembly after it.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path

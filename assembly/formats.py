@@ -1,7 +1,5 @@
 """One table of the trace formats: what each needs of a question, which attempts it takes, how it ends."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What the whole job asks of the assembly: whether its traces can come, then the sets, and what may follow."""
 
-from __future__ import annotations
-
 import shlex
 import sys
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """All the traces that one question gives, and what it cannot. All chance comes from generators seeded by its key."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from random import Random
 from typing import NamedTuple

@@ -4,8 +4,6 @@ The `reward.py` of every RL_DATA imports it. Needs the standard library alone, s
 project is enough in a trainer's environment; only the graders `word`, `math` and `gym` need their own packages there.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor

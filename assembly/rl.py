@@ -3,8 +3,6 @@
 A complete dataset repository, built beside its place and renamed into it. Knows nothing of traces.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path

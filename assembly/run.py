@@ -1,7 +1,5 @@
 """RAW_DATA to a training set: python -m assembly.run --raw DIR_OR_REPO."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields

@@ -4,8 +4,6 @@ Only numbers of usable attempts are kept of each question; what is usable, and w
 where the assembly decides it.
 """
 
-from __future__ import annotations
-
 import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence

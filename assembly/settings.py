@@ -1,7 +1,5 @@
 """What an assembly is asked for: with the RAW_DATA, all that decides its bytes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cache
 

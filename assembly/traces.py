@@ -3,8 +3,6 @@
 `Trace` refuses parts whose text would be taken for the frame. Knows nothing of how attempts are chosen.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from typing import NamedTuple

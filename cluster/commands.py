@@ -3,8 +3,6 @@
 Standard library only, for it is read where nothing may be installed.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import re

@@ -6,8 +6,6 @@ RuntimeError   EngineDiedError (EngineMemoryError), EngineStartError, ClusterLos
 OSError        StoreGoneError
 """
 
-from __future__ import annotations
-
 
 class Left(BaseException):
     """Work is left where it stands; no Exception, so that nothing on the way takes it for a failure."""

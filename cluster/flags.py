@@ -4,8 +4,6 @@ Fire would guess a value's type, take one letter for a flag, and find a mistyped
 here: whatever is wrong ends in one line on stderr and exit code 2, before any work. Knows no command in particular.
 """
 
-from __future__ import annotations
-
 import contextlib
 import inspect
 import math

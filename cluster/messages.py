@@ -1,7 +1,5 @@
 """Pieces of what people read: an error in one line, a list cut short, reasons with counts, a name that is near."""
 
-from __future__ import annotations
-
 import difflib
 import sys
 from collections import Counter

@@ -3,8 +3,6 @@
 `python -m cluster.nodes ADDRESS COUNT SECONDS`
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib.util
 import logging

@@ -3,8 +3,6 @@
 Every place here is on this machine. Knows no flag and no command.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import re

@@ -6,8 +6,6 @@ the reaper kills every process that carries the mark in the environment it was s
 given folder open (a process that sets its own title overwrites its environment), and removes the folder.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

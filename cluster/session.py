@@ -1,7 +1,5 @@
 """The Ray this run works on: started here, or one that runs already."""
 
-from __future__ import annotations
-
 import logging
 import os
 import re

@@ -6,8 +6,6 @@ that takes --address, --grace_s and --out, ends on SIGUSR1, and says by exit cod
 ours are read before anything is queued.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import re

@@ -3,8 +3,6 @@
 `str.format` is not used on purpose: what is filled in was written by a model and may hold braces.
 """
 
-from __future__ import annotations
-
 import re
 import tomllib
 from collections.abc import Mapping

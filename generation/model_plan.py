@@ -1,7 +1,5 @@
 """What every command decides of the model it asks: which one, how it is sampled, whether prompts fit; and in words."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path

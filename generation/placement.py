@@ -1,7 +1,5 @@
 """How many engines a run has, of what kind and where: from the plan and what the cluster holds."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import importlib.util
 import math

@@ -1,7 +1,5 @@
 """From settings to everything that is decided before an engine starts; and the plan in words."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator

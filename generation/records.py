@@ -1,7 +1,5 @@
 """What crosses a stage: questions, grades, attempts, and the keys that name them."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Mapping

@@ -4,8 +4,6 @@ All samples of all variants are asked for at once; each is graded as it comes, a
 follow at once on the engine that still holds their prefix.
 """
 
-from __future__ import annotations
-
 import asyncio
 import random
 from collections.abc import Coroutine, Iterable

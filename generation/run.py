@@ -1,7 +1,5 @@
 """The whole job: questions to RAW_DATA to traces. `python -m generation.run --help`"""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 

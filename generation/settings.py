@@ -1,7 +1,5 @@
 """What a user may set for the whole job, checked once when built."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

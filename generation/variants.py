@@ -3,8 +3,6 @@
 The wording is data, in `variants.toml`; this module only fills it in.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 

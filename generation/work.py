@@ -1,7 +1,5 @@
 """What an engine does with a question, and the RAW_DATA that is made of all of them."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence

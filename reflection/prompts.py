@@ -1,7 +1,5 @@
 """The mutated reflection prompts. The wording is data, in `prompts.toml`."""
 
-from __future__ import annotations
-
 import random
 from collections import Counter
 from collections.abc import Sequence

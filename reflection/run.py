@@ -1,7 +1,5 @@
 """More reflections for a RAW_DATA that is there: python -m reflection.run --raw DIR_OR_REPO."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 

@@ -3,8 +3,6 @@
 Knows nothing of what stands inside; answers and verdicts are both found with it.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 

@@ -3,8 +3,6 @@
 Knows nothing of whether the verdict is true. No verdict is a value of its own, never "incorrect".
 """
 
-from __future__ import annotations
-
 import string
 
 import numpy as np

@@ -3,8 +3,6 @@
 Knows chats and tokens, not questions. The first look imports transformers, which takes seconds.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from itertools import islice

@@ -4,12 +4,10 @@ One request in, one completion out. Everything that talks to a model talks to an
 outside `cluster.inference.vllm_engine` knows which library answers.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypedDict
+from typing import Literal, Protocol, Self, TypedDict
 
 from cluster.errors import EngineDiedError
 
@@ -99,7 +97,7 @@ class EngineSettings(Protocol):
 
     async def start(self) -> Engine: ...
 
-    def smaller(self) -> EngineSettings:
+    def smaller(self) -> Self:
         """Return the same with lower limits, for an engine that ran out of memory; itself where none can be."""
         return self
 

@@ -1,7 +1,5 @@
 """What a pool tells while it works, and how it can end."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
 

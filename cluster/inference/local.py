@@ -3,8 +3,6 @@
 Knows no Ray. What lives here shares one event loop in a thread of its own, so work that blocks it blocks all.
 """
 
-from __future__ import annotations
-
 import asyncio
 import threading
 import time

@@ -3,8 +3,6 @@
 transformers is asked, which takes seconds, only for a context that config.json leaves to its defaults.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import tomllib

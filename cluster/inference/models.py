@@ -1,7 +1,5 @@
 """Finding a model, a local folder or a hub id, and what its own files say of it, without loading it."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

@@ -4,8 +4,6 @@ Any async (engine, item) -> result will do; it knows neither questions nor rows,
 gets what, what a dead one still owed, and when an item is given up, is decided here.
 """
 
-from __future__ import annotations
-
 import math
 import time
 import traceback
@@ -13,7 +11,7 @@ from collections import defaultdict, deque
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, Generic, NamedTuple, Protocol
+from typing import Any, Generic, NamedTuple, Protocol, Self
 
 from cluster.errors import ClusterLostError, ItemFailedError
 from cluster.inference.engine import own_words
@@ -101,7 +99,7 @@ class Pool(Generic[Item, Result]):
         """The replica that is kept for the quarantine."""
         self._stop_at: float | None = None
 
-    def __enter__(self) -> Pool[Item, Result]:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

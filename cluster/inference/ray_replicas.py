@@ -1,7 +1,5 @@
 """Replicas as Ray's actors: each engine in a process of its own, on whatever node has room for it."""
 
-from __future__ import annotations
-
 import os
 import tempfile
 import uuid

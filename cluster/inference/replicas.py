@@ -3,8 +3,6 @@
 Knows nothing of the items that engines work on, nor where they run: `local` and `ray_replicas` launch them.
 """
 
-from __future__ import annotations
-
 import math
 import queue
 import time

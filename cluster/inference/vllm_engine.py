@@ -4,8 +4,6 @@ The home of vllm and transformers, imported when an engine starts or a prompt is
 Knows chats and tokens, not questions.
 """
 
-from __future__ import annotations
-
 import asyncio
 import importlib.util
 import re
@@ -13,7 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from cluster.errors import EngineDiedError
 from cluster.inference.engine import Completion, EngineInfo, EngineSettings, Message, Request, no_room
@@ -68,7 +66,7 @@ class VllmSettings(EngineSettings):
     """How often memory was short before."""
     seed: int = 0
 
-    async def start(self) -> VllmEngine:
+    async def start(self) -> "VllmEngine":
         """Load the model; seconds to minutes. Raises whatever vLLM raises when it cannot."""
         import vllm  # the heavy import; its home
         from vllm.engine.arg_utils import AsyncEngineArgs
@@ -77,7 +75,7 @@ class VllmSettings(EngineSettings):
         llm = await asyncio.to_thread(AsyncLLM.from_engine_args, AsyncEngineArgs(**self.arguments()))
         return VllmEngine(llm, self, vllm.__version__)
 
-    def smaller(self) -> VllmSettings:
+    def smaller(self) -> Self:
         """Half as many sequences and tokens a step, which leaves more for the cache; the second time less of all."""
         share = self.memory_share if self.lowered == 0 else self.memory_share - 0.1
         return replace(

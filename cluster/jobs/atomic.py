@@ -3,8 +3,6 @@
 Written beside and renamed, so a reader or a crash never finds half of one. Knows paths and nothing else.
 """
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import os

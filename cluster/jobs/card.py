@@ -3,8 +3,6 @@
 Knows columns and counts, not what a dataset is about.
 """
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import json
@@ -12,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import pyarrow as pa
 from huggingface_hub import DatasetCardData
@@ -61,7 +59,7 @@ class Split(NamedTuple):
     """Its file, or a pattern of its files, from the dataset's folder."""
 
     @classmethod
-    def of(cls, rows: int, memory: int, files: Sequence[Path], **place: str) -> Split:
+    def of(cls, rows: int, memory: int, files: Sequence[Path], **place: str) -> Self:
         """Return the split that these parquet files are; `place` is its `name` and `path`."""
         return cls(rows, memory, sum(file.stat().st_size for file in files), digest_of(files), **place)
 

@@ -4,8 +4,6 @@ The token is the hub client's own affair, and so is how bytes travel. Everything
 a push that broke off goes on where it was, and what lies on the hub already is not sent twice.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

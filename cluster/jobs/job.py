@@ -4,13 +4,11 @@ Wrong input, lock, signals, exit codes, shards, failed.json, run.json and the hu
 neither questions nor Ray: a `Fleet` opens the engines, and only where something is owed.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 
@@ -44,7 +42,7 @@ class Job:
         self._held, self._leaving = ExitStack(), ExitStack()
         self._planned = self._begun = False
 
-    def __enter__(self) -> Job:
+    def __enter__(self) -> Self:
         self._stop.listen()
         self._leaving.enter_context(self._stop.leaving(at_once=True))
         return self

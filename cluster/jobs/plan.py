@@ -1,7 +1,5 @@
 """What a job needs to know of a command's plan: the model, the items that are dealt, and how their rows are kept."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """What a person sees while a run goes on: a line a stage, progress with a rate and the time left."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os
@@ -14,7 +12,7 @@ import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from tqdm import tqdm
 
@@ -132,7 +130,7 @@ class Progress:
             disable=not bars(),
         )
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:

@@ -1,7 +1,5 @@
 """Who made what and when: the project's version and commit, the packages, the command line, the time."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import json
 import shlex

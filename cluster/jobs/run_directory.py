@@ -3,8 +3,6 @@
 Another configuration on the same directory is refused. Knows nothing of shards, rows or questions.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

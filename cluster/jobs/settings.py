@@ -1,7 +1,5 @@
 """The flags that every job on a model has: the model, how it is sampled, its engines, its folder, the hub."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from cluster.flags import flag

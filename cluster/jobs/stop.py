@@ -3,8 +3,6 @@
 The first signal drains: what is in flight may end within a grace. The second does not wait.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 from collections.abc import Callable, Iterator

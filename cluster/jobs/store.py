@@ -4,8 +4,6 @@ A shard is a parquet file with whole questions, written beside and renamed; shar
 state. Knows pyarrow tables with a `question_key` column; knows nothing of questions, engines or Ray.
 """
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import os

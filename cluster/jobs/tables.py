@@ -1,7 +1,5 @@
 """Tables and texts as a terminal shows them and as Markdown."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple

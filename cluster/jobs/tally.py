@@ -3,8 +3,6 @@
 An item is finished, failed or owed. What lies in a shard is finished, whatever failed.json says.
 """
 
-from __future__ import annotations
-
 import json
 import time
 from collections import Counter

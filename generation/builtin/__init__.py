@@ -4,8 +4,6 @@
 makes it; `measure` asks it fresh questions and writes the figures of its card.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from generation.tasks.countdown import Ranges

@@ -3,8 +3,6 @@
 `grade` is the only entrance, and `GRADERS` the only list of graders; neither knows how samples are made.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple

@@ -4,8 +4,6 @@
 it stands; `read` takes plain ones alone. Nothing is evaluated as Python. Knows no rules of any game.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from fractions import Fraction
@@ -37,7 +35,7 @@ class Expression(NamedTuple):
     """None where it divides by zero."""
     sign: str = ""
     """One of + - * /; "" of a number."""
-    parts: tuple[Expression, ...] = ()
+    parts: "tuple[Expression, ...]" = ()
 
     @property
     def is_bare(self) -> bool:

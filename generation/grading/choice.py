@@ -4,8 +4,6 @@ The options are `facts["choices"]`, letter to text, where a question has them; e
 those of `_option`, in order. What is none of them is unknown: sentences, denials, two letters, reasons.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Mapping

@@ -3,8 +3,6 @@
 Knows the rules of the game; how things are typed and what they are worth is `arithmetic`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple

@@ -4,8 +4,6 @@ Three are about the text, three about the process that compares it; `CannotStart
 the run.
 """
 
-from __future__ import annotations
-
 from generation.records import GRADER_DIED, GRADER_TIMED_OUT, OUT_OF_BOUNDS, SEVERAL, UNDECIDED, UNREADABLE
 
 

@@ -4,8 +4,6 @@ Knows what people type (Unicode, Markdown, code) and where math-verify was found
 What is in none of the tables goes to math-verify as it stands. Knows nothing of what is equal.
 """
 
-from __future__ import annotations
-
 import re
 from string import ascii_lowercase
 from typing import NamedTuple

@@ -4,8 +4,6 @@ Most of its scores compare texts, and "292." is not "292" to them. So the answer
 round it, too, and the best score counts. The module of its workers, too.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from generation.grading.errors import CannotStartError, UnreadableError

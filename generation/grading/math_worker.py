@@ -5,8 +5,6 @@ takes points, sets, intervals and equations apart; values are compared here: exa
 one is a decimal, formulas at points.
 """
 
-from __future__ import annotations
-
 import math
 from fractions import Fraction
 from functools import cache, lru_cache

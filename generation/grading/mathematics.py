@@ -5,8 +5,6 @@ whole number is exact. What math-verify reads in one way alone, though people me
 where gold answer and answer differ in one of them, nobody knows. Unknown is safe, wrong is not.
 """
 
-from __future__ import annotations
-
 import re
 from functools import lru_cache
 from typing import Any

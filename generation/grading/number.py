@@ -4,8 +4,6 @@ A side of an answer ("x = 5 km") is a label, a number and words, each checked ag
 is unknown: sentences, bounds, ranges, sums. Knows no arithmetic, and converts no units.
 """
 
-from __future__ import annotations
-
 import re
 from fractions import Fraction
 from functools import lru_cache

@@ -3,8 +3,6 @@
 Home of the two graders that compare an answer with the gold one as text. Knows no formulas.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Iterator

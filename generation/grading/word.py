@@ -4,8 +4,6 @@ Right is every word of the dictionary that is long enough and whose letters are 
 as it is there, in their order where `facts["in_order"]`. A word that is explained, or two words, are unknown.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections import Counter

@@ -5,8 +5,6 @@ its CPU time, so that a busy machine changes no grade; a limit on wall time ends
 has `answer(request)` and `prepare(request)`; this one knows nothing of what is asked.
 """
 
-from __future__ import annotations
-
 import atexit
 import contextlib
 import json

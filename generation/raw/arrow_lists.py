@@ -1,7 +1,5 @@
 """List columns of Arrow tables: their first items, lists with some items left out; and blank texts."""
 
-from __future__ import annotations
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc

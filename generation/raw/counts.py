@@ -3,8 +3,6 @@
 Counts ours and published ones alike, from what their reader makes of them.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field

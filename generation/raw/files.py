@@ -3,8 +3,6 @@
 Copies of rows are found by hashes of small columns, eight bytes a row.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -4,8 +4,6 @@ Both published families of column names are understood, as lists or as plain val
 all of them. Files are read part by part and only the columns needed; nothing here knows what the rows are for.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, get_args

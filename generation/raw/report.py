@@ -3,8 +3,6 @@
 Knows the columns of RAW_DATA and nothing of how the rows came to be but what they say themselves.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any

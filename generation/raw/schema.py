@@ -4,8 +4,6 @@ The column names are the first of the two published families. Knows records and 
 will be made of the rows.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence

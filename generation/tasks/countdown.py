@@ -3,8 +3,6 @@
 Wording, and inputs of 1 to 99 with targets of 100 to 200, after arXiv 2512.04072.
 """
 
-from __future__ import annotations
-
 import itertools
 import operator
 import random

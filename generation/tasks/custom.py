@@ -4,8 +4,6 @@ Each row needs a question and an answer. Without a grader, a question worded as 
 such, any other as its gold answer looks: as a number, as mathematics, or by its text.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections import Counter

@@ -4,8 +4,6 @@ Some graders read further columns: `choices` for choice; `numbers` (or `nums`) a
 `letters`, `min_length` and `in_order` for word.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Mapping
 from string import ascii_uppercase

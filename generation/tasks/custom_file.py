@@ -4,8 +4,6 @@ The file holds `TASK`, a Drawn or a Loaded, made as ours are. Its questions are 
 starts, so its code runs on this machine alone; the answers are judged by one of our graders.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib.util
 import json

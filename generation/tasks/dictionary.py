@@ -6,8 +6,6 @@ Which of them are names is known to Hunspell's en_US, made from SCOWL, as spylls
 brings it.
 """
 
-from __future__ import annotations
-
 import warnings
 from functools import cache
 from typing import Any

@@ -4,8 +4,6 @@ Mathematics is read by the workers that compare it, since reading can loop; wher
 equation, one is looked for. Both take time, so they are done for so many questions at most.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -6,8 +6,6 @@ What a model wrote is nowhere evaluated; it may still take its scoring function 
 process that can be killed, with a deadline.
 """
 
-from __future__ import annotations
-
 import ast
 import importlib.metadata
 import importlib.util

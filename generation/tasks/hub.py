@@ -4,8 +4,6 @@ The commits are those that public work pins for these repositories. GPQA is behi
 its page; a login is the hub client's own affair.
 """
 
-from __future__ import annotations
-
 import random
 import re
 from typing import Any

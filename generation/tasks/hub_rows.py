@@ -5,8 +5,6 @@ is left as one cannot be told exactly. The commit is asked for first, so that wh
 Without the hub the cache of an earlier run counts, if it holds that commit. Knows nothing of questions.
 """
 
-from __future__ import annotations
-
 import gzip
 import json
 import math

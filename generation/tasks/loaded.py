@@ -3,8 +3,6 @@
 Also the task whose rows lie on the hub, at one commit. Knows no dataset in particular.
 """
 
-from __future__ import annotations
-
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence

@@ -6,8 +6,6 @@ puzzle is built round a word that people know, so it can be solved; any other wo
 right. Its facts say what fits: the letters, how many at least, and whether their order counts.
 """
 
-from __future__ import annotations
-
 import random
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence

@@ -3,8 +3,6 @@
 Each task gives its own SFT and RL questions; here they are put together and held apart once more.
 """
 
-from __future__ import annotations
-
 import re
 import textwrap
 from collections.abc import Mapping, Sequence

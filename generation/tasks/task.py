@@ -3,8 +3,6 @@
 Most tasks are drawn: from a random generator to one question. Knows no task in particular.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """A RAW_DATA to which reflections were added: its folder, and its README.md."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any

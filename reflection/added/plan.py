@@ -1,7 +1,5 @@
 """Adding reflections: what a user may set, and what is decided of it and the RAW_DATA before an engine starts."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator

@@ -4,8 +4,6 @@ What is added: texts to the list of reflections, an entry each to `reflections__
 them to `reflections__added`. A column that was not there comes last.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict

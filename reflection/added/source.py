@@ -4,8 +4,6 @@ A block is a run of neighbouring rows of one file. Nothing about a reflection de
 rows of a question need not lie together; where they do, an engine meets them together too.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice

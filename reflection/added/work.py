@@ -1,7 +1,5 @@
 """What an engine is asked about a block of rows: so many more reflections on each graded sample."""
 
-from __future__ import annotations
-
 import asyncio
 import random
 from collections.abc import Sequence
