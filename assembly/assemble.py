@@ -29,7 +29,7 @@ from assembly.settings import SftSettings
 from cluster.jobs.atomic import replace_folder
 from cluster.jobs.card import UNKNOWN
 from cluster.jobs.progress import follow
-from cluster.jobs.provenance import now, this_command
+from cluster.jobs.run_directory import now, this_command
 from generation.raw.files import Part, source_of
 from generation.raw.reader import open_parts
 

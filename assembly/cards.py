@@ -14,9 +14,20 @@ from assembly.analysis import FAULTS, KINDS, Analysis
 from assembly.formats import TOO_ALIKE
 from assembly.settings import SftSettings
 from assembly.traces import PHRASES
-from cluster.jobs.card import Split, fill_card, header, json_block, run_section, texts_section
+from cluster.jobs.card import (
+    NONE,
+    Split,
+    Table,
+    code,
+    counts_text,
+    fenced,
+    fill_card,
+    header,
+    json_block,
+    run_section,
+    texts_section,
+)
 from cluster.jobs.progress import fitted
-from cluster.jobs.tables import NONE, Table, code, counts_text, fenced
 from generation.raw.files import RawSource
 from generation.raw.schema import Column, columns_table
 
@@ -43,7 +54,7 @@ class AssemblySummary(Analysis):
     source: RawSource
     license: str
     starts: Sequence[Mapping[str, Any]] = ()
-    """Of the run that this belongs to, or of this command alone, as `cluster.jobs.provenance` tells them."""
+    """Of the run that this belongs to, or of this command alone, as `cluster.jobs.run_directory` tells them."""
     notes: list[str] = field(default_factory=list)
     """What of all that was asked for did not come."""
     questions: int = 0

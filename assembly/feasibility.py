@@ -16,7 +16,7 @@ from assembly.candidates import NO_REFLECTION, UNREFLECTED, choose
 from assembly.cards import AssemblySummary
 from assembly.formats import Format, choose_formats
 from assembly.settings import SftSettings
-from cluster.messages import counted, nearest
+from cluster.texts import counted, nearest
 from generation.raw.reader import as_rows, find_columns, open_parts, read_part
 from generation.records import CUT, NO_ANSWER
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from cluster.messages import nearest
+from cluster.texts import nearest
 
 TOO_FEW = "fewer usable attempts than asked for"
 TOO_FEW_CORRECT = "too few correct attempts"

@@ -14,8 +14,7 @@ import pyarrow.parquet as pq
 from assembly.cards import MESSAGES
 from assembly.reward import truth_of
 from cluster.jobs.atomic import replace_folder
-from cluster.jobs.card import UNKNOWN, Split, fill_card, header, json_block, run_section
-from cluster.jobs.tables import Table
+from cluster.jobs.card import UNKNOWN, Split, Table, fill_card, header, json_block, run_section
 from generation.raw.schema import Column, columns_table, without_surrogates
 from generation.records import Question, stable_hash
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from assembly.candidates import NO_REFLECTION, UNREFLECTED, choose
 from assembly.formats import FORMATS, Attempts, Format
 from assembly.settings import SftSettings
-from cluster.jobs.tables import NONE, WIDTH, Table, code, counts_text
+from cluster.jobs.card import NONE, WIDTH, Table, code, counts_text
 from generation.raw.counts import OUTCOMES, RawCounts
 
 _TELLING = ("0C", "*C", "*C*IC", "*CC", "star")

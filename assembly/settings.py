@@ -9,8 +9,8 @@ from cluster.inference.chat import fault_in, probe
 from cluster.inference.engine import Message
 from cluster.inference.models import find
 from cluster.inference.vllm_engine import ChatTokenizer
-from cluster.messages import first_line
 from cluster.paths import local_or_name
+from cluster.texts import first_line
 from generation.variants import PLAIN
 
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from cluster.templates import load_table
+from cluster.texts import load_table
 
 PHRASES = {kind: tuple(phrases) for kind, phrases in load_table("assembly", "phrases.toml").items()}
 """Every kind of phrase, each one line of plain text; phrases.toml says where each stands."""

@@ -19,8 +19,8 @@ from dataclasses import MISSING, Field, field, fields
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from cluster.jobs.provenance import PROJECT, code_version
-from cluster.messages import nearest, shortened
+from cluster.jobs.run_directory import PROJECT, code_version
+from cluster.texts import nearest, shortened
 
 T = TypeVar("T")
 

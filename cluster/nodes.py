@@ -18,7 +18,7 @@ from huggingface_hub import try_to_load_from_cache
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from cluster.messages import first_line
+from cluster.texts import first_line
 
 _SAY_S = 30.0
 _ANSWER_S = 120.0

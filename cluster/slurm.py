@@ -22,9 +22,9 @@ from assembly.job import check_flags
 from cluster.commands import COMMANDS, PACKAGES, asked_module, is_python
 from cluster.flags import fail, flag, page, parse
 from cluster.jobs.atomic import atomic_write_text, make_folder
-from cluster.jobs.settings import JobSettings, check_range
-from cluster.messages import nearest
+from cluster.jobs.plan import JobSettings, check_range
 from cluster.paths import anywhere, folder, local
+from cluster.texts import nearest
 from generation.settings import Settings
 from reflection.added.plan import AdditionSettings
 

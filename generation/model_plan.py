@@ -17,9 +17,8 @@ from cluster.inference.chat import (
 from cluster.inference.engine import Message, Sampling
 from cluster.inference.models import Model, find
 from cluster.inference.vllm_engine import ChatTokenizer
-from cluster.jobs.plan import JobPlan
+from cluster.jobs.plan import DRAWING, JobPlan, JobSettings, check_drawing
 from cluster.jobs.run_directory import begun_with
-from cluster.jobs.settings import DRAWING, JobSettings, check_drawing
 from generation import builtin
 
 LONGEST = 4096

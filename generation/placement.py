@@ -12,10 +12,9 @@ from cluster.inference.pool import fill
 from cluster.inference.ray_replicas import RayFleet
 from cluster.inference.replicas import Placement
 from cluster.inference.vllm_engine import VllmSettings
-from cluster.jobs.plan import JobPlan
+from cluster.jobs.plan import JobPlan, JobSettings
 from cluster.jobs.progress import say
 from cluster.jobs.run_directory import LOGS
-from cluster.jobs.settings import JobSettings
 from cluster.nodes import check_nodes
 from cluster.session import Node, Resources, here, look
 

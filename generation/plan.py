@@ -11,7 +11,7 @@ from cluster.inference.chat import Prompt
 from cluster.inference.engine import Message
 from cluster.inference.vllm_engine import ChatTokenizer
 from cluster.jobs.plan import JobPlan
-from cluster.messages import excerpt
+from cluster.texts import excerpt
 from generation import variants
 from generation.model_plan import (
     Prompts,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cluster.flags import flag
-from cluster.jobs.settings import JobSettings, check_range
+from cluster.jobs.plan import JobSettings, check_range
 from cluster.paths import each_part, local_or_name
 from generation import builtin, variants
 from generation.tasks import countdown, custom, registry

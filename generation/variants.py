@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from cluster.inference.engine import Message
-from cluster.templates import fill, load_table
+from cluster.texts import fill, load_table
 from generation.records import Question
 
 # Not behind a letter or digit; an underscore is Markdown's emphasis.

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from cluster.inference.engine import Message
-from cluster.templates import fill, load_table
+from cluster.texts import fill, load_table
 
 _TABLE = load_table("reflection", "prompts.toml")
 

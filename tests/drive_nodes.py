@@ -18,8 +18,7 @@ from ray.cluster_utils import Cluster
 
 from cluster.errors import ClusterLostError
 from cluster.inference.engine import Engine, ScriptedSettings
-from cluster.inference.events import Done, Lost, Started
-from cluster.inference.pool import Pool
+from cluster.inference.pool import Done, Lost, Pool, Started
 from cluster.inference.ray_replicas import RayReplicas
 from cluster.inference.replicas import Placement
 from cluster.session import look

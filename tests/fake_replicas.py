@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from cluster.errors import EngineDiedError
-from cluster.inference.events import Loading, Lost, Started
-from cluster.inference.pool import Finished
+from cluster.inference.pool import Finished, Loading, Lost, Started
 
 Work = Callable[[int, Any], Any]
 """Returns the result of an item on the replica of this number; an EngineDiedError is the replica's death."""

@@ -9,8 +9,7 @@ from cluster.inference.engine import EngineSettings
 from cluster.inference.ray_replicas import RayFleet
 from cluster.inference.replicas import Fleet, Placement
 from cluster.jobs.job import Job
-from cluster.jobs.plan import JobPlan
-from cluster.jobs.settings import JobSettings
+from cluster.jobs.plan import JobPlan, JobSettings
 from cluster.session import Resources
 from generation.placement import place
 from generation.plan import Plan, make_plan

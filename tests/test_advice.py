@@ -10,7 +10,7 @@ import pytest
 
 from cluster.errors import ClusterLostError, EngineStartError, StoreGoneError, TornShardError
 from cluster.inference.engine import EngineInfo
-from cluster.inference.events import Loading, Lost, Started, Tick
+from cluster.inference.pool import Loading, Lost, Started, Tick
 from cluster.jobs import progress as terminal
 from cluster.jobs.progress import failed
 from cluster.jobs.store import ShardStore

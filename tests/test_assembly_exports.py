@@ -9,7 +9,7 @@ import pytest
 
 from assembly import exports
 from assembly.assemble import assemble
-from cluster.jobs.tables import Table, code, fenced
+from cluster.jobs.card import Table, code, fenced
 from generation.records import stable_hash
 from tests.assembly_rows import published_row, settings, write_parquet
 

@@ -9,10 +9,9 @@ from dataclasses import replace
 import pytest
 
 from cluster.inference.engine import Completion, Engine, Message, Request, Sampling, ScriptedEngine, ScriptedSettings
-from cluster.inference.events import Done
 from cluster.inference.local import LocalReplicas
 from cluster.inference.models import find
-from cluster.inference.pool import Pool
+from cluster.inference.pool import Done, Pool
 from cluster.inference.ray_replicas import RayReplicas
 from cluster.inference.replicas import Placement, ReplicaSet
 from cluster.inference.vllm_engine import VllmSettings

@@ -13,9 +13,8 @@ import pytest
 
 from cluster.errors import EngineDiedError, EngineStartError
 from cluster.inference.engine import Completion, Engine, Request, Sampling, own_words
-from cluster.inference.events import Lost, Tick
 from cluster.inference.models import find
-from cluster.inference.pool import Pool
+from cluster.inference.pool import Lost, Pool, Tick
 from cluster.inference.ray_replicas import RayReplicas
 from cluster.inference.replicas import Placement
 from cluster.inference.vllm_engine import VllmEngine, VllmSettings

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from cluster.errors import ClusterLostError, EngineDiedError, ItemFailedError
-from cluster.inference.events import Done, Failed, Lost
-from cluster.inference.pool import Pool, fill, next_engine
+from cluster.inference.pool import Done, Failed, Lost, Pool, fill, next_engine
 from tests.fake_replicas import FakeReplicas
 
 Event = object

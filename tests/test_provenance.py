@@ -14,17 +14,15 @@ from typing import Any
 import pytest
 
 from cluster.inference.engine import Request
-from cluster.jobs.card import run_section, texts_section
-from cluster.jobs.provenance import recorded_commit
-from cluster.jobs.run_directory import read_record
-from cluster.jobs.tables import fenced
+from cluster.jobs.card import fenced, run_section, texts_section
+from cluster.jobs.run_directory import read_record, recorded_commit
 from generation.variants import VARIANTS
 from reflection.prompts import PROMPTS
 from tests.drive_job import main as drive_job
 from tests.scripted import reply
 
 ROOT = Path(__file__).parent.parent
-SAID = "from cluster.jobs.provenance import code_version; print(code_version()['commit'])"
+SAID = "from cluster.jobs.run_directory import code_version; print(code_version()['commit'])"
 
 
 def _git(folder: Path, *arguments: str) -> str:

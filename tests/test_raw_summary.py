@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from cluster.jobs.tables import WIDTH
+from cluster.jobs.card import WIDTH
 from generation.raw.counts import OUTCOMES, VERDICTS, RawCounts, TaskCounts, shares
 from generation.raw.report import raw_card, summary
 

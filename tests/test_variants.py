@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.templates import fill
+from cluster.texts import fill
 from generation.records import Question
 from generation.variants import PLAIN, VARIANTS, Variant, mentions_hint, messages, parse_names
 from tests.countdown_questions import question_of

@@ -18,9 +18,8 @@ from ray.exceptions import OutOfMemoryError
 
 from cluster.errors import EngineDiedError, EngineMemoryError, EngineStartError
 from cluster.inference.engine import Engine, EngineSettings, ScriptedSettings
-from cluster.inference.events import Done, Failed, Loading, Lost, Started
 from cluster.inference.local import LocalFleet, LocalReplicas, Replica
-from cluster.inference.pool import Finished, Pool
+from cluster.inference.pool import Done, Failed, Finished, Loading, Lost, Pool, Started
 from cluster.inference.ray_replicas import RayReplicas, own_error
 from cluster.inference.replicas import Placement, ReplicaSet, Work
 from tests.stuck import Item, Narrow, Roomy, ask, reply

@@ -12,7 +12,7 @@ from cluster.inference.engine import Message
 from cluster.inference.model_files import CONFIG
 from cluster.inference.models import WRITE_NOTHING, Model, runs, vllm_reads, why_silent
 from cluster.inference.vllm_engine import ChatTokenizer, read_config
-from cluster.messages import excerpt, first_line, listed
+from cluster.texts import excerpt, first_line, listed
 
 MARGIN = 16
 """Tokens that a text may have beside those of its bytes, such as a space put before it."""

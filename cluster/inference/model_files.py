@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.inference.vllm_engine import read_config
-from cluster.messages import listed
+from cluster.texts import listed
 
 CONFIG, TEMPLATE = "config.json", "chat_template.jinja"
 GENERATION, TOKENIZER = "generation_config.json", "tokenizer_config.json"

@@ -15,7 +15,7 @@ from cluster.inference import model_files as files
 from cluster.inference.model_files import CONFIG, KNOWN, TEMPLATE, TOKENIZER, read_object
 from cluster.inference.vllm_engine import has_encoder, in_transformers, vllm_source
 from cluster.jobs.hub import HUB_TIMEOUT_S, asking_hub, offline
-from cluster.messages import nearest
+from cluster.texts import nearest
 
 _CLOSE = 0.75
 _EXAMPLE = "such as Qwen/Qwen2.5-1.5B-Instruct"

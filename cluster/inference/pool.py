@@ -1,4 +1,4 @@
-"""Items dealt to engines, and dealt again when an engine dies: the scheduler alone.
+"""Items dealt to engines, and dealt again when an engine dies: the scheduler alone, and the events that it tells.
 
 Any async (engine, item) -> result will do; it knows neither questions nor rows, nor where engines run. Which replica
 gets what, what a dead one still owed, and when an item is given up, is decided here.
@@ -11,11 +11,65 @@ from collections import defaultdict, deque
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, Generic, NamedTuple, Protocol, Self
+from typing import Any, Generic, NamedTuple, Protocol, Self, TypeAlias, TypeVar
 
 from cluster.errors import ClusterLostError, ItemFailedError
-from cluster.inference.engine import own_words
-from cluster.inference.events import Done, Event, Failed, Item, Lost, Result, Tick
+from cluster.inference.engine import EngineInfo, own_words
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Loading:
+    """An engine has a process, and loads the model there."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Started:
+    """An engine is ready."""
+
+    number: int
+    info: EngineInfo
+
+
+@dataclass(frozen=True)
+class Lost:
+    """An engine died; the items it held are dealt again."""
+
+    number: int
+    reason: str
+    again: int = 0
+
+
+@dataclass(frozen=True)
+class Tick:
+    """Nothing happened for a moment: time to look at the clock."""
+
+
+@dataclass(frozen=True)
+class Done(Generic[Item, Result]):
+    """One item's result."""
+
+    item: Item
+    result: Result
+
+
+@dataclass(frozen=True)
+class Failed(Generic[Item]):
+    """One item has no result, for a reason of its own; it was tried as often as it ever is."""
+
+    item: Item
+    reason: str
+    """One line."""
+    story: str
+    """All that is known."""
+
+
+Event: TypeAlias = Loading | Started | Lost | Tick | Done[Item, Result] | Failed[Item]
+
 
 TRIES = 3
 """How often the work on an item may fail."""

@@ -17,8 +17,7 @@ from typing import Any, Protocol
 
 from cluster.errors import ClusterLostError, EngineDiedError, EngineMemoryError, EngineStartError
 from cluster.inference.engine import Engine, EngineSettings, own_words
-from cluster.inference.events import Event, Loading, Lost, Started
-from cluster.inference.pool import Finished, Pool
+from cluster.inference.pool import Event, Finished, Loading, Lost, Pool, Started
 
 _STARTS = 3
 """Failed starts of one engine in a row that end the run."""

@@ -27,7 +27,7 @@ from huggingface_hub.utils import disable_progress_bars, get_session, validate_r
 
 from cluster.errors import NotPushed
 from cluster.jobs.atomic import MADE_HERE
-from cluster.messages import bars, first_line
+from cluster.texts import bars, first_line
 
 HUB_TIMEOUT_S = 10.0
 COMMIT_TIMEOUT_S = 300.0

@@ -17,11 +17,9 @@ from cluster.flags import fail, page
 from cluster.inference.replicas import Fleet, Placement, Work
 from cluster.jobs.atomic import check_replaceable
 from cluster.jobs.hub import check_push, push
-from cluster.jobs.plan import JobPlan
+from cluster.jobs.plan import JobPlan, JobSettings
 from cluster.jobs.progress import FAILED, STOPPED, failed, fitted, say, staged
-from cluster.jobs.provenance import now, this_command, versions
-from cluster.jobs.run_directory import JSON, LOGS, RunDirectory, check_run
-from cluster.jobs.settings import JobSettings
+from cluster.jobs.run_directory import JSON, LOGS, RunDirectory, check_run, now, this_command, versions
 from cluster.jobs.stop import Stop
 from cluster.jobs.store import ShardStore, finished_in
 from cluster.jobs.tally import FILE, Failures, Tally

@@ -17,7 +17,7 @@ from typing import Self, TypeVar
 from tqdm import tqdm
 
 from cluster.errors import AllFailedError, ClusterLostError, EngineStartError, TornShardError
-from cluster.messages import bars
+from cluster.texts import bars
 
 T = TypeVar("T")
 

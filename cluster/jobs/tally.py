@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from cluster.errors import AllFailedError
-from cluster.inference.events import Done, Event, Failed, Loading, Lost, Started
+from cluster.inference.pool import Done, Event, Failed, Loading, Lost, Started
 from cluster.jobs.atomic import atomic_write_text
 from cluster.jobs.plan import Item, JobPlan
 from cluster.jobs.progress import ASKED_AGAIN, Progress

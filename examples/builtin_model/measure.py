@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
-from cluster.inference.events import Done
-from cluster.jobs.provenance import versions
-from cluster.jobs.tables import Table
-from cluster.templates import fill
+from cluster.inference.pool import Done
+from cluster.jobs.card import Table
+from cluster.jobs.run_directory import versions
+from cluster.texts import fill
 from examples.builtin_model.train import evaluation_questions
 from generation.builtin import EVALUATION_QUESTIONS, EVALUATION_SEED, MODEL, NAME, RANGES
 from generation.placement import hire

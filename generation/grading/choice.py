@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Mapping
 from functools import lru_cache
 
-from cluster.templates import load_table
+from cluster.texts import load_table
 from generation.grading.errors import OutOfBoundsError, RefusedError, SeveralError, UnreadableError
 from generation.grading.text import DIFFERS, normalised, plain, seen
 from generation.records import GOLD_UNREADABLE, Question

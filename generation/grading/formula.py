@@ -8,7 +8,7 @@ import re
 from string import ascii_lowercase
 from typing import NamedTuple
 
-from cluster.templates import load_table
+from cluster.texts import load_table
 from generation.grading.errors import OutOfBoundsError, SeveralError, UnreadableError
 from generation.grading.number import UNITS
 from generation.grading.text import boxed, check_readable, fraction_typing, plain, seen

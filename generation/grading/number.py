@@ -10,7 +10,7 @@ from functools import lru_cache
 from string import ascii_lowercase
 from typing import NamedTuple
 
-from cluster.templates import load_table
+from cluster.texts import load_table
 from generation.grading.errors import OutOfBoundsError, RefusedError, SeveralError, UnreadableError
 from generation.grading.text import DIFFERS, check_readable, fraction_typing, plain, seen
 from generation.records import ANOTHER_UNIT, GOLD_UNREADABLE, Question

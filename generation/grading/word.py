@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections import Counter
 
-from cluster.templates import load_table
+from cluster.texts import load_table
 from generation.grading.errors import SeveralError, UnreadableError
 from generation.grading.text import ascii_typing, plain, seen
 from generation.records import Question

@@ -17,7 +17,7 @@ from huggingface_hub import snapshot_download
 from cluster.jobs.card import HUB_ID, digest_of
 from cluster.jobs.hub import asking_hub
 from cluster.jobs.run_directory import RUN_FILE
-from cluster.messages import first_line
+from cluster.texts import first_line
 from generation.raw.arrow_lists import first_items, is_list, lengths
 from generation.raw.schema import RAW_DATA, SAMPLE_PROVENANCE
 

@@ -7,8 +7,21 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cluster.jobs.card import UNKNOWN, Split, fill_card, header, json_block, run_section, texts_section
-from cluster.jobs.tables import NONE, WIDTH, Table, code, counts_text, cut
+from cluster.jobs.card import (
+    NONE,
+    UNKNOWN,
+    WIDTH,
+    Split,
+    Table,
+    code,
+    counts_text,
+    cut,
+    fill_card,
+    header,
+    json_block,
+    run_section,
+    texts_section,
+)
 from generation.raw.counts import OUTCOMES, TOKENS, VERDICTS, RawCounts, TaskCounts, shares
 from generation.raw.schema import COLUMNS, SCHEMA, SCHEMA_VERSION, columns_table
 

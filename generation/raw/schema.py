@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from cluster.inference.engine import Completion, EngineInfo, Sampling
-from cluster.jobs.tables import Table
+from cluster.jobs.card import Table
 from generation.records import Attempt, Reflection
 
 SCHEMA_VERSION = 1

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cluster.messages import counted, first_line
+from cluster.texts import counted, first_line
 from generation.records import Question
 from generation.tasks.custom_facts import ANSWER_TYPES, COLUMNS, Reading, check_cell, judge, near
 from generation.tasks.gold import WHOLE, check_gold, says_none

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from string import ascii_uppercase
 from typing import Any, Literal, NamedTuple, get_args
 
-from cluster.messages import nearest
+from cluster.texts import nearest
 from generation.records import same_text
 from generation.tasks import countdown
 from generation.tasks.gold import WHOLE, Final, final_answer, grader_of

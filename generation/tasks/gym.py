@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from cluster.messages import first_line, nearest
+from cluster.texts import first_line, nearest
 from generation.records import Question, request_seed
 from generation.tasks.task import HEADER, Apart, Problem, Supplied, Task, Wanted, fill, supply_made
 

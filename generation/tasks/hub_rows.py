@@ -21,7 +21,7 @@ from huggingface_hub.utils import disable_progress_bars
 from huggingface_hub.utils import logging as hub_logging
 
 from cluster.jobs.hub import HUB_TIMEOUT_S, asking_hub, offline
-from cluster.messages import bars
+from cluster.texts import bars
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _GUESSED = frozenset({"json", "csv"})

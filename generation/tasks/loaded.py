@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import Any
 
-from cluster.messages import counted
+from cluster.texts import counted
 from generation.records import Question, same_text
 from generation.tasks.gold import find_faults
 from generation.tasks.hub_rows import Place, Rows, load, load_files

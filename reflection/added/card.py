@@ -9,10 +9,9 @@ import pyarrow.parquet as pq
 
 from cluster.errors import AllFailedError
 from cluster.jobs.atomic import replace_folder
-from cluster.jobs.card import Split, fill_card, header, json_block
+from cluster.jobs.card import Split, code, fenced, fill_card, header, json_block
 from cluster.jobs.job import Job
 from cluster.jobs.progress import ONLY_RETRIED
-from cluster.jobs.tables import code, fenced
 from generation.raw import schema
 from generation.raw.counts import RawCounts, count_folder
 from generation.raw.report import TAGS, held, made_sections, reasons_table

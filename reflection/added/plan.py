@@ -14,8 +14,7 @@ import pyarrow.parquet as pq
 from cluster.flags import flag
 from cluster.inference.chat import Prompt
 from cluster.inference.vllm_engine import ChatTokenizer
-from cluster.jobs.plan import JobPlan
-from cluster.jobs.settings import JobSettings, check_range
+from cluster.jobs.plan import JobPlan, JobSettings, check_range
 from cluster.jobs.store import differing_columns
 from cluster.paths import local_or_name
 from generation.model_plan import (
@@ -32,9 +31,8 @@ from generation.raw.files import reading
 from generation.raw.reader import check_once
 from generation.records import stable_hash
 from reflection import prompts
-from reflection.added.rows import output_schema
+from reflection.added.rows import BLOCK, MADE, ROW, Adding, output_schema
 from reflection.added.source import BLOCK_ROWS, Block, Source, block_keys, open_source, read_blocks, read_samples
-from reflection.added.work import BLOCK, MADE, ROW, Adding
 
 _MOST_CONTEXT = 32_768
 _FRAME = 1024

@@ -1,27 +1,99 @@
-"""Rows of any RAW_DATA with reflections added: every other column as it was, types included.
+"""What is asked about a block of rows, and the rows with reflections added: every other column as it was.
 
 What is added: texts to the list of reflections, an entry each to `reflections__provenance`, and who wrote
 them to `reflections__added`. A column that was not there comes last.
 """
 
+import asyncio
 import json
+import random
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cluster.inference.engine import Sampling
+from cluster.errors import ItemFailedError
+from cluster.inference.engine import Engine, EngineInfo, Request, Sampling
 from cluster.jobs.store import ROW_GROUP_ROWS, WRITING, ShardStore
 from generation.raw.arrow_lists import as_lists, is_list
 from generation.raw.files import reading
 from generation.raw.reader import as_rows
-from generation.raw.schema import PROVENANCE, REFLECTIONS, SCHEMA, Column
-from reflection.added.source import Source, block_keys
-from reflection.added.work import ROW, WRITER
+from generation.raw.schema import PROVENANCE, REFLECTIONS, SCHEMA, Column, Rolled, provenance_of, without_surrogates
+from generation.records import Reflection, request_seed
+from generation.rollout import reflect, together
+from reflection import prompts
+from reflection.added.source import Block, Sample, Source, block_keys
 from reflection.verdict import parse_verdict
+
+BLOCK, ROW = "block", "row"
+WRITER = ("model", "model_revision", "engine", "engine_version")
+MADE = pa.schema(
+    [(BLOCK, pa.string()), (ROW, pa.int64()), *(SCHEMA.field(name) for name in (REFLECTIONS, PROVENANCE, *WRITER))]
+)
+"""What shards hold: for each row of a finished block the reflections that it gets, and who wrote them."""
+
+
+@dataclass(frozen=True)
+class Adding:
+    """What an actor does with a block; sent to it once."""
+
+    reflections: int
+    """For each sample whose correctness is known."""
+    sampling: Sampling
+    seed: int
+
+    async def __call__(self, engine: Engine, block: Block) -> Rolled:
+        """Return rows of schema MADE. Raises ItemFailedError when no request succeeded, EngineDiedError."""
+        found = await together(self._of_sample(engine, block, sample) for sample in block.samples)
+        looks = [look for of_sample in found for look in of_sample]
+        if looks and all(look.completion.finish_reason == "error" for look in looks):
+            raise ItemFailedError(looks[0].completion.error)
+        table = await asyncio.to_thread(_table, block, found, engine.info)
+        return Rolled(table, sum(look.completion.output_tokens for look in looks))
+
+    async def _of_sample(self, engine: Engine, block: Block, sample: Sample) -> list[Reflection]:
+        asked = self.requests(block, sample)
+        return await together(reflect(engine, request, name, sample.is_correct) for name, request in asked)
+
+    def requests(self, block: Block, sample: Sample) -> list[tuple[str, Request]]:
+        """Return a prompt's name and a request for each reflection.
+
+        Seeds and prompts are others than those of reflections that the sample has already.
+        """
+        identity = ("addition", *sample.identity)
+        rng = random.Random("/".join(map(str, (self.seed, *identity, sample.there))))
+        names = prompts.draw(self.reflections, rng, sample.used)
+        return [
+            (
+                name,
+                Request(
+                    f"{block.key}/{sample.row}/{number}",
+                    prompts.messages(name, sample.question, sample.response),
+                    self.sampling,
+                    request_seed(self.seed, *identity, number),
+                ),
+            )
+            for number, name in enumerate(names, sample.there)
+        ]
+
+
+def _table(block: Block, found: Sequence[Sequence[Reflection]], engine: EngineInfo) -> pa.Table:
+    looks = {sample.row: of_sample for sample, of_sample in zip(block.samples, found, strict=True)}
+    rows = [
+        {
+            BLOCK: block.key,
+            ROW: row,
+            REFLECTIONS: [look.completion.text for look in looks.get(row, ())],
+            PROVENANCE: [provenance_of(look) for look in looks.get(row, ())],
+            **{name: getattr(engine, name) for name in WRITER},
+        }
+        for row in range(block.first, block.first + block.size)
+    ]
+    return pa.Table.from_pylist([without_surrogates(row) for row in rows], schema=MADE)
+
 
 ADDED = "reflections__added"
 ADDITION = pa.struct(

@@ -1,9 +1,31 @@
-"""Pieces of what people read: an error in one line, a list cut short, reasons with counts, a name that is near."""
+"""Texts: tables of them kept as data, names filled in, and pieces of what people read (near names, cut lists).
+
+`str.format` is not used on purpose: what is filled in was written by a model and may hold braces.
+"""
 
 import difflib
+import re
 import sys
+import tomllib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+_NAME = re.compile(r"\{([a-z_]+)\}")
+
+
+def load_table(package: str, name: str) -> dict[str, Any]:
+    """The TOML file `name` that ships with `package`."""
+    return tomllib.loads(resources.files(package).joinpath(name).read_text(encoding="utf-8"))
+
+
+def fill(template: str, values: Mapping[str, str]) -> str:
+    """Replace every {name} of the template by its value, once: values are not looked into.
+
+    Raises KeyError for a name that has no value.
+    """
+    return _NAME.sub(lambda match: values[match.group(1)], template)
 
 
 def first_line(error: BaseException) -> str:
