@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Self
 
-from assembly.arithmetic_check import states_false_arithmetic
+from assembly.candidates import states_false_arithmetic
 from assembly.question_traces import Made
 
 EXAMPLES = 3

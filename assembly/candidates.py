@@ -5,19 +5,74 @@ sample is usable when it has a valid reflection. Decided on Arrow columns; knows
 """
 
 import itertools
+import re
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assembly.arithmetic_check import states_false_arithmetic
 from assembly.settings import SftSettings
 from assembly.traces import has_frame_tag, is_plain_answer
-from generation.raw.arrow_lists import is_blank, kept_items, owners
+from generation.grading.arithmetic import Value, read
+from generation.grading.errors import OutOfBoundsError, UnreadableError
+from generation.grading.text import ascii_typing
+from generation.raw.schema import is_blank, kept_items, owners
 from generation.records import CUT, WITHOUT_ANSWER, stable_hash
 from reflection.verdict import parse_verdicts
+
+_LONGEST = 200
+"""Characters of an expression that are looked at."""
+_LEFT = " 0123456789.()+-*/×÷−·"
+"""What an expression is written in."""
+_RIGHT = re.compile(r" *([-−]?\d{1,18}(?:\.\d{1,18})?)(?! *[-+*/×÷−·^(=%]| *\d)(?!\.\d)(?![^\W\d])")
+_OPERATION = re.compile(r"[\d)] *[-+*/×÷−·] *[-−(\d]")
+
+
+def states_false_arithmetic(text: str) -> bool:
+    """True when at least one equation that the text states is false."""
+    return next(false_equations(text), None) is not None
+
+
+def false_equations(text: str) -> Iterator[str]:
+    """The false equations, as they stand in the text."""
+    place = -1
+    while (place := text.find("=", place + 1)) >= 0:
+        right = _RIGHT.match(text, place + 1)
+        if right is None:
+            continue
+        left = _before(text, place)
+        value = _value(left) if _OPERATION.search(left) else None
+        if value is not None and not _is(right[1].replace("−", "-"), value):
+            yield f"{left} = {right[1]}"
+
+
+def _value(expression: str) -> Value | None:
+    """None for what cannot be read, and for a division by zero."""
+    try:
+        return read(ascii_typing(expression)).value
+    except (UnreadableError, OutOfBoundsError):
+        return None
+
+
+def _before(text: str, end: int) -> str:
+    """The expression that ends there; empty where it grows out of a word, such as "x2 + 3"."""
+    seen = text[max(0, end - _LONGEST) : end]
+    outside = seen.rstrip(_LEFT)
+    left = seen[len(outside) :]
+    return "" if outside and outside[-1].isalnum() and not left.startswith(" ") else left.strip()
+
+
+def _is(stated: str, value: Value) -> bool:
+    """Whether the stated number is the value, or the value rounded to as many places as are stated."""
+    if "." not in stated:
+        return int(stated) == value
+    _, _, places = stated.partition(".")
+    slack = Fraction(1, 2 * 10 ** len(places))
+    return abs(Fraction(stated) - value) <= slack
+
 
 UNDECIDED = "correctness undecided"
 BLANK = "its response is blank"

@@ -20,8 +20,8 @@ from types import FunctionType
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from generation.grading import grade
+from generation.grading.word import is_word
 from generation.records import Grade, Question
-from generation.tasks.dictionary import is_word
 from tests.test_grading_hostile import hostile_texts
 from tests.test_grading_hostile_graders import QUESTIONS, SHAPES
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from assembly.analysis import EXAMPLES, FAULTS, Analysis, faults_of
-from assembly.arithmetic_check import false_equations
+from assembly.candidates import false_equations
 from tests.assembly_rows import RIGHT, WRONG, RawRow, made_of, raw_row, settings
 
 

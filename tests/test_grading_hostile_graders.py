@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from generation.grading import GRADERS, grade
 from generation.grading.mathematics import WORKER
+from generation.grading.word import is_word
 from generation.grading.workers import CPU_S, START_S, WALL_S, pool_of
 from generation.records import Grade, Question
-from generation.tasks.dictionary import is_word
 from tests.test_grading_hostile import ANSWERS, RESPONSES, hostile_texts
 
 _FACTS: dict[str, dict[str, Any]] = {

@@ -7,10 +7,10 @@ from collections import Counter
 
 import pytest
 
+from generation.grading.word import common_words, is_word
 from generation.records import Question
 from generation.settings import Settings
 from generation.tasks import made
-from generation.tasks.dictionary import common_words, is_word
 from generation.tasks.registry import TASKS
 from generation.tasks.task import Drawn, Problem, Wanted
 from tests.ask_task import decide_questions

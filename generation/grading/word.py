@@ -1,4 +1,4 @@
-"""Judges an answer that is one English word made of given letters.
+"""The one English dictionary, and the grader of answers that are one English word made of given letters.
 
 Right is every word of the dictionary that is long enough and whose letters are among `facts["letters"]`, each as often
 as it is there, in their order where `facts["in_order"]`. A word that is explained, or two words, are unknown.
@@ -6,13 +6,57 @@ as it is there, in their order where `facts["in_order"]`. A word that is explain
 
 import re
 import unicodedata
+import warnings
 from collections import Counter
+from functools import cache
+from typing import Any
 
 from cluster.texts import load_table
 from generation.grading.errors import SeveralError, UnreadableError
 from generation.grading.text import ascii_typing, plain, seen
 from generation.records import Question
-from generation.tasks.dictionary import is_word
+
+_SAID_OFTEN = 300
+"""How often the list's texts must say a word for a question to be built on it; 20,000 of four to eight letters are."""
+
+_NOT_ASKED = ("cunt", "faggot", "fuck", "nazi", "nigg", "rape", "rapist", "shit", "slut", "whore")
+"""Words that begin so are words, and right when given, but no question of ours is built on them or shows them."""
+
+
+def is_word(word: str) -> bool:
+    """Return True if it is one, in lower case, of the letters a to z alone. A name is none."""
+    return word in _said() and not (_spelled(word.capitalize()) and not _spelled(word))
+
+
+@cache
+def common_words() -> tuple[str, ...]:
+    """Return the words that people know, sorted: no question depends on one that a model can hardly have seen."""
+    often = (word for word, count in _said().items() if count > _SAID_OFTEN)
+    return tuple(sorted(word for word in often if not word.startswith(_NOT_ASKED) and _spelled(word)))
+
+
+@cache
+def _said() -> dict[str, int]:
+    # Only the word tasks need it, and reading it takes a tenth of a second.
+    from spellchecker import SpellChecker
+
+    listed = SpellChecker(language="en").word_frequency.dictionary
+    return {word: int(count) for word, count in listed.items() if word.isascii() and word.isalpha()}
+
+
+def _spelled(word: str) -> bool:
+    """Return True if Hunspell takes it, in just these cases."""
+    return bool(_hunspell().lookup(word))
+
+
+@cache
+def _hunspell() -> Any:
+    from spylls.hunspell import Dictionary
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # it leaves the closing of its files to Python
+        return Dictionary.from_files("en_US")
+
 
 _WORDS = load_table("generation.grading", "words.toml")["word"]
 _OPENS = frozenset(_WORDS["opens"].split())

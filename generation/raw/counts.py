@@ -12,9 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from generation.raw.arrow_lists import owners
 from generation.raw.reader import as_rows, find_columns
-from generation.raw.schema import PROVENANCE, SAMPLE_PROVENANCE, SCHEMA
+from generation.raw.schema import PROVENANCE, SAMPLE_PROVENANCE, SCHEMA, owners
 from reflection.verdict import parse_verdicts
 
 OUTCOMES = ("right", "wrong", "unknown")

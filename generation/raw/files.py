@@ -18,8 +18,7 @@ from cluster.jobs.card import HUB_ID, digest_of
 from cluster.jobs.hub import asking_hub
 from cluster.jobs.run_directory import RUN_FILE
 from cluster.texts import first_line
-from generation.raw.arrow_lists import first_items, is_list, lengths
-from generation.raw.schema import RAW_DATA, SAMPLE_PROVENANCE
+from generation.raw.schema import RAW_DATA, SAMPLE_PROVENANCE, first_items, is_list, lengths
 
 CARD = "README.md"
 _LONGEST_CARD, _LONGEST_NAME = 100_000, 120

@@ -13,9 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from generation.grading import find_answer
-from generation.raw.arrow_lists import as_lists, first_items, is_blank, is_list, kept_items
 from generation.raw.files import Columns, Part, find_files, reading
-from generation.raw.schema import PREFIX, REFLECTIONS
+from generation.raw.schema import PREFIX, REFLECTIONS, as_lists, first_items, is_blank, is_list, kept_items
 from generation.records import NO_ANSWER, Outcome, stable_hash
 
 UNDECIDED = "undecided"

@@ -12,7 +12,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 
-from generation.tasks.dictionary import common_words
+from generation.grading.word import common_words
 from generation.tasks.task import HEADER, Drawn, Problem
 
 LONGEST = 8

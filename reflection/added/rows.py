@@ -18,10 +18,19 @@ import pyarrow.parquet as pq
 from cluster.errors import ItemFailedError
 from cluster.inference.engine import Engine, EngineInfo, Request, Sampling
 from cluster.jobs.store import ROW_GROUP_ROWS, WRITING, ShardStore
-from generation.raw.arrow_lists import as_lists, is_list
 from generation.raw.files import reading
 from generation.raw.reader import as_rows
-from generation.raw.schema import PROVENANCE, REFLECTIONS, SCHEMA, Column, Rolled, provenance_of, without_surrogates
+from generation.raw.schema import (
+    PROVENANCE,
+    REFLECTIONS,
+    SCHEMA,
+    Column,
+    Rolled,
+    as_lists,
+    is_list,
+    provenance_of,
+    without_surrogates,
+)
 from generation.records import Reflection, request_seed
 from generation.rollout import reflect, together
 from reflection import prompts

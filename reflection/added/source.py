@@ -13,10 +13,9 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from generation.raw.arrow_lists import as_lists, lengths
 from generation.raw.files import Columns, RawSource, reading, source_of
 from generation.raw.reader import as_rows, open_parts
-from generation.raw.schema import PROVENANCE, REFLECTIONS
+from generation.raw.schema import PROVENANCE, REFLECTIONS, as_lists, lengths
 
 BLOCK_ROWS = 16
 _BATCH_ROWS = 4096
