@@ -6,6 +6,9 @@ RuntimeError   EngineDiedError (EngineMemoryError), EngineStartError, ClusterLos
 OSError        StoreGoneError
 """
 
+import errno
+from pathlib import Path
+
 
 class Left(BaseException):
     """Work is left where it stands; no Exception, so that nothing on the way takes it for a failure."""
@@ -49,4 +52,7 @@ class AllFailedError(RuntimeError):
 
 
 class StoreGoneError(OSError):
-    """The folder of the shards was removed or replaced while the run went on."""
+    """The folder of the run was removed or replaced while the run went on."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(errno.ENOENT, "removed or replaced while the run went on", str(folder))

@@ -37,7 +37,7 @@ ON = "the same command goes on from there"
         (OSError(errno.EIO, "Input/output error"), AGAIN),
         (MemoryError(), f"more memory to spare, and {ON}"),
         (pa.ArrowMemoryError("malloc of size 1 failed"), f"more memory to spare, and {ON}"),
-        (StoreGoneError(errno.ENOENT, "removed"), "put the folder back, or the same command begins anew"),
+        (StoreGoneError(Path("run/shards")), "put the folder back, or the same command begins anew"),
         (AssertionError("a row was lost"), "where it ends the same way, report it"),
         (RuntimeError("whatever"), "where it ends the same way, report it"),
     ],

@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from cluster.errors import StoreGoneError
 from cluster.jobs.atomic import TEMPORARY, atomic_write_text, check_parent, make_folder, take_lock
 from cluster.paths import check_dataset_folder
 
@@ -155,7 +156,10 @@ class RunDirectory(AbstractContextManager["RunDirectory"]):
         self.close()
 
     def _write(self) -> None:
-        atomic_write_text(self.path / RUN_FILE, json.dumps(self.record, indent=2) + "\n")
+        try:
+            atomic_write_text(self.path / RUN_FILE, json.dumps(self.record, indent=2) + "\n")
+        except FileNotFoundError as error:
+            raise StoreGoneError(self.path) from error
 
 
 def check_run(path: Path, configuration: Mapping[str, JSON]) -> dict[str, Any] | None:

@@ -109,9 +109,12 @@ class ShardStore:
         digest = hashlib.sha256("\n".join(sorted(counts)).encode()).hexdigest()[:16]
         shard = self._folder / f"{self._next:08d}-{digest}.parquet"
         if not self._folder.exists() or not os.path.samestat(self._folder.stat(), self._opened):
-            raise StoreGoneError(errno.ENOENT, "removed or replaced while the run went on", str(self._folder))
-        with written_beside(shard) as temporary:
-            pq.write_table(table, temporary, **WRITING)
+            raise StoreGoneError(self._folder)
+        try:
+            with written_beside(shard) as temporary:
+                pq.write_table(table, temporary, **WRITING)
+        except FileNotFoundError as error:
+            raise StoreGoneError(self._folder) from error
         self._next += 1
         self._add(shard, counts)
         return shard
