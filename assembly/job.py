@@ -110,7 +110,7 @@ def say_next(run: Path, sets: Sets, wanted: SftSettings, served: Mapping[str, in
 
 def training(sft_data: Path) -> str:
     """Return where it stands how to fine-tune a model on the set: the command depends on the model and its template."""
-    return f'train on {sft_data.name}: README.md, "Training on it"'
+    return f"train on {sft_data.name}: docs/training.md"
 
 
 def assembling(raw: Path) -> str:

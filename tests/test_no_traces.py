@@ -141,7 +141,7 @@ def test_the_end_names_each_folder_once_and_what_may_follow(tmp_path: Path, caps
         f"made        {run / 'RAW_DATA'}",
         f"made        {run / 'SFT_DATA'}",
         f"made        {run / 'RL_DATA'}",
-        'next        train on SFT_DATA: README.md, "Training on it"',
+        "next        train on SFT_DATA: docs/training.md",
         f"next        python -m assembly.run --raw {run} --formats '*C*IC' --out traces",
     ]
     assert said.count("SFT_DATA") == 2
