@@ -1,53 +1,15 @@
-"""From a reflection's text to its verdict: correct, incorrect, or none that can be told; and the last block of any tag.
+"""From a reflection's text to its verdict: correct, incorrect, or none that can be told.
 
 Knows nothing of whether the verdict is true. No verdict is a value of its own, never "incorrect".
 """
 
 import string
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-
-class Block(NamedTuple):
-    """What the last closed pair of tags holds, and how it stands in the text."""
-
-    text: str
-    reopened: bool
-    """The tag is opened once more behind the block, and never closed."""
-    nested: bool
-    """Another block of the name is still open where it begins."""
-    earlier: bool
-    """There is a closed one before it."""
-    fenced: bool
-    """It begins inside a Markdown code fence."""
-
-
-def last_block(text: str, name: str) -> Block | None:
-    """Return the last block that is closed, if any; case does not matter. Of nested ones it is the innermost."""
-    # Bytes, because bytes.lower() keeps every offset (str.lower() turns "İ" into two characters) and
-    # is fast on any script; surrogatepass, because a lone surrogate is text like any other here.
-    raw = text.encode("utf-8", "surrogatepass")
-    lowered = raw.lower()
-    opening, closing = f"<{name}>".encode(), f"</{name}>".encode()
-    last_closing = lowered.rfind(closing)
-    start = lowered.rfind(opening, 0, max(last_closing, 0))
-    if start < 0:
-        return None
-    closed_before = lowered.rfind(closing, 0, start)
-    nested = lowered.rfind(opening, 0, start) > closed_before
-    # A closing that was never opened closes nothing.
-    earlier = lowered.find(opening, 0, max(closed_before, 0)) >= 0
-    fenced = lowered.count(b"```", 0, start) % 2 == 1
-    start += len(opening)
-    end = lowered.find(closing, start)
-    reopened = lowered.find(opening, end) >= 0
-    # Where each character is one byte nothing need be decoded, which takes longest.
-    inside = text[start:end] if len(raw) == len(text) else raw[start:end].decode("utf-8", "surrogatepass")
-    return Block(inside, reopened, nested, earlier, fenced)
-
+from reflection.tags import last_block
 
 _VERDICTS = {"correct": True, "incorrect": False}
 _ENDINGS = {f"<verdict>{word}</verdict>": int(value) for word, value in _VERDICTS.items()}

@@ -24,7 +24,12 @@ from tests.nodes import QUICK, Nodes
 
 _END_S = 300.0
 _LEFT_S = 20.0
-_WORDS = {"actor": "ray::ReplicaProcess", "raylet": "/raylet/raylet ", "core": "VLLM::EngineCore", "worker": "VLLM::Worker"}
+_WORDS = {
+    "actor": "ray::ReplicaProcess",
+    "raylet": "/raylet/raylet ",
+    "core": "VLLM::EngineCore",
+    "worker": "VLLM::Worker",
+}
 """How the processes of a kind are known; `driver`, `write` and `node` are not known by words."""
 
 

@@ -17,7 +17,7 @@ from generation.grading.number import judge_number
 from generation.grading.text import check_readable, judge_exact, judge_own_answer
 from generation.grading.word import judge_word
 from generation.records import CUT, NO_ANSWER, REQUEST_FAILED, Grade, Question
-from reflection.verdict import last_block
+from reflection.tags import last_block
 
 __all__ = ["GRADERS", "PLACES", "Grader", "find_answer", "grade"]
 
