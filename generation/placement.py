@@ -32,7 +32,7 @@ _SLOWEST = 5.0
 """Tokens a second of one sequence; an engine slower than that is taken for dead."""
 
 
-def hire(plan: JobPlan, settings: JobSettings) -> RayFleet:
+def ray_fleet(plan: JobPlan, settings: JobSettings) -> RayFleet:
     """Return the engines that the flags ask for, to be opened on Ray.
 
     Raises ValueError if they cannot be placed, as far as that is known before Ray is started.

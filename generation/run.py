@@ -9,7 +9,7 @@ from assembly.serving import Serving
 from cluster.flags import page, parse
 from cluster.inference.replicas import Fleet
 from cluster.jobs.job import Job
-from generation.placement import hire
+from generation.placement import ray_fleet
 from generation.plan import describe, look_at_prompts, make_plan
 from generation.settings import Settings
 from generation.tasks.registry import listing
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
         plan = make_plan(settings)
         job.check(plan, SETS)
         if job.owed:
-            fleet = fleet or hire(plan, settings)
+            fleet = fleet or ray_fleet(plan, settings)
             plan = look_at_prompts(plan)
         plan = foreseen(plan, wanted)
         if settings.dry_run:

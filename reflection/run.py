@@ -11,7 +11,7 @@ from cluster.flags import parse
 from cluster.inference.replicas import Fleet
 from cluster.jobs.job import Job
 from cluster.jobs.progress import say
-from generation.placement import hire
+from generation.placement import ray_fleet
 from generation.raw.schema import RAW_DATA
 from reflection.added.card import write_reflected
 from reflection.added.plan import AdditionSettings, describe_additions, look_at_samples, plan_additions
@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
         plan = plan_additions(settings)
         job.check(plan, [RAW_DATA])
         if job.owed:
-            fleet = fleet or hire(plan, settings)
+            fleet = fleet or ray_fleet(plan, settings)
             plan = look_at_samples(plan)
         plan = plan.noting(hopeless((file.path for file in plan.source.files), wanted))
         if settings.dry_run:

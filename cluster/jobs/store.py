@@ -92,10 +92,6 @@ class ShardStore:
         there = {shard for shard in set(self._shard_of.values()) if shard.exists()}
         return [key for key, shard in self._shard_of.items() if shard in there]
 
-    def rows(self) -> int:
-        """Return the number of rows of the finished questions."""
-        return sum(self._rows_of.values())
-
     def write_shard(self, table: pa.Table) -> Path:
         """Keep the rows of whole questions, none of them finished before. Durable on return.
 

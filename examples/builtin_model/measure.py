@@ -23,7 +23,6 @@ from cluster.jobs.run_directory import versions
 from cluster.texts import fill
 from examples.builtin_model.train import evaluation_questions
 from generation.builtin import EVALUATION_QUESTIONS, EVALUATION_SEED, MODEL, NAME, RANGES
-from generation.placement import hire
 from generation.plan import make_plan
 from generation.records import WITHOUT_ANSWER, Attempt
 from generation.settings import Settings
@@ -83,7 +82,7 @@ def measure(model: Path) -> Figures:
     settings = Settings(model=str(model), variants=("all",), samples=1, reflections=1, max_tokens=256, questions=2)
     plan = make_plan(settings)
     figures = Figures()
-    with hire(plan, settings).open(plan.rollout) as pool:
+    with ray_fleet(plan, settings).open(plan.rollout) as pool:
         for event in pool.run(evaluation_questions()):
             if isinstance(event, Done):
                 for attempt in event.result:
