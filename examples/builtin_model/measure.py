@@ -23,6 +23,7 @@ from cluster.jobs.run_directory import versions
 from cluster.texts import fill
 from examples.builtin_model.train import evaluation_questions
 from generation.builtin import EVALUATION_QUESTIONS, EVALUATION_SEED, MODEL, NAME, RANGES
+from generation.placement import ray_fleet
 from generation.plan import make_plan
 from generation.records import WITHOUT_ANSWER, Attempt
 from generation.settings import Settings
