@@ -5,6 +5,7 @@ RUN is a run directory or any folder that holds RAW_DATA/ and, if traces were ma
 
 from __future__ import annotations
 
+import random
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,9 @@ WIDTH = 100
 
 
 def main(run: str, samples: int = 10) -> None:
-    """Print samples spread evenly over the dataset, so that all prompt variants and outcomes come up."""
+    """Print samples drawn at random, the same ones each time, then one trace."""
     rows = load_dataset(f"{run}/RAW_DATA", split="train")
-    for place in range(0, len(rows), max(1, len(rows) // samples)):
+    for place in sorted(random.Random(0).sample(range(len(rows)), min(samples, len(rows)))):
         show(rows[place])
     if (Path(run) / "SFT_DATA").is_dir():
         traces = load_dataset(f"{run}/SFT_DATA", split="train")
