@@ -1,10 +1,12 @@
-"""RAW_DATA to SFT_DATA: rows go to buckets, the questions of each become traces, the traces are written.
+"""RAW_DATA to SFT_DATA on any number of processes; the set depends neither on how many, nor on the order of the rows.
 
-All three steps are shared out among processes. What comes out does not depend on how many, nor on the order of the rows
-in RAW_DATA.
+A shuffle: each part of RAW_DATA becomes an Arrow file with its rows grouped by bucket, a range of the hashes of their
+question keys; then each bucket is read from all files, its questions become traces, in order of those hashes, and
+those are written. Memory holds a bucket at a time.
 """
 
 import gc
+import itertools
 import multiprocessing
 import os
 import shutil
@@ -19,20 +21,36 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from assembly.buckets import BucketTraces, SortedPart, count_buckets, make_bucket, most_samples, sort_part
-from assembly.cards import AssemblySummary
-from assembly.exports import check_destination, write_sft
-from assembly.feasibility import NothingMadeError, Supply, check_variants, foresee, notes_on_missing, why_nothing
-from assembly.settings import SftSettings
+from assembly.candidates import OTHER_VARIANT, POOL, choose, questions_of
+from assembly.exports import BucketTraces, check_destination, write_sft
+from assembly.feasibility import (
+    NothingMadeError,
+    Supply,
+    check_variants,
+    notes_on_missing,
+    notes_on_supply,
+    why_nothing,
+)
+from assembly.formats import choose_formats
+from assembly.settings import SftSettings, load_tokenizer
+from assembly.summary import SFT_SCHEMA, Summary, faults_of, sft_card
+from assembly.traces import assemble_question
+from cluster.inference.engine import Message
 from cluster.jobs.atomic import replace_folder
 from cluster.jobs.card import UNKNOWN
 from cluster.jobs.progress import follow
 from cluster.jobs.run_directory import now, this_command
 from generation.raw.files import Part, source_of
-from generation.raw.reader import open_parts
+from generation.raw.reader import open_parts, read_part
+from generation.records import request_seed
 
+BUCKET_BYTES = 48 << 20
+MOST_BUCKETS = 512
+"""A few rows of each batch that is read go to each; beyond it buckets grow."""
 Map = Callable[..., Iterator[Any]]
 """As the built-in `map`, perhaps in other processes; results come in order."""
 
@@ -46,68 +64,147 @@ def assemble(
     license: str = UNKNOWN,
     published: str = "",
     starts: Sequence[Mapping[str, Any]] | None = None,
-) -> AssemblySummary:
+) -> Summary:
     """Make SFT_DATA in the place of `out` from a RAW_DATA folder, file or hub repository.
 
     By default as many processes as cores, and one where there is little to do. The card names `license`,
     `published`, the repository that a local RAW_DATA is pushed to, and the `starts` of the run that the set belongs
-    to. Raises ValueError for places and files that are wrong, NothingMadeError where no trace comes of them;
-    what lies in `out` stays then.
+    to, by default this one command. Raises ValueError for places and files that are wrong, NothingMadeError where no
+    trace comes of them; what lies in `out` stays then.
     """
     check_destination(out, raw)
     begun, command = time.monotonic(), this_command(state="assembled")
     parts = open_parts(raw)
     source = source_of(raw, parts, published)
-    summary = AssemblySummary(source=source, license=license, notes=[*source.notes])
+    summary = Summary(notes=[*source.notes])
 
     def build(folder: Path) -> None:
         work = folder / ".work"
         work.mkdir()
         with workers(processes or min(len(parts), os.cpu_count() or 1)) as map_:
             made = _make(map_, parts, settings, work, summary)
-            labels = Counter[tuple[str, str]]()
-            for bucket in made:
-                labels.update({label: len(places) for label, places in bucket.labels.items()})
-            if not labels:
-                raise NothingMadeError(why_nothing(summary, settings))
-            summary.notes += notes_on_missing(summary, settings, labels)
-            alone = {"ended": now(), "seconds": time.monotonic() - begun, "questions": summary.questions}
-            summary.starts = starts if starts is not None else [command | alone]
-            write_sft(map_, made, settings, summary, folder)
+            split = write_sft(map_, made, settings.subsample, summary, folder)
         shutil.rmtree(work)
+        alone = {"ended": now(), "seconds": time.monotonic() - begun, "questions": summary.questions}
+        told = starts if starts is not None else [command | alone]
+        card = sft_card(summary, settings, split, source, license=license, starts=told)
+        (folder / "README.md").write_text(card, encoding="utf-8")
 
     replace_folder(build, out)
     return summary
 
 
-def _make(
-    map_: Map, parts: Sequence[Part], settings: SftSettings, work: Path, summary: AssemblySummary
-) -> list[BucketTraces]:
+def _make(map_: Map, parts: Sequence[Part], settings: SftSettings, work: Path, summary: Summary) -> list[BucketTraces]:
     """Make all traces in the folder `work`, and count in the summary. Raises ValueError where none can come."""
     buckets = count_buckets(parts)
     files = [work / f"part-{number:06}.arrow" for number in range(len(parts))]
     sort = partial(sort_part, buckets=buckets, settings=settings)
-    held: list[SortedPart] = list(follow(map_(sort, parts, files), len(parts), "reading", "parts"))
-    for part in held:
-        summary.samples += part.samples
-        summary.left_out.update(part.left_out)
-    there = frozenset[str]().union(*(part.variants for part in held))
-    check_variants(settings.variants, there)
-    variants = tuple(sorted(set(settings.variants) or there))
-    reflected = any("reflections" in part.columns for part in parts)
-    more = "`python -m reflection.run` adds some; --formats star needs none"
-    foresee(settings, Supply(most_samples(held), variants, reflected, "", more))
+    for counts in follow(map_(sort, parts, files), len(parts), "reading", "parts"):
+        summary.extend(counts)
+    check_variants(settings.variants, summary.variants)
     make = partial(make_bucket, files=files, buckets=buckets, settings=settings)
     paths = [work / f"bucket-{number:06}.arrow" for number in range(buckets)]
-    made: list[BucketTraces] = list(follow(map_(make, range(buckets), paths), buckets, "assembling", "parts"))
+    made: list[BucketTraces] = []
+    for bucket in follow(map_(make, range(buckets), paths), buckets, "assembling", "parts"):
+        summary.extend(bucket.counts)
+        made.append(bucket)
     for file in files:
         file.unlink()
-    for bucket in made:
-        summary.questions += bucket.questions
-        summary.not_given.update(bucket.not_given)
-        summary.too_long.update(bucket.too_long)
-    summary.shortest = min((bucket.shortest for bucket in made if bucket.shortest), default=0)
+    labels = Counter(label for bucket in made for label in bucket.labels)
+    if not labels:
+        reflected = any("reflections" in part.columns for part in parts)
+        variants = set(settings.variants) or set(summary.variants)
+        notes_on_supply(settings, Supply(summary.most_samples, len(variants), reflected))
+        raise NothingMadeError(why_nothing(summary, settings))
+    summary.notes += notes_on_missing(summary, settings, labels)
     return made
+
+
+def count_buckets(parts: Sequence[Part]) -> int:
+    """Return the number of buckets for RAW_DATA of this size."""
+    return max(1, min(MOST_BUCKETS, sum(part.size for part in parts) // BUCKET_BYTES))
+
+
+def sort_part(part: Part, path: Path, *, buckets: int, settings: SftSettings) -> Summary:
+    """Write the part's rows, of schema POOL, to the Arrow file `path`, in turn a record batch for each bucket.
+
+    Raises ValueError for rows that cannot be read.
+    """
+    counts = Summary()
+    with pa.ipc.new_file(path, POOL) as file:
+        for rows in read_part(part):
+            pool = choose(rows, settings)
+            counts.samples += pool.num_rows
+            counts.left_out.update(_values(pool["left_out"]))
+            counts.variants.update(_values(pc.fill_null(pool["variant"], "")))
+            bucket_of = ((pool["order"].to_numpy() >> 32) * buckets >> 32).astype(np.int64)
+            (batch,) = pool.take(np.argsort(bucket_of, kind="stable")).combine_chunks().to_batches()
+            ends = np.cumsum(np.bincount(bucket_of, minlength=buckets)).tolist()
+            for start, end in itertools.pairwise([0, *ends]):
+                file.write_batch(batch.slice(start, end - start))
+    del counts.left_out[""]
+    return counts
+
+
+def _values(column: pa.ChunkedArray) -> dict[str, int]:
+    return {one["values"]: one["counts"] for one in pc.value_counts(column).to_pylist()}
+
+
+def make_bucket(bucket: int, path: Path, *, files: Sequence[Path], buckets: int, settings: SftSettings) -> BucketTraces:
+    """Make all traces of the bucket's questions into the file `path`.
+
+    Raises ValueError where a question key stands for several questions.
+    """
+    pool, counts = _read_bucket(files, bucket, buckets), Summary()
+    wanted = pool["question_key"].filter(pc.not_equal(pool["left_out"], OTHER_VARIANT))
+    counts.most_samples = max(_values(wanted).values(), default=0)
+    formats = choose_formats(settings.formats, settings.bounds)
+    rows: list[dict[str, Any]] = []
+    scores = []
+    for asked in questions_of(pool):
+        counts.questions += 1
+        traces = assemble_question(asked, formats, settings)
+        counts.not_given.update(traces.not_given)
+        for number, made in enumerate(traces.made):
+            turns = [Message(role="user", content=asked.question), Message(role="assistant", content=made.text)]
+            if tokens := _too_long(turns, settings):
+                counts.too_long[made.format, made.label] += 1
+                counts.shortest = min(counts.shortest or tokens, tokens)
+                continue
+            if settings.subsample is not None:
+                scores.append(request_seed(settings.seed, "subsample", asked.key, made.format, number))
+            row = {
+                "conversations": turns,
+                "sft_template_type_idx": made.label,
+                "format": made.format,
+                "question_key": asked.key,
+                "task": asked.task,
+                "variants": [one.variant for one in made.attempts],
+                "faults": faults_of(made),
+            }
+            rows.append(row)
+    with pa.ipc.new_file(path, SFT_SCHEMA) as file:
+        file.write_table(pa.Table.from_pylist(rows, SFT_SCHEMA))
+    labels = [(row["format"], row["sft_template_type_idx"]) for row in rows]
+    return BucketTraces(path, labels, scores, counts)
+
+
+def _read_bucket(files: Sequence[Path], bucket: int, buckets: int) -> pa.Table:
+    """All rows of a bucket, of schema POOL, in the order of RAW_DATA."""
+    batches = []
+    for path in files:
+        with pa.memory_map(str(path)) as mapped:
+            file = pa.ipc.open_file(mapped)
+            batches += [file.get_batch(number) for number in range(bucket, file.num_record_batches, buckets)]
+    return pa.Table.from_batches([batch for batch in batches if batch.num_rows], POOL)
+
+
+def _too_long(conversation: list[Message], settings: SftSettings) -> int:
+    """The tokens of a conversation that is longer than asked for; 0 for any other."""
+    if settings.tokenizer is None or settings.max_trace_tokens is None:
+        return 0
+    tokens = len(load_tokenizer(settings.tokenizer).encode(conversation))
+    return tokens if tokens > settings.max_trace_tokens else 0
 
 
 @contextmanager

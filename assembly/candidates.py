@@ -6,8 +6,10 @@ sample is usable when it has a valid reflection. Decided on Arrow columns; knows
 
 import itertools
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -15,64 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assembly.settings import SftSettings
-from assembly.traces import has_frame_tag, is_plain_answer
-from generation.grading.arithmetic import Value, read
+from generation.grading.arithmetic import read
 from generation.grading.errors import OutOfBoundsError, UnreadableError
 from generation.grading.text import ascii_typing
 from generation.raw.schema import is_blank, kept_items, owners
 from generation.records import CUT, WITHOUT_ANSWER, stable_hash
 from reflection.verdict import parse_verdicts
-
-_LONGEST = 200
-"""Characters of an expression that are looked at."""
-_LEFT = " 0123456789.()+-*/×÷−·"
-"""What an expression is written in."""
-_RIGHT = re.compile(r" *([-−]?\d{1,18}(?:\.\d{1,18})?)(?! *[-+*/×÷−·^(=%]| *\d)(?!\.\d)(?![^\W\d])")
-_OPERATION = re.compile(r"[\d)] *[-+*/×÷−·] *[-−(\d]")
-
-
-def states_false_arithmetic(text: str) -> bool:
-    """True when at least one equation that the text states is false."""
-    return next(false_equations(text), None) is not None
-
-
-def false_equations(text: str) -> Iterator[str]:
-    """The false equations, as they stand in the text."""
-    place = -1
-    while (place := text.find("=", place + 1)) >= 0:
-        right = _RIGHT.match(text, place + 1)
-        if right is None:
-            continue
-        left = _before(text, place)
-        value = _value(left) if _OPERATION.search(left) else None
-        if value is not None and not _is(right[1].replace("−", "-"), value):
-            yield f"{left} = {right[1]}"
-
-
-def _value(expression: str) -> Value | None:
-    """None for what cannot be read, and for a division by zero."""
-    try:
-        return read(ascii_typing(expression)).value
-    except (UnreadableError, OutOfBoundsError):
-        return None
-
-
-def _before(text: str, end: int) -> str:
-    """The expression that ends there; empty where it grows out of a word, such as "x2 + 3"."""
-    seen = text[max(0, end - _LONGEST) : end]
-    outside = seen.rstrip(_LEFT)
-    left = seen[len(outside) :]
-    return "" if outside and outside[-1].isalnum() and not left.startswith(" ") else left.strip()
-
-
-def _is(stated: str, value: Value) -> bool:
-    """Whether the stated number is the value, or the value rounded to as many places as are stated."""
-    if "." not in stated:
-        return int(stated) == value
-    _, _, places = stated.partition(".")
-    slack = Fraction(1, 2 * 10 ** len(places))
-    return abs(Fraction(stated) - value) <= slack
-
 
 UNDECIDED = "correctness undecided"
 BLANK = "its response is blank"
@@ -92,8 +42,7 @@ POOL = pa.schema(
         ("order", pa.uint64()),
         *((name, pa.string()) for name in ("question_key", "question", "task", "variant", "response")),
         ("correct", pa.bool_()),
-        ("answer", pa.string()),
-        ("gold", pa.string()),
+        *((name, pa.string()) for name in ("answer", "gold")),
         ("cut", pa.bool_()),
         ("reflections", pa.list_(pa.string())),
         ("left_out", pa.string()),
@@ -103,6 +52,9 @@ POOL = pa.schema(
 sample's, ready to be quoted; `reflections` are the valid ones; `left_out` says why a sample may stand in no trace with
 reflections, and is empty where it may."""
 
+_FRAME_TAG = re.compile(r"<[\s/]*(?:think|sample|reflect)\b[^<>]*>", re.IGNORECASE)
+"""Any spelling of a frame tag: a model trained on a stray one would learn a broken frame."""
+_ANSWER_TAG = re.compile(r"<[\s/]*answer\b[^<>]*>", re.IGNORECASE)
 _MAY_HOLD_FRAME_TAG = r"(?i)<[^<>]*(think|sample|reflect)"
 _MAY_NOT_BE_PLAIN = r"[<>]"
 _BY_QUESTION = [("order", "ascending"), ("question_key", "ascending")]
@@ -135,6 +87,16 @@ class QuestionSamples(NamedTuple):
     """Correct samples that lack nothing but a valid reflection."""
 
 
+def has_frame_tag(text: str) -> bool:
+    """Return True if the text holds <think>, <sample>, <reflect>, or the end of one, in any spelling."""
+    return "<" in text and _FRAME_TAG.search(text) is not None
+
+
+def is_plain_answer(text: str) -> bool:
+    """Return True if the text can stand in the final <answer>."""
+    return bool(text) and text == text.strip() and not _ANSWER_TAG.search(text) and not has_frame_tag(text)
+
+
 def choose(rows: pa.Table, settings: SftSettings) -> pa.Table:
     """Return the rows, of schema ROWS, as rows of schema POOL in the same order."""
     columns = {name: _whole(rows[name]) for name in rows.column_names}
@@ -163,7 +125,7 @@ def _valid(reflections: pa.Array, correct: pa.Array, settings: SftSettings) -> t
     keep &= ~_flagged(texts, _MAY_HOLD_FRAME_TAG, has_frame_tag).to_numpy(zero_copy_only=False)
     last_step[rows[keep]] = 2
     if settings.true_arithmetic:
-        keep[keep] = [not states_false_arithmetic(text) for text in texts.filter(pa.array(keep)).to_pylist()]
+        keep[keep] = [not any(false_equations(text)) for text in texts.filter(pa.array(keep)).to_pylist()]
     last_step[rows[keep]] = 3
     return kept_items(reflections, keep), pa.array([*UNREFLECTED, ""]).take(pa.array(last_step))
 
@@ -207,17 +169,18 @@ def questions_of(pool: pa.Table) -> Iterator[QuestionSamples]:
     """Yield the questions of a table of schema POOL by `order`. Raises ValueError where a key stands for several."""
     _check_one(pool, "question", "several questions")
     _check_one(pool, "gold", "a question with several gold answers")
-    keys, questions, tasks, left_out = (
-        pool[name].to_pylist() for name in ("question_key", "question", "task", "left_out")
-    )
-    columns = {name: pool[name] for name in Candidate._fields} | {"variant": pc.fill_null(pool["variant"], "")}
-    samples = list(map(Candidate, *(column.to_pylist() for column in columns.values())))
-    rows = pc.sort_indices(pool, _BY_QUESTION).to_pylist()
-    for key, group in itertools.groupby(rows, keys.__getitem__):
-        places = list(group)
-        usable = sorted(samples[place] for place in places if not left_out[place])
-        alone = sorted(samples[place] for place in places if left_out[place] in UNREFLECTED and samples[place].correct)
-        yield QuestionSamples(key, questions[places[0]], tasks[places[0]], tuple(usable), tuple(alone))
+    alone = pc.and_(pc.is_in(pool["left_out"], pa.array(UNREFLECTED)), pool["correct"])
+    standing = pool.filter(pc.or_(pc.equal(pool["left_out"], ""), alone))
+    columns = {name: standing[name] for name in Candidate._fields} | {"variant": pc.fill_null(standing["variant"], "")}
+    samples = map(Candidate, *(column.to_pylist() for column in columns.values()))
+    usable, unreflected = defaultdict[str, list[Candidate]](list), defaultdict[str, list[Candidate]](list)
+    keys, reasons = standing["question_key"].to_pylist(), standing["left_out"].to_pylist()
+    for key, why, sample in zip(keys, reasons, samples, strict=True):
+        (unreflected if why else usable)[key].append(sample)
+    firsts = [("question", "first"), ("task", "first")]
+    asked = pool.group_by(["order", "question_key"], use_threads=False).aggregate(firsts).sort_by(_BY_QUESTION)
+    for _, key, question, task in zip(*(column.to_pylist() for column in asked.columns), strict=True):
+        yield QuestionSamples(key, question, task, tuple(sorted(usable[key])), tuple(sorted(unreflected[key])))
 
 
 def _check_one(pool: pa.Table, column: str, several: str) -> None:
@@ -229,3 +192,46 @@ def _check_one(pool: pa.Table, column: str, several: str) -> None:
         if key == other:
             shown = " and ".join(repr(text[:_SHOWN]) for text in pairs[column].slice(place, 2).to_pylist())
             raise ValueError(f"RAW_DATA: question_key {key!r} stands for {several}, such as {shown}; give each its own")
+
+
+# ---- equations in free text
+
+_LONGEST = 200
+"""Characters of an expression that are looked at."""
+_LEFT = " 0123456789.()+-*/×÷−·"
+"""What an expression is written in."""
+_RIGHT = re.compile(r" *([-−]?\d{1,18}(?:\.\d{1,18})?)(?! *[-+*/×÷−·^(=%]| *\d)(?!\.\d)(?![^\W\d])")
+_OPERATION = re.compile(r"[\d)] *[-+*/×÷−·] *[-−(\d]")
+
+
+def false_equations(text: str) -> Iterator[str]:
+    """Yield the equations between numbers that the text states and that are false, as they stand in it."""
+    place = -1
+    while (place := text.find("=", place + 1)) >= 0:
+        if (right := _RIGHT.match(text, place + 1)) is not None:
+            left = _expression_before(text, place)
+            if _OPERATION.search(left) and not _holds(left, right[1]):
+                yield f"{left} = {right[1]}"
+
+
+def _expression_before(text: str, end: int) -> str:
+    """The expression that ends there; empty where it grows out of a word, such as "x2 + 3"."""
+    seen = text[max(0, end - _LONGEST) : end]
+    outside = seen.rstrip(_LEFT)
+    left = seen[len(outside) :]
+    return "" if outside and outside[-1].isalnum() and not left.startswith(" ") else left.strip()
+
+
+# Reflections on one question state the same equations.
+@lru_cache(maxsize=16384)
+def _holds(left: str, stated: str) -> bool:
+    """False where an expression has another value than the one stated, rounded to as many places as are stated."""
+    try:
+        value = read(ascii_typing(left)).value
+    except (UnreadableError, OutOfBoundsError):
+        return True
+    if value is None:
+        return True
+    number = Fraction(stated.replace("−", "-"))
+    _, _, places = stated.partition(".")
+    return abs(number - value) <= (Fraction(1, 2 * 10 ** len(places)) if places else 0)

@@ -1,7 +1,6 @@
-"""Which formats can come of what is asked for and of what is there, and why nothing came.
+"""Which formats can come, from how many questions, and why not: told before a rollout, while it goes on, and after it.
 
-Told from settings and counts before a trace is made or, in the whole job, a sample drawn; from the first samples while
-a rollout goes on; and from the counts of an assembly after it.
+Told from settings and counts alone; what is usable, and what a format needs, is decided where the assembly decides it.
 """
 
 from collections import Counter
@@ -13,16 +12,15 @@ import pyarrow as pa
 
 from assembly import candidates, formats
 from assembly.candidates import NO_REFLECTION, UNREFLECTED, choose
-from assembly.cards import AssemblySummary
-from assembly.formats import Format, choose_formats
+from assembly.formats import FORMATS, Format, choose_formats
 from assembly.settings import SftSettings
+from assembly.summary import Summary
 from cluster.texts import counted, nearest
 from generation.raw.reader import as_rows, find_columns, open_parts, read_part
 from generation.records import CUT, NO_ANSWER
 
 FIRST = 32
-"""Questions after which an outlook is certain enough."""
-
+"""Questions after which a warning is certain enough."""
 _NO_THOUGHTS = "take a model, or a chat template, that does not think aloud"
 _ADVICE = {
     candidates.UNDECIDED: "look at outcome_reason in RAW_DATA, then at the gold answers and their --grader",
@@ -44,25 +42,25 @@ _ADVICE = {
 
 
 class NothingMadeError(ValueError):
-    """The choice is one of which no trace comes; nothing was made of it and nothing replaced."""
+    """No trace comes of what was chosen; nothing was made of it and nothing replaced."""
 
 
 class Supply(NamedTuple):
-    """What a question has at most, and what a person may do for more of it."""
+    """What a question has at most, and how a person can get more of it."""
 
     samples: int
     """Under the variants asked for."""
-    variants: tuple[str, ...]
+    variants: int
     """Under which there are any of those."""
     reflections: bool
-    more_samples: str
-    """Behind "give --attempts 8 or fewer"; empty where there is no way."""
-    more_reflections: str
+    more_samples: str = ""
+    """Behind "give --attempts 8 or fewer"."""
+    more_reflections: str = "`python -m reflection.run` adds some; --formats star needs none"
 
 
 def check_variants(wanted: Collection[str], there: Collection[str]) -> None:
     """Raise ValueError for a prompt variant that no sample of a RAW_DATA is of."""
-    named = sorted(name for name in there if name)
+    named = sorted(filter(None, there))
     for name in wanted:
         if name in there:
             continue
@@ -73,8 +71,8 @@ def check_variants(wanted: Collection[str], there: Collection[str]) -> None:
         raise ValueError(f"--variants {name}: the RAW_DATA has no sample under it, only under {', '.join(named)}{hint}")
 
 
-def foresee(settings: SftSettings, supply: Supply) -> tuple[str, ...]:
-    """Return a note for each format that no sample could give. Raises ValueError if all formats are such."""
+def notes_on_supply(settings: SftSettings, supply: Supply) -> tuple[str, ...]:
+    """Return a note for each format that no sample could give. Raises ValueError if that is so of all."""
     wanted = choose_formats(settings.formats, settings.bounds)
     lacking = {format_.name: lack for format_ in wanted if (lack := _lack(format_, settings, supply))}
     if len(lacking) < len(wanted):
@@ -93,17 +91,15 @@ def _lack(format_: Format, settings: SftSettings, supply: Supply) -> tuple[str, 
         return "it takes samples that a reflection judged rightly, and none has any", supply.more_reflections
     wanted = max(format_.pool(bounds), format_.shortest)
     if wanted > supply.samples:
-        fewer = (
-            "take another format" if format_.shortest > supply.samples else f"give --attempts {supply.samples} or fewer"
-        )
+        too_long = format_.shortest > supply.samples
+        help = "take another format" if too_long else f"give --attempts {supply.samples} or fewer"
         needs = f"{attempts if format_.whole_pool else 'it'} needs {wanted} samples of a question"
-        return f"{needs}, and {_there(supply.samples)} at most", fewer + supply.more_samples
+        return f"{needs}, and {_there(supply.samples)} at most", help + supply.more_samples
     # attempts of the shortest trace, each under another variant
     wanted = {"all": bounds.fewest, "each": bounds.least or 1}.get(format_.lengths, 1)
-    if settings.unique_variants and wanted > len(supply.variants):
+    if settings.unique_variants and wanted > supply.variants:
         needs = f"{attempts} with --unique_variants needs samples under {wanted} prompt variants"
-        remedy = "give fewer --attempts, or leave --unique_variants out"
-        return f"{needs}, and {_there(len(supply.variants))}", remedy
+        return f"{needs}, and {_there(supply.variants)}", "give fewer --attempts, or leave --unique_variants out"
     return None
 
 
@@ -124,34 +120,35 @@ def _why(left_out: Mapping[str, int], settings: SftSettings) -> str:
     return f"{counted(Counter(left_out))}; {help}"
 
 
-class Outlook:
+class EarlyWarning:
     """Looks at finished questions of a rollout until one has a usable sample, or FIRST have none."""
 
     def __init__(self, settings: SftSettings) -> None:
         self._settings = settings
-        alone = any(not formats.FORMATS[name].reflected for name in settings.formats)
+        alone = any(not FORMATS[name].reflected for name in settings.formats)
         self._usable = {"", *UNREFLECTED} if alone else {""}
         self._left_out = Counter[str]()
         self._questions = 0
 
     def __call__(self, table: pa.Table) -> str:
-        """Look at one more question's rows, as RAW_DATA holds them; return a warning after FIRST without hope."""
-        if self._questions >= FIRST:
+        """Look at the rows of one more question of RAW_DATA; return a warning once FIRST questions had none usable."""
+        self._questions += 1
+        if self._questions > FIRST:
             return ""
         here = Path("rollout")
         columns = find_columns(table.schema, here)
         for batch in table.to_batches():
             pool = choose(as_rows(batch, columns, here, 0), self._settings)
             self._left_out.update(pool["left_out"].to_pylist())
-        hope = not self._usable.isdisjoint(self._left_out)
-        self._questions = FIRST if hope else self._questions + 1
-        if hope or self._questions < FIRST:
-            return ""
-        samples = f"{_samples(self._left_out.total())} of the first {FIRST} questions"
-        return f"no trace can come of the {samples}: {_why(self._left_out, self._settings)}. Ctrl-C stops the run"
+        if not self._usable.isdisjoint(self._left_out):
+            self._questions = FIRST
+        elif self._questions == FIRST:
+            samples = f"{_samples(self._left_out.total())} of the first {FIRST} questions"
+            return f"no trace can come of the {samples}: {_why(self._left_out, self._settings)}. Ctrl-C stops the run"
+        return ""
 
 
-def hopeless(files: Iterable[Path], settings: SftSettings) -> str:
+def why_unusable(files: Iterable[Path], settings: SftSettings) -> str:
     """Say why no sample of a RAW_DATA can stand in a trace, whatever reflections are added; "" if one can.
 
     Reads as far as the first sample that can. Raises ValueError for rows that cannot be read.
@@ -166,7 +163,7 @@ def hopeless(files: Iterable[Path], settings: SftSettings) -> str:
     return f"{told}: {_why(left_out, settings)}"
 
 
-def why_nothing(summary: AssemblySummary, settings: SftSettings) -> str:
+def why_nothing(summary: Summary, settings: SftSettings) -> str:
     """Say why no question gave any trace, and what helps."""
     if summary.too_long:
         words = f"all {summary.too_long.total():,} are longer than --max_trace_tokens {settings.max_trace_tokens}"
@@ -182,24 +179,24 @@ def why_nothing(summary: AssemblySummary, settings: SftSettings) -> str:
     return f"no trace comes with --attempts {settings.attempts}: {told}{left_out}; {_ADVICE[why.most_common(1)[0][0]]}"
 
 
-def _why_none_of(name: str, summary: AssemblySummary) -> str:
+def _why_none_of(name: str, summary: Summary) -> str:
     """What kept questions from the format, the most frequent first."""
     reasons = Counter({why: count for (of, why), count in summary.not_given.items() if of == name})
     told = ", ".join(f"{why} in {count:,}" for why, count in reasons.most_common())
     return f"{told} of {summary.questions:,} questions"
 
 
-def notes_on_missing(summary: AssemblySummary, settings: SftSettings, made: Counter[tuple[str, str]]) -> list[str]:
+def notes_on_missing(summary: Summary, settings: SftSettings, made: Counter[tuple[str, str]]) -> list[str]:
     """Return notes on formats of which nothing came, and on a subsample larger than the traces `made`, by label."""
     notes = []
     for name in dict.fromkeys(settings.formats):
+        long = sum(count for (of, _), count in summary.too_long.items() if of == name)
         if any(of == name for of, _ in made):
             continue
-        long = sum(count for (of, _), count in summary.too_long.items() if of == name)
-        if long:
-            notes.append(f"no trace of {name} is kept: all {long:,} are longer than --max_trace_tokens")
-        else:
-            notes.append(f"no trace of {name}: {_why_none_of(name, summary)}")
+        why = (
+            f" is kept: all {long:,} are longer than --max_trace_tokens" if long else f": {_why_none_of(name, summary)}"
+        )
+        notes.append(f"no trace of {name}{why}")
     if settings.subsample is not None and settings.subsample > made.total():
         notes.append(f"--subsample {settings.subsample:,} is more than there are: all {made.total():,} traces are kept")
     return notes

@@ -6,10 +6,10 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 
 from assembly.assemble import assemble
-from assembly.cards import SFT_DATA, summary_text
 from assembly.feasibility import NothingMadeError
 from assembly.job import training
 from assembly.settings import SftSettings
+from assembly.summary import SFT_DATA, summary_text
 from cluster.flags import fail, flag, page, parse
 from cluster.jobs.card import UNKNOWN, check_license
 from cluster.jobs.progress import staged

@@ -1,21 +1,21 @@
-"""A trace as a value, its published text, and the phrases that join its attempts.
+"""All the traces of one question: the attempts that each shows, the phrases between them, and its text.
 
-`Trace` refuses parts whose text would be taken for the frame. Knows nothing of how attempts are chosen.
+All chance comes from generators seeded by the question's key. `Trace` refuses parts whose text would be taken for
+the frame.
 """
 
-import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import NamedTuple
 
+from assembly.candidates import Candidate, QuestionSamples, has_frame_tag, is_plain_answer
+from assembly.formats import TOO_ALIKE, TOO_FEW_CORRECT, Format
+from assembly.settings import SftSettings
 from cluster.texts import load_table
 
 PHRASES = {kind: tuple(phrases) for kind, phrases in load_table("assembly", "phrases.toml").items()}
 """Every kind of phrase, each one line of plain text; phrases.toml says where each stands."""
-
-_FRAME_TAG = re.compile(r"<[\s/]*(?:think|sample|reflect)\b[^<>]*>", re.IGNORECASE)
-"""Any spelling of a frame tag: a model trained on a stray one would learn a broken frame."""
-
-_ANSWER_TAG = re.compile(r"<[\s/]*answer\b[^<>]*>", re.IGNORECASE)
 
 
 class TraceStep(NamedTuple):
@@ -26,18 +26,17 @@ class TraceStep(NamedTuple):
     """None in traces without reflections."""
 
 
-@dataclass(frozen=True)
-class Review:
+class Review(NamedTuple):
     """What is said after the thinking and before the ending."""
 
     phrase: str
     response: str | None = None
-    """The earlier attempt that is returned to, when one is."""
+    """The earlier attempt that is returned to, if any."""
 
 
 @dataclass(frozen=True)
 class Trace:
-    """Attempts, the phrases between them, and how it ends. Raises ValueError when it has no sound text."""
+    """Attempts, the phrases between them, and how it ends. Raises ValueError if no sound text can be made of it."""
 
     steps: tuple[TraceStep, ...]
     glue: tuple[str, ...]
@@ -49,27 +48,15 @@ class Trace:
     def __post_init__(self) -> None:
         if not self.steps or len(self.glue) != len(self.steps) - 1:
             raise ValueError(f"{len(self.steps)} attempts cannot be joined by {len(self.glue)} phrases")
-        texts = [text for step in self.steps for text in step if text is not None]
-        phrases = [*self.glue, self.ending]
-        if self.review is not None:
-            phrases.append(self.review.phrase)
-            texts.append(self.review.response or "")
-        if any(map(has_frame_tag, [*texts, *phrases, self.answer])):
+        review = self.review or ()
+        phrases = [*self.glue, self.ending, *review[:1]]
+        texts = [*(text for step in self.steps for text in step), *phrases, *review[1:], self.answer]
+        if any(text is not None and has_frame_tag(text) for text in texts):
             raise ValueError("a text of the trace holds a tag of the trace's own frame")
         if any(not phrase or phrase != phrase.strip() or "\n" in phrase for phrase in phrases):
             raise ValueError("a phrase must be one line of text without space around it")
         if not is_plain_answer(self.answer):
             raise ValueError("the final answer must be text without answer tags or space around it")
-
-
-def has_frame_tag(text: str) -> bool:
-    """Return True if the text holds <think>, <sample>, <reflect>, or the end of one, in any spelling."""
-    return "<" in text and _FRAME_TAG.search(text) is not None
-
-
-def is_plain_answer(text: str) -> bool:
-    """Return True if the text can stand in the final <answer>."""
-    return bool(text) and text == text.strip() and not _ANSWER_TAG.search(text) and not has_frame_tag(text)
 
 
 def render(trace: Trace) -> str:
@@ -81,9 +68,8 @@ def render(trace: Trace) -> str:
             lines += ["<reflect>", step.reflection, "</reflect>"]
         if glue is not None:
             lines.append(glue)
-    review = [] if trace.review is None else [trace.review.phrase, trace.review.response]
-    said = [text for text in (*review, trace.ending, f"<answer>\n{trace.answer}\n</answer>") if text is not None]
-    return "\n".join([*lines, "</think>", "\n\n" + "\n\n".join(said)])
+    closing = [*(trace.review or ()), trace.ending, f"<answer>\n{trace.answer}\n</answer>"]
+    return "\n".join([*lines, "</think>", "\n\n" + "\n\n".join(text for text in closing if text is not None)])
 
 
 def glue_after(was_correct: bool | None) -> tuple[str, ...]:
@@ -91,3 +77,152 @@ def glue_after(was_correct: bool | None) -> tuple[str, ...]:
     if was_correct is None:
         return PHRASES["generic"]
     return PHRASES["correct" if was_correct else "incorrect"] + PHRASES["generic"]
+
+
+class Made(NamedTuple):
+    """A trace and what it was made of."""
+
+    format: str
+    label: str
+    text: str
+    """What the assistant says."""
+    attempts: tuple[Candidate, ...]
+    trace: Trace | None
+    """None where the text is a sample alone."""
+
+
+class QuestionTraces(NamedTuple):
+    """All the traces of one question."""
+
+    made: tuple[Made, ...]
+    not_given: tuple[tuple[str, str], ...]
+    """(format, reason) of each format that is missing, in whole or in part."""
+
+
+def assemble_question(asked: QuestionSamples, formats: Sequence[Format], settings: SftSettings) -> QuestionTraces:
+    """Make the traces of one question.
+
+    Every trace draws from a generator of its own, seeded by run seed, format, length, repeat and
+    question, so that it does not change with the other formats or questions asked for.
+    """
+    correct = sum(one.correct for one in asked.candidates)
+    incorrect = len(asked.candidates) - correct
+    made: list[Made] = []
+    not_given = []
+    for format_ in formats:
+        if format_.lengths == "alone":
+            samples = sorted(one for one in (*asked.candidates, *asked.unreflected) if one.correct)
+            made += [Made(format_.name, format_.label, one.response, (one,), None) for one in samples]
+            reason = None if samples else TOO_FEW_CORRECT
+        elif (reason := format_.shortage(correct, incorrect, settings.bounds)) is None:
+            different: dict[str, Made] = {}
+            for attempts, rng in _groups(format_, asked, settings):
+                if attempts is None:
+                    reason = TOO_ALIKE
+                    continue
+                trace = _compose(format_, attempts, rng)
+                label = format_.label.replace("{n}", str(len(attempts)))
+                one = Made(format_.name, label, render(trace), tuple(attempts), trace)
+                different.setdefault(one.text, one)
+            made += different.values()
+        if reason is not None:
+            not_given.append((format_.name, reason))
+    return QuestionTraces(tuple(made), tuple(not_given))
+
+
+def _groups(
+    format_: Format, asked: QuestionSamples, settings: SftSettings
+) -> Iterator[tuple[list[Candidate] | None, Random]]:
+    """The attempts of each trace in order, with the generator that goes on to draw its phrases."""
+    bounds, candidates = settings.bounds, asked.candidates
+    for repeat in range(settings.repeats):
+        behind = f"{asked.key}/{repeat}" if repeat else asked.key
+        if format_.lengths == "used up":
+            rng = Random(f"{settings.seed}/{format_.name}/{behind}")
+            yield from ((group, rng) for group in _use_up(candidates, bounds.most, rng))
+            continue
+        lengths: Sequence[int] = [1 if format_.lengths == "one" else bounds.most]
+        if format_.lengths == "each":
+            lengths = range(bounds.least or 1, bounds.most + 1)
+        elif format_.lengths == "all" and bounds.least is not None:
+            rng = Random(f"{settings.seed}/{format_.name}/{behind}/length")
+            lengths = [rng.randint(bounds.least, min(bounds.most, len(candidates)))]
+        for length in lengths:
+            rng = Random(f"{settings.seed}/{format_.name}/{length}/{behind}")
+            yield _pick(format_, candidates, length, rng, settings), rng
+
+
+def _pick(
+    format_: Format, candidates: Sequence[Candidate], count: int, rng: Random, settings: SftSettings
+) -> list[Candidate] | None:
+    """`count` different candidates in trace order; None when too few of them fit each other."""
+    left, picked = list(candidates), list[Candidate]()
+    others = count - format_.shortest
+    for wanted in (*reversed(format_.last), *[True] * format_.earlier_correct, *[None] * others):
+        places = list(range(len(left)))
+        if wanted is not None:
+            places = [place for place in places if left[place].correct is wanted]
+        # the last attempt's answer is the trace's, unless an earlier one is returned to
+        needs_answer = not picked and format_.review != "backtrack"
+        while places:
+            drawn = rng.randrange(len(places))
+            one = left[places[drawn]]
+            if (one.answer or not needs_answer) and _fits(picked, one, settings):
+                picked.append(left.pop(places[drawn]))
+                break
+            del places[drawn]
+        else:
+            return None
+    last, earlier = picked[: len(format_.last)], picked[len(format_.last) :]
+    rng.shuffle(earlier)
+    return [*earlier, *reversed(last)]
+
+
+def _fits(picked: Sequence[Candidate], new: Candidate, settings: SftSettings) -> bool:
+    """Whether a candidate may stand in one trace with those picked already."""
+    if settings.unique_variants and any(one.variant == new.variant for one in picked):
+        return False
+    most = settings.max_similarity
+    return most is None or all(similarity(one.response, new.response) <= most for one in picked)
+
+
+def similarity(first: str, second: str) -> float:
+    """Return the Jaccard index of the texts' word triples, between 0 and 1; case and spacing do not count."""
+    triples = []
+    for text in (first, second):
+        words = text.lower().split()
+        triples.append({tuple(words[start : start + 3]) for start in range(max(1, len(words) - 2))})
+    one, other = triples
+    return len(one & other) / len(one | other)
+
+
+def _use_up(candidates: Sequence[Candidate], most: int, rng: Random) -> Iterator[list[Candidate]]:
+    """Algorithm 1 of the paper: groups of attempts, in trace order, until no correct one is left.
+
+    Each draws n+ in [1, most] correct and n- in [0, n+ - 1] incorrect attempts, or as many as are left,
+    without replacement; all but one correct attempt are shuffled, that one is the last.
+    """
+    pools = {wanted: [one for one in candidates if one.correct is wanted] for wanted in (True, False)}
+    for pool in pools.values():
+        rng.shuffle(pool)
+    while pools[True]:
+        correct = min(rng.randint(1, most), len(pools[True]))
+        incorrect = min(rng.randint(0, correct - 1), len(pools[False]))
+        taken = [pools[True].pop() for _ in range(correct)]
+        earlier = [*taken[1:], *(pools[False].pop() for _ in range(incorrect))]
+        rng.shuffle(earlier)
+        yield [*earlier, taken[0]]
+
+
+def _compose(format_: Format, picked: Sequence[Candidate], rng: Random) -> Trace:
+    """The picked attempts as a trace: a reflection for each, phrases between, the format's ending."""
+    shown = format_.reflections
+    steps = tuple(TraceStep(one.response, rng.choice(one.reflections) if shown else None) for one in picked)
+    glue = tuple(rng.choice(glue_after(one.correct if shown else None)) for one in picked[:-1])
+    final, review = picked[-1], None
+    if format_.review is not None:
+        phrase = rng.choice(PHRASES[format_.review])
+        if format_.review == "backtrack":
+            final = next(one for one in reversed(picked) if one.correct)
+        review = Review(phrase, final.response if format_.review == "backtrack" else None)
+    return Trace(steps, glue, rng.choice(PHRASES["ending"]), final.answer, review)

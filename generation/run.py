@@ -3,9 +3,9 @@
 import sys
 from collections.abc import Sequence
 
-from assembly.feasibility import Outlook
-from assembly.job import SETS, foreseen, make_sets, say_counts, say_next, sft_settings
-from assembly.serving import Serving
+from assembly.coverage import Coverage
+from assembly.feasibility import EarlyWarning
+from assembly.job import SETS, make_sets, say_counts, say_next, sft_settings, with_traces
 from cluster.flags import page, parse
 from cluster.inference.replicas import Fleet
 from cluster.jobs.job import Job
@@ -29,18 +29,18 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
         if job.owed:
             fleet = fleet or ray_fleet(plan, settings)
             plan = look_at_prompts(plan)
-        plan = foreseen(plan, wanted)
+        plan = with_traces(plan, wanted)
         if settings.dry_run:
             return job.show(describe(plan))
-        job.deal(plan, Work(plan.rollout, plan.task_config), fleet, look=Outlook(wanted))
-        serving = Serving(wanted)
-        counts = write_raw_data(plan, job, serving.add, serving.markdown)
-        say_counts(counts, serving)
-        made = make_sets(plan, wanted, job.starts, job.published(SETS[0]))
-        done = {"samples": counts.all().samples, "traces": made.traces, "failed_questions": counts.lost.total()}
+        job.deal(plan, Work(plan.rollout, plan.task_config), fleet, look=EarlyWarning(wanted))
+        coverage = Coverage(wanted)
+        counts = write_raw_data(plan, job, coverage.add, coverage.markdown)
+        say_counts(counts, coverage)
+        made, traces = make_sets(plan, wanted, job.starts, job.published(SETS[0]))
+        done = {"samples": counts.all().samples, "traces": traces, "failed_questions": counts.lost.total()}
         job.tell("done", counts=done)
-        job.hand_over(made.names, failed=not made.traces)
-        say_next(plan.out, made, wanted, serving.served())
+        job.hand_over(made, failed=not traces)
+        say_next(plan.out, wanted, traces, coverage.served())
     return job.code
 
 

@@ -3,9 +3,9 @@
 import sys
 from collections.abc import Sequence
 
-from assembly.feasibility import hopeless
+from assembly.coverage import Coverage
+from assembly.feasibility import why_unusable
 from assembly.job import assembling, say_counts
-from assembly.serving import Serving
 from assembly.settings import SftSettings
 from cluster.flags import parse
 from cluster.inference.replicas import Fleet
@@ -27,16 +27,16 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
         if job.owed:
             fleet = fleet or ray_fleet(plan, settings)
             plan = look_at_samples(plan)
-        plan = plan.noting(hopeless((file.path for file in plan.source.files), wanted))
+        plan = plan.noting(why_unusable((file.path for file in plan.source.files), wanted))
         if settings.dry_run:
             return job.show(describe_additions(plan))
         job.deal(plan, plan.work, fleet)
-        serving = Serving(wanted)
-        counts = write_reflected(plan, job, serving.add, serving.markdown)
+        coverage = Coverage(wanted)
+        counts = write_reflected(plan, job, coverage.add, coverage.markdown)
         whole = counts.all()
         done = {"samples": whole.samples, "reflections": whole.reflections, "failed_rows": counts.kept.total()}
         job.tell("done", counts=done)
-        say_counts(counts, serving)
+        say_counts(counts, coverage)
         job.hand_over([RAW_DATA], stays=", which stay as they were")
         say("next", assembling(plan.out), whole=True)
     return job.code

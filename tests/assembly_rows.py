@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 
 from assembly.candidates import QuestionSamples, choose, questions_of
 from assembly.formats import FORMATS
-from assembly.question_traces import QuestionTraces, assemble_question
 from assembly.settings import SftSettings
+from assembly.traces import QuestionTraces, assemble_question
 from generation.raw.reader import ROWS, open_parts, read_part
 from generation.records import NO_ANSWER, Outcome
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from assembly.analysis import EXAMPLES, FAULTS, Analysis, faults_of
 from assembly.candidates import false_equations
+from assembly.summary import EXAMPLES, FAULTS, Summary, faults_of
 from tests.assembly_rows import RIGHT, WRONG, RawRow, made_of, raw_row, settings
 
 
@@ -82,7 +82,7 @@ def test_every_fault_has_a_rule_to_print() -> None:
 
 
 def test_faults_are_counted_by_label_task_and_variant() -> None:
-    analysis = Analysis()
+    summary = Summary()
     for number in range(5):
         faults = ["names_hint"] if number else []
         row = {
@@ -92,10 +92,10 @@ def test_faults_are_counted_by_label_task_and_variant() -> None:
             "variants": ["plan", "plan"],
             "faults": faults,
         }
-        analysis.add(row, f"trace {number} " + "x" * 5000)
+        summary.add(row, f"trace {number} " + "x" * 5000)
     row = {"format": "*C", "sft_template_type_idx": "1C", "task": "sums", "variants": ["original"], "faults": []}
-    analysis.add(row, "fine")
-    found = analysis.as_json()["names_hint"]
+    summary.add(row, "fine")
+    found = summary.as_json()["names_hint"]
     assert found["by_label"] == {"1C": {"traces": 1, "share": 0.0}, "2C": {"traces": 5, "share": 0.8}}
     assert found["by_task"] == {"sums": {"traces": 6, "share": round(4 / 6, 6)}}
     assert found["by_variant"] == {"original": {"traces": 1, "share": 0.0}, "plan": {"traces": 5, "share": 0.8}}

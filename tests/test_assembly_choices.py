@@ -5,10 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assembly.candidates import OTHER_VARIANT
+from assembly.candidates import OTHER_VARIANT, has_frame_tag
 from assembly.formats import FORMATS, TOO_ALIKE
-from assembly.question_traces import similarity
-from assembly.traces import has_frame_tag
+from assembly.traces import similarity
 from generation.records import CUT, NO_ANSWER
 from reflection.verdict import parse_verdict
 from tests.assembly_rows import RIGHT, WRONG, left_out_of, made_of, no_answer, pooled, raw_row, settings

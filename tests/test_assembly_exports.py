@@ -19,12 +19,16 @@ def test_a_long_set_is_written_in_several_files(
     per_file: int, sizes: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exports, "ROWS_PER_FILE", per_file)
+    monkeypatch.setattr(exports, "ROWS_PER_GROUP", 2)
     raw = write_parquet(tmp_path / "raw.parquet", [published_row(f"q{n}", "r", True) for n in range(9)])
     out = tmp_path / "SFT_DATA"
     assemble(raw, out, settings("0C"))
     files = sorted((out / "data").iterdir())
     assert [file.name for file in files] == [f"train-0000{n}-of-0000{len(sizes)}.parquet" for n in range(len(sizes))]
     assert [pq.read_metadata(file).num_rows for file in files] == sizes
+    for size, found in zip(sizes, map(pq.read_metadata, files), strict=True):
+        groups = [found.row_group(number).num_rows for number in range(found.num_row_groups)]
+        assert groups == [2] * (size // 2) + [1] * (size % 2)
     keys = [key for file in files for key in pq.read_table(file)["question_key"].to_pylist()]
     assert sorted(keys) == sorted(stable_hash(f"q{n}")[:16] for n in range(9))
 

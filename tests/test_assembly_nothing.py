@@ -9,7 +9,6 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from assembly import buckets
 from assembly.assemble import assemble
 from assembly.feasibility import NothingMadeError
 from assembly.run import main
@@ -217,7 +216,7 @@ def test_a_raw_data_without_rows_is_refused(tmp_path: Path, capsys: pytest.Captu
 
 def test_questions_are_counted_over_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rows of a question may lie in several files; what it has at most is their sum."""
-    monkeypatch.setattr(buckets, "BUCKET_BYTES", 1000)
+    monkeypatch.setattr("assembly.assemble.BUCKET_BYTES", 1000)
     rows = question("a", 2, 4)
     write_parquet(tmp_path / "raw" / "a.parquet", rows[::2])
     write_parquet(tmp_path / "raw" / "b.parquet", rows[1::2])

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assembly import exports
-from assembly.buckets import BucketTraces
-from assembly.cards import SFT_SCHEMA
-from assembly.exports import plan_files, read_groups
+from assembly.exports import BucketTraces, choose_traces, read_traces
+from assembly.summary import SFT_SCHEMA, Summary
 
 LABELS = (("*C_full", "1C"), ("*C_full", "2C"), ("0C", "0C"))
 
@@ -29,24 +25,17 @@ def bucket(rows: list[tuple[str, int, int]], path: Path) -> BucketTraces:
     }
     with pa.ipc.new_file(path, SFT_SCHEMA) as writer:
         writer.write_table(pa.table(columns, schema=SFT_SCHEMA), max_chunksize=2)
-    labels = {
-        label: np.array([(place, row[1]) for place, row in enumerate(rows) if row[2] == number], np.int64)
-        for number, label in enumerate(LABELS)
-        if any(row[2] == number for row in rows)
-    }
-    return BucketTraces(path, 0, len(rows), labels, Counter(), Counter(), 0)
+    return BucketTraces(path, [LABELS[label] for _, _, label in rows], [score for _, score, _ in rows], Summary())
 
 
 @given(
     labels=st.lists(st.lists(st.integers(0, 2), max_size=12), max_size=4),
-    per_file=st.integers(1, 9),
-    per_group=st.integers(1, 4),
+    at_once=st.integers(1, 9),
     subsample=st.none() | st.integers(1, 30),
 )
 def test_every_kept_row_comes_once_and_in_order(
     labels: list[list[int]],
-    per_file: int,
-    per_group: int,
+    at_once: int,
     subsample: int | None,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
@@ -58,16 +47,9 @@ def test_every_kept_row_comes_once_and_in_order(
         bucket([(key, scores.pop(), label) for key, label in zip(*rows, strict=True)], folder / f"{number}.arrow")
         for number, rows in enumerate(zip(keys, labels, strict=True))
     ]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exports, "ROWS_PER_FILE", per_file)
-        patch.setattr(exports, "ROWS_PER_GROUP", per_group)
-        groups = [
-            [group["question_key"].to_pylist() for group in read_groups(one)] for one in plan_files(made, subsample)
-        ]
-    written = [[key for group in one for key in group] for one in groups]
-    assert all(len(group) == per_group for one in groups for group in one[:-1])
-    assert [len(found) for found in written[:-1]] == [per_file] * (len(written) - 1)
-    found = [key for one in written for key in one]
+    kept, files = choose_traces(made, subsample), [(one.path, len(one.labels)) for one in made]
+    groups = [kept[first : first + at_once] for first in range(0, len(kept), at_once)]
+    found = [key for group in groups for key in read_traces(group, files)["question_key"].to_pylist()]
     assert found == sorted(set(found))
     assert len(found) == (total if subsample is None else min(subsample, total))
     if subsample is None:

@@ -13,12 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import Features, disable_progress_bars, load_dataset
 
-from assembly import buckets
-from assembly.assemble import assemble
-from assembly.buckets import count_buckets
-from assembly.cards import SFT_SCHEMA
+from assembly.assemble import assemble, count_buckets
 from assembly.run import Config, main
 from assembly.settings import SftSettings
+from assembly.summary import SFT_SCHEMA
 from generation.builtin import MODEL
 from generation.raw.reader import open_parts
 from generation.records import stable_hash
@@ -212,7 +210,7 @@ def test_what_is_asked_for_without_a_flag() -> None:
 
 def test_the_set_does_not_depend_on_how_the_work_is_shared_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three buckets from two parts, made by one process and by three."""
-    monkeypatch.setattr(buckets, "BUCKET_BYTES", 1000)
+    monkeypatch.setattr("assembly.assemble.BUCKET_BYTES", 1000)
     rows = [published_row(f"q{q}", f"r{q}/{n}", n % 2 == 0) for q in range(40) for n in range(5)]
     random.Random(2).shuffle(rows)
     write_parquet(tmp_path / "raw" / "a.parquet", rows[:90])

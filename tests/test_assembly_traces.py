@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assembly.traces import Review, Trace, TraceStep, has_frame_tag, is_plain_answer, render
+from assembly.candidates import has_frame_tag, is_plain_answer
+from assembly.traces import Review, Trace, TraceStep, render
 from tests.trace_texts import parse
 
 LAYOUT = """<think>

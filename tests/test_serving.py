@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from assembly.assemble import assemble
+from assembly.coverage import Coverage, Usable, coverage_text
 from assembly.formats import FORMATS
-from assembly.serving import Serving, Usable, serving_text
 from assembly.settings import SftSettings
 from cluster.inference.engine import Request
 from examples.builtin_model.curriculum import whole_solution
@@ -52,8 +52,8 @@ def table(rows: Sequence[RawRow]) -> pa.Table:
     return pa.Table.from_pylist([row._asdict() for row in rows], schema=ROWS)
 
 
-def served_by(rows: Sequence[RawRow], wanted: SftSettings) -> Serving:
-    serving, whole = Serving(wanted), table(rows)
+def served_by(rows: Sequence[RawRow], wanted: SftSettings) -> Coverage:
+    serving, whole = Coverage(wanted), table(rows)
     for start in range(0, whole.num_rows, 17):
         serving.add(whole.slice(start, 17))
     return serving
@@ -80,7 +80,7 @@ def test_the_assembly_serves_as_many(attempts: str, tmp_path: Path) -> None:
 def test_rows_may_come_in_any_order_and_size() -> None:
     rows = drawn_rows(4)
     one = served_by(rows, settings("*C"))
-    other = Serving(settings("*C"))
+    other = Coverage(settings("*C"))
     other.add(table(list(reversed(rows))))
     assert one.usable() == other.usable()
 
@@ -114,7 +114,7 @@ def said_of(*rows: RawRow, attempts: str = "2", task: str = "") -> list[str]:
         for text in row.reflections:
             verdict = "Correct" if text.endswith(RIGHT) else "Incorrect" if text.endswith(WRONG) else "none"
             tally.verdicts[row.outcome, verdict] += 1
-    return serving_text(served_by(rows, settings("*C", attempts=attempts)), counts).splitlines()
+    return coverage_text(served_by(rows, settings("*C", attempts=attempts)), counts).splitlines()
 
 
 RIGHT_ROW, WRONG_ROW = raw_row("7", True), raw_row("8", False)
@@ -237,7 +237,7 @@ def test_a_folder_is_counted_in_one_pass(tmp_path: Path) -> None:
     """What a second look at the same rows would find."""
     assert drive_job.main(["--questions=6", "--rl_questions=0", f"--out={tmp_path / 'run'}"]) == 0
     raw = tmp_path / "run" / "RAW_DATA"
-    first, second = Serving(settings("*C")), Serving(settings("*C"))
+    first, second = Coverage(settings("*C")), Coverage(settings("*C"))
     counts = count_folder(raw, first.add)
     whole = counts.all()
     rows = [row for part in open_parts(raw) for batch in read_part(part) for row in batch.to_pylist()]

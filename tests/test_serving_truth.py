@@ -11,8 +11,8 @@ import pytest
 
 from assembly.assemble import assemble
 from assembly.candidates import FRAME_TAG, FRAMED_REFLECTION, NO_REFLECTION
+from assembly.coverage import Coverage
 from assembly.formats import FORMATS
-from assembly.serving import Serving
 from assembly.settings import SftSettings
 from tests.assembly_rows import RIGHT, WRONG, RawRow, no_answer, raw_row, settings, write_rows
 from tests.test_serving import RIGHT_ROW, WRONG_ROW, said_of, served_by
@@ -142,5 +142,5 @@ def refusal_of(raw: Path, out: Path, wanted: SftSettings) -> str | None:
 
 
 def test_right_samples_are_told_apart() -> None:
-    serving: Serving = served_by([MARKED, SILENT, THOUGHT, RIGHT_ROW, WRONG_ROW], settings("*C"))
+    serving: Coverage = served_by([MARKED, SILENT, THOUGHT, RIGHT_ROW, WRONG_ROW], settings("*C"))
     assert serving.right_left_out == {FRAME_TAG: 1, NO_REFLECTION: 1, FRAMED_REFLECTION: 1}
