@@ -137,4 +137,5 @@ def read_traces(places: np.ndarray, buckets: Sequence[tuple[Path, int]]) -> pa.T
         if low < high:
             with pa.memory_map(str(path)) as file:
                 tables.append(pa.ipc.open_file(file).read_all().take(places[low:high] - start))
-    return pa.concat_tables(tables).combine_chunks()
+    # A copy of their own, so that their bytes in memory do not depend on which buckets they lay in.
+    return pa.concat_tables(tables).take(np.arange(len(places))).combine_chunks()
