@@ -14,9 +14,9 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assembly.candidates import OTHER_VARIANT, POOL, choose, questions_of
-from assembly.exports import BucketTraces, check_destination, write_sft
+from assembly.exports import BucketTraces, Map, check_destination, write_sft
 from assembly.feasibility import (
     NothingMadeError,
     Supply,
@@ -35,9 +35,8 @@ from assembly.feasibility import (
     notes_on_supply,
     why_nothing,
 )
-from assembly.formats import choose_formats
-from assembly.settings import SftSettings, load_tokenizer
-from assembly.summary import SFT_SCHEMA, Summary, faults_of, sft_card
+from assembly.settings import SftSettings, choose_formats, load_tokenizer
+from assembly.summary import FAULTS, SFT_SCHEMA, Summary, sft_card
 from assembly.traces import assemble_question
 from cluster.inference.engine import Message
 from cluster.jobs.atomic import replace_folder
@@ -51,8 +50,6 @@ from generation.records import request_seed
 BUCKET_BYTES = 48 << 20
 MOST_BUCKETS = 512
 """A few rows of each batch that is read go to each; beyond it buckets grow."""
-Map = Callable[..., Iterator[Any]]
-"""As the built-in `map`, perhaps in other processes; results come in order."""
 
 
 def assemble(
@@ -81,7 +78,11 @@ def assemble(
     def build(folder: Path) -> None:
         work = folder / ".work"
         work.mkdir()
-        with workers(processes or min(len(parts), os.cpu_count() or 1)) as map_:
+        count = processes or min(len(parts), os.cpu_count() or 1)
+        spawn = multiprocessing.get_context("spawn")
+        workers = ProcessPoolExecutor(count, spawn, initializer=_initialize) if count > 1 else None
+        with workers or nullcontext():
+            map_ = workers.map if workers else map
             made = _make(map_, parts, settings, work, summary)
             split = write_sft(map_, made, settings.subsample, summary, folder)
         shutil.rmtree(work)
@@ -96,7 +97,7 @@ def assemble(
 
 def _make(map_: Map, parts: Sequence[Part], settings: SftSettings, work: Path, summary: Summary) -> list[BucketTraces]:
     """Make all traces in the folder `work`, and count in the summary. Raises ValueError where none can come."""
-    buckets = count_buckets(parts)
+    buckets = max(1, min(MOST_BUCKETS, sum(part.size for part in parts) // BUCKET_BYTES))
     files = [work / f"part-{number:06}.arrow" for number in range(len(parts))]
     sort = partial(sort_part, buckets=buckets, settings=settings)
     for counts in follow(map_(sort, parts, files), len(parts), "reading", "parts"):
@@ -118,11 +119,6 @@ def _make(map_: Map, parts: Sequence[Part], settings: SftSettings, work: Path, s
         raise NothingMadeError(why_nothing(summary, settings))
     summary.notes += notes_on_missing(summary, settings, labels)
     return made
-
-
-def count_buckets(parts: Sequence[Part]) -> int:
-    """Return the number of buckets for RAW_DATA of this size."""
-    return max(1, min(MOST_BUCKETS, sum(part.size for part in parts) // BUCKET_BYTES))
 
 
 def sort_part(part: Part, path: Path, *, buckets: int, settings: SftSettings) -> Summary:
@@ -159,6 +155,7 @@ def make_bucket(bucket: int, path: Path, *, files: Sequence[Path], buckets: int,
     wanted = pool["question_key"].filter(pc.not_equal(pool["left_out"], OTHER_VARIANT))
     counts.most_samples = max(_values(wanted).values(), default=0)
     formats = choose_formats(settings.formats, settings.bounds)
+    tokenizer = load_tokenizer(settings.tokenizer) if settings.tokenizer else None
     rows: list[dict[str, Any]] = []
     scores = []
     for asked in questions_of(pool):
@@ -167,7 +164,8 @@ def make_bucket(bucket: int, path: Path, *, files: Sequence[Path], buckets: int,
         counts.not_given.update(traces.not_given)
         for number, made in enumerate(traces.made):
             turns = [Message(role="user", content=asked.question), Message(role="assistant", content=made.text)]
-            if tokens := _too_long(turns, settings):
+            tokens = len(tokenizer.encode(turns)) if tokenizer else 0
+            if tokens > (settings.max_trace_tokens or 0):
                 counts.too_long[made.format, made.label] += 1
                 counts.shortest = min(counts.shortest or tokens, tokens)
                 continue
@@ -180,7 +178,7 @@ def make_bucket(bucket: int, path: Path, *, files: Sequence[Path], buckets: int,
                 "question_key": asked.key,
                 "task": asked.task,
                 "variants": [one.variant for one in made.attempts],
-                "faults": faults_of(made),
+                "faults": [fault for fault, shows in FAULTS.items() if shows(made)],
             }
             rows.append(row)
     with pa.ipc.new_file(path, SFT_SCHEMA) as file:
@@ -199,25 +197,6 @@ def _read_bucket(files: Sequence[Path], bucket: int, buckets: int) -> pa.Table:
     return pa.Table.from_batches([batch for batch in batches if batch.num_rows], POOL)
 
 
-def _too_long(conversation: list[Message], settings: SftSettings) -> int:
-    """The tokens of a conversation that is longer than asked for; 0 for any other."""
-    if settings.tokenizer is None or settings.max_trace_tokens is None:
-        return 0
-    tokens = len(load_tokenizer(settings.tokenizer).encode(conversation))
-    return tokens if tokens > settings.max_trace_tokens else 0
-
-
-@contextmanager
-def workers(processes: int) -> Iterator[Map]:
-    """Yield a `map` over so many processes, or the built-in one. They end with the context, or with this process."""
-    if processes == 1:
-        yield map
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_initialize) as pool:
-        yield pool.map
-
-
 def _initialize() -> None:
     # Ctrl-C and Slurm's signals reach every process; what becomes of the work is the parent's to say.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
@@ -232,7 +211,7 @@ def _initialize() -> None:
 
 
 def _die_with_parent() -> None:
-    """A worker whose parent is killed would wait for work for ever."""
+    # It would wait for work for ever.
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

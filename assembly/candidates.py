@@ -37,16 +37,10 @@ OTHER_VARIANT = "under a prompt variant that was not asked for"
 UNREFLECTED = (NO_REFLECTION, FRAMED_REFLECTION, FALSE_REFLECTION)
 """Nothing is wrong with these samples themselves: they may stand alone. In the order in which it is checked."""
 
+_TEXTS = ("question_key", "question", "gold", "task", "variant", "response", "answer", "left_out")
 POOL = pa.schema(
-    [
-        ("order", pa.uint64()),
-        *((name, pa.string()) for name in ("question_key", "question", "task", "variant", "response")),
-        ("correct", pa.bool_()),
-        *((name, pa.string()) for name in ("answer", "gold")),
-        ("cut", pa.bool_()),
-        ("reflections", pa.list_(pa.string())),
-        ("left_out", pa.string()),
-    ]
+    {"order": pa.uint64(), **dict.fromkeys(_TEXTS, pa.string()), **dict.fromkeys(("correct", "cut"), pa.bool_())}
+    | {"reflections": pa.list_(pa.string())}
 )
 """Samples as the assembly uses them. `order` is a hash of the key, by which questions are sorted; `answer` is the
 sample's, ready to be quoted; `reflections` are the valid ones; `left_out` says why a sample may stand in no trace with
@@ -56,10 +50,7 @@ _FRAME_TAG = re.compile(r"<[\s/]*(?:think|sample|reflect)\b[^<>]*>", re.IGNORECA
 """Any spelling of a frame tag: a model trained on a stray one would learn a broken frame."""
 _ANSWER_TAG = re.compile(r"<[\s/]*answer\b[^<>]*>", re.IGNORECASE)
 _MAY_HOLD_FRAME_TAG = r"(?i)<[^<>]*(think|sample|reflect)"
-_MAY_NOT_BE_PLAIN = r"[<>]"
 _BY_QUESTION = [("order", "ascending"), ("question_key", "ascending")]
-_SHOWN = 60
-"""Characters of a text in a message."""
 
 
 class Candidate(NamedTuple):
@@ -99,7 +90,8 @@ def is_plain_answer(text: str) -> bool:
 
 def choose(rows: pa.Table, settings: SftSettings) -> pa.Table:
     """Return the rows, of schema ROWS, as rows of schema POOL in the same order."""
-    columns = {name: _whole(rows[name]) for name in rows.column_names}
+    (batch,) = rows.combine_chunks().to_batches()
+    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
     keys = columns["question_key"].dictionary_encode()
     hashes = pa.array([int(stable_hash(key)[:16], 16) for key in keys.dictionary.to_pylist()], pa.uint64())
     columns["order"] = hashes.take(keys.indices)
@@ -109,11 +101,6 @@ def choose(rows: pa.Table, settings: SftSettings) -> pa.Table:
     columns["reflections"], unreflected = _valid(columns["reflections"], columns["correct"], settings)
     columns["left_out"] = _left_out(columns, unreflected, settings)
     return pa.Table.from_arrays([columns[name] for name in POOL.names], schema=POOL)
-
-
-def _whole(column: pa.ChunkedArray) -> pa.Array:
-    """As one array, copied only where it is not one already."""
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def _valid(reflections: pa.Array, correct: pa.Array, settings: SftSettings) -> tuple[pa.Array, pa.Array]:
@@ -135,7 +122,7 @@ def _left_out(columns: dict[str, pa.Array], unreflected: pa.Array, settings: Sft
     answer = columns["answer"]
     unanswered = pc.is_in(columns["reason"], pa.array(sorted(WITHOUT_ANSWER)))
     unknown = pc.or_(pc.equal(columns["outcome"], "unknown"), pc.is_null(columns["is_correct"]))
-    unquotable = _flagged(answer, _MAY_NOT_BE_PLAIN, lambda text: not is_plain_answer(text))
+    unquotable = _flagged(answer, "[<>]", lambda text: not is_plain_answer(text))
     if settings.keep_unanswered:
         unknown = pc.and_not(unknown, unanswered)
     else:
@@ -153,8 +140,8 @@ def _left_out(columns: dict[str, pa.Array], unreflected: pa.Array, settings: Sft
     if settings.variants:
         wanted = pc.is_in(pc.fill_null(columns["variant"], ""), pa.array(settings.variants))
         reasons.insert(0, (pc.invert(wanted), OTHER_VARIANT))
-    holds = pa.StructArray.from_arrays([condition for condition, _ in reasons], list(map(str, range(len(reasons)))))
-    return pc.case_when(holds, *(reason for _, reason in reasons), "")
+    conditions, texts = zip(*reasons, strict=True)
+    return pc.case_when(pc.make_struct(*conditions), *texts, "")
 
 
 def _flagged(texts: pa.Array, may: str, exactly: Callable[[str], bool]) -> pa.Array:
@@ -190,16 +177,13 @@ def _check_one(pool: pa.Table, column: str, several: str) -> None:
     keys = pairs["question_key"].to_pylist()
     for place, (key, other) in enumerate(itertools.pairwise(keys)):
         if key == other:
-            shown = " and ".join(repr(text[:_SHOWN]) for text in pairs[column].slice(place, 2).to_pylist())
+            shown = " and ".join(repr(text[:60]) for text in pairs[column].slice(place, 2).to_pylist())
             raise ValueError(f"RAW_DATA: question_key {key!r} stands for {several}, such as {shown}; give each its own")
 
-
-# ---- equations in free text
 
 _LONGEST = 200
 """Characters of an expression that are looked at."""
 _LEFT = " 0123456789.()+-*/×÷−·"
-"""What an expression is written in."""
 _RIGHT = re.compile(r" *([-−]?\d{1,18}(?:\.\d{1,18})?)(?! *[-+*/×÷−·^(=%]| *\d)(?!\.\d)(?![^\W\d])")
 _OPERATION = re.compile(r"[\d)] *[-+*/×÷−·] *[-−(\d]")
 

@@ -3,7 +3,6 @@
 Knows columns and files; not how traces are made.
 """
 
-import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +27,8 @@ DATASET_NAME = "skillfactory"
 _DATASET_INFO = "dataset_info.json"
 ROWS_PER_FILE = 50_000
 ROWS_PER_GROUP = 1_000
+Map = Callable[..., Iterator[Any]]
+"""As the built-in `map`, perhaps in other processes; results come in order."""
 
 
 class BucketTraces(NamedTuple):
@@ -67,13 +68,7 @@ def _is_sft_data(folder: Path) -> bool:
         return False
 
 
-def write_sft(
-    map_: Callable[..., Iterator[Any]],
-    made: Sequence[BucketTraces],
-    subsample: int | None,
-    summary: Summary,
-    folder: Path,
-) -> Split:
+def write_sft(map_: Map, made: Sequence[BucketTraces], subsample: int | None, summary: Summary, folder: Path) -> Split:
     """Write all files of SFT_DATA but its card, and count in the summary; `map_` may use other processes."""
     kept = choose_traces(made, subsample)
     files = [kept[first : first + ROWS_PER_FILE] for first in range(0, len(kept), ROWS_PER_FILE)]
@@ -130,12 +125,12 @@ def _write_file(path: Path, places: np.ndarray, *, buckets: Sequence[tuple[Path,
 
 def read_traces(places: np.ndarray, buckets: Sequence[tuple[Path, int]]) -> pa.Table:
     """Return the traces at these places, which are in order; `buckets` are files and how many traces each holds."""
-    starts = np.cumsum([0, *(count for _, count in buckets)])
-    bounds = itertools.pairwise(np.searchsorted(places, starts))
-    tables = []
-    for (path, _), start, (low, high) in zip(buckets, starts, bounds, strict=False):
-        if low < high:
+    tables, start = [], 0
+    for path, count in buckets:
+        inside = places[(start <= places) & (places < start + count)] - start
+        start += count
+        if len(inside):
             with pa.memory_map(str(path)) as file:
-                tables.append(pa.ipc.open_file(file).read_all().take(places[low:high] - start))
+                tables.append(pa.ipc.open_file(file).read_all().take(inside))
     # A copy of their own, so that their bytes in memory do not depend on which buckets they lay in.
     return pa.concat_tables(tables).take(np.arange(len(places))).combine_chunks()

@@ -1,20 +1,21 @@
 """Which formats can come, from how many questions, and why not: told before a rollout, while it goes on, and after it.
 
-Told from settings and counts alone; what is usable, and what a format needs, is decided where the assembly decides it.
+Only counts are kept; what is usable, and what a format needs, is decided where the assembly decides it.
 """
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
 
-from assembly import candidates, formats
+from assembly import candidates
+from assembly import settings as asked
 from assembly.candidates import NO_REFLECTION, UNREFLECTED, choose
-from assembly.formats import FORMATS, Format, choose_formats
-from assembly.settings import SftSettings
+from assembly.settings import FORMATS, Attempts, Format, SftSettings, choose_formats
 from assembly.summary import Summary
+from cluster.jobs.card import NONE, Table, code
 from cluster.texts import counted, nearest
 from generation.raw.reader import as_rows, find_columns, open_parts, read_part
 from generation.records import CUT, NO_ANSWER
@@ -33,10 +34,10 @@ _ADVICE = {
     candidates.OTHER_VARIANT: "take other --variants",
     CUT: "take more --max_tokens",
     NO_ANSWER: "take a model that answers in <answer> tags, as the prompts ask",
-    formats.TOO_FEW: "give fewer --attempts",
-    formats.TOO_FEW_CORRECT: "take other --formats, fewer --attempts, or samples of an easier task or a stronger model",
-    formats.TOO_FEW_INCORRECT: "take other --formats",
-    formats.TOO_ALIKE: "leave --unique_variants or --max_similarity out, or give fewer --attempts",
+    asked.TOO_FEW: "give fewer --attempts",
+    asked.TOO_FEW_CORRECT: "take other --formats, fewer --attempts, or samples of an easier task or a stronger model",
+    asked.TOO_FEW_INCORRECT: "take other --formats",
+    asked.TOO_ALIKE: "leave --unique_variants or --max_similarity out, or give fewer --attempts",
 }
 """What helps where this is why samples stand in no trace, or questions give none."""
 
@@ -46,12 +47,10 @@ class NothingMadeError(ValueError):
 
 
 class Supply(NamedTuple):
-    """What a question has at most, and how a person can get more of it."""
+    """What a question has at most under the variants asked for, and how a person can get more of it."""
 
     samples: int
-    """Under the variants asked for."""
     variants: int
-    """Under which there are any of those."""
     reflections: bool
     more_samples: str = ""
     """Behind "give --attempts 8 or fewer"."""
@@ -61,32 +60,28 @@ class Supply(NamedTuple):
 def check_variants(wanted: Collection[str], there: Collection[str]) -> None:
     """Raise ValueError for a prompt variant that no sample of a RAW_DATA is of."""
     named = sorted(filter(None, there))
-    for name in wanted:
-        if name in there:
-            continue
+    for name in (name for name in wanted if name not in there):
         if not named:
             raise ValueError(f"--variants {name}: this RAW_DATA names no prompt variants; leave --variants out")
-        near = nearest(name, named)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = "".join(f"; did you mean {near}?" for near in nearest(name, named))
         raise ValueError(f"--variants {name}: the RAW_DATA has no sample under it, only under {', '.join(named)}{hint}")
 
 
 def notes_on_supply(settings: SftSettings, supply: Supply) -> tuple[str, ...]:
     """Return a note for each format that no sample could give. Raises ValueError if that is so of all."""
-    wanted = choose_formats(settings.formats, settings.bounds)
-    lacking = {format_.name: lack for format_ in wanted if (lack := _lack(format_, settings, supply))}
-    if len(lacking) < len(wanted):
-        return tuple(f"no trace of {name} can come: {why}" for name, (why, _) in lacking.items())
-    told = []
-    for why, help in dict.fromkeys(lacking.values()):
-        names = ", ".join(name for name, lack in lacking.items() if lack == (why, help))
-        told.append(f"no trace of {names} can come: {why}; {help}")
-    raise ValueError("; ".join(told))
+    lacking = defaultdict[tuple[str, str] | None, list[str]](list)
+    for format_ in choose_formats(settings.formats, settings.bounds):
+        lacking[_lack(format_, settings, supply)].append(format_.name)
+    lacks = [(*lack, names) for lack, names in lacking.items() if lack]
+    if None in lacking:
+        return tuple(f"no trace of {name} can come: {why}" for why, _, names in lacks for name in names)
+    raise ValueError("; ".join(f"no trace of {', '.join(names)} can come: {why}; {help}" for why, help, names in lacks))
 
 
 def _lack(format_: Format, settings: SftSettings, supply: Supply) -> tuple[str, str] | None:
-    """What keeps every question from giving a format, and what helps."""
+    """What keeps every question from giving a format, and what helps; None where nothing does."""
     bounds, attempts = settings.bounds, f"--attempts {settings.attempts}"
+    samples, variants = (f"there {'is' if one == 1 else 'are'} {one}" for one in (supply.samples, supply.variants))
     if format_.reflected and not supply.reflections:
         return "it takes samples that a reflection judged rightly, and none has any", supply.more_reflections
     wanted = max(format_.pool(bounds), format_.shortest)
@@ -94,58 +89,38 @@ def _lack(format_: Format, settings: SftSettings, supply: Supply) -> tuple[str, 
         too_long = format_.shortest > supply.samples
         help = "take another format" if too_long else f"give --attempts {supply.samples} or fewer"
         needs = f"{attempts if format_.whole_pool else 'it'} needs {wanted} samples of a question"
-        return f"{needs}, and {_there(supply.samples)} at most", help + supply.more_samples
+        return f"{needs}, and {samples} at most", help + supply.more_samples
     # attempts of the shortest trace, each under another variant
     wanted = {"all": bounds.fewest, "each": bounds.least or 1}.get(format_.lengths, 1)
     if settings.unique_variants and wanted > supply.variants:
         needs = f"{attempts} with --unique_variants needs samples under {wanted} prompt variants"
-        return f"{needs}, and {_there(supply.variants)}", "give fewer --attempts, or leave --unique_variants out"
+        return f"{needs}, and {variants}", "give fewer --attempts, or leave --unique_variants out"
     return None
 
 
-def _there(count: int) -> str:
-    return f"there {'is' if count == 1 else 'are'} {count}"
+def early_warning(settings: SftSettings) -> Callable[[pa.Table], str]:
+    """Return what is shown the rows of one question of RAW_DATA after another.
 
+    It returns "", or once, when none of the first FIRST questions has a usable sample, a warning.
+    """
+    here, left_out, questions = Path("rollout"), Counter[str](), 0
+    alone = any(not FORMATS[name].reflected for name in settings.formats)
+    usable = {"", *UNREFLECTED} if alone else {""}
 
-def _samples(count: int) -> str:
-    return f"{count:,} sample{'s' * (count != 1)}"
-
-
-def _why(left_out: Mapping[str, int], settings: SftSettings) -> str:
-    """Why samples stand in no trace, and what helps against the most frequent reason."""
-    most = max(sorted(left_out), key=lambda reason: left_out[reason])
-    help = _ADVICE.get(most, "look at the samples in RAW_DATA")
-    if most == CUT and settings.drop_cut:
-        help = "leave --drop_cut out"
-    return f"{counted(Counter(left_out))}; {help}"
-
-
-class EarlyWarning:
-    """Looks at finished questions of a rollout until one has a usable sample, or FIRST have none."""
-
-    def __init__(self, settings: SftSettings) -> None:
-        self._settings = settings
-        alone = any(not FORMATS[name].reflected for name in settings.formats)
-        self._usable = {"", *UNREFLECTED} if alone else {""}
-        self._left_out = Counter[str]()
-        self._questions = 0
-
-    def __call__(self, table: pa.Table) -> str:
-        """Look at the rows of one more question of RAW_DATA; return a warning once FIRST questions had none usable."""
-        self._questions += 1
-        if self._questions > FIRST:
+    def look(table: pa.Table) -> str:
+        nonlocal questions
+        questions += 1
+        if questions > FIRST or not usable.isdisjoint(left_out):
             return ""
-        here = Path("rollout")
         columns = find_columns(table.schema, here)
         for batch in table.to_batches():
-            pool = choose(as_rows(batch, columns, here, 0), self._settings)
-            self._left_out.update(pool["left_out"].to_pylist())
-        if not self._usable.isdisjoint(self._left_out):
-            self._questions = FIRST
-        elif self._questions == FIRST:
-            samples = f"{_samples(self._left_out.total())} of the first {FIRST} questions"
-            return f"no trace can come of the {samples}: {_why(self._left_out, self._settings)}. Ctrl-C stops the run"
-        return ""
+            left_out.update(choose(as_rows(batch, columns, here, 0), settings)["left_out"].to_pylist())
+        if questions < FIRST or not usable.isdisjoint(left_out):
+            return ""
+        samples = f"{_samples(left_out.total())} of the first {FIRST} questions"
+        return f"no trace can come of the {samples}: {_why(left_out, settings)}. Ctrl-C stops the run"
+
+    return look
 
 
 def why_unusable(files: Iterable[Path], settings: SftSettings) -> str:
@@ -154,13 +129,23 @@ def why_unusable(files: Iterable[Path], settings: SftSettings) -> str:
     Reads as far as the first sample that can. Raises ValueError for rows that cannot be read.
     """
     left_out = Counter[str]()
-    for part in (part for file in files for part in open_parts(file)):
-        for rows in read_part(part):
-            left_out.update(choose(rows, settings)["left_out"].to_pylist())
-            if not {"", *UNREFLECTED}.isdisjoint(left_out):
-                return ""
+    for rows in (rows for file in files for part in open_parts(file) for rows in read_part(part)):
+        left_out.update(choose(rows, settings)["left_out"].to_pylist())
+        if not {"", *UNREFLECTED}.isdisjoint(left_out):
+            return ""
     told = f"no trace can come of these {_samples(left_out.total())}, whatever reflections they get"
     return f"{told}: {_why(left_out, settings)}"
+
+
+def _samples(count: int) -> str:
+    return f"{count:,} sample{'s' * (count != 1)}"
+
+
+def _why(left_out: Counter[str], settings: SftSettings) -> str:
+    """Why samples stand in no trace, and what helps against the most frequent reason."""
+    most = max(sorted(left_out), key=left_out.__getitem__)
+    help = _ADVICE.get(most, "look at the samples in RAW_DATA")
+    return f"{counted(left_out)}; {'leave --drop_cut out' if most == CUT and settings.drop_cut else help}"
 
 
 def why_nothing(summary: Summary, settings: SftSettings) -> str:
@@ -180,7 +165,6 @@ def why_nothing(summary: Summary, settings: SftSettings) -> str:
 
 
 def _why_none_of(name: str, summary: Summary) -> str:
-    """What kept questions from the format, the most frequent first."""
     reasons = Counter({why: count for (of, why), count in summary.not_given.items() if of == name})
     told = ", ".join(f"{why} in {count:,}" for why, count in reasons.most_common())
     return f"{told} of {summary.questions:,} questions"
@@ -189,14 +173,59 @@ def _why_none_of(name: str, summary: Summary) -> str:
 def notes_on_missing(summary: Summary, settings: SftSettings, made: Counter[tuple[str, str]]) -> list[str]:
     """Return notes on formats of which nothing came, and on a subsample larger than the traces `made`, by label."""
     notes = []
-    for name in dict.fromkeys(settings.formats):
-        long = sum(count for (of, _), count in summary.too_long.items() if of == name)
-        if any(of == name for of, _ in made):
-            continue
-        why = (
-            f" is kept: all {long:,} are longer than --max_trace_tokens" if long else f": {_why_none_of(name, summary)}"
-        )
-        notes.append(f"no trace of {name}{why}")
+    for name in (name for name in dict.fromkeys(settings.formats) if not any(of == name for of, _ in made)):
+        if long := sum(count for (of, _), count in summary.too_long.items() if of == name):
+            notes.append(f"no trace of {name} is kept: all {long:,} are longer than --max_trace_tokens")
+        else:
+            notes.append(f"no trace of {name}: {_why_none_of(name, summary)}")
     if settings.subsample is not None and settings.subsample > made.total():
         notes.append(f"--subsample {settings.subsample:,} is more than there are: all {made.total():,} traces are kept")
     return notes
+
+
+class Coverage:
+    """Counts usable attempts by question; rows may come in any order."""
+
+    def __init__(self, settings: SftSettings) -> None:
+        self.settings = settings
+        self._found: dict[str, tuple[str, list[int]]] = {}
+        """By question its task and attempts: right ones, wrong ones, right ones that only star can use."""
+        self.right_left_out = Counter[str]()
+        """Right samples that may stand in no trace but those of star, by reason."""
+
+    def add(self, rows: pa.Table) -> None:
+        """Count rows of schema ROWS."""
+        columns = ["question_key", "task", "correct", "left_out"]
+        counts = choose(rows, self.settings).group_by(columns, use_threads=False).aggregate([([], "count_all")])
+        for key, task, right, why, count in zip(*(column.to_pylist() for column in counts.columns), strict=True):
+            _, found = self._found.setdefault(key, (task, [0, 0, 0]))
+            if not why:
+                found[0 if right else 1] += count
+            elif right:
+                self.right_left_out[why] += count
+                found[2] += count * (why in UNREFLECTED)
+
+    def usable(self, task: str | None = None) -> Counter[tuple[int, ...]]:
+        """Return questions, of one task or all, by usable attempts: right, wrong, and right ones for star alone."""
+        return Counter(tuple(found) for of, found in self._found.values() if task in (None, of))
+
+    def served(self, task: str | None = None) -> dict[str, int]:
+        """Return how many questions give traces, by format, of one task or all."""
+        usable = self.usable(task)
+        return {name: count_served(format_, usable, self.settings.bounds) for name, format_ in FORMATS.items()}
+
+    def markdown(self, tasks: Sequence[str]) -> str:
+        """Return a card's table of the questions that give traces by format, with a column for each task if several."""
+        several = tasks if len(tasks) > 1 else []
+        of_task = [self.served(task) for task in several]
+        rows = [(name, count, *(one[name] for one in of_task)) for name, count in self.served().items()]
+        table = Table(("format", "questions", *(code(task or NONE) for task in several)), rows)
+        head = f"Questions that can serve a trace format, with up to {self.settings.attempts} attempts a trace:"
+        return f"{head}\n\n{table.markdown(1)}"
+
+
+def count_served(format_: Format, usable: Mapping[tuple[int, ...], int], bounds: Attempts) -> int:
+    """How many of the questions give a trace of the format."""
+    if format_.lengths == "alone":
+        return sum(count for (right, _, alone), count in usable.items() if right + alone)
+    return sum(count for (right, wrong, _), count in usable.items() if not format_.shortage(right, wrong, bounds))

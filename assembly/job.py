@@ -2,23 +2,25 @@
 
 import shlex
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from assembly.assemble import assemble
-from assembly.coverage import Coverage, coverage_text
+from assembly.candidates import NO_REFLECTION
 from assembly.exports import check_destination
-from assembly.feasibility import NothingMadeError, Supply, notes_on_supply
+from assembly.feasibility import Coverage, NothingMadeError, Supply, count_served, notes_on_supply
 from assembly.rl import RL_DATA, rl_data
-from assembly.settings import SftSettings
+from assembly.settings import FORMATS, Attempts, SftSettings
 from assembly.summary import SFT_DATA, summary_text
 from assembly.traces import PHRASES
 from cluster.jobs.atomic import check_replaceable
+from cluster.jobs.card import WIDTH, Table, counts_text
 from cluster.jobs.progress import say
 from generation.plan import Plan, amounts
-from generation.raw.counts import RawCounts
+from generation.raw.counts import OUTCOMES, RawCounts
 from generation.raw.report import summary
 from generation.raw.schema import RAW_DATA
 from generation.settings import Settings
@@ -26,6 +28,10 @@ from generation.variants import parse_names
 
 SETS = (RAW_DATA, SFT_DATA, RL_DATA)
 """The folders that the whole job makes in its run directory."""
+_BY_TASK = ("0C", "*C", "*C*IC", "*CC", "star")
+"""Formats that are counted by task."""
+_STEPS = 8
+"""At most this many shorter lengths of traces are shown."""
 _PROPOSED = ("*C*IC", "*CC", "*C_full", "algorithm1", "0C", "star")
 """Formats in the order in which they are proposed."""
 
@@ -56,11 +62,6 @@ def with_traces(plan: Plan, wanted: SftSettings) -> Plan:
     rollout = plan.rollout
     notes = _notes(wanted, len(rollout.variants), rollout.samples, rollout.reflections)
     return replace(plan, texts={**plan.texts, "phrases": PHRASES}).noting(*notes)
-
-
-def say_counts(counts: RawCounts, coverage: Coverage) -> None:
-    """Print what a RAW_DATA holds, and what traces can come of it."""
-    print(f"\n{summary(counts)}\n\n{coverage_text(coverage, counts)}\n", flush=True)
 
 
 def make_sets(
@@ -103,3 +104,78 @@ def training(sft_data: Path) -> str:
 def assembling(raw: Path) -> str:
     """Return the command that makes traces of a run or RAW_DATA."""
     return f"python -m assembly.run --raw {shlex.quote(str(raw))}"
+
+
+def say_counts(counts: RawCounts, coverage: Coverage) -> None:
+    """Print what a RAW_DATA holds, and what traces can come of it."""
+    print(f"\n{summary(counts)}\n\n{coverage_text(coverage, counts)}\n", flush=True)
+
+
+def coverage_text(coverage: Coverage, counts: RawCounts) -> str:
+    """Say for a person how many questions can serve each format, and what keeps the others from it."""
+    total, usable = len(counts.questions), coverage.usable()
+    lines = [f"questions that can serve a format with --attempts {coverage.settings.attempts}, of {total:,}"]
+    by_count: dict[int, list[str]] = {}
+    for name, count in coverage.served().items():
+        by_count.setdefault(count, []).append(name)
+    for count, names in sorted(by_count.items(), reverse=True):
+        head = f"  {count:>7,} {count / max(1, total):>4.0%}  "
+        lines += textwrap.wrap(", ".join(names), WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
+    # how many could give a *C trace of each number of attempts, where that number decides
+    lengths = range(1, min(coverage.settings.bounds.most, _STEPS) + 1)
+    shorter = {length: count_served(FORMATS["*C"], usable, Attempts(None, length)) for length in lengths}
+    if len({*shorter.values()}) > 1:
+        given = "  ".join(f"{length}C {count:,}" for length, count in shorter.items())
+        head = "questions with enough attempts for " if len(given) < WIDTH - 37 else ""
+        lines.append(f"  {head}{given}")
+    if len(counts.tasks) > 1:
+        rows = []
+        for task in sorted(counts.tasks):
+            served = coverage.served(task)
+            rows.append((task, coverage.usable(task).total(), *(served[name] for name in _BY_TASK)))
+        table = Table(("  by task", "questions", *_BY_TASK), rows)
+        lines += table.text(WIDTH - 2 - 10 * (1 + len(_BY_TASK)), 10)
+    return "\n".join([*lines, *_remarks(coverage, counts)])
+
+
+def _remarks(coverage: Coverage, counts: RawCounts) -> list[str]:
+    """Say why no traces come, or only some, if one reason holds for all samples."""
+    right, wrong, unknown = map(counts.all().outcome, OUTCOMES)
+    if not right and not wrong:
+        return ["No sample could be told right or wrong: no traces come from these."]
+    if not right:
+        head = "No sample is known to be right" if unknown else "The model solved nothing: no sample is right"
+        remedy = "Take an easier task, a stronger model, more samples, or --variants all."
+        return [f"{head}, and every format needs one.", remedy]
+    lines = []
+    if not wrong:
+        head = "No sample is known to be wrong." if unknown else "The model solved everything: no sample is wrong."
+        lines.append(f"{head} *C*IC needs one, and no trace")
+        lines.append("can show how a mistake is found. Take a harder task or a weaker model.")
+    for task, tally in counts.several().items() if wrong else ():
+        of_right, of_wrong, of_unknown = map(tally.outcome, OUTCOMES)
+        told = f"the model solved {'everything' if of_right else 'nothing'}"
+        if of_unknown:
+            told = f"no sample is known to be {'wrong' if of_right else 'right'}"
+        if bool(of_right) != bool(of_wrong):
+            lines.append(f"Task {task}: {told}.")
+    return [*lines, *_short_of_usable(coverage, counts)]
+
+
+def _short_of_usable(coverage: Coverage, counts: RawCounts) -> list[str]:
+    """Why right samples give no trace with reflections, if none does."""
+    usable = coverage.usable()
+    most = max((right + wrong for right, wrong, _ in usable if right), default=0)
+    if most >= coverage.settings.bounds.fewest:
+        return []
+    if most:
+        others = any(right + wrong > most for right, wrong, _ in usable)
+        question = "question with a right one" if others else "question"
+        told = f"No {question} has more than {most} usable attempts: --attempts {most} or fewer gives traces."
+        return textwrap.wrap(told, WIDTH)
+    if set(coverage.right_left_out) <= {NO_REFLECTION}:
+        if not counts.all().reflections:
+            return ["There are no reflections: only star comes; `python -m reflection.run` adds some."]
+        return ["No right sample has a reflection that says so: only star comes."]
+    star = ", save alone in star" if coverage.served()["star"] else ""
+    return [f"No right sample may stand in a trace{star}:", *counts_text(coverage.right_left_out.most_common())]

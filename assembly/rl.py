@@ -68,31 +68,49 @@ def rl_data(
 ) -> None:
     """Put RL_DATA in the place of `destination`; in each split the questions keep their order.
 
-    A validation file is there when there are two questions or more. The card shows `configuration`, JSON
+    There is a validation file where there are two questions or more. The card shows `configuration`, JSON
     values, and `starts` as those of the run that held them out.
     """
-    held_out = validation_keys(questions)
+    rows = _rows_by_split(questions)
 
     def build(folder: Path) -> None:
-        rows: dict[str, list[dict[str, Any]]] = {split: [] for split in FILES}
-        for index, question in enumerate(questions):
-            split = "validation" if question.key in held_out else "train"
-            row = {
-                "data_source": question.task,
-                "prompt": [{"role": "user", "content": question.text}],
-                "ability": "math",
-                "reward_model": {"style": "rule", "ground_truth": truth_of(question)},
-                "extra_info": {"index": index, "question_key": question.key, "split": split},
-            }
-            rows[split].append(without_surrogates(row))
-        # `datasets` cannot read a split without any row beside one that has some
-        given = [split for split in FILES if rows[split] or split == "train"]
-        splits = [_write(rows[split], split, folder) for split in given]
+        splits = []
+        for name, of_split in rows.items():
+            path, table = folder / FILES[name], pa.Table.from_pylist(of_split, schema=RL_SCHEMA)
+            # statistics differ from one writing to the next
+            pq.write_table(table, path, compression="zstd", write_statistics=False)
+            splits.append(Split.of(len(of_split), table.nbytes, [path], name=name, path=path.name))
         (folder / REWARD_FILE).write_text(_REWARD, encoding="utf-8")
-        card = _card(splits, rows, configuration or {}, license, starts)
-        (folder / "README.md").write_text(card, encoding="utf-8")
+        counts = {name: Counter(row["data_source"] for row in of_split) for name, of_split in rows.items()}
+        tasks = [(task, *(of[task] for of in counts.values())) for task in sorted(set().union(*counts.values()))]
+        values = {
+            "header": header(RL_SCHEMA, splits, tags=["skillfactory", "reasoning", "rl", "verl"], license=license),
+            "tasks": Table(("task", *rows), tasks).markdown(1),
+            "columns": columns_table(RL_COLUMNS),
+            "configuration": json_block(configuration or {}),
+            "run": run_section(starts),
+            "files": "\n".join(f"data.{Path(split.path).stem}_files={split.path}" for split in splits),
+        }
+        (folder / "README.md").write_text(fill_card("assembly", values, "rl_card.md"), encoding="utf-8")
 
     replace_folder(build, destination)
+
+
+def _rows_by_split(questions: Sequence[Question]) -> dict[str, list[dict[str, Any]]]:
+    held_out = validation_keys(questions)
+    rows: dict[str, list[dict[str, Any]]] = {split: [] for split in FILES}
+    for index, question in enumerate(questions):
+        split = "validation" if question.key in held_out else "train"
+        row = {
+            "data_source": question.task,
+            "prompt": [{"role": "user", "content": question.text}],
+            "ability": "math",
+            "reward_model": {"style": "rule", "ground_truth": truth_of(question)},
+            "extra_info": {"index": index, "question_key": question.key, "split": split},
+        }
+        rows[split].append(without_surrogates(row))
+    # `datasets` cannot read a split without any row beside one that has some
+    return {split: of_split for split, of_split in rows.items() if of_split or split == "train"}
 
 
 def validation_keys(questions: Sequence[Question]) -> frozenset[str]:
@@ -100,32 +118,3 @@ def validation_keys(questions: Sequence[Question]) -> frozenset[str]:
     keys = sorted({question.key for question in questions}, key=lambda key: stable_hash("validation", key))
     count = max(1, round(_VALIDATION_SHARE * len(keys))) if len(keys) > 1 else 0
     return frozenset(keys[:count])
-
-
-def _write(rows: Sequence[Mapping[str, Any]], split: str, folder: Path) -> Split:
-    path = folder / FILES[split]
-    rows_table = pa.Table.from_pylist(list(rows), schema=RL_SCHEMA)
-    # statistics differ from one writing to the next
-    pq.write_table(rows_table, path, compression="zstd", write_statistics=False)
-    return Split.of(len(rows), rows_table.nbytes, [path], name=split, path=path.name)
-
-
-def _card(
-    splits: Sequence[Split],
-    rows: Mapping[str, Sequence[Mapping[str, Any]]],
-    configuration: Mapping[str, object],
-    license: str,
-    starts: Sequence[Mapping[str, Any]],
-) -> str:
-    by_task = {split: Counter(row["data_source"] for row in of_split) for split, of_split in rows.items()}
-    tasks = sorted({task for counter in by_task.values() for task in counter})
-    counts = [(task, *(by_task[split.name][task] for split in splits)) for task in tasks]
-    values = {
-        "header": header(RL_SCHEMA, splits, tags=["skillfactory", "reasoning", "rl", "verl"], license=license),
-        "tasks": Table(("task", *(split.name for split in splits)), counts).markdown(1),
-        "columns": columns_table(RL_COLUMNS),
-        "configuration": json_block(configuration),
-        "run": run_section(starts),
-        "files": "\n".join(f"data.{Path(split.path).stem}_files={split.path}" for split in splits),
-    }
-    return fill_card("assembly", values, "rl_card.md")

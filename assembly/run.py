@@ -12,6 +12,7 @@ from assembly.settings import SftSettings
 from assembly.summary import SFT_DATA, summary_text
 from cluster.flags import fail, flag, page, parse
 from cluster.jobs.card import UNKNOWN, check_license
+from cluster.jobs.plan import check_range
 from cluster.jobs.progress import staged
 from cluster.paths import dataset_folder, local_or_name
 from generation.raw.schema import RAW_DATA
@@ -39,8 +40,7 @@ class Config(SftSettings, Input):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_license(self.license)
-        if self.processes is not None and not 1 <= self.processes <= 1024:
-            raise ValueError(f"--processes must be between 1 and 1,024, not {self.processes}")
+        check_range("--processes", self.processes, 1, 1024)
 
     @property
     def settings(self) -> SftSettings:
@@ -64,10 +64,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     out = config.destination
     try:
         summary = assemble(config.raw, out, config.settings, config.processes, license=config.license)
-    except NothingMadeError as error:
-        fail(f"{error}; {out} stays as it was" if out.exists() else str(error))
     except ValueError as error:
-        fail(str(error))
+        stays = isinstance(error, NothingMadeError) and out.exists()
+        fail(f"{error}; {out} stays as it was" if stays else str(error))
     page("\n".join([summary_text(summary), "", staged("made", str(out)), staged("next", training(out))]))
 
 

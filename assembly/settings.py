@@ -1,17 +1,121 @@
-"""What an assembly is asked for: with the RAW_DATA, all that decides its bytes."""
+"""What may be asked of an assembly: the table of trace formats, and with it all else that decides a set's bytes."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal, NamedTuple
 
-from assembly.formats import FORMATS, Attempts, choose_formats, read_attempts
 from cluster.flags import flag
 from cluster.inference.chat import fault_in, probe
 from cluster.inference.engine import Message
 from cluster.inference.models import find
 from cluster.inference.vllm_engine import ChatTokenizer
+from cluster.jobs.plan import check_range
 from cluster.paths import local_or_name
-from cluster.texts import first_line
+from cluster.texts import first_line, nearest
 from generation.variants import PLAIN
+
+TOO_FEW = "fewer usable attempts than asked for"
+TOO_FEW_CORRECT = "too few correct attempts"
+TOO_FEW_INCORRECT = "too few incorrect attempts"
+TOO_ALIKE = "too few usable attempts that --unique_variants or --max_similarity lets stand in one trace"
+
+
+class Attempts(NamedTuple):
+    """How many attempts a trace has: `most`, or where `least` is given too, anything between."""
+
+    least: int | None
+    most: int
+
+    @property
+    def fewest(self) -> int:
+        """Attempts of the shortest trace of a format that has the length asked for."""
+        return self.least or self.most
+
+
+@cache
+def read_attempts(text: str) -> Attempts:
+    """Read `5` or `2-5`. Raises ValueError."""
+    found = re.fullmatch(r"(?:(\d{1,4})-)?(\d{1,4})", text)
+    if found is None or not 1 <= int(found[1] or 1) <= int(found[2]) <= 1000:
+        raise ValueError(f"--attempts must be a number such as 5, or a range such as 2-5, not {text!r}")
+    return Attempts(int(found[1]) if found[1] else None, int(found[2]))
+
+
+@dataclass(frozen=True)
+class Format:
+    """What a format makes of a question; N is the number of attempts asked for."""
+
+    name: str
+    label: str
+    """{n} stands for the number of attempts in the trace."""
+    lengths: Literal["one", "all", "each", "used up", "alone"]
+    """One attempt; N attempts; one trace for each of 1..N; until no correct attempt is left; each
+    correct sample for itself, without any structure."""
+    last: tuple[bool | None, ...] = (True,)
+    """Correctness of the last attempts, in order; None for either."""
+    earlier_correct: int = 0
+    """How many of the attempts before those must be correct."""
+    whole_pool: bool = True
+    """Needs N usable attempts even for its shorter traces, as published, so that every label of a
+    format covers the same questions."""
+    reflections: bool = True
+    review: Literal["backtrack", "confirm"] | None = None
+
+    @property
+    def shortest(self) -> int:
+        """Attempts of the shortest trace."""
+        return len(self.last) + self.earlier_correct
+
+    @property
+    def reflected(self) -> bool:
+        """Takes only samples that have a reflection with the right verdict, shown or not, as published."""
+        return self.lengths != "alone"
+
+    def pool(self, attempts: Attempts) -> int:
+        """Return how many usable attempts a question must have."""
+        if not self.whole_pool:
+            return 1
+        return attempts.fewest if self.lengths == "all" else attempts.most
+
+    def shortage(self, correct: int, incorrect: int, attempts: Attempts) -> str | None:
+        """Say why this many usable attempts cannot give the format; None if they can."""
+        if correct + incorrect < self.pool(attempts):
+            return TOO_FEW
+        # a question without any correct attempt is left out of every format, "random" too, as published
+        if correct < max(1, self.last.count(True) + self.earlier_correct):
+            return TOO_FEW_CORRECT
+        return TOO_FEW_INCORRECT if incorrect < self.last.count(False) else None
+
+
+_TABLE = (
+    Format("0C", "0C", "one", whole_pool=False),
+    Format("*C", "{n}C", "all"),
+    Format("*C_full", "{n}C", "each"),
+    Format("*C*IC", "*C*IC", "all", (False,), earlier_correct=1, review="backtrack"),
+    Format("*CC", "*CC", "all", (True, True), review="confirm"),
+    Format("random", "random", "each", (None,)),
+    Format("no_reflection", "no_reflection", "each", reflections=False),
+    # the paper's Algorithm 1, and its baseline of correct samples as they are (arXiv 2512.04072)
+    Format("algorithm1", "algorithm1", "used up", whole_pool=False),
+    Format("star", "star", "alone", whole_pool=False, reflections=False),
+)
+FORMATS = {format_.name: format_ for format_ in _TABLE}
+
+
+def choose_formats(names: Sequence[str], attempts: Attempts) -> tuple[Format, ...]:
+    """Return the formats of these names, each once. Raises ValueError for an unknown one, or if N cannot hold it."""
+    unknown = [name for name in names if name not in FORMATS]
+    if unknown or not names:
+        near = [one for name in unknown for one in nearest(name, FORMATS)]
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise ValueError(f"unknown format {', '.join(unknown) or '(none)'}; known are {', '.join(FORMATS)}{hint}")
+    formats = tuple(FORMATS[name] for name in dict.fromkeys(names))
+    for format_ in formats:
+        if attempts.fewest < format_.shortest and format_.lengths == "all":
+            raise ValueError(f"attempts is {attempts.fewest}; format {format_.name} needs at least {format_.shortest}")
+    return formats
 
 
 @dataclass(frozen=True)
@@ -27,7 +131,7 @@ class SftSettings:
     )
     unique_variants: bool = flag(False, "no two attempts of a trace under one prompt variant")
     max_similarity: float | None = flag(None, "no two attempts of a trace more alike than this, 0 to 1")
-    """The part of their word triples that they share."""
+    """The share of word triples that they have in common."""
     drop_cut: bool = flag(False, "leave out samples cut at the length limit")
     keep_unanswered: bool = flag(False, "samples without an answer may stand as incorrect attempts")
     true_arithmetic: bool = flag(False, "leave out reflections that state a false equation")
@@ -37,16 +141,14 @@ class SftSettings:
 
     def __post_init__(self) -> None:
         formats = choose_formats(self.formats, self.bounds)
-        if not 1 <= self.repeats <= 1000:
-            raise ValueError(f"--repeats must be between 1 and 1,000, not {self.repeats}")
+        check_range("--repeats", self.repeats, 1, 1000)
         if self.max_similarity is not None and not 0 <= self.max_similarity < 1:
             raise ValueError(f"--max_similarity must be at least 0 and below 1, not {self.max_similarity}")
         if (self.tokenizer is None) != (self.max_trace_tokens is None):
             raise ValueError("--tokenizer and --max_trace_tokens go together: give both or none")
-        if self.max_trace_tokens is not None and self.max_trace_tokens < 1:
-            raise ValueError(f"--max_trace_tokens must be at least 1, not {self.max_trace_tokens}")
-        if self.subsample is not None and self.subsample < 1:
-            raise ValueError(f"--subsample must be at least 1, not {self.subsample}")
+        for name in ("max_trace_tokens", "subsample"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ValueError(f"--{name} must be at least 1, not {value}")
         used_up = [format_.name for format_ in formats if format_.lengths == "used up"]
         if used_up and (self.unique_variants or self.max_similarity is not None):
             raise ValueError(
@@ -58,7 +160,6 @@ class SftSettings:
 
     @property
     def bounds(self) -> Attempts:
-        """What `attempts` says."""
         return read_attempts(self.attempts)
 
 
@@ -71,8 +172,7 @@ def load_tokenizer(name: str) -> ChatTokenizer:
 
 def check_tokenizer(name: str) -> None:
     """Raise ValueError if the tokenizer is not there or cannot write a conversation."""
-    chat = load_tokenizer(name)
-    turns = probe(("user", "assistant"))
+    chat, turns = load_tokenizer(name), probe(("user", "assistant"))
     try:
         fault = fault_in(chat.render(turns), turns)
         chat.encode([Message(role="user", content="2 + 2?"), Message(role="assistant", content="4")])

@@ -14,8 +14,7 @@ from typing import Any, Self
 import pyarrow as pa
 
 from assembly.candidates import false_equations
-from assembly.formats import TOO_ALIKE
-from assembly.settings import SftSettings
+from assembly.settings import TOO_ALIKE, SftSettings
 from assembly.traces import PHRASES, Made
 from cluster.jobs import card
 from cluster.jobs.card import NONE, Split, Table, code, counts_text
@@ -36,6 +35,8 @@ SFT_COLUMNS = (
     Column("faults", pa.list_(pa.string()), "what is wrong with the trace, as far as rules can tell"),
 )
 SFT_SCHEMA = pa.schema([(column.name, column.type) for column in SFT_COLUMNS])
+
+_TAGS = ("skillfactory", "self-distillation", "reasoning", "sft")
 
 EXAMPLES = 3
 _LONGEST_EXAMPLE = 600
@@ -106,11 +107,6 @@ _RULES = (
 FAULTS = {rule.__name__: rule for rule in _RULES}
 
 
-def faults_of(made: Made) -> list[str]:
-    """Return the names of the faults that a trace shows."""
-    return [fault for fault, shows in FAULTS.items() if shows(made)]
-
-
 @dataclass
 class Summary:
     """Counts over a part of an assembly, or all of it."""
@@ -169,10 +165,6 @@ class Summary:
         """Return the traces by label, task or variant, in order of name."""
         return {name: count for (fault, of, name), count in sorted(self.faults.items()) if (fault, of) == ("", kind)}
 
-    def share(self, fault: str, kind: str, name: str) -> float:
-        """Return the share of these traces that has the fault, between 0 and 1."""
-        return self.faults[fault, kind, name] / self.faults["", kind, name]
-
     def as_json(self) -> dict[str, Any]:
         """Return what analysis.json holds of each fault: the rule, shares by label, task and variant, and examples."""
         found: dict[str, Any] = {}
@@ -180,7 +172,7 @@ class Summary:
             found[fault] = {"rule": rule.__doc__}
             for kind in _KINDS:
                 found[fault][f"by_{kind}"] = {
-                    name or NONE: {"traces": count, "share": round(self.share(fault, kind, name), 6)}
+                    name or NONE: {"traces": count, "share": round(self.faults[fault, kind, name] / count, 6)}
                     for name, count in self.counts(kind).items()
                 }
             found[fault]["examples"] = self.examples.get(fault, [])
@@ -218,14 +210,10 @@ def sft_card(
     starts: Sequence[Mapping[str, Any]],
 ) -> str:
     """Return the README.md of SFT_DATA, whose files are `split`, made from `source` by the `starts` of a run."""
+    drawn = "What is said between attempts and before the answer is drawn from these, a line each."
     values = {
         "header": card.header(
-            SFT_SCHEMA,
-            [split],
-            tags=["skillfactory", "self-distillation", "reasoning", "sft"],
-            license=license,
-            models=source.models,
-            sources=[source.repository],
+            SFT_SCHEMA, [split], tags=_TAGS, license=license, models=source.models, sources=[source.repository]
         ),
         "traces": f"{split.rows:,}",
         "questions": f"{summary.questions:,}",
@@ -241,22 +229,17 @@ def sft_card(
         "written": f"; its samples are by {', '.join(map(code, source.models))}" if source.models else "",
         "configuration": card.json_block(asdict(settings), sort_keys=False),
         "run": card.run_section(starts),
-        "phrases": card.texts_section(
-            "The phrases",
-            {"phrases": PHRASES},
-            "What is said between attempts and before the answer is drawn from these, a line each.",
-        ),
+        "phrases": card.texts_section("The phrases", {"phrases": PHRASES}, drawn),
     }
     return card.fill_card("assembly", values, "sft_card.md")
 
 
 def _traces(summary: Summary) -> str:
-    by_format, by_label = Counter[str](), Counter[str]()
-    for (name, label), count in summary.traces.items():
-        by_format[name] += count
-        by_label[label] += count
-    counted = {"format": by_format, "label": by_label, "task": summary.counts("task")}
-    return "\n".join(Table((kind, "traces"), sorted(found.items())).markdown(1) for kind, found in counted.items())
+    formats = Counter[str]()
+    for (name, _), count in sorted(summary.traces.items()):
+        formats[name] += count
+    counted = {"format": formats, "label": summary.counts("label"), "task": summary.counts("task")}
+    return "\n".join(Table((kind, "traces"), [*found.items()]).markdown(1) for kind, found in counted.items())
 
 
 def _missing(summary: Summary) -> str:
@@ -275,7 +258,7 @@ def _missing(summary: Summary) -> str:
 def _faults(summary: Summary) -> str:
     """The rules, and shares by label, task and variant."""
     shares = [
-        (kind, code(name or NONE), count, *(summary.share(fault, kind, name) for fault in FAULTS))
+        (kind, code(name or NONE), count, *(summary.faults[fault, kind, name] / count for fault in FAULTS))
         for kind in _KINDS
         for name, count in summary.counts(kind).items()
     ]

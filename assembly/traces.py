@@ -10,8 +10,7 @@ from random import Random
 from typing import NamedTuple
 
 from assembly.candidates import Candidate, QuestionSamples, has_frame_tag, is_plain_answer
-from assembly.formats import TOO_ALIKE, TOO_FEW_CORRECT, Format
-from assembly.settings import SftSettings
+from assembly.settings import TOO_ALIKE, TOO_FEW_CORRECT, Format, SftSettings
 from cluster.texts import load_table
 
 PHRASES = {kind: tuple(phrases) for kind, phrases in load_table("assembly", "phrases.toml").items()}
@@ -26,14 +25,6 @@ class TraceStep(NamedTuple):
     """None in traces without reflections."""
 
 
-class Review(NamedTuple):
-    """What is said after the thinking and before the ending."""
-
-    phrase: str
-    response: str | None = None
-    """The earlier attempt that is returned to, if any."""
-
-
 @dataclass(frozen=True)
 class Trace:
     """Attempts, the phrases between them, and how it ends. Raises ValueError if no sound text can be made of it."""
@@ -43,15 +34,15 @@ class Trace:
     """One phrase fewer than steps."""
     ending: str
     answer: str
-    review: Review | None = None
+    review: tuple[str, ...] = ()
+    """Stands behind the thinking: a phrase, and the earlier attempt that is returned to, if any."""
 
     def __post_init__(self) -> None:
         if not self.steps or len(self.glue) != len(self.steps) - 1:
             raise ValueError(f"{len(self.steps)} attempts cannot be joined by {len(self.glue)} phrases")
-        review = self.review or ()
-        phrases = [*self.glue, self.ending, *review[:1]]
-        texts = [*(text for step in self.steps for text in step), *phrases, *review[1:], self.answer]
-        if any(text is not None and has_frame_tag(text) for text in texts):
+        phrases = (*self.glue, self.ending, *self.review[:1])
+        shown = (text for step in self.steps for text in step if text is not None)
+        if any(map(has_frame_tag, (*shown, *phrases, *self.review[1:], self.answer))):
             raise ValueError("a text of the trace holds a tag of the trace's own frame")
         if any(not phrase or phrase != phrase.strip() or "\n" in phrase for phrase in phrases):
             raise ValueError("a phrase must be one line of text without space around it")
@@ -68,8 +59,8 @@ def render(trace: Trace) -> str:
             lines += ["<reflect>", step.reflection, "</reflect>"]
         if glue is not None:
             lines.append(glue)
-    closing = [*(trace.review or ()), trace.ending, f"<answer>\n{trace.answer}\n</answer>"]
-    return "\n".join([*lines, "</think>", "\n\n" + "\n\n".join(text for text in closing if text is not None)])
+    closing = (*trace.review, trace.ending, f"<answer>\n{trace.answer}\n</answer>")
+    return "\n".join([*lines, "</think>", "", "", "\n\n".join(closing)])
 
 
 def glue_after(was_correct: bool | None) -> tuple[str, ...]:
@@ -167,7 +158,10 @@ def _pick(
         while places:
             drawn = rng.randrange(len(places))
             one = left[places[drawn]]
-            if (one.answer or not needs_answer) and _fits(picked, one, settings):
+            alike = settings.unique_variants and any(other.variant == one.variant for other in picked)
+            if settings.max_similarity is not None and not alike:
+                alike = any(similarity(other.response, one.response) > settings.max_similarity for other in picked)
+            if (one.answer or not needs_answer) and not alike:
                 picked.append(left.pop(places[drawn]))
                 break
             del places[drawn]
@@ -178,21 +172,10 @@ def _pick(
     return [*earlier, *reversed(last)]
 
 
-def _fits(picked: Sequence[Candidate], new: Candidate, settings: SftSettings) -> bool:
-    """Whether a candidate may stand in one trace with those picked already."""
-    if settings.unique_variants and any(one.variant == new.variant for one in picked):
-        return False
-    most = settings.max_similarity
-    return most is None or all(similarity(one.response, new.response) <= most for one in picked)
-
-
 def similarity(first: str, second: str) -> float:
     """Return the Jaccard index of the texts' word triples, between 0 and 1; case and spacing do not count."""
-    triples = []
-    for text in (first, second):
-        words = text.lower().split()
-        triples.append({tuple(words[start : start + 3]) for start in range(max(1, len(words) - 2))})
-    one, other = triples
+    words = first.lower().split(), second.lower().split()
+    one, other = ({tuple(text[start : start + 3]) for start in range(max(1, len(text) - 2))} for text in words)
     return len(one & other) / len(one | other)
 
 
@@ -219,10 +202,9 @@ def _compose(format_: Format, picked: Sequence[Candidate], rng: Random) -> Trace
     shown = format_.reflections
     steps = tuple(TraceStep(one.response, rng.choice(one.reflections) if shown else None) for one in picked)
     glue = tuple(rng.choice(glue_after(one.correct if shown else None)) for one in picked[:-1])
-    final, review = picked[-1], None
-    if format_.review is not None:
-        phrase = rng.choice(PHRASES[format_.review])
-        if format_.review == "backtrack":
-            final = next(one for one in reversed(picked) if one.correct)
-        review = Review(phrase, final.response if format_.review == "backtrack" else None)
+    review: tuple[str, ...] = (rng.choice(PHRASES[format_.review]),) if format_.review else ()
+    final = picked[-1]
+    if format_.review == "backtrack":
+        final = next(one for one in reversed(picked) if one.correct)
+        review += (final.response,)
     return Trace(steps, glue, rng.choice(PHRASES["ending"]), final.answer, review)

@@ -3,8 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from assembly.coverage import Coverage
-from assembly.feasibility import EarlyWarning
+from assembly.feasibility import Coverage, early_warning
 from assembly.job import SETS, make_sets, say_counts, say_next, sft_settings, with_traces
 from cluster.flags import page, parse
 from cluster.inference.replicas import Fleet
@@ -32,7 +31,7 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
         plan = with_traces(plan, wanted)
         if settings.dry_run:
             return job.show(describe(plan))
-        job.deal(plan, Work(plan.rollout, plan.task_config), fleet, look=EarlyWarning(wanted))
+        job.deal(plan, Work(plan.rollout, plan.task_config), fleet, look=early_warning(wanted))
         coverage = Coverage(wanted)
         counts = write_raw_data(plan, job, coverage.add, coverage.markdown)
         say_counts(counts, coverage)

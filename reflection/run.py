@@ -3,8 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from assembly.coverage import Coverage
-from assembly.feasibility import why_unusable
+from assembly.feasibility import Coverage, why_unusable
 from assembly.job import assembling, say_counts
 from assembly.settings import SftSettings
 from cluster.flags import parse

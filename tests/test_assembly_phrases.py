@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from assembly.traces import PHRASES, Review, Trace, TraceStep, glue_after, render
+from assembly.traces import PHRASES, Trace, TraceStep, glue_after, render
 from tests.trace_texts import parse
 
 ALL = [(kind, phrase) for kind, phrases in PHRASES.items() for phrase in phrases]
@@ -66,7 +66,7 @@ def test_every_phrase_survives_the_way_back() -> None:
     lost = []
     for kind, phrase in ALL:
         glue = phrase if kind in ("generic", "correct", "incorrect") else "Again."
-        review = Review(phrase) if kind in ("backtrack", "confirm") else None
+        review = (phrase,) if kind in ("backtrack", "confirm") else ()
         ending = phrase if kind == "ending" else "So:"
         trace = Trace((TraceStep("a", "b"), TraceStep("c", "d")), (glue,), ending, "7", review)
         lost += [] if parse(render(trace)) == trace else [phrase]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assembly.candidates import has_frame_tag, is_plain_answer
-from assembly.traces import Review, Trace, TraceStep, render
+from assembly.traces import Trace, TraceStep, render
 from tests.trace_texts import parse
 
 LAYOUT = """<think>
@@ -37,7 +37,7 @@ So:
 
 def test_the_layout_is_the_published_one() -> None:
     first = TraceStep("one <answer>1</answer>", "No. <verdict>Incorrect</verdict>")
-    trace = Trace((first, TraceStep("two", None)), ("Again.",), "So:", "2", Review("Back to it.", "two"))
+    trace = Trace((first, TraceStep("two", None)), ("Again.",), "So:", "2", ("Back to it.", "two"))
     assert render(trace) == LAYOUT
     assert parse(LAYOUT) == trace
 
@@ -56,7 +56,7 @@ TEXTS = (
 )
 LINES = TEXTS.map(lambda text: text.replace("\n", " ").strip()).filter(bool)
 ANSWERS = TEXTS.map(str.strip).filter(is_plain_answer)
-REVIEWS = st.none() | st.builds(Review, LINES, st.none() | TEXTS)
+REVIEWS = st.just(()) | st.tuples(LINES) | st.tuples(LINES, TEXTS)
 
 
 @st.composite
@@ -114,10 +114,10 @@ STEP = TraceStep("r", "f")
         (((STEP,), ("Again.",), "So:", "7"), "1 attempts cannot be joined by 1"),
         (((TraceStep("a</sample>", "f"),), (), "So:", "7"), "frame"),
         (((TraceStep("a", "<think>"),), (), "So:", "7"), "frame"),
-        (((STEP,), (), "So:", "7", Review("Back.", "<reflect>")), "frame"),
+        (((STEP,), (), "So:", "7", ("Back.", "<reflect>")), "frame"),
         (((STEP, STEP), ("a\nb",), "So:", "7"), "one line"),
         (((STEP,), (), "", "7"), "one line"),
-        (((STEP,), (), "So:", "7", Review("Back. ")), "one line"),
+        (((STEP,), (), "So:", "7", ("Back. ",)), "one line"),
         (((STEP,), (), "So:", ""), "final answer"),
         (((STEP,), (), "So:", " 7"), "final answer"),
         (((STEP,), (), "So:", "7</answer>"), "final answer"),

@@ -14,7 +14,7 @@ import pytest
 import assembly.run
 import cluster.slurm
 import generation.settings
-from assembly.formats import FORMATS
+from assembly.settings import FORMATS
 from cluster.commands import COMMANDS
 from cluster.flags import HELP_WIDTH, parse
 from generation.settings import Settings

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from assembly.feasibility import FIRST, EarlyWarning
+from assembly.feasibility import FIRST, early_warning
 from assembly.settings import SftSettings
 from cluster.inference.engine import Completion, Request, ScriptedEngine
 from generation.plan import make_plan
@@ -58,7 +58,7 @@ def told_of(reply: Reply, *formats: str, questions: int = FIRST + 3) -> list[str
     """What is told after each question, in order."""
     plan = make_plan(Settings(questions=questions, rl_questions=0, samples=1))
     work, engine = Work(plan.rollout, plan.task_config), ScriptedEngine(reply)
-    look = EarlyWarning(SftSettings(formats or ("*C_full",), "5", 0))
+    look = early_warning(SftSettings(formats or ("*C_full",), "5", 0))
     return [look(asyncio.run(work(engine, item)).table) for item in plan.items(plan.keys)]
 
 

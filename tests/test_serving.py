@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from assembly.assemble import assemble
-from assembly.coverage import Coverage, Usable, coverage_text
-from assembly.formats import FORMATS
-from assembly.settings import SftSettings
+from assembly.feasibility import Coverage
+from assembly.job import coverage_text
+from assembly.settings import FORMATS, SftSettings
 from cluster.inference.engine import Request
 from examples.builtin_model.curriculum import whole_solution
 from generation.raw.counts import RawCounts, TaskCounts, count_folder
@@ -230,7 +230,7 @@ def test_many_attempts_still_fit_a_terminal() -> None:
 
 def test_usable_attempts_are_told_apart() -> None:
     rows = [RIGHT_ROW, WRONG_ROW, RIGHT_ROW._replace(reflections=["Hm."]), WRONG_ROW._replace(reflections=["Hm."])]
-    assert served_by(rows, settings("*C")).usable() == {Usable(1, 1, 1): 1}
+    assert served_by(rows, settings("*C")).usable() == {(1, 1, 1): 1}
 
 
 def test_a_folder_is_counted_in_one_pass(tmp_path: Path) -> None:

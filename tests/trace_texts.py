@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from assembly.traces import Review, Trace, TraceStep
+from assembly.traces import Trace, TraceStep
 
 
 def parse(text: str) -> Trace:
@@ -28,10 +28,10 @@ def _with_closing(steps: tuple[TraceStep, ...], glue: tuple[str, ...], closing: 
     if not found or not answer.endswith("\n</answer>"):
         raise ValueError("not a trace: no <answer> block at its end")
     earlier, found, ending = body.rpartition("\n\n")
-    review = None
+    review: tuple[str, ...] = ()
     if found:
         phrase, returned, response = earlier.partition("\n\n")
-        review = Review(phrase, response if returned else None)
+        review = (phrase, response) if returned else (phrase,)
     return Trace(steps, glue, ending, answer.removesuffix("\n</answer>"), review)
 
 
