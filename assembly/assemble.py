@@ -1,15 +1,14 @@
 """RAW_DATA to SFT_DATA on any number of processes; the set depends neither on how many, nor on the order of the rows.
 
 A shuffle: each part of RAW_DATA becomes an Arrow file with its rows grouped by bucket, a range of the hashes of their
-question keys; then each bucket is read from all files, its questions become traces, in order of those hashes, and
-those are written. Memory holds a bucket at a time.
+question keys; then each bucket is read from all files and its questions become traces, in order of those hashes. Memory
+holds a bucket at a time.
 """
 
 import gc
 import itertools
 import multiprocessing
 import os
-import shutil
 import signal
 import threading
 import time
@@ -19,22 +18,17 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from assembly import feasibility
 from assembly.candidates import OTHER_VARIANT, POOL, choose, questions_of
 from assembly.exports import BucketTraces, Map, check_destination, write_sft
-from assembly.feasibility import (
-    NothingMadeError,
-    Supply,
-    check_variants,
-    notes_on_missing,
-    notes_on_supply,
-    why_nothing,
-)
+from assembly.feasibility import NothingMadeError, Supply
 from assembly.settings import SftSettings, choose_formats, load_tokenizer
 from assembly.summary import FAULTS, SFT_SCHEMA, Summary, sft_card
 from assembly.traces import assemble_question
@@ -64,10 +58,9 @@ def assemble(
 ) -> Summary:
     """Make SFT_DATA in the place of `out` from a RAW_DATA folder, file or hub repository.
 
-    By default as many processes as cores, and one where there is little to do. The card names `license`,
-    `published`, the repository that a local RAW_DATA is pushed to, and the `starts` of the run that the set belongs
-    to, by default this one command. Raises ValueError for places and files that are wrong, NothingMadeError where no
-    trace comes of them; what lies in `out` stays then.
+    By default as many processes as cores, and one where there is little to do. The card names `license`, `published`,
+    the repository that a local RAW_DATA is pushed to, and the `starts` of the run, by default this command alone.
+    Raises ValueError for wrong places and files, NothingMadeError where no trace comes; what lies in `out` stays then.
     """
     check_destination(out, raw)
     begun, command = time.monotonic(), this_command(state="assembled")
@@ -76,16 +69,13 @@ def assemble(
     summary = Summary(notes=[*source.notes])
 
     def build(folder: Path) -> None:
-        work = folder / ".work"
-        work.mkdir()
         count = processes or min(len(parts), os.cpu_count() or 1)
         spawn = multiprocessing.get_context("spawn")
         workers = ProcessPoolExecutor(count, spawn, initializer=_initialize) if count > 1 else None
-        with workers or nullcontext():
+        with TemporaryDirectory(dir=folder) as work, workers or nullcontext():
             map_ = workers.map if workers else map
-            made = _make(map_, parts, settings, work, summary)
+            made = _make(map_, parts, settings, Path(work), summary)
             split = write_sft(map_, made, settings.subsample, summary, folder)
-        shutil.rmtree(work)
         alone = {"ended": now(), "seconds": time.monotonic() - begun, "questions": summary.questions}
         told = starts if starts is not None else [command | alone]
         card = sft_card(summary, settings, split, source, license=license, starts=told)
@@ -102,7 +92,7 @@ def _make(map_: Map, parts: Sequence[Part], settings: SftSettings, work: Path, s
     sort = partial(sort_part, buckets=buckets, settings=settings)
     for counts in follow(map_(sort, parts, files), len(parts), "reading", "parts"):
         summary.extend(counts)
-    check_variants(settings.variants, summary.variants)
+    feasibility.check_variants(settings.variants, summary.variants)
     make = partial(make_bucket, files=files, buckets=buckets, settings=settings)
     paths = [work / f"bucket-{number:06}.arrow" for number in range(buckets)]
     made: list[BucketTraces] = []
@@ -113,11 +103,11 @@ def _make(map_: Map, parts: Sequence[Part], settings: SftSettings, work: Path, s
         file.unlink()
     labels = Counter(label for bucket in made for label in bucket.labels)
     if not labels:
+        variants = set(settings.variants) or summary.variants
         reflected = any("reflections" in part.columns for part in parts)
-        variants = set(settings.variants) or set(summary.variants)
-        notes_on_supply(settings, Supply(summary.most_samples, len(variants), reflected))
-        raise NothingMadeError(why_nothing(summary, settings))
-    summary.notes += notes_on_missing(summary, settings, labels)
+        feasibility.notes_on_supply(settings, Supply(summary.most_samples, len(variants), reflected))
+        raise NothingMadeError(feasibility.why_nothing(summary, settings))
+    summary.notes += feasibility.notes_on_missing(summary, settings, labels)
     return made
 
 

@@ -10,35 +10,17 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from assembly import candidates
-from assembly import settings as asked
-from assembly.candidates import NO_REFLECTION, UNREFLECTED, choose
+from assembly.candidates import UNREFLECTED, choose
 from assembly.settings import FORMATS, Attempts, Format, SftSettings, choose_formats
 from assembly.summary import Summary
 from cluster.jobs.card import NONE, Table, code
-from cluster.texts import counted, nearest
+from cluster.texts import counted, load_table, nearest
 from generation.raw.reader import as_rows, find_columns, open_parts, read_part
-from generation.records import CUT, NO_ANSWER
+from generation.records import CUT
 
 FIRST = 32
 """Questions after which a warning is certain enough."""
-_NO_THOUGHTS = "take a model, or a chat template, that does not think aloud"
-_ADVICE = {
-    candidates.UNDECIDED: "look at outcome_reason in RAW_DATA, then at the gold answers and their --grader",
-    candidates.HINT: "ask under --variants plain",
-    candidates.FRAME_TAG: _NO_THOUGHTS,
-    candidates.FRAMED_REFLECTION: _NO_THOUGHTS,
-    candidates.UNQUOTABLE: "look at the extracted answers in RAW_DATA",
-    NO_REFLECTION: "add reflections with `python -m reflection.run`, or take --formats star, which needs none",
-    candidates.FALSE_REFLECTION: "leave --true_arithmetic out",
-    candidates.OTHER_VARIANT: "take other --variants",
-    CUT: "take more --max_tokens",
-    NO_ANSWER: "take a model that answers in <answer> tags, as the prompts ask",
-    asked.TOO_FEW: "give fewer --attempts",
-    asked.TOO_FEW_CORRECT: "take other --formats, fewer --attempts, or samples of an easier task or a stronger model",
-    asked.TOO_FEW_INCORRECT: "take other --formats",
-    asked.TOO_ALIKE: "leave --unique_variants or --max_similarity out, or give fewer --attempts",
-}
+ADVICE = load_table("assembly", "advice.toml")
 """What helps where this is why samples stand in no trace, or questions give none."""
 
 
@@ -144,7 +126,7 @@ def _samples(count: int) -> str:
 def _why(left_out: Counter[str], settings: SftSettings) -> str:
     """Why samples stand in no trace, and what helps against the most frequent reason."""
     most = max(sorted(left_out), key=left_out.__getitem__)
-    help = _ADVICE.get(most, "look at the samples in RAW_DATA")
+    help = ADVICE.get(most, "look at the samples in RAW_DATA")
     return f"{counted(left_out)}; {'leave --drop_cut out' if most == CUT and settings.drop_cut else help}"
 
 
@@ -161,7 +143,7 @@ def why_nothing(summary: Summary, settings: SftSettings) -> str:
         why[reason] = max(why[reason], count)
     told = ", ".join(f"{name}: {_why_none_of(name, summary)}" for name in dict.fromkeys(settings.formats))
     left_out = f"; of {samples} no trace may use {counted(summary.left_out)}" if summary.left_out else ""
-    return f"no trace comes with --attempts {settings.attempts}: {told}{left_out}; {_ADVICE[why.most_common(1)[0][0]]}"
+    return f"no trace comes with --attempts {settings.attempts}: {told}{left_out}; {ADVICE[why.most_common(1)[0][0]]}"
 
 
 def _why_none_of(name: str, summary: Summary) -> str:

@@ -3,10 +3,9 @@
 import shlex
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from assembly.assemble import assemble
 from assembly.candidates import NO_REFLECTION
@@ -18,6 +17,7 @@ from assembly.summary import SFT_DATA, summary_text
 from assembly.traces import PHRASES
 from cluster.jobs.atomic import check_replaceable
 from cluster.jobs.card import WIDTH, Table, counts_text
+from cluster.jobs.job import Job
 from cluster.jobs.progress import say
 from generation.plan import Plan, amounts
 from generation.raw.counts import OUTCOMES, RawCounts
@@ -64,17 +64,15 @@ def with_traces(plan: Plan, wanted: SftSettings) -> Plan:
     return replace(plan, texts={**plan.texts, "phrases": PHRASES}).noting(*notes)
 
 
-def make_sets(
-    plan: Plan, wanted: SftSettings, starts: Sequence[Mapping[str, Any]], published: str
-) -> tuple[list[str], int]:
+def make_sets(job: Job, plan: Plan, wanted: SftSettings) -> tuple[list[str], int]:
     """Make SFT_DATA and RL_DATA and print a summary; return the folders made, and the number of traces.
 
-    Without any trace SFT_DATA stays as it was. `starts` are those of the run and `published` is where its RAW_DATA goes
-    on the hub, both for the cards.
+    Without any trace SFT_DATA stays as it was.
     """
-    out, folders, traces = plan.out / SFT_DATA, [RAW_DATA], 0
+    raw, out, folders, traces = plan.out / RAW_DATA, plan.out / SFT_DATA, [RAW_DATA], 0
+    published = job.published(RAW_DATA)
     try:
-        made = assemble(plan.out / RAW_DATA, out, wanted, license=plan.license, published=published, starts=starts)
+        made = assemble(raw, out, wanted, license=plan.license, published=published, starts=job.starts)
         print(f"{summary_text(made)}\n", flush=True)
         folders.append(SFT_DATA)
         traces = made.traces.total()
@@ -83,7 +81,7 @@ def make_sets(
         print(f"failed: {error}", file=sys.stderr)
         print(f"{RAW_DATA} is kept in {plan.out}; {kept}", file=sys.stderr)
     if plan.rl_questions:
-        rl_data(plan.rl_questions, plan.out / RL_DATA, plan.configuration, plan.license, starts=starts)
+        rl_data(plan.rl_questions, plan.out / RL_DATA, plan.configuration, plan.license, starts=job.starts)
         folders.append(RL_DATA)
     return folders, traces
 
@@ -91,14 +89,9 @@ def make_sets(
 def say_next(run: Path, wanted: SftSettings, traces: int, served: Mapping[str, int]) -> None:
     """Name the commands that may follow; `served` counts the questions that can serve each format."""
     if traces:
-        say("next", training(run / SFT_DATA))
+        say("next", f"train on {SFT_DATA}: docs/training.md")
     if others := [name for name in _PROPOSED if name not in wanted.formats and served[name]]:
         say("next", f"{assembling(run)} --formats {shlex.quote(others[0])} --out traces", whole=True)
-
-
-def training(sft_data: Path) -> str:
-    """Say where to read how to train on the set: the command depends on the model and its template."""
-    return f"train on {sft_data.name}: docs/training.md"
 
 
 def assembling(raw: Path) -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from assembly.assemble import assemble
 from assembly.feasibility import NothingMadeError
-from assembly.job import training
 from assembly.settings import SftSettings
 from assembly.summary import SFT_DATA, summary_text
 from cluster.flags import fail, flag, page, parse
@@ -67,7 +66,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     except ValueError as error:
         stays = isinstance(error, NothingMadeError) and out.exists()
         fail(f"{error}; {out} stays as it was" if stays else str(error))
-    page("\n".join([summary_text(summary), "", staged("made", str(out)), staged("next", training(out))]))
+    made, train = staged("made", str(out)), staged("next", f"train on {out.name}: docs/training.md")
+    page(f"{summary_text(summary)}\n\n{made}\n{train}")
 
 
 if __name__ == "__main__":

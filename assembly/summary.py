@@ -130,7 +130,7 @@ class Summary:
     traces: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By (format, label)."""
     faults: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    """Traces by (fault, "label" or "task" or "variant", its name); the fault "" stands for all traces."""
+    """Traces by (fault, "format" or one of _KINDS, its name); the fault "" stands for all traces."""
     examples: dict[str, list[str]] = field(default_factory=dict)
     """Beginnings of the first EXAMPLES traces with a fault."""
     shown: tuple[tuple[bool, bool, int], str] | None = None
@@ -140,7 +140,8 @@ class Summary:
         """Add a trace, by its columns; it counts once under each variant that it has an attempt of."""
         label = row["sft_template_type_idx"]
         self.traces[row["format"], label] += 1
-        groups = [("label", label), ("task", row["task"]), *(("variant", name) for name in set(row["variants"]))]
+        groups = [("format", row["format"]), ("label", label), ("task", row["task"])]
+        groups += [("variant", name) for name in set(row["variants"])]
         for fault in ("", *row["faults"]):
             self.faults.update((fault, *group) for group in groups)
             if fault and len(examples := self.examples.setdefault(fault, [])) < EXAMPLES:
@@ -162,7 +163,7 @@ class Summary:
             self.examples[fault] = [*self.examples.get(fault, ()), *examples][:EXAMPLES]
 
     def counts(self, kind: str) -> dict[str, int]:
-        """Return the traces by label, task or variant, in order of name."""
+        """Return the traces by format, label, task or variant, in order of name."""
         return {name: count for (fault, of, name), count in sorted(self.faults.items()) if (fault, of) == ("", kind)}
 
     def as_json(self) -> dict[str, Any]:
@@ -210,6 +211,13 @@ def sft_card(
     starts: Sequence[Mapping[str, Any]],
 ) -> str:
     """Return the README.md of SFT_DATA, whose files are `split`, made from `source` by the `starts` of a run."""
+    missing = summary.too_long or summary.not_given or summary.left_out
+    rules = [(name, rule.__doc__) for name, rule in FAULTS.items()]
+    shares = [
+        (kind, code(name or NONE), count, *(summary.faults[fault, kind, name] / count for fault in FAULTS))
+        for kind in _KINDS
+        for name, count in summary.counts(kind).items()
+    ]
     drawn = "What is said between attempts and before the answer is drawn from these, a line each."
     values = {
         "header": card.header(
@@ -218,10 +226,16 @@ def sft_card(
         "traces": f"{split.rows:,}",
         "questions": f"{summary.questions:,}",
         "samples": f"{summary.samples:,}",
-        "held": _traces(summary),
-        "missing": _missing(summary),
+        "formats": _table(("format", "traces"), summary.counts("format"), 1),
+        "labels": _table(("label", "traces"), summary.counts("label"), 1),
+        "tasks": _table(("task", "traces"), summary.counts("task"), 1),
+        "too_long": _table(("format", "label", "traces longer than asked for"), summary.too_long, 2),
+        "not_given": _table(("format", "why a question could not give it", "questions"), summary.not_given, 1),
+        "left_out": _table(("why a sample stands in no trace", "samples"), summary.left_out, 0),
+        "nothing": "" if missing else "Nothing: every question gave every format, and every sample could be used.",
         "shown": card.fenced(summary.shown[1], "text") if summary.shown else "There is none.",
-        "faults": _faults(summary),
+        "rules": Table(("fault", "a trace shows it when"), rules).markdown(1),
+        "shares": Table(("by", "", "traces", *map(code, FAULTS)), shares).markdown(),
         "columns": columns_table(SFT_COLUMNS),
         "source": code(source.name),
         "commit": f", at commit {code(source.revision)}" if source.revision else "",
@@ -234,40 +248,6 @@ def sft_card(
     return card.fill_card("assembly", values, "sft_card.md")
 
 
-def _traces(summary: Summary) -> str:
-    formats = Counter[str]()
-    for (name, _), count in sorted(summary.traces.items()):
-        formats[name] += count
-    counted = {"format": formats, "label": summary.counts("label"), "task": summary.counts("task")}
-    return "\n".join(Table((kind, "traces"), [*found.items()]).markdown(1) for kind, found in counted.items())
-
-
-def _missing(summary: Summary) -> str:
-    too_long, not_given = (
-        [(*key, count) for key, count in sorted(found.items())] for found in (summary.too_long, summary.not_given)
-    )
-    tables = (
-        (2, Table(("format", "label", "traces longer than asked for"), too_long)),
-        (1, Table(("format", "why a question could not give it", "questions"), not_given)),
-        (0, Table(("why a sample stands in no trace", "samples"), sorted(summary.left_out.items()))),
-    )
-    told = [table.markdown(names) for names, table in tables if table.rows]
-    return "\n".join(told) or "Nothing: every question gave every format, and every sample could be used."
-
-
-def _faults(summary: Summary) -> str:
-    """The rules, and shares by label, task and variant."""
-    shares = [
-        (kind, code(name or NONE), count, *(summary.faults[fault, kind, name] / count for fault in FAULTS))
-        for kind in _KINDS
-        for name, count in summary.counts(kind).items()
-    ]
-    return "\n".join(
-        [
-            "Told from the texts by rules; what a rule cannot see is not counted. Examples are in `analysis.json`.\n",
-            Table(("fault", "a trace shows it when"), [(name, rule.__doc__) for name, rule in FAULTS.items()]).markdown(
-                1
-            ),
-            Table(("by", "", "traces", *map(code, FAULTS)), shares).markdown(),
-        ]
-    )
+def _table(head: tuple[str, ...], counts: Mapping[Any, int], names: int) -> str:
+    rows = [(*((key,) if isinstance(key, str) else key), count) for key, count in sorted(counts.items())]
+    return Table(head, rows).markdown(names) if rows else ""

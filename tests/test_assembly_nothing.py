@@ -9,9 +9,12 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from assembly import candidates
+from assembly import settings as asked
 from assembly.assemble import assemble
-from assembly.feasibility import NothingMadeError
+from assembly.feasibility import ADVICE, NothingMadeError
 from assembly.run import main
+from generation import records
 from generation.builtin import MODEL
 from tests.assembly_rows import PUBLISHED, RIGHT, published_row, settings, write_parquet
 from tests.bad_inputs import make_model
@@ -157,6 +160,12 @@ def test_it_ends_with_2_and_the_set_that_is_there_stays(
 
 def bytes_below(folder: Path) -> dict[Path, bytes]:
     return {path: b"" if path.is_dir() else path.read_bytes() for path in folder.rglob("*")}
+
+
+def test_all_advice_is_on_a_reason_that_there_is() -> None:
+    known = {value for module in (candidates, asked, records) for value in vars(module).values() if type(value) is str}
+    assert not ADVICE.keys() - known
+    assert {asked.TOO_FEW, asked.TOO_FEW_CORRECT, asked.TOO_FEW_INCORRECT, asked.TOO_ALIKE} <= ADVICE.keys()
 
 
 def test_what_stays_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
