@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from huggingface_hub import try_to_load_from_cache
-from ray.exceptions import RayError
+from huggingface_hub import is_offline_mode, try_to_load_from_cache
+from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cluster.texts import first_line
@@ -68,16 +68,16 @@ def check_nodes(model: str, revision: str | None) -> None:
     here = code()
 
     def missing() -> str:
-        if (there := code()) != here:
-            if not there:
-                return "Python there does not find our code: install the project on every node"
+        there = code()
+        if not there:
+            return "Python there does not find our code: install the project on every node"
+        if there != here:
             return "another version of our code is installed there: install the same on every node"
         if importlib.util.find_spec("vllm") is None:
             return "vLLM is not installed there"
         if revision is None and not os.path.isdir(model):
             return f"the model folder {model} is not there: put it on a file system that all nodes share"
-        kept_from_hub = os.environ.get("HF_HUB_OFFLINE", "0") not in {"", "0"}
-        if revision is not None and kept_from_hub and not try_to_load_from_cache(model, "config.json", None, revision):
+        if revision and is_offline_mode() and not try_to_load_from_cache(model, "config.json", revision=revision):
             return f"the model {model} is not in the hub's cache there: share HF_HOME, or download it on each node"
         return ""
 
@@ -89,14 +89,15 @@ def check_nodes(model: str, revision: str | None) -> None:
     answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=_ANSWER_S)
     leave_out([asked[ref] for ref in silent], others=len(answered))
     for ref in answered:
-        name = asked[ref]
         try:
             words = ray.get(ref)
         except RayError as error:
+            words = first_line(error.cause if isinstance(error, RayTaskError) else error)
             # A node that was lost meanwhile is none of the cluster's; any other reason is worth its line.
-            words = "" if name not in {node["NodeManagerHostname"] for node in alive()} else str(error).splitlines()[-1]
+            if asked[ref] not in {node["NodeManagerHostname"] for node in alive()}:
+                continue
         if words:
-            raise ValueError(f"node {name} cannot run an engine: {words}")
+            raise ValueError(f"node {asked[ref]} cannot run an engine: {words}")
 
 
 def for_engines(nodes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -16,7 +16,7 @@ _NAME = re.compile(r"\{([a-z_]+)\}")
 
 
 def load_table(package: str, name: str) -> dict[str, Any]:
-    """The TOML file `name` that ships with `package`."""
+    """Return the TOML file `name` that ships with `package`."""
     return tomllib.loads(resources.files(package).joinpath(name).read_text(encoding="utf-8"))
 
 
@@ -28,9 +28,13 @@ def fill(template: str, values: Mapping[str, str]) -> str:
     return _NAME.sub(lambda match: values[match.group(1)], template)
 
 
-def first_line(error: BaseException) -> str:
-    """Return the first line of what the error says, or its type if it says nothing."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def first_line(error: BaseException, otherwise: str = "") -> str:
+    """Return the first line of what the error says, with the last one if it introduces others.
+
+    An error that says nothing is told by `otherwise`, or by its type.
+    """
+    first, *others = str(error).strip().splitlines() or [otherwise or type(error).__name__]
+    return f"{first} {others[-1].strip()}" if others and first.endswith(":") else first
 
 
 def listed(names: Sequence[str], most: int) -> str:
