@@ -1,7 +1,7 @@
 """Strict command lines over frozen dataclasses. The only home of fire, which lays out --help and reads nothing.
 
-Fire would guess a value's type, take one letter for a flag, and find a mistyped flag after the work. So words are read
-here: whatever is wrong ends in one line on stderr and exit code 2, before any work. Knows no command in particular.
+Fire guesses the type of a value, accepts one-letter flags, and notices a mistyped flag only after the work. So words
+are read here: whatever is wrong ends in one line on stderr and exit code 2, before any work. Knows no command.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ _PLAIN: dict[Any, tuple[str, str, Callable[[str], Any]]] = {
     str: ("a text", "(?s:.+)", str),
     Path: ("a path", "(?s:.+)", Path),
 }
-"""Each kind in words, how its values are written, and what reads them."""
+"""Each kind: its name, how its values are written, and what reads them."""
 
 
 def flag(

@@ -1,4 +1,4 @@
-"""The nodes of a Ray cluster that runs already: waiting until they joined, and whether they have what engines need.
+"""The nodes of a running Ray cluster: wait until they have joined, and check that they have what engines need.
 
 `python -m cluster.nodes ADDRESS COUNT SECONDS`
 """
@@ -26,7 +26,7 @@ _PACKAGES = ("cluster", "reflection", "generation")
 
 
 def alive() -> list[dict[str, Any]]:
-    """Return what Ray says of each node that lives."""
+    """Return Ray's description of each live node."""
     return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 
 
@@ -46,14 +46,14 @@ def wait_for(count: int, seconds: float) -> bool:
 
 
 def check_nodes(model: str, revision: str | None) -> None:
-    """Raise ValueError if a node has other code than ours, no vLLM or not the model: an engine could not start there.
+    """Raise ValueError if a node has other code than ours, no vLLM or no copy of the model, so no engine could start.
 
-    The model is a folder, or if it has a revision a hub id. A node that does not answer is named, and left to Ray.
-    Ray can ship code (`runtime_env`), but workers (2.60) look into the driver's working folder first, where a node may
-    hold another clone.
+    The model is a folder, or a hub id if it has a revision. A node that does not answer is named, and left to Ray.
+    Ray can ship code (`runtime_env`), but its workers (2.60) search the driver's working folder first, and a node may
+    have another clone there.
     """
 
-    # Inside a function, and so sent whole: a node that lacks our code could not look it up by its name.
+    # Nested, so pickled by value: a node without our code could not import it by name.
     def code() -> str:
         digest = hashlib.sha256()
         for name in _PACKAGES:
@@ -93,7 +93,7 @@ def check_nodes(model: str, revision: str | None) -> None:
             words = ray.get(ref)
         except RayError as error:
             words = first_line(error.cause if isinstance(error, RayTaskError) else error)
-            # A node that was lost meanwhile is none of the cluster's; any other reason is worth its line.
+            # A node lost in the meantime no longer matters.
             if asked[ref] not in {node["NodeManagerHostname"] for node in alive()}:
                 continue
         if words:
@@ -101,7 +101,7 @@ def check_nodes(model: str, revision: str | None) -> None:
 
 
 def for_engines(nodes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the nodes that may get an engine: if any has a GPU those with GPUs, else those with cores."""
+    """Return the nodes that may get an engine: those with GPUs if there are any, else those with cores."""
     for kind in ("GPU", "CPU"):
         if found := [node for node in nodes if node["Resources"].get(kind, 0) >= 1]:
             return found
@@ -109,12 +109,12 @@ def for_engines(nodes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def leave_out(silent: Sequence[str], *, others: int) -> None:
-    """Name the nodes that did not answer. Raises ValueError if no others did."""
+    """Print the nodes that did not answer. Raises ValueError if no others did."""
     for name in silent:
         told = f"node {name} starts no process within {_ANSWER_S:.0f} s; see Ray's logs there"
         if not others:
             raise ValueError(told)
-        # It may be dying, which Ray notices later; engines that find no place there are tried again elsewhere.
+        # It may be dying, which Ray notices later; engines that cannot start there are tried elsewhere.
         print(f"{told}; the others go on without it", flush=True)
 
 
@@ -122,7 +122,7 @@ def main(address: str, count: str, seconds: str) -> int:
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         if not wait_for(int(count), float(seconds)):
-            print("the others are late; it begins without them", flush=True)
+            print("the others are late; starting without them", flush=True)
         ray.shutdown()
     except (ConnectionError, RuntimeError, RayError) as error:
         print(f"Ray does not answer at {address}: {first_line(error)}", flush=True)

@@ -1,6 +1,6 @@
-"""Paths as people type them: `~` is expanded, and what would name another place than the one that is meant is refused.
+"""Paths as people type them: `~` is expanded, and what would lead to another place than the one meant is refused.
 
-Every place here is on this machine. Knows no flag and no command.
+All paths are of this machine. Knows no flag and no command.
 """
 
 import errno
@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 _ELSEWHERE = re.compile(r"[\w+.@-]+:/")
-# What `datasets` reads otherwise in the path of a folder, tried with 5.2.0: see tests/test_paths.py.
+# What `datasets` (5.2.0) does not take literally in the path of a folder: see tests/test_paths.py.
 _READ_OTHERWISE = dict.fromkeys("*?[]", "a pattern") | {"$": "a variable", "::": "a chain of URLs"}
 
 

@@ -1,4 +1,4 @@
-"""The Ray this run works on: started here, or one that runs already."""
+"""The Ray cluster of this run: started on this machine, or one that is already running."""
 
 import logging
 import os
@@ -28,10 +28,10 @@ _CONNECT_S = 5.0
 _STARTS = 3
 _CONNECTS = 5
 _LATE = "timed out during startup"
-_TOKEN = "where it asks for a token, set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token as on its head"
+_TOKEN = "; where it asks for a token, set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token as on its head"
 _ADDRESS = re.compile(r"(?:ray://)?\[?(?P<host>[^\s/\]]+)\]?:(?P<port>\d{1,5})")
 _SECRET = secrets.token_hex(32)
-"""Of those who may talk to a Ray of ours. Ray reads it once a process; its own lies in ~/.ray."""
+"""Known to those who may talk to a Ray of ours. Ray reads it once per process; its own lies in ~/.ray."""
 
 
 @dataclass(frozen=True)
@@ -114,17 +114,14 @@ def _running(address: str) -> Iterator[None]:
     found = _ADDRESS.fullmatch(address)
     if found is None and address != "auto":
         raise ValueError(f"--address {address!r} must be auto, HOST:PORT or ray://HOST:PORT")
+    hint = ""
     try:
-        if found:  # where nobody listens Ray itself would go on trying for many minutes
+        if found:  # Ray itself would retry for many minutes where nobody listens
             socket.create_connection((found["host"], int(found["port"])), timeout=_CONNECT_S).close()
-    except (OSError, OverflowError) as error:
-        raise ValueError(f"no Ray cluster answers at --address {address}: {error}") from error
-    try:
+        hint = _TOKEN  # refused for its token, Ray (2.60) says only that it failed to connect
         _connect(address)
-    except (ConnectionError, ValueError, RuntimeError, RayError) as error:
-        # Refused for its token, Ray (2.60) says only that it failed to connect; of itself it follows `auto` alone.
-        reason = first_line(error)[:200]
-        raise ValueError(f"no Ray cluster answers at --address {address}: {reason}; {_TOKEN}") from error
+    except (OSError, OverflowError, ValueError, RuntimeError, RayError) as error:
+        raise ValueError(f"no Ray cluster answers at --address {address}: {first_line(error)[:200]}{hint}") from error
     try:
         yield
     finally:
@@ -132,12 +129,12 @@ def _running(address: str) -> Iterator[None]:
 
 
 def _connect(address: str) -> None:
-    """Try again if the head made no process for this client, as happens about one time in twenty.
+    """Connect, trying again if the head made no process for this client, as happens about one time in twenty.
 
     Ray's head (2.60) forks amid gRPC's threads, which may abort the child
     (https://github.com/ray-project/ray/issues/63202), and gives it no more than half a minute to come up.
     """
-    # In a job of Slurm's, whose nodes share our home, Ray's head has another (slurm.sh): workers get ours back.
+    # In a Slurm job Ray's head has a home of its own (slurm.sh); the nodes share ours, and workers get it back.
     home = {"env_vars": {"HOME": os.path.expanduser("~")}} if "SLURM_JOB_ID" in os.environ else None
     for time in range(1, _CONNECTS + 1):
         try:
@@ -152,13 +149,13 @@ def _connect(address: str) -> None:
 
 @contextmanager
 def _local() -> Iterator[None]:
-    # Ray's agents outlive a driver that is killed (2.60), and are known by their log files alone. The
-    # folder lies in /tmp whatever TMPDIR says: the path of a Unix socket in it ends at 107 bytes.
+    # Ray's agents outlive a killed driver (2.60), and only their open log files identify them. The folder
+    # is in /tmp whatever TMPDIR says: the path of a Unix socket in it is limited to 107 bytes.
     mark, folder = reaper.new_mark(), tempfile.mkdtemp(prefix="skillfactory-ray-", dir="/tmp")
     home = os.path.expanduser("~")
     with _environment({mark: "1", "RAY_AUTH_TOKEN": _SECRET}):
         watcher = reaper.start(mark, folder)
-        # Ray's head asks the network which cloud it is in (2.60, with usage statistics off too) unless a cluster file
+        # Even with usage statistics off, Ray's head (2.60) asks the network which cloud it is in, unless a cluster file
         # in its home names a provider; our processes get the real home back.
         Path(folder, "ray_bootstrap_config.yaml").write_text("provider: {type: local}\n", encoding="utf-8")
         try:

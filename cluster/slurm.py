@@ -32,7 +32,7 @@ _LOGS = Path("logs", "slurm")
 """Under the run directory."""
 _CORES_OF_A_GPU = 8
 _WORDS = ("job_name", "partition", "account", "qos", "constraint")
-# What sbatch takes on its lines without quotes, escapes or comments.
+# What sbatch accepts on its lines without quotes, escapes or comments.
 _WORD = re.compile(r"[A-Za-z0-9_.,:@%+=&|*()\[\]/-]+")
 _OPTION = re.compile(r"--(?P<name>[a-z][a-z-]*)(=.+)?")
 _TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<parts>\d+(?::\d+){0,2})")
@@ -66,12 +66,12 @@ class Options:
     )
     mem: str | None = flag(None, "memory of each node, such as 200G (default: the site's; no GPU: all)")
     sbatch_args: tuple[str, ...] = flag((), "comma list of further options of sbatch: --exclude=n1,n2,--mail-type=END")
-    container: str | None = flag(None, "image for Slurm's pyxis plugin, in which all of it then runs", anywhere)
+    container: str | None = flag(None, "image for Slurm's pyxis plugin, in which everything then runs", anywhere)
     container_mounts: tuple[str, ...] = flag((), "comma list of FROM:TO, besides the working folder and /tmp", anywhere)
     env_setup: str | None = flag(None, "a file to source first, such as .venv/bin/activate", local)
     job_name: str = flag("skillfactory", "as squeue shows it")
     wait_s: int = flag(
-        600, "longest wait for all nodes to join; then it begins with those that did", bounds=(10, 86_400)
+        600, "longest wait for all nodes to join; then it starts with those that did", bounds=(10, 86_400)
     )
     notice_s: int = flag(300, "how long before the limit it drains; at most half of --time", bounds=(1, 65_535))
     max_requeues: int = flag(100, "how often it queues itself again while work is left", bounds=(0, 10_000))

@@ -1,6 +1,6 @@
-"""Texts: tables of them kept as data, names filled in, and pieces of what people read (near names, cut lists).
+"""Texts: tables of them kept as data, templates filled in, and pieces of messages (near names, shortened lists).
 
-`str.format` is not used on purpose: what is filled in was written by a model and may hold braces.
+`str.format` is avoided on purpose: what is filled in was written by a model and may hold braces.
 """
 
 import difflib
@@ -21,10 +21,7 @@ def load_table(package: str, name: str) -> dict[str, Any]:
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
-    """Replace every {name} of the template by its value, once: values are not looked into.
-
-    Raises KeyError for a name that has no value.
-    """
+    """Replace every {name} of the template by its value, in one pass: a brace in a value stays. Raises KeyError."""
     return _NAME.sub(lambda match: values[match.group(1)], template)
 
 
@@ -38,7 +35,7 @@ def first_line(error: BaseException, otherwise: str = "") -> str:
 
 
 def listed(names: Sequence[str], most: int) -> str:
-    """Return the names separated by commas; beyond `most` they are only counted."""
+    """Return the names separated by commas; those beyond `most` are only counted."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
