@@ -121,8 +121,8 @@ def sort_part(part: Part, path: Path, *, buckets: int, settings: SftSettings) ->
         for rows in read_part(part):
             pool = choose(rows, settings)
             counts.samples += pool.num_rows
-            counts.left_out.update(_values(pool["left_out"]))
-            counts.variants.update(_values(pc.fill_null(pool["variant"], "")))
+            counts.left_out.update(pool["left_out"].to_pylist())
+            counts.variants.update(pc.fill_null(pool["variant"], "").to_pylist())
             bucket_of = ((pool["order"].to_numpy() >> 32) * buckets >> 32).astype(np.int64)
             (batch,) = pool.take(np.argsort(bucket_of, kind="stable")).combine_chunks().to_batches()
             ends = np.cumsum(np.bincount(bucket_of, minlength=buckets)).tolist()
@@ -132,10 +132,6 @@ def sort_part(part: Part, path: Path, *, buckets: int, settings: SftSettings) ->
     return counts
 
 
-def _values(column: pa.ChunkedArray) -> dict[str, int]:
-    return {one["values"]: one["counts"] for one in pc.value_counts(column).to_pylist()}
-
-
 def make_bucket(bucket: int, path: Path, *, files: Sequence[Path], buckets: int, settings: SftSettings) -> BucketTraces:
     """Make all traces of the bucket's questions into the file `path`.
 
@@ -143,7 +139,7 @@ def make_bucket(bucket: int, path: Path, *, files: Sequence[Path], buckets: int,
     """
     pool, counts = _read_bucket(files, bucket, buckets), Summary()
     wanted = pool["question_key"].filter(pc.not_equal(pool["left_out"], OTHER_VARIANT))
-    counts.most_samples = max(_values(wanted).values(), default=0)
+    counts.most_samples = max(Counter(wanted.to_pylist()).values(), default=0)
     formats = choose_formats(settings.formats, settings.bounds)
     tokenizer = load_tokenizer(settings.tokenizer) if settings.tokenizer else None
     rows: list[dict[str, Any]] = []

@@ -181,8 +181,6 @@ def _check_one(pool: pa.Table, column: str, several: str) -> None:
             raise ValueError(f"RAW_DATA: question_key {key!r} stands for {several}, such as {shown}; give each its own")
 
 
-_LONGEST = 200
-"""Characters of an expression that are looked at."""
 _LEFT = " 0123456789.()+-*/×÷−·"
 _RIGHT = re.compile(r" *([-−]?\d{1,18}(?:\.\d{1,18})?)(?! *[-+*/×÷−·^(=%]| *\d)(?!\.\d)(?![^\W\d])")
 _OPERATION = re.compile(r"[\d)] *[-+*/×÷−·] *[-−(\d]")
@@ -199,8 +197,8 @@ def false_equations(text: str) -> Iterator[str]:
 
 
 def _expression_before(text: str, end: int) -> str:
-    """The expression that ends there; empty where it grows out of a word, such as "x2 + 3"."""
-    seen = text[max(0, end - _LONGEST) : end]
+    """The expression that ends there, within 200 characters; empty if it grows out of a word, such as "x2 + 3"."""
+    seen = text[max(0, end - 200) : end]
     outside = seen.rstrip(_LEFT)
     left = seen[len(outside) :]
     return "" if outside and outside[-1].isalnum() and not left.startswith(" ") else left.strip()

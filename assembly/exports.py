@@ -36,9 +36,9 @@ class BucketTraces(NamedTuple):
 
     path: Path
     labels: list[tuple[str, str]]
-    """(format, label) of each trace."""
+    """(format, label) of each."""
     scores: list[int]
-    """Of each trace, where there is a subsample, which takes the smallest."""
+    """A random number for each if a subsample is asked for; it takes the smallest."""
     counts: Summary
 
 

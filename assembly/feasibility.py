@@ -170,10 +170,10 @@ class Coverage:
 
     def __init__(self, settings: SftSettings) -> None:
         self.settings = settings
+        # By question: its task, and how many attempts are right, wrong, and right but of use to star alone.
         self._found: dict[str, tuple[str, list[int]]] = {}
-        """By question its task and attempts: right ones, wrong ones, right ones that only star can use."""
+        # Right samples that may stand in no trace but those of star, by reason.
         self.right_left_out = Counter[str]()
-        """Right samples that may stand in no trace but those of star, by reason."""
 
     def add(self, rows: pa.Table) -> None:
         """Count rows of schema ROWS."""
@@ -188,7 +188,7 @@ class Coverage:
                 found[2] += count * (why in UNREFLECTED)
 
     def usable(self, task: str | None = None) -> Counter[tuple[int, ...]]:
-        """Return questions, of one task or all, by usable attempts: right, wrong, and right ones for star alone."""
+        """Return questions, of one task or all, by usable attempts: right, wrong, right but of use to star alone."""
         return Counter(tuple(found) for of, found in self._found.values() if task in (None, of))
 
     def served(self, task: str | None = None) -> dict[str, int]:

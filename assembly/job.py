@@ -30,8 +30,6 @@ SETS = (RAW_DATA, SFT_DATA, RL_DATA)
 """The folders that the whole job makes in its run directory."""
 _BY_TASK = ("0C", "*C", "*C*IC", "*CC", "star")
 """Formats that are counted by task."""
-_STEPS = 8
-"""At most this many shorter lengths of traces are shown."""
 _PROPOSED = ("*C*IC", "*CC", "*C_full", "algorithm1", "0C", "star")
 """Formats in the order in which they are proposed."""
 
@@ -114,8 +112,8 @@ def coverage_text(coverage: Coverage, counts: RawCounts) -> str:
     for count, names in sorted(by_count.items(), reverse=True):
         head = f"  {count:>7,} {count / max(1, total):>4.0%}  "
         lines += textwrap.wrap(", ".join(names), WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
-    # how many could give a *C trace of each number of attempts, where that number decides
-    lengths = range(1, min(coverage.settings.bounds.most, _STEPS) + 1)
+    # how many could give a *C trace of each number of attempts, up to 8, if that number decides
+    lengths = range(1, min(coverage.settings.bounds.most, 8) + 1)
     shorter = {length: count_served(FORMATS["*C"], usable, Attempts(None, length)) for length in lengths}
     if len({*shorter.values()}) > 1:
         given = "  ".join(f"{length}C {count:,}" for length, count in shorter.items())

@@ -16,8 +16,6 @@ from generation.records import Question
 
 _IN_PROCESSES = {"math", "gym"}
 """Graders that judge in other processes."""
-_UNREADABLE_ANSWER = "?"
-"""Says nothing to any grader, so none does more with it than to look at its question."""
 
 
 def truth_of(question: Question) -> str:
@@ -29,11 +27,11 @@ def truth_of(question: Question) -> str:
 def compute_score(
     data_source: str, solution_str: str, ground_truth: str, extra_info: Mapping[str, Any] | None = None
 ) -> float:
-    """Return the reward of any response, 0 or 1. Raises ValueError for a `ground_truth` of another dataset.
+    """Return the reward of any response, 0 or 1.
 
-    Training on one would learn from zeros alone.
+    Raises ValueError for a `ground_truth` of another dataset: training on one would learn from zeros alone.
     """
-    # How the rollout ended is not said here; it would only change why an answer is missing.
+    # verl does not say how the rollout ended; that would only change the reason why an answer is missing.
     return float(grade(solution_str, _question(ground_truth), "stop").outcome == "right")
 
 
@@ -58,7 +56,8 @@ def _question(truth: str) -> Question:
     try:
         said = json.loads(truth)
         question = Question("", said["answer"], "", "", said["grader"], "", said["facts"])
-        GRADERS[question.grader](_UNREADABLE_ANSWER, question)  # or the first rollout finds out that a fact is missing
+        # No grader can read "?", so it only looks at the question; or the first rollout would find a fact missing.
+        GRADERS[question.grader]("?", question)
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise ValueError(f"this ground truth is not from an RL_DATA of this project: {truth!r:.80}") from error
     return question

@@ -30,7 +30,6 @@ class Attempts(NamedTuple):
 
     @property
     def fewest(self) -> int:
-        """Attempts of the shortest trace of a format that has the length asked for."""
         return self.least or self.most
 
 
@@ -51,26 +50,24 @@ class Format:
     label: str
     """{n} stands for the number of attempts in the trace."""
     lengths: Literal["one", "all", "each", "used up", "alone"]
-    """One attempt; N attempts; one trace for each of 1..N; until no correct attempt is left; each
-    correct sample for itself, without any structure."""
+    """One attempt; N attempts; a trace for each of 1..N; until none is correct; each correct sample alone."""
     last: tuple[bool | None, ...] = (True,)
     """Correctness of the last attempts, in order; None for either."""
     earlier_correct: int = 0
     """How many of the attempts before those must be correct."""
     whole_pool: bool = True
-    """Needs N usable attempts even for its shorter traces, as published, so that every label of a
-    format covers the same questions."""
+    """Its shorter traces need N usable attempts too, as published: every label covers the same questions."""
     reflections: bool = True
     review: Literal["backtrack", "confirm"] | None = None
 
     @property
     def shortest(self) -> int:
-        """Attempts of the shortest trace."""
+        """Return the number of attempts in the shortest trace."""
         return len(self.last) + self.earlier_correct
 
     @property
     def reflected(self) -> bool:
-        """Takes only samples that have a reflection with the right verdict, shown or not, as published."""
+        """Return True if each sample must have a reflection with the right verdict, shown or not, as published."""
         return self.lengths != "alone"
 
     def pool(self, attempts: Attempts) -> int:
@@ -151,12 +148,12 @@ class SftSettings:
                 raise ValueError(f"--{name} must be at least 1, not {value}")
         used_up = [format_.name for format_ in formats if format_.lengths == "used up"]
         if used_up and (self.unique_variants or self.max_similarity is not None):
+            why = f"do not go with format {used_up[0]}, which draws as the paper does"
             raise ValueError(
-                f"--unique_variants and --max_similarity do not go with format {used_up[0]}, which draws as the "
-                "paper does; leave them out, or make its set for itself"
+                f"--unique_variants and --max_similarity {why}; leave them out, or make its set for itself"
             )
         if self.tokenizer is not None:
-            check_tokenizer(self.tokenizer)
+            load_tokenizer(self.tokenizer)
 
     @property
     def bounds(self) -> Attempts:
@@ -165,14 +162,12 @@ class SftSettings:
 
 @cache
 def load_tokenizer(name: str) -> ChatTokenizer:
-    """Load the tokenizer of a model by folder, hub id or well-known name. Raises ValueError if it is not there."""
-    model = find(name)
-    return ChatTokenizer(model.path, model.hub_revision)
+    """Load the tokenizer of a model by folder, hub id or well-known name.
 
-
-def check_tokenizer(name: str) -> None:
-    """Raise ValueError if the tokenizer is not there or cannot write a conversation."""
-    chat, turns = load_tokenizer(name), probe(("user", "assistant"))
+    Raises ValueError if it is not there or cannot write a conversation.
+    """
+    model, turns = find(name), probe(("user", "assistant"))
+    chat = ChatTokenizer(model.path, model.hub_revision)
     try:
         fault = fault_in(chat.render(turns), turns)
         chat.encode([Message(role="user", content="2 + 2?"), Message(role="assistant", content="4")])
@@ -182,3 +177,4 @@ def check_tokenizer(name: str) -> None:
         raise ValueError(f"--tokenizer {name} cannot write a conversation: {reason}") from error
     if fault:
         raise ValueError(f"--tokenizer {name}: its chat template {fault}, which would not be counted: give another one")
+    return chat

@@ -1,7 +1,7 @@
 """What an assembly made and what it could not: counted, as printed text, and in the README.md of SFT_DATA.
 
-The traces are silver data, since no one wrote them on purpose: a fault is told from the text by rules that are
-printed with the figures, and what a rule cannot see is not counted.
+The traces are silver data, since no one wrote them on purpose: rules find faults in their texts, and are printed
+with the figures; what a rule cannot see is not counted.
 """
 
 import re
@@ -66,9 +66,6 @@ def _says(pattern: re.Pattern[str], text: str) -> bool:
     return needed and pattern.search(text, max(0, len(text) - _END)) is not None
 
 
-# ---- faults: the docstring of each is printed as its rule
-
-
 def sample_contradicts_verdict(made: Made) -> bool:
     """The end of a correct attempt says that it failed, or that of an incorrect one that it is right."""
     if made.trace is None or not any(step.reflection for step in made.trace.steps):
@@ -105,14 +102,15 @@ _RULES = (
     names_hint,
 )
 FAULTS = {rule.__name__: rule for rule in _RULES}
+"""What may be wrong with a trace, by name; the docstring of each is printed as its rule."""
 
 
 @dataclass
 class Summary:
-    """Counts over a part of an assembly, or all of it."""
+    """Counts over part of an assembly, or all of it."""
 
     notes: list[str] = field(default_factory=list)
-    """What else a person should know: what is odd in the RAW_DATA, and what was asked for and did not come."""
+    """What is odd in the RAW_DATA, and what was asked for and did not come."""
     samples: int = 0
     variants: Counter[str] = field(default_factory=Counter)
     """Samples by prompt variant; "" where a row names none."""
@@ -120,7 +118,7 @@ class Summary:
     """Samples that may stand in no trace, by reason."""
     questions: int = 0
     most_samples: int = 0
-    """Of one question, under the variants asked for."""
+    """Of any one question, under the variants asked for."""
     not_given: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Questions that could not give a format, by (format, reason)."""
     too_long: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -134,10 +132,10 @@ class Summary:
     examples: dict[str, list[str]] = field(default_factory=dict)
     """Beginnings of the first EXAMPLES traces with a fault."""
     shown: tuple[tuple[bool, bool, int], str] | None = None
-    """The text with the smallest rank; a card's reader wants one with a retry, without a fault, and short."""
+    """The trace with the smallest rank: one with a retry, without a fault, and short, if there is one."""
 
     def add(self, row: Mapping[str, Any], text: str) -> None:
-        """Add a trace, by its columns; it counts once under each variant that it has an attempt of."""
+        """Count a trace, given its columns; once under each prompt variant among its attempts."""
         label = row["sft_template_type_idx"]
         self.traces[row["format"], label] += 1
         groups = [("format", row["format"]), ("label", label), ("task", row["task"])]
@@ -151,7 +149,7 @@ class Summary:
             self.shown = (rank, text)
 
     def extend(self, later: Self) -> None:
-        """Add the counts of what comes behind this."""
+        """Add the counts of a later part."""
         self.samples += later.samples
         self.questions += later.questions
         self.most_samples = max(self.most_samples, later.most_samples)

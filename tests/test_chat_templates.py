@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from assembly.settings import check_tokenizer
+from assembly.settings import load_tokenizer
 from cluster.inference.chat import Prompt, look_at_template, open_chat, probe
 from cluster.inference.models import find
 from tests.bad_inputs import make_model
@@ -31,7 +31,7 @@ def look(folder: Path, template: str, roles: tuple[str, ...] = ("system", "user"
 @pytest.mark.parametrize("name", sorted(REAL))
 def test_templates_that_people_use_serve_and_nothing_is_said(name: str, tmp_path: Path) -> None:
     assert look(tmp_path / name, REAL[name]) == []
-    check_tokenizer(str(tmp_path / name))
+    load_tokenizer(str(tmp_path / name))
 
 
 def test_gemma_2_takes_the_user_turn_alone(tmp_path: Path) -> None:
