@@ -7,6 +7,7 @@ holds a bucket at a time.
 
 import gc
 import itertools
+import json
 import multiprocessing
 import os
 import signal
@@ -27,16 +28,16 @@ import pyarrow.compute as pc
 
 from assembly import feasibility
 from assembly.candidates import OTHER_VARIANT, POOL, choose, questions_of
-from assembly.exports import BucketTraces, Map, check_destination, write_sft
 from assembly.feasibility import NothingMadeError, Supply
 from assembly.settings import SftSettings, choose_formats, load_tokenizer
-from assembly.summary import FAULTS, SFT_SCHEMA, Summary, sft_card
-from assembly.traces import assemble_question
+from assembly.sft import DATASET_INFO, DATASET_NAME, SFT_SCHEMA, BucketTraces, Map, Summary, sft_card, write_sft
+from assembly.traces import FAULTS, assemble_question
 from cluster.inference.engine import Message
-from cluster.jobs.atomic import replace_folder
+from cluster.jobs.atomic import check_replaceable, replace_folder
 from cluster.jobs.card import UNKNOWN
 from cluster.jobs.progress import follow
 from cluster.jobs.run_directory import now, this_command
+from cluster.paths import check_dataset_folder
 from generation.raw.files import Part, source_of
 from generation.raw.reader import open_parts, read_part
 from generation.records import request_seed
@@ -83,6 +84,32 @@ def assemble(
 
     replace_folder(build, out)
     return summary
+
+
+def check_destination(out: Path, raw: str | Path) -> None:
+    """Raise ValueError unless an SFT_DATA can be put there: nothing yet, an empty folder, or a former one."""
+    check_dataset_folder(out)
+    if out.suffix == ".py":
+        raise ValueError(f"{out}: `datasets` takes the name of a folder that ends in .py for a script; give another")
+    try:
+        source = Path(raw).resolve()
+        if _is_sft_data(source):
+            raise ValueError(f"{raw} is an SFT_DATA; give the RAW_DATA, or the run, that it was made from")
+        if source.exists() and out.resolve() in (source, *source.parents):
+            raise ValueError(f"{out} would be replaced, and holds the RAW_DATA to read; give another folder")
+        check_replaceable(out)
+        # the other folders of a run may be replaced too, but never by this one
+        if out.exists() and any(out.iterdir()) and not _is_sft_data(out):
+            raise ValueError(f"{out} holds something else than an SFT_DATA; give another folder")
+    except OSError as error:
+        raise ValueError(f"{out} cannot be used: {error.strerror}; give another folder") from error
+
+
+def _is_sft_data(folder: Path) -> bool:
+    try:
+        return DATASET_NAME in json.loads((folder / DATASET_INFO).read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def _make(map_: Map, parts: Sequence[Part], settings: SftSettings, work: Path, summary: Summary) -> list[BucketTraces]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from assembly.candidates import UNREFLECTED, choose
 from assembly.settings import FORMATS, Attempts, Format, SftSettings, choose_formats
-from assembly.summary import Summary
+from assembly.sft import Summary
 from cluster.jobs.card import NONE, Table, code
 from cluster.texts import counted, load_table, nearest
 from generation.raw.reader import as_rows, find_columns, open_parts, read_part

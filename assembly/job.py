@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from assembly.assemble import assemble
+from assembly.assemble import assemble, check_destination
 from assembly.candidates import NO_REFLECTION
-from assembly.exports import check_destination
 from assembly.feasibility import Coverage, NothingMadeError, Supply, count_served, notes_on_supply
 from assembly.rl import RL_DATA, rl_data
 from assembly.settings import FORMATS, Attempts, SftSettings
-from assembly.summary import SFT_DATA, summary_text
+from assembly.sft import SFT_DATA, summary_text
 from assembly.traces import PHRASES
 from cluster.jobs.atomic import check_replaceable
 from cluster.jobs.card import WIDTH, Table, counts_text

@@ -8,7 +8,7 @@ from pathlib import Path
 from assembly.assemble import assemble
 from assembly.feasibility import NothingMadeError
 from assembly.settings import SftSettings
-from assembly.summary import SFT_DATA, summary_text
+from assembly.sft import SFT_DATA, summary_text
 from cluster.flags import fail, flag, page, parse
 from cluster.jobs.card import UNKNOWN, check_license
 from cluster.jobs.plan import check_range

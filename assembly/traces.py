@@ -1,15 +1,16 @@
-"""All the traces of one question: the attempts that each shows, the phrases between them, and its text.
+"""All the traces of one question: the attempts that each shows, the phrases between them, its text and its faults.
 
 All chance comes from generators seeded by the question's key. `Trace` refuses parts whose text would be taken for
-the frame.
+the frame. Traces are silver data, since no one wrote them on purpose: what no rule sees is not called a fault.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
 
-from assembly.candidates import Candidate, QuestionSamples, has_frame_tag, is_plain_answer
+from assembly.candidates import Candidate, QuestionSamples, false_equations, has_frame_tag, is_plain_answer
 from assembly.settings import TOO_ALIKE, TOO_FEW_CORRECT, Format, SftSettings
 from cluster.texts import load_table
 
@@ -208,3 +209,67 @@ def _compose(format_: Format, picked: Sequence[Candidate], rng: Random) -> Trace
         final = next(one for one in reversed(picked) if one.correct)
         review += (final.response,)
     return Trace(steps, glue, rng.choice(PHRASES["ending"]), final.answer, review)
+
+
+_END = 400
+"""Characters of a sample's end that are searched for what it claims."""
+_GIVES_UP = re.compile(
+    r"\b(?:(?:is|are|was) (?:not (?:correct|right|possible)|incorrect)|does(?: not|n't) (?:work|equal|reach|fit)"
+    r"|no solution|impossible|cannot be (?:done|made|reached)|(?:can't|cannot) find)\b",
+    re.IGNORECASE | re.ASCII,
+)
+_CLAIMS = re.compile(
+    r"\b(?:(?:is|are) (?:indeed )?(?:correct|right|the (?:correct|right) answer)|this works|which works|as required)\b",
+    re.IGNORECASE | re.ASCII,
+)
+_NEEDED = {
+    _GIVES_UP: ("not", "n't", "incorrect", "no solution", "impossible"),
+    _CLAIMS: ("correct", "right", "works", "as required"),
+}
+"""A text that a pattern matches holds one of these; to look for them is many times as fast."""
+
+
+def _says(pattern: re.Pattern[str], text: str) -> bool:
+    """Whether the end of a sample says so."""
+    end = text[-_END:].lower()
+    needed = any(words in end for words in _NEEDED[pattern])
+    return needed and pattern.search(text, max(0, len(text) - _END)) is not None
+
+
+def sample_contradicts_verdict(made: Made) -> bool:
+    """The end of a correct attempt says that it failed, or that of an incorrect one that it is right."""
+    if made.trace is None or not any(step.reflection for step in made.trace.steps):
+        return False
+    return any(_says(_GIVES_UP if one.correct else _CLAIMS, one.response) for one in made.attempts)
+
+
+def reflection_states_false_arithmetic(made: Made) -> bool:
+    """A reflection states an equation between numbers that is false."""
+    steps = made.trace.steps if made.trace is not None else ()
+    return any(any(false_equations(step.reflection)) for step in steps if step.reflection is not None)
+
+
+def repeats_an_attempt(made: Made) -> bool:
+    """Two attempts are the same text, but for case and spacing."""
+    return len({" ".join(one.response.lower().split()) for one in made.attempts}) < len(made.attempts)
+
+
+def cut_at_the_length_limit(made: Made) -> bool:
+    """An attempt was cut at the length limit."""
+    return any(one.cut for one in made.attempts)
+
+
+def names_hint(made: Made) -> bool:
+    """The word "hint" stands in it."""
+    return "hint" in made.text.lower() and re.search(r"\bhint", made.text, re.IGNORECASE) is not None
+
+
+_RULES = (
+    sample_contradicts_verdict,
+    reflection_states_false_arithmetic,
+    repeats_an_attempt,
+    cut_at_the_length_limit,
+    names_hint,
+)
+FAULTS = {rule.__name__: rule for rule in _RULES}
+"""What may be wrong with a trace, by name; the docstring of each is printed as its rule."""

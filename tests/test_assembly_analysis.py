@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from assembly.candidates import false_equations
-from assembly.summary import EXAMPLES, FAULTS, Summary
+from assembly.sft import EXAMPLES, Summary
+from assembly.traces import FAULTS
 from tests.assembly_rows import RIGHT, WRONG, RawRow, made_of, raw_row, settings
 
 

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assembly.exports import BucketTraces, choose_traces, read_traces
-from assembly.summary import SFT_SCHEMA, Summary
+from assembly.sft import SFT_SCHEMA, BucketTraces, Summary, choose_traces, read_traces
 
 LABELS = (("*C_full", "1C"), ("*C_full", "2C"), ("0C", "0C"))
 

@@ -16,7 +16,7 @@ from datasets import Features, disable_progress_bars, load_dataset
 from assembly.assemble import assemble
 from assembly.run import Config, main
 from assembly.settings import SftSettings
-from assembly.summary import SFT_SCHEMA
+from assembly.sft import SFT_SCHEMA
 from generation.builtin import MODEL
 from generation.raw.reader import open_parts
 from generation.records import stable_hash

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from assembly.exports import DATASET_NAME
 from assembly.rl import FILES, REWARD_FILE
+from assembly.sft import DATASET_NAME
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"

@@ -1,24 +1,28 @@
-"""What an assembly made and what it could not: counted, as printed text, and in the README.md of SFT_DATA.
+"""SFT_DATA, which supervised training reads: what is counted of it, its card, and its files.
 
-The traces are silver data, since no one wrote them on purpose: rules find faults in their texts, and are printed
-with the figures; what a rule cannot see is not counted.
+Knows columns and counts; not how traces are made.
 """
 
-import re
+import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
+from importlib import resources
 from operator import itemgetter
-from typing import Any, Self
+from pathlib import Path
+from typing import Any, NamedTuple, Self
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from assembly.candidates import false_equations
 from assembly.settings import TOO_ALIKE, SftSettings
-from assembly.traces import PHRASES, Made
+from assembly.traces import FAULTS, PHRASES
 from cluster.jobs import card
 from cluster.jobs.card import NONE, Split, Table, code, counts_text
-from cluster.jobs.progress import fitted
+from cluster.jobs.progress import fitted, follow
 from generation.raw.files import RawSource
 from generation.raw.schema import Column, columns_table
 
@@ -35,74 +39,17 @@ SFT_COLUMNS = (
     Column("faults", pa.list_(pa.string()), "what is wrong with the trace, as far as rules can tell"),
 )
 SFT_SCHEMA = pa.schema([(column.name, column.type) for column in SFT_COLUMNS])
-
 _TAGS = ("skillfactory", "self-distillation", "reasoning", "sft")
-
 EXAMPLES = 3
 _LONGEST_EXAMPLE = 600
-_END = 400
-"""Characters of a sample's end that are searched for what it claims."""
 _KINDS = ("label", "task", "variant")
-_GIVES_UP = re.compile(
-    r"\b(?:(?:is|are|was) (?:not (?:correct|right|possible)|incorrect)|does(?: not|n't) (?:work|equal|reach|fit)"
-    r"|no solution|impossible|cannot be (?:done|made|reached)|(?:can't|cannot) find)\b",
-    re.IGNORECASE | re.ASCII,
-)
-_CLAIMS = re.compile(
-    r"\b(?:(?:is|are) (?:indeed )?(?:correct|right|the (?:correct|right) answer)|this works|which works|as required)\b",
-    re.IGNORECASE | re.ASCII,
-)
-_NEEDED = {
-    _GIVES_UP: ("not", "n't", "incorrect", "no solution", "impossible"),
-    _CLAIMS: ("correct", "right", "works", "as required"),
-}
-"""A text that a pattern matches holds one of these; to look for them is many times as fast."""
-
-
-def _says(pattern: re.Pattern[str], text: str) -> bool:
-    """Whether the end of a sample says so."""
-    end = text[-_END:].lower()
-    needed = any(words in end for words in _NEEDED[pattern])
-    return needed and pattern.search(text, max(0, len(text) - _END)) is not None
-
-
-def sample_contradicts_verdict(made: Made) -> bool:
-    """The end of a correct attempt says that it failed, or that of an incorrect one that it is right."""
-    if made.trace is None or not any(step.reflection for step in made.trace.steps):
-        return False
-    return any(_says(_GIVES_UP if one.correct else _CLAIMS, one.response) for one in made.attempts)
-
-
-def reflection_states_false_arithmetic(made: Made) -> bool:
-    """A reflection states an equation between numbers that is false."""
-    steps = made.trace.steps if made.trace is not None else ()
-    return any(any(false_equations(step.reflection)) for step in steps if step.reflection is not None)
-
-
-def repeats_an_attempt(made: Made) -> bool:
-    """Two attempts are the same text, but for case and spacing."""
-    return len({" ".join(one.response.lower().split()) for one in made.attempts}) < len(made.attempts)
-
-
-def cut_at_the_length_limit(made: Made) -> bool:
-    """An attempt was cut at the length limit."""
-    return any(one.cut for one in made.attempts)
-
-
-def names_hint(made: Made) -> bool:
-    """The word "hint" stands in it."""
-    return "hint" in made.text.lower() and re.search(r"\bhint", made.text, re.IGNORECASE) is not None
-
-
-_RULES = (
-    sample_contradicts_verdict,
-    reflection_states_false_arithmetic,
-    repeats_an_attempt,
-    cut_at_the_length_limit,
-    names_hint,
-)
-FAULTS = {rule.__name__: rule for rule in _RULES}
-"""What may be wrong with a trace, by name; the docstring of each is printed as its rule."""
+DATASET_NAME = "skillfactory"
+"""What LLaMA-Factory's `dataset:` says; the key in dataset_info.json, which names the folder of all files."""
+DATASET_INFO = "dataset_info.json"
+ROWS_PER_FILE = 50_000
+ROWS_PER_GROUP = 1_000
+Map = Callable[..., Iterator[Any]]
+"""As the built-in `map`, perhaps in other processes; results come in order."""
 
 
 @dataclass
@@ -249,3 +196,82 @@ def sft_card(
 def _table(head: tuple[str, ...], counts: Mapping[Any, int], names: int) -> str:
     rows = [(*((key,) if isinstance(key, str) else key), count) for key, count in sorted(counts.items())]
     return Table(head, rows).markdown(names) if rows else ""
+
+
+class BucketTraces(NamedTuple):
+    """The traces of a bucket's questions: rows of schema SFT_SCHEMA, in order, in a file."""
+
+    path: Path
+    labels: list[tuple[str, str]]
+    """(format, label) of each."""
+    scores: list[int]
+    """A random number for each if a subsample is asked for; it takes the smallest."""
+    counts: Summary
+
+
+def write_sft(map_: Map, made: Sequence[BucketTraces], subsample: int | None, summary: Summary, folder: Path) -> Split:
+    """Write all files of SFT_DATA but its card, and count in the summary; `map_` may use other processes."""
+    kept = choose_traces(made, subsample)
+    files = [kept[first : first + ROWS_PER_FILE] for first in range(0, len(kept), ROWS_PER_FILE)]
+    paths = [folder / "data" / f"train-{place:05}-of-{len(files):05}.parquet" for place in range(len(files))]
+    (folder / "data").mkdir()
+    memory = 0
+    write = partial(_write_file, buckets=[(bucket.path, len(bucket.labels)) for bucket in made])
+    for counts, nbytes in follow(map_(write, paths, files), len(files), "writing", "parts"):
+        memory += nbytes
+        summary.extend(counts)
+    assert summary.traces.total() == len(kept), "traces were lost"
+    (folder / DATASET_INFO).write_bytes(resources.files("assembly").joinpath(DATASET_INFO).read_bytes())
+    analysis = json.dumps(summary.as_json(), indent=2, ensure_ascii=False)
+    (folder / "analysis.json").write_text(f"{analysis}\n", encoding="utf-8")
+    return Split.of(len(kept), memory, paths)
+
+
+def choose_traces(made: Sequence[BucketTraces], subsample: int | None) -> np.ndarray:
+    """Return the places of the traces that are kept, in order, among those of all buckets.
+
+    A subsample takes of each label its share, by largest remainders.
+    """
+    labels = [label for bucket in made for label in bucket.labels]
+    if subsample is None or subsample >= len(labels):
+        return np.arange(len(labels))
+    counts = dict(sorted(Counter(labels).items()))
+    shares = {label: subsample * count // len(labels) for label, count in counts.items()}
+    by_remainder = sorted(counts, key=lambda label: -(subsample * counts[label] % len(labels)))
+    for label in by_remainder[: subsample - sum(shares.values())]:
+        shares[label] += 1
+    kept = []
+    for place in np.argsort([score for bucket in made for score in bucket.scores], kind="stable").tolist():
+        if shares[labels[place]]:
+            shares[labels[place]] -= 1
+            kept.append(place)
+    return np.sort(np.array(kept, np.int64))
+
+
+def _write_file(path: Path, places: np.ndarray, *, buckets: Sequence[tuple[Path, int]]) -> tuple[Summary, int]:
+    """Write one parquet file; return what is in it, and its bytes as Arrow tables."""
+    memory, counts = 0, Summary()
+    # No two traces are the same text: a dictionary of them would be as large as they are.
+    words = [column.name for column in SFT_COLUMNS if column.type != MESSAGES]
+    with pq.ParquetWriter(path, SFT_SCHEMA, compression="zstd", write_statistics=False, use_dictionary=words) as writer:
+        for first in range(0, len(places), ROWS_PER_GROUP):
+            rows = read_traces(places[first : first + ROWS_PER_GROUP], buckets)
+            memory += rows.nbytes
+            texts = pc.list_flatten(rows["conversations"]).combine_chunks().field("content").to_pylist()
+            for text, row in zip(texts[1::2], rows.drop_columns("conversations").to_pylist(), strict=True):
+                counts.add(row, text)
+            writer.write_table(rows)
+    return counts, memory
+
+
+def read_traces(places: np.ndarray, buckets: Sequence[tuple[Path, int]]) -> pa.Table:
+    """Return the traces at these places, which are in order; `buckets` are files and how many traces each holds."""
+    tables, start = [], 0
+    for path, count in buckets:
+        inside = places[(start <= places) & (places < start + count)] - start
+        start += count
+        if len(inside):
+            with pa.memory_map(str(path)) as file:
+                tables.append(pa.ipc.open_file(file).read_all().take(inside))
+    # A copy of their own, so that their bytes in memory do not depend on which buckets they lay in.
+    return pa.concat_tables(tables).take(np.arange(len(places))).combine_chunks()
