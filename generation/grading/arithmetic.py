@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from generation.grading.errors import OutOfBoundsError, UnreadableError
-from generation.grading.text import ascii_typing, is_balanced
+from generation.grading.text import ascii_typing, closing
 
 MAX_CHARS = 1000
 MAX_DEPTH = 32
@@ -225,7 +225,7 @@ def _unwrapped(text: str) -> str:
 
 
 def _without_brackets(text: str) -> str:
-    wrapped = text.startswith("(") and text.endswith(")") and "=" in text and is_balanced(text[1:-1], "()")
+    wrapped = text.startswith("(") and text.endswith(")") and "=" in text and closing(text, 1) == len(text) - 1
     return text[1:-1] if wrapped else text
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from cluster.texts import load_table
 from generation.grading.errors import OutOfBoundsError, SeveralError, UnreadableError
 from generation.grading.number import UNITS
-from generation.grading.text import boxed, check_readable, fraction_typing, plain, seen
+from generation.grading.text import boxed, check_readable, latex_typing, plain
 
 MAX_CHARS = 2000
 MAX_DEPTH = 40
@@ -31,9 +31,6 @@ _GREEK, _COMMANDS = _TABLE["greek"].split(), _TABLE["commands"].split()
 _FUNCTIONS = frozenset((*_COMMANDS, *_TABLE["functions"].split()))
 _LETTERS = {letter: rf"\{name} " for letter, name in zip(_TABLE["greek_letters"].split(), _GREEK, strict=True)}
 _CHARACTERS = str.maketrans(_LETTERS | _TABLE["characters"])
-_SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ"
-_RAISED = re.compile(f"[{_SUPERSCRIPTS}]+")
-_DIGITS = str.maketrans(_SUPERSCRIPTS, "0123456789-+n")
 # LaTeX's names without their backslash, as in code; "mu" may be a product.
 _NAMED = re.compile(
     rf"({_TEXT.pattern})|(?<![A-Za-z\\])({'|'.join((*_GREEK, *_COMMANDS)).replace('mu|', '')})(?![A-Za-z]) ?"
@@ -95,7 +92,7 @@ class Formula(NamedTuple):
 def formula(text: str) -> Formula:
     """Return the one formula of an answer. Raises UnreadableError, SeveralError or OutOfBoundsError."""
     check_readable(text, MAX_CHARS)
-    text = plain(_inner(_typed(text)))
+    text = plain(_inner(plain(latex_typing(text).translate(_CHARACTERS))))
     if named := _NAMES.get(words_of(text)):
         return Formula(named, "")
     text = _NAMED.sub(lambda name: name[1] or rf"\{name[3]} ", _PERIOD.sub(_as_fraction, text))
@@ -136,11 +133,6 @@ def _is_word(word: str) -> bool:
     """Return False for a function and for a product of variables, as "abc" and "xyz" are."""
     ordered = "".join(sorted(word)) in ascii_lowercase
     return len(word) > 2 and word.lower() not in _FUNCTIONS and not ordered and bool(set(word.lower()) & set("aeiou"))
-
-
-def _typed(text: str) -> str:
-    text = _RAISED.sub(lambda raised: f"^{{{raised[0].translate(_DIGITS)}}}", seen(text))
-    return plain(fraction_typing(text, r"\frac{over}{under}").translate(_CHARACTERS))
 
 
 def _inner(text: str) -> str:
