@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from generation.grading.errors import OutOfBoundsError, UnreadableError
-from generation.grading.text import IN_TEXT, ascii_typing, closing, layers
+from generation.grading.text import IN_TEXT, ascii_typing, closing, layers, rewritten
 from generation.records import Question
 
 MAX_CHARS = 1000
@@ -204,26 +204,7 @@ _DEPTH = 32
 _FENCE = re.compile(r"```[A-Za-z]*")
 _FRACTION = re.compile(r"\\[dtc]?frac ?\{([^{}]*)\} ?\{([^{}]*)\}")
 _GROUP = re.compile(r"\{([^{}]*)\}")
-_COMMANDS = (
-    (re.compile(r"\\\\"), "\n"),
-    (re.compile(r"\\(?:times|cdot|ast)(?![A-Za-z])"), "*"),
-    (re.compile(r"\\div(?![A-Za-z])"), "/"),
-    (re.compile(r"\\(?:left|right)(?![A-Za-z])"), ""),
-    (re.compile(r"\\(?:quad(?![A-Za-z])|[,;:! ()\[\]])"), " "),
-)
 _BRACKETS = str.maketrans("[]`$", "()  ")
-_NAME = r"(?:step ?[0-9]{1,3}|(?:the )?(?:final )?(?:equation|expression|answer|solution|steps|result)(?: is)?)"
-_MARK = r"[:=.)]"
-_LABEL = rf"\*\*{_NAME}(?: ?{_MARK} ?\*\*|\*\* ?{_MARK})|{_NAME} ?{_MARK}|{_NAME} (?=[0-9(])"
-_PEELS = ((re.compile(rf"\A(?:{_LABEL}) ?", re.IGNORECASE), ""), (re.compile(r"(?<!\.)\.\Z"), ""))
-_OF_LINES = (
-    # The letter x for times.
-    (re.compile(r"(?<=[0-9)])( ?)[xX](?= ?[0-9(+-])"), r"\1*"),
-    # A line that goes on where the one before it broke off.
-    (re.compile(r"(?<=[-+*/=(])\n|\n(?=[+*/=)])"), " "),
-    # Behind a finished equation a "-" opens a step of its own: "-4 + 9 = 5".
-    (re.compile(r"(?m)^([^=\n]*)\n(?=-)"), r"\1 "),
-)
 _SEPARATOR = re.compile(r"\n|;|,(?= |$)|\band\b|\bthen\b", re.IGNORECASE)
 # Each line begins and ends as a statement does, so that none goes on in the next; "1)" may count the lines.
 _PLAIN = re.compile(r"(?:(?:^|\n)(?!1\))[0-9(][0-9+\-*/()= ]*[0-9)] *)+")
@@ -242,9 +223,7 @@ def statements(text: str) -> list[str]:
     for bullet in (r"- ", r"\* ") if len(lines) > 1 else ():
         lines = _without_marks(lines, bullet)
     text = "\n".join(filter(None, map(_unwrapped, lines)))
-    for pattern, written in _OF_LINES:
-        text = pattern.sub(written, text)
-    pieces = [piece.strip() for piece in _SEPARATOR.split(text) if piece.strip()]
+    pieces = [piece.strip() for piece in _SEPARATOR.split(rewritten(text, "lines")) if piece.strip()]
     # "1. ", "2) ", "3: " where they count the pieces; "1: 3" alone is a quotient.
     pieces = _without_marks(pieces, r"INDEX[.:)] (?=[0-9(])" if len(pieces) > 1 else r"INDEX[.)] (?=[0-9(])")
     return [_unwrapped(piece).replace(":", "/") for piece in pieces]
@@ -261,14 +240,12 @@ def _without_latex(text: str) -> str:
         text = IN_TEXT.sub(r" \1 ", _FRACTION.sub(r"((\1)/(\2))", text))
         if text == before and (text := _GROUP.sub(r"(\1)", text)) == before:
             break
-    for command, written in _COMMANDS:
-        text = command.sub(written, text)
-    return text
+    return rewritten(text, "latex_sums")
 
 
 def _unwrapped(text: str) -> str:
     """Return it without what stands round a statement: a label, a full stop, bold, brackets round an equation."""
-    *_, text = layers(text, _PEELS)
+    *_, text = layers(text, "around_equation")
     return _without_brackets(text)
 
 

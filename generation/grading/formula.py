@@ -11,7 +11,7 @@ from typing import NamedTuple
 from cluster.texts import load_table
 from generation.grading.errors import SeveralError, UnreadableError
 from generation.grading.number import UNITS
-from generation.grading.text import IN_TEXT, boxed, check_readable, latex_typing, plain
+from generation.grading.text import IN_TEXT, READINGS, boxed, check_readable, latex_typing, plain, rewritten
 
 MAX_CHARS = 2000
 
@@ -30,45 +30,12 @@ _CHARACTERS = str.maketrans(_LETTERS | _TABLE["characters"])
 _NAMED = re.compile(
     rf"({IN_TEXT.pattern})|(?<![A-Za-z\\])({'|'.join((*_GREEK, *_COMMANDS)).replace('mu|', '')})(?![A-Za-z]) ?"
 )
-_BRACKETED = r"\(((?:[^()]++|\([^()]*+\))*+)\)"
-_RADICAND = rf" ?(?:{_BRACKETED}|\{{([^{{}}]*)\}}|([0-9.]+|[A-Za-z](?![A-Za-z])|\\[a-z]+))"
-_REWRITES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern), written)
-    for pattern, written in (
-        # Code: oo, log2(, sqrt(, **.
-        (r"(?<![A-Za-z\\])(?:oo|inf|infinity)(?![A-Za-z])", r"\\infty "),
-        (r"\\log (2|10)(?=\()", r"\\log_{\1}"),
-        (rf"(?:√|(?<![\\A-Za-z])sqrt){_RADICAND}", r"\\sqrt{\1\2\3}"),
-        (r"\*\* ?\(([^()]*)\)|\*\* ?(-?[A-Za-z0-9.]+)", r"^{\1\2}"),
-        # The letter x for times, "U" for a union.
-        (r"(?<=[0-9]) ?x ?(?=[0-9])", r" \\cdot "),
-        (r"(?<=[\])]) ?(?:U|union) ?(?=[\[(])", r"\\cup "),
-        # math-verify reads one sign or digit of what has no braces,
-        (r"\^ ?(-?[0-9]*\.[0-9]+|-[A-Za-z0-9]+)", r"^{\1}"),
-        # ... adds a number and a bracket,
-        (r"(?<![A-Za-z0-9_.^{\\])([0-9]+)(?=\()", r"\1\\cdot "),
-        # ... and divides by all that follows a fraction.
-        (r"(?<![0-9A-Za-z/^_.)} ])([0-9]+)/([0-9]+) (?=[A-Za-z(]|\\)", r"\\frac{\1}{\2} "),
-        # Sizes say nothing.
-        (r"\\(?:left|right)(?![A-Za-z])\.?", ""),
-        # Degrees in words; and in a function, where math-verify takes them for radians.
-        (r"(?<=[0-9]) ?degrees?(?![A-Za-z])", r"^\\circ "),
-        (r"(\\(?:sin|cos|tan|cot|sec|csc) ?[({]? ?)([0-9.]+) ?\^ ?\{? ?\\circ ?\}?", r"\1{\\frac{\2\\pi}{180}}"),
-    )
-)
 _UNIT_NAMES = "|".join(sorted((name for name in UNITS if len(name) > 1 and name.isalpha()), reverse=True))
 _POWER = r"(?: ?\^ ?\{?[23]\}?)?"
 # Behind a number, a bracket, a brace or pi; math-verify's own list of units holds letters: it makes 2 of "2ab".
 _UNIT = re.compile(
     rf"(?<=[0-9)}}!i])(?: (?:square |cubic )?(?:{_UNIT_NAMES}|units)\.?{_POWER}"
     rf"|(?:\\[,;! ]| )*\\(?:text|mathrm|mbox) ?\{{[^{{}}]*\}}{_POWER})$"
-)
-_UNCLEAR = (
-    (re.compile(r"(?<![0-9._])[0-9.]+ +[0-9]"), "has numbers in it with nothing between"),
-    (re.compile(r"\{,\}"), "has a comma in it that may be a decimal one"),
-    (re.compile(r"!!"), "has a factorial in it that is read in several ways"),
-    (re.compile(r"[0-9]\.[0-9]+ ?(?:\.\.\.|…|\\l?dots)"), "has digits in it that do not end"),
-    (re.compile(r"(?<!\\)\$|\n"), "has formulas in it that do not end"),
 )
 _CHANGES = re.compile(r"\b(?:not|never|than|more|least|most|between|except|neither|nor)\b|n['’]t\b", re.IGNORECASE)
 _OR = re.compile(r"\b(?:or|no)\b", re.IGNORECASE)
@@ -87,9 +54,7 @@ def formula(text: str) -> Formula:
     text = plain(_inner(plain(latex_typing(text).translate(_CHARACTERS))))
     if named := _NAMES.get(words_of(text)):
         return Formula(named, "")
-    text = _NAMED.sub(lambda name: name[1] or rf"\{name[3]} ", text)
-    for pattern, written in _REWRITES:
-        text = pattern.sub(written, text)
+    text = rewritten(_NAMED.sub(lambda name: name[1] or rf"\{name[3]} ", text), "formulas")
     text, unit = (text, "") if is_wordy(text) else _without_unit(text)
     if text.count(r"\pm") == 1 and "," not in text:
         plus, minus = (text.replace(r"\pm", sign) for sign in "+-")
@@ -148,9 +113,9 @@ def _inner(text: str) -> str:
 def _check(text: str) -> None:
     if not re.search(r"[A-Za-z0-9]", text):
         raise UnreadableError("holds neither number nor letter")
-    for pattern, told in _UNCLEAR:
-        if pattern.search(text):
-            raise UnreadableError(told)
+    for reading in READINGS["unclear"]:
+        if reading.pattern.search(text):
+            raise UnreadableError(reading.why)
     wordy = is_wordy(text)
     if not wordy and _CHANGES.search(text):
         raise UnreadableError("has a word in it that may change what it says")

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from cluster.texts import load_table
 from generation.grading.errors import OutOfBoundsError, RefusedError, SeveralError, UnreadableError
-from generation.grading.text import DIFFERS, IN_TEXT, check_readable, latex_typing, plain
+from generation.grading.text import DIFFERS, IN_TEXT, check_readable, latex_typing, plain, rewritten
 from generation.records import ANOTHER_UNIT, GOLD_UNREADABLE, Question
 
 MAX_CHARS = 2000
@@ -30,20 +30,6 @@ _NUMBER = re.compile(
     )
     (?:[eE](?P<short>[+-]?[0-9]++)|(?P<times>[ ]?\*[ ]?10)?[ ]?\^[ ]?[({{]?(?P<long>[+-]?[0-9]++)[)}}]?)?""",
     re.VERBOSE,
-)
-# LaTeX and marks in plain typing.
-_REWRITES = (
-    (IN_TEXT, r" \1 "),
-    (re.compile(r"\\[dtc]?frac ?\{ ?(-?[0-9]++) ?\} ?\{ ?([0-9]++) ?\}"), r" \1/\2 "),
-    (re.compile(r"\\[dtc]?frac ?([0-9]) ?([0-9])"), r" \1/\2 "),
-    (re.compile(r"\\(?:times|cdot|ast)(?![A-Za-z])"), "*"),
-    (re.compile(r"([0-9]) ?x ?(?=[0-9])"), r"\1*"),
-    (re.compile(r"\\(?:approx|sim|simeq)(?![A-Za-z])|[≈≅]"), "="),
-    (re.compile(r"\^ ?\{? ?\\circ ?\}?|[°∘]"), " degrees "),
-    (re.compile(r"(?<=[0-9])(?:\\!,|,\\!|\{,\})(?=[0-9]{3})"), ","),
-    (re.compile(r"\\(?:displaystyle|left|right|quad|qquad)(?![A-Za-z])|\\[,;:! ]"), " "),
-    (re.compile(r"\\([$%#])"), r"\1"),
-    (re.compile(r"(?<=[A-Za-z]) ?\^ ?\{?([23])\}?"), lambda power: "²³"[int(power[1]) - 2]),
 )
 _EQUALS = re.compile(r"(?<![<>!=])=(?![=>])")
 # What a number may be called equal to: "x", "m + n", "f(2)", "12 + 12". Not "2x", of which it is not the value.
@@ -127,9 +113,7 @@ def comparisons(said: Quantity, gold: Quantity) -> list[tuple[Fraction, Fraction
 def read_quantity(text: str) -> Quantity:
     """Return the one number that a text says. Raises UnreadableError, SeveralError or OutOfBoundsError."""
     check_readable(text, MAX_CHARS)
-    text = plain(latex_typing(text).replace("\\$", "$"))
-    for pattern, plainer in _REWRITES:
-        text = pattern.sub(plainer, text)
+    text = rewritten(IN_TEXT.sub(r" \1 ", plain(latex_typing(text).replace("\\$", "$"))), "numbers")
     if text.count("(") != text.count(")"):
         raise UnreadableError("has a bracket without its other")
     said: dict[Fraction, Quantity] = {}

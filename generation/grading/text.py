@@ -5,10 +5,12 @@ Home of the two graders that compare an answer with the gold one as text. Knows 
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from fractions import Fraction
 from functools import lru_cache
+from typing import NamedTuple
 
+from cluster.texts import load_table
 from generation.grading.errors import OutOfBoundsError, UnreadableError
 from generation.records import Question
 
@@ -36,19 +38,6 @@ IN_TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mathit|mbox|operato
 _BOX = re.compile(r"\\boxed\s*\{")
 _BRACKETS = {"{": re.compile(r"\\.|[{}]", re.DOTALL), "(": re.compile(r"\\.|[()]", re.DOTALL)}
 _FENCE = re.compile(r"```(?:[A-Za-z]{0,12}\n)?([^`]*)```")
-_NAME = r"(?:(?:so|thus|hence|therefore),? )?(?:(?:the|my|our) )?(?:(?:final|correct) )?answer"
-_PEELS = (
-    # A label, a full stop, a comma behind a word.
-    (re.compile(rf"\A(?:\*\*{_NAME}(?: is)?(?::\*\*|\*\*:)|{_NAME}(?: is ?:?|:)) ?", re.IGNORECASE), ""),
-    (re.compile(r"(?<!\.)\.\Z"), ""),
-    (re.compile(r"(?<=[^\W_])[,;]\Z"), ""),
-)
-_BARE_PEELS = (
-    *_PEELS,
-    # Behind two letters, perhaps with marks between: "5!" is a factorial.
-    (re.compile(r"(?:(?<=[^\W\d_]{2})|(?<=[^\W\d_]\*\*)|(?<=[^\W\d_][*\"'`”]))!+\Z"), ""),
-    (re.compile(r"\A\(([^()\[\]{},]+)\)\Z"), r"\1"),
-)
 _WRAPPERS = (
     *((mark, mark) for mark in ("**", "*", "$", "`", '"', "'")),
     *((rf"\{name}{{", "}") for name in ("boxed", "text", "textbf", "textit", "emph", "mathrm", "fbox", "mathbf")),
@@ -56,6 +45,20 @@ _WRAPPERS = (
 )
 _ROUNDS = 8
 """Of unwrapping: more than anyone types, and a bound on hostile text."""
+
+
+class Reading(NamedTuple):
+    """A row of readings.toml."""
+
+    why: str
+    pattern: re.Pattern[str]
+    written: str = ""
+
+
+READINGS = {
+    name: tuple(Reading(why, re.compile(pattern), *written) for why, pattern, *written in rows)
+    for name, rows in load_table("generation.grading", "readings.toml").items()
+}
 
 _BESIDE = re.compile(r" ?([,;:=()\[\]{}]) ?")
 _GROUPED = re.compile(r"(?<![0-9])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])")
@@ -144,6 +147,13 @@ def latex_typing(text: str) -> str:
     return text
 
 
+def rewritten(text: str, name: str) -> str:
+    """Return the text with each of these readings made, in order."""
+    for reading in READINGS[name]:
+        text = reading.pattern.sub(reading.written, text)
+    return text
+
+
 def normalised(text: str) -> str:
     """Return what two answers share that say the same text: one case, composed, as `plain` has it."""
     return plain(ascii_typing(unicodedata.normalize("NFC", seen(text))).casefold())
@@ -151,13 +161,13 @@ def normalised(text: str) -> str:
 
 def plain(text: str) -> str:
     """Return the text in plain characters with single spaces, without what is only put round it; case stays."""
-    *_, last = layers(" ".join(ascii_typing(unfenced(text)).split()))
+    *_, last = layers(" ".join(ascii_typing(unfenced(text)).split()), "around")
     return last
 
 
 def bare(text: str) -> str:
     """Strip what `plain` does, and exclamation marks and outer brackets, which mean something in a formula."""
-    *_, last = layers(" ".join(ascii_typing(unfenced(text)).split()), _BARE_PEELS)
+    *_, last = layers(" ".join(ascii_typing(unfenced(text)).split()), "around", "around_text")
     return last
 
 
@@ -167,13 +177,14 @@ def unfenced(text: str) -> str:
     return fenced[1] if fenced else text
 
 
-def layers(text: str, peels: Sequence[tuple[re.Pattern[str], str]] = _PEELS) -> Iterator[str]:
-    """Yield a text, then what is left of it each time one more wrapping is taken off."""
+def layers(text: str, *names: str) -> Iterator[str]:
+    """Yield a text, then what is left of it each time one more wrapping is taken off, by these readings."""
     yield text
+    readings = [reading for name in names for reading in READINGS[name]]
     for _ in range(_ROUNDS):
         before = text
-        for peel in (*peels, None):
-            inner = (peel[0].sub(peel[1], text) if peel else _unmarked(text)).strip()
+        for reading in (*readings, None):
+            inner = (reading.pattern.sub(reading.written, text) if reading else _unmarked(text)).strip()
             if inner != text:
                 yield (text := inner)
         if text == before:
