@@ -5,6 +5,7 @@ What is in none of the tables goes to math-verify as it stands. Knows nothing of
 """
 
 import re
+from functools import lru_cache
 from string import ascii_lowercase
 from typing import NamedTuple
 
@@ -48,6 +49,8 @@ class Formula(NamedTuple):
     unit: str
 
 
+# RL asks for the same question again and again.
+@lru_cache(maxsize=1024)
 def formula(text: str) -> Formula:
     """Return the one formula of an answer. Raises UnreadableError, SeveralError or OutOfBoundsError."""
     check_readable(text, MAX_CHARS)

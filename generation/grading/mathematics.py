@@ -9,17 +9,9 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from generation.grading.errors import CannotStartError, OutOfBoundsError, RefusedError, UndecidedError, UnreadableError
-from generation.grading.formula import Formula, formula, is_wordy, words_of
-from generation.grading.number import (
-    CHANGING,
-    Quantity,
-    UnsolvedError,
-    comparisons,
-    near,
-    read_gold,
-    read_quantity,
-)
+from generation.grading.errors import CannotStartError, RefusedError, UndecidedError, UnreadableError
+from generation.grading.formula import formula, is_wordy, words_of
+from generation.grading.number import CHANGING, Quantity, comparisons, near, number_of
 from generation.grading.text import DIFFERS, READINGS, normalised, plain
 from generation.grading.workers import pool_of
 from generation.records import ANOTHER_UNIT, GOLD_UNREADABLE, Question
@@ -47,34 +39,22 @@ def judge_math(answer: str, question: Question) -> str:
         return ""
     _check_marks(plain(gold), plain(answer))
     # Two numbers, with their units. Of an equation's gold answer the whole may be asked for.
-    number = None if "=" in gold and _VARIABLE.search(gold) else read_gold(gold)
-    if number is not None:
-        try:
-            quantity = read_quantity(answer)
-        except (OutOfBoundsError, UnsolvedError):
-            raise
-        except RefusedError:
-            pass
-        else:
-            return "" if _is_equal_number(quantity, number, answer, gold) else DIFFERS
+    number = None if "=" in gold and _VARIABLE.search(gold) else number_of(gold)
+    if number and (quantity := number_of(answer)):
+        return "" if _is_equal_number(quantity, number, answer, gold) else DIFFERS
+    if number and "=" in answer:
+        raise UnreadableError("is an equation that is not solved")
     # Words, else two formulas.
-    said, wanted = formula(answer), _gold_formula(gold)
-    if wanted is None:
-        raise RefusedError("the gold answer is no formula", GOLD_UNREADABLE)
+    said = formula(answer)
+    try:
+        wanted = formula(gold)
+    except RefusedError as error:
+        raise RefusedError(str(error), GOLD_UNREADABLE) from error
     if said.unit and wanted.unit and said.unit != wanted.unit:
         raise RefusedError("has another unit", ANOTHER_UNIT)
     in_words = is_wordy(wanted.text) or is_wordy(said.text)
     is_equal = _is_equal_in_words if in_words else _is_equal
     return "" if is_equal(wanted.text, said.text) else DIFFERS
-
-
-# RL asks for the same question again and again.
-@lru_cache(maxsize=1024)
-def _gold_formula(answer: str) -> Formula | None:
-    try:
-        return formula(answer)
-    except RefusedError:
-        return None
 
 
 def _is_same_text(answer: str, gold: str) -> bool:

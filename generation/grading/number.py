@@ -69,13 +69,9 @@ class Quantity(NamedTuple):
     """It is typed with a comma between thousands."""
 
 
-class UnsolvedError(UnreadableError):
-    """An equation for something that is not asked for, as "2x = 18" is."""
-
-
 def judge_number(answer: str, question: Question) -> str:
     """Return "" when the one number of the answer is that of `question.answer`, else what is wrong."""
-    gold = read_gold(question.answer)
+    gold = number_of(question.answer)
     if gold is None:
         raise RefusedError("the gold answer is no number", GOLD_UNREADABLE)
     return "" if any(one == other for one, other in comparisons(read_quantity(answer), gold)) else DIFFERS
@@ -83,10 +79,10 @@ def judge_number(answer: str, question: Question) -> str:
 
 # RL asks for the same question again and again.
 @lru_cache(maxsize=1024)
-def read_gold(answer: str) -> Quantity | None:
-    """Return the number of a gold answer, or None."""
+def number_of(text: str) -> Quantity | None:
+    """Return the number that a text says, or None."""
     try:
-        return read_quantity(answer)
+        return read_quantity(text)
     except RefusedError:
         return None
 
@@ -126,7 +122,7 @@ def read_quantity(text: str) -> Quantity:
         except (UnreadableError, SeveralError) as error:
             failure = error
             if len(sides) > 1 and (not _CALLED.fullmatch(side) or CHANGING & {*re.findall("[a-z]+", side.lower())}):
-                raise UnsolvedError("is an equation that is not solved") from error
+                raise UnreadableError("is an equation that is not solved") from error
     if len(said) > 1:
         raise SeveralError("calls numbers equal that are not")
     if not said:
