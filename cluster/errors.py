@@ -3,8 +3,8 @@
 BaseException  Left, Exception (ItemFailedError, NotPushed, OSError (StoreGoneError), RuntimeError, ValueError)
 RuntimeError   AllFailedError, ClusterLostError, EngineDiedError (EngineMemoryError), EngineStartError, TornShardError,
                CannotStartError
-ValueError     Dropped, NotComputedError, NothingMadeError, RefusedError (UnreadableError (UnsolvedError), SeveralError,
-               OutOfBoundsError, UndecidedError, TimedOutError, DiedError)
+ValueError     Dropped, NotComputedError, NothingMadeError, RefusedError (UnreadableError, SeveralError, OutOfBoundsError,
+               UndecidedError, TimedOutError, DiedError)
 """
 
 import errno
