@@ -1,10 +1,10 @@
-"""How work ends when not well; wrong input is a plain ValueError. All errors of ours, also those of higher rooms:
+"""How work ends when not well; wrong input is a plain ValueError. All errors of ours, of higher rooms too:
 
 BaseException  Left, Exception (ItemFailedError, NotPushed, OSError (StoreGoneError), RuntimeError, ValueError)
 RuntimeError   AllFailedError, ClusterLostError, EngineDiedError (EngineMemoryError), EngineStartError, TornShardError,
                CannotStartError
-ValueError     Dropped, NotComputedError, NothingMadeError, RefusedError (UnreadableError, SeveralError, OutOfBoundsError,
-               UndecidedError, TimedOutError, DiedError)
+ValueError     Dropped, NotComputedError, NothingMadeError, RefusedError (UnreadableError, SeveralError,
+               OutOfBoundsError, UndecidedError, TimedOutError, DiedError)
 """
 
 import errno
