@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assembly.settings import SftSettings
-from generation.grading.arithmetic import read
+from generation.grading.countdown import read
 from generation.grading.errors import OutOfBoundsError, UnreadableError
 from generation.grading.text import ascii_typing
 from generation.raw.schema import is_blank, kept_items, owners
