@@ -1,4 +1,4 @@
-"""What the whole job asks of the assembly: whether its traces can come, then the sets, and what may follow."""
+"""What the commands that ask a model need of the assembly: whether traces can come, the sets, and what may follow."""
 
 import shlex
 import sys

@@ -78,6 +78,8 @@ class Summary:
     """Traces by (fault, "format" or one of _KINDS, its name); the fault "" stands for all traces."""
     examples: dict[str, list[str]] = field(default_factory=dict)
     """Beginnings of the first EXAMPLES traces with a fault."""
+    memory: int = 0
+    """Bytes of the traces as Arrow tables."""
     shown: tuple[tuple[bool, bool, int], str] | None = None
     """The trace with the smallest rank: one with a retry, without a fault, and short, if there is one."""
 
@@ -99,6 +101,7 @@ class Summary:
         """Add the counts of a later part."""
         self.samples += later.samples
         self.questions += later.questions
+        self.memory += later.memory
         self.most_samples = max(self.most_samples, later.most_samples)
         self.shortest = min(filter(None, (self.shortest, later.shortest)), default=0)
         self.shown = min(filter(None, (self.shown, later.shown)), key=itemgetter(0), default=None)
@@ -215,16 +218,14 @@ def write_sft(map_: Map, made: Sequence[BucketTraces], subsample: int | None, su
     files = [kept[first : first + ROWS_PER_FILE] for first in range(0, len(kept), ROWS_PER_FILE)]
     paths = [folder / "data" / f"train-{place:05}-of-{len(files):05}.parquet" for place in range(len(files))]
     (folder / "data").mkdir()
-    memory = 0
     write = partial(_write_file, buckets=[(bucket.path, len(bucket.labels)) for bucket in made])
-    for counts, nbytes in follow(map_(write, paths, files), len(files), "writing", "parts"):
-        memory += nbytes
+    for counts in follow(map_(write, paths, files), len(files), "writing", "parts"):
         summary.extend(counts)
     assert summary.traces.total() == len(kept), "traces were lost"
     (folder / DATASET_INFO).write_bytes(resources.files("assembly").joinpath(DATASET_INFO).read_bytes())
     analysis = json.dumps(summary.as_json(), indent=2, ensure_ascii=False)
     (folder / "analysis.json").write_text(f"{analysis}\n", encoding="utf-8")
-    return Split.of(len(kept), memory, paths)
+    return Split.of(len(kept), summary.memory, paths)
 
 
 def choose_traces(made: Sequence[BucketTraces], subsample: int | None) -> np.ndarray:
@@ -248,20 +249,20 @@ def choose_traces(made: Sequence[BucketTraces], subsample: int | None) -> np.nda
     return np.sort(np.array(kept, np.int64))
 
 
-def _write_file(path: Path, places: np.ndarray, *, buckets: Sequence[tuple[Path, int]]) -> tuple[Summary, int]:
-    """Write one parquet file; return what is in it, and its bytes as Arrow tables."""
-    memory, counts = 0, Summary()
+def _write_file(path: Path, places: np.ndarray, *, buckets: Sequence[tuple[Path, int]]) -> Summary:
+    """Write one parquet file and count what is in it."""
+    counts = Summary()
     # No two traces are the same text: a dictionary of them would be as large as they are.
     words = [column.name for column in SFT_COLUMNS if column.type != MESSAGES]
     with pq.ParquetWriter(path, SFT_SCHEMA, compression="zstd", write_statistics=False, use_dictionary=words) as writer:
         for first in range(0, len(places), ROWS_PER_GROUP):
             rows = read_traces(places[first : first + ROWS_PER_GROUP], buckets)
-            memory += rows.nbytes
+            counts.memory += rows.nbytes
             texts = pc.list_flatten(rows["conversations"]).combine_chunks().field("content").to_pylist()
             for text, row in zip(texts[1::2], rows.drop_columns("conversations").to_pylist(), strict=True):
                 counts.add(row, text)
             writer.write_table(rows)
-    return counts, memory
+    return counts
 
 
 def read_traces(places: np.ndarray, buckets: Sequence[tuple[Path, int]]) -> pa.Table:

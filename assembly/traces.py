@@ -66,9 +66,8 @@ def render(trace: Trace) -> str:
 
 def glue_after(was_correct: bool | None) -> tuple[str, ...]:
     """Return what may follow an attempt; None when nothing is said about its correctness."""
-    if was_correct is None:
-        return PHRASES["generic"]
-    return PHRASES["correct" if was_correct else "incorrect"] + PHRASES["generic"]
+    fitting = {None: (), True: PHRASES["correct"], False: PHRASES["incorrect"]}
+    return fitting[was_correct] + PHRASES["generic"]
 
 
 class Made(NamedTuple):
