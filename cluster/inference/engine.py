@@ -1,18 +1,22 @@
-"""The seam to the model: what a request and a completion are, and an engine scripted by a function.
+"""The seam to the model: requests, completions, engines, a replica of one, and an engine scripted by a function.
 
 One request in, one completion out. Everything that talks to a model talks to an `Engine`; nothing
 outside `cluster.inference.vllm_engine` knows which library answers.
 """
 
 import inspect
+import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal, Protocol, Self, TypedDict
+from pathlib import Path
+from typing import Any, Literal, Protocol, Self, TypedDict
 
-from cluster.errors import EngineDiedError
+from cluster.errors import EngineDiedError, EngineMemoryError
 
 FinishReason = Literal["stop", "length", "error"]
 _LONGEST = 400
+_TAIL_BYTES = 200_000
 
 
 class Message(TypedDict):
@@ -105,13 +109,83 @@ class EngineSettings(Protocol):
         """Return the limits that `smaller` lowers, for a person."""
         return "no limits"
 
-    def cause(self, log: str) -> str | None:
-        """Return what the engine's processes said of their end in their log; None where they said nothing."""
+    def cause(self, log: str) -> EngineDiedError | None:
+        """Return how the engine's processes ended by their own log: EngineMemoryError where memory was short."""
         return None
 
-    def lacked_memory(self, log: str) -> bool:
-        """Return True if the log tells that memory was short."""
-        return False
+
+Work = Callable[[Engine, Any], Awaitable[Any]]
+
+
+class Replica:
+    """One engine and the work done on it; to that work it is the engine, and notes when the engine last moved."""
+
+    def __init__(self, settings: EngineSettings, work: Work, log: Path | None = None) -> None:
+        self._settings = settings
+        self._work = work
+        self._log = log
+        self._log_began = log.stat().st_size if log else 0
+        self._memory_kills = memory_kills()
+        self._running = 0
+        self._moved = time.monotonic()
+
+    async def hello(self) -> None:
+        """Answer as soon as the replica's process is there."""
+
+    async def start(self) -> EngineInfo:
+        """Load the model. Raises EngineDiedError, in the engine's own words."""
+        try:
+            self._engine: Engine = await self._settings.start()
+        except Exception as error:
+            raise self._death(error) from error
+        self.info = self._engine.info
+        return self.info
+
+    async def do(self, item: Any) -> Any:
+        """Return the result of the work. Raises EngineDiedError in the engine's own words, else what it raises."""
+        if not self._running:
+            self._moved = time.monotonic()
+        self._running += 1
+        try:
+            return await self._work(self, item)
+        except EngineDiedError as error:
+            raise self._death(error) from error
+        finally:
+            self._running -= 1
+            self._moved = time.monotonic()
+
+    async def generate(self, request: Request) -> Completion:
+        completion = await self._engine.generate(request)
+        self._moved = time.monotonic()
+        return completion
+
+    async def stalled_s(self) -> float:
+        """Return for how many seconds nothing was answered and no item came back, though some are running."""
+        return time.monotonic() - self._moved if self._running else 0.0
+
+    async def close(self) -> None:
+        await self._engine.close()
+
+    def _death(self, error: Exception) -> EngineDiedError:
+        """Return the error with what the engine's other processes and the kernel said of it."""
+        log = ""
+        if self._log is not None:
+            with self._log.open("rb") as file:
+                file.seek(max(self._log_began, self._log.stat().st_size - _TAIL_BYTES))
+                log = file.read().decode(errors="replace")
+        cause, killed = self._settings.cause(log), memory_kills() > self._memory_kills
+        words = own_words(cause or error) + " (the kernel killed a process for lack of memory)" * killed
+        short = killed or any(isinstance(one, MemoryError | EngineMemoryError) for one in (error, cause))
+        return EngineMemoryError(words) if short else EngineDiedError(words)
+
+
+def memory_kills() -> int:
+    """Return how often the kernel has killed for lack of memory, on this machine and in this container."""
+    kills = 0
+    for path in ("/proc/vmstat", "/sys/fs/cgroup/memory.events"):
+        with suppress(OSError):
+            kills += sum(int(line.split()[1]) for line in Path(path).read_text().splitlines() if "oom_kill " in line)
+    return kills
 
 
 def own_words(error: BaseException) -> str:

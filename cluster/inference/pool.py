@@ -1,7 +1,6 @@
-"""Items dealt to engines, and dealt again when an engine dies: the scheduler alone, and the events that it tells.
+"""The scheduler: which replica gets which item, what becomes of those of a dead one, and the events that it tells.
 
-Any async (engine, item) -> result will do; it knows neither questions nor rows, nor where engines run. Which replica
-gets what, what a dead one still owed, and when an item is given up, is decided here.
+Any async (engine, item) -> result will do; it knows neither questions nor rows, nor where engines run.
 """
 
 import math
@@ -9,7 +8,7 @@ import time
 import traceback
 from collections import defaultdict, deque
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic, NamedTuple, Protocol, Self, TypeAlias, TypeVar
 
@@ -20,23 +19,20 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True)
-class Loading:
-    """An engine has a process, and loads the model there."""
+class Loading(NamedTuple):
+    """An engine has a process, and loads the model."""
 
     number: int
 
 
-@dataclass(frozen=True)
-class Started:
+class Started(NamedTuple):
     """An engine is ready."""
 
     number: int
     info: EngineInfo
 
 
-@dataclass(frozen=True)
-class Lost:
+class Lost(NamedTuple):
     """An engine died; the items it held are dealt again."""
 
     number: int
@@ -44,28 +40,25 @@ class Lost:
     again: int = 0
 
 
-@dataclass(frozen=True)
-class Tick:
+class Tick(NamedTuple):
     """Nothing happened for a moment: time to look at the clock."""
 
 
-@dataclass(frozen=True)
-class Done(Generic[Item, Result]):
+class Done(NamedTuple, Generic[Item, Result]):
     """One item's result."""
 
     item: Item
     result: Result
 
 
-@dataclass(frozen=True)
-class Failed(Generic[Item]):
-    """One item has no result, for a reason of its own; it was tried as often as it ever is."""
+class Failed(NamedTuple, Generic[Item]):
+    """One item has no result, for a reason of its own; it is not tried again."""
 
     item: Item
     reason: str
     """One line."""
     story: str
-    """All that is known."""
+    """The traceback, where there is one."""
 
 
 Event: TypeAlias = Loading | Started | Lost | Tick | Done[Item, Result] | Failed[Item]
@@ -90,22 +83,17 @@ class Finished(NamedTuple):
 
 
 class Replicas(Protocol):
-    """What the scheduler needs of the engines, each known by its number, which its replacements inherit."""
+    """What the scheduler needs of the engines, each known by its number, which its replacements inherit.
 
-    def ready(self) -> Collection[int]:
-        """Return the numbers of those that take items."""
+    `ready` are those that take items. `submit` begins the work on an item and returns the ticket that its Finished will
+    name. `poll` restarts what died and tells what has happened within `timeout_s`, nothing more of a replica that was
+    Lost; it raises EngineStartError and ClusterLostError.
+    """
 
-    def submit(self, number: int, item: Any, /) -> Hashable:
-        """Begin the work on an item there; return the ticket that its Finished will name."""
-
-    def poll(self, timeout_s: float) -> Iterator[Event[Any, Any] | Finished]:
-        """Restart what died, and tell what has happened, after `timeout_s` at most.
-
-        Of a replica that was Lost nothing more is told. Raises EngineStartError, ClusterLostError.
-        """
-
-    def close(self) -> None:
-        """End every engine."""
+    def ready(self) -> Collection[int]: ...
+    def submit(self, number: int, item: Any, /) -> Hashable: ...
+    def poll(self, timeout_s: float) -> Iterator[Event[Any, Any] | Finished]: ...
+    def close(self) -> None: ...
 
 
 def fill(max_sequences: int, per_item: int) -> int:
@@ -194,7 +182,7 @@ class Pool(Generic[Item, Result]):
         return not (running or self._quarantine or self._owed())
 
     def _owed(self) -> bool:
-        """Return True if there is an item to deal: the first of those waiting."""
+        """Return True if there is an item to deal, the first of `_waiting`."""
         if not self._waiting:
             self._waiting.extend(_Task(item) for item in islice(self._source, 1))
         return bool(self._waiting)
@@ -216,27 +204,25 @@ class Pool(Generic[Item, Result]):
         return None if number is None else (number, self._waiting.popleft())
 
     def _finish(self, event: Finished) -> Iterator[Done[Item, Result] | Failed[Item]]:
-        """An item came back; one whose work went wrong is tried once more, until it has had its tries."""
+        """Tell of an item that came back; one whose work went wrong is tried again until it has had its tries."""
         task, error = self._running[event.number].pop(event.ticket), event.error
         if error is None:
             yield Done(task.item, event.result)
             return
         task.failures += 1
-        story = "".join(traceback.format_exception(error))
+        over, reason = task.failures >= TRIES, f"{own_words(error)} ({TRIES} times)"
         if isinstance(error, ItemFailedError):
-            if task.refused_by is not None or len(self._replicas.ready()) == 1:
-                yield Failed(task.item, str(error), story)
-                return
+            over, reason = task.refused_by is not None or len(self._replicas.ready()) == 1, str(error)
             task.refused_by = event.number
-        elif task.failures >= TRIES:
-            yield Failed(task.item, f"{own_words(error)} ({TRIES} times)", story)
-            return
-        self._waiting.append(task)
+        if over:
+            yield Failed(task.item, reason, "".join(traceback.format_exception(error)))
+        else:
+            self._waiting.append(task)
 
     def _preempt(self, lost: Lost) -> Iterator[Lost | Failed[Item]]:
         """Put the dead engine's items first in line, or in quarantine where they may have killed it."""
         tasks = list(self._running.pop(lost.number, {}).values())
-        yield replace(lost, again=len(tasks))
+        yield lost._replace(again=len(tasks))
         for task in reversed(tasks):
             task.died_on = lost.number
             task.deaths += 1

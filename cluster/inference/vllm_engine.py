@@ -13,8 +13,9 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from cluster.errors import EngineDiedError
+from cluster.errors import EngineDiedError, EngineMemoryError
 from cluster.inference.engine import Completion, EngineInfo, EngineSettings, Message, Request, no_room
+from cluster.texts import load_table
 
 _LOOK_S = 0.5
 """How often vLLM is asked whether it is still well."""
@@ -27,16 +28,7 @@ _PREFIX = re.compile(r"^(?:\([^)]*\) )?(?:ERROR [^\]]*\] ?)?")
 """What vLLM puts before each line of a traceback that it logs."""
 _RAISED = re.compile(r"[\w.]*(?:Error|Exception)(?P<words>: .+)?")
 """The last line of a traceback."""
-_EMPTY = re.compile(
-    r"Engine core initialization failed|EngineDeadError|EngineCore encountered an issue"
-    r"|WorkerProc initialization failed|RuntimeError: Executor failed"
-)
-"""What a process of vLLM raises when another one is to blame."""
-_SHORT = re.compile(
-    r"OutOfMemoryError|MemoryError|out of memory|[Cc]an(?:no|')t allocate memory|KV cache is needed"
-    r"|No available memory for the cache blocks|less than desired GPU memory utilization"
-    r"|is less than requested memory for kv"
-)
+_KNOWN = load_table("cluster.inference", "vllm.toml")
 
 
 @dataclass(frozen=True)
@@ -92,7 +84,7 @@ class VllmSettings(EngineSettings):
             return f"{self.max_sequences} sequences and {self.memory_share:.0%} of the GPU's memory"
         return f"{self.max_sequences} sequences and {self.cache_bytes >> 20} MiB of cache"
 
-    def cause(self, log: str) -> str | None:
+    def cause(self, log: str) -> EngineDiedError | None:
         """Return the last exception in the log that says something: across vLLM's processes only this text arrives.
 
         One without words of its own is told with the statement that raised it, the last source line of the traceback.
@@ -100,49 +92,31 @@ class VllmSettings(EngineSettings):
         lines = [_PREFIX.sub("", line, count=1) for line in log.splitlines()]
         for number in reversed(range(len(lines))):
             found = _RAISED.fullmatch(lines[number])
-            if found and not _EMPTY.search(lines[number]):
+            if found and not any(words in lines[number] for words in _KNOWN["log"]["others"]):
                 before = lines[max(0, number - 3) : number]
                 source = [line.strip() for line in before if line.startswith("    ") and line.strip(" ^~")]
-                return lines[number] + (f" at `{source[-1]}`" if source and not found["words"] else "")
+                told = lines[number] + (f" at `{source[-1]}`" if source and not found["words"] else "")
+                short = any(words in told for words in _KNOWN["log"]["memory"])
+                return EngineMemoryError(told) if short else EngineDiedError(told)
         return None
 
-    def lacked_memory(self, log: str) -> bool:
-        return _SHORT.search(self.cause(log) or "") is not None
-
     def arguments(self) -> dict[str, Any]:
-        """Return what vLLM is told.
-
-        AsyncLLM's own defaults are far smaller than LLM's, hence the explicit limits; on the CPU a
-        seeded request whose prefill is chunked kills the engine, hence no chunking there.
-        """
-        told: dict[str, Any] = {
+        """Return what vLLM is told; AsyncLLM's own defaults are far smaller than LLM's, hence the explicit limits."""
+        told = _KNOWN["always"] | {
             "model": self.model,
             "revision": self.revision,
             "tokenizer_revision": self.revision,
-            "trust_remote_code": False,
             "max_model_len": self.context,
             "max_num_seqs": self.max_sequences,
             "max_num_batched_tokens": self.max_batched_tokens,
             "tensor_parallel_size": self.tensor_parallel,
             "distributed_executor_backend": "mp" if self.tensor_parallel > 1 else "uni",
-            "enable_prefix_caching": True,
-            "disable_log_stats": True,
             "seed": self.seed,
         }
         if self.gpu:
-            told["gpu_memory_utilization"] = self.memory_share
-        else:
-            told |= {
-                "enforce_eager": True,
-                "enable_chunked_prefill": False,
-                # 128 by itself, and only whole blocks are found again: most prompts would share nothing.
-                "block_size": 32,
-                "max_num_batched_tokens": max(4096, self.context),
-                "kv_cache_memory_bytes": self.cache_bytes,
-                "dtype": "float32",
-                "distributed_executor_backend": "mp",
-            }
-        return told
+            return {**told, "gpu_memory_utilization": self.memory_share}
+        least = {"max_num_batched_tokens": max(4096, self.context), "kv_cache_memory_bytes": self.cache_bytes}
+        return {**told, **_KNOWN["cpu"], **least}
 
 
 class VllmEngine:
@@ -151,7 +125,6 @@ class VllmEngine:
     def __init__(self, llm: Any, settings: VllmSettings, version: str) -> None:
         self._llm = llm
         self._chat = ChatTokenizer(settings.model, settings.revision)
-        self._closed = False
         self._death = asyncio.ensure_future(self._die())
         self.info = EngineInfo("vllm", version, settings.name, settings.known_revision, settings.context)
 
@@ -160,8 +133,6 @@ class VllmEngine:
         from vllm.sampling_params import RequestOutputKind
         from vllm.v1.engine.exceptions import EngineDeadError
 
-        if self._closed:
-            raise EngineDiedError("the engine was closed")
         ids = list[int]()
         try:
             ids = self._chat.encode(request.messages)
@@ -212,7 +183,6 @@ class VllmEngine:
         await asyncio.sleep(_GRACE_S)
 
     async def close(self) -> None:
-        self._closed = True
         self._death.cancel()
         await asyncio.to_thread(self._llm.shutdown)
 
@@ -241,17 +211,14 @@ class ChatTokenizer:
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
         """Return the tokens of the prompt."""
-        return self._tokenize([self.render(messages)])[0]
+        return self.tokenize([self.render(messages)])[0]
 
     def lengths(self, chats: Sequence[Sequence[Message]]) -> list[int]:
         """Return the length of each chat's prompt in tokens; many at once are quicker."""
-        return [len(ids) for ids in self._tokenize([self.render(messages) for messages in chats])]
+        return [len(ids) for ids in self.tokenize([self.render(messages) for messages in chats])]
 
-    def count(self, text: str) -> int:
-        """Count the tokens of a text without a template. Raises whatever transformers raises of a tokenizer."""
-        return len(self._tokenize([text])[0])
-
-    def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the tokens of texts as they are, without a template. Raises whatever transformers raises."""
         # Prompts longer than the model's context are counted too, which it would warn of.
         ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
         return ids
@@ -262,13 +229,10 @@ def read_config(model: str, revision: str | None) -> Any:
     return _transformers().AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False)
 
 
-def in_transformers(architecture: str) -> bool:
-    """Return True if transformers has a class of that name."""
-    return architecture in dir(_transformers())
-
-
-def has_encoder(architecture: str) -> bool:
-    """Return True if transformers knows it as a class of which one part reads and another writes, such as T5."""
+def is_encoder(architecture: str) -> bool | None:
+    """Return whether one part of the class reads and another writes, as of T5; None if transformers has none such."""
+    if architecture not in dir(_transformers()):
+        return None
     configuration = getattr(_transformers(), f"{architecture.partition('For')[0]}Config", None)
     return bool(getattr(configuration, "is_encoder_decoder", False))
 
