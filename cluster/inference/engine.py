@@ -87,22 +87,19 @@ class Engine(Protocol):
     def info(self) -> EngineInfo: ...
 
     async def generate(self, request: Request) -> Completion:
-        """Complete one request; one that is merely refused comes back with finish_reason "error".
-
-        Raises EngineDiedError when the engine is gone.
-        """
+        """Complete one request; a refused one has finish_reason "error". Raises EngineDiedError if the engine is gone."""
 
     async def close(self) -> None:
         """End every process and free every device this engine holds."""
 
 
 class EngineSettings(Protocol):
-    """How to start an engine, picklable: all that a replica needs to know of it."""
+    """How to start an engine, picklable: all that a replica needs to know."""
 
     async def start(self) -> Engine: ...
 
     def smaller(self) -> Self:
-        """Return the same with lower limits, for an engine that ran out of memory; itself where none can be."""
+        """Return the same with lower limits, for an engine that ran out of memory; itself if they are the lowest."""
         return self
 
     def limits(self) -> str:
@@ -110,7 +107,7 @@ class EngineSettings(Protocol):
         return "no limits"
 
     def cause(self, log: str) -> EngineDiedError | None:
-        """Return how the engine's processes ended by their own log: EngineMemoryError where memory was short."""
+        """Return the error that its processes logged, EngineMemoryError if memory was short; None if they did not."""
         return None
 
 
@@ -118,7 +115,7 @@ Work = Callable[[Engine, Any], Awaitable[Any]]
 
 
 class Replica:
-    """One engine and the work done on it; to that work it is the engine, and notes when the engine last moved."""
+    """One engine and the work done on it; to the work it is the engine. Notes when the engine last did something."""
 
     def __init__(self, settings: EngineSettings, work: Work, log: Path | None = None) -> None:
         self._settings = settings
@@ -143,8 +140,7 @@ class Replica:
 
     async def do(self, item: Any) -> Any:
         """Return the result of the work. Raises EngineDiedError in the engine's own words, else what it raises."""
-        if not self._running:
-            self._moved = time.monotonic()
+        self._moved = self._moved if self._running else time.monotonic()
         self._running += 1
         try:
             return await self._work(self, item)
@@ -195,7 +191,7 @@ def own_words(error: BaseException) -> str:
 
 
 def no_room(prompt_tokens: int, context: int) -> str:
-    """What a completion says that was refused for its prompt's length."""
+    """Return what a completion says that was refused for the length of its prompt."""
     return f"prompt of {prompt_tokens} tokens leaves no room in a context of {context}"
 
 
@@ -205,10 +201,10 @@ Reply = Callable[[Request], "str | Completion | Awaitable[str | Completion]"]
 class ScriptedEngine:
     """An engine whose answers are a plain function of the request. Tokens are counted as words."""
 
-    def __init__(self, reply: Reply, *, model: str = "scripted", context: int = 32768) -> None:
+    def __init__(self, reply: Reply, *, context: int = 32768) -> None:
         self._reply = reply
         self._closed = False
-        self.info = EngineInfo("scripted", "1", model, "", context)
+        self.info = EngineInfo("scripted", "1", "scripted", "", context)
 
     async def generate(self, request: Request) -> Completion:
         if self._closed:
@@ -223,10 +219,8 @@ class ScriptedEngine:
         if isinstance(reply, Completion):
             return reply
         words = reply.split(" ")
-        limit = min(request.sampling.max_tokens, room)
-        if len(words) > limit:
-            return Completion(" ".join(words[:limit]), "length", prompt_tokens, limit)
-        return Completion(reply, "stop", prompt_tokens, len(words))
+        kept = words[: min(request.sampling.max_tokens, room)]
+        return Completion(" ".join(kept), "stop" if kept == words else "length", prompt_tokens, len(kept))
 
     async def close(self) -> None:
         self._closed = True
