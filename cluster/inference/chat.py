@@ -1,6 +1,6 @@
-"""What is looked at of a model before an engine starts: its classes, code, tokenizer, chat template, what does not fit.
+"""Checks of a model and its prompts before an engine starts: classes, code, tokenizer, chat template, lengths.
 
-Knows chats and tokens, not questions. The first look imports transformers, which takes seconds.
+Knows chats and tokens, not questions. The first check imports transformers, which takes seconds.
 """
 
 import re

@@ -1,7 +1,6 @@
 """The seam to the model: requests, completions, engines, a replica of one, and an engine scripted by a function.
 
-One request in, one completion out. Everything that talks to a model talks to an `Engine`; nothing
-outside `cluster.inference.vllm_engine` knows which library answers.
+Everything that talks to a model talks to an `Engine`; only `cluster.inference.vllm_engine` knows which library answers.
 """
 
 import inspect
@@ -28,21 +27,21 @@ class Message(TypedDict):
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are drawn. The defaults are the engine's neutral values, not a recommendation."""
+    """How tokens are sampled. The defaults are the engine's neutral values, not a recommendation."""
 
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
     """0 keeps every token."""
     repetition_penalty: float = 1.0
-    """Falls on prompt tokens too, as in vLLM and transformers."""
+    """Applies to prompt tokens too, as in vLLM and transformers."""
     max_tokens: int = 256
-    """Longest completion, in tokens; the engine shortens it to what the context leaves."""
+    """Longest completion, in tokens; the engine lowers it to what the context leaves."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """One completion wanted: a chat, how to draw, and the seed of this very draw."""
+    """One completion wanted: a chat, how to sample, and the seed of this sample."""
 
     key: str
     """Unique within a run; names the request in logs and to the engine."""
@@ -61,17 +60,17 @@ class Completion:
     prompt_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
-    """Prompt tokens whose keys and values the engine still held."""
+    """Prompt tokens found in the prefix cache."""
     error: str | None = None
     """Why finish_reason is "error"; None otherwise."""
 
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """Who answers: kept with every row, so that its origin is known."""
+    """Which engine answers; kept with every row as its provenance."""
 
     engine: str
-    """The library, "vllm" or "scripted"."""
+    """The library, such as "vllm"."""
     engine_version: str
     model: str
     model_revision: str
@@ -87,7 +86,7 @@ class Engine(Protocol):
     def info(self) -> EngineInfo: ...
 
     async def generate(self, request: Request) -> Completion:
-        """Complete one request; a refused one has finish_reason "error". Raises EngineDiedError if the engine is gone."""
+        """Complete a request; a refusal has finish_reason "error". Raises EngineDiedError if the engine is gone."""
 
     async def close(self) -> None:
         """End every process and free every device this engine holds."""
@@ -115,7 +114,7 @@ Work = Callable[[Engine, Any], Awaitable[Any]]
 
 
 class Replica:
-    """One engine and the work done on it; to the work it is the engine. Notes when the engine last did something."""
+    """One engine and the work done on it; the work takes it for the engine. Notes when the engine last answered."""
 
     def __init__(self, settings: EngineSettings, work: Work, log: Path | None = None) -> None:
         self._settings = settings
@@ -130,7 +129,7 @@ class Replica:
         """Answer as soon as the replica's process is there."""
 
     async def start(self) -> EngineInfo:
-        """Load the model. Raises EngineDiedError, in the engine's own words."""
+        """Load the model. Raises EngineDiedError with the engine's own message."""
         try:
             self._engine: Engine = await self._settings.start()
         except Exception as error:
@@ -139,7 +138,7 @@ class Replica:
         return self.info
 
     async def do(self, item: Any) -> Any:
-        """Return the result of the work. Raises EngineDiedError in the engine's own words, else what it raises."""
+        """Return the result of the work. Raises what it raises, EngineDiedError with the engine's own message."""
         self._moved = self._moved if self._running else time.monotonic()
         self._running += 1
         try:
@@ -156,14 +155,14 @@ class Replica:
         return completion
 
     async def stalled_s(self) -> float:
-        """Return for how many seconds nothing was answered and no item came back, though some are running."""
+        """Return the seconds since a request or an item came back; 0 if no item is running."""
         return time.monotonic() - self._moved if self._running else 0.0
 
     async def close(self) -> None:
         await self._engine.close()
 
     def _death(self, error: Exception) -> EngineDiedError:
-        """Return the error with what the engine's other processes and the kernel said of it."""
+        """Return the error as its log, or the kernel, explains it."""
         log = ""
         if self._log is not None:
             with self._log.open("rb") as file:
@@ -176,7 +175,7 @@ class Replica:
 
 
 def memory_kills() -> int:
-    """Return how often the kernel has killed for lack of memory, on this machine and in this container."""
+    """Return the kernel's count of out-of-memory kills, on this machine and in this container."""
     kills = 0
     for path in ("/proc/vmstat", "/sys/fs/cgroup/memory.events"):
         with suppress(OSError):
@@ -185,13 +184,13 @@ def memory_kills() -> int:
 
 
 def own_words(error: BaseException) -> str:
-    """Return the error's type and message on one line, without the type where an engine's death names its cause."""
+    """Return the error's type and message on one line; of EngineDiedError the message alone, which names a cause."""
     said = " ".join(str(error).split())
     return (said if isinstance(error, EngineDiedError) and said else f"{type(error).__name__}: {said}")[:_LONGEST]
 
 
 def no_room(prompt_tokens: int, context: int) -> str:
-    """Return what a completion says that was refused for the length of its prompt."""
+    """Return the error of a completion whose prompt is too long."""
     return f"prompt of {prompt_tokens} tokens leaves no room in a context of {context}"
 
 
@@ -228,7 +227,7 @@ class ScriptedEngine:
 
 @dataclass(frozen=True)
 class ScriptedSettings(EngineSettings):
-    """Starts a scripted engine wherever it is sent; the reply is a function of a module."""
+    """Starts a scripted engine, in any process: the reply is a function of a module."""
 
     reply: Reply
     context: int = 32768

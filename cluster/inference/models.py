@@ -41,7 +41,6 @@ class Model:
     type: str
     """The model_type of config.json."""
     architectures: tuple[str, ...]
-    """Its classes."""
     own_code: tuple[str, ...]
     """The configuration files that name code which comes with the model."""
     heads: int | None

@@ -1,4 +1,4 @@
-"""The scheduler: which replica gets which item, what becomes of those of a dead one, and the events that it tells.
+"""The scheduler: which replica gets which item, what happens to the items of a dead one, and the events it yields.
 
 Any async (engine, item) -> result will do; it knows neither questions nor rows, nor where engines run.
 """
@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 
 
 class Loading(NamedTuple):
-    """An engine has a process, and loads the model."""
+    """An engine has its process and loads the model."""
 
     number: int
 
@@ -41,7 +41,7 @@ class Lost(NamedTuple):
 
 
 class Tick(NamedTuple):
-    """Nothing happened for a moment: time to look at the clock."""
+    """Nothing has happened for a moment: time to check the clock."""
 
 
 class Done(NamedTuple, Generic[Item, Result]):
@@ -52,29 +52,29 @@ class Done(NamedTuple, Generic[Item, Result]):
 
 
 class Failed(NamedTuple, Generic[Item]):
-    """One item has no result, for a reason of its own; it is not tried again."""
+    """One item has no result and is not retried."""
 
     item: Item
     reason: str
     """One line."""
     story: str
-    """The traceback, where there is one."""
+    """The traceback, if there is one."""
 
 
 Event: TypeAlias = Loading | Started | Lost | Tick | Done[Item, Result] | Failed[Item]
 
 
 TRIES = 3
-"""How often the work on an item may fail."""
+"""Attempts at an item whose work raises."""
 _DEATHS = 2
-"""Engines that may die while they hold an item beside others; after that it is quarantined."""
+"""Engine deaths after which an item is quarantined, that is, run alone."""
 _DEATHS_ALONE = 2
-"""Engines that may die while they hold an item and nothing else; after that it is given up."""
+"""Engine deaths over an item run alone after which it has failed."""
 _TICK_S = 0.5
 
 
 class Finished(NamedTuple):
-    """The work on an item has ended, well or in an error that is not its engine's death."""
+    """The work on an item has returned, or raised an error that is not its engine's death."""
 
     number: int
     ticket: Hashable
@@ -86,8 +86,8 @@ class Replicas(Protocol):
     """What the scheduler needs of the engines, each known by its number, which its replacements inherit.
 
     `ready` are those that take items. `submit` begins the work on an item and returns the ticket that its Finished will
-    name. `poll` restarts what died and tells what has happened within `timeout_s`, nothing more of a replica that was
-    Lost; it raises EngineStartError and ClusterLostError.
+    name. `poll` restarts what died and yields what happens within `timeout_s`, nothing of a replica after its Lost; it
+    raises EngineStartError and ClusterLostError.
     """
 
     def ready(self) -> Collection[int]: ...
@@ -97,15 +97,12 @@ class Replicas(Protocol):
 
 
 def fill(max_sequences: int, per_item: int) -> int:
-    """Return how many items keep an engine of `max_sequences` full, with half as many again waiting."""
+    """Return how many items keep an engine of `max_sequences` full, plus half as many waiting."""
     return max(2, math.ceil(1.5 * max_sequences / per_item))
 
 
 def next_engine(loads: Mapping[int, int], limit: int, avoided: int | None = None) -> int | None:
-    """Return the engine with the least in flight, the lower number first; None when all are full.
-
-    One to be avoided is taken only where there is no other.
-    """
+    """Return the least loaded engine, by number if equal, `avoided` only if it is alone; None if it is full."""
     others = [engine for engine in loads if engine != avoided] or loads
     number = min(others, key=lambda engine: (loads[engine], engine), default=None)
     return number if number is not None and loads[number] < limit else None
@@ -120,9 +117,9 @@ class _Task(Generic[Item]):
     deaths: int = 0
     deaths_alone: int = 0
     died_on: int | None = None
-    """The engine that died last while it held this."""
+    """The last engine that died while it held this."""
     refused_by: int | None = None
-    """The engine that said for good that it cannot be done; another one is asked."""
+    """The engine whose work raised ItemFailedError; another is asked once."""
 
 
 class Pool(Generic[Item, Result]):
@@ -136,27 +133,27 @@ class Pool(Generic[Item, Result]):
         self._running: dict[int, dict[Hashable, _Task[Item]]] = defaultdict(dict)
         """By replica and ticket."""
         self._quarantine: deque[_Task[Item]] = deque()
-        """What may have killed its engines: run alone, so that only the guilty one dies with its engine."""
+        """Items that may have killed engines: each runs alone, so that no other dies with it."""
         self._isolated: int | None = None
-        """The replica that is kept for the quarantine."""
+        """The replica reserved for the quarantine."""
         self._stop_at: float | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        # Without Ray there is nobody to say goodbye to, and its calls would wait for ever.
+        # Without Ray nothing can be closed, and calls would wait for ever.
         if kind is None or not issubclass(kind, ClusterLostError):
             self._replicas.close()
 
     def stop(self, grace_s: float) -> None:
-        """Deal nothing more; `run` ends when what is running is back, or after `grace_s` seconds."""
+        """Deal nothing more; `run` ends when running items are back, or after `grace_s` seconds."""
         self._stop_at = time.monotonic() + grace_s
 
     def run(self, items: Iterable[Item]) -> Iterator[Event[Item, Result]]:
-        """Yield results as they come, in any order: each item exactly once, as Done or as Failed.
+        """Yield events as they come, each item exactly once, as Done or Failed, in any order.
 
-        Raises EngineStartError when an engine cannot start, ClusterLostError when Ray is gone.
+        Raises EngineStartError if an engine cannot start, ClusterLostError if Ray is gone.
         """
         self._source = iter(items)
         while not self._over():
@@ -188,10 +185,10 @@ class Pool(Generic[Item, Result]):
         return bool(self._waiting)
 
     def _schedule(self) -> tuple[int, _Task[Item]] | None:
-        """Return which replica gets what next; None when all are full or nothing is owed."""
+        """Return which replica gets which item next; None if all are full or nothing is owed."""
         loads = {number: len(self._running[number]) for number in self._replicas.ready()}
         if self._quarantine and self._isolated not in loads:
-            # It may be the fault of the engine that died.
+            # Another engine than the one that died, which may be at fault itself.
             self._isolated = next_engine(loads, self._limit + 1, self._quarantine[0].died_on)
         if self._isolated is not None and not loads.get(self._isolated, 0):
             if self._quarantine and self._isolated in loads:
@@ -204,7 +201,7 @@ class Pool(Generic[Item, Result]):
         return None if number is None else (number, self._waiting.popleft())
 
     def _finish(self, event: Finished) -> Iterator[Done[Item, Result] | Failed[Item]]:
-        """Tell of an item that came back; one whose work went wrong is tried again until it has had its tries."""
+        """Yield what came of an item; one whose work raised is retried, up to TRIES in all."""
         task, error = self._running[event.number].pop(event.ticket), event.error
         if error is None:
             yield Done(task.item, event.result)
@@ -220,7 +217,7 @@ class Pool(Generic[Item, Result]):
             self._waiting.append(task)
 
     def _preempt(self, lost: Lost) -> Iterator[Lost | Failed[Item]]:
-        """Put the dead engine's items first in line, or in quarantine where they may have killed it."""
+        """Requeue a dead engine's items first in line, or in quarantine if they may have killed it."""
         tasks = list(self._running.pop(lost.number, {}).values())
         yield lost._replace(again=len(tasks))
         for task in reversed(tasks):

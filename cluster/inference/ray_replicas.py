@@ -21,12 +21,12 @@ from cluster.session import Resources, check_alive, session
 
 
 class ReplicaProcess(Replica):
-    """A replica that has its process to itself: output goes to `log`, and a reaper ends and removes what it leaves."""
+    """A replica in its own process: output goes to `log`, and a reaper ends and removes what it leaves behind."""
 
     def __init__(self, settings: EngineSettings, work: Work, log: str, mark: str) -> None:
         path = Path(log)
         if not path.parent.is_dir():
-            # This machine does not see the run's folder, or it was removed, and must not come back half.
+            # The run's folder is not on this machine, or was removed and must not be recreated in part.
             path = Path(tempfile.mkdtemp(prefix="skillfactory-logs-"), path.name)
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.dup2(file, 1)
@@ -35,7 +35,7 @@ class ReplicaProcess(Replica):
         super().__init__(settings, work, path)
         # In /tmp whatever TMPDIR says: the path of a Unix socket in it ends at 107 bytes.
         folder = f"/tmp/skillfactory-engine-{uuid.uuid4().hex[:12]}"
-        # First who removes it, then the folder: whenever this process is killed, nothing stays.
+        # The reaper first, then the folder: whenever this process is killed, nothing stays.
         self._reaper = reaper.start(mark, folder, detached=True)
         # vLLM leaves a socket behind each time; what torch compiles is worth keeping for the next engine.
         cache = Path(tempfile.gettempdir(), f"torchinductor-{os.getuid()}")
@@ -69,11 +69,11 @@ class RayReplicas(ReplicaSet):
     def own_error(self, error: BaseException | None) -> BaseException | None:
         if isinstance(error, RayTaskError) and error.cause:
             cause: BaseException = error.cause
-            cause.__cause__ = error  # which has the actor's traceback
+            cause.__cause__ = error  # it has the actor's traceback
             return cause
         if not isinstance(error, RayError) or isinstance(error, RayTaskError | ObjectLostError):
             return error
-        # Ray's story of a dead actor ends with the reason. What its memory monitor kills is no actor's death to it.
+        # Ray's message ends with the reason. OutOfMemoryError, from its memory monitor, is no RayActorError.
         words = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[-1].strip()}"
         return EngineMemoryError(words) if isinstance(error, OutOfMemoryError) else EngineDiedError(words)
 
@@ -88,7 +88,7 @@ class RayFleet(Fleet):
     """Engines on a Ray that is started here, or joined at `address`."""
 
     def __init__(self, address: str | None, place: Callable[[Resources], Placement]) -> None:
-        """`place` decides from what the cluster holds; it raises ValueError where that is too little, or unfit."""
+        """`place` decides from what the cluster holds, and raises ValueError if that is too little, or unfit."""
         self._address = address
         self._place = place
 

@@ -1,4 +1,4 @@
-"""The engines of a run: started, checked, restarted when they die or fall silent, more of them when there is room.
+"""The engines of a run: started, health-checked, restarted when they die or hang, scaled with the room there is.
 
 Knows nothing of the items that engines work on. `ray_replicas` launches them on a cluster, `LocalReplicas` in this
 process, where they share one event loop in a thread of its own: work that blocks it blocks all.
@@ -23,23 +23,23 @@ from cluster.inference.engine import EngineSettings, Replica, Work, own_words
 from cluster.inference.pool import Event, Finished, Loading, Lost, Pool, Started
 
 _BACKOFF_S = 5.0
-"""Between two looks at the replicas, and so between two tries to find a place."""
+"""Between two health checks, and so between two attempts to place an engine."""
 _PLACE_S = 600.0
 _AWAY_S = 15.0
-"""How long Ray's head may be away; after a minute Ray itself would end the process, without a word of ours."""
+"""How long Ray's head may be unreachable; after a minute Ray would exit this process without a message."""
 _GOODBYE_S = 15.0
 
 
 class _Phase(NamedTuple):
-    """A stage in the life of a replica: what it is asked meanwhile."""
+    """A stage of a replica's life, and what it is called for meanwhile."""
 
     method: str
     most: int
-    """Failures of one engine in a row that end the run, or leave the engine out."""
+    """Consecutive failures of one engine that end the run, or retire the engine."""
     failed: str
     silent: str = ""
     longest_s: float = math.inf
-    """Silence for longer than this is a hang."""
+    """No answer for longer than this is a hang."""
 
 
 _PLACING = _Phase("hello", 20, "found no place {} times in a row")
@@ -60,9 +60,9 @@ class Placement:
     environment: Mapping[str, str] = field(default_factory=dict)
     """For the engines' processes, set before they start."""
     room: Callable[[], int] | None = None
-    """How many engines there is room for now, asked again and again; None for always `engines`."""
+    """Returns how many engines there is room for now, called repeatedly; None for a constant `engines`."""
     silence_s: float = 600.0
-    """An engine that holds items and answers nothing for longer is considered dead."""
+    """An engine that holds items and answers nothing for longer is treated as dead."""
 
 
 @dataclass(eq=False)
@@ -78,7 +78,7 @@ class _Member:
 
 
 class ReplicaSet(ABC):
-    """Every engine by its number, which its replacements inherit. All of them end with `close`."""
+    """All engines, each known by its number, which its replacements inherit."""
 
     def __init__(self, placement: Placement, work: Work) -> None:
         self.placement = placement
@@ -87,13 +87,13 @@ class ReplicaSet(ABC):
         self._members: dict[int, _Member] = {}
         self._replies: queue.SimpleQueue[tuple[_Member, str, Future[Any]]] = queue.SimpleQueue()
         self._failures = Counter[tuple[int, _Phase]]()
-        """Of each engine in each phase, in a row; while running a finished item ends the row."""
+        """Consecutive ones of each engine in each phase; a finished item resets those of _RUNNING."""
         self._reconciled = -math.inf
         self._placed = self._alive = time.monotonic()
 
     @abstractmethod
     def launch(self, number: int, settings: EngineSettings) -> Any:
-        """Begin a Replica; return what `call` and `kill` take for it."""
+        """Start a Replica and return the handle that `call` and `kill` take."""
 
     @abstractmethod
     def call(self, host: Any, method: str, *given: Any) -> Future[Any]:
@@ -101,17 +101,17 @@ class ReplicaSet(ABC):
 
     @abstractmethod
     def kill(self, host: Any, running: Collection[Future[Any]]) -> None:
-        """End what is left of the replica and of the calls running there."""
+        """End the replica, if it still lives, and the calls running on it."""
 
     def check_place(self) -> None:  # noqa: B027 - nothing to check in this process
-        """Raise ClusterLostError if the cluster of all replicas does not answer."""
+        """Raise ClusterLostError if the cluster does not answer."""
 
     def log_of(self, number: int) -> Path | None:
-        """Return where the replica writes its output, if not where this process does."""
+        """Return the replica's log file; None if it has none of its own."""
         return None
 
     def own_error(self, error: BaseException | None) -> BaseException | None:
-        """Return what the replica raised, or EngineDiedError if it is gone, for the error of a call."""
+        """Return what the replica raised, given the error of a call; EngineDiedError if the replica is gone."""
         return error
 
     def ready(self) -> list[int]:
@@ -121,7 +121,7 @@ class ReplicaSet(ABC):
         return [number for number, member in self._members.items() if member.phase is not _PLACING]
 
     def submit(self, number: int, /, *given: Any, method: str = "do") -> Future[Any]:
-        """Call the replica's method; `poll` will tell what comes of it."""
+        """Call the replica's method; `poll` reports the outcome."""
         member = self._members[number]
         future = self.call(member.host, method, *given)
         member.running.add(future)
@@ -130,7 +130,7 @@ class ReplicaSet(ABC):
         return future
 
     def poll(self, timeout_s: float) -> Iterator[Event[Any, Any] | Finished]:
-        """Tell what has happened. Raises EngineStartError, ClusterLostError."""
+        """Yield what has happened. Raises EngineStartError, ClusterLostError."""
         yield from self._reconcile()
         while True:
             try:
@@ -138,18 +138,18 @@ class ReplicaSet(ABC):
             except queue.Empty:
                 return
             timeout_s = 0
-            # Nothing is told of one that was lost a moment ago.
+            # Late answers of a replica that was lost are dropped.
             if self._members.get(member.number) is member:
                 yield from self._handle(member, method, future)
 
     def close(self) -> None:
-        """End every engine, politely and then not."""
+        """Ask every engine to close, then kill what is left."""
         wait([self.call(self._members[number].host, "close") for number in self.ready()], _GOODBYE_S)
         for number in list(self._members):
             self._kill(number)
 
     def _reconcile(self) -> Iterator[Lost]:
-        """Now and then: as many replicas as there is room for, none of them silent, each asked how it is."""
+        """Every few seconds: scale to the room there is, end what hangs, check the health of the rest."""
         now, placement = time.monotonic(), self.placement
         if now - self._reconciled < min(_BACKOFF_S, placement.silence_s / 4):
             return
@@ -159,7 +159,7 @@ class ReplicaSet(ABC):
         except ClusterLostError:
             if now - self._alive > _AWAY_S:
                 raise
-            return  # it may come back; calls would hang meanwhile
+            return  # it may come back, and calls would hang meanwhile
         self._alive = now
         self._scale(placement.room() if placement.room else placement.engines)
         if self._holding_places():
@@ -168,7 +168,7 @@ class ReplicaSet(ABC):
             raise EngineStartError(f"no engine has found a place in the Ray cluster for {_PLACE_S:.0f} s")
         for member in list(self._members.values()):
             phase, waited = member.phase, now - member.since
-            # An answer may have come while this process itself was stopped.
+            # If this process was stopped, the answer may have come meanwhile.
             if member.answer.done():
                 if phase is _RUNNING:
                     self._ask(member, _RUNNING)
@@ -176,9 +176,9 @@ class ReplicaSet(ABC):
                 yield from self._terminate(member, TimeoutError(f"{phase.silent} {waited:.0f} s"))
 
     def _scale(self, wanted: int) -> None:
-        """More replicas where there is room; fewer of those that no machine has taken where there is not."""
+        """Launch replicas while there is room; where there is too little, drop some that are not placed yet."""
         lasting = [number for number in range(wanted) if self._failures[number, _RUNNING] < _RUNNING.most]
-        numbers = lasting or [*range(wanted)]  # rather one that died before than none
+        numbers = lasting or [*range(wanted)]  # a retired engine is better than none
         lacking = len(numbers) - len(self._members)
         for number in [number for number in numbers if number not in self._members][: max(0, lacking)]:
             self._members[number] = _Member(number, self.launch(number, self._settings[number]))
@@ -188,7 +188,7 @@ class ReplicaSet(ABC):
             self._kill(number)
 
     def _handle(self, member: _Member, method: str, future: Future[Any]) -> Iterator[Event[Any, Any] | Finished]:
-        """Tell what an answer means. Raises EngineStartError."""
+        """Act on an answer and yield what it means. Raises EngineStartError."""
         number, error = member.number, self.own_error(future.exception())
         result: Any = None if error else future.result()
         if method == "do" and not isinstance(error, EngineDiedError):
@@ -209,9 +209,9 @@ class ReplicaSet(ABC):
             yield from self._terminate(member, TimeoutError(f"it answered nothing for {result:.0f} s"))
 
     def _terminate(self, member: _Member, error: BaseException) -> Iterator[Lost]:
-        """End what is left of it; `_reconcile` starts another in its place, where the place lives.
+        """End the replica; `_reconcile` launches another in its place.
 
-        Raises EngineStartError when it is time to give up.
+        Raises EngineStartError after too many failures in a row.
         """
         number, phase, reason = member.number, member.phase, own_words(error)
         self._kill(number)
@@ -223,7 +223,7 @@ class ReplicaSet(ABC):
             log = None if phase is _PLACING else self.log_of(number)
             raise EngineStartError(f"engine {number} {row}" + (f"; see {log}" if log else ""))
         if phase is _PLACING:
-            # Of many tries the first is worth a word. A node may have died just now: the next one waits a while.
+            # Only the first of many attempts is reported. The next waits: a node may have died just now.
             if times == 1:
                 yield Lost(number, reason)
             return
@@ -246,7 +246,7 @@ class ReplicaSet(ABC):
 
 
 class LocalReplicas(ReplicaSet):
-    """Engines in this process. Their deaths are those that they tell; a killed process is this one."""
+    """Engines in this process; they die by raising EngineDiedError only."""
 
     def __init__(self, placement: Placement, work: Work) -> None:
         super().__init__(placement, work)
@@ -275,11 +275,11 @@ class LocalReplicas(ReplicaSet):
 
 
 class Fleet:
-    """How a job gets its engines, opened only when something is owed; in this process, unless a subclass says where."""
+    """How a job gets its engines, opened only when something is owed: here in this process, see RayFleet."""
 
     def __init__(self, settings: EngineSettings, engines: int = 1, in_flight: int = 4) -> None:
         self.placement = Placement(settings, engines, in_flight=in_flight)
 
     def open(self, work: Work) -> AbstractContextManager[Pool[Any, Any]]:
-        """Start what engines need, and deal to them until the context ends. Raises ValueError for wrong input."""
+        """Start what engines need, and close it with the context. Raises ValueError for wrong input."""
         return Pool(LocalReplicas(self.placement, work), self.placement.in_flight)

@@ -1,7 +1,6 @@
-"""The seam on vLLM: `AsyncLLM` with limits set on purpose, a seed per request, health and death.
+"""The engine on vLLM: `AsyncLLM` with explicit limits, a seed per request, health and death; and its tokenizer.
 
 The home of vllm and transformers, imported when an engine starts or a prompt is shown, since that takes seconds.
-Knows chats and tokens, not questions.
 """
 
 import asyncio
@@ -18,9 +17,9 @@ from cluster.inference.engine import Completion, EngineInfo, EngineSettings, Mes
 from cluster.texts import load_table
 
 _LOOK_S = 0.5
-"""How often vLLM is asked whether it is still well."""
+"""Between two checks of vLLM's health."""
 _GRACE_S = 2.0
-"""How long after the end of its core vLLM may still say so itself."""
+"""How long vLLM may take to report the end of its core itself."""
 _LEAST_SEQUENCES = 8
 _LEAST_SHARE = 0.5
 _LEAST_CACHE = 128 << 20
@@ -41,21 +40,20 @@ class VllmSettings(EngineSettings):
     """Hub commit; None for a folder."""
     name: str
     known_revision: str
-    """What rows say of the revision."""
+    """The revision as rows have it."""
     context: int
     """Longest prompt plus completion, in tokens; at most the model's own."""
     gpu: bool
     tensor_parallel: int = 1
     max_sequences: int = 256
-    """Most sequences decoded side by side."""
     max_batched_tokens: int = 16384
     """Most tokens of one step; on the CPU at least a whole context."""
     memory_share: float = 0.9
-    """Of a GPU's memory, what vLLM takes for weights, work and cache."""
+    """Share of a GPU's memory for weights, activations and cache."""
     cache_bytes: int = 1 << 30
-    """Of a CPU's memory, what vLLM takes for keys and values."""
+    """CPU memory for the key-value cache."""
     lowered: int = 0
-    """How often memory was short before."""
+    """How often `smaller` was applied."""
     seed: int = 0
 
     async def start(self) -> "VllmEngine":
@@ -68,7 +66,7 @@ class VllmSettings(EngineSettings):
         return VllmEngine(llm, self, vllm.__version__)
 
     def smaller(self) -> Self:
-        """Half as many sequences and tokens a step, which leaves more for the cache; the second time less of all."""
+        """Halve sequences and tokens a step, which leaves more for the cache; the second time lower all limits."""
         share = self.memory_share if self.lowered == 0 else self.memory_share - 0.1
         return replace(
             self,
@@ -101,8 +99,8 @@ class VllmSettings(EngineSettings):
         return None
 
     def arguments(self) -> dict[str, Any]:
-        """Return what vLLM is told; AsyncLLM's own defaults are far smaller than LLM's, hence the explicit limits."""
-        told = _KNOWN["always"] | {
+        """Return vLLM's arguments. The limits are explicit: AsyncLLM's own defaults are far below LLM's."""
+        told: dict[str, Any] = _KNOWN["always"] | {
             "model": self.model,
             "revision": self.revision,
             "tokenizer_revision": self.revision,
@@ -114,9 +112,9 @@ class VllmSettings(EngineSettings):
             "seed": self.seed,
         }
         if self.gpu:
-            return {**told, "gpu_memory_utilization": self.memory_share}
-        least = {"max_num_batched_tokens": max(4096, self.context), "kv_cache_memory_bytes": self.cache_bytes}
-        return {**told, **_KNOWN["cpu"], **least}
+            return told | {"gpu_memory_utilization": self.memory_share}
+        tokens = max(4096, self.context)
+        return told | _KNOWN["cpu"] | {"max_num_batched_tokens": tokens, "kv_cache_memory_bytes": self.cache_bytes}
 
 
 class VllmEngine:
@@ -159,9 +157,9 @@ class VllmEngine:
         return Completion(output.text, output.finish_reason, len(ids), len(output.token_ids), cached)
 
     async def _last(self, answer: AsyncIterator[Any]) -> Any:
-        """Return the whole of what vLLM makes of a prompt. Raises EngineDiedError where the engine ends without it.
+        """Return vLLM's last output. Raises EngineDiedError if its core died before the request got there.
 
-        vLLM lets a request wait for ever if its core dies while the request is on its way there.
+        vLLM itself lets such a request wait for ever.
         """
 
         async def read() -> Any:
@@ -177,7 +175,7 @@ class VllmEngine:
             task.cancel()
 
     async def _die(self) -> None:
-        """Ends a moment after vLLM's core."""
+        """End a moment after vLLM's core."""
         while not self._llm.errored:
             await asyncio.sleep(_LOOK_S)
         await asyncio.sleep(_GRACE_S)
@@ -218,8 +216,8 @@ class ChatTokenizer:
         return [len(ids) for ids in self.tokenize([self.render(messages) for messages in chats])]
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the tokens of texts as they are, without a template. Raises whatever transformers raises."""
-        # Prompts longer than the model's context are counted too, which it would warn of.
+        """Return the tokens of texts, without a template. Raises whatever transformers raises."""
+        # Not verbose: it warns of texts longer than the context, which are counted too.
         ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
         return ids
 
@@ -230,7 +228,7 @@ def read_config(model: str, revision: str | None) -> Any:
 
 
 def is_encoder(architecture: str) -> bool | None:
-    """Return whether one part of the class reads and another writes, as of T5; None if transformers has none such."""
+    """Return True for an encoder-decoder class, such as T5's; None if transformers does not have the class."""
     if architecture not in dir(_transformers()):
         return None
     configuration = getattr(_transformers(), f"{architecture.partition('For')[0]}Config", None)
@@ -240,13 +238,13 @@ def is_encoder(architecture: str) -> bool | None:
 def _transformers() -> Any:
     import transformers
 
-    transformers.utils.logging.set_verbosity_error()  # odd settings of a tokenizer are nobody's concern here
+    transformers.utils.logging.set_verbosity_error()  # warnings about odd tokenizer settings help nobody here
     return transformers
 
 
 @cache
 def vllm_source(path: str) -> str:
-    """Return the text of a file of this machine's vLLM, whose import takes ten seconds; empty where there is none."""
+    """Return the source of a file of the installed vLLM, whose import takes ten seconds; "" if there is none."""
     found = importlib.util.find_spec("vllm")
     files = [Path(folder, path) for folder in found.submodule_search_locations or ()] if found else []
     return next((file.read_text(encoding="utf-8") for file in files if file.is_file()), "")
