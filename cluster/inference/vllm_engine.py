@@ -27,7 +27,7 @@ _PREFIX = re.compile(r"^(?:\([^)]*\) )?(?:ERROR [^\]]*\] ?)?")
 """What vLLM puts before each line of a traceback that it logs."""
 _RAISED = re.compile(r"[\w.]*(?:Error|Exception)(?P<words>: .+)?")
 """The last line of a traceback."""
-_KNOWN = load_table("cluster.inference", "vllm.toml")
+_KNOWN: dict[str, dict[str, Any]] = load_table("cluster.inference", "vllm.toml")
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class VllmSettings(EngineSettings):
 
     def arguments(self) -> dict[str, Any]:
         """Return vLLM's arguments. The limits are explicit: AsyncLLM's own defaults are far below LLM's."""
-        told: dict[str, Any] = _KNOWN["always"] | {
+        told = _KNOWN["always"] | {
             "model": self.model,
             "revision": self.revision,
             "tokenizer_revision": self.revision,
