@@ -160,17 +160,13 @@ class Pool(Generic[Item, Result]):
             while self._stop_at is None and (scheduled := self._schedule()):
                 number, task = scheduled
                 self._running[number][self._replicas.submit(number, task.item)] = task
-            told = False
             for event in self._replicas.poll(_TICK_S):
-                told = True
                 if isinstance(event, Finished):
                     yield from self._finish(event)
                 elif isinstance(event, Lost):
                     yield from self._preempt(event)
                 else:
                     yield event
-            if not told:
-                yield Tick()
 
     def _over(self) -> bool:
         running = any(self._running.values())

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from cluster.errors import ClusterLostError, EngineDiedError, EngineMemoryError, EngineStartError
 from cluster.inference.engine import EngineSettings, Replica, Work, own_words
-from cluster.inference.pool import Event, Finished, Loading, Lost, Pool, Started
+from cluster.inference.pool import Event, Finished, Loading, Lost, Pool, Started, Tick
 
 _BACKOFF_S = 5.0
 """Between two health checks, and so between two attempts to place an engine."""
@@ -136,6 +136,8 @@ class ReplicaSet(ABC):
             try:
                 member, method, future = self._replies.get(timeout=timeout_s)
             except queue.Empty:
+                if timeout_s:
+                    yield Tick()
                 return
             timeout_s = 0
             # Late answers of a replica that was lost are dropped.
