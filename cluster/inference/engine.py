@@ -125,9 +125,6 @@ class Replica:
         self._running = 0
         self._moved = time.monotonic()
 
-    async def hello(self) -> None:
-        """Answer as soon as the replica's process is there."""
-
     async def start(self) -> EngineInfo:
         """Load the model. Raises EngineDiedError with the engine's own message."""
         try:

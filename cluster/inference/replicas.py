@@ -31,9 +31,10 @@ _GOODBYE_S = 15.0
 
 
 class _Phase(NamedTuple):
-    """A stage of a replica's life, and what it is called for meanwhile."""
+    """A stage of a replica's life."""
 
     method: str
+    """Called to see whether the replica has a process, to load the model, and to check its health."""
     most: int
     """Consecutive failures of one engine that end the run, or retire the engine."""
     failed: str
@@ -42,7 +43,7 @@ class _Phase(NamedTuple):
     """No answer for longer than this is a hang."""
 
 
-_PLACING = _Phase("hello", 20, "found no place {} times in a row")
+_PLACING = _Phase("stalled_s", 20, "found no place {} times in a row")
 _STARTING = _Phase("start", 3, "did not start {} times in a row", "it was not ready after", 3600.0)
 _RUNNING = _Phase("stalled_s", 6, "died {} times in a row and finished nothing", "it gave no sign of life for")
 
