@@ -16,7 +16,7 @@ from cluster.inference.engine import Message
 from cluster.inference.model_files import CONFIG, KNOWN
 from cluster.inference.models import Model
 from cluster.inference.vllm_engine import ChatTokenizer, is_encoder, read_config, vllm_source
-from cluster.texts import excerpt, listed
+from cluster.texts import excerpt, first_line, listed
 
 MARGIN = 16
 """Tokens that a text may have beside those of its bytes, such as a space put before it."""
@@ -238,6 +238,7 @@ def look_for_too_short(chat: ChatTokenizer, max_tokens: int, texts: Iterable[str
 
 
 def _reason(error: Exception) -> str:
-    """Return the first sentence of the error's message, behind the type where it is Python's own."""
-    said, kind = " ".join(str(error).split()).split(". ")[0][:_LONGEST], type(error).__name__
-    return f"{kind}: {said}" if not said or isinstance(error, LookupError | TypeError | AttributeError) else said
+    said, kind = first_line(error), type(error).__name__
+    said = said if len(said) <= _LONGEST else said.split(". ")[0][:_LONGEST]
+    of_python = said != kind and isinstance(error, LookupError | TypeError | AttributeError)
+    return f"{kind}: {said}" if of_python else said
