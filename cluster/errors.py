@@ -1,6 +1,6 @@
 """How requests, items, engines and runs end when not well; wrong input is ValueError, and none of these.
 
-BaseException  Left
+BaseException  Stopped
 Exception      ItemFailedError, NotPushed
 RuntimeError   EngineDiedError (EngineMemoryError), EngineStartError, ClusterLostError, TornShardError, AllFailedError
 OSError        StoreGoneError
@@ -10,7 +10,7 @@ import errno
 from pathlib import Path
 
 
-class Left(BaseException):
+class Stopped(BaseException):
     """Work is left where it stands; no Exception, so that nothing on the way takes it for a failure."""
 
 

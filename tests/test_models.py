@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -179,7 +180,7 @@ def test_a_run_that_goes_on_asks_for_the_commit_that_it_began_with(
     )
     with pytest.raises(ValueError, match="no model"):
         make_plan(settings)
-    with RunDirectory(run, begun, {}):
+    with closing(RunDirectory(run, begun, {})):
         pass
     with pytest.raises(ValueError, match="no model"):
         make_plan(settings)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +61,14 @@ def everything(folder: Path) -> dict[str, bytes]:
 
 def test_a_new_run_writes_its_record_and_goes_on_with_it(tmp_path: Path) -> None:
     path = tmp_path / "runs" / "new"
-    with RunDirectory(path, CONFIGURATION, VERSIONS) as run:
+    with closing(RunDirectory(path, CONFIGURATION, VERSIONS)) as run:
         run.update(state="running", counts={"finished": 3})
     first = read_record(path)
     assert first["configuration"] == CONFIGURATION
     assert first["fingerprint"] == fingerprint(CONFIGURATION)
     assert (first["versions"], first["earlier_versions"]) == (VERSIONS, [])
     assert (first["state"], first["counts"]) == ("running", {"finished": 3})
-    with RunDirectory(path, {**CONFIGURATION, "formats": ("a",)}, {"vllm": "2"}) as run:
+    with closing(RunDirectory(path, {**CONFIGURATION, "formats": ("a",)}, {"vllm": "2"})) as run:
         assert run.record == {**first, "versions": {"vllm": "2"}, "earlier_versions": [VERSIONS]}
     assert read_record(path) == run.record
 
@@ -210,7 +211,7 @@ def test_one_driver_at_a_time_and_death_frees_the_run(tmp_path: Path, how: str) 
 
 
 def test_the_same_process_may_open_a_run_again_once_closed(tmp_path: Path) -> None:
-    with RunDirectory(tmp_path, {"a": 1}, {}), pytest.raises(ValueError, match="another process"):
+    with closing(RunDirectory(tmp_path, {"a": 1}, {})), pytest.raises(ValueError, match="another process"):
         RunDirectory(tmp_path, {"a": 1}, {})
     RunDirectory(tmp_path, {"a": 1}, {}).close()
 

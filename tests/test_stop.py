@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from cluster.errors import Left
+from cluster.errors import Stopped
+from cluster.jobs.job import Stop
 from cluster.jobs.progress import STOPPED
-from cluster.jobs.stop import Stop
 from tests.processes import Job
 
 _BEGUN = "the stage has begun"
@@ -44,7 +44,7 @@ def _wait(seconds: float) -> None:
 
 def _stay(stop: Stop, signals: int, *, at_once: bool = False) -> None:
     """Half a minute, unless it is left."""
-    with _heard(stop), stop.leaving(at_once=at_once):
+    with _heard(stop), stop.interrupting(at_once=at_once):
         for _ in range(signals):
             _send()
         _wait(30)
@@ -52,7 +52,7 @@ def _stay(stop: Stop, signals: int, *, at_once: bool = False) -> None:
 
 def test_who_ends_within_the_grace_is_let() -> None:
     stop = Stop(grace_s=30.0)
-    with _heard(stop), stop.leaving():
+    with _heard(stop), stop.interrupting():
         _send()
         _wait(0.1)
     assert stop.asked == 1
@@ -71,7 +71,7 @@ def test_who_ends_within_the_grace_is_let() -> None:
 def test_who_does_not_leaves(asked: int, signals: int, grace_s: float, at_once: bool, least_s: float) -> None:
     stop = Stop(grace_s, asked=asked)
     started = time.monotonic()
-    with pytest.raises(Left):
+    with pytest.raises(Stopped):
         _stay(stop, signals, at_once=at_once)
     assert least_s <= time.monotonic() - started < least_s + 5.0
     assert stop.grace_s == grace_s
@@ -91,11 +91,11 @@ def test_it_leaves_once_however_often_it_is_asked() -> None:
 
     def leave() -> None:
         stop = Stop(0.05)
-        with _heard(stop), stop.leaving():
+        with _heard(stop), stop.interrupting():
             _send()
             clean_up()
 
-    with pytest.raises(Left):
+    with pytest.raises(Stopped):
         leave()
     assert cleaned
 

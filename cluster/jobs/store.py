@@ -1,7 +1,7 @@
-"""Shards of finished questions, and the dataset made from them.
+"""Shards of finished items, and the dataset made from them.
 
-A shard is a parquet file with whole questions, written beside and renamed; shards are the only resume
-state. Knows pyarrow tables with a `question_key` column; knows nothing of questions, engines or Ray.
+A shard is a parquet file that holds all rows of its items; shards are the only state from which a run is
+resumed. Knows pyarrow tables with a key column; knows nothing of questions, engines or Ray.
 """
 
 import errno
@@ -23,11 +23,11 @@ from cluster.jobs.atomic import TEMPORARY, replace_folder, sync, written_beside
 
 KEY = "question_key"
 ROW_GROUP_ROWS = 1000
-"""A dataset file's row group holds whole questions up to this many rows; a merge keeps no more in memory."""
+"""A row group of a dataset file holds whole items up to this many rows; a merge keeps no more in memory."""
 ROWS_PER_FILE = 50_000
 _TORN = "torn"
 _UNREADABLE = (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError)
-"""What pyarrow raises over bytes that are no parquet file; running out of memory is none of these."""
+"""Raised by pyarrow for bytes that are no parquet file; running out of memory is none of these."""
 _NUMBER = re.compile(r"([0-9]+)-")
 WRITING = {
     "compression": "zstd",
@@ -44,65 +44,55 @@ class ShardStore:
     """The shards of one run. One process at a time: hold the run's lock.
 
     Opening removes what a dead driver left half written, and moves shards that cannot be read into `torn/`.
-    Raises ValueError over a shard with other columns.
+    Raises ValueError for a shard with other columns.
     """
 
-    torn: tuple[Path, ...]
-    """Where the shards are now that opening found unreadable; their questions are owed again."""
-    repeated: tuple[str, ...]
-    """Questions that opening found in two shards. The first shard by name counts."""
+    torn: list[Path]
+    """Shards that could not be read at opening, where they are now; their items are owed again."""
+    repeated: list[str]
+    """Items that were found in two shards at opening. The first shard by name counts."""
 
     def __init__(self, folder: Path, *, schema: pa.Schema, sort_by: Sequence[str], key: str = KEY) -> None:
-        """`sort_by` names the columns that order a question's rows; together they tell its rows apart.
-
-        `key` names the column by which rows belong together, where they are not a question's.
-        """
+        """`key` names the column by which rows belong together; `sort_by` columns tell an item's rows apart."""
         assert {key, *sort_by} <= set(schema.names)
         assert key not in sort_by
-        self._folder = folder
-        self._key = key
-        self._schema = schema
-        self._sort_by = [*sort_by]
+        self._folder, self._schema, self._sort_by, self._key = folder, schema, [*sort_by], key
         self._shard_of: dict[str, Path] = {}
         self._rows_of: dict[str, int] = {}
         folder.mkdir(parents=True, exist_ok=True)
         self._opened = folder.stat()
         for stale in folder.glob(f"{TEMPORARY}*"):
             stale.unlink()
-        torn, repeated = [], []
+        self.torn, self.repeated = [], []
         for shard in sorted(folder.glob("*.parquet")):
             try:
-                counts = self._counts(self._read(shard, [key]))
+                self.repeated += self._add(shard, self._read(shard, [key]))
             except TornShardError:
-                torn.append(folder / _TORN / shard.name)
-            else:
-                repeated += [key for key in counts if key in self._shard_of]
-                self._add(shard, counts)
-        self.torn, self.repeated = tuple(torn), tuple(repeated)
-        # Also those set aside: a number is never used again.
+                self.torn.append(folder / _TORN / shard.name)
+        # Also of shards set aside: a number is never used again.
         numbers = (_NUMBER.match(path.name) for path in folder.rglob("*.parquet"))
         self._next = 1 + max((int(found[1]) for found in numbers if found), default=-1)
 
     def finished(self) -> AbstractSet[str]:
-        """Return the keys of the questions whose rows are safe: a view that grows with each shard."""
+        """Return the keys of the items whose rows are safe: a view that grows with each shard."""
         return self._shard_of.keys()
 
     def safe(self) -> list[str]:
-        """Return the keys of the finished questions whose shards are still there."""
+        """Return the keys of the finished items whose shards are still there."""
         there = {shard for shard in set(self._shard_of.values()) if shard.exists()}
         return [key for key, shard in self._shard_of.items() if shard in there]
 
     def write_shard(self, table: pa.Table) -> Path:
-        """Keep the rows of whole questions, none of them finished before. Durable on return.
+        """Keep all rows of items, none of them finished before. Durable on return.
 
-        Raises OSError where the disk does not take them, StoreGoneError where the folder is not the one
-        that was opened: another run may have begun in its place.
+        Raises OSError if the disk does not take them, StoreGoneError if the folder is not the one that was
+        opened: another run may have begun in its place.
         """
         assert table.num_rows > 0
         assert table.schema.equals(self._schema)
-        counts = self._counts(table)
-        assert not counts.keys() & self._shard_of.keys(), "a question is finished once"
-        digest = hashlib.sha256("\n".join(sorted(counts)).encode()).hexdigest()[:16]
+        keys = sorted(set(table[self._key].to_pylist()))
+        assert self._shard_of.keys().isdisjoint(keys), "an item is finished once"
+        digest = hashlib.sha256("\n".join(keys).encode()).hexdigest()[:16]
         shard = self._folder / f"{self._next:08d}-{digest}.parquet"
         if not self._folder.exists() or not os.path.samestat(self._folder.stat(), self._opened):
             raise StoreGoneError(self._folder)
@@ -112,11 +102,11 @@ class ShardStore:
         except FileNotFoundError as error:
             raise StoreGoneError(self._folder) from error
         self._next += 1
-        self._add(shard, counts)
+        self._add(shard, table)
         return shard
 
     def read(self, keys: Sequence[str]) -> pa.Table:
-        """Return the rows of these finished questions: questions in the given order, a question's rows sorted.
+        """Return the rows of these finished items: items in the given order, the rows of each sorted.
 
         Raises TornShardError when a shard cannot be read.
         """
@@ -142,17 +132,17 @@ class ShardStore:
         destination: Path,
         *,
         rows_per_file: int = ROWS_PER_FILE,
-        finish: Callable[[Path], None] | None = None,
+        finish: Callable[[Path], None] = lambda _: None,
     ) -> None:
-        """Make `destination/data/train-*.parquet` of the finished questions, all named by `order`.
+        """Make `destination/data/train-*.parquet` of the finished items, all named by `order`.
 
-        Whole questions to a file, up to `rows_per_file` rows unless one question has more. The same rows give
-        the same bytes, whatever shards they lie in. `finish` adds what else the folder holds, such as its card.
-        Raises ValueError when shards hold questions that are not in `order`, TornShardError when one cannot be
-        read, and as replace_folder does.
+        Whole items to a file, up to `rows_per_file` rows unless one item has more. The same rows give the same
+        bytes, whatever shards they lie in. `finish` adds the rest of the folder, such as its card.
+        Raises ValueError when shards hold items that are not in `order`, TornShardError when one cannot be read,
+        and as replace_folder does.
         """
         assert len(set(order)) == len(order)
-        assert self._shard_of.keys() >= set(order), "only finished questions can be merged"
+        assert self._shard_of.keys() >= set(order), "only finished items can be merged"
         if unknown := sorted(self._shard_of.keys() - set(order)):
             raise ValueError(
                 f"{self._folder} holds {len(unknown)} questions that this run does not ask, such as "
@@ -168,23 +158,22 @@ class ShardStore:
                     for group in pack(keys, self._rows_of, ROW_GROUP_ROWS):
                         rows = self.read(group)
                         writer.write_table(rows, row_group_size=max(rows.num_rows, 1))
-            if finish is not None:
-                finish(folder)
+            finish(folder)
 
         replace_folder(build, destination)
 
-    def _add(self, shard: Path, counts: Mapping[str, int]) -> None:
-        for key, count in counts.items():
-            if key not in self._shard_of:
-                self._shard_of[key], self._rows_of[key] = shard, count
-
-    def _counts(self, table: pa.Table) -> Counter[str]:
-        """Return the rows of each question."""
+    def _add(self, shard: Path, table: pa.Table) -> list[str]:
+        """Note which items lie in a shard; return those that lie in an earlier one, too."""
         assert table[self._key].null_count == 0
-        return Counter(table[self._key].to_pylist())
+        counts = Counter(table[self._key].to_pylist())
+        repeated = [key for key in counts if key in self._shard_of]
+        for key, count in counts.items():
+            self._shard_of.setdefault(key, shard)
+            self._rows_of.setdefault(key, count)
+        return repeated
 
     def _read(self, shard: Path, columns: Sequence[str] | None = None) -> pa.Table:
-        """Raises TornShardError where the file's bytes are not whole; the shard is out of the way then."""
+        """Read a shard. Raises TornShardError if its bytes are not whole; it is set aside then."""
         try:
             with pq.ParquetFile(shard, page_checksum_verification=True) as file:
                 if differing := differing_columns(file.schema_arrow, self._schema):
@@ -194,7 +183,7 @@ class ShardStore:
                     )
                 return file.read(columns)
         except _UNREADABLE as error:
-            # The file's bytes are not to blame for a lack of permission and its like.
+            # A lack of permission and its like say nothing about the bytes.
             if isinstance(error, OSError) and error.errno not in (None, errno.EIO):
                 raise
             # Never deleted: someone may want to look at it.
@@ -212,7 +201,7 @@ class ShardStore:
 
 
 def finished_in(folder: Path, key: str = KEY) -> set[str]:
-    """Return the keys in those shards of a folder, if there is one, that can be read. Changes nothing there."""
+    """Return the keys in the readable shards of a folder, if there is one. Changes nothing there."""
     found: set[str] = set()
     for shard in folder.glob("*.parquet"):
         with suppress(*_UNREADABLE, KeyError), pq.ParquetFile(shard) as file:
@@ -223,7 +212,7 @@ def finished_in(folder: Path, key: str = KEY) -> set[str]:
 def pack(keys: Sequence[str], rows: Mapping[str, int], limit: int) -> list[list[str]]:
     """Return the keys in their order, cut into runs of at most `limit` rows; a key with more stands alone.
 
-    At least one run, so that no rows make one empty file.
+    There is at least one run, so that no rows make one empty file.
     """
     runs: list[list[str]] = [[]]
     held = 0
@@ -237,10 +226,9 @@ def pack(keys: Sequence[str], rows: Mapping[str, int], limit: int) -> list[list[
 
 
 def differing_columns(one: pa.Schema, other: pa.Schema) -> list[str]:
-    """Return the names of the columns that are not the same in both; none where the schemas are equal."""
+    """Return the names of the columns that are not the same in both schemas; none if the schemas are equal."""
     if one.equals(other):
         return []
-    there = {*one.names} & {*other.names}
-    names = sorted({*one.names, *other.names})
-    differing = [name for name in names if name not in there or not one.field(name).equals(other.field(name))]
-    return differing or ["their order"]
+    # In lists: fields that are equal may differ in their hashes.
+    differing = {field.name for field in (*one, *other) if field not in [*one] or field not in [*other]}
+    return sorted(differing) or ["their order"]

@@ -1,6 +1,6 @@
-"""What becomes of dealt items: finished ones go into shards, failed ones into failed.json, and both are counted.
+"""The items dealt to engines, as they end: finished ones go into shards, failed ones into failed.json; all are counted.
 
-An item is finished, failed or owed. What lies in a shard is finished, whatever failed.json says.
+An item is finished, failed or owed. One that lies in a shard is finished, whatever failed.json says.
 """
 
 import json
@@ -8,15 +8,16 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 
 from cluster.errors import AllFailedError
 from cluster.inference.pool import Done, Event, Failed, Loading, Lost, Started
+from cluster.inference.replicas import Placement
 from cluster.jobs.atomic import atomic_write_text
 from cluster.jobs.plan import Item, JobPlan
-from cluster.jobs.progress import ASKED_AGAIN, Progress
+from cluster.jobs.progress import ASKED_AGAIN, progress, say
 from cluster.jobs.run_directory import LOGS
 from cluster.jobs.store import ShardStore
 
@@ -24,14 +25,14 @@ FILE = "failed.json"
 SHARD_ROWS = 2_000
 SHARD_S = 20.0
 FAILED_FROM_THE_START = 32
-"""If this many fail before one succeeds, the run is broken, not the items."""
+"""If so many items fail before one succeeds, the run is broken, not the items."""
 
 
 class Failures:
-    """The failed items of a run directory by their keys, each whole, with its task and its reason."""
+    """The failed items of a run directory by their keys, each with its task, its whole text and the reason."""
 
     def __init__(self, run: Path) -> None:
-        """Raises ValueError where failed.json cannot be read."""
+        """Raises ValueError if failed.json cannot be read."""
         self._path = run / FILE
         try:
             self._known: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
@@ -46,96 +47,127 @@ class Failures:
         return {key: str(known["reason"]) for key, known in self._known.items()}
 
     def add(self, item: Item, reason: str) -> None:
+        """Keep a failed item."""
         told = {"task": item.task, "question": item.text, "reason": reason}
-        self._known[item.key] = {name: value for name, value in told.items() if value}
-        self._write()
+        self._write({**self._known, item.key: {name: value for name, value in told.items() if value}})
 
     def forget(self, keys: Collection[str]) -> None:
-        """These are owed again."""
-        self._known = {key: known for key, known in self._known.items() if key not in keys}
-        self._write()
+        """Make these owed again."""
+        self._write({key: known for key, known in self._known.items() if key not in keys})
 
-    def _write(self) -> None:
-        atomic_write_text(self._path, json.dumps(self._known, indent=1) + "\n")
+    def _write(self, known: dict[str, Any]) -> None:
+        self._known = known
+        atomic_write_text(self._path, json.dumps(known, indent=1) + "\n")
 
 
 class Tally:
-    """What the pool tells of dealt items: kept, counted and told on."""
+    """The items dealt at this start: counted, told to a person as they end, and their rows kept in shards."""
 
     def __init__(
-        self,
-        plan: JobPlan,
-        store: ShardStore,
-        failures: Failures,
-        done: int = 0,
-        look: Callable[[pa.Table], str] | None = None,
+        self, plan: JobPlan, store: ShardStore, failures: Failures, look: Callable[[pa.Table], str] | None = None
     ) -> None:
-        """Units of the plan that are `done` before are no news; `look` says what there is to say of an item's rows."""
-        self._plan, self._store, self._failures = plan, store, failures
-        self._look = look
-        self.progress = Progress(plan.count(plan.keys), done=done, unit=plan.unit)
-        self.again = 0
-        """Items lost with their engine and dealt once more."""
+        """`look` is shown the rows of each item, and returns what a person should know of them."""
+        self._plan, self._store, self._failures, self._look = plan, store, failures, look
+        self.done = self.again = self.output_tokens = self.engines_lost = 0
+        """Items finished, and items dealt once more because their engine was lost; tokens written; engines lost."""
+        self.failed: list[str] = []
+        """Keys of failed items."""
+        self.engines = Counter[str]()
+        """Started, by their name and version."""
+        self._units = 0
+        self._began: float | None = None
+        self._bar = progress("loading")
         self._tables: list[pa.Table] = []
         self._shard_began = time.monotonic()
-        self._done = self._output_tokens = self._lost = 0
-        self._failed: list[str] = []
-        self._started = Counter[str]()
 
-    def keep(self, *, everything: bool = False) -> bool:
-        """Write a shard of what is finished if it is time. Return True if one was written."""
-        rows = sum(table.num_rows for table in self._tables)
-        due = everything or rows >= SHARD_ROWS or time.monotonic() - self._shard_began > SHARD_S
-        if due:
-            self._shard_began = time.monotonic()
-        if not rows or not due:
-            return False
-        self._store.write_shard(pa.concat_tables(self._tables))
-        self._tables.clear()
-        return True
+    def __enter__(self) -> Self:
+        return self
 
-    def facts(self) -> dict[str, Any]:
-        """Return how far this start has come: items done, tokens written, seconds since the first engine, engines."""
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._bar.close()
+        if self._began is not None and kind is None:
+            rate = f", {self.rate}" if self.rate else ""
+            say("rollout", f"{self._units} {self._plan.unit} in {self.seconds:.0f} s{rate}")
+
+    @property
+    def seconds(self) -> float:
+        """Return the seconds since the first engine was ready."""
+        return 0.0 if self._began is None else time.monotonic() - self._began
+
+    @property
+    def rate(self) -> str:
+        """Return how fast tokens are written, "" if none are."""
+        return f"{self.output_tokens / self.seconds:,.0f} tokens/s" if self.output_tokens and self.seconds else ""
+
+    def facts(self, placed: Placement) -> dict[str, Any]:
+        """Return the counts as run.json has them, with the engines that were wanted."""
         return {
-            f"{self._plan.item}s": self._done,
-            "failed": len(self._failed),
+            f"{self._plan.item}s": self.done,
+            "failed": len(self.failed),
             "done_again": self.again,
-            "output_tokens": self._output_tokens,
-            "seconds": round(self.progress.seconds, 1),
-            "engines": {"started": dict(self._started), "lost": self._lost},
+            "output_tokens": self.output_tokens,
+            "seconds": round(self.seconds, 1),
+            "engines": {
+                "wanted": placed.engines,
+                "gpus_each": placed.gpus_each,
+                "started": dict(self.engines),
+                "lost": self.engines_lost,
+            },
         }
 
+    def keep(self, *, everything: bool = False) -> bool:
+        """Write a shard of the finished rows if it is time. Return True if one was written."""
+        rows, now = sum(table.num_rows for table in self._tables), time.monotonic()
+        if not everything and rows < SHARD_ROWS and now - self._shard_began <= SHARD_S:
+            return False
+        self._shard_began = now
+        if rows:
+            self._store.write_shard(pa.concat_tables(self._tables))
+            self._tables.clear()
+        return bool(rows)
+
     def take(self, event: Event[Any, Any]) -> None:
-        """Count one event and tell a person of it. Raises AllFailedError where all fail from the start."""
-        tell = self.progress.say
+        """Count one event and tell a person of it. Raises AllFailedError if all items fail from the start."""
         match event:
             case Done(item, result):
                 self._tables.append(result.table)
-                self._done += 1
-                self._output_tokens += result.output_tokens
-                self.progress.advance(result.output_tokens, self._plan.size(item.key))
-                if self._look is not None and (told := self._look(result.table)):
-                    tell(told, "warning")
+                self.done += 1
+                self.output_tokens += result.output_tokens
+                self._advance(item)
+                if self._look is not None and (warning := self._look(result.table)):
+                    say("warning", warning)
             case Failed(item, reason, story):
                 self._fail(item, reason, story)
             case Lost(number, reason, again):
                 self.again += again
-                self._lost += 1
-                tell(f"engine {number} was lost ({reason})" + (f"; {again} {self._plan.item}s again" if again else ""))
+                self.engines_lost += 1
+                words = f"; {again} {self._plan.item}s again" if again else ""
+                say("engines", f"engine {number} was lost ({reason}){words}")
             case Loading(number):
-                tell(f"engine {number} loading the model")
+                say("engines", f"engine {number} loading the model")
             case Started(number, info):
-                self._started[f"{info.engine} {info.engine_version}"] += 1
-                self.progress.ready()
-                tell(f"engine {number} ready: {info.engine} {info.engine_version}")
-        self.progress.turn()
+                name = f"{info.engine} {info.engine_version}"
+                self.engines[name] += 1
+                say("engines", f"engine {number} ready: {name}")
+                if self._began is None:
+                    self._began, plan = time.monotonic(), self._plan
+                    self._bar.close()
+                    before = plan.count({*self._store.finished(), *self._failures.reasons()})
+                    self._bar = progress("rollout", plan.count(plan.keys), plan.unit, done=before)
+        self._bar.update(0)
+
+    def _advance(self, item: Item) -> None:
+        units = self._plan.size(item.key)
+        self._units += units
+        self._bar.set_postfix_str(self.rate, refresh=False)
+        self._bar.update(units)
 
     def _fail(self, item: Item, reason: str, story: str) -> None:
-        self.progress.advance(0, self._plan.size(item.key))
+        self._advance(item)
         with (self._plan.out / LOGS / "failed.txt").open("a", encoding="utf-8", errors="replace") as log:
             log.write(f"{self._plan.item} {item.key}\n{story}\n\n")
         self._failures.add(item, reason)
-        self._failed.append(item.key)
-        if not self._done and len(self._failed) >= FAILED_FROM_THE_START:
-            self._failures.forget(self._failed)
-            raise AllFailedError(f"the first {len(self._failed)} {self._plan.item}s all failed: {reason}", ASKED_AGAIN)
+        self.failed.append(item.key)
+        if not self.done and len(self.failed) >= FAILED_FROM_THE_START:
+            self._failures.forget(self.failed)
+            raise AllFailedError(f"the first {len(self.failed)} {self._plan.item}s all failed: {reason}", ASKED_AGAIN)
