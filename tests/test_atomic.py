@@ -154,7 +154,7 @@ def test_a_file_system_without_locks_is_told(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(ValueError, match=r"made is on a file system without locks .*; give a folder on another one"):
         make(tmp_path / "made", "one")
     with pytest.raises(ValueError, match="run is on a file system without locks"):
-        RunDirectory(tmp_path / "run", {}, {})
+        RunDirectory(tmp_path / "run", {})
 
 
 def test_two_processes_cannot_make_one_folder_at_once(tmp_path: Path) -> None:

@@ -180,7 +180,7 @@ def test_a_run_that_goes_on_asks_for_the_commit_that_it_began_with(
     )
     with pytest.raises(ValueError, match="no model"):
         make_plan(settings)
-    with closing(RunDirectory(run, begun, {})):
+    with closing(RunDirectory(run, begun)):
         pass
     with pytest.raises(ValueError, match="no model"):
         make_plan(settings)

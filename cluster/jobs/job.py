@@ -233,7 +233,7 @@ class Job:
     def _begin(self, placed: Placement | None = None) -> None:
         """Lock the run directory, open its shards, say what the run will do. Raises ValueError if it is not ours."""
         plan = self.plan
-        self.directory = RunDirectory(plan.out, plan.configuration, versions())
+        self.directory = RunDirectory(plan.out, plan.configuration)
         self._locked.callback(self.directory.close)
         self.store = ShardStore(plan.out / SHARDS, schema=plan.schema, sort_by=plan.sort_by, key=plan.key)
         self._finished, self._failures = self.store.finished(), Failures(plan.out)
@@ -257,7 +257,10 @@ class Job:
         if done or lost:
             words = f"; {lost:,} failed before, --retry_failed tries them again" if lost else ""
             say("rollout", f"going on: {done:,} of {plan.count(plan.keys):,} {plan.unit} are done already{words}")
-        self.starts: list[dict[str, Any]] = [*self.directory.record.get("starts", []), this_command()]
+        self.starts: list[dict[str, Any]] = [
+            *self.directory.record.get("starts", []),
+            this_command(versions=versions()),
+        ]
         """All starts of the run, this one last, as run.json has them."""
         self.tell("rolling out", texts=plan.texts)
 

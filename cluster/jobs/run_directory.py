@@ -35,7 +35,6 @@ _PACKAGES = ("ray", "transformers", "torch", "datasets", "pyarrow", "vllm", "vll
 _GIT_S = 10.0
 _LONGEST = 80
 """Characters of a value in a message."""
-_FROZEN = frozenset({"configuration", "fingerprint", "created", "versions", "earlier_versions"})
 
 
 @cache
@@ -96,7 +95,7 @@ class RunDirectory:
     Raises ValueError as check_run does, and while another process holds the run.
     """
 
-    def __init__(self, path: Path, configuration: Mapping[str, JSON], versions: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, configuration: Mapping[str, JSON]) -> None:
         check_run(path, configuration)
         try:
             make_folder(path)
@@ -109,17 +108,12 @@ class RunDirectory:
         try:
             take_lock(self._lock.fileno(), path)
             # Again: another driver may have begun the run before the lock was ours.
-            record = check_run(path, configuration) or {
+            self.record: dict[str, Any] = check_run(path, configuration) or {
                 # As it is after a round trip through JSON, where tuples are lists.
                 "configuration": json.loads(_text(configuration)),
                 "fingerprint": fingerprint(configuration),
-                "versions": dict(versions),
-                "earlier_versions": [],
                 "created": now(),
             }
-            if record.get("versions") != versions:
-                record["earlier_versions"] = [*record.get("earlier_versions", []), record.get("versions")]
-            self.record: dict[str, Any] = {**record, "versions": dict(versions)}
             """The contents of run.json; changed by `update` alone."""
             self.update()
         except BaseException:
@@ -127,8 +121,7 @@ class RunDirectory:
             raise
 
     def update(self, **fields: JSON) -> None:
-        """Set fields of run.json that are not frozen, such as counts and state. Raises StoreGoneError."""
-        assert not _FROZEN & fields.keys(), "frozen fields of run.json"
+        """Set fields of run.json, such as counts and state. Raises StoreGoneError."""
         self.record.update(fields)
         try:
             atomic_write_text(self.path / RUN_FILE, json.dumps(self.record, indent=2) + "\n")

@@ -41,21 +41,15 @@ WRITING = {
 
 
 class ShardStore:
-    """The shards of one run. One process at a time: hold the run's lock.
+    """The shards of one run, whose lock this process holds.
 
-    Opening removes what a dead driver left half written, and moves shards that cannot be read into `torn/`.
+    Opening removes half-written files of a dead driver, and moves shards that cannot be read into `torn/`.
     Raises ValueError for a shard with other columns.
     """
 
-    torn: list[Path]
-    """Shards that could not be read at opening, where they are now; their items are owed again."""
-    repeated: list[str]
-    """Items that were found in two shards at opening. The first shard by name counts."""
-
     def __init__(self, folder: Path, *, schema: pa.Schema, sort_by: Sequence[str], key: str = KEY) -> None:
-        """`key` names the column by which rows belong together; `sort_by` columns tell an item's rows apart."""
+        """Open the shards. Rows of one `key` are an item; the columns `sort_by` order them, and tell them apart."""
         assert {key, *sort_by} <= set(schema.names)
-        assert key not in sort_by
         self._folder, self._schema, self._sort_by, self._key = folder, schema, [*sort_by], key
         self._shard_of: dict[str, Path] = {}
         self._rows_of: dict[str, int] = {}
@@ -63,7 +57,10 @@ class ShardStore:
         self._opened = folder.stat()
         for stale in folder.glob(f"{TEMPORARY}*"):
             stale.unlink()
-        self.torn, self.repeated = [], []
+        self.torn: list[Path] = []
+        """Shards that could not be read, where they are now; their items are owed again."""
+        self.repeated: list[str] = []
+        """Items that lie in two shards. The first shard by name counts."""
         for shard in sorted(folder.glob("*.parquet")):
             try:
                 self.repeated += self._add(shard, self._read(shard, [key]))
@@ -83,10 +80,9 @@ class ShardStore:
         return [key for key, shard in self._shard_of.items() if shard in there]
 
     def write_shard(self, table: pa.Table) -> Path:
-        """Keep all rows of items, none of them finished before. Durable on return.
+        """Keep all rows of items that were not finished before. Durable on return.
 
-        Raises OSError if the disk does not take them, StoreGoneError if the folder is not the one that was
-        opened: another run may have begun in its place.
+        Raises OSError from the disk, StoreGoneError if another folder, perhaps of another run, is in the store's place.
         """
         assert table.num_rows > 0
         assert table.schema.equals(self._schema)
@@ -106,10 +102,7 @@ class ShardStore:
         return shard
 
     def read(self, keys: Sequence[str]) -> pa.Table:
-        """Return the rows of these finished items: items in the given order, the rows of each sorted.
-
-        Raises TornShardError when a shard cannot be read.
-        """
+        """Return the rows of these finished items in their order, the rows of each sorted. Raises TornShardError."""
         held: dict[Path, list[str]] = {}
         for key in keys:
             held.setdefault(self._shard_of[key], []).append(key)
@@ -137,17 +130,12 @@ class ShardStore:
         """Make `destination/data/train-*.parquet` of the finished items, all named by `order`.
 
         Whole items to a file, up to `rows_per_file` rows unless one item has more. The same rows give the same
-        bytes, whatever shards they lie in. `finish` adds the rest of the folder, such as its card.
-        Raises ValueError when shards hold items that are not in `order`, TornShardError when one cannot be read,
-        and as replace_folder does.
+        bytes, whatever shards they lie in. `finish` adds the rest of the folder, such as its card. Raises ValueError
+        if shards hold items that are not in `order`, TornShardError, and as replace_folder does.
         """
-        assert len(set(order)) == len(order)
-        assert self._shard_of.keys() >= set(order), "only finished items can be merged"
         if unknown := sorted(self._shard_of.keys() - set(order)):
-            raise ValueError(
-                f"{self._folder} holds {len(unknown)} questions that this run does not ask, such as "
-                f"{unknown[0]}; give the folder of another run, or a new one"
-            )
+            told = f"{len(unknown)} questions that this run does not ask, such as {unknown[0]}"
+            raise ValueError(f"{self._folder} holds {told}; give the folder of another run, or a new one")
 
         def build(folder: Path) -> None:
             (folder / "data").mkdir()
@@ -163,7 +151,7 @@ class ShardStore:
         replace_folder(build, destination)
 
     def _add(self, shard: Path, table: pa.Table) -> list[str]:
-        """Note which items lie in a shard; return those that lie in an earlier one, too."""
+        """Note which items lie in a shard; return those that lie in an earlier one too."""
         assert table[self._key].null_count == 0
         counts = Counter(table[self._key].to_pylist())
         repeated = [key for key in counts if key in self._shard_of]
@@ -177,10 +165,8 @@ class ShardStore:
         try:
             with pq.ParquetFile(shard, page_checksum_verification=True) as file:
                 if differing := differing_columns(file.schema_arrow, self._schema):
-                    raise ValueError(
-                        f"{shard} has other columns than are written now ({', '.join(differing)}); "
-                        "go on with the version that made it, or give another folder"
-                    )
+                    told = f"{shard} has other columns than are written now ({', '.join(differing)})"
+                    raise ValueError(f"{told}; go on with the version that made it, or give another folder")
                 return file.read(columns)
         except _UNREADABLE as error:
             # A lack of permission and its like say nothing about the bytes.
@@ -195,9 +181,8 @@ class ShardStore:
             sync(self._folder)
             for key in [key for key, holder in self._shard_of.items() if holder == shard]:
                 del self._shard_of[key], self._rows_of[key]
-            raise TornShardError(
-                f"{shard} could not be read and is kept as {kept}; the same command makes its questions again"
-            ) from error
+            told = f"{shard} could not be read and is kept as {kept}"
+            raise TornShardError(f"{told}; the same command makes its questions again") from error
 
 
 def finished_in(folder: Path, key: str = KEY) -> set[str]:
