@@ -141,6 +141,10 @@ def header(
         features = {"features": _features(schema)}
     except TypeError:
         features = {}
+    # `datasets` keeps what it read of a folder under the folder's name and a hash of `configs`: without the contents'
+    # digest, a set made anew, or another of that name, may be answered with the old rows.
+    contents = f"contents {'-'.join(digest_of(split.files) for split in splits)}"
+    files = [{"split": split.name, "path": split.path} for split in splits]
     digits = len(str(sum(split.rows for split in splits)))
     data = DatasetCardData(
         license=license,
@@ -149,15 +153,7 @@ def header(
         tags=[*tags],
         base_model=[model for model in models if HUB_ID.fullmatch(model)] or None,
         source_datasets=[source for source in sources if HUB_ID.fullmatch(source)] or None,
-        configs=[
-            {
-                "config_name": "default",
-                # `datasets` keeps what it read of a folder under the folder's name and a hash of this block: without
-                # the contents' digest, a set made anew, or another of that name, may be answered with the old rows.
-                "description": f"contents {'-'.join(digest_of(split.files) for split in splits)}",
-                "data_files": [{"split": split.name, "path": split.path} for split in splits],
-            },
-        ],
+        configs=[{"config_name": "default", "description": contents, "data_files": files}],
         dataset_info={
             **features,
             "splits": [{"name": split.name, "num_bytes": split.memory, "num_examples": split.rows} for split in splits],
@@ -206,7 +202,7 @@ def run_section(starts: Sequence[Mapping[str, Any]]) -> str:
     head = ("begun (UTC)", "ended", "then", what, "tokens written", "seconds", "engines", "code")
     rows = [
         (
-            *(str(start.get(time) or "").removesuffix("+00:00").replace("T", " ") for time in ("begun", "ended")),
+            *((start.get(time) or "").removesuffix("+00:00").replace("T", " ") for time in ("begun", "ended")),
             str(start.get("state", "")),
             int(start.get(what, 0)),
             int(start.get("output_tokens", 0)),
@@ -226,7 +222,7 @@ def run_section(starts: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _engines(engines: Mapping[str, Any] | None) -> str:
-    """Such as "8 of 1 GPU, vllm 0.33.0"."""
+    """Return such as "8 on 1 GPU, vllm 0.33.0"."""
     if not engines:
         return ""
     each = f"{engines['gpus_each']} GPU" if engines.get("gpus_each") else "the CPU"
@@ -235,7 +231,7 @@ def _engines(engines: Mapping[str, Any] | None) -> str:
 
 
 def _at_home(command: str) -> str:
-    """A card is for everyone to read: where the user's own folder lies is theirs."""
+    # Anyone may read a card: the user's home is nobody else's business.
     home = str(Path.home())
     return command.replace(f"{home}/", "~/") if len(home) > 1 else command
 

@@ -14,15 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from huggingface_hub import HfApi
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    LocalTokenNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-)
+from huggingface_hub import HfApi, errors
 from huggingface_hub.utils import disable_progress_bars, get_session, validate_repo_id
 
 from cluster.errors import NotPushed
@@ -61,13 +53,13 @@ def asking_hub(wanted: str) -> Iterator[None]:
 
 def _refusal(error: BaseException) -> str:
     match error:
-        case GatedRepoError():
+        case errors.GatedRepoError():
             return "the hub keeps it behind terms: accept them on its page and log in with `hf auth login`"
-        case RepositoryNotFoundError():
+        case errors.RepositoryNotFoundError():
             return "the hub has none of this name, or a private one: check the name, or log in with `hf auth login`"
-        case HfHubHTTPError() | HFValidationError():
+        case errors.HfHubHTTPError() | errors.HFValidationError():
             return f"the hub says: {_said(error)}"
-        case LocalTokenNotFoundError():
+        case errors.LocalTokenNotFoundError():
             return "there is no token for the hub: log in with `hf auth login`, or set HF_TOKEN"
     if offline():
         return "HF_HUB_OFFLINE keeps us from the hub, and its cache on this machine does not hold it"
@@ -93,7 +85,7 @@ def check_push(namespace: str, names: Iterable[str], *, ask: bool = True) -> Non
     for name in names:
         try:
             validate_repo_id(f"{namespace}/{name}")
-        except HFValidationError as error:
+        except errors.HFValidationError as error:
             raise ValueError(f"{flag}: {_said(error)}") from error
     if not ask:
         return
@@ -109,8 +101,8 @@ def check_push(namespace: str, names: Iterable[str], *, ask: bool = True) -> Non
 def push(folder: Path, repository: str, *, public: bool, tell: Callable[[str], None]) -> str:
     """Make the dataset repository if it is not there, and upload the folder; return its URL and who may see it.
 
-    A new one is private unless `public`; an existing one is opened by `public`, and never closed.
-    Tells of each new try. Raises NotPushed.
+    A new one is private unless `public`; an existing one is opened by `public`, and never closed. Tells of each new
+    try. Raises NotPushed.
     """
     hub = HfApi()
     if not bars():
@@ -157,7 +149,7 @@ def _patiently(
     The client itself does that for some of its calls, not for whoami, create_repo and commits.
     """
     began = time.monotonic()
-    for wait in waits:
+    for wait in (*waits, None):
         # By default it waits for ever; set each time, since it makes a new session after some failures.
         get_session().timeout = timeout
         try:
@@ -165,13 +157,13 @@ def _patiently(
         except Exception as error:
             below = _answer_below(error)
             asked = _retry_after(below)
-            if asked is None or asked > _LONGEST_WAIT_S or time.monotonic() - began > _PATIENCE_S:
+            late = time.monotonic() - began > _PATIENCE_S
+            if wait is None or asked is None or asked > _LONGEST_WAIT_S or late:
                 raise
             seconds = max(wait, asked)
             tell(f"once more in {seconds:.0f} s: {_said(below)}")
         time.sleep(seconds)
-    get_session().timeout = timeout
-    return call(*args, **named)
+    raise AssertionError("the last try answers or raises")
 
 
 def _answer_below(error: BaseException) -> BaseException:
@@ -182,14 +174,16 @@ def _answer_below(error: BaseException) -> BaseException:
 
 
 def _status(error: BaseException) -> int | None:
-    return error.response.status_code if isinstance(error, HfHubHTTPError) and error.response is not None else None
+    return (
+        error.response.status_code if isinstance(error, errors.HfHubHTTPError) and error.response is not None else None
+    )
 
 
 def _retry_after(error: BaseException) -> float | None:
     """Return the seconds of a Retry-After, 0 without; None if the hub or its client refused."""
-    if isinstance(error, HfHubHTTPError) and error.response is not None:
+    if isinstance(error, errors.HfHubHTTPError) and error.response is not None:
         seconds = error.response.headers.get("Retry-After", "0")
         return (float(seconds) if seconds.isdecimal() else 0.0) if error.response.status_code in _BUSY else None
     # A busy hub may answer in HTML, and its client reads JSON before it looks at the status.
-    refused = isinstance(error, ValueError | LocalTokenNotFoundError | OfflineModeIsEnabled)
+    refused = isinstance(error, ValueError | errors.LocalTokenNotFoundError | errors.OfflineModeIsEnabled)
     return None if refused and not isinstance(error, json.JSONDecodeError) else 0.0

@@ -21,7 +21,7 @@ from cluster.jobs.atomic import check_replaceable
 from cluster.jobs.hub import check_push, push
 from cluster.jobs.plan import JobPlan, JobSettings
 from cluster.jobs.progress import FAILED, STOPPED, failed, fitted, say, staged
-from cluster.jobs.run_directory import JSON, LOGS, RunDirectory, check_run, now, this_command, versions
+from cluster.jobs.run_directory import JSON, LOGS, check_run, hold_run, now, this_command, versions, write_record
 from cluster.jobs.store import ShardStore, finished_in
 from cluster.jobs.tally import FILE, Failures, Tally
 
@@ -158,7 +158,7 @@ class Job:
         return 0
 
     def deal(
-        self, plan: JobPlan, work: Work, fleet: Fleet | None, look: Callable[[pa.Table], str] | None = None
+        self, plan: JobPlan, work: Work, fleet: Fleet | None, look: Callable[[pa.Table], str] = lambda _: ""
     ) -> None:
         """Have the work done on each item that is owed, and keep its rows; an engine is started only if one is.
 
@@ -233,8 +233,11 @@ class Job:
     def _begin(self, placed: Placement | None = None) -> None:
         """Lock the run directory, open its shards, say what the run will do. Raises ValueError if it is not ours."""
         plan = self.plan
-        self.directory = RunDirectory(plan.out, plan.configuration)
-        self._locked.callback(self.directory.close)
+        self.record = self._locked.enter_context(hold_run(plan.out, plan.configuration))
+        """The contents of run.json."""
+        self.starts: list[dict[str, Any]] = self.record.setdefault("starts", [])
+        """All starts of the run, this one last, as run.json has them."""
+        self.starts.append(this_command(versions=versions()))
         self.store = ShardStore(plan.out / SHARDS, schema=plan.schema, sort_by=plan.sort_by, key=plan.key)
         self._finished, self._failures = self.store.finished(), Failures(plan.out)
         self._begun = True
@@ -257,17 +260,13 @@ class Job:
         if done or lost:
             words = f"; {lost:,} failed before, --retry_failed tries them again" if lost else ""
             say("rollout", f"going on: {done:,} of {plan.count(plan.keys):,} {plan.unit} are done already{words}")
-        self.starts: list[dict[str, Any]] = [
-            *self.directory.record.get("starts", []),
-            this_command(versions=versions()),
-        ]
-        """All starts of the run, this one last, as run.json has them."""
         self.tell("rolling out", texts=plan.texts)
 
     def _tell_start(self, start: Mapping[str, Any], **facts: JSON) -> None:
         """Add to this start's entry in run.json; a start that is killed has ended when it was last heard of."""
         self.starts[-1] |= {**start, "ended": now()}
-        self.directory.update(starts=self.starts, **facts)
+        self.record |= facts
+        write_record(self.plan.out, self.record)
 
     def _safe(self) -> str:
         """Say how many units are safe."""

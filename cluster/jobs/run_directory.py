@@ -11,7 +11,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -89,48 +89,39 @@ def versions() -> dict[str, str]:
     return found
 
 
-class RunDirectory:
-    """A run directory held by this process alone, until closed or until the process dies.
+@contextmanager
+def hold_run(path: Path, configuration: Mapping[str, JSON]) -> Iterator[dict[str, Any]]:
+    """Yield the run.json of a run directory that nobody else writes until the block ends or this process dies.
 
     Raises ValueError as check_run does, and while another process holds the run.
     """
+    check_run(path, configuration)
+    try:
+        make_folder(path)
+        lock = (path / LOCK_FILE).open("ab")
+    except OSError as error:
+        raise ValueError(f"{path} cannot be written: {error.strerror}; give another folder") from error
+    # A forked child would keep the lock of a parent that died.
+    os.register_at_fork(after_in_child=lock.close)
+    with lock:
+        take_lock(lock.fileno(), path)
+        # Again: another driver may have begun the run before the lock was ours.
+        record = check_run(path, configuration) or {
+            # As it is after a round trip through JSON, where tuples are lists.
+            "configuration": json.loads(_text(configuration)),
+            "fingerprint": fingerprint(configuration),
+            "created": now(),
+        }
+        write_record(path, record)
+        yield record
 
-    def __init__(self, path: Path, configuration: Mapping[str, JSON]) -> None:
-        check_run(path, configuration)
-        try:
-            make_folder(path)
-            self._lock = (path / LOCK_FILE).open("ab")
-        except OSError as error:
-            raise ValueError(f"{path} cannot be written: {error.strerror}; give another folder") from error
-        # A forked child would keep the lock of a parent that died.
-        os.register_at_fork(after_in_child=self._lock.close)
-        self.path = path
-        try:
-            take_lock(self._lock.fileno(), path)
-            # Again: another driver may have begun the run before the lock was ours.
-            self.record: dict[str, Any] = check_run(path, configuration) or {
-                # As it is after a round trip through JSON, where tuples are lists.
-                "configuration": json.loads(_text(configuration)),
-                "fingerprint": fingerprint(configuration),
-                "created": now(),
-            }
-            """The contents of run.json; changed by `update` alone."""
-            self.update()
-        except BaseException:
-            self.close()
-            raise
 
-    def update(self, **fields: JSON) -> None:
-        """Set fields of run.json, such as counts and state. Raises StoreGoneError."""
-        self.record.update(fields)
-        try:
-            atomic_write_text(self.path / RUN_FILE, json.dumps(self.record, indent=2) + "\n")
-        except FileNotFoundError as error:
-            raise StoreGoneError(self.path) from error
-
-    def close(self) -> None:
-        """Release the lock."""
-        self._lock.close()
+def write_record(path: Path, record: Mapping[str, JSON]) -> None:
+    """Write the run.json of a run directory. Raises StoreGoneError."""
+    try:
+        atomic_write_text(path / RUN_FILE, json.dumps(record, indent=2) + "\n")
+    except FileNotFoundError as error:
+        raise StoreGoneError(path) from error
 
 
 def check_run(path: Path, configuration: Mapping[str, JSON]) -> dict[str, Any] | None:

@@ -29,10 +29,12 @@ FAILED_FROM_THE_START = 32
 
 
 class Failures:
-    """The failed items of a run directory by their keys, each with its task, its whole text and the reason."""
+    """The failed items in failed.json by key, each with its task, its whole text and the reason.
+
+    Raises ValueError if that file cannot be read.
+    """
 
     def __init__(self, run: Path) -> None:
-        """Raises ValueError if failed.json cannot be read."""
         self._path = run / FILE
         try:
             self._known: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
@@ -43,13 +45,11 @@ class Failures:
             raise ValueError(f"{self._path} cannot be read; remove it, and its questions are tried again") from error
 
     def reasons(self) -> dict[str, str]:
-        """Return the reason of each failure by the item's key."""
         return {key: str(known["reason"]) for key, known in self._known.items()}
 
     def add(self, item: Item, reason: str) -> None:
-        """Keep a failed item."""
-        told = {"task": item.task, "question": item.text, "reason": reason}
-        self._write({**self._known, item.key: {name: value for name, value in told.items() if value}})
+        facts = {"task": item.task, "question": item.text, "reason": reason}
+        self._write(self._known | {item.key: {name: value for name, value in facts.items() if value}})
 
     def forget(self, keys: Collection[str]) -> None:
         """Make these owed again."""
@@ -61,20 +61,21 @@ class Failures:
 
 
 class Tally:
-    """The items dealt at this start: counted, told to a person as they end, and their rows kept in shards."""
+    """The items dealt at this start: counted, told to a person as they end, and their rows kept in shards.
+
+    `look` is shown the rows of each item, and returns a warning or "".
+    """
 
     def __init__(
-        self, plan: JobPlan, store: ShardStore, failures: Failures, look: Callable[[pa.Table], str] | None = None
+        self, plan: JobPlan, store: ShardStore, failures: Failures, look: Callable[[pa.Table], str] = lambda _: ""
     ) -> None:
-        """`look` is shown the rows of each item, and returns what a person should know of them."""
         self._plan, self._store, self._failures, self._look = plan, store, failures, look
-        self.done = self.again = self.output_tokens = self.engines_lost = 0
-        """Items finished, and items dealt once more because their engine was lost; tokens written; engines lost."""
+        self.done = self.again = self.output_tokens = self.engines_lost = self._units = 0
+        """Items finished, and items dealt again because their engine was lost; tokens written; engines lost."""
         self.failed: list[str] = []
         """Keys of failed items."""
         self.engines = Counter[str]()
         """Started, by their name and version."""
-        self._units = 0
         self._began: float | None = None
         self._bar = progress("loading")
         self._tables: list[pa.Table] = []
@@ -101,18 +102,14 @@ class Tally:
 
     def facts(self, placed: Placement) -> dict[str, Any]:
         """Return the counts as run.json has them, with the engines that were wanted."""
+        engines = {"wanted": placed.engines, "gpus_each": placed.gpus_each}
         return {
             f"{self._plan.item}s": self.done,
             "failed": len(self.failed),
             "done_again": self.again,
             "output_tokens": self.output_tokens,
             "seconds": round(self.seconds, 1),
-            "engines": {
-                "wanted": placed.engines,
-                "gpus_each": placed.gpus_each,
-                "started": dict(self.engines),
-                "lost": self.engines_lost,
-            },
+            "engines": {**engines, "started": dict(self.engines), "lost": self.engines_lost},
         }
 
     def keep(self, *, everything: bool = False) -> bool:
@@ -134,7 +131,7 @@ class Tally:
                 self.done += 1
                 self.output_tokens += result.output_tokens
                 self._advance(item)
-                if self._look is not None and (warning := self._look(result.table)):
+                if warning := self._look(result.table):
                     say("warning", warning)
             case Failed(item, reason, story):
                 self._fail(item, reason, story)

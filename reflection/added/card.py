@@ -42,7 +42,7 @@ def write_reflected(
             counts.kept[reason] += plan.size(key)
         counts.served = served(sorted(counts.tasks))
         counted.append(counts)
-        card = reflected_card(counts, plan, job.directory.record)
+        card = reflected_card(counts, plan, job.record)
         (folder / "README.md").write_text(card, encoding="utf-8")
 
     replace_folder(build, plan.out / schema.RAW_DATA)
