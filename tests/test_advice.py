@@ -12,9 +12,8 @@ from cluster.errors import ClusterLostError, EngineStartError, StoreGoneError, T
 from cluster.inference.engine import EngineInfo
 from cluster.inference.pool import Loading, Lost, Started, Tick
 from cluster.jobs import progress as terminal
-from cluster.jobs.progress import failed
-from cluster.jobs.store import ShardStore
-from cluster.jobs.tally import Failures, Tally
+from cluster.jobs.progress import Tally, failed
+from cluster.jobs.store import Failures, ShardStore
 from generation.plan import make_plan
 from generation.settings import Settings
 

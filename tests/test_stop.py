@@ -69,7 +69,8 @@ def test_who_ends_within_the_grace_is_let() -> None:
     ],
 )
 def test_who_does_not_leaves(asked: int, signals: int, grace_s: float, at_once: bool, least_s: float) -> None:
-    stop = Stop(grace_s, asked=asked)
+    stop = Stop(grace_s)
+    stop.asked = asked
     started = time.monotonic()
     with pytest.raises(Stopped):
         _stay(stop, signals, at_once=at_once)

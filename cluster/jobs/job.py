@@ -20,10 +20,9 @@ from cluster.inference.replicas import Fleet, Placement, Work
 from cluster.jobs.atomic import check_replaceable
 from cluster.jobs.hub import check_push, push
 from cluster.jobs.plan import JobPlan, JobSettings
-from cluster.jobs.progress import FAILED, STOPPED, failed, fitted, say, staged
+from cluster.jobs.progress import FAILED, STOPPED, Tally, failed, fitted, say, staged
 from cluster.jobs.run_directory import JSON, LOGS, check_run, hold_run, now, this_command, versions, write_record
-from cluster.jobs.store import ShardStore, finished_in
-from cluster.jobs.tally import FILE, Failures, Tally
+from cluster.jobs.store import FAILED_ITEMS, Failures, ShardStore, finished_in
 
 SHARDS = "shards"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
@@ -36,9 +35,8 @@ class Stop:
     The first signal drains: what is in flight may end within the grace period. The second does not wait.
     """
 
-    def __init__(self, grace_s: float, asked: int = 0) -> None:
-        """`asked` counts the signals."""
-        self.grace_s, self.asked = grace_s, asked
+    def __init__(self, grace_s: float) -> None:
+        self.grace_s, self.asked = grace_s, 0
         self._tell: Callable[[float], object] | None = None
 
     def listen(self) -> None:
@@ -182,12 +180,12 @@ class Job:
                             tally.take(event)
                             # Whoever asks to stop may not wait for the end.
                             if tally.keep(everything=self._stop.asked > 0):
-                                self._tell_start(tally.facts(fleet.placement))
+                                self.tell("rolling out", tally.facts(fleet.placement))
                     finally:
                         # Whatever ends the loop, all that is finished is kept.
                         self._stop.on_stop(None)
                         tally.keep(everything=True)
-                        self._tell_start(tally.facts(fleet.placement))
+                        self.tell("rolling out", tally.facts(fleet.placement))
         self.tell("rolled out")
         if missing := len(self.owed):
             assert self._stop.asked, f"{missing} {plan.item}s are neither done nor failed"
@@ -196,9 +194,14 @@ class Job:
         self._interruptible.close()
         self._interruptible.enter_context(self._stop.interrupting())
 
-    def tell(self, state: str, **facts: JSON) -> None:
-        """Write the state of the run and of this start into run.json, and facts of the run."""
-        self._tell_start({"state": state}, state=state, **facts)
+    def tell(self, state: str, start: Mapping[str, Any] = {}, **facts: JSON) -> None:
+        """Write the state into run.json, with facts of the run and of this start.
+
+        A start that is killed `ended` when it was last heard of.
+        """
+        self.starts[-1] |= {"state": state, **start, "ended": now()}
+        self.record |= {"state": state, **facts}
+        write_record(self.plan.out, self.record)
 
     def published(self, folder: str) -> str:
         """Return the name of the folder on the hub, "" if it is not pushed."""
@@ -217,7 +220,7 @@ class Job:
         self.code = FAILED if lost or failed else 0
         if lost:
             missing = f"{lost:,} of {plan.count(plan.keys):,} {plan.unit}{stays}"
-            say("failed", f"{missing}, see {plan.out / FILE}; --retry_failed tries again")
+            say("failed", f"{missing}, see {plan.out / FAILED_ITEMS}; --retry_failed tries again")
         try:
             for folder in made if self._settings.push_to else ():
                 repository = self.published(folder.name)
@@ -262,14 +265,8 @@ class Job:
             say("rollout", f"going on: {done:,} of {plan.count(plan.keys):,} {plan.unit} are done already{words}")
         self.tell("rolling out", texts=plan.texts)
 
-    def _tell_start(self, start: Mapping[str, Any], **facts: JSON) -> None:
-        """Add to this start's entry in run.json; a start that is killed has ended when it was last heard of."""
-        self.starts[-1] |= {**start, "ended": now()}
-        self.record |= facts
-        write_record(self.plan.out, self.record)
-
     def _safe(self) -> str:
         """Say how many units are safe."""
         if not self._begun:
-            return "all that was finished before is"  # nobody has counted
+            return "all that was finished before is"
         return f"{self.plan.count(self.store.safe()):,} of {self.plan.count(self.plan.keys):,} {self.plan.unit} are"

@@ -1,4 +1,7 @@
-"""What a person reads while a command works: a line for each stage, its progress, and what to do after a failure."""
+"""What a person reads while a command works: a line for each stage, its progress, and what to do after a failure.
+
+The `Tally` holds the counts of a run while it goes on.
+"""
 
 import contextlib
 import errno
@@ -8,24 +11,35 @@ import shutil
 import sys
 import tempfile
 import textwrap
+import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Self, TypeVar
 
+import pyarrow as pa
 from tqdm import tqdm
 
 from cluster.errors import AllFailedError, ClusterLostError, EngineStartError, TornShardError
+from cluster.inference.pool import Done, Event, Failed, Loading, Lost, Started
+from cluster.inference.replicas import Placement
+from cluster.jobs.plan import Item, JobPlan
+from cluster.jobs.run_directory import LOGS
+from cluster.jobs.store import Failures, ShardStore
 from cluster.texts import bars
 
 T = TypeVar("T")
 
 FAILED, STOPPED = 1, 75
 """Exit codes."""
+SHARD_ROWS = 2_000
+SHARD_S = 20.0
+FAILED_FROM_THE_START = 32
+"""If so many items fail before one succeeds, the run is broken, not the items."""
 EVERY_S = 10.0
 LOADING_EVERY_S = 30.0
 """Loading takes minutes, and nothing is counted meanwhile."""
-_DRAWN_EVERY_S = 0.1
 _NARROWEST = 40
 _INDENT = 12
 """Columns."""
@@ -76,12 +90,12 @@ def fitted(lines: str) -> str:
     return "\n".join(folded)
 
 
-def failed(error: Exception, run: Path, safe: str = "all that was finished before is") -> int:
-    """Say what failed, what is safe and how to go on; return the exit code. The traceback goes to a log."""
+def failed(error: Exception, run: Path, safe: str) -> int:
+    """Say what failed, how much is `safe` and how to go on; return the exit code. The traceback goes to a log."""
     words = " ".join(str(error).split())[:_LONGEST]
     print(f"failed: {type(error).__name__}: {words}", file=sys.stderr)
     story = "".join(traceback.format_exception(error))
-    for file in (run / "logs" / "failure.txt", Path(tempfile.gettempdir(), f"skillfactory-failure-{os.getpid()}.txt")):
+    for file in (run / LOGS / "failure.txt", Path(tempfile.gettempdir(), f"skillfactory-failure-{os.getpid()}.txt")):
         with contextlib.suppress(OSError):
             file.parent.mkdir(exist_ok=True)
             file.write_text(story, encoding="utf-8", errors="replace")
@@ -119,7 +133,7 @@ def progress(stage: str, total: int | None = None, unit: str = "", *, done: int 
         unit=unit,
         bar_format=_LOADING if not total else _BAR if shown else _LINE,
         delay=delay_s if shown else every_s,
-        mininterval=_DRAWN_EVERY_S if shown else every_s,
+        mininterval=0.1 if shown else every_s,
         miniters=0,
         smoothing=0,
         leave=False,
@@ -143,3 +157,113 @@ def follow(results: Iterable[T], total: int, stage: str, unit: str) -> Iterator[
         for result in results:
             yield result
             bar.update()
+
+
+class Tally:
+    """The items dealt at this start: counted, told to a person as they end, and their rows kept in shards.
+
+    `look` is shown the rows of each item, and returns a warning or "".
+    """
+
+    def __init__(
+        self, plan: JobPlan, store: ShardStore, failures: Failures, look: Callable[[pa.Table], str] = lambda _: ""
+    ) -> None:
+        self._plan, self._store, self._failures, self._look = plan, store, failures, look
+        self.done = self.again = self.output_tokens = self.engines_lost = self._units = 0
+        """Items finished, and items dealt again because their engine was lost; tokens written; engines lost."""
+        self.failed: list[str] = []
+        """Keys of failed items."""
+        self.engines = Counter[str]()
+        """Started, by their name and version."""
+        self._began: float | None = None
+        self._bar = progress("loading")
+        self._tables: list[pa.Table] = []
+        self._shard_began = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._bar.close()
+        if self._began is not None and kind is None:
+            rate = f", {self.rate}" if self.rate else ""
+            say("rollout", f"{self._units} {self._plan.unit} in {self.seconds:.0f} s{rate}")
+
+    @property
+    def seconds(self) -> float:
+        """Return the seconds since the first engine was ready."""
+        return 0.0 if self._began is None else time.monotonic() - self._began
+
+    @property
+    def rate(self) -> str:
+        """Return how fast tokens are written, "" if none are."""
+        return f"{self.output_tokens / self.seconds:,.0f} tokens/s" if self.output_tokens and self.seconds else ""
+
+    def facts(self, placed: Placement) -> dict[str, Any]:
+        """Return the counts as run.json has them, with the engines that were wanted."""
+        engines = {"wanted": placed.engines, "gpus_each": placed.gpus_each}
+        return {
+            f"{self._plan.item}s": self.done,
+            "failed": len(self.failed),
+            "done_again": self.again,
+            "output_tokens": self.output_tokens,
+            "seconds": round(self.seconds, 1),
+            "engines": {**engines, "started": dict(self.engines), "lost": self.engines_lost},
+        }
+
+    def keep(self, *, everything: bool = False) -> bool:
+        """Write a shard of the finished rows if it is time. Return True if one was written."""
+        rows, now = sum(table.num_rows for table in self._tables), time.monotonic()
+        if not everything and rows < SHARD_ROWS and now - self._shard_began <= SHARD_S:
+            return False
+        self._shard_began = now
+        if rows:
+            self._store.write_shard(pa.concat_tables(self._tables))
+            self._tables.clear()
+        return bool(rows)
+
+    def take(self, event: Event[Any, Any]) -> None:
+        """Count one event and tell a person of it. Raises AllFailedError if all items fail from the start."""
+        match event:
+            case Done(item, result):
+                self._tables.append(result.table)
+                self.done += 1
+                self.output_tokens += result.output_tokens
+                self._advance(item)
+                if warning := self._look(result.table):
+                    say("warning", warning)
+            case Failed(item, reason, story):
+                self._fail(item, reason, story)
+            case Lost(number, reason, again):
+                self.again += again
+                self.engines_lost += 1
+                words = f"; {again} {self._plan.item}s again" if again else ""
+                say("engines", f"engine {number} was lost ({reason}){words}")
+            case Loading(number):
+                say("engines", f"engine {number} loading the model")
+            case Started(number, info):
+                name = f"{info.engine} {info.engine_version}"
+                self.engines[name] += 1
+                say("engines", f"engine {number} ready: {name}")
+                if self._began is None:
+                    self._began, plan = time.monotonic(), self._plan
+                    self._bar.close()
+                    before = plan.count({*self._store.finished(), *self._failures.reasons()})
+                    self._bar = progress("rollout", plan.count(plan.keys), plan.unit, done=before)
+        self._bar.update(0)
+
+    def _advance(self, item: Item) -> None:
+        units = self._plan.size(item.key)
+        self._units += units
+        self._bar.set_postfix_str(self.rate, refresh=False)
+        self._bar.update(units)
+
+    def _fail(self, item: Item, reason: str, story: str) -> None:
+        self._advance(item)
+        with (self._plan.out / LOGS / "failed.txt").open("a", encoding="utf-8", errors="replace") as log:
+            log.write(f"{self._plan.item} {item.key}\n{story}\n\n")
+        self._failures.add(item.key, task=item.task, question=item.text, reason=reason)
+        self.failed.append(item.key)
+        if not self.done and len(self.failed) >= FAILED_FROM_THE_START:
+            self._failures.forget(self.failed)
+            raise AllFailedError(f"the first {len(self.failed)} {self._plan.item}s all failed: {reason}", ASKED_AGAIN)

@@ -1,30 +1,33 @@
-"""Shards of finished items, and the dataset made from them.
+"""The items of a run that are finished, in shards, and those that failed, in failed.json; all others are owed.
 
-A shard is a parquet file that holds all rows of its items; shards are the only state from which a run is
-resumed. Knows pyarrow tables with a key column; knows nothing of questions, engines or Ray.
+A shard is a parquet file with all rows of its items, which are finished whatever failed.json says. A dataset is
+made from the shards. Knows pyarrow tables with a key column; knows nothing of questions, engines or Ray.
 """
 
 import errno
 import hashlib
+import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cluster.errors import StoreGoneError, TornShardError
-from cluster.jobs.atomic import TEMPORARY, replace_folder, sync, written_beside
+from cluster.jobs.atomic import TEMPORARY, atomic_write_text, replace_folder, sync, written_beside
 
 KEY = "question_key"
 ROW_GROUP_ROWS = 1000
 """A row group of a dataset file holds whole items up to this many rows; a merge keeps no more in memory."""
 ROWS_PER_FILE = 50_000
+FAILED_ITEMS = "failed.json"
 _TORN = "torn"
 _UNREADABLE = (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError)
 """Raised by pyarrow for bytes that are no parquet file; running out of memory is none of these."""
@@ -183,6 +186,38 @@ class ShardStore:
                 del self._shard_of[key], self._rows_of[key]
             told = f"{shard} could not be read and is kept as {kept}"
             raise TornShardError(f"{told}; the same command makes its questions again") from error
+
+
+class Failures:
+    """The failed items in failed.json by key, each with its task, its whole text and the reason.
+
+    Raises ValueError if that file cannot be read.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self._path = run / FAILED_ITEMS
+        try:
+            self._known: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
+            assert all("reason" in entry for entry in self._known.values())
+        except FileNotFoundError:
+            self._known = {}
+        except (ValueError, AttributeError, TypeError, AssertionError) as error:
+            raise ValueError(f"{self._path} cannot be read; remove it, and its questions are tried again") from error
+
+    def reasons(self) -> dict[str, str]:
+        return {key: str(known["reason"]) for key, known in self._known.items()}
+
+    def add(self, key: str, *, task: str, question: str, reason: str) -> None:
+        facts = {"task": task, "question": question, "reason": reason}
+        self._write(self._known | {key: {name: value for name, value in facts.items() if value}})
+
+    def forget(self, keys: Collection[str]) -> None:
+        """Make these owed again."""
+        self._write({key: known for key, known in self._known.items() if key not in keys})
+
+    def _write(self, known: dict[str, Any]) -> None:
+        self._known = known
+        atomic_write_text(self._path, json.dumps(known, indent=1) + "\n")
 
 
 def finished_in(folder: Path, key: str = KEY) -> set[str]:
