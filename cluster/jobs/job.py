@@ -7,8 +7,8 @@ neither questions nor Ray: a `Fleet` opens the engines, and only if something is
 import os
 import signal
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any, Self
 
@@ -36,7 +36,8 @@ class Stop:
     """
 
     def __init__(self, grace_s: float) -> None:
-        self.grace_s, self.asked = grace_s, 0
+        self.asked = 0
+        self._grace_s, self._at_once = grace_s, False
         self._tell: Callable[[float], object] | None = None
 
     def listen(self) -> None:
@@ -46,12 +47,13 @@ class Stop:
 
     def _hear(self, *_: Any) -> None:
         self.asked += 1
+        wait_s = 0.0 if self._at_once or self.asked > 1 else self._grace_s
         if self.asked == 1:
-            drain = f"up to {self.grace_s:.0f} s for what is in flight; once more: at once"
+            words = f"up to {wait_s:.0f} s for what is in flight; once more: at once" if wait_s else "at once"
             # Not print: the signal may have come in the middle of one.
-            os.write(1, f"\nstopping    {drain if self.grace_s else 'at once'}\n".encode())
+            os.write(1, f"\nstopping    {words}\n".encode())
         if self._tell is not None:
-            self._tell(self.grace_s if self.asked == 1 else 0.0)
+            self._tell(wait_s)
 
     def on_stop(self, tell: Callable[[float], object] | None) -> None:
         """Have a stop call `tell` with the seconds that are left; at once with 0 if one was asked for before."""
@@ -59,27 +61,23 @@ class Stop:
         if tell is not None and self.asked:
             tell(0.0)
 
-    @contextmanager
-    def interrupting(self, *, at_once: bool = False) -> Iterator[None]:
-        """Raise Stopped in the block, once, when the grace period of a stop is over; `at_once` without one.
+    def interrupt(self, *, at_once: bool = False) -> None:
+        """From now on raise Stopped, once, when the grace period of a stop is over, or `at_once`.
 
         For work that loses nothing when it is broken off, since the same command does it again.
         """
-        grace_s = self.grace_s
+        signal.signal(signal.SIGALRM, self._raise)
+        self._at_once = at_once
+        self.on_stop(lambda wait_s: signal.setitimer(signal.ITIMER_REAL, max(_AT_ONCE_S, wait_s)))
 
-        def interrupt(*_: Any) -> None:
-            self._tell = None
-            raise Stopped
+    def _raise(self, *_: Any) -> None:
+        self._tell = None
+        raise Stopped
 
-        before = signal.signal(signal.SIGALRM, interrupt)
-        try:
-            self.grace_s = 0.0 if at_once else grace_s
-            self.on_stop(lambda wait_s: signal.setitimer(signal.ITIMER_REAL, max(_AT_ONCE_S, wait_s)))
-            yield
-        finally:
-            self._tell, self.grace_s = None, grace_s
-            signal.setitimer(signal.ITIMER_REAL, 0.0)
-            signal.signal(signal.SIGALRM, before)
+    def defer(self) -> None:
+        """From now on raise nothing."""
+        self._tell, self._at_once = None, False
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
 
 
 class Job:
@@ -92,17 +90,17 @@ class Job:
         self.code = 0
         self._settings = settings
         self._stop = Stop(settings.grace_s)
-        self._locked, self._interruptible = ExitStack(), ExitStack()
+        self._locked = ExitStack()
         self._planned = self._begun = False
 
     def __enter__(self) -> Self:
         self._stop.listen()
-        self._interruptible.enter_context(self._stop.interrupting(at_once=True))
+        self._stop.interrupt(at_once=True)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> bool:
         with self._locked:
-            self._interruptible.close()
+            self._stop.defer()
             if isinstance(error, Stopped):
                 words = "before anything was asked; the same command begins again"
                 if self._begun:
@@ -172,7 +170,7 @@ class Job:
             with fleet.open(work) as pool:
                 self._stop.listen()  # once more: Ray replaces handlers
                 self._begin(fleet.placement)
-                self._interruptible.close()
+                self._stop.defer()
                 with Tally(plan, self.store, self._failures, look) as tally:
                     self._stop.on_stop(pool.stop)
                     try:
@@ -191,8 +189,7 @@ class Job:
             assert self._stop.asked, f"{missing} {plan.item}s are neither done nor failed"
             raise Stopped
         # From here on the same command does it again.
-        self._interruptible.close()
-        self._interruptible.enter_context(self._stop.interrupting())
+        self._stop.interrupt()
 
     def tell(self, state: str, start: Mapping[str, Any] = {}, **facts: JSON) -> None:
         """Write the state into run.json, with facts of the run and of this start.
