@@ -192,10 +192,7 @@ class Job:
         self._stop.interrupt()
 
     def tell(self, state: str, start: Mapping[str, Any] = {}, **facts: JSON) -> None:
-        """Write the state into run.json, with facts of the run and of this start.
-
-        A start that is killed `ended` when it was last heard of.
-        """
+        """Write the state into run.json, with facts of the run and of this start, which `ended` when it last wrote."""
         self.starts[-1] |= {"state": state, **start, "ended": now()}
         self.record |= {"state": state, **facts}
         write_record(self.plan.out, self.record)
@@ -263,7 +260,6 @@ class Job:
         self.tell("rolling out", texts=plan.texts)
 
     def _safe(self) -> str:
-        """Say how many units are safe."""
         if not self._begun:
             return "all that was finished before is"
         return f"{self.plan.count(self.store.safe()):,} of {self.plan.count(self.plan.keys):,} {self.plan.unit} are"

@@ -26,6 +26,8 @@ DRAWING: dict[str, tuple[float, float]] = {
 _COLDEST = 0.01
 """Above 0, vLLM draws at no lower temperature, whatever it is told."""
 _OF_THE_MODEL = "default: the model's generation_config.json"
+_LENGTH = "longest sample or reflection (default: 4096 within the context; built-in model 256)"
+_SILENCE = "seconds without an answer until an engine is replaced (default: 300 or more)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,17 +41,11 @@ class JobSettings:
     top_p: float | None = flag(None, _OF_THE_MODEL)
     top_k: int | None = flag(None, f"0 keeps all; {_OF_THE_MODEL}")
     repetition_penalty: float | None = flag(None, _OF_THE_MODEL)
-    max_tokens: int | None = flag(
-        None,
-        "longest sample or reflection (default: 4096 within the context; built-in model 256)",
-        bounds=(1, 10**7),
-    )
+    max_tokens: int | None = flag(None, _LENGTH, bounds=(1, 10**7))
     seed: int = flag(0, "of questions, prompts, requests and traces", bounds=(0, 2**63 - 1))
     engines: int | None = flag(None, "how many engines (default: all there is room for; CPU 1)", bounds=(1, 10_000))
     tensor_parallel: int = flag(1, "GPUs for each engine", bounds=(1, 64))
-    silence: float | None = flag(
-        None, "seconds without an answer until an engine is replaced (default: 300 or more)", bounds=(1, 10**6)
-    )
+    silence: float | None = flag(None, _SILENCE, bounds=(1, 10**6))
     retry_failed: bool = flag(False, "try again what failed before")
     address: str | None = flag(None, "a running Ray cluster (default: a Ray of its own)")
     grace_s: int = flag(20, "when told to stop, the longest wait for what is in flight", bounds=(0, 10**6))
@@ -107,7 +103,7 @@ class Item(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class JobPlan(ABC):
-    """All that is decided of a run before it starts."""
+    """All that is decided about a run before it starts."""
 
     schema: ClassVar[pa.Schema]
     """Of shards."""

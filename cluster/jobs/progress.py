@@ -40,8 +40,7 @@ FAILED_FROM_THE_START = 32
 EVERY_S = 10.0
 LOADING_EVERY_S = 30.0
 """Loading takes minutes, and nothing is counted meanwhile."""
-_NARROWEST = 40
-_INDENT = 12
+_NARROWEST, _INDENT = 40, 12
 """Columns."""
 _LONGEST = 500
 _SAME = "the same command goes on from there"
@@ -62,17 +61,13 @@ _LINE = "{desc}{n_fmt}/{total_fmt} {unit}, {remaining} left{postfix}"
 
 
 def say(stage: str, text: str, *, whole: bool = False) -> None:
-    """Print a stage and what happened: one line, or on a terminal as many as it takes.
-
-    A command to be copied stays `whole`: the terminal's own break of a line is no break in what is copied.
-    """
+    """Print a stage and what happened, folded to fit a terminal; a command to be copied stays `whole`."""
     line = staged(stage, text)
     with tqdm.external_write_mode():  # above a bar, if there is one
         print(line if whole else fitted(line), flush=True)
 
 
 def staged(stage: str, text: str) -> str:
-    """Return the line of a stage."""
     return f"{stage:<{_INDENT - 1}} {text}"
 
 
@@ -92,8 +87,7 @@ def fitted(lines: str) -> str:
 
 def failed(error: Exception, run: Path, safe: str) -> int:
     """Say what failed, how much is `safe` and how to go on; return the exit code. The traceback goes to a log."""
-    words = " ".join(str(error).split())[:_LONGEST]
-    print(f"failed: {type(error).__name__}: {words}", file=sys.stderr)
+    print(f"failed: {type(error).__name__}: {' '.join(str(error).split())[:_LONGEST]}", file=sys.stderr)
     story = "".join(traceback.format_exception(error))
     for file in (run / LOGS / "failure.txt", Path(tempfile.gettempdir(), f"skillfactory-failure-{os.getpid()}.txt")):
         with contextlib.suppress(OSError):
@@ -121,7 +115,7 @@ def _advice(error: Exception, run: Path) -> str:
 
 
 def progress(stage: str, total: int | None = None, unit: str = "", *, done: int = 0, delay_s: float = 0.0) -> tqdm:
-    """Return a tqdm: on a terminal a bar, after `delay_s`; elsewhere a line now and then. Without a total, time alone.
+    """Return a tqdm: a bar on a terminal, after `delay_s`, or a line now and then; without a total, of time alone.
 
     `done` of the total were there before, and are no part of the rate.
     """
