@@ -28,7 +28,7 @@ say("made", "runs/" + 90 * "x")
 with patch("cluster.jobs.progress.EVERY_S", 0.01), progress("rollout", 400_000, "questions") as bar:
     say("engines", "engine 0 ready: vllm 0.32.0")
     for _ in range(8):
-        time.sleep(0.15)
+        time.sleep(0.4)
         bar.set_postfix_str("1,234,567 tokens/s", refresh=False)
         bar.update(50_000)
 """

@@ -26,7 +26,6 @@ from cluster.jobs.store import FAILED_ITEMS, Failures, ShardStore, finished_in
 
 SHARDS = "shards"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-_AT_ONCE_S = 0.001
 
 
 class Stop:
@@ -68,7 +67,8 @@ class Stop:
         """
         signal.signal(signal.SIGALRM, self._raise)
         self._at_once = at_once
-        self.on_stop(lambda wait_s: signal.setitimer(signal.ITIMER_REAL, max(_AT_ONCE_S, wait_s)))
+        # A timer of 0 s would never ring.
+        self.on_stop(lambda wait_s: signal.setitimer(signal.ITIMER_REAL, max(0.001, wait_s)))
 
     def _raise(self, *_: Any) -> None:
         self._tell = None

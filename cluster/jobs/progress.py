@@ -40,6 +40,8 @@ FAILED_FROM_THE_START = 32
 EVERY_S = 10.0
 LOADING_EVERY_S = 30.0
 """Loading takes minutes, and nothing is counted meanwhile."""
+_DELAY_S = 2.0
+"""No bar is drawn for a shorter stage."""
 _NARROWEST, _INDENT = 40, 12
 """Columns."""
 _LONGEST = 500
@@ -114,8 +116,8 @@ def _advice(error: Exception, run: Path) -> str:
     return _MENDED if isinstance(error, EngineStartError | ValueError | OSError) else _UNKNOWN
 
 
-def progress(stage: str, total: int | None = None, unit: str = "", *, done: int = 0, delay_s: float = 0.0) -> tqdm:
-    """Return a tqdm: a bar on a terminal, after `delay_s`, or a line now and then; without a total, of time alone.
+def progress(stage: str, total: int | None = None, unit: str = "", done: int = 0) -> tqdm:
+    """Return a tqdm: a bar on a terminal, else a line now and then; without a total, of time alone.
 
     `done` of the total were there before, and are no part of the rate.
     """
@@ -126,7 +128,7 @@ def progress(stage: str, total: int | None = None, unit: str = "", *, done: int 
         initial=done,
         unit=unit,
         bar_format=_LOADING if not total else _BAR if shown else _LINE,
-        delay=delay_s if shown else every_s,
+        delay=_DELAY_S if shown else every_s,
         mininterval=0.1 if shown else every_s,
         miniters=0,
         smoothing=0,
@@ -147,7 +149,7 @@ class _Lines(io.TextIOBase):
 
 def follow(results: Iterable[T], total: int, stage: str, unit: str) -> Iterator[T]:
     """Yield the results as they come and show progress; of a short stage nothing is said."""
-    with progress(stage, total, unit, delay_s=2.0) as bar:
+    with progress(stage, total, unit) as bar:
         for result in results:
             yield result
             bar.update()
@@ -243,7 +245,7 @@ class Tally:
                     self._began, plan = time.monotonic(), self._plan
                     self._bar.close()
                     before = plan.count({*self._store.finished(), *self._failures.reasons()})
-                    self._bar = progress("rollout", plan.count(plan.keys), plan.unit, done=before)
+                    self._bar = progress("rollout", plan.count(plan.keys), plan.unit, before)
         self._bar.update(0)
 
     def _advance(self, item: Item) -> None:
