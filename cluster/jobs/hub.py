@@ -124,14 +124,13 @@ def push(folder: Path, repository: str, *, public: bool, tell: Callable[[str], N
             patiently(hub.update_repo_settings, repository, repo_type="dataset", private=False)
     except Exception as error:
         # As in asking_hub: whatever it is, this folder is not there, and nothing else is lost.
-        below = _answer_below(error)
-        match _status(below):
-            case None:
-                why = f"the hub cannot be reached, or broke off ({type(below).__name__}: {_said(below)})"
-            case 401 | 403:
-                why = f"the hub does not take the token ({_said(below)}): log in with `hf auth login`, or set HF_TOKEN"
-            case _:
-                why = f"the hub says: {_said(below)}"
+        below, response = _unwrapped(error)
+        if response is None:
+            why = f"the hub cannot be reached, or broke off ({type(below).__name__}: {_said(below)})"
+        elif response.status_code in (401, 403):
+            why = f"the hub does not take the token ({_said(below)}): log in with `hf auth login`, or set HF_TOKEN"
+        else:
+            why = f"the hub says: {_said(below)}"
         raise NotPushed(f"{repository}: {why}") from error
     return f"{hub.endpoint}/datasets/{repository}, {'private' if private and not public else 'public'}"
 
@@ -155,8 +154,8 @@ def _patiently(
         try:
             return call(*args, **named)
         except Exception as error:
-            below = _answer_below(error)
-            asked = _retry_after(below)
+            below, response = _unwrapped(error)
+            asked = _retry_after(below, response)
             late = time.monotonic() - began > _PATIENCE_S
             if wait is None or asked is None or asked > _LONGEST_WAIT_S or late:
                 raise
@@ -166,24 +165,20 @@ def _patiently(
     raise AssertionError("the last try answers or raises")
 
 
-def _answer_below(error: BaseException) -> BaseException:
-    """Return the hub's answer if it was wrapped, else the first cause of all."""
-    while _status(error) is None and error.__cause__ is not None:
+def _unwrapped(error: BaseException) -> tuple[BaseException, Any]:
+    """Return the error with the hub's response, and that; if there is none, the first cause of all and None."""
+    while not (isinstance(error, errors.HfHubHTTPError) and error.response is not None):
+        if error.__cause__ is None:
+            return error, None
         error = error.__cause__
-    return error
+    return error, error.response
 
 
-def _status(error: BaseException) -> int | None:
-    return (
-        error.response.status_code if isinstance(error, errors.HfHubHTTPError) and error.response is not None else None
-    )
-
-
-def _retry_after(error: BaseException) -> float | None:
+def _retry_after(error: BaseException, response: Any) -> float | None:
     """Return the seconds of a Retry-After, 0 without; None if the hub or its client refused."""
-    if isinstance(error, errors.HfHubHTTPError) and error.response is not None:
-        seconds = error.response.headers.get("Retry-After", "0")
-        return (float(seconds) if seconds.isdecimal() else 0.0) if error.response.status_code in _BUSY else None
+    if response is not None:
+        seconds = response.headers.get("Retry-After", "0")
+        return (float(seconds) if seconds.isdecimal() else 0.0) if response.status_code in _BUSY else None
     # A busy hub may answer in HTML, and its client reads JSON before it looks at the status.
     refused = isinstance(error, ValueError | errors.LocalTokenNotFoundError | errors.OfflineModeIsEnabled)
     return None if refused and not isinstance(error, json.JSONDecodeError) else 0.0
