@@ -79,7 +79,7 @@ def rl_data(
             path, table = folder / FILES[name], pa.Table.from_pylist(of_split, schema=RL_SCHEMA)
             # statistics differ from one writing to the next
             pq.write_table(table, path, compression="zstd", write_statistics=False)
-            splits.append(Split.of(len(of_split), table.nbytes, [path], name=name, path=path.name))
+            splits.append(Split(len(of_split), table.nbytes, [path], name=name, path=path.name))
         (folder / REWARD_FILE).write_text(_REWARD, encoding="utf-8")
         counts = {name: Counter(row["data_source"] for row in of_split) for name, of_split in rows.items()}
         tasks = [(task, *(of[task] for of in counts.values())) for task in sorted(set().union(*counts.values()))]

@@ -225,7 +225,7 @@ def write_sft(map_: Map, made: Sequence[BucketTraces], subsample: int | None, su
     (folder / DATASET_INFO).write_bytes(resources.files("assembly").joinpath(DATASET_INFO).read_bytes())
     analysis = json.dumps(summary.as_json(), indent=2, ensure_ascii=False)
     (folder / "analysis.json").write_text(f"{analysis}\n", encoding="utf-8")
-    return Split.of(len(kept), summary.memory, paths)
+    return Split(len(kept), summary.memory, paths)
 
 
 def choose_traces(made: Sequence[BucketTraces], subsample: int | None) -> np.ndarray:
