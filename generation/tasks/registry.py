@@ -10,11 +10,11 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from generation.records import same_text, stable_hash
-from generation.tasks import countdown, custom_file, gym, hub, made
+from generation.tasks import countdown, custom_file, gym, loaded, made
 from generation.tasks.task import MOST, Supplied, Task, Wanted
 
 TASKS: Mapping[str, Task] = MappingProxyType(
-    {task.name: task for task in (*countdown.TASKS, *made.LETTERS, *made.LONGMULT, *hub.LOADED)}
+    {task.name: task for task in (*countdown.TASKS, *made.LETTERS, *made.LONGMULT, *loaded.HUB_TASKS)}
 )
 _LONGEST_NAME = 60
 _PART = re.compile(r"(?P<name>[^:,]+)(?::(?P<count>[0-9]{1,8}))?")

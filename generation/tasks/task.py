@@ -89,21 +89,27 @@ class Task:
         return Question(text, answer, self.name, source, self.grader, self.answer_type, dict(facts))
 
 
+def check_enough(told: str, found: Apart, asked: tuple[int, int], widen: str = "") -> None:
+    """Raise ValueError if fewer SFT or RL questions were found than asked; `told`, with {found}, begins its text."""
+    kinds = (("SFT", "questions"), ("RL", "rl_questions"))
+    for questions, count, (kind, flag) in zip(found, asked, kinds, strict=True):
+        if len(questions) < count:
+            few = told.replace("{found}", str(len(questions)))
+            raise ValueError(f"{few} {kind} questions of the {count} wanted: ask for fewer with --{flag}{widen}")
+
+
 def supply_made(
     name: str, wanted: Wanted, config: Mapping[str, Any], make: Callable[[int, int], Apart], widen: str = ""
 ) -> Supplied:
-    """Supply what `make(sft, rl)` makes, at most so many of each kind.
+    """Supply what `make(sft, rl)` makes, which may be less.
 
-    Raises ValueError if there are fewer than were asked for; where nobody named a number, only if there are none.
+    Raises ValueError if that is less than was asked for; where no number was named, only if it is nothing.
     """
     count = DRAWN_QUESTIONS if wanted.sft is None else wanted.sft
     sft, rl = make(count, count // 4 if wanted.rl is None else wanted.rl)
     held = len(sft) // 4 if wanted.rl is None else wanted.rl
-    least = (count if wanted.sft is not None else 1, held if wanted.rl is not None else min(held, 1))
-    for found, asked, kind, flag in ((sft, least[0], "SFT", "questions"), (rl, least[1], "RL", "rl_questions")):
-        if len(found) < asked:
-            few = f"{name} gave only {len(found)} different {kind} questions of the {asked} wanted"
-            raise ValueError(f"{few}: ask for fewer with --{flag}{widen}")
+    least = (1 if wanted.sft is None else count, min(held, 1) if wanted.rl is None else held)
+    check_enough(f"{name} gave only {{found}} different", (sft, rl), least, widen)
     notes = (f"gave {len(sft):,} different questions for SFT and no more",) if len(sft) < count else ()
     return Supplied(tuple(sft), tuple(rl[:held]), {**config, "seed": wanted.seed}, notes)
 
