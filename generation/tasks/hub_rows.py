@@ -1,8 +1,8 @@
 """Rows as they stand in files and in datasets of the hub, at one commit: the only home of `datasets`.
 
-A number with a point becomes the text that was written, so that no digit is lost or added on the way; a float that
-is left as one cannot be told exactly. The commit is asked for first, so that what is recorded is what was read.
-Without the hub the cache of an earlier run counts, if it holds that commit. Knows nothing of questions.
+A number with a point becomes the text that was written, so that no digit is lost or added; a float that stays a float
+is not known exactly. The hub is asked for the commit first, so that the recorded one is the one that was read.
+Without the hub the cache of an earlier run is used, if it holds that commit. Knows nothing of questions.
 """
 
 import gzip
@@ -44,20 +44,20 @@ class Place(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Rows, and what is known of where they are from."""
+    """Rows and their origin."""
 
     rows: Iterable[tuple[str, dict[str, Any]]]
     """Each with its place, in words."""
     columns: Sequence[str] = ()
     revision: str | None = None
-    """Of a hub dataset the commit; None where the hub cannot be asked and the cache does not tell."""
+    """The commit of a hub dataset; None if neither the hub nor the cache says it."""
 
 
 def json_object(text: str) -> dict[str, Any]:
     """Read one JSON object, its decimals as texts.
 
-    Raises KeyError, with the name, if it gives a name twice; TypeError for another kind of JSON; ValueError or
-    RecursionError for what is no JSON.
+    Raises KeyError with a name that occurs twice, TypeError for another kind of JSON, ValueError or RecursionError for
+    what is no JSON.
     """
 
     def each_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
@@ -75,9 +75,9 @@ def json_object(text: str) -> dict[str, Any]:
 
 
 def as_written(value: Any, kind: pa.DataType) -> Any:
-    """Return a cell of a column of this kind with its floats and decimals as texts of just their own digits.
+    """Return a cell of a column of this kind with its floats and decimals as texts, digit for digit.
 
-    A float stays one where its digits are not those of the file: NaN, and a whole number beyond what its width holds.
+    A float whose digits are not known stays one: NaN, and a whole number beyond what its width holds.
     """
     if isinstance(value, Decimal):
         return format(value, "f")
@@ -95,7 +95,7 @@ def as_written(value: Any, kind: pa.DataType) -> Any:
 
 
 def parquet_rows(place: str, file: pq.ParquetFile, columns: Collection[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the rows of an open file, each with its place; of these columns alone, those that are there."""
+    """Yield the rows of an open file, each with its place, with those of the columns that it has."""
     kinds = {name: file.schema_arrow.field(name).type for name in file.schema_arrow.names if name in columns}
     batches = file.iter_batches(1000, columns=list(kinds))
     for number, row in enumerate((row for batch in batches for row in batch.to_pylist()), 1):
@@ -103,7 +103,7 @@ def parquet_rows(place: str, file: pq.ParquetFile, columns: Collection[str]) -> 
 
 
 def load(place: Place, wanted: str, columns: Collection[str] | None = None) -> Rows:
-    """Load a split; with `columns` these alone, as the files have them. Raises ValueError, beginning with `wanted`."""
+    """Load a split, or these `columns` as the files have them. Raises ValueError, beginning with `wanted`."""
     commit = _commit(place, wanted)
     loaded = _load(place, wanted, commit)
     # `datasets` names a folder of its cache after the commit.
@@ -150,7 +150,7 @@ def _load(place: Place, wanted: str, commit: str | None) -> Any:
     try:
         return datasets.load_dataset(place.repository, place.configuration, split=place.split, revision=commit)
     except Exception as error:
-        # datasets raises a dozen kinds; each means that these questions cannot be had.
+        # datasets raises a dozen kinds; each means that there are no questions.
         there = _what_is_there(place, commit)
         reasons = (str(one) or type(one).__name__ for one in (error, error.__cause__) if one is not None)
         reason = " ".join(": ".join(reasons).split())[:240]
@@ -161,7 +161,7 @@ def _load(place: Place, wanted: str, commit: str | None) -> Any:
 
 
 def _what_is_there(place: Place, commit: str | None) -> str:
-    """Name the configurations or splits of a dataset that lacks the one that was asked for; "" if it is not that."""
+    """List configurations or splits if the one that was asked for is missing; "" if that is not the fault."""
     import datasets
 
     path, name = place.repository, place.configuration
@@ -174,19 +174,19 @@ def _what_is_there(place: Place, commit: str | None) -> str:
         builder = datasets.load_dataset_builder(path, chosen, revision=commit)
         splits = [str(one) for one in builder.info.splits or builder.config.data_files or ()]
     except Exception:
-        # It was asked for a better word only.
+        # This was only to explain an error better.
         return ""
     missing = splits and place.split not in splits
     return f"has no split {place.split!r}: give one of {', '.join(splits)} with --split" if missing else ""
 
 
 def _as_they_stand(loaded: Any, place: Place, columns: Collection[str]) -> Iterable[dict[str, Any]]:
-    """Yield the rows with the texts and numbers of the files, not with what a loader made of them."""
+    """Return the rows with the texts and numbers of the files, not with what a loader made of them."""
     kept = [name for name in loaded.column_names if name in columns]
     kinds = {name: loaded.features.arrow_schema.field(name).type for name in kept}
-    if loaded.info.builder_name in _GUESSED and any(map(_may_differ, kinds.values())):
+    if loaded.info.builder_name in _GUESSED:
         rows = _read_again(place, loaded, kept)
-        if rows is not None and len(rows) == loaded.num_rows:
+        if len(rows) == loaded.num_rows:
             return rows
     named = {name: loaded.features[name] for name in kept if hasattr(loaded.features[name], "int2str")}
 
@@ -198,17 +198,8 @@ def _as_they_stand(loaded: Any, place: Place, columns: Collection[str]) -> Itera
     return ({name: cell(name, row[name]) for name in kept} for row in loaded.select_columns(kept))
 
 
-def _may_differ(kind: pa.DataType) -> bool:
-    """Return True if a column that a loader gave this kind may hold something else than its file."""
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return _may_differ(kind.value_type)
-    if pa.types.is_struct(kind):
-        return any(_may_differ(kind.field(place).type) for place in range(kind.num_fields))
-    return not (pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-def _read_again(place: Place, loaded: Any, columns: Sequence[str]) -> list[dict[str, Any]] | None:
-    """Read the columns from the files that lie in the hub's cache; None if these cannot be read so."""
+def _read_again(place: Place, loaded: Any, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Read the columns from the files in the hub's cache; return no rows if that fails."""
     import datasets
 
     repository, configuration, split, revision = place
@@ -223,8 +214,8 @@ def _read_again(place: Place, loaded: Any, columns: Sequence[str]) -> list[dict[
             read = datasets.load_dataset(folder, name=configuration, split=split, features=texts)
         return [{name: row.get(name) for name in columns} for row in read]
     except Exception:
-        # What is left out is found in what was loaded, where whatever cannot be told exactly is refused.
-        return None
+        # Then the loaded rows are taken, and whatever is not known exactly is refused.
+        return []
 
 
 def _json_rows(path: Path) -> Iterator[dict[str, Any]]:
