@@ -7,7 +7,7 @@ such, any other as its gold answer looks: as a number, as mathematics, or by its
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,16 +34,24 @@ _SHOWN = 5
 """Files of a folder that are named."""
 _LONG = 200
 """Characters of a gold answer that hardly any sample repeats word for word."""
-_AS = {
-    "answer": "by its text",
-    "number": "as a number",
-    "math": "as mathematics",
-    "countdown": "as countdown",
-    "choice": "as a choice",
-}
+_AS = {"number": "as a number", "math": "as mathematics", "countdown": "as countdown", "choice": "as a choice"}
+"""How a grader takes a gold answer; the one that is left, by its text."""
 _WORD = re.compile(r"[^\W\d_]{2}")
-_COUNT = re.compile(r"[-+]?\d[\d.,]*(?: [^\W\d_]+){1,2}")
+_COUNT = re.compile(r"\s*[-+]?\d[\d.,]*(?: [^\W\d_]+){1,2}\s*")
 _SIGN = re.compile(r"[\^=+*/(){}\[\]<>]|\d")
+_DOUBTS: Sequence[tuple[str, Callable[[str], object]]] = (
+    ("say only that there is none, and are taken as texts", says_none),
+    (
+        "are long texts, which a sample must repeat; --answer_column names one with the final answer alone",
+        lambda gold: len(gold) > _LONG or "\n" in gold.strip(),
+    ),
+    (
+        "look like numbers or mathematics and are compared as texts; --grader math compares what they say",
+        lambda gold: _SIGN.search(gold) and not _WORD.search(gold),
+    ),
+    ("are a number and words and are compared as texts; --grader number compares the number", _COUNT.fullmatch),
+)
+"""What is wrong with gold answers that can hardly be met; the last two where no grader was named."""
 
 
 def parse(text: str) -> tuple[str, int | None]:
@@ -113,27 +121,16 @@ def _notes(questions: Sequence[Question], reading: Reading, taken: Mapping[str, 
     if reading.grader is None:
         first = {question.grader: question.answer for question in reversed(questions)}
         count = Counter(question.grader for question in questions).most_common()
-        graded = ", ".join(f"{n:,} {_AS[grader]} (first {first[grader][:40]!r})" for grader, n in count)
+        graded = ", ".join(
+            f"{n:,} {_AS.get(grader, 'by its text')} (first {first[grader][:40]!r})" for grader, n in count
+        )
         yield f"graded as the gold answers look, without --grader: {graded}"
     if places := Counter(taken[question.key] for question in questions if question.key in taken):
         yield f"of {places.total():,} gold answers the final answer alone is taken: {counted(places)}"
     golds = [question.answer for question in questions if question.grader in ("answer", "exact")]
-    said = {
-        "say only that there is none, and are taken as texts": [gold for gold in golds if says_none(gold)],
-        "are long texts, which a sample must repeat; --answer_column names one with the final answer alone": [
-            gold for gold in golds if len(gold) > _LONG or "\n" in gold.strip()
-        ],
-    }
-    if reading.grader is None:
-        said["look like numbers or mathematics and are compared as texts; --grader math compares what they say"] = [
-            gold for gold in golds if _SIGN.search(gold) and not _WORD.search(gold)
-        ]
-        said["are a number and words and are compared as texts; --grader number compares the number"] = [
-            gold for gold in golds if _COUNT.fullmatch(gold.strip())
-        ]
-    for what, found in said.items():
-        if found:
-            yield f"{len(found):,} gold answers {what} (first {found[0][:40]!r})"
+    for what, is_doubtful in _DOUBTS[: None if reading.grader is None else 2]:
+        if doubtful := [gold for gold in golds if is_doubtful(gold)]:
+            yield f"{len(doubtful):,} gold answers {what} (first {doubtful[0][:40]!r})"
 
 
 def _find(where: str, reading: Reading) -> tuple[bool, Rows]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from generation.records import Question
 from generation.tasks.custom_facts import ANSWER_TYPES
@@ -24,11 +24,10 @@ from generation.tasks.task import Drawn, Dropped, Problem, Supplied, Task, Wante
 
 SUFFIX = ".py"
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,59}")
-_T = TypeVar("_T")
 
 
 def find(given: str, taken: Collection[str]) -> Task:
-    """Return the task of this file; none may be called as one of those `taken`. Raises ValueError."""
+    """Return the task of this file; its name must not be one of those `taken`. Raises ValueError."""
     told = f"--task file {given}"
     try:
         source = Path(given).read_bytes()
@@ -49,8 +48,7 @@ def find(given: str, taken: Collection[str]) -> Task:
     if not isinstance(made.name, str) or not _NAME.fullmatch(made.name) or made.name in taken:
         raise ValueError(f"{told}: {made.name!r} is no name, or one of ours; letters, digits, _ . - will do")
     if made.grader not in ANSWER_TYPES:
-        known = ", ".join(ANSWER_TYPES)
-        raise ValueError(f"{told}: no grader is called {made.grader!r}; take one of {known}")
+        raise ValueError(f"{told}: no grader is called {made.grader!r}; take one of {', '.join(ANSWER_TYPES)}")
     if isinstance(made, Drawn):
         made = replace(made, draw=partial(_made, given, made.draw))
     else:
@@ -83,12 +81,13 @@ class _OfFile(Task):
 def _made(given: str, make: Callable[[Any], Any], value: Any) -> Any:
     """Return the problem that the user's draw or read gives; None for a draw that came to nothing."""
     problem = _run(given, make, value)
-    told = f"--task file {given}: {getattr(make, '__name__', 'TASK')} gave"
     if problem is None:
         return None
+    told = f"--task file {given}: {getattr(make, '__name__', 'TASK')} gave"
     if not isinstance(problem, Problem):
         raise ValueError(f"{told} a {type(problem).__name__}, and must give a Problem or None")
-    for name, text in (("text", problem.text), ("answer", problem.answer)):
+    for name in ("text", "answer"):
+        text = getattr(problem, name)
         if not isinstance(text, str) or not text.strip():
             raise ValueError(f"{told} a Problem whose {name} is {text!r:.60}, and not text")
     try:
@@ -98,7 +97,7 @@ def _made(given: str, make: Callable[[Any], Any], value: Any) -> Any:
     return problem
 
 
-def _run(given: str, function: Callable[[Any], _T], value: Any) -> _T:
+def _run(given: str, function: Callable[[Any], Any], value: Any) -> Any:
     """Run the user's code. Whatever it raises becomes one line that says where."""
     try:
         return function(value)

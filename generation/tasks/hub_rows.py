@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -104,11 +105,27 @@ def parquet_rows(place: str, file: pq.ParquetFile, columns: Collection[str]) -> 
 
 def load(place: Place, wanted: str, columns: Collection[str] | None = None) -> Rows:
     """Load a split, or these `columns` as the files have them. Raises ValueError, beginning with `wanted`."""
-    commit = _commit(place, wanted)
-    loaded = _load(place, wanted, commit)
+    # It takes seconds to import, and only this needs it: its home.
+    import datasets
+
+    commit = _ask_commit(place, wanted)
+    datasets.logging.set_verbosity_error()
+    if not bars():
+        datasets.disable_progress_bars()
+    try:
+        loaded = datasets.load_dataset(place.repository, place.configuration, split=place.split, revision=commit)
+    except Exception as error:
+        # datasets raises a dozen kinds; each means that there are no questions.
+        there = _what_is_there(place, commit)
+        reasons = (str(one) or type(one).__name__ for one in (error, error.__cause__) if one is not None)
+        reason = " ".join(": ".join(reasons).split())[:240]
+        if isinstance(error, ConnectionError) and offline():
+            there = "is not in the hub's cache of this machine: run --dry_run once where there is a network"
+        there = there or f"has no split {place.split!r} that can be loaded: {reason}"
+        raise ValueError(f"{wanted} {there}") from error
     # `datasets` names a folder of its cache after the commit.
     folders = {Path(file["filename"]).parent.name for file in loaded.cache_files}
-    cached = next((name for name in folders if _COMMIT.fullmatch(name)), None)
+    cached = next(filter(_COMMIT.fullmatch, folders), None)
     if commit is not None and _COMMIT.fullmatch(commit) and cached not in (None, commit):
         raise ValueError(f"{wanted} is wanted at commit {commit}, and the cache on this machine holds {cached} alone")
     found = place._replace(revision=cached or commit)
@@ -119,8 +136,7 @@ def load(place: Place, wanted: str, columns: Collection[str] | None = None) -> R
 
 def load_files(place: Place, wanted: str, files: Sequence[str]) -> Iterator[Rows]:
     """Yield the rows of each parquet file, fetched when it is its turn. Raises ValueError, beginning with `wanted`."""
-    commit = _commit(place, wanted)
-    _quiet_hub_client()
+    commit = _ask_commit(place, wanted)
     for file in files:
         with asking_hub(wanted):
             path = hf_hub_download(place.repository, file, repo_type="dataset", revision=commit)
@@ -129,35 +145,18 @@ def load_files(place: Place, wanted: str, files: Sequence[str]) -> Iterator[Rows
             yield Rows(parquet_rows(f"{place.shown} {file}", opened, names), names, commit)
 
 
-def _commit(place: Place, wanted: str) -> str | None:
+def _ask_commit(place: Place, wanted: str) -> str | None:
+    """Return the commit that the hub names, or what was asked for if offline; from here on its client is quiet."""
+    hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    if not bars():
+        disable_progress_bars()
     if offline():
         return place.revision
-    # One look first: datasets asks six times, for half a minute, where nobody answers.
+    # Asked once, before datasets, which asks six times, for half a minute, where nobody answers.
     with asking_hub(wanted):
         found = HfApi().dataset_info(place.repository, revision=place.revision, timeout=HUB_TIMEOUT_S).sha
     assert found is not None
     return found
-
-
-def _load(place: Place, wanted: str, commit: str | None) -> Any:
-    # datasets takes seconds to import, and only this needs it: its home.
-    import datasets
-
-    datasets.logging.set_verbosity_error()
-    _quiet_hub_client()
-    if not bars():
-        datasets.disable_progress_bars()
-    try:
-        return datasets.load_dataset(place.repository, place.configuration, split=place.split, revision=commit)
-    except Exception as error:
-        # datasets raises a dozen kinds; each means that there are no questions.
-        there = _what_is_there(place, commit)
-        reasons = (str(one) or type(one).__name__ for one in (error, error.__cause__) if one is not None)
-        reason = " ".join(": ".join(reasons).split())[:240]
-        if isinstance(error, ConnectionError) and offline():
-            there = "is not in the hub's cache of this machine: run --dry_run once where there is a network"
-        there = there or f"has no split {place.split!r} that can be loaded: {reason}"
-        raise ValueError(f"{wanted} {there}") from error
 
 
 def _what_is_there(place: Place, commit: str | None) -> str:
@@ -183,11 +182,12 @@ def _what_is_there(place: Place, commit: str | None) -> str:
 def _as_they_stand(loaded: Any, place: Place, columns: Collection[str]) -> Iterable[dict[str, Any]]:
     """Return the rows with the texts and numbers of the files, not with what a loader made of them."""
     kept = [name for name in loaded.column_names if name in columns]
-    kinds = {name: loaded.features.arrow_schema.field(name).type for name in kept}
     if loaded.info.builder_name in _GUESSED:
-        rows = _read_again(place, loaded, kept)
-        if len(rows) == loaded.num_rows:
-            return rows
+        with suppress(Exception):  # then whatever is not known exactly is refused
+            rows = [{name: row.get(name) for name in kept} for row in _read_again(place, loaded)]
+            if len(rows) == loaded.num_rows:
+                return rows
+    kinds = {name: loaded.features.arrow_schema.field(name).type for name in kept}
     named = {name: loaded.features[name] for name in kept if hasattr(loaded.features[name], "int2str")}
 
     def cell(name: str, value: Any) -> Any:
@@ -198,24 +198,18 @@ def _as_they_stand(loaded: Any, place: Place, columns: Collection[str]) -> Itera
     return ({name: cell(name, row[name]) for name in kept} for row in loaded.select_columns(kept))
 
 
-def _read_again(place: Place, loaded: Any, columns: Sequence[str]) -> list[dict[str, Any]]:
-    """Read the columns from the files in the hub's cache; return no rows if that fails."""
+def _read_again(place: Place, loaded: Any) -> Iterable[dict[str, Any]]:
+    """Read the rows from the files in the hub's cache. Raises whatever `datasets` raises."""
     import datasets
 
     repository, configuration, split, revision = place
-    try:
-        folder = snapshot_download(repository, repo_type="dataset", revision=revision, local_files_only=True)
-        builder = datasets.load_dataset_builder(folder, name=configuration)
-        read: Iterable[dict[str, Any]]
-        if loaded.info.builder_name == "json":
-            read = (row for file in builder.config.data_files[split] for row in _json_rows(Path(file)))
-        else:
-            texts = datasets.Features(dict.fromkeys(loaded.column_names, datasets.Value("string")))
-            read = datasets.load_dataset(folder, name=configuration, split=split, features=texts)
-        return [{name: row.get(name) for name in columns} for row in read]
-    except Exception:
-        # Then the loaded rows are taken, and whatever is not known exactly is refused.
-        return []
+    folder = snapshot_download(repository, repo_type="dataset", revision=revision, local_files_only=True)
+    if loaded.info.builder_name == "json":
+        files = datasets.load_dataset_builder(folder, name=configuration).config.data_files[split]
+        return (row for file in files for row in _json_rows(Path(file)))
+    texts = datasets.Features(dict.fromkeys(loaded.column_names, datasets.Value("string")))
+    rows: Iterable[dict[str, Any]] = datasets.load_dataset(folder, name=configuration, split=split, features=texts)
+    return rows
 
 
 def _json_rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -226,9 +220,3 @@ def _json_rows(path: Path) -> Iterator[dict[str, Any]]:
             yield from json.loads(first + file.read(), parse_float=str)
         else:
             yield from map(json_object, filter(str.strip, (first, *file)))
-
-
-def _quiet_hub_client() -> None:
-    hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    if not bars():
-        disable_progress_bars()

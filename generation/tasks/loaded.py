@@ -8,7 +8,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from string import ascii_uppercase
 from typing import Any
 
@@ -115,14 +114,14 @@ class Loaded(Task):
             if not pool:
                 raise ValueError(f"{dataset} gives no questions: {', '.join(intake.notes) or 'it is empty'}")
             sft, rl = split(pool, wanted, named)
-        config = {
-            "dataset": self.place.repository,
-            "configuration": self.place.configuration,
-            "split": self.place.split,
+        repository, configuration, part, _ = self.place
+        config: dict[str, Any] = {
+            "dataset": repository,
+            "configuration": configuration,
+            "split": part,
             "revision": intake.revision,
-            "dropped": dict(sorted(intake.dropped.items())),
-            "seed": wanted.seed,
         }
+        config |= {"dropped": dict(intake.dropped), "seed": wanted.seed}
         return Supplied(tuple(sft), tuple(rl), config, intake.notes)
 
     def example(self) -> Question:
@@ -217,14 +216,9 @@ def _openthoughts(row: Row) -> Problem:
 _READERS = {"gsm8k": _gsm8k, "commonsenseQA": _commonsense, "gpqa": _gpqa, "openthoughts": _openthoughts}
 
 
-def _pair(columns: Sequence[str], row: Row) -> Problem:
-    question, answer = (row[column] for column in columns)
-    return _problem(question, answer)
-
-
 def _of_table(name: str, place: Mapping[str, str], columns: Sequence[str], shards: int = 0, **row: Any) -> Loaded:
     where = Place(**place)
-    read = _READERS.get(name) or partial(_pair, columns)
+    read = _READERS.get(name) or (lambda row: _problem(row[columns[0]], row[columns[1]]))
     files = tuple(f"data/{where.split}-{shard:05}-of-{shards:05}.parquet" for shard in range(shards))
     return Loaded(name, place=where, columns=tuple(columns), read=read, files=files, **row)
 

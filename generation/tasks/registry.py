@@ -66,7 +66,7 @@ def find(name: str, ranges: countdown.Ranges) -> Task:
     if name in countdown.NAMES:
         return countdown.task(name, ranges)
     if name.startswith(gym.PREFIX):
-        return gym.find(name)
+        return gym.task(name)
     return TASKS[name] if name in TASKS else custom_file.find(name, TASKS)
 
 

@@ -16,9 +16,9 @@ HEADER = (
 )
 """Before every problem that is made or loaded here, as published for countdown (arXiv 2512.04072)."""
 DRAWN_QUESTIONS = 4000
-"""How many are drawn for SFT where nobody says; the paper's number."""
+"""Drawn for SFT by default; the paper's number."""
 RL_SHARE = 0.2
-"""Of all questions that a task can make, how many are kept for RL."""
+"""Of all questions that a task can make, held out for RL."""
 MOST = 10**7
 """Questions of one task."""
 
@@ -37,18 +37,18 @@ class Wanted(NamedTuple):
 
 
 class Supplied(NamedTuple):
-    """What a task gives; the two never meet."""
+    """The questions of a task; SFT and RL share none."""
 
     sft: tuple[Question, ...]
     rl: tuple[Question, ...]
     config: Mapping[str, Any]
-    """JSON values: whatever the questions depend on."""
+    """JSON values: all that the questions depend on."""
     notes: tuple[str, ...] = ()
-    """What a person should know about them, such as rows that were left out and why."""
+    """For a person, such as how many rows were left out and why."""
 
 
 class Problem(NamedTuple):
-    """What one draw or row gives; the rest of a question is the same for the whole task."""
+    """What differs from question to question of a task."""
 
     text: str
     answer: str
@@ -57,7 +57,7 @@ class Problem(NamedTuple):
 
 
 class Dropped(ValueError):
-    """A row that gives no question: a `reason`, the same for all rows like it, and what to say of this one."""
+    """A row gives no question. `reason` is the same for all rows like it; the message may name this one."""
 
     def __init__(self, reason: str, told: str = "") -> None:
         super().__init__(told or reason)
@@ -84,18 +84,8 @@ class Task:
         return self.supply(Wanted(1, 0, 0)).sft[0]
 
     def question(self, problem: Problem, source: str) -> Question:
-        """Return the problem as this task asks it."""
         text, answer, facts = problem
         return Question(text, answer, self.name, source, self.grader, self.answer_type, dict(facts))
-
-
-def check_enough(told: str, found: Apart, asked: tuple[int, int], widen: str = "") -> None:
-    """Raise ValueError if fewer SFT or RL questions were found than asked; `told`, with {found}, begins its text."""
-    kinds = (("SFT", "questions"), ("RL", "rl_questions"))
-    for questions, count, (kind, flag) in zip(found, asked, kinds, strict=True):
-        if len(questions) < count:
-            few = told.replace("{found}", str(len(questions)))
-            raise ValueError(f"{few} {kind} questions of the {count} wanted: ask for fewer with --{flag}{widen}")
 
 
 def supply_made(
@@ -114,13 +104,22 @@ def supply_made(
     return Supplied(tuple(sft), tuple(rl[:held]), {**config, "seed": wanted.seed}, notes)
 
 
+def check_enough(told: str, found: Apart, asked: tuple[int, int], widen: str = "") -> None:
+    """Raise ValueError if fewer questions were found than asked; it begins with `told`, {found} being their number."""
+    kinds = (("SFT", "questions"), ("RL", "rl_questions"))
+    for questions, count, (kind, flag) in zip(found, asked, kinds, strict=True):
+        if len(questions) < count:
+            few = told.replace("{found}", str(len(questions)))
+            raise ValueError(f"{few} {kind} questions of the {count} wanted: ask for fewer with --{flag}{widen}")
+
+
 def held_out(*family: Hashable) -> bool:
-    """Return True if questions of this family are kept for RL."""
+    """Return True if questions of this family are for RL."""
     return int(stable_hash(*family)[:8], 16) < RL_SHARE * 2**32
 
 
 def fill(questions: Iterable[Question], sft: int, rl: int) -> Apart:
-    """Take questions, each once, until there are enough; RL or SFT goes by the text alone, so all runs agree on it."""
+    """Take different questions until there are enough; the text alone decides between RL and SFT, whatever the run."""
     seen: set[str] = set()
     found: dict[bool, list[Question]] = {False: [], True: []}
     for question in questions:
@@ -133,10 +132,10 @@ def fill(questions: Iterable[Question], sft: int, rl: int) -> Apart:
 
 
 def split(pool: Sequence[Question], wanted: Wanted, place: str) -> Apart:
-    """Deal all questions there are, by hash, so that the order of rows does not matter.
+    """Divide the questions by hash, so that the order of rows does not matter.
 
-    RL has the same questions first whatever the seed; all that is left is for SFT where no count is given. Raises
-    ValueError, naming the `place`, if there are too few.
+    RL gets the same ones first whatever the seed; without a count all others are for SFT. Raises ValueError, naming
+    the `place`, if there are too few.
     """
     total = len(pool)
     held = wanted.rl
@@ -163,17 +162,17 @@ class Drawn(Task):
     draw: Callable[[random.Random], Problem | None]
     """One problem, or None for a draw that came to nothing; the same for the same generator."""
     identity: Callable[[Problem], tuple[Hashable, ...]] = lambda problem: (same_text(problem.text),)
-    """What makes two problems the same; by default texts that differ by spaces at most."""
+    """The same for problems that count as one; by default texts that differ only by spaces."""
     family: Callable[[Problem], tuple[Hashable, ...]] = lambda problem: (problem.text,)
-    """What decides between SFT and RL: the same for problems whose answers tell each other's."""
+    """Decides between SFT and RL: the same for problems whose answers reveal each other's."""
     config: Mapping[str, Any] = field(default_factory=dict)
     """JSON values: the settings behind `draw`."""
     source: str = "made from a seed"
-    """Where the questions are from, as RAW_DATA tells it."""
+    """Where the questions come from, for RAW_DATA."""
     within: str = ""
-    """What bounds the task, put after its name when there are too few."""
+    """The task's bounds, put after its name when there are too few questions."""
     widen: str = ""
-    """What else may be done about that."""
+    """What else can be done about that."""
     effort: int = 10_000
     """How many draws may come to nothing before the first problem."""
 
@@ -184,7 +183,7 @@ class Drawn(Task):
         return supply_made(self.name + self.within, wanted, self.config, make, self.widen)
 
     def _drawn(self, count: int, *, rl: bool, seed: int) -> list[Question]:
-        """Draw up to `count`. Content alone decides between RL and SFT, so the two never meet, whatever the run."""
+        """Draw up to `count`. Content alone decides between RL and SFT, so no run mixes them."""
         found: dict[tuple[Hashable, ...], Problem] = {}
         rng = random.Random(f"{seed}/{self.name}/{'rl' if rl else 'sft'}")
         draws = last = 0
