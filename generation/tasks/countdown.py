@@ -8,7 +8,6 @@ import operator
 import random
 import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from typing import NamedTuple
@@ -28,9 +27,8 @@ Value = int | Fraction
 _OPERATIONS: Mapping[str, Callable[[Value, Value], Value]] = {"+": operator.add, "-": operator.sub, "*": operator.mul}
 
 
-@dataclass(frozen=True)
-class Ranges:
-    """From which integers inputs and targets are drawn, both ends included."""
+class Ranges(NamedTuple):
+    """The integers that inputs and targets are drawn from, both ends included."""
 
     inputs: tuple[int, int] = (1, 99)
     targets: tuple[int, int] = (100, 200)
@@ -48,7 +46,6 @@ class Solution(NamedTuple):
 def task(name: str, ranges: Ranges) -> Drawn:
     """Return the task of this name, for these ranges."""
     size = int(name.removeprefix("countdown_").removesuffix("arg"))
-    inputs, targets = (f"{low}-{high}" for low, high in (ranges.inputs, ranges.targets))
     return Drawn(
         name,
         f"an equation with {size} numbers for a target",
@@ -57,10 +54,8 @@ def task(name: str, ranges: Ranges) -> Drawn:
         partial(_draw, size, ranges),
         identity=identity,
         family=identity,
-        config={"inputs": list(ranges.inputs), "targets": list(ranges.targets)},
+        ranges=ranges._asdict(),
         source="made by generation.tasks.countdown",
-        within=f" with inputs {inputs} and targets {targets}",
-        widen=", or widen --inputs or --targets",
         effort=_EFFORT // size**2,
     )
 

@@ -45,13 +45,6 @@ class NotComputedError(ValueError):
     """An expression that is more than a computation."""
 
 
-def _package() -> Any:
-    # It takes a second to import, and only its own tasks need it.
-    import reasoning_gym
-
-    return reasoning_gym
-
-
 def installed() -> bool:
     """Return True if the extra is there."""
     return find_spec("reasoning_gym") is not None
@@ -61,7 +54,10 @@ def check_name(name: str) -> None:
     """Raise ValueError if there is no such generator."""
     if not installed():
         raise ValueError(f"--task {name} needs reasoning-gym: pip install -e '.[reasoning-gym]' in its checkout")
-    known = sorted(_package().factory.DATASETS)
+    # It takes a second to import, and only its own tasks need it.
+    from reasoning_gym.factory import DATASETS
+
+    known = sorted(DATASETS)
     short = name.removeprefix(PREFIX)
     if short not in known:
         close = nearest(short, known, most=5, cutoff=0.3) or known[:5]
@@ -105,11 +101,13 @@ class _Gym(Task):
 
 def _print_entries(name: str, seed: int, size: int) -> None:
     """Print the entries that have a gold answer, or how the generator failed; discard what it prints itself."""
+    import reasoning_gym
+
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     found = 0
     try:
-        made = _package().create_dataset(name, seed=seed, size=size)
+        made = reasoning_gym.create_dataset(name, seed=seed, size=size)
         for index in range(size):
             entry = dict(made[index])
             if isinstance(entry.get("answer"), str) and entry["answer"].strip():
@@ -138,9 +136,10 @@ def score(facts: Mapping[str, Any], answer: str) -> float:
 @cache
 def scoring(generator: str) -> Callable[[str, Mapping[str, Any]], float]:
     """Return the scoring function of a generator, kept from evaluating code."""
-    package = _package()
+    import reasoning_gym
+
     guard()
-    found: Callable[[str, Mapping[str, Any]], float] = package.get_score_answer_fn(generator)
+    found: Callable[[str, Mapping[str, Any]], float] = reasoning_gym.get_score_answer_fn(generator)
     return found
 
 

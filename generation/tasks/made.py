@@ -9,7 +9,6 @@ right. Its facts say what fits: the letters, how many at least, and whether thei
 import random
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import replace
 from functools import cache, partial
 
 from generation.grading.word import common_words
@@ -77,27 +76,33 @@ def _by_first_letter() -> Mapping[str, Sequence[str]]:
     return found
 
 
-def _longmult(digits: int) -> Drawn:
-    return Drawn(
-        f"longmult_{digits}dig",
-        f"the product of two numbers of {digits} digits",
-        "number",
-        "product",
-        partial(_product, digits),
+LETTERS = tuple(
+    Drawn(
+        name=f"{kind}_{least}o",
+        line=line.replace("{least}", str(least)),
+        grader="word",
+        answer_type="word",
+        draw=partial(draw, least),
+        identity=_same_letters,
+        family=_same_letters,
+        source="made by generation.tasks.letters",
+    )
+    for kind, draw, line in (
+        ("acronym", _acronym, f"a word from the first letters of {{least}} to {LONGEST} words"),
+        ("letter_countdown", _letter_countdown, f"a word of at least {{least}} from {{least}} to {LONGEST} letters"),
+    )
+    for least in (4, 5)
+)
+LONGMULT = tuple(
+    Drawn(
+        name=f"longmult_{digits}dig",
+        line=f"the product of two numbers of {digits} digits",
+        grader="number",
+        answer_type="product",
+        draw=partial(_product, digits),
         # Who knows 12 * 34 knows 34 * 12, so both are for SFT or both for RL.
         family=lambda problem: tuple(sorted(problem.facts["factors"])),
         source="made by generation.tasks.longmult",
     )
-
-
-def _letters(kind: str, least: int) -> Drawn:
-    draw, line = {
-        "acronym": (_acronym, f"a word from the first letters of {least} to {LONGEST} words"),
-        "letter_countdown": (_letter_countdown, f"a word of at least {least} from {least} to {LONGEST} letters"),
-    }[kind]
-    drawn = Drawn(f"{kind}_{least}o", line, "word", "word", partial(draw, least), _same_letters, _same_letters)
-    return replace(drawn, source="made by generation.tasks.letters")
-
-
-LETTERS = tuple(_letters(kind, least) for kind in ("acronym", "letter_countdown") for least in (4, 5))
-LONGMULT = tuple(map(_longmult, range(2, 6)))
+    for digits in range(2, 6)
+)

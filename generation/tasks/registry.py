@@ -107,20 +107,8 @@ def run_name(names: Sequence[str]) -> str:
 
 
 def supply(parts: Sequence[Part]) -> Supplied:
-    """Make or load the questions of a run. Raises ValueError if there are too few, or they cannot be had."""
+    """Make or load the questions of a run. Raises ValueError if there are too few, or tasks do not go together."""
     supplied = [(part.task.name, part.task.supply(part.wanted)) for part in parts]
-    _check_apart(supplied)
-    config = supplied[0][1].config
-    if len(supplied) > 1:
-        counts = {name: {"questions": len(one.sft), "rl_questions": len(one.rl)} for name, one in supplied}
-        config = {"tasks": {name: {**one.config, **counts[name]} for name, one in supplied}}
-    sft = tuple(question for _, one in supplied for question in one.sft)
-    rl = tuple(question for _, one in supplied for question in one.rl)
-    return Supplied(sft, rl, config, tuple(f"{name}: {note}" for name, one in supplied for note in one.notes))
-
-
-def _check_apart(supplied: Sequence[tuple[str, Supplied]]) -> None:
-    """Raise ValueError if a question is for SFT in one task and for RL in another, or two tasks have one name."""
     names = [name for name, _ in supplied]
     if len(set(names)) < len(names):
         raise ValueError(f"two tasks of the mixture are called {max(names, key=names.count)}: rename one")
@@ -130,3 +118,10 @@ def _check_apart(supplied: Sequence[tuple[str, Supplied]]) -> None:
             if other := owner.get(same_text(question.text)):
                 remedy = "ask for them in two runs" if other != name else "give its TASK a `family` without spaces"
                 raise ValueError(f"{name} holds a question out for RL that {other} has for SFT: {remedy}")
+    config = supplied[0][1].config
+    if len(supplied) > 1:
+        counts = {name: {"questions": len(one.sft), "rl_questions": len(one.rl)} for name, one in supplied}
+        config = {"tasks": {name: {**one.config, **counts[name]} for name, one in supplied}}
+    sft = tuple(question for _, one in supplied for question in one.sft)
+    rl = tuple(question for _, one in supplied for question in one.rl)
+    return Supplied(sft, rl, config, tuple(f"{name}: {note}" for name, one in supplied for note in one.notes))

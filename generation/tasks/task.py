@@ -5,7 +5,8 @@ Most tasks are drawn: from a random generator to one question. Knows no task in 
 
 import random
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from generation.records import Question, same_text, stable_hash
@@ -165,14 +166,10 @@ class Drawn(Task):
     """The same for problems that count as one; by default texts that differ only by spaces."""
     family: Callable[[Problem], tuple[Hashable, ...]] = lambda problem: (problem.text,)
     """Decides between SFT and RL: the same for problems whose answers reveal each other's."""
-    config: Mapping[str, Any] = field(default_factory=dict)
-    """JSON values: the settings behind `draw`."""
+    ranges: Mapping[str, tuple[int, int]] = MappingProxyType({})
+    """What the numbers of a question are drawn from, by the flag that sets it; both ends included."""
     source: str = "made from a seed"
     """Where the questions come from, for RAW_DATA."""
-    within: str = ""
-    """The task's bounds, put after its name when there are too few questions."""
-    widen: str = ""
-    """What else can be done about that."""
     effort: int = 10_000
     """How many draws may come to nothing before the first problem."""
 
@@ -180,7 +177,15 @@ class Drawn(Task):
         def make(sft: int, rl: int) -> Apart:
             return self._drawn(sft, rl=False, seed=wanted.seed), self._drawn(rl, rl=True, seed=wanted.seed)
 
-        return supply_made(self.name + self.within, wanted, self.config, make, self.widen)
+        within = " and ".join(f"{name} {low}-{high}" for name, (low, high) in self.ranges.items())
+        widen = " or ".join(f"--{name}" for name in self.ranges)
+        return supply_made(
+            f"{self.name} with {within}" if within else self.name,
+            wanted,
+            {name: list(ends) for name, ends in self.ranges.items()},
+            make,
+            f", or widen {widen}" if widen else "",
+        )
 
     def _drawn(self, count: int, *, rl: bool, seed: int) -> list[Question]:
         """Draw up to `count`. Content alone decides between RL and SFT, so no run mixes them."""
