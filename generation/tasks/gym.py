@@ -76,7 +76,9 @@ class _Gym(Task):
         def make(sft: int, rl: int) -> Apart:
             return fill(self._questions(wanted.seed, SPARE + TIMES * (sft + rl)), sft, rl)
 
-        return supply_made(self.name, wanted, {"reasoning_gym": version("reasoning-gym")}, make)
+        return supply_made(
+            f"{self.name} gave only {{found}} different", wanted, {"reasoning_gym": version("reasoning-gym")}, make
+        )
 
     def _questions(self, seed: int, size: int) -> Iterator[Question]:
         """Yield questions of the entries that have a gold answer. Raises ValueError if the generator cannot go on."""

@@ -8,6 +8,8 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from string import ascii_uppercase
 from typing import Any
 
@@ -16,7 +18,7 @@ from generation.grading.text import boxed
 from generation.records import Question, same_text, stable_hash
 from generation.tasks.gold import find_faults
 from generation.tasks.hub_rows import Place, Rows, load, load_files
-from generation.tasks.task import HEADER, Dropped, Problem, Supplied, Task, Wanted, check_enough, fill, split
+from generation.tasks.task import HEADER, Dropped, Problem, Supplied, Task, Wanted, fill, split, supply_made
 
 __all__ = ["HUB_TASKS", "Dropped", "Intake", "Loaded", "lettered", "with_choices"]
 
@@ -103,17 +105,16 @@ class Loaded(Task):
             return intake.take(rows)
 
         if self.files:
-            count = wanted.sft or self.usual or 1
-            held = count // 4 if wanted.rl is None else wanted.rl
             files = random.Random(f"{wanted.seed}/{self.name}").sample(self.files, len(self.files))
-            batches = map(take, load_files(self.place, dataset, files))
-            sft, rl = fill((question for batch in batches for question in batch), count, held)
-            check_enough(f"{named} has only {{found}}", (sft, rl), (count, held))
+            questions = chain.from_iterable(map(take, load_files(self.place, dataset, files)))
+            count = wanted.sft or self.usual or 1
+            wanted = wanted._replace(sft=count, rl=count // 4 if wanted.rl is None else wanted.rl)
+            sft, rl, *_ = supply_made(f"{named} has only {{found}}", wanted, {}, partial(fill, questions))
         else:
             pool = take(load(self.place, dataset))
             if not pool:
                 raise ValueError(f"{dataset} gives no questions: {', '.join(intake.notes) or 'it is empty'}")
-            sft, rl = split(pool, wanted, named)
+            sft, rl = map(tuple, split(pool, wanted, named))
         repository, configuration, part, _ = self.place
         config: dict[str, Any] = {
             "dataset": repository,
@@ -122,7 +123,7 @@ class Loaded(Task):
             "revision": intake.revision,
         }
         config |= {"dropped": dict(intake.dropped), "seed": wanted.seed}
-        return Supplied(tuple(sft), tuple(rl), config, intake.notes)
+        return Supplied(sft, rl, config, intake.notes)
 
     def example(self) -> Question:
         return self.question(self.read(self.sample), self.place.repository)

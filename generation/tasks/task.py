@@ -5,8 +5,7 @@ Most tasks are drawn: from a random generator to one question. Knows no task in 
 
 import random
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from generation.records import Question, same_text, stable_hash
@@ -90,28 +89,23 @@ class Task:
 
 
 def supply_made(
-    name: str, wanted: Wanted, config: Mapping[str, Any], make: Callable[[int, int], Apart], widen: str = ""
+    few: str, wanted: Wanted, config: Mapping[str, Any], make: Callable[[int, int], Apart], widen: str = ""
 ) -> Supplied:
     """Supply what `make(sft, rl)` makes, which may be less.
 
-    Raises ValueError if that is less than was asked for; where no number was named, only if it is nothing.
+    Raises ValueError, beginning with `few` with its {found} filled in, if that is less than was asked for; where no
+    number was named, only if it is nothing.
     """
     count = DRAWN_QUESTIONS if wanted.sft is None else wanted.sft
     sft, rl = make(count, count // 4 if wanted.rl is None else wanted.rl)
     held = len(sft) // 4 if wanted.rl is None else wanted.rl
     least = (1 if wanted.sft is None else count, min(held, 1) if wanted.rl is None else held)
-    check_enough(f"{name} gave only {{found}} different", (sft, rl), least, widen)
+    for found, asked, kind, flag in ((sft, least[0], "SFT", "questions"), (rl, least[1], "RL", "rl_questions")):
+        if len(found) < asked:
+            told = few.replace("{found}", str(len(found)))
+            raise ValueError(f"{told} {kind} questions of the {asked} wanted: ask for fewer with --{flag}{widen}")
     notes = (f"gave {len(sft):,} different questions for SFT and no more",) if len(sft) < count else ()
     return Supplied(tuple(sft), tuple(rl[:held]), {**config, "seed": wanted.seed}, notes)
-
-
-def check_enough(told: str, found: Apart, asked: tuple[int, int], widen: str = "") -> None:
-    """Raise ValueError if fewer questions were found than asked; it begins with `told`, {found} being their number."""
-    kinds = (("SFT", "questions"), ("RL", "rl_questions"))
-    for questions, count, (kind, flag) in zip(found, asked, kinds, strict=True):
-        if len(questions) < count:
-            few = told.replace("{found}", str(len(questions)))
-            raise ValueError(f"{few} {kind} questions of the {count} wanted: ask for fewer with --{flag}{widen}")
 
 
 def held_out(*family: Hashable) -> bool:
@@ -166,7 +160,7 @@ class Drawn(Task):
     """The same for problems that count as one; by default texts that differ only by spaces."""
     family: Callable[[Problem], tuple[Hashable, ...]] = lambda problem: (problem.text,)
     """Decides between SFT and RL: the same for problems whose answers reveal each other's."""
-    ranges: Mapping[str, tuple[int, int]] = MappingProxyType({})
+    ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """What the numbers of a question are drawn from, by the flag that sets it; both ends included."""
     source: str = "made from a seed"
     """Where the questions come from, for RAW_DATA."""
@@ -177,15 +171,12 @@ class Drawn(Task):
         def make(sft: int, rl: int) -> Apart:
             return self._drawn(sft, rl=False, seed=wanted.seed), self._drawn(rl, rl=True, seed=wanted.seed)
 
-        within = " and ".join(f"{name} {low}-{high}" for name, (low, high) in self.ranges.items())
-        widen = " or ".join(f"--{name}" for name in self.ranges)
-        return supply_made(
-            f"{self.name} with {within}" if within else self.name,
-            wanted,
-            {name: list(ends) for name, ends in self.ranges.items()},
-            make,
-            f", or widen {widen}" if widen else "",
-        )
+        few, widen = f"{self.name} gave only {{found}} different", ""
+        if self.ranges:
+            within = " and ".join(f"{name} {low}-{high}" for name, (low, high) in self.ranges.items())
+            few = few.replace(self.name, f"{self.name} with {within}")
+            widen = f", or widen {' or '.join(f'--{name}' for name in self.ranges)}"
+        return supply_made(few, wanted, {name: list(ends) for name, ends in self.ranges.items()}, make, widen)
 
     def _drawn(self, count: int, *, rl: bool, seed: int) -> list[Question]:
         """Draw up to `count`. Content alone decides between RL and SFT, so no run mixes them."""
