@@ -129,33 +129,27 @@ def _countdown(place: str, row: Row, text: str) -> dict[str, Any]:
 
 
 def _choice(place: str, row: Row, text: str, answer: str) -> tuple[str, str, dict[str, Any]]:
-    """Return the question with its options, the gold letter, and the facts."""
-    try:
-        found, labels = _options(row.get("choices"))
-    except Dropped as error:
-        raise Dropped(error.reason, f"{place} has {error}: mend its 'choices'") from error
-    if found:
-        text = with_choices(text, found)
-    elif not (found := _options_in(text)):
-        told = f"{place} shows no choices: give them in a column 'choices', or as lines such as 'A) first'"
-        raise Dropped("shows no choices", told)
-    return text, _letter(place, answer.strip(), found, labels), {"choices": found}
+    """Return the question with its options, the gold letter, and the facts.
 
-
-def _options(given: Any) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the options by letter, and the letters by label, of a list, {label, text}, or {letter: text}."""
-    labels: list[str] = []
+    The options are a list, {label, text} or {letter: text}, or are shown by the question itself.
+    """
+    given, labels = row.get("choices"), []
     if isinstance(given, dict) and {"label", "text"} <= given.keys():
         labels, given = list(map(str, given["label"])), given["text"]
     elif isinstance(given, dict):
         labels = [label for label, text in given.items() if text is not None]
         given = [given[label] for label in labels]
-    if not given:
-        return {}, {}
-    if not isinstance(given, list) or not all(isinstance(text, str | int) for text in given):
-        raise Dropped("choices that are no list of texts")
-    found = lettered(list(map(str, given)))
-    return found, dict(zip(labels, found, strict=False))
+    if given:
+        try:
+            found = lettered(given)
+        except Dropped as error:
+            raise Dropped(error.reason, f"{place} has {error}: mend its 'choices'") from error
+        text = with_choices(text, found)
+    elif not (found := _options_in(text)):
+        told = f"{place} shows no choices: give them in a column 'choices', or as lines such as 'A) first'"
+        raise Dropped("shows no choices", told)
+    by_label = dict(zip(labels, found, strict=False)) if given else {}
+    return text, _letter(place, answer.strip(), found, by_label), {"choices": found}
 
 
 def _options_in(text: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from generation.grading import GRADERS, find_answer
-from generation.grading.errors import CannotStartError, DiedError, RefusedError, TimedOutError, UnreadableError
+from generation.grading.errors import CannotStartError, DiedError, RefusedError, TimedOutError
 from generation.grading.formula import formula, is_wordy
 from generation.grading.mathematics import WORKER
 from generation.grading.number import in_digits, read_quantity
@@ -150,11 +150,20 @@ def _math_faults(answers: Iterable[str]) -> tuple[dict[str, str], int]:
     faults: dict[str, str] = {}
     formulas: dict[str, str] = {}
     for answer in dict.fromkeys(answers):
+        if says_none(answer):
+            faults[answer] = "says only that there is none"
+            continue
+        with suppress(RefusedError):
+            read_quantity(answer)
+            continue
         try:
-            formulas[answer] = _formula_in(answer)
+            text = formula(answer).text
         except RefusedError as error:
             faults[answer] = str(error)
-    different = list(dict.fromkeys(filter(None, formulas.values())))
+            continue
+        if not is_wordy(text):
+            formulas[answer] = text
+    different = list(dict.fromkeys(formulas.values()))
     asked = different[:MOST_FORMULAS]
     try:
         with ThreadPoolExecutor(pool_size()) as threads:
@@ -163,17 +172,6 @@ def _math_faults(answers: Iterable[str]) -> tuple[dict[str, str], int]:
         raise ValueError(f"the grader 'math' needs math-verify[antlr4_13_2]: {error}") from error
     faults |= {answer: said[text] for answer, text in formulas.items() if said.get(text)}
     return faults, len(different) - len(asked)
-
-
-def _formula_in(answer: str) -> str:
-    """Return what only a worker can read; "" for a number or words. Raises RefusedError."""
-    if says_none(answer):
-        raise UnreadableError("says only that there is none")
-    with suppress(RefusedError):
-        read_quantity(answer)
-        return ""
-    text = formula(answer).text
-    return "" if is_wordy(text) else text
 
 
 def unread(text: str) -> str:

@@ -9,6 +9,7 @@ import gzip
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from decimal import Decimal
@@ -60,19 +61,17 @@ def json_object(text: str) -> dict[str, Any]:
     Raises KeyError with a name that occurs twice, TypeError for another kind of JSON, ValueError or RecursionError for
     what is no JSON.
     """
-
-    def each_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for name, value in pairs:
-            if name in found:
-                raise KeyError(name)
-            found[name] = value
-        return found
-
-    row = json.loads(text, parse_float=str, object_pairs_hook=each_once)
+    row = json.loads(text, parse_float=str, object_pairs_hook=_each_once)
     if not isinstance(row, dict):
         raise TypeError(f"is no JSON object but {type(row).__name__}")
     return row
+
+
+def _each_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise KeyError(Counter(name for name, _ in pairs).most_common(1)[0][0])
+    return found
 
 
 def as_written(value: Any, kind: pa.DataType) -> Any:

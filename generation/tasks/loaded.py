@@ -20,8 +20,6 @@ from generation.tasks.gold import find_faults
 from generation.tasks.hub_rows import Place, Rows, load, load_files
 from generation.tasks.task import HEADER, Dropped, Problem, Supplied, Task, Wanted, fill, split, supply_made
 
-__all__ = ["HUB_TASKS", "Dropped", "Intake", "Loaded", "lettered", "with_choices"]
-
 Row = Mapping[str, Any]
 _WHOLE = re.compile(r"(-?[0-9]+)\.0+")
 
@@ -116,13 +114,8 @@ class Loaded(Task):
                 raise ValueError(f"{dataset} gives no questions: {', '.join(intake.notes) or 'it is empty'}")
             sft, rl = map(tuple, split(pool, wanted, named))
         repository, configuration, part, _ = self.place
-        config: dict[str, Any] = {
-            "dataset": repository,
-            "configuration": configuration,
-            "split": part,
-            "revision": intake.revision,
-        }
-        config |= {"dropped": dict(intake.dropped), "seed": wanted.seed}
+        origin = {"dataset": repository, "configuration": configuration, "split": part}
+        config = {**origin, "revision": intake.revision, "dropped": dict(intake.dropped), "seed": wanted.seed}
         return Supplied(sft, rl, config, intake.notes)
 
     def example(self) -> Question:
@@ -135,9 +128,11 @@ class Loaded(Task):
             raise Dropped("not of the usual shape") from error
 
 
-def lettered(texts: Sequence[str]) -> dict[str, str]:
-    """Name options A, B, C and so on. Raises Dropped if they cannot be told apart, or are too few or many."""
-    plain = [text.strip() for text in texts]
+def lettered(texts: Any) -> dict[str, str]:
+    """Name options A, B, C and so on. Raises Dropped if they are no texts, alike, too few or too many."""
+    if not isinstance(texts, list) or not all(isinstance(text, str | int) for text in texts):
+        raise Dropped("choices that are no list of texts")
+    plain = [str(text).strip() for text in texts]
     if not 2 <= len(plain) <= len(ascii_uppercase):
         raise Dropped(f"{len(plain)} choices, where 2 to {len(ascii_uppercase)} can be asked")
     if not all(plain):
@@ -161,7 +156,7 @@ def _text(value: Any) -> str:
 
 def _problem(question: Any, answer: Any) -> Problem:
     gold = "" if answer is None else str(answer).strip()
-    whole = _WHOLE.fullmatch(gold)  # a whole number that the file keeps as a float
+    whole = _WHOLE.fullmatch(gold)  # a float in the file
     return Problem(HEADER + _text(question), _text(whole[1] if whole else gold))
 
 
