@@ -19,8 +19,7 @@ from cluster.texts import counted, first_line
 from generation.records import Question
 from generation.tasks.custom_facts import COLUMNS, Reading, perhaps, read_row
 from generation.tasks.gold import WHOLE, says_none
-from generation.tasks.hub_rows import Place, Rows, json_object, parquet_rows
-from generation.tasks.hub_rows import load as load_rows
+from generation.tasks.hub_rows import Place, Rows, json_object, load, parquet_rows
 from generation.tasks.loaded import Intake, Row
 from generation.tasks.task import MOST, Supplied, Task, Wanted, split
 
@@ -145,10 +144,10 @@ def _find(where: str, reading: Reading) -> tuple[bool, Rows]:
     if reading.split is not None and (hub is None or is_file):
         raise ValueError(f"--split {reading.split} is for a hub dataset: leave it out with --questions {where}")
     if is_file:
-        if not os.path.exists(path) and "," in where:
-            raise ValueError(f"--questions {where} is not there: give one file, and join several into it")
         if not os.path.exists(path):
-            raise ValueError(f"--questions file {where} is not there: give one that is, or how many to make")
+            several = "give one file, and join several into it"
+            remedy = several if "," in where else "give one that is, or how many to make"
+            raise ValueError(f"--questions file {where} is not there: {remedy}")
         if not os.path.isfile(path):
             raise ValueError(f"--questions {where} is no ordinary file: give one that is")
         return False, Rows(_READERS[path.suffix](path, reading))
@@ -163,7 +162,7 @@ def _find(where: str, reading: Reading) -> tuple[bool, Rows]:
         raise ValueError(f"--questions {where!r} is no count, no {_KINDS} file, and no hub dataset (owner/name)")
     place = Place(hub["repository"], hub["configuration"], reading.split or "train", hub["revision"])
     wanted = {reading.question_column, reading.answer_column, *COLUMNS}
-    rows = load_rows(place, f"--questions dataset {place.shown}", wanted)
+    rows = load(place, f"--questions dataset {place.shown}", wanted)
     _check_columns(f"dataset {place.shown}", rows.columns, reading)
     return True, rows
 

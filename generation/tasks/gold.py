@@ -5,7 +5,7 @@ is no equation, one is searched. Both take time, so both are done for a limited 
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import NamedTuple
@@ -130,26 +130,9 @@ def find_faults(questions: Sequence[Question]) -> Faults:
 
     Raises ValueError if mathematics cannot be compared on this machine.
     """
-    answers, formulas_left = _math_faults(question.answer for question in questions if question.grader == "math")
-    of_math = [question for question in questions if question.grader == "math" and question.answer in answers]
-    by_key = {question.key: _is_none(question, answers[question.answer]) for question in of_math}
-    small = [q for q in questions if q.grader == "countdown" and len(q.facts["numbers"]) <= _NUMBERS]
-    unproven = [q for q in small if GRADERS["countdown"](q.answer, q).outcome != "right"]
-    for question in unproven[:MOST_SEARCHED]:
-        numbers, target = question.facts["numbers"], question.facts["target"]
-        if not countdown.is_solvable(numbers, target):
-            told = f"no equation of {str(numbers)[:60]} makes {str(target)[:20]}"
-            by_key[question.key] = Dropped("no equation makes the target", told)
-    left = {"formulas of the gold answers": formulas_left, "countdown questions": len(unproven) - MOST_SEARCHED}
-    notes = (f"{count:,} {what} more than are tried before the run" for what, count in left.items() if count > 0)
-    return Faults(by_key, tuple(notes))
-
-
-def _math_faults(answers: Iterable[str]) -> tuple[dict[str, str], int]:
-    """Return what is wrong with gold answers that nobody can match, and how many formulas were not tried."""
     faults: dict[str, str] = {}
     formulas: dict[str, str] = {}
-    for answer in dict.fromkeys(answers):
+    for answer in dict.fromkeys(question.answer for question in questions if question.grader == "math"):
         if says_none(answer):
             faults[answer] = "says only that there is none"
             continue
@@ -164,14 +147,28 @@ def _math_faults(answers: Iterable[str]) -> tuple[dict[str, str], int]:
         if not is_wordy(text):
             formulas[answer] = text
     different = list(dict.fromkeys(formulas.values()))
-    asked = different[:MOST_FORMULAS]
+    tried = different[:MOST_FORMULAS]
     try:
         with ThreadPoolExecutor(pool_size()) as threads:
-            said = dict(zip(asked, threads.map(unread, asked), strict=True))
+            said = dict(zip(tried, threads.map(unread, tried), strict=True))
     except CannotStartError as error:
         raise ValueError(f"the grader 'math' needs math-verify[antlr4_13_2]: {error}") from error
     faults |= {answer: said[text] for answer, text in formulas.items() if said.get(text)}
-    return faults, len(different) - len(asked)
+    by_key = {q.key: _is_none(q, faults[q.answer]) for q in questions if q.grader == "math" and q.answer in faults}
+
+    small = [q for q in questions if q.grader == "countdown" and len(q.facts["numbers"]) <= _NUMBERS]
+    unproven = [q for q in small if GRADERS["countdown"](q.answer, q).outcome != "right"]
+    for question in unproven[:MOST_SEARCHED]:
+        numbers, target = question.facts["numbers"], question.facts["target"]
+        if not countdown.is_solvable(numbers, target):
+            told = f"no equation of {str(numbers)[:60]} makes {str(target)[:20]}"
+            by_key[question.key] = Dropped("no equation makes the target", told)
+    left = {
+        "formulas of the gold answers": len(different) - MOST_FORMULAS,
+        "countdown questions": len(unproven) - MOST_SEARCHED,
+    }
+    notes = (f"{count:,} {what} more than are tried before the run" for what, count in left.items() if count > 0)
+    return Faults(by_key, tuple(notes))
 
 
 def unread(text: str) -> str:
