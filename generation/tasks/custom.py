@@ -29,12 +29,8 @@ _KINDS = ".jsonl or .parquet"
 _OBJECT = '{"question": "...", "answer": "..."}'
 _HUB = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(?::(?P<configuration>[^@]+))?(?:@(?P<revision>[\w./-]+))?")
 _PACKED = frozenset({".gz", ".bz2", ".xz", ".zst", ".zip", ".tar", ".tgz"})
-_SHOWN = 5
-"""Files of a folder that are named."""
-_LONG = 200
-"""Characters of a gold answer that hardly any sample repeats word for word."""
 _AS = {"number": "as a number", "math": "as mathematics", "countdown": "as countdown", "choice": "as a choice"}
-"""How a grader takes a gold answer; the one that is left, by its text."""
+"""How a grader reads a gold answer; the other one by its text."""
 _WORD = re.compile(r"[^\W\d_]{2}")
 _COUNT = re.compile(r"\s*[-+]?\d[\d.,]*(?: [^\W\d_]+){1,2}\s*")
 _SIGN = re.compile(r"[\^=+*/(){}\[\]<>]|\d")
@@ -42,7 +38,7 @@ _DOUBTS: Sequence[tuple[str, Callable[[str], object]]] = (
     ("say only that there is none, and are taken as texts", says_none),
     (
         "are long texts, which a sample must repeat; --answer_column names one with the final answer alone",
-        lambda gold: len(gold) > _LONG or "\n" in gold.strip(),
+        lambda gold: len(gold) > 200 or "\n" in gold.strip(),
     ),
     (
         "look like numbers or mathematics and are compared as texts; --grader math compares what they say",
@@ -54,24 +50,20 @@ _DOUBTS: Sequence[tuple[str, Callable[[str], object]]] = (
 
 
 def parse(text: str) -> tuple[str, int | None]:
-    """Split PLACE or PLACE:COUNT, the count None for all; nothing is looked for yet.
-
-    Raises ValueError for a count that cannot be.
-    """
+    """Split PLACE or PLACE:COUNT, the count None for all. Raises ValueError for an impossible count."""
     where, colon, count = text.rpartition(":")
     if colon and where and re.fullmatch(r"[0-9]{1,12}", count):
         if not 1 <= int(count) <= MOST:
             raise ValueError(f"--questions {text}: the count behind the colon must be between 1 and {MOST:,}")
         return where, int(count)
     if colon and Path(where).suffix in _READERS and Path(text).suffix not in _READERS:
-        raise ValueError(
-            f"--questions {text}: behind the colon stands {count!r}, and must stand how many, as {where}:500"
-        )
+        told = f"behind the colon stands {count!r}, and must stand how many, as {where}:500"
+        raise ValueError(f"--questions {text}: {told}")
     return text, None
 
 
 def task(text: str, reading: Reading) -> Task:
-    """Make the task of this file or dataset. It, and its `supply`, raise ValueError for whatever is wrong with it."""
+    """Return the task of this file or dataset. It and its `supply` raise ValueError for whatever is wrong with it."""
     where, sft = parse(text)
     path = Path(where)
     # A file gives its name alone, so that a moved one asks the same questions.
@@ -120,10 +112,8 @@ def _notes(questions: Sequence[Question], reading: Reading, taken: Mapping[str, 
     if reading.grader is None:
         first = {question.grader: question.answer for question in reversed(questions)}
         count = Counter(question.grader for question in questions).most_common()
-        graded = ", ".join(
-            f"{n:,} {_AS.get(grader, 'by its text')} (first {first[grader][:40]!r})" for grader, n in count
-        )
-        yield f"graded as the gold answers look, without --grader: {graded}"
+        graded = (f"{n:,} {_AS.get(name, 'by its text')} (first {first[name][:40]!r})" for name, n in count)
+        yield f"graded as the gold answers look, without --grader: {', '.join(graded)}"
     if places := Counter(taken[question.key] for question in questions if question.key in taken):
         yield f"of {places.total():,} gold answers the final answer alone is taken: {counted(places)}"
     golds = [question.answer for question in questions if question.grader in ("answer", "exact")]
@@ -138,7 +128,7 @@ def _find(where: str, reading: Reading) -> tuple[bool, Rows]:
     is_file = path.suffix in _READERS
     if os.path.isdir(path):
         # No deeper: it may be the root of a disk.
-        there = sorted(one for kind in _READERS for depth in ("*", "*/*") for one in path.glob(depth + kind))[:_SHOWN]
+        there = sorted(one for kind in _READERS for depth in ("*", "*/*") for one in path.glob(depth + kind))[:5]
         such = f", such as {', '.join(map(str, there))}" if there else ""
         raise ValueError(f"--questions {where} is a folder: give a {_KINDS} file{such}")
     if reading.split is not None and (hub is None or is_file):

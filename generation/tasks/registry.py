@@ -27,7 +27,6 @@ from generation.tasks.task import MOST, Drawn, Dropped, Problem, Supplied, Task,
 TASKS: Mapping[str, Task] = MappingProxyType(
     {task.name: task for task in (*countdown.TASKS, *made.LETTERS, *made.LONGMULT, *HUB_TASKS)}
 )
-_LONGEST_NAME = 60
 _NAME_OF_FILE = re.compile(r"[A-Za-z0-9][\w.-]{0,59}")
 _PART = re.compile(r"(?P<name>[^:,]+)(?::(?P<count>[0-9]{1,8}))?")
 
@@ -110,7 +109,7 @@ def run_name(names: Sequence[str]) -> str:
     if len(plain) == 1:
         return plain[0]
     joined = f"mix-{'-'.join(plain)}"
-    return joined if len(joined) <= _LONGEST_NAME else f"mix-of-{len(plain)}-{stable_hash(*names)[:8]}"
+    return joined if len(joined) <= 60 else f"mix-of-{len(plain)}-{stable_hash(*names)[:8]}"
 
 
 def supply(parts: Sequence[Part]) -> Supplied:
