@@ -17,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any, NamedTuple
 
+from cluster.texts import first_line
 from generation.records import Question, same_text, stable_hash
 from generation.tasks import countdown, gym, made
 from generation.tasks.custom_facts import ANSWER_TYPES
@@ -211,5 +212,5 @@ def _run(given: str, function: Callable[[Any], Any], value: Any) -> Any:
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == given]
         line = getattr(error, "lineno", None) if isinstance(error, SyntaxError) else lines[-1] if lines else None
         where = f" line {line}" if line else ""
-        reason = (str(error).strip().splitlines() or ["no reason given"])[0][:200]
+        reason = first_line(error, "no reason given")[:200]
         raise ValueError(f"--task file {given}{where}: {type(error).__name__}: {reason}") from error
