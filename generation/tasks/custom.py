@@ -189,7 +189,7 @@ def _parquet(path: Path, reading: Reading) -> Iterator[tuple[str, dict[str, Any]
 
 
 def _check_columns(place: str, names: Sequence[str], reading: Reading) -> None:
-    """Raise ValueError, naming those there are, if a column is missing or comes twice."""
+    """Raise ValueError, naming the existing ones, if a column is missing or occurs twice."""
     for flag in ("question_column", "answer_column"):
         column = getattr(reading, flag)
         if column not in names:

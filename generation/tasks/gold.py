@@ -1,7 +1,7 @@
 """Gold answers: the final one of a worked solution, its grader by its looks, and whether it can be given at all.
 
 Mathematics is read by the workers that compare it, since reading can loop; for a countdown question whose gold answer
-is no equation, one is searched. Both take time, so both are done for a limited number of questions.
+is no equation, one is searched for. Both take time, so both are done for a limited number of questions.
 """
 
 import re
@@ -22,7 +22,7 @@ from generation.tasks import countdown
 from generation.tasks.task import Dropped
 
 MOST_FORMULAS = 20_000
-"""Different ones that the workers are asked about, a minute of work; the others are only checked for their typing."""
+"""Different ones that the workers read, a minute of work; of others only the typing is checked."""
 MOST_SEARCHED = 1_000
 """Countdown questions whose equations are all tried, half a minute of work at most."""
 _NUMBERS = 4
@@ -126,7 +126,7 @@ class Faults(NamedTuple):
 
 
 def find_faults(questions: Sequence[Question]) -> Faults:
-    """Read each mathematical gold answer once, and search an equation where a countdown question shows none.
+    """Read each mathematical gold answer once, and search for an equation where a countdown question shows none.
 
     Raises ValueError if mathematics cannot be compared on this machine.
     """

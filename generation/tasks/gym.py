@@ -2,7 +2,7 @@
 
 A question's facts hold its whole entry, as its own scoring wants it. Run as a module with NAME SEED SIZE, this prints
 entries, a JSON line each: in a process with a fixed PYTHONHASHSEED, since some generators order sets of texts.
-Nothing evaluates what a model wrote; its scoring may still take for ever, so `score` belongs in a process that can be
+Nothing evaluates what a model wrote; its scoring may still run forever, so `score` belongs in a process that can be
 killed.
 """
 
@@ -66,7 +66,7 @@ def check_name(name: str) -> None:
 
 
 def task(name: str) -> Task:
-    """Return the task of this generator, which is there."""
+    """Return the task of this generator, a checked name."""
     return _Gym(name, f"entries of reasoning-gym's {name.removeprefix(PREFIX)}", GRADER, "answer")
 
 

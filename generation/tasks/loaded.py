@@ -81,7 +81,7 @@ class Loaded(Task):
 
     place: Place
     columns: tuple[str, ...]
-    """Those that `read` needs."""
+    """Needed by `read`."""
     read: Callable[[Row], Problem]
     """Raises Dropped."""
     sample: Row
@@ -183,7 +183,7 @@ def _commonsense(row: Row) -> Problem:
 
 
 def _gpqa(row: Row) -> Problem:
-    """Shuffle the options, of which the right one comes first in the file, the same way in every run."""
+    """Shuffle the options, the same way in every run: in the file the right one comes first."""
     question = _text(row["Question"])
     texts = [_text(row[name]) for name in ("Correct Answer", *(f"Incorrect Answer {n}" for n in (1, 2, 3)))]
     order = list(range(len(texts)))
