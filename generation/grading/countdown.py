@@ -7,7 +7,7 @@ decimal numbers in plain typing. Nothing is evaluated as Python.
 
 import operator
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
@@ -32,12 +32,7 @@ Number = int | Fraction
 """An int wherever it is whole, which is ten times as fast."""
 Value = Number | None
 """None where it divides by zero."""
-_OPERATIONS: dict[str, Callable[[Any, Any], Number]] = {
-    "+": operator.add,
-    "-": operator.sub,
-    "*": operator.mul,
-    "/": Fraction,
-}
+_OPERATIONS: dict[str, Any] = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": Fraction}
 
 
 class Expression(NamedTuple):

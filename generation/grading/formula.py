@@ -116,9 +116,9 @@ def _inner(text: str) -> str:
 def _check(text: str) -> None:
     if not re.search(r"[A-Za-z0-9]", text):
         raise UnreadableError("holds neither number nor letter")
-    for reading in READINGS["unclear"]:
-        if reading.pattern.search(text):
-            raise UnreadableError(reading.why)
+    for why, pattern, _ in READINGS["unclear"]:
+        if pattern.search(text):
+            raise UnreadableError(why)
     wordy = is_wordy(text)
     if not wordy and _CHANGES.search(text):
         raise UnreadableError("has a word in it that may change what it says")

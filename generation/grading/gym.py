@@ -31,12 +31,12 @@ def judge_gym(text: str, question: Question) -> str:
 
 def _typings(text: str) -> list[str]:
     """Return it as it stands, then with less and less round it, its lines kept as grids need; at last on one line."""
-    found = [text, *layers(unfenced(text).strip())]
+    found = [text, *layers(unfenced(text).strip(), "around")]
     # What is left may be wrapped in marks that it has inside as well: **2*x**3**.
     inner = found[-1]
     for left, right in (("**", "**"), ("(", ")"), ('"', '"')):
         if inner.startswith(left) and inner.endswith(right):
-            found.extend(layers(inner := inner[len(left) : -len(right)]))
+            found.extend(layers(inner := inner[len(left) : -len(right)], "around"))
     return list(dict.fromkeys((*found, bare(text))))
 
 

@@ -67,8 +67,8 @@ def _is_same_text(answer: str, gold: str) -> bool:
 
 
 def _check_marks(gold: str, said: str) -> None:
-    for place, mark in enumerate(READINGS["several_things"]):
-        one, other = (sorted(_LOOSE.sub("", m[0]) for m in mark.pattern.finditer(text)) for text in (gold, said))
+    for place, (_, mark, _) in enumerate(READINGS["several_things"]):
+        one, other = (sorted(_LOOSE.sub("", found[0]) for found in mark.finditer(text)) for text in (gold, said))
         if one != other or ":" in "".join(one) or (one and place == 0):
             raise UnreadableError(f"differs in what may mean several things: {one or other}")
 

@@ -197,8 +197,6 @@ def _value(number: re.Match[str]) -> Fraction:
 
 
 _MILLIONTH = Fraction(1, 10**6)
-_SIX_DIGITS, _FOUR_DIGITS = 10**5, 10**3
-"""Last places that a number of so many digits has at least."""
 _ENDLESS = Fraction(1, 10**40)
 """The share of its size that the last place of a typed decimal has at least."""
 _EXACT = Context(prec=10_000, traps=[Inexact])
@@ -217,9 +215,10 @@ def near(said: Fraction, gold: Fraction) -> bool | None:
     (finest, _), (place, coarser) = sorted((_last_place(one), abs(one)) for one in (said, gold))
     if 2 * apart > place:
         return False
-    if apart <= bound or place * _SIX_DIGITS <= coarser:
+    digits = coarser / place
+    if apart <= bound or digits >= 10**5:
         return True
-    return None if finest < _ENDLESS * coarser and place * _FOUR_DIGITS <= coarser else False
+    return None if finest < _ENDLESS * coarser and digits >= 10**3 else False
 
 
 def _last_place(value: Fraction) -> Fraction:

@@ -8,7 +8,6 @@ import unicodedata
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import lru_cache
-from typing import NamedTuple
 
 from cluster.texts import load_table
 from generation.grading.errors import OutOfBoundsError, UnreadableError
@@ -17,14 +16,9 @@ from generation.records import Question
 DIFFERS = "differs from the gold answer"
 """The reason of a wrong answer."""
 
-_CHARACTERS = {
-    **dict.fromkeys("×⋅·∗•∙✕✖⨉⨯", "*"),
-    **dict.fromkeys("÷∕⁄", "/"),
-    **dict.fromkeys("−–—‐‑‒", "-"),
-    **dict.fromkeys("∶", ":"),
-    **dict.fromkeys("。", "."),
-    **dict.fromkeys("\u200b\u2060\ufeff", " "),
-}
+_WORDS = load_table("generation.grading", "words.toml")
+_CHARACTERS: dict[str, str] = {one: twin for twin, characters in _WORDS["twins"].items() for one in characters}
+_WRAPPERS = [pair.split() for pair in _WORDS["wrappers"]]
 # Compatibility forms that mean their character. Not <super>: "3²" is no 32; nor <circle>, <fraction>.
 _SAME_MEANING = ("<wide>", "<narrow>", "<small>", "<font>")
 _UNSEEN = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\u00ad]")
@@ -38,27 +32,14 @@ IN_TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mathit|mbox|operato
 _BOX = re.compile(r"\\boxed\s*\{")
 _BRACKETS = {"{": re.compile(r"\\.|[{}]", re.DOTALL), "(": re.compile(r"\\.|[()]", re.DOTALL)}
 _FENCE = re.compile(r"```(?:[A-Za-z]{0,12}\n)?([^`]*)```")
-_WRAPPERS = (
-    *((mark, mark) for mark in ("**", "*", "$", "`", '"', "'")),
-    *((rf"\{name}{{", "}") for name in ("boxed", "text", "textbf", "textit", "emph", "mathrm", "fbox", "mathbf")),
-    *((r"\(", r"\)"), (r"\[", r"\]"), ("“", "”"), ("‘", "’"), ("«", "»")),
-)
 _ROUNDS = 8
 """Of unwrapping: more than anyone types, and a bound on hostile text."""
 
-
-class Reading(NamedTuple):
-    """A row of readings.toml."""
-
-    why: str
-    pattern: re.Pattern[str]
-    written: str = ""
-
-
 READINGS = {
-    name: tuple(Reading(why, re.compile(pattern), *written) for why, pattern, *written in rows)
+    name: [(why, re.compile(pattern), "".join(written)) for why, pattern, *written in rows]
     for name, rows in load_table("generation.grading", "readings.toml").items()
 }
+"""Of each table its readings: why, what is typed, what is written for it."""
 
 _BESIDE = re.compile(r" ?([,;:=()\[\]{}]) ?")
 _GROUPED = re.compile(r"(?<![0-9])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])")
@@ -149,8 +130,8 @@ def latex_typing(text: str) -> str:
 
 def rewritten(text: str, name: str) -> str:
     """Return the text with each of these readings made, in order."""
-    for reading in READINGS[name]:
-        text = reading.pattern.sub(reading.written, text)
+    for _, pattern, written in READINGS[name]:
+        text = pattern.sub(written, text)
     return text
 
 
@@ -159,16 +140,15 @@ def normalised(text: str) -> str:
     return plain(ascii_typing(unicodedata.normalize("NFC", seen(text))).casefold())
 
 
-def plain(text: str) -> str:
+def plain(text: str, *more: str) -> str:
     """Return the text in plain characters with single spaces, without what is only put round it; case stays."""
-    *_, last = layers(" ".join(ascii_typing(unfenced(text)).split()), "around")
+    *_, last = layers(" ".join(ascii_typing(unfenced(text)).split()), "around", *more)
     return last
 
 
 def bare(text: str) -> str:
     """Strip what `plain` does, and exclamation marks and outer brackets, which mean something in a formula."""
-    *_, last = layers(" ".join(ascii_typing(unfenced(text)).split()), "around", "around_text")
-    return last
+    return plain(text, "around_text")
 
 
 def unfenced(text: str) -> str:
@@ -180,11 +160,10 @@ def unfenced(text: str) -> str:
 def layers(text: str, *names: str) -> Iterator[str]:
     """Yield a text, then what is left of it each time one more wrapping is taken off, by these readings."""
     yield text
-    readings = [reading for name in names for reading in READINGS[name]]
     for _ in range(_ROUNDS):
         before = text
-        for reading in (*readings, None):
-            inner = (reading.pattern.sub(reading.written, text) if reading else _unmarked(text)).strip()
+        for name in (*names, ""):
+            inner = (rewritten(text, name) if name else _unmarked(text)).strip()
             if inner != text:
                 yield (text := inner)
         if text == before:
