@@ -175,12 +175,9 @@ def _exact(value: Expr) -> Expr:
     if worked.has(I):
         return worked
     # The odd root of a negative number is the real one here, as it is in school.
-    return worked.replace(_is_odd_root, lambda root: -((-root.base) ** root.exp) if root.exp.p % 2 else root)
-
-
-def _is_odd_root(value: Expr) -> bool:
-    return bool(
-        value.is_Pow and value.exp.is_Rational and value.exp.q % 2 and value.exp.q > 1 and value.base.is_negative
+    return worked.replace(
+        lambda power: power.is_Pow and power.base.is_negative and getattr(power.exp, "q", 2) % 2 and power.exp.q > 1,
+        lambda power: -((-power.base) ** power.exp) if power.exp.p % 2 else power,
     )
 
 

@@ -29,7 +29,6 @@ _COMMA = re.compile(r"(?<![0-9.,])[0-9]+,[0-9]+(?![0-9.,])")
 _SPACE = re.compile(r"(?<![0-9])\s+|\s+(?![0-9])")
 _THOUSANDS = re.compile(r"(?<=[0-9]),(?=[0-9]{3}(?![0-9]))")
 _NAMED = re.compile(r"((?:[A-Za-z]|\\[A-Za-z]+)(?: ?_ ?\w)?(?: ?\([^()=]*\))?) ?(?:=|\\in(?![a-z])|\bin\b) ?([^=<>]+)")
-_VALUES = re.compile(r"(?<![A-Za-z\\])([A-Za-z]) ?= ?")
 
 
 def judge_math(answer: str, question: Question) -> str:
@@ -37,7 +36,12 @@ def judge_math(answer: str, question: Question) -> str:
     gold = question.answer
     if _is_same_text(answer, gold):
         return ""
-    _check_marks(plain(gold), plain(answer))
+    for place, (_, mark, _) in enumerate(READINGS["several_things"]):
+        one, other = (
+            sorted(_LOOSE.sub("", found[0]) for found in mark.finditer(plain(text))) for text in (gold, answer)
+        )
+        if one != other or ":" in "".join(one) or (one and place == 0):
+            raise UnreadableError(f"differs in what may mean several things: {one or other}")
     # Two numbers, with their units. Of an equation's gold answer the whole may be asked for.
     number = None if "=" in gold and _VARIABLE.search(gold) else number_of(gold)
     if number and (quantity := number_of(answer)):
@@ -64,13 +68,6 @@ def _is_same_text(answer: str, gold: str) -> bool:
     letters = set(_VARIABLE.findall(gold))
     both = any(letter.swapcase() in letters for letter in letters)
     return not both and normalised(answer) == normalised(gold)
-
-
-def _check_marks(gold: str, said: str) -> None:
-    for place, (_, mark, _) in enumerate(READINGS["several_things"]):
-        one, other = (sorted(_LOOSE.sub("", found[0]) for found in mark.finditer(text)) for text in (gold, said))
-        if one != other or ":" in "".join(one) or (one and place == 0):
-            raise UnreadableError(f"differs in what may mean several things: {one or other}")
 
 
 def _is_equal_number(said: Quantity, gold: Quantity, said_text: str, gold_text: str) -> bool:
@@ -130,16 +127,10 @@ def compare(gold: str, said: str) -> dict[str, Any]:
 
 
 def _values_of(gold: str, said: str) -> tuple[str, str]:
-    """Return both without the name of what they are the value of, where only one has it or both have the same.
-
-    "x = 5" for 5, "f(2) = 3" for 3, "x = 1 or x = 2" for 1, 2.
-    """
+    """Return both without the name that only one has or both have: "x = 5" for 5, "f(2) = 3" for 3."""
     one, other = _NAMED.fullmatch(gold), _NAMED.fullmatch(said)
     if (one and other and one[1] == other[1]) or (one and "=" not in said) or (other and "=" not in gold):
-        return (one[2] if one else gold), (other[2] if other else said)
-    names = [_VALUES.findall(text) for text in (gold, said)]
-    if any(len(found) > 1 for found in names) and len({*names[0], *names[1]}) == 1:
-        gold, said = (re.sub(r" ?\b(?:or|and)\b", ",", _VALUES.sub("", text)) for text in (gold, said))
+        gold, said = (one[2] if one else gold), (other[2] if other else said)
     return gold, said
 
 
