@@ -31,10 +31,7 @@ Grader = Callable[[str, Question], Grade]
 
 
 def _grader(judge: Callable[[str, Question], str], longest: int = 10_000) -> Grader:
-    """Return the grader of a function that says what is wrong with an answer ("" for nothing) or raises RefusedError.
-
-    Answers of more than `longest` characters are unknown.
-    """
+    """Return a grader: `judge` says what is wrong with an answer, "" for nothing, or raises RefusedError."""
 
     def graded(answer: str, question: Question) -> Grade:
         try:

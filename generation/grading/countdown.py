@@ -19,6 +19,7 @@ from generation.records import Question
 
 MAX_CHARS = 1000
 MAX_DEPTH = 32
+"""Of brackets and LaTeX's braces."""
 MAX_OPERATORS = 64
 """Signs too: with MAX_DEPTH it bounds how deep this module recurses."""
 MAX_DIGITS = 20
@@ -193,9 +194,6 @@ def _short(number: Value) -> str:
 
 # ---- typings
 
-_DEPTH = 32
-"""Of LaTeX's braces and of brackets round an equation: more than anyone types, and a bound on hostile text."""
-
 _FENCE = re.compile(r"```[A-Za-z]*")
 _FRACTION = re.compile(r"\\[dtc]?frac ?\{([^{}]*)\} ?\{([^{}]*)\}")
 _GROUP = re.compile(r"\{([^{}]*)\}")
@@ -230,7 +228,7 @@ def _without_latex(text: str) -> str:
     A fraction gets brackets of its own; groups and boxes become brackets, \\text its contents.
     """
     text = text.replace(r"\{", "(").replace(r"\}", ")").replace(r"\boxed", "")
-    for _ in range(_DEPTH if "{" in text else 0):
+    for _ in range(MAX_DEPTH if "{" in text else 0):
         before = text
         text = IN_TEXT.sub(r" \1 ", _FRACTION.sub(r"((\1)/(\2))", text))
         if text == before and (text := _GROUP.sub(r"(\1)", text)) == before:
@@ -245,7 +243,7 @@ def _unwrapped(text: str) -> str:
 
 
 def _without_brackets(text: str) -> str:
-    for _ in range(_DEPTH):
+    for _ in range(MAX_DEPTH):
         if "=" not in text or not text.startswith("(") or closing(text, 1) != len(text) - 1:
             break
         text = text[1:-1].strip()

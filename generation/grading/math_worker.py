@@ -1,8 +1,8 @@
 """Whether two mathematical texts say the same, by math-verify: its home and sympy's, for worker processes alone.
 
-Takes LaTeX without delimiters. Can loop and eat memory; nobody but a process that can be killed imports it. math-verify
-takes points, sets, intervals and equations apart; values are compared here: exactly where both are exact, nearly where
-one is a decimal, formulas at points.
+Takes LaTeX without delimiters. Can loop and eat memory: only a process that can be killed imports it. math-verify takes
+points, sets, intervals and equations apart; values are compared here: exactly where both are exact, nearly where one is
+a decimal, formulas at points.
 """
 
 import math
@@ -22,13 +22,8 @@ from generation.grading.number import near
 from generation.grading.workers import Request
 
 # Not by its list of units, which holds letters that are variables.
-_CONFIG = (
-    LatexExtractionConfig(
-        normalization_config=NormalizationConfig(
-            basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="all", equations=False
-        )
-    ),
-)
+_CLEANED = {"basic_latex": True, "units": False, "malformed_operators": True, "nits": True, "equations": False}
+_CONFIG = (LatexExtractionConfig(normalization_config=NormalizationConfig(boxed="all", **_CLEANED)),)
 _WARM_UP = (r"\frac{1}{2}", "(x+1)^2", r"\sqrt{3}", "(1,2)", r"\{1,2\}", "[0,1]", "x=5", r"\text{a}")
 _DIGITS = 1000
 """In which most values that are not equal differ."""
@@ -48,11 +43,7 @@ _COORDINATES = (
 
 
 class _Parser(latex2sympy2.PSParser):  # type: ignore[misc]
-    """The parser of latex2sympy with ANTLR's fast prediction, five times as fast.
-
-    By ANTLR's manual it gives the very tree that full prediction gives, or a syntax error: then that is asked.
-    """
-
+    # ANTLR's fast prediction gives the very tree that full prediction gives, or a syntax error: then that is asked.
     mode = PredictionMode.SLL
 
     def __init__(self, *arguments: Any, **named: Any) -> None:

@@ -166,15 +166,15 @@ def _things(words: list[str], *, is_money: bool) -> set[str]:
         is_known = name in UNITS and (len(word) > 1 or name == word or word in "CFL")
         if name in CHANGING or (len(word) == 1 and word.isalpha() and is_money):
             raise UnreadableError("has a word in it that makes another number of it")
-        if not is_known and name not in _SHORT and not _is_noun(name):
+        if not is_known and name not in _SHORT and not is_noun(name):
             raise UnreadableError("is a product of variables")
         things.add(UNITS[name] if is_known else re.sub(r"(?:ies|es|s|y|e)$", "", name))
     return things
 
 
-def _is_noun(name: str) -> bool:
+def is_noun(name: str) -> bool:
     """Return False for a product of variables, as "xz", "abc" and "xyz" are."""
-    return len(name) > 2 and bool(set(name) & set("aeiou")) and name not in ascii_lowercase
+    return len(name) > 2 and bool(set(name) & set("aeiou")) and "".join(sorted(name)) not in ascii_lowercase
 
 
 def _value(number: re.Match[str]) -> Fraction:

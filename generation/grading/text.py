@@ -86,10 +86,7 @@ def _number(text: str) -> Fraction | None:
 
 
 def check_readable(text: str, most: int, gold: str = "") -> None:
-    """Raise OutOfBoundsError or UnreadableError for what is not worth looking at, or is shown in another order.
-
-    Of the latter nobody knows what was meant, unless it is the gold text.
-    """
+    """Raise OutOfBoundsError for a longer text, UnreadableError for one that is shown in another order than `gold`."""
     if len(text) > most:
         raise OutOfBoundsError(f"more than {most} characters")
     if not text.isascii() and _REORDERS.search(text) and text.strip() != gold.strip():
