@@ -15,13 +15,11 @@ from generation.grading.text import DIFFERS, IN_TEXT, check_readable, normalised
 from generation.records import GOLD_UNREADABLE, Question
 
 MAX_CHARS = 2000
-_AROUND = 100
-"""Characters that may stand round an option's text; what is far longer need not be looked at."""
+_AROUND = 100  # characters that may stand round an option's text
 _MARKUP = re.compile(r"\*\*|`|\$|__")
 _BULLET = re.compile(r"\A(?:[-*→]|[-=]>|#{1,6}) (?=[(\[]?[A-Z]\b)")
 _LABEL = frozenset(load_table("generation.grading", "words.toml")["choice"]["label"].split())
-_LONGEST_LABEL = 16
-"""Words: more than anyone writes, and a bound on hostile text."""
+_LONGEST_LABEL = 16  # words: more than anyone writes, and a bound on hostile text
 _LETTER = r"[(\[{]? ?(?P<letter>[A-Za-z0-9]) ?[)\]}]?"
 _ALONE = re.compile(rf"{_LETTER} ?[.):,;!]?")
 _AHEAD = re.compile(rf"{_LETTER}(?![\w'’]) ?(?:[.):,;=]|-(?= ))? ?(?P<said>.+)", re.DOTALL)

@@ -14,7 +14,7 @@ from generation.tasks.gym import score, scoring
 
 WORKER = "generation.grading.gym"
 RIGHT = 1.0
-"""From this score on an answer is right; what is less is partly right at best, and so wrong."""
+"""The score of a right answer; less is partly right at best, and so wrong."""
 
 
 def judge_gym(text: str, question: Question) -> str:
@@ -48,16 +48,13 @@ def prepare(request: Request) -> None:
 
 def answer(request: Request) -> dict[str, Any]:
     """Return the best score of the typings of one answer, or how the first of them failed where none has one."""
-    best: dict[str, Any] = {}
+    scores, failures = list[float](), list[str]()
     for typing in request["answers"]:
         try:
-            found = score(request["facts"], typing)
+            scores.append(score(request["facts"], typing))
         except Exception as error:
             # Its scoring functions fail in their own ways on what they do not expect.
-            best = best or {"failed": f"{type(error).__name__}: {error}"[:200]}
-            continue
-        if found > best.get("score", -1.0):
-            best = {"score": found}
-        if found >= RIGHT:
+            failures.append(f"{type(error).__name__}: {error}"[:200])
+        if max(scores, default=0.0) >= RIGHT:
             break
-    return best
+    return {"score": max(scores)} if scores else {"failed": failures[0]}

@@ -17,7 +17,6 @@ from math_verify import LatexExtractionConfig, grader, parse, verify
 from sympy import Basic, Expr, Float, I, MatrixBase, Rational, nan, oo, zoo
 from sympy.core.function import AppliedUndef
 
-from generation.grading.errors import UndecidedError
 from generation.grading.number import near
 from generation.grading.workers import Request
 
@@ -25,14 +24,12 @@ from generation.grading.workers import Request
 _CLEANED = {"basic_latex": True, "units": False, "malformed_operators": True, "nits": True, "equations": False}
 _CONFIG = (LatexExtractionConfig(normalization_config=NormalizationConfig(boxed="all", **_CLEANED)),)
 _WARM_UP = (r"\frac{1}{2}", "(x+1)^2", r"\sqrt{3}", "(1,2)", r"\{1,2\}", "[0,1]", "x=5", r"\text{a}")
-_DIGITS = 1000
-"""In which most values that are not equal differ."""
-_APPROXIMATE = 60
-"""Digits of an irrational number that a decimal is compared with."""
+_DIGITS = 1000  # in which most values that are not equal differ
+_APPROXIMATE = 60  # digits of an irrational number that a decimal is compared with
 _APART, _FAR_APART = Rational(1, 10**8), Rational(1, 10**5)
 """Shares of their size by which formulas differ for sure; the second where one has decimals, perhaps rounded."""
+# At so many points formulas must be the same to be the same everywhere: no other two that people write meet at ours.
 _POINTS = 2
-"""At which formulas must be the same to be the same everywhere: no other two that people write meet at ours."""
 _COORDINATES = (
     (Rational(17, 12), Rational(31, 13), Rational(43, 19), Rational(59, 37)),
     (Rational(8, 13), Rational(5, 17), Rational(11, 29), Rational(23, 41)),
@@ -131,14 +128,14 @@ def _equal(wanted: list[Any], said: list[Any]) -> bool:
 def _has_no_value(one: Basic) -> bool:
     """Return True if something in it is divided by nothing: that equals nothing, not even itself."""
     try:
-        return bool(one.has(zoo, nan) or (isinstance(one, Expr) and one.doit().has(zoo, nan)))
+        return bool(one.doit().has(zoo, nan))
     except Exception:
         # As above: what sympy cannot work out may have a value.
         return False
 
 
 def equal_values(gold: Expr, said: Expr) -> bool:
-    """Return True if the values are equal. Raises UndecidedError."""
+    """Return True if the values are equal. Raises ArithmeticError where nobody knows."""
     wanted, value, decimal = _exact(gold), _exact(said), gold.has(Float) or said.has(Float)
     if wanted.has(zoo, nan) or value.has(zoo, nan):
         return False
@@ -155,7 +152,7 @@ def equal_values(gold: Expr, said: Expr) -> bool:
         return False
     found = [one == other or near(other, one) for one, other in zip(_parts(wanted), _parts(value), strict=True)]
     if None in found and False not in found:
-        raise UndecidedError("is a rounding, perhaps too rough")
+        raise ArithmeticError("is a rounding, perhaps too rough")
     return all(found)
 
 
@@ -179,7 +176,7 @@ def _parts(value: Expr) -> list[Fraction]:
 
 
 def _is_zero(difference: Expr) -> bool:
-    """Return True if a value is zero. Raises UndecidedError.
+    """Return True if a value is zero. Raises ArithmeticError where nobody knows.
 
     Without variables it is where it has no digit up to a thousand more than the numbers in it have: a bound that is
     not proven.
@@ -197,7 +194,7 @@ def _is_zero(difference: Expr) -> bool:
         pass
     if sympy.simplify(difference).is_zero:
         return True
-    raise UndecidedError("has no value")
+    raise ArithmeticError("has no value")
 
 
 def _same_formula(wanted: Expr, value: Expr, *, decimal: bool) -> bool:
@@ -210,7 +207,7 @@ def _same_formula(wanted: Expr, value: Expr, *, decimal: bool) -> bool:
     compared = [pair for pair in values if pair and (everywhere or pair[0].is_real)]
     if any(abs(one - other) > _APART * max(abs(one), abs(other)) for one, other in compared):
         if decimal and all(abs(one - other) <= _FAR_APART * max(abs(one), abs(other)) for one, other in compared):
-            raise UndecidedError("has decimals that are nearly the same")
+            raise ArithmeticError("has decimals that are nearly the same")
         return False
     difference = wanted - value
     # Else an identity that sympy does not know, or a small difference.

@@ -14,7 +14,6 @@ from generation.grading.errors import OutOfBoundsError, UnreadableError
 from generation.records import Question
 
 DIFFERS = "differs from the gold answer"
-"""The reason of a wrong answer."""
 
 _WORDS = load_table("generation.grading", "words.toml")
 _CHARACTERS: dict[str, str] = {one: twin for twin, characters in _WORDS["twins"].items() for one in characters}
@@ -32,8 +31,7 @@ IN_TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mathit|mbox|operato
 _BOX = re.compile(r"\\boxed\s*\{")
 _BRACKETS = {"{": re.compile(r"\\.|[{}]", re.DOTALL), "(": re.compile(r"\\.|[()]", re.DOTALL)}
 _FENCE = re.compile(r"```(?:[A-Za-z]{0,12}\n)?([^`]*)```")
-_ROUNDS = 8
-"""Of unwrapping: more than anyone types, and a bound on hostile text."""
+_ROUNDS = 8  # of unwrapping: more than anyone types, and a bound on hostile text
 
 READINGS = {
     name: [(why, re.compile(pattern), "".join(written)) for why, pattern, *written in rows]
@@ -50,10 +48,9 @@ _LATEX_FRACTION = re.compile(r"\A([+-]?)\\[dtc]?frac ?\{([0-9]{1,99})\} ?\{([0-9
 
 
 def judge_exact(answer: str, question: Question) -> str:
-    """Return "" when the answer says the same text as `question.answer`, else what is wrong.
+    """Return "" when the answer says the same text as `question.answer`, else what is wrong; "7.0" is not "7" here.
 
-    The same in one case, after Unicode's composition, with single spaces and none beside commas, colons, brackets and
-    equals signs, without what is put round it. "7.0" is not "7" here.
+    Case, spaces beside punctuation and what is put round a text do not count.
     """
     if answer.strip() == question.answer.strip():
         return ""

@@ -30,12 +30,9 @@ START_S = 120.0
 """Longest wait for a worker to come up; it takes a second of CPU time, half a minute beside many others."""
 TRIES = 3
 """Starts before a worker is said to be unable to. A request is tried twice: not each death is its doing."""
-_LARGEST = 1 << 20
-"""Bytes of a reply: more is none of a worker of ours."""
-_MEMORY = 1 << 30
-"""Bytes of a worker's address space."""
-_RETIRES_AT = 300 << 20
-"""Bytes of memory at which a worker leaves; it has about 100 MiB when it starts."""
+_LARGEST = 1 << 20  # bytes of a reply
+_MEMORY = 1 << 30  # bytes of a worker's address space
+_RETIRES_AT = 300 << 20  # bytes of memory at which a worker leaves; it has about 100 MiB when it starts
 
 Request = Mapping[str, Any]
 
