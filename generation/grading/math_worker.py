@@ -89,8 +89,10 @@ def answer(request: Request) -> dict[str, Any]:
     _undecided.clear()
     try:
         wanted, said = _parsed(request["gold"]), _parsed(request["answer"])
-        read = {"gold": _is_read(wanted), "answer": _is_read(said)}
-        return {"equal": _equal(wanted, said), "undecided": bool(_undecided), **read}
+        has_value = not any(isinstance(one, Basic) and _has_no_value(one) for one in wanted)
+        # By its default an interval is no answer to an inequality, but not the other way round.
+        equal = has_value and bool(verify(wanted, said, timeout_seconds=None, allow_set_relation_comp=True))
+        return {"equal": equal, "undecided": bool(_undecided), "gold": _is_read(wanted), "answer": _is_read(said)}
     except RecursionError:
         return {"equal": False, "gold": True, "answer": False}
 
@@ -115,13 +117,6 @@ def _parsed(text: str) -> list[Any]:
 
 def _is_read(parsed: list[Any]) -> bool:
     return any(isinstance(one, Basic | MatrixBase) for one in parsed)
-
-
-def _equal(wanted: list[Any], said: list[Any]) -> bool:
-    if any(isinstance(one, Basic) and _has_no_value(one) for one in wanted):
-        return False
-    # By its default an interval is no answer to an inequality, but not the other way round.
-    return bool(verify(wanted, said, timeout_seconds=None, allow_set_relation_comp=True))
 
 
 @lru_cache(maxsize=256)

@@ -157,11 +157,9 @@ def _check_shapes(gold: str, said: str) -> None:
 
 
 def _shape(text: str) -> str:
-    if "," not in text:
-        return ""
-    if text.startswith(r"\{"):
-        return "set"
-    return "tuple" if text[:1] in ("(", "[") and text[-1:] in (")", "]") else "list"
+    is_tuple = text[:1] in ("(", "[") and text[-1:] in (")", "]")
+    kind = "set" if text.startswith(r"\{") else "tuple" if is_tuple else "list"
+    return kind if "," in text else ""
 
 
 def _repeats(text: str) -> int:

@@ -180,10 +180,8 @@ def is_noun(name: str) -> bool:
 def _value(number: re.Match[str]) -> Fraction:
     exponent = number["short"] or number["long"] or "0"
     digits = re.sub("[, '_]", "", number["digits"] or number["over"] or "10")
-    if len(digits) + len(number["under"] or "") > MAX_DIGITS or len(exponent) > 5:
+    if len(digits) + len(number["under"] or "") > MAX_DIGITS or len(exponent) > 5 or abs(int(exponent)) > MAX_EXPONENT:
         raise OutOfBoundsError(f"a number of more than {MAX_DIGITS} digits")
-    if abs(int(exponent)) > MAX_EXPONENT:
-        raise OutOfBoundsError(f"an exponent beyond {MAX_EXPONENT}")
     if number["over"]:
         whole, over, under = (int(number[name] or 0) for name in ("whole", "over", "under"))
         if not under or exponent != "0" or (number["whole"] and over >= under):
@@ -197,8 +195,7 @@ def _value(number: re.Match[str]) -> Fraction:
 
 
 _MILLIONTH = Fraction(1, 10**6)
-_ENDLESS = Fraction(1, 10**40)
-"""The share of its size that the last place of a typed decimal has at least."""
+_ENDLESS = Fraction(1, 10**40)  # of its size; the last place of a typed decimal is larger
 _EXACT = Context(prec=10_000, traps=[Inexact])
 
 
