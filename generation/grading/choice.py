@@ -11,10 +11,9 @@ from functools import lru_cache
 
 from cluster.texts import load_table
 from generation.grading.errors import RefusedError, SeveralError, UnreadableError
-from generation.grading.text import DIFFERS, IN_TEXT, check_readable, normalised, plain, seen
+from generation.grading.text import DIFFERS, IN_TEXT, check_readable, normalised, plain
 from generation.records import GOLD_UNREADABLE, Question
 
-MAX_CHARS = 2000
 _AROUND = 100  # characters that may stand round an option's text
 _MARKUP = re.compile(r"\*\*|`|\$|__")
 _BULLET = re.compile(r"\A(?:[-*→]|[-=]>|#{1,6}) (?=[(\[]?[A-Z]\b)")
@@ -55,8 +54,8 @@ def _form(text: str) -> str:
 
 def _option(text: str, options: Mapping[str, str]) -> str:
     """Return the letter of the option that a text names. Raises UnreadableError or SeveralError."""
-    check_readable(unicodedata.normalize("NFKC", text), MAX_CHARS, text)
-    shown = _BULLET.sub("", _shown(seen(text)))
+    check_readable(unicodedata.normalize("NFKC", text), gold=text)
+    shown = _BULLET.sub("", _shown(text))
     rest = _without_label(shown)
     called = _called(shown, options) or _called(rest, options)
     # A letter: "B", "(b).", "The answer is B". An option's own text may be one, too: "I".

@@ -13,8 +13,6 @@ from generation.grading.errors import SeveralError, UnreadableError
 from generation.grading.number import UNITS, is_noun
 from generation.grading.text import IN_TEXT, READINGS, boxed, check_readable, latex_typing, plain, rewritten
 
-MAX_CHARS = 2000
-
 _DELIMITED = re.compile(r"\$\$([^$]+)\$\$|(?<!\\)\$([^$]+)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 _DELIMITERS = re.compile(r"(?<!\\)\$|\\[()\[\]]")
 _ENVIRONMENT = re.compile(r"\\(?:begin|end) ?\{[a-z*]+\}|\\[A-Za-z]+")
@@ -52,7 +50,7 @@ class Formula(NamedTuple):
 @lru_cache(maxsize=1024)
 def formula(text: str) -> Formula:
     """Return the one formula of an answer. Raises UnreadableError, SeveralError or OutOfBoundsError."""
-    check_readable(text, MAX_CHARS)
+    check_readable(text)
     text = plain(_inner(plain(latex_typing(text).translate(_CHARACTERS))))
     if named := _NAMES.get(words_of(text)):
         return Formula(named, "")

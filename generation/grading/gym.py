@@ -7,7 +7,7 @@ round it, too, and the best score counts. The module of its workers, too.
 from typing import Any
 
 from generation.grading.errors import CannotStartError, UnreadableError
-from generation.grading.text import DIFFERS, bare, layers, unfenced
+from generation.grading.text import DIFFERS, layers, plain, unfenced
 from generation.grading.workers import Request, pool_of
 from generation.records import Question
 from generation.tasks.gym import score, scoring
@@ -37,7 +37,7 @@ def _typings(text: str) -> list[str]:
     for left, right in (("**", "**"), ("(", ")"), ('"', '"')):
         if inner.startswith(left) and inner.endswith(right):
             found.extend(layers(inner := inner[len(left) : -len(right)], "around"))
-    return list(dict.fromkeys((*found, bare(text))))
+    return list(dict.fromkeys((*found, plain(text, "around_text"))))
 
 
 def prepare(request: Request) -> None:

@@ -16,7 +16,6 @@ from generation.grading.errors import OutOfBoundsError, RefusedError, SeveralErr
 from generation.grading.text import DIFFERS, IN_TEXT, check_readable, latex_typing, plain, rewritten
 from generation.records import ANOTHER_UNIT, GOLD_UNREADABLE, Question
 
-MAX_CHARS = 2000
 MAX_DIGITS = 1000
 MAX_EXPONENT = 999
 
@@ -108,7 +107,7 @@ def comparisons(said: Quantity, gold: Quantity) -> list[tuple[Fraction, Fraction
 
 def read_quantity(text: str) -> Quantity:
     """Return the one number that a text says. Raises UnreadableError, SeveralError or OutOfBoundsError."""
-    check_readable(text, MAX_CHARS)
+    check_readable(text)
     text = rewritten(IN_TEXT.sub(r" \1 ", plain(latex_typing(text).replace("\\$", "$"))), "numbers")
     if text.count("(") != text.count(")"):
         raise UnreadableError("has a bracket without its other")

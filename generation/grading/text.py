@@ -20,6 +20,7 @@ _CHARACTERS: dict[str, str] = {one: twin for twin, characters in _WORDS["twins"]
 _WRAPPERS = [pair.split() for pair in _WORDS["wrappers"]]
 # Compatibility forms that mean their character. Not <super>: "3²" is no 32; nor <circle>, <fraction>.
 _SAME_MEANING = ("<wide>", "<narrow>", "<small>", "<font>")
+# Zero width, bidi marks, soft hyphens.
 _UNSEEN = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\u00ad]")
 _REORDERS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
@@ -54,7 +55,7 @@ def judge_exact(answer: str, question: Question) -> str:
     """
     if answer.strip() == question.answer.strip():
         return ""
-    said, gold = bare(normalised(answer)), bare(normalised(question.answer))
+    said, gold = (plain(normalised(text), "around_text") for text in (answer, question.answer))
     if _BESIDE.sub(r"\1", said) != _BESIDE.sub(r"\1", gold):
         return DIFFERS
     if _GROUPED.findall(said) != _GROUPED.findall(gold):
@@ -67,7 +68,7 @@ def judge_own_answer(answer: str, question: Question) -> str:
 
     For people's own questions. Works nothing out: "2 + 2" is not "4", "50%" is not "0.5".
     """
-    said, gold = (bare(ascii_typing(text).casefold()) for text in (answer, question.answer))
+    said, gold = (plain(ascii_typing(text).casefold(), "around_text") for text in (answer, question.answer))
     if said == gold:
         return ""
     number = _number(said)
@@ -82,17 +83,12 @@ def _number(text: str) -> Fraction | None:
     return Fraction(sign + digits.replace(",", "") + exponent) / int(under or 1)
 
 
-def check_readable(text: str, most: int, gold: str = "") -> None:
+def check_readable(text: str, most: int = 2000, gold: str = "") -> None:
     """Raise OutOfBoundsError for a longer text, UnreadableError for one that is shown in another order than `gold`."""
     if len(text) > most:
         raise OutOfBoundsError(f"more than {most} characters")
     if not text.isascii() and _REORDERS.search(text) and text.strip() != gold.strip():
         raise UnreadableError("is shown in another order than it is stored")
-
-
-def seen(text: str) -> str:
-    """Return the text without the characters that nobody sees: zero width, bidi marks, soft hyphens."""
-    return _UNSEEN.sub("", text)
 
 
 def ascii_typing(text: str) -> str:
@@ -115,7 +111,7 @@ def _ascii_twin(character: str) -> str:
 
 def latex_typing(text: str) -> str:
     """Return what is seen of a text, with raised digits and one-character fractions in LaTeX."""
-    text = _POWER.sub(lambda power: f"^{{{power[0].translate(_DIGITS)}}}", seen(text))
+    text = _POWER.sub(lambda power: f"^{{{power[0].translate(_DIGITS)}}}", _UNSEEN.sub("", text))
     for character in {one for one in text if unicodedata.decomposition(one).startswith("<fraction>")}:
         over, _, under = unicodedata.normalize("NFKC", character).partition("⁄")
         text = text.replace(character, rf"\frac{{{over}}}{{{under or 1}}}")
@@ -131,18 +127,16 @@ def rewritten(text: str, name: str) -> str:
 
 def normalised(text: str) -> str:
     """Return what two answers share that say the same text: one case, composed, as `plain` has it."""
-    return plain(ascii_typing(unicodedata.normalize("NFC", seen(text))).casefold())
+    return plain(ascii_typing(unicodedata.normalize("NFC", _UNSEEN.sub("", text))).casefold())
 
 
 def plain(text: str, *more: str) -> str:
-    """Return the text in plain characters with single spaces, without what is only put round it; case stays."""
+    """Return the text in plain characters with single spaces, without what is only put round it; case stays.
+
+    With "around_text" exclamation marks and outer brackets go, too, which mean something in a formula.
+    """
     *_, last = layers(" ".join(ascii_typing(unfenced(text)).split()), "around", *more)
     return last
-
-
-def bare(text: str) -> str:
-    """Strip what `plain` does, and exclamation marks and outer brackets, which mean something in a formula."""
-    return plain(text, "around_text")
 
 
 def unfenced(text: str) -> str:
