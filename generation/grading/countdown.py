@@ -100,20 +100,17 @@ def _operand(tokens: list[str], depth: int) -> Expression:
 def _number(token: str) -> Expression:
     if len(token) > MAX_DIGITS:
         raise OutOfBoundsError(f"a number of more than {MAX_DIGITS} digits")
-    return Expression(int(token) if token.isdecimal() else _whole(Fraction(token)))
+    return Expression(int(token) if token.isdecimal() else _result("+", 0, Fraction(token)))
 
 
 def _result(sign: str, left: Value, right: Value) -> Value:
     if left is None or right is None or (sign == "/" and not right):
         return None
-    value = _whole(_OPERATIONS[sign](left, right))
+    value: Number = _OPERATIONS[sign](left, right)
+    value = value.numerator if value.denominator == 1 else value
     if not -MAX_MAGNITUDE <= value <= MAX_MAGNITUDE or value.denominator > MAX_MAGNITUDE:
         raise OutOfBoundsError(f"a number beyond {MAX_MAGNITUDE:.0e} on the way")
     return value
-
-
-def _whole(value: Number) -> Number:
-    return value.numerator if value.denominator == 1 else value
 
 
 # ---- rules of the game
@@ -130,9 +127,7 @@ def judge_countdown(answer: str, question: Question) -> str:
     target, *given = (
         fact if type(fact) is int else Fraction(fact) for fact in (question.facts["target"], *question.facts["numbers"])
     )
-    stated = statements(answer)
-    if not stated:
-        raise UnreadableError("states nothing")
+    stated = statements(answer) or [""]  # which is no expression
     if len(stated) > MAX_STEPS:
         raise OutOfBoundsError(f"more than {MAX_STEPS} statements")
     # All is read before any of it is judged: what is readable in part is not readable.

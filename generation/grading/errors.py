@@ -33,8 +33,6 @@ class TimedOutError(RefusedError):
 
 
 class DiedError(RefusedError):
-    """The worker process ended over the request, or its reply is malformed."""
-
     reason = GRADER_DIED
 
 

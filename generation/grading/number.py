@@ -38,8 +38,8 @@ _WORDS = load_table("generation.grading", "words.toml")
 _LABEL, _SHORT = (frozenset(_WORDS["number"][name].split()) for name in ("label", "short"))
 _SMALL, _TENS = (_WORDS["number"][name].split() for name in ("small", "tens"))
 SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12, "k": 3}
+# Words behind a number that make another one of it, or several.
 CHANGING = frozenset((*_SMALL[2:], *_TENS, *SCALES, *_WORDS["number"]["changing"].split()))
-"""Words behind a number that make another one of it, or several."""
 UNITS = {name: unit for unit, names in _WORDS["units"].items() for name in (unit, *names.split())}
 _CURRENCIES = frozenset("$€£¥₹¢")
 

@@ -28,8 +28,7 @@ WALL_S = 10.0
 """Longest wait for one answer, however busy the machine is."""
 START_S = 120.0
 """Longest wait for a worker to come up; it takes a second of CPU time, half a minute beside many others."""
-TRIES = 3
-"""Starts before a worker is said to be unable to. A request is tried twice: not each death is its doing."""
+TRIES = 3  # starts before a worker is said to be unable to
 _LARGEST = 1 << 20  # bytes of a reply
 _MEMORY = 1 << 30  # bytes of a worker's address space
 _RETIRES_AT = 300 << 20  # bytes of memory at which a worker leaves; it has about 100 MiB when it starts
@@ -102,7 +101,7 @@ class WorkerPool:
         place = self._free.get()
         try:
             return self._worker(place).ask(request)
-        except DiedError:
+        except DiedError:  # not each death is the request's doing
             return self._worker(place).ask(request)
         finally:
             self._free.put(place)
