@@ -18,13 +18,10 @@ from generation.grading.text import IN_TEXT, ascii_typing, closing, layers, rewr
 from generation.records import Question
 
 MAX_CHARS = 1000
-MAX_DEPTH = 32
-"""Of brackets and LaTeX's braces."""
-MAX_OPERATORS = 64
-"""Signs too: with MAX_DEPTH it bounds how deep this module recurses."""
+MAX_DEPTH = 32  # of brackets and LaTeX's braces
+MAX_OPERATORS = 64  # signs too: with MAX_DEPTH it bounds how deep this module recurses
 MAX_DIGITS = 20
-MAX_MAGNITUDE = 10**30
-"""Of every result on the way, and of its denominator."""
+MAX_MAGNITUDE = 10**30  # of every result on the way, and of its denominator
 
 _TOKEN = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+|[^ ]")
 _STRENGTH = {"+": 1, "-": 1, "*": 2, "/": 2}

@@ -28,6 +28,7 @@ _COMMA = re.compile(r"(?<![0-9.,])[0-9]+,[0-9]+(?![0-9.,])")
 _SPACE = re.compile(r"(?<![0-9])\s+|\s+(?![0-9])")
 _THOUSANDS = re.compile(r"(?<=[0-9]),(?=[0-9]{3}(?![0-9]))")
 _NAMED = re.compile(r"((?:[A-Za-z]|\\[A-Za-z]+)(?: ?_ ?\w)?(?: ?\([^()=]*\))?) ?(?:=|\\in(?![a-z])|\bin\b) ?([^=<>]+)")
+_VALUES = re.compile(r"(?<![A-Za-z\\])([A-Za-z]) ?= ?")
 
 
 def judge_math(answer: str, question: Question) -> str:
@@ -127,10 +128,13 @@ def compare(gold: str, said: str) -> dict[str, Any]:
 
 
 def _values_of(gold: str, said: str) -> tuple[str, str]:
-    """Return both without the name that only one has or both have: "x = 5" for 5, "f(2) = 3" for 3."""
+    """Return both without the name that only one has or both have: "x = 5", "x = 1 or x = 2"."""
     one, other = _NAMED.fullmatch(gold), _NAMED.fullmatch(said)
     if (one and other and one[1] == other[1]) or (one and "=" not in said) or (other and "=" not in gold):
-        gold, said = (one[2] if one else gold), (other[2] if other else said)
+        return (one[2] if one else gold), (other[2] if other else said)
+    names = [_VALUES.findall(text) for text in (gold, said)]
+    if any(len(found) > 1 for found in names) and len({*names[0], *names[1]}) == 1:
+        gold, said = (re.sub(r" ?\b(?:or|and)\b", ",", _VALUES.sub("", text)) for text in (gold, said))
     return gold, said
 
 

@@ -22,8 +22,7 @@ from typing import Any
 
 from generation.grading.errors import CannotStartError, DiedError, RefusedError, TimedOutError
 
-CPU_S = 2.0
-"""CPU time for one request."""
+CPU_S = 2.0  # of CPU time for one request
 WALL_S = 10.0
 """Longest wait for one answer, however busy the machine is."""
 START_S = 120.0
