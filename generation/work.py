@@ -69,7 +69,7 @@ def write_raw_data(
             plan.configuration,
             name=f"{RAW_DATA}-{plan.name}",
             license=plan.license,
-            record=job.directory.record,
+            record=job.record,
         )
         (folder / "README.md").write_text(card, encoding="utf-8")
 

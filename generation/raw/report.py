@@ -99,7 +99,7 @@ def raw_card(
 
     `record` is the run's run.json, from which its `starts` and `texts` are shown.
     """
-    split = Split.of(counts.all().samples, counts.memory, counts.files)
+    split = Split(counts.all().samples, counts.memory, counts.files)
     model = str(configuration.get("model", ""))
     values = {
         "header": header(SCHEMA, [split], tags=TAGS, license=license, models=[model]),
