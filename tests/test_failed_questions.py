@@ -21,12 +21,11 @@ from cluster.jobs.tally import FAILED_FROM_THE_START, FILE, Failures
 from generation.builtin import RANGES
 from generation.plan import make_plan
 from generation.raw.counts import RawCounts
-from generation.raw.report import raw_card, summary
-from generation.rollout import TRIES, Rollout
+from generation.raw.report import raw_card, summary, write_raw_data
+from generation.rollout import TRIES, Rollout, Work
 from generation.settings import Settings
 from generation.tasks import countdown
 from generation.variants import parse_names
-from generation.work import Work, write_raw_data
 from tests import drive_job
 from tests.countdown_questions import make
 from tests.scripted import reply

@@ -14,8 +14,7 @@ from assembly.run import main
 from generation.raw.files import check_copies, find_files, notes_on_responses
 from generation.raw.reader import open_parts, read_part
 from generation.raw.schema import SAMPLE_PROVENANCE
-from reflection.added.plan import check_columns
-from reflection.added.source import open_source
+from reflection.added.source import check_columns, open_source
 from reflection.run import main as reflect
 from tests.assembly_rows import PUBLISHED, README, published_row, read, write_parquet
 from tests.raw_rows import bytes_of

@@ -1,10 +1,7 @@
-"""What a RAW_DATA folder holds, counted batch by batch: outcomes, reasons, verdicts.
-
-Counts ours and published ones alike, from what their reader makes of them.
-"""
+"""What a RAW_DATA folder holds, ours or a published one, counted batch by batch: outcomes, reasons, verdicts."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,7 +65,6 @@ class RawCounts:
     memory: int = 0
     """Bytes as Arrow tables."""
     files: list[Path] = field(default_factory=list)
-    """That were counted."""
     questions: set[str] = field(default_factory=set)
     failed: int = 0
     """Samples whose request failed."""
@@ -77,13 +73,13 @@ class RawCounts:
     refused: int = 0
     """Reflections whose request failed; they have no text, and are counted nowhere else."""
     tokens: Counter[str] = field(default_factory=Counter)
-    """Of all requests: prompt_tokens, cached_tokens of these, output_tokens; as far as the rows say so."""
+    """TOKENS of all requests whose rows give them; the cached ones are among the prompt's."""
     lost: Counter[str] = field(default_factory=Counter)
-    """Questions that failed and so have no rows, by reason; not to be seen in the files."""
+    """Questions that failed and so have no rows, by reason; the run knows, not the files."""
     kept: Counter[str] = field(default_factory=Counter)
-    """Rows that should have got more reflections and stay as they were, by reason; not to be seen either."""
+    """Rows that should have got more reflections and stay as they were, by reason; the run knows, not the files."""
     served: str = ""
-    """A card's table of the questions that can serve each trace format, from those who know formats."""
+    """A card's table of the questions that can serve each trace format."""
 
     def all(self) -> TaskCounts:
         """Return the counts over all tasks."""
@@ -95,7 +91,7 @@ class RawCounts:
         return whole
 
     def several(self) -> dict[str, TaskCounts]:
-        """Return the counts by task in order of name where there are several; nothing where `all` says as much."""
+        """Return the counts by task in order of name; nothing for a single task, of which `all` says as much."""
         return dict(sorted(self.tasks.items())) if len(self.tasks) > 1 else {}
 
 
@@ -114,8 +110,15 @@ def shares(verdicts: Counter[tuple[str, str]], verdict: str) -> tuple[float | No
     return precision, recall, f1
 
 
-def count_folder(folder: Path, look: Callable[[pa.Table], None] | None = None) -> RawCounts:
-    """Count the rows of `folder/data/*.parquet`; `look` is shown the same rows, as tables of schema ROWS."""
+def count_folder(
+    folder: Path,
+    look: Callable[[pa.Table], None] = lambda _: None,
+    served: Callable[[Sequence[str]], str] = lambda _: "",
+) -> RawCounts:
+    """Count the rows of `folder/data/*.parquet`, each batch shown to `look` as a table of schema ROWS.
+
+    `served` then writes the card's table of the trace formats that these tasks can serve.
+    """
     counts = RawCounts(files=sorted(folder.glob("data/*.parquet")))
     for path in counts.files:
         with pq.ParquetFile(path) as file:
@@ -124,8 +127,8 @@ def count_folder(folder: Path, look: Callable[[pa.Table], None] | None = None) -
                 counts.memory += batch.nbytes
                 rows = as_rows(batch, columns, path, 0)
                 _count(counts, batch, rows)
-                if look is not None:
-                    look(rows)
+                look(rows)
+    counts.served = served(sorted(counts.tasks))
     return counts
 
 
@@ -155,5 +158,4 @@ def _count(counts: RawCounts, batch: pa.RecordBatch, rows: pa.Table) -> None:
         requests.append(batch.column(PROVENANCE).flatten())
         counts.refused += pc.count(pc.struct_field(requests[-1], "error")).as_py()
     for entries in requests:
-        for name in TOKENS:
-            counts.tokens[name] += pc.sum(pc.struct_field(entries, name)).as_py() or 0
+        counts.tokens.update({name: pc.sum(pc.struct_field(entries, name)).as_py() or 0 for name in TOKENS})

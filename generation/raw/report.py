@@ -1,12 +1,13 @@
-"""What a RAW_DATA holds, said twice from one table each: as text for a terminal, and in the README.md of its folder.
-
-Knows the columns of RAW_DATA and nothing of how the rows came to be but what they say themselves.
-"""
+"""RAW_DATA made from shards, and reports of what one holds: as text for a terminal, and in its README.md."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
+from cluster.errors import AllFailedError
 from cluster.jobs.card import (
     NONE,
     UNKNOWN,
@@ -22,8 +23,11 @@ from cluster.jobs.card import (
     run_section,
     texts_section,
 )
-from generation.raw.counts import OUTCOMES, TOKENS, VERDICTS, RawCounts, TaskCounts, shares
-from generation.raw.schema import COLUMNS, SCHEMA, SCHEMA_VERSION, columns_table
+from cluster.jobs.job import Job
+from cluster.jobs.plan import JobPlan
+from cluster.jobs.progress import ONLY_RETRIED
+from generation.raw.counts import OUTCOMES, TOKENS, VERDICTS, RawCounts, TaskCounts, count_folder, shares
+from generation.raw.schema import COLUMNS, RAW_DATA, SCHEMA, SCHEMA_VERSION, columns_table
 
 TAGS = ("skillfactory", "self-distillation", "reasoning")
 _REASONS, _REASONS_SAID = 20, 5
@@ -35,8 +39,47 @@ _UNDECIDED = (
 )
 
 
+def write_raw_data(
+    plan: JobPlan,
+    job: Job,
+    look: Callable[[pa.Table], None] = lambda _: None,
+    served: Callable[[Sequence[str]], str] = lambda _: "",
+) -> RawCounts:
+    """Write RAW_DATA/ from the shards: the same rows in the same order, whichever engine made them.
+
+    `look` and `served` are as in `count_folder`. Raises AllFailedError where every question has failed.
+    """
+    lost, finished = lost_units(plan, job), job.store.finished()
+    order = [key for key in plan.keys if key in finished]
+    counted: list[RawCounts] = []
+
+    def finish(folder: Path) -> None:
+        counts = count_folder(folder, look, served)
+        assert counts.questions == set(order), "questions were lost on the way"
+        counts.lost = lost
+        counted.append(counts)
+        name, record = f"{RAW_DATA}-{plan.name}", job.directory.record
+        card = raw_card(counts, plan.configuration, name=name, license=plan.license, record=record)
+        (folder / "README.md").write_text(card, encoding="utf-8")
+
+    job.store.merge(order, plan.out / RAW_DATA, finish=finish)
+    return counted[0]
+
+
+def lost_units(plan: JobPlan, job: Job) -> Counter[str]:
+    """Return how many of the plan's units failed, by reason. Raises AllFailedError where all did."""
+    failed, lost = job.failed, Counter[str]()
+    for key in plan.keys:
+        if key in failed:
+            lost[failed[key]] += plan.size(key)
+    if not job.store.finished():
+        why = lost.most_common(1)[0][0]
+        raise AllFailedError(f"all {plan.count(plan.keys):,} {plan.unit} failed: {why}", ONLY_RETRIED)
+    return lost
+
+
 def summary(counts: RawCounts) -> str:
-    """Return a few lines, none longer than WIDTH; and as many for each task, where there are several."""
+    """Return a few lines, none longer than WIDTH, and as many for each of several tasks."""
     whole, tasks = counts.all(), counts.several()
     lines = [f"{whole.samples:,} samples of {len(counts.questions):,} questions", *_outcomes_text(whole.variants())]
     if tasks:

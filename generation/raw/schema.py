@@ -6,8 +6,8 @@ will be made of the rows.
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,30 +24,25 @@ SCHEMA_VERSION = 1
 RAW_DATA = "RAW_DATA"
 """Its folder in a run directory, and how its repositories' names begin."""
 PREFIX = "model_responses__mutated_prompts"
+_RIGHT = f"{PREFIX}__eval_is_correct"
+_EXTRACTED = f"{PREFIX}__eval_extracted_answers"
+_CUT = f"{PREFIX}__finish_reason_length_flags"
 REFLECTIONS = f"{PREFIX}_reflection"
 SAMPLE_PROVENANCE = "sample__provenance"
 PROVENANCE = "reflections__provenance"
 """One entry for each reflection, in the same order."""
+WRITER = ("model", "model_revision", "engine", "engine_version")
+"""The columns that say who wrote a row's texts, named as the fields of EngineInfo."""
 
-_PROMPT = pa.list_(pa.struct([("content", pa.string()), ("role", pa.string())]))
+_TEXT, _TEXTS, _FLAG, _FLAGS = pa.string(), pa.list_(pa.string()), pa.bool_(), pa.list_(pa.bool_())
+_PLACE, _COUNT, _REAL = pa.int32(), pa.int64(), pa.float64()
+_PROMPT = pa.list_(pa.struct({"content": _TEXT, "role": _TEXT}))
 _SAMPLING = pa.struct(
-    {
-        "temperature": pa.float64(),
-        "top_p": pa.float64(),
-        "top_k": pa.int64(),
-        "repetition_penalty": pa.float64(),
-        "max_tokens": pa.int64(),
-    }
+    {"temperature": _REAL, "top_p": _REAL, "top_k": _COUNT, "repetition_penalty": _REAL, "max_tokens": _COUNT}
 )
-_REQUEST = [
-    ("seed", pa.int64()),
-    ("finish_reason", pa.string()),
-    ("prompt_tokens", pa.int64()),
-    ("output_tokens", pa.int64()),
-    ("cached_tokens", pa.int64()),
-    ("error", pa.string()),
-]
-_REFLECTION = [("prompt_name", pa.string()), ("verdict", pa.string()), ("valid", pa.bool_()), *_REQUEST]
+_TOKENS = {"prompt_tokens": _COUNT, "output_tokens": _COUNT, "cached_tokens": _COUNT}
+_REQUEST = {"seed": pa.int64(), "finish_reason": _TEXT, **_TOKENS, "error": _TEXT}
+_REFLECTION = {"prompt_name": _TEXT, "verdict": _TEXT, "valid": _FLAG, **_REQUEST}
 
 
 class Column(NamedTuple):
@@ -59,47 +54,35 @@ class Column(NamedTuple):
 
 
 COLUMNS = (
-    Column("question", pa.string(), "the plain question, as a training example will ask it"),
-    Column("answer", pa.string(), "the gold answer"),
-    Column("prompt_variant", pa.string(), "which prompt variant the sample was drawn under"),
-    Column(PREFIX, pa.list_(pa.string()), "the sample; one element"),
-    Column(
-        f"{PREFIX}__eval_is_correct",
-        pa.list_(pa.bool_()),
-        "one element: true when right, false when wrong or without an answer, null when undecided",
-    ),
-    Column(
-        f"{PREFIX}__eval_extracted_answers",
-        pa.list_(pa.string()),
-        "one element: the answer the sample gives; null when it gives none",
-    ),
-    Column(
-        f"{PREFIX}__finish_reason_length_flags",
-        pa.list_(pa.bool_()),
-        "one element: the sample was cut at the length limit",
-    ),
-    Column(REFLECTIONS, pa.list_(pa.string()), "the model's reflections on this sample"),
-    Column("question_key", pa.string(), "stable name of the question: a hash of its task and text"),
-    Column("question_index", pa.int32(), "place of the question in the run, from 0"),
-    Column("sample_index", pa.int32(), "which of the samples of this question and variant, from 0"),
-    Column("outcome", pa.string(), "`right`, `wrong` or `unknown`"),
-    Column("outcome_reason", pa.string(), "why it is wrong or unknown; empty when right"),
-    Column("mentions_hint", pa.bool_(), "a rationalized sample that names its hint; left out of traces"),
+    Column("question", _TEXT, "the plain question, as a training example will ask it"),
+    Column("answer", _TEXT, "the gold answer"),
+    Column("prompt_variant", _TEXT, "which prompt variant the sample was drawn under"),
+    Column(PREFIX, _TEXTS, "the sample; one element"),
+    Column(_RIGHT, _FLAGS, "one element: true when right, false when wrong or without an answer, null when undecided"),
+    Column(_EXTRACTED, _TEXTS, "one element: the answer the sample gives; null when it gives none"),
+    Column(_CUT, _FLAGS, "one element: the sample was cut at the length limit"),
+    Column(REFLECTIONS, _TEXTS, "the model's reflections on this sample"),
+    Column("question_key", _TEXT, "stable name of the question: a hash of its task and text"),
+    Column("question_index", _PLACE, "place of the question in the run, from 0"),
+    Column("sample_index", _PLACE, "which of the samples of this question and variant, from 0"),
+    Column("outcome", _TEXT, "`right`, `wrong` or `unknown`"),
+    Column("outcome_reason", _TEXT, "why it is wrong or unknown; empty when right"),
+    Column("mentions_hint", _FLAG, "a rationalized sample that names its hint; left out of traces"),
     Column("prompt", _PROMPT, "the messages the model was given"),
-    Column("task", pa.string(), "the task's name"),
-    Column("task_config", pa.string(), "JSON: the settings the task was made with"),
-    Column("task_source", pa.string(), "where the question is from"),
-    Column("metadata", pa.string(), "JSON: grader, kind of answer, and the facts the grader needs"),
+    Column("task", _TEXT, "the task's name"),
+    Column("task_config", _TEXT, "JSON: the settings the task was made with"),
+    Column("task_source", _TEXT, "where the question is from"),
+    Column("metadata", _TEXT, "JSON: grader, kind of answer, and the facts the grader needs"),
     Column(SAMPLE_PROVENANCE, pa.struct(_REQUEST), "seed, token counts and end of the sample's request"),
     Column(
         PROVENANCE,
         pa.list_(pa.struct(_REFLECTION)),
         "one for each reflection: prompt, verdict (`Correct`, `Incorrect`, null), its truth, request",
     ),
-    Column("model", pa.string(), "the model that wrote samples and reflections"),
-    Column("model_revision", pa.string(), "its commit, or the hash of its files"),
-    Column("engine", pa.string(), "the inference library"),
-    Column("engine_version", pa.string(), "its version"),
+    Column("model", _TEXT, "the model that wrote samples and reflections"),
+    Column("model_revision", _TEXT, "its commit, or the hash of its files"),
+    Column("engine", _TEXT, "the inference library"),
+    Column("engine_version", _TEXT, "its version"),
     Column("sampling", _SAMPLING, "how tokens were drawn"),
     Column("schema_version", pa.int32(), f"version of this table: {SCHEMA_VERSION}"),
 )
@@ -107,18 +90,6 @@ COLUMNS = (
 SCHEMA = pa.schema([(column.name, column.type) for column in COLUMNS])
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What is the same for every row of a run."""
-
-    engine: EngineInfo
-    sampling: Sampling
-    question_index: Mapping[str, int]
-    """Question key to its place in the run."""
-    task_config: str
-    """JSON."""
 
 
 class Rolled(NamedTuple):
@@ -129,50 +100,49 @@ class Rolled(NamedTuple):
     output_tokens: int
 
 
-def to_table(attempts: Sequence[Attempt], origin: Origin) -> pa.Table:
-    """Return the attempts as rows of RAW_DATA, in the order given. A lone surrogate becomes U+FFFD."""
-    return pa.Table.from_pylist([without_surrogates(_row(attempt, origin)) for attempt in attempts], schema=SCHEMA)
+def to_table(attempts: Sequence[Attempt], engine: EngineInfo, sampling: Sampling, task_config: str) -> pa.Table:
+    """Return the attempts as rows of RAW_DATA, in the order given. A lone surrogate becomes U+FFFD.
+
+    `task_config` is JSON.
+    """
+    run = {
+        "task_config": task_config,
+        **{name: getattr(engine, name) for name in WRITER},
+        "sampling": asdict(sampling),
+        "schema_version": SCHEMA_VERSION,
+    }
+    return pa.Table.from_pylist([without_surrogates(_row(attempt) | run) for attempt in attempts], schema=SCHEMA)
 
 
-def _row(attempt: Attempt, origin: Origin) -> dict[str, Any]:
+def _row(attempt: Attempt) -> dict[str, Any]:
     question, completion, grade = attempt.question, attempt.completion, attempt.grade
     metadata = {"answer_type": question.answer_type, "facts": dict(question.facts), "grader": question.grader}
-    row = {
+    return {
         "question": question.text,
         "answer": question.answer,
         "prompt_variant": attempt.variant,
         PREFIX: [completion.text],
-        f"{PREFIX}__eval_is_correct": [grade.is_correct],
-        f"{PREFIX}__eval_extracted_answers": [grade.extracted],
-        f"{PREFIX}__finish_reason_length_flags": [completion.finish_reason == "length"],
+        _RIGHT: [grade.is_correct],
+        _EXTRACTED: [grade.extracted],
+        _CUT: [completion.finish_reason == "length"],
         REFLECTIONS: [reflection.completion.text for reflection in attempt.reflections],
         "question_key": question.key,
-        "question_index": origin.question_index[question.key],
+        "question_index": question.place,
         "sample_index": attempt.index,
         "outcome": grade.outcome,
         "outcome_reason": grade.reason,
         "mentions_hint": attempt.mentions_hint,
-        "prompt": [{"content": turn["content"], "role": turn["role"]} for turn in attempt.messages],
+        "prompt": list(attempt.messages),
         "task": question.task,
-        "task_config": origin.task_config,
         "task_source": question.source,
         "metadata": json.dumps(metadata, sort_keys=True),
         SAMPLE_PROVENANCE: _request(completion, attempt.seed),
         PROVENANCE: [provenance_of(reflection) for reflection in attempt.reflections],
-        "model": origin.engine.model,
-        "model_revision": origin.engine.model_revision,
-        "engine": origin.engine.engine,
-        "engine_version": origin.engine.engine_version,
-        "sampling": asdict(origin.sampling),
-        "schema_version": SCHEMA_VERSION,
     }
-    # from_pylist fills what is missing with null and drops what is unknown, both in silence
-    assert row.keys() == set(SCHEMA.names), row.keys() ^ set(SCHEMA.names)
-    return row
 
 
 def _request(completion: Completion, seed: int) -> dict[str, Any]:
-    return {"seed": seed, **{name: getattr(completion, name) for name, _ in _REQUEST if name != "seed"}}
+    return {"seed": seed, **{name: getattr(completion, name) for name in _REQUEST if name != "seed"}}
 
 
 def provenance_of(reflection: Reflection) -> dict[str, Any]:

@@ -1,26 +1,52 @@
-"""The RAW_DATA that reflections are added to: its files, and its rows in blocks, in the order they lie in.
+"""The RAW_DATA that reflections are added to: its columns, and its rows in blocks, in the order they lie in.
 
-A block is a run of neighbouring rows of one file. Nothing about a reflection depends on other rows, so the
-rows of a question need not lie together; where they do, an engine meets them together too.
+A block is a run of neighbouring rows of one file. A reflection depends on no other row, so the rows of a question need
+not lie together; where they do, an engine meets them together too.
 """
 
+import itertools
+import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cluster.jobs.store import differing_columns
 from generation.raw.files import Columns, RawSource, reading, source_of
-from generation.raw.reader import as_rows, open_parts
-from generation.raw.schema import PROVENANCE, REFLECTIONS, as_lists, lengths
+from generation.raw.reader import as_rows, check_once, open_parts
+from generation.raw.schema import PROVENANCE, REFLECTIONS, SCHEMA, WRITER, Column, as_lists, is_list, lengths
 
+ADDED = "reflections__added"
+ADDITION = pa.struct(
+    {
+        "first": pa.int32(),
+        "count": pa.int32(),
+        **dict.fromkeys(WRITER, pa.string()),
+        "sampling": SCHEMA.field("sampling").type,
+    }
+)
+COLUMNS = (
+    Column(REFLECTIONS, SCHEMA.field(REFLECTIONS).type, "reflections on this sample, those added last"),
+    Column(
+        PROVENANCE,
+        SCHEMA.field(PROVENANCE).type,
+        "one for each reflection: prompt, verdict (`Correct`, `Incorrect`, null), its truth, request; of "
+        "reflections whose origin nobody wrote down only verdict and truth",
+    ),
+    Column(
+        ADDED,
+        pa.list_(ADDITION),
+        "one for each time that reflections were added: place of the first, how many, who wrote them and how",
+    ),
+)
 BLOCK_ROWS = 16
 _BATCH_ROWS = 4096
 _INDEX = "sample_index"
 _ASKED = ["question_key", "question", "response", "variant", "outcome"]
+_HUB = b"huggingface"
 
 
 class File(NamedTuple):
@@ -63,7 +89,7 @@ class Block(NamedTuple):
     samples: tuple[Sample, ...]
     """Those of its rows whose correctness is known."""
     task: str = ""
-    """Not one: a block may hold rows of several."""
+    """Empty: a block may hold rows of several."""
 
 
 class Source(NamedTuple):
@@ -80,11 +106,10 @@ class Source(NamedTuple):
 
 
 def open_source(raw: str) -> Source:
-    """Open the files of a RAW_DATA folder, file or hub repository. Raises ValueError if they are none."""
+    """Open the files of a RAW_DATA folder, file or hub repository. Raises ValueError if there are none."""
     parts = open_parts(raw, part_bytes=sys.maxsize)  # one for each file
-    files: list[File] = []
-    for number, part in enumerate(parts):
-        files.append(File(number, part.path, part.columns, part.rows, sum(file.rows for file in files)))
+    before = [0, *itertools.accumulate(part.rows for part in parts)]
+    files = (File(number, part.path, part.columns, part.rows, before[number]) for number, part in enumerate(parts))
     path = Path(raw).resolve() if Path(raw).exists() else Path(raw)
     # the folder above a run's RAW_DATA, a file without its ending, the repository without its owner
     name = path.parent.name if path.name == "RAW_DATA" else path.name.removesuffix(".parquet")
@@ -97,13 +122,13 @@ def block_keys(file: File, first: int = 0, count: int | None = None) -> list[str
     return [f"{file.number:05d}-{start:09d}" for start in range(first - first % BLOCK_ROWS, end, BLOCK_ROWS)]
 
 
-def read_blocks(source: Source, wanted: Callable[[str], bool]) -> Iterator[Block]:
-    """Yield the blocks whose key is wanted, in order, read as they are asked for."""
+def read_blocks(source: Source, keys: Collection[str] | None = None) -> Iterator[Block]:
+    """Yield the blocks of these keys, or all, in order, read as they are asked for."""
     for file in source.files:
         rows = (row for table in read_samples(file) for row in table.to_pylist())
         for number, key in enumerate(block_keys(file)):
-            held = [*islice(rows, BLOCK_ROWS)]
-            if wanted(key):
+            held = [*itertools.islice(rows, BLOCK_ROWS)]
+            if keys is None or key in keys:
                 first = number * BLOCK_ROWS
                 text = f"rows {first:,} to {first + len(held) - 1:,} of {file.path.name}"
                 graded = (one for one in enumerate(held, first) if one[1]["outcome"] != "unknown")
@@ -124,7 +149,7 @@ def _sample(file: File, place: int, row: Mapping[str, Any]) -> Sample:
 
 
 def read_samples(file: File) -> Iterator[pa.Table]:
-    """Yield the columns that a reflection depends on; texts of earlier reflections are not among them."""
+    """Yield the columns that a reflection depends on, and counts of earlier ones in place of their texts."""
     row = 0
     with reading(file.path, lambda: row), pq.ParquetFile(file.path) as opened:
         wanted = {*file.columns.values(), _INDEX, PROVENANCE}
@@ -142,3 +167,51 @@ def read_samples(file: File) -> Iterator[pa.Table]:
                 }
             )
             row += batch.num_rows
+
+
+def output_schema(schema: pa.Schema, path: Path) -> pa.Schema:
+    """Return the file's schema with our columns. Raises ValueError where a column of such a name is another's."""
+    changed: dict[str, Any] = {}
+    texts = [make(text) for make in (pa.list_, pa.large_list) for text in (pa.string(), pa.large_string())]
+    for name, type_, _ in COLUMNS:
+        place = schema.get_field_index(name)
+        there = schema.field(place).type if place >= 0 else None
+        if there is None:
+            schema = schema.append(pa.field(name, type_))
+        elif name == REFLECTIONS and there not in texts:
+            schema = schema.set(place, schema.field(place).with_type(type_))
+        elif name != REFLECTIONS and not (is_list(there) and there.value_type.equals(type_.value_type)):
+            raise ValueError(f"{path}: column {name!r} is not as written here; expected {type_}")
+        else:
+            continue
+        changed[name] = _feature(type_)
+    metadata = schema.metadata
+    if changed and _HUB in (metadata or {}):
+        # The `datasets` library wrote down its own type of each column.
+        told = json.loads(metadata[_HUB])
+        if (features := told.get("info", {}).get("features")) is not None:
+            features |= changed
+        metadata |= {_HUB: json.dumps(told).encode()}
+    return schema.with_metadata(metadata)
+
+
+def _feature(type_: pa.DataType) -> Any:
+    if pa.types.is_list(type_):
+        return [_feature(type_.value_type)]
+    if pa.types.is_struct(type_):
+        return {field.name: _feature(field.type) for field in type_}
+    return {"dtype": str(type_).replace("double", "float64"), "_type": "Value"}
+
+
+def check_columns(source: Source) -> None:
+    """Raise ValueError where files differ in their columns, or a column has one of our names and another type."""
+    first: pa.Schema | None = None
+    for file in source.files:
+        with reading(file.path):
+            schema = pq.read_schema(file.path)
+        for name in schema.names:
+            check_once(name, schema, file.path)
+        output_schema(schema, file.path)
+        first = first or schema
+        if names := differing_columns(schema, first):
+            raise ValueError(f"{file.path}: other columns than {source.files[0].path.name}: {', '.join(names)}")
