@@ -47,8 +47,8 @@ test: $(READY_DEV) check
 
 test-all: test
 	@$(MAKE) --no-print-directory ray-tests
-	@$(MAKE) --no-print-directory -j2 consumers  # each sets up an environment of its own, which waits for disk and network
-	@$(MAKE) --no-print-directory slurm
+	@# Slurm's tests wait for its daemons, and a consumer's set-up for disk and network.
+	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target slurm consumers
 
 ray-tests: $(READY_DEV)
 	@$(PYTEST) -m ray
@@ -112,7 +112,7 @@ verl: .venv-verl/ready $(RUN)/RL_DATA/train.parquet
 	@$(call consume,verl)
 
 consume = HF_HOME=$(CURDIR)/.venv-$(1)/cache HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false \
-	.venv-$(1)/bin/python tests/consumers/check_$(1).py $(RUN) >.venv-$(1)/check.log 2>&1 \
+	nice .venv-$(1)/bin/python tests/consumers/check_$(1).py $(RUN) >.venv-$(1)/check.log 2>&1 \
 	|| { tail -n 60 .venv-$(1)/check.log; exit 1; }; tail -n 1 .venv-$(1)/check.log
 
 $(DEFAULT_RUN)/RL_DATA/train.parquet: | $(READY)
