@@ -5,15 +5,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from cluster.inference.chat import (
-    MARGIN,
-    Prompt,
-    check_fit,
-    look_at_template,
-    look_for_too_short,
-    notes_on,
-    open_chat,
-)
+from cluster.inference import chat as chats
+from cluster.inference.chat import Prompt
 from cluster.inference.engine import Message, Sampling
 from cluster.inference.models import Model, find
 from cluster.inference.vllm_engine import ChatTokenizer
@@ -35,23 +28,6 @@ class Asked(NamedTuple):
     """The run directory."""
     notes: list[str]
     """On what will not be drawn as the model's own files say, or will be the same each time."""
-
-
-class Prompts(NamedTuple):
-    """The prompts of a plan, as they are checked before any is asked."""
-
-    kinds: Sequence[Prompt]
-    """One of each kind, for the chat template."""
-    frames: Sequence[tuple[Message, ...]]
-    """Each kind around empty texts."""
-    longer: Callable[[int, int], Iterable[Prompt]]
-    """From a number of bytes and the place of the longest frame to the prompts with more bytes of text."""
-    total: int
-    what: str
-    """What is counted, in the plural."""
-    least: Sequence[str]
-    """Texts for which a completion must have room."""
-    remedy: str = ""
 
 
 def is_builtin(name: str | None) -> bool:
@@ -114,20 +90,32 @@ def _choose_sampling(settings: JobSettings, model: Model) -> Sampling:
     return sampling
 
 
-def notes_on_prompts(plan: JobPlan, prompts: Prompts) -> list[str]:
+def notes_on_prompts(
+    plan: JobPlan,
+    kinds: Sequence[Prompt],
+    frames: Sequence[tuple[Message, ...]],
+    longer: Callable[[int, int], Iterable[Prompt]],
+    *,
+    total: int,
+    what: str,
+    least: Sequence[str],
+    remedy: str = "",
+) -> list[str]:
     """Return notes on the model's template, and on prompts and completions that do not fit; takes seconds.
 
-    Raises ValueError if the template does not write a prompt as it stands, or if no prompt fits.
+    `kinds` has one prompt of each kind, for the template, and `frames` each kind around empty texts. `longer` returns
+    the prompts with more bytes of text than its first argument, as the frame at its second would hold them; they are
+    some of `total` prompts, called `what` in the plural. A completion must have room for each of the `least` texts.
+    Raises ValueError if the template does not write a prompt as it stands, or if no prompt fits; `remedy` may help.
     """
-    chat = open_chat(plan.model)
-    of_template = look_at_template(plan.model, chat, prompts.kinds)
-    frames = chat.lengths(prompts.frames)
-    # A text has no more tokens than bytes, so only prompts with more bytes than this are tokenized.
-    room = plan.context - max(frames) - MARGIN
-    longer = prompts.longer(room, frames.index(max(frames)))
-    short = look_for_too_short(chat, plan.sampling.max_tokens, prompts.least)
-    fit = check_fit(chat, longer, prompts.total, plan.context, what=prompts.what, remedy=prompts.remedy)
-    return [*notes_on(plan.model, chat), *of_template, *short, *fit]
+    chat = chats.open_chat(plan.model)
+    of_template = chats.look_at_template(plan.model, chat, kinds)
+    sizes = chat.lengths(frames)
+    # A text has no more tokens than bytes, so only prompts with more bytes than there is room for are tokenized.
+    asked = longer(plan.context - max(sizes) - chats.MARGIN, sizes.index(max(sizes)))
+    short = chats.look_for_too_short(chat, plan.sampling.max_tokens, least)
+    fit = chats.check_fit(chat, asked, total, plan.context, what=what, remedy=remedy)
+    return [*chats.notes_on(plan.model, chat), *of_template, *short, *fit]
 
 
 def write_out(

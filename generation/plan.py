@@ -13,7 +13,7 @@ from cluster.inference.vllm_engine import ChatTokenizer
 from cluster.jobs.plan import JobPlan
 from cluster.texts import excerpt
 from generation import variants
-from generation.model_plan import Prompts, choose_model, is_builtin, notes_on_prompts, write_out
+from generation.model_plan import choose_model, is_builtin, notes_on_prompts, write_out
 from generation.raw.schema import SCHEMA
 from generation.records import Question, stable_hash
 from generation.rollout import Rollout
@@ -130,7 +130,8 @@ def look_at_prompts(plan: Plan) -> Plan:
                     yield Prompt(f"{name} of {excerpt(question.text)}", messages)
 
     larger = f"a larger --max_tokens makes a larger context, up to {plan.model.context:,}"
-    looked_at = Prompts(
+    notes = notes_on_prompts(
+        plan,
         kinds=[Prompt(name.replace("variant ", ""), messages) for name, messages in _first_chats(plan)],
         frames=[chat.messages for chat in _variant_chats(plan, replace(plan.questions[0], text="", answer=""))],
         longer=longer,
@@ -139,7 +140,7 @@ def look_at_prompts(plan: Plan) -> Plan:
         least=[_LEAST, *([prompts.VERDICT] if plan.rollout.reflections else [])],
         remedy=larger if plan.context < plan.model.context else "",
     )
-    return plan.noting(*notes_on_prompts(plan, looked_at))
+    return plan.noting(*notes)
 
 
 def describe(plan: Plan) -> str:

@@ -4,7 +4,7 @@ Copies of rows are found by hashes of small columns, eight bytes a row.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from cluster.jobs.card import HUB_ID, digest_of
 from cluster.jobs.hub import asking_hub
 from cluster.jobs.run_directory import RUN_FILE
 from cluster.texts import first_line
-from generation.raw.schema import RAW_DATA, SAMPLE_PROVENANCE, first_items, is_list, lengths
+from generation.raw.schema import RAW_DATA, SAMPLE_PROVENANCE, lengths
 
 CARD = "README.md"
 _LONGEST_CARD, _LONGEST_NAME = 100_000, 120
@@ -175,7 +175,7 @@ def check_copies(raw: str | Path, parts: Sequence[Part]) -> None:
 
     Rows of two runs may agree in that: they are copies where also response, seed and model are the same.
     """
-    files = {part.path: (*_SAMPLE, part.columns["response"], "model", SAMPLE_PROVENANCE) for part in parts}
+    files = {part.path: (*_SAMPLE, part.columns["response"], "model", f"{SAMPLE_PROVENANCE}.seed") for part in parts}
     if not _first_twice(dict.fromkeys(files, _SAMPLE)) or not (twice := _first_twice(files)):
         return
     first, second = (f"row {row:,} of {path.name}" for path, row in twice)
@@ -188,7 +188,7 @@ def check_copies(raw: str | Path, parts: Sequence[Part]) -> None:
 
 
 def _first_twice(files: Mapping[Path, Sequence[str]]) -> list[tuple[Path, int]]:
-    """File and place of the first row that there is twice by these columns, and of its copy; [] where there is none."""
+    """Return file and place of the first row that is there twice by these columns, and of its copy; [] if none is."""
     hashes = [_row_hashes(path, names) for path, names in files.items()]
     starts = np.cumsum([0, *map(len, hashes)])
     every = np.concatenate(hashes)
@@ -201,22 +201,24 @@ def _first_twice(files: Mapping[Path, Sequence[str]]) -> list[tuple[Path, int]]:
 
 
 def _row_hashes(path: Path, names: Sequence[str]) -> np.ndarray:
-    """An int64 a row, the same in this process for the same values; none of a file that does not name its samples."""
+    """Return an int64 a row, equal in this process for equal values; none of a file that does not name its samples."""
     row, found = 0, [np.empty(0, np.int64)]
     with reading(path, lambda: row), pq.ParquetFile(path) as file:
         schema = file.schema_arrow
         named = all(schema.names.count(name) == 1 for name in _SAMPLE)
         if not (named and pa.types.is_integer(schema.field(_SAMPLE[-1]).type)):
             return found[0]
-        leaves = [f"{name}.seed" if name == SAMPLE_PROVENANCE else name for name in names]
-        for batch in file.iter_batches(_BATCH_ROWS, columns=leaves):
-            columns = [batch.column(name) for name in names if name in batch.schema.names]
-            columns = [one.flatten()[0] if pa.types.is_struct(one.type) else one for one in columns]
-            columns = [first_items(one) if is_list(one.type) else one for one in columns]
-            values = zip(*(one.to_pylist() for one in columns), strict=True)
-            found.append(np.fromiter(map(hash, values), np.int64, batch.num_rows))
+        for batch in file.iter_batches(_BATCH_ROWS, columns=[*names]):
+            values = zip(*(column.to_pylist() for column in batch.columns), strict=True)
+            found.append(np.fromiter((hash(str(one)) for one in values), np.int64, batch.num_rows))
             row += batch.num_rows
     return np.concatenate(found)
+
+
+def chunks_of(group: pq.RowGroupMetaData, names: Collection[str]) -> list[pq.ColumnChunkMetaData]:
+    """Return what the footer says of these columns in a row group."""
+    chunks = [group.column(place) for place in range(group.num_columns)]
+    return [chunk for chunk in chunks if chunk.path_in_schema.split(".")[0] in names]
 
 
 def notes_on_responses(parts: Sequence[Part]) -> list[str]:
@@ -226,9 +228,8 @@ def notes_on_responses(parts: Sequence[Part]) -> list[str]:
         name = part.columns["response"]
         with reading(part.path), pq.ParquetFile(part.path) as file:
             groups = [file.metadata.row_group(number) for number in part.groups]
-            chunks = [group.column(place) for group in groups for place in range(group.num_columns)]
             # told from the footer alone where there are no more values than rows
-            if sum(chunk.num_values for chunk in chunks if chunk.path_in_schema.split(".")[0] == name) > part.rows:
+            if sum(chunk.num_values for group in groups for chunk in chunks_of(group, [name])) > part.rows:
                 batches = file.iter_batches(_BATCH_ROWS, row_groups=list(part.groups), columns=[name])
                 rows += sum(int((lengths(batch.column(0)) > 1).sum()) for batch in batches)
     said = f"{rows:,} row{' holds' if rows == 1 else 's hold'} several responses; the first of each is used"

@@ -1,7 +1,6 @@
-"""RAW_DATA, read: a folder, a single file or a hub repository, ours or a published one.
+"""Reads RAW_DATA, ours or a published one, part by part, into tables of one schema.
 
-Both published families of column names are understood, as lists or as plain values; what comes out is one table for
-all of them. Files are read part by part and only the columns needed; nothing here knows what the rows are for.
+Both published families of column names are understood, as lists or as plain values.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,27 +12,25 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from generation.grading import find_answer
-from generation.raw.files import Columns, Part, find_files, reading
+from generation.raw.files import Columns, Part, chunks_of, find_files, reading
 from generation.raw.schema import PREFIX, REFLECTIONS, as_lists, first_items, is_blank, is_list, kept_items
 from generation.records import NO_ANSWER, Outcome, stable_hash
 
 UNDECIDED = "undecided"
 """Reason of a row whose correctness is null in a repository that gives no reason."""
-
 _NAMED_COLUMNS = 8
-"""At most so many are named in a message."""
+"""At most this many are named in a message."""
 _RESPONSES = (PREFIX, "model_responses__example_annotation")
 
 
 class _Role(NamedTuple):
-    """What a column is to us, the names it goes by, and what it must hold."""
+    """The names that a column goes by, and what it must hold."""
 
     names: tuple[str, ...]
     """`{response}` stands for the name of the file's response column."""
     holds: str = "text"
-    """A key of _HOLDS."""
     in_list: bool = False
-    """Also accepted as a list (of which the first element counts, save for reflections)."""
+    """Also accepted as a list, of which the first element counts, save for reflections."""
     required: bool = False
 
 
@@ -80,15 +77,12 @@ def open_parts(raw: str | Path, part_bytes: int = 64 << 20) -> tuple[Part, ...]:
     parts: list[Part] = []
     for path in find_files(raw):
         with reading(path), pq.ParquetFile(path) as file:
-            columns, metadata = find_columns(file.schema_arrow, path), file.metadata
-            leaves = [metadata.schema.column(place).path.split(".")[0] for place in range(metadata.num_columns)]
-            places = [place for place, name in enumerate(leaves) if name in columns.values()]
-            first_row = 0
-            for number in range(metadata.num_row_groups):
-                group = metadata.row_group(number)
-                rows, size = group.num_rows, sum(group.column(place).total_uncompressed_size for place in places)
-                last = parts[-1] if parts and parts[-1].path == path else None
-                if last is not None and last.size + size <= part_bytes:
+            columns, first_row = find_columns(file.schema_arrow, path), 0
+            for number in range(file.metadata.num_row_groups):
+                group = file.metadata.row_group(number)
+                rows, chunks = group.num_rows, chunks_of(group, columns.values())
+                size = sum(chunk.total_uncompressed_size for chunk in chunks)
+                if first_row and (last := parts[-1]).size + size <= part_bytes:
                     groups = (*last.groups, number)
                     parts[-1] = last._replace(groups=groups, rows=last.rows + rows, size=last.size + size)
                 else:
@@ -180,7 +174,7 @@ def as_rows(batch: pa.RecordBatch, columns: Columns, path: Path, first_row: int)
 
 
 def _keys(values: Mapping[str, pa.Array]) -> pa.Array:
-    """The questions' names; of those without one a hash of the text."""
+    """Return the questions' names; of those without one a hash of the text."""
     key = pc.if_else(pc.equal(values["key"], ""), None, values["key"])
     if not key.null_count:
         return key

@@ -8,21 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from cluster.errors import AllFailedError
-from cluster.jobs.card import (
-    NONE,
-    UNKNOWN,
-    WIDTH,
-    Split,
-    Table,
-    code,
-    counts_text,
-    cut,
-    fill_card,
-    header,
-    json_block,
-    run_section,
-    texts_section,
-)
+from cluster.jobs import card
+from cluster.jobs.card import NONE, WIDTH, Table
 from cluster.jobs.job import Job
 from cluster.jobs.plan import JobPlan
 from cluster.jobs.progress import ONLY_RETRIED
@@ -59,8 +46,8 @@ def write_raw_data(
         counts.lost = lost
         counted.append(counts)
         name, record = f"{RAW_DATA}-{plan.name}", job.directory.record
-        card = raw_card(counts, plan.configuration, name=name, license=plan.license, record=record)
-        (folder / "README.md").write_text(card, encoding="utf-8")
+        text = raw_card(counts, plan.configuration, name=name, license=plan.license, record=record)
+        (folder / "README.md").write_text(text, encoding="utf-8")
 
     job.store.merge(order, plan.out / RAW_DATA, finish=finish)
     return counted[0]
@@ -96,7 +83,7 @@ def summary(counts: RawCounts) -> str:
     if counts.refused:
         lines.append(f"{counts.refused:,} reflections failed; see reflections__provenance.error")
     for name, one in tasks.items():
-        lines += ["", cut(f"task {name or NONE}: {one.samples:,} samples")]
+        lines += ["", card.cut(f"task {name or NONE}: {one.samples:,} samples")]
         lines += [*_outcomes_text(one.variants()), *_told(one)]
     return "\n".join(lines)
 
@@ -126,8 +113,8 @@ def _reasons_text(head: str, found: Counter[str]) -> list[str]:
     if not found:
         return []
     rest = found.most_common()[_REASONS_SAID:]
-    others = counts_text([(f"for {len(rest):,} other reasons", sum(count for _, count in rest))]) if rest else []
-    return [head, *map(cut, counts_text(found.most_common(_REASONS_SAID))), *others]
+    others = card.counts_text([(f"for {len(rest):,} other reasons", sum(count for _, count in rest))]) if rest else []
+    return [head, *map(card.cut, card.counts_text(found.most_common(_REASONS_SAID))), *others]
 
 
 def raw_card(
@@ -135,33 +122,36 @@ def raw_card(
     configuration: Mapping[str, object],
     *,
     name: str = "RAW_DATA",
-    license: str = UNKNOWN,
+    license: str = card.UNKNOWN,
     record: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the README.md of a RAW_DATA; `configuration` holds JSON values and is shown as it is.
 
     `record` is the run's run.json, from which its `starts` and `texts` are shown.
     """
-    split = Split.of(counts.all().samples, counts.memory, counts.files)
+    split = card.Split.of(counts.all().samples, counts.memory, counts.files)
     model = str(configuration.get("model", ""))
     values = {
-        "header": header(SCHEMA, [split], tags=TAGS, license=license, models=[model]),
+        "header": card.header(SCHEMA, [split], tags=TAGS, license=license, models=[model]),
         "name": name,
         "held": held(counts, lost=True),
         "lost": reasons_table("Questions without rows:", ("reason", "questions"), counts.lost),
         "version": str(SCHEMA_VERSION),
         "columns": columns_table(COLUMNS),
-        "configuration": json_block(configuration),
+        "configuration": card.json_block(configuration),
         **made_sections(record or {}),
     }
-    return fill_card("generation.raw", values)
+    return card.fill_card("generation.raw", values)
 
 
 def made_sections(record: Mapping[str, Any]) -> dict[str, str]:
     """Return the `run` and `prompts` of a card: the starts of a run and the prompts it asked, from its run.json."""
     prompts = {kind: texts for kind, texts in record.get("texts", {}).items() if kind in ("variants", "reflections")}
     why = "Word for word, as they were filled in: `{names}` stand for what differs by question and sample."
-    return {"run": run_section(record.get("starts", ())), "prompts": texts_section("The prompts", prompts, why)}
+    return {
+        "run": card.run_section(record.get("starts", ())),
+        "prompts": card.texts_section("The prompts", prompts, why),
+    }
 
 
 def held(counts: RawCounts, *, lost: bool) -> str:
@@ -189,7 +179,7 @@ def held(counts: RawCounts, *, lost: bool) -> str:
         counts.served,
     ]
     for task, one in tasks.items():
-        parts += [f"### {code(task or NONE)}\n", *_task_tables(one)]
+        parts += [f"### {card.code(task or NONE)}\n", *_task_tables(one)]
     return "\n".join(filter(None, parts))
 
 

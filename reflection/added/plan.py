@@ -6,10 +6,9 @@ import random
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import MISSING, asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from cluster.errors import ItemFailedError
 from cluster.flags import flag
@@ -18,7 +17,7 @@ from cluster.inference.engine import Engine, EngineInfo, Request, Sampling
 from cluster.inference.vllm_engine import ChatTokenizer
 from cluster.jobs.plan import JobPlan, JobSettings, check_range
 from cluster.paths import local_or_name
-from generation.model_plan import Prompts, choose_model, is_builtin, notes_on_prompts, write_out
+from generation.model_plan import choose_model, is_builtin, notes_on_prompts, write_out
 from generation.raw.schema import PROVENANCE, REFLECTIONS, SCHEMA, WRITER, Rolled, provenance_of, without_surrogates
 from generation.records import Reflection, request_seed, stable_hash
 from generation.rollout import reflect, together
@@ -29,10 +28,8 @@ from reflection.added.source import (
     Sample,
     Source,
     block_keys,
-    check_columns,
     open_source,
     read_blocks,
-    read_samples,
 )
 
 BLOCK, ROW = "block", "row"
@@ -112,17 +109,6 @@ def _table(block: Block, found: Sequence[Sequence[Reflection]], engine: EngineIn
     return pa.Table.from_pylist([without_surrogates(row) for row in rows], schema=MADE)
 
 
-class Survey(NamedTuple):
-    """What there is to do on a RAW_DATA."""
-
-    graded: int
-    """Samples known to be right or wrong, which get reflections."""
-    reflections: int
-    """There already."""
-    longest: int
-    """Bytes of the longest question and sample that get reflections."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class AdditionPlan(JobPlan):
     """What a run will do: blocks are dealt, and rows are counted."""
@@ -134,7 +120,6 @@ class AdditionPlan(JobPlan):
     unit = "rows"
 
     source: Source
-    survey: Survey
     work: Adding
 
     @property
@@ -158,7 +143,7 @@ class AdditionPlan(JobPlan):
 
     @property
     def keys(self) -> list[str]:
-        return [key for file in self.source.files for key in block_keys(file)]
+        return [key for number, file in enumerate(self.source.files) for key in block_keys(number, 0, file.rows)]
 
     def items(self, keys: Collection[str]) -> Iterator[Block]:
         return read_blocks(self.source, keys)
@@ -168,11 +153,11 @@ class AdditionPlan(JobPlan):
         return min(BLOCK_ROWS, self.source.files[number].rows - first)
 
     def introduction(self) -> list[tuple[str, str]]:
-        survey, more, none = self.survey, self.work.reflections, self.source.rows - self.survey.graded
+        source, more, none = self.source, self.work.reflections, self.source.rows - self.source.graded
         return [
             ("model", f"{self.model.name}, revision {self.model.revision or 'unknown'}"),
-            ("raw data", f"{self.source.name}: {self.source.rows:,} rows, {survey.reflections:,} reflections"),
-            ("plan", f"{more} more on {survey.graded:,} samples; {none:,} of unknown outcome get none"),
+            ("raw data", f"{source.name}: {source.rows:,} rows, {source.reflections:,} reflections"),
+            ("plan", f"{more} more on {source.graded:,} samples; {none:,} of unknown outcome get none"),
             *(("note", note) for note in self.notes),
         ]
 
@@ -184,24 +169,19 @@ def plan_additions(settings: AdditionSettings) -> AdditionPlan:
     alike = math.ceil(reflections / len(prompts.PROMPTS))
     what = "reflections of one prompt on a sample"
     model, sampling, out, notes = choose_model(settings, f"runs/{source.name}-reflected", alike, what)
-    check_columns(source)
-    survey = look(source)
-    if not survey.graded:
-        raise ValueError(f"{settings.raw}: no sample is known to be right or wrong, so none gets a reflection")
     if any(out.resolve() in file.path.resolve().parents for file in source.files):
         raise ValueError(f"{out} holds the RAW_DATA to read; give another folder")
     return AdditionPlan(
         model=model,
         sampling=sampling,
         # No more tokens than bytes; a sample that is longer still is refused by the engine, and its row says so.
-        context=min(model.context, _MOST_CONTEXT, survey.longest + _FRAME + sampling.max_tokens),
+        context=min(model.context, _MOST_CONTEXT, source.longest + _FRAME + sampling.max_tokens),
         per_item=BLOCK_ROWS * reflections,
         out=out,
         license=settings.license,
         texts={"reflections": prompts.PROMPTS},
         notes=(*source.origin.notes, *notes),
         source=source,
-        survey=survey,
         work=Adding(reflections, sampling, settings.seed),
     )
 
@@ -212,21 +192,22 @@ def look_at_samples(plan: AdditionPlan) -> AdditionPlan:
     empty = [Prompt(f"reflection {name}", prompts.messages(name, "", "")) for name in names]
 
     def longer(room: int, widest: int) -> Iterable[Prompt]:
-        for block in read_blocks(plan.source) if plan.survey.longest > room else ():
+        for block in read_blocks(plan.source) if plan.source.longest > room else ():
             for sample in block.samples:
                 if len((sample.question + sample.response).encode()) > room:
                     messages = prompts.messages(names[widest], sample.question, sample.response)
                     yield Prompt(f"row {sample.row:,}", messages)
 
-    looked_at = Prompts(
+    notes = notes_on_prompts(
+        plan,
         kinds=[*empty, _first(plan)],
         frames=[prompt.messages for prompt in empty],
         longer=longer,
-        total=plan.survey.graded,
+        total=plan.source.graded,
         what="samples with their question",
         least=[prompts.VERDICT],
     )
-    return plan.noting(*notes_on_prompts(plan, looked_at))
+    return plan.noting(*notes)
 
 
 def _first(plan: AdditionPlan) -> Prompt:
@@ -235,31 +216,17 @@ def _first(plan: AdditionPlan) -> Prompt:
     return Prompt(f"row {block.samples[0].row:,}", plan.work.requests(block, block.samples[0])[0][1].messages)
 
 
-def look(source: Source) -> Survey:
-    """Count what there is to do. Raises ValueError for rows that cannot be read."""
-    graded = reflections = longest = 0
-    for file in source.files:
-        for rows in read_samples(file):
-            reflections += pc.sum(rows["there"]).as_py() or 0
-            asked = rows.filter(pc.not_equal(rows["outcome"], "unknown"))
-            graded += asked.num_rows
-            sizes = pc.add(pc.binary_length(asked["question"]), pc.binary_length(asked["response"]))
-            longest = max(longest, pc.max(sizes).as_py() or 0)
-    return Survey(graded, reflections, longest)
-
-
 def describe_additions(plan: AdditionPlan) -> str:
     """Describe the plan, with the first prompt as the model will see it."""
-    survey, more, none = plan.survey, plan.work.reflections, plan.source.rows - plan.survey.graded
-    files, requests = len(plan.source.files), survey.graded * more
+    source, more, none = plan.source, plan.work.reflections, plan.source.rows - plan.source.graded
+    files, requests = len(source.files), source.graded * more
     row, messages = _first(plan)
     return write_out(
         plan,
         ChatTokenizer(plan.model.path, plan.model.hub_revision),
         asked=[
-            f"raw data    {plan.source.name}: {plan.source.rows:,} rows in {files:,} files, "
-            f"{survey.reflections:,} reflections",
-            f"samples     {survey.graded:,} graded ones get {more} more, {none:,} of unknown outcome none",
+            f"raw data    {source.name}: {source.rows:,} rows in {files:,} files, {source.reflections:,} reflections",
+            f"samples     {source.graded:,} graded ones get {more} more, {none:,} of unknown outcome none",
         ],
         bounds=[
             f"requests    {requests:,} reflections",

@@ -20,21 +20,11 @@ from cluster.jobs.job import Job
 from cluster.jobs.store import ROW_GROUP_ROWS, WRITING, ShardStore
 from generation.raw import schema
 from generation.raw.counts import RawCounts, count_folder
-from generation.raw.files import reading
+from generation.raw.files import Columns, reading
 from generation.raw.report import TAGS, held, lost_units, made_sections, reasons_table
-from generation.raw.schema import (
-    PROVENANCE,
-    REFLECTIONS,
-    WRITER,
-    Column,
-    as_lists,
-    columns_table,
-    first_items,
-    lengths,
-    owners,
-)
+from generation.raw.schema import PROVENANCE, REFLECTIONS, as_lists, lengths, owners
 from reflection.added.plan import ROW, AdditionPlan
-from reflection.added.source import ADDED, ADDITION, COLUMNS, File, Source, block_keys, output_schema
+from reflection.added.source import ADDED, ADDITION, COLUMNS, Source, block_keys, output_schema
 from reflection.verdict import parse_verdicts
 
 
@@ -67,24 +57,26 @@ def write_files(source: Source, store: ShardStore, data: Path, sampling: Mapping
     Memory holds a row group. Raises TornShardError where a shard cannot be read, ValueError where a file given cannot.
     """
     data.mkdir()
-    for file in source.files:
+    for number, file in enumerate(source.files):
         row = 0
-        path = data / f"train-{file.number:05d}-of-{len(source.files):05d}.parquet"
+        path = data / f"train-{number:05d}-of-{len(source.files):05d}.parquet"
         with reading(file.path):
             written = output_schema(pq.read_schema(file.path), file.path)
         with pq.ParquetWriter(path, written, **WRITING) as writer, pq.ParquetFile(file.path) as opened:
             for batch in opened.iter_batches(ROW_GROUP_ROWS):
-                keys = [key for key in block_keys(file, row, batch.num_rows) if key in store.finished()]
-                made = store.read(keys)
-                places = pc.index_in(pa.array(range(row, row + batch.num_rows)), made[ROW])
-                ours = _with_more(batch, file, made.take(places), sampling)
+                end = row + batch.num_rows
+                made = store.read([key for key in block_keys(number, row, end) if key in store.finished()])
+                places = pc.index_in(pa.array(range(row, end)), made[ROW])
+                ours = _with_more(batch, file.columns, made.take(places), sampling)
                 arrays = [ours[one.name].cast(one.type) if one.name in ours else batch[one.name] for one in written]
                 writer.write_table(pa.Table.from_arrays(arrays, schema=written), row_group_size=batch.num_rows)
-                row += batch.num_rows
+                row = end
         assert row == file.rows, "a row was lost"
 
 
-def _with_more(batch: pa.RecordBatch, file: File, made: pa.Table, sampling: Mapping[str, Any]) -> dict[str, pa.Array]:
+def _with_more(
+    batch: pa.RecordBatch, columns: Columns, made: pa.Table, sampling: Mapping[str, Any]
+) -> dict[str, pa.Array]:
     """Return our columns of a batch: the items of each list, then those made for its row, if any."""
     count = batch.num_rows
     there: dict[str, pa.Array] = {
@@ -92,11 +84,11 @@ def _with_more(batch: pa.RecordBatch, file: File, made: pa.Table, sampling: Mapp
         for name, type_, _ in COLUMNS
     }
     if PROVENANCE not in batch.schema.names:
-        right = as_lists(batch[file.columns["is_correct"]])
-        there[PROVENANCE] = _unknown_origins(there[REFLECTIONS], first_items(right).cast(pa.int8()))
+        right = as_lists(batch[columns["is_correct"]])
+        there[PROVENANCE] = _unknown_origins(there[REFLECTIONS], schema.first_items(right).cast(pa.int8()))
     (new,) = made.combine_chunks().to_batches()
     counts = lengths(new[REFLECTIONS])
-    facts = {name: new[name] for name in WRITER}
+    facts = {name: new[name] for name in schema.WRITER}
     facts |= {"first": lengths(there[REFLECTIONS]), "count": counts, "sampling": [sampling] * count}
     entries = pa.StructArray.from_arrays(
         [pa.array(facts[one.name]).cast(one.type) for one in ADDITION], fields=list(ADDITION)
@@ -137,7 +129,7 @@ def reflected_card(counts: RawCounts, plan: AdditionPlan, record: Mapping[str, A
     written = pq.read_schema(counts.files[0])
     meanings = {column.name: column.meaning for column in (*schema.COLUMNS, *COLUMNS)}
     meanings["model"] = "the model that wrote samples and first reflections"
-    columns = [Column(field.name, field.type, meanings.get(field.name, "as it was given")) for field in written]
+    columns = [schema.Column(field.name, field.type, meanings.get(field.name, "as it was given")) for field in written]
     split = Split.of(counts.all().samples, counts.memory, counts.files)
     origin = plan.source.origin
     models = dict.fromkeys([*origin.models, plan.model.name])
@@ -151,7 +143,7 @@ def reflected_card(counts: RawCounts, plan: AdditionPlan, record: Mapping[str, A
         "model": code(plan.model.name),
         "kept": reasons_table("Rows that could not be done, and stay as they were:", ("reason", "rows"), counts.kept),
         "held": held(counts, lost=False),
-        "columns": columns_table(columns),
+        "columns": schema.columns_table(columns),
         "added": code(ADDED),
         "configuration": json_block(plan.configuration),
         "given": f"## The card that the rows came with\n\n{given}" if origin.card.strip() else "",

@@ -7,15 +7,16 @@ not lie together; where they do, an engine meets them together too.
 import itertools
 import json
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cluster.jobs.store import differing_columns
-from generation.raw.files import Columns, RawSource, reading, source_of
+from generation.raw.files import Part, RawSource, reading, source_of
 from generation.raw.reader import as_rows, check_once, open_parts
 from generation.raw.schema import PROVENANCE, REFLECTIONS, SCHEMA, WRITER, Column, as_lists, is_list, lengths
 
@@ -47,17 +48,6 @@ _BATCH_ROWS = 4096
 _INDEX = "sample_index"
 _ASKED = ["question_key", "question", "response", "variant", "outcome"]
 _HUB = b"huggingface"
-
-
-class File(NamedTuple):
-    """One parquet file."""
-
-    number: int
-    path: Path
-    columns: Columns
-    rows: int
-    before: int
-    """Rows of the files before it."""
 
 
 class Sample(NamedTuple):
@@ -93,50 +83,67 @@ class Block(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A RAW_DATA that is there."""
+    """A RAW_DATA that is there, and what there is to do on it."""
 
     name: str
     """As datasets are called after it."""
-    files: tuple[File, ...]
+    files: tuple[Part, ...]
+    """Each whole."""
     origin: RawSource
-
-    @property
-    def rows(self) -> int:
-        return sum(file.rows for file in self.files)
+    rows: int
+    graded: int
+    """Samples known to be right or wrong, which get reflections."""
+    reflections: int
+    """There already."""
+    longest: int
+    """Bytes of the longest question and sample that get reflections."""
 
 
 def open_source(raw: str) -> Source:
-    """Open the files of a RAW_DATA folder, file or hub repository. Raises ValueError if there are none."""
-    parts = open_parts(raw, part_bytes=sys.maxsize)  # one for each file
-    before = [0, *itertools.accumulate(part.rows for part in parts)]
-    files = (File(number, part.path, part.columns, part.rows, before[number]) for number, part in enumerate(parts))
+    """Read every row of a RAW_DATA folder, file or hub repository once.
+
+    Raises ValueError if it cannot be read, cannot get our columns, or has no sample known to be right or wrong.
+    """
+    files = open_parts(raw, part_bytes=sys.maxsize)  # one for each file
+    origin = source_of(raw, files)
+    check_columns(files)
+    graded = reflections = longest = 0
+    for rows in itertools.chain.from_iterable(map(read_samples, files)):
+        reflections += pc.sum(rows["there"]).as_py() or 0
+        asked = rows.filter(pc.not_equal(rows["outcome"], "unknown"))
+        graded += asked.num_rows
+        sizes = pc.add(pc.binary_length(asked["question"]), pc.binary_length(asked["response"]))
+        longest = max(longest, pc.max(sizes).as_py() or 0)
+    if not graded:
+        raise ValueError(f"{raw}: no sample is known to be right or wrong, so none gets a reflection")
     path = Path(raw).resolve() if Path(raw).exists() else Path(raw)
     # the folder above a run's RAW_DATA, a file without its ending, the repository without its owner
     name = path.parent.name if path.name == "RAW_DATA" else path.name.removesuffix(".parquet")
-    return Source(name.removeprefix("RAW_DATA-") or "raw", tuple(files), source_of(raw, parts))
+    name, total = name.removeprefix("RAW_DATA-") or "raw", sum(file.rows for file in files)
+    return Source(name, files, origin, total, graded, reflections, longest)
 
 
-def block_keys(file: File, first: int = 0, count: int | None = None) -> list[str]:
-    """Return the keys of the blocks that hold these rows of the file, or all of them, in order."""
-    end = file.rows if count is None else first + count
-    return [f"{file.number:05d}-{start:09d}" for start in range(first - first % BLOCK_ROWS, end, BLOCK_ROWS)]
+def block_keys(file: int, first: int, end: int) -> list[str]:
+    """Return the keys of the blocks that hold rows `first` to `end` of the file of this number, in order."""
+    return [f"{file:05d}-{start:09d}" for start in range(first - first % BLOCK_ROWS, end, BLOCK_ROWS)]
 
 
 def read_blocks(source: Source, keys: Collection[str] | None = None) -> Iterator[Block]:
     """Yield the blocks of these keys, or all, in order, read as they are asked for."""
-    for file in source.files:
-        rows = (row for table in read_samples(file) for row in table.to_pylist())
-        for number, key in enumerate(block_keys(file)):
-            held = [*itertools.islice(rows, BLOCK_ROWS)]
+    before = 0
+    for file, part in enumerate(source.files):
+        rows = (row for table in read_samples(part) for row in table.to_pylist())
+        for number, key in enumerate(block_keys(file, 0, part.rows)):
+            held, first = [*itertools.islice(rows, BLOCK_ROWS)], number * BLOCK_ROWS
             if keys is None or key in keys:
-                first = number * BLOCK_ROWS
-                text = f"rows {first:,} to {first + len(held) - 1:,} of {file.path.name}"
+                text = f"rows {first:,} to {first + len(held) - 1:,} of {part.path.name}"
                 graded = (one for one in enumerate(held, first) if one[1]["outcome"] != "unknown")
-                yield Block(key, text, first, len(held), tuple(_sample(file, *one) for one in graded))
+                yield Block(key, text, first, len(held), tuple(_sample(before, *one) for one in graded))
+        before += part.rows
 
 
-def _sample(file: File, place: int, row: Mapping[str, Any]) -> Sample:
-    which = f"row {file.before + place}" if row["index"] is None else str(row["index"])
+def _sample(before: int, place: int, row: Mapping[str, Any]) -> Sample:
+    which = f"row {before + place}" if row["index"] is None else str(row["index"])
     return Sample(
         row=place,
         identity=(row["question_key"], row["variant"] or "", which),
@@ -148,7 +155,7 @@ def _sample(file: File, place: int, row: Mapping[str, Any]) -> Sample:
     )
 
 
-def read_samples(file: File) -> Iterator[pa.Table]:
+def read_samples(file: Part) -> Iterator[pa.Table]:
     """Yield the columns that a reflection depends on, and counts of earlier ones in place of their texts."""
     row = 0
     with reading(file.path, lambda: row), pq.ParquetFile(file.path) as opened:
@@ -203,10 +210,10 @@ def _feature(type_: pa.DataType) -> Any:
     return {"dtype": str(type_).replace("double", "float64"), "_type": "Value"}
 
 
-def check_columns(source: Source) -> None:
+def check_columns(files: Sequence[Part]) -> None:
     """Raise ValueError where files differ in their columns, or a column has one of our names and another type."""
     first: pa.Schema | None = None
-    for file in source.files:
+    for file in files:
         with reading(file.path):
             schema = pq.read_schema(file.path)
         for name in schema.names:
@@ -214,4 +221,4 @@ def check_columns(source: Source) -> None:
         output_schema(schema, file.path)
         first = first or schema
         if names := differing_columns(schema, first):
-            raise ValueError(f"{file.path}: other columns than {source.files[0].path.name}: {', '.join(names)}")
+            raise ValueError(f"{file.path}: other columns than {files[0].path.name}: {', '.join(names)}")
