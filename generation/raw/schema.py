@@ -1,7 +1,6 @@
-"""RAW_DATA, written: one row a sample, in one explicit schema, versioned.
+"""RAW_DATA as it is written: one row a sample, in one explicit schema, versioned; and work on its lists.
 
-The column names are the first of the two published families. Knows records and columns; not where files lie, nor what
-will be made of the rows.
+The column names are the first of the two published families.
 """
 
 import json
@@ -16,11 +15,11 @@ import pyarrow.compute as pc
 
 from cluster.inference.engine import Completion, EngineInfo, Sampling
 from cluster.jobs.card import Table
+from cluster.texts import load_table
 from generation.records import Attempt, Reflection
 
-SCHEMA_VERSION = 1
-"""Raised with every change of a column's name, type or meaning."""
-
+_TABLE = load_table("generation.raw", "columns.toml")
+SCHEMA_VERSION: int = _TABLE["version"]
 RAW_DATA = "RAW_DATA"
 """Its folder in a run directory, and how its repositories' names begin."""
 PREFIX = "model_responses__mutated_prompts"
@@ -34,16 +33,6 @@ PROVENANCE = "reflections__provenance"
 WRITER = ("model", "model_revision", "engine", "engine_version")
 """The columns that say who wrote a row's texts, named as the fields of EngineInfo."""
 
-_TEXT, _TEXTS, _FLAG, _FLAGS = pa.string(), pa.list_(pa.string()), pa.bool_(), pa.list_(pa.bool_())
-_PLACE, _COUNT, _REAL = pa.int32(), pa.int64(), pa.float64()
-_PROMPT = pa.list_(pa.struct({"content": _TEXT, "role": _TEXT}))
-_SAMPLING = pa.struct(
-    {"temperature": _REAL, "top_p": _REAL, "top_k": _COUNT, "repetition_penalty": _REAL, "max_tokens": _COUNT}
-)
-_TOKENS = {"prompt_tokens": _COUNT, "output_tokens": _COUNT, "cached_tokens": _COUNT}
-_REQUEST = {"seed": pa.int64(), "finish_reason": _TEXT, **_TOKENS, "error": _TEXT}
-_REFLECTION = {"prompt_name": _TEXT, "verdict": _TEXT, "valid": _FLAG, **_REQUEST}
-
 
 class Column(NamedTuple):
     """One column of a dataset: its name and type, and the line the card says about it."""
@@ -53,40 +42,23 @@ class Column(NamedTuple):
     meaning: str
 
 
-COLUMNS = (
-    Column("question", _TEXT, "the plain question, as a training example will ask it"),
-    Column("answer", _TEXT, "the gold answer"),
-    Column("prompt_variant", _TEXT, "which prompt variant the sample was drawn under"),
-    Column(PREFIX, _TEXTS, "the sample; one element"),
-    Column(_RIGHT, _FLAGS, "one element: true when right, false when wrong or without an answer, null when undecided"),
-    Column(_EXTRACTED, _TEXTS, "one element: the answer the sample gives; null when it gives none"),
-    Column(_CUT, _FLAGS, "one element: the sample was cut at the length limit"),
-    Column(REFLECTIONS, _TEXTS, "the model's reflections on this sample"),
-    Column("question_key", _TEXT, "stable name of the question: a hash of its task and text"),
-    Column("question_index", _PLACE, "place of the question in the run, from 0"),
-    Column("sample_index", _PLACE, "which of the samples of this question and variant, from 0"),
-    Column("outcome", _TEXT, "`right`, `wrong` or `unknown`"),
-    Column("outcome_reason", _TEXT, "why it is wrong or unknown; empty when right"),
-    Column("mentions_hint", _FLAG, "a rationalized sample that names its hint; left out of traces"),
-    Column("prompt", _PROMPT, "the messages the model was given"),
-    Column("task", _TEXT, "the task's name"),
-    Column("task_config", _TEXT, "JSON: the settings the task was made with"),
-    Column("task_source", _TEXT, "where the question is from"),
-    Column("metadata", _TEXT, "JSON: grader, kind of answer, and the facts the grader needs"),
-    Column(SAMPLE_PROVENANCE, pa.struct(_REQUEST), "seed, token counts and end of the sample's request"),
-    Column(
-        PROVENANCE,
-        pa.list_(pa.struct(_REFLECTION)),
-        "one for each reflection: prompt, verdict (`Correct`, `Incorrect`, null), its truth, request",
-    ),
-    Column("model", _TEXT, "the model that wrote samples and reflections"),
-    Column("model_revision", _TEXT, "its commit, or the hash of its files"),
-    Column("engine", _TEXT, "the inference library"),
-    Column("engine_version", _TEXT, "its version"),
-    Column("sampling", _SAMPLING, "how tokens were drawn"),
-    Column("schema_version", pa.int32(), f"version of this table: {SCHEMA_VERSION}"),
-)
-
+_TEXT, _FLAG, _COUNT, _REAL = pa.string(), pa.bool_(), pa.int64(), pa.float64()
+_TOKENS = {"prompt_tokens": _COUNT, "output_tokens": _COUNT, "cached_tokens": _COUNT}
+_REQUEST = {"seed": pa.int64(), "finish_reason": _TEXT, **_TOKENS, "error": _TEXT}
+_REFLECTION = {"prompt_name": _TEXT, "verdict": _TEXT, "valid": _FLAG, **_REQUEST}
+_SAMPLING = {"temperature": _REAL, "top_p": _REAL, "top_k": _COUNT, "repetition_penalty": _REAL, "max_tokens": _COUNT}
+_TYPES = {
+    "text": _TEXT,
+    "texts": pa.list_(_TEXT),
+    "flag": _FLAG,
+    "flags": pa.list_(_FLAG),
+    "place": pa.int32(),
+    "messages": pa.list_(pa.struct({"content": _TEXT, "role": _TEXT})),
+    "sampling": pa.struct(_SAMPLING),
+    "request": pa.struct(_REQUEST),
+    "reflections": pa.list_(pa.struct(_REFLECTION)),
+}
+COLUMNS = tuple(Column(name, _TYPES[kind], meaning) for name, (kind, meaning) in _TABLE["columns"].items())
 SCHEMA = pa.schema([(column.name, column.type) for column in COLUMNS])
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
