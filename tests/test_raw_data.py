@@ -13,10 +13,10 @@ from datasets import Features, disable_progress_bars, load_dataset
 
 from cluster.inference.engine import Completion, EngineInfo, FinishReason, Message, Sampling
 from generation.raw.counts import count_folder
-from generation.raw.report import raw_card
 from generation.raw.schema import COLUMNS, PREFIX, REFLECTIONS, SCHEMA, SCHEMA_VERSION, to_table
 from generation.records import CUT, Attempt, Grade, Outcome, Question, Reflection
 from tests.assembly_rows import read
+from tests.raw_rows import card_of
 
 QUESTION = Question(
     text="Make 7 of [3, 4].",
@@ -156,7 +156,7 @@ def folder(tmp_path: Path) -> Path:
     ]
     (tmp_path / "data").mkdir()
     pq.write_table(written(attempts), tmp_path / "data" / "train-00000-of-00001.parquet")
-    card = raw_card(count_folder(tmp_path), {"model": "a/model", "why": "```"})
+    card = card_of(count_folder(tmp_path), {"model": "a/model", "why": "```"})
     (tmp_path / "README.md").write_text(card, encoding="utf-8")
     disable_progress_bars()
     return tmp_path

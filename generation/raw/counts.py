@@ -15,20 +15,29 @@ from reflection.verdict import parse_verdicts
 
 OUTCOMES = ("right", "wrong", "unknown")
 VERDICTS = ("Correct", "Incorrect", "none")
-TOKENS = ("prompt_tokens", "cached_tokens", "output_tokens")
+TOKENS = {
+    "prompt_tokens": "tokens read",
+    "cached_tokens": "of these found in the cache",
+    "output_tokens": "tokens written",
+}
 _BATCH_ROWS = 1024
+Look = Callable[[pa.Table], None]
+"""Is shown each batch of rows, as a table of schema ROWS."""
+Served = Callable[[Sequence[str]], str]
+"""Writes a card's table of the questions of these tasks that can serve each trace format."""
 
 
 @dataclass
 class TaskCounts:
-    """Samples and reflections of one task, or of all."""
+    """Samples and reflections of one task, or of all.
+
+    Samples by variant and outcome, those of unknown outcome by reason; reflections by the sample's outcome and their
+    verdict, "none" without one.
+    """
 
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """Samples by variant and outcome."""
     unknown: Counter[str] = field(default_factory=Counter)
-    """Samples of unknown outcome, by reason."""
     verdicts: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """Reflections by the sample's outcome and their verdict, "none" without one."""
 
     @property
     def samples(self) -> int:
@@ -44,11 +53,9 @@ class TaskCounts:
         return self.verdicts["right", "Correct"] + self.verdicts["wrong", "Incorrect"]
 
     def outcome(self, name: str) -> int:
-        """Return the number of samples of this outcome."""
         return sum(count for (_, outcome), count in self.outcomes.items() if outcome == name)
 
     def verdict(self, name: str) -> int:
-        """Return the number of reflections with this verdict."""
         return sum(count for (_, verdict), count in self.verdicts.items() if verdict == name)
 
     def variants(self) -> dict[str, list[int]]:
@@ -75,14 +82,13 @@ class RawCounts:
     tokens: Counter[str] = field(default_factory=Counter)
     """TOKENS of all requests whose rows give them; the cached ones are among the prompt's."""
     lost: Counter[str] = field(default_factory=Counter)
-    """Questions that failed and so have no rows, by reason; the run knows, not the files."""
+    """Questions that failed and so have no rows, by reason, as the run tells."""
     kept: Counter[str] = field(default_factory=Counter)
-    """Rows that should have got more reflections and stay as they were, by reason; the run knows, not the files."""
+    """Rows that failed to get more reflections and stay as they were, by reason, as the run tells."""
     served: str = ""
-    """A card's table of the questions that can serve each trace format."""
+    """What Served wrote."""
 
     def all(self) -> TaskCounts:
-        """Return the counts over all tasks."""
         whole = TaskCounts()
         for task in self.tasks.values():
             whole.outcomes.update(task.outcomes)
@@ -103,22 +109,13 @@ def shares(verdicts: Counter[tuple[str, str]], verdict: str) -> tuple[float | No
     outcome, other = ("right", "wrong") if verdict == "Correct" else ("wrong", "right")
     hits, false = verdicts[outcome, verdict], verdicts[other, verdict]
     there = sum(verdicts[outcome, one] for one in VERDICTS)
-    precision, recall, f1 = (
-        part / whole if whole else None
-        for part, whole in ((hits, hits + false), (hits, there), (2 * hits, hits + false + there))
-    )
+    ratios = ((hits, hits + false), (hits, there), (2 * hits, hits + false + there))
+    precision, recall, f1 = (part / whole if whole else None for part, whole in ratios)
     return precision, recall, f1
 
 
-def count_folder(
-    folder: Path,
-    look: Callable[[pa.Table], None] = lambda _: None,
-    served: Callable[[Sequence[str]], str] = lambda _: "",
-) -> RawCounts:
-    """Count the rows of `folder/data/*.parquet`, each batch shown to `look` as a table of schema ROWS.
-
-    `served` then writes the card's table of the trace formats that these tasks can serve.
-    """
+def count_folder(folder: Path, look: Look | None = None, served: Served | None = None) -> RawCounts:
+    """Count the rows of `folder/data/*.parquet`."""
     counts = RawCounts(files=sorted(folder.glob("data/*.parquet")))
     for path in counts.files:
         with pq.ParquetFile(path) as file:
@@ -127,8 +124,9 @@ def count_folder(
                 counts.memory += batch.nbytes
                 rows = as_rows(batch, columns, path, 0)
                 _count(counts, batch, rows)
-                look(rows)
-    counts.served = served(sorted(counts.tasks))
+                if look is not None:
+                    look(rows)
+    counts.served = served(sorted(counts.tasks)) if served else ""
     return counts
 
 

@@ -1,7 +1,4 @@
-"""The parquet files of a RAW_DATA: where they are, what a card calls them, and whether they can be used.
-
-Copies of rows are found by hashes of small columns, eight bytes a row.
-"""
+"""The parquet files of a RAW_DATA: where they are, what a card says of them, and whether they can be used."""
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -27,13 +24,13 @@ _NUMBERED = re.compile(r"(?P<set>.*)-(?P<number>\d{5})-of-(?P<total>\d{5})(-[0-9
 """As `datasets` names the files of one table; an older one puts a hash behind."""
 _MODEL = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _SNAPSHOTS = "snapshots"
-"""Below it the hub's cache has a folder for each commit."""
+"""The folder in the hub's cache that has one for each commit."""
 _SAMPLE = ("question_key", "prompt_variant", "sample_index")
-"""What tells a sample of a run from its others."""
+"""The identity of a sample within its run."""
 _BATCH_ROWS = 65_536
 
 Columns = Mapping[str, str]
-"""Role to the column that plays it in one file; roles without a column are not in it."""
+"""The column of one file for each role that has any."""
 
 
 class Part(NamedTuple):
@@ -46,14 +43,14 @@ class Part(NamedTuple):
     """Place of its first row in the file."""
     rows: int
     size: int
-    """Bytes of the needed columns in memory, about."""
+    """Approximate bytes of the needed columns in memory."""
 
 
 class RawSource(NamedTuple):
-    """A RAW_DATA that was read. No place on this machine is in it: cards travel."""
+    """A RAW_DATA that was read. It names no place on this machine: cards travel."""
 
     name: str
-    """Its repository, the name that its card gives it, or that of its folder or file."""
+    """Its repository, the name in its card, or that of its folder or file."""
     repository: str
     """On the hub; empty where it has none."""
     revision: str
@@ -63,9 +60,8 @@ class RawSource(NamedTuple):
     card: str
     """Its README.md; "" without one."""
     models: tuple[str, ...]
-    """That wrote the samples: what column `model` says first in each file, where it names one."""
+    """The writers of the samples: the first of column `model` in each file, where that is a model's name."""
     notes: tuple[str, ...]
-    """What a person should know of its rows."""
 
 
 def find_files(raw: str | Path) -> tuple[Path, ...]:
@@ -99,26 +95,23 @@ def find_files(raw: str | Path) -> tuple[Path, ...]:
 
 
 def _check_whole(files: Sequence[Path]) -> None:
-    """Raise ValueError where a file that the names of others count is not there."""
-    sets: dict[str, list[re.Match[str]]] = {}
-    for path in files:
-        if named := _NUMBERED.fullmatch(path.name):
-            sets.setdefault(named["set"], []).append(named)
-    for name, of_set in sets.items():
-        folder, first = files[0].parent, of_set[0]
-        if other := next((one for one in of_set if one["total"] != first["total"]), None):
+    """Raise ValueError where the names of some files count another one that is not there."""
+    folder, named = files[0].parent, [*filter(None, (_NUMBERED.fullmatch(path.name) for path in files))]
+    firsts: dict[str, re.Match[str]] = {}
+    for one in named:
+        if (first := firsts.setdefault(one["set"], one))["total"] != one["total"]:
             raise ValueError(
-                f"{folder}: {first.string} and {other.string} are of two sets of files; keep the files of one"
+                f"{folder}: {first.string} and {one.string} are of two sets of files; keep the files of one"
             )
-        total, there = int(first["total"]), {int(one["number"]) for one in of_set}
+    for name, first in firsts.items():
+        total, there = int(first["total"]), {int(one["number"]) for one in named if one["set"] == name}
         if missing := [number for number in range(total) if number not in there]:
             lost = f"{name}-{missing[0]:05}-of-{total:05}.parquet"
             more = "" if len(missing) == 1 else f", nor are {len(missing) - 1:,} more"
             raise ValueError(f"{folder}: {lost} is not there{more}: its {total:,} files belong together")
 
 
-def card_of(file: Path) -> str:
-    """Return the card of the repository that the parquet file lies in, cut where it is very long; "" without one."""
+def _card_of(file: Path) -> str:
     folder = file.parent.parent if file.parent.name == "data" else file.parent
     try:
         with (folder / CARD).open(encoding="utf-8", errors="replace") as card:
@@ -132,7 +125,7 @@ def card_of(file: Path) -> str:
 
 
 def source_of(raw: str | Path, parts: Sequence[Part], published: str = "") -> RawSource:
-    """Look through the files of `raw`; `published` is the repository that they are pushed to.
+    """Describe the files of `raw`; `published` is the repository that they are pushed to.
 
     Raises ValueError where one cannot be read, and where they hold the same rows twice.
     """
@@ -142,24 +135,24 @@ def source_of(raw: str | Path, parts: Sequence[Part], published: str = "") -> Ra
     repository = published if local else str(raw)
     above = files[0].parts
     revision = above[above.index(_SNAPSHOTS) + 1] if not local and _SNAPSHOTS in above else ""
-    card = card_of(files[0])
+    card = _card_of(files[0])
     heading = next((line.removeprefix("# ") for line in card.splitlines() if line.startswith("# ")), "")
     name = repository or heading.replace("`", "").strip()[:_LONGEST_NAME] or Path(raw).resolve().name
     with reading(Path(raw)):
         digest = digest_of(files)
-    models: dict[str, None] = {}
+    found: list[object] = []
     for path in files:
         with reading(path), pq.ParquetFile(path) as file:
             if "model" in file.schema_arrow.names and file.metadata.num_row_groups:
                 first = next(file.iter_batches(1, row_groups=[0], columns=["model"]), None)
-                model = first.column(0)[0].as_py() if first else None
-                models |= {model: None} if isinstance(model, str) and _MODEL.fullmatch(model) else {}
+                found += first.column(0).to_pylist() if first else []
+    models = dict.fromkeys(model for model in found if isinstance(model, str) and _MODEL.fullmatch(model))
     return RawSource(name, repository, revision, digest, card, tuple(models), tuple(notes_on_responses(parts)))
 
 
 @contextmanager
 def reading(path: Path, row: Callable[[], int] | None = None) -> Iterator[None]:
-    """Raise ValueError for what a file's bytes make pyarrow raise, naming the file and, where it is told, the row."""
+    """Raise ValueError for what a file's bytes make pyarrow raise, naming the file and, if `row` tells, the row."""
     try:
         yield
     except FileNotFoundError as error:
@@ -173,7 +166,8 @@ def reading(path: Path, row: Callable[[], int] | None = None) -> Iterator[None]:
 def check_copies(raw: str | Path, parts: Sequence[Part]) -> None:
     """Raise ValueError where two rows are one sample, in a RAW_DATA whose rows say which sample they are.
 
-    Rows of two runs may agree in that: they are copies where also response, seed and model are the same.
+    Rows of two runs may agree in that; they are copies only if response, seed and model are the same too. Rows are
+    compared by hashes, eight bytes each.
     """
     files = {part.path: (*_SAMPLE, part.columns["response"], "model", f"{SAMPLE_PROVENANCE}.seed") for part in parts}
     if not _first_twice(dict.fromkeys(files, _SAMPLE)) or not (twice := _first_twice(files)):

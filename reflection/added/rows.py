@@ -4,7 +4,7 @@ What is added: texts to the list of reflections, an entry each to `reflections__
 them to `reflections__added`. A column that was not there comes last.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from cluster.jobs.card import Split, code, fenced, fill_card, header, json_block
 from cluster.jobs.job import Job
 from cluster.jobs.store import ROW_GROUP_ROWS, WRITING, ShardStore
 from generation.raw import schema
-from generation.raw.counts import RawCounts, count_folder
+from generation.raw.counts import Look, RawCounts, Served, count_folder
 from generation.raw.files import Columns, reading
 from generation.raw.report import TAGS, held, lost_units, made_sections, reasons_table
 from generation.raw.schema import PROVENANCE, REFLECTIONS, as_lists, lengths, owners
@@ -28,13 +28,10 @@ from reflection.added.source import ADDED, ADDITION, COLUMNS, Source, block_keys
 from reflection.verdict import parse_verdicts
 
 
-def write_reflected(
-    plan: AdditionPlan, job: Job, look: Callable[[pa.Table], None], served: Callable[[Sequence[str]], str]
-) -> RawCounts:
+def write_reflected(plan: AdditionPlan, job: Job, look: Look, served: Served) -> RawCounts:
     """Write RAW_DATA/: the rows given, in their order and files, with what was made for each.
 
-    `look` and `served` are as in `count_folder`. Raises AllFailedError where every block has failed, TornShardError
-    where a shard cannot be read.
+    Raises AllFailedError where every block has failed, TornShardError where a shard cannot be read.
     """
     lost, counted = lost_units(plan, job), list[RawCounts]()
 
