@@ -3,7 +3,7 @@
 Both published families of column names are understood, as lists or as plain values.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple, get_args
 
@@ -118,11 +118,20 @@ def check_once(name: str, schema: pa.Schema, path: Path) -> None:
 
 def read_part(part: Part, batch_rows: int = 4096) -> Iterator[pa.Table]:
     """Yield the part's rows as tables of schema ROWS. Raises ValueError naming the file and row of what is wrong."""
-    row, names = part.first_row, list(dict.fromkeys(part.columns.values()))
+    return (rows for _, rows in read_batches(part, batch_rows=batch_rows))
+
+
+def read_batches(
+    part: Part, more: Collection[str] = (), batch_rows: int = 4096
+) -> Iterator[tuple[pa.RecordBatch, pa.Table]]:
+    """Yield batches as they lie in the file, with the `more` columns that it has, beside what `read_part` yields."""
+    row = part.first_row
     with reading(part.path, lambda: row), pq.ParquetFile(part.path) as file:
+        wanted = {*part.columns.values(), *more}
+        names = [name for name in file.schema_arrow.names if name in wanted]
         for batch in file.iter_batches(batch_rows, row_groups=list(part.groups), columns=names):
             batch.validate(full=True)
-            yield as_rows(batch, part.columns, part.path, row)
+            yield batch, as_rows(batch, part.columns, part.path, row)
             row += batch.num_rows
 
 

@@ -7,7 +7,7 @@ not lie together; where they do, an engine meets them together too.
 import itertools
 import json
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from cluster.jobs.store import differing_columns
 from generation.raw.files import Part, RawSource, reading, source_of
-from generation.raw.reader import as_rows, check_once, open_parts
+from generation.raw.reader import check_once, open_parts, read_batches
 from generation.raw.schema import PROVENANCE, REFLECTIONS, SCHEMA, WRITER, Column, as_lists, is_list, lengths
 
 ADDED = "reflections__added"
@@ -44,7 +44,6 @@ COLUMNS = (
     ),
 )
 BLOCK_ROWS = 16
-_BATCH_ROWS = 4096
 _INDEX = "sample_index"
 _ASKED = ["question_key", "question", "response", "variant", "outcome"]
 _HUB = b"huggingface"
@@ -106,7 +105,15 @@ def open_source(raw: str) -> Source:
     """
     files = open_parts(raw, part_bytes=sys.maxsize)  # one for each file
     origin = source_of(raw, files)
-    check_columns(files)
+    first = pq.read_schema(files[0].path)
+    for file in files:
+        with reading(file.path):
+            schema = pq.read_schema(file.path)
+        for name in schema.names:
+            check_once(name, schema, file.path)
+        output_schema(schema, file.path)
+        if names := differing_columns(schema, first):
+            raise ValueError(f"{file.path}: other columns than {files[0].path.name}: {', '.join(names)}")
     graded = reflections = longest = 0
     for rows in itertools.chain.from_iterable(map(read_samples, files)):
         reflections += pc.sum(rows["there"]).as_py() or 0
@@ -137,16 +144,16 @@ def read_blocks(source: Source, keys: Collection[str] | None = None) -> Iterator
             held, first = [*itertools.islice(rows, BLOCK_ROWS)], number * BLOCK_ROWS
             if keys is None or key in keys:
                 text = f"rows {first:,} to {first + len(held) - 1:,} of {part.path.name}"
-                graded = (one for one in enumerate(held, first) if one[1]["outcome"] != "unknown")
-                yield Block(key, text, first, len(held), tuple(_sample(before, *one) for one in graded))
+                graded = [(place, row) for place, row in enumerate(held, first) if row["outcome"] != "unknown"]
+                samples = tuple(_sample(place, row, f"row {before + place}") for place, row in graded)
+                yield Block(key, text, first, len(held), samples)
         before += part.rows
 
 
-def _sample(before: int, place: int, row: Mapping[str, Any]) -> Sample:
-    which = f"row {before + place}" if row["index"] is None else str(row["index"])
+def _sample(place: int, row: Mapping[str, Any], name: str) -> Sample:
     return Sample(
         row=place,
-        identity=(row["question_key"], row["variant"] or "", which),
+        identity=(row["question_key"], row["variant"] or "", name if row["index"] is None else str(row["index"])),
         question=row["question"],
         response=row["response"],
         is_correct=row["outcome"] == "right",
@@ -157,23 +164,15 @@ def _sample(before: int, place: int, row: Mapping[str, Any]) -> Sample:
 
 def read_samples(file: Part) -> Iterator[pa.Table]:
     """Yield the columns that a reflection depends on, and counts of earlier ones in place of their texts."""
-    row = 0
-    with reading(file.path, lambda: row), pq.ParquetFile(file.path) as opened:
-        wanted = {*file.columns.values(), _INDEX, PROVENANCE}
-        schema = pa.schema([field for field in opened.schema_arrow if field.name in wanted])
-        indexed = {"question_key", _INDEX} <= set(schema.names) and pa.types.is_integer(schema.field(_INDEX).type)
-        for batch in opened.iter_batches(_BATCH_ROWS, columns=schema.names):
-            nothing, no_lists = pa.nulls(batch.num_rows, pa.int64()), pa.array([0] * batch.num_rows)
-            rows = as_rows(batch, file.columns, file.path, row)
-            yield pa.table(
-                {
-                    **{name: rows[name] for name in _ASKED},
-                    "index": batch[_INDEX].cast(pa.int64()) if indexed else nothing,
-                    "there": lengths(as_lists(batch[REFLECTIONS])) if REFLECTIONS in schema.names else no_lists,
-                    "known": batch[PROVENANCE] if PROVENANCE in schema.names else nothing,
-                }
-            )
-            row += batch.num_rows
+    for batch, rows in read_batches(file, [_INDEX, PROVENANCE]):
+        names, nothing = batch.schema.names, pa.nulls(batch.num_rows, pa.int64())
+        indexed = {"question_key", _INDEX} <= set(names) and pa.types.is_integer(batch[_INDEX].type)
+        more = {
+            "index": batch[_INDEX].cast(pa.int64()) if indexed else nothing,
+            "there": lengths(as_lists(batch[REFLECTIONS])) if REFLECTIONS in names else nothing.fill_null(0),
+            "known": batch[PROVENANCE] if PROVENANCE in names else nothing,
+        }
+        yield pa.table({**{name: rows[name] for name in _ASKED}, **more})
 
 
 def output_schema(schema: pa.Schema, path: Path) -> pa.Schema:
@@ -208,17 +207,3 @@ def _feature(type_: pa.DataType) -> Any:
     if pa.types.is_struct(type_):
         return {field.name: _feature(field.type) for field in type_}
     return {"dtype": str(type_).replace("double", "float64"), "_type": "Value"}
-
-
-def check_columns(files: Sequence[Part]) -> None:
-    """Raise ValueError where files differ in their columns, or a column has one of our names and another type."""
-    first: pa.Schema | None = None
-    for file in files:
-        with reading(file.path):
-            schema = pq.read_schema(file.path)
-        for name in schema.names:
-            check_once(name, schema, file.path)
-        output_schema(schema, file.path)
-        first = first or schema
-        if names := differing_columns(schema, first):
-            raise ValueError(f"{file.path}: other columns than {files[0].path.name}: {', '.join(names)}")
