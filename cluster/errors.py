@@ -1,9 +1,10 @@
-"""How requests, items, engines and runs end when not well; wrong input is ValueError, and none of these.
+"""How work ends when not well; wrong input is a plain ValueError. All errors of ours, also those of higher rooms:
 
-BaseException  Left
-Exception      ItemFailedError, NotPushed
-RuntimeError   EngineDiedError (EngineMemoryError), EngineStartError, ClusterLostError, TornShardError, AllFailedError
-OSError        StoreGoneError
+BaseException  Left, Exception (ItemFailedError, NotPushed, OSError (StoreGoneError), RuntimeError, ValueError)
+RuntimeError   AllFailedError, ClusterLostError, EngineDiedError (EngineMemoryError), EngineStartError, TornShardError,
+               CannotStartError
+ValueError     Dropped, NotComputedError, NothingMadeError, RefusedError (UnreadableError (UnsolvedError), SeveralError,
+               OutOfBoundsError, UndecidedError, TimedOutError, DiedError)
 """
 
 import errno
@@ -11,11 +12,11 @@ from pathlib import Path
 
 
 class Left(BaseException):
-    """Work is left where it stands; no Exception, so that nothing on the way takes it for a failure."""
+    """Work is left unfinished, on request. Not an Exception, so that nothing on the way takes it for a failure."""
 
 
 class ItemFailedError(Exception):
-    """Raised by the work: this item cannot be done. Another engine is asked once: it may be the engine's fault."""
+    """The work cannot do this item. Another engine is asked once, as this one may be the cause."""
 
 
 class NotPushed(Exception):
@@ -23,7 +24,7 @@ class NotPushed(Exception):
 
 
 class EngineDiedError(RuntimeError):
-    """The engine will answer nothing any more; what it held must be asked of another."""
+    """The engine will answer nothing more; another must be asked for what it held."""
 
 
 class EngineMemoryError(EngineDiedError):
@@ -31,7 +32,7 @@ class EngineMemoryError(EngineDiedError):
 
 
 class EngineStartError(RuntimeError):
-    """An engine did not start, several times in a row; the message is its own."""
+    """An engine failed to start several times in a row; the message is its own."""
 
 
 class ClusterLostError(RuntimeError):
@@ -43,12 +44,11 @@ class TornShardError(RuntimeError):
 
 
 class AllFailedError(RuntimeError):
-    """Nothing that was asked could be done."""
+    """Nothing that was asked could be done; `advice` says what the same command would do."""
 
     def __init__(self, words: str, advice: str) -> None:
         super().__init__(words)
         self.advice = advice
-        """What the same command would do."""
 
 
 class StoreGoneError(OSError):

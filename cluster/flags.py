@@ -1,11 +1,10 @@
 """Strict command lines over frozen dataclasses. The only home of fire, which lays out --help and reads nothing.
 
-Fire would guess a value's type, take one letter for a flag, and find a mistyped flag after the work. So words are read
-here: whatever is wrong ends in one line on stderr and exit code 2, before any work. Knows no command in particular.
+Fire guesses the type of a value, accepts one-letter flags, and notices a mistyped flag only after the work. So words
+are read here: whatever is wrong ends in one line on stderr and exit code 2, before any work. Knows no command.
 """
 
 import contextlib
-import inspect
 import math
 import os
 import re
@@ -16,6 +15,7 @@ import types
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, field, fields
+from inspect import Parameter, Signature, getdoc
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -29,10 +29,8 @@ LONGEST_MESSAGE = 600
 _LONGEST_WORD = 160
 _FLAG = re.compile(r"--|-[a-zA-Z]")
 _DASHES = tuple("\u2010\u2011\u2012\u2013\u2014\u2015\u2212")
-_BREAK = "\x1f"
-"""Stands for the end of a line in a flag's help, whose lines Fire joins."""
-_NOT_OURS = re.compile(r"\x1b\[\d*m|(?<=    )-\w, (?=--)")
-"""What Fire adds to its help: colours, and one-letter flags, which are refused here."""
+_NOT_OURS = re.compile(r"\x1b\[\d*m|(?<=    )-\w, (?=--)|\n +Default: ''")
+"""What Fire adds to its help: colours, one-letter flags, which are refused here, and the default of `_help`."""
 _PLAIN: dict[Any, tuple[str, str, Callable[[str], Any]]] = {
     int: ("a whole number", r"-?[0-9]+", int),
     float: ("a finite number", r"-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?", float),
@@ -41,15 +39,17 @@ _PLAIN: dict[Any, tuple[str, str, Callable[[str], Any]]] = {
     str: ("a text", "(?s:.+)", str),
     Path: ("a path", "(?s:.+)", Path),
 }
-"""Each kind in words, how its values are written, and what reads them."""
+"""Each kind: its name, how its values are written, and what reads them."""
 
 
-def flag(default: Any, text: str, path: Callable[[str], str] | None = None) -> Any:
+def flag(
+    default: Any, text: str, path: Callable[[str], str] | None = None, bounds: tuple[float, float] | None = None
+) -> Any:
     """Return a dataclass field for `parse`: `text` is its help, `path` reads a value that may be a path.
 
-    A default of dataclasses.MISSING makes the flag a required one.
+    A default of dataclasses.MISSING makes the flag a required one. `bounds` of a number are the dataclass's to check.
     """
-    return field(default=default, metadata={"help": text, "path": path})
+    return field(default=default, metadata={"help": text, "path": path, "bounds": bounds})
 
 
 def parse(config_class: type[T], argv: Sequence[str] | None = None) -> T:
@@ -87,7 +87,7 @@ def fail(message: str) -> NoReturn:
 
 
 def page(text: str) -> None:
-    """Print a text that is all there is to say; who reads it may stop early, as `head` does."""
+    """Print a text that is all there is to say; its reader may stop early, as `head` does."""
     try:
         print(text, flush=True)
     except BrokenPipeError:
@@ -145,25 +145,31 @@ def _shown(text: str) -> str:
 
 def _split(tokens: Sequence[str], kinds: Mapping[str, Any]) -> dict[str, str]:
     """Return each flag's text. Raises ValueError for anything that is not one flag with its value."""
+    switches = {f"no{name}": name for name, kind in kinds.items() if bool in _members(kind)}
     given: dict[str, str] = {}
     waiting = deque(tokens)
     while waiting:
         token = waiting.popleft()
-        written, equals, text = token.partition("=")
         if not _FLAG.match(token):
             raise ValueError(_stray(token, given))
         if token == "--":
             raise ValueError("a bare -- is not taken; every value belongs to a flag: --flag=value")
-        name, negated = _name(written, kinds)
+        written, equals, text = token.partition("=")
+        word = written.removeprefix("--").replace("-", "_")
+        name = switches.get(word, word)
+        if name not in kinds or not written.startswith("--"):
+            near = [f"--{one}" for one in nearest(word.strip("_"), [*kinds, *switches, "help", "version"], most=3)]
+            hint = f"did you mean {' or '.join(near)}?" if near else "--help lists them all"
+            raise ValueError(f"unknown flag {_shown(written)}; {hint}")
         if name in given:
             raise ValueError(f"--{name} is given twice; give it once")
-        if negated and equals:
+        if word in switches and equals:
             raise ValueError(f"{written} takes no value; write {written} or --{name}=false")
-        if negated:
+        if word in switches:
             text = "false"
         elif not equals and waiting and not _FLAG.match(waiting[0]):
             text = waiting.popleft()
-        elif not equals and bool in _members(kinds[name]):
+        elif not equals and name in switches.values():
             text = "true"
         elif not equals:
             raise ValueError(f"--{name} needs a value, {_wanted(kinds[name])}: --{name}=VALUE")
@@ -181,40 +187,27 @@ def _stray(word: str, given: Mapping[str, str]) -> str:
     return f"stray word {_shown(word)} after --{name} {_shown(text)}; quote a value that has spaces: --{name}='...'"
 
 
-def _name(written: str, kinds: Mapping[str, Any]) -> tuple[str, bool]:
-    """Return the field that a flag names, and whether it is switched off (--nodry_run). Raises ValueError."""
-    name = written.removeprefix("--").replace("-", "_")
-    switches = {f"no{name}": name for name, kind in kinds.items() if bool in _members(kind)}
-    if written.startswith("--") and (name in kinds or name in switches):
-        return switches.get(name, name), name in switches
-    near = [f"--{one}" for one in nearest(name.strip("_"), [*kinds, *switches, "help", "version"], most=3)]
-    hint = f"did you mean {' or '.join(near)}?" if near else "--help lists them all"
-    raise ValueError(f"unknown flag {_shown(written)}; {hint}")
-
-
 def _help(config_class: Any, flags: Mapping[str, Field[Any]], kinds: Mapping[str, Any]) -> str:
-    """Return Fire's help of a function with these flags, wrapped."""
+    """Return Fire's help of a function with these flags, each with its type, default and meaning, wrapped."""
     from fire import helptext, trace
 
     def command() -> None: ...
 
-    told, taken = [], []
-    untold = type("", (), {"__repr__": lambda _: ""})()  # a default of which Fire writes nothing
-    # A command's own flags come before those of its base, which other commands have too.
-    for name, one in sorted(flags.items(), key=lambda item: item[0] not in config_class.__annotations__):
-        told.append(f"    {name}: {_BREAK.join(_told(one, kinds[name]))}")
-        default = inspect.Parameter.empty if one.default is MISSING else untold
-        taken.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default))
-    command.__doc__ = "\n".join([inspect.getdoc(config_class) or "", "", "Args:", *told])
-    command.__signature__ = inspect.Signature(taken)  # type: ignore[attr-defined]
+    parameters = [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=Parameter.empty if one.default is MISSING else "")
+        # A command's own flags come before those of its base, which other commands have too.
+        for name, one in sorted(flags.items(), key=lambda item: item[0] not in config_class.__annotations__)
+    ]
+    command.__doc__, command.__signature__ = getdoc(config_class), Signature(parameters)  # type: ignore[attr-defined]
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     name = f"python -m {spec.name}" if spec else os.path.basename(sys.argv[0])
-    text = helptext.HelpText(command, trace.FireTrace(command, name))
-    text = _NOT_OURS.sub("", text).replace(shlex.quote(name), name).replace(_BREAK, f"\n{' ' * 8}")
+    text = _NOT_OURS.sub("", helptext.HelpText(command, trace.FireTrace(command, name)))
     lines = []
-    for line in text.rstrip().splitlines():
-        indent = line[: len(line) - len(line.lstrip())]
-        lines.append(textwrap.fill(line, HELP_WIDTH, subsequent_indent=indent, break_on_hyphens=False))
+    for line in text.replace(shlex.quote(name), name).splitlines():
+        found = re.match("    --(.+)=", line)
+        for words in (line, *(_told(flags[found[1]], kinds[found[1]]) if found else ())):
+            indent = words[: len(words) - len(words.lstrip())]
+            lines.append(textwrap.fill(words, HELP_WIDTH, subsequent_indent=indent, break_on_hyphens=False))
     return "\n".join(lines)
 
 
@@ -227,5 +220,5 @@ def _told(one: Field[Any], kind: Any) -> list[str]:
         default = str(default).lower()
     elif default is None:
         default = MISSING if "default:" in meaning else "not given"
-    lines = [f"Type: {_wanted(kind)}", "" if default is MISSING else f"Default: {default}", meaning]
-    return [line for line in lines if line]
+    lines = (f"Type: {_wanted(kind)}", "" if default is MISSING else f"Default: {default}", meaning)
+    return [f"        {line}" for line in lines if line]

@@ -1,4 +1,4 @@
-"""The nodes of a Ray cluster that runs already: waiting until they joined, and whether they have what engines need.
+"""The nodes of a running Ray cluster: wait until they have joined, and check that they have what engines need.
 
 `python -m cluster.nodes ADDRESS COUNT SECONDS`
 """
@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from huggingface_hub import try_to_load_from_cache
-from ray.exceptions import RayError
+from huggingface_hub import is_offline_mode, try_to_load_from_cache
+from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cluster.texts import first_line
@@ -26,7 +26,7 @@ _PACKAGES = ("cluster", "reflection", "generation")
 
 
 def alive() -> list[dict[str, Any]]:
-    """Return what Ray says of each node that lives."""
+    """Return Ray's description of each live node."""
     return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 
 
@@ -46,14 +46,14 @@ def wait_for(count: int, seconds: float) -> bool:
 
 
 def check_nodes(model: str, revision: str | None) -> None:
-    """Raise ValueError if a node has other code than ours, no vLLM or not the model: an engine could not start there.
+    """Raise ValueError if a node has other code than ours, no vLLM or no copy of the model, so no engine could start.
 
-    The model is a folder, or if it has a revision a hub id. A node that does not answer is named, and left to Ray.
-    Ray can ship code (`runtime_env`), but workers (2.60) look into the driver's working folder first, where a node may
-    hold another clone.
+    The model is a folder, or a hub id if it has a revision. A node that does not answer is named, and left to Ray.
+    Ray can ship code (`runtime_env`), but its workers (2.60) search the driver's working folder first, and a node may
+    have another clone there.
     """
 
-    # Inside a function, and so sent whole: a node that lacks our code could not look it up by its name.
+    # Nested, so pickled by value: a node without our code could not import it by name.
     def code() -> str:
         digest = hashlib.sha256()
         for name in _PACKAGES:
@@ -68,16 +68,16 @@ def check_nodes(model: str, revision: str | None) -> None:
     here = code()
 
     def missing() -> str:
-        if (there := code()) != here:
-            if not there:
-                return "Python there does not find our code: install the project on every node"
+        there = code()
+        if not there:
+            return "Python there does not find our code: install the project on every node"
+        if there != here:
             return "another version of our code is installed there: install the same on every node"
         if importlib.util.find_spec("vllm") is None:
             return "vLLM is not installed there"
         if revision is None and not os.path.isdir(model):
             return f"the model folder {model} is not there: put it on a file system that all nodes share"
-        kept_from_hub = os.environ.get("HF_HUB_OFFLINE", "0") not in {"", "0"}
-        if revision is not None and kept_from_hub and not try_to_load_from_cache(model, "config.json", None, revision):
+        if revision and is_offline_mode() and not try_to_load_from_cache(model, "config.json", revision=revision):
             return f"the model {model} is not in the hub's cache there: share HF_HOME, or download it on each node"
         return ""
 
@@ -89,18 +89,19 @@ def check_nodes(model: str, revision: str | None) -> None:
     answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=_ANSWER_S)
     leave_out([asked[ref] for ref in silent], others=len(answered))
     for ref in answered:
-        name = asked[ref]
         try:
             words = ray.get(ref)
         except RayError as error:
-            # A node that was lost meanwhile is none of the cluster's; any other reason is worth its line.
-            words = "" if name not in {node["NodeManagerHostname"] for node in alive()} else str(error).splitlines()[-1]
+            words = first_line(error.cause if isinstance(error, RayTaskError) else error)
+            # A node lost in the meantime no longer matters.
+            if asked[ref] not in {node["NodeManagerHostname"] for node in alive()}:
+                continue
         if words:
-            raise ValueError(f"node {name} cannot run an engine: {words}")
+            raise ValueError(f"node {asked[ref]} cannot run an engine: {words}")
 
 
 def for_engines(nodes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the nodes that may get an engine: if any has a GPU those with GPUs, else those with cores."""
+    """Return the nodes that may get an engine: those with GPUs if there are any, else those with cores."""
     for kind in ("GPU", "CPU"):
         if found := [node for node in nodes if node["Resources"].get(kind, 0) >= 1]:
             return found
@@ -108,12 +109,12 @@ def for_engines(nodes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def leave_out(silent: Sequence[str], *, others: int) -> None:
-    """Name the nodes that did not answer. Raises ValueError if no others did."""
+    """Print the nodes that did not answer. Raises ValueError if no others did."""
     for name in silent:
         told = f"node {name} starts no process within {_ANSWER_S:.0f} s; see Ray's logs there"
         if not others:
             raise ValueError(told)
-        # It may be dying, which Ray notices later; engines that find no place there are tried again elsewhere.
+        # It may be dying, which Ray notices later; engines that cannot start there are tried elsewhere.
         print(f"{told}; the others go on without it", flush=True)
 
 
@@ -121,7 +122,7 @@ def main(address: str, count: str, seconds: str) -> int:
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         if not wait_for(int(count), float(seconds)):
-            print("the others are late; it begins without them", flush=True)
+            print("the others are late; starting without them", flush=True)
         ray.shutdown()
     except (ConnectionError, RuntimeError, RayError) as error:
         print(f"Ray does not answer at {address}: {first_line(error)}", flush=True)

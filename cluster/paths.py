@@ -1,6 +1,6 @@
-"""Paths as people type them: `~` is expanded, and what would name another place than the one that is meant is refused.
+"""Paths as people type them: `~` is expanded, and what would lead to another place than the one meant is refused.
 
-Every place here is on this machine. Knows no flag and no command.
+All paths are of this machine. Knows no flag and no command.
 """
 
 import errno
@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 _ELSEWHERE = re.compile(r"[\w+.@-]+:/")
-# What `datasets` reads otherwise in the path of a folder, tried with 5.2.0: see tests/test_paths.py.
+# What `datasets` (5.2.0) does not take literally in the path of a folder: see tests/test_paths.py.
 _READ_OTHERWISE = dict.fromkeys("*?[]", "a pattern") | {"$": "a variable", "::": "a chain of URLs"}
 
 
@@ -20,11 +20,12 @@ def anywhere(text: str) -> str:
 
     Raises ValueError if no path here may hold it.
     """
+    kinds = set(map(unicodedata.category, text))
     if not text.strip():
         raise ValueError(f"{text!r} is blank: give a path")
-    if {"Cc", "Zl", "Zp"}.intersection(map(unicodedata.category, text)):
+    if kinds & {"Cc", "Zl", "Zp"}:
         raise ValueError(f"{text!r} holds a control character: rename it, or leave that out")
-    if "Cs" in map(unicodedata.category, text):
+    if "Cs" in kinds:
         raise ValueError(f"{text!r} is no UTF-8: rename it")
     path = os.path.expanduser(text)
     if path.startswith("~"):
@@ -51,10 +52,7 @@ local_or_name = partial(local, remedy="give a path here, or owner/name of the hu
 
 
 def dataset_folder(text: str) -> str:
-    """Return the path of a folder to make datasets in, with `~` expanded.
-
-    Raises ValueError if it cannot be on this machine, or if `datasets` would not find the folder again.
-    """
+    """Read the path of a folder to make datasets in. Raises ValueError also if `datasets` would not find it again."""
     path = folder(text)
     check_dataset_folder(path)
     return path
@@ -66,10 +64,8 @@ def check_dataset_folder(path: str | Path) -> None:
     for sign, meaning in _READ_OTHERWISE.items():
         if sign in whole:
             held = "" if sign in str(path) else f", which lies in {os.path.dirname(whole)!r},"
-            raise ValueError(
-                f"{str(path)!r}{held} holds {sign!r}, which `datasets` takes for {meaning} when it reads the folder:"
-                " give an --out without it"
-            )
+            taken = f"{sign!r}, which `datasets` takes for {meaning} when it reads the folder"
+            raise ValueError(f"{str(path)!r}{held} holds {taken}: give an --out without it")
 
 
 def each_part(text: str) -> str:

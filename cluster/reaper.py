@@ -1,9 +1,9 @@
 """Ends what a dead process leaves behind. Run as a script; standard library only.
 
-When the process that started them is killed, vLLM's engine core and workers can live on, holding cores or a GPU, and so
-do Ray's agents. Whoever starts such processes starts one reaper and holds its standard input open; at the end of input
-the reaper kills every process that carries the mark in the environment it was started with, or that holds a file of a
-given folder open (a process that sets its own title overwrites its environment), and removes the folder.
+vLLM's engine core and workers can outlive the process that started them, holding cores or a GPU, and so can Ray's
+agents. Whoever starts such processes starts a reaper and keeps its standard input open; when that closes, the reaper
+kills every process that was started with the mark in its environment, or that holds a file of the folder open (a
+process that sets its own title overwrites its environment), and removes the folder.
 """
 
 import contextlib
@@ -18,11 +18,11 @@ from pathlib import Path
 
 _BEGINNING = "SKILLFACTORY_MARK_"
 _SPARED = "SKILLFACTORY_SPARED"
-"""In the environment of one who holds a file and is left alone: a Slurm job's driver ends in its own words."""
+"""In the environment of a process that is left alone though it holds a file: a Slurm job's driver."""
 
 
 def new_mark() -> str:
-    """Return the name of an environment variable that nobody else has; to be set, to anything, for what shall end."""
+    """Return a new name of an environment variable; what is started with it set, to anything, will be ended."""
     return f"{_BEGINNING}{uuid.uuid4().hex}"
 
 
@@ -45,7 +45,7 @@ def start(mark: str, folder: str = "", *, detached: bool = False) -> subprocess.
 
 
 def kill(mark: str, folder: str = "", spare: int = 0) -> int:
-    """Kill every such process but this one and `spare`. Return how many there were."""
+    """Kill every such process except this one and `spare`. Return how many there were."""
     killed = 0
     for entry in Path("/proc").glob("[0-9]*"):
         if int(entry.name) in {os.getpid(), spare}:
@@ -73,9 +73,8 @@ def main(mark: str, folder: str, apart_from: str = "") -> None:
     host = int(apart_from or os.getppid())
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, signal.SIG_IGN)
-    while sys.stdin.buffer.read(1):
-        pass
-    # A process that forks while it is killed may leave a child, and one that dies a file: look again.
+    sys.stdin.buffer.read()
+    # A process may fork while it is killed, or write a file as it dies: look again.
     for _ in range(50):
         killed = kill(mark, folder, host)
         if folder:

@@ -1,4 +1,4 @@
-"""The Ray this run works on: started here, or one that runs already."""
+"""The Ray cluster of this run: started on this machine, or one that is already running."""
 
 import logging
 import os
@@ -8,10 +8,9 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import ray
@@ -22,14 +21,17 @@ from ray.util.client import ray as ray_client
 from cluster import reaper
 from cluster.errors import ClusterLostError
 from cluster.nodes import alive
+from cluster.texts import first_line
 
 _OBJECT_STORE_BYTES = 256 << 20
 _CONNECT_S = 5.0
 _STARTS = 3
 _CONNECTS = 5
 _LATE = "timed out during startup"
-_TOKEN = "where it asks for a token, set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token as on its head"
+_TOKEN = "; where it asks for a token, set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token as on its head"
 _ADDRESS = re.compile(r"(?:ray://)?\[?(?P<host>[^\s/\]]+)\]?:(?P<port>\d{1,5})")
+_SECRET = secrets.token_hex(32)
+"""Known to those who may talk to a Ray of ours. Ray reads it once per process; its own lies in ~/.ray."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def here() -> Resources:
         listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False).stdout
     except OSError:
         listed = ""
-    gpus = len([line for line in listed.splitlines() if line.startswith("GPU ")])
+    gpus = len(re.findall("^GPU ", listed, re.MULTILINE))
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         gpus = min(gpus, 0 if visible in ("", "NoDevFiles") else len(visible.split(",")))
@@ -87,9 +89,9 @@ def here() -> Resources:
 
 
 def check_alive() -> None:
-    """Raise ClusterLostError if Ray's head or this node's raylet is gone; Ray itself would wait for ever, or exit.
+    """Raise ClusterLostError if Ray's head or this node's raylet is gone.
 
-    Ray ends a driver, without a word of ours, a minute after its head stopped answering.
+    Ray itself would wait for ever, or end this process without a word of ours a minute after its head's last answer.
     """
     if ray_client.is_connected():  # type: ignore[no-untyped-call]
         return
@@ -97,15 +99,13 @@ def check_alive() -> None:
     host, _, port = context.gcs_address.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
-    except OSError as error:
-        raise ClusterLostError(f"Ray's head at {context.gcs_address} does not answer: {error}") from error
-    try:
         # Asked by a process that another head knows, `ray.nodes` aborts it (Ray 2.60); this raises.
         internal_kv._internal_kv_exists(b"")
+    except OSError as error:
+        raise ClusterLostError(f"Ray's head at {context.gcs_address} does not answer: {error}") from error
     except AuthenticationError as error:
         raise ClusterLostError(f"Ray's head at {context.gcs_address} was started anew, without this run") from error
-    here = context.get_node_id()
-    if not any(node["Alive"] and node["NodeID"] == here for node in ray.nodes()):  # type: ignore[no-untyped-call]
+    if context.get_node_id() not in {node["NodeID"] for node in alive()}:
         raise ClusterLostError("Ray's process on this machine, the raylet, is dead")
 
 
@@ -114,17 +114,14 @@ def _running(address: str) -> Iterator[None]:
     found = _ADDRESS.fullmatch(address)
     if found is None and address != "auto":
         raise ValueError(f"--address {address!r} must be auto, HOST:PORT or ray://HOST:PORT")
+    hint = ""
     try:
-        if found:  # where nobody listens Ray itself would go on trying for many minutes
+        if found:  # Ray itself would retry for many minutes where nobody listens
             socket.create_connection((found["host"], int(found["port"])), timeout=_CONNECT_S).close()
-    except (OSError, OverflowError) as error:
-        raise ValueError(f"no Ray cluster answers at --address {address}: {error}") from error
-    try:
+        hint = _TOKEN  # refused for its token, Ray (2.60) says only that it failed to connect
         _connect(address)
-    except (ConnectionError, ValueError, RuntimeError, RayError) as error:
-        # Refused for its token, Ray (2.60) says only that it failed to connect; of itself it follows `auto` alone.
-        reason = _reason(error)
-        raise ValueError(f"no Ray cluster answers at --address {address}: {reason}; {_TOKEN}") from error
+    except (OSError, OverflowError, ValueError, RuntimeError, RayError) as error:
+        raise ValueError(f"no Ray cluster answers at --address {address}: {first_line(error)[:200]}{hint}") from error
     try:
         yield
     finally:
@@ -132,12 +129,12 @@ def _running(address: str) -> Iterator[None]:
 
 
 def _connect(address: str) -> None:
-    """Try again if the head made no process for this client, as happens about one time in twenty.
+    """Connect, trying again if the head made no process for this client, as happens about one time in twenty.
 
     Ray's head (2.60) forks amid gRPC's threads, which may abort the child
     (https://github.com/ray-project/ray/issues/63202), and gives it no more than half a minute to come up.
     """
-    # In a job of Slurm's, whose nodes share our home, Ray's head has another (slurm.sh): workers get ours back.
+    # In a Slurm job Ray's head has a home of its own (slurm.sh); the nodes share ours, and workers get it back.
     home = {"env_vars": {"HOME": os.path.expanduser("~")}} if "SLURM_JOB_ID" in os.environ else None
     for time in range(1, _CONNECTS + 1):
         try:
@@ -147,73 +144,59 @@ def _connect(address: str) -> None:
             if time == _CONNECTS:
                 raise
             told = f"Ray's head at {address} made no process for this run, time {time} of {_CONNECTS}"
-            print(f"{told}: {_reason(error)}", file=sys.stderr, flush=True)
-
-
-def _reason(error: Exception) -> str:
-    """Return the first line, and the last if the first introduces a traceback."""
-    first, *others = str(error).strip().splitlines()
-    return (f"{first} {others[-1]}" if others and first.endswith(":") else first)[:200]
+            print(f"{told}: {first_line(error)[:200]}", file=sys.stderr, flush=True)
 
 
 @contextmanager
 def _local() -> Iterator[None]:
-    # Ray's agents outlive a driver that is killed (2.60), and are known by their log files alone. The
-    # folder lies in /tmp whatever TMPDIR says: the path of a Unix socket in it ends at 107 bytes.
+    # Ray's agents outlive a killed driver (2.60), and only their open log files identify them. The folder
+    # is in /tmp whatever TMPDIR says: the path of a Unix socket in it is limited to 107 bytes.
     mark, folder = reaper.new_mark(), tempfile.mkdtemp(prefix="skillfactory-ray-", dir="/tmp")
     home = os.path.expanduser("~")
-    with _environment({mark: "1", "RAY_AUTH_TOKEN": _token()}):
+    with _environment({mark: "1", "RAY_AUTH_TOKEN": _SECRET}):
         watcher = reaper.start(mark, folder)
-        # Ray's head asks the network which cloud it is in (2.60, with usage statistics off too) unless a cluster file
+        # Even with usage statistics off, Ray's head (2.60) asks the network which cloud it is in, unless a cluster file
         # in its home names a provider; our processes get the real home back.
         Path(folder, "ray_bootstrap_config.yaml").write_text("provider: {type: local}\n", encoding="utf-8")
         try:
             with _environment({"HOME": folder}):
-                _start(folder, home, lambda: reaper.kill(mark, folder, watcher.pid))
+                for left in reversed(range(_STARTS)):
+                    try:
+                        _start(folder, home)
+                        break
+                    except Exception as error:
+                        # Ray (2.60) waits half a minute for its agents, whose imports take longer from a slow disk.
+                        if _LATE not in str(error) or not left:
+                            raise
+                        ray.shutdown()
+                        reaper.kill(mark, folder, watcher.pid)
             yield
         finally:
             ray.shutdown()
             watcher.communicate()
 
 
-def _start(folder: str, home: str, clean: Callable[[], object]) -> None:
-    """Raise what Ray raises, the last time that it comes up late; `clean` ends what the others left."""
-    for left in reversed(range(_STARTS)):
-        try:
-            # CPUs are only numbers to Ray: more than there are, so that no engine waits for a share.
-            ray.init(
-                address="local",
-                num_cpus=max(16, os.cpu_count() or 1),
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                object_store_memory=_OBJECT_STORE_BYTES,
-                _temp_dir=folder,
-                runtime_env={"env_vars": {"HOME": home}},
-            )
-            return
-        except Exception as error:
-            # Ray (2.60) waits half a minute for its agents, whose imports take longer from a slow disk.
-            if _LATE not in str(error) or not left:
-                raise
-            ray.shutdown()
-            clean()
-
-
-@cache
-def _token() -> str:
-    """Return the secret of those who may talk to a Ray of ours. Ray reads it once a process; its own lies in ~/.ray."""
-    return secrets.token_hex(32)
+def _start(folder: str, home: str) -> None:
+    ray.init(
+        address="local",
+        # CPUs are only numbers to Ray: more than there are, so that no engine waits for a share.
+        num_cpus=max(16, os.cpu_count() or 1),
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        object_store_memory=_OBJECT_STORE_BYTES,
+        _temp_dir=folder,
+        runtime_env={"env_vars": {"HOME": home}},
+    )
 
 
 @contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
+    before = {name: os.environ[name] for name in values if name in os.environ}
     os.environ.update(values)
     try:
         yield
     finally:
-        for name, value in before.items():
+        for name in values:
             del os.environ[name]
-            if value is not None:
-                os.environ[name] = value
+        os.environ.update(before)

@@ -1,9 +1,9 @@
 """A sbatch script that brings Ray up on the nodes of a Slurm job and runs a command there; printed or submitted.
 
 `python -m cluster.slurm --nodes 4 --gpus_per_node 8 --time 04:00:00 -- python -m generation.run --out runs/one`.
-What is chosen stands quoted at the script's top; the rest, slurm.sh, is the same in every script. Any command may run
-that takes --address, --grace_s and --out, ends on SIGUSR1, and says by exit code 75 that work is left; the flags of
-ours are read before anything is queued.
+What was chosen stands quoted at the top of the script; the rest, slurm.sh, is always the same. It runs any command that
+takes --address, --grace_s and --out, ends on SIGUSR1, and exits with 75 while work is left; the flags of our own
+commands are checked before anything is queued.
 """
 
 import importlib.util
@@ -19,10 +19,10 @@ from importlib import resources
 from pathlib import Path
 
 from assembly.job import check_flags
-from cluster.commands import COMMANDS, PACKAGES, asked_module, is_python
+from cluster import COMMANDS, PACKAGES, PYTHON, asked_module
 from cluster.flags import fail, flag, page, parse
 from cluster.jobs.atomic import atomic_write_text, make_folder
-from cluster.jobs.plan import JobSettings, check_range
+from cluster.jobs.plan import JobSettings, check_bounds
 from cluster.paths import anywhere, folder, local
 from cluster.texts import nearest
 from generation.settings import Settings
@@ -31,33 +31,14 @@ from reflection.added.plan import AdditionSettings
 _LOGS = Path("logs", "slurm")
 """Under the run directory."""
 _CORES_OF_A_GPU = 8
-_BOUNDS = {
-    "nodes": (1, 10_000),
-    "gpus_per_node": (0, 64),
-    "cpus_per_task": (1, 10_000),
-    "wait_s": (10, 86_400),
-    "notice_s": (1, 65_535),
-    "max_requeues": (0, 10_000),
-}
 _WORDS = ("job_name", "partition", "account", "qos", "constraint")
-# What sbatch takes on its lines without quotes, escapes or comments.
+# What sbatch accepts on its lines without quotes, escapes or comments.
 _WORD = re.compile(r"[A-Za-z0-9_.,:@%+=&|*()\[\]/-]+")
 _OPTION = re.compile(r"--(?P<name>[a-z][a-z-]*)(=.+)?")
 _TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<parts>\d+(?::\d+){0,2})")
 _SHELL = re.compile(r"[\s;&|<>$`(){}]")
-_SET = (
-    "array",
-    "chdir",
-    "error",
-    "no-kill",
-    "no-requeue",
-    "ntasks-per-node",
-    "open-mode",
-    "output",
-    "signal",
-    "wrap",
-)
-_CONTRADICTING = dict.fromkeys(_SET, "leave it out") | {
+_SET = "array chdir error no-kill no-requeue ntasks-per-node open-mode output signal wrap"
+_CONTRADICTING = dict.fromkeys(_SET.split(), "leave it out") | {
     name.replace("_", "-"): f"give --{name}"
     for name in (*_WORDS, "nodes", "time", "cpus_per_task", "gpus_per_node", "mem")
 }
@@ -73,28 +54,31 @@ class Options:
     The command stands after --, such as -- python -m generation.run --model Qwen2.5-7B-Instruct --out runs/one
     """
 
-    nodes: int = flag(MISSING, "how many")
+    nodes: int = flag(MISSING, "how many", bounds=(1, 10_000))
     time: str = flag(MISSING, "limit of one start, as Slurm takes it: 04:00:00, 1-00, 90")
-    gpus_per_node: int = flag(0, "0: engines on the CPU, whole nodes")
+    gpus_per_node: int = flag(0, "0: engines on the CPU, whole nodes", bounds=(0, 64))
     partition: str | None = flag(None, "of the site")
     account: str | None = flag(None, "who pays")
     qos: str | None = flag(None, "quality of service")
     constraint: str | None = flag(None, "features that the nodes must have")
-    cpus_per_task: int | None = flag(None, f"cores of each node (default: {_CORES_OF_A_GPU} a GPU; no GPU: all)")
+    cpus_per_task: int | None = flag(
+        None, f"cores of each node (default: {_CORES_OF_A_GPU} a GPU; no GPU: all)", bounds=(1, 10_000)
+    )
     mem: str | None = flag(None, "memory of each node, such as 200G (default: the site's; no GPU: all)")
     sbatch_args: tuple[str, ...] = flag((), "comma list of further options of sbatch: --exclude=n1,n2,--mail-type=END")
-    container: str | None = flag(None, "image for Slurm's pyxis plugin, in which all of it then runs", anywhere)
+    container: str | None = flag(None, "image for Slurm's pyxis plugin, in which everything then runs", anywhere)
     container_mounts: tuple[str, ...] = flag((), "comma list of FROM:TO, besides the working folder and /tmp", anywhere)
     env_setup: str | None = flag(None, "a file to source first, such as .venv/bin/activate", local)
     job_name: str = flag("skillfactory", "as squeue shows it")
-    wait_s: int = flag(600, "longest wait for all nodes to join; then it begins with those that did")
-    notice_s: int = flag(300, "how long before the limit it drains; at most half of --time")
-    max_requeues: int = flag(100, "how often it queues itself again while work is left")
+    wait_s: int = flag(
+        600, "longest wait for all nodes to join; then it starts with those that did", bounds=(10, 86_400)
+    )
+    notice_s: int = flag(300, "how long before the limit it drains; at most half of --time", bounds=(1, 65_535))
+    max_requeues: int = flag(100, "how often it queues itself again while work is left", bounds=(0, 10_000))
     submit: bool = flag(False, "submit it, and keep it with its logs in the run directory")
 
     def __post_init__(self) -> None:
-        for name, bounds in _BOUNDS.items():
-            check_range(f"--{name}", getattr(self, name), *bounds)
+        check_bounds(self)
         if seconds(self.time) < 120:
             raise ValueError(f"--time {self.time} is too short: Ray alone takes a minute; give two or more")
         if self.mem is not None and not re.fullmatch(r"\d+[KMGT]?", self.mem, re.ASCII):
@@ -119,30 +103,13 @@ class Options:
 
     @property
     def sbatch_options(self) -> list[str]:
-        """As sbatch takes them: what does not begin as an option belongs to the one before, whose value has a comma."""
+        """Return --sbatch_args option by option: a comma divides them only before a hyphen, else it is in a value."""
         return [option for option in re.split(",(?=-)", ",".join(self.sbatch_args)) if option]
 
     @property
     def notice(self) -> int:
-        """Seconds before the limit, never more than half of it."""
+        """Return the seconds before the limit, never more than half of it."""
         return min(self.notice_s, seconds(self.time) // 2)
-
-    @property
-    def sbatch(self) -> list[str]:
-        """Every option of sbatch."""
-        whole = not self.gpus_per_node and self.cpus_per_task is None
-        told = {name.replace("_", "-"): getattr(self, name) for name in (*_WORDS, "nodes")} | {
-            "ntasks-per-node": 1,
-            "gpus-per-node": self.gpus_per_node or None,
-            "cpus-per-task": self.cpus_per_task or _CORES_OF_A_GPU * self.gpus_per_node or None,
-            "mem": self.mem or (0 if whole else None),
-            "time": self.time,
-            "signal": f"B:USR1@{self.notice}",
-            "open-mode": "append",
-        }
-        lines = [f"--{name}={value}" for name, value in told.items() if value is not None]
-        # A lost node does not end the job. An engine on the CPU takes every core it finds: nobody else is let in.
-        return [*lines, "--requeue", "--no-kill", *(["--exclusive"] if whole else []), *self.sbatch_options]
 
 
 def seconds(time: str) -> int:
@@ -150,60 +117,70 @@ def seconds(time: str) -> int:
     found = _TIME.fullmatch(time)
     if found is None:
         raise ValueError(f"--time must be as Slurm takes it, such as 04:00:00, 1-12:00 or 90 (minutes), not {time!r}")
-    parts = [int(part) for part in found["parts"].split(":")]
-    # D-H, D-H:M, D-H:M:S and H:M:S begin with hours, M and M:S with minutes.
-    first = 0 if found["days"] is not None or len(parts) == 3 else 1
-    return int(found["days"] or 0) * 86_400 + sum(
-        part * unit for part, unit in zip(parts, (3600, 60, 1)[first:], strict=False)
-    )
+    parts = found["parts"].split(":")
+    if found["days"] is None and len(parts) < 3:  # M and M:S; D-H, D-H:M and H:M:S begin with hours
+        parts = ["0", *parts]
+    hours, minutes, rest = map(int, (*parts, 0, 0)[:3])
+    return ((int(found["days"] or 0) * 24 + hours) * 60 + minutes) * 60 + rest
 
 
-def run_directory(command: Sequence[str]) -> str | None:
-    """Return what the command's --out says, or None if it has none. Raises ValueError for what a job cannot run."""
+def check_command(command: list[str], default: str) -> str:
+    """Return the run directory that --out names; a command without one gets the default.
+
+    Raises ValueError for a command that a job cannot run, or that is nearly one of ours, and SystemExit 2 for flags
+    that one of ours does not take.
+    """
     if not command:
         raise ValueError("nothing to run: end with -- python -m generation.run and its flags")
-    found = None
-    for place, word in enumerate(command):
+    run = None
+    for before, word, after in zip(["python", *command], command, [*command[1:], ""], strict=False):
         if not word.isprintable():
             raise ValueError(f"the command's word {word!r} holds a control character: leave it out")
+        if word in COMMANDS and PYTHON.fullmatch(before):
+            raise ValueError(f"the command {word} is a module: write python -m {word}")
         name, equals, value = word.partition("=")
         if name in ("--address", "--grace_s", "--grace-s"):
             raise ValueError(f"the command's {name} is given by the job: leave it out")
-        if name == "--out":
-            found = value if equals else "".join(command[place + 1 : place + 2])
-            if not found:
-                raise ValueError("the command's --out names no folder")
+        if name == "--out" and not (run := value if equals else after):
+            raise ValueError("the command's --out names no folder")
+    if run is None:
+        run = default
+        command += ["--out", run]
     try:
-        return found and folder(found)
+        run = folder(run)
     except ValueError as error:
         raise ValueError(f"the command's --out {error}") from None
-
-
-def check_command(command: Sequence[str]) -> None:
-    """Raise ValueError for a command that is nearly one of ours, SystemExit 2 for flags that it does not take."""
-    for place, word in enumerate(command):
-        if word in COMMANDS and (place == 0 or is_python(command[place - 1])):
-            raise ValueError(f"the command {word} is a module: write python -m {word}")
-    asked = asked_module(command)
-    if asked is None:
-        return
-    module, top = asked.module, asked.module.partition(".")[0]
-    near = nearest(module, COMMANDS, cutoff=0.85)
+    module, *flags = asked_module(command) or [""]
+    package, near = module.partition(".")[0], nearest(module, COMMANDS, cutoff=0.85)
     if module in _RUNS:
-        settings: JobSettings = parse(_RUNS[module], asked.flags)
+        settings: JobSettings = parse(_RUNS[module], flags)
         if isinstance(settings, Settings):
             check_flags(settings)
     elif module in COMMANDS:
         raise ValueError(f"{module} needs no Ray cluster: run it as it is, or by sbatch --wrap")
-    elif top in PACKAGES or (near and top.isidentifier() and importlib.util.find_spec(top) is None):
+    elif package in PACKAGES or (near and package.isidentifier() and importlib.util.find_spec(package) is None):
         hint = f"did you mean {near[0]}?" if near else f"it can run {' and '.join(_RUNS)}"
         raise ValueError(f"the command's module {module!r} is none that a job can run; {hint}")
+    return run
 
 
 def script(options: Options, command: Sequence[str], run: str) -> str:
     """Write the whole script of a job that runs the command in the run directory `run`."""
+    whole = not options.gpus_per_node and options.cpus_per_task is None
+    asked = {name.replace("_", "-"): getattr(options, name) for name in (*_WORDS, "nodes")} | {
+        "ntasks-per-node": 1,
+        "gpus-per-node": options.gpus_per_node or None,
+        "cpus-per-task": options.cpus_per_task or _CORES_OF_A_GPU * options.gpus_per_node or None,
+        "mem": options.mem or (0 if whole else None),
+        "time": options.time,
+        "signal": f"B:USR1@{options.notice}",
+        "open-mode": "append",
+    }
+    lines = [f"--{name}={value}" for name, value in asked.items() if value is not None]
+    # A lost node does not end the job. An engine on the CPU takes every core it finds: nobody else is let in.
+    lines += ["--requeue", "--no-kill", *(["--exclusive"] if whole else []), *options.sbatch_options]
     # Of the notice the driver gets half; what is left is for ending the engines and writing.
-    directives = "\n".join(f"#SBATCH {option}" for option in options.sbatch)
+    directives = "\n".join(f"#SBATCH {line}" for line in lines)
     return f"""#!/bin/bash
 {directives}
 
@@ -225,25 +202,21 @@ command=({shlex.join(command)})
 
 
 def submit(text: str, run: Path) -> str:
-    """Keep the script in the run directory, submit it and return what sbatch says. Raises ValueError if it refuses."""
+    """Keep the script in the run directory, submit it and return the job's number. Raises ValueError if that fails."""
     logs = run / _LOGS
     path = f"{os.path.dirname(sys.executable)}:{os.environ.get('PATH', os.defpath)}"
     if shutil.which("sbatch", path=path) is None:
         raise ValueError("there is no sbatch here: submit where Slurm is, or print the script")
-    try:
-        make_folder(logs)
-        atomic_write_text(logs / "job.sh", text)
-    except OSError as error:
-        raise ValueError(f"{logs} cannot be written: {error.strerror}; give another --out") from error
     # In a file name for Slurm % begins a pattern.
     output = f"{str(logs.resolve()).replace('%', '%%')}/%j.out"
     asked = ["sbatch", "--parsable", f"--output={output}", str(logs / "job.sh")]
     try:
+        make_folder(logs)
+        atomic_write_text(logs / "job.sh", text)
         done = subprocess.run(asked, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False)
     except OSError as error:
-        raise ValueError(
-            f"sbatch cannot be run ({error.strerror}): submit where Slurm is, or print the script"
-        ) from error
+        told = f"{error.filename or logs} cannot be used: {error.strerror}"
+        raise ValueError(f"{told}; give another --out, or print the script") from error
     if done.returncode:
         raise ValueError(f"sbatch refuses: {' '.join(done.stderr.split())}")
     return done.stdout.strip()
@@ -257,19 +230,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         fail("the command stands behind --, such as -- python -m generation.run --out runs/one")
     options, command = parse(Options, words[:cut]), words[cut + 1 :]
     try:
-        run = run_directory(command)
-        if run is None:
-            run = f"runs/{options.job_name}"
-            command += ["--out", run]
-        check_command(command)
+        run = check_command(command, f"runs/{options.job_name}")
         text = script(options, command, run)
-        if not options.submit:
+        if options.submit:
+            print(f"job {submit(text, Path(run))}; its script and logs are in {Path(run) / _LOGS}")
+        else:
             page(text.removesuffix("\n"))
-            return 0
-        job = submit(text, Path(run))
     except ValueError as error:
         fail(str(error))
-    print(f"job {job}; its script and logs are in {Path(run) / _LOGS}")
     return 0
 
 

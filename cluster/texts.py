@@ -1,6 +1,6 @@
-"""Texts: tables of them kept as data, names filled in, and pieces of what people read (near names, cut lists).
+"""Texts: tables of them kept as data, templates filled in, and pieces of messages (near names, shortened lists).
 
-`str.format` is not used on purpose: what is filled in was written by a model and may hold braces.
+`str.format` is avoided on purpose: what is filled in was written by a model and may hold braces.
 """
 
 import difflib
@@ -16,25 +16,26 @@ _NAME = re.compile(r"\{([a-z_]+)\}")
 
 
 def load_table(package: str, name: str) -> dict[str, Any]:
-    """The TOML file `name` that ships with `package`."""
+    """Return the TOML file `name` that ships with `package`."""
     return tomllib.loads(resources.files(package).joinpath(name).read_text(encoding="utf-8"))
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
-    """Replace every {name} of the template by its value, once: values are not looked into.
-
-    Raises KeyError for a name that has no value.
-    """
+    """Replace every {name} of the template by its value, in one pass: a brace in a value stays. Raises KeyError."""
     return _NAME.sub(lambda match: values[match.group(1)], template)
 
 
-def first_line(error: BaseException) -> str:
-    """Return the first line of what the error says, or its type if it says nothing."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def first_line(error: BaseException, otherwise: str = "") -> str:
+    """Return the first line of what the error says, with the last one if it introduces others.
+
+    An error that says nothing is told by `otherwise`, or by its type.
+    """
+    first, *others = str(error).strip().splitlines() or [otherwise or type(error).__name__]
+    return f"{first} {others[-1].strip()}" if others and first.endswith(":") else first
 
 
 def listed(names: Sequence[str], most: int) -> str:
-    """Return the names separated by commas; beyond `most` they are only counted."""
+    """Return the names separated by commas; those beyond `most` are only counted."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cluster.flags import flag
-from cluster.jobs.plan import JobSettings, check_range
+from cluster.jobs.plan import JobSettings
 from cluster.paths import each_part, local_or_name
 from generation import builtin, variants
 from generation.tasks import countdown, custom, registry
@@ -40,6 +40,7 @@ class Settings(JobSettings):
         "how many, or your own: FILE.jsonl, FILE.parquet or hub dataset owner/name:configuration@revision, with :COUNT"
         " behind it for so many of them, drawn by --seed (default: 4000; built-in model 32; of your own all)",
         local_or_name,
+        (1, 10**7),
     )
     grader: GraderName | None = flag(  # noqa: RUF009  it makes a field
         None, "of your own questions (default: countdown by the wording, else number, math or text by the gold answer)"
@@ -47,14 +48,16 @@ class Settings(JobSettings):
     question_column: str | None = flag(None, "of your own questions (default: question)")
     answer_column: str | None = flag(None, "of your own questions (default: answer)")
     split: str | None = flag(None, "of the hub dataset with your questions (default: train)")
-    rl_questions: int | None = flag(None, "held out for RL, never in SFT (default: a quarter as many)")
+    rl_questions: int | None = flag(
+        None, "held out for RL, never in SFT (default: a quarter as many)", bounds=(0, 10**7)
+    )
     inputs: str | None = flag(None, "countdown inputs, LOW-HIGH (default: 1-99; built-in model 1-10)")
     targets: str | None = flag(None, "countdown targets, LOW-HIGH (default: 100-200; built-in model 10-50)")
     variants: tuple[str, ...] = flag(
         ("plain",), f"plain (4), all (8), or a comma list of {', '.join(variants.VARIANTS)}"
     )
-    samples: int | None = flag(None, "per question and variant (default: 16; built-in model 2)")
-    reflections: int | None = flag(None, "per sample (default: 4; built-in model 2)")
+    samples: int | None = flag(None, "per question and variant (default: 16; built-in model 2)", bounds=(1, 10_000))
+    reflections: int | None = flag(None, "per sample (default: 4; built-in model 2)", bounds=(0, 1_000))
     formats: tuple[str, ...] = flag(("*C_full",), f"comma list of {', '.join(FORMATS)}; quote the stars")
     attempts: str = flag("5", "attempts a trace, N, or a range such as 2-5")
 
@@ -62,10 +65,6 @@ class Settings(JobSettings):
         self._check_task()
         super().__post_init__()
         variants.parse_names(self.variants)
-        check_range("--questions", self.questions if isinstance(self.questions, int) else None, 1, 10**7)
-        check_range("--rl_questions", self.rl_questions, 0, 10**7)
-        check_range("--samples", self.samples, 1, 10_000)
-        check_range("--reflections", self.reflections, 0, 1_000)
         read_range("--inputs", self.inputs, (1, 99))
         read_range("--targets", self.targets, (100, 200))
 

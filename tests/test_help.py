@@ -15,7 +15,7 @@ import assembly.run
 import cluster.slurm
 import generation.settings
 from assembly.formats import FORMATS
-from cluster.commands import COMMANDS
+from cluster import COMMANDS
 from cluster.flags import HELP_WIDTH, parse
 from generation.settings import Settings
 from generation.variants import PLAIN

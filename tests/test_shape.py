@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import configparser
 import graphlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -203,6 +205,17 @@ def test_no_function_is_there_once_for_each_command() -> None:
         if package in names and (package == "reflection" or len(inner) < 2):
             names[package] |= {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     assert {name for name in names["generation"] & names["reflection"] if name[0] != "_"} == {"main", "messages"}
+
+
+def test_every_error_of_ours_stands_in_the_one_tree() -> None:
+    classes = [node for tree in TREES.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    bases = {node.name: {base.id for base in node.bases if isinstance(base, ast.Name)} for node in classes}
+    known = {name for name, one in vars(builtins).items() if isinstance(one, type) and issubclass(one, BaseException)}
+    errors = set(known)
+    while more := {name for name, above in bases.items() if above & errors} - errors:
+        errors |= more
+    tree = (ast.get_docstring(TREES["cluster.errors"]) or "").partition("\n\n")[2]
+    assert set(re.findall(r"\w+", tree)) - known == errors - known
 
 
 def test_what_is_shipped_is_declared() -> None:

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from cluster.slurm import main, run_directory
+from cluster.slurm import main
 from tests.test_slurm_script import RUN, chosen, refused
 
 OTHERS = [
@@ -96,14 +96,15 @@ def test_wrong_input_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ([], None),
+        ([], "runs/skillfactory"),
         (["--out", "runs/a b"], "runs/a b"),
         (["--out=runs/x"], "runs/x"),
-        (["--output=x"], None),
+        (["--output=x"], "runs/skillfactory"),
     ],
 )
-def test_the_run_directory_is_the_commands(words: list[str], expected: str | None) -> None:
-    assert run_directory([*RUN, *words]) == expected
+def test_the_run_directory_is_the_commands(words: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--nodes=1", "--time=10", "--", "python", "train.py", *words]) == 0
+    assert chosen(capsys.readouterr().out, "run") == [expected]
 
 
 def test_a_command_without_a_run_directory_gets_one(capsys: pytest.CaptureFixture[str]) -> None:

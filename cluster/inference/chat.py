@@ -239,9 +239,6 @@ def look_for_too_short(chat: ChatTokenizer, max_tokens: int, texts: Iterable[str
 
 def _reason(error: Exception) -> str:
     said = first_line(error)
-    if said.endswith(":"):
-        # What is wrong with it comes on the next line.
-        said = " ".join(line.strip() for line in str(error).strip().splitlines()[:2])
     said = said if len(said) <= _LONGEST else said.split(". ")[0][:_LONGEST]
     kind = type(error).__name__
     of_python = said != kind and isinstance(error, LookupError | TypeError | AttributeError)

@@ -2,9 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import pyarrow as pa
 
@@ -40,15 +40,19 @@ class JobSettings:
     top_k: int | None = flag(None, f"0 keeps all; {_OF_THE_MODEL}")
     repetition_penalty: float | None = flag(None, _OF_THE_MODEL)
     max_tokens: int | None = flag(
-        None, "longest sample or reflection (default: 4096 within the context; built-in model 256)"
+        None,
+        "longest sample or reflection (default: 4096 within the context; built-in model 256)",
+        bounds=(1, 10**7),
     )
-    seed: int = flag(0, "of questions, prompts, requests and traces")
-    engines: int | None = flag(None, "how many engines (default: all there is room for; CPU 1)")
-    tensor_parallel: int = flag(1, "GPUs for each engine")
-    silence: float | None = flag(None, "seconds without an answer until an engine is replaced (default: 300 or more)")
+    seed: int = flag(0, "of questions, prompts, requests and traces", bounds=(0, 2**63 - 1))
+    engines: int | None = flag(None, "how many engines (default: all there is room for; CPU 1)", bounds=(1, 10_000))
+    tensor_parallel: int = flag(1, "GPUs for each engine", bounds=(1, 64))
+    silence: float | None = flag(
+        None, "seconds without an answer until an engine is replaced (default: 300 or more)", bounds=(1, 10**6)
+    )
     retry_failed: bool = flag(False, "try again what failed before")
     address: str | None = flag(None, "a running Ray cluster (default: a Ray of its own)")
-    grace_s: int = flag(20, "when told to stop, the longest wait for what is in flight")
+    grace_s: int = flag(20, "when told to stop, the longest wait for what is in flight", bounds=(0, 10**6))
     out: str | None = flag(None, "the run directory (default: runs/<what is asked>-<model>)", dataset_folder)
     push_to: str | None = flag(None, "a hub namespace to push what is made to, private")
     public: bool = flag(False, "push it for everyone to see")
@@ -61,12 +65,7 @@ class JobSettings:
         check_license(self.license)
         for name in DRAWING:
             check_drawing(name, getattr(self, name), f"--{name}")
-        check_range("--max_tokens", self.max_tokens, 1, 10**7)
-        check_range("--seed", self.seed, 0, 2**63 - 1)
-        check_range("--engines", self.engines, 1, 10_000)
-        check_range("--silence", self.silence, 1, 10**6)
-        check_range("--tensor_parallel", self.tensor_parallel, 1, 64)
-        check_range("--grace_s", self.grace_s, 0, 10**6)
+        check_bounds(self)
 
 
 def check_drawing(name: str, value: float | None, shown: str) -> None:
@@ -76,6 +75,14 @@ def check_drawing(name: str, value: float | None, shown: str) -> None:
         raise ValueError(f"{shown} must be 0, or between {_COLDEST:g} and 2, not {value}: engines draw no colder")
     if name == "top_k" and value is not None and value != int(value):
         raise ValueError(f"{shown} must be a whole number, not {value}")
+
+
+def check_bounds(settings: Any) -> None:
+    """Raise ValueError for a number beyond the bounds of its flag; a text, where the flag takes one, has none."""
+    for one in fields(settings):
+        value, bounds = getattr(settings, one.name), one.metadata["bounds"]
+        if bounds and not isinstance(value, str):
+            check_range(f"--{one.name}", value, *bounds)
 
 
 def check_range(name: str, value: float | None, low: float, high: float) -> None:

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from cluster.texts import first_line
 from generation.records import Question
 from generation.tasks.custom_facts import ANSWER_TYPES
 from generation.tasks.gold import check_gold, find_faults
@@ -108,5 +109,5 @@ def _run(given: str, function: Callable[[Any], _T], value: Any) -> _T:
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == given]
         line = getattr(error, "lineno", None) if isinstance(error, SyntaxError) else lines[-1] if lines else None
         where = f" line {line}" if line else ""
-        reason = (str(error).strip().splitlines() or ["no reason given"])[0][:200]
+        reason = first_line(error, "no reason given")[:200]
         raise ValueError(f"--task file {given}{where}: {type(error).__name__}: {reason}") from error

@@ -15,7 +15,7 @@ from cluster.flags import flag
 from cluster.inference.chat import Prompt
 from cluster.inference.engine import Engine, EngineInfo, Request, Sampling
 from cluster.inference.vllm_engine import ChatTokenizer
-from cluster.jobs.plan import JobPlan, JobSettings, check_range
+from cluster.jobs.plan import JobPlan, JobSettings
 from cluster.paths import local_or_name
 from generation.model_plan import choose_model, is_builtin, notes_on_prompts, write_out
 from generation.raw.schema import PROVENANCE, REFLECTIONS, SCHEMA, WRITER, Rolled, provenance_of, without_surrogates
@@ -52,11 +52,9 @@ class AdditionSettings(JobSettings):
     raw: str = flag(
         MISSING, "a RAW_DATA or run folder, a parquet file, or a hub dataset (namespace/name)", local_or_name
     )
-    reflections: int | None = flag(None, "how many more for each graded sample (default: 4; built-in model 2)")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_range("--reflections", self.reflections, 1, 1_000)
+    reflections: int | None = flag(
+        None, "how many more for each graded sample (default: 4; built-in model 2)", bounds=(1, 1_000)
+    )
 
 
 @dataclass(frozen=True)
