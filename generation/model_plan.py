@@ -119,20 +119,13 @@ def notes_on_prompts(
 
 
 def write_out(
-    plan: JobPlan,
-    chat: ChatTokenizer,
-    *,
-    asked: Sequence[str],
-    how: Sequence[str] = (),
-    bounds: Sequence[str],
-    shown: Sequence[Prompt],
+    plan: JobPlan, chat: ChatTokenizer, asked: Sequence[str], bounds: Sequence[str], shown: Sequence[Prompt]
 ) -> str:
-    """Describe a plan: what is asked and how, bounds of the work, and prompts as the model will see them."""
+    """Describe a plan: what is asked, bounds of the work, and prompts as the model will see them."""
     lines = [
         f"model       {plan.model.name} (revision {plan.model.revision or 'none'}, context {plan.context})",
         *asked,
         *(f"note        {note}" for note in plan.notes),
-        *how,
         f"sampling    {', '.join(f'{name} {value:g}' for name, value in asdict(plan.sampling).items())}",
         f"run         {plan.out}",
         *bounds,

@@ -135,7 +135,7 @@ def look_at_prompts(plan: Plan) -> Plan:
         kinds=[Prompt(name.replace("variant ", ""), messages) for name, messages in _first_chats(plan)],
         frames=[chat.messages for chat in _variant_chats(plan, replace(plan.questions[0], text="", answer=""))],
         longer=longer,
-        total=plan.samples // plan.rollout.samples,
+        total=len(plan.questions) * len(plan.rollout.variants),
         what="prompts",
         least=[_LEAST, *([prompts.VERDICT] if plan.rollout.reflections else [])],
         remedy=larger if plan.context < plan.model.context else "",
@@ -145,11 +145,8 @@ def look_at_prompts(plan: Plan) -> Plan:
 
 def describe(plan: Plan) -> str:
     """Describe the plan: counts, an upper bound of tokens, and prompts as the model will see them."""
-    chat, rollout, longest = (
-        ChatTokenizer(plan.model.path, plan.model.hub_revision),
-        plan.rollout,
-        plan.sampling.max_tokens,
-    )
+    chat = ChatTokenizer(plan.model.path, plan.model.hub_revision)
+    rollout, longest = plan.rollout, plan.sampling.max_tokens
     sft, rl = (Counter(question.task for question in asked) for asked in (plan.questions, plan.rl_questions))
     golds: dict[str, str] = {}
     for question in plan.questions:
@@ -169,8 +166,8 @@ def describe(plan: Plan) -> str:
             f"task        {plan.task}: {len(plan.questions)} questions, {len(plan.rl_questions)} more held out for RL",
             *(f"            {name}: {count:,} and {rl[name]:,}" for name, count in sft.items() if len(sft) > 1),
             *(f"graded by   {grader}, the first gold answer {gold!r}" for grader, gold in golds.items()),
+            f"variants    {', '.join(variant.name for variant in rollout.variants)}",
         ],
-        how=[f"variants    {', '.join(variant.name for variant in rollout.variants)}"],
         bounds=[
             f"requests    {plan.samples:,} samples and up to {reflections:,} reflections",
             f"tokens      at most {(plan.samples + reflections) * longest:,} written and {read:,} read",

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from generation.raw.reader import as_rows, find_columns
-from generation.raw.schema import PROVENANCE, SAMPLE_PROVENANCE, SCHEMA, owners
+from generation.raw.schema import REQUESTS, as_lists, owners
 from reflection.verdict import parse_verdicts
 
 OUTCOMES = ("right", "wrong", "unknown")
@@ -73,12 +73,10 @@ class RawCounts:
     """Bytes as Arrow tables."""
     files: list[Path] = field(default_factory=list)
     questions: set[str] = field(default_factory=set)
-    failed: int = 0
-    """Samples whose request failed."""
     hinted: int = 0
     """Samples that mention their hint."""
-    refused: int = 0
-    """Reflections whose request failed; they have no text, and are counted nowhere else."""
+    failed: Counter[str] = field(default_factory=Counter)
+    """Failed requests by column: of samples, and of reflections, which have no text and are counted nowhere else."""
     tokens: Counter[str] = field(default_factory=Counter)
     """TOKENS of all requests whose rows give them; the cached ones are among the prompt's."""
     lost: Counter[str] = field(default_factory=Counter)
@@ -86,7 +84,6 @@ class RawCounts:
     kept: Counter[str] = field(default_factory=Counter)
     """Rows that failed to get more reflections and stay as they were, by reason, as the run tells."""
     served: str = ""
-    """What Served wrote."""
 
     def all(self) -> TaskCounts:
         whole = TaskCounts()
@@ -148,12 +145,7 @@ def _count(counts: RawCounts, batch: pa.RecordBatch, rows: pa.Table) -> None:
         counts.tasks[group["task"]].verdicts[group["outcome"], group["verdict"]] += group["count_all"]
 
     # failures and tokens, where the rows say how requests ended
-    schema, requests = batch.schema, []
-    if SAMPLE_PROVENANCE in schema.names and schema.field(SAMPLE_PROVENANCE).equals(SCHEMA.field(SAMPLE_PROVENANCE)):
-        requests.append(batch.column(SAMPLE_PROVENANCE))
-        counts.failed += pc.count(pc.struct_field(requests[-1], "error")).as_py()
-    if PROVENANCE in schema.names:
-        requests.append(batch.column(PROVENANCE).flatten())
-        counts.refused += pc.count(pc.struct_field(requests[-1], "error")).as_py()
-    for entries in requests:
-        counts.tokens.update({name: pc.sum(pc.struct_field(entries, name)).as_py() or 0 for name in TOKENS})
+    for column, type_ in REQUESTS.items():
+        if column in batch.schema.names and (made := as_lists(batch[column]).flatten()).type.equals(type_):
+            counts.failed[column] += pc.count(pc.struct_field(made, "error")).as_py()
+            counts.tokens.update({name: pc.sum(pc.struct_field(made, name)).as_py() or 0 for name in TOKENS})

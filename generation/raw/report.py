@@ -12,8 +12,8 @@ from cluster.jobs.job import Job
 from cluster.jobs.plan import JobPlan
 from cluster.jobs.progress import ONLY_RETRIED
 from generation.raw import counts as counting
+from generation.raw import schema
 from generation.raw.counts import OUTCOMES, TOKENS, VERDICTS, Look, RawCounts, Served, TaskCounts
-from generation.raw.schema import COLUMNS, RAW_DATA, SCHEMA, SCHEMA_VERSION, columns_table
 
 TAGS = ("skillfactory", "self-distillation", "reasoning")
 _REASONS, _REASONS_SAID = 20, 5
@@ -38,11 +38,11 @@ def write_raw_data(plan: JobPlan, job: Job, look: Look | None = None, served: Se
         assert counts.questions == set(order), "questions were lost on the way"
         counts.lost = lost
         counted.append(counts)
-        name, license = f"{RAW_DATA}-{plan.name}", plan.license
+        name, license = f"{schema.RAW_DATA}-{plan.name}", plan.license
         text = raw_card(counts, plan.configuration, job.directory.record, name=name, license=license)
         (folder / "README.md").write_text(text, encoding="utf-8")
 
-    job.store.merge(order, plan.out / RAW_DATA, finish=finish)
+    job.store.merge(order, plan.out / schema.RAW_DATA, finish=finish)
     return counted[0]
 
 
@@ -67,10 +67,10 @@ def summary(counts: RawCounts) -> str:
     lines += _told(whole)
     lines += _reasons_text(f"{counts.lost.total():,} questions failed and have no samples:", counts.lost)
     lines += _reasons_text(f"{counts.kept.total():,} rows failed and stay as they were:", counts.kept)
-    if counts.failed:
-        lines.append(f"{counts.failed:,} requests failed; the reasons are in sample__provenance.error")
-    if counts.refused:
-        lines.append(f"{counts.refused:,} reflections failed; see reflections__provenance.error")
+    if failed := counts.failed[schema.SAMPLE_PROVENANCE]:
+        lines.append(f"{failed:,} requests failed; the reasons are in sample__provenance.error")
+    if failed := counts.failed[schema.PROVENANCE]:
+        lines.append(f"{failed:,} reflections failed; see reflections__provenance.error")
     for name, one in tasks.items():
         lines += ["", card.cut(f"task {name or NONE}: {one.samples:,} samples")]
         lines += [*_outcomes_text(one.variants()), *_told(one)]
@@ -111,12 +111,12 @@ def raw_card(
     split = card.Split.of(counts.all().samples, counts.memory, counts.files)
     models = [configuration.get("model", "")]
     values = {
-        "header": card.header(SCHEMA, [split], tags=TAGS, license=license, models=models),
+        "header": card.header(schema.SCHEMA, [split], tags=TAGS, license=license, models=models),
         "name": name,
         "held": held(counts, lost=True),
         "lost": reasons_table("Questions without rows:", ("reason", "questions"), counts.lost),
-        "version": str(SCHEMA_VERSION),
-        "columns": columns_table(COLUMNS),
+        "version": str(schema.SCHEMA_VERSION),
+        "columns": schema.columns_table(schema.COLUMNS),
         "configuration": card.json_block(configuration),
         **made_sections(record),
     }
@@ -139,13 +139,13 @@ def held(counts: RawCounts, *, lost: bool) -> str:
         *([("questions that failed and have no rows", counts.lost.total())] if lost else []),
         ("samples", whole.samples),
         ("samples that mention their hint", counts.hinted),
-        ("samples whose request failed", counts.failed),
+        ("samples whose request failed", counts.failed[schema.SAMPLE_PROVENANCE]),
         ("reflections", whole.reflections),
         ("reflections that say Correct", whole.verdict("Correct")),
         ("reflections that say Incorrect", whole.verdict("Incorrect")),
         ("reflections without a verdict", whole.verdict("none")),
         ("reflections whose verdict is right", whole.valid),
-        ("reflections whose request failed", counts.refused),
+        ("reflections whose request failed", counts.failed[schema.PROVENANCE]),
         *((said, counts.tokens[name]) for name, said in TOKENS.items() if counts.tokens),
     ]
     by_task = [(task, one.samples, *map(one.outcome, OUTCOMES)) for task, one in tasks.items()]

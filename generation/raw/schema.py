@@ -46,6 +46,8 @@ _TEXT, _FLAG, _COUNT, _REAL = pa.string(), pa.bool_(), pa.int64(), pa.float64()
 _TOKENS = {"prompt_tokens": _COUNT, "output_tokens": _COUNT, "cached_tokens": _COUNT}
 _REQUEST = {"seed": pa.int64(), "finish_reason": _TEXT, **_TOKENS, "error": _TEXT}
 _REFLECTION = {"prompt_name": _TEXT, "verdict": _TEXT, "valid": _FLAG, **_REQUEST}
+REQUESTS = {SAMPLE_PROVENANCE: pa.struct(_REQUEST), PROVENANCE: pa.struct(_REFLECTION)}
+"""The columns that say how requests were made and ended, and the type of each entry."""
 _SAMPLING = {"temperature": _REAL, "top_p": _REAL, "top_k": _COUNT, "repetition_penalty": _REAL, "max_tokens": _COUNT}
 _TYPES = {
     "text": _TEXT,
@@ -55,8 +57,8 @@ _TYPES = {
     "place": pa.int32(),
     "messages": pa.list_(pa.struct({"content": _TEXT, "role": _TEXT})),
     "sampling": pa.struct(_SAMPLING),
-    "request": pa.struct(_REQUEST),
-    "reflections": pa.list_(pa.struct(_REFLECTION)),
+    "request": REQUESTS[SAMPLE_PROVENANCE],
+    "reflections": pa.list_(REQUESTS[PROVENANCE]),
 }
 COLUMNS = tuple(Column(name, _TYPES[kind], meaning) for name, (kind, meaning) in _TABLE["columns"].items())
 SCHEMA = pa.schema([(column.name, column.type) for column in COLUMNS])
@@ -169,6 +171,11 @@ def first_items(lists: pa.Array) -> pa.Array:
     return pc.list_element(pc.list_slice(lists, 0, 1, return_fixed_size_list=True), 0)
 
 
+def lists_of(items: pa.Array, counts: np.ndarray, nulls: pa.Array | None = None) -> pa.Array:
+    """Return lists of so many neighbouring items each; no list where `nulls` is true."""
+    return pa.ListArray.from_arrays(pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32()), items, mask=nulls)
+
+
 def kept_items(lists: pa.Array, keep: np.ndarray) -> pa.Array:
     """Return the lists with only the items for which `keep`, one bool for each of `lists.flatten()`, is true.
 
@@ -176,9 +183,7 @@ def kept_items(lists: pa.Array, keep: np.ndarray) -> pa.Array:
     """
     if keep.all() and not lists.null_count:
         return lists
-    counts = np.bincount(owners(lists)[keep], minlength=len(lists))
-    offsets = pa.array(np.concatenate(([0], np.cumsum(counts))), pa.int32())
-    return pa.ListArray.from_arrays(offsets, lists.flatten().filter(pa.array(keep)))
+    return lists_of(lists.flatten().filter(pa.array(keep)), np.bincount(owners(lists)[keep], minlength=len(lists)))
 
 
 def is_blank(texts: pa.Array) -> pa.Array:

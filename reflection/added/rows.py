@@ -22,7 +22,7 @@ from generation.raw import schema
 from generation.raw.counts import Look, RawCounts, Served, count_folder
 from generation.raw.files import Columns, reading
 from generation.raw.report import TAGS, held, lost_units, made_sections, reasons_table
-from generation.raw.schema import PROVENANCE, REFLECTIONS, as_lists, lengths, owners
+from generation.raw.schema import PROVENANCE, REFLECTIONS, as_lists, lengths, lists_of, owners
 from reflection.added.plan import ROW, AdditionPlan
 from reflection.added.source import ADDED, ADDITION, COLUMNS, Source, block_keys, output_schema
 from reflection.verdict import parse_verdicts
@@ -91,7 +91,7 @@ def _with_more(
         [pa.array(facts[one.name]).cast(one.type) for one in ADDITION], fields=list(ADDITION)
     )
     with_any = counts > 0
-    additions = _lists(entries.filter(pa.array(with_any)), with_any)
+    additions = lists_of(entries.filter(pa.array(with_any)), with_any)
     more = {REFLECTIONS: new[REFLECTIONS], PROVENANCE: new[PROVENANCE], ADDED: additions}
     return {name: _joined(lists, more[name]) for name, lists in there.items()}
 
@@ -101,12 +101,7 @@ def _joined(lists: pa.Array, more: pa.Array) -> pa.Array:
     order = np.argsort(np.concatenate([owners(lists), owners(more)]), kind="stable")
     items = pa.concat_arrays([lists.flatten(), more.flatten()]).take(pa.array(order))
     counts = lengths(lists) + lengths(more)
-    return _lists(items, counts, pc.and_(lists.is_null(), pa.array(counts == 0)))
-
-
-def _lists(items: pa.Array, counts: np.ndarray, nulls: pa.Array | None = None) -> pa.Array:
-    offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32())
-    return pa.ListArray.from_arrays(offsets, items, mask=nulls)
+    return lists_of(items, counts, pc.and_(lists.is_null(), pa.array(counts == 0)))
 
 
 def _unknown_origins(lists: pa.Array, right: pa.Array) -> pa.Array:
@@ -116,9 +111,9 @@ def _unknown_origins(lists: pa.Array, right: pa.Array) -> pa.Array:
         "verdict": pa.array([None, "Incorrect", "Correct"]).take(pa.array(verdicts + 1)),
         "valid": verdicts == pc.fill_null(right, -2).to_numpy()[owners(lists)],
     }
-    fields = list(schema.SCHEMA.field(PROVENANCE).type.value_type)
+    fields = list(schema.REQUESTS[PROVENANCE])
     entries = [pa.array(told[one.name]) if one.name in told else pa.nulls(len(verdicts), one.type) for one in fields]
-    return _lists(pa.StructArray.from_arrays(entries, fields=fields), lengths(lists))
+    return lists_of(pa.StructArray.from_arrays(entries, fields=fields), lengths(lists))
 
 
 def reflected_card(counts: RawCounts, plan: AdditionPlan, record: Mapping[str, Any]) -> str:
