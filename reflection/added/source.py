@@ -105,13 +105,14 @@ def open_source(raw: str) -> Source:
     """
     files = open_parts(raw, part_bytes=sys.maxsize)  # one for each file
     origin = source_of(raw, files)
-    first = pq.read_schema(files[0].path)
+    first: pa.Schema | None = None
     for file in files:
         with reading(file.path):
             schema = pq.read_schema(file.path)
         for name in schema.names:
             check_once(name, schema, file.path)
         output_schema(schema, file.path)
+        first = first or schema
         if names := differing_columns(schema, first):
             raise ValueError(f"{file.path}: other columns than {files[0].path.name}: {', '.join(names)}")
     graded = reflections = longest = 0
