@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from assembly.settings import SftSettings
 from assembly.traces import has_frame_tag, is_plain_answer
-from generation.grading.arithmetic import Value, read
+from generation.grading.countdown import Number, read
 from generation.grading.errors import OutOfBoundsError, UnreadableError
 from generation.grading.text import ascii_typing
 from generation.raw.schema import is_blank, kept_items, owners
@@ -49,7 +49,7 @@ def false_equations(text: str) -> Iterator[str]:
             yield f"{left} = {right[1]}"
 
 
-def _value(expression: str) -> Value | None:
+def _value(expression: str) -> Number | None:
     """None for what cannot be read, and for a division by zero."""
     try:
         return read(ascii_typing(expression)).value
@@ -65,7 +65,7 @@ def _before(text: str, end: int) -> str:
     return "" if outside and outside[-1].isalnum() and not left.startswith(" ") else left.strip()
 
 
-def _is(stated: str, value: Value) -> bool:
+def _is(stated: str, value: Number) -> bool:
     """Whether the stated number is the value, or the value rounded to as many places as are stated."""
     if "." not in stated:
         return int(stated) == value

@@ -1,9 +1,9 @@
-"""How work ends when not well; wrong input is a plain ValueError. All errors of ours, also those of higher rooms:
+"""How work ends when not well; wrong input is a plain ValueError. All errors of ours, of higher rooms too:
 
 BaseException  Left, Exception (ItemFailedError, NotPushed, OSError (StoreGoneError), RuntimeError, ValueError)
 RuntimeError   AllFailedError, ClusterLostError, EngineDiedError (EngineMemoryError), EngineStartError, TornShardError,
                CannotStartError
-ValueError     Dropped, NotComputedError, NothingMadeError, RefusedError (UnreadableError (UnsolvedError), SeveralError,
+ValueError     Dropped, NotComputedError, NothingMadeError, RefusedError (UnreadableError, SeveralError,
                OutOfBoundsError, UndecidedError, TimedOutError, DiedError)
 """
 

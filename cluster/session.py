@@ -114,37 +114,30 @@ def _running(address: str) -> Iterator[None]:
     found = _ADDRESS.fullmatch(address)
     if found is None and address != "auto":
         raise ValueError(f"--address {address!r} must be auto, HOST:PORT or ray://HOST:PORT")
+    # In a Slurm job Ray's head has a home of its own (slurm.sh); the nodes share ours, and workers get it back.
+    home = {"env_vars": {"HOME": os.path.expanduser("~")}} if "SLURM_JOB_ID" in os.environ else None
     hint = ""
     try:
         if found:  # Ray itself would retry for many minutes where nobody listens
             socket.create_connection((found["host"], int(found["port"])), timeout=_CONNECT_S).close()
         hint = _TOKEN  # refused for its token, Ray (2.60) says only that it failed to connect
-        _connect(address)
+        for time in range(1, _CONNECTS + 1):
+            try:
+                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=home)
+                break
+            except ConnectionAbortedError as error:
+                # About one time in twenty: Ray's head (2.60) forks amid gRPC's threads, which may abort the child
+                # (https://github.com/ray-project/ray/issues/63202), and gives it no more than half a minute.
+                if time == _CONNECTS:
+                    raise
+                told = f"Ray's head at {address} made no process for this run, time {time} of {_CONNECTS}"
+                print(f"{told}: {first_line(error)[:200]}", file=sys.stderr, flush=True)
     except (OSError, OverflowError, ValueError, RuntimeError, RayError) as error:
         raise ValueError(f"no Ray cluster answers at --address {address}: {first_line(error)[:200]}{hint}") from error
     try:
         yield
     finally:
         ray.shutdown()
-
-
-def _connect(address: str) -> None:
-    """Connect, trying again if the head made no process for this client, as happens about one time in twenty.
-
-    Ray's head (2.60) forks amid gRPC's threads, which may abort the child
-    (https://github.com/ray-project/ray/issues/63202), and gives it no more than half a minute to come up.
-    """
-    # In a Slurm job Ray's head has a home of its own (slurm.sh); the nodes share ours, and workers get it back.
-    home = {"env_vars": {"HOME": os.path.expanduser("~")}} if "SLURM_JOB_ID" in os.environ else None
-    for time in range(1, _CONNECTS + 1):
-        try:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=home)
-            return
-        except ConnectionAbortedError as error:
-            if time == _CONNECTS:
-                raise
-            told = f"Ray's head at {address} made no process for this run, time {time} of {_CONNECTS}"
-            print(f"{told}: {first_line(error)[:200]}", file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from generation.grading import grade
-from generation.grading.arithmetic import read
+from generation.grading.countdown import read
 from generation.records import Grade, Question
 
 Tree = int | tuple[str, "Tree", "Tree"]

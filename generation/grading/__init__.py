@@ -5,7 +5,6 @@
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
 
 from cluster.inference.engine import FinishReason
 from generation.grading.choice import judge_choice
@@ -19,14 +18,13 @@ from generation.grading.word import judge_word
 from generation.records import CUT, NO_ANSWER, REQUEST_FAILED, Grade, Question
 from reflection.tags import last_block
 
-__all__ = ["GRADERS", "PLACES", "Grader", "find_answer", "grade"]
-
 ONLY = "the only answer tag"
 LAST = "the last of several answer tags"
 NESTED = "the innermost of nested answer tags"
 CLOSED = "the last answer tag that is closed"
 FENCED = "an answer tag in a code fence"
 PLACES = (ONLY, LAST, NESTED, CLOSED, FENCED)
+"""Where an answer was found; where several are true, the one that is further from what was asked for."""
 
 Grader = Callable[[str, Question], Grade]
 """Judges the text of an answer, already found and never empty."""
@@ -73,11 +71,11 @@ def grade(response: str, question: Question, finish_reason: FinishReason) -> Gra
         raise ValueError(f"no grader is called {question.grader!r}; the graders are {known}")
     if finish_reason == "error":
         return Grade("unknown", REQUEST_FAILED)
-    found = _find(response)
-    if found is None:
+    answer, place = _find(response)
+    if not answer:
         return Grade("unknown", CUT if finish_reason == "length" else NO_ANSWER)
-    judged = GRADERS[question.grader](found.text, question)
-    return Grade(judged.outcome, judged.reason, judged.extracted, found.place)
+    judged = GRADERS[question.grader](answer, question)
+    return Grade(judged.outcome, judged.reason, judged.extracted, place)
 
 
 def find_answer(response: str) -> str | None:
@@ -85,19 +83,13 @@ def find_answer(response: str) -> str | None:
 
     A block that is opened later and never closed does not count: the closed one before it does.
     """
-    found = _find(response)
-    return found.text if found else None
+    return _find(response)[0] or None
 
 
-class _Found(NamedTuple):
-    text: str
-    place: str
-    """One of PLACES; where several are true, the one that is further from what was asked for."""
-
-
-def _find(response: str) -> _Found | None:
+def _find(response: str) -> tuple[str, str]:
+    """Return the answer, "" for none, and its place, one of PLACES."""
     block = last_block(response, "answer")
-    if block is None or not (text := block.text.strip()):
-        return None
+    if block is None:
+        return "", ONLY
     places = ((block.fenced, FENCED), (block.nested, NESTED), (block.reopened, CLOSED), (block.earlier, LAST))
-    return _Found(text, next((place for is_there, place in places if is_there), ONLY))
+    return block.text.strip(), next((place for is_there, place in places if is_there), ONLY)

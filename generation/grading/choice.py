@@ -11,19 +11,13 @@ from functools import lru_cache
 
 from cluster.texts import load_table
 from generation.grading.errors import OutOfBoundsError, RefusedError, SeveralError, UnreadableError
-from generation.grading.text import DIFFERS, normalised, plain, seen
+from generation.grading.text import DIFFERS, IN_TEXT, normalised, plain, seen
 from generation.records import GOLD_UNREADABLE, Question
 
 MAX_CHARS = 2000
-_MARKS = 100
+_AROUND = 100
 """Characters that may stand round an option's text; what is far longer need not be looked at."""
-_MARKUP = (
-    (re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mathit|mbox|boxed|bf|rm) ?\{([^{}]*)\}"), r"\1"),
-    (re.compile(r"\\(?:left|right)(?![A-Za-z])|\\[,;:! ]"), " "),
-    (re.compile(r"\*\*|`|\$|__"), ""),
-    (re.compile(r" {2,}"), " "),
-)
-_ARTICLE = re.compile(r"\A(?:the|an?) ", re.IGNORECASE)
+_MARKUP = re.compile(r"\*\*|`|\$|__")
 _BULLET = re.compile(r"\A(?:[-*→]|[-=]>|#{1,6}) (?=[(\[]?[A-Z]\b)")
 _LABEL = frozenset(load_table("generation.grading", "words.toml")["choice"]["label"].split())
 _LONGEST_LABEL = 16
@@ -50,19 +44,15 @@ def judge_choice(answer: str, question: Question) -> str:
 
 
 def _called(text: str, options: Mapping[str, str]) -> set[str]:
-    """Return the letters of the options whose text this is, perhaps without its article."""
-    if len(text) > _MARKS + 3 * max(map(len, options.values()), default=0):
+    """Return the letters of the options whose text this is."""
+    if len(text) > _AROUND + 3 * max(map(len, options.values()), default=0):
         return set()
-    exact, loose = _forms(text)
-    # "A cat" may be option A, and is not "the cat".
-    loose = exact if text.startswith("A ") else loose
-    same = {letter for letter, option in options.items() if _forms(option)[0] == exact}
-    return same or {letter for letter, option in options.items() if _forms(option)[1] == loose}
+    return {letter for letter, option in options.items() if _form(option) == _form(text)}
 
 
 @lru_cache(maxsize=1024)
-def _forms(text: str) -> tuple[str, str]:
-    return normalised(text), _ARTICLE.sub("", normalised(_shown(text)), count=1)
+def _form(text: str) -> str:
+    return normalised(_shown(text))
 
 
 def _option(text: str, options: Mapping[str, str]) -> str:
@@ -98,9 +88,7 @@ def _option(text: str, options: Mapping[str, str]) -> str:
 def _shown(text: str) -> str:
     """Return it as it looks: one character for those that mean the same, no LaTeX, no marks."""
     text = plain(unicodedata.normalize("NFKC", text).replace("’", "'"))
-    for pattern, plainer in _MARKUP:
-        text = pattern.sub(plainer, text)
-    return plain(text)
+    return plain(_MARKUP.sub("", IN_TEXT.sub(r"\1", text)))
 
 
 def _without_label(text: str) -> str:

@@ -1,26 +1,128 @@
 """Judges countdown answers: an expression, or steps, over given numbers that must hit a target.
 
-Knows the rules of the game; how things are typed and what they are worth is `arithmetic`.
+Three floors: the rules of the game; `statements`, which rewrites what people type (Unicode, LaTeX, Markdown, labels) as
+plain statements and leaves the rest as it stands; `read`, exact arithmetic on hostile text, + - * / and brackets over
+decimal numbers in plain typing. Nothing is evaluated as Python.
 """
 
-from collections.abc import Sequence
+import operator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
+from functools import lru_cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
-from generation.grading.arithmetic import Expression, Value, operands, read, statements
 from generation.grading.errors import OutOfBoundsError, UnreadableError
+from generation.grading.text import IN_TEXT, ascii_typing, closing, layers, rewritten
 from generation.records import Question
 
+MAX_CHARS = 1000
+MAX_DEPTH = 32
+MAX_OPERATORS = 64
+"""Signs too: with MAX_DEPTH it bounds how deep this module recurses."""
+MAX_DIGITS = 20
+MAX_MAGNITUDE = 10**30
+"""Of every result on the way, and of its denominator."""
+
+_TOKEN = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+|[^ ]")
+_STRENGTH = {"+": 1, "-": 1, "*": 2, "/": 2}
+
+Number = int | Fraction
+"""An int wherever it is whole, which is ten times as fast."""
+Value = Number | None
+"""None where it divides by zero."""
+_OPERATIONS: dict[str, Callable[[Any, Any], Number]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": Fraction,
+}
+
+
+class Expression(NamedTuple):
+    """A number as typed, two expressions joined by a sign, or one behind a minus sign."""
+
+    value: Value
+    sign: str = ""
+    """One of + - * /; "" of a number."""
+    parts: "tuple[Expression, ...]" = ()
+
+    @property
+    def is_bare(self) -> bool:
+        """True for a number alone, perhaps with signs: nothing is computed."""
+        return not self.parts or (len(self.parts) == 1 and self.parts[0].is_bare)
+
+    @property
+    def is_number(self) -> bool:
+        """True for a number that can only be typed with an operator: "-4", "8/3"; not "6/2", which is 3."""
+        is_fraction = self.sign == "/" and isinstance(self.value, Fraction)
+        return self.is_bare or (is_fraction and all(part.is_bare for part in self.parts))
+
+
+def read(text: str) -> Expression:
+    """Return the expression that all of a text is. Raises UnreadableError or OutOfBoundsError."""
+    if len(text) > MAX_CHARS:
+        raise OutOfBoundsError(f"more than {MAX_CHARS} characters")
+    tokens = _TOKEN.findall(text)[::-1]
+    if len(tokens) > MAX_OPERATORS and sum(map(tokens.count, "+-*/")) > MAX_OPERATORS:
+        raise OutOfBoundsError(f"more than {MAX_OPERATORS} operators")
+    expression = _climb(tokens, 1, 0)
+    if tokens:
+        raise UnreadableError("goes on behind the expression")
+    return expression
+
+
+def _climb(tokens: list[str], least: int, depth: int) -> Expression:
+    """Take from the end of the tokens an expression whose operators bind at least so strongly."""
+    left = _operand(tokens, depth)
+    while tokens and (strength := _STRENGTH.get(tokens[-1], 0)) >= least:
+        sign = tokens.pop()
+        right = _climb(tokens, strength + 1, depth)
+        left = Expression(_result(sign, left.value, right.value), sign, (left, right))
+    return left
+
+
+def _operand(tokens: list[str], depth: int) -> Expression:
+    token = tokens.pop() if tokens else ""
+    if token.isdecimal() or len(token) > 1:
+        return _number(token)
+    if token == "(":
+        if depth == MAX_DEPTH:
+            raise OutOfBoundsError(f"brackets nested more than {MAX_DEPTH} deep")
+        inner = _climb(tokens, 1, depth + 1)
+        if not tokens or tokens.pop() != ")":
+            raise UnreadableError("has a bracket that is not closed")
+        return inner
+    if token in ("+", "-"):
+        inner = _operand(tokens, depth)
+        return inner if token == "+" else Expression(_result("-", 0, inner.value), "-", (inner,))
+    raise UnreadableError("has more in it than + - * / and brackets")
+
+
+@lru_cache(maxsize=4096)
+def _number(token: str) -> Expression:
+    if len(token) > MAX_DIGITS:
+        raise OutOfBoundsError(f"a number of more than {MAX_DIGITS} digits")
+    return Expression(int(token) if token.isdecimal() else _whole(Fraction(token)))
+
+
+def _result(sign: str, left: Value, right: Value) -> Value:
+    if left is None or right is None or (sign == "/" and not right):
+        return None
+    value = _whole(_OPERATIONS[sign](left, right))
+    if not -MAX_MAGNITUDE <= value <= MAX_MAGNITUDE or value.denominator > MAX_MAGNITUDE:
+        raise OutOfBoundsError(f"a number beyond {MAX_MAGNITUDE:.0e} on the way")
+    return value
+
+
+def _whole(value: Number) -> Number:
+    return value.numerator if value.denominator == 1 else value
+
+
+# ---- rules of the game
+
 MAX_STEPS = 16
-
-
-class _Step(NamedTuple):
-    """One statement, read."""
-
-    worked: Expression
-    """The first side that computes something; where none does, the first side."""
-    values: list[Value]
-    """Of all sides, in order: what the statement calls equal."""
 
 
 def judge_countdown(answer: str, question: Question) -> str:
@@ -29,70 +131,135 @@ def judge_countdown(answer: str, question: Question) -> str:
     In step form an operand may be the result of an earlier step, once. Every equality that is stated must hold. The
     last statement may also be the whole expression, on its own.
     """
-    given = [_exact(number) for number in question.facts["numbers"]]
-    target = _exact(question.facts["target"])
+    target, *given = (
+        fact if type(fact) is int else Fraction(fact) for fact in (question.facts["target"], *question.facts["numbers"])
+    )
     stated = statements(answer)
     if not stated:
         raise UnreadableError("states nothing")
     if len(stated) > MAX_STEPS:
         raise OutOfBoundsError(f"more than {MAX_STEPS} statements")
     # All is read before any of it is judged: what is readable in part is not readable.
-    sides = [[read(side) for side in statement.split("=")] for statement in stated]
-    steps = [_step(statement) for statement in sides]
-    if any(len(step.values) < len(statement) for step, statement in zip(steps, sides, strict=True)):
+    equations = [[read(side) for side in statement.split("=")] for statement in stated]
+    if any(side.value is None for sides in equations for side in sides):
         return "divides by zero"
-    for step in steps:
-        for place, value in enumerate(step.values[1:]):
-            if value != step.values[place]:
-                return f"false equality: {_short(step.values[place])} = {_short(value)}"
-    steps = _without_restatements(steps)
-    fault = _shortcoming(steps, given, target)
+    for sides in equations:
+        for one, other in pairwise(sides):
+            if one.value != other.value:
+                return f"false equality: {_short(one.value)} = {_short(other.value)}"
+    steps = _steps([next((side for side in sides if not side.is_bare), sides[0]) for sides in equations])
+    fault = _fault(steps, given, target)
     # Many a solution ends by writing its steps out as one expression: then that one alone will do.
-    return fault if fault and _shortcoming(steps[-1:], given, target) else ""
+    return fault if fault and _fault(steps[-1:], given, target) else ""
 
 
-def _exact(fact: Any) -> Value:
-    return fact if type(fact) is int else Fraction(fact)
+def _steps(stated: Sequence[Expression]) -> list[Expression]:
+    """Return what computes something, without numbers that only say the last result again.
 
-
-def _step(sides: Sequence[Expression]) -> _Step:
-    worked = next((side for side in sides if not side.is_bare), sides[0])
-    return _Step(worked, [side.value for side in sides if side.value is not None])
-
-
-def _without_restatements(steps: Sequence[_Step]) -> list[_Step]:
-    """Return the steps without those that only say the last result again.
-
-    Another number alone among steps computes nothing: with it the answer is a list, not a solution.
+    Another number alone among steps makes the answer a list, not a solution.
     """
-    worked = list(steps[:1])
-    for step in steps[1:]:
-        if not step.worked.is_bare:
-            worked.append(step)
-        elif step.values[0] != worked[-1].values[0]:
+    steps = list(stated[:1])
+    for step in stated[1:]:
+        if steps[0].is_bare or (step.is_bare and step.value != steps[-1].value):
             raise UnreadableError("is a list of numbers")
-    if len(steps) > 1 and steps[0].worked.is_bare:
-        raise UnreadableError("is a list of numbers")
-    return worked
+        steps.extend([] if step.is_bare else [step])
+    return steps
 
 
-def _shortcoming(steps: Sequence[_Step], given: Sequence[Value], target: Value) -> str:
+def _fault(steps: Sequence[Expression], given: Sequence[Value], target: Value) -> str:
     """Return the first rule of the game that true steps break, "" when they solve it."""
     there, left = list(given), list(given)
     for step in steps:
-        for operand in operands(step.worked, left):
+        for operand in _operands(step, left):
             if operand not in there:
                 return f"uses {_short(operand)}, not given"
             if operand not in left:
                 times = there.count(operand)
                 return f"uses {_short(operand)} " + ("twice" if times == 1 else f"{times + 1} times")
             left.remove(operand)
-        there.append(step.values[0])
-        left.append(step.values[0])
-    reached = steps[-1].values[0]
-    return "" if reached == target else f"misses the target: {_short(reached)}"
+        there.append(step.value)
+        left.append(step.value)
+    return "" if steps[-1].value == target else f"misses the target: {_short(steps[-1].value)}"
+
+
+def _operands(expression: Expression, left: Sequence[Value]) -> Iterator[Value]:
+    """Yield the numbers that an expression works on; what is typed with an operator is one where `left` holds it."""
+    for part in expression.parts or (expression,):
+        if not part.parts or (part.is_number and part.value in left):
+            yield part.value
+        else:
+            yield from _operands(part, left)
 
 
 def _short(number: Value) -> str:
     text = str(number)
     return text if len(text) <= 16 else f"a number of {len(text)} characters"
+
+
+# ---- typings
+
+_DEPTH = 32
+"""Of LaTeX's braces and of brackets round an equation: more than anyone types, and a bound on hostile text."""
+
+_FENCE = re.compile(r"```[A-Za-z]*")
+_FRACTION = re.compile(r"\\[dtc]?frac ?\{([^{}]*)\} ?\{([^{}]*)\}")
+_GROUP = re.compile(r"\{([^{}]*)\}")
+_BRACKETS = str.maketrans("[]`$", "()  ")
+_SEPARATOR = re.compile(r"\n|;|,(?= |$)|\band\b|\bthen\b", re.IGNORECASE)
+# Each line begins and ends as a statement does, so that none goes on in the next; "1)" may count the lines.
+_PLAIN = re.compile(r"(?:(?:^|\n)(?!1\))[0-9(][0-9+\-*/()= ]*[0-9)] *)+")
+
+
+def statements(text: str) -> list[str]:
+    """Return the expressions or equations that a text states, in order, each in plain typing.
+
+    They stand on lines of their own, or between ";", ", ", "and", "then".
+    """
+    text = ascii_typing(text)
+    if _PLAIN.fullmatch(text):
+        return [_without_brackets(line.strip()) for line in text.split("\n")]
+    text = _without_latex(_FENCE.sub("\n", text)).translate(_BRACKETS)
+    lines = [" ".join(line.split()) for line in _unwrapped(text.strip()).splitlines() if line.strip()]
+    for bullet in (r"- ", r"\* ") if len(lines) > 1 else ():
+        lines = _without_marks(lines, bullet)
+    text = "\n".join(filter(None, map(_unwrapped, lines)))
+    pieces = [piece.strip() for piece in _SEPARATOR.split(rewritten(text, "lines")) if piece.strip()]
+    # "1. ", "2) ", "3: " where they count the pieces; "1: 3" alone is a quotient.
+    pieces = _without_marks(pieces, r"INDEX[.:)] (?=[0-9(])" if len(pieces) > 1 else r"INDEX[.)] (?=[0-9(])")
+    return [_unwrapped(piece).replace(":", "/") for piece in pieces]
+
+
+def _without_latex(text: str) -> str:
+    """Return LaTeX arithmetic in plain typing; braces and commands that are left are for the reader to refuse.
+
+    A fraction gets brackets of its own; groups and boxes become brackets, \\text its contents.
+    """
+    text = text.replace(r"\{", "(").replace(r"\}", ")").replace(r"\boxed", "")
+    for _ in range(_DEPTH if "{" in text else 0):
+        before = text
+        text = IN_TEXT.sub(r" \1 ", _FRACTION.sub(r"((\1)/(\2))", text))
+        if text == before and (text := _GROUP.sub(r"(\1)", text)) == before:
+            break
+    return rewritten(text, "latex_sums")
+
+
+def _unwrapped(text: str) -> str:
+    """Return it without what stands round a statement: a label, a full stop, bold, brackets round an equation."""
+    *_, text = layers(text, "around_equation")
+    return _without_brackets(text)
+
+
+def _without_brackets(text: str) -> str:
+    for _ in range(_DEPTH):
+        if "=" not in text or not text.startswith("(") or closing(text, 1) != len(text) - 1:
+            break
+        text = text[1:-1].strip()
+    return text
+
+
+def _without_marks(pieces: list[str], marks: str) -> list[str]:
+    """Return them without the mark that each begins with; if one has none, a mark may be a sign or a number."""
+    found = [re.match(marks.replace("INDEX", str(index)), piece) for index, piece in enumerate(pieces, 1)]
+    if not all(found):
+        return pieces
+    return [piece[mark.end() :] for piece, mark in zip(pieces, found, strict=True) if mark]

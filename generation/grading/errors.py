@@ -1,7 +1,6 @@
 """Why an answer cannot be judged: a grader raises one of these, and the grade is "unknown" with its reason.
 
-Three are about the text, three about the process that compares it; `CannotStartError` is no answer's fault and ends
-the run.
+CannotStartError is no answer's fault, and ends the run.
 """
 
 from generation.records import GRADER_DIED, GRADER_TIMED_OUT, OUT_OF_BOUNDS, SEVERAL, UNDECIDED, UNREADABLE
@@ -22,8 +21,6 @@ class UnreadableError(RefusedError):
 
 
 class SeveralError(RefusedError):
-    """The text is more than one answer."""
-
     reason = SEVERAL
 
 
@@ -34,14 +31,10 @@ class OutOfBoundsError(RefusedError):
 
 
 class UndecidedError(RefusedError):
-    """Neither equality with the gold answer nor its opposite could be shown."""
-
     reason = UNDECIDED
 
 
 class TimedOutError(RefusedError):
-    """The worker process used up its time for one request."""
-
     reason = GRADER_TIMED_OUT
 
 

@@ -5,23 +5,19 @@ What is in none of the tables goes to math-verify as it stands. Knows nothing of
 """
 
 import re
+from functools import lru_cache
 from string import ascii_lowercase
 from typing import NamedTuple
 
 from cluster.texts import load_table
-from generation.grading.errors import OutOfBoundsError, SeveralError, UnreadableError
+from generation.grading.errors import SeveralError, UnreadableError
 from generation.grading.number import UNITS
-from generation.grading.text import boxed, check_readable, fraction_typing, plain, seen
+from generation.grading.text import IN_TEXT, READINGS, boxed, check_readable, latex_typing, plain, rewritten
 
 MAX_CHARS = 2000
-MAX_DEPTH = 40
-MAX_DIGITS = 400
-"""Of one number."""
 
-_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _DELIMITED = re.compile(r"\$\$([^$]+)\$\$|(?<!\\)\$([^$]+)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 _DELIMITERS = re.compile(r"(?<!\\)\$|\\[()\[\]]")
-_TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox|operatorname)\*? ?\{([^{}]*)\}")
 _ENVIRONMENT = re.compile(r"\\(?:begin|end) ?\{[a-z*]+\}|\\[A-Za-z]+")
 _WORDS = re.compile(r"[^\W\d_]+(?:[ '-][^\W\d_]+)*")
 _ARTICLE = re.compile(r"^(?:it is |it's )?(?:an? (?=[a-z]{3})|the )")
@@ -31,55 +27,16 @@ _GREEK, _COMMANDS = _TABLE["greek"].split(), _TABLE["commands"].split()
 _FUNCTIONS = frozenset((*_COMMANDS, *_TABLE["functions"].split()))
 _LETTERS = {letter: rf"\{name} " for letter, name in zip(_TABLE["greek_letters"].split(), _GREEK, strict=True)}
 _CHARACTERS = str.maketrans(_LETTERS | _TABLE["characters"])
-_SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ"
-_RAISED = re.compile(f"[{_SUPERSCRIPTS}]+")
-_DIGITS = str.maketrans(_SUPERSCRIPTS, "0123456789-+n")
 # LaTeX's names without their backslash, as in code; "mu" may be a product.
 _NAMED = re.compile(
-    rf"({_TEXT.pattern})|(?<![A-Za-z\\])({'|'.join((*_GREEK, *_COMMANDS)).replace('mu|', '')})(?![A-Za-z]) ?"
+    rf"({IN_TEXT.pattern})|(?<![A-Za-z\\])({'|'.join((*_GREEK, *_COMMANDS)).replace('mu|', '')})(?![A-Za-z]) ?"
 )
-_BRACKETED = r"\(((?:[^()]++|\([^()]*+\))*+)\)"
-_RADICAND = rf" ?(?:{_BRACKETED}|\{{([^{{}}]*)\}}|([0-9.]+|[A-Za-z](?![A-Za-z])|\\[a-z]+))"
-_REWRITES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern), written)
-    for pattern, written in (
-        # Code: oo, log2(, sqrt(, **.
-        (r"(?<![A-Za-z\\])(?:oo|inf|infinity)(?![A-Za-z])", r"\\infty "),
-        (r"\\log (2|10)(?=\()", r"\\log_{\1}"),
-        (rf"(?:√|(?<![\\A-Za-z])sqrt){_RADICAND}", r"\\sqrt{\1\2\3}"),
-        (r"\*\* ?\(([^()]*)\)|\*\* ?(-?[A-Za-z0-9.]+)", r"^{\1\2}"),
-        # The letter x for times, "U" for a union.
-        (r"(?<=[0-9]) ?x ?(?=[0-9])", r" \\cdot "),
-        (r"(?<=[\])]) ?(?:U|union) ?(?=[\[(])", r"\\cup "),
-        # math-verify reads one sign or digit of what has no braces,
-        (r"\^ ?(-?[0-9]*\.[0-9]+|-[A-Za-z0-9]+)", r"^{\1}"),
-        # ... adds a number and a bracket,
-        (r"(?<![A-Za-z0-9_.^{\\])([0-9]+)(?=\()", r"\1\\cdot "),
-        # ... and divides by all that follows a fraction.
-        (r"(?<![0-9A-Za-z/^_.)} ])([0-9]+)/([0-9]+) (?=[A-Za-z(]|\\)", r"\\frac{\1}{\2} "),
-        # Sizes say nothing; angle brackets are brackets.
-        (r"\\(?:left|right)(?![A-Za-z])\.?", ""),
-        (r"\\langle(?![A-Za-z])", "("),
-        (r"\\rangle(?![A-Za-z])", ")"),
-        # Degrees in words; and in a function, where math-verify takes them for radians.
-        (r"(?<=[0-9]) ?degrees?(?![A-Za-z])", r"^\\circ "),
-        (r"(\\(?:sin|cos|tan|cot|sec|csc) ?[({]? ?)([0-9.]+) ?\^ ?\{? ?\\circ ?\}?", r"\1{\\frac{\2\\pi}{180}}"),
-    )
-)
-_PERIOD = re.compile(r"(?<![0-9.])([0-9]{0,9})\.([0-9]{0,9})\\overline ?\{ ?([0-9]{1,9}) ?\}")
 _UNIT_NAMES = "|".join(sorted((name for name in UNITS if len(name) > 1 and name.isalpha()), reverse=True))
 _POWER = r"(?: ?\^ ?\{?[23]\}?)?"
 # Behind a number, a bracket, a brace or pi; math-verify's own list of units holds letters: it makes 2 of "2ab".
 _UNIT = re.compile(
     rf"(?<=[0-9)}}!i])(?: (?:square |cubic )?(?:{_UNIT_NAMES}|units)\.?{_POWER}"
     rf"|(?:\\[,;! ]| )*\\(?:text|mathrm|mbox) ?\{{[^{{}}]*\}}{_POWER})$"
-)
-_UNCLEAR = (
-    (re.compile(r"(?<![0-9._])[0-9.]+ +[0-9]"), "has numbers in it with nothing between"),
-    (re.compile(r"\{,\}"), "has a comma in it that may be a decimal one"),
-    (re.compile(r"!!"), "has a factorial in it that is read in several ways"),
-    (re.compile(r"[0-9]\.[0-9]+ ?(?:\.\.\.|…|\\l?dots)"), "has digits in it that do not end"),
-    (re.compile(r"(?<!\\)\$|\n"), "has formulas in it that do not end"),
 )
 _CHANGES = re.compile(r"\b(?:not|never|than|more|least|most|between|except|neither|nor)\b|n['’]t\b", re.IGNORECASE)
 _OR = re.compile(r"\b(?:or|no)\b", re.IGNORECASE)
@@ -92,15 +49,15 @@ class Formula(NamedTuple):
     unit: str
 
 
+# RL asks for the same question again and again.
+@lru_cache(maxsize=1024)
 def formula(text: str) -> Formula:
     """Return the one formula of an answer. Raises UnreadableError, SeveralError or OutOfBoundsError."""
     check_readable(text, MAX_CHARS)
-    text = plain(_inner(_typed(text)))
+    text = plain(_inner(plain(latex_typing(text).translate(_CHARACTERS))))
     if named := _NAMES.get(words_of(text)):
         return Formula(named, "")
-    text = _NAMED.sub(lambda name: name[1] or rf"\{name[3]} ", _PERIOD.sub(_as_fraction, text))
-    for pattern, written in _REWRITES:
-        text = pattern.sub(written, text)
+    text = rewritten(_NAMED.sub(lambda name: name[1] or rf"\{name[3]} ", text), "formulas")
     text, unit = (text, "") if is_wordy(text) else _without_unit(text)
     if text.count(r"\pm") == 1 and "," not in text:
         plus, minus = (text.replace(r"\pm", sign) for sign in "+-")
@@ -113,7 +70,7 @@ def _without_unit(text: str) -> tuple[str, str]:
     found = _UNIT.search(text)
     if found is None:
         return text, ""
-    words = re.findall("[a-z]+|[23]", _TEXT.sub(r"\1", found[0].lower()))
+    words = re.findall("[a-z]+|[23]", IN_TEXT.sub(r"\1", found[0].lower()))
     if _CHANGES.search(found[0]) or _OR.search(found[0]):
         raise UnreadableError("has a word in it that may change what it says")
     names = ({"square": "2", "cubic": "3"}.get(word, UNITS.get(word, word)) for word in words)
@@ -122,7 +79,7 @@ def _without_unit(text: str) -> tuple[str, str]:
 
 def words_of(text: str) -> str:
     """Return a name or a word in one typing; the text itself in lower case where it is none."""
-    words = " ".join(_TEXT.sub(r"\1", text).strip(" .!()").lower().split())
+    words = " ".join(IN_TEXT.sub(r"\1", text).strip(" .!()").lower().split())
     return _ARTICLE.sub("", words)
 
 
@@ -138,24 +95,17 @@ def _is_word(word: str) -> bool:
     return len(word) > 2 and word.lower() not in _FUNCTIONS and not ordered and bool(set(word.lower()) & set("aeiou"))
 
 
-def _typed(text: str) -> str:
-    text = _RAISED.sub(lambda raised: f"^{{{raised[0].translate(_DIGITS)}}}", seen(text))
-    return plain(fraction_typing(text, r"\frac{over}{under}").translate(_CHARACTERS))
-
-
 def _inner(text: str) -> str:
     """Return what stands in the one box, else between the one pair of delimiters, else all."""
     boxes = boxed(text.replace(r"\fbox", r"\boxed"))
     if len({re.sub(r"\s", "", box) for box in boxes}) > 1:
         raise SeveralError("has several boxes")
-    if len(_BOX.findall(text)) > sum(1 + len(_BOX.findall(box)) for box in boxes):
-        raise UnreadableError("has a box that is not closed")
     if boxes:
         return boxes[0]
     inside: list[str] = [next(filter(None, found.groups())) for found in _DELIMITED.finditer(text)]
     around = _DELIMITED.sub("", text)
     if not inside or not around.strip(" .,") or re.search(r"[0-9=<>\\]|(?:^| )[-+*/](?: |$)", around):
-        return inside[0] if len(inside) == 1 and not around.strip(" .,") else _DELIMITERS.sub(" ", text)
+        return _DELIMITERS.sub(" ", text)
     if len(inside) > 1:
         raise SeveralError("has several formulas")
     if _CHANGES.search(around) or _OR.search(around):
@@ -163,29 +113,15 @@ def _inner(text: str) -> str:
     return inside[0]
 
 
-def _as_fraction(number: re.Match[str]) -> str:
-    """Write a decimal with a period as a fraction, by the sum of its geometric series."""
-    whole, first, period = number.groups()
-    under = (10 ** len(period) - 1) * 10 ** len(first)
-    over = int((whole or "0") + first + period) - int((whole or "0") + first)
-    return rf"\frac{{{over}}}{{{under}}}"
-
-
 def _check(text: str) -> None:
     if not re.search(r"[A-Za-z0-9]", text):
         raise UnreadableError("holds neither number nor letter")
-    depth = deepest = 0
-    for character in text:
-        depth += (character in "([{") - (character in ")]}")
-        deepest = max(deepest, depth)
-    if deepest > MAX_DEPTH or re.search(rf"[0-9]{{{MAX_DIGITS + 1}}}", text):
-        raise OutOfBoundsError("is deeper or longer than anyone writes")
-    for pattern, told in _UNCLEAR:
-        if pattern.search(text):
-            raise UnreadableError(told)
+    for reading in READINGS["unclear"]:
+        if reading.pattern.search(text):
+            raise UnreadableError(reading.why)
     wordy = is_wordy(text)
     if not wordy and _CHANGES.search(text):
         raise UnreadableError("has a word in it that may change what it says")
-    words = re.findall("[A-Za-z]+", text if wordy else _ENVIRONMENT.sub(" ", _TEXT.sub(" ", text)))
+    words = re.findall("[A-Za-z]+", text if wordy else _ENVIRONMENT.sub(" ", IN_TEXT.sub(" ", text)))
     if sum(map(_is_word, words)) > (2 if wordy else 0):
         raise UnreadableError("is a sentence")

@@ -7,17 +7,15 @@ one is a decimal, formulas at points.
 
 import math
 from fractions import Fraction
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import sympy
 from antlr4.atn.ParserATNSimulator import PredictionMode
 from latex2sympy2_extended import NormalizationConfig, latex2sympy2
-from latex2sympy2_extended.logic import And
 from math_verify import LatexExtractionConfig, grader, parse, verify
-from sympy import Basic, Expr, Float, I, MatrixBase, MatrixExpr, Rational, nan, oo, zoo
+from sympy import Basic, Expr, Float, I, MatrixBase, Rational, nan, oo, zoo
 from sympy.core.function import AppliedUndef
-from sympy.core.relational import Relational
 
 from generation.grading.errors import UndecidedError
 from generation.grading.number import near
@@ -62,74 +60,57 @@ class _Parser(latex2sympy2.PSParser):  # type: ignore[misc]
         self._interp.predictionMode = self.mode
 
 
-class _Leaves:
-    """In place of math-verify's two ways to compare values, which round to 6 decimals and to 15."""
+_undecided: list[Exception] = []
+"""Why pairs of the request that is answered are neither equal nor unequal for sure."""
 
-    undecided = False
 
-    @classmethod
-    def equal(cls, gold: Any, said: Any, *_: int) -> bool:
-        """Return True if two values are equal; if that is not known, return False and set `undecided`."""
-        if isinstance(gold, MatrixBase | MatrixExpr) or isinstance(said, MatrixBase | MatrixExpr):
-            gold, said = grader.safe_sympy_doit(gold), grader.safe_sympy_doit(said)
-            if not (isinstance(gold, MatrixBase) and isinstance(said, MatrixBase)):
-                return bool(_simply_equal(gold, said))
-            return gold.shape == said.shape and all(map(cls.equal, gold.flat(), said.flat()))
-        if not (isinstance(gold, Expr) and isinstance(said, Expr)):
-            return False
-        # 50% is 50 as well as a half.
-        percents = [grader.get_pct_val(one, one) for one in (gold, said)]
-        if all(one.is_Integer for one in percents):
-            return bool(percents[0] == percents[1])
-        try:
-            return equal_values(gold, said)
-        except Exception:
-            # sympy fails in many ways; math-verify would make "unequal" of each.
-            cls.undecided = True
-            return False
-
-    @classmethod
-    def equal_symbols(cls, gold: Any, said: Any) -> bool:
-        """Return True if names are equal as math-verify has it, or as values: x is 2x/2."""
-        return bool(_equal_names(gold, said)) or cls.equal(gold, said)
+def _equal_leaves(gold: Any, said: Any, *_: int) -> bool:
+    """Return True if two values are equal: in place of math-verify's ways, which round to 6 decimals and to 15."""
+    if isinstance(gold, MatrixBase) and isinstance(said, MatrixBase):
+        return gold.shape == said.shape and all(map(_equal_leaves, gold.flat(), said.flat()))
+    if not (isinstance(gold, Expr) and isinstance(said, Expr)):
+        return False
+    # 50% is 50 as well as a half.
+    percents = [grader.get_pct_val(one, one) for one in (gold, said)]
+    if all(one.is_Integer for one in percents):
+        return bool(percents[0] == percents[1])
+    try:
+        return equal_values(gold, said)
+    except Exception as error:
+        # sympy fails in many ways; math-verify would make "unequal" of each.
+        _undecided.append(error)
+        return False
 
 
 latex2sympy2.PSParser = _Parser
-_simply_equal, _equal_names = grader.sympy_symbolic_eq, grader.sympy_compare_symbols
-grader.sympy_numeric_eq, grader.sympy_compare_symbols = _Leaves.equal, _Leaves.equal_symbols
+_equal_names = grader.sympy_compare_symbols
+grader.sympy_numeric_eq = _equal_leaves
 grader.sympy_symbolic_eq = lambda gold, said: False
+# Names as math-verify has it, or as values: x is 2x/2.
+grader.sympy_compare_symbols = lambda gold, said: bool(_equal_names(gold, said)) or _equal_leaves(gold, said)
+
+
+def prepare(request: Request) -> None:
+    """Let the parser build its tables, which it does when it meets a construct for the first time."""
+    for text in () if request else _WARM_UP:
+        answer({"gold": text, "answer": text})
 
 
 def answer(request: Request) -> dict[str, Any]:
     """Return `equal`, `undecided`, and which could be read as mathematics."""
-    _Leaves.undecided = False
+    _undecided.clear()
     try:
-        wanted, said = _parsed_gold(request["gold"]), _parsed(request["answer"])
+        wanted, said = _parsed(request["gold"]), _parsed(request["answer"])
         read = {"gold": _is_read(wanted), "answer": _is_read(said)}
-        return {"equal": _equal(wanted, said), "undecided": _Leaves.undecided, **read}
+        return {"equal": _equal(wanted, said), "undecided": bool(_undecided), **read}
     except RecursionError:
         return {"equal": False, "gold": True, "answer": False}
 
 
-@cache
-def _warm_up() -> None:
-    for text in _WARM_UP:
-        answer({"gold": text, "answer": text})
-
-
-def prepare(_: Request) -> None:
-    """Let the parser build its tables, which it does when it meets a construct for the first time."""
-    _warm_up()
-
-
 # All samples of a question have one gold answer.
 @lru_cache(maxsize=256)
-def _parsed_gold(text: str) -> list[Any]:
-    return _parsed(text)
-
-
 def _parsed(text: str) -> list[Any]:
-    found: list[Any] = []
+    """Return what math-verify reads, with the imaginary unit for the letter i, which it leaves a variable."""
     try:
         for _Parser.mode in (PredictionMode.SLL, PredictionMode.LL):
             # No timeouts of its own: they need signals and the main thread, and we have a harder one.
@@ -138,7 +119,10 @@ def _parsed(text: str) -> list[Any]:
                 break
     finally:
         _Parser.mode = PredictionMode.SLL
-    return found
+    return [
+        one.xreplace({name: I for name in one.free_symbols if str(name) == "i"}) if isinstance(one, Basic) else one
+        for one in found
+    ]
 
 
 def _is_read(parsed: list[Any]) -> bool:
@@ -149,21 +133,7 @@ def _equal(wanted: list[Any], said: list[Any]) -> bool:
     if any(isinstance(one, Basic) and _has_no_value(one) for one in wanted):
         return False
     # By its default an interval is no answer to an inequality, but not the other way round.
-    relations = any(isinstance(one, sympy.Set | Relational | And) for one in (*wanted, *said))
-    if verify(wanted, said, timeout_seconds=None):
-        return True
-    if relations and verify(wanted, said, timeout_seconds=None, allow_set_relation_comp=True):
-        return True
-    imaginary = [_with_i(wanted), _with_i(said)]
-    return imaginary != [wanted, said] and bool(verify(*imaginary, timeout_seconds=None))
-
-
-def _with_i(parsed: list[Any]) -> list[Any]:
-    """Return them with the imaginary unit for the letter i, which math-verify leaves a variable."""
-    return [
-        one.xreplace({name: I for name in one.free_symbols if str(name) == "i"}) if isinstance(one, Basic) else one
-        for one in parsed
-    ]
+    return bool(verify(wanted, said, timeout_seconds=None, allow_set_relation_comp=True))
 
 
 @lru_cache(maxsize=256)
@@ -221,9 +191,10 @@ def _parts(value: Expr) -> list[Fraction]:
 
 
 def _is_zero(difference: Expr) -> bool:
-    """Return True if a value without variables is zero. Raises UndecidedError.
+    """Return True if a value is zero. Raises UndecidedError.
 
-    It is where it has no digit up to a thousand more than the numbers in it have. That bound is not proven.
+    Without variables it is where it has no digit up to a thousand more than the numbers in it have: a bound that is
+    not proven.
     """
     if difference.is_Rational:
         return bool(difference == 0)
@@ -254,14 +225,9 @@ def _same_formula(wanted: Expr, value: Expr, *, decimal: bool) -> bool:
             raise UndecidedError("has decimals that are nearly the same")
         return False
     difference = wanted - value
-    if sympy.expand(difference) == 0:
-        return True
-    if len(real) >= _POINTS:
-        # An identity that sympy does not know, or a small difference.
-        return all(_is_zero(difference.subs(point)) for point in real)
-    if sympy.simplify(difference).is_zero:
-        return True
-    raise UndecidedError("is not known to be zero")
+    # Else an identity that sympy does not know, or a small difference.
+    there = [difference.subs(point) for point in real] if len(real) >= _POINTS else [difference]
+    return bool(sympy.expand(difference) == 0) or all(map(_is_zero, there))
 
 
 def _values(wanted: Expr, value: Expr, point: dict[Expr, Rational]) -> tuple[Expr, Expr] | None:

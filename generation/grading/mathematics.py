@@ -9,48 +9,16 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from generation.grading.errors import CannotStartError, OutOfBoundsError, RefusedError, UndecidedError, UnreadableError
-from generation.grading.formula import Formula, formula, is_wordy, words_of
-from generation.grading.number import (
-    CHANGING,
-    Quantity,
-    UnsolvedError,
-    comparisons,
-    near,
-    read_gold,
-    read_quantity,
-)
-from generation.grading.text import DIFFERS, normalised, plain
+from generation.grading.errors import CannotStartError, RefusedError, UndecidedError, UnreadableError
+from generation.grading.formula import formula, is_wordy, words_of
+from generation.grading.number import CHANGING, Quantity, comparisons, near, number_of
+from generation.grading.text import DIFFERS, READINGS, normalised, plain
 from generation.grading.workers import pool_of
 from generation.records import ANOTHER_UNIT, GOLD_UNREADABLE, Question
 
 WORKER = "generation.grading.math_worker"
 _DECIMAL = re.compile(r"\.[0-9]*[1-9]")
 _VARIABLE = re.compile(r"(?<![A-Za-z\\])[A-Za-z](?![A-Za-z])")
-_DAY, _MONTH, _YEAR = r"(?:0?[1-9]|[12][0-9]|3[01])", r"(?:0?[1-9]|1[0-2])", r"[12][0-9]{3}"
-_MARKS = tuple(
-    re.compile(mark)
-    for mark in (
-        # Dates are no differences and no quotients.
-        rf"^(?:{_YEAR}([-/.]){_MONTH}\1{_DAY}|{_DAY}([-/.]){_DAY}\2{_YEAR}|{_DAY}/{_DAY}/[0-9]{{2}})$",
-        # A ratio or a clock's time; decimal commas, where the list has semicolons.
-        r"[0-9]:[0-9]|;",
-        # A prime: feet, minutes or a derivative. A transposed matrix. A raised ending: 2^{nd} is no power.
-        r"(?<=[0-9A-Za-z)}])(?:['\"′″]|\^ ?\{? ?\\prime)(?![A-Za-z])",
-        r"\^ ?\{? ?(?:T|\\top|\\intercal|\\dagger|(?:\\text ?\{ ?)?(?:st|nd|rd|th))(?![A-Za-z])",
-        # A number's base, which the question may name.
-        r"[0-9]\)? ?_ ?\{? ?(?:\\text ?\{ ?)?([0-9]+|[a-z]+)",
-        # A variable or a unit, thousands, millions.
-        r"(?<=[0-9)}]) ?[mghslkKMBT]$",
-        # Bars, where both are defined; the two shapes of a letter; what is divided.
-        r"\||\\[lr]vert|\babs\b",
-        r"\\var(?:phi|epsilon|theta|rho|sigma)",
-        r"[0-9]/[0-9]+(?=[A-Za-z(\\])",
-        # A vector or a point; arrows and lines over letters.
-        r"matrix|\[\[",
-        r"\\(?:vec|overrightarrow|overline(?! ?\{[0-9])|angle|triangle)",
-    )
-)
 _LOOSE = re.compile(r"[\s{}()]")
 # These are said of a text as a whole, however often they stand in it.
 _LOGARITHM = re.compile(r"ln|log(?! ?(?:_|2|10))")
@@ -71,34 +39,22 @@ def judge_math(answer: str, question: Question) -> str:
         return ""
     _check_marks(plain(gold), plain(answer))
     # Two numbers, with their units. Of an equation's gold answer the whole may be asked for.
-    number = None if "=" in gold and _VARIABLE.search(gold) else read_gold(gold)
-    if number is not None:
-        try:
-            quantity = read_quantity(answer)
-        except (OutOfBoundsError, UnsolvedError):
-            raise
-        except RefusedError:
-            pass
-        else:
-            return "" if _is_equal_number(quantity, number, answer, gold) else DIFFERS
+    number = None if "=" in gold and _VARIABLE.search(gold) else number_of(gold)
+    if number and (quantity := number_of(answer)):
+        return "" if _is_equal_number(quantity, number, answer, gold) else DIFFERS
+    if number and "=" in answer:
+        raise UnreadableError("is an equation that is not solved")
     # Words, else two formulas.
-    said, wanted = formula(answer), _gold_formula(gold)
-    if wanted is None:
-        raise RefusedError("the gold answer is no formula", GOLD_UNREADABLE)
+    said = formula(answer)
+    try:
+        wanted = formula(gold)
+    except RefusedError as error:
+        raise RefusedError(str(error), GOLD_UNREADABLE) from error
     if said.unit and wanted.unit and said.unit != wanted.unit:
         raise RefusedError("has another unit", ANOTHER_UNIT)
     in_words = is_wordy(wanted.text) or is_wordy(said.text)
     is_equal = _is_equal_in_words if in_words else _is_equal
     return "" if is_equal(wanted.text, said.text) else DIFFERS
-
-
-# RL asks for the same question again and again.
-@lru_cache(maxsize=1024)
-def _gold_formula(answer: str) -> Formula | None:
-    try:
-        return formula(answer)
-    except RefusedError:
-        return None
 
 
 def _is_same_text(answer: str, gold: str) -> bool:
@@ -111,9 +67,9 @@ def _is_same_text(answer: str, gold: str) -> bool:
 
 
 def _check_marks(gold: str, said: str) -> None:
-    for mark in _MARKS:
-        one, other = (sorted(_LOOSE.sub("", found[0]) for found in mark.finditer(text)) for text in (gold, said))
-        if one != other or ":" in "".join(one) or (one and mark is _MARKS[0]):
+    for place, mark in enumerate(READINGS["several_things"]):
+        one, other = (sorted(_LOOSE.sub("", m[0]) for m in mark.pattern.finditer(text)) for text in (gold, said))
+        if one != other or ":" in "".join(one) or (one and place == 0):
             raise UnreadableError(f"differs in what may mean several things: {one or other}")
 
 

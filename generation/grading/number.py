@@ -5,6 +5,7 @@ is unknown: sentences, bounds, ranges, sums. Knows no arithmetic, and converts n
 """
 
 import re
+from decimal import Context, Decimal, Inexact
 from fractions import Fraction
 from functools import lru_cache
 from string import ascii_lowercase
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 from cluster.texts import load_table
 from generation.grading.errors import OutOfBoundsError, RefusedError, SeveralError, UnreadableError
-from generation.grading.text import DIFFERS, check_readable, fraction_typing, plain, seen
+from generation.grading.text import DIFFERS, IN_TEXT, check_readable, latex_typing, plain, rewritten
 from generation.records import ANOTHER_UNIT, GOLD_UNREADABLE, Question
 
 MAX_CHARS = 2000
@@ -30,22 +31,6 @@ _NUMBER = re.compile(
     (?:[eE](?P<short>[+-]?[0-9]++)|(?P<times>[ ]?\*[ ]?10)?[ ]?\^[ ]?[({{]?(?P<long>[+-]?[0-9]++)[)}}]?)?""",
     re.VERBOSE,
 )
-# LaTeX and marks in plain typing.
-_REWRITES = (
-    (re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mathit|mbox|operatorname|boxed)\*? ?\{([^{}]*)\}"), r" \1 "),
-    (re.compile(r"\\[dtc]?frac ?\{ ?(-?[0-9]++) ?\} ?\{ ?([0-9]++) ?\}"), r" \1/\2 "),
-    (re.compile(r"\\[dtc]?frac ?([0-9]) ?([0-9])"), r" \1/\2 "),
-    (re.compile(r"\\(?:times|cdot|ast)(?![A-Za-z])"), "*"),
-    (re.compile(r"([0-9]) ?x ?(?=[0-9])"), r"\1*"),
-    (re.compile(r"\\(?:approx|sim|simeq)(?![A-Za-z])|[≈≅]"), "="),
-    (re.compile(r"\^ ?\{? ?\\circ ?\}?|[°∘]"), " degrees "),
-    (re.compile(r"(?<=[0-9])(?:\\!,|,\\!|\{,\})(?=[0-9]{3})"), ","),
-    (re.compile(r"\\(?:displaystyle|left|right|quad|qquad)(?![A-Za-z])|\\[,;:! ]"), " "),
-    (re.compile(r"\\([$%#])"), r"\1"),
-    (re.compile(r"(?<=[A-Za-z]) ?\^ ?\{?([23])\}?"), lambda power: "²³"[int(power[1]) - 2]),
-)
-_RAISED = re.compile("(?<=10)[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]++")
-_SUPERSCRIPT = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _EQUALS = re.compile(r"(?<![<>!=])=(?![=>])")
 # What a number may be called equal to: "x", "m + n", "f(2)", "12 + 12". Not "2x", of which it is not the value.
 _CALLED = re.compile(r"(?!-)[^0-9<>±|]*|[A-Za-z]\([^()=]*\)|[0-9+\-*/(). ]+")
@@ -63,10 +48,13 @@ _CURRENCIES = frozenset("$€£¥₹¢")
 _SCALE = re.compile(rf" ?({'|'.join(SCALES)})(?<! k)(?![A-Za-z])", re.IGNORECASE)
 _BEHIND = re.compile(r"(?:[ /,-]*+(?:[A-Za-z]++\.?+|[%²³$€£¥₹¢]))*+[)'\" ]*+\.?")
 _WORD = re.compile(r"[A-Za-z]+|[/%²³$€£¥₹¢]")
-_SPELLED = re.compile(
-    rf"(?:({'|'.join(_TENS)})(?:[ -]({'|'.join(_SMALL[1:10])}))?|({'|'.join(_SMALL)}))((?: [a-z%]+){{0,2}})",
-    re.IGNORECASE,
-)
+_SPELLED = {word: value for value, word in enumerate(_SMALL)} | {
+    f"{tens}{between}{ones}".rstrip(" -"): 10 * ten + one
+    for ten, tens in enumerate(_TENS, 2)
+    for one, ones in enumerate(("", *_SMALL[1:10]))
+    for between in " -"
+}
+_BEGINS_SPELLED = re.compile(rf"({'|'.join(sorted(_SPELLED, reverse=True))})((?: [a-z%]+){{0,2}})", re.IGNORECASE)
 
 
 class Quantity(NamedTuple):
@@ -81,13 +69,9 @@ class Quantity(NamedTuple):
     """It is typed with a comma between thousands."""
 
 
-class UnsolvedError(UnreadableError):
-    """An equation for something that is not asked for, as "2x = 18" is."""
-
-
 def judge_number(answer: str, question: Question) -> str:
     """Return "" when the one number of the answer is that of `question.answer`, else what is wrong."""
-    gold = read_gold(question.answer)
+    gold = number_of(question.answer)
     if gold is None:
         raise RefusedError("the gold answer is no number", GOLD_UNREADABLE)
     return "" if any(one == other for one, other in comparisons(read_quantity(answer), gold)) else DIFFERS
@@ -95,10 +79,10 @@ def judge_number(answer: str, question: Question) -> str:
 
 # RL asks for the same question again and again.
 @lru_cache(maxsize=1024)
-def read_gold(answer: str) -> Quantity | None:
-    """Return the number of a gold answer, or None."""
+def number_of(text: str) -> Quantity | None:
+    """Return the number that a text says, or None."""
     try:
-        return read_quantity(answer)
+        return read_quantity(text)
     except RefusedError:
         return None
 
@@ -125,12 +109,7 @@ def comparisons(said: Quantity, gold: Quantity) -> list[tuple[Fraction, Fraction
 def read_quantity(text: str) -> Quantity:
     """Return the one number that a text says. Raises UnreadableError, SeveralError or OutOfBoundsError."""
     check_readable(text, MAX_CHARS)
-    text = _RAISED.sub(
-        lambda raised: "^" + raised[0].translate(_SUPERSCRIPT), fraction_typing(seen(text), " over/under")
-    )
-    text = plain(text.replace("\\$", "$"))
-    for pattern, plainer in _REWRITES:
-        text = pattern.sub(plainer, text)
+    text = rewritten(IN_TEXT.sub(r" \1 ", plain(latex_typing(text).replace("\\$", "$"))), "numbers")
     if text.count("(") != text.count(")"):
         raise UnreadableError("has a bracket without its other")
     said: dict[Fraction, Quantity] = {}
@@ -143,7 +122,7 @@ def read_quantity(text: str) -> Quantity:
         except (UnreadableError, SeveralError) as error:
             failure = error
             if len(sides) > 1 and (not _CALLED.fullmatch(side) or CHANGING & {*re.findall("[a-z]+", side.lower())}):
-                raise UnsolvedError("is an equation that is not solved") from error
+                raise UnreadableError("is an equation that is not solved") from error
     if len(said) > 1:
         raise SeveralError("calls numbers equal that are not")
     if not said:
@@ -153,12 +132,8 @@ def read_quantity(text: str) -> Quantity:
 
 def in_digits(text: str) -> str:
     """Return the text with the number below a hundred that it begins with in digits: "twenty-four apples"."""
-    number = _SPELLED.fullmatch(text)
-    if number is None:
-        return text
-    tens, ones, small = ((number[group] or "").lower() for group in (1, 2, 3))
-    value = 10 * (_TENS.index(tens) + 2) if tens else 0
-    return f"{value + _SMALL.index(ones or small or 'zero')}{number[4]}"
+    number = _BEGINS_SPELLED.fullmatch(text)
+    return f"{_SPELLED[number[1].lower()]}{number[2]}" if number else text
 
 
 def _side(text: str) -> Quantity:
@@ -226,6 +201,7 @@ _SIX_DIGITS, _FOUR_DIGITS = 10**5, 10**3
 """Last places that a number of so many digits has at least."""
 _ENDLESS = Fraction(1, 10**40)
 """The share of its size that the last place of a typed decimal has at least."""
+_EXACT = Context(prec=10_000, traps=[Inexact])
 
 
 def near(said: Fraction, gold: Fraction) -> bool | None:
@@ -248,13 +224,8 @@ def near(said: Fraction, gold: Fraction) -> bool | None:
 
 def _last_place(value: Fraction) -> Fraction:
     """Return that of its last digit but zeros: a hundredth of 2.50, ten of 1230; 0 where digits have no end."""
-    under, places = value.denominator, 0
-    for prime in (2, 5):
-        count = 0
-        while under % prime == 0:
-            under, count = under // prime, count + 1
-        places = max(places, count)
-    if under > 1:
+    try:
+        digits = _EXACT.divide(Decimal(value.numerator), Decimal(value.denominator)).normalize(_EXACT)
+    except Inexact:
         return Fraction(0)
-    digits = str(abs(value.numerator)) if places == 0 else ""
-    return Fraction(10) ** (len(digits) - len(digits.rstrip("0")) - places)
+    return Fraction(10) ** int(digits.as_tuple().exponent)

@@ -8,7 +8,9 @@ import unicodedata
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import lru_cache
+from typing import NamedTuple
 
+from cluster.texts import load_table
 from generation.grading.errors import OutOfBoundsError, UnreadableError
 from generation.records import Question
 
@@ -28,10 +30,13 @@ _SAME_MEANING = ("<wide>", "<narrow>", "<small>", "<font>")
 _UNSEEN = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\u00ad]")
 _REORDERS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
+_RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ"
+_POWER, _DIGITS = re.compile(f"[{_RAISED}]+"), str.maketrans(_RAISED, "0123456789-+n")
+
+IN_TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mathit|mbox|operatorname|boxed|bf|rm)\*? ?\{([^{}]*)\}")
+"""LaTeX's commands that say only how their contents look."""
 _BOX = re.compile(r"\\boxed\s*\{")
-_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
-_NAME = r"(?:(?:so|thus|hence|therefore),? )?(?:(?:the|my|our) )?(?:(?:final|correct) )?answer"
-_LABEL = re.compile(rf"(?:\*\*{_NAME}(?: is)?(?::\*\*|\*\*:)|{_NAME}(?: is ?:?|:)) ?", re.IGNORECASE)
+_BRACKETS = {"{": re.compile(r"\\.|[{}]", re.DOTALL), "(": re.compile(r"\\.|[()]", re.DOTALL)}
 _FENCE = re.compile(r"```(?:[A-Za-z]{0,12}\n)?([^`]*)```")
 _WRAPPERS = (
     *((mark, mark) for mark in ("**", "*", "$", "`", '"', "'")),
@@ -40,16 +45,27 @@ _WRAPPERS = (
 )
 _ROUNDS = 8
 """Of unwrapping: more than anyone types, and a bound on hostile text."""
-# Behind two letters, perhaps with marks between: "5!" is a factorial.
-_EXCLAIMED = re.compile(r"(?:(?<=[^\W\d_]{2})|(?<=[^\W\d_]\*\*)|(?<=[^\W\d_][*\"'`”]))!+\Z")
-_BRACKETED = re.compile(r"\(([^()\[\]{},]+)\)")
+
+
+class Reading(NamedTuple):
+    """A row of readings.toml."""
+
+    why: str
+    pattern: re.Pattern[str]
+    written: str = ""
+
+
+READINGS = {
+    name: tuple(Reading(why, re.compile(pattern), *written) for why, pattern, *written in rows)
+    for name, rows in load_table("generation.grading", "readings.toml").items()
+}
 
 _BESIDE = re.compile(r" ?([,;:=()\[\]{}]) ?")
 _GROUPED = re.compile(r"(?<![0-9])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])")
 _DECIMAL = r"(?:[0-9]{1,3}(?:,[0-9]{3}){1,9}|[0-9]{1,99})(?:\.[0-9]{0,99})?|\.[0-9]{1,99}"
 # Two digits of exponent: Fraction("1e999999999") would fill the memory.
 _NUMBER = re.compile(rf"\\?\$?([+-]?)\\?\$?({_DECIMAL})(e[+-]?[0-9]{{1,2}})?(?:/([0-9]{{1,99}}))?")
-_LATEX_FRACTION = re.compile(r"([+-]?)\\[dtc]?frac ?\{([0-9]{1,99})\} ?\{([0-9]{1,99})\}")
+_LATEX_FRACTION = re.compile(r"\A([+-]?)\\[dtc]?frac ?\{([0-9]{1,99})\} ?\{([0-9]{1,99})\}\Z")
 
 
 def judge_exact(answer: str, question: Question) -> str:
@@ -81,9 +97,7 @@ def judge_own_answer(answer: str, question: Question) -> str:
 
 
 def _number(text: str) -> Fraction | None:
-    if latex := _LATEX_FRACTION.fullmatch(text):
-        text = f"{latex[1]}{latex[2]}/{latex[3]}"
-    number = _NUMBER.fullmatch(text)
+    number = _NUMBER.fullmatch(_LATEX_FRACTION.sub(r"\1\2/\3", text))
     if number is None or (number[4] and not int(number[4])):
         return None
     sign, digits, exponent, under = number.groups(default="")
@@ -124,12 +138,19 @@ def _ascii_twin(character: str) -> str:
     return character
 
 
-def fraction_typing(text: str, shape: str) -> str:
-    """Return the text with each one-character fraction in the shape given: "½" as " 1/2" for " over/under"."""
-    fractions = {one for one in text if not one.isascii() and unicodedata.decomposition(one).startswith("<fraction>")}
-    for character in fractions:
+def latex_typing(text: str) -> str:
+    """Return what is seen of a text, with raised digits and one-character fractions in LaTeX."""
+    text = _POWER.sub(lambda power: f"^{{{power[0].translate(_DIGITS)}}}", seen(text))
+    for character in {one for one in text if unicodedata.decomposition(one).startswith("<fraction>")}:
         over, _, under = unicodedata.normalize("NFKC", character).partition("⁄")
-        text = text.replace(character, shape.replace("over", over).replace("under", under or "1"))
+        text = text.replace(character, rf"\frac{{{over}}}{{{under or 1}}}")
+    return text
+
+
+def rewritten(text: str, name: str) -> str:
+    """Return the text with each of these readings made, in order."""
+    for reading in READINGS[name]:
+        text = reading.pattern.sub(reading.written, text)
     return text
 
 
@@ -138,21 +159,15 @@ def normalised(text: str) -> str:
     return plain(ascii_typing(unicodedata.normalize("NFC", seen(text))).casefold())
 
 
-def bare(text: str) -> str:
-    """Strip what `plain` does, and exclamation marks and outer brackets, which mean something in a formula."""
-    for _ in range(_ROUNDS):
-        before = text
-        text = _EXCLAIMED.sub("", plain(text))
-        bracketed = _BRACKETED.fullmatch(text)
-        text = bracketed[1] if bracketed else text
-        if text == before:
-            break
-    return text
-
-
 def plain(text: str) -> str:
     """Return the text in plain characters with single spaces, without what is only put round it; case stays."""
-    *_, last = layers(" ".join(ascii_typing(unfenced(text)).split()))
+    *_, last = layers(" ".join(ascii_typing(unfenced(text)).split()), "around")
+    return last
+
+
+def bare(text: str) -> str:
+    """Strip what `plain` does, and exclamation marks and outer brackets, which mean something in a formula."""
+    *_, last = layers(" ".join(ascii_typing(unfenced(text)).split()), "around", "around_text")
     return last
 
 
@@ -162,27 +177,18 @@ def unfenced(text: str) -> str:
     return fenced[1] if fenced else text
 
 
-def layers(text: str) -> Iterator[str]:
-    """Yield a text, then what is left of it each time one more wrapping is taken off."""
+def layers(text: str, *names: str) -> Iterator[str]:
+    """Yield a text, then what is left of it each time one more wrapping is taken off, by these readings."""
     yield text
+    readings = [reading for name in names for reading in READINGS[name]]
     for _ in range(_ROUNDS):
         before = text
-        for peel in (_unlabelled, _unstopped, _unmarked, str.strip):
-            if (peeled := peel(text)) != text:
-                text = peeled
-                yield text
+        for reading in (*readings, None):
+            inner = (reading.pattern.sub(reading.written, text) if reading else _unmarked(text)).strip()
+            if inner != text:
+                yield (text := inner)
         if text == before:
             break
-
-
-def _unlabelled(text: str) -> str:
-    return text[label.end() :] if (label := _LABEL.match(text)) else text
-
-
-def _unstopped(text: str) -> str:
-    if text.endswith(".") and not text.endswith(".."):
-        text = text[:-1]
-    return text[:-1] if text.endswith((",", ";")) and text[-2:-1].isalnum() else text
 
 
 def _unmarked(text: str) -> str:
@@ -190,33 +196,26 @@ def _unmarked(text: str) -> str:
         if len(text) > len(left) + len(right) and text.startswith(left) and text.endswith(right):
             inner = text[len(left) : -len(right)]
             # Not the two marks of "$1$ and $2$", which do not belong together.
-            together = is_balanced(inner, "{}") if right == "}" else right not in inner
+            together = closing(text, len(left)) == len(text) - 1 if right == "}" else right not in inner
             text = inner if together else text
     return text
 
 
-def is_balanced(text: str, brackets: str) -> bool:
-    """Return True if no bracket closes before it opens; more may be opened than are closed."""
-    depth = 0
-    for character in text:
-        depth += (character == brackets[0]) - (character == brackets[1])
-        if depth < 0:
-            return False
-    return True
+def closing(text: str, start: int) -> int:
+    """Return where the bracket before `start` is closed, -1 where it is not; one behind a backslash is none."""
+    opening, depth = text[start - 1], 1
+    for bracket in _BRACKETS[opening].finditer(text, start):
+        if len(bracket[0]) == 1:
+            depth += 1 if bracket[0] == opening else -1
+        if not depth:
+            return bracket.start()
+    return -1
 
 
 def boxed(text: str) -> list[str]:
     r"""Return what stands in each `\boxed{}`, outermost ones only, in order; one that is never closed is none."""
     found: list[str] = []
     end = 0
-    while mark := _BOX.search(text, end):
-        depth = 1
-        for brace in _BRACE.finditer(text, mark.end()):  # an escaped one is none
-            depth += {"{": 1, "}": -1}.get(brace[0], 0)
-            if not depth:
-                found.append(text[mark.end() : brace.start()].strip())
-                end = brace.start()
-                break
-        else:
-            break
+    while (box := _BOX.search(text, end)) and (end := closing(text, box.end())) > 0:
+        found.append(text[box.end() : end].strip())
     return found

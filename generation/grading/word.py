@@ -5,7 +5,6 @@ as it is there, in their order where `facts["in_order"]`. A word that is explain
 """
 
 import re
-import unicodedata
 import warnings
 from collections import Counter
 from functools import cache
@@ -13,7 +12,7 @@ from typing import Any
 
 from cluster.texts import load_table
 from generation.grading.errors import SeveralError, UnreadableError
-from generation.grading.text import ascii_typing, plain, seen
+from generation.grading.text import IN_TEXT, normalised, plain
 from generation.records import Question
 
 _SAID_OFTEN = 300
@@ -61,7 +60,6 @@ def _hunspell() -> Any:
 _WORDS = load_table("generation.grading", "words.toml")["word"]
 _OPENS = frozenset(_WORDS["opens"].split())
 _LABEL = _OPENS | frozenset(_WORDS["goes_on"].split())
-_LATEX = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|boxed) ?\{([^{}]*)\}")
 _SPELLED = re.compile(r"[a-z](?:(?P<between>[ .,·–-]|, | - )[a-z])(?:(?P=between)[a-z])*[.]?")
 
 
@@ -82,15 +80,14 @@ def judge_word(answer: str, question: Question) -> str:
 
 def _word(answer: str) -> str:
     """Return the one word that an answer says, in lower case. Raises UnreadableError or SeveralError."""
-    text = plain(ascii_typing(unicodedata.normalize("NFC", seen(answer))).casefold())
-    text = _LATEX.sub(r"\1", text).replace("**", "").lstrip("-*#> ")
-    # A word, perhaps spelled out: "star", "S-T-A-R".
-    # A label and a word: "I would choose the word star".
+    text = IN_TEXT.sub(r"\1", normalised(answer)).replace("**", "").lstrip("-*#> ")
+    # A label and a word: "I would choose the word star". "Found one" may be two.
     words = text.split()
+    is_labelled = bool(words) and words[0].strip(":") in _OPENS
     while len(words) > 1 and words[0].strip(":") in _LABEL:
         words.pop(0)
-    labelled = text.split(maxsplit=1)[0].strip(":") in _OPENS if words else False
-    for said in (text, " ".join(words) if labelled else ""):
+    # A word, perhaps spelled out: "star", "S-T-A-R".
+    for said in (text, " ".join(words) if is_labelled else ""):
         stripped = plain(said).strip(" .,;!\"'()[]{}*_")
         if _SPELLED.fullmatch(stripped):
             return "".join(filter(str.isalpha, stripped))

@@ -14,11 +14,10 @@ import resource
 import signal
 import subprocess
 import sys
-import threading
-from collections import deque
 from collections.abc import Callable, Mapping
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
+from queue import LifoQueue
 from typing import Any
 
 from generation.grading.errors import CannotStartError, DiedError, RefusedError, TimedOutError
@@ -41,7 +40,54 @@ _RETIRES_AT = 300 << 20
 Request = Mapping[str, Any]
 
 
-_Worker = tuple[subprocess.Popen[bytes], Connection]
+class _Worker:
+    """A process that answers requests, and the pipe to it."""
+
+    def __init__(self, module: str) -> None:
+        self._pipe, theirs = Pipe()
+        # The worker can import what this process can, whatever made it so.
+        path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+        # Sets in sympy are ordered by hash: with another seed another worker might come to another grade.
+        environment = {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "0", "PYTHONSAFEPATH": "1"}
+        code = f"from generation.grading.workers import serve; from {module} import answer, prepare"
+        code += f"; serve({theirs.fileno()}, {os.getpid()}, {CPU_S}, answer, prepare)"
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            pass_fds=[theirs.fileno()],
+            # A session of its own: Ctrl-C is for the run, which lets its questions end.
+            start_new_session=True,
+        )
+        theirs.close()
+
+    def ask(self, request: Request) -> dict[str, Any]:
+        with contextlib.suppress(OSError):  # a process that has ended is told by what it left to read
+            self._pipe.send_bytes(json.dumps(request).encode("ascii"))
+        return self.read(WALL_S)
+
+    def read(self, wait_s: float) -> dict[str, Any]:
+        """Return what it says next; a worker that does not, or asks to be replaced, is ended."""
+        reply: dict[str, Any] = {"retire": True}
+        try:
+            if not self._pipe.poll(wait_s):
+                raise TimedOutError("no answer in time")
+            reply = json.loads(self._pipe.recv_bytes(_LARGEST))
+        except (OSError, EOFError) as error:
+            if self.process.wait(WALL_S) == -signal.SIGPROF:
+                raise TimedOutError("its CPU time was used up") from error
+            raise DiedError(f"it ended with {self.process.returncode}") from error
+        finally:
+            if reply.pop("retire", False):
+                self.end()
+        return reply
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._pipe.close()
 
 
 class WorkerPool:
@@ -49,108 +95,47 @@ class WorkerPool:
 
     def __init__(self, module: str, size: int) -> None:
         self._module = module
-        self._places = threading.BoundedSemaphore(size)
-        self._all: set[_Worker] = set()
-        self._idle: deque[_Worker] = deque()
+        self._workers: list[_Worker | None] = [None] * size
+        self._free: LifoQueue[int] = LifoQueue()
+        for place in range(size):
+            self._free.put(place)
 
     def ask(self, request: Request) -> dict[str, Any]:
         """Return the answer of a worker; wait until one is free.
 
         Raises TimedOutError, DiedError when two workers ended over it, CannotStartError.
         """
-        with self._places:
-            try:
-                return self._ask(request)
-            except DiedError:
-                return self._ask(request)
+        place = self._free.get()
+        try:
+            return self._worker(place).ask(request)
+        except DiedError:
+            return self._worker(place).ask(request)
+        finally:
+            self._free.put(place)
 
     def pids(self) -> list[int]:
-        """Return the process ids of the workers that there are."""
-        return [process.pid for process, _ in list(self._all)]
+        """Return the process ids of the workers that were not ended."""
+        return [one.process.pid for one in self._workers if one and one.process.returncode is None]
 
     def close(self) -> None:
         """End all workers. The pool can be asked again, and starts new ones then."""
-        for worker in list(self._all):
-            self._end(worker)
+        for worker in filter(None, self._workers):
+            worker.end()
 
-    def _ask(self, request: Request) -> dict[str, Any]:
-        worker = self._idle_one() or self._started_one()
-        try:
-            with contextlib.suppress(OSError):  # a process that has ended is told by what it left to read
-                worker[1].send_bytes(json.dumps(request).encode("ascii"))
-            reply = _read(worker, WALL_S)
-        except RefusedError:
-            self._end(worker)
-            raise
-        if reply.pop("retire"):
-            self._end(worker)
-        else:
-            self._idle.append(worker)
-        return reply
-
-    def _idle_one(self) -> _Worker | None:
-        with contextlib.suppress(IndexError):
-            while worker := self._idle.pop():
-                if worker[0].poll() is None:
-                    return worker
-                self._end(worker)
-        return None
-
-    def _started_one(self) -> _Worker:
-        reason = ""
+    def _worker(self, place: int) -> _Worker:
+        """Return the live worker of a place, started where there is none."""
+        worker, reason = self._workers[place], ""
+        if worker and worker.process.poll() is None:
+            return worker
         for _ in range(TRIES):
-            worker = _started(self._module)
-            self._all.add(worker)
+            worker = self._workers[place] = _Worker(self._module)
             try:
-                _read(worker, START_S)
+                worker.read(START_S)
                 return worker
             except RefusedError as error:
                 # A signal to all processes of a job ends one that cannot ignore it yet.
                 reason = str(error)
-                self._end(worker)
         raise CannotStartError(f"{self._module} does not start: {reason}")
-
-    def _end(self, worker: _Worker) -> None:
-        self._all.discard(worker)
-        process, connection = worker
-        process.kill()
-        process.wait()
-        connection.close()
-
-
-def _started(module: str) -> _Worker:
-    connection, theirs = Pipe()
-    # The worker can import what this process can, whatever made it so.
-    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-    # Sets in sympy are ordered by hash: with another seed another worker might come to another grade.
-    environment = {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "0", "PYTHONSAFEPATH": "1"}
-    code = f"from generation.grading.workers import serve; from {module} import answer, prepare"
-    code += f"; serve({theirs.fileno()}, {os.getpid()}, {CPU_S}, answer, prepare)"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=environment,
-        pass_fds=[theirs.fileno()],
-        # A session of its own: Ctrl-C is for the run, which lets its questions end.
-        start_new_session=True,
-    )
-    theirs.close()
-    return process, connection
-
-
-def _read(worker: _Worker, wait_s: float) -> dict[str, Any]:
-    process, connection = worker
-    try:
-        if not connection.poll(wait_s):
-            raise TimedOutError("no answer in time")
-        reply: dict[str, Any] = json.loads(connection.recv_bytes(_LARGEST))
-        return reply
-    except (OSError, EOFError) as error:
-        if process.wait(WALL_S) == -signal.SIGPROF:
-            raise TimedOutError("its CPU time was used up") from error
-        raise DiedError(f"it ended with {process.returncode}") from error
 
 
 _pools: dict[tuple[int, str], WorkerPool] = {}
