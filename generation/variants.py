@@ -1,7 +1,4 @@
-"""The prompt variants: the four plain ones and the rationalized form of each.
-
-The wording is data, in `variants.toml`; this module only fills it in.
-"""
+"""The prompt variants: the four plain ones and the rationalized form of each, filled in from `variants.toml`."""
 
 import re
 from dataclasses import dataclass
@@ -22,7 +19,7 @@ class Variant:
     system: str
     user: str
     rationalized: bool
-    """The prompt gives the gold answer away, for samples only."""
+    """The prompt gives the gold answer away."""
 
 
 def _variants() -> dict[str, Variant]:

@@ -35,7 +35,7 @@ WRITER = ("model", "model_revision", "engine", "engine_version")
 
 
 class Column(NamedTuple):
-    """One column of a dataset: its name and type, and the line the card says about it."""
+    """One column of a dataset, with the card's line on it."""
 
     name: str
     type: pa.DataType
@@ -67,18 +67,14 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Rolled(NamedTuple):
-    """A finished question, or what else was dealt to an engine, as it leaves the actor."""
+    """A finished item as it leaves the actor: its rows, as shards hold them."""
 
     table: pa.Table
-    """Its rows, as shards hold them."""
     output_tokens: int
 
 
 def to_table(attempts: Sequence[Attempt], engine: EngineInfo, sampling: Sampling, task_config: str) -> pa.Table:
-    """Return the attempts as rows of RAW_DATA, in the order given. A lone surrogate becomes U+FFFD.
-
-    `task_config` is JSON.
-    """
+    """Return the attempts as rows of RAW_DATA, in the order given; `task_config` is JSON."""
     run = {
         "task_config": task_config,
         **{name: getattr(engine, name) for name in WRITER},
@@ -120,14 +116,14 @@ def _request(completion: Completion, seed: int) -> dict[str, Any]:
 
 
 def provenance_of(reflection: Reflection) -> dict[str, Any]:
-    """Return what column reflections__provenance says of it."""
+    """Return its entry in column reflections__provenance."""
     verdict = None if reflection.verdict is None else ("Correct" if reflection.verdict else "Incorrect")
     told = {"prompt_name": reflection.prompt_name, "verdict": verdict, "valid": reflection.valid}
     return told | _request(reflection.completion, reflection.seed)
 
 
 def without_surrogates(value: Any) -> Any:
-    """Return the value with each lone surrogate in its texts, which UTF-8 cannot hold, as U+FFFD."""
+    """Return the value with U+FFFD for each lone surrogate in its texts, which UTF-8 cannot hold."""
     if isinstance(value, str):
         return _SURROGATE.sub("\ufffd", value)
     if isinstance(value, list):
@@ -148,44 +144,41 @@ def is_list(type_: pa.DataType) -> bool:
 
 
 def lengths(lists: pa.Array) -> np.ndarray:
-    """Return the number of items of each list, int64; 0 for no list."""
+    """Return the number of items of each list, int64; 0 for null."""
     return np.asarray(pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
 def owners(lists: pa.Array) -> np.ndarray:
-    """Return for each of `lists.flatten()` the place of its list."""
+    """Return the place of the list that each of `lists.flatten()` is in."""
     return np.repeat(np.arange(len(lists)), lengths(lists))
 
 
 def as_lists(column: pa.Array) -> pa.Array:
-    """Return the column itself where it holds lists; else each value as a list of it, and no value as no list."""
+    """Return the column itself if it holds lists, else each value as a list of one, and null as null."""
     if is_list(column.type):
         return column
     return pa.ListArray.from_arrays(pa.array(range(len(column) + 1), pa.int32()), column, mask=column.is_null())
 
 
 def first_items(lists: pa.Array) -> pa.Array:
-    """Return item 0 of each list; null for a list without items and for no list."""
+    """Return item 0 of each list; null for an empty list and for null."""
     if (lengths(lists) == 1).all():
         return lists.flatten()  # without a copy
     return pc.list_element(pc.list_slice(lists, 0, 1, return_fixed_size_list=True), 0)
 
 
 def lists_of(items: pa.Array, counts: np.ndarray, nulls: pa.Array | None = None) -> pa.Array:
-    """Return lists of so many neighbouring items each; no list where `nulls` is true."""
+    """Return lists of `counts` neighbouring items each, null where `nulls` is true."""
     return pa.ListArray.from_arrays(pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32()), items, mask=nulls)
 
 
 def kept_items(lists: pa.Array, keep: np.ndarray) -> pa.Array:
-    """Return the lists with only the items for which `keep`, one bool for each of `lists.flatten()`, is true.
-
-    No list becomes a list without items.
-    """
+    """Return the lists with only the items for which `keep`, a bool for each of `lists.flatten()`; null as empty."""
     if keep.all() and not lists.null_count:
         return lists
     return lists_of(lists.flatten().filter(pa.array(keep)), np.bincount(owners(lists)[keep], minlength=len(lists)))
 
 
 def is_blank(texts: pa.Array) -> pa.Array:
-    """Return whether each text is empty or white space alone; null for no text."""
+    """Return True for each text that is empty or white space alone; null for null."""
     return pc.or_(pc.equal(texts, ""), pc.utf8_is_space(texts))

@@ -97,7 +97,7 @@ def _with_more(
 
 
 def _joined(lists: pa.Array, more: pa.Array) -> pa.Array:
-    """Return each list with the items of the other behind its own; no list stays so where nothing is added."""
+    """Return each list with the items of the other behind its own; null stays null where nothing is added."""
     order = np.argsort(np.concatenate([owners(lists), owners(more)]), kind="stable")
     items = pa.concat_arrays([lists.flatten(), more.flatten()]).take(pa.array(order))
     counts = lengths(lists) + lengths(more)

@@ -55,14 +55,14 @@ class Sample(NamedTuple):
     row: int
     """Its place in the file."""
     identity: tuple[str, str, str]
-    """Question key, variant, and which of their samples: its index, where there is none its place among all rows."""
+    """Question key, variant, and the sample's index; without one, its place among all rows."""
     question: str
     response: str
     is_correct: bool
     there: int
     """Reflections it has already."""
     used: tuple[str, ...]
-    """Prompts of those, where they are known."""
+    """Prompts of those, if known."""
 
 
 class Block(NamedTuple):
@@ -70,24 +70,23 @@ class Block(NamedTuple):
 
     key: str
     text: str
-    """Where it lies, for a person."""
+    """Its rows and file, in words."""
     first: int
     """Place of its first row in the file."""
     size: int
-    """Rows."""
     samples: tuple[Sample, ...]
-    """Those of its rows whose correctness is known."""
+    """Its rows whose correctness is known."""
     task: str = ""
     """Empty: a block may hold rows of several."""
 
 
 class Source(NamedTuple):
-    """A RAW_DATA that is there, and what there is to do on it."""
+    """A RAW_DATA to add to, and what there is to do on it."""
 
     name: str
-    """As datasets are called after it."""
+    """In the names of datasets made from it."""
     files: tuple[Part, ...]
-    """Each whole."""
+    """Whole files."""
     origin: RawSource
     rows: int
     graded: int
@@ -177,7 +176,7 @@ def read_samples(file: Part) -> Iterator[pa.Table]:
 
 
 def output_schema(schema: pa.Schema, path: Path) -> pa.Schema:
-    """Return the file's schema with our columns. Raises ValueError where a column of such a name is another's."""
+    """Return the file's schema with our columns. Raises ValueError if one of our names has another type."""
     changed: dict[str, Any] = {}
     texts = [make(text) for make in (pa.list_, pa.large_list) for text in (pa.string(), pa.large_string())]
     for name, type_, _ in COLUMNS:
