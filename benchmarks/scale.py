@@ -28,10 +28,10 @@ import pyarrow as pa
 import ray
 
 from cluster.inference.engine import Completion, Engine, Request, ScriptedSettings
+from cluster.inference.engine import Work as EngineWork
 from cluster.inference.pool import Pool
 from cluster.inference.ray_replicas import RayReplicas
 from cluster.inference.replicas import Placement
-from cluster.inference.replicas import Work as EngineWork
 from cluster.jobs.job import Job
 from cluster.jobs.store import ShardStore
 from generation.plan import make_plan

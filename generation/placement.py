@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from cluster.inference.models import Model, check_writes
+from cluster.inference.chat import check_writes
+from cluster.inference.models import Model
 from cluster.inference.pool import fill
 from cluster.inference.ray_replicas import RayFleet
 from cluster.inference.replicas import Placement
@@ -82,7 +83,7 @@ def place(plan: JobPlan, settings: JobSettings, resources: Resources) -> Placeme
         check_nodes(model.path, model.hub_revision)
     gpu, nodes = resources.gpus > 0, resources.nodes
     engines = count_engines(settings, resources, model.weight_bytes)
-    environment = {"HF_HUB_OFFLINE": "1"} if model.local else {}
+    environment = {"HF_HUB_OFFLINE": "1"} if model.hub_revision is None else {}
     if not gpu:
         on_one = math.ceil(engines / len(nodes)) * workers
         environment |= cpu_environment(on_one, min(max(1, node.cores) for node in nodes))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cluster.errors import EngineDiedError
 from cluster.inference.engine import Completion, Engine, EngineInfo, EngineSettings, Request
 from tests.scripted import reply
 
@@ -36,11 +37,8 @@ class Tallied:
     def limits(self) -> str:
         return self.inner.limits()
 
-    def cause(self, log: str) -> str | None:
+    def cause(self, log: str) -> EngineDiedError | None:
         return self.inner.cause(log)
-
-    def lacked_memory(self, log: str) -> bool:
-        return self.inner.lacked_memory(log)
 
 
 class TallyingEngine:

@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 from cluster.flags import parse
 from cluster.inference.engine import Completion, Request, ScriptedSettings
-from cluster.inference.local import LocalFleet
+from cluster.inference.replicas import Fleet
 from generation import run
 from generation.plan import make_plan
 from generation.settings import Settings
@@ -37,7 +37,7 @@ def main(argv: list[str], reply: Callable[[Request], str | Completion] | None = 
     """Return the job's exit code; the engine knows the questions, unless it is to reply otherwise."""
     sleep = time.sleep
     with patch("time.sleep", lambda seconds: sleep(min(seconds, _MOMENT_S))):
-        return run.main(argv, fleet=LocalFleet(ScriptedSettings(reply or Knowing(argv))))
+        return run.main(argv, fleet=Fleet(ScriptedSettings(reply or Knowing(argv))))
 
 
 if __name__ == "__main__":

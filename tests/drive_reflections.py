@@ -10,13 +10,13 @@ from unittest.mock import patch
 
 import tests.scripted_reflections
 from cluster.inference.engine import ScriptedSettings
-from cluster.inference.local import LocalFleet
+from cluster.inference.replicas import Fleet
 from reflection import run
 
 
 def main(reply: str, argv: list[str]) -> int:
     with patch("cluster.jobs.tally.SHARD_ROWS", 40):
-        return run.main(argv, fleet=LocalFleet(ScriptedSettings(getattr(tests.scripted_reflections, reply))))
+        return run.main(argv, fleet=Fleet(ScriptedSettings(getattr(tests.scripted_reflections, reply))))
 
 
 if __name__ == "__main__":

@@ -9,11 +9,10 @@ from dataclasses import replace
 import pytest
 
 from cluster.inference.engine import Completion, Engine, Message, Request, Sampling, ScriptedEngine, ScriptedSettings
-from cluster.inference.local import LocalReplicas
 from cluster.inference.models import find
 from cluster.inference.pool import Done, Pool
 from cluster.inference.ray_replicas import RayReplicas
-from cluster.inference.replicas import Placement, ReplicaSet
+from cluster.inference.replicas import LocalReplicas, Placement, ReplicaSet
 from cluster.inference.vllm_engine import VllmSettings
 from cluster.session import Resources
 from generation.builtin import MODEL, RANGES

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.errors import EngineDiedError, EngineStartError
+from cluster.errors import EngineDiedError, EngineMemoryError, EngineStartError
 from cluster.inference.engine import Completion, Engine, Request, Sampling, own_words
 from cluster.inference.models import find
 from cluster.inference.pool import Lost, Pool, Tick
@@ -80,8 +80,9 @@ _CACHE = "ValueError: No available memory for the cache blocks. Try increasing `
     ],
 )
 def test_the_cause_is_found_in_the_log(log: str, cause: str | None, short: bool) -> None:
-    assert CPU.cause(log) == cause
-    assert CPU.lacked_memory(log) == short
+    found = CPU.cause(log)
+    assert (found and str(found)) == cause
+    assert isinstance(found, EngineMemoryError) == short
 
 
 def test_each_time_less_is_asked_for() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from cluster.errors import ItemFailedError
 from cluster.inference.engine import Completion, Request, Sampling, ScriptedEngine, ScriptedSettings
-from cluster.inference.local import LocalFleet
+from cluster.inference.replicas import Fleet
 from cluster.jobs.job import Job
 from cluster.jobs.tally import FAILED_FROM_THE_START, FILE, Failures
 from generation.builtin import RANGES
@@ -206,7 +206,7 @@ def test_where_every_question_fails_no_dataset_is_made_of_nothing(
 
 def test_a_question_that_is_neither_done_nor_failed_is_a_crash(tmp_path: Path) -> None:
     settings = Settings(questions=12, rl_questions=0, out=str(tmp_path))
-    fleet = LocalFleet(ScriptedSettings(reply))
+    fleet = Fleet(ScriptedSettings(reply))
     with Job(settings) as job:
         plan = make_plan(settings)
         job.check(plan, ["RAW_DATA"])

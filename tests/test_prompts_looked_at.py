@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from cluster.inference.chat import Prompt, check_fit
+from cluster.inference.chat import Prompt, check_fit, why_silent
 from cluster.inference.engine import Message
-from cluster.inference.models import find, why_silent
+from cluster.inference.models import find
 from cluster.inference.vllm_engine import ChatTokenizer
 from generation.builtin import MODEL, NAME
 from generation.plan import describe, look_at_prompts, make_plan

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cluster.inference.engine import ScriptedSettings
-from cluster.inference.local import LocalFleet
+from cluster.inference.replicas import Fleet
 from cluster.jobs import tally
 from generation.settings import Settings
 from tests.crash_engine import Paced
@@ -20,7 +20,7 @@ QUESTIONS = 40
 def make(folder: Path, engines: int, longest_s: float) -> tuple[dict[str, bytes], list[str]]:
     """RAW_DATA's files and the questions in the order in which they were finished."""
     settings = Settings(questions=QUESTIONS, rl_questions=0, out=str(folder))
-    job = roll(settings, LocalFleet(ScriptedSettings(Paced("", longest_s)), engines, in_flight=5))
+    job = roll(settings, Fleet(ScriptedSettings(Paced("", longest_s)), engines, in_flight=5))
     assert job.code == 0
     return files(folder / "RAW_DATA"), list(job.store.finished())
 

@@ -17,11 +17,10 @@ import pytest
 from ray.exceptions import OutOfMemoryError
 
 from cluster.errors import EngineDiedError, EngineMemoryError, EngineStartError
-from cluster.inference.engine import Engine, EngineSettings, ScriptedSettings
-from cluster.inference.local import LocalFleet, LocalReplicas, Replica
+from cluster.inference.engine import Engine, EngineSettings, Replica, ScriptedSettings, Work
 from cluster.inference.pool import Done, Failed, Finished, Loading, Lost, Pool, Started
-from cluster.inference.ray_replicas import RayReplicas, own_error
-from cluster.inference.replicas import Placement, ReplicaSet, Work
+from cluster.inference.ray_replicas import RayReplicas
+from cluster.inference.replicas import Fleet, LocalReplicas, Placement, ReplicaSet
 from tests.stuck import Item, Narrow, Roomy, ask, reply
 
 SILENCE_S = 2.0
@@ -166,7 +165,8 @@ def test_an_engine_short_of_memory_comes_back_smaller(open_replicas: Open, tmp_p
 
 def test_what_ray_s_memory_monitor_kills_was_short_of_memory() -> None:
     """What it makes of a killed actor's calls is no RayActorError."""
-    error = own_error(OutOfMemoryError("the node ran low on memory"))  # type: ignore[no-untyped-call]
+    replicas = RayReplicas(Placement(ScriptedSettings(reply)), double)
+    error = replicas.own_error(OutOfMemoryError("the node ran low on memory"))  # type: ignore[no-untyped-call]
     assert isinstance(error, EngineMemoryError)
     assert str(error) == "OutOfMemoryError: the node ran low on memory"
 
@@ -206,7 +206,7 @@ def test_a_stop_waits_no_longer_than_its_grace() -> None:
     async def hang(engine: Engine, item: int) -> int:
         return await ask(engine, Item(item, "grader"))
 
-    with LocalFleet(ScriptedSettings(reply)).open(hang) as pool:
+    with Fleet(ScriptedSettings(reply)).open(hang) as pool:
         began = time.monotonic()
         for event in pool.run(range(10)):
             if isinstance(event, Started):

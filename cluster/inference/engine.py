@@ -1,18 +1,21 @@
-"""The seam to the model: what a request and a completion are, and an engine scripted by a function.
+"""The seam to the model: requests, completions, engines, a replica of one, and an engine scripted by a function.
 
-One request in, one completion out. Everything that talks to a model talks to an `Engine`; nothing
-outside `cluster.inference.vllm_engine` knows which library answers.
+Everything that talks to a model talks to an `Engine`; only `cluster.inference.vllm_engine` knows which library answers.
 """
 
 import inspect
+import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal, Protocol, Self, TypedDict
+from pathlib import Path
+from typing import Any, Literal, Protocol, Self, TypedDict
 
-from cluster.errors import EngineDiedError
+from cluster.errors import EngineDiedError, EngineMemoryError
 
 FinishReason = Literal["stop", "length", "error"]
 _LONGEST = 400
+_TAIL_BYTES = 200_000
 
 
 class Message(TypedDict):
@@ -24,21 +27,21 @@ class Message(TypedDict):
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are drawn. The defaults are the engine's neutral values, not a recommendation."""
+    """How tokens are sampled. The defaults are the engine's neutral values, not a recommendation."""
 
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
     """0 keeps every token."""
     repetition_penalty: float = 1.0
-    """Falls on prompt tokens too, as in vLLM and transformers."""
+    """Applies to prompt tokens too, as in vLLM and transformers."""
     max_tokens: int = 256
-    """Longest completion, in tokens; the engine shortens it to what the context leaves."""
+    """Longest completion, in tokens; the engine lowers it to what the context leaves."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """One completion wanted: a chat, how to draw, and the seed of this very draw."""
+    """One completion wanted: a chat, how to sample, and the seed of this sample."""
 
     key: str
     """Unique within a run; names the request in logs and to the engine."""
@@ -57,17 +60,17 @@ class Completion:
     prompt_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
-    """Prompt tokens whose keys and values the engine still held."""
+    """Prompt tokens found in the prefix cache."""
     error: str | None = None
     """Why finish_reason is "error"; None otherwise."""
 
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """Who answers: kept with every row, so that its origin is known."""
+    """Which engine answers; kept with every row as its provenance."""
 
     engine: str
-    """The library, "vllm" or "scripted"."""
+    """The library, such as "vllm"."""
     engine_version: str
     model: str
     model_revision: str
@@ -83,45 +86,108 @@ class Engine(Protocol):
     def info(self) -> EngineInfo: ...
 
     async def generate(self, request: Request) -> Completion:
-        """Complete one request; one that is merely refused comes back with finish_reason "error".
-
-        Raises EngineDiedError when the engine is gone.
-        """
+        """Complete a request; a refusal has finish_reason "error". Raises EngineDiedError if the engine is gone."""
 
     async def close(self) -> None:
         """End every process and free every device this engine holds."""
 
 
 class EngineSettings(Protocol):
-    """How to start an engine, picklable: all that a replica needs to know of it."""
+    """How to start an engine, picklable: all that a replica needs to know."""
 
     async def start(self) -> Engine: ...
 
     def smaller(self) -> Self:
-        """Return the same with lower limits, for an engine that ran out of memory; itself where none can be."""
+        """Return the same with lower limits, for an engine that ran out of memory; itself if they are the lowest."""
         return self
 
     def limits(self) -> str:
         """Return the limits that `smaller` lowers, for a person."""
         return "no limits"
 
-    def cause(self, log: str) -> str | None:
-        """Return what the engine's processes said of their end in their log; None where they said nothing."""
+    def cause(self, log: str) -> EngineDiedError | None:
+        """Return the error that its processes logged, EngineMemoryError if memory was short; None if they did not."""
         return None
 
-    def lacked_memory(self, log: str) -> bool:
-        """Return True if the log tells that memory was short."""
-        return False
+
+Work = Callable[[Engine, Any], Awaitable[Any]]
+
+
+class Replica:
+    """One engine and the work done on it; the work takes it for the engine. Notes when the engine last answered."""
+
+    def __init__(self, settings: EngineSettings, work: Work, log: Path | None = None) -> None:
+        self._settings = settings
+        self._work = work
+        self._log = log
+        self._log_began = log.stat().st_size if log else 0
+        self._memory_kills = memory_kills()
+        self._running = 0
+        self._moved = time.monotonic()
+
+    async def start(self) -> EngineInfo:
+        """Load the model. Raises EngineDiedError with the engine's own message."""
+        try:
+            self._engine: Engine = await self._settings.start()
+        except Exception as error:
+            raise self._death(error) from error
+        self.info = self._engine.info
+        return self.info
+
+    async def do(self, item: Any) -> Any:
+        """Return the result of the work. Raises what it raises, EngineDiedError with the engine's own message."""
+        self._moved = self._moved if self._running else time.monotonic()
+        self._running += 1
+        try:
+            return await self._work(self, item)
+        except EngineDiedError as error:
+            raise self._death(error) from error
+        finally:
+            self._running -= 1
+            self._moved = time.monotonic()
+
+    async def generate(self, request: Request) -> Completion:
+        completion = await self._engine.generate(request)
+        self._moved = time.monotonic()
+        return completion
+
+    async def stalled_s(self) -> float:
+        """Return the seconds since a request or an item came back; 0 if no item is running."""
+        return time.monotonic() - self._moved if self._running else 0.0
+
+    async def close(self) -> None:
+        await self._engine.close()
+
+    def _death(self, error: Exception) -> EngineDiedError:
+        """Return the error as its log, or the kernel, explains it."""
+        log = ""
+        if self._log is not None:
+            with self._log.open("rb") as file:
+                file.seek(max(self._log_began, self._log.stat().st_size - _TAIL_BYTES))
+                log = file.read().decode(errors="replace")
+        cause, killed = self._settings.cause(log), memory_kills() > self._memory_kills
+        words = own_words(cause or error) + " (the kernel killed a process for lack of memory)" * killed
+        short = killed or any(isinstance(one, MemoryError | EngineMemoryError) for one in (error, cause))
+        return EngineMemoryError(words) if short else EngineDiedError(words)
+
+
+def memory_kills() -> int:
+    """Return the kernel's count of out-of-memory kills, on this machine and in this container."""
+    kills = 0
+    for path in ("/proc/vmstat", "/sys/fs/cgroup/memory.events"):
+        with suppress(OSError):
+            kills += sum(int(line.split()[1]) for line in Path(path).read_text().splitlines() if "oom_kill " in line)
+    return kills
 
 
 def own_words(error: BaseException) -> str:
-    """Return the error's type and message on one line, without the type where an engine's death names its cause."""
+    """Return the error's type and message on one line; of EngineDiedError the message alone, which names a cause."""
     said = " ".join(str(error).split())
     return (said if isinstance(error, EngineDiedError) and said else f"{type(error).__name__}: {said}")[:_LONGEST]
 
 
 def no_room(prompt_tokens: int, context: int) -> str:
-    """What a completion says that was refused for its prompt's length."""
+    """Return the error of a completion whose prompt is too long."""
     return f"prompt of {prompt_tokens} tokens leaves no room in a context of {context}"
 
 
@@ -131,10 +197,10 @@ Reply = Callable[[Request], "str | Completion | Awaitable[str | Completion]"]
 class ScriptedEngine:
     """An engine whose answers are a plain function of the request. Tokens are counted as words."""
 
-    def __init__(self, reply: Reply, *, model: str = "scripted", context: int = 32768) -> None:
+    def __init__(self, reply: Reply, *, context: int = 32768) -> None:
         self._reply = reply
         self._closed = False
-        self.info = EngineInfo("scripted", "1", model, "", context)
+        self.info = EngineInfo("scripted", "1", "scripted", "", context)
 
     async def generate(self, request: Request) -> Completion:
         if self._closed:
@@ -149,10 +215,8 @@ class ScriptedEngine:
         if isinstance(reply, Completion):
             return reply
         words = reply.split(" ")
-        limit = min(request.sampling.max_tokens, room)
-        if len(words) > limit:
-            return Completion(" ".join(words[:limit]), "length", prompt_tokens, limit)
-        return Completion(reply, "stop", prompt_tokens, len(words))
+        kept = words[: min(request.sampling.max_tokens, room)]
+        return Completion(" ".join(kept), "stop" if kept == words else "length", prompt_tokens, len(kept))
 
     async def close(self) -> None:
         self._closed = True
@@ -160,7 +224,7 @@ class ScriptedEngine:
 
 @dataclass(frozen=True)
 class ScriptedSettings(EngineSettings):
-    """Starts a scripted engine wherever it is sent; the reply is a function of a module."""
+    """Starts a scripted engine, in any process: the reply is a function of a module."""
 
     reply: Reply
     context: int = 32768

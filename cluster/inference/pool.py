@@ -1,7 +1,6 @@
-"""Items dealt to engines, and dealt again when an engine dies: the scheduler alone, and the events that it tells.
+"""The scheduler: which replica gets which item, what happens to the items of a dead one, and the events it yields.
 
-Any async (engine, item) -> result will do; it knows neither questions nor rows, nor where engines run. Which replica
-gets what, what a dead one still owed, and when an item is given up, is decided here.
+Any async (engine, item) -> result will do; it knows neither questions nor rows, nor where engines run.
 """
 
 import math
@@ -9,7 +8,7 @@ import time
 import traceback
 from collections import defaultdict, deque
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic, NamedTuple, Protocol, Self, TypeAlias, TypeVar
 
@@ -20,23 +19,20 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True)
-class Loading:
-    """An engine has a process, and loads the model there."""
+class Loading(NamedTuple):
+    """An engine has its process and loads the model."""
 
     number: int
 
 
-@dataclass(frozen=True)
-class Started:
+class Started(NamedTuple):
     """An engine is ready."""
 
     number: int
     info: EngineInfo
 
 
-@dataclass(frozen=True)
-class Lost:
+class Lost(NamedTuple):
     """An engine died; the items it held are dealt again."""
 
     number: int
@@ -44,44 +40,41 @@ class Lost:
     again: int = 0
 
 
-@dataclass(frozen=True)
-class Tick:
-    """Nothing happened for a moment: time to look at the clock."""
+class Tick(NamedTuple):
+    """Nothing has happened for a moment: time to check the clock."""
 
 
-@dataclass(frozen=True)
-class Done(Generic[Item, Result]):
+class Done(NamedTuple, Generic[Item, Result]):
     """One item's result."""
 
     item: Item
     result: Result
 
 
-@dataclass(frozen=True)
-class Failed(Generic[Item]):
-    """One item has no result, for a reason of its own; it was tried as often as it ever is."""
+class Failed(NamedTuple, Generic[Item]):
+    """One item has no result and is not retried."""
 
     item: Item
     reason: str
     """One line."""
     story: str
-    """All that is known."""
+    """The traceback, if there is one."""
 
 
 Event: TypeAlias = Loading | Started | Lost | Tick | Done[Item, Result] | Failed[Item]
 
 
 TRIES = 3
-"""How often the work on an item may fail."""
+"""Attempts at an item whose work raises."""
 _DEATHS = 2
-"""Engines that may die while they hold an item beside others; after that it is quarantined."""
+"""Engine deaths after which an item is quarantined, that is, run alone."""
 _DEATHS_ALONE = 2
-"""Engines that may die while they hold an item and nothing else; after that it is given up."""
+"""Engine deaths over an item run alone after which it has failed."""
 _TICK_S = 0.5
 
 
 class Finished(NamedTuple):
-    """The work on an item has ended, well or in an error that is not its engine's death."""
+    """The work on an item has returned, or raised an error that is not its engine's death."""
 
     number: int
     ticket: Hashable
@@ -90,34 +83,26 @@ class Finished(NamedTuple):
 
 
 class Replicas(Protocol):
-    """What the scheduler needs of the engines, each known by its number, which its replacements inherit."""
+    """What the scheduler needs of the engines, each known by its number, which its replacements inherit.
 
-    def ready(self) -> Collection[int]:
-        """Return the numbers of those that take items."""
+    `ready` are those that take items. `submit` begins the work on an item and returns the ticket that its Finished will
+    name. `poll` restarts what died and yields what happens within `timeout_s`, nothing of a replica after its Lost; it
+    raises EngineStartError and ClusterLostError.
+    """
 
-    def submit(self, number: int, item: Any, /) -> Hashable:
-        """Begin the work on an item there; return the ticket that its Finished will name."""
-
-    def poll(self, timeout_s: float) -> Iterator[Event[Any, Any] | Finished]:
-        """Restart what died, and tell what has happened, after `timeout_s` at most.
-
-        Of a replica that was Lost nothing more is told. Raises EngineStartError, ClusterLostError.
-        """
-
-    def close(self) -> None:
-        """End every engine."""
+    def ready(self) -> Collection[int]: ...
+    def submit(self, number: int, item: Any, /) -> Hashable: ...
+    def poll(self, timeout_s: float) -> Iterator[Event[Any, Any] | Finished]: ...
+    def close(self) -> None: ...
 
 
 def fill(max_sequences: int, per_item: int) -> int:
-    """Return how many items keep an engine of `max_sequences` full, with half as many again waiting."""
+    """Return how many items keep an engine of `max_sequences` full, plus half as many waiting."""
     return max(2, math.ceil(1.5 * max_sequences / per_item))
 
 
 def next_engine(loads: Mapping[int, int], limit: int, avoided: int | None = None) -> int | None:
-    """Return the engine with the least in flight, the lower number first; None when all are full.
-
-    One to be avoided is taken only where there is no other.
-    """
+    """Return the least loaded engine, by number if equal, `avoided` only if it is alone; None if it is full."""
     others = [engine for engine in loads if engine != avoided] or loads
     number = min(others, key=lambda engine: (loads[engine], engine), default=None)
     return number if number is not None and loads[number] < limit else None
@@ -132,9 +117,9 @@ class _Task(Generic[Item]):
     deaths: int = 0
     deaths_alone: int = 0
     died_on: int | None = None
-    """The engine that died last while it held this."""
+    """The last engine that died while it held this."""
     refused_by: int | None = None
-    """The engine that said for good that it cannot be done; another one is asked."""
+    """The engine whose work raised ItemFailedError; another is asked once."""
 
 
 class Pool(Generic[Item, Result]):
@@ -148,44 +133,40 @@ class Pool(Generic[Item, Result]):
         self._running: dict[int, dict[Hashable, _Task[Item]]] = defaultdict(dict)
         """By replica and ticket."""
         self._quarantine: deque[_Task[Item]] = deque()
-        """What may have killed its engines: run alone, so that only the guilty one dies with its engine."""
+        """Items that may have killed engines: each runs alone, so that no other dies with it."""
         self._isolated: int | None = None
-        """The replica that is kept for the quarantine."""
+        """The replica reserved for the quarantine."""
         self._stop_at: float | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        # Without Ray there is nobody to say goodbye to, and its calls would wait for ever.
+        # Without Ray nothing can be closed, and calls would wait for ever.
         if kind is None or not issubclass(kind, ClusterLostError):
             self._replicas.close()
 
     def stop(self, grace_s: float) -> None:
-        """Deal nothing more; `run` ends when what is running is back, or after `grace_s` seconds."""
+        """Deal nothing more; `run` ends when running items are back, or after `grace_s` seconds."""
         self._stop_at = time.monotonic() + grace_s
 
     def run(self, items: Iterable[Item]) -> Iterator[Event[Item, Result]]:
-        """Yield results as they come, in any order: each item exactly once, as Done or as Failed.
+        """Yield events as they come, each item exactly once, as Done or Failed, in any order.
 
-        Raises EngineStartError when an engine cannot start, ClusterLostError when Ray is gone.
+        Raises EngineStartError if an engine cannot start, ClusterLostError if Ray is gone.
         """
         self._source = iter(items)
         while not self._over():
             while self._stop_at is None and (scheduled := self._schedule()):
                 number, task = scheduled
                 self._running[number][self._replicas.submit(number, task.item)] = task
-            told = False
             for event in self._replicas.poll(_TICK_S):
-                told = True
                 if isinstance(event, Finished):
                     yield from self._finish(event)
                 elif isinstance(event, Lost):
                     yield from self._preempt(event)
                 else:
                     yield event
-            if not told:
-                yield Tick()
 
     def _over(self) -> bool:
         running = any(self._running.values())
@@ -194,16 +175,16 @@ class Pool(Generic[Item, Result]):
         return not (running or self._quarantine or self._owed())
 
     def _owed(self) -> bool:
-        """Return True if there is an item to deal: the first of those waiting."""
+        """Return True if there is an item to deal, the first of `_waiting`."""
         if not self._waiting:
             self._waiting.extend(_Task(item) for item in islice(self._source, 1))
         return bool(self._waiting)
 
     def _schedule(self) -> tuple[int, _Task[Item]] | None:
-        """Return which replica gets what next; None when all are full or nothing is owed."""
+        """Return which replica gets which item next; None if all are full or nothing is owed."""
         loads = {number: len(self._running[number]) for number in self._replicas.ready()}
         if self._quarantine and self._isolated not in loads:
-            # It may be the fault of the engine that died.
+            # Another engine than the one that died, which may be at fault itself.
             self._isolated = next_engine(loads, self._limit + 1, self._quarantine[0].died_on)
         if self._isolated is not None and not loads.get(self._isolated, 0):
             if self._quarantine and self._isolated in loads:
@@ -216,27 +197,25 @@ class Pool(Generic[Item, Result]):
         return None if number is None else (number, self._waiting.popleft())
 
     def _finish(self, event: Finished) -> Iterator[Done[Item, Result] | Failed[Item]]:
-        """An item came back; one whose work went wrong is tried once more, until it has had its tries."""
+        """Yield what came of an item; one whose work raised is retried, up to TRIES in all."""
         task, error = self._running[event.number].pop(event.ticket), event.error
         if error is None:
             yield Done(task.item, event.result)
             return
         task.failures += 1
-        story = "".join(traceback.format_exception(error))
+        over, reason = task.failures >= TRIES, f"{own_words(error)} ({TRIES} times)"
         if isinstance(error, ItemFailedError):
-            if task.refused_by is not None or len(self._replicas.ready()) == 1:
-                yield Failed(task.item, str(error), story)
-                return
+            over, reason = task.refused_by is not None or len(self._replicas.ready()) == 1, str(error)
             task.refused_by = event.number
-        elif task.failures >= TRIES:
-            yield Failed(task.item, f"{own_words(error)} ({TRIES} times)", story)
-            return
-        self._waiting.append(task)
+        if over:
+            yield Failed(task.item, reason, "".join(traceback.format_exception(error)))
+        else:
+            self._waiting.append(task)
 
     def _preempt(self, lost: Lost) -> Iterator[Lost | Failed[Item]]:
-        """Put the dead engine's items first in line, or in quarantine where they may have killed it."""
+        """Requeue a dead engine's items first in line, or in quarantine if they may have killed it."""
         tasks = list(self._running.pop(lost.number, {}).values())
-        yield replace(lost, again=len(tasks))
+        yield lost._replace(again=len(tasks))
         for task in reversed(tasks):
             task.died_on = lost.number
             task.deaths += 1

@@ -3,7 +3,7 @@
 import os
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,20 +14,19 @@ from ray.exceptions import ObjectLostError, OutOfMemoryError, RayError, RayTaskE
 
 from cluster import QUIET, reaper
 from cluster.errors import EngineDiedError, EngineMemoryError
-from cluster.inference.engine import EngineSettings
-from cluster.inference.local import Replica
+from cluster.inference.engine import EngineSettings, Replica, Work
 from cluster.inference.pool import Pool
-from cluster.inference.replicas import Placement, ReplicaSet, Work
+from cluster.inference.replicas import Fleet, Placement, ReplicaSet
 from cluster.session import Resources, check_alive, session
 
 
 class ReplicaProcess(Replica):
-    """A replica that has its process to itself: output goes to `log`, and a reaper ends and removes what it leaves."""
+    """A replica in its own process: output goes to `log`, and a reaper ends and removes what it leaves behind."""
 
     def __init__(self, settings: EngineSettings, work: Work, log: str, mark: str) -> None:
         path = Path(log)
         if not path.parent.is_dir():
-            # This machine does not see the run's folder, or it was removed, and must not come back half.
+            # The run's folder is not on this machine, or was removed and must not be recreated in part.
             path = Path(tempfile.mkdtemp(prefix="skillfactory-logs-"), path.name)
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.dup2(file, 1)
@@ -36,7 +35,7 @@ class ReplicaProcess(Replica):
         super().__init__(settings, work, path)
         # In /tmp whatever TMPDIR says: the path of a Unix socket in it ends at 107 bytes.
         folder = f"/tmp/skillfactory-engine-{uuid.uuid4().hex[:12]}"
-        # First who removes it, then the folder: whenever this process is killed, nothing stays.
+        # The reaper first, then the folder: whenever this process is killed, nothing stays.
         self._reaper = reaper.start(mark, folder, detached=True)
         # vLLM leaves a socket behind each time; what torch compiles is worth keeping for the next engine.
         cache = Path(tempfile.gettempdir(), f"torchinductor-{os.getuid()}")
@@ -45,25 +44,8 @@ class ReplicaProcess(Replica):
         tempfile.tempdir = os.environ["TMPDIR"] = folder
 
 
-def own_error(error: BaseException) -> BaseException:
-    """Return what the work raised in the actor, or where the actor itself is gone an EngineDiedError."""
-    if isinstance(error, RayTaskError):
-        cause: BaseException = error.cause or error
-        if cause is not error:
-            cause.__cause__ = error  # which has the actor's traceback
-        return cause
-    if not isinstance(error, RayError) or isinstance(error, ObjectLostError):
-        return error
-    # Ray's story of a dead actor ends with the reason. What its memory monitor kills is no actor's death to it.
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    words = f"{type(error).__name__}: {(lines or [''])[-1]}"
-    return EngineMemoryError(words) if isinstance(error, OutOfMemoryError) else EngineDiedError(words)
-
-
 class RayReplicas(ReplicaSet):
     """Engines in actors of the Ray that this process is connected to."""
-
-    where = "the Ray cluster"
 
     def launch(self, number: int, settings: EngineSettings) -> Any:
         placement, mark = self.placement, reaper.new_mark()
@@ -78,21 +60,22 @@ class RayReplicas(ReplicaSet):
         return actor.remote(settings, self.work, str(self.log_of(number).resolve()), mark)
 
     def call(self, host: Any, method: str, *given: Any) -> Future[Any]:
-        told: Future[Any] = Future()
-        told.set_running_or_notify_cancel()
+        future: Future[Any] = getattr(host, method).remote(*given).future()
+        return future
 
-        def tell(answer: Future[Any]) -> None:
-            error = answer.exception()
-            if error is None:
-                told.set_result(answer.result())
-            else:
-                told.set_exception(own_error(error))
-
-        getattr(host, method).remote(*given).future().add_done_callback(tell)
-        return told
-
-    def kill(self, host: Any) -> None:
+    def kill(self, host: Any, running: Collection[Future[Any]]) -> None:
         ray.kill(host)
+
+    def own_error(self, error: BaseException | None) -> BaseException | None:
+        if isinstance(error, RayTaskError) and error.cause:
+            cause: BaseException = error.cause
+            cause.__cause__ = error  # it has the actor's traceback
+            return cause
+        if not isinstance(error, RayError) or isinstance(error, RayTaskError | ObjectLostError):
+            return error
+        # Ray's message ends with the reason. OutOfMemoryError, from its memory monitor, is no RayActorError.
+        words = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[-1].strip()}"
+        return EngineMemoryError(words) if isinstance(error, OutOfMemoryError) else EngineDiedError(words)
 
     def check_place(self) -> None:
         check_alive()
@@ -101,13 +84,11 @@ class RayReplicas(ReplicaSet):
         return self.placement.logs / f"engine-{number}.log"
 
 
-class RayFleet:
+class RayFleet(Fleet):
     """Engines on a Ray that is started here, or joined at `address`."""
 
-    placement: Placement
-
     def __init__(self, address: str | None, place: Callable[[Resources], Placement]) -> None:
-        """`place` decides from what the cluster holds; it raises ValueError where that is too little, or unfit."""
+        """`place` decides from what the cluster holds, and raises ValueError if that is too little, or unfit."""
         self._address = address
         self._place = place
 

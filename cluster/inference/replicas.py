@@ -1,40 +1,51 @@
-"""The engines of a run: started, checked, restarted when they die or fall silent, more of them when there is room.
+"""The engines of a run: started, health-checked, restarted when they die or hang, scaled with the room there is.
 
-Knows nothing of the items that engines work on, nor where they run: `local` and `ray_replicas` launch them.
+Knows nothing of the items that engines work on. `ray_replicas` launches them on a cluster, `LocalReplicas` in this
+process, where they share one event loop in a thread of its own: work that blocks it blocks all.
 """
 
+import asyncio
 import math
 import queue
+import threading
 import time
 from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 from cluster.errors import ClusterLostError, EngineDiedError, EngineMemoryError, EngineStartError
-from cluster.inference.engine import Engine, EngineSettings, own_words
-from cluster.inference.pool import Event, Finished, Loading, Lost, Pool, Started
+from cluster.inference.engine import EngineSettings, Replica, Work, own_words
+from cluster.inference.pool import Event, Finished, Loading, Lost, Pool, Started, Tick
 
-_STARTS = 3
-"""Failed starts of one engine in a row that end the run."""
-_PLACES = 20
-"""Processes of one engine in a row that did not even come up."""
-_IDLE_DEATHS = 6
-"""Deaths of one engine in a row, none of them after a finished item: it is left out, and the last one ends the run."""
 _BACKOFF_S = 5.0
-"""Between two looks at the replicas, and so between two tries to find a place."""
-_START_S = 3600.0
-"""Loading a large model from a slow disk takes long; longer than this is a hang."""
+"""Between two health checks, and so between two attempts to place an engine."""
 _PLACE_S = 600.0
 _AWAY_S = 15.0
-"""How long Ray's head may be away; after a minute Ray itself would end the process, without a word of ours."""
+"""How long Ray's head may be unreachable; after a minute Ray would exit this process without a message."""
 _GOODBYE_S = 15.0
 
-Work = Callable[[Engine, Any], Awaitable[Any]]
+
+class _Phase(NamedTuple):
+    """A stage of a replica's life."""
+
+    method: str
+    """Called to see whether the replica has a process, to load the model, and to check its health."""
+    most: int
+    """Consecutive failures of one engine that end the run, or retire the engine."""
+    failed: str
+    silent: str = ""
+    longest_s: float = math.inf
+    """No answer for longer than this is a hang."""
+
+
+_PLACING = _Phase("stalled_s", 20, "found no place {} times in a row")
+_STARTING = _Phase("start", 3, "did not start {} times in a row", "it was not ready after", 3600.0)
+_RUNNING = _Phase("stalled_s", 6, "died {} times in a row and finished nothing", "it gave no sign of life for")
 
 
 @dataclass(frozen=True)
@@ -50,20 +61,9 @@ class Placement:
     environment: Mapping[str, str] = field(default_factory=dict)
     """For the engines' processes, set before they start."""
     room: Callable[[], int] | None = None
-    """How many engines there is room for now, asked again and again; None for always `engines`."""
+    """Returns how many engines there is room for now, called repeatedly; None for a constant `engines`."""
     silence_s: float = 600.0
-    """An engine that holds items and answers nothing for so long is taken for dead."""
-
-
-class Fleet(Protocol):
-    """How a job gets its engines: opened only when something is owed."""
-
-    @property
-    def placement(self) -> Placement:
-        """What was placed, once it is open."""
-
-    def open(self, work: Work) -> AbstractContextManager[Pool[Any, Any]]:
-        """Start what engines need, and deal to them until the context ends. Raises ValueError for wrong input."""
+    """An engine that holds items and answers nothing for longer is treated as dead."""
 
 
 @dataclass(eq=False)
@@ -71,92 +71,88 @@ class _Member:
     number: int
     host: Any
     """The replica, as `launch` returned it."""
-    asked: str = ""
+    phase: _Phase = _PLACING
     since: float = 0.0
     answer: Future[Any] = field(default_factory=Future)
-    """The last call to place, start or check it."""
-    placed: bool = False
-    """Its process was there."""
-    ready: bool = False
+    """The last call of the phase's method."""
     running: set[Future[Any]] = field(default_factory=set)
 
 
 class ReplicaSet(ABC):
-    """Every engine by its number, which its replacements inherit. All of them end with `close`."""
-
-    where = "this process"
-    """What a person reads of the place for engines."""
+    """All engines, each known by its number, which its replacements inherit."""
 
     def __init__(self, placement: Placement, work: Work) -> None:
         self.placement = placement
         self.work = work
-        self._settings: dict[int, EngineSettings] = {}
+        self._settings = defaultdict[int, EngineSettings](lambda: placement.settings)
         self._members: dict[int, _Member] = {}
         self._replies: queue.SimpleQueue[tuple[_Member, str, Future[Any]]] = queue.SimpleQueue()
-        self._failed_starts = Counter[int]()
-        self._failed_places = Counter[int]()
-        self._idle_deaths = Counter[int]()
-        self._retired = set[int]()
+        self._failures = Counter[tuple[int, _Phase]]()
+        """Consecutive ones of each engine in each phase; a finished item resets those of _RUNNING."""
         self._reconciled = -math.inf
         self._placed = self._alive = time.monotonic()
 
     @abstractmethod
     def launch(self, number: int, settings: EngineSettings) -> Any:
-        """Begin a `local.Replica`; return what `call` and `kill` take for it."""
+        """Start a Replica and return the handle that `call` and `kill` take."""
 
     @abstractmethod
     def call(self, host: Any, method: str, *given: Any) -> Future[Any]:
-        """Call a method of the replica. The future raises EngineDiedError where it is gone."""
+        """Call a method of the replica."""
 
     @abstractmethod
-    def kill(self, host: Any) -> None:
-        """End what is left of the replica."""
+    def kill(self, host: Any, running: Collection[Future[Any]]) -> None:
+        """End the replica, if it still lives, and the calls running on it."""
 
-    def check_place(self) -> None:
-        """Raise ClusterLostError where the place of all replicas does not answer."""
-        return
+    def check_place(self) -> None:  # noqa: B027 - nothing to check in this process
+        """Raise ClusterLostError if the cluster does not answer."""
 
     def log_of(self, number: int) -> Path | None:
-        """Return where the replica writes its output, if it is apart from this process's."""
+        """Return the replica's log file; None if it has none of its own."""
         return None
 
+    def own_error(self, error: BaseException | None) -> BaseException | None:
+        """Return what the replica raised, given the error of a call; EngineDiedError if the replica is gone."""
+        return error
+
     def ready(self) -> list[int]:
-        return [number for number, member in self._members.items() if member.ready]
+        return [number for number, member in self._members.items() if member.phase is _RUNNING]
+
+    def _holding_places(self) -> list[int]:
+        return [number for number, member in self._members.items() if member.phase is not _PLACING]
 
     def submit(self, number: int, /, *given: Any, method: str = "do") -> Future[Any]:
-        """Call the replica's method; `poll` will tell what comes of it."""
+        """Call the replica's method; `poll` reports the outcome."""
         member = self._members[number]
         future = self.call(member.host, method, *given)
         member.running.add(future)
-
-        def answered(future: Future[Any]) -> None:
-            member.running.discard(future)
-            self._replies.put((member, method, future))
-
-        future.add_done_callback(answered)
+        future.add_done_callback(member.running.discard)
+        future.add_done_callback(lambda future: self._replies.put((member, method, future)))
         return future
 
     def poll(self, timeout_s: float) -> Iterator[Event[Any, Any] | Finished]:
-        """Tell what has happened. Raises EngineStartError, ClusterLostError."""
+        """Yield what has happened. Raises EngineStartError, ClusterLostError."""
         yield from self._reconcile()
         while True:
             try:
                 member, method, future = self._replies.get(timeout=timeout_s)
             except queue.Empty:
+                if timeout_s:
+                    yield Tick()
                 return
             timeout_s = 0
-            # Nothing is told of one that was lost a moment ago.
+            # Late answers of a replica that was lost are dropped.
             if self._members.get(member.number) is member:
                 yield from self._handle(member, method, future)
 
     def close(self) -> None:
-        """End every engine, politely and then not."""
-        wait([self.call(member.host, "close") for member in self._members.values() if member.ready], _GOODBYE_S)
+        """Ask every engine to close, then kill what is left."""
+        wait([self.call(self._members[number].host, "close") for number in self.ready()], _GOODBYE_S)
         for number in list(self._members):
             self._kill(number)
 
     def _reconcile(self) -> Iterator[Lost]:
-        """Now and then: as many replicas as there is room for, none of them silent, each asked how it is."""
+        """Every few seconds: scale to the room there is, end what hangs, check the health of the rest."""
         now, placement = time.monotonic(), self.placement
         if now - self._reconciled < min(_BACKOFF_S, placement.silence_s / 4):
             return
@@ -166,102 +162,127 @@ class ReplicaSet(ABC):
         except ClusterLostError:
             if now - self._alive > _AWAY_S:
                 raise
-            return  # it may come back; calls would hang meanwhile
+            return  # it may come back, and calls would hang meanwhile
         self._alive = now
         self._scale(placement.room() if placement.room else placement.engines)
-        if any(member.placed for member in self._members.values()):
+        if self._holding_places():
             self._placed = now
         elif now - self._placed > _PLACE_S:
-            raise EngineStartError(f"no engine has found a place in {self.where} for {_PLACE_S:.0f} s")
-        limits = {
-            "hello": (math.inf, ""),
-            "start": (_START_S, "it was not ready after"),
-            "stalled_s": (placement.silence_s, "it gave no sign of life for"),
-        }
+            raise EngineStartError(f"no engine has found a place in the Ray cluster for {_PLACE_S:.0f} s")
         for member in list(self._members.values()):
-            (limit, told), waited = limits[member.asked], now - member.since
-            # An answer may have come while this process itself was stopped.
-            if waited > limit and not member.answer.done():
-                yield self._terminate(member.number, TimeoutError(f"{told} {waited:.0f} s"))
-            elif member.ready and member.answer.done():
-                self._ask(member, "stalled_s")
+            phase, waited = member.phase, now - member.since
+            # If this process was stopped, the answer may have come meanwhile.
+            if member.answer.done():
+                if phase is _RUNNING:
+                    self._ask(member, _RUNNING)
+            elif waited > (placement.silence_s if phase is _RUNNING else phase.longest_s):
+                yield from self._terminate(member, TimeoutError(f"{phase.silent} {waited:.0f} s"))
 
     def _scale(self, wanted: int) -> None:
-        """More replicas where there is room; fewer of those that no machine has taken where there is not."""
-        numbers = [number for number in range(wanted) if number not in self._retired]
-        numbers = numbers or [*range(wanted)]  # rather one that died before than none
-        for number in numbers:
-            if len(self._members) < len(numbers) and number not in self._members:
-                settings = self._settings.setdefault(number, self.placement.settings)
-                self._members[number] = _Member(number, self.launch(number, settings))
-                self._ask(self._members[number], "hello")
-        unplaced = [number for number, member in self._members.items() if not member.placed]
-        for number in sorted(unplaced)[::-1][: max(0, len(self._members) - len(numbers))]:
+        """Launch replicas while there is room; where there is too little, drop some that are not placed yet."""
+        lasting = [number for number in range(wanted) if self._failures[number, _RUNNING] < _RUNNING.most]
+        numbers = lasting or [*range(wanted)]  # a retired engine is better than none
+        lacking = len(numbers) - len(self._members)
+        for number in [number for number in numbers if number not in self._members][: max(0, lacking)]:
+            self._members[number] = _Member(number, self.launch(number, self._settings[number]))
+            self._ask(self._members[number], _PLACING)
+        unplaced = sorted(self._members.keys() - self._holding_places(), reverse=True)
+        for number in unplaced[: max(0, -lacking)]:
             self._kill(number)
 
     def _handle(self, member: _Member, method: str, future: Future[Any]) -> Iterator[Event[Any, Any] | Finished]:
-        """Tell what an answer means. Raises EngineStartError."""
-        number, error = member.number, future.exception()
+        """Act on an answer and yield what it means. Raises EngineStartError."""
+        number, error = member.number, self.own_error(future.exception())
         result: Any = None if error else future.result()
         if method == "do" and not isinstance(error, EngineDiedError):
             if error is None:
-                del self._idle_deaths[number]
+                del self._failures[number, _RUNNING]
             yield Finished(number, future, result, error)
         elif error is not None:
-            lost = self._terminate(number, error)
-            # Of many tries to find a place the first is worth a word.
-            if self._failed_places[number] <= 1:
-                yield lost
-        elif method == "hello":
-            member.placed = True
-            del self._failed_places[number]
-            self._ask(member, "start")
+            yield from self._terminate(member, error)
+        elif member.phase is _PLACING:
+            del self._failures[number, _PLACING]
+            self._ask(member, _STARTING)
             yield Loading(number)
-        elif method == "start":
-            member.ready = True
-            del self._failed_starts[number]
+        elif member.phase is _STARTING:
+            del self._failures[number, _STARTING]
+            self._ask(member, _RUNNING)
             yield Started(number, result)
         elif result > self.placement.silence_s:
-            yield self._terminate(number, TimeoutError(f"it answered nothing for {result:.0f} s"))
+            yield from self._terminate(member, TimeoutError(f"it answered nothing for {result:.0f} s"))
 
-    def _terminate(self, number: int, error: BaseException) -> Lost:
-        """End what is left of it; `_reconcile` starts another in its place, where the place lives.
+    def _terminate(self, member: _Member, error: BaseException) -> Iterator[Lost]:
+        """End the replica; `_reconcile` launches another in its place.
 
-        Raises EngineStartError when it is time to give up.
+        Raises EngineStartError after too many failures in a row.
         """
-        member, reason, log = self._members[number], own_words(error), self.log_of(number)
-        see = f"; see {log}" if log else ""
+        number, phase, reason = member.number, member.phase, own_words(error)
         self._kill(number)
-        if not member.placed:
-            # The node may have died just now, so another is tried after a while; with others the run goes on without.
-            self._failed_places[number] += 1
-            if self._failed_places[number] >= _PLACES and not any(other.placed for other in self._members.values()):
-                raise EngineStartError(f"engine {number} found no place {_PLACES} times in a row: {reason}")
-            return Lost(number, reason)
-        count = self._idle_deaths if member.ready else self._failed_starts
-        count[number] += 1
-        if self._failed_starts[number] >= _STARTS:
-            raise EngineStartError(f"engine {number} did not start {_STARTS} times in a row: {reason}{see}")
-        if self._idle_deaths[number] >= _IDLE_DEATHS:
-            words = f"died {_IDLE_DEATHS} times in a row and finished nothing: {reason}"
-            if not self.ready():
-                raise EngineStartError(f"engine {number} {words}{see}")
-            self._retired.add(number)
-            return Lost(number, f"{words}; it is left out from now on")
-        if isinstance(error, EngineMemoryError):
-            smaller = self._settings[number].smaller()
-            if smaller != self._settings[number]:
-                reason += f"; it comes back with {smaller.limits()}"
-            self._settings[number] = smaller
+        self._failures[number, phase] += 1
+        times = self._failures[number, phase]
+        others = self.ready() if phase is _RUNNING else self._holding_places()
+        row = f"{phase.failed.format(times)}: {reason}"
+        if times >= phase.most and (phase is _STARTING or not others):
+            log = None if phase is _PLACING else self.log_of(number)
+            raise EngineStartError(f"engine {number} {row}" + (f"; see {log}" if log else ""))
+        if phase is _PLACING:
+            # Only the first of many attempts is reported. The next waits: a node may have died just now.
+            if times == 1:
+                yield Lost(number, reason)
+            return
         self._reconciled = -math.inf
-        return Lost(number, reason)
+        smaller = self._settings[number].smaller()
+        if times >= phase.most:
+            reason = f"{row}; it is left out from now on"
+        elif isinstance(error, EngineMemoryError) and smaller != self._settings[number]:
+            reason += f"; it comes back with {smaller.limits()}"
+            self._settings[number] = smaller
+        yield Lost(number, reason)
 
-    def _ask(self, member: _Member, method: str) -> None:
-        member.asked, member.since = method, time.monotonic()
-        member.answer = self.submit(member.number, method=method)
+    def _ask(self, member: _Member, phase: _Phase) -> None:
+        member.phase, member.since = phase, time.monotonic()
+        member.answer = self.submit(member.number, method=phase.method)
 
     def _kill(self, number: int) -> None:
         member = self._members.pop(number)
-        for future in member.running.copy():
+        self.kill(member.host, member.running.copy())
+
+
+class LocalReplicas(ReplicaSet):
+    """Engines in this process; they die by raising EngineDiedError only."""
+
+    def __init__(self, placement: Placement, work: Work) -> None:
+        super().__init__(placement, work)
+        self._runner = asyncio.Runner()
+        self._loop = self._runner.get_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="engines", daemon=True)
+        self._thread.start()
+
+    def launch(self, number: int, settings: EngineSettings) -> Replica:
+        return Replica(settings, self.work)
+
+    def call(self, host: Replica, method: str, *given: Any) -> Future[Any]:
+        return asyncio.run_coroutine_threadsafe(getattr(host, method)(*given), self._loop)
+
+    def kill(self, host: Replica, running: Collection[Future[Any]]) -> None:
+        for future in running:
             future.cancel()
-        self.kill(member.host)
+        self.call(host, "close")
+
+    def close(self) -> None:
+        super().close()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(_GOODBYE_S)
+        if not self._thread.is_alive():
+            self._runner.close()
+
+
+class Fleet:
+    """How a job gets its engines, opened only when something is owed: here in this process, see RayFleet."""
+
+    def __init__(self, settings: EngineSettings, engines: int = 1, in_flight: int = 4) -> None:
+        self.placement = Placement(settings, engines, in_flight=in_flight)
+
+    def open(self, work: Work) -> AbstractContextManager[Pool[Any, Any]]:
+        """Start what engines need, and close it with the context. Raises ValueError for wrong input."""
+        return Pool(LocalReplicas(self.placement, work), self.placement.in_flight)

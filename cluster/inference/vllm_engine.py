@@ -1,7 +1,6 @@
-"""The seam on vLLM: `AsyncLLM` with limits set on purpose, a seed per request, health and death.
+"""The engine on vLLM: `AsyncLLM` with explicit limits, a seed per request, health and death; and its tokenizer.
 
 The home of vllm and transformers, imported when an engine starts or a prompt is shown, since that takes seconds.
-Knows chats and tokens, not questions.
 """
 
 import asyncio
@@ -13,13 +12,14 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from cluster.errors import EngineDiedError
+from cluster.errors import EngineDiedError, EngineMemoryError
 from cluster.inference.engine import Completion, EngineInfo, EngineSettings, Message, Request, no_room
+from cluster.texts import load_table
 
 _LOOK_S = 0.5
-"""How often vLLM is asked whether it is still well."""
+"""Between two checks of vLLM's health."""
 _GRACE_S = 2.0
-"""How long after the end of its core vLLM may still say so itself."""
+"""How long vLLM may take to report the end of its core itself."""
 _LEAST_SEQUENCES = 8
 _LEAST_SHARE = 0.5
 _LEAST_CACHE = 128 << 20
@@ -27,16 +27,7 @@ _PREFIX = re.compile(r"^(?:\([^)]*\) )?(?:ERROR [^\]]*\] ?)?")
 """What vLLM puts before each line of a traceback that it logs."""
 _RAISED = re.compile(r"[\w.]*(?:Error|Exception)(?P<words>: .+)?")
 """The last line of a traceback."""
-_EMPTY = re.compile(
-    r"Engine core initialization failed|EngineDeadError|EngineCore encountered an issue"
-    r"|WorkerProc initialization failed|RuntimeError: Executor failed"
-)
-"""What a process of vLLM raises when another one is to blame."""
-_SHORT = re.compile(
-    r"OutOfMemoryError|MemoryError|out of memory|[Cc]an(?:no|')t allocate memory|KV cache is needed"
-    r"|No available memory for the cache blocks|less than desired GPU memory utilization"
-    r"|is less than requested memory for kv"
-)
+_KNOWN: dict[str, dict[str, Any]] = load_table("cluster.inference", "vllm.toml")
 
 
 @dataclass(frozen=True)
@@ -49,21 +40,20 @@ class VllmSettings(EngineSettings):
     """Hub commit; None for a folder."""
     name: str
     known_revision: str
-    """What rows say of the revision."""
+    """The revision as rows have it."""
     context: int
     """Longest prompt plus completion, in tokens; at most the model's own."""
     gpu: bool
     tensor_parallel: int = 1
     max_sequences: int = 256
-    """Most sequences decoded side by side."""
     max_batched_tokens: int = 16384
     """Most tokens of one step; on the CPU at least a whole context."""
     memory_share: float = 0.9
-    """Of a GPU's memory, what vLLM takes for weights, work and cache."""
+    """Share of a GPU's memory for weights, activations and cache."""
     cache_bytes: int = 1 << 30
-    """Of a CPU's memory, what vLLM takes for keys and values."""
+    """CPU memory for the key-value cache."""
     lowered: int = 0
-    """How often memory was short before."""
+    """How often `smaller` was applied."""
     seed: int = 0
 
     async def start(self) -> "VllmEngine":
@@ -76,7 +66,7 @@ class VllmSettings(EngineSettings):
         return VllmEngine(llm, self, vllm.__version__)
 
     def smaller(self) -> Self:
-        """Half as many sequences and tokens a step, which leaves more for the cache; the second time less of all."""
+        """Halve sequences and tokens a step, which leaves more for the cache; the second time lower all limits."""
         share = self.memory_share if self.lowered == 0 else self.memory_share - 0.1
         return replace(
             self,
@@ -92,7 +82,7 @@ class VllmSettings(EngineSettings):
             return f"{self.max_sequences} sequences and {self.memory_share:.0%} of the GPU's memory"
         return f"{self.max_sequences} sequences and {self.cache_bytes >> 20} MiB of cache"
 
-    def cause(self, log: str) -> str | None:
+    def cause(self, log: str) -> EngineDiedError | None:
         """Return the last exception in the log that says something: across vLLM's processes only this text arrives.
 
         One without words of its own is told with the statement that raised it, the last source line of the traceback.
@@ -100,49 +90,31 @@ class VllmSettings(EngineSettings):
         lines = [_PREFIX.sub("", line, count=1) for line in log.splitlines()]
         for number in reversed(range(len(lines))):
             found = _RAISED.fullmatch(lines[number])
-            if found and not _EMPTY.search(lines[number]):
+            if found and not any(words in lines[number] for words in _KNOWN["log"]["others"]):
                 before = lines[max(0, number - 3) : number]
                 source = [line.strip() for line in before if line.startswith("    ") and line.strip(" ^~")]
-                return lines[number] + (f" at `{source[-1]}`" if source and not found["words"] else "")
+                told = lines[number] + (f" at `{source[-1]}`" if source and not found["words"] else "")
+                short = any(words in told for words in _KNOWN["log"]["memory"])
+                return EngineMemoryError(told) if short else EngineDiedError(told)
         return None
 
-    def lacked_memory(self, log: str) -> bool:
-        return _SHORT.search(self.cause(log) or "") is not None
-
     def arguments(self) -> dict[str, Any]:
-        """Return what vLLM is told.
-
-        AsyncLLM's own defaults are far smaller than LLM's, hence the explicit limits; on the CPU a
-        seeded request whose prefill is chunked kills the engine, hence no chunking there.
-        """
-        told: dict[str, Any] = {
+        """Return vLLM's arguments. The limits are explicit: AsyncLLM's own defaults are far below LLM's."""
+        told = _KNOWN["always"] | {
             "model": self.model,
             "revision": self.revision,
             "tokenizer_revision": self.revision,
-            "trust_remote_code": False,
             "max_model_len": self.context,
             "max_num_seqs": self.max_sequences,
             "max_num_batched_tokens": self.max_batched_tokens,
             "tensor_parallel_size": self.tensor_parallel,
             "distributed_executor_backend": "mp" if self.tensor_parallel > 1 else "uni",
-            "enable_prefix_caching": True,
-            "disable_log_stats": True,
             "seed": self.seed,
         }
         if self.gpu:
-            told["gpu_memory_utilization"] = self.memory_share
-        else:
-            told |= {
-                "enforce_eager": True,
-                "enable_chunked_prefill": False,
-                # 128 by itself, and only whole blocks are found again: most prompts would share nothing.
-                "block_size": 32,
-                "max_num_batched_tokens": max(4096, self.context),
-                "kv_cache_memory_bytes": self.cache_bytes,
-                "dtype": "float32",
-                "distributed_executor_backend": "mp",
-            }
-        return told
+            return told | {"gpu_memory_utilization": self.memory_share}
+        tokens = max(4096, self.context)
+        return told | _KNOWN["cpu"] | {"max_num_batched_tokens": tokens, "kv_cache_memory_bytes": self.cache_bytes}
 
 
 class VllmEngine:
@@ -151,7 +123,6 @@ class VllmEngine:
     def __init__(self, llm: Any, settings: VllmSettings, version: str) -> None:
         self._llm = llm
         self._chat = ChatTokenizer(settings.model, settings.revision)
-        self._closed = False
         self._death = asyncio.ensure_future(self._die())
         self.info = EngineInfo("vllm", version, settings.name, settings.known_revision, settings.context)
 
@@ -160,8 +131,6 @@ class VllmEngine:
         from vllm.sampling_params import RequestOutputKind
         from vllm.v1.engine.exceptions import EngineDeadError
 
-        if self._closed:
-            raise EngineDiedError("the engine was closed")
         ids = list[int]()
         try:
             ids = self._chat.encode(request.messages)
@@ -188,9 +157,9 @@ class VllmEngine:
         return Completion(output.text, output.finish_reason, len(ids), len(output.token_ids), cached)
 
     async def _last(self, answer: AsyncIterator[Any]) -> Any:
-        """Return the whole of what vLLM makes of a prompt. Raises EngineDiedError where the engine ends without it.
+        """Return vLLM's last output. Raises EngineDiedError if its core died before the request got there.
 
-        vLLM lets a request wait for ever if its core dies while the request is on its way there.
+        vLLM itself lets such a request wait for ever.
         """
 
         async def read() -> Any:
@@ -206,13 +175,12 @@ class VllmEngine:
             task.cancel()
 
     async def _die(self) -> None:
-        """Ends a moment after vLLM's core."""
+        """End a moment after vLLM's core."""
         while not self._llm.errored:
             await asyncio.sleep(_LOOK_S)
         await asyncio.sleep(_GRACE_S)
 
     async def close(self) -> None:
-        self._closed = True
         self._death.cancel()
         await asyncio.to_thread(self._llm.shutdown)
 
@@ -241,18 +209,15 @@ class ChatTokenizer:
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
         """Return the tokens of the prompt."""
-        return self._tokenize([self.render(messages)])[0]
+        return self.tokenize([self.render(messages)])[0]
 
     def lengths(self, chats: Sequence[Sequence[Message]]) -> list[int]:
         """Return the length of each chat's prompt in tokens; many at once are quicker."""
-        return [len(ids) for ids in self._tokenize([self.render(messages) for messages in chats])]
+        return [len(ids) for ids in self.tokenize([self.render(messages) for messages in chats])]
 
-    def count(self, text: str) -> int:
-        """Count the tokens of a text without a template. Raises whatever transformers raises of a tokenizer."""
-        return len(self._tokenize([text])[0])
-
-    def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        # Prompts longer than the model's context are counted too, which it would warn of.
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the tokens of texts, without a template. Raises whatever transformers raises."""
+        # Not verbose: it warns of texts longer than the context, which are counted too.
         ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
         return ids
 
@@ -262,13 +227,10 @@ def read_config(model: str, revision: str | None) -> Any:
     return _transformers().AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False)
 
 
-def in_transformers(architecture: str) -> bool:
-    """Return True if transformers has a class of that name."""
-    return architecture in dir(_transformers())
-
-
-def has_encoder(architecture: str) -> bool:
-    """Return True if transformers knows it as a class of which one part reads and another writes, such as T5."""
+def is_encoder(architecture: str) -> bool | None:
+    """Return True for an encoder-decoder class, such as T5's; None if transformers does not have the class."""
+    if architecture not in dir(_transformers()):
+        return None
     configuration = getattr(_transformers(), f"{architecture.partition('For')[0]}Config", None)
     return bool(getattr(configuration, "is_encoder_decoder", False))
 
@@ -276,13 +238,13 @@ def has_encoder(architecture: str) -> bool:
 def _transformers() -> Any:
     import transformers
 
-    transformers.utils.logging.set_verbosity_error()  # odd settings of a tokenizer are nobody's concern here
+    transformers.utils.logging.set_verbosity_error()  # warnings about odd tokenizer settings help nobody here
     return transformers
 
 
 @cache
 def vllm_source(path: str) -> str:
-    """Return the text of a file of this machine's vLLM, whose import takes ten seconds; empty where there is none."""
+    """Return the source of a file of the installed vLLM, whose import takes ten seconds; "" if there is none."""
     found = importlib.util.find_spec("vllm")
     files = [Path(folder, path) for folder in found.submodule_search_locations or ()] if found else []
     return next((file.read_text(encoding="utf-8") for file in files if file.is_file()), "")

@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from cluster.errors import Left, NotPushed
 from cluster.flags import fail, page
-from cluster.inference.replicas import Fleet, Placement, Work
+from cluster.inference.engine import Work
+from cluster.inference.replicas import Fleet, Placement
 from cluster.jobs.atomic import check_replaceable
 from cluster.jobs.hub import check_push, push
 from cluster.jobs.plan import JobPlan, JobSettings

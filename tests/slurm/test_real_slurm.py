@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster.inference.engine import ScriptedSettings
-from cluster.inference.local import LocalFleet
+from cluster.inference.replicas import Fleet
 from generation.settings import Settings
 from tests.fleets import roll
 from tests.scripted import reply
@@ -44,7 +44,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The rows of the scripted job, made in this process without Ray or Slurm."""
     out = tmp_path_factory.mktemp("expected") / "run"
     settings = Settings(questions=QUESTIONS, rl_questions=0, out=str(out))
-    assert roll(settings, LocalFleet(ScriptedSettings(reply))).code == 0
+    assert roll(settings, Fleet(ScriptedSettings(reply))).code == 0
     return rows(out)
 
 
