@@ -89,7 +89,7 @@ def write_sft(
     }
     _write_json(folder / _DATASET_INFO, info)
     _write_json(folder / ANALYSIS, summary.as_json())
-    split = Split.of(summary.traces.total(), memory, paths)
+    split = Split(summary.traces.total(), memory, paths)
     (folder / "README.md").write_text(sft_card(summary, settings, split), encoding="utf-8")
 
 

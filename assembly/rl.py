@@ -107,7 +107,7 @@ def _write(rows: Sequence[Mapping[str, Any]], split: str, folder: Path) -> Split
     rows_table = pa.Table.from_pylist(list(rows), schema=RL_SCHEMA)
     # statistics differ from one writing to the next
     pq.write_table(rows_table, path, compression="zstd", write_statistics=False)
-    return Split.of(len(rows), rows_table.nbytes, [path], name=split, path=path.name)
+    return Split(len(rows), rows_table.nbytes, [path], name=split, path=path.name)
 
 
 def _card(

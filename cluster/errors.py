@@ -1,6 +1,6 @@
 """How work ends when not well; wrong input is a plain ValueError. All errors of ours, of higher rooms too:
 
-BaseException  Left, Exception (ItemFailedError, NotPushed, OSError (StoreGoneError), RuntimeError, ValueError)
+BaseException  Stopped, Exception (ItemFailedError, NotPushed, OSError (StoreGoneError), RuntimeError, ValueError)
 RuntimeError   AllFailedError, ClusterLostError, EngineDiedError (EngineMemoryError), EngineStartError, TornShardError,
                CannotStartError
 ValueError     Dropped, NotComputedError, NothingMadeError, RefusedError (UnreadableError, SeveralError,
@@ -11,7 +11,7 @@ import errno
 from pathlib import Path
 
 
-class Left(BaseException):
+class Stopped(BaseException):
     """Work is left unfinished, on request. Not an Exception, so that nothing on the way takes it for a failure."""
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cluster.inference.engine import EngineSettings, ScriptedSettings
 from cluster.inference.vllm_engine import VllmSettings
-from cluster.jobs import tally
+from cluster.jobs import progress
 from generation.settings import Settings
 from tests.crash_engine import FAULT, HURRY, Paced, Tallied, die_at_a_rename
 from tests.fleets import on_ray, roll
@@ -46,7 +46,7 @@ def main(folder: str, questions: str, engine: str, engines: str, address: str | 
             inner = replace(real, max_sequences=1)  # a batch of one: what others ask for changes no float
         return Tallied(inner, folder, "/original/0/sample")
 
-    tally.SHARD_S = 0.5  # many shards, so that there is something to lose
+    progress.SHARD_S = 0.5  # many shards, so that there is something to lose
     job = roll(settings, lambda plan: on_ray(plan, settings, tallied, in_flight=_IN_FLIGHT))
     return job.code or (1 if job.failed else 0)
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.jobs.atomic import MADE_HERE, TEMPORARY, atomic_write_text, check_replaceable, replace_folder
-from cluster.jobs.run_directory import RunDirectory
+from cluster.jobs.run_directory import hold_run
 from tests.killed import run_killed_at_rename
 
 WRITE_TEXT = """
@@ -153,8 +153,8 @@ def test_a_file_system_without_locks_is_told(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(fcntl, "flock", refuse)
     with pytest.raises(ValueError, match=r"made is on a file system without locks .*; give a folder on another one"):
         make(tmp_path / "made", "one")
-    with pytest.raises(ValueError, match="run is on a file system without locks"):
-        RunDirectory(tmp_path / "run", {}, {})
+    with pytest.raises(ValueError, match="run is on a file system without locks"), hold_run(tmp_path / "run", {}):
+        pass
 
 
 def test_two_processes_cannot_make_one_folder_at_once(tmp_path: Path) -> None:

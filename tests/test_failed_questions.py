@@ -17,11 +17,13 @@ from cluster.errors import ItemFailedError
 from cluster.inference.engine import Completion, Request, Sampling, ScriptedEngine, ScriptedSettings
 from cluster.inference.replicas import Fleet
 from cluster.jobs.job import Job
-from cluster.jobs.tally import FAILED_FROM_THE_START, FILE, Failures
+from cluster.jobs.progress import FAILED_FROM_THE_START
+from cluster.jobs.store import FAILED_ITEMS, Failures
 from generation.builtin import RANGES
 from generation.plan import make_plan
 from generation.raw.counts import RawCounts
 from generation.raw.report import summary, write_raw_data
+from generation.records import Question
 from generation.rollout import TRIES, Rollout, Work
 from generation.settings import Settings
 from generation.tasks import countdown
@@ -103,11 +105,15 @@ def test_where_one_request_fails_badly_no_other_of_the_question_goes_on() -> Non
     asyncio.run(watch())
 
 
+def add(failures: Failures, question: Question, reason: str) -> None:
+    failures.add(question.key, task=question.task, question=question.text, reason=reason)
+
+
 def test_failures_are_kept_and_forgotten(tmp_path: Path) -> None:
     failures = Failures(tmp_path)
     assert failures.reasons() == {}
-    failures.add(QUESTIONS[0], "too long")
-    failures.add(QUESTIONS[1], "refused")
+    add(failures, QUESTIONS[0], "too long")
+    add(failures, QUESTIONS[1], "refused")
     assert Failures(tmp_path).reasons() == {QUESTIONS[0].key: "too long", QUESTIONS[1].key: "refused"}
     failures.forget({QUESTIONS[0].key})
     assert Failures(tmp_path).reasons() == {QUESTIONS[1].key: "refused"}
@@ -116,17 +122,17 @@ def test_failures_are_kept_and_forgotten(tmp_path: Path) -> None:
 def test_a_failed_question_is_kept_whole(tmp_path: Path) -> None:
     """By its key, with its task: enough to ask it elsewhere."""
     long = dataclasses.replace(QUESTIONS[0], text="Größe? " * 1000)
-    Failures(tmp_path).add(long, "too long")
-    kept = json.loads((tmp_path / FILE).read_text(encoding="utf-8"))
+    add(Failures(tmp_path), long, "too long")
+    kept = json.loads((tmp_path / FAILED_ITEMS).read_text(encoding="utf-8"))
     assert kept == {long.key: {"task": long.task, "question": long.text, "reason": "too long"}}
 
 
 def test_what_an_earlier_version_kept_is_read_and_stays(tmp_path: Path) -> None:
     earlier = {"abc": {"question": "the first 200 characters", "reason": "too long"}}
-    (tmp_path / FILE).write_text(json.dumps(earlier), encoding="utf-8")
-    Failures(tmp_path).add(QUESTIONS[1], "refused")
+    (tmp_path / FAILED_ITEMS).write_text(json.dumps(earlier), encoding="utf-8")
+    add(Failures(tmp_path), QUESTIONS[1], "refused")
     assert Failures(tmp_path).reasons() == {"abc": "too long", QUESTIONS[1].key: "refused"}
-    assert json.loads((tmp_path / FILE).read_text(encoding="utf-8"))["abc"] == earlier["abc"]
+    assert json.loads((tmp_path / FAILED_ITEMS).read_text(encoding="utf-8"))["abc"] == earlier["abc"]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"key": 3}', '{"key": {}}'])

@@ -63,14 +63,14 @@ def test_the_cards_say_what_a_hub_page_needs(user: User) -> None:
 
 
 def test_public_is_for_everyone(user: User) -> None:
-    assert "private=False" in user.push("public").stdout
+    assert ", public\n" in user.push("public").stdout
     assert not user.hub.repositories["someone/a-set"].private
 
 
 def test_public_opens_what_was_pushed_privately_and_nothing_closes_it(user: User) -> None:
-    assert "private=True" in user.push().stdout
-    assert "private=False" in user.push("public").stdout
-    assert "private=False" in user.push().stdout
+    assert ", private\n" in user.push().stdout
+    assert ", public\n" in user.push("public").stdout
+    assert ", public\n" in user.push().stdout
     assert not user.hub.repositories["someone/a-set"].private
 
 

@@ -87,7 +87,7 @@ def test_the_record_names_what_made_the_rows(finished: tuple[Path, Job]) -> None
     record = json.loads((finished[0] / "run.json").read_text())
     assert record["state"] == "done"
     assert record["configuration"]["model"].startswith("skillfactory-tiny")
-    assert record["versions"]["ray"]
+    assert record["starts"][0]["versions"]["ray"]
 
 
 def test_another_configuration_is_refused(finished: tuple[Path, Job], tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_the_card_of_the_traces_names_the_rows_they_are_made_from(run: Path, tmp
 
 def test_hub_ids_alone_stand_in_the_head() -> None:
     sources = ["owner/RAW_DATA-x", "RAW_DATA", ""]
-    split = Split(1, 1, 1, "x")
+    split = Split(1, 1, [])
     told = header(SCHEMA, [split], tags=["x"], models=["a/model", "local"], license="mit", sources=sources)
     read = yaml.safe_load(told.split("---\n")[1])
     assert (read["base_model"], read["source_datasets"], read["license"]) == (["a/model"], ["owner/RAW_DATA-x"], "mit")

@@ -17,7 +17,7 @@ from typing import NoReturn
 import pytest
 
 from cluster.inference.models import find
-from cluster.jobs.run_directory import RunDirectory
+from cluster.jobs.run_directory import hold_run
 from generation.plan import make_plan
 from generation.settings import Settings
 
@@ -179,7 +179,7 @@ def test_a_run_that_goes_on_asks_for_the_commit_that_it_began_with(
     )
     with pytest.raises(ValueError, match="no model"):
         make_plan(settings)
-    with RunDirectory(run, begun, {}):
+    with hold_run(run, begun):
         pass
     with pytest.raises(ValueError, match="no model"):
         make_plan(settings)

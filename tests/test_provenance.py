@@ -84,6 +84,7 @@ def test_each_start_is_kept_with_how_far_it_came(tmp_path: Path) -> None:
         assert one["begun"] <= one["ended"]
         assert one["command"].startswith("python ")
         assert one["version"]
+        assert one["versions"].keys() >= {"pyarrow", "transformers"}
 
 
 def test_the_card_tells_of_starts_and_hides_whose_folder_it_was(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.jobs.run_directory import JSON, RunDirectory, begun_with, check_run, fingerprint, read_record
+from cluster.jobs.run_directory import JSON, begun_with, check_run, fingerprint, hold_run, read_record, write_record
 from tests.killed import run_killed_at_rename
 
 CONFIGURATION: dict[str, JSON] = {
@@ -25,33 +25,40 @@ CONFIGURATION: dict[str, JSON] = {
     "formats": ["a"],
     "sampling": {"top_p": 0.5},
 }
-VERSIONS = {"vllm": "1"}
 HOLD = """
 import os, sys, time
 from pathlib import Path
-from cluster.jobs.run_directory import RunDirectory
-run = RunDirectory(Path(sys.argv[1]), {"a": 1}, {})
-holder = os.getpid()
-if sys.argv[2] == "plain" or os.fork() == 0:
-    print(holder, flush=True)
-time.sleep(60)
+from cluster.jobs.run_directory import hold_run, write_record
+with hold_run(Path(sys.argv[1]), {"a": 1}):
+    holder = os.getpid()
+    if sys.argv[2] == "plain" or os.fork() == 0:
+        print(holder, flush=True)
+    time.sleep(60)
 """
 OPEN = """
 from pathlib import Path
-from cluster.jobs.run_directory import RunDirectory
-RunDirectory(Path(sys.argv[1]), {"a": 1}, {}).update(state="done")
+from cluster.jobs.run_directory import hold_run, write_record
+with hold_run(Path(sys.argv[1]), {"a": 1}) as record:
+    write_record(Path(sys.argv[1]), record | {"state": "done"})
 """
 OPEN_AS_NOBODY = """
 import os, sys
 from pathlib import Path
-from cluster.jobs.run_directory import RunDirectory
+from cluster.jobs.run_directory import hold_run, write_record
 if os.geteuid() == 0:
     os.setuid(65534)
 try:
-    RunDirectory(Path(sys.argv[1]), {}, {})
+    with hold_run(Path(sys.argv[1]), {}):
+        pass
 except ValueError as refused:
     print(refused)
 """
+
+
+def begin(path: Path, configuration: dict[str, JSON]) -> None:
+    """Begin a run, or go on with it, and let it go."""
+    with hold_run(path, configuration):
+        pass
 
 
 def everything(folder: Path) -> dict[str, bytes]:
@@ -60,21 +67,20 @@ def everything(folder: Path) -> dict[str, bytes]:
 
 def test_a_new_run_writes_its_record_and_goes_on_with_it(tmp_path: Path) -> None:
     path = tmp_path / "runs" / "new"
-    with RunDirectory(path, CONFIGURATION, VERSIONS) as run:
-        run.update(state="running", counts={"finished": 3})
+    with hold_run(path, CONFIGURATION) as record:
+        write_record(path, record | {"state": "running", "counts": {"finished": 3}})
     first = read_record(path)
     assert first["configuration"] == CONFIGURATION
     assert first["fingerprint"] == fingerprint(CONFIGURATION)
-    assert (first["versions"], first["earlier_versions"]) == (VERSIONS, [])
     assert (first["state"], first["counts"]) == ("running", {"finished": 3})
-    with RunDirectory(path, {**CONFIGURATION, "formats": ("a",)}, {"vllm": "2"}) as run:
-        assert run.record == {**first, "versions": {"vllm": "2"}, "earlier_versions": [VERSIONS]}
-    assert read_record(path) == run.record
+    with hold_run(path, {**CONFIGURATION, "formats": ("a",)}) as record:
+        assert record == first
+    assert read_record(path) == record
 
 
 def test_what_a_run_began_with_is_known_before_anything_is_decided(tmp_path: Path) -> None:
     assert begun_with(tmp_path / "nowhere") == begun_with(tmp_path) == begun_with(tmp_path / ("x" * 300)) == {}
-    RunDirectory(tmp_path / "run", CONFIGURATION, VERSIONS).close()
+    begin(tmp_path / "run", CONFIGURATION)
     assert begun_with(tmp_path / "run") == CONFIGURATION
     (tmp_path / "run" / "run.json").write_text("{")
     with pytest.raises(ValueError, match=r"run\.json cannot be read"):
@@ -83,7 +89,7 @@ def test_what_a_run_began_with_is_known_before_anything_is_decided(tmp_path: Pat
 
 def test_a_launchers_logs_may_be_there_before_the_first_start(tmp_path: Path) -> None:
     (tmp_path / "run" / "logs" / "slurm").mkdir(parents=True)
-    RunDirectory(tmp_path / "run", CONFIGURATION, VERSIONS).close()
+    begin(tmp_path / "run", CONFIGURATION)
     assert read_record(tmp_path / "run")["configuration"] == CONFIGURATION
 
 
@@ -104,10 +110,10 @@ def test_a_launchers_logs_may_be_there_before_the_first_start(tmp_path: Path) ->
 def test_another_configuration_is_refused_with_the_fields_named(
     tmp_path: Path, change: dict[str, JSON], told: list[str], why: str
 ) -> None:
-    RunDirectory(tmp_path / "run", CONFIGURATION, VERSIONS).close()
+    begin(tmp_path / "run", CONFIGURATION)
     before = everything(tmp_path)
     with pytest.raises(ValueError, match="another configuration") as refused:
-        RunDirectory(tmp_path / "run", {**CONFIGURATION, **change}, VERSIONS)
+        begin(tmp_path / "run", {**CONFIGURATION, **change})
     message = str(refused.value)
     assert [part for part in told if part not in message] == [], why
     assert "\n" not in message
@@ -129,14 +135,14 @@ def spoil_foreign(path: Path) -> None:
 
 def spoil_with(text: str) -> Callable[[Path], None]:
     def spoil(path: Path) -> None:
-        RunDirectory(path, CONFIGURATION, VERSIONS).close()
+        begin(path, CONFIGURATION)
         (path / "run.json").write_text(text)
 
     return spoil
 
 
 def spoil_by_hand(path: Path) -> None:
-    RunDirectory(path, {**CONFIGURATION, "samples": 3}, VERSIONS).close()
+    begin(path, {**CONFIGURATION, "samples": 3})
     record = read_record(path)
     record["configuration"]["samples"] = 2
     (path / "run.json").write_text(json.dumps(record))
@@ -163,7 +169,7 @@ def test_what_cannot_be_a_run_is_refused_and_left_as_it_was(
     spoil(tmp_path / "run")
     before = everything(tmp_path)
     with pytest.raises(ValueError, match=told) as refused:
-        RunDirectory(tmp_path / path, CONFIGURATION, VERSIONS)
+        begin(tmp_path / path, CONFIGURATION)
     assert "\n" not in str(refused.value)
     assert everything(tmp_path) == before
 
@@ -182,7 +188,7 @@ def test_a_path_without_permission_is_refused() -> None:
 def test_a_path_that_the_kernel_refuses(tmp_path: Path) -> None:
     """Also for root, whom no permission stops."""
     with pytest.raises(ValueError, match="/proc/run cannot be written"):
-        RunDirectory(Path("/proc/run"), CONFIGURATION, VERSIONS)
+        begin(Path("/proc/run"), CONFIGURATION)
 
 
 def test_checking_makes_nothing(tmp_path: Path) -> None:
@@ -201,18 +207,18 @@ def test_one_driver_at_a_time_and_death_frees_the_run(tmp_path: Path, how: str) 
             assert holder.stdout is not None
             assert int(holder.stdout.readline()) == holder.pid
             with pytest.raises(ValueError, match="being written by another process"):
-                RunDirectory(tmp_path / "run", {"a": 1}, {})
+                begin(tmp_path / "run", {"a": 1})
             holder.kill()
             holder.wait()
-            RunDirectory(tmp_path / "run", {"a": 1}, {}).close()
+            begin(tmp_path / "run", {"a": 1})
         finally:
             os.killpg(holder.pid, signal.SIGKILL) if how == "fork" else holder.kill()
 
 
 def test_the_same_process_may_open_a_run_again_once_closed(tmp_path: Path) -> None:
-    with RunDirectory(tmp_path, {"a": 1}, {}), pytest.raises(ValueError, match="another process"):
-        RunDirectory(tmp_path, {"a": 1}, {})
-    RunDirectory(tmp_path, {"a": 1}, {}).close()
+    with hold_run(tmp_path, {"a": 1}), pytest.raises(ValueError, match="another process"):
+        begin(tmp_path, {"a": 1})
+    begin(tmp_path, {"a": 1})
 
 
 @pytest.mark.parametrize(("nth", "state"), [(1, None), (2, "begun"), (3, "done")])
@@ -220,5 +226,5 @@ def test_a_driver_killed_at_any_rename_leaves_a_run_to_open(tmp_path: Path, nth:
     assert run_killed_at_rename(nth, OPEN, tmp_path / "run") == (nth < 3)
     before = check_run(tmp_path / "run", {"a": 1})
     assert (before and before.get("state", "begun")) == state
-    RunDirectory(tmp_path / "run", {"a": 1}, {}).close()
+    begin(tmp_path / "run", {"a": 1})
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["run.json", "run.lock"]

@@ -88,7 +88,7 @@ def test_what_is_written_is_finished_and_comes_back(
     assert store.finished() == again.finished() == frozenset(wanted)
     for one in (store, again):
         assert one.read(sorted(one.finished())).num_rows == sum(wanted.values())
-    assert (again.torn, again.repeated) == ((), ())
+    assert (again.torn, again.repeated) == ([], [])
     again.merge(sorted(wanted), folder / "made")
     found = read_all(folder / "made")
     expected = rows_of(dict(sorted(wanted.items()))).to_pylist()
@@ -165,7 +165,7 @@ def test_a_torn_shard_is_owed_again_and_nothing_else_is_lost(
     store = open_store(folder)
     assert store.finished() == wanted.keys() - lost
     assert [path.read_bytes() for path in store.torn] == [torn], "set aside, not deleted"
-    assert open_store(folder).torn == (), "told once"
+    assert open_store(folder).torn == [], "told once"
     redone = store.write_shard(rows_of({key: wanted[key] for key in sorted(lost)}))
     assert redone.name not in {path.name for path in store.torn}, "a number is never used again"
     assert open_store(folder).finished() == wanted.keys()
@@ -209,7 +209,7 @@ def test_a_question_in_two_shards_counts_once_and_is_told(tmp_path: Path) -> Non
     shard = two.write_shard(rows_of({"a": 2, "b": 1}))
     shard.rename(tmp_path / "one" / "shards" / shard.name)
     store = open_store(tmp_path / "one")
-    assert store.repeated == ("a",)
+    assert store.repeated == ["a"]
     assert store.finished() == {"a", "b"}
     assert store.read(["a", "b"]).num_rows == 3
     store.merge(["a", "b"], tmp_path / "made")

@@ -21,17 +21,16 @@ COLUMNS = 80
 _PROGRESS = """
 import time
 from unittest.mock import patch
-from cluster.jobs.progress import Progress, say
+from cluster.jobs.progress import progress, say
 
 say("engines", "4 with 8 GPUs each, " + "which are many words " * 6)
 say("made", "runs/" + 90 * "x")
-with patch("cluster.jobs.progress.EVERY_S", 0.01), Progress(400_000, unit="questions") as progress:
-    progress.ready()
-    progress.say("engine 0 ready: vllm 0.32.0")
+with patch("cluster.jobs.progress.EVERY_S", 0.01), progress("rollout", 400_000, "questions") as bar:
+    say("engines", "engine 0 ready: vllm 0.32.0")
     for _ in range(8):
-        time.sleep(0.15)
-        progress.advance(1_234_567, 50_000)
-        progress.turn()
+        time.sleep(0.4)
+        bar.set_postfix_str("1,234,567 tokens/s", refresh=False)
+        bar.update(50_000)
 """
 _FOLLOW = """
 import time

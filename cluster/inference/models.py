@@ -65,29 +65,21 @@ def find(name: str, begun: Mapping[str, Any] | None = None, own: tuple[str, ...]
             raise ValueError(f"model folder {name} cannot be read: {error.strerror}") from error
     asked, at, revision = name.partition("@")
     families, is_file = KNOWN["families"].items(), os.path.exists(name)
-    owners = [owner for owner, family in families if asked.startswith(tuple(family["beginnings"]))]
-    example = "such as Qwen/Qwen2.5-1.5B-Instruct"
+    owned = [f"{owner}/{asked}" for owner, family in families if asked.startswith(tuple(family["beginnings"]))]
+    repo = asked if "/" in asked else "".join(owned[:1])
+    near, example = _meant(asked, own), "such as Qwen/Qwen2.5-1.5B-Instruct"
+    gguf, spaced = is_file and name.endswith(".gguf"), any(map(str.isspace, name))
     for wrong, words in (
-        (
-            is_file and name.endswith(".gguf"),
-            f"{name} is a GGUF file, which is not read: give the model that it was made from",
-        ),
+        (gguf, f"{name} is a GGUF file, which is not read: give the model that it was made from"),
         (is_file, f"{name} is a file: give the folder that holds config.json and the weights"),
         (name.startswith((".", "/", "~")), f"folder {name} is not there: give a folder that is, or a hub id"),
         (at and not asked, f"{name!r} names no model before @: give owner/name@COMMIT"),
         (at and not revision, f"{name!r} names no commit behind @: give owner/name@COMMIT"),
-        (
-            any(letter.isspace() for letter in name),
-            f"{name!r} is no folder, and a hub id has no spaces: give owner/name as the hub writes it, {example}",
-        ),
-        (
-            "/" not in asked and not owners,
-            f"{name!r} is no folder and no well-known name{_meant(asked, own)}: give a folder or a hub id {example}",
-        ),
+        (spaced, f"{name!r} is no folder, and a hub id has no spaces: give owner/name as the hub writes it, {example}"),
+        (not repo, f"{name!r} is no folder and no well-known name{near}: give a folder or a hub id {example}"),
     ):
         if wrong:
             raise ValueError(f"model {words}")
-    repo = asked if "/" in asked else f"{owners[0]}/{asked}"
     # A later commit, if only to a card, would make it another configuration.
     of_run = begun.get("model_revision") if begun and not at and begun.get("model") == repo else None
     pinned = of_run or revision or None

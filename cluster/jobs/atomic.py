@@ -1,25 +1,25 @@
 """Files and folders that appear whole or not at all, and the lock that one process holds.
 
-Written beside and renamed, so a reader or a crash never finds half of one. Knows paths and nothing else.
+All is written beside its place and renamed, so neither a reader nor a crash ever finds half of it.
 """
 
 import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 TEMPORARY = ".tmp-"
-"""How a name begins while it is being written."""
+"""Begins the name of whatever is still being written."""
 MADE_HERE = ".made-here"
-"""Marks a folder that replace_folder made, and so may replace; from its second line on it names the files made."""
-_BY_THE_WAY = frozenset({"__pycache__", ".DS_Store"})
-"""What programs leave where they pass."""
+"""Marks a folder that replace_folder made and may replace; from its second line on it names the files made."""
+_BYPRODUCTS = frozenset({"__pycache__", ".DS_Store"})
+"""Left behind by programs that only read the folder."""
 
 
 def atomic_write_text(path: Path, text: str) -> None:
-    """Write the file so that a reader, or a crash, finds the old text or the new one, whole."""
+    """Write the file so that a reader, or a crash, finds either the old text or the new one, whole."""
     with written_beside(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -28,7 +28,7 @@ def atomic_write_text(path: Path, text: str) -> None:
 def written_beside(path: Path) -> Iterator[Path]:
     """Yield a name in the same folder to write to, then rename it to `path`, durably.
 
-    What could not be written whole is removed, so that a full disk is not fuller than before.
+    A file that could not be written whole is removed, so that a full disk does not stay fuller than before.
     """
     temporary = path.with_name(f"{TEMPORARY}{path.name}")
     try:
@@ -42,17 +42,23 @@ def written_beside(path: Path) -> Iterator[Path]:
         raise
 
 
-def sync(path: Path) -> None:
-    """Make a file's bytes, or a folder's names, outlive a power cut."""
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        yield descriptor
     finally:
         os.close(descriptor)
 
 
+def sync(path: Path) -> None:
+    """Make the bytes of a file, or the names in a folder, survive a power cut."""
+    with _opened(path) as descriptor:
+        os.fsync(descriptor)
+
+
 def make_folder(path: Path) -> list[Path]:
-    """Make a folder and those above it; return what was made, innermost first. Where it cannot be, nothing stays."""
+    """Make a folder and those above it; return the ones made, innermost first. On an OSError none of them stays."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -62,18 +68,15 @@ def make_folder(path: Path) -> list[Path]:
     return missing
 
 
-def _remove_empty(folders: Sequence[Path]) -> None:
+def _remove_empty(folders: list[Path]) -> None:
     for folder in folders:
         with contextlib.suppress(OSError):
             folder.rmdir()
 
 
 def check_parent(path: Path) -> None:
-    """Raise ValueError where a folder of this path could not be made."""
-    try:
-        parent = next(parent for parent in path.absolute().parents if parent.exists())
-    except OSError as error:
-        raise ValueError(f"{path} cannot be used: {error.strerror}; give another folder") from error
+    """Raise ValueError if a folder of this path could not be made."""
+    parent = next(parent for parent in path.absolute().parents if parent.exists())
     if not parent.is_dir():
         raise ValueError(f"{path} cannot be made: {parent} is not a folder; give another folder")
     if not os.access(parent, os.W_OK | os.X_OK):
@@ -81,24 +84,22 @@ def check_parent(path: Path) -> None:
 
 
 def check_replaceable(destination: Path) -> None:
-    """Raise ValueError where replace_folder would lose what it did not make. Makes nothing."""
-    mark = destination / MADE_HERE
+    """Raise ValueError if replace_folder would lose something that it did not make. Makes nothing."""
     if not destination.exists():
         check_parent(destination)
-    elif not destination.is_dir():
+        return
+    if not destination.is_dir():
         raise ValueError(f"{destination} is not a folder; give a new one")
-    elif not mark.exists() and any(destination.iterdir()):
+    mark = destination / MADE_HERE
+    if not mark.exists() and any(destination.iterdir()):
         raise ValueError(f"{destination} holds files that were not made here; give an empty folder or a new one")
-    else:
-        # The marks of earlier versions name no files.
-        made = mark.read_text().splitlines()[1:] if mark.exists() else []
-        foreign = sorted(_files(destination) - {MADE_HERE, *made}) if made else []
-        if told := next((name for name in foreign if not _BY_THE_WAY & {*Path(name).parts}), None):
-            raise ValueError(
-                f"{destination} would be replaced, and holds {told}, which was put there; move it elsewhere"
-            )
-        if not os.access(destination.parent, os.W_OK | os.X_OK):
-            raise ValueError(f"{destination.parent} cannot be written: no permission; give another folder")
+    # The marks of earlier versions name no files.
+    made = mark.read_text().splitlines()[1:] if mark.exists() else []
+    foreign = sorted(_files(destination) - {MADE_HERE, *made}) if made else []
+    if added := next((name for name in foreign if not _BYPRODUCTS & {*Path(name).parts}), None):
+        raise ValueError(f"{destination} would be replaced, and holds {added}, which was put there; move it elsewhere")
+    if not os.access(destination.parent, os.W_OK | os.X_OK):
+        raise ValueError(f"{destination.parent} cannot be written: no permission; give another folder")
 
 
 def _files(folder: Path) -> set[str]:
@@ -112,13 +113,12 @@ def replace_folder(build: Callable[[Path], None], destination: Path) -> None:
     neither there, and the next call brings the earlier one back first. Raises ValueError as
     check_replaceable does, and while another process makes the same folder.
     """
-    # Renames would replace a link, not what it leads to.
+    # Renames would replace a link, not the folder that it leads to.
     destination = Path(os.path.realpath(destination))
     check_replaceable(destination)
     new, old = (destination.with_name(f"{prefix}{destination.name}") for prefix in (TEMPORARY, ".old-"))
     made = make_folder(new)
-    descriptor = os.open(new, os.O_RDONLY)
-    try:
+    with _opened(new) as descriptor:
         take_lock(descriptor, destination)
         # It may have been renamed into place between opening and locking.
         if not new.exists() or not os.path.samestat(new.stat(), os.fstat(descriptor)):
@@ -141,8 +141,6 @@ def replace_folder(build: Callable[[Path], None], destination: Path) -> None:
         new.rename(destination)
         sync(destination.parent)
         _remove(old)
-    finally:
-        os.close(descriptor)
 
 
 def _remove(*paths: Path) -> None:
@@ -154,20 +152,19 @@ def _remove(*paths: Path) -> None:
 
 
 def take_lock(descriptor: int, path: Path) -> None:
-    """Hold the open file or folder until it is closed; the kernel closes it when the process dies.
+    """Lock an open file or folder until it is closed, as the kernel does when the process dies.
 
-    Raises ValueError, of `path`, while another process holds it, and where the file system has no locks.
+    Raises ValueError, naming `path`, while another process holds the lock, and on a file system without locks.
     """
-    # filelock opens its file itself, so it cannot hold a folder that is renamed, as replace_folder must.
+    # filelock opens its file itself, so it cannot lock a folder that is renamed, as replace_folder must.
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise ValueError(_busy(path)) from error
     except OSError as error:
-        # Such as Lustre mounted without flock. POSIX locks are no way out: NFS makes these of those.
-        raise ValueError(
-            f"{path} is on a file system without locks ({error.strerror}); give a folder on another one"
-        ) from error
+        # Such as Lustre mounted without flock. POSIX locks are no way out: NFS turns flock into those.
+        told = f"{path} is on a file system without locks ({error.strerror})"
+        raise ValueError(f"{told}; give a folder on another one") from error
 
 
 def _busy(path: Path) -> str:

@@ -1,16 +1,15 @@
-"""Dataset cards: the YAML header, the template that is filled in, starts and texts of a run; tables, also as text.
+"""Dataset cards: the YAML header, the filled template, the starts and texts of a run; and tables, also as plain text.
 
 Knows columns and counts, not what a dataset is about.
 """
 
 import hashlib
-import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from huggingface_hub import DatasetCardData
@@ -18,9 +17,23 @@ from huggingface_hub import DatasetCardData
 from cluster.texts import fill, load_table, nearest
 
 WIDTH = 80
-"""Columns of a terminal that the lines for it are made for."""
+"""Columns of the terminal for which lines are made."""
 NONE = "(none)"
-"""What stands for an empty name."""
+"""Stands for an empty name."""
+UNKNOWN = "unknown"
+"""The licence of texts that a model wrote about anyone's questions: only their publisher can tell."""
+LICENSES = frozenset(load_table("cluster.jobs", "licenses.toml")["identifiers"])
+"""All that the hub knows; its client holds no list."""
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+"""A repository's name on the hub; a model without a slash was a local folder or the built-in one."""
+_SHORT = re.compile(r"^([^-]{12})[^-]*")
+"""A commit: the first digits are kept, the rest is not; after a dash it says that files were changed."""
+_PLAIN = re.compile(r"(large_)?string|bool|u?int\d+|halffloat|float|double")
+_SIZES = (
+    *("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M"),
+    *("100M<n<1B", "1B<n<10B", "10B<n<100B", "100B<n<1T", "n>1T"),
+)
+"""The hub's size categories, by the number of digits beyond three."""
 
 
 class Table(NamedTuple):
@@ -77,22 +90,8 @@ def fenced(text: str, language: str = "") -> str:
     return f"{fence}{language}\n{text}\n{fence}\n"
 
 
-UNKNOWN = "unknown"
-"""The licence of texts that a model wrote about anyone's questions: only who publishes them can tell."""
-LICENSES = frozenset(load_table("cluster.jobs", "licenses.toml")["identifiers"])
-"""All that the hub knows; its client holds no list."""
-
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-"""How the hub names a repository; a model without a slash was a local folder or the built-in one."""
-_SHORT = re.compile(r"^([^-]{12})[^-]*")
-"""Of a commit, without the rest of its hash; what follows a dash tells that it was changed."""
-_BOUNDS = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
-_SIZES = (f"n<{_BOUNDS[0]}", *(f"{one}<n<{other}" for one, other in itertools.pairwise(_BOUNDS)), f"n>{_BOUNDS[-1]}")
-"""The hub's words for so many rows, by the number of their digits beyond three."""
-
-
 def check_license(name: str) -> None:
-    """Raise ValueError for what is no licence to the hub, with what comes near."""
+    """Raise ValueError for a licence that the hub does not know, naming similar ones."""
     if name in LICENSES:
         return
     wanted = "-".join(name.lower().split())
@@ -108,22 +107,14 @@ class Split(NamedTuple):
     rows: int
     memory: int
     """Bytes as Arrow tables."""
-    size: int
-    """Bytes of the parquet files."""
-    digest: str
-    """Of what they hold."""
+    files: Sequence[Path]
     name: str = "train"
     path: str = "data/train-*"
     """Its file, or a pattern of its files, from the dataset's folder."""
 
-    @classmethod
-    def of(cls, rows: int, memory: int, files: Sequence[Path], **place: str) -> Self:
-        """Return the split that these parquet files are; `place` is its `name` and `path`."""
-        return cls(rows, memory, sum(file.stat().st_size for file in files), digest_of(files), **place)
-
 
 def digest_of(files: Sequence[Path]) -> str:
-    """Return 16 hex digits of a SHA-256 over those of the files' bytes, in order."""
+    """Return 16 hex digits of a SHA-256 over the SHA-256 of each file, in order."""
     digest = hashlib.sha256()
     for path in files:
         with path.open("rb") as opened:
@@ -142,14 +133,18 @@ def header(
 ) -> str:
     """Return the YAML block at the head of a README.md, as `datasets.load_dataset` and the hub's viewer read it.
 
-    Of the models that wrote the texts, and the datasets they were made from, those stay that have a hub id. Columns are
-    left out where a type has no name there: then libraries look into the files.
+    Of `models`, which wrote the texts, and `sources`, the datasets from which they were made, those with a hub id are
+    named. Columns are left out if a type has no name on the hub: then libraries look into the files.
     """
     try:
         # `datasets` would call float64 so and not double, takes 0.7 s to import, and its method for this is private
         features = {"features": _features(schema)}
     except TypeError:
         features = {}
+    # `datasets` keeps what it read of a folder under the folder's name and a hash of `configs`: without the contents'
+    # digest, a set made anew, or another of that name, may be answered with the old rows.
+    contents = f"contents {'-'.join(digest_of(split.files) for split in splits)}"
+    files = [{"split": split.name, "path": split.path} for split in splits]
     digits = len(str(sum(split.rows for split in splits)))
     data = DatasetCardData(
         license=license,
@@ -158,19 +153,11 @@ def header(
         tags=[*tags],
         base_model=[model for model in models if HUB_ID.fullmatch(model)] or None,
         source_datasets=[source for source in sources if HUB_ID.fullmatch(source)] or None,
-        configs=[
-            {
-                "config_name": "default",
-                # `datasets` keeps what it read of a folder under the folder's name and a hash of this block: without
-                # the contents' digest, a set made anew, or another of that name, may be answered with the old rows.
-                "description": f"contents {'-'.join(split.digest for split in splits)}",
-                "data_files": [{"split": split.name, "path": split.path} for split in splits],
-            },
-        ],
+        configs=[{"config_name": "default", "description": contents, "data_files": files}],
         dataset_info={
             **features,
             "splits": [{"name": split.name, "num_bytes": split.memory, "num_examples": split.rows} for split in splits],
-            "download_size": sum(split.size for split in splits),
+            "download_size": sum(file.stat().st_size for split in splits for file in split.files),
             "dataset_size": sum(split.memory for split in splits),
         },
     )
@@ -182,23 +169,18 @@ def _features(fields: pa.Schema | pa.StructType) -> list[dict[str, Any]]:
 
 
 def _feature(kind: pa.DataType) -> dict[str, Any]:
-    """A column type in the words of the hub's `dataset_info`. Raises TypeError where there are none."""
-    types = pa.types
-    if types.is_struct(kind):
+    """Return a column type in the words of the hub's `dataset_info`. Raises TypeError if it has none."""
+    if pa.types.is_struct(kind):
         return {"struct": _features(kind)}
-    if types.is_list(kind) and (types.is_struct(kind.value_type) or not types.is_nested(kind.value_type)):
+    if pa.types.is_list(kind) and not pa.types.is_list(kind.value_type):
         return {"list": next(iter(_feature(kind.value_type).values()))}
-    plain = (types.is_string, types.is_large_string, types.is_boolean, types.is_integer, types.is_floating)
-    if not any(is_one(kind) for is_one in plain):
+    if not _PLAIN.fullmatch(str(kind)):
         raise TypeError(kind)
     return {"dtype": str(kind)}
 
 
 def fill_card(package: str, values: Mapping[str, str], template: str = "card.md") -> str:
-    """Return the card that a template of the package makes; a block filled with nothing leaves no blank line.
-
-    Its {load} says how to load the dataset.
-    """
+    """Return the package's template filled in, its {load} with how to load it; an empty block leaves no blank line."""
     card, load = (
         resources.files(folder).joinpath(name).read_text(encoding="utf-8")
         for folder, name in ((package, template), ("cluster.jobs", "load.md"))
@@ -220,7 +202,7 @@ def run_section(starts: Sequence[Mapping[str, Any]]) -> str:
     head = ("begun (UTC)", "ended", "then", what, "tokens written", "seconds", "engines", "code")
     rows = [
         (
-            *(str(start.get(time) or "").removesuffix("+00:00").replace("T", " ") for time in ("begun", "ended")),
+            *((start.get(time) or "").removesuffix("+00:00").replace("T", " ") for time in ("begun", "ended")),
             str(start.get("state", "")),
             int(start.get(what, 0)),
             int(start.get("output_tokens", 0)),
@@ -240,7 +222,7 @@ def run_section(starts: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _engines(engines: Mapping[str, Any] | None) -> str:
-    """Such as "8 of 1 GPU, vllm 0.33.0"."""
+    """Return such as "8 on 1 GPU, vllm 0.33.0"."""
     if not engines:
         return ""
     each = f"{engines['gpus_each']} GPU" if engines.get("gpus_each") else "the CPU"
@@ -249,7 +231,7 @@ def _engines(engines: Mapping[str, Any] | None) -> str:
 
 
 def _at_home(command: str) -> str:
-    """A card is for everyone to read: where the user's own folder lies is theirs."""
+    # Anyone may read a card: the user's home is nobody else's business.
     home = str(Path.home())
     return command.replace(f"{home}/", "~/") if len(home) > 1 else command
 

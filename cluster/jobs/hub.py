@@ -1,7 +1,7 @@
-"""The hub: whether it can be asked, what its refusals mean to a person, pushing a dataset folder.
+"""The hub: whether it can be asked, its refusals in words for a person, pushing a dataset folder.
 
-The token is the hub client's own affair, and so is how bytes travel. Everything here may be done again:
-a push that broke off goes on where it was, and what lies on the hub already is not sent twice.
+The token and the transfer of bytes are left to the hub's client. Everything here may be done again:
+a push that broke off goes on from where it was, and no file that lies on the hub already is sent twice.
 """
 
 import contextlib
@@ -12,17 +12,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-from huggingface_hub import HfApi
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    LocalTokenNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-)
+from huggingface_hub import HfApi, errors
 from huggingface_hub.utils import disable_progress_bars, get_session, validate_repo_id
 
 from cluster.errors import NotPushed
@@ -30,26 +22,18 @@ from cluster.jobs.atomic import MADE_HERE
 from cluster.texts import bars, first_line
 
 HUB_TIMEOUT_S = 10.0
-COMMIT_TIMEOUT_S = 300.0
+_COMMIT_TIMEOUT_S = 300.0
 """Until the hub answers anything while a folder is pushed; large commits take it a minute."""
-WAITS_S = (1.0, 2.0, 4.0, 8.0, 16.0)
-"""Before each new try of what the hub cannot do just now."""
-LONGEST_WAIT_S = 120.0
-"""Where the hub itself says when to come again; later than this is given up."""
-PATIENCE_S = 600.0
+_WAITS_S = (1.0, 2.0, 4.0, 8.0, 16.0)
+"""Before each new try when the hub is busy."""
+_LONGEST_WAIT_S = 120.0
+"""When the hub itself says when to come back; if that is later, the call is given up."""
+_PATIENCE_S = 600.0
 """After so long no new try is made; the client may have tried many times within one of ours."""
-
 _LONGEST = 160
-"""Characters of what the hub says."""
+"""Characters of the hub's message."""
 _BUSY = frozenset({408, 429, 500, 502, 503, 504})
 _Answer = TypeVar("_Answer")
-
-
-class Pushed(NamedTuple):
-    """A repository that holds what the folder holds."""
-
-    url: str
-    private: bool
 
 
 def offline() -> bool:
@@ -59,7 +43,7 @@ def offline() -> bool:
 
 @contextlib.contextmanager
 def asking_hub(wanted: str) -> Iterator[None]:
-    """Turn whatever the hub client raises into a ValueError: `wanted` is not here, why, and what to do."""
+    """Turn any exception of the hub's client into a ValueError: `wanted` is not here, why, and what to do."""
     try:
         yield
     except Exception as error:
@@ -68,59 +52,62 @@ def asking_hub(wanted: str) -> Iterator[None]:
 
 
 def _refusal(error: BaseException) -> str:
-    said = first_line(error)[:_LONGEST]
-    if isinstance(error, GatedRepoError):
-        return "the hub keeps it behind terms: accept them on its page and log in with `hf auth login`"
-    if isinstance(error, RepositoryNotFoundError):
-        return "the hub has none of this name, or a private one: check the name, or log in with `hf auth login`"
-    if isinstance(error, HfHubHTTPError | HFValidationError):
-        return f"the hub says: {said}"
-    if isinstance(error, LocalTokenNotFoundError):
-        return "there is no token for the hub: log in with `hf auth login`, or set HF_TOKEN"
+    match error:
+        case errors.GatedRepoError():
+            return "the hub keeps it behind terms: accept them on its page and log in with `hf auth login`"
+        case errors.RepositoryNotFoundError():
+            return "the hub has none of this name, or a private one: check the name, or log in with `hf auth login`"
+        case errors.HfHubHTTPError() | errors.HFValidationError():
+            return f"the hub says: {_said(error)}"
+        case errors.LocalTokenNotFoundError():
+            return "there is no token for the hub: log in with `hf auth login`, or set HF_TOKEN"
     if offline():
         return "HF_HUB_OFFLINE keeps us from the hub, and its cache on this machine does not hold it"
-    return (
-        f"the hub cannot be reached ({said}): give a local one, or set HF_HUB_OFFLINE=1 to take it from the cache"
-        " of an earlier download"
-    )
+    remedy = "give a local one, or set HF_HUB_OFFLINE=1 to take it from the cache of an earlier download"
+    return f"the hub cannot be reached ({_said(error)}): {remedy}"
+
+
+def _said(error: BaseException) -> str:
+    return first_line(error)[:_LONGEST]
 
 
 def check_push(namespace: str, names: Iterable[str], *, ask: bool = True) -> None:
-    """Raise ValueError when the hub would not take repositories of these names, before any work is done for nothing.
+    """Raise ValueError if the hub would not take repositories of these names, before any work is done in vain.
 
     That needs a token that is accepted, may write, and belongs to the namespace or a member of it; unless `ask`,
-    only the names are looked at, and nothing is asked of the hub.
+    only the names are checked, and nothing is asked of the hub.
     """
+    flag = f"--push_to {namespace}"
     if not re.fullmatch(r"[\w.-]+", namespace):
-        raise ValueError(f"--push_to {namespace} is no namespace: give the name of a user or an organization alone")
+        raise ValueError(f"{flag} is no namespace: give the name of a user or an organization alone")
     if ask and offline():
-        raise ValueError(f"--push_to {namespace} needs the hub, and HF_HUB_OFFLINE keeps us from it: unset one")
+        raise ValueError(f"{flag} needs the hub, and HF_HUB_OFFLINE keeps us from it: unset one")
     for name in names:
         try:
             validate_repo_id(f"{namespace}/{name}")
-        except HFValidationError as error:
-            raise ValueError(f"--push_to {namespace}: {first_line(error)[:_LONGEST]}") from error
+        except errors.HFValidationError as error:
+            raise ValueError(f"{flag}: {_said(error)}") from error
     if not ask:
         return
-    with asking_hub(f"--push_to {namespace}: a login"):
-        told = _patiently(HfApi().whoami, waits=WAITS_S[:3], timeout=HUB_TIMEOUT_S)
-    if told.get("auth", {}).get("accessToken", {}).get("role") == "read":
-        raise ValueError(f"--push_to {namespace}: the token may only read; give one that may write")
-    mine = [told["name"], *(organization["name"] for organization in told.get("orgs", ()))]
+    with asking_hub(f"{flag}: a login"):
+        user = _patiently(HfApi().whoami, waits=_WAITS_S[:3], timeout=HUB_TIMEOUT_S)
+    if user.get("auth", {}).get("accessToken", {}).get("role") == "read":
+        raise ValueError(f"{flag}: the token may only read; give one that may write")
+    mine = [user["name"], *(organization["name"] for organization in user.get("orgs", ()))]
     if namespace.casefold() not in map(str.casefold, mine):
-        raise ValueError(f"--push_to {namespace}: the token is not of that namespace, but of {', '.join(mine)}")
+        raise ValueError(f"{flag}: the token is not of that namespace, but of {', '.join(mine)}")
 
 
-def push(folder: Path, repository: str, *, public: bool, tell: Callable[[str], None]) -> Pushed:
-    """Make the dataset repository if it is not there, and let it hold what the folder holds.
+def push(folder: Path, repository: str, *, public: bool, tell: Callable[[str], None]) -> str:
+    """Make the dataset repository if it is not there, and upload the folder; return its URL and who may see it.
 
-    A new one is private unless `public`; of one that is there, `public` opens it and nothing closes it.
-    Tells of each new try. Raises NotPushed.
+    A new one is private unless `public`; an existing one is opened by `public`, and never closed. Tells of each new
+    try. Raises NotPushed.
     """
     hub = HfApi()
     if not bars():
         disable_progress_bars()
-    patiently = partial(_patiently, waits=WAITS_S, timeout=COMMIT_TIMEOUT_S, tell=tell)
+    patiently = partial(_patiently, waits=_WAITS_S, timeout=_COMMIT_TIMEOUT_S, tell=tell)
     try:
         patiently(hub.create_repo, repository, repo_type="dataset", private=not public, exist_ok=True)
         patiently(
@@ -129,24 +116,23 @@ def push(folder: Path, repository: str, *, public: bool, tell: Callable[[str], N
             repo_id=repository,
             repo_type="dataset",
             ignore_patterns=[MADE_HERE],
-            # an earlier push may have had more files, and `datasets` would read those too
+            # An earlier push may have had more files, and `datasets` would read those too.
             delete_patterns=["*.parquet"],
         )
         private = bool(patiently(hub.dataset_info, repository).private)
         if public and private:
             patiently(hub.update_repo_settings, repository, repo_type="dataset", private=False)
     except Exception as error:
-        # As in asking_hub: whatever it is, this folder is not there, and that is all that is lost.
-        below = _answer_below(error)
-        said, status = first_line(below)[:_LONGEST], _status(below)
-        if status is None:
-            why = f"the hub cannot be reached, or broke off ({type(below).__name__}: {said})"
-        elif status in (401, 403):
-            why = f"the hub does not take the token ({said}): log in with `hf auth login`, or set HF_TOKEN"
+        # As in asking_hub: whatever it is, this folder is not there, and nothing else is lost.
+        below, response = _unwrapped(error)
+        if response is None:
+            why = f"the hub cannot be reached, or broke off ({type(below).__name__}: {_said(below)})"
+        elif response.status_code in (401, 403):
+            why = f"the hub does not take the token ({_said(below)}): log in with `hf auth login`, or set HF_TOKEN"
         else:
-            why = f"the hub says: {said}"
+            why = f"the hub says: {_said(below)}"
         raise NotPushed(f"{repository}: {why}") from error
-    return Pushed(f"{hub.endpoint}/datasets/{repository}", private and not public)
+    return f"{hub.endpoint}/datasets/{repository}, {'private' if private and not public else 'public'}"
 
 
 def _patiently(
@@ -157,45 +143,42 @@ def _patiently(
     tell: Callable[[str], None] = lambda _: None,
     **named: Any,
 ) -> _Answer:
-    """Make a call that may be made again, which it is where the hub cannot answer just now.
+    """Make a call, again and again while the hub is too busy to answer.
 
     The client itself does that for some of its calls, not for whoami, create_repo and commits.
     """
     began = time.monotonic()
     for wait in (*waits, None):
-        # by default it waits for ever; set each time, since it makes a new session after some failures
+        # By default it waits for ever; set each time, since it makes a new session after some failures.
         get_session().timeout = timeout
         try:
             return call(*args, **named)
         except Exception as error:
-            below = _answer_below(error)
-            told = _told_wait(below)
-            late = time.monotonic() - began > PATIENCE_S
-            if wait is None or late or told is None or told > LONGEST_WAIT_S:
+            below, response = _unwrapped(error)
+            asked = _retry_after(below, response)
+            late = time.monotonic() - began > _PATIENCE_S
+            if wait is None or asked is None or asked > _LONGEST_WAIT_S or late:
                 raise
-            seconds = max(wait, told)
-            tell(f"once more in {seconds:.0f} s: {first_line(below)[:_LONGEST]}")
+            seconds = max(wait, asked)
+            tell(f"once more in {seconds:.0f} s: {_said(below)}")
         time.sleep(seconds)
     raise AssertionError("the last try answers or raises")
 
 
-def _answer_below(error: BaseException) -> BaseException:
-    """Return what the hub answered, where that was wrapped; else the first cause of all."""
-    while _status(error) is None and error.__cause__ is not None:
+def _unwrapped(error: BaseException) -> tuple[BaseException, Any]:
+    """Return the error with the hub's response, and that; if there is none, the first cause of all and None."""
+    while not (isinstance(error, errors.HfHubHTTPError) and error.response is not None):
+        if error.__cause__ is None:
+            return error, None
         error = error.__cause__
-    return error
+    return error, error.response
 
 
-def _status(error: BaseException) -> int | None:
-    return error.response.status_code if isinstance(error, HfHubHTTPError) and error.response is not None else None
-
-
-def _told_wait(error: BaseException) -> float | None:
-    """Return the seconds of a Retry-After, 0 without; None where the hub or its client said no."""
-    if isinstance(error, HfHubHTTPError) and error.response is not None:
-        told = error.response.headers.get("Retry-After", "0")
-        return (float(told) if told.isdecimal() else 0.0) if error.response.status_code in _BUSY else None
-    # A busy hub may answer in HTML where its client reads JSON before it looks at the status.
-    busy = isinstance(error, json.JSONDecodeError)
-    refused = isinstance(error, ValueError | LocalTokenNotFoundError | OfflineModeIsEnabled)
-    return None if refused and not busy else 0.0
+def _retry_after(error: BaseException, response: Any) -> float | None:
+    """Return the seconds of a Retry-After, 0 without; None if the hub or its client refused."""
+    if response is not None:
+        seconds = response.headers.get("Retry-After", "0")
+        return (float(seconds) if seconds.isdecimal() else 0.0) if response.status_code in _BUSY else None
+    # A busy hub may answer in HTML, and its client reads JSON before it looks at the status.
+    refused = isinstance(error, ValueError | errors.LocalTokenNotFoundError | errors.OfflineModeIsEnabled)
+    return None if refused and not isinstance(error, json.JSONDecodeError) else 0.0

@@ -1,4 +1,4 @@
-"""What every job on a model is told: the flags that all of them have, and a plan of its items and their rows."""
+"""The flags that every job on a model has, and a job's plan: its items, and their rows."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -22,15 +22,17 @@ DRAWING: dict[str, tuple[float, float]] = {
     "top_k": (0, 10**6),
     "repetition_penalty": (0.01, 100),
 }
-"""How tokens are drawn, and between what bounds; vLLM takes no more."""
+"""Sampling parameters and their bounds; vLLM takes no more."""
 _COLDEST = 0.01
-"""Above 0, vLLM draws at no lower temperature than this, whatever it is told."""
+"""Above 0, vLLM draws at no lower temperature, whatever it is told."""
 _OF_THE_MODEL = "default: the model's generation_config.json"
+_LENGTH = "longest sample or reflection (default: 4096 within the context; built-in model 256)"
+_SILENCE = "seconds without an answer until an engine is replaced (default: 300 or more)"
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobSettings:
-    """What a user may set for any job, checked once when built."""
+    """The settings that every job has, checked once when built."""
 
     model: str | None = flag(
         None, "hub id, also @COMMIT, local folder, or well-known name (default: the built-in one)", local_or_name
@@ -39,17 +41,11 @@ class JobSettings:
     top_p: float | None = flag(None, _OF_THE_MODEL)
     top_k: int | None = flag(None, f"0 keeps all; {_OF_THE_MODEL}")
     repetition_penalty: float | None = flag(None, _OF_THE_MODEL)
-    max_tokens: int | None = flag(
-        None,
-        "longest sample or reflection (default: 4096 within the context; built-in model 256)",
-        bounds=(1, 10**7),
-    )
+    max_tokens: int | None = flag(None, _LENGTH, bounds=(1, 10**7))
     seed: int = flag(0, "of questions, prompts, requests and traces", bounds=(0, 2**63 - 1))
     engines: int | None = flag(None, "how many engines (default: all there is room for; CPU 1)", bounds=(1, 10_000))
     tensor_parallel: int = flag(1, "GPUs for each engine", bounds=(1, 64))
-    silence: float | None = flag(
-        None, "seconds without an answer until an engine is replaced (default: 300 or more)", bounds=(1, 10**6)
-    )
+    silence: float | None = flag(None, _SILENCE, bounds=(1, 10**6))
     retry_failed: bool = flag(False, "try again what failed before")
     address: str | None = flag(None, "a running Ray cluster (default: a Ray of its own)")
     grace_s: int = flag(20, "when told to stop, the longest wait for what is in flight", bounds=(0, 10**6))
@@ -69,7 +65,7 @@ class JobSettings:
 
 
 def check_drawing(name: str, value: float | None, shown: str) -> None:
-    """Raise ValueError, naming it as `shown`, where engines would refuse the value or draw by another one."""
+    """Raise ValueError, naming the value as `shown`, if engines would refuse it or draw by another one."""
     check_range(shown, value, *DRAWING[name])
     if name == "temperature" and value is not None and 0 < value < _COLDEST:
         raise ValueError(f"{shown} must be 0, or between {_COLDEST:g} and 2, not {value}: engines draw no colder")
@@ -86,32 +82,28 @@ def check_bounds(settings: Any) -> None:
 
 
 def check_range(name: str, value: float | None, low: float, high: float) -> None:
-    """Raise ValueError where the value is given and not between the bounds."""
+    """Raise ValueError if the value is given and not between the bounds."""
     if value is not None and not low <= value <= high:
         least, most = (f"{bound:,}" if isinstance(bound, int) else f"{bound:g}" for bound in (low, high))
         raise ValueError(f"{name} must be between {least} and {most}, not {value}")
 
 
 class Item(Protocol):
-    """What is dealt to engines."""
+    """One piece of work for an engine: its key, the task of its question or "", and the whole text of it."""
 
     @property
     def key(self) -> str: ...
 
     @property
-    def task(self) -> str:
-        """Whose question it is; empty where that cannot be said."""
-        ...
+    def task(self) -> str: ...
 
     @property
-    def text(self) -> str:
-        """The whole question, or what else a person may know it by."""
-        ...
+    def text(self) -> str: ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobPlan(ABC):
-    """What a run will do."""
+    """All that is decided about a run before it starts."""
 
     schema: ClassVar[pa.Schema]
     """Of shards."""
@@ -120,9 +112,9 @@ class JobPlan(ABC):
     key: ClassVar[str] = KEY
     """The column that names the item."""
     item: ClassVar[str] = "question"
-    """What is dealt."""
+    """The word for one item."""
     unit: ClassVar[str] = "questions"
-    """What is counted for a person."""
+    """The word for the units that a person sees counted; an item stands for `size` of them."""
 
     model: Model
     sampling: Sampling
@@ -132,21 +124,21 @@ class JobPlan(ABC):
     """Requests that one item makes at once."""
     out: Path
     license: str
-    """That the cards name."""
+    """Named by the cards."""
     notes: tuple[str, ...] = ()
-    """What a person should know before it starts."""
+    """For a person, before it starts."""
     texts: Mapping[str, JSON] = field(default_factory=dict)
     """Every text that is used, for run.json."""
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """Return what dataset repositories are called after."""
+        """Return the last part of the names of dataset repositories."""
 
     @property
     @abstractmethod
     def configuration(self) -> Mapping[str, JSON]:
-        """Return what makes a run this run: whatever the rows depend on."""
+        """Return all that the rows depend on: a run directory takes no other."""
 
     @property
     @abstractmethod
@@ -159,7 +151,7 @@ class JobPlan(ABC):
 
     @abstractmethod
     def introduction(self) -> Iterable[tuple[str, str]]:
-        """Return what a person sees first, by stage."""
+        """Return the first lines for a person, by stage."""
 
     def size(self, key: str) -> int:
         """Return how many units the item of this key stands for."""
@@ -170,5 +162,5 @@ class JobPlan(ABC):
         return sum(map(self.size, keys))
 
     def noting(self, *notes: str) -> Self:
-        """Return the plan with these notes, but the empty ones, behind those it has."""
+        """Return the plan with these notes added, but for empty ones."""
         return replace(self, notes=(*self.notes, *filter(None, notes)))

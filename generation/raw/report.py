@@ -39,7 +39,7 @@ def write_raw_data(plan: JobPlan, job: Job, look: Look | None = None, served: Se
         counts.lost = lost
         counted.append(counts)
         name, license = f"{schema.RAW_DATA}-{plan.name}", plan.license
-        text = raw_card(counts, plan.configuration, job.directory.record, name=name, license=license)
+        text = raw_card(counts, plan.configuration, job.record, name=name, license=license)
         (folder / "README.md").write_text(text, encoding="utf-8")
 
     job.store.merge(order, plan.out / schema.RAW_DATA, finish=finish)
@@ -108,7 +108,7 @@ def raw_card(
     counts: RawCounts, configuration: Mapping[str, Any], record: Mapping[str, Any], *, name: str, license: str
 ) -> str:
     """Return the README.md of a RAW_DATA; `configuration` is shown as JSON, `record` is the run's run.json."""
-    split = card.Split.of(counts.all().samples, counts.memory, counts.files)
+    split = card.Split(counts.all().samples, counts.memory, counts.files)
     models = [configuration.get("model", "")]
     values = {
         "header": card.header(schema.SCHEMA, [split], tags=TAGS, license=license, models=models),

@@ -41,7 +41,7 @@ def write_reflected(plan: AdditionPlan, job: Job, look: Look, served: Served) ->
         assert counts.all().samples == plan.source.rows, "rows were lost on the way"
         counts.kept = lost
         counted.append(counts)
-        card = reflected_card(counts, plan, job.directory.record)
+        card = reflected_card(counts, plan, job.record)
         (folder / "README.md").write_text(card, encoding="utf-8")
 
     replace_folder(build, plan.out / schema.RAW_DATA)
@@ -122,7 +122,7 @@ def reflected_card(counts: RawCounts, plan: AdditionPlan, record: Mapping[str, A
     meanings = {column.name: column.meaning for column in (*schema.COLUMNS, *COLUMNS)}
     meanings["model"] = "the model that wrote samples and first reflections"
     columns = [schema.Column(field.name, field.type, meanings.get(field.name, "as it was given")) for field in written]
-    split = Split.of(counts.all().samples, counts.memory, counts.files)
+    split = Split(counts.all().samples, counts.memory, counts.files)
     origin = plan.source.origin
     models = dict.fromkeys([*origin.models, plan.model.name])
     # what the card of the rows said stands as a text: its own links and frames mean nothing here
