@@ -4,7 +4,7 @@ BaseException  Stopped, Exception (ItemFailedError, NotPushed, OSError (StoreGon
 RuntimeError   AllFailedError, ClusterLostError, EngineDiedError (EngineMemoryError), EngineStartError, TornShardError,
                CannotStartError
 ValueError     Dropped, NotComputedError, NothingMadeError, RefusedError (UnreadableError, SeveralError,
-               OutOfBoundsError, UndecidedError, TimedOutError, DiedError)
+               OutOfBoundsError, TimedOutError, DiedError)
 """
 
 import errno

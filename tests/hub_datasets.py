@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from generation.tasks.hub import LOADED
+from generation.tasks.loaded import HUB_TASKS
 from tests.hub_state import Hub, Repository
 
 ROWS = 10
-BY_NAME = {loaded.name: loaded for loaded in LOADED}
+BY_NAME = {loaded.name: loaded for loaded in HUB_TASKS}
 
 
 def parquet(rows: Sequence[Mapping[str, Any]]) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from generation.grading.text import boxed
-from generation.tasks.hub import LOADED
+from generation.tasks.loaded import HUB_TASKS
 from generation.tasks.task import Dropped
 from tests import hub_datasets
 from tests.hub_datasets import BY_NAME, ROWS, parquet, put, thought
@@ -46,7 +46,7 @@ def full(hub: Hub) -> Hub:
 
 def test_the_seven_are_there_each_at_a_commit() -> None:
     assert tuple(BY_NAME) == SEVEN == tuple(hub_datasets.ALL)
-    for loaded in LOADED:
+    for loaded in HUB_TASKS:
         assert loaded.place.revision is not None
         assert len(bytes.fromhex(loaded.place.revision)) == 20
 

@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 
 from cluster.inference.engine import FinishReason
 from generation.grading.choice import judge_choice
@@ -31,10 +30,7 @@ Grader = Callable[[str, Question], Grade]
 
 
 def _grader(judge: Callable[[str, Question], str], longest: int = 10_000) -> Grader:
-    """Return the grader of a function that says what is wrong with an answer ("" for nothing) or raises RefusedError.
-
-    Answers of more than `longest` characters are unknown.
-    """
+    """Return a grader: `judge` says what is wrong with an answer, "" for nothing, or raises RefusedError."""
 
     def graded(answer: str, question: Question) -> Grade:
         try:
@@ -47,18 +43,16 @@ def _grader(judge: Callable[[str, Question], str], longest: int = 10_000) -> Gra
     return graded
 
 
-GRADERS: Mapping[str, Grader] = MappingProxyType(
-    {
-        "answer": _grader(judge_own_answer),
-        "choice": _grader(judge_choice, 2000),
-        "countdown": _grader(judge_countdown, 1000),
-        "exact": _grader(judge_exact),
-        "gym": _grader(judge_gym),
-        "math": _grader(judge_math),
-        "number": _grader(judge_number, 2000),
-        "word": _grader(judge_word, 1000),
-    }
-)
+GRADERS: Mapping[str, Grader] = {
+    "answer": _grader(judge_own_answer),
+    "choice": _grader(judge_choice, 2000),
+    "countdown": _grader(judge_countdown, 1000),
+    "exact": _grader(judge_exact),
+    "gym": _grader(judge_gym),
+    "math": _grader(judge_math),
+    "number": _grader(judge_number, 2000),
+    "word": _grader(judge_word, 1000),
+}
 
 
 def grade(response: str, question: Question, finish_reason: FinishReason) -> Grade:

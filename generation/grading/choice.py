@@ -10,22 +10,19 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from cluster.texts import load_table
-from generation.grading.errors import OutOfBoundsError, RefusedError, SeveralError, UnreadableError
-from generation.grading.text import DIFFERS, IN_TEXT, normalised, plain, seen
+from generation.grading.errors import RefusedError, SeveralError, UnreadableError
+from generation.grading.text import DIFFERS, IN_TEXT, check_readable, normalised, plain
 from generation.records import GOLD_UNREADABLE, Question
 
-MAX_CHARS = 2000
-_AROUND = 100
-"""Characters that may stand round an option's text; what is far longer need not be looked at."""
+_AROUND = 100  # characters that may stand round an option's text
 _MARKUP = re.compile(r"\*\*|`|\$|__")
 _BULLET = re.compile(r"\A(?:[-*→]|[-=]>|#{1,6}) (?=[(\[]?[A-Z]\b)")
 _LABEL = frozenset(load_table("generation.grading", "words.toml")["choice"]["label"].split())
-_LONGEST_LABEL = 16
-"""Words: more than anyone writes, and a bound on hostile text."""
-_LETTER = r"[(\[{]? ?([A-Za-z0-9]) ?[)\]}]?"
+_LONGEST_LABEL = 16  # words: more than anyone writes, and a bound on hostile text
+_LETTER = r"[(\[{]? ?(?P<letter>[A-Za-z0-9]) ?[)\]}]?"
 _ALONE = re.compile(rf"{_LETTER} ?[.):,;!]?")
-_AHEAD = re.compile(rf"{_LETTER}(?![\w'’]) ?(?:[.):,;=]|-(?= ))? ?(.+)", re.DOTALL)
-_BEHIND = re.compile(rf"(.+?) ?[,:;=>(\[-]? ?{_LETTER}[.]?", re.DOTALL)
+_AHEAD = re.compile(rf"{_LETTER}(?![\w'’]) ?(?:[.):,;=]|-(?= ))? ?(?P<said>.+)", re.DOTALL)
+_BEHIND = re.compile(rf"(?P<said>.+?) ?[,:;=>(\[-]? ?{_LETTER}[.]?", re.DOTALL)
 _MARKED = re.compile(r"(?:[(\[{] ?([A-Za-z]) ?[)\]}]|([A-Za-z]) ?[.):]) ?(.+)", re.DOTALL)
 _UNSURE = re.compile(
     r"\b(?:or|and|nor|not|no|never|also|too|but|cannot|wrong|incorrect|false|invalid|except)\b|n't\b|\b\w\b|[/&?]",
@@ -57,23 +54,23 @@ def _form(text: str) -> str:
 
 def _option(text: str, options: Mapping[str, str]) -> str:
     """Return the letter of the option that a text names. Raises UnreadableError or SeveralError."""
-    if len(unicodedata.normalize("NFKC", text)) > MAX_CHARS:
-        raise OutOfBoundsError("has characters in it that mean many")
-    shown = _BULLET.sub("", _shown(seen(text)))
+    check_readable(unicodedata.normalize("NFKC", text), gold=text)
+    shown = _BULLET.sub("", _shown(text))
     rest = _without_label(shown)
-    called = _called(text, options) or _called(shown, options) or _called(rest, options)
+    called = _called(shown, options) or _called(rest, options)
     # A letter: "B", "(b).", "The answer is B". An option's own text may be one, too: "I".
     alone = _ALONE.fullmatch(rest)
-    if alone and (alone[1].upper() in options or not (called or options)):
-        return alone[1].upper()
+    letter = alone["letter"].upper() if alone else ""
+    if letter and (letter in options or not (called or options)):
+        return letter
     # An option's text: "Paris", "The answer is Paris".
     if len(called) == 1:
         return min(called)
     if called:
         raise SeveralError("is the text of several options")
     # A letter that no option has is wrong, but "I" may begin "I only", "5" may be "5 cm".
-    if alone and alone[1].upper() != "I" and alone[1].isalpha():
-        return alone[1].upper()
+    if letter.isalpha() and letter != "I":
+        return letter
     # A letter with its text: "B. Paris", "(B) Paris", "Paris (B)".
     for one in (shown, rest):
         if letter := _beside_its_text(one, options):
@@ -104,13 +101,11 @@ def _without_label(text: str) -> str:
 
 def _beside_its_text(text: str, options: Mapping[str, str]) -> str:
     """Return the letter ahead of or behind an option's text, "" where there is none. Raises when they disagree."""
-    ahead, behind = _AHEAD.fullmatch(text), _BEHIND.fullmatch(text)
-    pairs = [(ahead[1], ahead[2])] if ahead else []
-    pairs += [(behind[2], behind[1])] if behind else []
-    for letter, said in pairs:
+    for beside in (_AHEAD.fullmatch(text), _BEHIND.fullmatch(text)):
+        letter, said = (beside["letter"].upper(), beside["said"]) if beside else ("", "")
         called = _called(said, options) or _called(said.strip("()[]"), options)
-        if letter.upper() in called:
-            return letter.upper()
-        if called and letter.upper() in options:
+        if letter in called:
+            return letter
+        if called and letter in options:
             raise SeveralError("the letter is one option, the text another")
     return ""

@@ -7,7 +7,7 @@ decimal numbers in plain typing. Nothing is evaluated as Python.
 
 import operator
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
@@ -18,12 +18,10 @@ from generation.grading.text import IN_TEXT, ascii_typing, closing, layers, rewr
 from generation.records import Question
 
 MAX_CHARS = 1000
-MAX_DEPTH = 32
-MAX_OPERATORS = 64
-"""Signs too: with MAX_DEPTH it bounds how deep this module recurses."""
+MAX_DEPTH = 32  # of brackets and LaTeX's braces
+MAX_OPERATORS = 64  # signs too: with MAX_DEPTH it bounds how deep this module recurses
 MAX_DIGITS = 20
-MAX_MAGNITUDE = 10**30
-"""Of every result on the way, and of its denominator."""
+MAX_MAGNITUDE = 10**30  # of every result on the way, and of its denominator
 
 _TOKEN = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+|[^ ]")
 _STRENGTH = {"+": 1, "-": 1, "*": 2, "/": 2}
@@ -32,12 +30,7 @@ Number = int | Fraction
 """An int wherever it is whole, which is ten times as fast."""
 Value = Number | None
 """None where it divides by zero."""
-_OPERATIONS: dict[str, Callable[[Any, Any], Number]] = {
-    "+": operator.add,
-    "-": operator.sub,
-    "*": operator.mul,
-    "/": Fraction,
-}
+_OPERATIONS: dict[str, Any] = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": Fraction}
 
 
 class Expression(NamedTuple):
@@ -104,20 +97,17 @@ def _operand(tokens: list[str], depth: int) -> Expression:
 def _number(token: str) -> Expression:
     if len(token) > MAX_DIGITS:
         raise OutOfBoundsError(f"a number of more than {MAX_DIGITS} digits")
-    return Expression(int(token) if token.isdecimal() else _whole(Fraction(token)))
+    return Expression(int(token) if token.isdecimal() else _result("+", 0, Fraction(token)))
 
 
 def _result(sign: str, left: Value, right: Value) -> Value:
     if left is None or right is None or (sign == "/" and not right):
         return None
-    value = _whole(_OPERATIONS[sign](left, right))
+    value: Number = _OPERATIONS[sign](left, right)
+    value = value.numerator if value.denominator == 1 else value
     if not -MAX_MAGNITUDE <= value <= MAX_MAGNITUDE or value.denominator > MAX_MAGNITUDE:
         raise OutOfBoundsError(f"a number beyond {MAX_MAGNITUDE:.0e} on the way")
     return value
-
-
-def _whole(value: Number) -> Number:
-    return value.numerator if value.denominator == 1 else value
 
 
 # ---- rules of the game
@@ -134,9 +124,7 @@ def judge_countdown(answer: str, question: Question) -> str:
     target, *given = (
         fact if type(fact) is int else Fraction(fact) for fact in (question.facts["target"], *question.facts["numbers"])
     )
-    stated = statements(answer)
-    if not stated:
-        raise UnreadableError("states nothing")
+    stated = statements(answer) or [""]  # which is no expression
     if len(stated) > MAX_STEPS:
         raise OutOfBoundsError(f"more than {MAX_STEPS} statements")
     # All is read before any of it is judged: what is readable in part is not readable.
@@ -198,9 +186,6 @@ def _short(number: Value) -> str:
 
 # ---- typings
 
-_DEPTH = 32
-"""Of LaTeX's braces and of brackets round an equation: more than anyone types, and a bound on hostile text."""
-
 _FENCE = re.compile(r"```[A-Za-z]*")
 _FRACTION = re.compile(r"\\[dtc]?frac ?\{([^{}]*)\} ?\{([^{}]*)\}")
 _GROUP = re.compile(r"\{([^{}]*)\}")
@@ -235,7 +220,7 @@ def _without_latex(text: str) -> str:
     A fraction gets brackets of its own; groups and boxes become brackets, \\text its contents.
     """
     text = text.replace(r"\{", "(").replace(r"\}", ")").replace(r"\boxed", "")
-    for _ in range(_DEPTH if "{" in text else 0):
+    for _ in range(MAX_DEPTH if "{" in text else 0):
         before = text
         text = IN_TEXT.sub(r" \1 ", _FRACTION.sub(r"((\1)/(\2))", text))
         if text == before and (text := _GROUP.sub(r"(\1)", text)) == before:
@@ -250,7 +235,7 @@ def _unwrapped(text: str) -> str:
 
 
 def _without_brackets(text: str) -> str:
-    for _ in range(_DEPTH):
+    for _ in range(MAX_DEPTH):
         if "=" not in text or not text.startswith("(") or closing(text, 1) != len(text) - 1:
             break
         text = text[1:-1].strip()

@@ -3,7 +3,7 @@
 CannotStartError is no answer's fault, and ends the run.
 """
 
-from generation.records import GRADER_DIED, GRADER_TIMED_OUT, OUT_OF_BOUNDS, SEVERAL, UNDECIDED, UNREADABLE
+from generation.records import GRADER_DIED, GRADER_TIMED_OUT, OUT_OF_BOUNDS, SEVERAL, UNREADABLE
 
 
 class RefusedError(ValueError):
@@ -25,13 +25,7 @@ class SeveralError(RefusedError):
 
 
 class OutOfBoundsError(RefusedError):
-    """The text, or a number on the way to its value, is larger than is worth reading."""
-
     reason = OUT_OF_BOUNDS
-
-
-class UndecidedError(RefusedError):
-    reason = UNDECIDED
 
 
 class TimedOutError(RefusedError):
@@ -39,8 +33,6 @@ class TimedOutError(RefusedError):
 
 
 class DiedError(RefusedError):
-    """The worker process ended over the request, or its reply is malformed."""
-
     reason = GRADER_DIED
 
 

@@ -6,15 +6,12 @@ What is in none of the tables goes to math-verify as it stands. Knows nothing of
 
 import re
 from functools import lru_cache
-from string import ascii_lowercase
 from typing import NamedTuple
 
 from cluster.texts import load_table
 from generation.grading.errors import SeveralError, UnreadableError
-from generation.grading.number import UNITS
+from generation.grading.number import UNITS, is_noun
 from generation.grading.text import IN_TEXT, READINGS, boxed, check_readable, latex_typing, plain, rewritten
-
-MAX_CHARS = 2000
 
 _DELIMITED = re.compile(r"\$\$([^$]+)\$\$|(?<!\\)\$([^$]+)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 _DELIMITERS = re.compile(r"(?<!\\)\$|\\[()\[\]]")
@@ -53,7 +50,7 @@ class Formula(NamedTuple):
 @lru_cache(maxsize=1024)
 def formula(text: str) -> Formula:
     """Return the one formula of an answer. Raises UnreadableError, SeveralError or OutOfBoundsError."""
-    check_readable(text, MAX_CHARS)
+    check_readable(text)
     text = plain(_inner(plain(latex_typing(text).translate(_CHARACTERS))))
     if named := _NAMES.get(words_of(text)):
         return Formula(named, "")
@@ -62,7 +59,17 @@ def formula(text: str) -> Formula:
     if text.count(r"\pm") == 1 and "," not in text:
         plus, minus = (text.replace(r"\pm", sign) for sign in "+-")
         text = f"{plus.removeprefix('+')}, {minus}"
-    _check(text)
+    if not re.search(r"[A-Za-z0-9]", text):
+        raise UnreadableError("holds neither number nor letter")
+    for why, pattern, _ in READINGS["unclear"]:
+        if pattern.search(text):
+            raise UnreadableError(why)
+    wordy = is_wordy(text)
+    if not wordy and _CHANGES.search(text):
+        raise UnreadableError("has a word in it that may change what it says")
+    words = re.findall("[A-Za-z]+", text if wordy else _ENVIRONMENT.sub(" ", IN_TEXT.sub(" ", text)))
+    if sum(map(_is_word, words)) > (2 if wordy else 0):
+        raise UnreadableError("is a sentence")
     return Formula(" ".join(text.split()), unit)
 
 
@@ -90,9 +97,7 @@ def is_wordy(text: str) -> bool:
 
 
 def _is_word(word: str) -> bool:
-    """Return False for a function and for a product of variables, as "abc" and "xyz" are."""
-    ordered = "".join(sorted(word)) in ascii_lowercase
-    return len(word) > 2 and word.lower() not in _FUNCTIONS and not ordered and bool(set(word.lower()) & set("aeiou"))
+    return is_noun(word.lower()) and word.lower() not in _FUNCTIONS
 
 
 def _inner(text: str) -> str:
@@ -111,17 +116,3 @@ def _inner(text: str) -> str:
     if _CHANGES.search(around) or _OR.search(around):
         raise UnreadableError("has a word in it that may change what it says")
     return inside[0]
-
-
-def _check(text: str) -> None:
-    if not re.search(r"[A-Za-z0-9]", text):
-        raise UnreadableError("holds neither number nor letter")
-    for reading in READINGS["unclear"]:
-        if reading.pattern.search(text):
-            raise UnreadableError(reading.why)
-    wordy = is_wordy(text)
-    if not wordy and _CHANGES.search(text):
-        raise UnreadableError("has a word in it that may change what it says")
-    words = re.findall("[A-Za-z]+", text if wordy else _ENVIRONMENT.sub(" ", IN_TEXT.sub(" ", text)))
-    if sum(map(_is_word, words)) > (2 if wordy else 0):
-        raise UnreadableError("is a sentence")

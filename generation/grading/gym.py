@@ -7,14 +7,14 @@ round it, too, and the best score counts. The module of its workers, too.
 from typing import Any
 
 from generation.grading.errors import CannotStartError, UnreadableError
-from generation.grading.text import DIFFERS, bare, layers, unfenced
+from generation.grading.text import DIFFERS, layers, plain, unfenced
 from generation.grading.workers import Request, pool_of
 from generation.records import Question
 from generation.tasks.gym import score, scoring
 
 WORKER = "generation.grading.gym"
 RIGHT = 1.0
-"""From this score on an answer is right; what is less is partly right at best, and so wrong."""
+"""The score of a right answer; less is partly right at best, and so wrong."""
 
 
 def judge_gym(text: str, question: Question) -> str:
@@ -31,13 +31,13 @@ def judge_gym(text: str, question: Question) -> str:
 
 def _typings(text: str) -> list[str]:
     """Return it as it stands, then with less and less round it, its lines kept as grids need; at last on one line."""
-    found = [text, *layers(unfenced(text).strip())]
+    found = [text, *layers(unfenced(text).strip(), "around")]
     # What is left may be wrapped in marks that it has inside as well: **2*x**3**.
     inner = found[-1]
     for left, right in (("**", "**"), ("(", ")"), ('"', '"')):
         if inner.startswith(left) and inner.endswith(right):
-            found.extend(layers(inner := inner[len(left) : -len(right)]))
-    return list(dict.fromkeys((*found, bare(text))))
+            found.extend(layers(inner := inner[len(left) : -len(right)], "around"))
+    return list(dict.fromkeys((*found, plain(text, "around_text"))))
 
 
 def prepare(request: Request) -> None:
@@ -48,16 +48,13 @@ def prepare(request: Request) -> None:
 
 def answer(request: Request) -> dict[str, Any]:
     """Return the best score of the typings of one answer, or how the first of them failed where none has one."""
-    best: dict[str, Any] = {}
+    scores, failures = list[float](), list[str]()
     for typing in request["answers"]:
         try:
-            found = score(request["facts"], typing)
+            scores.append(score(request["facts"], typing))
         except Exception as error:
             # Its scoring functions fail in their own ways on what they do not expect.
-            best = best or {"failed": f"{type(error).__name__}: {error}"[:200]}
-            continue
-        if found > best.get("score", -1.0):
-            best = {"score": found}
-        if found >= RIGHT:
+            failures.append(f"{type(error).__name__}: {error}"[:200])
+        if max(scores, default=0.0) >= RIGHT:
             break
-    return best
+    return {"score": max(scores)} if scores else {"failed": failures[0]}

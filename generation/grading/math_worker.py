@@ -1,8 +1,8 @@
 """Whether two mathematical texts say the same, by math-verify: its home and sympy's, for worker processes alone.
 
-Takes LaTeX without delimiters. Can loop and eat memory; nobody but a process that can be killed imports it. math-verify
-takes points, sets, intervals and equations apart; values are compared here: exactly where both are exact, nearly where
-one is a decimal, formulas at points.
+Takes LaTeX without delimiters. Can loop and eat memory: only a process that can be killed imports it. math-verify takes
+points, sets, intervals and equations apart; values are compared here: exactly where both are exact, nearly where one is
+a decimal, formulas at points.
 """
 
 import math
@@ -17,27 +17,19 @@ from math_verify import LatexExtractionConfig, grader, parse, verify
 from sympy import Basic, Expr, Float, I, MatrixBase, Rational, nan, oo, zoo
 from sympy.core.function import AppliedUndef
 
-from generation.grading.errors import UndecidedError
 from generation.grading.number import near
 from generation.grading.workers import Request
 
 # Not by its list of units, which holds letters that are variables.
-_CONFIG = (
-    LatexExtractionConfig(
-        normalization_config=NormalizationConfig(
-            basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="all", equations=False
-        )
-    ),
-)
+_CLEANED = {"basic_latex": True, "units": False, "malformed_operators": True, "nits": True, "equations": False}
+_CONFIG = (LatexExtractionConfig(normalization_config=NormalizationConfig(boxed="all", **_CLEANED)),)
 _WARM_UP = (r"\frac{1}{2}", "(x+1)^2", r"\sqrt{3}", "(1,2)", r"\{1,2\}", "[0,1]", "x=5", r"\text{a}")
-_DIGITS = 1000
-"""In which most values that are not equal differ."""
-_APPROXIMATE = 60
-"""Digits of an irrational number that a decimal is compared with."""
+_DIGITS = 1000  # in which most values that are not equal differ
+_APPROXIMATE = 60  # digits of an irrational number that a decimal is compared with
 _APART, _FAR_APART = Rational(1, 10**8), Rational(1, 10**5)
 """Shares of their size by which formulas differ for sure; the second where one has decimals, perhaps rounded."""
+# At so many points formulas must be the same to be the same everywhere: no other two that people write meet at ours.
 _POINTS = 2
-"""At which formulas must be the same to be the same everywhere: no other two that people write meet at ours."""
 _COORDINATES = (
     (Rational(17, 12), Rational(31, 13), Rational(43, 19), Rational(59, 37)),
     (Rational(8, 13), Rational(5, 17), Rational(11, 29), Rational(23, 41)),
@@ -48,11 +40,7 @@ _COORDINATES = (
 
 
 class _Parser(latex2sympy2.PSParser):  # type: ignore[misc]
-    """The parser of latex2sympy with ANTLR's fast prediction, five times as fast.
-
-    By ANTLR's manual it gives the very tree that full prediction gives, or a syntax error: then that is asked.
-    """
-
+    # ANTLR's fast prediction gives the very tree that full prediction gives, or a syntax error: then that is asked.
     mode = PredictionMode.SLL
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -101,8 +89,10 @@ def answer(request: Request) -> dict[str, Any]:
     _undecided.clear()
     try:
         wanted, said = _parsed(request["gold"]), _parsed(request["answer"])
-        read = {"gold": _is_read(wanted), "answer": _is_read(said)}
-        return {"equal": _equal(wanted, said), "undecided": bool(_undecided), **read}
+        has_value = not any(isinstance(one, Basic) and _has_no_value(one) for one in wanted)
+        # By its default an interval is no answer to an inequality, but not the other way round.
+        equal = has_value and bool(verify(wanted, said, timeout_seconds=None, allow_set_relation_comp=True))
+        return {"equal": equal, "undecided": bool(_undecided), "gold": _is_read(wanted), "answer": _is_read(said)}
     except RecursionError:
         return {"equal": False, "gold": True, "answer": False}
 
@@ -129,25 +119,18 @@ def _is_read(parsed: list[Any]) -> bool:
     return any(isinstance(one, Basic | MatrixBase) for one in parsed)
 
 
-def _equal(wanted: list[Any], said: list[Any]) -> bool:
-    if any(isinstance(one, Basic) and _has_no_value(one) for one in wanted):
-        return False
-    # By its default an interval is no answer to an inequality, but not the other way round.
-    return bool(verify(wanted, said, timeout_seconds=None, allow_set_relation_comp=True))
-
-
 @lru_cache(maxsize=256)
 def _has_no_value(one: Basic) -> bool:
     """Return True if something in it is divided by nothing: that equals nothing, not even itself."""
     try:
-        return bool(one.has(zoo, nan) or (isinstance(one, Expr) and one.doit().has(zoo, nan)))
+        return bool(one.doit().has(zoo, nan))
     except Exception:
         # As above: what sympy cannot work out may have a value.
         return False
 
 
 def equal_values(gold: Expr, said: Expr) -> bool:
-    """Return True if the values are equal. Raises UndecidedError."""
+    """Return True if the values are equal. Raises ArithmeticError where nobody knows."""
     wanted, value, decimal = _exact(gold), _exact(said), gold.has(Float) or said.has(Float)
     if wanted.has(zoo, nan) or value.has(zoo, nan):
         return False
@@ -164,7 +147,7 @@ def equal_values(gold: Expr, said: Expr) -> bool:
         return False
     found = [one == other or near(other, one) for one, other in zip(_parts(wanted), _parts(value), strict=True)]
     if None in found and False not in found:
-        raise UndecidedError("is a rounding, perhaps too rough")
+        raise ArithmeticError("is a rounding, perhaps too rough")
     return all(found)
 
 
@@ -175,12 +158,9 @@ def _exact(value: Expr) -> Expr:
     if worked.has(I):
         return worked
     # The odd root of a negative number is the real one here, as it is in school.
-    return worked.replace(_is_odd_root, lambda root: -((-root.base) ** root.exp) if root.exp.p % 2 else root)
-
-
-def _is_odd_root(value: Expr) -> bool:
-    return bool(
-        value.is_Pow and value.exp.is_Rational and value.exp.q % 2 and value.exp.q > 1 and value.base.is_negative
+    return worked.replace(
+        lambda power: power.is_Pow and power.base.is_negative and getattr(power.exp, "q", 2) % 2 and power.exp.q > 1,
+        lambda power: -((-power.base) ** power.exp) if power.exp.p % 2 else power,
     )
 
 
@@ -191,7 +171,7 @@ def _parts(value: Expr) -> list[Fraction]:
 
 
 def _is_zero(difference: Expr) -> bool:
-    """Return True if a value is zero. Raises UndecidedError.
+    """Return True if a value is zero. Raises ArithmeticError where nobody knows.
 
     Without variables it is where it has no digit up to a thousand more than the numbers in it have: a bound that is
     not proven.
@@ -209,7 +189,7 @@ def _is_zero(difference: Expr) -> bool:
         pass
     if sympy.simplify(difference).is_zero:
         return True
-    raise UndecidedError("has no value")
+    raise ArithmeticError("has no value")
 
 
 def _same_formula(wanted: Expr, value: Expr, *, decimal: bool) -> bool:
@@ -222,7 +202,7 @@ def _same_formula(wanted: Expr, value: Expr, *, decimal: bool) -> bool:
     compared = [pair for pair in values if pair and (everywhere or pair[0].is_real)]
     if any(abs(one - other) > _APART * max(abs(one), abs(other)) for one, other in compared):
         if decimal and all(abs(one - other) <= _FAR_APART * max(abs(one), abs(other)) for one, other in compared):
-            raise UndecidedError("has decimals that are nearly the same")
+            raise ArithmeticError("has decimals that are nearly the same")
         return False
     difference = wanted - value
     # Else an identity that sympy does not know, or a small difference.

@@ -1,20 +1,19 @@
-r"""Judges a mathematical answer: as a number, as words, else by math-verify, in a process that can be killed.
+"""Judges a mathematical answer: as a number, as words, else by math-verify, in a process that can be killed.
 
-Exact values are compared exactly. A number with a decimal point is right when it is near the gold answer (`near`); a
-whole number is exact. What math-verify reads in one way alone, though people mean several things by it, is in `_MARKS`:
-where gold answer and answer differ in one of them, nobody knows. Unknown is safe, wrong is not.
+Exact values are compared exactly; a decimal is right when it is near the gold answer (`near`). Where gold answer and
+answer differ in what may mean several things, the answer is unknown, which is safe.
 """
 
 import re
 from functools import lru_cache
 from typing import Any
 
-from generation.grading.errors import CannotStartError, RefusedError, UndecidedError, UnreadableError
+from generation.grading.errors import CannotStartError, RefusedError, UnreadableError
 from generation.grading.formula import formula, is_wordy, words_of
 from generation.grading.number import CHANGING, Quantity, comparisons, near, number_of
 from generation.grading.text import DIFFERS, READINGS, normalised, plain
 from generation.grading.workers import pool_of
-from generation.records import ANOTHER_UNIT, GOLD_UNREADABLE, Question
+from generation.records import ANOTHER_UNIT, GOLD_UNREADABLE, UNDECIDED, Question
 
 WORKER = "generation.grading.math_worker"
 _DECIMAL = re.compile(r"\.[0-9]*[1-9]")
@@ -37,7 +36,12 @@ def judge_math(answer: str, question: Question) -> str:
     gold = question.answer
     if _is_same_text(answer, gold):
         return ""
-    _check_marks(plain(gold), plain(answer))
+    for place, (_, mark, _) in enumerate(READINGS["several_things"]):
+        one, other = (
+            sorted(_LOOSE.sub("", found[0]) for found in mark.finditer(plain(text))) for text in (gold, answer)
+        )
+        if one != other or ":" in "".join(one) or (one and place == 0):
+            raise UnreadableError(f"differs in what may mean several things: {one or other}")
     # Two numbers, with their units. Of an equation's gold answer the whole may be asked for.
     number = None if "=" in gold and _VARIABLE.search(gold) else number_of(gold)
     if number and (quantity := number_of(answer)):
@@ -52,25 +56,19 @@ def judge_math(answer: str, question: Question) -> str:
         raise RefusedError(str(error), GOLD_UNREADABLE) from error
     if said.unit and wanted.unit and said.unit != wanted.unit:
         raise RefusedError("has another unit", ANOTHER_UNIT)
-    in_words = is_wordy(wanted.text) or is_wordy(said.text)
-    is_equal = _is_equal_in_words if in_words else _is_equal
+    is_equal = _is_equal_in_words if is_wordy(wanted.text) or is_wordy(said.text) else _is_equal
     return "" if is_equal(wanted.text, said.text) else DIFFERS
 
 
 def _is_same_text(answer: str, gold: str) -> bool:
-    """Return True for the same text. R - r is not r - R: case counts where a letter is there in both."""
-    if _SPACE.sub("", answer) == _SPACE.sub("", gold):
-        return True
-    letters = set(_VARIABLE.findall(gold))
-    both = any(letter.swapcase() in letters for letter in letters)
-    return not both and normalised(answer) == normalised(gold)
+    """Return True for the same text; its case counts where a letter is there in both, as in R - r."""
+    is_same = _SPACE.sub("", answer) == _SPACE.sub("", gold)
+    return is_same or (not _has_both_cases(gold) and normalised(answer) == normalised(gold))
 
 
-def _check_marks(gold: str, said: str) -> None:
-    for place, mark in enumerate(READINGS["several_things"]):
-        one, other = (sorted(_LOOSE.sub("", m[0]) for m in mark.pattern.finditer(text)) for text in (gold, said))
-        if one != other or ":" in "".join(one) or (one and place == 0):
-            raise UnreadableError(f"differs in what may mean several things: {one or other}")
+def _has_both_cases(text: str) -> bool:
+    letters = set(_VARIABLE.findall(text))
+    return not letters.isdisjoint(map(str.swapcase, letters))
 
 
 def _is_equal_number(said: Quantity, gold: Quantity, said_text: str, gold_text: str) -> bool:
@@ -87,7 +85,7 @@ def _is_equal_number(said: Quantity, gold: Quantity, said_text: str, gold_text: 
         return False
     found = [near(*pair) for pair in pairs]
     if None in found and True not in found:
-        raise UndecidedError("is a rounding, perhaps too rough")
+        raise RefusedError("is a rounding, perhaps too rough", UNDECIDED)
     return any(found)
 
 
@@ -116,7 +114,7 @@ def _is_equal(gold: str, said: str) -> bool:
     if not reply["gold"]:
         raise RefusedError("the gold answer cannot be read as mathematics", GOLD_UNREADABLE)
     if reply["undecided"]:
-        raise UndecidedError("is not known to be equal")
+        raise RefusedError("is not known to be equal", UNDECIDED)
     if _CONSTANT.search(gold) or _CONSTANT.search(said):
         raise UnreadableError("may be the same antiderivatives")
     return False
@@ -130,10 +128,7 @@ def compare(gold: str, said: str) -> dict[str, Any]:
 
 
 def _values_of(gold: str, said: str) -> tuple[str, str]:
-    """Return both without the name of what they are the value of, where only one has it or both have the same.
-
-    "x = 5" for 5, "f(2) = 3" for 3, "x = 1 or x = 2" for 1, 2.
-    """
+    """Return both without the name that only one has or both have: "x = 5", "x = 1 or x = 2"."""
     one, other = _NAMED.fullmatch(gold), _NAMED.fullmatch(said)
     if (one and other and one[1] == other[1]) or (one and "=" not in said) or (other and "=" not in gold):
         return (one[2] if one else gold), (other[2] if other else said)
@@ -146,7 +141,6 @@ def _values_of(gold: str, said: str) -> tuple[str, str]:
 def _check_shapes(gold: str, said: str) -> None:
     """Raise UnreadableError where math-verify would compare shapes that may mean other things."""
     shapes, repeats = ({shape(gold), shape(said)} for shape in (_shape, _repeats))
-    letters = _VARIABLE.findall(gold)
     doubts = {
         "the number of solutions, or none": gold == "0" and said == r"\emptyset",
         "an option, and what it says": len(_OPTION.findall(gold)) != len(_OPTION.findall(said)),
@@ -159,7 +153,7 @@ def _check_shapes(gold: str, said: str) -> None:
         "a decimal comma": any(_COMMA.search(a) and "," not in b for a, b in ((gold, said), (said, gold))),
         "values of several names": max(gold.count("="), said.count("=")) > 1,
         "another name, or another point": gold.count("=") == said.count("=") == 1 and _differ_by_name(gold, said),
-        "one letter in two cases": any(letter.swapcase() in letters for letter in letters),
+        "one letter in two cases": _has_both_cases(gold),
     }
     for doubt, holds in doubts.items():
         if holds:
@@ -167,11 +161,9 @@ def _check_shapes(gold: str, said: str) -> None:
 
 
 def _shape(text: str) -> str:
-    if "," not in text:
-        return ""
-    if text.startswith(r"\{"):
-        return "set"
-    return "tuple" if text[:1] in ("(", "[") and text[-1:] in (")", "]") else "list"
+    is_tuple = text[:1] in ("(", "[") and text[-1:] in (")", "]")
+    kind = "set" if text.startswith(r"\{") else "tuple" if is_tuple else "list"
+    return kind if "," in text else ""
 
 
 def _repeats(text: str) -> int:

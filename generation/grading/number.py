@@ -16,7 +16,6 @@ from generation.grading.errors import OutOfBoundsError, RefusedError, SeveralErr
 from generation.grading.text import DIFFERS, IN_TEXT, check_readable, latex_typing, plain, rewritten
 from generation.records import ANOTHER_UNIT, GOLD_UNREADABLE, Question
 
-MAX_CHARS = 2000
 MAX_DIGITS = 1000
 MAX_EXPONENT = 999
 
@@ -39,8 +38,8 @@ _WORDS = load_table("generation.grading", "words.toml")
 _LABEL, _SHORT = (frozenset(_WORDS["number"][name].split()) for name in ("label", "short"))
 _SMALL, _TENS = (_WORDS["number"][name].split() for name in ("small", "tens"))
 SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12, "k": 3}
+# Words behind a number that make another one of it, or several.
 CHANGING = frozenset((*_SMALL[2:], *_TENS, *SCALES, *_WORDS["number"]["changing"].split()))
-"""Words behind a number that make another one of it, or several."""
 UNITS = {name: unit for unit, names in _WORDS["units"].items() for name in (unit, *names.split())}
 _CURRENCIES = frozenset("$€£¥₹¢")
 
@@ -108,7 +107,7 @@ def comparisons(said: Quantity, gold: Quantity) -> list[tuple[Fraction, Fraction
 
 def read_quantity(text: str) -> Quantity:
     """Return the one number that a text says. Raises UnreadableError, SeveralError or OutOfBoundsError."""
-    check_readable(text, MAX_CHARS)
+    check_readable(text)
     text = rewritten(IN_TEXT.sub(r" \1 ", plain(latex_typing(text).replace("\\$", "$"))), "numbers")
     if text.count("(") != text.count(")"):
         raise UnreadableError("has a bracket without its other")
@@ -166,24 +165,22 @@ def _things(words: list[str], *, is_money: bool) -> set[str]:
         is_known = name in UNITS and (len(word) > 1 or name == word or word in "CFL")
         if name in CHANGING or (len(word) == 1 and word.isalpha() and is_money):
             raise UnreadableError("has a word in it that makes another number of it")
-        if not is_known and name not in _SHORT and not _is_noun(name):
+        if not is_known and name not in _SHORT and not is_noun(name):
             raise UnreadableError("is a product of variables")
         things.add(UNITS[name] if is_known else re.sub(r"(?:ies|es|s|y|e)$", "", name))
     return things
 
 
-def _is_noun(name: str) -> bool:
+def is_noun(name: str) -> bool:
     """Return False for a product of variables, as "xz", "abc" and "xyz" are."""
-    return len(name) > 2 and bool(set(name) & set("aeiou")) and name not in ascii_lowercase
+    return len(name) > 2 and bool(set(name) & set("aeiou")) and "".join(sorted(name)) not in ascii_lowercase
 
 
 def _value(number: re.Match[str]) -> Fraction:
     exponent = number["short"] or number["long"] or "0"
     digits = re.sub("[, '_]", "", number["digits"] or number["over"] or "10")
-    if len(digits) + len(number["under"] or "") > MAX_DIGITS or len(exponent) > 5:
+    if len(digits) + len(number["under"] or "") > MAX_DIGITS or len(exponent) > 5 or abs(int(exponent)) > MAX_EXPONENT:
         raise OutOfBoundsError(f"a number of more than {MAX_DIGITS} digits")
-    if abs(int(exponent)) > MAX_EXPONENT:
-        raise OutOfBoundsError(f"an exponent beyond {MAX_EXPONENT}")
     if number["over"]:
         whole, over, under = (int(number[name] or 0) for name in ("whole", "over", "under"))
         if not under or exponent != "0" or (number["whole"] and over >= under):
@@ -197,10 +194,7 @@ def _value(number: re.Match[str]) -> Fraction:
 
 
 _MILLIONTH = Fraction(1, 10**6)
-_SIX_DIGITS, _FOUR_DIGITS = 10**5, 10**3
-"""Last places that a number of so many digits has at least."""
-_ENDLESS = Fraction(1, 10**40)
-"""The share of its size that the last place of a typed decimal has at least."""
+_ENDLESS = Fraction(1, 10**40)  # of its size; the last place of a typed decimal is larger
 _EXACT = Context(prec=10_000, traps=[Inexact])
 
 
@@ -217,9 +211,10 @@ def near(said: Fraction, gold: Fraction) -> bool | None:
     (finest, _), (place, coarser) = sorted((_last_place(one), abs(one)) for one in (said, gold))
     if 2 * apart > place:
         return False
-    if apart <= bound or place * _SIX_DIGITS <= coarser:
+    digits = coarser / place
+    if apart <= bound or digits >= 10**5:
         return True
-    return None if finest < _ENDLESS * coarser and place * _FOUR_DIGITS <= coarser else False
+    return None if finest < _ENDLESS * coarser and digits >= 10**3 else False
 
 
 def _last_place(value: Fraction) -> Fraction:

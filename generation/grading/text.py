@@ -8,25 +8,19 @@ import unicodedata
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import lru_cache
-from typing import NamedTuple
 
 from cluster.texts import load_table
 from generation.grading.errors import OutOfBoundsError, UnreadableError
 from generation.records import Question
 
 DIFFERS = "differs from the gold answer"
-"""The reason of a wrong answer."""
 
-_CHARACTERS = {
-    **dict.fromkeys("×⋅·∗•∙✕✖⨉⨯", "*"),
-    **dict.fromkeys("÷∕⁄", "/"),
-    **dict.fromkeys("−–—‐‑‒", "-"),
-    **dict.fromkeys("∶", ":"),
-    **dict.fromkeys("。", "."),
-    **dict.fromkeys("\u200b\u2060\ufeff", " "),
-}
+_WORDS = load_table("generation.grading", "words.toml")
+_CHARACTERS: dict[str, str] = {one: twin for twin, characters in _WORDS["twins"].items() for one in characters}
+_WRAPPERS = [pair.split() for pair in _WORDS["wrappers"]]
 # Compatibility forms that mean their character. Not <super>: "3²" is no 32; nor <circle>, <fraction>.
 _SAME_MEANING = ("<wide>", "<narrow>", "<small>", "<font>")
+# Zero width, bidi marks, soft hyphens.
 _UNSEEN = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\u00ad]")
 _REORDERS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
@@ -38,27 +32,13 @@ IN_TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mathit|mbox|operato
 _BOX = re.compile(r"\\boxed\s*\{")
 _BRACKETS = {"{": re.compile(r"\\.|[{}]", re.DOTALL), "(": re.compile(r"\\.|[()]", re.DOTALL)}
 _FENCE = re.compile(r"```(?:[A-Za-z]{0,12}\n)?([^`]*)```")
-_WRAPPERS = (
-    *((mark, mark) for mark in ("**", "*", "$", "`", '"', "'")),
-    *((rf"\{name}{{", "}") for name in ("boxed", "text", "textbf", "textit", "emph", "mathrm", "fbox", "mathbf")),
-    *((r"\(", r"\)"), (r"\[", r"\]"), ("“", "”"), ("‘", "’"), ("«", "»")),
-)
-_ROUNDS = 8
-"""Of unwrapping: more than anyone types, and a bound on hostile text."""
-
-
-class Reading(NamedTuple):
-    """A row of readings.toml."""
-
-    why: str
-    pattern: re.Pattern[str]
-    written: str = ""
-
+_ROUNDS = 8  # of unwrapping: more than anyone types, and a bound on hostile text
 
 READINGS = {
-    name: tuple(Reading(why, re.compile(pattern), *written) for why, pattern, *written in rows)
+    name: [(why, re.compile(pattern), "".join(written)) for why, pattern, *written in rows]
     for name, rows in load_table("generation.grading", "readings.toml").items()
 }
+"""Of each table its readings: why, what is typed, what is written for it."""
 
 _BESIDE = re.compile(r" ?([,;:=()\[\]{}]) ?")
 _GROUPED = re.compile(r"(?<![0-9])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])")
@@ -69,14 +49,13 @@ _LATEX_FRACTION = re.compile(r"\A([+-]?)\\[dtc]?frac ?\{([0-9]{1,99})\} ?\{([0-9
 
 
 def judge_exact(answer: str, question: Question) -> str:
-    """Return "" when the answer says the same text as `question.answer`, else what is wrong.
+    """Return "" when the answer says the same text as `question.answer`, else what is wrong; "7.0" is not "7" here.
 
-    The same in one case, after Unicode's composition, with single spaces and none beside commas, colons, brackets and
-    equals signs, without what is put round it. "7.0" is not "7" here.
+    Case, spaces beside punctuation and what is put round a text do not count.
     """
     if answer.strip() == question.answer.strip():
         return ""
-    said, gold = bare(normalised(answer)), bare(normalised(question.answer))
+    said, gold = (plain(normalised(text), "around_text") for text in (answer, question.answer))
     if _BESIDE.sub(r"\1", said) != _BESIDE.sub(r"\1", gold):
         return DIFFERS
     if _GROUPED.findall(said) != _GROUPED.findall(gold):
@@ -89,7 +68,7 @@ def judge_own_answer(answer: str, question: Question) -> str:
 
     For people's own questions. Works nothing out: "2 + 2" is not "4", "50%" is not "0.5".
     """
-    said, gold = (bare(ascii_typing(text).casefold()) for text in (answer, question.answer))
+    said, gold = (plain(ascii_typing(text).casefold(), "around_text") for text in (answer, question.answer))
     if said == gold:
         return ""
     number = _number(said)
@@ -104,20 +83,12 @@ def _number(text: str) -> Fraction | None:
     return Fraction(sign + digits.replace(",", "") + exponent) / int(under or 1)
 
 
-def check_readable(text: str, most: int, gold: str = "") -> None:
-    """Raise OutOfBoundsError or UnreadableError for what is not worth looking at, or is shown in another order.
-
-    Of the latter nobody knows what was meant, unless it is the gold text.
-    """
+def check_readable(text: str, most: int = 2000, gold: str = "") -> None:
+    """Raise OutOfBoundsError for a longer text, UnreadableError for one that is shown in another order than `gold`."""
     if len(text) > most:
         raise OutOfBoundsError(f"more than {most} characters")
     if not text.isascii() and _REORDERS.search(text) and text.strip() != gold.strip():
         raise UnreadableError("is shown in another order than it is stored")
-
-
-def seen(text: str) -> str:
-    """Return the text without the characters that nobody sees: zero width, bidi marks, soft hyphens."""
-    return _UNSEEN.sub("", text)
 
 
 def ascii_typing(text: str) -> str:
@@ -140,7 +111,7 @@ def _ascii_twin(character: str) -> str:
 
 def latex_typing(text: str) -> str:
     """Return what is seen of a text, with raised digits and one-character fractions in LaTeX."""
-    text = _POWER.sub(lambda power: f"^{{{power[0].translate(_DIGITS)}}}", seen(text))
+    text = _POWER.sub(lambda power: f"^{{{power[0].translate(_DIGITS)}}}", _UNSEEN.sub("", text))
     for character in {one for one in text if unicodedata.decomposition(one).startswith("<fraction>")}:
         over, _, under = unicodedata.normalize("NFKC", character).partition("⁄")
         text = text.replace(character, rf"\frac{{{over}}}{{{under or 1}}}")
@@ -149,25 +120,22 @@ def latex_typing(text: str) -> str:
 
 def rewritten(text: str, name: str) -> str:
     """Return the text with each of these readings made, in order."""
-    for reading in READINGS[name]:
-        text = reading.pattern.sub(reading.written, text)
+    for _, pattern, written in READINGS[name]:
+        text = pattern.sub(written, text)
     return text
 
 
 def normalised(text: str) -> str:
     """Return what two answers share that say the same text: one case, composed, as `plain` has it."""
-    return plain(ascii_typing(unicodedata.normalize("NFC", seen(text))).casefold())
+    return plain(ascii_typing(unicodedata.normalize("NFC", _UNSEEN.sub("", text))).casefold())
 
 
-def plain(text: str) -> str:
-    """Return the text in plain characters with single spaces, without what is only put round it; case stays."""
-    *_, last = layers(" ".join(ascii_typing(unfenced(text)).split()), "around")
-    return last
+def plain(text: str, *more: str) -> str:
+    """Return the text in plain characters with single spaces, without what is only put round it; case stays.
 
-
-def bare(text: str) -> str:
-    """Strip what `plain` does, and exclamation marks and outer brackets, which mean something in a formula."""
-    *_, last = layers(" ".join(ascii_typing(unfenced(text)).split()), "around", "around_text")
+    With "around_text" exclamation marks and outer brackets go, too, which mean something in a formula.
+    """
+    *_, last = layers(" ".join(ascii_typing(unfenced(text)).split()), "around", *more)
     return last
 
 
@@ -180,11 +148,10 @@ def unfenced(text: str) -> str:
 def layers(text: str, *names: str) -> Iterator[str]:
     """Yield a text, then what is left of it each time one more wrapping is taken off, by these readings."""
     yield text
-    readings = [reading for name in names for reading in READINGS[name]]
     for _ in range(_ROUNDS):
         before = text
-        for reading in (*readings, None):
-            inner = (reading.pattern.sub(reading.written, text) if reading else _unmarked(text)).strip()
+        for name in (*names, ""):
+            inner = (rewritten(text, name) if name else _unmarked(text)).strip()
             if inner != text:
                 yield (text := inner)
         if text == before:

@@ -14,7 +14,7 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from queue import LifoQueue
@@ -22,20 +22,15 @@ from typing import Any
 
 from generation.grading.errors import CannotStartError, DiedError, RefusedError, TimedOutError
 
-CPU_S = 2.0
-"""CPU time for one request."""
+CPU_S = 2.0  # of CPU time for one request
 WALL_S = 10.0
 """Longest wait for one answer, however busy the machine is."""
 START_S = 120.0
 """Longest wait for a worker to come up; it takes a second of CPU time, half a minute beside many others."""
-TRIES = 3
-"""Starts before a worker is said to be unable to. A request is tried twice: not each death is its doing."""
-_LARGEST = 1 << 20
-"""Bytes of a reply: more is none of a worker of ours."""
-_MEMORY = 1 << 30
-"""Bytes of a worker's address space."""
-_RETIRES_AT = 300 << 20
-"""Bytes of memory at which a worker is replaced; it has about 100 MiB when it starts."""
+TRIES = 3  # starts before a worker is said to be unable to
+_LARGEST = 1 << 20  # bytes of a reply
+_MEMORY = 1 << 30  # bytes of a worker's address space
+_RETIRES_AT = 300 << 20  # bytes of memory at which a worker leaves; it has about 100 MiB when it starts
 
 Request = Mapping[str, Any]
 
@@ -49,8 +44,8 @@ class _Worker:
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
         # Sets in sympy are ordered by hash: with another seed another worker might come to another grade.
         environment = {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "0", "PYTHONSAFEPATH": "1"}
-        code = f"from generation.grading.workers import serve; from {module} import answer, prepare"
-        code += f"; serve({theirs.fileno()}, {os.getpid()}, {CPU_S}, answer, prepare)"
+        code = f"from generation.grading.workers import serve; import {module} as worker"
+        code += f"; serve({theirs.fileno()}, {os.getpid()}, {CPU_S}, worker)"
         self.process = subprocess.Popen(
             [sys.executable, "-c", code],
             stdin=subprocess.DEVNULL,
@@ -69,20 +64,17 @@ class _Worker:
         return self.read(WALL_S)
 
     def read(self, wait_s: float) -> dict[str, Any]:
-        """Return what it says next; a worker that does not, or asks to be replaced, is ended."""
-        reply: dict[str, Any] = {"retire": True}
+        """Return what it says next; one that says nothing is ended. Raises TimedOutError or DiedError."""
         try:
-            if not self._pipe.poll(wait_s):
-                raise TimedOutError("no answer in time")
-            reply = json.loads(self._pipe.recv_bytes(_LARGEST))
+            if self._pipe.poll(wait_s):
+                return dict(json.loads(self._pipe.recv_bytes(_LARGEST)))
+            self.end()
+            raise TimedOutError("no answer in time")
         except (OSError, EOFError) as error:
-            if self.process.wait(WALL_S) == -signal.SIGPROF:
+            self.end()
+            if self.process.returncode == -signal.SIGPROF:
                 raise TimedOutError("its CPU time was used up") from error
             raise DiedError(f"it ended with {self.process.returncode}") from error
-        finally:
-            if reply.pop("retire", False):
-                self.end()
-        return reply
 
     def end(self) -> None:
         self.process.kill()
@@ -108,7 +100,7 @@ class WorkerPool:
         place = self._free.get()
         try:
             return self._worker(place).ask(request)
-        except DiedError:
+        except DiedError:  # not each death is the request's doing
             return self._worker(place).ask(request)
         finally:
             self._free.put(place)
@@ -148,7 +140,7 @@ def pool_of(module: str) -> WorkerPool:
 
 def pool_size() -> int:
     """Return two, where there are two cores: grading is beside the work, not the work."""
-    return min(2, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    return min(2, len(os.sched_getaffinity(0)))
 
 
 @atexit.register
@@ -159,14 +151,8 @@ def close_pools() -> None:
             pool.close()
 
 
-def serve(
-    descriptor: int,
-    parent: int,
-    cpu_s: float,
-    answer: Callable[[Request], dict[str, Any]],
-    prepare: Callable[..., None],
-) -> None:
-    """Answer requests in a worker until nobody will ask any more. What `prepare` takes is not counted."""
+def serve(descriptor: int, parent: int, cpu_s: float, worker: Any) -> None:
+    """Answer requests by a worker's module until nobody will ask any more. What its `prepare` takes is not counted."""
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(name, signal.SIG_IGN)
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
@@ -174,7 +160,7 @@ def serve(
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     logging.disable(logging.CRITICAL)
     connection = Connection(descriptor)
-    prepare({})
+    worker.prepare({})
     connection.send_bytes(b"{}")
     with contextlib.suppress(EOFError, OSError):
         while True:
@@ -183,11 +169,12 @@ def serve(
                 if os.getppid() != parent:
                     return
             request = json.loads(connection.recv_bytes())
-            prepare(request)
+            worker.prepare(request)
             signal.setitimer(signal.ITIMER_PROF, cpu_s)
-            reply = answer(request)
+            reply = worker.answer(request)
             signal.setitimer(signal.ITIMER_PROF, 0)
+            connection.send_bytes(json.dumps(reply).encode("ascii"))
             # What getrusage calls the most it ever held begins with what its parent held.
             with open("/proc/self/statm", encoding="ascii") as file:
-                held = int(file.read().split()[1]) * resource.getpagesize()
-            connection.send_bytes(json.dumps({**reply, "retire": held > _RETIRES_AT}).encode("ascii"))
+                if int(file.read().split()[1]) * resource.getpagesize() > _RETIRES_AT:
+                    return

@@ -1,1 +1,1 @@
-"""Where questions are from: one file a task family. Knows nothing of models or prompts."""
+"""Where questions come from: a file for each family of tasks. Knows nothing of models or prompts."""

@@ -1,6 +1,6 @@
 """Countdown questions, made from a seed: reach a target with given numbers, each used at most once.
 
-Wording, and inputs of 1 to 99 with targets of 100 to 200, after arXiv 2512.04072.
+The wording and the default ranges are those of arXiv 2512.04072.
 """
 
 import itertools
@@ -8,7 +8,6 @@ import operator
 import random
 import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from typing import NamedTuple
@@ -19,18 +18,14 @@ from generation.tasks.task import HEADER, Drawn, Problem
 NAMES = tuple(f"countdown_{count}arg" for count in range(2, 7))
 _TEXT = """Using the numbers in the list [{numbers}], create an equation that equals {target}. You can use basic arithmetic operations (+, -, *, /) and each number can only be used once."""
 _ASKED = re.compile(r"numbers in the list \[([\d, ]{1,200})\].{0,80}?equals (-?\d{1,9})", re.DOTALL)
-_TRIES_FOR_EACH = 8
-_EFFORT = 50_000
 
 Value = int | Fraction
-"""Exact; an int wherever it is whole: drawing millions of expressions in fractions alone takes minutes."""
-
+"""Exact; an int wherever it is whole: drawing millions of expressions with fractions alone takes minutes."""
 _OPERATIONS: Mapping[str, Callable[[Value, Value], Value]] = {"+": operator.add, "-": operator.sub, "*": operator.mul}
 
 
-@dataclass(frozen=True)
-class Ranges:
-    """From which integers inputs and targets are drawn, both ends included."""
+class Ranges(NamedTuple):
+    """The integers that inputs and targets are drawn from, both ends included."""
 
     inputs: tuple[int, int] = (1, 99)
     targets: tuple[int, int] = (100, 200)
@@ -48,7 +43,6 @@ class Solution(NamedTuple):
 def task(name: str, ranges: Ranges) -> Drawn:
     """Return the task of this name, for these ranges."""
     size = int(name.removeprefix("countdown_").removesuffix("arg"))
-    inputs, targets = (f"{low}-{high}" for low, high in (ranges.inputs, ranges.targets))
     return Drawn(
         name,
         f"an equation with {size} numbers for a target",
@@ -57,16 +51,14 @@ def task(name: str, ranges: Ranges) -> Drawn:
         partial(_draw, size, ranges),
         identity=identity,
         family=identity,
-        config={"inputs": list(ranges.inputs), "targets": list(ranges.targets)},
+        ranges=ranges._asdict(),
         source="made by generation.tasks.countdown",
-        within=f" with inputs {inputs} and targets {targets}",
-        widen=", or widen --inputs or --targets",
-        effort=_EFFORT // size**2,
+        effort=50_000 // size**2,
     )
 
 
 def identity(question: Question | Problem) -> tuple[Hashable, ...]:
-    """Return what makes two countdown questions the same: the numbers, in any order, and the target."""
+    """Return the numbers, in any order, and the target: questions with the same ones are the same."""
     return (*sorted(question.facts["numbers"]), "target", question.facts["target"])
 
 
@@ -111,7 +103,7 @@ def apply(op: str, left: Value, right: Value) -> Value | None:
 
 
 def is_solvable(values: Sequence[Value], target: int) -> bool:
-    """Return True if an equation of some of the values, each used once at most, makes the target. Tries them all."""
+    """Return True if an equation of some of the values, each used at most once, makes the target. Tries them all."""
     if target in values:
         return True
     for left, right in itertools.permutations(range(len(values)), 2):
@@ -126,7 +118,7 @@ def is_solvable(values: Sequence[Value], target: int) -> bool:
 def _draw(size: int, ranges: Ranges, rng: random.Random) -> Problem | None:
     numbers = [rng.randint(*ranges.inputs) for _ in range(size)]
     low, high = ranges.targets
-    for _ in range(_TRIES_FOR_EACH * len(numbers)):
+    for _ in range(8 * len(numbers)):
         found = solution(numbers, rng)
         if found is None or not low <= found.value <= high or found.value in numbers:
             continue

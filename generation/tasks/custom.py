@@ -9,21 +9,19 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster.texts import counted, first_line
 from generation.records import Question
-from generation.tasks.custom_facts import ANSWER_TYPES, COLUMNS, Reading, check_cell, judge, near
-from generation.tasks.gold import WHOLE, check_gold, says_none
-from generation.tasks.hub_rows import Place, Rows, json_object, parquet_rows
-from generation.tasks.hub_rows import load as load_rows
+from generation.tasks.custom_facts import COLUMNS, Reading, perhaps, read_row
+from generation.tasks.gold import WHOLE, says_none
+from generation.tasks.hub_rows import Place, Rows, json_object, load, parquet_rows
 from generation.tasks.loaded import Intake, Row
-from generation.tasks.task import MOST, Problem, Supplied, Task, Wanted, split
+from generation.tasks.task import MOST, Supplied, Task, Wanted, split
 
 __all__ = ["Reading", "parse", "task"]
 
@@ -31,130 +29,97 @@ _KINDS = ".jsonl or .parquet"
 _OBJECT = '{"question": "...", "answer": "..."}'
 _HUB = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(?::(?P<configuration>[^@]+))?(?:@(?P<revision>[\w./-]+))?")
 _PACKED = frozenset({".gz", ".bz2", ".xz", ".zst", ".zip", ".tar", ".tgz"})
-_SHOWN = 5
-"""Files of a folder that are named."""
-_LONG = 200
-"""Characters of a gold answer that hardly any sample repeats word by word."""
-_AS = {
-    "answer": "by its text",
-    "number": "as a number",
-    "math": "as mathematics",
-    "countdown": "as countdown",
-    "choice": "as a choice",
-}
+_AS = {"number": "as a number", "math": "as mathematics", "countdown": "as countdown", "choice": "as a choice"}
+"""How a grader reads a gold answer; the other one by its text."""
 _WORD = re.compile(r"[^\W\d_]{2}")
-_COUNT = re.compile(r"[-+]?\d[\d.,]*(?: [^\W\d_]+){1,2}")
+_COUNT = re.compile(r"\s*[-+]?\d[\d.,]*(?: [^\W\d_]+){1,2}\s*")
 _SIGN = re.compile(r"[\^=+*/(){}\[\]<>]|\d")
+_DOUBTS: Sequence[tuple[str, Callable[[str], object]]] = (
+    ("say only that there is none, and are taken as texts", says_none),
+    (
+        "are long texts, which a sample must repeat; --answer_column names one with the final answer alone",
+        lambda gold: len(gold) > 200 or "\n" in gold.strip(),
+    ),
+    (
+        "look like numbers or mathematics and are compared as texts; --grader math compares what they say",
+        lambda gold: _SIGN.search(gold) and not _WORD.search(gold),
+    ),
+    ("are a number and words and are compared as texts; --grader number compares the number", _COUNT.fullmatch),
+)
+"""What is wrong with gold answers that can hardly be met; the last two where no grader was named."""
 
 
-class Given(NamedTuple):
-    """What --questions says."""
-
-    where: str
-    """The file or dataset."""
-    sft: int | None
-    """Questions for SFT, behind a last colon; None for all."""
-
-    @property
-    def name(self) -> str:
-        """Name the task after the file alone, so that a moved file asks the same questions, or after the repository."""
-        path = Path(self.where)
-        return path.stem if path.suffix in _READERS else self.where.partition(":")[0].partition("@")[0]
-
-
-def parse(text: str) -> Given:
-    """Split PLACE or PLACE:COUNT; nothing is looked for yet. Raises ValueError for a count that cannot be."""
+def parse(text: str) -> tuple[str, int | None]:
+    """Split PLACE or PLACE:COUNT, the count None for all. Raises ValueError for an impossible count."""
     where, colon, count = text.rpartition(":")
     if colon and where and re.fullmatch(r"[0-9]{1,12}", count):
         if not 1 <= int(count) <= MOST:
             raise ValueError(f"--questions {text}: the count behind the colon must be between 1 and {MOST:,}")
-        return Given(where, int(count))
+        return where, int(count)
     if colon and Path(where).suffix in _READERS and Path(text).suffix not in _READERS:
-        raise ValueError(
-            f"--questions {text}: behind the colon stands {count!r}, and must stand how many, as {where}:500"
-        )
-    return Given(text, None)
+        told = f"behind the colon stands {count!r}, and must stand how many, as {where}:500"
+        raise ValueError(f"--questions {text}: {told}")
+    return text, None
 
 
 def task(text: str, reading: Reading) -> Task:
-    """Make the task of this file or dataset. It, and its `supply`, raise ValueError for whatever is wrong with it."""
-    given = parse(text)
-    return _Custom(given.name, f"questions of {given.where}", reading.grader or "answer", "answer", given, reading)
+    """Return the task of this file or dataset. It and its `supply` raise ValueError for whatever is wrong with it."""
+    where, sft = parse(text)
+    path = Path(where)
+    # A file gives its name alone, so that a moved one asks the same questions.
+    name = path.stem if path.suffix in _READERS else where.partition(":")[0].partition("@")[0]
+    return _Custom(name, f"questions of {where}", reading.grader or "answer", "answer", where, sft, reading)
 
 
 @dataclass(frozen=True)
 class _Custom(Task):
-    given: Given
+    where: str
+    sft: int | None
     reading: Reading
 
     def supply(self, wanted: Wanted) -> Supplied:
-        where, reading = self.given.where, self.reading
-        intake, questions = self._load()
-        sft, rl = split(questions, wanted._replace(sft=self.given.sft), where)
-        usual = Reading()._asdict()
-        config: dict[str, Any] = {name: value for name, value in reading._asdict().items() if value != usual[name]}
-        if intake.revision is not None:
-            config["revision"] = intake.revision
-        if intake.dropped:
-            config["dropped"] = dict(sorted(intake.dropped.items()))
-        if reading.grader is None:
-            config["graders"] = dict(sorted(Counter(question.grader for question in questions).items()))
-        return Supplied(tuple(sft), tuple(rl), {"questions": where, **config}, intake.notes)
-
-    def _load(self) -> tuple[Intake, list[Question]]:
-        where, reading = self.given.where, self.reading
-        on_hub, rows = _find(where, reading)
+        where, reading = self.where, self.reading
         taken: dict[str, str] = {}
+
+        def read(place: str, row: Row) -> Question:
+            question, stood = read_row(place, row, reading, self.name, where)
+            if stood != WHOLE:
+                taken[question.key] = stood
+            return question
+
+        on_hub, rows = _find(where, reading)
         # The user cannot mend the rows of a hub dataset.
-        intake = Intake(partial(self._question, taken), strict=not on_hub)
+        intake = Intake(read, strict=not on_hub)
         questions = intake.take(rows)
         if not questions:
             dropped = f"{intake.notes[0]}; the first: {intake.first}" if intake.dropped else ""
             why = dropped or f"give at least one row; {reading.needs}"
             raise ValueError(f"--questions {where} holds no questions: {why}")
-        if reading.grader is None:
-            first = {question.grader: question.answer for question in reversed(questions)}
-            count = Counter(question.grader for question in questions).most_common()
-            graded = ", ".join(f"{n:,} {_AS[grader]} (first {first[grader][:40]!r})" for grader, n in count)
-            intake.said.append(f"graded as the gold answers look, without --grader: {graded}")
-        if places := Counter(taken[question.key] for question in questions if question.key in taken):
-            gold = f"of {places.total():,} gold answers the final answer alone is taken"
-            intake.said.append(f"{gold}: {counted(places)}")
-        intake.said.extend(_doubts(questions, reading))
-        return intake, questions
-
-    def _question(self, taken: dict[str, str], place: str, row: Row) -> Question:
-        """Read a row; where its gold answer is a part of what stands there, note in `taken` which."""
-        question_column, answer_column = self.reading.question_column, self.reading.answer_column
-        check_cell(place, row, question_column, self.reading)
-        check_cell(place, row, answer_column, self.reading)
-        judged = judge(place, row, Problem(str(row[question_column]), str(row[answer_column])), self.reading.grader)
-        text, answer, facts = judged.problem
-        answer_type = ANSWER_TYPES[judged.grader]
-        question = Question(text, answer, self.name, self.given.where, judged.grader, answer_type, facts)
-        check_gold(place, question)
-        if judged.where != WHOLE:
-            taken[question.key] = judged.where
-        return question
+        intake.said.extend(_notes(questions, reading, taken))
+        sft, rl = split(questions, wanted._replace(sft=self.sft), where)
+        graders = Counter(question.grader for question in questions) if reading.grader is None else {}
+        found = {"revision": intake.revision, "dropped": dict(intake.dropped), "graders": dict(graders)}
+        config = {
+            "questions": where,
+            **{name: value for name, value in reading._asdict().items() if value != Reading._field_defaults[name]},
+            **{name: value for name, value in found.items() if value},
+        }
+        return Supplied(tuple(sft), tuple(rl), config, intake.notes)
 
 
-def _doubts(questions: Sequence[Question], reading: Reading) -> list[str]:
-    """Say which gold answers can hardly be met."""
-    golds = [question.answer for question in questions if question.grader in ("answer", "exact")]
-    said = {
-        "say only that there is none, and are taken as texts": [gold for gold in golds if says_none(gold)],
-        "are long texts, which a sample must repeat; --answer_column names one with the final answer alone": [
-            gold for gold in golds if len(gold) > _LONG or "\n" in gold.strip()
-        ],
-    }
+def _notes(questions: Sequence[Question], reading: Reading, taken: Mapping[str, str]) -> Iterator[str]:
+    """Yield how the gold answers were read (`taken` tells by key where one stood), and which can hardly be met."""
     if reading.grader is None:
-        said["look like numbers or mathematics and are compared as texts; --grader math compares what they say"] = [
-            gold for gold in golds if _SIGN.search(gold) and not _WORD.search(gold)
-        ]
-        said["are a number and words and are compared as texts; --grader number compares the number"] = [
-            gold for gold in golds if _COUNT.fullmatch(gold.strip())
-        ]
-    return [f"{len(found):,} gold answers {what} (first {found[0][:40]!r})" for what, found in said.items() if found]
+        first = {question.grader: question.answer for question in reversed(questions)}
+        count = Counter(question.grader for question in questions).most_common()
+        graded = (f"{n:,} {_AS.get(name, 'by its text')} (first {first[name][:40]!r})" for name, n in count)
+        yield f"graded as the gold answers look, without --grader: {', '.join(graded)}"
+    if places := Counter(taken[question.key] for question in questions if question.key in taken):
+        yield f"of {places.total():,} gold answers the final answer alone is taken: {counted(places)}"
+    golds = [question.answer for question in questions if question.grader in ("answer", "exact")]
+    for what, is_doubtful in _DOUBTS[: None if reading.grader is None else 2]:
+        if doubtful := [gold for gold in golds if is_doubtful(gold)]:
+            yield f"{len(doubtful):,} gold answers {what} (first {doubtful[0][:40]!r})"
 
 
 def _find(where: str, reading: Reading) -> tuple[bool, Rows]:
@@ -163,16 +128,16 @@ def _find(where: str, reading: Reading) -> tuple[bool, Rows]:
     is_file = path.suffix in _READERS
     if os.path.isdir(path):
         # No deeper: it may be the root of a disk.
-        there = sorted(one for kind in _READERS for depth in ("*", "*/*") for one in path.glob(depth + kind))[:_SHOWN]
+        there = sorted(one for kind in _READERS for depth in ("*", "*/*") for one in path.glob(depth + kind))[:5]
         such = f", such as {', '.join(map(str, there))}" if there else ""
         raise ValueError(f"--questions {where} is a folder: give a {_KINDS} file{such}")
     if reading.split is not None and (hub is None or is_file):
         raise ValueError(f"--split {reading.split} is for a hub dataset: leave it out with --questions {where}")
     if is_file:
-        if not os.path.exists(path) and "," in where:
-            raise ValueError(f"--questions {where} is not there: give one file, and join several into it")
         if not os.path.exists(path):
-            raise ValueError(f"--questions file {where} is not there: give one that is, or how many to make")
+            several = "give one file, and join several into it"
+            remedy = several if "," in where else "give one that is, or how many to make"
+            raise ValueError(f"--questions file {where} is not there: {remedy}")
         if not os.path.isfile(path):
             raise ValueError(f"--questions {where} is no ordinary file: give one that is")
         return False, Rows(_READERS[path.suffix](path, reading))
@@ -187,7 +152,7 @@ def _find(where: str, reading: Reading) -> tuple[bool, Rows]:
         raise ValueError(f"--questions {where!r} is no count, no {_KINDS} file, and no hub dataset (owner/name)")
     place = Place(hub["repository"], hub["configuration"], reading.split or "train", hub["revision"])
     wanted = {reading.question_column, reading.answer_column, *COLUMNS}
-    rows = load_rows(place, f"--questions dataset {place.shown}", wanted)
+    rows = load(place, f"--questions dataset {place.shown}", wanted)
     _check_columns(f"dataset {place.shown}", rows.columns, reading)
     return True, rows
 
@@ -224,19 +189,15 @@ def _parquet(path: Path, reading: Reading) -> Iterator[tuple[str, dict[str, Any]
 
 
 def _check_columns(place: str, names: Sequence[str], reading: Reading) -> None:
-    """Raise ValueError, naming those there are, if a column is missing or comes twice."""
+    """Raise ValueError, naming the existing ones, if a column is missing or occurs twice."""
     for flag in ("question_column", "answer_column"):
         column = getattr(reading, flag)
         if column not in names:
             there = ", ".join(names)[:200] or "none"
-            meant = near(column, names)
-            perhaps = f"; perhaps --{flag} {meant}" if meant else ""
-            raise ValueError(f"{place} has no column {column!r}: name the right one with --{flag}, of {there}{perhaps}")
+            meant = perhaps(flag, column, names)
+            raise ValueError(f"{place} has no column {column!r}: name the right one with --{flag}, of {there}{meant}")
         if list(names).count(column) > 1:
             raise ValueError(f"{place} has two columns {column!r}: rename one of them")
 
 
-_READERS: Mapping[str, Callable[[Path, Reading], Iterator[tuple[str, dict[str, Any]]]]] = {
-    ".jsonl": _jsonl,
-    ".parquet": _parquet,
-}
+_READERS = {".jsonl": _jsonl, ".parquet": _parquet}

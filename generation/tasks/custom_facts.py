@@ -1,4 +1,4 @@
-"""How a row of the user's own is read: which grader judges it, and what that needs beside question and answer.
+"""How a user's own row becomes a question: which grader judges it, and what that needs beside question and answer.
 
 Some graders read further columns: `choices` for choice; `numbers` (or `nums`) and `target` for countdown;
 `letters`, `min_length` and `in_order` for word.
@@ -7,18 +7,18 @@ Some graders read further columns: `choices` for choice; `numbers` (or `nums`) a
 import re
 from collections.abc import Collection, Mapping
 from string import ascii_uppercase
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 from cluster.texts import nearest
-from generation.records import same_text
+from generation.records import Question, same_text
 from generation.tasks import countdown
-from generation.tasks.gold import WHOLE, Final, final_answer, grader_of
+from generation.tasks.gold import WHOLE, Final, check_gold, final_answer, grader_of
 from generation.tasks.loaded import Row, lettered, with_choices
-from generation.tasks.task import Dropped, Problem
+from generation.tasks.task import Dropped
 
 GraderName = Literal["countdown", "number", "choice", "math", "exact", "word"]
 COLUMNS = ("choices", "numbers", "nums", "target", "letters", "min_length", "in_order")
-"""Read where they are there."""
+"""Read where they exist."""
 ANSWER_TYPES = {
     "answer": "answer",
     "countdown": "equation",
@@ -29,11 +29,9 @@ ANSWER_TYPES = {
     "word": "word",
 }
 """Fills {answer_type_str}, by grader."""
-assert ANSWER_TYPES.keys() >= set(get_args(GraderName))
 _ALONE = (("choice", ("choices",), 1), ("countdown", ("target", "numbers", "nums"), 2), ("word", ("letters",), 1))
-"""Graders, the columns that one of them alone reads, and how many of these tell that it is meant."""
+"""Graders, the columns that only they read, and how many of these show that the grader is meant."""
 _PLACE = re.compile(r"[0-9]{1,3}")
-_NUMBER = re.compile(r"[0-9]")
 _OPTION = re.compile(r"^[ \t]*[(\[]?([A-Z])[)\].:][ \t]+(\S.*?)[ \t]*$", re.MULTILINE)
 
 
@@ -52,50 +50,23 @@ class Reading(NamedTuple):
         return f"each row needs {self.question_column!r} and {self.answer_column!r}"
 
 
-class Judged(NamedTuple):
-    """A row as it is asked, its grader, and where in its gold answer the final one stood."""
-
-    problem: Problem
-    grader: str
-    where: str
+def perhaps(flag: str, column: str, names: Collection[str]) -> str:
+    """Return a hint at the name that `column` may have meant; "" if none is near."""
+    return "".join(f"; perhaps --{flag} {name}" for name in nearest(column, names, cutoff=0.75))
 
 
-def near(column: str, names: Collection[str]) -> str | None:
-    """Return the name nearest to `column`, or None if none is near."""
-    return next(iter(nearest(column, names, cutoff=0.75)), None)
+def read_row(place: str, row: Row, reading: Reading, task: str, source: str) -> tuple[Question, str]:
+    """Return the row's question, and where its final answer stood in the gold answer: WHOLE, or a mark.
 
-
-def check_cell(place: str, row: Row, column: str, reading: Reading) -> None:
-    """Raise Dropped, naming the row, if the question or the gold answer in this column is no text."""
-    value, is_gold = row.get(column), column == reading.answer_column
-    if value is None:
-        there = "it is null" if column in row else f"only {', '.join(row)[:200] or 'nothing'}"
-        meant = None if column in row else near(column, row)
-        perhaps = f"; perhaps --{'answer' if is_gold else 'question'}_column {meant}" if meant else ""
-        raise Dropped(f"no {column!r}", f"{place} has no {column!r} ({there}): {reading.needs}{perhaps}")
-    if isinstance(value, float):
-        reason, told = "no exact number", f"is {value}, and no more is known of it: give what is meant as a text"
-    elif not isinstance(value, str | int if is_gold else str) or isinstance(value, bool):
-        reason, told = "no text", f"must be text, not {type(value).__name__}"
-    elif not same_text(str(value)):
-        reason, told = "empty", "is empty; fill it in, or leave the row out"
-    elif any("\ud800" <= character <= "\udfff" for character in str(value)):
-        reason, told = "no text", "holds half a character (a lone surrogate); write it anew"
-    else:
-        return
-    raise Dropped(f"{column!r} is {reason}", f"{place}: {column!r} {told}")
-
-
-def judge(place: str, row: Row, problem: Problem, grader: str | None) -> Judged:
-    """Read the row for this grader; without one, countdown or choice by the wording, else as the gold answer looks.
-
-    Raises Dropped, naming the row, if it lacks what the grader needs; ValueError if all rows are misread.
+    Without a grader, countdown or choice go by the wording, else the looks of the gold answer decide.
+    Raises Dropped, naming the row, if it gives no question; ValueError if all rows would be misread.
     """
-    text, answer, _ = problem
+    text, answer = (_cell(place, row, flag, reading) for flag in ("question_column", "answer_column"))
+    grader: str | None = reading.grader
     if grader is None and countdown.facts_of(text) is not None:
         grader = "countdown"
     final = Final(answer, WHOLE)
-    # Those of countdown are not asked for: published ones have any text there.
+    # Published countdown questions have any text for a gold answer.
     if grader != "countdown":
         try:
             final = final_answer(answer)
@@ -109,25 +80,47 @@ def judge(place: str, row: Row, problem: Problem, grader: str | None) -> Judged:
                 told = f"{place} has {there[-1]!r}, which is read with --grader {other} alone"
                 raise ValueError(f"{told}: give that, or --grader exact, number or math to leave the column unread")
         grader = "choice" if _bare(final.answer) in _options_in(text) else grader_of(final)
-    problem = Problem(text, final.answer)
+    answer, facts = final.answer, {}
     if grader == "countdown":
-        problem = problem._replace(facts=_countdown(place, row, text))
+        facts = _countdown(place, row, text)
     elif grader == "choice":
-        problem = _choice(place, row, problem)
+        text, answer, facts = _choice(place, row, text, answer)
     elif grader == "word":
-        problem = problem._replace(facts=_word(place, row))
-    return Judged(problem, grader, final.where)
+        facts = _word(place, row)
+    question = Question(text, answer, task, source, grader, ANSWER_TYPES[grader], facts)
+    check_gold(place, question)
+    return question, final.where
 
 
-def _countdown(place: str, row: Row, text: str) -> Mapping[str, Any]:
+def _cell(place: str, row: Row, flag: str, reading: Reading) -> str:
+    """Return the text in the column that this flag names. Raises Dropped, naming the row, if it is none."""
+    column = getattr(reading, flag)
+    value = row.get(column)
+    if value is None:
+        there = "it is null" if column in row else f"only {', '.join(row)[:200] or 'nothing'}"
+        meant = "" if column in row else perhaps(flag, column, row)
+        raise Dropped(f"no {column!r}", f"{place} has no {column!r} ({there}): {reading.needs}{meant}")
+    if isinstance(value, float):
+        reason, told = "no exact number", f"is {value}, and no more is known of it: give what is meant as a text"
+    elif not isinstance(value, str | int if flag == "answer_column" else str) or isinstance(value, bool):
+        reason, told = "no text", f"must be text, not {type(value).__name__}"
+    elif not same_text(str(value)):
+        reason, told = "empty", "is empty; fill it in, or leave the row out"
+    elif any("\ud800" <= character <= "\udfff" for character in str(value)):
+        reason, told = "no text", "holds half a character (a lone surrogate); write it anew"
+    else:
+        return str(value)
+    raise Dropped(f"{column!r} is {reason}", f"{place}: {column!r} {told}")
+
+
+def _countdown(place: str, row: Row, text: str) -> dict[str, Any]:
     if facts := countdown.facts_of(text):
         return facts
-    reason = "no countdown question"
-    column = "numbers" if row.get("numbers") is not None else "nums"
+    reason, column = "no countdown question", "nums" if row.get("numbers") is None else "numbers"
     numbers, target = row.get(column), row.get("target")
     if numbers is None or target is None:
-        told = f"{place} is {reason}: word it as ours, or give the columns 'numbers' and 'target'"
-        raise Dropped(reason, told)
+        told = "word it as ours, or give the columns 'numbers' and 'target'"
+        raise Dropped(reason, f"{place} is {reason}: {told}")
     whole = isinstance(numbers, list) and all(type(number) is int for number in numbers)
     if not numbers or not whole or type(target) is not int:
         told = f"{column!r} must be a list of whole numbers and 'target' one, not {numbers!r:.40} and {target!r:.20}"
@@ -135,34 +128,28 @@ def _countdown(place: str, row: Row, text: str) -> Mapping[str, Any]:
     return {"numbers": numbers, "target": target}
 
 
-def _choice(place: str, row: Row, problem: Problem) -> Problem:
-    text, answer, _ = problem
-    try:
-        found, labels = _options(row.get("choices"))
-    except ValueError as error:
-        raise Dropped(str(error), f"{place} has {error}: mend its 'choices'") from error
-    if found:
-        text = with_choices(text, found)
-    elif not (found := _options_in(text)):
-        told = f"{place} shows no choices: give them in a column 'choices', or as lines such as 'A) first'"
-        raise Dropped("shows no choices", told)
-    return Problem(text, _letter(place, answer, found, labels), {"choices": found})
+def _choice(place: str, row: Row, text: str, answer: str) -> tuple[str, str, dict[str, Any]]:
+    """Return the question with its options, the gold letter, and the facts.
 
-
-def _options(given: Any) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the options by letter, and the letter by their own label, of a list, {label, text}, or {letter: text}."""
-    labels: list[str] = []
+    The options are a list, {label, text} or {letter: text}, or are shown by the question itself.
+    """
+    given, labels = row.get("choices"), []
     if isinstance(given, dict) and {"label", "text"} <= given.keys():
         labels, given = list(map(str, given["label"])), given["text"]
     elif isinstance(given, dict):
         labels = [label for label, text in given.items() if text is not None]
         given = [given[label] for label in labels]
-    if not given:
-        return {}, {}
-    if not isinstance(given, list) or not all(isinstance(text, str | int) for text in given):
-        raise ValueError("choices that are no list of texts")
-    found = lettered(list(map(str, given)))
-    return found, dict(zip(labels, found, strict=False))
+    if given:
+        try:
+            found = lettered(given)
+        except Dropped as error:
+            raise Dropped(error.reason, f"{place} has {error}: mend its 'choices'") from error
+        text = with_choices(text, found)
+    elif not (found := _options_in(text)):
+        told = f"{place} shows no choices: give them in a column 'choices', or as lines such as 'A) first'"
+        raise Dropped("shows no choices", told)
+    by_label = dict(zip(labels, found, strict=False)) if given else {}
+    return text, _letter(place, answer.strip(), found, by_label), {"choices": found}
 
 
 def _options_in(text: str) -> dict[str, str]:
@@ -174,12 +161,11 @@ def _options_in(text: str) -> dict[str, str]:
     return found if len(found) > 1 else {}
 
 
-def _letter(place: str, answer: str, found: Mapping[str, str], labels: Mapping[str, str]) -> str:
+def _letter(place: str, said: str, found: Mapping[str, str], labels: Mapping[str, str]) -> str:
     """Return the gold letter, given as a label, or as a letter, an option's text, or a place counted from 0.
 
     A label is the row's own name of an option. Any of the other three may be meant: those that apply must agree.
     """
-    said = answer.strip()
     whole = said.removesuffix(".0")  # a column of numbers is one of floats when some are missing
     if said in labels or whole in labels:
         return labels.get(said) or labels[whole]
@@ -190,36 +176,35 @@ def _letter(place: str, answer: str, found: Mapping[str, str], labels: Mapping[s
         "by its text": next((letter for letter, text in found.items() if text in (said, whole)), None),
         "by its place counted from 0": letters[number] if 0 <= number < len(letters) else None,
     }
-    by = [(letter, how) for how, letter in meant.items() if letter is not None]
+    by = {how: letter for how, letter in meant.items() if letter is not None}
     told = f"{place}: the answer {said[:60]!r}"
-    if len({letter for letter, _ in by}) > 1:
-        ways = " and ".join(f"{letter} {how}" for letter, how in by)
+    if len(set(by.values())) > 1:
+        ways = " and ".join(f"{letter} {how}" for how, letter in by.items())
         raise Dropped("an answer that names two options", f"{told} is option {ways}: give the letter")
     if by:
-        return by[0][0]
+        return next(iter(by.values()))
     told += f" is none of the choices {', '.join(letters)}"
-    if number == len(letters) and not any(_NUMBER.search(text) for text in found.values()):
+    if number == len(letters) and not any(re.search("[0-9]", text) for text in found.values()):
         raise ValueError(f"{told}; a place is counted from 0, and these seem to be counted from 1: give letters")
     raise Dropped("an answer that is no choice", told)
 
 
 def _bare(said: str) -> str:
-    """Return B of "(b)" or "B."; of another text what is left of it."""
+    """Return B for "(b)" or "B."; for another text what is left of it."""
     return said.strip(" ().").upper()
 
 
-def _word(place: str, row: Row) -> Mapping[str, Any]:
+def _word(place: str, row: Row) -> dict[str, Any]:
     letters = row.get("letters")
     if isinstance(letters, list):
         letters = "".join(map(str, letters))
     if not isinstance(letters, str) or not letters.isalpha():
         told = f"{place} has no 'letters': the grader word needs those that may be used, such as 'tsrae'"
         raise Dropped("no letters", told)
-    least = str(row.get("min_length", "") or 1)
+    # A column of a CSV holds texts.
+    least, in_order = str(row.get("min_length", "") or 1), str(row.get("in_order") or False).lower()
     if not _PLACE.fullmatch(least):
         raise Dropped("no min_length", f"{place}: 'min_length' must be a whole number, not {least[:40]!r}")
-    # A column of a CSV holds texts.
-    in_order = str(row.get("in_order") or False).lower()
     if in_order not in ("true", "false"):
         raise Dropped("no in_order", f"{place}: 'in_order' must be true or false, not {in_order[:40]!r}")
     return {"letters": letters.lower(), "min_length": int(least), "in_order": in_order == "true"}

@@ -1,14 +1,12 @@
 """reasoning-gym's generators as tasks, each with its default settings: `reasoning_gym/NAME`; an optional extra.
 
 A question's facts hold its whole entry, as its own scoring wants it. Run as a module with NAME SEED SIZE, this prints
-entries, a JSON line each: in a process started with a fixed PYTHONHASHSEED, since some generators order sets of texts.
-What a model wrote is nowhere evaluated; it may still take its scoring function for ever, so `score` belongs into a
-process that can be killed, with a deadline.
+entries, a JSON line each: in a process with a fixed PYTHONHASHSEED, since some generators order sets of texts.
+Nothing evaluates what a model wrote; its scoring may still run forever, so `score` belongs in a process that can be
+killed.
 """
 
 import ast
-import importlib.metadata
-import importlib.util
 import json
 import os
 import subprocess
@@ -16,6 +14,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
+from importlib.util import find_spec
 from typing import Any
 
 from cluster.texts import first_line, nearest
@@ -25,18 +25,16 @@ from generation.tasks.task import HEADER, Apart, Problem, Supplied, Task, Wanted
 PREFIX = "reasoning_gym/"
 GRADER = "gym"
 SPARE, TIMES = 1000, 20
-"""So many entries are made, and so many times what is wanted, before a generator is said to be exhausted."""
+"""A generator is exhausted after SPARE entries and TIMES as many as are wanted."""
 _WITHOUT_GOLD = 20
-"""After so many first entries without a gold answer there will be none."""
+"""If so many first entries have no gold answer, none will."""
 _GRIDS = frozenset({"arc_agi", "rearc"})
 """Their scores compare tuples, which JSON turned into lists."""
-_CALLED = frozenset(
-    (
-        *("Symbol", "Integer", "Float", "Rational", "sqrt", "exp", "log", "ln", "Abs"),
-        *("sin", "cos", "tan", "cot", "sec", "csc", "asin", "acos", "atan", "sinh", "cosh", "tanh"),
-    )
+# The first four are what sympy's parser writes for names and numbers.
+_CALLED = (
+    *("Symbol", "Integer", "Float", "Rational", "sqrt", "exp", "log", "ln", "Abs"),
+    *("sin", "cos", "tan", "cot", "sec", "csc", "asin", "acos", "atan", "sinh", "cosh", "tanh"),
 )
-"""The first four are what sympy's parser writes for names and numbers."""
 _PARTS = (
     *(ast.Expression, ast.Constant, ast.Name, ast.Load, ast.Tuple, ast.List, ast.Set, ast.Dict),
     *(ast.UnaryOp, ast.unaryop, ast.BinOp, ast.operator, ast.Call),
@@ -47,23 +45,19 @@ class NotComputedError(ValueError):
     """An expression that is more than a computation."""
 
 
-def _package() -> Any:
-    # It takes a second to import, and only its own tasks need it.
-    import reasoning_gym
-
-    return reasoning_gym
-
-
 def installed() -> bool:
     """Return True if the extra is there."""
-    return importlib.util.find_spec("reasoning_gym") is not None
+    return find_spec("reasoning_gym") is not None
 
 
 def check_name(name: str) -> None:
     """Raise ValueError if there is no such generator."""
     if not installed():
         raise ValueError(f"--task {name} needs reasoning-gym: pip install -e '.[reasoning-gym]' in its checkout")
-    known = sorted(_package().factory.DATASETS)
+    # It takes a second to import, and only its own tasks need it.
+    from reasoning_gym.factory import DATASETS
+
+    known = sorted(DATASETS)
     short = name.removeprefix(PREFIX)
     if short not in known:
         close = nearest(short, known, most=5, cutoff=0.3) or known[:5]
@@ -71,9 +65,8 @@ def check_name(name: str) -> None:
         raise ValueError(f"--task {name} is unknown: reasoning-gym has {len(known)} generators, such as {near}")
 
 
-def find(name: str) -> Task:
-    """Return the task of this generator. Raises ValueError."""
-    check_name(name)
+def task(name: str) -> Task:
+    """Return the task of this generator, a checked name."""
     return _Gym(name, f"entries of reasoning-gym's {name.removeprefix(PREFIX)}", GRADER, "answer")
 
 
@@ -83,11 +76,13 @@ class _Gym(Task):
         def make(sft: int, rl: int) -> Apart:
             return fill(self._questions(wanted.seed, SPARE + TIMES * (sft + rl)), sft, rl)
 
-        return supply_made(self.name, wanted, {"reasoning_gym": importlib.metadata.version("reasoning-gym")}, make)
+        return supply_made(
+            f"{self.name} gave only {{found}} different", wanted, {"reasoning_gym": version("reasoning-gym")}, make
+        )
 
     def _questions(self, seed: int, size: int) -> Iterator[Question]:
-        """Yield those of the entries that have a gold answer. Raises ValueError if none has one, or all fail."""
-        generator, some = self.name.removeprefix(PREFIX), False
+        """Yield questions of the entries that have a gold answer. Raises ValueError if the generator cannot go on."""
+        generator = self.name.removeprefix(PREFIX)
         numbers = map(str, (request_seed(seed, self.name) % 2**31, size))
         # Give the process this one's sys.path.
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
@@ -96,30 +91,32 @@ class _Gym(Task):
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment) as process:
             assert process.stdout is not None
             try:
-                for index, line in enumerate(process.stdout):
-                    said = json.loads(line)
-                    entry = said.get("entry", {})
-                    answer = entry.get("answer")
-                    if isinstance(answer, str) and answer.strip():
-                        some = True
-                        facts = {"generator": generator, "entry": entry}
-                        problem = Problem(HEADER + entry["question"].strip(), answer, facts)
-                        yield self.question(problem, "made by reasoning-gym")
-                    elif "failed" in said or (index > _WITHOUT_GOLD and not some):
-                        reason = said.get("failed", "its entries have no gold answer")
-                        raise ValueError(f"{self.name} cannot be asked with its default settings: {reason}")
+                for said in map(json.loads, process.stdout):
+                    if "failed" in said:
+                        raise ValueError(f"{self.name} cannot be asked with its default settings: {said['failed']}")
+                    facts = {"generator": generator, "entry": said}
+                    problem = Problem(HEADER + said["question"].strip(), said["answer"], facts)
+                    yield self.question(problem, "made by reasoning-gym")
             finally:
                 process.kill()
 
 
 def _print_entries(name: str, seed: int, size: int) -> None:
-    """Print entries, or how the generator failed. What it prints itself is thrown away."""
+    """Print the entries that have a gold answer, or how the generator failed; discard what it prints itself."""
+    import reasoning_gym
+
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    found = 0
     try:
-        made = _package().create_dataset(name, seed=seed, size=size)
+        made = reasoning_gym.create_dataset(name, seed=seed, size=size)
         for index in range(size):
-            print(json.dumps({"entry": dict(made[index])}), file=replies, flush=True)
+            entry = dict(made[index])
+            if isinstance(entry.get("answer"), str) and entry["answer"].strip():
+                found += 1
+                print(json.dumps(entry), file=replies, flush=True)
+            elif index > _WITHOUT_GOLD and not found:
+                raise ValueError("its entries have no gold answer")
     except BrokenPipeError:
         os._exit(0)  # enough
     except Exception as error:
@@ -141,14 +138,15 @@ def score(facts: Mapping[str, Any], answer: str) -> float:
 @cache
 def scoring(generator: str) -> Callable[[str, Mapping[str, Any]], float]:
     """Return the scoring function of a generator, kept from evaluating code."""
-    package = _package()
+    import reasoning_gym
+
     guard()
-    found: Callable[[str, Mapping[str, Any]], float] = package.get_score_answer_fn(generator)
+    found: Callable[[str, Mapping[str, Any]], float] = reasoning_gym.get_score_answer_fn(generator)
     return found
 
 
 def guard() -> None:
-    """Let every module of reasoning-gym, all of which it imports itself, and sympy's parser compute only.
+    """Replace `eval` by `compute` in all modules of reasoning-gym, which it imports itself, and in sympy's parser.
 
     Some scoring functions call `eval` on what a model wrote, some sympy's `parse_expr`, which does.
     """
@@ -160,7 +158,7 @@ def guard() -> None:
 def compute(source: str, names: dict[str, Any] | None = None, local: dict[str, Any] | None = None, /) -> Any:
     """Return the value of an expression, as `eval` gives it. Raises NotComputedError, or what `eval` raises.
 
-    Every part must be a literal, an operator, a name, or a call of a known function by its name: none that reaches an
+    Every part must be a literal, an operator, a name, or a call of a known function by its name: none reaches an
     attribute, an item, a lambda or a builtin.
     """
     tree = ast.parse(source.strip(), mode="eval")

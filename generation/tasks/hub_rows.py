@@ -1,15 +1,17 @@
 """Rows as they stand in files and in datasets of the hub, at one commit: the only home of `datasets`.
 
-A number with a point becomes the text that was written, so that no digit is lost or added on the way; a float that
-is left as one cannot be told exactly. The commit is asked for first, so that what is recorded is what was read.
-Without the hub the cache of an earlier run counts, if it holds that commit. Knows nothing of questions.
+A number with a point becomes the text that was written, so that no digit is lost or added; a float that stays a float
+is not known exactly. The hub is asked for the commit first, so that the recorded one is the one that was read.
+Without the hub the cache of an earlier run is used, if it holds that commit. Knows nothing of questions.
 """
 
 import gzip
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,40 +46,38 @@ class Place(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Rows, and what is known of where they are from."""
+    """Rows and their origin."""
 
     rows: Iterable[tuple[str, dict[str, Any]]]
     """Each with its place, in words."""
     columns: Sequence[str] = ()
     revision: str | None = None
-    """Of a hub dataset the commit; None where the hub cannot be asked and the cache does not tell."""
+    """The commit of a hub dataset; None if neither the hub nor the cache says it."""
 
 
 def json_object(text: str) -> dict[str, Any]:
     """Read one JSON object, its decimals as texts.
 
-    Raises KeyError, with the name, if it gives a name twice; TypeError for another kind of JSON; ValueError or
-    RecursionError for what is no JSON.
+    Raises KeyError with a name that occurs twice, TypeError for another kind of JSON, ValueError or RecursionError for
+    what is no JSON.
     """
-
-    def each_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for name, value in pairs:
-            if name in found:
-                raise KeyError(name)
-            found[name] = value
-        return found
-
-    row = json.loads(text, parse_float=str, object_pairs_hook=each_once)
+    row = json.loads(text, parse_float=str, object_pairs_hook=_each_once)
     if not isinstance(row, dict):
         raise TypeError(f"is no JSON object but {type(row).__name__}")
     return row
 
 
-def as_written(value: Any, kind: pa.DataType) -> Any:
-    """Return a cell of a column of this kind with its floats and decimals as texts of just their own digits.
+def _each_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise KeyError(Counter(name for name, _ in pairs).most_common(1)[0][0])
+    return found
 
-    A float stays one where its digits are not those of the file: NaN, and a whole number beyond what its width holds.
+
+def as_written(value: Any, kind: pa.DataType) -> Any:
+    """Return a cell of a column of this kind with its floats and decimals as texts, digit for digit.
+
+    A float whose digits are not known stays one: NaN, and a whole number beyond what its width holds.
     """
     if isinstance(value, Decimal):
         return format(value, "f")
@@ -95,7 +95,7 @@ def as_written(value: Any, kind: pa.DataType) -> Any:
 
 
 def parquet_rows(place: str, file: pq.ParquetFile, columns: Collection[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the rows of an open file, each with its place; of these columns alone, those that are there."""
+    """Yield the rows of an open file, each with its place, with those of the columns that it has."""
     kinds = {name: file.schema_arrow.field(name).type for name in file.schema_arrow.names if name in columns}
     batches = file.iter_batches(1000, columns=list(kinds))
     for number, row in enumerate((row for batch in batches for row in batch.to_pylist()), 1):
@@ -103,12 +103,28 @@ def parquet_rows(place: str, file: pq.ParquetFile, columns: Collection[str]) -> 
 
 
 def load(place: Place, wanted: str, columns: Collection[str] | None = None) -> Rows:
-    """Load a split; with `columns` these alone, as the files have them. Raises ValueError, beginning with `wanted`."""
-    commit = _commit(place, wanted)
-    loaded = _load(place, wanted, commit)
+    """Load a split, or these `columns` as the files have them. Raises ValueError, beginning with `wanted`."""
+    # It takes seconds to import, and only this needs it: its home.
+    import datasets
+
+    commit = _ask_commit(place, wanted)
+    datasets.logging.set_verbosity_error()
+    if not bars():
+        datasets.disable_progress_bars()
+    try:
+        loaded = datasets.load_dataset(place.repository, place.configuration, split=place.split, revision=commit)
+    except Exception as error:
+        # datasets raises a dozen kinds; each means that there are no questions.
+        there = _what_is_there(place, commit)
+        reasons = (str(one) or type(one).__name__ for one in (error, error.__cause__) if one is not None)
+        reason = " ".join(": ".join(reasons).split())[:240]
+        if isinstance(error, ConnectionError) and offline():
+            there = "is not in the hub's cache of this machine: run --dry_run once where there is a network"
+        there = there or f"has no split {place.split!r} that can be loaded: {reason}"
+        raise ValueError(f"{wanted} {there}") from error
     # `datasets` names a folder of its cache after the commit.
     folders = {Path(file["filename"]).parent.name for file in loaded.cache_files}
-    cached = next((name for name in folders if _COMMIT.fullmatch(name)), None)
+    cached = next(filter(_COMMIT.fullmatch, folders), None)
     if commit is not None and _COMMIT.fullmatch(commit) and cached not in (None, commit):
         raise ValueError(f"{wanted} is wanted at commit {commit}, and the cache on this machine holds {cached} alone")
     found = place._replace(revision=cached or commit)
@@ -119,8 +135,7 @@ def load(place: Place, wanted: str, columns: Collection[str] | None = None) -> R
 
 def load_files(place: Place, wanted: str, files: Sequence[str]) -> Iterator[Rows]:
     """Yield the rows of each parquet file, fetched when it is its turn. Raises ValueError, beginning with `wanted`."""
-    commit = _commit(place, wanted)
-    _quiet_hub_client()
+    commit = _ask_commit(place, wanted)
     for file in files:
         with asking_hub(wanted):
             path = hf_hub_download(place.repository, file, repo_type="dataset", revision=commit)
@@ -129,39 +144,22 @@ def load_files(place: Place, wanted: str, files: Sequence[str]) -> Iterator[Rows
             yield Rows(parquet_rows(f"{place.shown} {file}", opened, names), names, commit)
 
 
-def _commit(place: Place, wanted: str) -> str | None:
+def _ask_commit(place: Place, wanted: str) -> str | None:
+    """Return the commit that the hub names, or what was asked for if offline; from here on its client is quiet."""
+    hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    if not bars():
+        disable_progress_bars()
     if offline():
         return place.revision
-    # One look first: datasets asks six times, for half a minute, where nobody answers.
+    # Asked once, before datasets, which asks six times, for half a minute, where nobody answers.
     with asking_hub(wanted):
         found = HfApi().dataset_info(place.repository, revision=place.revision, timeout=HUB_TIMEOUT_S).sha
     assert found is not None
     return found
 
 
-def _load(place: Place, wanted: str, commit: str | None) -> Any:
-    # datasets takes seconds to import, and only this needs it: its home.
-    import datasets
-
-    datasets.logging.set_verbosity_error()
-    _quiet_hub_client()
-    if not bars():
-        datasets.disable_progress_bars()
-    try:
-        return datasets.load_dataset(place.repository, place.configuration, split=place.split, revision=commit)
-    except Exception as error:
-        # datasets raises a dozen kinds; each means that these questions cannot be had.
-        there = _what_is_there(place, commit)
-        reasons = (str(one) or type(one).__name__ for one in (error, error.__cause__) if one is not None)
-        reason = " ".join(": ".join(reasons).split())[:240]
-        if isinstance(error, ConnectionError) and offline():
-            there = "is not in the hub's cache of this machine: run --dry_run once where there is a network"
-        there = there or f"has no split {place.split!r} that can be loaded: {reason}"
-        raise ValueError(f"{wanted} {there}") from error
-
-
 def _what_is_there(place: Place, commit: str | None) -> str:
-    """Name the configurations or splits of a dataset that lacks the one that was asked for; "" if it is not that."""
+    """List configurations or splits if the one that was asked for is missing; "" if that is not the fault."""
     import datasets
 
     path, name = place.repository, place.configuration
@@ -174,20 +172,21 @@ def _what_is_there(place: Place, commit: str | None) -> str:
         builder = datasets.load_dataset_builder(path, chosen, revision=commit)
         splits = [str(one) for one in builder.info.splits or builder.config.data_files or ()]
     except Exception:
-        # It was asked for a better word only.
+        # This was only to explain an error better.
         return ""
     missing = splits and place.split not in splits
     return f"has no split {place.split!r}: give one of {', '.join(splits)} with --split" if missing else ""
 
 
 def _as_they_stand(loaded: Any, place: Place, columns: Collection[str]) -> Iterable[dict[str, Any]]:
-    """Yield the rows with the texts and numbers of the files, not with what a loader made of them."""
+    """Return the rows with the texts and numbers of the files, not with what a loader made of them."""
     kept = [name for name in loaded.column_names if name in columns]
+    if loaded.info.builder_name in _GUESSED:
+        with suppress(Exception):  # then whatever is not known exactly is refused
+            rows = [{name: row.get(name) for name in kept} for row in _read_again(place, loaded)]
+            if len(rows) == loaded.num_rows:
+                return rows
     kinds = {name: loaded.features.arrow_schema.field(name).type for name in kept}
-    if loaded.info.builder_name in _GUESSED and any(map(_may_differ, kinds.values())):
-        rows = _read_again(place, loaded, kept)
-        if rows is not None and len(rows) == loaded.num_rows:
-            return rows
     named = {name: loaded.features[name] for name in kept if hasattr(loaded.features[name], "int2str")}
 
     def cell(name: str, value: Any) -> Any:
@@ -198,33 +197,18 @@ def _as_they_stand(loaded: Any, place: Place, columns: Collection[str]) -> Itera
     return ({name: cell(name, row[name]) for name in kept} for row in loaded.select_columns(kept))
 
 
-def _may_differ(kind: pa.DataType) -> bool:
-    """Return True if a column that a loader gave this kind may hold something else than its file."""
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return _may_differ(kind.value_type)
-    if pa.types.is_struct(kind):
-        return any(_may_differ(kind.field(place).type) for place in range(kind.num_fields))
-    return not (pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-def _read_again(place: Place, loaded: Any, columns: Sequence[str]) -> list[dict[str, Any]] | None:
-    """Read the columns from the files that lie in the hub's cache; None if these cannot be read so."""
+def _read_again(place: Place, loaded: Any) -> Iterable[dict[str, Any]]:
+    """Read the rows from the files in the hub's cache. Raises whatever `datasets` raises."""
     import datasets
 
     repository, configuration, split, revision = place
-    try:
-        folder = snapshot_download(repository, repo_type="dataset", revision=revision, local_files_only=True)
-        builder = datasets.load_dataset_builder(folder, name=configuration)
-        read: Iterable[dict[str, Any]]
-        if loaded.info.builder_name == "json":
-            read = (row for file in builder.config.data_files[split] for row in _json_rows(Path(file)))
-        else:
-            texts = datasets.Features(dict.fromkeys(loaded.column_names, datasets.Value("string")))
-            read = datasets.load_dataset(folder, name=configuration, split=split, features=texts)
-        return [{name: row.get(name) for name in columns} for row in read]
-    except Exception:
-        # What is left out is found in what was loaded, where whatever cannot be told exactly is refused.
-        return None
+    folder = snapshot_download(repository, repo_type="dataset", revision=revision, local_files_only=True)
+    if loaded.info.builder_name == "json":
+        files = datasets.load_dataset_builder(folder, name=configuration).config.data_files[split]
+        return (row for file in files for row in _json_rows(Path(file)))
+    texts = datasets.Features(dict.fromkeys(loaded.column_names, datasets.Value("string")))
+    rows: Iterable[dict[str, Any]] = datasets.load_dataset(folder, name=configuration, split=split, features=texts)
+    return rows
 
 
 def _json_rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -235,9 +219,3 @@ def _json_rows(path: Path) -> Iterator[dict[str, Any]]:
             yield from json.loads(first + file.read(), parse_float=str)
         else:
             yield from map(json_object, filter(str.strip, (first, *file)))
-
-
-def _quiet_hub_client() -> None:
-    hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    if not bars():
-        disable_progress_bars()

@@ -1,41 +1,44 @@
-"""Rows into questions, whatever they are read from: each asked once, those that give none dropped with a reason.
+"""Rows into questions, wherever they are read from: each asked once, those that give none dropped with a reason.
 
-Also the task whose rows lie on the hub, at one commit. Knows no dataset in particular.
+Also the task whose rows lie on the hub, at one commit; `hub.toml` is the table of those that ship.
 """
 
 import random
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from string import ascii_uppercase
 from typing import Any
 
-from cluster.texts import counted
-from generation.records import Question, same_text
+from cluster.texts import counted, load_table
+from generation.grading.text import boxed
+from generation.records import Question, same_text, stable_hash
 from generation.tasks.gold import find_faults
 from generation.tasks.hub_rows import Place, Rows, load, load_files
-from generation.tasks.task import Dropped, Problem, Supplied, Task, Wanted, fill, split
-
-__all__ = ["Dropped", "Intake", "Loaded", "lettered", "with_choices"]
+from generation.tasks.task import HEADER, Dropped, Problem, Supplied, Task, Wanted, fill, split, supply_made
 
 Row = Mapping[str, Any]
+_WHOLE = re.compile(r"(-?[0-9]+)\.0+")
 
 
 class Intake:
-    """Rows on their way into questions, and what was dropped."""
+    """Turns rows into questions and counts the rows that give none."""
 
     def __init__(self, read: Callable[[str, Row], Question], *, strict: bool = False) -> None:
-        """Make a question of each row, given with its place, by `read`; a Dropped is counted, or raised if strict."""
+        """`read` is given each row with its place; a Dropped that it raises is counted, or raised again if strict."""
         self._read, self._strict = read, strict
         self._places: dict[str, str] = {}
-        self._untried: list[str] = []
         self._rows = 0
+        self._untried: list[str] = []
         self.dropped: Counter[str] = Counter()
         self.first = ""
-        """What is told of the first row that was dropped."""
+        """What to say of the first dropped row."""
         self.revision: str | None = None
         self.said: list[str] = []
-        """What else a person should know of the questions."""
+        """What else a person should know about the questions."""
 
     def take(self, rows: Rows) -> list[Question]:
         """Return the questions of these rows, each asked once and with a gold answer that can be given."""
@@ -55,8 +58,7 @@ class Intake:
                 found[question.key] = (place, question)
         faults = find_faults([question for _, question in found.values()])
         for key, fault in faults.by_key.items():
-            place, _ = found.pop(key)
-            self._drop(Dropped(fault.reason, f"{place}: {fault}"))
+            self._drop(Dropped(fault.reason, f"{found.pop(key)[0]}: {fault}"))
         self._untried.extend(faults.notes)
         return [question for _, question in found.values()]
 
@@ -68,27 +70,9 @@ class Intake:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Say in sentences how many rows give no question and why, what else there is, and what was not tried."""
+        """Say how many rows give no question and why, what else there is, and what was not tried."""
         left_out = f"{self.dropped.total():,} of {self._rows:,} rows give no question: {counted(self.dropped)}"
         return (*([left_out] if self.dropped else []), *self.said, *self._untried)
-
-
-def lettered(texts: Sequence[str]) -> dict[str, str]:
-    """Name options A, B, C and so on. Raises ValueError if they cannot be told apart, or are too few or many."""
-    plain = [text.strip() for text in texts]
-    if not 2 <= len(plain) <= len(ascii_uppercase):
-        raise ValueError(f"{len(plain)} choices, where 2 to {len(ascii_uppercase)} can be asked")
-    if not all(plain):
-        raise ValueError("an empty choice")
-    if len({text.casefold() for text in plain}) < len(plain):
-        raise ValueError("two choices that are the same")
-    return dict(zip(ascii_uppercase, plain, strict=False))
-
-
-def with_choices(text: str, choices: Mapping[str, str]) -> str:
-    """Return the question with its options below it, and how to answer."""
-    shown = "\n".join(f"{letter}) {choice}" for letter, choice in choices.items())
-    return f"{text.strip()}\n\n{shown}\n\nAnswer with the letter of the right choice."
 
 
 @dataclass(frozen=True)
@@ -97,15 +81,15 @@ class Loaded(Task):
 
     place: Place
     columns: tuple[str, ...]
-    """Those that `read` needs."""
+    """Needed by `read`."""
     read: Callable[[Row], Problem]
     """Raises Dropped."""
     sample: Row
-    """A row of the same shape, made up here, for the list of tasks."""
+    """A made-up row of the same shape, for the list of tasks."""
     files: tuple[str, ...] = ()
-    """Of a dataset too large to be loaded whole: read one after the other, in an order drawn from the seed."""
+    """Of a dataset too large to be loaded whole: read one after another, in an order drawn from the seed."""
     usual: int | None = None
-    """How many questions for SFT where nobody says; None for all."""
+    """Questions for SFT by default; None for all."""
 
     def supply(self, wanted: Wanted) -> Supplied:
         dataset, named = f"--task {self.name}: dataset {self.place.shown}", f"{self.name} (dataset {self.place.shown})"
@@ -119,29 +103,20 @@ class Loaded(Task):
             return intake.take(rows)
 
         if self.files:
-            count = wanted.sft or self.usual or 1
-            held = count // 4 if wanted.rl is None else wanted.rl
             files = random.Random(f"{wanted.seed}/{self.name}").sample(self.files, len(self.files))
-            batches = map(take, load_files(self.place, dataset, files))
-            sft, rl = fill((question for batch in batches for question in batch), count, held)
-            for found, asked, kind, flag in ((sft, count, "SFT", "questions"), (rl, held, "RL", "rl_questions")):
-                if len(found) < asked:
-                    few = f"{named} has only {len(found):,} {kind} questions of the {asked:,} wanted"
-                    raise ValueError(f"{few}: ask for fewer with --{flag}")
+            questions = chain.from_iterable(map(take, load_files(self.place, dataset, files)))
+            count = wanted.sft or self.usual or 1
+            wanted = wanted._replace(sft=count, rl=count // 4 if wanted.rl is None else wanted.rl)
+            sft, rl, *_ = supply_made(f"{named} has only {{found}}", wanted, {}, partial(fill, questions))
         else:
             pool = take(load(self.place, dataset))
             if not pool:
                 raise ValueError(f"{dataset} gives no questions: {', '.join(intake.notes) or 'it is empty'}")
-            sft, rl = split(pool, wanted, named)
-        config = {
-            "dataset": self.place.repository,
-            "configuration": self.place.configuration,
-            "split": self.place.split,
-            "revision": intake.revision,
-            "dropped": dict(sorted(intake.dropped.items())),
-            "seed": wanted.seed,
-        }
-        return Supplied(tuple(sft), tuple(rl), config, intake.notes)
+            sft, rl = map(tuple, split(pool, wanted, named))
+        repository, configuration, part, _ = self.place
+        origin = {"dataset": repository, "configuration": configuration, "split": part}
+        config = {**origin, "revision": intake.revision, "dropped": dict(intake.dropped), "seed": wanted.seed}
+        return Supplied(sft, rl, config, intake.notes)
 
     def example(self) -> Question:
         return self.question(self.read(self.sample), self.place.repository)
@@ -151,3 +126,97 @@ class Loaded(Task):
             return self.question(self.read(row), self.place.repository)
         except (TypeError, LookupError, AttributeError) as error:
             raise Dropped("not of the usual shape") from error
+
+
+def lettered(texts: Any) -> dict[str, str]:
+    """Name options A, B, C and so on. Raises Dropped if they are no texts, alike, too few or too many."""
+    if not isinstance(texts, list) or not all(isinstance(text, str | int) for text in texts):
+        raise Dropped("choices that are no list of texts")
+    plain = [str(text).strip() for text in texts]
+    if not 2 <= len(plain) <= len(ascii_uppercase):
+        raise Dropped(f"{len(plain)} choices, where 2 to {len(ascii_uppercase)} can be asked")
+    if not all(plain):
+        raise Dropped("an empty choice")
+    if len({text.casefold() for text in plain}) < len(plain):
+        raise Dropped("two choices that are the same")
+    return dict(zip(ascii_uppercase, plain, strict=False))
+
+
+def with_choices(text: str, choices: Mapping[str, str]) -> str:
+    """Return the question with its options below it, and how to answer."""
+    shown = "\n".join(f"{letter}) {choice}" for letter, choice in choices.items())
+    return f"{text.strip()}\n\n{shown}\n\nAnswer with the letter of the right choice."
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise Dropped("no question or answer text")
+    return value.strip()
+
+
+def _problem(question: Any, answer: Any) -> Problem:
+    gold = "" if answer is None else str(answer).strip()
+    whole = _WHOLE.fullmatch(gold)  # a float in the file
+    return Problem(HEADER + _text(question), _text(whole[1] if whole else gold))
+
+
+def _gsm8k(row: Row) -> Problem:
+    _, mark, gold = _text(row["answer"]).rpartition("####")
+    if not mark:
+        raise Dropped("no answer after ####")
+    return _problem(row["question"], gold.replace(",", ""))
+
+
+def _choice(question: str, texts: list[str], right: int) -> Problem:
+    found = lettered(texts)
+    return Problem(HEADER + with_choices(question, found), list(found)[right], {"choices": found})
+
+
+def _commonsense(row: Row) -> Problem:
+    listed = row["choices"]
+    if isinstance(listed, list):  # rows of label and text, as some readers give them
+        listed = {name: [one[name] for one in listed] for name in ("label", "text")}
+    labels = list(listed["label"])
+    if row["answerKey"] not in labels:  # the test split keeps its answers back
+        raise Dropped("no answerKey")
+    return _choice(_text(row["question"]), list(listed["text"]), labels.index(row["answerKey"]))
+
+
+def _gpqa(row: Row) -> Problem:
+    """Shuffle the options, the same way in every run: in the file the right one comes first."""
+    question = _text(row["Question"])
+    texts = [_text(row[name]) for name in ("Correct Answer", *(f"Incorrect Answer {n}" for n in (1, 2, 3)))]
+    order = list(range(len(texts)))
+    random.Random(stable_hash("gpqa", question)).shuffle(order)
+    return _choice(question, [texts[place] for place in order], order.index(0))
+
+
+def _openthoughts(row: Row) -> Problem:
+    turns = [
+        (turn.get("from") or turn.get("role"), turn.get("value") or turn.get("content"))
+        for turn in row["conversations"]
+    ]
+    asked = next((text for speaker, text in turns if speaker in ("human", "user")), "")
+    responses = [text for speaker, text in turns if speaker in ("gpt", "assistant")]
+    _, thought, after = (responses[-1] if responses else "").rpartition("</think>")
+    if not thought:
+        raise Dropped("no </think>")
+    found = [answer for answer in boxed(after) if answer]
+    if not found:
+        raise Dropped(r"no \boxed{} after </think>")
+    if len({"".join(answer.split()) for answer in found}) > 1:
+        raise Dropped(r"several different \boxed{}")
+    return _problem(asked, found[-1])
+
+
+_READERS = {"gsm8k": _gsm8k, "commonsenseQA": _commonsense, "gpqa": _gpqa, "openthoughts": _openthoughts}
+
+
+def _of_table(name: str, place: Mapping[str, str], columns: Sequence[str], shards: int = 0, **row: Any) -> Loaded:
+    where = Place(**place)
+    read = _READERS.get(name) or (lambda row: _problem(row[columns[0]], row[columns[1]]))
+    files = tuple(f"data/{where.split}-{shard:05}-of-{shards:05}.parquet" for shard in range(shards))
+    return Loaded(name, place=where, columns=tuple(columns), read=read, files=files, **row)
+
+
+HUB_TASKS = tuple(_of_table(name, **row) for name, row in load_table("generation.tasks", "hub.toml").items())

@@ -2,14 +2,13 @@
 
 Products of two numbers of N digits each, N from 2 to 5; a word from the first letters of listed words (acronym), or
 from given letters (letter countdown): four to eight words or letters, words of at least four (or five) letters. A
-puzzle is built round a word that people know, so it can be solved; any other word of the dictionary that fits is as
-right. Its facts say what fits: the letters, how many at least, and whether their order counts.
+puzzle is built around a common word, so it can be solved; any other word of the dictionary that fits is right, too.
+Its facts say what fits: the letters, how many at least, and whether their order counts.
 """
 
 import random
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import replace
 from functools import cache, partial
 
 from generation.grading.word import common_words
@@ -17,9 +16,7 @@ from generation.tasks.task import HEADER, Drawn, Problem
 
 LONGEST = 8
 _MORE = "aeiounrstl"
-"""Letters that are added to those of the word."""
-_TRIES = 50
-"""To find one more word with the same first letter."""
+"""Letters to add to those of the word."""
 _WORDS = """Here is a list of words, in order: {shown}. Take the first letters of some of them, or of all of them, keeping their order, so that these letters spell an English word of at least {least} letters."""
 _LETTERS = """Form an English word of at least {least} letters from the letters {shown}. Each letter can be used at most as often as it is listed, in any order, and not all of them need to be used."""
 
@@ -37,8 +34,8 @@ def _acronym(least: int, rng: random.Random) -> Problem | None:
         letters.insert(rng.randint(0, len(letters)), rng.choice(word + _MORE))
     listed: list[str] = []
     for letter in letters:
-        known = _by_first_letter().get(letter)  # none begins with an x
-        drawn = (rng.choice(known) for _ in range(_TRIES)) if known else iter(())
+        known = _by_first_letter().get(letter, ())  # none begins with an x
+        drawn = (rng.choice(known) for _ in range(50 if known else 0))
         other = next((one for one in drawn if one != word and one not in listed), None)
         if other is None:
             return None
@@ -59,7 +56,7 @@ def _puzzle(wording: str, word: str, shown: Sequence[str], letters: Sequence[str
 
 
 def _same_letters(problem: Problem) -> tuple[Hashable, ...]:
-    """Return the letters, in their order where it counts: other words that begin with them ask the same."""
+    """Return the letters, in their order where it counts: other words with these first letters ask the same."""
     letters, in_order = problem.facts["letters"], problem.facts["in_order"]
     return ("acronym", letters) if in_order else ("letters", "".join(sorted(letters)))
 
@@ -77,27 +74,33 @@ def _by_first_letter() -> Mapping[str, Sequence[str]]:
     return found
 
 
-def _longmult(digits: int) -> Drawn:
-    return Drawn(
-        f"longmult_{digits}dig",
-        f"the product of two numbers of {digits} digits",
-        "number",
-        "product",
-        partial(_product, digits),
+LETTERS = tuple(
+    Drawn(
+        name=f"{name}_{least}o",
+        line=line.replace("{least}", str(least)),
+        grader="word",
+        answer_type="word",
+        draw=partial(draw, least),
+        identity=_same_letters,
+        family=_same_letters,
+        source="made by generation.tasks.letters",
+    )
+    for name, draw, line in (
+        ("acronym", _acronym, "a word from the first letters of {least} to 8 words"),
+        ("letter_countdown", _letter_countdown, "a word of at least {least} from {least} to 8 letters"),
+    )
+    for least in (4, 5)
+)
+LONGMULT = tuple(
+    Drawn(
+        name=f"longmult_{digits}dig",
+        line=f"the product of two numbers of {digits} digits",
+        grader="number",
+        answer_type="product",
+        draw=partial(_product, digits),
         # Who knows 12 * 34 knows 34 * 12, so both are for SFT or both for RL.
         family=lambda problem: tuple(sorted(problem.facts["factors"])),
         source="made by generation.tasks.longmult",
     )
-
-
-def _letters(kind: str, least: int) -> Drawn:
-    draw, line = {
-        "acronym": (_acronym, f"a word from the first letters of {least} to {LONGEST} words"),
-        "letter_countdown": (_letter_countdown, f"a word of at least {least} from {least} to {LONGEST} letters"),
-    }[kind]
-    drawn = Drawn(f"{kind}_{least}o", line, "word", "word", partial(draw, least), _same_letters, _same_letters)
-    return replace(drawn, source="made by generation.tasks.letters")
-
-
-LETTERS = tuple(_letters(kind, least) for kind in ("acronym", "letter_countdown") for least in (4, 5))
-LONGMULT = tuple(map(_longmult, range(2, 6)))
+    for digits in range(2, 6)
+)

@@ -1,43 +1,52 @@
 """The table of tasks, what else `--task` may name, and the questions of a run: of one task or a mixture.
 
-Each task gives its own SFT and RL questions; here they are put together and held apart once more.
+A file of the user's own holds `TASK`, a Drawn or a Loaded, made as ours are. It is loaded from its path alone and runs
+on this machine alone, before any engine starts; the answers are judged by one of our graders.
 """
 
+import hashlib
+import json
 import re
+import sys
 import textwrap
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
-from typing import NamedTuple
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType, ModuleType
+from typing import Any, NamedTuple
 
-from generation.records import same_text, stable_hash
-from generation.tasks import countdown, custom_file, gym, hub, made
-from generation.tasks.task import MOST, Supplied, Task, Wanted
+from cluster.texts import first_line
+from generation.records import Question, same_text, stable_hash
+from generation.tasks import countdown, gym, made
+from generation.tasks.custom_facts import ANSWER_TYPES
+from generation.tasks.gold import check_gold, find_faults
+from generation.tasks.loaded import HUB_TASKS, Loaded
+from generation.tasks.task import MOST, Drawn, Dropped, Problem, Supplied, Task, Wanted
 
 TASKS: Mapping[str, Task] = MappingProxyType(
-    {task.name: task for task in (*countdown.TASKS, *made.LETTERS, *made.LONGMULT, *hub.LOADED)}
+    {task.name: task for task in (*countdown.TASKS, *made.LETTERS, *made.LONGMULT, *HUB_TASKS)}
 )
-_LONGEST_NAME = 60
+_NAME_OF_FILE = re.compile(r"[A-Za-z0-9][\w.-]{0,59}")
 _PART = re.compile(r"(?P<name>[^:,]+)(?::(?P<count>[0-9]{1,8}))?")
 
 
 class Part(NamedTuple):
-    """One task of the run, and how many questions of it."""
+    """One task of a run and its number of questions."""
 
     task: Task
     wanted: Wanted
 
 
 def parse(text: str) -> dict[str, int | None]:
-    """Read NAME, NAME,NAME or NAME:COUNT,NAME:COUNT into names, not looked up, with their counts, None without.
-
-    Raises ValueError.
-    """
+    """Read NAME, NAME,NAME or NAME:COUNT,NAME:COUNT into counts by name, None without. Raises ValueError."""
     counts: dict[str, int | None] = {}
     for piece in text.split(","):
         found = _PART.fullmatch(piece.strip())
         if found is None:
-            told = "is no task, and no mixture such as countdown_3arg:2000,longmult_2dig:1000"
-            raise ValueError(f"--task {text!r} {told}")
+            mixture = "countdown_3arg:2000,longmult_2dig:1000"
+            raise ValueError(f"--task {text!r} is no task, and no mixture such as {mixture}")
         name, count = found["name"].strip(), None if found["count"] is None else int(found["count"])
         if count is not None and not 1 <= count <= MOST:
             raise ValueError(f"--task {piece.strip()}: the count must be between 1 and {MOST:,}")
@@ -50,24 +59,22 @@ def parse(text: str) -> dict[str, int | None]:
 
 
 def check_name(name: str) -> None:
-    """Raise ValueError for a name that no task can have; what it needs is not looked at yet."""
+    """Raise ValueError for a name that no task can have; a file is not opened yet."""
     if name.startswith(gym.PREFIX):
         gym.check_name(name)
-    elif name not in TASKS and not name.endswith(custom_file.SUFFIX):
-        raise ValueError(
-            f"--task {name!r} is unknown: take one of {', '.join(TASKS)} (--list_tasks shows them), or the path of a"
-            f" {custom_file.SUFFIX} file of your own"
-        )
+    elif name not in TASKS and not name.endswith(".py"):
+        known = f"{', '.join(TASKS)} (--list_tasks shows them)"
+        raise ValueError(f"--task {name!r} is unknown: take one of {known}, or the path of a .py file of your own")
 
 
 def find(name: str, ranges: countdown.Ranges) -> Task:
-    """Return the task of this name; `ranges` are of the countdown tasks alone. Raises ValueError."""
+    """Return the task of this name; only countdown tasks have `ranges`. Raises ValueError."""
     check_name(name)
     if name in countdown.NAMES:
         return countdown.task(name, ranges)
     if name.startswith(gym.PREFIX):
-        return gym.find(name)
-    return TASKS[name] if name in TASKS else custom_file.find(name, TASKS)
+        return gym.task(name)
+    return TASKS[name] if name in TASKS else _of_file(name)
 
 
 def listing() -> str:
@@ -83,12 +90,12 @@ def listing() -> str:
         blocks.append("")
     if gym.installed():
         blocks.append(f"{gym.PREFIX}NAME: a generator of reasoning-gym; grader {gym.GRADER}, its own scoring")
-    blocks.append(f"path/to/my_task{custom_file.SUFFIX}: a task of your own, see examples/my_task.py")
+    blocks.append("path/to/my_task.py: a task of your own, see examples/my_task.py")
     return "\n".join(blocks)
 
 
 def share(total: int, weights: Sequence[int]) -> list[int]:
-    """Deal out `total` in whole numbers in proportion to the weights, what is left to the largest remainders."""
+    """Divide `total` in proportion to the weights, rounded by largest remainder."""
     whole = sum(weights)
     parts = [total * weight // whole for weight in weights]
     by_remainder = sorted(range(len(weights)), key=lambda place: (-(total * weights[place] % whole), place))
@@ -98,29 +105,17 @@ def share(total: int, weights: Sequence[int]) -> list[int]:
 
 
 def run_name(names: Sequence[str]) -> str:
-    """Return what a run of these tasks is called, in folders and on the hub."""
+    """Return the name of a run of these tasks, for folders and the hub."""
     plain = [re.sub(r"[^\w.-]", "_", name) for name in names]
     if len(plain) == 1:
         return plain[0]
     joined = f"mix-{'-'.join(plain)}"
-    return joined if len(joined) <= _LONGEST_NAME else f"mix-of-{len(plain)}-{stable_hash(*names)[:8]}"
+    return joined if len(joined) <= 60 else f"mix-of-{len(plain)}-{stable_hash(*names)[:8]}"
 
 
 def supply(parts: Sequence[Part]) -> Supplied:
-    """Make or load the questions of a run. Raises ValueError if there are too few, or they cannot be had."""
+    """Make or load the questions of a run. Raises ValueError if there are too few, or tasks do not go together."""
     supplied = [(part.task.name, part.task.supply(part.wanted)) for part in parts]
-    _check_apart(supplied)
-    config = supplied[0][1].config
-    if len(supplied) > 1:
-        counts = {name: {"questions": len(one.sft), "rl_questions": len(one.rl)} for name, one in supplied}
-        config = {"tasks": {name: {**one.config, **counts[name]} for name, one in supplied}}
-    sft = tuple(question for _, one in supplied for question in one.sft)
-    rl = tuple(question for _, one in supplied for question in one.rl)
-    return Supplied(sft, rl, config, tuple(f"{name}: {note}" for name, one in supplied for note in one.notes))
-
-
-def _check_apart(supplied: Sequence[tuple[str, Supplied]]) -> None:
-    """Raise ValueError if a question is for SFT in one task and for RL in another, or two tasks have one name."""
     names = [name for name, _ in supplied]
     if len(set(names)) < len(names):
         raise ValueError(f"two tasks of the mixture are called {max(names, key=names.count)}: rename one")
@@ -130,3 +125,92 @@ def _check_apart(supplied: Sequence[tuple[str, Supplied]]) -> None:
             if other := owner.get(same_text(question.text)):
                 remedy = "ask for them in two runs" if other != name else "give its TASK a `family` without spaces"
                 raise ValueError(f"{name} holds a question out for RL that {other} has for SFT: {remedy}")
+    config = supplied[0][1].config
+    if len(supplied) > 1:
+        counts = {name: {"questions": len(one.sft), "rl_questions": len(one.rl)} for name, one in supplied}
+        config = {"tasks": {name: {**one.config, **counts[name]} for name, one in supplied}}
+    sft = tuple(question for _, one in supplied for question in one.sft)
+    rl = tuple(question for _, one in supplied for question in one.rl)
+    return Supplied(sft, rl, config, tuple(f"{name}: {note}" for name, one in supplied for note in one.notes))
+
+
+def _of_file(given: str) -> Task:
+    """Return the task of this file. Raises ValueError."""
+    told = f"--task file {given}"
+    try:
+        source = Path(given).read_bytes()
+    except OSError as error:
+        raise ValueError(f"{told} cannot be read: {error.strerror}") from error
+    module = ModuleType(f"task_of_{Path(given).stem}")
+    module.__file__ = given
+    sys.modules[module.__name__] = module  # where its classes look for it
+    _run(given, lambda _: exec(compile(source, given, "exec"), module.__dict__), None)
+    if not hasattr(module, "TASK"):
+        raise ValueError(f"{told} has no TASK: give it one, as examples/my_task.py has")
+    made = module.TASK
+    if not isinstance(made, Drawn | Loaded):
+        raise ValueError(f"{told}: TASK is a {type(made).__name__}, and must be a Drawn or a Loaded")
+    if not isinstance(made.name, str) or not _NAME_OF_FILE.fullmatch(made.name) or made.name in TASKS:
+        raise ValueError(f"{told}: {made.name!r} is no name, or one of ours; letters, digits, _ . - will do")
+    if made.grader not in ANSWER_TYPES:
+        raise ValueError(f"{told}: no grader is called {made.grader!r}; take one of {', '.join(ANSWER_TYPES)}")
+    if isinstance(made, Drawn):
+        made = replace(made, draw=partial(_made, given, made.draw))
+    else:
+        made = replace(made, read=partial(_made, given, made.read))
+    return _OfFile(made.name, made.line, made.grader, made.answer_type, made, given, hashlib.sha256(source).hexdigest())
+
+
+@dataclass(frozen=True)
+class _OfFile(Task):
+    made: Drawn | Loaded
+    given: str
+    sha256: str
+
+    def supply(self, wanted: Wanted) -> Supplied:
+        supplied = self.made.supply(wanted)
+        asked = (*supplied.sft, *supplied.rl)
+        faults = find_faults(asked)
+        for question in asked:
+            place = f"--task file {self.given}: {question.text[-60:]!r}"
+            check_gold(place, question)
+            if fault := faults.by_key.get(question.key):
+                raise ValueError(f"{place}: {fault}")
+        origin = {"file": Path(self.given).name, "file_sha256": self.sha256}
+        return supplied._replace(config={**supplied.config, **origin}, notes=(*supplied.notes, *faults.notes))
+
+    def example(self) -> Question:
+        return self.made.example()
+
+
+def _made(given: str, make: Callable[[Any], Any], value: Any) -> Any:
+    """Return the problem that the user's draw or read gives; None for a draw that came to nothing."""
+    problem = _run(given, make, value)
+    if problem is None:
+        return None
+    told = f"--task file {given}: {getattr(make, '__name__', 'TASK')} gave"
+    if not isinstance(problem, Problem):
+        raise ValueError(f"{told} a {type(problem).__name__}, and must give a Problem or None")
+    for name in ("text", "answer"):
+        text = getattr(problem, name)
+        if not isinstance(text, str) or not text.strip():
+            raise ValueError(f"{told} a Problem whose {name} is {text!r:.60}, and not text")
+    try:
+        json.dumps(dict(problem.facts))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{told} facts that are no JSON: {error}") from error
+    return problem
+
+
+def _run(given: str, function: Callable[[Any], Any], value: Any) -> Any:
+    """Run the user's code. Raises ValueError, with the line of the file, for whatever that raises."""
+    try:
+        return function(value)
+    except Dropped:
+        raise
+    except (Exception, SystemExit) as error:
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == given]
+        line = getattr(error, "lineno", None) if isinstance(error, SyntaxError) else lines[-1] if lines else None
+        where = f" line {line}" if line else ""
+        reason = first_line(error, "no reason given")[:200]
+        raise ValueError(f"--task file {given}{where}: {type(error).__name__}: {reason}") from error

@@ -16,9 +16,9 @@ HEADER = (
 )
 """Before every problem that is made or loaded here, as published for countdown (arXiv 2512.04072)."""
 DRAWN_QUESTIONS = 4000
-"""How many are drawn for SFT where nobody says; the paper's number."""
+"""Drawn for SFT by default; the paper's number."""
 RL_SHARE = 0.2
-"""Of all questions that a task can make, how many are kept for RL."""
+"""Of all questions that a task can make, held out for RL."""
 MOST = 10**7
 """Questions of one task."""
 
@@ -37,18 +37,18 @@ class Wanted(NamedTuple):
 
 
 class Supplied(NamedTuple):
-    """What a task gives; the two never meet."""
+    """The questions of a task; SFT and RL share none."""
 
     sft: tuple[Question, ...]
     rl: tuple[Question, ...]
     config: Mapping[str, Any]
-    """JSON values: whatever the questions depend on."""
+    """JSON values: all that the questions depend on."""
     notes: tuple[str, ...] = ()
-    """What a person should know about them, such as rows that were left out and why."""
+    """For a person, such as how many rows were left out and why."""
 
 
 class Problem(NamedTuple):
-    """What one draw or row gives; the rest of a question is the same for the whole task."""
+    """What differs from question to question of a task."""
 
     text: str
     answer: str
@@ -57,7 +57,7 @@ class Problem(NamedTuple):
 
 
 class Dropped(ValueError):
-    """A row that gives no question: a `reason`, the same for all rows like it, and what to say of this one."""
+    """A row gives no question. `reason` is the same for all rows like it; the message may name this one."""
 
     def __init__(self, reason: str, told: str = "") -> None:
         super().__init__(told or reason)
@@ -84,37 +84,37 @@ class Task:
         return self.supply(Wanted(1, 0, 0)).sft[0]
 
     def question(self, problem: Problem, source: str) -> Question:
-        """Return the problem as this task asks it."""
         text, answer, facts = problem
         return Question(text, answer, self.name, source, self.grader, self.answer_type, dict(facts))
 
 
 def supply_made(
-    name: str, wanted: Wanted, config: Mapping[str, Any], make: Callable[[int, int], Apart], widen: str = ""
+    few: str, wanted: Wanted, config: Mapping[str, Any], make: Callable[[int, int], Apart], widen: str = ""
 ) -> Supplied:
-    """Supply what `make(sft, rl)` makes, at most so many of each kind.
+    """Supply what `make(sft, rl)` makes, which may be less.
 
-    Raises ValueError if there are fewer than were asked for; where nobody named a number, only if there are none.
+    Raises ValueError, beginning with `few` with its {found} filled in, if that is less than was asked for; where no
+    number was named, only if it is nothing.
     """
     count = DRAWN_QUESTIONS if wanted.sft is None else wanted.sft
     sft, rl = make(count, count // 4 if wanted.rl is None else wanted.rl)
     held = len(sft) // 4 if wanted.rl is None else wanted.rl
-    least = (count if wanted.sft is not None else 1, held if wanted.rl is not None else min(held, 1))
+    least = (1 if wanted.sft is None else count, min(held, 1) if wanted.rl is None else held)
     for found, asked, kind, flag in ((sft, least[0], "SFT", "questions"), (rl, least[1], "RL", "rl_questions")):
         if len(found) < asked:
-            few = f"{name} gave only {len(found)} different {kind} questions of the {asked} wanted"
-            raise ValueError(f"{few}: ask for fewer with --{flag}{widen}")
+            told = few.replace("{found}", str(len(found)))
+            raise ValueError(f"{told} {kind} questions of the {asked} wanted: ask for fewer with --{flag}{widen}")
     notes = (f"gave {len(sft):,} different questions for SFT and no more",) if len(sft) < count else ()
     return Supplied(tuple(sft), tuple(rl[:held]), {**config, "seed": wanted.seed}, notes)
 
 
 def held_out(*family: Hashable) -> bool:
-    """Return True if questions of this family are kept for RL."""
+    """Return True if questions of this family are for RL."""
     return int(stable_hash(*family)[:8], 16) < RL_SHARE * 2**32
 
 
 def fill(questions: Iterable[Question], sft: int, rl: int) -> Apart:
-    """Take questions, each once, until there are enough; RL or SFT goes by the text alone, so all runs agree on it."""
+    """Take different questions until there are enough; the text alone decides between RL and SFT, whatever the run."""
     seen: set[str] = set()
     found: dict[bool, list[Question]] = {False: [], True: []}
     for question in questions:
@@ -127,10 +127,10 @@ def fill(questions: Iterable[Question], sft: int, rl: int) -> Apart:
 
 
 def split(pool: Sequence[Question], wanted: Wanted, place: str) -> Apart:
-    """Deal all questions there are, by hash, so that the order of rows does not matter.
+    """Divide the questions by hash, so that the order of rows does not matter.
 
-    RL has the same questions first whatever the seed; all that is left is for SFT where no count is given. Raises
-    ValueError, naming the `place`, if there are too few.
+    RL gets the same ones first whatever the seed; without a count all others are for SFT. Raises ValueError, naming
+    the `place`, if there are too few.
     """
     total = len(pool)
     held = wanted.rl
@@ -157,17 +157,13 @@ class Drawn(Task):
     draw: Callable[[random.Random], Problem | None]
     """One problem, or None for a draw that came to nothing; the same for the same generator."""
     identity: Callable[[Problem], tuple[Hashable, ...]] = lambda problem: (same_text(problem.text),)
-    """What makes two problems the same; by default texts that differ by spaces at most."""
+    """The same for problems that count as one; by default texts that differ only by spaces."""
     family: Callable[[Problem], tuple[Hashable, ...]] = lambda problem: (problem.text,)
-    """What decides between SFT and RL: the same for problems whose answers tell each other's."""
-    config: Mapping[str, Any] = field(default_factory=dict)
-    """JSON values: the settings behind `draw`."""
+    """Decides between SFT and RL: the same for problems whose answers reveal each other's."""
+    ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """What the numbers of a question are drawn from, by the flag that sets it; both ends included."""
     source: str = "made from a seed"
-    """Where the questions are from, as RAW_DATA tells it."""
-    within: str = ""
-    """What bounds the task, put after its name when there are too few."""
-    widen: str = ""
-    """What else may be done about that."""
+    """Where the questions come from, for RAW_DATA."""
     effort: int = 10_000
     """How many draws may come to nothing before the first problem."""
 
@@ -175,10 +171,15 @@ class Drawn(Task):
         def make(sft: int, rl: int) -> Apart:
             return self._drawn(sft, rl=False, seed=wanted.seed), self._drawn(rl, rl=True, seed=wanted.seed)
 
-        return supply_made(self.name + self.within, wanted, self.config, make, self.widen)
+        few, widen = f"{self.name} gave only {{found}} different", ""
+        if self.ranges:
+            within = " and ".join(f"{name} {low}-{high}" for name, (low, high) in self.ranges.items())
+            few = few.replace(self.name, f"{self.name} with {within}")
+            widen = f", or widen {' or '.join(f'--{name}' for name in self.ranges)}"
+        return supply_made(few, wanted, {name: list(ends) for name, ends in self.ranges.items()}, make, widen)
 
     def _drawn(self, count: int, *, rl: bool, seed: int) -> list[Question]:
-        """Draw up to `count`. Content alone decides between RL and SFT, so the two never meet, whatever the run."""
+        """Draw up to `count`. Content alone decides between RL and SFT, so no run mixes them."""
         found: dict[tuple[Hashable, ...], Problem] = {}
         rng = random.Random(f"{seed}/{self.name}/{'rl' if rl else 'sft'}")
         draws = last = 0
