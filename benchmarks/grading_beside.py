@@ -48,7 +48,9 @@ class Load:
         self.tokens = 0
         self._engine = engine
         self._source = ((replace(roll, seed=seed), one) for seed in itertools.count() for one in questions)
-        self._tasks = [asyncio.ensure_future(self._ask()) for _ in range(fill(CPU_SEQUENCES, roll.requests))]
+        self._tasks = [
+            asyncio.ensure_future(self._ask()) for _ in range(fill(CPU_SEQUENCES, len(roll.variants) * roll.samples))
+        ]
 
     async def _ask(self) -> None:
         for roll, question in self._source:

@@ -35,10 +35,10 @@ from cluster.inference.replicas import Placement
 from cluster.jobs.job import Job
 from cluster.jobs.store import ShardStore
 from generation.plan import make_plan
-from generation.raw.schema import Origin, Rolled, to_table
+from generation.raw.schema import Rolled, to_table
 from generation.records import Attempt, Grade, Question
+from generation.rollout import Work
 from generation.settings import Settings
-from generation.work import Work
 
 H200_TOKENS_S = 10_000
 _ANSWER = "<answer>1 + 1</answer> <verdict>Incorrect</verdict>"
@@ -110,8 +110,8 @@ class Light(Work):
         completion = await engine.generate(request)
         grade = Grade("unknown", "not graded")
         attempt = Attempt(question, variant.name, 0, request.messages, completion, request.seed, grade, False, ())
-        origin = Origin(engine.info, self.rollout.sampling, {question.key: question.place}, self.task_config)
-        return Rolled(to_table([attempt], origin), completion.output_tokens)
+        table = to_table([attempt], engine.info, self.rollout.sampling, self.task_config)
+        return Rolled(table, completion.output_tokens)
 
 
 class Noted(ShardStore):

@@ -1,4 +1,4 @@
-"""From settings to everything that is decided before an engine starts; and the plan in words."""
+"""From settings to a plan, complete before an engine starts; and the plan in words."""
 
 import json
 from collections import Counter
@@ -13,16 +13,7 @@ from cluster.inference.vllm_engine import ChatTokenizer
 from cluster.jobs.plan import JobPlan
 from cluster.texts import excerpt
 from generation import variants
-from generation.model_plan import (
-    Prompts,
-    choose_sampling,
-    find_model,
-    is_builtin,
-    notes_on_prompts,
-    notes_on_sampling,
-    run_directory,
-    write_out,
-)
+from generation.model_plan import choose_model, is_builtin, notes_on_prompts, write_out
 from generation.raw.schema import SCHEMA
 from generation.records import Question, stable_hash
 from generation.rollout import Rollout
@@ -77,7 +68,6 @@ class Plan(JobPlan):
         return [question.key for question in self.questions]
 
     def items(self, keys: Collection[str]) -> Iterator[Question]:
-        """Yield the questions of these keys, in order, with their places."""
         return (replace(one, place=place) for place, one in enumerate(self.questions) if one.key in keys)
 
     @property
@@ -85,7 +75,6 @@ class Plan(JobPlan):
         return len(self.questions) * self.per_item
 
     def introduction(self) -> list[tuple[str, str]]:
-        """Return what a person sees first, by stage."""
         rollout, revision = self.rollout, self.model.revision or "unknown"
         sft, rl, variants = len(self.questions), len(self.rl_questions), len(rollout.variants)
         return [
@@ -103,75 +92,73 @@ def amounts(settings: Settings) -> tuple[int, int]:
 
 
 def make_plan(settings: Settings) -> Plan:
-    """Decide everything. Raises ValueError for a model or questions that are not there or not fit."""
-    small = is_builtin(settings.model)
-    parts = settings.parts(small=small)
+    """Decide everything. Raises ValueError for a model or questions that are missing or unfit."""
+    parts = settings.parts(small=is_builtin(settings.model))
     task = run_name([part.task.name for part in parts])
-    model = find_model(settings, f"runs/{task}")
-    sampling = choose_sampling(settings, model)
-    asked = supply(parts)
-    rollout = Rollout(
-        variants.parse_names(settings.variants),
-        *amounts(settings),
-        sampling,
-        settings.seed,
-    )
+    samples, reflections = amounts(settings)
+    model, sampling, out, notes = choose_model(settings, f"runs/{task}", samples, "samples of a variant")
+    supplied = supply(parts)
+    asked = variants.parse_names(settings.variants)
+    chats = {one.name: {"system": one.system, "user": f"{{question}}\n\n{one.user}"} for one in asked}
     return Plan(
         model=model,
         sampling=sampling,
         # Question, sample and reflection prompt, then a reflection as long: no more context than that.
         context=min(model.context, 2 * sampling.max_tokens + 4096),
-        per_item=len(rollout.variants) * rollout.samples,
-        out=run_directory(settings, f"runs/{task}", model.name),
+        per_item=len(asked) * samples,
+        out=out,
         license=settings.license,
-        texts=_texts(rollout),
-        notes=(*asked.notes, *notes_on_sampling(settings, model, rollout.samples, "samples of a variant")),
+        texts={"variants": chats, "reflections": prompts.PROMPTS if reflections else {}},
+        notes=(*supplied.notes, *notes),
         task=task,
-        questions=asked.sft,
-        rl_questions=asked.rl,
-        task_config=json.dumps(asked.config, sort_keys=True),
-        rollout=rollout,
+        questions=supplied.sft,
+        rl_questions=supplied.rl,
+        task_config=json.dumps(supplied.config, sort_keys=True),
+        rollout=Rollout(asked, samples, reflections, sampling, settings.seed),
     )
-
-
-def _texts(rollout: Rollout) -> dict[str, Any]:
-    """Return every prompt of the run, word for word, as templates with {names}."""
-    chats = {v.name: {"system": v.system, "user": f"{{question}}\n\n{v.user}"} for v in rollout.variants}
-    return {"variants": chats, "reflections": prompts.PROMPTS if rollout.reflections else {}}
 
 
 def look_at_prompts(plan: Plan) -> Plan:
     """Add notes on prompts, as `notes_on_prompts` writes them and raises, to the plan."""
-    rollout = plan.rollout
 
     def longer(room: int, _: int) -> Iterable[Prompt]:
         for question in plan.questions:
-            # The answer may stand in a prompt too.
-            answer = 4 * len(question.answer.encode(errors="replace"))
-            if len(question.text.encode(errors="replace")) + answer > room:
+            # Rationalized prompts hold the answer too; counted four times, with room to spare.
+            size = len(question.text.encode(errors="replace")) + 4 * len(question.answer.encode(errors="replace"))
+            if size > room:
                 for name, messages in _variant_chats(plan, question):
                     yield Prompt(f"{name} of {excerpt(question.text)}", messages)
 
     larger = f"a larger --max_tokens makes a larger context, up to {plan.model.context:,}"
-    looked_at = Prompts(
+    notes = notes_on_prompts(
+        plan,
         kinds=[Prompt(name.replace("variant ", ""), messages) for name, messages in _first_chats(plan)],
         frames=[chat.messages for chat in _variant_chats(plan, replace(plan.questions[0], text="", answer=""))],
         longer=longer,
-        total=len(plan.questions) * len(rollout.variants),
+        total=len(plan.questions) * len(plan.rollout.variants),
         what="prompts",
-        least=[_LEAST, *([prompts.VERDICT] if rollout.reflections else [])],
+        least=[_LEAST, *([prompts.VERDICT] if plan.rollout.reflections else [])],
         remedy=larger if plan.context < plan.model.context else "",
     )
-    return plan.noting(*notes_on_prompts(plan, looked_at))
+    return plan.noting(*notes)
 
 
 def describe(plan: Plan) -> str:
-    """Write the plan in words: counts, an upper bound of tokens, and prompts as the model will see them."""
+    """Describe the plan: counts, an upper bound of tokens, and prompts as the model will see them."""
     chat = ChatTokenizer(plan.model.path, plan.model.hub_revision)
+    rollout, longest = plan.rollout, plan.sampling.max_tokens
     sft, rl = (Counter(question.task for question in asked) for asked in (plan.questions, plan.rl_questions))
     golds: dict[str, str] = {}
     for question in plan.questions:
         golds.setdefault(question.grader, " ".join(question.answer.split())[:60])
+    # Tokens are bounded as if each question were as long as the longest, and each completion too.
+    sizes = chat.lengths([(Message(role="user", content=f"{q.text}\n\n{q.answer}"),) for q in plan.questions])
+    worst = plan.questions[sizes.index(max(sizes))]
+    lengths = chat.lengths([prompt.messages for prompt in _chats(plan, worst)])
+    asked, looks = lengths[: len(rollout.variants)], lengths[len(rollout.variants) :]
+    reflections = plan.samples * rollout.reflections
+    read = plan.samples * min(max(asked), plan.context)
+    read += reflections * min(max(looks, default=0) + longest, plan.context)
     return write_out(
         plan,
         chat,
@@ -179,9 +166,12 @@ def describe(plan: Plan) -> str:
             f"task        {plan.task}: {len(plan.questions)} questions, {len(plan.rl_questions)} more held out for RL",
             *(f"            {name}: {count:,} and {rl[name]:,}" for name, count in sft.items() if len(sft) > 1),
             *(f"graded by   {grader}, the first gold answer {gold!r}" for grader, gold in golds.items()),
+            f"variants    {', '.join(variant.name for variant in rollout.variants)}",
         ],
-        how=[f"variants    {', '.join(variant.name for variant in plan.rollout.variants)}"],
-        bounds=_bounds(plan, chat),
+        bounds=[
+            f"requests    {plan.samples:,} samples and up to {reflections:,} reflections",
+            f"tokens      at most {(plan.samples + reflections) * longest:,} written and {read:,} read",
+        ],
         shown=[Prompt(f" of {name}", messages) for name, messages in _first_chats(plan)],
     )
 
@@ -198,30 +188,11 @@ def _first_chats(plan: Plan) -> list[Prompt]:
 
 def _chats(plan: Plan, question: Question) -> list[Prompt]:
     """Return what is asked about one question: each variant, then each reflection prompt on a stand-in."""
-    chats = _variant_chats(plan, question)
-    if plan.rollout.reflections:
-        for name in prompts.PROMPTS:
-            chats.append(Prompt(f"reflection {name}", prompts.messages(name, question.text, _STAND_IN)))
-    return chats
+    names = prompts.PROMPTS if plan.rollout.reflections else ()
+    looks = [Prompt(f"reflection {name}", prompts.messages(name, question.text, _STAND_IN)) for name in names]
+    return [*_variant_chats(plan, question), *looks]
 
 
 def _variant_chats(plan: Plan, question: Question) -> list[Prompt]:
     rollout = plan.rollout
     return [Prompt(f"variant {v.name}", rollout.sample_request(question, v, 0).messages) for v in rollout.variants]
-
-
-def _bounds(plan: Plan, chat: ChatTokenizer) -> list[str]:
-    """Bound requests and tokens as if each question were as long as the longest, and each completion too."""
-    rollout, longest = plan.rollout, plan.sampling.max_tokens
-    texts = [(Message(role="user", content=f"{q.text}\n\n{q.answer}"),) for q in plan.questions]
-    sizes = chat.lengths(texts)
-    worst = plan.questions[sizes.index(max(sizes))]
-    lengths = chat.lengths([prompt.messages for prompt in _chats(plan, worst)])
-    asked, looks = lengths[: len(rollout.variants)], lengths[len(rollout.variants) :]
-    reflections = plan.samples * rollout.reflections
-    read = plan.samples * min(max(asked), plan.context)
-    read += reflections * min(max(looks, default=0) + longest, plan.context)
-    return [
-        f"requests    {plan.samples:,} samples and up to {reflections:,} reflections",
-        f"tokens      at most {len(plan.questions) * rollout.requests * longest:,} written and {read:,} read",
-    ]

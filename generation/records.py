@@ -1,4 +1,4 @@
-"""What crosses a stage: questions, grades, attempts, and the keys that name them."""
+"""The records that stages exchange: questions, grades, attempts, and the keys that name them."""
 
 import hashlib
 import re
@@ -36,7 +36,7 @@ class Question:
     """The gold answer as text; for countdown an expression."""
     task: str
     source: str
-    """Where it is from: "made" with its seed, a file, a hub repository."""
+    """Its origin: "made" with its seed, a file, a hub repository."""
     grader: str
     """Name of a grader in `generation.grading`."""
     answer_type: str
@@ -44,7 +44,7 @@ class Question:
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What the grader needs beside the gold answer; JSON values only."""
     place: int = field(default=0, compare=False)
-    """Among the questions of a run."""
+    """Among the questions of a run, from 0."""
 
     @property
     def key(self) -> str:
@@ -74,7 +74,7 @@ class Grade:
 
 @dataclass(frozen=True)
 class Reflection:
-    """The model's look at one sample."""
+    """The model's reflection on one sample."""
 
     prompt_name: str
     completion: Completion
@@ -82,7 +82,7 @@ class Reflection:
     verdict: bool | None
     """True for Correct, False for Incorrect, None without a verdict."""
     valid: bool
-    """The verdict equals the sample's correctness."""
+    """True if the verdict equals the sample's correctness."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Attempt:
     question: Question
     variant: str
     index: int
-    """Which of the samples of this variant, from 0."""
+    """Place among the samples of this variant, from 0."""
     messages: tuple[Any, ...]
     completion: Completion
     seed: int
@@ -106,12 +106,12 @@ _SPACES = re.compile("[\\s\u200b\u2060\ufeff]+")
 
 
 def same_text(text: str) -> str:
-    """Return the text with single spaces and none at its ends: questions with the same one are twins."""
+    """Return the text with single spaces and none at its ends; questions for which it is equal are duplicates."""
     return _SPACES.sub(" ", text).strip()
 
 
 def stable_hash(*parts: object) -> str:
-    """Return SHA-256 of the parts' texts, in hex; the parts are kept apart, so ("ab",) != ("a", "b")."""
+    """Return the SHA-256 of the parts' texts in hex; parts are kept apart, so ("ab",) != ("a", "b")."""
     digest = hashlib.sha256()
     for part in parts:
         encoded = str(part).encode("utf-8", "surrogatepass")

@@ -1,7 +1,7 @@
 """One question's coroutine: sample, grade, reflect. The only place where the stages meet.
 
-All samples of all variants are asked for at once; each is graded as it comes, and its reflections
-follow at once on the engine that still holds their prefix.
+All samples of all variants are requested at once; each is graded on arrival, and its reflections follow
+immediately on the engine that still holds their prefix.
 """
 
 import asyncio
@@ -14,19 +14,20 @@ from cluster.errors import ItemFailedError
 from cluster.inference.engine import Completion, Engine, Message, Request, Sampling
 from generation import variants
 from generation.grading import grade
-from generation.records import Attempt, Grade, Question, Reflection, request_seed
+from generation.raw.schema import Rolled, to_table
+from generation.records import Attempt, Question, Reflection, request_seed
 from generation.variants import Variant
 from reflection import prompts
 from reflection.verdict import parse_verdict
 
 TRIES = 3
-"""How often a request is made that the engine refuses."""
+"""Requests made in all where the engine refuses one."""
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """What is asked about every question."""
+    """What every question is asked."""
 
     variants: tuple[Variant, ...]
     samples: int
@@ -36,15 +37,10 @@ class Rollout:
     sampling: Sampling
     seed: int
 
-    @property
-    def requests(self) -> int:
-        """Most requests one question can make."""
-        return len(self.variants) * self.samples * (1 + self.reflections)
-
     async def __call__(self, engine: Engine, question: Question) -> tuple[Attempt, ...]:
-        """All attempts at the question, by variant and index.
+        """Return all attempts at the question, by variant and index.
 
-        Raises ItemFailedError when not one sample could be had, EngineDiedError.
+        Raises ItemFailedError when every sample failed, EngineDiedError.
         """
         owed = [(variant, index) for variant in self.variants for index in range(self.samples)]
         attempts = await together(self._attempt(engine, question, *one) for one in owed)
@@ -59,64 +55,68 @@ class Rollout:
         judged = await asyncio.to_thread(grade, completion.text, question, completion.finish_reason)
         wanted = self.reflections if judged.outcome != "unknown" else 0
         names = prompts.draw(wanted, random.Random(f"{self.seed}/{question.key}/{variant.name}/{index}"))
-        reflections = await together(
-            self._reflect(engine, question, request, completion, judged, number=number, name=name)
+        asked = [
+            (name, self._request(prompts.messages(name, question.text, completion.text), request.key, number))
             for number, name in enumerate(names)
-        )
-        hinted = variants.mentions_hint(variant, completion.text)
+        ]
         return Attempt(
-            question,
-            variant.name,
-            index,
-            request.messages,
-            completion,
-            request.seed,
-            judged,
-            hinted,
-            tuple(reflections),
+            question=question,
+            variant=variant.name,
+            index=index,
+            messages=request.messages,
+            completion=completion,
+            seed=request.seed,
+            grade=judged,
+            mentions_hint=variants.mentions_hint(variant, completion.text),
+            reflections=tuple(await reflect(engine, asked, judged.is_correct)),
         )
 
     def sample_request(self, question: Question, variant: Variant, index: int) -> Request:
         return self._request(variants.messages(variant, question), question.key, variant.name, index, "sample")
-
-    async def _reflect(
-        self,
-        engine: Engine,
-        question: Question,
-        asked: Request,
-        sample: Completion,
-        judged: Grade,
-        *,
-        number: int,
-        name: str,
-    ) -> Reflection:
-        messages = prompts.messages(name, question.text, sample.text)
-        return await reflect(engine, self._request(messages, asked.key, number), name, judged.is_correct)
 
     def _request(self, messages: tuple[Message, ...], *parts: object) -> Request:
         key = "/".join(map(str, parts))
         return Request(key, messages, self.sampling, request_seed(self.seed, *parts))
 
 
-async def reflect(engine: Engine, request: Request, prompt_name: str, is_correct: bool | None) -> Reflection:
-    """One reflection on a sample of this correctness."""
-    completion = await ask(engine, request)
-    verdict = parse_verdict(completion.text)
-    return Reflection(prompt_name, completion, request.seed, verdict, verdict is not None and verdict == is_correct)
+@dataclass(frozen=True)
+class Work:
+    """What an engine does with a question; sent to it once."""
+
+    rollout: Rollout
+    task_config: str
+    """JSON."""
+
+    async def __call__(self, engine: Engine, question: Question) -> Rolled:
+        attempts = await self.rollout(engine, question)
+        table = await asyncio.to_thread(to_table, attempts, engine.info, self.rollout.sampling, self.task_config)
+        tokens = sum(attempt.completion.output_tokens for attempt in attempts)
+        tokens += sum(look.completion.output_tokens for attempt in attempts for look in attempt.reflections)
+        return Rolled(table, tokens)
+
+
+async def reflect(engine: Engine, asked: Iterable[tuple[str, Request]], is_correct: bool | None) -> list[Reflection]:
+    """Make the requests, each with the name of its prompt, for reflections on a sample of this correctness."""
+
+    async def one(name: str, request: Request) -> Reflection:
+        completion = await ask(engine, request)
+        verdict = parse_verdict(completion.text)
+        return Reflection(name, completion, request.seed, verdict, verdict is not None and verdict == is_correct)
+
+    return await together(one(name, request) for name, request in asked)
 
 
 async def ask(engine: Engine, request: Request) -> Completion:
-    """The completion, or the refusal that came every time."""
-    completion = await engine.generate(request)
-    for _ in range(TRIES - 1):
+    """Return the completion, or the last of TRIES refusals."""
+    for _ in range(TRIES):
+        completion = await engine.generate(request)
         if completion.finish_reason != "error":
             break
-        completion = await engine.generate(request)
     return completion
 
 
 async def together(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """All results in order; where one fails the others are ended, so that nothing of this question goes on."""
+    """Return all results in order. If one fails the others are cancelled, so that no request is left running."""
     tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
     try:
         return list(await asyncio.gather(*tasks))

@@ -10,9 +10,10 @@ from cluster.inference.replicas import Fleet
 from cluster.jobs.job import Job
 from generation.placement import ray_fleet
 from generation.plan import describe, look_at_prompts, make_plan
+from generation.raw.report import write_raw_data
+from generation.rollout import Work
 from generation.settings import Settings
 from generation.tasks.registry import listing
-from generation.work import Work, write_raw_data
 
 
 def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> int:

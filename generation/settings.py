@@ -1,4 +1,4 @@
-"""What a user may set for the whole job, checked once when built."""
+"""The flags of the whole job, checked once when built."""
 
 import re
 from collections.abc import Sequence
@@ -16,9 +16,9 @@ from generation.tasks.task import Wanted
 
 DEFAULT_TASK = "countdown_3arg"
 FORMATS = ("0C", "*C", "*C_full", "*C*IC", "*CC", "random", "no_reflection", "algorithm1", "star")
-"""Of traces, as the assembly makes them: named here for --help alone."""
+"""Of traces; the assembly makes and checks them, and only --help names them here."""
 _SMALL = 32
-"""Questions of each task where the built-in model is asked and nobody says how many."""
+"""Default number of questions of each task for the built-in model."""
 _RANGE = re.compile(r"(\d{1,6})-(\d{1,6})")
 
 
@@ -69,13 +69,13 @@ class Settings(JobSettings):
         read_range("--targets", self.targets, (100, 200))
 
     def _check_task(self) -> None:
-        """What goes with --task and what with --questions of one's own."""
+        """Raise ValueError for flags that do not go with --task, or with questions of one's own."""
         named = registry.parse(DEFAULT_TASK if self.task is None else self.task)
-        made = [("--task", self.task), ("--inputs", self.inputs), ("--targets", self.targets)]
+        flags = (("--task", self.task), ("--inputs", self.inputs), ("--targets", self.targets))
+        made = [f"{name} {value}" for name, value in flags if value is not None]
         if isinstance(self.questions, str):
-            for name, value in made:
-                if value is not None:
-                    raise ValueError(f"{name} {value} is for questions made here: leave it out with --questions FILE")
+            if made:
+                raise ValueError(f"{made[0]} is for questions made here: leave it out with --questions FILE")
             if self.reading.question_column == self.reading.answer_column:
                 told = f"--question_column and --answer_column both name {self.reading.answer_column!r}"
                 raise ValueError(f"{told}: give the column of the gold answers with --answer_column")
@@ -85,10 +85,9 @@ class Settings(JobSettings):
             registry.check_name(name)
         if self.questions is not None and any(named.values()):
             raise ValueError(f"--questions {self.questions} and the counts in --task {self.task}: give one of them")
-        if not any(name in countdown.NAMES for name in named):
-            for name, value in made[1:]:
-                if value is not None:
-                    raise ValueError(f"{name} {value} is for countdown tasks: leave it out with --task {self.task}")
+        ranges = made if self.task is None else made[1:]
+        if ranges and not any(name in countdown.NAMES for name in named):
+            raise ValueError(f"{ranges[0]} is for countdown tasks: leave it out with --task {self.task}")
         for name in custom.Reading._fields:
             if getattr(self, name) is not None:
                 raise ValueError(f"--{name} is for questions of your own: give --questions FILE or a hub dataset")
@@ -99,21 +98,17 @@ class Settings(JobSettings):
         given = {name: getattr(self, name) for name in custom.Reading._fields}
         return custom.Reading(**{name: value for name, value in given.items() if value is not None})
 
-    def ranges(self, default: Ranges) -> Ranges:
-        return Ranges(
-            read_range("--inputs", self.inputs, default.inputs),
-            read_range("--targets", self.targets, default.targets),
-        )
-
     def parts(self, *, small: bool) -> list[Part]:
         """Decide whose questions and how many of each; nothing is made or loaded yet. Raises ValueError.
 
-        A total is dealt out evenly, the RL questions in proportion to the others. `small` for the built-in model.
+        A total is shared evenly, the RL questions in proportion to the others. `small` is for the built-in model.
         """
         if isinstance(self.questions, str):
             return [Part(custom.task(self.questions, self.reading), Wanted(None, self.rl_questions, self.seed))]
         named = registry.parse(self.task or DEFAULT_TASK)
-        ranges = self.ranges(builtin.RANGES if small else Ranges())
+        default = builtin.RANGES if small else Ranges()
+        inputs = read_range("--inputs", self.inputs, default.inputs)
+        ranges = Ranges(inputs, read_range("--targets", self.targets, default.targets))
         tasks = [registry.find(name, ranges) for name in named]
         counts = list(named.values())
         if self.questions is not None:

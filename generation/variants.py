@@ -1,7 +1,4 @@
-"""The prompt variants: the four plain ones and the rationalized form of each.
-
-The wording is data, in `variants.toml`; this module only fills it in.
-"""
+"""The prompt variants: the four plain ones and the rationalized form of each, filled in from `variants.toml`."""
 
 import re
 from dataclasses import dataclass
@@ -10,7 +7,7 @@ from cluster.inference.engine import Message
 from cluster.texts import fill, load_table
 from generation.records import Question
 
-# Not behind a letter or digit; an underscore is Markdown's emphasis.
+# Not after a letter or digit; an underscore is Markdown's emphasis.
 _HINT_WORD = re.compile(r"(?<![^\W_])hint", re.IGNORECASE)
 
 
@@ -22,26 +19,22 @@ class Variant:
     system: str
     user: str
     rationalized: bool
-    """The prompt gives the gold answer away, for samples only."""
+    """The prompt gives the gold answer away."""
 
 
 def _variants() -> dict[str, Variant]:
     table = load_table("generation", "variants.toml")
-    rationalized = table["rationalized"]
-    found: dict[str, Variant] = {}
-    for name, texts in table["variants"].items():
-        system = f"{texts['system']} {table['closing']}"
-        found[name] = Variant(name, system, texts["user"], rationalized=False)
-    for variant in list(found.values()):
-        name = variant.name + rationalized["ending"]
-        user = f"{variant.user}\n\n{rationalized['hint']}"
-        found[name] = Variant(name, variant.system, user, rationalized=True)
-    return found
+    hint, ending = table["rationalized"]["hint"], table["rationalized"]["ending"]
+    plain = [
+        Variant(name, f"{texts['system']} {table['closing']}", texts["user"], rationalized=False)
+        for name, texts in table["variants"].items()
+    ]
+    hinted = [Variant(one.name + ending, one.system, f"{one.user}\n\n{hint}", rationalized=True) for one in plain]
+    return {variant.name: variant for variant in plain + hinted}
 
 
 VARIANTS = _variants()
 """All eight by name, the plain four first."""
-
 PLAIN = tuple(name for name, variant in VARIANTS.items() if not variant.rationalized)
 
 
@@ -62,14 +55,12 @@ def parse_names(names: tuple[str, ...]) -> tuple[Variant, ...]:
 
     Raises ValueError for no name, and for one that is unknown or given twice.
     """
+    known, groups = f"take plain, all, or any of {', '.join(VARIANTS)}", {"plain": PLAIN, "all": tuple(VARIANTS)}
     if not names:
-        raise ValueError(f"no variant is named: take plain, all, or any of {', '.join(VARIANTS)}")
-    chosen: list[str] = []
-    for name in names:
-        chosen += {"plain": PLAIN, "all": tuple(VARIANTS)}.get(name, (name,))
-    for name in chosen:
-        if name not in VARIANTS:
-            raise ValueError(f"variant {name!r} is unknown: take plain, all, or any of {', '.join(VARIANTS)}")
+        raise ValueError(f"no variant is named: {known}")
+    chosen = [name for given in names for name in groups.get(given, (given,))]
+    if unknown := [name for name in chosen if name not in VARIANTS]:
+        raise ValueError(f"variant {unknown[0]!r} is unknown: {known}")
     if len(set(chosen)) != len(chosen):
         raise ValueError(f"a variant is named twice in {','.join(names)}: name each once")
     return tuple(VARIANTS[name] for name in chosen)

@@ -12,7 +12,7 @@ _TABLE = load_table("reflection", "prompts.toml")
 PROMPTS: dict[str, str] = {name: _TABLE["head"] + text + _TABLE["tail"] for name, text in _TABLE["prompts"].items()}
 """Templates by name; {question} and {sample} come before anything that differs."""
 VERDICT = "<verdict>Correct</verdict>"
-"""What each of them asks for at the end, or the same with the other word."""
+"""What each of them asks for at the end, with one of two words."""
 
 
 def messages(name: str, question: str, sample: str) -> tuple[Message, ...]:
@@ -21,7 +21,7 @@ def messages(name: str, question: str, sample: str) -> tuple[Message, ...]:
 
 
 def draw(count: int, rng: random.Random, used: Sequence[str] = ()) -> tuple[str, ...]:
-    """Return the names of `count` prompts, in an order drawn, each time one of those that were least often used."""
+    """Draw the names of `count` prompts in random order, each time one of those used least often so far."""
     asked = Counter(used)
     order = rng.sample(list(PROMPTS), len(PROMPTS))
     drawn: list[str] = []

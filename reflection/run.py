@@ -12,8 +12,8 @@ from cluster.jobs.job import Job
 from cluster.jobs.progress import say
 from generation.placement import ray_fleet
 from generation.raw.schema import RAW_DATA
-from reflection.added.card import write_reflected
 from reflection.added.plan import AdditionSettings, describe_additions, look_at_samples, plan_additions
+from reflection.added.rows import write_reflected
 
 
 def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> int:

@@ -1,27 +1,24 @@
-"""The last `<name>…</name>` block of a text, in linear time whatever the text is.
-
-Knows nothing of what stands inside; answers and verdicts are both found with it.
-"""
+"""The last `<name>…</name>` block of a text, found in linear time whatever the text: answers and verdicts."""
 
 from typing import NamedTuple
 
 
 class Block(NamedTuple):
-    """What the last closed pair of tags holds, and how it stands in the text."""
+    """The text between the last closed pair of tags, and how the pair stands in the whole.
+
+    It is reopened if the tag is opened again after it and never closed, nested if another block of the name is still
+    open where it begins, fenced if that is inside a Markdown code fence; earlier says that a closed one precedes it.
+    """
 
     text: str
     reopened: bool
-    """The tag is opened once more behind the block, and never closed."""
     nested: bool
-    """Another block of the name is still open where it begins."""
     earlier: bool
-    """There is a closed one before it."""
     fenced: bool
-    """It begins inside a Markdown code fence."""
 
 
 def last_block(text: str, name: str) -> Block | None:
-    """Return the last block that is closed, if any; case does not matter. Of nested ones it is the innermost."""
+    """Return the last closed block, if any, the innermost of nested ones; case does not matter."""
     # Bytes, because bytes.lower() keeps every offset (str.lower() turns "İ" into two characters) and
     # is fast on any script; surrogatepass, because a lone surrogate is text like any other here.
     raw = text.encode("utf-8", "surrogatepass")

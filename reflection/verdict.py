@@ -1,7 +1,4 @@
-"""From a reflection's text to its verdict: correct, incorrect, or none that can be told.
-
-Knows nothing of whether the verdict is true. No verdict is a value of its own, never "incorrect".
-"""
+"""From a reflection's text to its verdict: correct, incorrect, or none, which is a value of its own."""
 
 import string
 
@@ -21,8 +18,8 @@ _PUNCTUATION = ".,;:!。！"
 def parse_verdict(text: str) -> bool | None:
     """Return True for Correct, False for Incorrect, None without a verdict.
 
-    Only the last block counts: when it reads as neither word there is no verdict, whatever stood in
-    an earlier one, and none either when the tag is opened again behind it and left open.
+    Only the last block counts: there is no verdict when it reads as neither word, whatever an earlier one says, nor
+    when the tag is opened again after it and left open.
     """
     block = last_block(text, "verdict")
     if block is None or block.reopened:
@@ -32,8 +29,8 @@ def parse_verdict(text: str) -> bool | None:
 
 
 def parse_verdicts(texts: pa.Array) -> np.ndarray:
-    """Return parse_verdict of each text as int8: 1, 0, or -1 for none. Most are told by how they end."""
-    # Of a text that ends with a whole block this is the last one, whatever stands before it.
+    """Return parse_verdict of each text as int8: 1, 0, or -1 for none."""
+    # Fast for most texts: a whole block at the end is the last one, whatever stands before it.
     tails = pc.ascii_lower(pc.binary_slice(texts.cast(pa.binary()), -_LONGEST_ENDING).view(pa.string()))
     ends = [pc.ends_with(tails, ending).to_numpy(zero_copy_only=False) for ending in _ENDINGS]
     verdicts = np.select(ends, [*_ENDINGS.values()], default=-2).astype(np.int8)

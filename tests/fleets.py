@@ -13,9 +13,10 @@ from cluster.jobs.plan import JobPlan, JobSettings
 from cluster.session import Resources
 from generation.placement import place
 from generation.plan import Plan, make_plan
+from generation.raw.report import write_raw_data
 from generation.raw.schema import RAW_DATA
+from generation.rollout import Work
 from generation.settings import Settings
-from generation.work import Work, write_raw_data
 
 
 def on_ray(

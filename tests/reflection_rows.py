@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from generation.raw.schema import PROVENANCE, REFLECTIONS
-from reflection.added.rows import ADDED
+from reflection.added.source import ADDED
 from tests import drive_reflections
 from tests.assembly_rows import published_row
 

@@ -22,15 +22,15 @@ from cluster.jobs.store import FAILED_ITEMS, Failures
 from generation.builtin import RANGES
 from generation.plan import make_plan
 from generation.raw.counts import RawCounts
-from generation.raw.report import raw_card, summary
+from generation.raw.report import summary, write_raw_data
 from generation.records import Question
-from generation.rollout import TRIES, Rollout
+from generation.rollout import TRIES, Rollout, Work
 from generation.settings import Settings
 from generation.tasks import countdown
 from generation.variants import parse_names
-from generation.work import Work, write_raw_data
 from tests import drive_job
 from tests.countdown_questions import make
+from tests.raw_rows import card_of
 from tests.scripted import reply
 
 QUESTIONS = make("countdown_3arg", 12, rl=False, seed=0, ranges=RANGES)
@@ -145,11 +145,11 @@ def test_a_record_of_failures_that_cannot_be_read_is_told(tmp_path: Path, text: 
 def test_summary_and_card_count_them() -> None:
     counts = RawCounts(lost=Counter({"prompt too | long": 2, "refused": 1}))
     assert "3 questions failed and have no samples:\n        2  prompt too | long" in summary(counts)
-    card = raw_card(counts, {})
+    card = card_of(counts, {})
     assert "| questions that failed and have no rows | 3 |" in card
     assert "| `refused` | 1 |" in card
     assert "failed and have no" not in summary(RawCounts())
-    assert "Questions without rows" not in raw_card(RawCounts(), {})
+    assert "Questions without rows" not in card_of(RawCounts(), {})
 
 
 def test_the_job_tells_what_failed_and_tries_again_on_request(

@@ -15,9 +15,9 @@ from assembly.feasibility import FIRST, early_warning
 from assembly.settings import SftSettings
 from cluster.inference.engine import Completion, Request, ScriptedEngine
 from generation.plan import make_plan
+from generation.rollout import Work
 from generation.run import main
 from generation.settings import Settings
-from generation.work import Work
 from reflection.run import main as reflect
 from tests import drive_job
 from tests.assembly_rows import PUBLISHED, published_row, write_parquet

@@ -14,7 +14,6 @@ from assembly.run import main
 from generation.raw.files import check_copies, find_files, notes_on_responses
 from generation.raw.reader import open_parts, read_part
 from generation.raw.schema import SAMPLE_PROVENANCE
-from reflection.added.plan import check_columns
 from reflection.added.source import open_source
 from reflection.run import main as reflect
 from tests.assembly_rows import PUBLISHED, README, published_row, read, write_parquet
@@ -187,4 +186,4 @@ def test_two_columns_of_no_use_matter_only_where_they_are_written_again(tmp_path
     pq.write_table(table.append_column("notes", notes).append_column("notes", notes), tmp_path / "raw.parquet")
     assert [row.question for row in read(tmp_path)] == ["q"]
     with pytest.raises(ValueError, match=r"raw\.parquet: 2 columns are named 'notes'; expected one"):
-        check_columns(open_source(str(tmp_path)))
+        open_source(str(tmp_path))

@@ -13,10 +13,10 @@ from datasets import Features, disable_progress_bars, load_dataset
 
 from cluster.inference.engine import Completion, EngineInfo, FinishReason, Message, Sampling
 from generation.raw.counts import count_folder
-from generation.raw.report import raw_card
-from generation.raw.schema import COLUMNS, PREFIX, REFLECTIONS, SCHEMA, SCHEMA_VERSION, Origin, to_table
+from generation.raw.schema import COLUMNS, PREFIX, REFLECTIONS, SCHEMA, SCHEMA_VERSION, to_table
 from generation.records import CUT, Attempt, Grade, Outcome, Question, Reflection
 from tests.assembly_rows import read
+from tests.raw_rows import card_of
 
 QUESTION = Question(
     text="Make 7 of [3, 4].",
@@ -26,10 +26,9 @@ QUESTION = Question(
     grader="countdown",
     answer_type="equation",
     facts={"target": 7, "numbers": [3, 4]},
+    place=5,
 )
-ORIGIN = Origin(
-    EngineInfo("scripted", "1", "a/model", "abc", 100), Sampling(0.7, 0.8, 20, 1.1, 64), {QUESTION.key: 5}, "{}"
-)
+SAMPLING = Sampling(0.7, 0.8, 20, 1.1, 64)
 GOOD = Reflection("check", Completion("<verdict>Correct</verdict>", "stop", 30, 5, 16), 12, True, True)
 SILENT = Reflection("check", Completion("", "error", error="refused"), 13, None, False)
 ATTEMPT = Attempt(
@@ -45,8 +44,12 @@ ATTEMPT = Attempt(
 )
 
 
+def written(attempts: list[Attempt]) -> pa.Table:
+    return to_table(attempts, EngineInfo("scripted", "1", "a/model", "abc", 100), SAMPLING, "{}")
+
+
 def test_a_row_says_all_that_its_record_does() -> None:
-    (row,) = to_table([ATTEMPT], ORIGIN).to_pylist()
+    (row,) = written([ATTEMPT]).to_pylist()
     assert row == {
         "question": "Make 7 of [3, 4].",
         "answer": "3 + 4",
@@ -76,7 +79,7 @@ def test_a_row_says_all_that_its_record_does() -> None:
         "model_revision": "abc",
         "engine": "scripted",
         "engine_version": "1",
-        "sampling": asdict(ORIGIN.sampling),
+        "sampling": asdict(SAMPLING),
         "schema_version": 1,
     }
 
@@ -109,7 +112,7 @@ GRADES: list[tuple[Outcome, str, bool | None]] = [
 def test_not_knowing_is_not_wrong(outcome: Outcome, reason: str, published: bool | None, tmp_path: Path) -> None:
     finish: FinishReason = "length" if reason == CUT else "stop"
     attempt = replace(ATTEMPT, grade=Grade(outcome, reason, None), completion=Completion("x", finish))
-    table = to_table([attempt], ORIGIN)
+    table = written([attempt])
     assert table[f"{PREFIX}__eval_is_correct"].to_pylist() == [[published]]
     pq.write_table(table, tmp_path / "raw.parquet")
     (row,) = read(tmp_path / "raw.parquet")
@@ -118,7 +121,7 @@ def test_not_knowing_is_not_wrong(outcome: Outcome, reason: str, published: bool
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
-    pq.write_table(to_table([ATTEMPT, replace(ATTEMPT, mentions_hint=True)], ORIGIN), tmp_path / "a.parquet")
+    pq.write_table(written([ATTEMPT, replace(ATTEMPT, mentions_hint=True)]), tmp_path / "a.parquet")
     first, second = read(tmp_path)
     assert (first.question_key, first.question, first.answer) == (QUESTION.key, QUESTION.text, QUESTION.answer)
     assert (first.task, first.variant, first.response) == ("countdown_2arg", "original", ATTEMPT.completion.text)
@@ -132,15 +135,14 @@ def test_a_lone_surrogate_does_not_lose_the_row(tmp_path: Path) -> None:
     attempt = replace(
         ATTEMPT, completion=broken, grade=Grade("right", "", "\ud800"), question=replace(QUESTION, text="?\ud800")
     )
-    origin = replace(ORIGIN, question_index={attempt.question.key: 0})
-    pq.write_table(to_table([attempt], origin), tmp_path / "raw.parquet")
+    pq.write_table(written([attempt]), tmp_path / "raw.parquet")
     (row,) = read(tmp_path / "raw.parquet")
     assert (row.response, row.extracted_answer, row.question) == ("a\ufffd \ufffdb", "\ufffd", "?\ufffd")
     assert row.question_key == attempt.question.key
 
 
 def test_no_attempts_are_an_empty_table_of_the_same_schema() -> None:
-    assert to_table([], ORIGIN).schema == SCHEMA
+    assert written([]).schema == SCHEMA
 
 
 @pytest.fixture
@@ -153,8 +155,8 @@ def folder(tmp_path: Path) -> Path:
         replace(ATTEMPT, grade=Grade("unknown", "out of bounds"), completion=Completion("", "error", error="e")),
     ]
     (tmp_path / "data").mkdir()
-    pq.write_table(to_table(attempts, ORIGIN), tmp_path / "data" / "train-00000-of-00001.parquet")
-    card = raw_card(count_folder(tmp_path), {"model": "a/model", "why": "```"})
+    pq.write_table(written(attempts), tmp_path / "data" / "train-00000-of-00001.parquet")
+    card = card_of(count_folder(tmp_path), {"model": "a/model", "why": "```"})
     (tmp_path / "README.md").write_text(card, encoding="utf-8")
     disable_progress_bars()
     return tmp_path

@@ -8,7 +8,8 @@ import pytest
 
 from cluster.jobs.card import WIDTH
 from generation.raw.counts import OUTCOMES, VERDICTS, RawCounts, TaskCounts, shares
-from generation.raw.report import raw_card, summary
+from generation.raw.report import summary
+from tests.raw_rows import card_of
 
 SUMS = TaskCounts(
     Counter({("original", "right"): 30, ("original", "wrong"): 20}),
@@ -71,13 +72,13 @@ def test_a_whole_summary() -> None:
 
 
 def test_the_card_has_the_tables_of_each_task() -> None:
-    card = raw_card(COUNTS, {})
+    card = card_of(COUNTS, {})
     assert "| `products` | 50 | 0 | 40 | 10 |" in card
     assert card.index("| `original` | 90 | 30 | 60 | 0 |") < card.index("### `products`") < card.index("### `sums`")
     of_sums = card[card.index("### `sums`") :]
     assert "| `original` | 50 | 30 | 20 | 0 |" in of_sums
     assert "| right | 45 | 10 | 0 |" in of_sums
-    assert "###" not in raw_card(RawCounts({"sums": SUMS}), {})
+    assert "###" not in card_of(RawCounts({"sums": SUMS}), {})
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 from assembly.run import main as assemble
 from generation.raw.schema import PROVENANCE, REFLECTIONS
-from reflection.added.rows import ADDED
+from reflection.added.source import ADDED
 from reflection.verdict import parse_verdict
 from tests.assembly_rows import write_parquet
 from tests.processes import Job

@@ -11,8 +11,7 @@ import pytest
 
 from assembly.run import main as assemble
 from generation.raw.schema import PROVENANCE, REFLECTIONS, SCHEMA
-from reflection.added.rows import ADDED, ADDITION
-from reflection.added.source import BLOCK_ROWS
+from reflection.added.source import ADDED, ADDITION, BLOCK_ROWS
 from reflection.prompts import PROMPTS
 from reflection.run import main
 from reflection.verdict import parse_verdict

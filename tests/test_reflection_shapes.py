@@ -12,7 +12,7 @@ import pytest
 from datasets import disable_progress_bars, load_dataset
 
 from generation.raw.schema import PROVENANCE, REFLECTIONS
-from reflection.added.rows import ADDED
+from reflection.added.source import ADDED
 from tests.assembly_rows import PUBLISHED, README, WRONG, write_parquet
 from tests.hub_user import NAME, User, content
 from tests.reflection_rows import add_to, assert_only_reflections_added, foreign_rows, rows_of

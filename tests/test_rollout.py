@@ -95,7 +95,7 @@ def test_what_is_asked() -> None:
     assert 0 < len(known) < len(attempts)
     assert len(asked.samples) == len(attempts) == 8 * 2
     assert len(asked.looks) == 3 * len(known)
-    assert len(asked.requests) <= ROLLOUT.requests == 8 * 2 * (1 + 3)
+    assert len(asked.requests) <= 8 * 2 * (1 + 3)
     assert {request.sampling for request in asked.requests} == {ROLLOUT.sampling}
     for attempt in attempts:
         assert len(attempt.reflections) == (3 if attempt in known else 0)

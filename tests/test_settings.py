@@ -8,7 +8,7 @@ import pytest
 
 from cluster.flags import parse
 from generation.builtin import RANGES
-from generation.settings import Settings
+from generation.settings import Settings, read_range
 from generation.tasks.countdown import NAMES, Ranges
 
 
@@ -96,7 +96,8 @@ def test_what_is_wrong_is_told(given: dict[str, Any], told: str) -> None:
     ],
 )
 def test_ranges(inputs: str | None, targets: str | None, expected: Ranges) -> None:
-    assert Settings(inputs=inputs, targets=targets).ranges(RANGES) == expected
+    read = read_range("--inputs", inputs, RANGES.inputs), read_range("--targets", targets, RANGES.targets)
+    assert Ranges(*read) == expected
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,7 @@
-"""What a RAW_DATA folder holds, counted batch by batch: outcomes, reasons, verdicts.
-
-Counts ours and published ones alike, from what their reader makes of them.
-"""
+"""What a RAW_DATA folder holds, ours or a published one, counted batch by batch: outcomes, reasons, verdicts."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,25 +10,34 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from generation.raw.reader import as_rows, find_columns
-from generation.raw.schema import PROVENANCE, SAMPLE_PROVENANCE, SCHEMA, owners
+from generation.raw.schema import REQUESTS, as_lists, owners
 from reflection.verdict import parse_verdicts
 
 OUTCOMES = ("right", "wrong", "unknown")
 VERDICTS = ("Correct", "Incorrect", "none")
-TOKENS = ("prompt_tokens", "cached_tokens", "output_tokens")
+TOKENS = {
+    "prompt_tokens": "tokens read",
+    "cached_tokens": "of these found in the cache",
+    "output_tokens": "tokens written",
+}
 _BATCH_ROWS = 1024
+Look = Callable[[pa.Table], None]
+"""Is shown each batch of rows, as a table of schema ROWS."""
+Served = Callable[[Sequence[str]], str]
+"""Writes a card's table of the questions of these tasks that can serve each trace format."""
 
 
 @dataclass
 class TaskCounts:
-    """Samples and reflections of one task, or of all."""
+    """Samples and reflections of one task, or of all.
+
+    Samples by variant and outcome, those of unknown outcome by reason; reflections by the sample's outcome and their
+    verdict, "none" without one.
+    """
 
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """Samples by variant and outcome."""
     unknown: Counter[str] = field(default_factory=Counter)
-    """Samples of unknown outcome, by reason."""
     verdicts: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """Reflections by the sample's outcome and their verdict, "none" without one."""
 
     @property
     def samples(self) -> int:
@@ -47,11 +53,9 @@ class TaskCounts:
         return self.verdicts["right", "Correct"] + self.verdicts["wrong", "Incorrect"]
 
     def outcome(self, name: str) -> int:
-        """Return the number of samples of this outcome."""
         return sum(count for (_, outcome), count in self.outcomes.items() if outcome == name)
 
     def verdict(self, name: str) -> int:
-        """Return the number of reflections with this verdict."""
         return sum(count for (_, verdict), count in self.verdicts.items() if verdict == name)
 
     def variants(self) -> dict[str, list[int]]:
@@ -68,25 +72,20 @@ class RawCounts:
     memory: int = 0
     """Bytes as Arrow tables."""
     files: list[Path] = field(default_factory=list)
-    """That were counted."""
     questions: set[str] = field(default_factory=set)
-    failed: int = 0
-    """Samples whose request failed."""
     hinted: int = 0
     """Samples that mention their hint."""
-    refused: int = 0
-    """Reflections whose request failed; they have no text, and are counted nowhere else."""
+    failed: Counter[str] = field(default_factory=Counter)
+    """Failed requests by column: of samples, and of reflections, which have no text and are counted nowhere else."""
     tokens: Counter[str] = field(default_factory=Counter)
-    """Of all requests: prompt_tokens, cached_tokens of these, output_tokens; as far as the rows say so."""
+    """TOKENS of all requests whose rows give them; the cached ones are among the prompt's."""
     lost: Counter[str] = field(default_factory=Counter)
-    """Questions that failed and so have no rows, by reason; not to be seen in the files."""
+    """Questions that failed and so have no rows, by reason, as the run tells."""
     kept: Counter[str] = field(default_factory=Counter)
-    """Rows that should have got more reflections and stay as they were, by reason; not to be seen either."""
+    """Rows that failed to get more reflections and stay as they were, by reason, as the run tells."""
     served: str = ""
-    """A card's table of the questions that can serve each trace format, from those who know formats."""
 
     def all(self) -> TaskCounts:
-        """Return the counts over all tasks."""
         whole = TaskCounts()
         for task in self.tasks.values():
             whole.outcomes.update(task.outcomes)
@@ -95,7 +94,7 @@ class RawCounts:
         return whole
 
     def several(self) -> dict[str, TaskCounts]:
-        """Return the counts by task in order of name where there are several; nothing where `all` says as much."""
+        """Return the counts by task in order of name; nothing for a single task, of which `all` says as much."""
         return dict(sorted(self.tasks.items())) if len(self.tasks) > 1 else {}
 
 
@@ -107,15 +106,13 @@ def shares(verdicts: Counter[tuple[str, str]], verdict: str) -> tuple[float | No
     outcome, other = ("right", "wrong") if verdict == "Correct" else ("wrong", "right")
     hits, false = verdicts[outcome, verdict], verdicts[other, verdict]
     there = sum(verdicts[outcome, one] for one in VERDICTS)
-    precision, recall, f1 = (
-        part / whole if whole else None
-        for part, whole in ((hits, hits + false), (hits, there), (2 * hits, hits + false + there))
-    )
+    ratios = ((hits, hits + false), (hits, there), (2 * hits, hits + false + there))
+    precision, recall, f1 = (part / whole if whole else None for part, whole in ratios)
     return precision, recall, f1
 
 
-def count_folder(folder: Path, look: Callable[[pa.Table], None] | None = None) -> RawCounts:
-    """Count the rows of `folder/data/*.parquet`; `look` is shown the same rows, as tables of schema ROWS."""
+def count_folder(folder: Path, look: Look | None = None, served: Served | None = None) -> RawCounts:
+    """Count the rows of `folder/data/*.parquet`."""
     counts = RawCounts(files=sorted(folder.glob("data/*.parquet")))
     for path in counts.files:
         with pq.ParquetFile(path) as file:
@@ -126,6 +123,7 @@ def count_folder(folder: Path, look: Callable[[pa.Table], None] | None = None) -
                 _count(counts, batch, rows)
                 if look is not None:
                     look(rows)
+    counts.served = served(sorted(counts.tasks)) if served else ""
     return counts
 
 
@@ -147,13 +145,7 @@ def _count(counts: RawCounts, batch: pa.RecordBatch, rows: pa.Table) -> None:
         counts.tasks[group["task"]].verdicts[group["outcome"], group["verdict"]] += group["count_all"]
 
     # failures and tokens, where the rows say how requests ended
-    schema, requests = batch.schema, []
-    if SAMPLE_PROVENANCE in schema.names and schema.field(SAMPLE_PROVENANCE).equals(SCHEMA.field(SAMPLE_PROVENANCE)):
-        requests.append(batch.column(SAMPLE_PROVENANCE))
-        counts.failed += pc.count(pc.struct_field(requests[-1], "error")).as_py()
-    if PROVENANCE in schema.names:
-        requests.append(batch.column(PROVENANCE).flatten())
-        counts.refused += pc.count(pc.struct_field(requests[-1], "error")).as_py()
-    for entries in requests:
-        for name in TOKENS:
-            counts.tokens[name] += pc.sum(pc.struct_field(entries, name)).as_py() or 0
+    for column, type_ in REQUESTS.items():
+        if column in batch.schema.names and (made := as_lists(batch[column]).flatten()).type.equals(type_):
+            counts.failed[column] += pc.count(pc.struct_field(made, "error")).as_py()
+            counts.tokens.update({name: pc.sum(pc.struct_field(made, name)).as_py() or 0 for name in TOKENS})

@@ -1,10 +1,7 @@
-"""The parquet files of a RAW_DATA: where they are, what a card calls them, and whether they can be used.
-
-Copies of rows are found by hashes of small columns, eight bytes a row.
-"""
+"""The parquet files of a RAW_DATA: where they are, what a card says of them, and whether they can be used."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +15,7 @@ from cluster.jobs.card import HUB_ID, digest_of
 from cluster.jobs.hub import asking_hub
 from cluster.jobs.run_directory import RUN_FILE
 from cluster.texts import first_line
-from generation.raw.schema import RAW_DATA, SAMPLE_PROVENANCE, first_items, is_list, lengths
+from generation.raw.schema import RAW_DATA, SAMPLE_PROVENANCE, lengths
 
 CARD = "README.md"
 _LONGEST_CARD, _LONGEST_NAME = 100_000, 120
@@ -27,13 +24,13 @@ _NUMBERED = re.compile(r"(?P<set>.*)-(?P<number>\d{5})-of-(?P<total>\d{5})(-[0-9
 """As `datasets` names the files of one table; an older one puts a hash behind."""
 _MODEL = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _SNAPSHOTS = "snapshots"
-"""Below it the hub's cache has a folder for each commit."""
+"""The folder in the hub's cache that has one for each commit."""
 _SAMPLE = ("question_key", "prompt_variant", "sample_index")
-"""What tells a sample of a run from its others."""
+"""The identity of a sample within its run."""
 _BATCH_ROWS = 65_536
 
 Columns = Mapping[str, str]
-"""Role to the column that plays it in one file; roles without a column are not in it."""
+"""The column of one file for each role that has any."""
 
 
 class Part(NamedTuple):
@@ -46,14 +43,14 @@ class Part(NamedTuple):
     """Place of its first row in the file."""
     rows: int
     size: int
-    """Bytes of the needed columns in memory, about."""
+    """Approximate bytes of the needed columns in memory."""
 
 
 class RawSource(NamedTuple):
-    """A RAW_DATA that was read. No place on this machine is in it: cards travel."""
+    """A RAW_DATA that was read. It names no place on this machine: cards travel."""
 
     name: str
-    """Its repository, the name that its card gives it, or that of its folder or file."""
+    """Its repository, the name in its card, or that of its folder or file."""
     repository: str
     """On the hub; empty where it has none."""
     revision: str
@@ -63,9 +60,8 @@ class RawSource(NamedTuple):
     card: str
     """Its README.md; "" without one."""
     models: tuple[str, ...]
-    """That wrote the samples: what column `model` says first in each file, where it names one."""
+    """The writers of the samples: the first of column `model` in each file, where that is a model's name."""
     notes: tuple[str, ...]
-    """What a person should know of its rows."""
 
 
 def find_files(raw: str | Path) -> tuple[Path, ...]:
@@ -99,26 +95,23 @@ def find_files(raw: str | Path) -> tuple[Path, ...]:
 
 
 def _check_whole(files: Sequence[Path]) -> None:
-    """Raise ValueError where a file that the names of others count is not there."""
-    sets: dict[str, list[re.Match[str]]] = {}
-    for path in files:
-        if named := _NUMBERED.fullmatch(path.name):
-            sets.setdefault(named["set"], []).append(named)
-    for name, of_set in sets.items():
-        folder, first = files[0].parent, of_set[0]
-        if other := next((one for one in of_set if one["total"] != first["total"]), None):
+    """Raise ValueError where the names of some files count another one that is not there."""
+    folder, named = files[0].parent, [*filter(None, (_NUMBERED.fullmatch(path.name) for path in files))]
+    firsts: dict[str, re.Match[str]] = {}
+    for one in named:
+        if (first := firsts.setdefault(one["set"], one))["total"] != one["total"]:
             raise ValueError(
-                f"{folder}: {first.string} and {other.string} are of two sets of files; keep the files of one"
+                f"{folder}: {first.string} and {one.string} are of two sets of files; keep the files of one"
             )
-        total, there = int(first["total"]), {int(one["number"]) for one in of_set}
+    for name, first in firsts.items():
+        total, there = int(first["total"]), {int(one["number"]) for one in named if one["set"] == name}
         if missing := [number for number in range(total) if number not in there]:
             lost = f"{name}-{missing[0]:05}-of-{total:05}.parquet"
             more = "" if len(missing) == 1 else f", nor are {len(missing) - 1:,} more"
             raise ValueError(f"{folder}: {lost} is not there{more}: its {total:,} files belong together")
 
 
-def card_of(file: Path) -> str:
-    """Return the card of the repository that the parquet file lies in, cut where it is very long; "" without one."""
+def _card_of(file: Path) -> str:
     folder = file.parent.parent if file.parent.name == "data" else file.parent
     try:
         with (folder / CARD).open(encoding="utf-8", errors="replace") as card:
@@ -132,7 +125,7 @@ def card_of(file: Path) -> str:
 
 
 def source_of(raw: str | Path, parts: Sequence[Part], published: str = "") -> RawSource:
-    """Look through the files of `raw`; `published` is the repository that they are pushed to.
+    """Describe the files of `raw`; `published` is the repository that they are pushed to.
 
     Raises ValueError where one cannot be read, and where they hold the same rows twice.
     """
@@ -142,24 +135,24 @@ def source_of(raw: str | Path, parts: Sequence[Part], published: str = "") -> Ra
     repository = published if local else str(raw)
     above = files[0].parts
     revision = above[above.index(_SNAPSHOTS) + 1] if not local and _SNAPSHOTS in above else ""
-    card = card_of(files[0])
+    card = _card_of(files[0])
     heading = next((line.removeprefix("# ") for line in card.splitlines() if line.startswith("# ")), "")
     name = repository or heading.replace("`", "").strip()[:_LONGEST_NAME] or Path(raw).resolve().name
     with reading(Path(raw)):
         digest = digest_of(files)
-    models: dict[str, None] = {}
+    found: list[object] = []
     for path in files:
         with reading(path), pq.ParquetFile(path) as file:
             if "model" in file.schema_arrow.names and file.metadata.num_row_groups:
                 first = next(file.iter_batches(1, row_groups=[0], columns=["model"]), None)
-                model = first.column(0)[0].as_py() if first else None
-                models |= {model: None} if isinstance(model, str) and _MODEL.fullmatch(model) else {}
+                found += first.column(0).to_pylist() if first else []
+    models = dict.fromkeys(model for model in found if isinstance(model, str) and _MODEL.fullmatch(model))
     return RawSource(name, repository, revision, digest, card, tuple(models), tuple(notes_on_responses(parts)))
 
 
 @contextmanager
 def reading(path: Path, row: Callable[[], int] | None = None) -> Iterator[None]:
-    """Raise ValueError for what a file's bytes make pyarrow raise, naming the file and, where it is told, the row."""
+    """Raise ValueError for what a file's bytes make pyarrow raise, naming the file and, if `row` tells, the row."""
     try:
         yield
     except FileNotFoundError as error:
@@ -173,9 +166,10 @@ def reading(path: Path, row: Callable[[], int] | None = None) -> Iterator[None]:
 def check_copies(raw: str | Path, parts: Sequence[Part]) -> None:
     """Raise ValueError where two rows are one sample, in a RAW_DATA whose rows say which sample they are.
 
-    Rows of two runs may agree in that: they are copies where also response, seed and model are the same.
+    Rows of two runs may agree in that; they are copies only if response, seed and model are the same too. Rows are
+    compared by hashes, eight bytes each.
     """
-    files = {part.path: (*_SAMPLE, part.columns["response"], "model", SAMPLE_PROVENANCE) for part in parts}
+    files = {part.path: (*_SAMPLE, part.columns["response"], "model", f"{SAMPLE_PROVENANCE}.seed") for part in parts}
     if not _first_twice(dict.fromkeys(files, _SAMPLE)) or not (twice := _first_twice(files)):
         return
     first, second = (f"row {row:,} of {path.name}" for path, row in twice)
@@ -188,7 +182,7 @@ def check_copies(raw: str | Path, parts: Sequence[Part]) -> None:
 
 
 def _first_twice(files: Mapping[Path, Sequence[str]]) -> list[tuple[Path, int]]:
-    """File and place of the first row that there is twice by these columns, and of its copy; [] where there is none."""
+    """Return file and place of the first row that is there twice by these columns, and of its copy; [] if none is."""
     hashes = [_row_hashes(path, names) for path, names in files.items()]
     starts = np.cumsum([0, *map(len, hashes)])
     every = np.concatenate(hashes)
@@ -201,22 +195,24 @@ def _first_twice(files: Mapping[Path, Sequence[str]]) -> list[tuple[Path, int]]:
 
 
 def _row_hashes(path: Path, names: Sequence[str]) -> np.ndarray:
-    """An int64 a row, the same in this process for the same values; none of a file that does not name its samples."""
+    """Return an int64 a row, equal in this process for equal values; none of a file that does not name its samples."""
     row, found = 0, [np.empty(0, np.int64)]
     with reading(path, lambda: row), pq.ParquetFile(path) as file:
         schema = file.schema_arrow
         named = all(schema.names.count(name) == 1 for name in _SAMPLE)
         if not (named and pa.types.is_integer(schema.field(_SAMPLE[-1]).type)):
             return found[0]
-        leaves = [f"{name}.seed" if name == SAMPLE_PROVENANCE else name for name in names]
-        for batch in file.iter_batches(_BATCH_ROWS, columns=leaves):
-            columns = [batch.column(name) for name in names if name in batch.schema.names]
-            columns = [one.flatten()[0] if pa.types.is_struct(one.type) else one for one in columns]
-            columns = [first_items(one) if is_list(one.type) else one for one in columns]
-            values = zip(*(one.to_pylist() for one in columns), strict=True)
-            found.append(np.fromiter(map(hash, values), np.int64, batch.num_rows))
+        for batch in file.iter_batches(_BATCH_ROWS, columns=[*names]):
+            values = zip(*(column.to_pylist() for column in batch.columns), strict=True)
+            found.append(np.fromiter((hash(str(one)) for one in values), np.int64, batch.num_rows))
             row += batch.num_rows
     return np.concatenate(found)
+
+
+def chunks_of(group: pq.RowGroupMetaData, names: Collection[str]) -> list[pq.ColumnChunkMetaData]:
+    """Return what the footer says of these columns in a row group."""
+    chunks = [group.column(place) for place in range(group.num_columns)]
+    return [chunk for chunk in chunks if chunk.path_in_schema.split(".")[0] in names]
 
 
 def notes_on_responses(parts: Sequence[Part]) -> list[str]:
@@ -226,9 +222,8 @@ def notes_on_responses(parts: Sequence[Part]) -> list[str]:
         name = part.columns["response"]
         with reading(part.path), pq.ParquetFile(part.path) as file:
             groups = [file.metadata.row_group(number) for number in part.groups]
-            chunks = [group.column(place) for group in groups for place in range(group.num_columns)]
             # told from the footer alone where there are no more values than rows
-            if sum(chunk.num_values for chunk in chunks if chunk.path_in_schema.split(".")[0] == name) > part.rows:
+            if sum(chunk.num_values for group in groups for chunk in chunks_of(group, [name])) > part.rows:
                 batches = file.iter_batches(_BATCH_ROWS, row_groups=list(part.groups), columns=[name])
                 rows += sum(int((lengths(batch.column(0)) > 1).sum()) for batch in batches)
     said = f"{rows:,} row{' holds' if rows == 1 else 's hold'} several responses; the first of each is used"

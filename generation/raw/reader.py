@@ -1,10 +1,9 @@
-"""RAW_DATA, read: a folder, a single file or a hub repository, ours or a published one.
+"""Reads RAW_DATA, ours or a published one, part by part, into tables of one schema.
 
-Both published families of column names are understood, as lists or as plain values; what comes out is one table for
-all of them. Files are read part by part and only the columns needed; nothing here knows what the rows are for.
+Both published families of column names are understood, as lists or as plain values.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple, get_args
 
@@ -13,59 +12,50 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from generation.grading import find_answer
-from generation.raw.files import Columns, Part, find_files, reading
+from generation.raw.files import Columns, Part, chunks_of, find_files, reading
 from generation.raw.schema import PREFIX, REFLECTIONS, as_lists, first_items, is_blank, is_list, kept_items
 from generation.records import NO_ANSWER, Outcome, stable_hash
 
 UNDECIDED = "undecided"
 """Reason of a row whose correctness is null in a repository that gives no reason."""
-
 _NAMED_COLUMNS = 8
-"""At most so many are named in a message."""
+"""At most this many are named in a message."""
 _RESPONSES = (PREFIX, "model_responses__example_annotation")
 
 
-class _Role(NamedTuple):
-    """What a column is to us, the names it goes by, and what it must hold."""
-
-    names: tuple[str, ...]
-    """`{response}` stands for the name of the file's response column."""
-    holds: str = "text"
-    """A key of _HOLDS."""
-    in_list: bool = False
-    """Also accepted as a list (of which the first element counts, save for reflections)."""
-    required: bool = False
-
-
-_HOLDS = {
+_FITTING = {
     "text": (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
     "bool": (pa.types.is_boolean,),
 }
+
+
+class _Role(NamedTuple):
+    """What a column of ROWS is read from."""
+
+    names: tuple[str, ...]
+    """`{response}` stands for the name of the file's response column."""
+    type: pa.DataType = pa.string()
+    in_list: bool = False
+    """Also accepted as a list, of which the first element counts, save for reflections."""
+    required: bool = False
+
+
 _ROLES = {
+    "question_key": _Role(("question_key",)),
     "question": _Role(("question",), required=True),
     "answer": _Role(("answer",), required=True),
-    "response": _Role(_RESPONSES, in_list=True, required=True),
-    "is_correct": _Role(("{response}__eval_is_correct",), "bool", in_list=True, required=True),
-    "extracted": _Role(("{response}__eval_extracted_answers",), in_list=True),
-    "cut": _Role(("{response}__finish_reason_length_flags",), "bool", in_list=True),
-    "reflections": _Role((REFLECTIONS,), in_list=True),
-    "variant": _Role(("prompt_variant", "prompt_type")),
-    "key": _Role(("question_key",)),
     "task": _Role(("task", "task_source")),
+    "variant": _Role(("prompt_variant", "prompt_type")),
+    "response": _Role(_RESPONSES, in_list=True, required=True),
+    "is_correct": _Role(("{response}__eval_is_correct",), pa.bool_(), in_list=True, required=True),
     "outcome": _Role(("outcome",)),
     "reason": _Role(("outcome_reason",)),
-    "mentions_hint": _Role(("mentions_hint",), "bool"),
+    "extracted_answer": _Role(("{response}__eval_extracted_answers",), in_list=True),
+    "cut": _Role(("{response}__finish_reason_length_flags",), pa.bool_(), in_list=True),
+    "mentions_hint": _Role(("mentions_hint",), pa.bool_()),
+    "reflections": _Role((REFLECTIONS,), pa.list_(pa.string()), in_list=True),
 }
-
-ROWS = pa.schema(
-    [
-        *((name, pa.string()) for name in ("question_key", "question", "answer", "task", "variant", "response")),
-        ("is_correct", pa.bool_()),
-        *((name, pa.string()) for name in ("outcome", "reason", "extracted_answer")),
-        *((name, pa.bool_()) for name in ("cut", "mentions_hint")),
-        ("reflections", pa.list_(pa.string())),
-    ]
-)
+ROWS = pa.schema([(name, role.type) for name, role in _ROLES.items()])
 """What every RAW_DATA reads as, one row a sample: `variant`, `is_correct` and `extracted_answer` may be null.
 
 `outcome` is from our own column; where a repository has none, from `is_correct` (null is unknown).
@@ -80,15 +70,12 @@ def open_parts(raw: str | Path, part_bytes: int = 64 << 20) -> tuple[Part, ...]:
     parts: list[Part] = []
     for path in find_files(raw):
         with reading(path), pq.ParquetFile(path) as file:
-            columns, metadata = find_columns(file.schema_arrow, path), file.metadata
-            leaves = [metadata.schema.column(place).path.split(".")[0] for place in range(metadata.num_columns)]
-            places = [place for place, name in enumerate(leaves) if name in columns.values()]
-            first_row = 0
-            for number in range(metadata.num_row_groups):
-                group = metadata.row_group(number)
-                rows, size = group.num_rows, sum(group.column(place).total_uncompressed_size for place in places)
-                last = parts[-1] if parts and parts[-1].path == path else None
-                if last is not None and last.size + size <= part_bytes:
+            columns, first_row = find_columns(file.schema_arrow, path), 0
+            for number in range(file.metadata.num_row_groups):
+                group = file.metadata.row_group(number)
+                rows, chunks = group.num_rows, chunks_of(group, columns.values())
+                size = sum(chunk.total_uncompressed_size for chunk in chunks)
+                if first_row and (last := parts[-1]).size + size <= part_bytes:
                     groups = (*last.groups, number)
                     parts[-1] = last._replace(groups=groups, rows=last.rows + rows, size=last.size + size)
                 else:
@@ -103,7 +90,7 @@ def find_columns(schema: pa.Schema, path: Path) -> Columns:
     """Return which column plays which role. Raises ValueError where one is missing, there twice or of another type."""
     response = next((name for name in _RESPONSES if name in schema.names), PREFIX)
     columns = {}
-    for role, (names, holds, in_list, required) in _ROLES.items():
+    for role, (names, type_, in_list, required) in _ROLES.items():
         candidates = [name.replace("{response}", response) for name in names]
         name = next((name for name in candidates if name in schema.names), None)
         if name is not None:
@@ -111,7 +98,8 @@ def find_columns(schema: pa.Schema, path: Path) -> Columns:
             found = schema.field(name).type
             inner = found.value_type if in_list and is_list(found) else found
             inner = inner.value_type if pa.types.is_dictionary(inner) else inner
-            if not any(fits(inner) for fits in (*_HOLDS[holds], pa.types.is_null)):
+            holds = "bool" if type_ == pa.bool_() else "text"
+            if not any(fits(inner) for fits in (*_FITTING[holds], pa.types.is_null)):
                 wanted = f"{holds} or a list of it" if in_list else holds
                 raise ValueError(f"{path}: column {name!r} is of type {found}; expected {wanted}")
             columns[role] = name
@@ -130,11 +118,20 @@ def check_once(name: str, schema: pa.Schema, path: Path) -> None:
 
 def read_part(part: Part, batch_rows: int = 4096) -> Iterator[pa.Table]:
     """Yield the part's rows as tables of schema ROWS. Raises ValueError naming the file and row of what is wrong."""
-    row, names = part.first_row, list(dict.fromkeys(part.columns.values()))
+    return (rows for _, rows in read_batches(part, batch_rows=batch_rows))
+
+
+def read_batches(
+    part: Part, more: Collection[str] = (), batch_rows: int = 4096
+) -> Iterator[tuple[pa.RecordBatch, pa.Table]]:
+    """Yield batches as they lie in the file, with the `more` columns that it has, beside what `read_part` yields."""
+    row = part.first_row
     with reading(part.path, lambda: row), pq.ParquetFile(part.path) as file:
+        wanted = {*part.columns.values(), *more}
+        names = [name for name in file.schema_arrow.names if name in wanted]
         for batch in file.iter_batches(batch_rows, row_groups=list(part.groups), columns=names):
             batch.validate(full=True)
-            yield as_rows(batch, part.columns, part.path, row)
+            yield batch, as_rows(batch, part.columns, part.path, row)
             row += batch.num_rows
 
 
@@ -148,23 +145,28 @@ def as_rows(batch: pa.RecordBatch, columns: Columns, path: Path, first_row: int)
     given = {role: batch.column(name) for role, name in columns.items()}
     none = pa.nulls(batch.num_rows)
     values = {}
-    for role, (_, holds, *_) in _ROLES.items():
-        if role != "reflections":
-            column = given.get(role, none)
+    for role in ROWS:
+        column = given.get(role.name, none)
+        if role.name != "reflections":
             column = first_items(column) if is_list(column.type) else column
-            values[role] = column.cast(pa.string() if holds == "text" else pa.bool_())
+            values[role.name] = column.cast(role.type)
     refuse(is_blank(pc.fill_null(values["question"], "")), "no question; expected text")
     refuse(pc.is_null(values["response"]), "no response; expected text")
     known = get_args(Outcome)
     for value in set(values["outcome"].unique().to_pylist()) - {None, *known}:
         refuse(pc.equal(values["outcome"], value), f"outcome is {value!r}; expected one of {', '.join(known)}")
-    if "extracted" not in columns:
-        values["extracted"] = pa.array(map(find_answer, values["response"].to_pylist()), pa.string())
-    values["extracted_answer"], values["question_key"] = values["extracted"], _keys(values)
+    if "extracted_answer" not in columns:
+        values["extracted_answer"] = pa.array(map(find_answer, values["response"].to_pylist()), pa.string())
+    keys = pc.if_else(pc.equal(values["question_key"], ""), None, values["question_key"])
+    if keys.null_count:
+        questions = values["question"].dictionary_encode()
+        hashed = pa.array([stable_hash(text)[:16] for text in questions.dictionary.to_pylist()], pa.string())
+        keys = pc.coalesce(keys, pc.take(hashed, questions.indices))
+    values["question_key"] = keys
 
     # our own outcome and reason where there are any, else what the published columns say
     right, stated = values["is_correct"], pc.is_valid(values["outcome"])
-    answered = pc.not_equal(pc.utf8_trim_whitespace(pc.fill_null(values["extracted"], "")), "")
+    answered = pc.not_equal(pc.utf8_trim_whitespace(pc.fill_null(values["extracted_answer"], "")), "")
     derived = pc.if_else(right, "right", pc.if_else(answered, "wrong", "unknown"))
     why = pc.fill_null(pc.if_else(pc.or_(right, answered), "", NO_ANSWER), UNDECIDED)
     values["outcome"] = pc.coalesce(values["outcome"], derived, "unknown")
@@ -177,13 +179,3 @@ def as_rows(batch: pa.RecordBatch, columns: Columns, path: Path, first_row: int)
     there = pc.fill_null(pc.not_equal(lists.flatten(), ""), False)
     values["reflections"] = kept_items(lists, there.to_numpy(zero_copy_only=False))
     return pa.Table.from_arrays([values[name] for name in ROWS.names], schema=ROWS)
-
-
-def _keys(values: Mapping[str, pa.Array]) -> pa.Array:
-    """The questions' names; of those without one a hash of the text."""
-    key = pc.if_else(pc.equal(values["key"], ""), None, values["key"])
-    if not key.null_count:
-        return key
-    questions = values["question"].dictionary_encode()
-    hashed = pa.array([stable_hash(text)[:16] for text in questions.dictionary.to_pylist()], pa.string())
-    return pc.coalesce(key, pc.take(hashed, questions.indices))

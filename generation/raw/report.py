@@ -1,65 +1,84 @@
-"""What a RAW_DATA holds, said twice from one table each: as text for a terminal, and in the README.md of its folder.
-
-Knows the columns of RAW_DATA and nothing of how the rows came to be but what they say themselves.
-"""
+"""RAW_DATA made from shards, and reports of what one holds: as text for a terminal, and in its README.md."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from cluster.jobs.card import (
-    NONE,
-    UNKNOWN,
-    WIDTH,
-    Split,
-    Table,
-    code,
-    counts_text,
-    cut,
-    fill_card,
-    header,
-    json_block,
-    run_section,
-    texts_section,
-)
-from generation.raw.counts import OUTCOMES, TOKENS, VERDICTS, RawCounts, TaskCounts, shares
-from generation.raw.schema import COLUMNS, SCHEMA, SCHEMA_VERSION, columns_table
+from cluster.errors import AllFailedError
+from cluster.jobs import card
+from cluster.jobs.card import NONE, WIDTH, Table
+from cluster.jobs.job import Job
+from cluster.jobs.plan import JobPlan
+from cluster.jobs.progress import ONLY_RETRIED
+from generation.raw import counts as counting
+from generation.raw import schema
+from generation.raw.counts import OUTCOMES, TOKENS, VERDICTS, Look, RawCounts, Served, TaskCounts
 
 TAGS = ("skillfactory", "self-distillation", "reasoning")
 _REASONS, _REASONS_SAID = 20, 5
-"""At most so many are told in a card, and on a terminal."""
-_TOKENS = dict(zip(TOKENS, ("tokens read", "of these found in the cache", "tokens written"), strict=True))
+"""At most this many are told in a card, and on a terminal."""
 _UNDECIDED = (
     "A sample without an answer is published as not correct, one that the grader could not judge as null; the reason\n"
     "is in `outcome_reason`.\n"
 )
 
 
+def write_raw_data(plan: JobPlan, job: Job, look: Look | None = None, served: Served | None = None) -> RawCounts:
+    """Write RAW_DATA/ from the shards: the same rows in the same order, whichever engine made them.
+
+    Raises AllFailedError where every question has failed.
+    """
+    lost, finished = lost_units(plan, job), job.store.finished()
+    order = [key for key in plan.keys if key in finished]
+    counted: list[RawCounts] = []
+
+    def finish(folder: Path) -> None:
+        counts = counting.count_folder(folder, look, served)
+        assert counts.questions == set(order), "questions were lost on the way"
+        counts.lost = lost
+        counted.append(counts)
+        name, license = f"{schema.RAW_DATA}-{plan.name}", plan.license
+        text = raw_card(counts, plan.configuration, job.record, name=name, license=license)
+        (folder / "README.md").write_text(text, encoding="utf-8")
+
+    job.store.merge(order, plan.out / schema.RAW_DATA, finish=finish)
+    return counted[0]
+
+
+def lost_units(plan: JobPlan, job: Job) -> Counter[str]:
+    """Return how many of the plan's units failed, by reason. Raises AllFailedError where all did."""
+    failed, finished, lost = job.failed, job.store.finished(), Counter[str]()
+    for key in plan.keys:
+        if key not in finished:
+            lost[failed[key]] += plan.size(key)
+    if not finished:
+        why = lost.most_common(1)[0][0]
+        raise AllFailedError(f"all {plan.count(plan.keys):,} {plan.unit} failed: {why}", ONLY_RETRIED)
+    return lost
+
+
 def summary(counts: RawCounts) -> str:
-    """Return a few lines, none longer than WIDTH; and as many for each task, where there are several."""
+    """Return a few lines, none longer than WIDTH, and as many for each of several tasks."""
     whole, tasks = counts.all(), counts.several()
     lines = [f"{whole.samples:,} samples of {len(counts.questions):,} questions", *_outcomes_text(whole.variants())]
     if tasks:
-        by_task = {name: [one.outcome(outcome) for outcome in OUTCOMES] for name, one in tasks.items()}
-        lines += _outcomes_text(by_task, "by task")
+        lines += _outcomes_text({name: [*map(one.outcome, OUTCOMES)] for name, one in tasks.items()}, "by task")
     lines += _told(whole)
-    for reasons, head in (
-        (counts.lost, "questions failed and have no samples:"),
-        (counts.kept, "rows failed and stay as they were:"),
-    ):
-        lines += _reasons_text(f"{reasons.total():,} {head}", reasons)
-    if counts.failed:
-        lines.append(f"{counts.failed:,} requests failed; the reasons are in sample__provenance.error")
-    if counts.refused:
-        lines.append(f"{counts.refused:,} reflections failed; see reflections__provenance.error")
+    lines += _reasons_text(f"{counts.lost.total():,} questions failed and have no samples:", counts.lost)
+    lines += _reasons_text(f"{counts.kept.total():,} rows failed and stay as they were:", counts.kept)
+    if failed := counts.failed[schema.SAMPLE_PROVENANCE]:
+        lines.append(f"{failed:,} requests failed; the reasons are in sample__provenance.error")
+    if failed := counts.failed[schema.PROVENANCE]:
+        lines.append(f"{failed:,} reflections failed; see reflections__provenance.error")
     for name, one in tasks.items():
-        lines += ["", cut(f"task {name or NONE}: {one.samples:,} samples")]
+        lines += ["", card.cut(f"task {name or NONE}: {one.samples:,} samples")]
         lines += [*_outcomes_text(one.variants()), *_told(one)]
     return "\n".join(lines)
 
 
 def _told(task: TaskCounts) -> list[str]:
-    """Why samples are unknown; the verdicts two by two, and how well they tell: one that is missing is a miss."""
+    """Tell why samples are unknown, the verdicts by outcome, and their precision, recall and F1."""
     given = task.reflections - task.verdict("none")
     said = f"{task.reflections:,} reflections, {given:,} with a verdict, {task.valid:,} with a right one"
     lines = [*_reasons_text("unknown because", task.unknown), said]
@@ -72,71 +91,62 @@ def _told(task: TaskCounts) -> list[str]:
 
 
 def _outcomes_text(found: Mapping[str, Sequence[int]], head: str = "") -> list[str]:
-    """By name, "" for those without one, the number of each outcome and its share."""
     rows = [(name, *(f"{count:,} {count / sum(counts):>4.0%}" for count in counts)) for name, counts in found.items()]
     names = min(max(map(len, found), default=7), WIDTH - 2 - 16 * len(OUTCOMES))
     return Table((head, *OUTCOMES), rows).text(max(names, len(head) - 2, 7), 16)
 
 
 def _reasons_text(head: str, found: Counter[str]) -> list[str]:
-    """The most frequent ones, and how many more there are."""
     if not found:
         return []
     rest = found.most_common()[_REASONS_SAID:]
-    others = counts_text([(f"for {len(rest):,} other reasons", sum(count for _, count in rest))]) if rest else []
-    return [head, *map(cut, counts_text(found.most_common(_REASONS_SAID))), *others]
+    others = card.counts_text([(f"for {len(rest):,} other reasons", sum(count for _, count in rest))]) if rest else []
+    return [head, *map(card.cut, card.counts_text(found.most_common(_REASONS_SAID))), *others]
 
 
 def raw_card(
-    counts: RawCounts,
-    configuration: Mapping[str, object],
-    *,
-    name: str = "RAW_DATA",
-    license: str = UNKNOWN,
-    record: Mapping[str, Any] | None = None,
+    counts: RawCounts, configuration: Mapping[str, Any], record: Mapping[str, Any], *, name: str, license: str
 ) -> str:
-    """Return the README.md of a RAW_DATA; `configuration` holds JSON values and is shown as it is.
-
-    `record` is the run's run.json, from which its `starts` and `texts` are shown.
-    """
-    split = Split(counts.all().samples, counts.memory, counts.files)
-    model = str(configuration.get("model", ""))
+    """Return the README.md of a RAW_DATA; `configuration` is shown as JSON, `record` is the run's run.json."""
+    split = card.Split(counts.all().samples, counts.memory, counts.files)
+    models = [configuration.get("model", "")]
     values = {
-        "header": header(SCHEMA, [split], tags=TAGS, license=license, models=[model]),
+        "header": card.header(schema.SCHEMA, [split], tags=TAGS, license=license, models=models),
         "name": name,
         "held": held(counts, lost=True),
         "lost": reasons_table("Questions without rows:", ("reason", "questions"), counts.lost),
-        "version": str(SCHEMA_VERSION),
-        "columns": columns_table(COLUMNS),
-        "configuration": json_block(configuration),
-        **made_sections(record or {}),
+        "version": str(schema.SCHEMA_VERSION),
+        "columns": schema.columns_table(schema.COLUMNS),
+        "configuration": card.json_block(configuration),
+        **made_sections(record),
     }
-    return fill_card("generation.raw", values)
+    return card.fill_card("generation.raw", values)
 
 
 def made_sections(record: Mapping[str, Any]) -> dict[str, str]:
-    """Return the `run` and `prompts` of a card: the starts of a run and the prompts it asked, from its run.json."""
+    """Return the `run` and `prompts` sections of a card: from run.json, the starts of a run and what it asked."""
     prompts = {kind: texts for kind, texts in record.get("texts", {}).items() if kind in ("variants", "reflections")}
     why = "Word for word, as they were filled in: `{names}` stand for what differs by question and sample."
-    return {"run": run_section(record.get("starts", ())), "prompts": texts_section("The prompts", prompts, why)}
+    asked = card.texts_section("The prompts", prompts, why)
+    return {"run": card.run_section(record.get("starts", ())), "prompts": asked}
 
 
 def held(counts: RawCounts, *, lost: bool) -> str:
-    """Return the tables of what any RAW_DATA holds; with the number of questions without rows, if `lost` is known."""
+    """Return the tables of what a RAW_DATA holds, with the number of questions without rows if `lost`."""
     whole, tasks = counts.all(), counts.several()
     totals = [
         ("questions", len(counts.questions)),
         *([("questions that failed and have no rows", counts.lost.total())] if lost else []),
         ("samples", whole.samples),
         ("samples that mention their hint", counts.hinted),
-        ("samples whose request failed", counts.failed),
+        ("samples whose request failed", counts.failed[schema.SAMPLE_PROVENANCE]),
         ("reflections", whole.reflections),
         ("reflections that say Correct", whole.verdict("Correct")),
         ("reflections that say Incorrect", whole.verdict("Incorrect")),
         ("reflections without a verdict", whole.verdict("none")),
         ("reflections whose verdict is right", whole.valid),
-        ("reflections whose request failed", counts.refused),
-        *((_TOKENS[name], counts.tokens[name]) for name in TOKENS if counts.tokens),
+        ("reflections whose request failed", counts.failed[schema.PROVENANCE]),
+        *((said, counts.tokens[name]) for name, said in TOKENS.items() if counts.tokens),
     ]
     by_task = [(task, one.samples, *map(one.outcome, OUTCOMES)) for task, one in tasks.items()]
     parts = [
@@ -146,12 +156,11 @@ def held(counts: RawCounts, *, lost: bool) -> str:
         counts.served,
     ]
     for task, one in tasks.items():
-        parts += [f"### {code(task or NONE)}\n", *_task_tables(one)]
+        parts += [f"### {card.code(task or NONE)}\n", *_task_tables(one)]
     return "\n".join(filter(None, parts))
 
 
 def _task_tables(task: TaskCounts, note: str = "") -> list[str]:
-    """Outcomes by variant, why some are unknown; verdicts against outcomes, and how well they tell right from wrong."""
     outcomes = [(name, sum(found), *found) for name, found in task.variants().items()]
     parts = [
         Table(("variant", "samples", *OUTCOMES), outcomes).markdown(1),
@@ -166,9 +175,9 @@ def _task_tables(task: TaskCounts, note: str = "") -> list[str]:
 
 
 def _verdict_rows(task: TaskCounts) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:
-    """Reflections by outcome and verdict; and precision, recall and F1 by verdict."""
+    """Return reflections by outcome and verdict; and precision, recall and F1 by verdict."""
     counted = [(outcome, *(task.verdicts[outcome, verdict] for verdict in VERDICTS)) for outcome in OUTCOMES]
-    return counted, [(verdict, *shares(task.verdicts, verdict)) for verdict in VERDICTS[:2]]
+    return counted, [(verdict, *counting.shares(task.verdicts, verdict)) for verdict in VERDICTS[:2]]
 
 
 def reasons_table(intro: str, head: tuple[str, str], reasons: Counter[str], *, names: int = 1) -> str:

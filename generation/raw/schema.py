@@ -1,13 +1,12 @@
-"""RAW_DATA, written: one row a sample, in one explicit schema, versioned.
+"""RAW_DATA as it is written: one row a sample, in one explicit schema, versioned; and work on its lists.
 
-The column names are the first of the two published families. Knows records and columns; not where files lie, nor what
-will be made of the rows.
+The column names are the first of the two published families.
 """
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,174 +15,115 @@ import pyarrow.compute as pc
 
 from cluster.inference.engine import Completion, EngineInfo, Sampling
 from cluster.jobs.card import Table
+from cluster.texts import load_table
 from generation.records import Attempt, Reflection
 
-SCHEMA_VERSION = 1
-"""Raised with every change of a column's name, type or meaning."""
-
+_TABLE = load_table("generation.raw", "columns.toml")
+SCHEMA_VERSION: int = _TABLE["version"]
 RAW_DATA = "RAW_DATA"
 """Its folder in a run directory, and how its repositories' names begin."""
 PREFIX = "model_responses__mutated_prompts"
+_RIGHT = f"{PREFIX}__eval_is_correct"
+_EXTRACTED = f"{PREFIX}__eval_extracted_answers"
+_CUT = f"{PREFIX}__finish_reason_length_flags"
 REFLECTIONS = f"{PREFIX}_reflection"
 SAMPLE_PROVENANCE = "sample__provenance"
 PROVENANCE = "reflections__provenance"
 """One entry for each reflection, in the same order."""
-
-_PROMPT = pa.list_(pa.struct([("content", pa.string()), ("role", pa.string())]))
-_SAMPLING = pa.struct(
-    {
-        "temperature": pa.float64(),
-        "top_p": pa.float64(),
-        "top_k": pa.int64(),
-        "repetition_penalty": pa.float64(),
-        "max_tokens": pa.int64(),
-    }
-)
-_REQUEST = [
-    ("seed", pa.int64()),
-    ("finish_reason", pa.string()),
-    ("prompt_tokens", pa.int64()),
-    ("output_tokens", pa.int64()),
-    ("cached_tokens", pa.int64()),
-    ("error", pa.string()),
-]
-_REFLECTION = [("prompt_name", pa.string()), ("verdict", pa.string()), ("valid", pa.bool_()), *_REQUEST]
+WRITER = ("model", "model_revision", "engine", "engine_version")
+"""The columns that say who wrote a row's texts, named as the fields of EngineInfo."""
 
 
 class Column(NamedTuple):
-    """One column of a dataset: its name and type, and the line the card says about it."""
+    """One column of a dataset, with the card's line on it."""
 
     name: str
     type: pa.DataType
     meaning: str
 
 
-COLUMNS = (
-    Column("question", pa.string(), "the plain question, as a training example will ask it"),
-    Column("answer", pa.string(), "the gold answer"),
-    Column("prompt_variant", pa.string(), "which prompt variant the sample was drawn under"),
-    Column(PREFIX, pa.list_(pa.string()), "the sample; one element"),
-    Column(
-        f"{PREFIX}__eval_is_correct",
-        pa.list_(pa.bool_()),
-        "one element: true when right, false when wrong or without an answer, null when undecided",
-    ),
-    Column(
-        f"{PREFIX}__eval_extracted_answers",
-        pa.list_(pa.string()),
-        "one element: the answer the sample gives; null when it gives none",
-    ),
-    Column(
-        f"{PREFIX}__finish_reason_length_flags",
-        pa.list_(pa.bool_()),
-        "one element: the sample was cut at the length limit",
-    ),
-    Column(REFLECTIONS, pa.list_(pa.string()), "the model's reflections on this sample"),
-    Column("question_key", pa.string(), "stable name of the question: a hash of its task and text"),
-    Column("question_index", pa.int32(), "place of the question in the run, from 0"),
-    Column("sample_index", pa.int32(), "which of the samples of this question and variant, from 0"),
-    Column("outcome", pa.string(), "`right`, `wrong` or `unknown`"),
-    Column("outcome_reason", pa.string(), "why it is wrong or unknown; empty when right"),
-    Column("mentions_hint", pa.bool_(), "a rationalized sample that names its hint; left out of traces"),
-    Column("prompt", _PROMPT, "the messages the model was given"),
-    Column("task", pa.string(), "the task's name"),
-    Column("task_config", pa.string(), "JSON: the settings the task was made with"),
-    Column("task_source", pa.string(), "where the question is from"),
-    Column("metadata", pa.string(), "JSON: grader, kind of answer, and the facts the grader needs"),
-    Column(SAMPLE_PROVENANCE, pa.struct(_REQUEST), "seed, token counts and end of the sample's request"),
-    Column(
-        PROVENANCE,
-        pa.list_(pa.struct(_REFLECTION)),
-        "one for each reflection: prompt, verdict (`Correct`, `Incorrect`, null), its truth, request",
-    ),
-    Column("model", pa.string(), "the model that wrote samples and reflections"),
-    Column("model_revision", pa.string(), "its commit, or the hash of its files"),
-    Column("engine", pa.string(), "the inference library"),
-    Column("engine_version", pa.string(), "its version"),
-    Column("sampling", _SAMPLING, "how tokens were drawn"),
-    Column("schema_version", pa.int32(), f"version of this table: {SCHEMA_VERSION}"),
-)
-
+_TEXT, _FLAG, _COUNT, _REAL = pa.string(), pa.bool_(), pa.int64(), pa.float64()
+_TOKENS = {"prompt_tokens": _COUNT, "output_tokens": _COUNT, "cached_tokens": _COUNT}
+_REQUEST = {"seed": pa.int64(), "finish_reason": _TEXT, **_TOKENS, "error": _TEXT}
+_REFLECTION = {"prompt_name": _TEXT, "verdict": _TEXT, "valid": _FLAG, **_REQUEST}
+REQUESTS = {SAMPLE_PROVENANCE: pa.struct(_REQUEST), PROVENANCE: pa.struct(_REFLECTION)}
+"""The columns that say how requests were made and ended, and the type of each entry."""
+_SAMPLING = {"temperature": _REAL, "top_p": _REAL, "top_k": _COUNT, "repetition_penalty": _REAL, "max_tokens": _COUNT}
+_TYPES = {
+    "text": _TEXT,
+    "texts": pa.list_(_TEXT),
+    "flag": _FLAG,
+    "flags": pa.list_(_FLAG),
+    "place": pa.int32(),
+    "messages": pa.list_(pa.struct({"content": _TEXT, "role": _TEXT})),
+    "sampling": pa.struct(_SAMPLING),
+    "request": REQUESTS[SAMPLE_PROVENANCE],
+    "reflections": pa.list_(REQUESTS[PROVENANCE]),
+}
+COLUMNS = tuple(Column(name, _TYPES[kind], meaning) for name, (kind, meaning) in _TABLE["columns"].items())
 SCHEMA = pa.schema([(column.name, column.type) for column in COLUMNS])
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-@dataclass(frozen=True)
-class Origin:
-    """What is the same for every row of a run."""
-
-    engine: EngineInfo
-    sampling: Sampling
-    question_index: Mapping[str, int]
-    """Question key to its place in the run."""
-    task_config: str
-    """JSON."""
-
-
 class Rolled(NamedTuple):
-    """A finished question, or what else was dealt to an engine, as it leaves the actor."""
+    """A finished item as it leaves the actor: its rows, as shards hold them."""
 
     table: pa.Table
-    """Its rows, as shards hold them."""
     output_tokens: int
 
 
-def to_table(attempts: Sequence[Attempt], origin: Origin) -> pa.Table:
-    """Return the attempts as rows of RAW_DATA, in the order given. A lone surrogate becomes U+FFFD."""
-    return pa.Table.from_pylist([without_surrogates(_row(attempt, origin)) for attempt in attempts], schema=SCHEMA)
+def to_table(attempts: Sequence[Attempt], engine: EngineInfo, sampling: Sampling, task_config: str) -> pa.Table:
+    """Return the attempts as rows of RAW_DATA, in the order given; `task_config` is JSON."""
+    run = {
+        "task_config": task_config,
+        **{name: getattr(engine, name) for name in WRITER},
+        "sampling": asdict(sampling),
+        "schema_version": SCHEMA_VERSION,
+    }
+    return pa.Table.from_pylist([without_surrogates(_row(attempt) | run) for attempt in attempts], schema=SCHEMA)
 
 
-def _row(attempt: Attempt, origin: Origin) -> dict[str, Any]:
+def _row(attempt: Attempt) -> dict[str, Any]:
     question, completion, grade = attempt.question, attempt.completion, attempt.grade
     metadata = {"answer_type": question.answer_type, "facts": dict(question.facts), "grader": question.grader}
-    row = {
+    return {
         "question": question.text,
         "answer": question.answer,
         "prompt_variant": attempt.variant,
         PREFIX: [completion.text],
-        f"{PREFIX}__eval_is_correct": [grade.is_correct],
-        f"{PREFIX}__eval_extracted_answers": [grade.extracted],
-        f"{PREFIX}__finish_reason_length_flags": [completion.finish_reason == "length"],
+        _RIGHT: [grade.is_correct],
+        _EXTRACTED: [grade.extracted],
+        _CUT: [completion.finish_reason == "length"],
         REFLECTIONS: [reflection.completion.text for reflection in attempt.reflections],
         "question_key": question.key,
-        "question_index": origin.question_index[question.key],
+        "question_index": question.place,
         "sample_index": attempt.index,
         "outcome": grade.outcome,
         "outcome_reason": grade.reason,
         "mentions_hint": attempt.mentions_hint,
-        "prompt": [{"content": turn["content"], "role": turn["role"]} for turn in attempt.messages],
+        "prompt": list(attempt.messages),
         "task": question.task,
-        "task_config": origin.task_config,
         "task_source": question.source,
         "metadata": json.dumps(metadata, sort_keys=True),
         SAMPLE_PROVENANCE: _request(completion, attempt.seed),
         PROVENANCE: [provenance_of(reflection) for reflection in attempt.reflections],
-        "model": origin.engine.model,
-        "model_revision": origin.engine.model_revision,
-        "engine": origin.engine.engine,
-        "engine_version": origin.engine.engine_version,
-        "sampling": asdict(origin.sampling),
-        "schema_version": SCHEMA_VERSION,
     }
-    # from_pylist fills what is missing with null and drops what is unknown, both in silence
-    assert row.keys() == set(SCHEMA.names), row.keys() ^ set(SCHEMA.names)
-    return row
 
 
 def _request(completion: Completion, seed: int) -> dict[str, Any]:
-    return {"seed": seed, **{name: getattr(completion, name) for name, _ in _REQUEST if name != "seed"}}
+    return {"seed": seed, **{name: getattr(completion, name) for name in _REQUEST if name != "seed"}}
 
 
 def provenance_of(reflection: Reflection) -> dict[str, Any]:
-    """Return what column reflections__provenance says of it."""
+    """Return its entry in column reflections__provenance."""
     verdict = None if reflection.verdict is None else ("Correct" if reflection.verdict else "Incorrect")
     told = {"prompt_name": reflection.prompt_name, "verdict": verdict, "valid": reflection.valid}
     return told | _request(reflection.completion, reflection.seed)
 
 
 def without_surrogates(value: Any) -> Any:
-    """Return the value with each lone surrogate in its texts, which UTF-8 cannot hold, as U+FFFD."""
+    """Return the value with U+FFFD for each lone surrogate in its texts, which UTF-8 cannot hold."""
     if isinstance(value, str):
         return _SURROGATE.sub("\ufffd", value)
     if isinstance(value, list):
@@ -204,41 +144,41 @@ def is_list(type_: pa.DataType) -> bool:
 
 
 def lengths(lists: pa.Array) -> np.ndarray:
-    """Return the number of items of each list, int64; 0 for no list."""
+    """Return the number of items of each list, int64; 0 for null."""
     return np.asarray(pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
 def owners(lists: pa.Array) -> np.ndarray:
-    """Return for each of `lists.flatten()` the place of its list."""
+    """Return the place of the list that each of `lists.flatten()` is in."""
     return np.repeat(np.arange(len(lists)), lengths(lists))
 
 
 def as_lists(column: pa.Array) -> pa.Array:
-    """Return the column itself where it holds lists; else each value as a list of it, and no value as no list."""
+    """Return the column itself if it holds lists, else each value as a list of one, and null as null."""
     if is_list(column.type):
         return column
     return pa.ListArray.from_arrays(pa.array(range(len(column) + 1), pa.int32()), column, mask=column.is_null())
 
 
 def first_items(lists: pa.Array) -> pa.Array:
-    """Return item 0 of each list; null for a list without items and for no list."""
+    """Return item 0 of each list; null for an empty list and for null."""
     if (lengths(lists) == 1).all():
         return lists.flatten()  # without a copy
     return pc.list_element(pc.list_slice(lists, 0, 1, return_fixed_size_list=True), 0)
 
 
-def kept_items(lists: pa.Array, keep: np.ndarray) -> pa.Array:
-    """Return the lists with only the items for which `keep`, one bool for each of `lists.flatten()`, is true.
+def lists_of(items: pa.Array, counts: np.ndarray, nulls: pa.Array | None = None) -> pa.Array:
+    """Return lists of `counts` neighbouring items each, null where `nulls` is true."""
+    return pa.ListArray.from_arrays(pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32()), items, mask=nulls)
 
-    No list becomes a list without items.
-    """
+
+def kept_items(lists: pa.Array, keep: np.ndarray) -> pa.Array:
+    """Return the lists with only the items for which `keep`, a bool for each of `lists.flatten()`; null as empty."""
     if keep.all() and not lists.null_count:
         return lists
-    counts = np.bincount(owners(lists)[keep], minlength=len(lists))
-    offsets = pa.array(np.concatenate(([0], np.cumsum(counts))), pa.int32())
-    return pa.ListArray.from_arrays(offsets, lists.flatten().filter(pa.array(keep)))
+    return lists_of(lists.flatten().filter(pa.array(keep)), np.bincount(owners(lists)[keep], minlength=len(lists)))
 
 
 def is_blank(texts: pa.Array) -> pa.Array:
-    """Return whether each text is empty or white space alone; null for no text."""
+    """Return True for each text that is empty or white space alone; null for null."""
     return pc.or_(pc.equal(texts, ""), pc.utf8_is_space(texts))

@@ -1,39 +1,42 @@
-"""Adding reflections: what a user may set, and what is decided of it and the RAW_DATA before an engine starts."""
+"""Adding reflections: what a user may set, the plan made from that and the RAW_DATA, and what an engine does."""
 
+import asyncio
 import math
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+import random
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import MISSING, asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from cluster.errors import ItemFailedError
 from cluster.flags import flag
 from cluster.inference.chat import Prompt
+from cluster.inference.engine import Engine, EngineInfo, Request, Sampling
 from cluster.inference.vllm_engine import ChatTokenizer
 from cluster.jobs.plan import JobPlan, JobSettings
-from cluster.jobs.store import differing_columns
 from cluster.paths import local_or_name
-from generation.model_plan import (
-    Prompts,
-    choose_sampling,
-    find_model,
-    is_builtin,
-    notes_on_prompts,
-    notes_on_sampling,
-    run_directory,
-    write_out,
-)
-from generation.raw.files import reading
-from generation.raw.reader import check_once
-from generation.records import stable_hash
+from generation.model_plan import choose_model, is_builtin, notes_on_prompts, write_out
+from generation.raw.schema import PROVENANCE, REFLECTIONS, SCHEMA, WRITER, Rolled, provenance_of, without_surrogates
+from generation.records import Reflection, request_seed, stable_hash
+from generation.rollout import reflect, together
 from reflection import prompts
-from reflection.added.rows import BLOCK, MADE, ROW, Adding, output_schema
-from reflection.added.source import BLOCK_ROWS, Block, Source, block_keys, open_source, read_blocks, read_samples
+from reflection.added.source import (
+    BLOCK_ROWS,
+    Block,
+    Sample,
+    Source,
+    block_keys,
+    open_source,
+    read_blocks,
+)
 
+BLOCK, ROW = "block", "row"
+MADE = pa.schema(
+    [(BLOCK, pa.string()), (ROW, pa.int64()), *(SCHEMA.field(name) for name in (REFLECTIONS, PROVENANCE, *WRITER))]
+)
+"""The rows of shards: for each row of a finished block the reflections that it gets, and who wrote them."""
 _MOST_CONTEXT = 32_768
 _FRAME = 1024
 """More than the tokens of a reflection prompt without question and sample."""
@@ -54,19 +57,54 @@ class AdditionSettings(JobSettings):
     )
 
 
-class Survey(NamedTuple):
-    """What the rows of a RAW_DATA ask for."""
+@dataclass(frozen=True)
+class Adding:
+    """What an actor does with a block; sent to it once."""
 
-    outcomes: Counter[str]
     reflections: int
-    """There already."""
-    longest: int
-    """Bytes of the longest question and sample that get reflections."""
+    """For each sample whose correctness is known."""
+    sampling: Sampling
+    seed: int
 
-    @property
-    def graded(self) -> int:
-        """Return how many samples get reflections."""
-        return self.outcomes["right"] + self.outcomes["wrong"]
+    async def __call__(self, engine: Engine, block: Block) -> Rolled:
+        """Return rows of schema MADE. Raises ItemFailedError when no request succeeded, EngineDiedError."""
+        found = await together(
+            reflect(engine, self.requests(block, sample), sample.is_correct) for sample in block.samples
+        )
+        completions = [look.completion for looks in found for look in looks]
+        if completions and all(completion.finish_reason == "error" for completion in completions):
+            raise ItemFailedError(completions[0].error)
+        table = await asyncio.to_thread(_table, block, found, engine.info)
+        return Rolled(table, sum(completion.output_tokens for completion in completions))
+
+    def requests(self, block: Block, sample: Sample) -> list[tuple[str, Request]]:
+        """Return a prompt's name and a request for each reflection.
+
+        Seeds and prompts differ from those of reflections that the sample has already.
+        """
+        identity = ("addition", *sample.identity)
+        rng = random.Random("/".join(map(str, (self.seed, *identity, sample.there))))
+        requests = []
+        for number, name in enumerate(prompts.draw(self.reflections, rng, sample.used), sample.there):
+            chat = prompts.messages(name, sample.question, sample.response)
+            seed = request_seed(self.seed, *identity, number)
+            requests.append((name, Request(f"{block.key}/{sample.row}/{number}", chat, self.sampling, seed)))
+        return requests
+
+
+def _table(block: Block, found: Sequence[Sequence[Reflection]], engine: EngineInfo) -> pa.Table:
+    made = {sample.row: looks for sample, looks in zip(block.samples, found, strict=True)}
+    rows = [
+        {
+            BLOCK: block.key,
+            ROW: row,
+            REFLECTIONS: [look.completion.text for look in made.get(row, ())],
+            PROVENANCE: [provenance_of(look) for look in made.get(row, ())],
+            **{name: getattr(engine, name) for name in WRITER},
+        }
+        for row in range(block.first, block.first + block.size)
+    ]
+    return pa.Table.from_pylist([without_surrogates(row) for row in rows], schema=MADE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +118,6 @@ class AdditionPlan(JobPlan):
     unit = "rows"
 
     source: Source
-    survey: Survey
     work: Adding
 
     @property
@@ -104,58 +141,46 @@ class AdditionPlan(JobPlan):
 
     @property
     def keys(self) -> list[str]:
-        return [key for file in self.source.files for key in block_keys(file)]
+        return [key for number, file in enumerate(self.source.files) for key in block_keys(number, 0, file.rows)]
 
     def items(self, keys: Collection[str]) -> Iterator[Block]:
-        """Read the blocks of these keys, in order, as they are asked for."""
-        return read_blocks(self.source, lambda key: key in keys)
+        return read_blocks(self.source, keys)
 
     def size(self, key: str) -> int:
-        """Return how many rows a block holds."""
         number, first = map(int, key.split("-"))
         return min(BLOCK_ROWS, self.source.files[number].rows - first)
 
     def introduction(self) -> list[tuple[str, str]]:
-        """Return what a person sees first, by stage."""
-        survey, more, none = self.survey, self.work.reflections, self.survey.outcomes["unknown"]
+        source, more, none = self.source, self.work.reflections, self.source.rows - self.source.graded
         return [
             ("model", f"{self.model.name}, revision {self.model.revision or 'unknown'}"),
-            ("raw data", f"{self.source.name}: {self.source.rows:,} rows, {survey.reflections:,} reflections"),
-            ("plan", f"{more} more on {survey.graded:,} samples; {none:,} of unknown outcome get none"),
+            ("raw data", f"{source.name}: {source.rows:,} rows, {source.reflections:,} reflections"),
+            ("plan", f"{more} more on {source.graded:,} samples; {none:,} of unknown outcome get none"),
             *(("note", note) for note in self.notes),
         ]
 
 
 def plan_additions(settings: AdditionSettings) -> AdditionPlan:
-    """Decide everything, reading every row once. Raises ValueError for a model or a RAW_DATA that is not fit."""
-    small = is_builtin(settings.model)
+    """Decide everything, reading every row once. Raises ValueError for a model or a RAW_DATA that is unfit."""
     source = open_source(settings.raw)
-    before = f"runs/{source.name}-reflected"
-    model = find_model(settings, before)
-    sampling = choose_sampling(settings, model)
-    check_columns(source)
-    survey = look(source)
-    if not survey.graded:
-        raise ValueError(f"{settings.raw}: no sample is known to be right or wrong, so none gets a reflection")
-    out = run_directory(settings, before, model.name)
+    reflections = settings.reflections or (2 if is_builtin(settings.model) else 4)
+    alike = math.ceil(reflections / len(prompts.PROMPTS))
+    what = "reflections of one prompt on a sample"
+    model, sampling, out, notes = choose_model(settings, f"runs/{source.name}-reflected", alike, what)
     if any(out.resolve() in file.path.resolve().parents for file in source.files):
         raise ValueError(f"{out} holds the RAW_DATA to read; give another folder")
-    work = Adding(settings.reflections or (2 if small else 4), sampling, settings.seed)
-    alike = math.ceil(work.reflections / len(prompts.PROMPTS))
-    of_sampling = notes_on_sampling(settings, model, alike, "reflections of one prompt on a sample")
     return AdditionPlan(
         model=model,
         sampling=sampling,
         # No more tokens than bytes; a sample that is longer still is refused by the engine, and its row says so.
-        context=min(model.context, _MOST_CONTEXT, survey.longest + _FRAME + sampling.max_tokens),
-        per_item=BLOCK_ROWS * work.reflections,
+        context=min(model.context, _MOST_CONTEXT, source.longest + _FRAME + sampling.max_tokens),
+        per_item=BLOCK_ROWS * reflections,
         out=out,
         license=settings.license,
         texts={"reflections": prompts.PROMPTS},
-        notes=(*source.origin.notes, *of_sampling),
+        notes=(*source.origin.notes, *notes),
         source=source,
-        survey=survey,
-        work=work,
+        work=Adding(reflections, sampling, settings.seed),
     )
 
 
@@ -165,68 +190,41 @@ def look_at_samples(plan: AdditionPlan) -> AdditionPlan:
     empty = [Prompt(f"reflection {name}", prompts.messages(name, "", "")) for name in names]
 
     def longer(room: int, widest: int) -> Iterable[Prompt]:
-        for block in read_blocks(plan.source, lambda _: True) if plan.survey.longest > room else ():
+        for block in read_blocks(plan.source) if plan.source.longest > room else ():
             for sample in block.samples:
                 if len((sample.question + sample.response).encode()) > room:
                     messages = prompts.messages(names[widest], sample.question, sample.response)
                     yield Prompt(f"row {sample.row:,}", messages)
 
-    looked_at = Prompts(
+    notes = notes_on_prompts(
+        plan,
         kinds=[*empty, _first(plan)],
         frames=[prompt.messages for prompt in empty],
         longer=longer,
-        total=plan.survey.graded,
+        total=plan.source.graded,
         what="samples with their question",
         least=[prompts.VERDICT],
     )
-    return plan.noting(*notes_on_prompts(plan, looked_at))
+    return plan.noting(*notes)
 
 
 def _first(plan: AdditionPlan) -> Prompt:
     """Return the first prompt on the first row that gets a reflection."""
-    block = next(block for block in read_blocks(plan.source, lambda _: True) if block.samples)
+    block = next(block for block in read_blocks(plan.source) if block.samples)
     return Prompt(f"row {block.samples[0].row:,}", plan.work.requests(block, block.samples[0])[0][1].messages)
 
 
-def check_columns(source: Source) -> None:
-    """Raise ValueError where files have other columns than the first one, or one that is ours is another's."""
-    first: pa.Schema | None = None
-    for file in source.files:
-        with reading(file.path):
-            schema = pq.read_schema(file.path)
-        for name in schema.names:
-            check_once(name, schema, file.path)
-        output_schema(schema, file.path)
-        if first is not None and (names := differing_columns(schema, first)):
-            raise ValueError(f"{file.path}: other columns than {source.files[0].path.name}: {', '.join(names)}")
-        first = schema
-
-
-def look(source: Source) -> Survey:
-    """Count what there is to do. Raises ValueError for rows that cannot be read."""
-    outcomes, reflections, longest = Counter[str](), 0, 0
-    for file in source.files:
-        for rows in read_samples(file):
-            outcomes.update({one["values"]: one["counts"] for one in pc.value_counts(rows["outcome"]).to_pylist()})
-            reflections += pc.sum(rows["there"]).as_py() or 0
-            asked = rows.filter(pc.not_equal(rows["outcome"], "unknown"))
-            sizes = pc.add(pc.binary_length(asked["question"]), pc.binary_length(asked["response"]))
-            longest = max(longest, pc.max(sizes).as_py() or 0)
-    return Survey(outcomes, reflections, longest)
-
-
 def describe_additions(plan: AdditionPlan) -> str:
-    """Write the plan in words, with the first prompt as the model will see it."""
-    survey, more, none = plan.survey, plan.work.reflections, plan.survey.outcomes["unknown"]
-    files, requests = len(plan.source.files), survey.graded * more
+    """Describe the plan, with the first prompt as the model will see it."""
+    source, more, none = plan.source, plan.work.reflections, plan.source.rows - plan.source.graded
+    files, requests = len(source.files), source.graded * more
     row, messages = _first(plan)
     return write_out(
         plan,
         ChatTokenizer(plan.model.path, plan.model.hub_revision),
         asked=[
-            f"raw data    {plan.source.name}: {plan.source.rows:,} rows in {files:,} files, "
-            f"{survey.reflections:,} reflections",
-            f"samples     {survey.graded:,} graded ones get {more} more, {none:,} of unknown outcome none",
+            f"raw data    {source.name}: {source.rows:,} rows in {files:,} files, {source.reflections:,} reflections",
+            f"samples     {source.graded:,} graded ones get {more} more, {none:,} of unknown outcome none",
         ],
         bounds=[
             f"requests    {requests:,} reflections",

@@ -1,37 +1,52 @@
-"""The RAW_DATA that reflections are added to: its files, and its rows in blocks, in the order they lie in.
+"""The RAW_DATA that reflections are added to: its columns, and its rows in blocks, in the order they lie in.
 
-A block is a run of neighbouring rows of one file. Nothing about a reflection depends on other rows, so the
-rows of a question need not lie together; where they do, an engine meets them together too.
+A block is a run of neighbouring rows of one file. A reflection depends on no other row, so the rows of a question need
+not lie together; where they do, an engine meets them together too.
 """
 
+import itertools
+import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from generation.raw.files import Columns, RawSource, reading, source_of
-from generation.raw.reader import as_rows, open_parts
-from generation.raw.schema import PROVENANCE, REFLECTIONS, as_lists, lengths
+from cluster.jobs.store import differing_columns
+from generation.raw.files import Part, RawSource, reading, source_of
+from generation.raw.reader import check_once, open_parts, read_batches
+from generation.raw.schema import PROVENANCE, REFLECTIONS, SCHEMA, WRITER, Column, as_lists, is_list, lengths
 
+ADDED = "reflections__added"
+ADDITION = pa.struct(
+    {
+        "first": pa.int32(),
+        "count": pa.int32(),
+        **dict.fromkeys(WRITER, pa.string()),
+        "sampling": SCHEMA.field("sampling").type,
+    }
+)
+COLUMNS = (
+    Column(REFLECTIONS, SCHEMA.field(REFLECTIONS).type, "reflections on this sample, those added last"),
+    Column(
+        PROVENANCE,
+        SCHEMA.field(PROVENANCE).type,
+        "one for each reflection: prompt, verdict (`Correct`, `Incorrect`, null), its truth, request; of "
+        "reflections whose origin nobody wrote down only verdict and truth",
+    ),
+    Column(
+        ADDED,
+        pa.list_(ADDITION),
+        "one for each time that reflections were added: place of the first, how many, who wrote them and how",
+    ),
+)
 BLOCK_ROWS = 16
-_BATCH_ROWS = 4096
 _INDEX = "sample_index"
 _ASKED = ["question_key", "question", "response", "variant", "outcome"]
-
-
-class File(NamedTuple):
-    """One parquet file."""
-
-    number: int
-    path: Path
-    columns: Columns
-    rows: int
-    before: int
-    """Rows of the files before it."""
+_HUB = b"huggingface"
 
 
 class Sample(NamedTuple):
@@ -40,14 +55,14 @@ class Sample(NamedTuple):
     row: int
     """Its place in the file."""
     identity: tuple[str, str, str]
-    """Question key, variant, and which of their samples: its index, where there is none its place among all rows."""
+    """Question key, variant, and the sample's index; without one, its place among all rows."""
     question: str
     response: str
     is_correct: bool
     there: int
     """Reflections it has already."""
     used: tuple[str, ...]
-    """Prompts of those, where they are known."""
+    """Prompts of those, if known."""
 
 
 class Block(NamedTuple):
@@ -55,66 +70,90 @@ class Block(NamedTuple):
 
     key: str
     text: str
-    """Where it lies, for a person."""
+    """Its rows and file, in words."""
     first: int
     """Place of its first row in the file."""
     size: int
-    """Rows."""
     samples: tuple[Sample, ...]
-    """Those of its rows whose correctness is known."""
+    """Its rows whose correctness is known."""
     task: str = ""
-    """Not one: a block may hold rows of several."""
+    """Empty: a block may hold rows of several."""
 
 
 class Source(NamedTuple):
-    """A RAW_DATA that is there."""
+    """A RAW_DATA to add to, and what there is to do on it."""
 
     name: str
-    """As datasets are called after it."""
-    files: tuple[File, ...]
+    """In the names of datasets made from it."""
+    files: tuple[Part, ...]
+    """Whole files."""
     origin: RawSource
-
-    @property
-    def rows(self) -> int:
-        return sum(file.rows for file in self.files)
+    rows: int
+    graded: int
+    """Samples known to be right or wrong, which get reflections."""
+    reflections: int
+    """There already."""
+    longest: int
+    """Bytes of the longest question and sample that get reflections."""
 
 
 def open_source(raw: str) -> Source:
-    """Open the files of a RAW_DATA folder, file or hub repository. Raises ValueError if they are none."""
-    parts = open_parts(raw, part_bytes=sys.maxsize)  # one for each file
-    files: list[File] = []
-    for number, part in enumerate(parts):
-        files.append(File(number, part.path, part.columns, part.rows, sum(file.rows for file in files)))
+    """Read every row of a RAW_DATA folder, file or hub repository once.
+
+    Raises ValueError if it cannot be read, cannot get our columns, or has no sample known to be right or wrong.
+    """
+    files = open_parts(raw, part_bytes=sys.maxsize)  # one for each file
+    origin = source_of(raw, files)
+    first: pa.Schema | None = None
+    for file in files:
+        with reading(file.path):
+            schema = pq.read_schema(file.path)
+        for name in schema.names:
+            check_once(name, schema, file.path)
+        output_schema(schema, file.path)
+        first = first or schema
+        if names := differing_columns(schema, first):
+            raise ValueError(f"{file.path}: other columns than {files[0].path.name}: {', '.join(names)}")
+    graded = reflections = longest = 0
+    for rows in itertools.chain.from_iterable(map(read_samples, files)):
+        reflections += pc.sum(rows["there"]).as_py() or 0
+        asked = rows.filter(pc.not_equal(rows["outcome"], "unknown"))
+        graded += asked.num_rows
+        sizes = pc.add(pc.binary_length(asked["question"]), pc.binary_length(asked["response"]))
+        longest = max(longest, pc.max(sizes).as_py() or 0)
+    if not graded:
+        raise ValueError(f"{raw}: no sample is known to be right or wrong, so none gets a reflection")
     path = Path(raw).resolve() if Path(raw).exists() else Path(raw)
     # the folder above a run's RAW_DATA, a file without its ending, the repository without its owner
     name = path.parent.name if path.name == "RAW_DATA" else path.name.removesuffix(".parquet")
-    return Source(name.removeprefix("RAW_DATA-") or "raw", tuple(files), source_of(raw, parts))
+    name, total = name.removeprefix("RAW_DATA-") or "raw", sum(file.rows for file in files)
+    return Source(name, files, origin, total, graded, reflections, longest)
 
 
-def block_keys(file: File, first: int = 0, count: int | None = None) -> list[str]:
-    """Return the keys of the blocks that hold these rows of the file, or all of them, in order."""
-    end = file.rows if count is None else first + count
-    return [f"{file.number:05d}-{start:09d}" for start in range(first - first % BLOCK_ROWS, end, BLOCK_ROWS)]
+def block_keys(file: int, first: int, end: int) -> list[str]:
+    """Return the keys of the blocks that hold rows `first` to `end` of the file of this number, in order."""
+    return [f"{file:05d}-{start:09d}" for start in range(first - first % BLOCK_ROWS, end, BLOCK_ROWS)]
 
 
-def read_blocks(source: Source, wanted: Callable[[str], bool]) -> Iterator[Block]:
-    """Yield the blocks whose key is wanted, in order, read as they are asked for."""
-    for file in source.files:
-        rows = (row for table in read_samples(file) for row in table.to_pylist())
-        for number, key in enumerate(block_keys(file)):
-            held = [*islice(rows, BLOCK_ROWS)]
-            if wanted(key):
-                first = number * BLOCK_ROWS
-                text = f"rows {first:,} to {first + len(held) - 1:,} of {file.path.name}"
-                graded = (one for one in enumerate(held, first) if one[1]["outcome"] != "unknown")
-                yield Block(key, text, first, len(held), tuple(_sample(file, *one) for one in graded))
+def read_blocks(source: Source, keys: Collection[str] | None = None) -> Iterator[Block]:
+    """Yield the blocks of these keys, or all, in order, read as they are asked for."""
+    before = 0
+    for file, part in enumerate(source.files):
+        rows = (row for table in read_samples(part) for row in table.to_pylist())
+        for number, key in enumerate(block_keys(file, 0, part.rows)):
+            held, first = [*itertools.islice(rows, BLOCK_ROWS)], number * BLOCK_ROWS
+            if keys is None or key in keys:
+                text = f"rows {first:,} to {first + len(held) - 1:,} of {part.path.name}"
+                graded = [(place, row) for place, row in enumerate(held, first) if row["outcome"] != "unknown"]
+                samples = tuple(_sample(place, row, f"row {before + place}") for place, row in graded)
+                yield Block(key, text, first, len(held), samples)
+        before += part.rows
 
 
-def _sample(file: File, place: int, row: Mapping[str, Any]) -> Sample:
-    which = f"row {file.before + place}" if row["index"] is None else str(row["index"])
+def _sample(place: int, row: Mapping[str, Any], name: str) -> Sample:
     return Sample(
         row=place,
-        identity=(row["question_key"], row["variant"] or "", which),
+        identity=(row["question_key"], row["variant"] or "", name if row["index"] is None else str(row["index"])),
         question=row["question"],
         response=row["response"],
         is_correct=row["outcome"] == "right",
@@ -123,22 +162,48 @@ def _sample(file: File, place: int, row: Mapping[str, Any]) -> Sample:
     )
 
 
-def read_samples(file: File) -> Iterator[pa.Table]:
-    """Yield the columns that a reflection depends on; texts of earlier reflections are not among them."""
-    row = 0
-    with reading(file.path, lambda: row), pq.ParquetFile(file.path) as opened:
-        wanted = {*file.columns.values(), _INDEX, PROVENANCE}
-        schema = pa.schema([field for field in opened.schema_arrow if field.name in wanted])
-        indexed = {"question_key", _INDEX} <= set(schema.names) and pa.types.is_integer(schema.field(_INDEX).type)
-        for batch in opened.iter_batches(_BATCH_ROWS, columns=schema.names):
-            nothing, no_lists = pa.nulls(batch.num_rows, pa.int64()), pa.array([0] * batch.num_rows)
-            rows = as_rows(batch, file.columns, file.path, row)
-            yield pa.table(
-                {
-                    **{name: rows[name] for name in _ASKED},
-                    "index": batch[_INDEX].cast(pa.int64()) if indexed else nothing,
-                    "there": lengths(as_lists(batch[REFLECTIONS])) if REFLECTIONS in schema.names else no_lists,
-                    "known": batch[PROVENANCE] if PROVENANCE in schema.names else nothing,
-                }
-            )
-            row += batch.num_rows
+def read_samples(file: Part) -> Iterator[pa.Table]:
+    """Yield the columns that a reflection depends on, and counts of earlier ones in place of their texts."""
+    for batch, rows in read_batches(file, [_INDEX, PROVENANCE]):
+        names, nothing = batch.schema.names, pa.nulls(batch.num_rows, pa.int64())
+        indexed = {"question_key", _INDEX} <= set(names) and pa.types.is_integer(batch[_INDEX].type)
+        more = {
+            "index": batch[_INDEX].cast(pa.int64()) if indexed else nothing,
+            "there": lengths(as_lists(batch[REFLECTIONS])) if REFLECTIONS in names else nothing.fill_null(0),
+            "known": batch[PROVENANCE] if PROVENANCE in names else nothing,
+        }
+        yield pa.table({**{name: rows[name] for name in _ASKED}, **more})
+
+
+def output_schema(schema: pa.Schema, path: Path) -> pa.Schema:
+    """Return the file's schema with our columns. Raises ValueError if one of our names has another type."""
+    changed: dict[str, Any] = {}
+    texts = [make(text) for make in (pa.list_, pa.large_list) for text in (pa.string(), pa.large_string())]
+    for name, type_, _ in COLUMNS:
+        place = schema.get_field_index(name)
+        there = schema.field(place).type if place >= 0 else None
+        if there is None:
+            schema = schema.append(pa.field(name, type_))
+        elif name == REFLECTIONS and there not in texts:
+            schema = schema.set(place, schema.field(place).with_type(type_))
+        elif name != REFLECTIONS and not (is_list(there) and there.value_type.equals(type_.value_type)):
+            raise ValueError(f"{path}: column {name!r} is not as written here; expected {type_}")
+        else:
+            continue
+        changed[name] = _feature(type_)
+    metadata = schema.metadata
+    if changed and _HUB in (metadata or {}):
+        # The `datasets` library wrote down its own type of each column.
+        told = json.loads(metadata[_HUB])
+        if (features := told.get("info", {}).get("features")) is not None:
+            features |= changed
+        metadata |= {_HUB: json.dumps(told).encode()}
+    return schema.with_metadata(metadata)
+
+
+def _feature(type_: pa.DataType) -> Any:
+    if pa.types.is_list(type_):
+        return [_feature(type_.value_type)]
+    if pa.types.is_struct(type_):
+        return {field.name: _feature(field.type) for field in type_}
+    return {"dtype": str(type_).replace("double", "float64"), "_type": "Value"}
