@@ -1,3 +1,3 @@
-"""From RAW_DATA to training sets."""
+"""Turns RAW_DATA into training sets."""
 
 import cluster  # noqa: F401  checks how Python was started

@@ -1,8 +1,8 @@
-"""RAW_DATA to SFT_DATA on any number of processes; the set depends neither on how many, nor on the order of the rows.
+"""RAW_DATA to SFT_DATA on any number of processes; the result depends neither on how many, nor on the order of rows.
 
-A shuffle: each part of RAW_DATA becomes an Arrow file with its rows grouped by bucket, a range of the hashes of their
-question keys; then each bucket is read from all files and its questions become traces, in order of those hashes. Memory
-holds a bucket at a time.
+A shuffle: each part of RAW_DATA becomes an Arrow file with its rows grouped by bucket, a range of hashes of question
+keys; then each bucket is read from all files, and its questions become traces, ordered by hash. Only one bucket per
+process is in memory at a time.
 """
 
 import gc
@@ -44,7 +44,7 @@ from generation.records import request_seed
 
 BUCKET_BYTES = 48 << 20
 MOST_BUCKETS = 512
-"""A few rows of each batch that is read go to each; beyond it buckets grow."""
+"""Enough that each gets only a few rows of a batch; larger data makes larger buckets."""
 
 
 def assemble(
@@ -57,11 +57,11 @@ def assemble(
     published: str = "",
     starts: Sequence[Mapping[str, Any]] | None = None,
 ) -> Summary:
-    """Make SFT_DATA in the place of `out` from a RAW_DATA folder, file or hub repository.
+    """Replace `out` with SFT_DATA made from a RAW_DATA folder, file or hub repository.
 
-    By default as many processes as cores, and one where there is little to do. The card names `license`, `published`,
-    the repository that a local RAW_DATA is pushed to, and the `starts` of the run, by default this command alone.
-    Raises ValueError for wrong places and files, NothingMadeError where no trace comes; what lies in `out` stays then.
+    Uses as many processes as cores by default, but only one for a single part. The card shows `license`, `published`
+    (the repository that a local RAW_DATA is pushed to) and the `starts` of the run, by default this command alone.
+    Raises ValueError for unusable paths and files, NothingMadeError if there are no traces; `out` is unchanged then.
     """
     check_destination(out, raw)
     begun, command = time.monotonic(), this_command(state="assembled")
@@ -87,7 +87,7 @@ def assemble(
 
 
 def check_destination(out: Path, raw: str | Path) -> None:
-    """Raise ValueError unless an SFT_DATA can be put there: nothing yet, an empty folder, or a former one."""
+    """Raise ValueError unless `out` can become an SFT_DATA: it is absent, an empty folder, or an earlier SFT_DATA."""
     check_dataset_folder(out)
     if out.suffix == ".py":
         raise ValueError(f"{out}: `datasets` takes the name of a folder that ends in .py for a script; give another")
@@ -98,7 +98,7 @@ def check_destination(out: Path, raw: str | Path) -> None:
         if source.exists() and out.resolve() in (source, *source.parents):
             raise ValueError(f"{out} would be replaced, and holds the RAW_DATA to read; give another folder")
         check_replaceable(out)
-        # the other folders of a run may be replaced too, but never by this one
+        # A run's other folders are replaceable too, but never by this one.
         if out.exists() and any(out.iterdir()) and not _is_sft_data(out):
             raise ValueError(f"{out} holds something else than an SFT_DATA; give another folder")
     except OSError as error:
@@ -113,7 +113,7 @@ def _is_sft_data(folder: Path) -> bool:
 
 
 def _make(map_: Map, parts: Sequence[Part], settings: SftSettings, work: Path, summary: Summary) -> list[BucketTraces]:
-    """Make all traces in the folder `work`, and count in the summary. Raises ValueError where none can come."""
+    """Write all traces into the folder `work` and add to the summary. Raises ValueError if there can be none."""
     buckets = max(1, min(MOST_BUCKETS, sum(part.size for part in parts) // BUCKET_BYTES))
     files = [work / f"part-{number:06}.arrow" for number in range(len(parts))]
     sort = partial(sort_part, buckets=buckets, settings=settings)
@@ -139,7 +139,7 @@ def _make(map_: Map, parts: Sequence[Part], settings: SftSettings, work: Path, s
 
 
 def sort_part(part: Part, path: Path, *, buckets: int, settings: SftSettings) -> Summary:
-    """Write the part's rows, of schema POOL, to the Arrow file `path`, in turn a record batch for each bucket.
+    """Write the part's rows, of schema POOL, to the Arrow file `path`, as a round of record batches, one per bucket.
 
     Raises ValueError for rows that cannot be read.
     """
@@ -160,9 +160,9 @@ def sort_part(part: Part, path: Path, *, buckets: int, settings: SftSettings) ->
 
 
 def make_bucket(bucket: int, path: Path, *, files: Sequence[Path], buckets: int, settings: SftSettings) -> BucketTraces:
-    """Make all traces of the bucket's questions into the file `path`.
+    """Write all traces of the bucket's questions to the file `path`.
 
-    Raises ValueError where a question key stands for several questions.
+    Raises ValueError if a question key stands for several questions.
     """
     pool, counts = _read_bucket(files, bucket, buckets), Summary()
     wanted = pool["question_key"].filter(pc.not_equal(pool["left_out"], OTHER_VARIANT))
@@ -201,7 +201,7 @@ def make_bucket(bucket: int, path: Path, *, files: Sequence[Path], buckets: int,
 
 
 def _read_bucket(files: Sequence[Path], bucket: int, buckets: int) -> pa.Table:
-    """All rows of a bucket, of schema POOL, in the order of RAW_DATA."""
+    """Return all rows of a bucket, of schema POOL, in the order of RAW_DATA."""
     batches = []
     for path in files:
         with pa.memory_map(str(path)) as mapped:
@@ -211,20 +211,20 @@ def _read_bucket(files: Sequence[Path], bucket: int, buckets: int) -> pa.Table:
 
 
 def _initialize() -> None:
-    # Ctrl-C and Slurm's signals reach every process; what becomes of the work is the parent's to say.
+    # Ctrl-C and Slurm's signals reach every process; the parent decides what happens.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    # Each is one of as many as there are cores, and makes no reference cycles worth looking for.
+    # There are as many workers as cores, and none makes reference cycles worth collecting.
     pa.set_cpu_count(1)
     gc.disable()
-    # Gives less back to the system between two batches than the default does: a twentieth of all the time.
+    # jemalloc returns less memory to the system between batches, which saves 5% of the time.
     if "jemalloc" in pa.supported_memory_backends():
         pa.set_memory_pool(pa.jemalloc_memory_pool())
 
 
 def _die_with_parent() -> None:
-    # It would wait for work for ever.
+    # Otherwise it would wait for work forever.
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

@@ -1,7 +1,7 @@
-"""Which samples may stand in a trace and with which reflections, and why the others may not.
+"""Selects the samples that may be used in traces, with their reflections, and says why others may not.
 
-The published rule (arXiv 2512.04072): a reflection is valid when its verdict equals the sample's correctness, a
-sample is usable when it has a valid reflection. Decided on Arrow columns; knows nothing of formats.
+The published rule (arXiv 2512.04072): a reflection is valid if its verdict matches the sample's correctness, and a
+sample is usable if it has a valid reflection. Works on Arrow columns; knows nothing about formats.
 """
 
 import itertools
@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from assembly.settings import SftSettings
 from generation.grading.countdown import read
 from generation.grading.errors import OutOfBoundsError, UnreadableError
-from generation.grading.text import ascii_typing
+from generation.grading.text import to_ascii
 from generation.raw.schema import is_blank, kept_items, owners
 from generation.records import CUT, WITHOUT_ANSWER, stable_hash
 from reflection.verdict import parse_verdicts
@@ -35,61 +35,61 @@ FALSE_REFLECTION = "each reflection with the right verdict states a false equati
 OTHER_VARIANT = "under a prompt variant that was not asked for"
 
 UNREFLECTED = (NO_REFLECTION, FRAMED_REFLECTION, FALSE_REFLECTION)
-"""Nothing is wrong with these samples themselves: they may stand alone. In the order in which it is checked."""
+"""Reasons, in the order they are checked, that concern only the reflections: such samples may be used alone."""
 
 _TEXTS = ("question_key", "question", "gold", "task", "variant", "response", "answer", "left_out")
 POOL = pa.schema(
     {"order": pa.uint64(), **dict.fromkeys(_TEXTS, pa.string()), **dict.fromkeys(("correct", "cut"), pa.bool_())}
     | {"reflections": pa.list_(pa.string())}
 )
-"""Samples as the assembly uses them. `order` is a hash of the key, by which questions are sorted; `answer` is the
-sample's, ready to be quoted; `reflections` are the valid ones; `left_out` says why a sample may stand in no trace with
-reflections, and is empty where it may."""
+"""Samples as the assembly uses them. `order` is a hash of the key, which questions are sorted by; `answer` is the
+sample's, ready to be quoted; `reflections` are the valid ones; `left_out` is why a sample may not be used in a trace
+with reflections, empty if it may."""
 
 _FRAME_TAG = re.compile(r"<[\s/]*(?:think|sample|reflect)\b[^<>]*>", re.IGNORECASE)
-"""Any spelling of a frame tag: a model trained on a stray one would learn a broken frame."""
+"""Any spelling of the trace's own tags: a model trained on a stray one would learn broken traces."""
 _ANSWER_TAG = re.compile(r"<[\s/]*answer\b[^<>]*>", re.IGNORECASE)
 _MAY_HOLD_FRAME_TAG = r"(?i)<[^<>]*(think|sample|reflect)"
 _BY_QUESTION = [("order", "ascending"), ("question_key", "ascending")]
 
 
 class Candidate(NamedTuple):
-    """A sample that may stand in a trace. Candidates sort by their contents alone."""
+    """A sample that may be used in a trace. Candidates sort by their contents alone."""
 
     variant: str
-    """Empty in repositories without a variant column."""
+    """Empty if there is no variant column."""
     response: str
     correct: bool
     answer: str
-    """Ready to be quoted; empty for an unanswered sample that is kept."""
+    """Ready to be quoted; empty for an unanswered sample kept by --keep_unanswered."""
     reflections: list[str]
     """The valid ones."""
     cut: bool
 
 
 class QuestionSamples(NamedTuple):
-    """One question and its usable samples, sorted."""
+    """A question with its usable samples, sorted."""
 
     key: str
     question: str
     task: str
     candidates: tuple[Candidate, ...]
     unreflected: tuple[Candidate, ...]
-    """Correct samples that lack nothing but a valid reflection."""
+    """Correct samples that only lack a valid reflection."""
 
 
 def has_frame_tag(text: str) -> bool:
-    """Return True if the text holds <think>, <sample>, <reflect>, or the end of one, in any spelling."""
+    """Return True if the text contains an opening or closing think, sample or reflect tag, in any spelling."""
     return "<" in text and _FRAME_TAG.search(text) is not None
 
 
 def is_plain_answer(text: str) -> bool:
-    """Return True if the text can stand in the final <answer>."""
+    """Return True if the text can be quoted in the final <answer>."""
     return bool(text) and text == text.strip() and not _ANSWER_TAG.search(text) and not has_frame_tag(text)
 
 
 def choose(rows: pa.Table, settings: SftSettings) -> pa.Table:
-    """Return the rows, of schema ROWS, as rows of schema POOL in the same order."""
+    """Convert rows of schema ROWS to schema POOL, in the same order."""
     (batch,) = rows.combine_chunks().to_batches()
     columns = dict(zip(batch.schema.names, batch.columns, strict=True))
     keys = columns["question_key"].dictionary_encode()
@@ -104,7 +104,7 @@ def choose(rows: pa.Table, settings: SftSettings) -> pa.Table:
 
 
 def _valid(reflections: pa.Array, correct: pa.Array, settings: SftSettings) -> tuple[pa.Array, pa.Array]:
-    """The valid reflections of each row that can be shown, and why it has none, empty where it has."""
+    """Return the valid reflections of each row that can be shown, and why it has none, empty if it has some."""
     texts, rows = reflections.flatten(), owners(reflections)
     keep = parse_verdicts(texts) == correct.to_numpy(zero_copy_only=False)[rows]
     last_step = np.zeros(len(reflections), dtype=np.int8)
@@ -118,7 +118,7 @@ def _valid(reflections: pa.Array, correct: pa.Array, settings: SftSettings) -> t
 
 
 def _left_out(columns: dict[str, pa.Array], unreflected: pa.Array, settings: SftSettings) -> pa.Array:
-    """The first reason that holds, in this order; empty where none does. `unreflected` is that of the reflections."""
+    """Return each row's first reason to leave it out, "" if there is none; `unreflected` is that of its reflections."""
     answer = columns["answer"]
     unanswered = pc.is_in(columns["reason"], pa.array(sorted(WITHOUT_ANSWER)))
     unknown = pc.or_(pc.equal(columns["outcome"], "unknown"), pc.is_null(columns["is_correct"]))
@@ -145,7 +145,7 @@ def _left_out(columns: dict[str, pa.Array], unreflected: pa.Array, settings: Sft
 
 
 def _flagged(texts: pa.Array, may: str, exactly: Callable[[str], bool]) -> pa.Array:
-    """`exactly` of each text, asked only of those in which the pattern `may`, a weaker one, is found."""
+    """Return `exactly(text)` for each text, calling it only if the weaker pattern `may` matches."""
     flags = pc.match_substring_regex(texts, may).to_numpy(zero_copy_only=False).copy()
     for place in np.flatnonzero(flags):
         flags[place] = exactly(texts[place].as_py())
@@ -153,7 +153,7 @@ def _flagged(texts: pa.Array, may: str, exactly: Callable[[str], bool]) -> pa.Ar
 
 
 def questions_of(pool: pa.Table) -> Iterator[QuestionSamples]:
-    """Yield the questions of a table of schema POOL by `order`. Raises ValueError where a key stands for several."""
+    """Yield the questions of a table of schema POOL by `order`. Raises ValueError if a key stands for several."""
     _check_one(pool, "question", "several questions")
     _check_one(pool, "gold", "a question with several gold answers")
     alone = pc.and_(pc.is_in(pool["left_out"], pa.array(UNREFLECTED)), pool["correct"])
@@ -171,7 +171,7 @@ def questions_of(pool: pa.Table) -> Iterator[QuestionSamples]:
 
 
 def _check_one(pool: pa.Table, column: str, several: str) -> None:
-    """Raise ValueError where the rows of one key differ in a column; an empty value goes with any."""
+    """Raise ValueError if the rows of a key differ in a column; an empty value matches any."""
     rows = pool.select(["order", "question_key", column]).filter(pc.not_equal(pool[column], ""))
     pairs = rows.group_by(rows.column_names, use_threads=False).aggregate([]).sort_by(_BY_QUESTION)
     keys = pairs["question_key"].to_pylist()
@@ -187,7 +187,7 @@ _OPERATION = re.compile(r"[\d)] *[-+*/×÷−·] *[-−(\d]")
 
 
 def false_equations(text: str) -> Iterator[str]:
-    """Yield the equations between numbers that the text states and that are false, as they stand in it."""
+    """Yield the false equations between numbers in the text."""
     place = -1
     while (place := text.find("=", place + 1)) >= 0:
         if (right := _RIGHT.match(text, place + 1)) is not None:
@@ -197,19 +197,19 @@ def false_equations(text: str) -> Iterator[str]:
 
 
 def _expression_before(text: str, end: int) -> str:
-    """The expression that ends there, within 200 characters; empty if it grows out of a word, such as "x2 + 3"."""
+    """Return the expression before `end`, of 200 characters at most; empty if it is part of a word, as in "x2 + 3"."""
     seen = text[max(0, end - 200) : end]
     outside = seen.rstrip(_LEFT)
     left = seen[len(outside) :]
     return "" if outside and outside[-1].isalnum() and not left.startswith(" ") else left.strip()
 
 
-# Reflections on one question state the same equations.
+# Reflections on a question repeat the same equations.
 @lru_cache(maxsize=16384)
 def _holds(left: str, stated: str) -> bool:
-    """False where an expression has another value than the one stated, rounded to as many places as are stated."""
+    """Return False if the expression, rounded to as many places as stated, has another value than the stated one."""
     try:
-        value = read(ascii_typing(left)).value
+        value = read(to_ascii(left)).value
     except (UnreadableError, OutOfBoundsError):
         return True
     if value is None:

@@ -1,6 +1,6 @@
-"""Which formats can come, from how many questions, and why not: told before a rollout, while it goes on, and after it.
+"""Which formats are feasible, from how many questions, and why not: reported before, during and after a rollout.
 
-Only counts are kept; what is usable, and what a format needs, is decided where the assembly decides it.
+Keeps only counts; what is usable, and what a format needs, is decided by the assembly's own code.
 """
 
 from collections import Counter, defaultdict
@@ -19,28 +19,28 @@ from generation.raw.reader import as_rows, find_columns, open_parts, read_part
 from generation.records import CUT
 
 FIRST = 32
-"""Questions after which a warning is certain enough."""
+"""Number of questions after which a warning is justified."""
 ADVICE = load_table("assembly", "advice.toml")
-"""What helps where this is why samples stand in no trace, or questions give none."""
+"""Advice by the reason why samples are left out, or why questions give no trace."""
 
 
 class NothingMadeError(ValueError):
-    """No trace comes of what was chosen; nothing was made of it and nothing replaced."""
+    """The settings give no trace; nothing was written or replaced."""
 
 
 class Supply(NamedTuple):
-    """What a question has at most under the variants asked for, and how a person can get more of it."""
+    """The most that any question has under the variants asked for, and how the user can get more."""
 
     samples: int
     variants: int
     reflections: bool
     more_samples: str = ""
-    """Behind "give --attempts 8 or fewer"."""
+    """Appended to "give --attempts 8 or fewer"."""
     more_reflections: str = "`python -m reflection.run` adds some; --formats star needs none"
 
 
 def check_variants(wanted: Collection[str], there: Collection[str]) -> None:
-    """Raise ValueError for a prompt variant that no sample of a RAW_DATA is of."""
+    """Raise ValueError for a wanted prompt variant that no sample of the RAW_DATA has."""
     named = sorted(filter(None, there))
     for name in (name for name in wanted if name not in there):
         if not named:
@@ -50,7 +50,7 @@ def check_variants(wanted: Collection[str], there: Collection[str]) -> None:
 
 
 def notes_on_supply(settings: SftSettings, supply: Supply) -> tuple[str, ...]:
-    """Return a note for each format that no sample could give. Raises ValueError if that is so of all."""
+    """Return a note for each infeasible format. Raises ValueError if all are."""
     lacking = defaultdict[tuple[str, str] | None, list[str]](list)
     for format_ in choose_formats(settings.formats, settings.bounds):
         lacking[_lack(format_, settings, supply)].append(format_.name)
@@ -61,7 +61,7 @@ def notes_on_supply(settings: SftSettings, supply: Supply) -> tuple[str, ...]:
 
 
 def _lack(format_: Format, settings: SftSettings, supply: Supply) -> tuple[str, str] | None:
-    """What keeps every question from giving a format, and what helps; None where nothing does."""
+    """Return why no question can give a format, and the remedy; None if some can."""
     bounds, attempts = settings.bounds, f"--attempts {settings.attempts}"
     samples, variants = (f"there {'is' if one == 1 else 'are'} {one}" for one in (supply.samples, supply.variants))
     if format_.reflected and not supply.reflections:
@@ -72,7 +72,7 @@ def _lack(format_: Format, settings: SftSettings, supply: Supply) -> tuple[str, 
         help = "take another format" if too_long else f"give --attempts {supply.samples} or fewer"
         needs = f"{attempts if format_.whole_pool else 'it'} needs {wanted} samples of a question"
         return f"{needs}, and {samples} at most", help + supply.more_samples
-    # attempts of the shortest trace, each under another variant
+    # attempts in the shortest trace, each under a different variant
     wanted = {"all": bounds.fewest, "each": bounds.least or 1}.get(format_.lengths, 1)
     if settings.unique_variants and wanted > supply.variants:
         needs = f"{attempts} with --unique_variants needs samples under {wanted} prompt variants"
@@ -81,9 +81,9 @@ def _lack(format_: Format, settings: SftSettings, supply: Supply) -> tuple[str, 
 
 
 def early_warning(settings: SftSettings) -> Callable[[pa.Table], str]:
-    """Return what is shown the rows of one question of RAW_DATA after another.
+    """Return a callback for the rows of each question of RAW_DATA in turn.
 
-    It returns "", or once, when none of the first FIRST questions has a usable sample, a warning.
+    It returns "", except once a warning, after FIRST questions without any usable sample.
     """
     here, left_out, questions = Path("rollout"), Counter[str](), 0
     alone = any(not FORMATS[name].reflected for name in settings.formats)
@@ -106,9 +106,9 @@ def early_warning(settings: SftSettings) -> Callable[[pa.Table], str]:
 
 
 def why_unusable(files: Iterable[Path], settings: SftSettings) -> str:
-    """Say why no sample of a RAW_DATA can stand in a trace, whatever reflections are added; "" if one can.
+    """Say why no sample of a RAW_DATA is usable, whatever reflections are added; "" if one is.
 
-    Reads as far as the first sample that can. Raises ValueError for rows that cannot be read.
+    Reads up to the first one that is. Raises ValueError for rows that cannot be read.
     """
     left_out = Counter[str]()
     for rows in (rows for file in files for part in open_parts(file) for rows in read_part(part)):
@@ -124,14 +124,14 @@ def _samples(count: int) -> str:
 
 
 def _why(left_out: Counter[str], settings: SftSettings) -> str:
-    """Why samples stand in no trace, and what helps against the most frequent reason."""
+    """Return why samples are left out, with the remedy for the most frequent reason."""
     most = max(sorted(left_out), key=left_out.__getitem__)
     help = ADVICE.get(most, "look at the samples in RAW_DATA")
     return f"{counted(left_out)}; {'leave --drop_cut out' if most == CUT and settings.drop_cut else help}"
 
 
 def why_nothing(summary: Summary, settings: SftSettings) -> str:
-    """Say why no question gave any trace, and what helps."""
+    """Say why no question gave any trace, with a remedy."""
     if summary.too_long:
         words = f"all {summary.too_long.total():,} are longer than --max_trace_tokens {settings.max_trace_tokens}"
         return f"no trace comes: {words}; the shortest has {summary.shortest:,} tokens"
@@ -153,7 +153,7 @@ def _why_none_of(name: str, summary: Summary) -> str:
 
 
 def notes_on_missing(summary: Summary, settings: SftSettings, made: Counter[tuple[str, str]]) -> list[str]:
-    """Return notes on formats of which nothing came, and on a subsample larger than the traces `made`, by label."""
+    """Return notes on formats without any trace, and on a subsample larger than the number of traces `made`."""
     notes = []
     for name in (name for name in dict.fromkeys(settings.formats) if not any(of == name for of, _ in made)):
         if long := sum(count for (of, _), count in summary.too_long.items() if of == name):
@@ -166,13 +166,13 @@ def notes_on_missing(summary: Summary, settings: SftSettings, made: Counter[tupl
 
 
 class Coverage:
-    """Counts usable attempts by question; rows may come in any order."""
+    """Counts usable attempts per question; rows may come in any order."""
 
     def __init__(self, settings: SftSettings) -> None:
         self.settings = settings
-        # By question: its task, and how many attempts are right, wrong, and right but of use to star alone.
+        # By question: its task, and its numbers of attempts that are right, wrong, and right but only usable for star.
         self._found: dict[str, tuple[str, list[int]]] = {}
-        # Right samples that may stand in no trace but those of star, by reason.
+        # Right samples that are usable only for star, or not at all, by reason.
         self.right_left_out = Counter[str]()
 
     def add(self, rows: pa.Table) -> None:
@@ -188,16 +188,16 @@ class Coverage:
                 found[2] += count * (why in UNREFLECTED)
 
     def usable(self, task: str | None = None) -> Counter[tuple[int, ...]]:
-        """Return questions, of one task or all, by usable attempts: right, wrong, right but of use to star alone."""
+        """Count questions, of one task or all, by their attempts: right, wrong, right but only usable for star."""
         return Counter(tuple(found) for of, found in self._found.values() if task in (None, of))
 
     def served(self, task: str | None = None) -> dict[str, int]:
-        """Return how many questions give traces, by format, of one task or all."""
+        """Count the questions, of one task or all, that give traces, by format."""
         usable = self.usable(task)
         return {name: count_served(format_, usable, self.settings.bounds) for name, format_ in FORMATS.items()}
 
     def markdown(self, tasks: Sequence[str]) -> str:
-        """Return a card's table of the questions that give traces by format, with a column for each task if several."""
+        """Return the card's table of questions that give traces, by format, and by task if there are several."""
         several = tasks if len(tasks) > 1 else []
         of_task = [self.served(task) for task in several]
         rows = [(name, count, *(one[name] for one in of_task)) for name, count in self.served().items()]
@@ -207,7 +207,7 @@ class Coverage:
 
 
 def count_served(format_: Format, usable: Mapping[tuple[int, ...], int], bounds: Attempts) -> int:
-    """How many of the questions give a trace of the format."""
+    """Return how many of the questions give a trace of the format."""
     if format_.lengths == "alone":
         return sum(count for (right, _, alone), count in usable.items() if right + alone)
     return sum(count for (right, wrong, _), count in usable.items() if not format_.shortage(right, wrong, bounds))

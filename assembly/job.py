@@ -1,4 +1,4 @@
-"""What the commands that ask a model need of the assembly: whether traces can come, the sets, and what may follow."""
+"""What commands that run a model need from the assembly: whether traces are feasible, the sets, next steps."""
 
 import shlex
 import sys
@@ -26,20 +26,20 @@ from generation.settings import Settings
 from generation.variants import parse_names
 
 SETS = (RAW_DATA, SFT_DATA, RL_DATA)
-"""The folders that the whole job makes in its run directory."""
+"""The dataset folders in a run directory."""
 _BY_TASK = ("0C", "*C", "*C*IC", "*CC", "star")
-"""Formats that are counted by task."""
+"""Formats counted by task."""
 _PROPOSED = ("*C*IC", "*CC", "*C_full", "algorithm1", "0C", "star")
-"""Formats in the order in which they are proposed."""
+"""Formats in the order they are suggested."""
 
 
 def sft_settings(settings: Settings) -> SftSettings:
-    """Return what the flags of the whole job ask of the assembly. Raises ValueError if it cannot be assembled."""
+    """Return the assembly's settings from the flags of the whole job. Raises ValueError as SftSettings does."""
     return SftSettings(settings.formats, settings.attempts, settings.seed)
 
 
 def check_flags(settings: Settings) -> None:
-    """Raise ValueError for settings from which no trace can come, whatever a model answers."""
+    """Raise ValueError for settings that cannot give any trace, whatever the model answers."""
     _notes(sft_settings(settings), len(parse_names(settings.variants)), *amounts(settings))
 
 
@@ -49,9 +49,9 @@ def _notes(wanted: SftSettings, variants: int, samples: int, reflections: int) -
 
 
 def with_traces(plan: Plan, wanted: SftSettings) -> Plan:
-    """Add the phrases of traces to the plan, and a note for each format that cannot come.
+    """Add the phrases of traces to the plan, and a note for each infeasible format.
 
-    Raises ValueError if none can, or if the sets cannot be put where they belong.
+    Raises ValueError if all are, or if the sets cannot be written where they belong.
     """
     check_destination(plan.out / SFT_DATA, plan.out / RAW_DATA)
     if plan.rl_questions:
@@ -62,9 +62,9 @@ def with_traces(plan: Plan, wanted: SftSettings) -> Plan:
 
 
 def make_sets(job: Job, plan: Plan, wanted: SftSettings) -> tuple[list[str], int]:
-    """Make SFT_DATA and RL_DATA and print a summary; return the folders made, and the number of traces.
+    """Make SFT_DATA and RL_DATA and print a summary; return the folders made and the number of traces.
 
-    Without any trace SFT_DATA stays as it was.
+    If there are no traces, SFT_DATA is unchanged.
     """
     raw, out, folders, traces = plan.out / RAW_DATA, plan.out / SFT_DATA, [RAW_DATA], 0
     published = job.published(RAW_DATA)
@@ -84,7 +84,7 @@ def make_sets(job: Job, plan: Plan, wanted: SftSettings) -> tuple[list[str], int
 
 
 def say_next(run: Path, wanted: SftSettings, traces: int, served: Mapping[str, int]) -> None:
-    """Name the commands that may follow; `served` counts the questions that can serve each format."""
+    """Suggest the next commands; `served` counts the questions that can serve each format."""
     if traces:
         say("next", f"train on {SFT_DATA}: docs/training.md")
     if others := [name for name in _PROPOSED if name not in wanted.formats and served[name]]:
@@ -92,17 +92,17 @@ def say_next(run: Path, wanted: SftSettings, traces: int, served: Mapping[str, i
 
 
 def assembling(raw: Path) -> str:
-    """Return the command that makes traces of a run or RAW_DATA."""
+    """Return the command that makes traces from a run or RAW_DATA."""
     return f"python -m assembly.run --raw {shlex.quote(str(raw))}"
 
 
 def say_counts(counts: RawCounts, coverage: Coverage) -> None:
-    """Print what a RAW_DATA holds, and what traces can come of it."""
+    """Print a summary of RAW_DATA and of the traces it can give."""
     print(f"\n{summary(counts)}\n\n{coverage_text(coverage, counts)}\n", flush=True)
 
 
 def coverage_text(coverage: Coverage, counts: RawCounts) -> str:
-    """Say for a person how many questions can serve each format, and what keeps the others from it."""
+    """Describe how many questions can serve each format, and why the others cannot."""
     total, usable = len(counts.questions), coverage.usable()
     lines = [f"questions that can serve a format with --attempts {coverage.settings.attempts}, of {total:,}"]
     by_count: dict[int, list[str]] = {}
@@ -111,7 +111,7 @@ def coverage_text(coverage: Coverage, counts: RawCounts) -> str:
     for count, names in sorted(by_count.items(), reverse=True):
         head = f"  {count:>7,} {count / max(1, total):>4.0%}  "
         lines += textwrap.wrap(", ".join(names), WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
-    # how many could give a *C trace of each number of attempts, up to 8, if that number decides
+    # Questions that could give a *C trace of each length, up to 8, unless all lengths are the same.
     lengths = range(1, min(coverage.settings.bounds.most, 8) + 1)
     shorter = {length: count_served(FORMATS["*C"], usable, Attempts(None, length)) for length in lengths}
     if len({*shorter.values()}) > 1:
@@ -129,7 +129,7 @@ def coverage_text(coverage: Coverage, counts: RawCounts) -> str:
 
 
 def _remarks(coverage: Coverage, counts: RawCounts) -> list[str]:
-    """Say why no traces come, or only some, if one reason holds for all samples."""
+    """Say why there are no traces, or only some, if all samples share the reason."""
     right, wrong, unknown = map(counts.all().outcome, OUTCOMES)
     if not right and not wrong:
         return ["No sample could be told right or wrong: no traces come from these."]
@@ -153,7 +153,7 @@ def _remarks(coverage: Coverage, counts: RawCounts) -> list[str]:
 
 
 def _short_of_usable(coverage: Coverage, counts: RawCounts) -> list[str]:
-    """Why right samples give no trace with reflections, if none does."""
+    """Say why no right sample gives a trace with reflections, if none does."""
     usable = coverage.usable()
     most = max((right + wrong for right, wrong, _ in usable if right), default=0)
     if most >= coverage.settings.bounds.fewest:

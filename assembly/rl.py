@@ -1,6 +1,6 @@
 """RL_DATA: questions held out for RL, in the columns that verl's trainers read, and their reward.
 
-A complete dataset repository, built beside its place and renamed into it. Knows nothing of traces.
+A complete dataset repository. Knows nothing about traces.
 """
 
 from collections import Counter
@@ -36,9 +36,9 @@ RL_COLUMNS = (
 RL_SCHEMA = pa.schema([(column.name, column.type) for column in RL_COLUMNS])
 
 RL_DATA = "RL_DATA"
-"""Its folder in a run directory, and how its repositories' names begin."""
+"""Its folder in a run directory, and the prefix of its repositories' names."""
 FILES = {"train": "train.parquet", "validation": "val.parquet"}
-"""File of each split; verl asks for files, `datasets` for splits."""
+"""File of each split; verl reads files, `datasets` splits."""
 REWARD_FILE = "reward.py"
 _VALIDATION_SHARE = 0.1
 
@@ -66,10 +66,10 @@ def rl_data(
     *,
     starts: Sequence[Mapping[str, Any]] = (),
 ) -> None:
-    """Put RL_DATA in the place of `destination`; in each split the questions keep their order.
+    """Replace `destination` with RL_DATA; within each split the questions keep their order.
 
-    There is a validation file where there are two questions or more. The card shows `configuration`, JSON
-    values, and `starts` as those of the run that held them out.
+    There is a validation split if there are two or more questions. The card shows `configuration`, JSON values, and
+    the `starts` of the run that held out the questions.
     """
     rows = _rows_by_split(questions)
 
@@ -77,7 +77,7 @@ def rl_data(
         splits = []
         for name, of_split in rows.items():
             path, table = folder / FILES[name], pa.Table.from_pylist(of_split, schema=RL_SCHEMA)
-            # statistics differ from one writing to the next
+            # Statistics are not deterministic.
             pq.write_table(table, path, compression="zstd", write_statistics=False)
             splits.append(Split(len(of_split), table.nbytes, [path], name=name, path=path.name))
         (folder / REWARD_FILE).write_text(_REWARD, encoding="utf-8")
@@ -109,12 +109,12 @@ def _rows_by_split(questions: Sequence[Question]) -> dict[str, list[dict[str, An
             "extra_info": {"index": index, "question_key": question.key, "split": split},
         }
         rows[split].append(without_surrogates(row))
-    # `datasets` cannot read a split without any row beside one that has some
+    # `datasets` cannot read an empty split next to one that is not.
     return {split: of_split for split, of_split in rows.items() if of_split or split == "train"}
 
 
 def validation_keys(questions: Sequence[Question]) -> frozenset[str]:
-    """Return the keys of a tenth of the questions, at least one of two or more, by a hash: order does not matter."""
+    """Return the keys of a tenth of the questions, at least one if there are two, by hash, so order does not matter."""
     keys = sorted({question.key for question in questions}, key=lambda key: stable_hash("validation", key))
     count = max(1, round(_VALIDATION_SHARE * len(keys))) if len(keys) > 1 else 0
     return frozenset(keys[:count])

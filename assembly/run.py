@@ -1,4 +1,4 @@
-"""RAW_DATA to a training set: python -m assembly.run --raw DIR_OR_REPO."""
+"""Turns RAW_DATA into a training set: python -m assembly.run --raw DIR_OR_REPO."""
 
 import os
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from generation.raw.schema import RAW_DATA
 
 @dataclass(frozen=True)
 class Input:
-    """What traces are made of."""
+    """The source of the traces; a class of its own so that --raw comes first."""
 
     raw: str = flag(
         MISSING, "a RAW_DATA or run folder, a parquet file, or a hub dataset (namespace/name)", local_or_name
@@ -43,14 +43,14 @@ class Config(SftSettings, Input):
 
     @property
     def settings(self) -> SftSettings:
-        """The part that decides the set's bytes."""
+        """Return the settings that decide the set's bytes."""
         return SftSettings(*(getattr(self, field.name) for field in fields(SftSettings)))
 
     @property
     def destination(self) -> Path:
         if self.out is not None:
             return self.out
-        # a hub dataset lies nowhere here, so its set is made in the current folder
+        # A hub dataset has no local folder, so its set goes to the current one.
         raw = Path(self.raw)
         if not os.path.exists(raw):
             return Path(SFT_DATA)
@@ -58,7 +58,7 @@ class Config(SftSettings, Input):
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command. Exits with 2 after one line on stderr if the input is wrong or gives no trace."""
+    """Run the command. Exits with 2, after one line on stderr, if the input is wrong or gives no trace."""
     config = parse(Config, argv)
     out = config.destination
     try:

@@ -1,4 +1,4 @@
-"""What may be asked of an assembly: the table of trace formats, and with it all else that decides a set's bytes."""
+"""The table of trace formats, and all other settings that an assembled data set depends on."""
 
 import re
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ TOO_ALIKE = "too few usable attempts that --unique_variants or --max_similarity 
 
 
 class Attempts(NamedTuple):
-    """How many attempts a trace has: `most`, or where `least` is given too, anything between."""
+    """How many attempts a trace has: `most`, or if `least` is given, anything in between."""
 
     least: int | None
     most: int
@@ -35,7 +35,7 @@ class Attempts(NamedTuple):
 
 @cache
 def read_attempts(text: str) -> Attempts:
-    """Read `5` or `2-5`. Raises ValueError."""
+    """Parse `5` or `2-5`. Raises ValueError."""
     found = re.fullmatch(r"(?:(\d{1,4})-)?(\d{1,4})", text)
     if found is None or not 1 <= int(found[1] or 1) <= int(found[2]) <= 1000:
         raise ValueError(f"--attempts must be a number such as 5, or a range such as 2-5, not {text!r}")
@@ -44,19 +44,19 @@ def read_attempts(text: str) -> Attempts:
 
 @dataclass(frozen=True)
 class Format:
-    """What a format makes of a question; N is the number of attempts asked for."""
+    """What traces a format makes of a question; N is --attempts."""
 
     name: str
     label: str
     """{n} stands for the number of attempts in the trace."""
     lengths: Literal["one", "all", "each", "used up", "alone"]
-    """One attempt; N attempts; a trace for each of 1..N; until none is correct; each correct sample alone."""
+    """1 attempt; N attempts; a trace for each of 1..N; until no correct one is left; each correct sample by itself."""
     last: tuple[bool | None, ...] = (True,)
-    """Correctness of the last attempts, in order; None for either."""
+    """Required correctness of the last attempts, in order; None for either."""
     earlier_correct: int = 0
-    """How many of the attempts before those must be correct."""
+    """How many attempts before those must be correct."""
     whole_pool: bool = True
-    """Its shorter traces need N usable attempts too, as published: every label covers the same questions."""
+    """Even its shorter traces need N usable attempts, as published, so that all labels cover the same questions."""
     reflections: bool = True
     review: Literal["backtrack", "confirm"] | None = None
 
@@ -67,20 +67,20 @@ class Format:
 
     @property
     def reflected(self) -> bool:
-        """Return True if each sample must have a reflection with the right verdict, shown or not, as published."""
+        """Return True if each sample needs a reflection with the right verdict, shown or not, as published."""
         return self.lengths != "alone"
 
     def pool(self, attempts: Attempts) -> int:
-        """Return how many usable attempts a question must have."""
+        """Return the number of usable attempts that a question needs."""
         if not self.whole_pool:
             return 1
         return attempts.fewest if self.lengths == "all" else attempts.most
 
     def shortage(self, correct: int, incorrect: int, attempts: Attempts) -> str | None:
-        """Say why this many usable attempts cannot give the format; None if they can."""
+        """Return why this many usable attempts cannot give the format; None if they can."""
         if correct + incorrect < self.pool(attempts):
             return TOO_FEW
-        # a question without any correct attempt is left out of every format, "random" too, as published
+        # As published, every format, even "random", leaves out questions without a correct attempt.
         if correct < max(1, self.last.count(True) + self.earlier_correct):
             return TOO_FEW_CORRECT
         return TOO_FEW_INCORRECT if incorrect < self.last.count(False) else None
@@ -94,7 +94,7 @@ _TABLE = (
     Format("*CC", "*CC", "all", (True, True), review="confirm"),
     Format("random", "random", "each", (None,)),
     Format("no_reflection", "no_reflection", "each", reflections=False),
-    # the paper's Algorithm 1, and its baseline of correct samples as they are (arXiv 2512.04072)
+    # the paper's Algorithm 1, and its baseline of unchanged correct samples (arXiv 2512.04072)
     Format("algorithm1", "algorithm1", "used up", whole_pool=False),
     Format("star", "star", "alone", whole_pool=False, reflections=False),
 )
@@ -102,7 +102,7 @@ FORMATS = {format_.name: format_ for format_ in _TABLE}
 
 
 def choose_formats(names: Sequence[str], attempts: Attempts) -> tuple[Format, ...]:
-    """Return the formats of these names, each once. Raises ValueError for an unknown one, or if N cannot hold it."""
+    """Return the distinct formats of these names. Raises ValueError for an unknown one, or if N is too small for it."""
     unknown = [name for name in names if name not in FORMATS]
     if unknown or not names:
         near = [one for name in unknown for one in nearest(name, FORMATS)]
@@ -117,7 +117,7 @@ def choose_formats(names: Sequence[str], attempts: Attempts) -> tuple[Format, ..
 
 @dataclass(frozen=True)
 class SftSettings:
-    """How a set of traces is asked for. Raises ValueError for what cannot be made so, naming the flag."""
+    """The settings of a set of traces. Raises ValueError, naming the flag, for settings that cannot work."""
 
     formats: tuple[str, ...] = flag(("*C_full",), f"comma list of {', '.join(FORMATS)}; quote the stars")
     attempts: str = flag("5", "N, the most attempts in a trace; or a range, 2-5")
@@ -128,7 +128,7 @@ class SftSettings:
     )
     unique_variants: bool = flag(False, "no two attempts of a trace under one prompt variant")
     max_similarity: float | None = flag(None, "no two attempts of a trace more alike than this, 0 to 1")
-    """The share of word triples that they have in common."""
+    """The share of word trigrams in common."""
     drop_cut: bool = flag(False, "leave out samples cut at the length limit")
     keep_unanswered: bool = flag(False, "samples without an answer may stand as incorrect attempts")
     true_arithmetic: bool = flag(False, "leave out reflections that state a false equation")
@@ -164,7 +164,7 @@ class SftSettings:
 def load_tokenizer(name: str) -> ChatTokenizer:
     """Load the tokenizer of a model by folder, hub id or well-known name.
 
-    Raises ValueError if it is not there or cannot write a conversation.
+    Raises ValueError if it is missing or cannot render a conversation.
     """
     model, turns = find(name), probe(("user", "assistant"))
     chat = ChatTokenizer(model.path, model.hub_revision)
@@ -172,7 +172,7 @@ def load_tokenizer(name: str) -> ChatTokenizer:
         fault = fault_in(chat.render(turns), turns)
         chat.encode([Message(role="user", content="2 + 2?"), Message(role="assistant", content="4")])
     except Exception as error:
-        # A template is the model's own program, a tokenizer anyone's file: they fail in their own ways.
+        # Chat templates and tokenizers come with the model, and raise anything.
         reason = first_line(error)[:160]
         raise ValueError(f"--tokenizer {name} cannot write a conversation: {reason}") from error
     if fault:

@@ -1,6 +1,6 @@
-"""SFT_DATA, which supervised training reads: what is counted of it, its card, and its files.
+"""SFT_DATA, the input of supervised training: its counts, its card and its files.
 
-Knows columns and counts; not how traces are made.
+Knows columns and counts, not how traces are made.
 """
 
 import json
@@ -25,9 +25,10 @@ from cluster.jobs.card import NONE, Split, Table, code, counts_text
 from cluster.jobs.progress import fitted, follow
 from generation.raw.files import RawSource
 from generation.raw.schema import Column, columns_table
+from generation.tasks.registry import share
 
 SFT_DATA = "SFT_DATA"
-"""Its folder in a run directory, and how its repositories' names begin."""
+"""Its folder in a run directory, and the prefix of its repositories' names."""
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 SFT_COLUMNS = (
     Column("conversations", MESSAGES, "the plain question (user) and the trace (assistant)"),
@@ -44,47 +45,47 @@ EXAMPLES = 3
 _LONGEST_EXAMPLE = 600
 _KINDS = ("label", "task", "variant")
 DATASET_NAME = "skillfactory"
-"""What LLaMA-Factory's `dataset:` says; the key in dataset_info.json, which names the folder of all files."""
+"""The name for LLaMA-Factory's `dataset:`, and the key in dataset_info.json."""
 DATASET_INFO = "dataset_info.json"
 ROWS_PER_FILE = 50_000
 ROWS_PER_GROUP = 1_000
 Map = Callable[..., Iterator[Any]]
-"""As the built-in `map`, perhaps in other processes; results come in order."""
+"""Like the built-in `map`, but perhaps in other processes; results are in order."""
 
 
 @dataclass
 class Summary:
-    """Counts over part of an assembly, or all of it."""
+    """The counts of an assembly, or of a part of it."""
 
     notes: list[str] = field(default_factory=list)
-    """What is odd in the RAW_DATA, and what was asked for and did not come."""
+    """Oddities in the RAW_DATA, and what was requested but could not be made."""
     samples: int = 0
     variants: Counter[str] = field(default_factory=Counter)
-    """Samples by prompt variant; "" where a row names none."""
+    """Samples by prompt variant, "" if unknown."""
     left_out: Counter[str] = field(default_factory=Counter)
-    """Samples that may stand in no trace, by reason."""
+    """Samples left out of all traces, by reason."""
     questions: int = 0
     most_samples: int = 0
-    """Of any one question, under the variants asked for."""
+    """Largest number of samples of any question, under the variants asked for."""
     not_given: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Questions that could not give a format, by (format, reason)."""
     too_long: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Traces left out for their length in tokens, by (format, label)."""
     shortest: int = 0
-    """Tokens of the shortest of those; 0 where there is none."""
+    """Tokens of the shortest of those; 0 if there are none."""
     traces: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By (format, label)."""
     faults: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    """Traces by (fault, "format" or one of _KINDS, its name); the fault "" stands for all traces."""
+    """Traces by (fault, "format" or one of _KINDS, its value); fault "" counts all traces."""
     examples: dict[str, list[str]] = field(default_factory=dict)
     """Beginnings of the first EXAMPLES traces with a fault."""
     memory: int = 0
     """Bytes of the traces as Arrow tables."""
     shown: tuple[tuple[bool, bool, int], str] | None = None
-    """The trace with the smallest rank: one with a retry, without a fault, and short, if there is one."""
+    """(rank, text) of the trace of smallest rank, the card's example: with a retry, without faults, short if possible."""
 
     def add(self, row: Mapping[str, Any], text: str) -> None:
-        """Count a trace, given its columns; once under each prompt variant among its attempts."""
+        """Count a trace, given its row and text; once under each prompt variant among its attempts."""
         label = row["sft_template_type_idx"]
         self.traces[row["format"], label] += 1
         groups = [("format", row["format"]), ("label", label), ("task", row["task"])]
@@ -98,7 +99,7 @@ class Summary:
             self.shown = (rank, text)
 
     def extend(self, later: Self) -> None:
-        """Add the counts of a later part."""
+        """Merge in the counts of a later part."""
         self.samples += later.samples
         self.questions += later.questions
         self.memory += later.memory
@@ -111,11 +112,11 @@ class Summary:
             self.examples[fault] = [*self.examples.get(fault, ()), *examples][:EXAMPLES]
 
     def counts(self, kind: str) -> dict[str, int]:
-        """Return the traces by format, label, task or variant, in order of name."""
+        """Return the number of traces by format, label, task or variant, sorted by name."""
         return {name: count for (fault, of, name), count in sorted(self.faults.items()) if (fault, of) == ("", kind)}
 
     def as_json(self) -> dict[str, Any]:
-        """Return what analysis.json holds of each fault: the rule, shares by label, task and variant, and examples."""
+        """Return the contents of analysis.json: rule, shares by label, task and variant, and examples of each fault."""
         found: dict[str, Any] = {}
         for fault, rule in FAULTS.items():
             found[fault] = {"rule": rule.__doc__}
@@ -129,7 +130,7 @@ class Summary:
 
 
 def summary_text(summary: Summary) -> str:
-    """Return the summary for a person, in a few lines."""
+    """Format the summary for the terminal."""
     traces = [
         (label if label == name else f"{label} of {name}", n) for (name, label), n in sorted(summary.traces.items())
     ]
@@ -158,7 +159,7 @@ def sft_card(
     license: str,
     starts: Sequence[Mapping[str, Any]],
 ) -> str:
-    """Return the README.md of SFT_DATA, whose files are `split`, made from `source` by the `starts` of a run."""
+    """Return the README.md of SFT_DATA with the files of `split`, made from `source` by a run with these `starts`."""
     missing = summary.too_long or summary.not_given or summary.left_out
     rules = [(name, rule.__doc__) for name, rule in FAULTS.items()]
     shares = [
@@ -202,18 +203,18 @@ def _table(head: tuple[str, ...], counts: Mapping[Any, int], names: int) -> str:
 
 
 class BucketTraces(NamedTuple):
-    """The traces of a bucket's questions: rows of schema SFT_SCHEMA, in order, in a file."""
+    """The traces of a bucket's questions: rows of schema SFT_SCHEMA, in order, in an Arrow file."""
 
     path: Path
     labels: list[tuple[str, str]]
     """(format, label) of each."""
     scores: list[int]
-    """A random number for each if a subsample is asked for; it takes the smallest."""
+    """A random number for each if a subsample is requested, which keeps the smallest."""
     counts: Summary
 
 
 def write_sft(map_: Map, made: Sequence[BucketTraces], subsample: int | None, summary: Summary, folder: Path) -> Split:
-    """Write all files of SFT_DATA but its card, and count in the summary; `map_` may use other processes."""
+    """Write all files of SFT_DATA but its card, and add to the summary; `map_` may use other processes."""
     kept = choose_traces(made, subsample)
     files = [kept[first : first + ROWS_PER_FILE] for first in range(0, len(kept), ROWS_PER_FILE)]
     paths = [folder / "data" / f"train-{place:05}-of-{len(files):05}.parquet" for place in range(len(files))]
@@ -229,18 +230,15 @@ def write_sft(map_: Map, made: Sequence[BucketTraces], subsample: int | None, su
 
 
 def choose_traces(made: Sequence[BucketTraces], subsample: int | None) -> np.ndarray:
-    """Return the places of the traces that are kept, in order, among those of all buckets.
+    """Return the sorted indices of the traces to keep, among those of all buckets, int64.
 
-    A subsample takes of each label its share, by largest remainders.
+    A subsample is stratified by label.
     """
     labels = [label for bucket in made for label in bucket.labels]
     if subsample is None or subsample >= len(labels):
         return np.arange(len(labels))
     counts = dict(sorted(Counter(labels).items()))
-    shares = {label: subsample * count // len(labels) for label, count in counts.items()}
-    by_remainder = sorted(counts, key=lambda label: -(subsample * counts[label] % len(labels)))
-    for label in by_remainder[: subsample - sum(shares.values())]:
-        shares[label] += 1
+    shares = dict(zip(counts, share(subsample, [*counts.values()]), strict=True))
     kept = []
     for place in np.argsort([score for bucket in made for score in bucket.scores], kind="stable").tolist():
         if shares[labels[place]]:
@@ -250,9 +248,8 @@ def choose_traces(made: Sequence[BucketTraces], subsample: int | None) -> np.nda
 
 
 def _write_file(path: Path, places: np.ndarray, *, buckets: Sequence[tuple[Path, int]]) -> Summary:
-    """Write one parquet file and count what is in it."""
     counts = Summary()
-    # No two traces are the same text: a dictionary of them would be as large as they are.
+    # Texts of traces are distinct, so a dictionary would be as large as they are.
     words = [column.name for column in SFT_COLUMNS if column.type != MESSAGES]
     with pq.ParquetWriter(path, SFT_SCHEMA, compression="zstd", write_statistics=False, use_dictionary=words) as writer:
         for first in range(0, len(places), ROWS_PER_GROUP):
@@ -266,7 +263,7 @@ def _write_file(path: Path, places: np.ndarray, *, buckets: Sequence[tuple[Path,
 
 
 def read_traces(places: np.ndarray, buckets: Sequence[tuple[Path, int]]) -> pa.Table:
-    """Return the traces at these places, which are in order; `buckets` are files and how many traces each holds."""
+    """Return the traces at these sorted indices; `buckets` has each file with its number of traces."""
     tables, start = [], 0
     for path, count in buckets:
         inside = places[(start <= places) & (places < start + count)] - start
@@ -274,5 +271,5 @@ def read_traces(places: np.ndarray, buckets: Sequence[tuple[Path, int]]) -> pa.T
         if len(inside):
             with pa.memory_map(str(path)) as file:
                 tables.append(pa.ipc.open_file(file).read_all().take(inside))
-    # A copy of their own, so that their bytes in memory do not depend on which buckets they lay in.
+    # Copy, so that their size in memory does not depend on the buckets.
     return pa.concat_tables(tables).take(np.arange(len(places))).combine_chunks()

@@ -1,7 +1,7 @@
-"""All the traces of one question: the attempts that each shows, the phrases between them, its text and its faults.
+"""Makes all traces of one question: their attempts, the phrases between them, their text and their faults.
 
-All chance comes from generators seeded by the question's key. `Trace` refuses parts whose text would be taken for
-the frame. Traces are silver data, since no one wrote them on purpose: what no rule sees is not called a fault.
+All randomness is seeded by the question's key. `Trace` rejects parts whose text contains tags of the trace itself.
+Traces are silver data, which no one wrote on purpose: only what a rule detects is called a fault.
 """
 
 import re
@@ -15,11 +15,11 @@ from assembly.settings import TOO_ALIKE, TOO_FEW_CORRECT, Format, SftSettings
 from cluster.texts import load_table
 
 PHRASES = {kind: tuple(phrases) for kind, phrases in load_table("assembly", "phrases.toml").items()}
-"""Every kind of phrase, each one line of plain text; phrases.toml says where each stands."""
+"""Phrases by kind, each one line of plain text; phrases.toml says where each is used."""
 
 
 class TraceStep(NamedTuple):
-    """One attempt as the trace shows it."""
+    """An attempt as shown in the trace."""
 
     response: str
     reflection: str | None
@@ -28,7 +28,7 @@ class TraceStep(NamedTuple):
 
 @dataclass(frozen=True)
 class Trace:
-    """Attempts, the phrases between them, and how it ends. Raises ValueError if no sound text can be made of it."""
+    """Attempts, the phrases between them, and the ending. Raises ValueError for parts that make no valid trace."""
 
     steps: tuple[TraceStep, ...]
     glue: tuple[str, ...]
@@ -36,7 +36,7 @@ class Trace:
     ending: str
     answer: str
     review: tuple[str, ...] = ()
-    """Stands behind the thinking: a phrase, and the earlier attempt that is returned to, if any."""
+    """Follows the thinking: a phrase, and the earlier attempt that is returned to, if any."""
 
     def __post_init__(self) -> None:
         if not self.steps or len(self.glue) != len(self.steps) - 1:
@@ -52,7 +52,7 @@ class Trace:
 
 
 def render(trace: Trace) -> str:
-    """Write the trace in the published layout (arXiv 2512.04072)."""
+    """Render the trace in the published layout (arXiv 2512.04072)."""
     lines = ["<think>"]
     for step, glue in zip(trace.steps, (*trace.glue, None), strict=True):
         lines += ["<sample>", step.response, "</sample>"]
@@ -65,21 +65,21 @@ def render(trace: Trace) -> str:
 
 
 def glue_after(was_correct: bool | None) -> tuple[str, ...]:
-    """Return what may follow an attempt; None when nothing is said about its correctness."""
+    """Return the phrases that may follow an attempt; None if its correctness is not shown."""
     fitting = {None: (), True: PHRASES["correct"], False: PHRASES["incorrect"]}
     return fitting[was_correct] + PHRASES["generic"]
 
 
 class Made(NamedTuple):
-    """A trace and what it was made of."""
+    """A trace and what it was made from."""
 
     format: str
     label: str
     text: str
-    """What the assistant says."""
+    """The assistant turn."""
     attempts: tuple[Candidate, ...]
     trace: Trace | None
-    """None where the text is a sample alone."""
+    """None if the text is just a sample."""
 
 
 class QuestionTraces(NamedTuple):
@@ -87,14 +87,14 @@ class QuestionTraces(NamedTuple):
 
     made: tuple[Made, ...]
     not_given: tuple[tuple[str, str], ...]
-    """(format, reason) of each format that is missing, in whole or in part."""
+    """(format, reason) for each format that is missing, wholly or in part."""
 
 
 def assemble_question(asked: QuestionSamples, formats: Sequence[Format], settings: SftSettings) -> QuestionTraces:
     """Make the traces of one question.
 
-    Every trace draws from a generator of its own, seeded by run seed, format, length, repeat and
-    question, so that it does not change with the other formats or questions asked for.
+    Every trace has its own random generator, seeded by run seed, format, length, repeat and question, so that it does
+    not depend on the other formats or questions.
     """
     correct = sum(one.correct for one in asked.candidates)
     incorrect = len(asked.candidates) - correct
@@ -124,7 +124,7 @@ def assemble_question(asked: QuestionSamples, formats: Sequence[Format], setting
 def _groups(
     format_: Format, asked: QuestionSamples, settings: SftSettings
 ) -> Iterator[tuple[list[Candidate] | None, Random]]:
-    """The attempts of each trace in order, with the generator that goes on to draw its phrases."""
+    """Yield the attempts of each trace, None if too few differ, with the generator that then draws its phrases."""
     bounds, candidates = settings.bounds, asked.candidates
     for repeat in range(settings.repeats):
         behind = f"{asked.key}/{repeat}" if repeat else asked.key
@@ -146,14 +146,14 @@ def _groups(
 def _pick(
     format_: Format, candidates: Sequence[Candidate], count: int, rng: Random, settings: SftSettings
 ) -> list[Candidate] | None:
-    """`count` different candidates in trace order; None when too few of them fit each other."""
+    """Draw `count` candidates, in trace order; None if too few differ enough."""
     left, picked = list(candidates), list[Candidate]()
     others = count - format_.shortest
     for wanted in (*reversed(format_.last), *[True] * format_.earlier_correct, *[None] * others):
         places = list(range(len(left)))
         if wanted is not None:
             places = [place for place in places if left[place].correct is wanted]
-        # the last attempt's answer is the trace's, unless an earlier one is returned to
+        # The trace gives the last attempt's answer, unless it returns to an earlier one.
         needs_answer = not picked and format_.review != "backtrack"
         while places:
             drawn = rng.randrange(len(places))
@@ -173,17 +173,17 @@ def _pick(
 
 
 def similarity(first: str, second: str) -> float:
-    """Return the Jaccard index of the texts' word triples, between 0 and 1; case and spacing do not count."""
+    """Return the Jaccard index of the texts' word trigrams, between 0 and 1, ignoring case and spacing."""
     words = first.lower().split(), second.lower().split()
     one, other = ({tuple(text[start : start + 3]) for start in range(max(1, len(text) - 2))} for text in words)
     return len(one & other) / len(one | other)
 
 
 def _use_up(candidates: Sequence[Candidate], most: int, rng: Random) -> Iterator[list[Candidate]]:
-    """Algorithm 1 of the paper: groups of attempts, in trace order, until no correct one is left.
+    """Yield groups of attempts, in trace order, until no correct one is left: Algorithm 1 of the paper.
 
-    Each draws n+ in [1, most] correct and n- in [0, n+ - 1] incorrect attempts, or as many as are left,
-    without replacement; all but one correct attempt are shuffled, that one is the last.
+    Each group takes n+ in [1, most] correct and n- in [0, n+ - 1] incorrect attempts, or as many as are left, without
+    replacement, and shuffles all but one correct attempt, which comes last.
     """
     pools = {wanted: [one for one in candidates if one.correct is wanted] for wanted in (True, False)}
     for pool in pools.values():
@@ -198,7 +198,7 @@ def _use_up(candidates: Sequence[Candidate], most: int, rng: Random) -> Iterator
 
 
 def _compose(format_: Format, picked: Sequence[Candidate], rng: Random) -> Trace:
-    """The picked attempts as a trace: a reflection for each, phrases between, the format's ending."""
+    """Make a trace of the picked attempts: a reflection for each, phrases in between, the format's ending."""
     shown = format_.reflections
     steps = tuple(TraceStep(one.response, rng.choice(one.reflections) if shown else None) for one in picked)
     glue = tuple(rng.choice(glue_after(one.correct if shown else None)) for one in picked[:-1])
@@ -211,7 +211,7 @@ def _compose(format_: Format, picked: Sequence[Candidate], rng: Random) -> Trace
 
 
 _END = 400
-"""Characters of a sample's end that are searched for what it claims."""
+"""Number of last characters of a sample that are searched for claims."""
 _GIVES_UP = re.compile(
     r"\b(?:(?:is|are|was) (?:not (?:correct|right|possible)|incorrect)|does(?: not|n't) (?:work|equal|reach|fit)"
     r"|no solution|impossible|cannot be (?:done|made|reached)|(?:can't|cannot) find)\b",
@@ -225,11 +225,11 @@ _NEEDED = {
     _GIVES_UP: ("not", "n't", "incorrect", "no solution", "impossible"),
     _CLAIMS: ("correct", "right", "works", "as required"),
 }
-"""A text that a pattern matches holds one of these; to look for them is many times as fast."""
+"""A text that matches the pattern contains one of these, and searching for them is much faster."""
 
 
 def _says(pattern: re.Pattern[str], text: str) -> bool:
-    """Whether the end of a sample says so."""
+    """Return True if the pattern matches in the end of a sample."""
     end = text[-_END:].lower()
     needed = any(words in end for words in _NEEDED[pattern])
     return needed and pattern.search(text, max(0, len(text) - _END)) is not None
@@ -271,4 +271,4 @@ _RULES = (
     names_hint,
 )
 FAULTS = {rule.__name__: rule for rule in _RULES}
-"""What may be wrong with a trace, by name; the docstring of each is printed as its rule."""
+"""What may be wrong with a trace, by name; the card prints the docstrings as rules."""

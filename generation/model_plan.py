@@ -1,4 +1,4 @@
-"""What every command decides about its model: which one, how it is sampled, whether prompts fit; and plans in words."""
+"""What every command decides about its model: which one, its sampling, whether prompts fit; also describes plans."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
@@ -20,27 +20,27 @@ BUILTIN_LONGEST = 256
 
 
 class Asked(NamedTuple):
-    """The model of a run, and how it is asked."""
+    """The model of a run and how it is sampled."""
 
     model: Model
     sampling: Sampling
     out: Path
     """The run directory."""
     notes: list[str]
-    """On what will not be drawn as the model's own files say, or will be the same each time."""
+    """Warnings: settings in the model's own files that are ignored, and samples that will all be identical."""
 
 
 def is_builtin(name: str | None) -> bool:
-    """Return True for the built-in model: unnamed, or by its own name unless a folder has that name."""
+    """Return True for the built-in model: no name, or its own unless a folder has that name."""
     return name is None or (name == builtin.NAME and not Path(name).is_dir())
 
 
 def choose_model(settings: JobSettings, before: str, several: int, what: str) -> Asked:
-    """Find the model, at the commit with which the run began, and choose its sampling and run directory.
+    """Find the model, at the commit the run began with, and choose its sampling and run directory.
 
-    `before` is the beginning of a default --out; `several` is how many of `what` are drawn for the same prompt.
-    Flags override generation_config.json; the built-in model writes less by default. Raises ValueError for a model
-    that is missing or unfit, for a value that no engine draws by, and where a sample leaves no room for a prompt.
+    `before` is the prefix of the default --out; `several` is how many of `what` are drawn for the same prompt.
+    Flags override generation_config.json. Raises ValueError for a model that is missing or unsuitable, for sampling
+    parameters that no engine accepts, and if --max_tokens leaves no room for a prompt.
     """
     name = settings.model
 
@@ -101,17 +101,17 @@ def notes_on_prompts(
     least: Sequence[str],
     remedy: str = "",
 ) -> list[str]:
-    """Return notes on the model's template, and on prompts and completions that do not fit; takes seconds.
+    """Return notes on the chat template, and on prompts and completions that do not fit; takes seconds.
 
-    `kinds` has one prompt of each kind, for the template, and `frames` each kind around empty texts. `longer` returns
-    the prompts with more bytes of text than its first argument, as the frame at its second would hold them; they are
-    some of `total` prompts, called `what` in the plural. A completion must have room for each of the `least` texts.
-    Raises ValueError if the template does not write a prompt as it stands, or if no prompt fits; `remedy` may help.
+    `kinds` has one prompt of each kind, to check the template, and `frames` each kind around empty texts. `longer`
+    takes a number of bytes and the index of a frame, and returns the prompts whose text is longer, out of `total`
+    prompts, called `what` in the plural. A completion must have room for each of the `least` texts. Raises ValueError,
+    with `remedy` as advice, if no prompt fits, and if the template does not render a prompt faithfully.
     """
     chat = chats.open_chat(plan.model)
     of_template = chats.look_at_template(plan.model, chat, kinds)
     sizes = chat.lengths(frames)
-    # A text has no more tokens than bytes, so only prompts with more bytes than there is room for are tokenized.
+    # A text never has more tokens than bytes, so only prompts with more bytes than there is room for are tokenized.
     asked = longer(plan.context - max(sizes) - chats.MARGIN, sizes.index(max(sizes)))
     short = chats.look_for_too_short(chat, plan.sampling.max_tokens, least)
     fit = chats.check_fit(chat, asked, total, plan.context, what=what, remedy=remedy)
@@ -121,7 +121,7 @@ def notes_on_prompts(
 def write_out(
     plan: JobPlan, chat: ChatTokenizer, asked: Sequence[str], bounds: Sequence[str], shown: Sequence[Prompt]
 ) -> str:
-    """Describe a plan: what is asked, bounds of the work, and prompts as the model will see them."""
+    """Describe a plan: what is asked, bounds on the work, and prompts as the model will see them."""
     lines = [
         f"model       {plan.model.name} (revision {plan.model.revision or 'none'}, context {plan.context})",
         *asked,

@@ -1,4 +1,4 @@
-"""How many engines a run has, of what kind and where, from its plan and the cluster's resources."""
+"""Decides how many engines a run gets, of what kind and where, from its plan and the cluster's resources."""
 
 import importlib.metadata
 import importlib.util
@@ -26,24 +26,24 @@ _GIB = 1 << 30
 _CPU_CACHE = 1 * _GIB
 _CPU_CORES = 8
 _CPU_MEMORY = 16 * _GIB
-"""Of a node, for each engine that it gets unasked: one uses few cores well and holds the model for itself."""
+"""Per engine started by default on a node: an engine scales to a few cores and holds its own copy of the model."""
 _CPU_SHARERS = 4
-"""Workers that may share a core; more of them only wait for each other."""
+"""Most workers per core; more would only wait for each other."""
 _CPU_LEAST = _GIB // 2
-"""Bytes that a worker takes at the very least, beside the model's weights."""
+"""Minimum bytes per worker, besides the model's weights."""
 _SILENCE_S = 300.0
 _SLOWEST = 5.0
-"""Tokens a second of one sequence; a slower engine is taken for dead."""
+"""Tokens per second of one sequence; a slower engine is presumed dead."""
 
 
 def ray_fleet(plan: JobPlan, settings: JobSettings) -> RayFleet:
-    """Return the engines that the flags ask for, to be opened on Ray. Raises ValueError as check_engines does."""
+    """Return the engines that the flags ask for, to be started on Ray. Raises ValueError as check_engines does."""
     check_engines(settings, plan.model)
     return RayFleet(settings.address, partial(place, plan, settings))
 
 
 def check_engines(settings: JobSettings, model: Model) -> None:
-    """Raise ValueError if it is known before Ray starts that the engines cannot be placed."""
+    """Raise ValueError if it is clear before Ray starts that the engines cannot be placed."""
     if model.heads is not None and model.heads % settings.tensor_parallel:
         fitting = [count for count in range(1, model.heads + 1) if model.heads % count == 0]
         raise ValueError(
@@ -72,9 +72,9 @@ def usable(here: Resources) -> Resources:
 
 
 def place(plan: JobPlan, settings: JobSettings, resources: Resources) -> Placement:
-    """Place as many engines as asked for, or as there is room for.
+    """Place as many engines as requested, or as fit.
 
-    Raises ValueError if there is too little, or if a node of a running cluster lacks what they need.
+    Raises ValueError if they do not fit, or if a node of a running cluster lacks what they need.
     """
     model, workers = plan.model, settings.tensor_parallel
     if settings.address is None:
@@ -117,23 +117,23 @@ def place(plan: JobPlan, settings: JobSettings, resources: Resources) -> Placeme
 
 
 def cpu_environment(workers: int, cores: int | None = None) -> dict[str, str]:
-    """Return the environment of engines on the CPU: a node's workers share its cores evenly, pinned to none."""
+    """Return the environment for engines on the CPU: the workers of a node share its cores evenly, unpinned."""
     cores = cores or len(os.sched_getaffinity(0))
     return {
-        # By default vLLM pins one worker to one thread of each physical core, and every further worker to the same.
+        # By default vLLM pins every worker to the same threads, one per physical core.
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         "OMP_NUM_THREADS": str(max(1, cores // workers)),
-        # Threads that spin while they wait starve whatever shares their cores, above all another engine (RESULTS.md).
+        # Threads that spin while waiting starve whatever shares their cores, above all another engine (RESULTS.md).
         "OMP_WAIT_POLICY": "PASSIVE",
-        # Unless told its own address, vLLM opens a socket towards a public name server to find it.
+        # Unless given its own address, vLLM opens a socket to a public DNS server to find it.
         "VLLM_HOST_IP": "127.0.0.1",
     }
 
 
 def count_engines(settings: JobSettings, resources: Resources, weight_bytes: int = 0) -> int:
-    """Return how many engines were asked for, or fit.
+    """Return the number of engines requested, or else how many fit.
 
-    Raises ValueError if GPUs, cores or, where it is known, memory are not enough. One worker alone is always tried.
+    Raises ValueError if GPUs, cores or memory (where known) do not suffice; a single worker is always tried.
     """
     nodes, workers = resources.nodes, settings.tensor_parallel
     room = count_room(nodes, workers, gpu=resources.gpus > 0)
@@ -163,7 +163,7 @@ def count_engines(settings: JobSettings, resources: Resources, weight_bytes: int
 
 
 def count_room(nodes: Sequence[Node], workers: int, *, gpu: bool) -> int:
-    """Count the engines that fit: each on one node with GPUs of its own; on the CPU by cores and memory."""
+    """Count the engines that fit: each on one node with its own GPUs; on the CPU by cores and memory."""
     if gpu:
         return sum(node.gpus // workers for node in nodes)
     return sum(max(1, min(node.cores // _CPU_CORES, node.memory // _CPU_MEMORY)) for node in nodes if node.cores)

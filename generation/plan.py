@@ -1,4 +1,4 @@
-"""From settings to a plan, complete before an engine starts; and the plan in words."""
+"""Turns settings into a plan, complete before any engine starts, and describes it for a person."""
 
 import json
 from collections import Counter
@@ -21,7 +21,7 @@ from generation.settings import Settings
 from generation.tasks.registry import run_name, supply
 from reflection import prompts
 
-_STAND_IN = "(the sample, as the model wrote it)"
+_PLACEHOLDER = "(the sample, as the model wrote it)"
 _LEAST = "<answer>7</answer>"
 
 
@@ -36,7 +36,7 @@ class Plan(JobPlan):
     questions: tuple[Question, ...]
     rl_questions: tuple[Question, ...]
     task_config: str
-    """JSON: the settings that made the questions."""
+    """JSON: everything that the questions depend on."""
     rollout: Rollout
 
     @property
@@ -45,7 +45,7 @@ class Plan(JobPlan):
 
     @property
     def configuration(self) -> dict[str, Any]:
-        """Return what the rows depend on. Engines and traces are not in it."""
+        """Return everything that the rows depend on; engines and traces are not part of it."""
         return {
             "model": self.model.name,
             "model_revision": self.model.revision,
@@ -86,13 +86,13 @@ class Plan(JobPlan):
 
 
 def amounts(settings: Settings) -> tuple[int, int]:
-    """Return how many samples of a question each variant gets, and how many reflections each sample."""
+    """Return the number of samples per question and variant, and of reflections per sample."""
     samples, reflections = (2, 2) if is_builtin(settings.model) else (16, 4)
     return settings.samples or samples, reflections if settings.reflections is None else settings.reflections
 
 
 def make_plan(settings: Settings) -> Plan:
-    """Decide everything. Raises ValueError for a model or questions that are missing or unfit."""
+    """Make the plan. Raises ValueError for a model or questions that are missing or unsuitable."""
     parts = settings.parts(small=is_builtin(settings.model))
     task = run_name([part.task.name for part in parts])
     samples, reflections = amounts(settings)
@@ -103,7 +103,7 @@ def make_plan(settings: Settings) -> Plan:
     return Plan(
         model=model,
         sampling=sampling,
-        # Question, sample and reflection prompt, then a reflection as long: no more context than that.
+        # Room for question, sample, reflection prompt, and a reflection as long as the sample; more is never used.
         context=min(model.context, 2 * sampling.max_tokens + 4096),
         per_item=len(asked) * samples,
         out=out,
@@ -119,11 +119,11 @@ def make_plan(settings: Settings) -> Plan:
 
 
 def look_at_prompts(plan: Plan) -> Plan:
-    """Add notes on prompts, as `notes_on_prompts` writes them and raises, to the plan."""
+    """Return the plan with the notes of `notes_on_prompts` added. Raises as it does."""
 
     def longer(room: int, _: int) -> Iterable[Prompt]:
         for question in plan.questions:
-            # Rationalized prompts hold the answer too; counted four times, with room to spare.
+            # Rationalized prompts contain the answer too, fewer than four times.
             size = len(question.text.encode(errors="replace")) + 4 * len(question.answer.encode(errors="replace"))
             if size > room:
                 for name, messages in _variant_chats(plan, question):
@@ -144,14 +144,14 @@ def look_at_prompts(plan: Plan) -> Plan:
 
 
 def describe(plan: Plan) -> str:
-    """Describe the plan: counts, an upper bound of tokens, and prompts as the model will see them."""
+    """Describe the plan: counts, an upper bound on tokens, and prompts as the model will see them."""
     chat = ChatTokenizer(plan.model.path, plan.model.hub_revision)
     rollout, longest = plan.rollout, plan.sampling.max_tokens
     sft, rl = (Counter(question.task for question in asked) for asked in (plan.questions, plan.rl_questions))
     golds: dict[str, str] = {}
     for question in plan.questions:
         golds.setdefault(question.grader, " ".join(question.answer.split())[:60])
-    # Tokens are bounded as if each question were as long as the longest, and each completion too.
+    # The token bound assumes that every question and every completion is as long as the longest.
     sizes = chat.lengths([(Message(role="user", content=f"{q.text}\n\n{q.answer}"),) for q in plan.questions])
     worst = plan.questions[sizes.index(max(sizes))]
     lengths = chat.lengths([prompt.messages for prompt in _chats(plan, worst)])
@@ -177,7 +177,7 @@ def describe(plan: Plan) -> str:
 
 
 def _first_chats(plan: Plan) -> list[Prompt]:
-    """Return what is asked about the first question; of a mixture, variants for the first of each other task too."""
+    """Return the prompts for the first question and, in a mixture, the variants for the first of each other task."""
     first = plan.questions[0]
     others = {question.task: question for question in reversed(plan.questions) if question.task != first.task}
     chats = _chats(plan, first)
@@ -187,9 +187,9 @@ def _first_chats(plan: Plan) -> list[Prompt]:
 
 
 def _chats(plan: Plan, question: Question) -> list[Prompt]:
-    """Return what is asked about one question: each variant, then each reflection prompt on a stand-in."""
+    """Return the prompts for one question: each variant, then each reflection prompt around a placeholder sample."""
     names = prompts.PROMPTS if plan.rollout.reflections else ()
-    looks = [Prompt(f"reflection {name}", prompts.messages(name, question.text, _STAND_IN)) for name in names]
+    looks = [Prompt(f"reflection {name}", prompts.messages(name, question.text, _PLACEHOLDER)) for name in names]
     return [*_variant_chats(plan, question), *looks]
 
 

@@ -1,4 +1,4 @@
-"""The records that stages exchange: questions, grades, attempts, and the keys that name them."""
+"""The records passed between stages: questions, grades, attempts, and the keys that identify them."""
 
 import hashlib
 import re
@@ -23,7 +23,7 @@ GRADER_TIMED_OUT = "the grader ran out of time"
 GRADER_DIED = "the grader died of it"
 
 WITHOUT_ANSWER = frozenset({NO_ANSWER, CUT})
-"""Reasons under which no answer was found: published as False, not null (arXiv 2512.04072)."""
+"""Reasons that mean no answer was found: published as False, not null (arXiv 2512.04072)."""
 
 
 @dataclass(frozen=True)
@@ -31,42 +31,42 @@ class Question:
     """One verifiable question."""
 
     text: str
-    """What the user turn of a training example says."""
+    """The user turn of a training example."""
     answer: str
-    """The gold answer as text; for countdown an expression."""
+    """The gold answer as text; an expression for countdown."""
     task: str
     source: str
-    """Its origin: "made" with its seed, a file, a hub repository."""
+    """Where it comes from: the generator that made it, a file, or a hub repository."""
     grader: str
     """Name of a grader in `generation.grading`."""
     answer_type: str
     """Fills {answer_type_str} in the prompt variants, e.g. "equation"."""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """What the grader needs beside the gold answer; JSON values only."""
+    """What the grader needs besides the gold answer; JSON values only."""
     place: int = field(default=0, compare=False)
-    """Among the questions of a run, from 0."""
+    """Index among the questions of a run."""
 
     @property
     def key(self) -> str:
-        """Return the stable name of the question, from its task and text alone."""
+        """Return a stable id, a hash of the task and the text alone."""
         return stable_hash(self.task, self.text)[:16]
 
 
 @dataclass(frozen=True)
 class Grade:
-    """A judged response. Not knowing is an outcome of its own, with its reason."""
+    """The grade of a response. "unknown" is an outcome of its own, with a reason."""
 
     outcome: Outcome
     reason: str = ""
     """Empty when right."""
     extracted: str | None = None
-    """The answer as the response gives it; None when there is none."""
+    """The answer as written in the response; None if there is none."""
     found: str = field(default="", compare=False)
-    """Where the answer was found, one of `generation.grading.PLACES`; it changes no judgement."""
+    """Where the answer was found, one of `generation.grading.PLACES`; ignored when grades are compared."""
 
     @property
     def is_correct(self) -> bool | None:
-        """Return correctness as published: False also without an answer, None when undecided."""
+        """Return correctness as published: False also if there is no answer, None if undecided."""
         if self.outcome == "unknown":
             return False if self.reason in WITHOUT_ANSWER else None
         return self.outcome == "right"
@@ -80,25 +80,25 @@ class Reflection:
     completion: Completion
     seed: int
     verdict: bool | None
-    """True for Correct, False for Incorrect, None without a verdict."""
+    """True for Correct, False for Incorrect, None if there is no verdict."""
     valid: bool
-    """True if the verdict equals the sample's correctness."""
+    """True if the verdict matches the sample's correctness."""
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One sample of one question under one variant, graded and reflected on."""
+    """One sample of a question under one variant, with its grade and reflections."""
 
     question: Question
     variant: str
     index: int
-    """Place among the samples of this variant, from 0."""
+    """Index among the samples of this variant."""
     messages: tuple[Any, ...]
     completion: Completion
     seed: int
     grade: Grade
     mentions_hint: bool
-    """A rationalized response that names its hint: kept in RAW_DATA, left out of traces."""
+    """True for a rationalized response that mentions its hint: kept in RAW_DATA, left out of traces."""
     reflections: tuple[Reflection, ...]
 
 
@@ -106,12 +106,12 @@ _SPACES = re.compile("[\\s\u200b\u2060\ufeff]+")
 
 
 def same_text(text: str) -> str:
-    """Return the text with single spaces and none at its ends; questions for which it is equal are duplicates."""
+    """Return the text with whitespace collapsed and stripped; questions that then agree are duplicates."""
     return _SPACES.sub(" ", text).strip()
 
 
 def stable_hash(*parts: object) -> str:
-    """Return the SHA-256 of the parts' texts in hex; parts are kept apart, so ("ab",) != ("a", "b")."""
+    """Return the hex SHA-256 of the parts as text, each length-prefixed, so that ("ab",) != ("a", "b")."""
     digest = hashlib.sha256()
     for part in parts:
         encoded = str(part).encode("utf-8", "surrogatepass")
@@ -120,5 +120,5 @@ def stable_hash(*parts: object) -> str:
 
 
 def request_seed(*parts: object) -> int:
-    """Return the seed of one request in [0, 2**63), hashed so that neighbours never collide (vLLM adds to seeds)."""
+    """Return a request's seed in [0, 2**63), hashed so that neighbours never collide (vLLM adds to seeds)."""
     return int(stable_hash(*parts)[:16], 16) >> 1

@@ -1,7 +1,7 @@
-"""One question's coroutine: sample, grade, reflect. The only place where the stages meet.
+"""The coroutine for one question: sample, grade, reflect. The only place where these stages meet.
 
-All samples of all variants are requested at once; each is graded on arrival, and its reflections follow
-immediately on the engine that still holds their prefix.
+All samples of all variants are requested at once. Each is graded on arrival, and its reflections are requested
+immediately from the same engine, which still has their prefix cached.
 """
 
 import asyncio
@@ -21,26 +21,26 @@ from reflection import prompts
 from reflection.verdict import parse_verdict
 
 TRIES = 3
-"""Requests made in all where the engine refuses one."""
+"""Attempts at a request that the engine refuses."""
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """What every question is asked."""
+    """How every question is sampled and reflected on."""
 
     variants: tuple[Variant, ...]
     samples: int
-    """For each variant."""
+    """Per variant."""
     reflections: int
-    """For each sample whose correctness is known."""
+    """Per sample whose correctness is known."""
     sampling: Sampling
     seed: int
 
     async def __call__(self, engine: Engine, question: Question) -> tuple[Attempt, ...]:
-        """Return all attempts at the question, by variant and index.
+        """Return all attempts at the question, ordered by variant and index.
 
-        Raises ItemFailedError when every sample failed, EngineDiedError.
+        Raises ItemFailedError if every sample failed, and EngineDiedError.
         """
         owed = [(variant, index) for variant in self.variants for index in range(self.samples)]
         attempts = await together(self._attempt(engine, question, *one) for one in owed)
@@ -51,7 +51,7 @@ class Rollout:
     async def _attempt(self, engine: Engine, question: Question, variant: Variant, index: int) -> Attempt:
         request = self.sample_request(question, variant, index)
         completion = await ask(engine, request)
-        # Off the event loop: the engine's own front end lives on it.
+        # Off the event loop, which the engine's front end shares.
         judged = await asyncio.to_thread(grade, completion.text, question, completion.finish_reason)
         wanted = self.reflections if judged.outcome != "unknown" else 0
         names = prompts.draw(wanted, random.Random(f"{self.seed}/{question.key}/{variant.name}/{index}"))
@@ -81,7 +81,7 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Work:
-    """What an engine does with a question; sent to it once."""
+    """The work done for each question; sent to each engine once."""
 
     rollout: Rollout
     task_config: str
@@ -96,7 +96,7 @@ class Work:
 
 
 async def reflect(engine: Engine, asked: Iterable[tuple[str, Request]], is_correct: bool | None) -> list[Reflection]:
-    """Make the requests, each with the name of its prompt, for reflections on a sample of this correctness."""
+    """Request reflections on a sample of this correctness; each request comes with the name of its prompt."""
 
     async def one(name: str, request: Request) -> Reflection:
         completion = await ask(engine, request)
@@ -107,7 +107,7 @@ async def reflect(engine: Engine, asked: Iterable[tuple[str, Request]], is_corre
 
 
 async def ask(engine: Engine, request: Request) -> Completion:
-    """Return the completion, or the last of TRIES refusals."""
+    """Return the completion, or the last of TRIES refusals if the engine refuses every time."""
     for _ in range(TRIES):
         completion = await engine.generate(request)
         if completion.finish_reason != "error":
@@ -116,7 +116,7 @@ async def ask(engine: Engine, request: Request) -> Completion:
 
 
 async def together(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Return all results in order. If one fails the others are cancelled, so that no request is left running."""
+    """Gather all results in order; if one fails, cancel the others so that no request is left running."""
     tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
     try:
         return list(await asyncio.gather(*tasks))

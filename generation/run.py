@@ -17,7 +17,7 @@ from generation.tasks.registry import listing
 
 
 def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> int:
-    """Return the exit code: 0 done, 1 failed, 75 stopped on request; exit with 2 for wrong input."""
+    """Run the whole job; return the exit code: 0 done, 1 failed, 75 stopped on request. Exits with 2 on wrong input."""
     settings = parse(Settings, argv)
     if settings.list_tasks:
         page(listing())

@@ -1,4 +1,4 @@
-"""The flags of the whole job, checked once when built."""
+"""The flags of the whole job, checked once, on construction."""
 
 import re
 from collections.abc import Sequence
@@ -10,15 +10,15 @@ from cluster.paths import each_part, local_or_name
 from generation import builtin, variants
 from generation.tasks import countdown, custom, registry
 from generation.tasks.countdown import Ranges
-from generation.tasks.custom_facts import GraderName
+from generation.tasks.custom_facts import GraderName, Reading
 from generation.tasks.registry import Part
 from generation.tasks.task import Wanted
 
 DEFAULT_TASK = "countdown_3arg"
 FORMATS = ("0C", "*C", "*C_full", "*C*IC", "*CC", "random", "no_reflection", "algorithm1", "star")
-"""Of traces; the assembly makes and checks them, and only --help names them here."""
+"""Trace formats, listed here only for --help: assembly defines and checks them."""
 _SMALL = 32
-"""Default number of questions of each task for the built-in model."""
+"""Default number of questions per task for the built-in model."""
 _RANGE = re.compile(r"(\d{1,6})-(\d{1,6})")
 
 
@@ -69,7 +69,7 @@ class Settings(JobSettings):
         read_range("--targets", self.targets, (100, 200))
 
     def _check_task(self) -> None:
-        """Raise ValueError for flags that do not go with --task, or with questions of one's own."""
+        """Raise ValueError for flags that conflict with --task or with the user's own questions."""
         named = registry.parse(DEFAULT_TASK if self.task is None else self.task)
         flags = (("--task", self.task), ("--inputs", self.inputs), ("--targets", self.targets))
         made = [f"{name} {value}" for name, value in flags if value is not None]
@@ -88,20 +88,20 @@ class Settings(JobSettings):
         ranges = made if self.task is None else made[1:]
         if ranges and not any(name in countdown.NAMES for name in named):
             raise ValueError(f"{ranges[0]} is for countdown tasks: leave it out with --task {self.task}")
-        for name in custom.Reading._fields:
+        for name in Reading._fields:
             if getattr(self, name) is not None:
                 raise ValueError(f"--{name} is for questions of your own: give --questions FILE or a hub dataset")
 
     @property
-    def reading(self) -> custom.Reading:
-        """Return how the user's own questions are read."""
-        given = {name: getattr(self, name) for name in custom.Reading._fields}
-        return custom.Reading(**{name: value for name, value in given.items() if value is not None})
+    def reading(self) -> Reading:
+        """Return how to read the user's own questions."""
+        given = {name: getattr(self, name) for name in Reading._fields}
+        return Reading(**{name: value for name, value in given.items() if value is not None})
 
     def parts(self, *, small: bool) -> list[Part]:
-        """Decide whose questions and how many of each; nothing is made or loaded yet. Raises ValueError.
+        """Decide which tasks supply how many questions, without generating or loading any. Raises ValueError.
 
-        A total is shared evenly, the RL questions in proportion to the others. `small` is for the built-in model.
+        A total is split evenly, RL questions in proportion to the others. `small` means the built-in model's defaults.
         """
         if isinstance(self.questions, str):
             return [Part(custom.task(self.questions, self.reading), Wanted(None, self.rl_questions, self.seed))]
@@ -122,10 +122,10 @@ class Settings(JobSettings):
 
 
 def read_range(flag: str, text: str | None, default: tuple[int, int]) -> tuple[int, int]:
-    """Read both ends of LOW-HIGH. Raises ValueError for any other text."""
+    """Parse LOW-HIGH into its two ends. Raises ValueError for any other text."""
     if text is None:
         return default
     found = _RANGE.fullmatch(text)
-    if found is None or int(found.group(1)) > int(found.group(2)):
+    if found is None or int(found[1]) > int(found[2]):
         raise ValueError(f"{flag} must be LOW-HIGH in whole numbers, such as {default[0]}-{default[1]}, not {text!r}")
-    return int(found.group(1)), int(found.group(2))
+    return int(found[1]), int(found[2])

@@ -1,4 +1,4 @@
-"""The prompt variants: the four plain ones and the rationalized form of each, filled in from `variants.toml`."""
+"""The prompt variants of `variants.toml`: four plain ones and a rationalized form of each."""
 
 import re
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from cluster.inference.engine import Message
 from cluster.texts import fill, load_table
 from generation.records import Question
 
-# Not after a letter or digit; an underscore is Markdown's emphasis.
+# Not after a letter or digit; an underscore may be Markdown emphasis.
 _HINT_WORD = re.compile(r"(?<![^\W_])hint", re.IGNORECASE)
 
 
@@ -19,7 +19,7 @@ class Variant:
     system: str
     user: str
     rationalized: bool
-    """The prompt gives the gold answer away."""
+    """True if the prompt gives away the gold answer."""
 
 
 def _variants() -> dict[str, Variant]:
@@ -39,21 +39,21 @@ PLAIN = tuple(name for name, variant in VARIANTS.items() if not variant.rational
 
 
 def messages(variant: Variant, question: Question) -> tuple[Message, ...]:
-    """Return the chat that asks the question under this variant."""
+    """Return the chat messages that ask the question under this variant."""
     values = {"answer_type_str": question.answer_type, "answer": question.answer}
     user = f"{question.text}\n\n{fill(variant.user, values)}"
     return (Message(role="system", content=variant.system), Message(role="user", content=user))
 
 
 def mentions_hint(variant: Variant, response: str) -> bool:
-    """Return True if a rationalized response names the hint it was told not to mention."""
+    """Return True if a rationalized response mentions the hint that it was told not to mention."""
     return variant.rationalized and _HINT_WORD.search(response) is not None
 
 
 def parse_names(names: tuple[str, ...]) -> tuple[Variant, ...]:
-    """Return the variants of a list of names, where "plain" stands for four and "all" for eight.
+    """Return the variants by name; "plain" stands for four and "all" for eight.
 
-    Raises ValueError for no name, and for one that is unknown or given twice.
+    Raises ValueError if there is no name, or if one is unknown or given twice.
     """
     known, groups = f"take plain, all, or any of {', '.join(VARIANTS)}", {"plain": PLAIN, "all": tuple(VARIANTS)}
     if not names:

@@ -11,7 +11,7 @@ from generation.grading import grade
 from generation.records import Question
 from generation.tasks import custom, registry
 from generation.tasks.countdown import Ranges
-from generation.tasks.custom_facts import ANSWER_TYPES
+from generation.tasks.custom_facts import ANSWER_TYPES, Reading
 from generation.tasks.registry import TASKS
 from generation.tasks.task import HEADER
 from generation.variants import VARIANTS, messages
@@ -67,7 +67,7 @@ def test_own_questions_under_every_variant(tmp_path: Path) -> None:
     """They are asked as they are written; each prompt says by itself where the answer goes."""
     path = tmp_path / "mine.jsonl"
     path.write_text(json.dumps(OWN) + "\n", encoding="utf-8")
-    question = custom.task(str(path), custom.Reading()).example()
+    question = custom.task(str(path), Reading()).example()
     assert (question.text, question.answer, question.answer_type) == (OWN["question"], OWN["answer"], "answer")
     check_prompts("own questions", question)
     for variant in VARIANTS.values():

@@ -1,7 +1,7 @@
 """The built-in model: small enough to ship, real enough to show the whole method without a GPU.
 
-`model/` holds the weights, tokenizer and card; `curriculum` writes what it is trained on; `train`
-makes it; `measure` asks it fresh questions and writes the figures of its card.
+`model/` holds the weights, tokenizer and card. In examples/builtin_model, `curriculum` writes its training data,
+`train` trains it, and `measure` evaluates it on unseen questions and fills in the card.
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ from generation.tasks.countdown import Ranges
 MODEL = Path(__file__).parent / "model"
 NAME = "skillfactory-tiny-3m"
 RANGES = Ranges(inputs=(1, 10), targets=(10, 50))
-"""What it can do arithmetic in; far below the paper's ranges."""
+"""The numbers it can do arithmetic with; far smaller than the paper's."""
 EVALUATION_SEED = 20_261_121
-"""Seed of the fresh questions behind the card's figures; training leaves them out."""
+"""Seed of the unseen questions that its card reports on; they are excluded from training."""
 EVALUATION_QUESTIONS = 500

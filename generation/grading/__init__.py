@@ -1,6 +1,6 @@
-"""Judging a response: find its answer, then ask the question's grader. Not knowing is not "wrong".
+"""Grades a response: finds its answer, then calls the question's grader. "unknown" is not "wrong".
 
-`grade` is the only entrance, and `GRADERS` the only list of graders; neither knows how samples are made.
+`grade` is the only entry point and `GRADERS` the only list of graders; neither knows how samples are made.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,14 +23,14 @@ NESTED = "the innermost of nested answer tags"
 CLOSED = "the last answer tag that is closed"
 FENCED = "an answer tag in a code fence"
 PLACES = (ONLY, LAST, NESTED, CLOSED, FENCED)
-"""Where an answer was found; where several are true, the one that is further from what was asked for."""
+"""Where an answer was found; if several apply, the last of these."""
 
 Grader = Callable[[str, Question], Grade]
-"""Judges the text of an answer, already found and never empty."""
+"""Grades the text of an answer, already extracted and never empty."""
 
 
 def _grader(judge: Callable[[str, Question], str], longest: int = 10_000) -> Grader:
-    """Return a grader: `judge` says what is wrong with an answer, "" for nothing, or raises RefusedError."""
+    """Make a grader of `judge`, which returns what is wrong with an answer, "" for nothing, or raises RefusedError."""
 
     def graded(answer: str, question: Question) -> Grade:
         try:
@@ -56,9 +56,9 @@ GRADERS: Mapping[str, Grader] = {
 
 
 def grade(response: str, question: Question, finish_reason: FinishReason) -> Grade:
-    """Judge one response; once an answer is there, it does not matter how the response ended.
+    """Grade one response; `finish_reason` matters only if there is no answer.
 
-    Raises ValueError when the question names a grader that does not exist.
+    Raises ValueError if the question names a grader that does not exist.
     """
     if question.grader not in GRADERS:
         known = ", ".join(sorted(GRADERS))
@@ -73,15 +73,12 @@ def grade(response: str, question: Question, finish_reason: FinishReason) -> Gra
 
 
 def find_answer(response: str) -> str | None:
-    """Return the stripped text of the last closed `<answer>` block; None without one, or when it is empty.
-
-    A block that is opened later and never closed does not count: the closed one before it does.
-    """
+    """Return the stripped text of the last closed `<answer>` block; None if there is none, or if it is empty."""
     return _find(response)[0] or None
 
 
 def _find(response: str) -> tuple[str, str]:
-    """Return the answer, "" for none, and its place, one of PLACES."""
+    """Return the answer, "" if there is none, and where it was found, one of PLACES."""
     block = last_block(response, "answer")
     if block is None:
         return "", ONLY

@@ -1,7 +1,7 @@
-"""Judges an answer that is one of several options: its letter in any usual typing, or its text.
+"""Judges an answer that is one of several options: its letter in any usual notation, or its text.
 
-The options are `facts["choices"]`, letter to text, where a question has them; else any letter is one. The readings are
-those of `_option`, in order. What is none of them is unknown: sentences, denials, two letters, reasons.
+The options are `facts["choices"]`, letter to text, if the question has them; otherwise any letter is one. `_option`
+tries the possible readings in order. Anything else is unknown: sentences, denials, two letters, reasons.
 """
 
 import re
@@ -14,11 +14,11 @@ from generation.grading.errors import RefusedError, SeveralError, UnreadableErro
 from generation.grading.text import DIFFERS, IN_TEXT, check_readable, normalised, plain
 from generation.records import GOLD_UNREADABLE, Question
 
-_AROUND = 100  # characters that may stand round an option's text
+_AROUND = 100  # characters allowed around an option's text
 _MARKUP = re.compile(r"\*\*|`|\$|__")
 _BULLET = re.compile(r"\A(?:[-*→]|[-=]>|#{1,6}) (?=[(\[]?[A-Z]\b)")
 _LABEL = frozenset(load_table("generation.grading", "words.toml")["choice"]["label"].split())
-_LONGEST_LABEL = 16  # words: more than anyone writes, and a bound on hostile text
+_LONGEST_LABEL = 16  # words: more than anyone writes; bounds adversarial input
 _LETTER = r"[(\[{]? ?(?P<letter>[A-Za-z0-9]) ?[)\]}]?"
 _ALONE = re.compile(rf"{_LETTER} ?[.):,;!]?")
 _AHEAD = re.compile(rf"{_LETTER}(?![\w'’]) ?(?:[.):,;=]|-(?= ))? ?(?P<said>.+)", re.DOTALL)
@@ -31,7 +31,7 @@ _UNSURE = re.compile(
 
 
 def judge_choice(answer: str, question: Question) -> str:
-    """Return "" when the answer names the option that `question.answer` names, else what is wrong."""
+    """Return "" if the answer names the same option as `question.answer`, else what is wrong."""
     options = {str(key).upper(): str(text) for key, text in question.facts.get("choices", {}).items()}
     try:
         gold = _option(question.answer, options)
@@ -41,7 +41,7 @@ def judge_choice(answer: str, question: Question) -> str:
 
 
 def _called(text: str, options: Mapping[str, str]) -> set[str]:
-    """Return the letters of the options whose text this is."""
+    """Return the letters of the options with this text."""
     if len(text) > _AROUND + 3 * max(map(len, options.values()), default=0):
         return set()
     return {letter for letter, option in options.items() if _form(option) == _form(text)}
@@ -53,12 +53,12 @@ def _form(text: str) -> str:
 
 
 def _option(text: str, options: Mapping[str, str]) -> str:
-    """Return the letter of the option that a text names. Raises UnreadableError or SeveralError."""
+    """Return the letter of the option named by a text. Raises UnreadableError or SeveralError."""
     check_readable(unicodedata.normalize("NFKC", text), gold=text)
     shown = _BULLET.sub("", _shown(text))
     rest = _without_label(shown)
     called = _called(shown, options) or _called(rest, options)
-    # A letter: "B", "(b).", "The answer is B". An option's own text may be one, too: "I".
+    # A letter: "B", "(b).", "The answer is B". The text of an option may itself be one: "I".
     alone = _ALONE.fullmatch(rest)
     letter = alone["letter"].upper() if alone else ""
     if letter and (letter in options or not (called or options)):
@@ -68,14 +68,14 @@ def _option(text: str, options: Mapping[str, str]) -> str:
         return min(called)
     if called:
         raise SeveralError("is the text of several options")
-    # A letter that no option has is wrong, but "I" may begin "I only", "5" may be "5 cm".
+    # A letter of no option is a wrong answer, but "I" may begin "I only", and "5" may be "5 cm".
     if letter.isalpha() and letter != "I":
         return letter
     # A letter with its text: "B. Paris", "(B) Paris", "Paris (B)".
     for one in (shown, rest):
         if letter := _beside_its_text(one, options):
             return letter
-    # A marked letter with a text, which cannot be checked where the options are not known: "B. Paris".
+    # A marked letter with a text that cannot be checked, since the options are unknown: "B. Paris".
     marked = None if options else _MARKED.fullmatch(rest)
     if marked and not _UNSURE.search(marked[3]):
         return (marked[1] or marked[2]).upper()
@@ -83,7 +83,7 @@ def _option(text: str, options: Mapping[str, str]) -> str:
 
 
 def _shown(text: str) -> str:
-    """Return it as it looks: one character for those that mean the same, no LaTeX, no marks."""
+    """Return the text as a reader sees it: compatibility characters unified, no LaTeX or Markdown."""
     text = plain(unicodedata.normalize("NFKC", text).replace("’", "'"))
     return plain(_MARKUP.sub("", IN_TEXT.sub(r"\1", text)))
 
@@ -91,7 +91,7 @@ def _shown(text: str) -> str:
 def _without_label(text: str) -> str:
     for _ in range(_LONGEST_LABEL):
         word, _, rest = text.partition(" ")
-        # "I" may be a letter: it is a pronoun before a word alone.
+        # "I" may be a letter; before a lower-case word it is a pronoun.
         is_letter = re.fullmatch(r"I[^\w']?", word) and not (word == "I" and rest[:1].islower())
         if not rest or is_letter or word.strip(",:.=").lower() not in _LABEL:
             break
@@ -100,7 +100,7 @@ def _without_label(text: str) -> str:
 
 
 def _beside_its_text(text: str, options: Mapping[str, str]) -> str:
-    """Return the letter ahead of or behind an option's text, "" where there is none. Raises when they disagree."""
+    """Return the letter before or after an option's text, "" if there is none. Raises SeveralError if they disagree."""
     for beside in (_AHEAD.fullmatch(text), _BEHIND.fullmatch(text)):
         letter, said = (beside["letter"].upper(), beside["said"]) if beside else ("", "")
         called = _called(said, options) or _called(said.strip("()[]"), options)

@@ -1,8 +1,8 @@
-"""Judges countdown answers: an expression, or steps, over given numbers that must hit a target.
+"""Judges countdown answers: an expression, or steps, over given numbers that must reach a target.
 
-Three floors: the rules of the game; `statements`, which rewrites what people type (Unicode, LaTeX, Markdown, labels) as
-plain statements and leaves the rest as it stands; `read`, exact arithmetic on hostile text, + - * / and brackets over
-decimal numbers in plain typing. Nothing is evaluated as Python.
+Three layers: the rules of the game; `statements`, which rewrites what people type (Unicode, LaTeX, Markdown, labels) as
+plain statements and leaves everything else alone; and `read`, which does exact arithmetic on untrusted text, + - * /
+and brackets over decimal numbers. Nothing is evaluated as Python.
 """
 
 import operator
@@ -14,47 +14,47 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from generation.grading.errors import OutOfBoundsError, UnreadableError
-from generation.grading.text import IN_TEXT, ascii_typing, closing, layers, rewritten
+from generation.grading.text import IN_TEXT, closing, layers, rewritten, to_ascii
 from generation.records import Question
 
 MAX_CHARS = 1000
-MAX_DEPTH = 32  # of brackets and LaTeX's braces
-MAX_OPERATORS = 64  # signs too: with MAX_DEPTH it bounds how deep this module recurses
+MAX_DEPTH = 32  # of brackets and LaTeX braces
+MAX_OPERATORS = 64  # and signs; with MAX_DEPTH this bounds recursion
 MAX_DIGITS = 20
-MAX_MAGNITUDE = 10**30  # of every result on the way, and of its denominator
+MAX_MAGNITUDE = 10**30  # of every intermediate result, and of its denominator
 
 _TOKEN = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+|[^ ]")
 _STRENGTH = {"+": 1, "-": 1, "*": 2, "/": 2}
 
 Number = int | Fraction
-"""An int wherever it is whole, which is ten times as fast."""
+"""An int if it is whole, which is ten times as fast."""
 Value = Number | None
-"""None where it divides by zero."""
+"""None for a division by zero."""
 _OPERATIONS: dict[str, Any] = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": Fraction}
 
 
 class Expression(NamedTuple):
-    """A number as typed, two expressions joined by a sign, or one behind a minus sign."""
+    """A number, a binary operation, or a negation."""
 
     value: Value
     sign: str = ""
-    """One of + - * /; "" of a number."""
+    """One of + - * /; "" for a number."""
     parts: "tuple[Expression, ...]" = ()
 
     @property
     def is_bare(self) -> bool:
-        """True for a number alone, perhaps with signs: nothing is computed."""
+        """Return True for just a number, perhaps with signs: nothing is computed."""
         return not self.parts or (len(self.parts) == 1 and self.parts[0].is_bare)
 
     @property
     def is_number(self) -> bool:
-        """True for a number that can only be typed with an operator: "-4", "8/3"; not "6/2", which is 3."""
+        """Return True for a number that can only be written with an operator: "-4", "8/3"; not "6/2", which is 3."""
         is_fraction = self.sign == "/" and isinstance(self.value, Fraction)
         return self.is_bare or (is_fraction and all(part.is_bare for part in self.parts))
 
 
 def read(text: str) -> Expression:
-    """Return the expression that all of a text is. Raises UnreadableError or OutOfBoundsError."""
+    """Parse a text as one expression. Raises UnreadableError or OutOfBoundsError."""
     if len(text) > MAX_CHARS:
         raise OutOfBoundsError(f"more than {MAX_CHARS} characters")
     tokens = _TOKEN.findall(text)[::-1]
@@ -67,7 +67,7 @@ def read(text: str) -> Expression:
 
 
 def _climb(tokens: list[str], least: int, depth: int) -> Expression:
-    """Take from the end of the tokens an expression whose operators bind at least so strongly."""
+    """Pop an expression whose operators bind at least as tightly as `least` off the reversed tokens."""
     left = _operand(tokens, depth)
     while tokens and (strength := _STRENGTH.get(tokens[-1], 0)) >= least:
         sign = tokens.pop()
@@ -116,18 +116,18 @@ MAX_STEPS = 16
 
 
 def judge_countdown(answer: str, question: Question) -> str:
-    """Return "" when the answer uses `facts["numbers"]`, each at most once, to make `facts["target"]`.
+    """Return "" if the answer makes `facts["target"]` from `facts["numbers"]`, each used at most once.
 
-    In step form an operand may be the result of an earlier step, once. Every equality that is stated must hold. The
-    last statement may also be the whole expression, on its own.
+    In steps, an operand may be the result of an earlier step, used once. Every stated equation must hold. The last
+    statement may also be the complete expression.
     """
     target, *given = (
         fact if type(fact) is int else Fraction(fact) for fact in (question.facts["target"], *question.facts["numbers"])
     )
-    stated = statements(answer) or [""]  # which is no expression
+    stated = statements(answer) or [""]  # not an expression
     if len(stated) > MAX_STEPS:
         raise OutOfBoundsError(f"more than {MAX_STEPS} statements")
-    # All is read before any of it is judged: what is readable in part is not readable.
+    # Parse everything before judging any of it: an answer that is only partly readable is unreadable.
     equations = [[read(side) for side in statement.split("=")] for statement in stated]
     if any(side.value is None for sides in equations for side in sides):
         return "divides by zero"
@@ -137,14 +137,14 @@ def judge_countdown(answer: str, question: Question) -> str:
                 return f"false equality: {_short(one.value)} = {_short(other.value)}"
     steps = _steps([next((side for side in sides if not side.is_bare), sides[0]) for sides in equations])
     fault = _fault(steps, given, target)
-    # Many a solution ends by writing its steps out as one expression: then that one alone will do.
+    # Many solutions end with all steps written as one expression: then that one alone suffices.
     return fault if fault and _fault(steps[-1:], given, target) else ""
 
 
 def _steps(stated: Sequence[Expression]) -> list[Expression]:
-    """Return what computes something, without numbers that only say the last result again.
+    """Return the statements that compute something, dropping numbers that only repeat the last result.
 
-    Another number alone among steps makes the answer a list, not a solution.
+    Raises UnreadableError for any other bare number among steps: the answer is a list, not a solution.
     """
     steps = list(stated[:1])
     for step in stated[1:]:
@@ -155,7 +155,7 @@ def _steps(stated: Sequence[Expression]) -> list[Expression]:
 
 
 def _fault(steps: Sequence[Expression], given: Sequence[Value], target: Value) -> str:
-    """Return the first rule of the game that true steps break, "" when they solve it."""
+    """Return the first rule of the game that the steps, all true, violate; "" if they solve it."""
     there, left = list(given), list(given)
     for step in steps:
         for operand in _operands(step, left):
@@ -171,7 +171,7 @@ def _fault(steps: Sequence[Expression], given: Sequence[Value], target: Value) -
 
 
 def _operands(expression: Expression, left: Sequence[Value]) -> Iterator[Value]:
-    """Yield the numbers that an expression works on; what is typed with an operator is one where `left` holds it."""
+    """Yield the numbers that an expression uses; "8/3" or "-4" is one number if it is in `left`."""
     for part in expression.parts or (expression,):
         if not part.parts or (part.is_number and part.value in left):
             yield part.value
@@ -184,23 +184,23 @@ def _short(number: Value) -> str:
     return text if len(text) <= 16 else f"a number of {len(text)} characters"
 
 
-# ---- typings
+# ---- notation
 
 _FENCE = re.compile(r"```[A-Za-z]*")
 _FRACTION = re.compile(r"\\[dtc]?frac ?\{([^{}]*)\} ?\{([^{}]*)\}")
 _GROUP = re.compile(r"\{([^{}]*)\}")
 _BRACKETS = str.maketrans("[]`$", "()  ")
 _SEPARATOR = re.compile(r"\n|;|,(?= |$)|\band\b|\bthen\b", re.IGNORECASE)
-# Each line begins and ends as a statement does, so that none goes on in the next; "1)" may count the lines.
+# Each line starts and ends as a statement does, so that none continues on the next; "1)" may number the lines.
 _PLAIN = re.compile(r"(?:(?:^|\n)(?!1\))[0-9(][0-9+\-*/()= ]*[0-9)] *)+")
 
 
 def statements(text: str) -> list[str]:
-    """Return the expressions or equations that a text states, in order, each in plain typing.
+    """Return the expressions or equations in a text, in order, each in plain notation.
 
-    They stand on lines of their own, or between ";", ", ", "and", "then".
+    They are separated by newlines, ";", ", ", "and" or "then".
     """
-    text = ascii_typing(text)
+    text = to_ascii(text)
     if _PLAIN.fullmatch(text):
         return [_without_brackets(line.strip()) for line in text.split("\n")]
     text = _without_latex(_FENCE.sub("\n", text)).translate(_BRACKETS)
@@ -209,15 +209,15 @@ def statements(text: str) -> list[str]:
         lines = _without_marks(lines, bullet)
     text = "\n".join(filter(None, map(_unwrapped, lines)))
     pieces = [piece.strip() for piece in _SEPARATOR.split(rewritten(text, "lines")) if piece.strip()]
-    # "1. ", "2) ", "3: " where they count the pieces; "1: 3" alone is a quotient.
+    # "1. ", "2) ", "3: " if they number the pieces; "1: 3" alone is a quotient.
     pieces = _without_marks(pieces, r"INDEX[.:)] (?=[0-9(])" if len(pieces) > 1 else r"INDEX[.)] (?=[0-9(])")
     return [_unwrapped(piece).replace(":", "/") for piece in pieces]
 
 
 def _without_latex(text: str) -> str:
-    """Return LaTeX arithmetic in plain typing; braces and commands that are left are for the reader to refuse.
+    """Convert LaTeX arithmetic to plain notation: groups, boxes and fractions become brackets, \\text its contents.
 
-    A fraction gets brackets of its own; groups and boxes become brackets, \\text its contents.
+    Leaves any other braces and commands for `read` to refuse.
     """
     text = text.replace(r"\{", "(").replace(r"\}", ")").replace(r"\boxed", "")
     for _ in range(MAX_DEPTH if "{" in text else 0):
@@ -229,7 +229,7 @@ def _without_latex(text: str) -> str:
 
 
 def _unwrapped(text: str) -> str:
-    """Return it without what stands round a statement: a label, a full stop, bold, brackets round an equation."""
+    """Strip the wrapping of a statement: a label, a full stop, bold, brackets around an equation."""
     *_, text = layers(text, "around_equation")
     return _without_brackets(text)
 
@@ -243,7 +243,7 @@ def _without_brackets(text: str) -> str:
 
 
 def _without_marks(pieces: list[str], marks: str) -> list[str]:
-    """Return them without the mark that each begins with; if one has none, a mark may be a sign or a number."""
+    """Strip the mark that each piece starts with; none if one lacks it, since marks may be signs or numbers then."""
     found = [re.match(marks.replace("INDEX", str(index)), piece) for index, piece in enumerate(pieces, 1)]
     if not all(found):
         return pieces

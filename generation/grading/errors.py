@@ -1,13 +1,13 @@
-"""Why an answer cannot be judged: a grader raises one of these, and the grade is "unknown" with its reason.
+"""Raised by graders that cannot judge an answer: the grade is then "unknown", with the error's `reason`.
 
-CannotStartError is no answer's fault, and ends the run.
+CannotStartError is not about an answer, and ends the run.
 """
 
 from generation.records import GRADER_DIED, GRADER_TIMED_OUT, OUT_OF_BOUNDS, SEVERAL, UNREADABLE
 
 
 class RefusedError(ValueError):
-    """The answer cannot be judged. The message says what is wrong with the text, `reason` what the grade says."""
+    """The answer cannot be judged. The message says what is wrong with it; `reason` goes into the grade."""
 
     reason = UNREADABLE
 
@@ -17,7 +17,7 @@ class RefusedError(ValueError):
 
 
 class UnreadableError(RefusedError):
-    """The text is not an answer of the kind that is asked for."""
+    """The text is not an answer of the required kind."""
 
 
 class SeveralError(RefusedError):
@@ -37,4 +37,4 @@ class DiedError(RefusedError):
 
 
 class CannotStartError(RuntimeError):
-    """No worker process comes up; the message says why."""
+    """No worker process starts; the message says why."""

@@ -1,7 +1,7 @@
-r"""A mathematical answer as LaTeX that math-verify reads rightly: one formula, without what stands round it.
+r"""Converts a mathematical answer to LaTeX that math-verify parses correctly: one formula, without wrapping.
 
-Knows what people type (Unicode, Markdown, code) and where math-verify was found to read something else than is written.
-What is in none of the tables goes to math-verify as it stands. Knows nothing of what is equal.
+Handles what people type (Unicode, Markdown, code) and what math-verify was found to misparse. Anything in none of the
+tables goes to math-verify unchanged. Knows nothing about equality.
 """
 
 import re
@@ -11,7 +11,7 @@ from typing import NamedTuple
 from cluster.texts import load_table
 from generation.grading.errors import SeveralError, UnreadableError
 from generation.grading.number import UNITS, is_noun
-from generation.grading.text import IN_TEXT, READINGS, boxed, check_readable, latex_typing, plain, rewritten
+from generation.grading.text import IN_TEXT, READINGS, boxed, check_readable, plain, rewritten, to_latex
 
 _DELIMITED = re.compile(r"\$\$([^$]+)\$\$|(?<!\\)\$([^$]+)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 _DELIMITERS = re.compile(r"(?<!\\)\$|\\[()\[\]]")
@@ -24,13 +24,13 @@ _GREEK, _COMMANDS = _TABLE["greek"].split(), _TABLE["commands"].split()
 _FUNCTIONS = frozenset((*_COMMANDS, *_TABLE["functions"].split()))
 _LETTERS = {letter: rf"\{name} " for letter, name in zip(_TABLE["greek_letters"].split(), _GREEK, strict=True)}
 _CHARACTERS = str.maketrans(_LETTERS | _TABLE["characters"])
-# LaTeX's names without their backslash, as in code; "mu" may be a product.
+# LaTeX names without a backslash, as in code; not "mu", which may be a product.
 _NAMED = re.compile(
     rf"({IN_TEXT.pattern})|(?<![A-Za-z\\])({'|'.join((*_GREEK, *_COMMANDS)).replace('mu|', '')})(?![A-Za-z]) ?"
 )
 _UNIT_NAMES = "|".join(sorted((name for name in UNITS if len(name) > 1 and name.isalpha()), reverse=True))
 _POWER = r"(?: ?\^ ?\{?[23]\}?)?"
-# Behind a number, a bracket, a brace or pi; math-verify's own list of units holds letters: it makes 2 of "2ab".
+# After a number, a bracket, a brace or pi. math-verify's own list of units has single letters: it turns "2ab" into 2.
 _UNIT = re.compile(
     rf"(?<=[0-9)}}!i])(?: (?:square |cubic )?(?:{_UNIT_NAMES}|units)\.?{_POWER}"
     rf"|(?:\\[,;! ]| )*\\(?:text|mathrm|mbox) ?\{{[^{{}}]*\}}{_POWER})$"
@@ -40,18 +40,18 @@ _OR = re.compile(r"\b(?:or|no)\b", re.IGNORECASE)
 
 
 class Formula(NamedTuple):
-    """A formula, and the unit that stood behind it in one typing, "" for none."""
+    """A formula, and its unit in canonical form, "" if it has none."""
 
     text: str
     unit: str
 
 
-# RL asks for the same question again and again.
+# RL asks the same questions again and again.
 @lru_cache(maxsize=1024)
 def formula(text: str) -> Formula:
-    """Return the one formula of an answer. Raises UnreadableError, SeveralError or OutOfBoundsError."""
+    """Return the one formula in an answer. Raises UnreadableError, SeveralError or OutOfBoundsError."""
     check_readable(text)
-    text = plain(_inner(plain(latex_typing(text).translate(_CHARACTERS))))
+    text = plain(_inner(plain(to_latex(text).translate(_CHARACTERS))))
     if named := _NAMES.get(words_of(text)):
         return Formula(named, "")
     text = rewritten(_NAMED.sub(lambda name: name[1] or rf"\{name[3]} ", text), "formulas")
@@ -85,13 +85,13 @@ def _without_unit(text: str) -> tuple[str, str]:
 
 
 def words_of(text: str) -> str:
-    """Return a name or a word in one typing; the text itself in lower case where it is none."""
+    """Return a word or name in canonical form: lower case, without LaTeX, punctuation or article."""
     words = " ".join(IN_TEXT.sub(r"\1", text).strip(" .!()").lower().split())
     return _ARTICLE.sub("", words)
 
 
 def is_wordy(text: str) -> bool:
-    """Return True for words that are no formula: a name, a day, "even"."""
+    """Return True for words that are not a formula: a name, a day, "even"."""
     bare = words_of(text)
     return _WORDS.fullmatch(bare) is not None and any(map(_is_word, re.split("[ '-]", bare)))
 
@@ -101,7 +101,7 @@ def _is_word(word: str) -> bool:
 
 
 def _inner(text: str) -> str:
-    """Return what stands in the one box, else between the one pair of delimiters, else all."""
+    """Return the contents of the only box, else of the only pair of delimiters, else all of the text."""
     boxes = boxed(text.replace(r"\fbox", r"\boxed"))
     if len({re.sub(r"\s", "", box) for box in boxes}) > 1:
         raise SeveralError("has several boxes")

@@ -1,7 +1,7 @@
-"""Judges an answer to a question of reasoning-gym's by its own score, in a process that can be killed.
+"""Judges answers to reasoning-gym's questions by its own scoring, in a process that can be killed.
 
-Most of its scores compare texts, and "292." is not "292" to them. So the answer is scored without what is only put
-round it, too, and the best score counts. The module of its workers, too.
+Most scoring functions compare text, and would not take "292." for "292". So the answer is also scored with its
+wrapping stripped, and the best score counts. This is also the module that the workers run.
 """
 
 from typing import Any
@@ -14,14 +14,14 @@ from generation.tasks.gym import score, scoring
 
 WORKER = "generation.grading.gym"
 RIGHT = 1.0
-"""The score of a right answer; less is partly right at best, and so wrong."""
+"""The score of a right answer; partial credit counts as wrong."""
 
 
 def judge_gym(text: str, question: Question) -> str:
-    """Return "" when reasoning-gym gives the full score. Raises UnreadableError where its scoring fails."""
+    """Return "" for reasoning-gym's full score, else what is wrong. Raises UnreadableError if its scoring fails."""
     facts = {"generator": str(question.facts["generator"]), "entry": dict(question.facts["entry"])}
     try:
-        reply = pool_of(WORKER).ask({"facts": facts, "answers": _typings(text)})
+        reply = pool_of(WORKER).ask({"facts": facts, "answers": _stripped_forms(text)})
     except CannotStartError as error:
         raise CannotStartError(f"the grader 'gym' needs reasoning-gym: {error}") from error
     if "failed" in reply:
@@ -29,10 +29,10 @@ def judge_gym(text: str, question: Question) -> str:
     return "" if reply["score"] >= RIGHT else DIFFERS
 
 
-def _typings(text: str) -> list[str]:
-    """Return it as it stands, then with less and less round it, its lines kept as grids need; at last on one line."""
+def _stripped_forms(text: str) -> list[str]:
+    """Return the text as is, then with ever more wrapping stripped, with its lines as grids need; last, on one line."""
     found = [text, *layers(unfenced(text).strip(), "around")]
-    # What is left may be wrapped in marks that it has inside as well: **2*x**3**.
+    # The rest may be wrapped in marks that it also contains: **2*x**3**.
     inner = found[-1]
     for left, right in (("**", "**"), ("(", ")"), ('"', '"')):
         if inner.startswith(left) and inner.endswith(right):
@@ -41,19 +41,19 @@ def _typings(text: str) -> list[str]:
 
 
 def prepare(request: Request) -> None:
-    """Let the generator read its data, which some do when they are first asked."""
+    """Load the generator's data in advance, which some load lazily."""
     if request:
         scoring(request["facts"]["generator"])
 
 
 def answer(request: Request) -> dict[str, Any]:
-    """Return the best score of the typings of one answer, or how the first of them failed where none has one."""
+    """Return the best score among the forms of one answer; if all failed, how the first one did."""
     scores, failures = list[float](), list[str]()
-    for typing in request["answers"]:
+    for form in request["answers"]:
         try:
-            scores.append(score(request["facts"], typing))
+            scores.append(score(request["facts"], form))
         except Exception as error:
-            # Its scoring functions fail in their own ways on what they do not expect.
+            # Scoring functions raise anything on unexpected input.
             failures.append(f"{type(error).__name__}: {error}"[:200])
         if max(scores, default=0.0) >= RIGHT:
             break

@@ -1,8 +1,8 @@
-"""Whether two mathematical texts say the same, by math-verify: its home and sympy's, for worker processes alone.
+"""Decides with math-verify whether two mathematical texts are equal; the only module that imports it or sympy.
 
-Takes LaTeX without delimiters. Can loop and eat memory: only a process that can be killed imports it. math-verify takes
-points, sets, intervals and equations apart; values are compared here: exactly where both are exact, nearly where one is
-a decimal, formulas at points.
+Takes LaTeX without delimiters. May not terminate or may exhaust memory, so only killable workers import it. math-verify
+takes points, sets, intervals and equations apart; values are compared here: exactly if both are exact, approximately if
+one is a decimal, and formulas by evaluating them at points.
 """
 
 import math
@@ -20,15 +20,15 @@ from sympy.core.function import AppliedUndef
 from generation.grading.number import near
 from generation.grading.workers import Request
 
-# Not by its list of units, which holds letters that are variables.
+# Without its list of units, which has letters that are variables.
 _CLEANED = {"basic_latex": True, "units": False, "malformed_operators": True, "nits": True, "equations": False}
 _CONFIG = (LatexExtractionConfig(normalization_config=NormalizationConfig(boxed="all", **_CLEANED)),)
 _WARM_UP = (r"\frac{1}{2}", "(x+1)^2", r"\sqrt{3}", "(1,2)", r"\{1,2\}", "[0,1]", "x=5", r"\text{a}")
-_DIGITS = 1000  # in which most values that are not equal differ
-_APPROXIMATE = 60  # digits of an irrational number that a decimal is compared with
+_DIGITS = 1000  # enough to tell apart most values that are not equal
+_APPROXIMATE = 60  # digits of an irrational number that is compared with a decimal
 _APART, _FAR_APART = Rational(1, 10**8), Rational(1, 10**5)
-"""Shares of their size by which formulas differ for sure; the second where one has decimals, perhaps rounded."""
-# At so many points formulas must be the same to be the same everywhere: no other two that people write meet at ours.
+"""Relative differences that prove two formulas unequal; the second if one has decimals, perhaps rounded."""
+# Formulas that agree at this many points are equal: no two different ones that people write agree at these.
 _POINTS = 2
 _COORDINATES = (
     (Rational(17, 12), Rational(31, 13), Rational(43, 19), Rational(59, 37)),
@@ -36,11 +36,11 @@ _COORDINATES = (
     (Rational(-23, 14), Rational(13, 11), Rational(-19, 23), Rational(37, 31)),
     (Rational(-3, 11), Rational(-21, 16), Rational(29, 23), Rational(-41, 27)),
 )
-"""Of the points at which formulas are compared: two with positive numbers alone, and on both sides of 1."""
+"""Points at which formulas are compared: two have positive coordinates only, on both sides of 1."""
 
 
 class _Parser(latex2sympy2.PSParser):  # type: ignore[misc]
-    # ANTLR's fast prediction gives the very tree that full prediction gives, or a syntax error: then that is asked.
+    # ANTLR's fast SLL prediction gives the same tree as full prediction, or a syntax error: then LL is tried.
     mode = PredictionMode.SLL
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -49,23 +49,23 @@ class _Parser(latex2sympy2.PSParser):  # type: ignore[misc]
 
 
 _undecided: list[Exception] = []
-"""Why pairs of the request that is answered are neither equal nor unequal for sure."""
+"""Why values in the current request could not be compared."""
 
 
 def _equal_leaves(gold: Any, said: Any, *_: int) -> bool:
-    """Return True if two values are equal: in place of math-verify's ways, which round to 6 decimals and to 15."""
+    """Return True if two values are equal; replaces math-verify's comparisons, which round to 6 and 15 decimals."""
     if isinstance(gold, MatrixBase) and isinstance(said, MatrixBase):
         return gold.shape == said.shape and all(map(_equal_leaves, gold.flat(), said.flat()))
     if not (isinstance(gold, Expr) and isinstance(said, Expr)):
         return False
-    # 50% is 50 as well as a half.
+    # 50% is both 50 and a half.
     percents = [grader.get_pct_val(one, one) for one in (gold, said)]
     if all(one.is_Integer for one in percents):
         return bool(percents[0] == percents[1])
     try:
         return equal_values(gold, said)
     except Exception as error:
-        # sympy fails in many ways; math-verify would make "unequal" of each.
+        # sympy raises anything, which math-verify would take for "unequal".
         _undecided.append(error)
         return False
 
@@ -74,36 +74,36 @@ latex2sympy2.PSParser = _Parser
 _equal_names = grader.sympy_compare_symbols
 grader.sympy_numeric_eq = _equal_leaves
 grader.sympy_symbolic_eq = lambda gold, said: False
-# Names as math-verify has it, or as values: x is 2x/2.
+# Symbols as math-verify compares them, or by value: x is 2x/2.
 grader.sympy_compare_symbols = lambda gold, said: bool(_equal_names(gold, said)) or _equal_leaves(gold, said)
 
 
 def prepare(request: Request) -> None:
-    """Let the parser build its tables, which it does when it meets a construct for the first time."""
+    """Warm up the parser, which builds its tables when it first meets a construct."""
     for text in () if request else _WARM_UP:
         answer({"gold": text, "answer": text})
 
 
 def answer(request: Request) -> dict[str, Any]:
-    """Return `equal`, `undecided`, and which could be read as mathematics."""
+    """Return `equal`, `undecided`, and whether `gold` and `answer` could be parsed."""
     _undecided.clear()
     try:
         wanted, said = _parsed(request["gold"]), _parsed(request["answer"])
         has_value = not any(isinstance(one, Basic) and _has_no_value(one) for one in wanted)
-        # By its default an interval is no answer to an inequality, but not the other way round.
+        # By default math-verify takes an interval for a gold inequality, but not an inequality for a gold interval.
         equal = has_value and bool(verify(wanted, said, timeout_seconds=None, allow_set_relation_comp=True))
         return {"equal": equal, "undecided": bool(_undecided), "gold": _is_read(wanted), "answer": _is_read(said)}
     except RecursionError:
         return {"equal": False, "gold": True, "answer": False}
 
 
-# All samples of a question have one gold answer.
+# All samples of a question share one gold answer.
 @lru_cache(maxsize=256)
 def _parsed(text: str) -> list[Any]:
-    """Return what math-verify reads, with the imaginary unit for the letter i, which it leaves a variable."""
+    """Parse with math-verify, and replace the variable i with the imaginary unit."""
     try:
         for _Parser.mode in (PredictionMode.SLL, PredictionMode.LL):
-            # No timeouts of its own: they need signals and the main thread, and we have a harder one.
+            # Its own timeouts need signals and the main thread; ours is stricter.
             found = parse(f"${text}$", _CONFIG, parsing_timeout=None, raise_on_error=False)
             if _is_read(found):
                 break
@@ -121,16 +121,16 @@ def _is_read(parsed: list[Any]) -> bool:
 
 @lru_cache(maxsize=256)
 def _has_no_value(one: Basic) -> bool:
-    """Return True if something in it is divided by nothing: that equals nothing, not even itself."""
+    """Return True if it contains a division by zero, and so equals nothing, not even itself."""
     try:
         return bool(one.doit().has(zoo, nan))
     except Exception:
-        # As above: what sympy cannot work out may have a value.
+        # sympy raises anything here too; what it cannot evaluate may have a value.
         return False
 
 
 def equal_values(gold: Expr, said: Expr) -> bool:
-    """Return True if the values are equal. Raises ArithmeticError where nobody knows."""
+    """Return True if the values are equal. Raises ArithmeticError if that is undecided."""
     wanted, value, decimal = _exact(gold), _exact(said), gold.has(Float) or said.has(Float)
     if wanted.has(zoo, nan) or value.has(zoo, nan):
         return False
@@ -152,12 +152,12 @@ def equal_values(gold: Expr, said: Expr) -> bool:
 
 
 def _exact(value: Expr) -> Expr:
-    """Return it with every decimal as the fraction that was typed, and all worked out."""
+    """Evaluate it with every decimal replaced by its exact fraction."""
     functions = {one: sympy.Symbol(f"function {one}", real=True) for one in value.atoms(AppliedUndef)}
     worked = value.xreplace({one: Rational(str(one)) for one in value.atoms(Float)}).doit().xreplace(functions)
     if worked.has(I):
         return worked
-    # The odd root of a negative number is the real one here, as it is in school.
+    # The odd root of a negative number is the real one, as in school.
     return worked.replace(
         lambda power: power.is_Pow and power.base.is_negative and getattr(power.exp, "q", 2) % 2 and power.exp.q > 1,
         lambda power: -((-power.base) ** power.exp) if power.exp.p % 2 else power,
@@ -165,16 +165,16 @@ def _exact(value: Expr) -> Expr:
 
 
 def _parts(value: Expr) -> list[Fraction]:
-    """Return the real and the imaginary part, exactly where they are rational."""
+    """Return the real and the imaginary part; exact if rational."""
     known = [part if part.is_Rational else Rational(part.evalf(_APPROXIMATE)) for part in value.as_real_imag()]
     return [Fraction(int(part.p), int(part.q)) for part in known]
 
 
 def _is_zero(difference: Expr) -> bool:
-    """Return True if a value is zero. Raises ArithmeticError where nobody knows.
+    """Return True if a value is zero. Raises ArithmeticError if that is undecided.
 
-    Without variables it is where it has no digit up to a thousand more than the numbers in it have: a bound that is
-    not proven.
+    A value without variables counts as zero if it vanishes to a thousand digits more than the numbers in it have, a
+    heuristic bound.
     """
     if difference.is_Rational:
         return bool(difference == 0)
@@ -183,7 +183,7 @@ def _is_zero(difference: Expr) -> bool:
     try:
         parts = difference.evalf(10, maxn=_DIGITS + math.ceil(numbers + powers)).as_real_imag()
         if all(part.is_Float or part.is_Rational for part in parts):
-            # sympy gives a part that is lost in cancellation the precision of one bit.
+            # sympy marks a part that is lost to cancellation with a precision of one bit.
             return not any(part != 0 and (part.is_Rational or part._prec > 20) for part in parts)
     except (TypeError, ValueError, NotImplementedError):
         pass
@@ -197,7 +197,7 @@ def _same_formula(wanted: Expr, value: Expr, *, decimal: bool) -> bool:
     points = [{name: xs[i % 4] + i // 4 for i, name in enumerate(names)} for xs in _COORDINATES]
     values = [_values(wanted, value, point) for point in points]
     real = [point for point, pair in zip(points, values, strict=True) if pair and pair[0].is_real]
-    # What has real values is about them: elsewhere log(n^n) is another branch than n log(n).
+    # If there are real values, only they count: elsewhere log(n^n) is on another branch than n log(n).
     everywhere = len(real) < _POINTS or wanted.has(I) or value.has(I)
     compared = [pair for pair in values if pair and (everywhere or pair[0].is_real)]
     if any(abs(one - other) > _APART * max(abs(one), abs(other)) for one, other in compared):
@@ -205,13 +205,13 @@ def _same_formula(wanted: Expr, value: Expr, *, decimal: bool) -> bool:
             raise ArithmeticError("has decimals that are nearly the same")
         return False
     difference = wanted - value
-    # Else an identity that sympy does not know, or a small difference.
+    # Otherwise it is an identity that sympy does not know, or a small difference.
     there = [difference.subs(point) for point in real] if len(real) >= _POINTS else [difference]
     return bool(sympy.expand(difference) == 0) or all(map(_is_zero, there))
 
 
 def _values(wanted: Expr, value: Expr, point: dict[Expr, Rational]) -> tuple[Expr, Expr] | None:
-    """Return both at a point, where they have values that can be compared; a real and a complex one cannot."""
+    """Return both values at a point; None if they cannot be compared, as a real and a complex one cannot."""
     try:
         one, other = (formula.evalf(20, subs=point) for formula in (wanted, value))
     except (TypeError, ValueError, ArithmeticError, NotImplementedError):

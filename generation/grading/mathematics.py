@@ -1,7 +1,7 @@
-"""Judges a mathematical answer: as a number, as words, else by math-verify, in a process that can be killed.
+"""Judges a mathematical answer: as a number, as words, or else by math-verify, in a process that can be killed.
 
-Exact values are compared exactly; a decimal is right when it is near the gold answer (`near`). Where gold answer and
-answer differ in what may mean several things, the answer is unknown, which is safe.
+Exact values are compared exactly; a decimal is right if it is near the gold answer (`near`). If the two differ in
+ambiguous notation, the answer is unknown, which is safe.
 """
 
 import re
@@ -19,7 +19,6 @@ WORKER = "generation.grading.math_worker"
 _DECIMAL = re.compile(r"\.[0-9]*[1-9]")
 _VARIABLE = re.compile(r"(?<![A-Za-z\\])[A-Za-z](?![A-Za-z])")
 _LOOSE = re.compile(r"[\s{}()]")
-# These are said of a text as a whole, however often they stand in it.
 _LOGARITHM = re.compile(r"ln|log(?! ?(?:_|2|10))")
 _OPTION = re.compile(r"\([A-Z]\)|^[A-Z][.):]")
 _CONSTANT = re.compile(r"\+ ?[CK]$|^[CK] ?\+")
@@ -32,7 +31,7 @@ _VALUES = re.compile(r"(?<![A-Za-z\\])([A-Za-z]) ?= ?")
 
 
 def judge_math(answer: str, question: Question) -> str:
-    """Return "" when the answer is equal to `question.answer`, as a mathematician writes it."""
+    """Return "" if the answer is mathematically equal to `question.answer`, else what is wrong."""
     gold = question.answer
     if _is_same_text(answer, gold):
         return ""
@@ -42,13 +41,13 @@ def judge_math(answer: str, question: Question) -> str:
         )
         if one != other or ":" in "".join(one) or (one and place == 0):
             raise UnreadableError(f"differs in what may mean several things: {one or other}")
-    # Two numbers, with their units. Of an equation's gold answer the whole may be asked for.
+    # Two numbers, with their units. If the gold answer is an equation, the question may ask for all of it.
     number = None if "=" in gold and _VARIABLE.search(gold) else number_of(gold)
     if number and (quantity := number_of(answer)):
         return "" if _is_equal_number(quantity, number, answer, gold) else DIFFERS
     if number and "=" in answer:
         raise UnreadableError("is an equation that is not solved")
-    # Words, else two formulas.
+    # Words, or else two formulas.
     said = formula(answer)
     try:
         wanted = formula(gold)
@@ -61,7 +60,7 @@ def judge_math(answer: str, question: Question) -> str:
 
 
 def _is_same_text(answer: str, gold: str) -> bool:
-    """Return True for the same text; its case counts where a letter is there in both, as in R - r."""
+    """Return True for the same text; case matters if the gold answer has a letter in both cases, as in R - r."""
     is_same = _SPACE.sub("", answer) == _SPACE.sub("", gold)
     return is_same or (not _has_both_cases(gold) and normalised(answer) == normalised(gold))
 
@@ -72,7 +71,7 @@ def _has_both_cases(text: str) -> bool:
 
 
 def _is_equal_number(said: Quantity, gold: Quantity, said_text: str, gold_text: str) -> bool:
-    """Return True if exactly equal, or near where one has decimals and neither is typed as a whole number."""
+    """Return True if exactly equal, or near if one has decimals and neither is written as a whole number."""
     names = ["".join(text.split()).lower().partition("=") for text in (said_text, gold_text)]
     if all(equals for _, equals, _ in names) and names[0][0].strip("$*") != names[1][0].strip("$*"):
         raise UnreadableError("is the value of another name")
@@ -98,15 +97,12 @@ def _is_equal_in_words(gold: str, said: str) -> bool:
 
 
 def _is_equal(gold: str, said: str) -> bool:
-    """Return True if two formulas are equal. Raises RefusedError where nobody knows."""
+    """Return True if two formulas are equal. Raises RefusedError if that is undecided."""
     if words_of(gold) == words_of(said) and words_of(gold).isalpha() and "(" in gold + said:
         return True  # an option: "(B)" and "B"
     gold, said = _values_of(gold, said)
     _check_shapes(gold, said)
-    try:
-        reply = compare(gold, said)
-    except CannotStartError as error:
-        raise CannotStartError(f"the grader 'math' needs math-verify[antlr4_13_2]: {error}") from error
+    reply = compare(gold, said)
     if reply["equal"]:
         return True
     if not reply["answer"]:
@@ -120,15 +116,18 @@ def _is_equal(gold: str, said: str) -> bool:
     return False
 
 
-# The answers of a question's samples are mostly the same few texts.
+# The samples of a question mostly give the same few answers.
 @lru_cache(maxsize=1024)
 def compare(gold: str, said: str) -> dict[str, Any]:
-    """Return what a worker says of two formulas. Raises TimedOutError, DiedError or CannotStartError."""
-    return pool_of(WORKER).ask({"gold": gold, "answer": said})
+    """Return a worker's reply about two formulas. Raises TimedOutError, DiedError or CannotStartError."""
+    try:
+        return pool_of(WORKER).ask({"gold": gold, "answer": said})
+    except CannotStartError as error:
+        raise CannotStartError(f"the grader 'math' needs math-verify[antlr4_13_2]: {error}") from error
 
 
 def _values_of(gold: str, said: str) -> tuple[str, str]:
-    """Return both without the name that only one has or both have: "x = 5", "x = 1 or x = 2"."""
+    """Strip a variable name that only one has or both share: "x = 5", "x = 1 or x = 2"."""
     one, other = _NAMED.fullmatch(gold), _NAMED.fullmatch(said)
     if (one and other and one[1] == other[1]) or (one and "=" not in said) or (other and "=" not in gold):
         return (one[2] if one else gold), (other[2] if other else said)
@@ -139,7 +138,7 @@ def _values_of(gold: str, said: str) -> tuple[str, str]:
 
 
 def _check_shapes(gold: str, said: str) -> None:
-    """Raise UnreadableError where math-verify would compare shapes that may mean other things."""
+    """Raise UnreadableError if math-verify would compare ambiguous forms."""
     shapes, repeats = ({shape(gold), shape(said)} for shape in (_shape, _repeats))
     doubts = {
         "the number of solutions, or none": gold == "0" and said == r"\emptyset",
@@ -148,7 +147,7 @@ def _check_shapes(gold: str, said: str) -> None:
         "of which base": set(_LOGARITHM.findall(gold)) != set(_LOGARITHM.findall(said)),
         "two bounds for a union": _BOUND.search(said) and re.search(r"\b(?:and|or)\b", said),
         "a list for a tuple or a set": "tuple" in shapes and shapes & {"list", "set"},
-        # math-verify makes a set of a list, and one number of the set.
+        # math-verify turns a list into a set, which may have a single element.
         "what is said twice": len(repeats) > 1 and shapes != {"tuple"},
         "a decimal comma": any(_COMMA.search(a) and "," not in b for a, b in ((gold, said), (said, gold))),
         "values of several names": max(gold.count("="), said.count("=")) > 1,
@@ -167,14 +166,14 @@ def _shape(text: str) -> str:
 
 
 def _repeats(text: str) -> int:
-    """Count what a list says again."""
+    """Count the repeated items of a list."""
     listed = "".join(_THOUSANDS.sub("", text).split()).strip("()[]{}\\")
     pieces = re.split(r",|and|or", listed)
     return len(pieces) - len(set(pieces))
 
 
 def _differ_by_name(gold: str, said: str) -> bool:
-    """Return True if left sides differ that math-verify may not look at: it may see the right ones alone."""
+    """Return True if the left sides differ and math-verify might compare only the right sides."""
     (left, _, right), (other, _, value) = ("".join(text.split()).partition("=") for text in (gold, said))
     return left != other and (
         right == value != "0" or re.search(r"[A-Za-z]\(|[A-Z]|\\[A-Za-z]", f"{left} {other}") is not None

@@ -1,7 +1,7 @@
-"""Judges an answer that is one number, exactly: by its value, with the unit or thing that stands beside it.
+"""Judges an answer that is one number, exactly: by its value, and by its unit or the thing counted.
 
-A side of an answer ("x = 5 km") is a label, a number and words, each checked against a list, so that what is in none
-is unknown: sentences, bounds, ranges, sums. Knows no arithmetic, and converts no units.
+Each side of an answer ("x = 5 km") is a label, a number and words, checked against word lists; anything else is
+unknown: sentences, bounds, ranges, sums. Does no arithmetic and converts no units.
 """
 
 import re
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from cluster.texts import load_table
 from generation.grading.errors import OutOfBoundsError, RefusedError, SeveralError, UnreadableError
-from generation.grading.text import DIFFERS, IN_TEXT, check_readable, latex_typing, plain, rewritten
+from generation.grading.text import DIFFERS, IN_TEXT, check_readable, plain, rewritten, to_latex
 from generation.records import ANOTHER_UNIT, GOLD_UNREADABLE, Question
 
 MAX_DIGITS = 1000
@@ -31,19 +31,19 @@ _NUMBER = re.compile(
     re.VERBOSE,
 )
 _EQUALS = re.compile(r"(?<![<>!=])=(?![=>])")
-# What a number may be called equal to: "x", "m + n", "f(2)", "12 + 12". Not "2x", of which it is not the value.
+# What may be set equal to the number: "x", "m + n", "f(2)", "12 + 12". Not "2x": the number is not x then.
 _CALLED = re.compile(r"(?!-)[^0-9<>±|]*|[A-Za-z]\([^()=]*\)|[0-9+\-*/(). ]+")
 
 _WORDS = load_table("generation.grading", "words.toml")
 _LABEL, _SHORT = (frozenset(_WORDS["number"][name].split()) for name in ("label", "short"))
 _SMALL, _TENS = (_WORDS["number"][name].split() for name in ("small", "tens"))
 SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12, "k": 3}
-# Words behind a number that make another one of it, or several.
+# Words after a number that change its value, or make several of it.
 CHANGING = frozenset((*_SMALL[2:], *_TENS, *SCALES, *_WORDS["number"]["changing"].split()))
 UNITS = {name: unit for unit, names in _WORDS["units"].items() for name in (unit, *names.split())}
 _CURRENCIES = frozenset("$€£¥₹¢")
 
-# "3 K" may be kelvin.
+# Not "3 K", which may be kelvin.
 _SCALE = re.compile(rf" ?({'|'.join(SCALES)})(?<! k)(?![A-Za-z])", re.IGNORECASE)
 _BEHIND = re.compile(r"(?:[ /,-]*+(?:[A-Za-z]++\.?+|[%²³$€£¥₹¢]))*+[)'\" ]*+\.?")
 _WORD = re.compile(r"[A-Za-z]+|[/%²³$€£¥₹¢]")
@@ -57,29 +57,29 @@ _BEGINS_SPELLED = re.compile(rf"({'|'.join(sorted(_SPELLED, reverse=True))})((?:
 
 
 class Quantity(NamedTuple):
-    """A number with what stands beside it."""
+    """A number, with its unit and what it counts."""
 
     value: Fraction
     unit: frozenset[str]
-    """The units that are known by name, "²" and "/" of them too; "%" as well."""
+    """Known units, including "²", "/" and "%"."""
     things: frozenset[str]
-    """These and all other words that may name what is counted, without their plural."""
+    """The units and all other words that may name what is counted, without plural endings."""
     grouped: bool
-    """It is typed with a comma between thousands."""
+    """True if it is written with a comma as thousands separator."""
 
 
 def judge_number(answer: str, question: Question) -> str:
-    """Return "" when the one number of the answer is that of `question.answer`, else what is wrong."""
+    """Return "" if the number in the answer equals that in `question.answer`, else what is wrong."""
     gold = number_of(question.answer)
     if gold is None:
         raise RefusedError("the gold answer is no number", GOLD_UNREADABLE)
     return "" if any(one == other for one, other in comparisons(read_quantity(answer), gold)) else DIFFERS
 
 
-# RL asks for the same question again and again.
+# RL asks the same questions again and again.
 @lru_cache(maxsize=1024)
 def number_of(text: str) -> Quantity | None:
-    """Return the number that a text says, or None."""
+    """Return the one number in a text, or None."""
     try:
         return read_quantity(text)
     except RefusedError:
@@ -87,14 +87,14 @@ def number_of(text: str) -> Quantity | None:
 
 
 def comparisons(said: Quantity, gold: Quantity) -> list[tuple[Fraction, Fraction]]:
-    """Return the pairs of values of which one must be equal.
+    """Return pairs of values, one of which must be equal for the answer to be right.
 
-    A percent sign that only one of the two has may be a unit or a hundredth: 12% is right for 12 and for 0.12.
-    Raises RefusedError where units differ, other things are counted, or a comma may be a point.
+    If only one of the two has a percent sign, it may be a unit or a hundredth: 12% is right for 12 and for 0.12.
+    Raises RefusedError if units or the things counted differ, or if a comma may be a decimal one.
     """
     one, other = said.unit - {"%"}, gold.unit - {"%"}
     differ = one != other if one and other else not (said.things <= gold.things or gold.things <= said.things)
-    # "5¢" for 5 and for 0.05 may be cents or dollars; "5%" is no length.
+    # For 5 or 0.05, "5¢" may mean cents or dollars; "5%" is no length.
     if differ or one ^ other >= {"¢"} or ("%" in said.unit and other) or ("%" in gold.unit and one):
         raise RefusedError("has another unit", ANOTHER_UNIT)
     if said.grouped and said.value == 1000 * gold.value and gold.value.denominator > 1:
@@ -106,9 +106,9 @@ def comparisons(said: Quantity, gold: Quantity) -> list[tuple[Fraction, Fraction
 
 
 def read_quantity(text: str) -> Quantity:
-    """Return the one number that a text says. Raises UnreadableError, SeveralError or OutOfBoundsError."""
+    """Return the one number in a text. Raises UnreadableError, SeveralError or OutOfBoundsError."""
     check_readable(text)
-    text = rewritten(IN_TEXT.sub(r" \1 ", plain(latex_typing(text).replace("\\$", "$"))), "numbers")
+    text = rewritten(IN_TEXT.sub(r" \1 ", plain(to_latex(text).replace("\\$", "$"))), "numbers")
     if text.count("(") != text.count(")"):
         raise UnreadableError("has a bracket without its other")
     said: dict[Fraction, Quantity] = {}
@@ -130,13 +130,12 @@ def read_quantity(text: str) -> Quantity:
 
 
 def in_digits(text: str) -> str:
-    """Return the text with the number below a hundred that it begins with in digits: "twenty-four apples"."""
+    """Replace a leading number word below a hundred with digits: "twenty-four apples" becomes "24 apples"."""
     number = _BEGINS_SPELLED.fullmatch(text)
     return f"{_SPELLED[number[1].lower()]}{number[2]}" if number else text
 
 
 def _side(text: str) -> Quantity:
-    """Return the number of a text without "="."""
     found = list(_NUMBER.finditer(text))
     if len(found) != 1:
         raise SeveralError("says several numbers") if found else UnreadableError("holds no number")
@@ -158,7 +157,7 @@ def _side(text: str) -> Quantity:
 
 
 def _things(words: list[str], *, is_money: bool) -> set[str]:
-    """Return the units and the things that words name. Raises UnreadableError where one changes the number."""
+    """Return the units and things named by words. Raises UnreadableError if one changes the number."""
     things: set[str] = set()
     for word in words:
         name = word.lower()
@@ -172,7 +171,7 @@ def _things(words: list[str], *, is_money: bool) -> set[str]:
 
 
 def is_noun(name: str) -> bool:
-    """Return False for a product of variables, as "xz", "abc" and "xyz" are."""
+    """Return False for what may be a product of variables, such as "xz", "abc" and "xyz"."""
     return len(name) > 2 and bool(set(name) & set("aeiou")) and "".join(sorted(name)) not in ascii_lowercase
 
 
@@ -194,16 +193,16 @@ def _value(number: re.Match[str]) -> Fraction:
 
 
 _MILLIONTH = Fraction(1, 10**6)
-_ENDLESS = Fraction(1, 10**40)  # of its size; the last place of a typed decimal is larger
+_ENDLESS = Fraction(1, 10**40)  # of the value; the last digit of a decimal that anyone writes is larger
 _EXACT = Context(prec=10_000, traps=[Inexact])
 
 
 def near(said: Fraction, gold: Fraction) -> bool | None:
-    """Return True if two numbers of which one is a decimal are the same answer, where neither was meant to be exact.
+    """Return True if two numbers are the same answer, where one is a decimal and neither is meant to be exact.
 
-    They are when they agree to a millionth and to six decimals, or one is the other rounded: to six or more digits, or
-    off by no more than a millionth, as a float of 32 bits is. Nothing but zero is near zero. None where one is a
-    rounding to four or five digits of the other, which has no end: 3.1416 of pi, 0.3333 of 1/3.
+    They are if they agree to within a millionth both relatively and absolutely, or if one is the other rounded to six
+    or more digits, or with a relative error of a millionth at most, as a 32-bit float has. Only zero is near zero.
+    None if one is the other, a non-terminating decimal, rounded to four or five digits: 3.1416 for pi, 0.3333 for 1/3.
     """
     apart, bound = abs(said - gold), abs(gold) * _MILLIONTH
     if apart <= min(bound, _MILLIONTH):
@@ -218,7 +217,7 @@ def near(said: Fraction, gold: Fraction) -> bool | None:
 
 
 def _last_place(value: Fraction) -> Fraction:
-    """Return that of its last digit but zeros: a hundredth of 2.50, ten of 1230; 0 where digits have no end."""
+    """Return the place value of the last nonzero digit: 1/10 for 2.50, 10 for 1230; 0 for non-terminating decimals."""
     try:
         digits = _EXACT.divide(Decimal(value.numerator), Decimal(value.denominator)).normalize(_EXACT)
     except Inexact:

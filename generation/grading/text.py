@@ -1,6 +1,6 @@
-"""Text as people type it: plain ASCII twins of characters, and answers without what is only put round them.
+"""Normalizes text: maps characters to ASCII and strips the wrapping of answers.
 
-Home of the two graders that compare an answer with the gold one as text. Knows no formulas.
+Also has the two graders that compare an answer with the gold one as text. Knows nothing about formulas.
 """
 
 import re
@@ -18,9 +18,9 @@ DIFFERS = "differs from the gold answer"
 _WORDS = load_table("generation.grading", "words.toml")
 _CHARACTERS: dict[str, str] = {one: twin for twin, characters in _WORDS["twins"].items() for one in characters}
 _WRAPPERS = [pair.split() for pair in _WORDS["wrappers"]]
-# Compatibility forms that mean their character. Not <super>: "3²" is no 32; nor <circle>, <fraction>.
+# Compatibility forms with the same meaning. Not <super>, since "3²" is not 32; nor <circle>, <fraction>.
 _SAME_MEANING = ("<wide>", "<narrow>", "<small>", "<font>")
-# Zero width, bidi marks, soft hyphens.
+# Zero-width characters, bidi marks, soft hyphens.
 _UNSEEN = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\u00ad]")
 _REORDERS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
@@ -28,30 +28,30 @@ _RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ"
 _POWER, _DIGITS = re.compile(f"[{_RAISED}]+"), str.maketrans(_RAISED, "0123456789-+n")
 
 IN_TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mathit|mbox|operatorname|boxed|bf|rm)\*? ?\{([^{}]*)\}")
-"""LaTeX's commands that say only how their contents look."""
+"""LaTeX commands that only change how their contents look."""
 _BOX = re.compile(r"\\boxed\s*\{")
 _BRACKETS = {"{": re.compile(r"\\.|[{}]", re.DOTALL), "(": re.compile(r"\\.|[()]", re.DOTALL)}
 _FENCE = re.compile(r"```(?:[A-Za-z]{0,12}\n)?([^`]*)```")
-_ROUNDS = 8  # of unwrapping: more than anyone types, and a bound on hostile text
+_ROUNDS = 8  # of unwrapping: more than anyone types; bounds adversarial input
 
 READINGS = {
     name: [(why, re.compile(pattern), "".join(written)) for why, pattern, *written in rows]
     for name, rows in load_table("generation.grading", "readings.toml").items()
 }
-"""Of each table its readings: why, what is typed, what is written for it."""
+"""Rewrite rules by table: the reason, the pattern, the replacement."""
 
 _BESIDE = re.compile(r" ?([,;:=()\[\]{}]) ?")
 _GROUPED = re.compile(r"(?<![0-9])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])")
 _DECIMAL = r"(?:[0-9]{1,3}(?:,[0-9]{3}){1,9}|[0-9]{1,99})(?:\.[0-9]{0,99})?|\.[0-9]{1,99}"
-# Two digits of exponent: Fraction("1e999999999") would fill the memory.
+# Two digits of exponent: Fraction("1e999999999") would exhaust memory.
 _NUMBER = re.compile(rf"\\?\$?([+-]?)\\?\$?({_DECIMAL})(e[+-]?[0-9]{{1,2}})?(?:/([0-9]{{1,99}}))?")
 _LATEX_FRACTION = re.compile(r"\A([+-]?)\\[dtc]?frac ?\{([0-9]{1,99})\} ?\{([0-9]{1,99})\}\Z")
 
 
 def judge_exact(answer: str, question: Question) -> str:
-    """Return "" when the answer says the same text as `question.answer`, else what is wrong; "7.0" is not "7" here.
+    """Return "" if the answer is the same text as `question.answer`, else what is wrong; "7.0" is not "7" here.
 
-    Case, spaces beside punctuation and what is put round a text do not count.
+    Case, spaces next to punctuation and wrapping are ignored.
     """
     if answer.strip() == question.answer.strip():
         return ""
@@ -64,11 +64,11 @@ def judge_exact(answer: str, question: Question) -> str:
 
 
 def judge_own_answer(answer: str, question: Question) -> str:
-    """Return "" when the answer is the gold one as text, or as a number: a decimal or a fraction.
+    """Return "" if the answer equals the gold one as text, or as a number: a decimal or a fraction.
 
-    For people's own questions. Works nothing out: "2 + 2" is not "4", "50%" is not "0.5".
+    For the user's own questions. Evaluates nothing: "2 + 2" is not "4", "50%" is not "0.5".
     """
-    said, gold = (plain(ascii_typing(text).casefold(), "around_text") for text in (answer, question.answer))
+    said, gold = (plain(to_ascii(text).casefold(), "around_text") for text in (answer, question.answer))
     if said == gold:
         return ""
     number = _number(said)
@@ -84,15 +84,15 @@ def _number(text: str) -> Fraction | None:
 
 
 def check_readable(text: str, most: int = 2000, gold: str = "") -> None:
-    """Raise OutOfBoundsError for a longer text, UnreadableError for one that is shown in another order than `gold`."""
+    """Raise OutOfBoundsError if the text is longer, UnreadableError if bidi marks reorder it and it is not `gold`."""
     if len(text) > most:
         raise OutOfBoundsError(f"more than {most} characters")
     if not text.isascii() and _REORDERS.search(text) and text.strip() != gold.strip():
         raise UnreadableError("is shown in another order than it is stored")
 
 
-def ascii_typing(text: str) -> str:
-    """Return the text with every character that has a plain ASCII twin in arithmetic as that twin."""
+def to_ascii(text: str) -> str:
+    """Replace every character that means the same as an ASCII one in arithmetic with that."""
     return text if text.isascii() else "".join(map(_ascii_twin, text))
 
 
@@ -109,8 +109,8 @@ def _ascii_twin(character: str) -> str:
     return character
 
 
-def latex_typing(text: str) -> str:
-    """Return what is seen of a text, with raised digits and one-character fractions in LaTeX."""
+def to_latex(text: str) -> str:
+    """Convert superscripts and one-character fractions to LaTeX, and remove invisible characters."""
     text = _POWER.sub(lambda power: f"^{{{power[0].translate(_DIGITS)}}}", _UNSEEN.sub("", text))
     for character in {one for one in text if unicodedata.decomposition(one).startswith("<fraction>")}:
         over, _, under = unicodedata.normalize("NFKC", character).partition("⁄")
@@ -119,34 +119,34 @@ def latex_typing(text: str) -> str:
 
 
 def rewritten(text: str, name: str) -> str:
-    """Return the text with each of these readings made, in order."""
+    """Apply each of the rewrite rules of a table, in order."""
     for _, pattern, written in READINGS[name]:
         text = pattern.sub(written, text)
     return text
 
 
 def normalised(text: str) -> str:
-    """Return what two answers share that say the same text: one case, composed, as `plain` has it."""
-    return plain(ascii_typing(unicodedata.normalize("NFC", _UNSEEN.sub("", text))).casefold())
+    """Return the text case-folded, in NFC and without wrapping, equal for answers that are the same text."""
+    return plain(to_ascii(unicodedata.normalize("NFC", _UNSEEN.sub("", text))).casefold())
 
 
 def plain(text: str, *more: str) -> str:
-    """Return the text in plain characters with single spaces, without what is only put round it; case stays.
+    """Return the text in ASCII where possible, with single spaces and without wrapping; keeps case.
 
-    With "around_text" exclamation marks and outer brackets go, too, which mean something in a formula.
+    "around_text" also strips exclamation marks and outer brackets, which have a meaning in formulas.
     """
-    *_, last = layers(" ".join(ascii_typing(unfenced(text)).split()), "around", *more)
+    *_, last = layers(" ".join(to_ascii(unfenced(text)).split()), "around", *more)
     return last
 
 
 def unfenced(text: str) -> str:
-    """Return what stands in the code fence that is all of a text, or the text."""
+    """Return the contents of the code fence that makes up the whole text, or the text itself."""
     fenced = _FENCE.fullmatch(text.strip())
     return fenced[1] if fenced else text
 
 
 def layers(text: str, *names: str) -> Iterator[str]:
-    """Yield a text, then what is left of it each time one more wrapping is taken off, by these readings."""
+    """Yield the text, then what is left each time one more wrapping is stripped, by these tables of rewrite rules."""
     yield text
     for _ in range(_ROUNDS):
         before = text
@@ -162,14 +162,14 @@ def _unmarked(text: str) -> str:
     for left, right in _WRAPPERS:
         if len(text) > len(left) + len(right) and text.startswith(left) and text.endswith(right):
             inner = text[len(left) : -len(right)]
-            # Not the two marks of "$1$ and $2$", which do not belong together.
+            # Not the outer marks of "$1$ and $2$", which are not a pair.
             together = closing(text, len(left)) == len(text) - 1 if right == "}" else right not in inner
             text = inner if together else text
     return text
 
 
 def closing(text: str, start: int) -> int:
-    """Return where the bracket before `start` is closed, -1 where it is not; one behind a backslash is none."""
+    """Return where the bracket just before `start` closes, -1 if it does not; ignores escaped brackets."""
     opening, depth = text[start - 1], 1
     for bracket in _BRACKETS[opening].finditer(text, start):
         if len(bracket[0]) == 1:
@@ -180,7 +180,7 @@ def closing(text: str, start: int) -> int:
 
 
 def boxed(text: str) -> list[str]:
-    r"""Return what stands in each `\boxed{}`, outermost ones only, in order; one that is never closed is none."""
+    r"""Return the contents of each outermost `\boxed{}`, in order; ignores any that is never closed."""
     found: list[str] = []
     end = 0
     while (box := _BOX.search(text, end)) and (end := closing(text, box.end())) > 0:

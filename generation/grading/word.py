@@ -1,7 +1,7 @@
-"""The one English dictionary, and the grader of answers that are one English word made of given letters.
+"""The English dictionary, and the grader of answers that are one English word made of given letters.
 
-Right is every word of the dictionary that is long enough and whose letters are among `facts["letters"]`, each as often
-as it is there, in their order where `facts["in_order"]`. A word that is explained, or two words, are unknown.
+Every dictionary word is right that is long enough and uses each of `facts["letters"]` at most as often as listed, in
+that order if `facts["in_order"]`. Two words, or a word with an explanation, are unknown.
 """
 
 import re
@@ -16,27 +16,26 @@ from generation.grading.text import IN_TEXT, normalised, plain
 from generation.records import Question
 
 _SAID_OFTEN = 300
-"""How often the list's texts must say a word for a question to be built on it; 20,000 of four to eight letters are."""
-
+"""Minimum corpus frequency of a word that a question may use; 20,000 words of four to eight letters pass."""
 _NOT_ASKED = ("cunt", "faggot", "fuck", "nazi", "nigg", "rape", "rapist", "shit", "slut", "whore")
-"""Words that begin so are words, and right when given, but no question of ours is built on them or shows them."""
+"""Words with these prefixes are right as answers, but our questions never use or show them."""
 
 
 def is_word(word: str) -> bool:
-    """Return True if it is one, in lower case, of the letters a to z alone. A name is none."""
+    """Return True if a lower-case word, of the letters a to z only, is in the dictionary; names are not words."""
     return word in _said() and not (_spelled(word.capitalize()) and not _spelled(word))
 
 
 @cache
 def common_words() -> tuple[str, ...]:
-    """Return the words that people know, sorted: no question depends on one that a model can hardly have seen."""
+    """Return well-known words, sorted: no question depends on one that a model has hardly ever seen."""
     often = (word for word, count in _said().items() if count > _SAID_OFTEN)
     return tuple(sorted(word for word in often if not word.startswith(_NOT_ASKED) and _spelled(word)))
 
 
 @cache
 def _said() -> dict[str, int]:
-    # Only the word tasks need it, and reading it takes a tenth of a second.
+    # Only the word tasks need it, and loading it takes a tenth of a second.
     from spellchecker import SpellChecker
 
     listed = SpellChecker(language="en").word_frequency.dictionary
@@ -44,7 +43,7 @@ def _said() -> dict[str, int]:
 
 
 def _spelled(word: str) -> bool:
-    """Return True if Hunspell takes it, in just these cases."""
+    """Return True if Hunspell accepts the word with exactly this capitalization."""
     return bool(_hunspell().lookup(word))
 
 
@@ -53,7 +52,7 @@ def _hunspell() -> Any:
     from spylls.hunspell import Dictionary
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # it leaves the closing of its files to Python
+        warnings.simplefilter("ignore", ResourceWarning)  # it never closes its files
         return Dictionary.from_files("en_US")
 
 
@@ -64,7 +63,7 @@ _SPELLED = re.compile(r"[a-z](?:(?P<between>[ .,·–-]|, | - )[a-z])(?:(?P=betw
 
 
 def judge_word(answer: str, question: Question) -> str:
-    """Return "" when the answer is such a word, else what is wrong, whichever word is in `question.answer`."""
+    """Return "" if the answer is any fitting word, not just `question.answer`, else what is wrong."""
     letters, least = str(question.facts["letters"]).lower(), int(question.facts["min_length"])
     in_order = bool(question.facts["in_order"])
     word = _word(answer)
@@ -79,9 +78,9 @@ def judge_word(answer: str, question: Question) -> str:
 
 
 def _word(answer: str) -> str:
-    """Return the one word that an answer says, in lower case. Raises UnreadableError or SeveralError."""
+    """Return the one word in an answer, in lower case. Raises UnreadableError or SeveralError."""
     text = IN_TEXT.sub(r"\1", normalised(answer)).replace("**", "").lstrip("-*#> ")
-    # A label and a word: "I would choose the word star". "Found one" may be two.
+    # A label and a word: "I would choose the word star". "Found one" may be two words.
     words = text.split()
     is_labelled = bool(words) and words[0].strip(":") in _OPENS
     while len(words) > 1 and words[0].strip(":") in _LABEL:

@@ -1,8 +1,8 @@
-"""Worker processes for grading that may loop or eat memory: asked from any thread, killed, replaced.
+"""Worker processes for grading that may not terminate or may exhaust memory: thread-safe, killed and replaced.
 
-A worker is a fresh interpreter that answers JSON, one request at a time. The kernel ends it when a request has used up
-its CPU time, so that a busy machine changes no grade; a limit on wall time ends one that gets none. A worker's module
-has `answer(request)` and `prepare(request)`; this one knows nothing of what is asked.
+A worker is a fresh interpreter that answers JSON requests one at a time. The kernel kills it when a request exceeds
+its CPU time, so that a busy machine changes no grade; a wall-clock limit catches one that gets no CPU time. A worker's
+module has `answer(request)` and `prepare(request)`; this module knows nothing about the requests.
 """
 
 import atexit
@@ -22,27 +22,27 @@ from typing import Any
 
 from generation.grading.errors import CannotStartError, DiedError, RefusedError, TimedOutError
 
-CPU_S = 2.0  # of CPU time for one request
+CPU_S = 2.0  # CPU time per request
 WALL_S = 10.0
-"""Longest wait for one answer, however busy the machine is."""
+"""Timeout of one answer, even on a busy machine."""
 START_S = 120.0
-"""Longest wait for a worker to come up; it takes a second of CPU time, half a minute beside many others."""
-TRIES = 3  # starts before a worker is said to be unable to
+"""Timeout of a worker's start, which takes a second of CPU time, half a minute next to many others."""
+TRIES = 3  # attempts to start a worker
 _LARGEST = 1 << 20  # bytes of a reply
 _MEMORY = 1 << 30  # bytes of a worker's address space
-_RETIRES_AT = 300 << 20  # bytes of memory at which a worker leaves; it has about 100 MiB when it starts
+_RETIRES_AT = 300 << 20  # bytes of memory at which a worker exits; it starts with about 100 MiB
 
 Request = Mapping[str, Any]
 
 
 class _Worker:
-    """A process that answers requests, and the pipe to it."""
+    """A worker process and the pipe to it."""
 
     def __init__(self, module: str) -> None:
         self._pipe, theirs = Pipe()
-        # The worker can import what this process can, whatever made it so.
+        # The worker can import whatever this process can.
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-        # Sets in sympy are ordered by hash: with another seed another worker might come to another grade.
+        # sympy iterates over sets, whose order depends on the hash seed: without a fixed one, grades might differ.
         environment = {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "0", "PYTHONSAFEPATH": "1"}
         code = f"from generation.grading.workers import serve; import {module} as worker"
         code += f"; serve({theirs.fileno()}, {os.getpid()}, {CPU_S}, worker)"
@@ -53,18 +53,18 @@ class _Worker:
             stderr=subprocess.DEVNULL,
             env=environment,
             pass_fds=[theirs.fileno()],
-            # A session of its own: Ctrl-C is for the run, which lets its questions end.
+            # Its own session, so that Ctrl-C reaches only the run, which finishes its questions.
             start_new_session=True,
         )
         theirs.close()
 
     def ask(self, request: Request) -> dict[str, Any]:
-        with contextlib.suppress(OSError):  # a process that has ended is told by what it left to read
+        with contextlib.suppress(OSError):  # the read below tells how a dead process ended
             self._pipe.send_bytes(json.dumps(request).encode("ascii"))
         return self.read(WALL_S)
 
     def read(self, wait_s: float) -> dict[str, Any]:
-        """Return what it says next; one that says nothing is ended. Raises TimedOutError or DiedError."""
+        """Return the next reply; end the worker if none comes. Raises TimedOutError or DiedError."""
         try:
             if self._pipe.poll(wait_s):
                 return dict(json.loads(self._pipe.recv_bytes(_LARGEST)))
@@ -83,49 +83,49 @@ class _Worker:
 
 
 class WorkerPool:
-    """At most `size` workers of a module, started when they are needed; each is asked by one thread at a time."""
+    """At most `size` workers of a module, started on demand; each serves one thread at a time."""
 
     def __init__(self, module: str, size: int) -> None:
         self._module = module
         self._workers: list[_Worker | None] = [None] * size
         self._free: LifoQueue[int] = LifoQueue()
-        for place in range(size):
-            self._free.put(place)
+        for slot in range(size):
+            self._free.put(slot)
 
     def ask(self, request: Request) -> dict[str, Any]:
-        """Return the answer of a worker; wait until one is free.
+        """Return a worker's answer, once one is free.
 
-        Raises TimedOutError, DiedError when two workers ended over it, CannotStartError.
+        Raises TimedOutError, CannotStartError, and DiedError if the request kills two workers.
         """
-        place = self._free.get()
+        slot = self._free.get()
         try:
-            return self._worker(place).ask(request)
-        except DiedError:  # not each death is the request's doing
-            return self._worker(place).ask(request)
+            return self._worker(slot).ask(request)
+        except DiedError:  # the request may not be to blame
+            return self._worker(slot).ask(request)
         finally:
-            self._free.put(place)
+            self._free.put(slot)
 
     def pids(self) -> list[int]:
-        """Return the process ids of the workers that were not ended."""
+        """Return the process ids of the running workers."""
         return [one.process.pid for one in self._workers if one and one.process.returncode is None]
 
     def close(self) -> None:
-        """End all workers. The pool can be asked again, and starts new ones then."""
+        """End all workers. The pool stays usable, and starts new ones."""
         for worker in filter(None, self._workers):
             worker.end()
 
-    def _worker(self, place: int) -> _Worker:
-        """Return the live worker of a place, started where there is none."""
-        worker, reason = self._workers[place], ""
+    def _worker(self, slot: int) -> _Worker:
+        """Return the live worker of a slot, started if there is none. Raises CannotStartError."""
+        worker, reason = self._workers[slot], ""
         if worker and worker.process.poll() is None:
             return worker
         for _ in range(TRIES):
-            worker = self._workers[place] = _Worker(self._module)
+            worker = self._workers[slot] = _Worker(self._module)
             try:
                 worker.read(START_S)
                 return worker
             except RefusedError as error:
-                # A signal to all processes of a job ends one that cannot ignore it yet.
+                # A signal to all of a job's processes kills a worker that does not ignore signals yet.
                 reason = str(error)
         raise CannotStartError(f"{self._module} does not start: {reason}")
 
@@ -134,12 +134,12 @@ _pools: dict[tuple[int, str], WorkerPool] = {}
 
 
 def pool_of(module: str) -> WorkerPool:
-    """Return this process's pool of workers of a module; a forked child must not speak on its parent's pipes."""
+    """Return this process's pool for a module; a forked child must not use its parent's pipes."""
     return _pools.setdefault((os.getpid(), module), WorkerPool(module, pool_size()))
 
 
 def pool_size() -> int:
-    """Return two, where there are two cores: grading is beside the work, not the work."""
+    """Return two, or one on a single core: grading is only a side job."""
     return min(2, len(os.sched_getaffinity(0)))
 
 
@@ -152,7 +152,7 @@ def close_pools() -> None:
 
 
 def serve(descriptor: int, parent: int, cpu_s: float, worker: Any) -> None:
-    """Answer requests by a worker's module until nobody will ask any more. What its `prepare` takes is not counted."""
+    """Answer requests with a worker's module until the parent is gone; `prepare` has no CPU limit."""
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(name, signal.SIG_IGN)
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
@@ -164,7 +164,7 @@ def serve(descriptor: int, parent: int, cpu_s: float, worker: Any) -> None:
     connection.send_bytes(b"{}")
     with contextlib.suppress(EOFError, OSError):
         while True:
-            # A process that the parent forked may hold the pipe open when the parent is gone.
+            # Another child of the parent may hold the pipe open after the parent is gone.
             while not connection.poll(1.0):
                 if os.getppid() != parent:
                     return
@@ -174,7 +174,7 @@ def serve(descriptor: int, parent: int, cpu_s: float, worker: Any) -> None:
             reply = worker.answer(request)
             signal.setitimer(signal.ITIMER_PROF, 0)
             connection.send_bytes(json.dumps(reply).encode("ascii"))
-            # What getrusage calls the most it ever held begins with what its parent held.
+            # Not getrusage: its maximum includes what the parent held at the fork.
             with open("/proc/self/statm", encoding="ascii") as file:
                 if int(file.read().split()[1]) * resource.getpagesize() > _RETIRES_AT:
                     return

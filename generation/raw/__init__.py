@@ -1,1 +1,1 @@
-"""RAW_DATA: its schema, its reader, its counts, its card."""
+"""RAW_DATA: schema, reader, counts and dataset card."""

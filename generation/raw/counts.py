@@ -1,4 +1,4 @@
-"""What a RAW_DATA folder holds, ours or a published one, counted batch by batch: outcomes, reasons, verdicts."""
+"""Counts outcomes, reasons and verdicts in a RAW_DATA folder, ours or a published one, batch by batch."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -22,22 +22,21 @@ TOKENS = {
 }
 _BATCH_ROWS = 1024
 Look = Callable[[pa.Table], None]
-"""Is shown each batch of rows, as a table of schema ROWS."""
+"""Called with each batch of rows, as a table of schema ROWS."""
 Served = Callable[[Sequence[str]], str]
-"""Writes a card's table of the questions of these tasks that can serve each trace format."""
+"""Returns the card's table of how many questions of these tasks can serve each trace format."""
 
 
 @dataclass
 class TaskCounts:
-    """Samples and reflections of one task, or of all.
-
-    Samples by variant and outcome, those of unknown outcome by reason; reflections by the sample's outcome and their
-    verdict, "none" without one.
-    """
+    """Samples and reflections of one task, or of all."""
 
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Samples by (variant, outcome)."""
     unknown: Counter[str] = field(default_factory=Counter)
+    """Samples of unknown outcome, by reason."""
     verdicts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Reflections by (outcome of the sample, one of VERDICTS)."""
 
     @property
     def samples(self) -> int:
@@ -49,7 +48,7 @@ class TaskCounts:
 
     @property
     def valid(self) -> int:
-        """Reflections whose verdict is right."""
+        """Return the number of reflections whose verdict is right."""
         return self.verdicts["right", "Correct"] + self.verdicts["wrong", "Incorrect"]
 
     def outcome(self, name: str) -> int:
@@ -59,30 +58,30 @@ class TaskCounts:
         return sum(count for (_, verdict), count in self.verdicts.items() if verdict == name)
 
     def variants(self) -> dict[str, list[int]]:
-        """Return the samples of each of OUTCOMES, by prompt variant in order of name."""
+        """Return the number of samples of each of OUTCOMES, by prompt variant, sorted by name."""
         names = sorted({variant for variant, _ in self.outcomes})
         return {name: [self.outcomes[name, outcome] for outcome in OUTCOMES] for name in names}
 
 
 @dataclass
 class RawCounts:
-    """What a RAW_DATA folder holds."""
+    """The contents of a RAW_DATA folder, counted."""
 
     tasks: dict[str, TaskCounts] = field(default_factory=dict)
     memory: int = 0
-    """Bytes as Arrow tables."""
+    """Bytes of the rows as Arrow tables."""
     files: list[Path] = field(default_factory=list)
     questions: set[str] = field(default_factory=set)
     hinted: int = 0
     """Samples that mention their hint."""
     failed: Counter[str] = field(default_factory=Counter)
-    """Failed requests by column: of samples, and of reflections, which have no text and are counted nowhere else."""
+    """Failed requests by column of REQUESTS; failed reflections have no text and are counted nowhere else."""
     tokens: Counter[str] = field(default_factory=Counter)
-    """TOKENS of all requests whose rows give them; the cached ones are among the prompt's."""
+    """TOKENS of all requests whose rows have them; cached tokens are a part of the prompt's."""
     lost: Counter[str] = field(default_factory=Counter)
-    """Questions that failed and so have no rows, by reason, as the run tells."""
+    """Questions that failed and so have no rows, by reason; filled in by the run."""
     kept: Counter[str] = field(default_factory=Counter)
-    """Rows that failed to get more reflections and stay as they were, by reason, as the run tells."""
+    """Rows that failed to get more reflections and are unchanged, by reason; filled in by the run."""
     served: str = ""
 
     def all(self) -> TaskCounts:
@@ -94,14 +93,14 @@ class RawCounts:
         return whole
 
     def several(self) -> dict[str, TaskCounts]:
-        """Return the counts by task in order of name; nothing for a single task, of which `all` says as much."""
+        """Return the counts by task, sorted by name; empty for a single task, for which `all` is the same."""
         return dict(sorted(self.tasks.items())) if len(self.tasks) > 1 else {}
 
 
 def shares(verdicts: Counter[tuple[str, str]], verdict: str) -> tuple[float | None, float | None, float | None]:
     """Return precision, recall and F1 of "Correct" for right samples, or of "Incorrect" for wrong ones.
 
-    Each is between 0 and 1, or None where there is nothing to divide. A reflection without a verdict is a miss.
+    Each is between 0 and 1, or None if its denominator is 0. A reflection without a verdict counts as a miss.
     """
     outcome, other = ("right", "wrong") if verdict == "Correct" else ("wrong", "right")
     hits, false = verdicts[outcome, verdict], verdicts[other, verdict]
@@ -144,7 +143,7 @@ def _count(counts: RawCounts, batch: pa.RecordBatch, rows: pa.Table) -> None:
     for group in given.group_by(given.column_names).aggregate([([], "count_all")]).to_pylist():
         counts.tasks[group["task"]].verdicts[group["outcome"], group["verdict"]] += group["count_all"]
 
-    # failures and tokens, where the rows say how requests ended
+    # Failures and tokens, if the rows record requests.
     for column, type_ in REQUESTS.items():
         if column in batch.schema.names and (made := as_lists(batch[column]).flatten()).type.equals(type_):
             counts.failed[column] += pc.count(pc.struct_field(made, "error")).as_py()

@@ -1,4 +1,4 @@
-"""The parquet files of a RAW_DATA: where they are, what a card says of them, and whether they can be used."""
+"""The parquet files of a RAW_DATA: finding, describing and checking them."""
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -21,53 +21,53 @@ CARD = "README.md"
 _LONGEST_CARD, _LONGEST_NAME = 100_000, 120
 """Characters."""
 _NUMBERED = re.compile(r"(?P<set>.*)-(?P<number>\d{5})-of-(?P<total>\d{5})(-[0-9a-f]+)?\.parquet")
-"""As `datasets` names the files of one table; an older one puts a hash behind."""
+"""How `datasets` names the files of a table; older versions append a hash."""
 _MODEL = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _SNAPSHOTS = "snapshots"
-"""The folder in the hub's cache that has one for each commit."""
+"""The folder in the hub's cache with a subfolder per commit."""
 _SAMPLE = ("question_key", "prompt_variant", "sample_index")
 """The identity of a sample within its run."""
 _BATCH_ROWS = 65_536
 
 Columns = Mapping[str, str]
-"""The column of one file for each role that has any."""
+"""The column of a file that plays each role."""
 
 
 class Part(NamedTuple):
-    """Neighbouring row groups of one file: the unit of reading."""
+    """Consecutive row groups of one file: the unit of reading."""
 
     path: Path
     columns: Columns
     groups: tuple[int, ...]
     first_row: int
-    """Place of its first row in the file."""
+    """Index of its first row in the file."""
     rows: int
     size: int
-    """Approximate bytes of the needed columns in memory."""
+    """Approximate size of the needed columns in memory, in bytes."""
 
 
 class RawSource(NamedTuple):
-    """A RAW_DATA that was read. It names no place on this machine: cards travel."""
+    """Where a RAW_DATA was read from. Contains no local path, since it is published in cards."""
 
     name: str
-    """Its repository, the name in its card, or that of its folder or file."""
+    """Its repository, else the title of its card, else the name of its folder or file."""
     repository: str
-    """On the hub; empty where it has none."""
+    """On the hub; empty if it has none."""
     revision: str
-    """The repository's commit, where it was read from there."""
+    """The commit it was read at, if it was read from the hub."""
     digest: str
-    """Of the bytes of its parquet files, 16 hex digits."""
+    """Hash of the bytes of its parquet files, 16 hex digits."""
     card: str
-    """Its README.md; "" without one."""
+    """Its README.md; "" if it has none."""
     models: tuple[str, ...]
-    """The writers of the samples: the first of column `model` in each file, where that is a model's name."""
+    """The models that wrote the samples: the first value of column `model` in each file, if it is a model name."""
     notes: tuple[str, ...]
 
 
 def find_files(raw: str | Path) -> tuple[Path, ...]:
-    """Return the file itself, or those in a folder or its `data/`; of a run, those of its RAW_DATA.
+    """Return the file itself, or those in a folder or its `data/`; for a run, those of its RAW_DATA.
 
-    Raises ValueError where there are none, and where names say that one is missing.
+    Raises ValueError if there are none, or if their names show that one is missing.
     """
     path = Path(raw)
     try:
@@ -82,7 +82,7 @@ def find_files(raw: str | Path) -> tuple[Path, ...]:
         with asking_hub(f"{raw}: a file or folder of this name"):
             wanted = ["data/*.parquet", "*.parquet", CARD]
             path = Path(snapshot_download(str(raw), repo_type="dataset", allow_patterns=wanted))
-    # what else lies in a run's folder is not its RAW_DATA
+    # Other parquet files in a run's folder are not its RAW_DATA.
     run = (path / RUN_FILE).exists() or (path / RAW_DATA).is_dir()
     folder = path / RAW_DATA if run else path
     files = next((found for where in ("data/*", "*") if (found := sorted(folder.glob(f"{where}.parquet")))), [])
@@ -95,7 +95,7 @@ def find_files(raw: str | Path) -> tuple[Path, ...]:
 
 
 def _check_whole(files: Sequence[Path]) -> None:
-    """Raise ValueError where the names of some files count another one that is not there."""
+    """Raise ValueError if the files' numbering shows that one is missing."""
     folder, named = files[0].parent, [*filter(None, (_NUMBERED.fullmatch(path.name) for path in files))]
     firsts: dict[str, re.Match[str]] = {}
     for one in named:
@@ -120,14 +120,14 @@ def _card_of(file: Path) -> str:
         return ""
     except OSError as error:
         raise ValueError(f"{folder / CARD}: cannot be read: {error.strerror}") from error
-    # a dataset's begins with its YAML block; another README.md may lie beside a lonely file
+    # A dataset card starts with a YAML block; a README.md next to a single file may be something else.
     return text if text.startswith("---") else ""
 
 
 def source_of(raw: str | Path, parts: Sequence[Part], published: str = "") -> RawSource:
     """Describe the files of `raw`; `published` is the repository that they are pushed to.
 
-    Raises ValueError where one cannot be read, and where they hold the same rows twice.
+    Raises ValueError if one cannot be read, or if they contain the same rows twice.
     """
     check_copies(raw, parts)
     files = [*dict.fromkeys(part.path for part in parts)]
@@ -152,7 +152,7 @@ def source_of(raw: str | Path, parts: Sequence[Part], published: str = "") -> Ra
 
 @contextmanager
 def reading(path: Path, row: Callable[[], int] | None = None) -> Iterator[None]:
-    """Raise ValueError for what a file's bytes make pyarrow raise, naming the file and, if `row` tells, the row."""
+    """Turn the errors of reading a file into ValueError, naming the file and, given `row`, the row."""
     try:
         yield
     except FileNotFoundError as error:
@@ -164,10 +164,10 @@ def reading(path: Path, row: Callable[[], int] | None = None) -> Iterator[None]:
 
 
 def check_copies(raw: str | Path, parts: Sequence[Part]) -> None:
-    """Raise ValueError where two rows are one sample, in a RAW_DATA whose rows say which sample they are.
+    """Raise ValueError if two rows are the same sample, in a RAW_DATA whose rows identify their samples.
 
-    Rows of two runs may agree in that; they are copies only if response, seed and model are the same too. Rows are
-    compared by hashes, eight bytes each.
+    Rows of two runs may share that identity; they are copies only if response, seed and model agree too. Rows are
+    compared by 64-bit hashes.
     """
     files = {part.path: (*_SAMPLE, part.columns["response"], "model", f"{SAMPLE_PROVENANCE}.seed") for part in parts}
     if not _first_twice(dict.fromkeys(files, _SAMPLE)) or not (twice := _first_twice(files)):
@@ -182,7 +182,7 @@ def check_copies(raw: str | Path, parts: Sequence[Part]) -> None:
 
 
 def _first_twice(files: Mapping[Path, Sequence[str]]) -> list[tuple[Path, int]]:
-    """Return file and place of the first row that is there twice by these columns, and of its copy; [] if none is."""
+    """Return file and row of the first duplicate by these columns, and of its copy; [] if there is none."""
     hashes = [_row_hashes(path, names) for path, names in files.items()]
     starts = np.cumsum([0, *map(len, hashes)])
     every = np.concatenate(hashes)
@@ -195,7 +195,7 @@ def _first_twice(files: Mapping[Path, Sequence[str]]) -> list[tuple[Path, int]]:
 
 
 def _row_hashes(path: Path, names: Sequence[str]) -> np.ndarray:
-    """Return an int64 a row, equal in this process for equal values; none of a file that does not name its samples."""
+    """Return an int64 hash per row, stable within this process; none for a file that does not identify its samples."""
     row, found = 0, [np.empty(0, np.int64)]
     with reading(path, lambda: row), pq.ParquetFile(path) as file:
         schema = file.schema_arrow
@@ -210,19 +210,19 @@ def _row_hashes(path: Path, names: Sequence[str]) -> np.ndarray:
 
 
 def chunks_of(group: pq.RowGroupMetaData, names: Collection[str]) -> list[pq.ColumnChunkMetaData]:
-    """Return what the footer says of these columns in a row group."""
+    """Return the footer's metadata on these columns in a row group."""
     chunks = [group.column(place) for place in range(group.num_columns)]
     return [chunk for chunk in chunks if chunk.path_in_schema.split(".")[0] in names]
 
 
 def notes_on_responses(parts: Sequence[Part]) -> list[str]:
-    """Return a note on rows with several responses, of which the first is read; none where there is no such row."""
+    """Return a note on rows with several responses, of which only the first is read; [] if there are none."""
     rows = 0
     for part in parts:
         name = part.columns["response"]
         with reading(part.path), pq.ParquetFile(part.path) as file:
             groups = [file.metadata.row_group(number) for number in part.groups]
-            # told from the footer alone where there are no more values than rows
+            # The footer suffices if there are no more values than rows.
             if sum(chunk.num_values for group in groups for chunk in chunks_of(group, [name])) > part.rows:
                 batches = file.iter_batches(_BATCH_ROWS, row_groups=list(part.groups), columns=[name])
                 rows += sum(int((lengths(batch.column(0)) > 1).sum()) for batch in batches)

@@ -1,6 +1,6 @@
 """Reads RAW_DATA, ours or a published one, part by part, into tables of one schema.
 
-Both published families of column names are understood, as lists or as plain values.
+Supports both published families of column names, as lists or as plain values.
 """
 
 from collections.abc import Collection, Iterator
@@ -17,12 +17,10 @@ from generation.raw.schema import PREFIX, REFLECTIONS, as_lists, first_items, is
 from generation.records import NO_ANSWER, Outcome, stable_hash
 
 UNDECIDED = "undecided"
-"""Reason of a row whose correctness is null in a repository that gives no reason."""
+"""Reason for a row whose correctness is null, in a repository that gives no reasons."""
 _NAMED_COLUMNS = 8
-"""At most this many are named in a message."""
+"""At most this many are listed in a message."""
 _RESPONSES = (PREFIX, "model_responses__example_annotation")
-
-
 _FITTING = {
     "text": (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
     "bool": (pa.types.is_boolean,),
@@ -30,13 +28,13 @@ _FITTING = {
 
 
 class _Role(NamedTuple):
-    """What a column of ROWS is read from."""
+    """How a column of ROWS is read."""
 
     names: tuple[str, ...]
     """`{response}` stands for the name of the file's response column."""
     type: pa.DataType = pa.string()
     in_list: bool = False
-    """Also accepted as a list, of which the first element counts, save for reflections."""
+    """Also accepted as a list, whose first element counts, except for reflections."""
     required: bool = False
 
 
@@ -56,16 +54,16 @@ _ROLES = {
     "reflections": _Role((REFLECTIONS,), pa.list_(pa.string()), in_list=True),
 }
 ROWS = pa.schema([(name, role.type) for name, role in _ROLES.items()])
-"""What every RAW_DATA reads as, one row a sample: `variant`, `is_correct` and `extracted_answer` may be null.
+"""The schema every RAW_DATA is read as, one row per sample; `variant`, `is_correct` and `extracted_answer` may be null.
 
-`outcome` is from our own column; where a repository has none, from `is_correct` (null is unknown).
+`outcome` is our own column, or else derived from `is_correct` (null is unknown).
 """
 
 
 def open_parts(raw: str | Path, part_bytes: int = 64 << 20) -> tuple[Part, ...]:
-    """Return the parts of a RAW_DATA folder, parquet file or hub repository, in order of file and row.
+    """Return the parts of a RAW_DATA folder, parquet file or hub repository, ordered by file and row.
 
-    Raises ValueError for files, columns and types that are missing or cannot be read; no row is read yet.
+    Reads no rows. Raises ValueError for files, columns and types that are missing or cannot be read.
     """
     parts: list[Part] = []
     for path in find_files(raw):
@@ -87,7 +85,7 @@ def open_parts(raw: str | Path, part_bytes: int = 64 << 20) -> tuple[Part, ...]:
 
 
 def find_columns(schema: pa.Schema, path: Path) -> Columns:
-    """Return which column plays which role. Raises ValueError where one is missing, there twice or of another type."""
+    """Map roles to columns. Raises ValueError if a column is missing, duplicated or of the wrong type."""
     response = next((name for name in _RESPONSES if name in schema.names), PREFIX)
     columns = {}
     for role, (names, type_, in_list, required) in _ROLES.items():
@@ -111,20 +109,20 @@ def find_columns(schema: pa.Schema, path: Path) -> Columns:
 
 
 def check_once(name: str, schema: pa.Schema, path: Path) -> None:
-    """Raise ValueError where several columns have this name."""
+    """Raise ValueError if several columns have this name."""
     if (count := schema.names.count(name)) > 1:
         raise ValueError(f"{path}: {count} columns are named {name!r}; expected one")
 
 
 def read_part(part: Part, batch_rows: int = 4096) -> Iterator[pa.Table]:
-    """Yield the part's rows as tables of schema ROWS. Raises ValueError naming the file and row of what is wrong."""
+    """Yield the part's rows as tables of schema ROWS. Raises ValueError, naming file and row, for invalid data."""
     return (rows for _, rows in read_batches(part, batch_rows=batch_rows))
 
 
 def read_batches(
     part: Part, more: Collection[str] = (), batch_rows: int = 4096
 ) -> Iterator[tuple[pa.RecordBatch, pa.Table]]:
-    """Yield batches as they lie in the file, with the `more` columns that it has, beside what `read_part` yields."""
+    """Yield batches as in the file, with those of the `more` columns that it has, paired with their `as_rows`."""
     row = part.first_row
     with reading(part.path, lambda: row), pq.ParquetFile(part.path) as file:
         wanted = {*part.columns.values(), *more}
@@ -136,7 +134,7 @@ def read_batches(
 
 
 def as_rows(batch: pa.RecordBatch, columns: Columns, path: Path, first_row: int) -> pa.Table:
-    """Return a batch of a file as a table of schema ROWS. Raises ValueError naming the row of what is wrong."""
+    """Convert a batch of a file to a table of schema ROWS. Raises ValueError, naming the row, for invalid data."""
 
     def refuse(wrong: pa.Array, message: str) -> None:
         if (place := pc.index(wrong, True).as_py()) >= 0:
@@ -164,7 +162,7 @@ def as_rows(batch: pa.RecordBatch, columns: Columns, path: Path, first_row: int)
         keys = pc.coalesce(keys, pc.take(hashed, questions.indices))
     values["question_key"] = keys
 
-    # our own outcome and reason where there are any, else what the published columns say
+    # Our own outcome and reason if present, else derived from the published columns.
     right, stated = values["is_correct"], pc.is_valid(values["outcome"])
     answered = pc.not_equal(pc.utf8_trim_whitespace(pc.fill_null(values["extracted_answer"], "")), "")
     derived = pc.if_else(right, "right", pc.if_else(answered, "wrong", "unknown"))

@@ -1,4 +1,4 @@
-"""RAW_DATA made from shards, and reports of what one holds: as text for a terminal, and in its README.md."""
+"""Writes RAW_DATA from shards, and reports on its contents: on the terminal, and in its README.md."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from generation.raw.counts import OUTCOMES, TOKENS, VERDICTS, Look, RawCounts, S
 
 TAGS = ("skillfactory", "self-distillation", "reasoning")
 _REASONS, _REASONS_SAID = 20, 5
-"""At most this many are told in a card, and on a terminal."""
+"""At most this many are listed, in a card and on the terminal."""
 _UNDECIDED = (
     "A sample without an answer is published as not correct, one that the grader could not judge as null; the reason\n"
     "is in `outcome_reason`.\n"
@@ -27,7 +27,7 @@ _UNDECIDED = (
 def write_raw_data(plan: JobPlan, job: Job, look: Look | None = None, served: Served | None = None) -> RawCounts:
     """Write RAW_DATA/ from the shards: the same rows in the same order, whichever engine made them.
 
-    Raises AllFailedError where every question has failed.
+    Raises AllFailedError if every question failed.
     """
     lost, finished = lost_units(plan, job), job.store.finished()
     order = [key for key in plan.keys if key in finished]
@@ -47,7 +47,7 @@ def write_raw_data(plan: JobPlan, job: Job, look: Look | None = None, served: Se
 
 
 def lost_units(plan: JobPlan, job: Job) -> Counter[str]:
-    """Return how many of the plan's units failed, by reason. Raises AllFailedError where all did."""
+    """Count the plan's units that failed, by reason. Raises AllFailedError if all did."""
     failed, finished, lost = job.failed, job.store.finished(), Counter[str]()
     for key in plan.keys:
         if key not in finished:
@@ -59,7 +59,7 @@ def lost_units(plan: JobPlan, job: Job) -> Counter[str]:
 
 
 def summary(counts: RawCounts) -> str:
-    """Return a few lines, none longer than WIDTH, and as many for each of several tasks."""
+    """Summarize the counts in a few lines, none longer than WIDTH, then those of each task if there are several."""
     whole, tasks = counts.all(), counts.several()
     lines = [f"{whole.samples:,} samples of {len(counts.questions):,} questions", *_outcomes_text(whole.variants())]
     if tasks:
@@ -78,7 +78,6 @@ def summary(counts: RawCounts) -> str:
 
 
 def _told(task: TaskCounts) -> list[str]:
-    """Tell why samples are unknown, the verdicts by outcome, and their precision, recall and F1."""
     given = task.reflections - task.verdict("none")
     said = f"{task.reflections:,} reflections, {given:,} with a verdict, {task.valid:,} with a right one"
     lines = [*_reasons_text("unknown because", task.unknown), said]
@@ -107,7 +106,7 @@ def _reasons_text(head: str, found: Counter[str]) -> list[str]:
 def raw_card(
     counts: RawCounts, configuration: Mapping[str, Any], record: Mapping[str, Any], *, name: str, license: str
 ) -> str:
-    """Return the README.md of a RAW_DATA; `configuration` is shown as JSON, `record` is the run's run.json."""
+    """Return the README.md of a RAW_DATA; `configuration` is shown as JSON, `record` is the contents of run.json."""
     split = card.Split(counts.all().samples, counts.memory, counts.files)
     models = [configuration.get("model", "")]
     values = {
@@ -124,7 +123,7 @@ def raw_card(
 
 
 def made_sections(record: Mapping[str, Any]) -> dict[str, str]:
-    """Return the `run` and `prompts` sections of a card: from run.json, the starts of a run and what it asked."""
+    """Return the `run` and `prompts` sections of a card, from the contents of run.json."""
     prompts = {kind: texts for kind, texts in record.get("texts", {}).items() if kind in ("variants", "reflections")}
     why = "Word for word, as they were filled in: `{names}` stand for what differs by question and sample."
     asked = card.texts_section("The prompts", prompts, why)
@@ -132,7 +131,7 @@ def made_sections(record: Mapping[str, Any]) -> dict[str, str]:
 
 
 def held(counts: RawCounts, *, lost: bool) -> str:
-    """Return the tables of what a RAW_DATA holds, with the number of questions without rows if `lost`."""
+    """Return the tables of a RAW_DATA's contents, with the number of questions without rows if `lost`."""
     whole, tasks = counts.all(), counts.several()
     totals = [
         ("questions", len(counts.questions)),
@@ -175,12 +174,12 @@ def _task_tables(task: TaskCounts, note: str = "") -> list[str]:
 
 
 def _verdict_rows(task: TaskCounts) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:
-    """Return reflections by outcome and verdict; and precision, recall and F1 by verdict."""
+    """Return the rows of two tables: reflections by outcome and verdict; precision, recall and F1 by verdict."""
     counted = [(outcome, *(task.verdicts[outcome, verdict] for verdict in VERDICTS)) for outcome in OUTCOMES]
     return counted, [(verdict, *counting.shares(task.verdicts, verdict)) for verdict in VERDICTS[:2]]
 
 
 def reasons_table(intro: str, head: tuple[str, str], reasons: Counter[str], *, names: int = 1) -> str:
-    """Return a card's table of the most frequent reasons, below `intro`; "" where there is none."""
+    """Return a card's table of the most frequent reasons, preceded by `intro`; "" if there are none."""
     table = Table(head, reasons.most_common(_REASONS)).markdown(names)
     return (f"{intro}\n\n{table}" if intro else table) if reasons else ""

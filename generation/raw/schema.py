@@ -1,6 +1,6 @@
-"""RAW_DATA as it is written: one row a sample, in one explicit schema, versioned; and work on its lists.
+"""The explicit, versioned schema that RAW_DATA is written in, one row per sample; and helpers for Arrow lists.
 
-The column names are the first of the two published families.
+The column names are those of the first of the two published families.
 """
 
 import json
@@ -21,7 +21,7 @@ from generation.records import Attempt, Reflection
 _TABLE = load_table("generation.raw", "columns.toml")
 SCHEMA_VERSION: int = _TABLE["version"]
 RAW_DATA = "RAW_DATA"
-"""Its folder in a run directory, and how its repositories' names begin."""
+"""Its folder in a run directory, and the prefix of its repositories' names."""
 PREFIX = "model_responses__mutated_prompts"
 _RIGHT = f"{PREFIX}__eval_is_correct"
 _EXTRACTED = f"{PREFIX}__eval_extracted_answers"
@@ -29,13 +29,13 @@ _CUT = f"{PREFIX}__finish_reason_length_flags"
 REFLECTIONS = f"{PREFIX}_reflection"
 SAMPLE_PROVENANCE = "sample__provenance"
 PROVENANCE = "reflections__provenance"
-"""One entry for each reflection, in the same order."""
+"""The column with an entry per reflection, in the same order."""
 WRITER = ("model", "model_revision", "engine", "engine_version")
-"""The columns that say who wrote a row's texts, named as the fields of EngineInfo."""
+"""The columns that say what generated a row, named like the fields of EngineInfo."""
 
 
 class Column(NamedTuple):
-    """One column of a dataset, with the card's line on it."""
+    """A column of a dataset, with its description for the card."""
 
     name: str
     type: pa.DataType
@@ -47,7 +47,7 @@ _TOKENS = {"prompt_tokens": _COUNT, "output_tokens": _COUNT, "cached_tokens": _C
 _REQUEST = {"seed": pa.int64(), "finish_reason": _TEXT, **_TOKENS, "error": _TEXT}
 _REFLECTION = {"prompt_name": _TEXT, "verdict": _TEXT, "valid": _FLAG, **_REQUEST}
 REQUESTS = {SAMPLE_PROVENANCE: pa.struct(_REQUEST), PROVENANCE: pa.struct(_REFLECTION)}
-"""The columns that say how requests were made and ended, and the type of each entry."""
+"""The columns that record how requests were made and ended, with the type of an entry."""
 _SAMPLING = {"temperature": _REAL, "top_p": _REAL, "top_k": _COUNT, "repetition_penalty": _REAL, "max_tokens": _COUNT}
 _TYPES = {
     "text": _TEXT,
@@ -67,14 +67,14 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Rolled(NamedTuple):
-    """A finished item as it leaves the actor: its rows, as shards hold them."""
+    """The result of one item, as it leaves the engine: its rows, in the schema of shards."""
 
     table: pa.Table
     output_tokens: int
 
 
 def to_table(attempts: Sequence[Attempt], engine: EngineInfo, sampling: Sampling, task_config: str) -> pa.Table:
-    """Return the attempts as rows of RAW_DATA, in the order given; `task_config` is JSON."""
+    """Return the attempts as rows of RAW_DATA, in the given order; `task_config` is JSON."""
     run = {
         "task_config": task_config,
         **{name: getattr(engine, name) for name in WRITER},
@@ -116,14 +116,14 @@ def _request(completion: Completion, seed: int) -> dict[str, Any]:
 
 
 def provenance_of(reflection: Reflection) -> dict[str, Any]:
-    """Return its entry in column reflections__provenance."""
+    """Return the reflection's entry in column reflections__provenance."""
     verdict = None if reflection.verdict is None else ("Correct" if reflection.verdict else "Incorrect")
     told = {"prompt_name": reflection.prompt_name, "verdict": verdict, "valid": reflection.valid}
     return told | _request(reflection.completion, reflection.seed)
 
 
 def without_surrogates(value: Any) -> Any:
-    """Return the value with U+FFFD for each lone surrogate in its texts, which UTF-8 cannot hold."""
+    """Replace lone surrogates, which UTF-8 cannot encode, with U+FFFD in all strings of a nested value."""
     if isinstance(value, str):
         return _SURROGATE.sub("\ufffd", value)
     if isinstance(value, list):
@@ -134,7 +134,7 @@ def without_surrogates(value: Any) -> Any:
 
 
 def columns_table(columns: Iterable[Column]) -> str:
-    """Return a card's table of columns, their types and meanings."""
+    """Return the card's table of columns, types and meanings."""
     return Table(("column", "type", "meaning"), list(columns)).markdown(2)
 
 
@@ -144,17 +144,17 @@ def is_list(type_: pa.DataType) -> bool:
 
 
 def lengths(lists: pa.Array) -> np.ndarray:
-    """Return the number of items of each list, int64; 0 for null."""
+    """Return the length of each list, int64; 0 for null."""
     return np.asarray(pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
 def owners(lists: pa.Array) -> np.ndarray:
-    """Return the place of the list that each of `lists.flatten()` is in."""
+    """Return, for each item of `lists.flatten()`, the index of its list, int64."""
     return np.repeat(np.arange(len(lists)), lengths(lists))
 
 
 def as_lists(column: pa.Array) -> pa.Array:
-    """Return the column itself if it holds lists, else each value as a list of one, and null as null."""
+    """Return the column itself if it is of lists, else each value as a list of one, and null as null."""
     if is_list(column.type):
         return column
     return pa.ListArray.from_arrays(pa.array(range(len(column) + 1), pa.int32()), column, mask=column.is_null())
@@ -163,22 +163,22 @@ def as_lists(column: pa.Array) -> pa.Array:
 def first_items(lists: pa.Array) -> pa.Array:
     """Return item 0 of each list; null for an empty list and for null."""
     if (lengths(lists) == 1).all():
-        return lists.flatten()  # without a copy
+        return lists.flatten()  # avoids a copy
     return pc.list_element(pc.list_slice(lists, 0, 1, return_fixed_size_list=True), 0)
 
 
 def lists_of(items: pa.Array, counts: np.ndarray, nulls: pa.Array | None = None) -> pa.Array:
-    """Return lists of `counts` neighbouring items each, null where `nulls` is true."""
+    """Split the items into consecutive lists of these lengths, null where `nulls` is true."""
     return pa.ListArray.from_arrays(pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32()), items, mask=nulls)
 
 
 def kept_items(lists: pa.Array, keep: np.ndarray) -> pa.Array:
-    """Return the lists with only the items for which `keep`, a bool for each of `lists.flatten()`; null as empty."""
+    """Filter the items of the lists by `keep`, a bool per item of `lists.flatten()`; null lists become empty."""
     if keep.all() and not lists.null_count:
         return lists
     return lists_of(lists.flatten().filter(pa.array(keep)), np.bincount(owners(lists)[keep], minlength=len(lists)))
 
 
 def is_blank(texts: pa.Array) -> pa.Array:
-    """Return True for each text that is empty or white space alone; null for null."""
+    """Return True for each text that is empty or only whitespace; null for null."""
     return pc.or_(pc.equal(texts, ""), pc.utf8_is_space(texts))

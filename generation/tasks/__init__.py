@@ -1,1 +1,1 @@
-"""Where questions come from: a file for each family of tasks. Knows nothing of models or prompts."""
+"""Where questions come from, one file per family of tasks. Knows nothing about models or prompts."""

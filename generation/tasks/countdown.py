@@ -1,6 +1,6 @@
-"""Countdown questions, made from a seed: reach a target with given numbers, each used at most once.
+"""Countdown questions, generated from a seed: reach a target with given numbers, each used at most once.
 
-The wording and the default ranges are those of arXiv 2512.04072.
+The wording and default ranges are those of arXiv 2512.04072.
 """
 
 import itertools
@@ -20,28 +20,28 @@ _TEXT = """Using the numbers in the list [{numbers}], create an equation that eq
 _ASKED = re.compile(r"numbers in the list \[([\d, ]{1,200})\].{0,80}?equals (-?\d{1,9})", re.DOTALL)
 
 Value = int | Fraction
-"""Exact; an int wherever it is whole: drawing millions of expressions with fractions alone takes minutes."""
+"""Exact. Whole quotients are ints, since drawing millions of expressions with fractions alone takes minutes."""
 _OPERATIONS: Mapping[str, Callable[[Value, Value], Value]] = {"+": operator.add, "-": operator.sub, "*": operator.mul}
 
 
 class Ranges(NamedTuple):
-    """The integers that inputs and targets are drawn from, both ends included."""
+    """Inclusive ranges that inputs and targets are drawn from."""
 
     inputs: tuple[int, int] = (1, 99)
     targets: tuple[int, int] = (100, 200)
 
 
 class Solution(NamedTuple):
-    """An expression over all the numbers, its value, and its operations, innermost first."""
+    """An expression that uses all the numbers, its value, and its operations, innermost first."""
 
     expression: str
     value: Value
     steps: list[tuple[Value, str, Value, Value]]
-    """Each as left, operator, right, result."""
+    """(left, operator, right, result) each."""
 
 
 def task(name: str, ranges: Ranges) -> Drawn:
-    """Return the task of this name, for these ranges."""
+    """Return the task with this name and these ranges."""
     size = int(name.removeprefix("countdown_").removesuffix("arg"))
     return Drawn(
         name,
@@ -58,25 +58,25 @@ def task(name: str, ranges: Ranges) -> Drawn:
 
 
 def identity(question: Question | Problem) -> tuple[Hashable, ...]:
-    """Return the numbers, in any order, and the target: questions with the same ones are the same."""
+    """Return the sorted numbers and the target; questions that agree in them are duplicates."""
     return (*sorted(question.facts["numbers"]), "target", question.facts["target"])
 
 
 def problem(numbers: list[int], target: int, gold: str) -> Problem:
-    """Ask for `target` from `numbers`, in this order."""
+    """Return the problem that asks for `target` from `numbers`, listed in this order."""
     text = _TEXT.replace("{numbers}", ", ".join(map(str, numbers))).replace("{target}", str(target))
     return Problem(HEADER + text, gold, {"numbers": numbers, "target": target})
 
 
 def facts_of(text: str) -> dict[str, object] | None:
-    """Read numbers and target of a countdown question worded as here or as published; None for another text."""
+    """Parse numbers and target of a countdown question worded as here or as published; None for any other text."""
     found = _ASKED.search(text)
     numbers = [int(number) for number in re.findall(r"\d+", found[1])] if found else []
     return {"numbers": numbers, "target": int(found[2])} if found and numbers else None
 
 
 def solution(numbers: list[int], rng: random.Random) -> Solution | None:
-    """Make a random expression over all the numbers; None if it divides by zero."""
+    """Draw a random expression that uses all the numbers; None if it divides by zero."""
     parts: list[tuple[str, Value]] = [(str(number), number) for number in numbers]
     steps = []
     while len(parts) > 1:
@@ -93,7 +93,7 @@ def solution(numbers: list[int], rng: random.Random) -> Solution | None:
 
 
 def apply(op: str, left: Value, right: Value) -> Value | None:
-    """Return the exact value of `left op right`; None for a division by zero."""
+    """Return the exact value of `left op right`; None for division by zero."""
     if op in _OPERATIONS:
         return _OPERATIONS[op](left, right)
     if not right:
@@ -103,7 +103,7 @@ def apply(op: str, left: Value, right: Value) -> Value | None:
 
 
 def is_solvable(values: Sequence[Value], target: int) -> bool:
-    """Return True if an equation of some of the values, each used at most once, makes the target. Tries them all."""
+    """Return True if values, each used at most once, can reach the target; an exhaustive search."""
     if target in values:
         return True
     for left, right in itertools.permutations(range(len(values)), 2):

@@ -1,7 +1,6 @@
-"""Questions that a user brings: a .jsonl or .parquet file, or a dataset of the hub.
+"""The user's own questions: a .jsonl or .parquet file, or a hub dataset.
 
-Each row needs a question and an answer. Without a grader, a question worded as a countdown one is graded as
-such, any other as its gold answer looks: as a number, as mathematics, or by its text.
+Each row needs a question and an answer. Without --grader, custom_facts chooses one for each row.
 """
 
 import os
@@ -23,14 +22,12 @@ from generation.tasks.hub_rows import Place, Rows, json_object, load, parquet_ro
 from generation.tasks.loaded import Intake, Row
 from generation.tasks.task import MOST, Supplied, Task, Wanted, split
 
-__all__ = ["Reading", "parse", "task"]
-
 _KINDS = ".jsonl or .parquet"
 _OBJECT = '{"question": "...", "answer": "..."}'
 _HUB = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(?::(?P<configuration>[^@]+))?(?:@(?P<revision>[\w./-]+))?")
 _PACKED = frozenset({".gz", ".bz2", ".xz", ".zst", ".zip", ".tar", ".tgz"})
 _AS = {"number": "as a number", "math": "as mathematics", "countdown": "as countdown", "choice": "as a choice"}
-"""How a grader reads a gold answer; the other one by its text."""
+"""How each grader reads a gold answer; "answer" compares its text."""
 _WORD = re.compile(r"[^\W\d_]{2}")
 _COUNT = re.compile(r"\s*[-+]?\d[\d.,]*(?: [^\W\d_]+){1,2}\s*")
 _SIGN = re.compile(r"[\^=+*/(){}\[\]<>]|\d")
@@ -46,11 +43,11 @@ _DOUBTS: Sequence[tuple[str, Callable[[str], object]]] = (
     ),
     ("are a number and words and are compared as texts; --grader number compares the number", _COUNT.fullmatch),
 )
-"""What is wrong with gold answers that can hardly be met; the last two where no grader was named."""
+"""Why a gold answer is hard to match, with a test for each; the last two only if no grader was named."""
 
 
 def parse(text: str) -> tuple[str, int | None]:
-    """Split PLACE or PLACE:COUNT, the count None for all. Raises ValueError for an impossible count."""
+    """Split PLACE or PLACE:COUNT; without a count it is None, for all. Raises ValueError for an impossible count."""
     where, colon, count = text.rpartition(":")
     if colon and where and re.fullmatch(r"[0-9]{1,12}", count):
         if not 1 <= int(count) <= MOST:
@@ -63,10 +60,10 @@ def parse(text: str) -> tuple[str, int | None]:
 
 
 def task(text: str, reading: Reading) -> Task:
-    """Return the task of this file or dataset. It and its `supply` raise ValueError for whatever is wrong with it."""
+    """Return the task of this file or dataset. Like its `supply`, raises ValueError for whatever is wrong."""
     where, sft = parse(text)
     path = Path(where)
-    # A file gives its name alone, so that a moved one asks the same questions.
+    # Only the file's name, not its folder, so that moving it does not change the questions.
     name = path.stem if path.suffix in _READERS else where.partition(":")[0].partition("@")[0]
     return _Custom(name, f"questions of {where}", reading.grader or "answer", "answer", where, sft, reading)
 
@@ -88,7 +85,7 @@ class _Custom(Task):
             return question
 
         on_hub, rows = _find(where, reading)
-        # The user cannot mend the rows of a hub dataset.
+        # Users cannot fix the rows of a hub dataset.
         intake = Intake(read, strict=not on_hub)
         questions = intake.take(rows)
         if not questions:
@@ -108,7 +105,7 @@ class _Custom(Task):
 
 
 def _notes(questions: Sequence[Question], reading: Reading, taken: Mapping[str, str]) -> Iterator[str]:
-    """Yield how the gold answers were read (`taken` tells by key where one stood), and which can hardly be met."""
+    """Yield notes on how gold answers were read, and which are hard to match; `taken` has FinalAnswer.where by key."""
     if reading.grader is None:
         first = {question.grader: question.answer for question in reversed(questions)}
         count = Counter(question.grader for question in questions).most_common()
@@ -123,11 +120,11 @@ def _notes(questions: Sequence[Question], reading: Reading, taken: Mapping[str, 
 
 
 def _find(where: str, reading: Reading) -> tuple[bool, Rows]:
-    """Return True for a hub dataset, and the rows. Raises ValueError, also later, while they are read."""
+    """Return True for a hub dataset, and the rows. Raises ValueError, also later, during iteration."""
     path, hub = Path(where), _HUB.fullmatch(where)
     is_file = path.suffix in _READERS
     if os.path.isdir(path):
-        # No deeper: it may be the root of a disk.
+        # No deeper: it may be the root of a file system.
         there = sorted(one for kind in _READERS for depth in ("*", "*/*") for one in path.glob(depth + kind))[:5]
         such = f", such as {', '.join(map(str, there))}" if there else ""
         raise ValueError(f"--questions {where} is a folder: give a {_KINDS} file{such}")
@@ -160,7 +157,7 @@ def _find(where: str, reading: Reading) -> tuple[bool, Rows]:
 def _jsonl(path: Path, _: Reading) -> Iterator[tuple[str, dict[str, Any]]]:
     row = f"each line must be one object such as {_OBJECT}"
     try:
-        # -sig: some editors begin a file with a byte order mark.
+        # -sig: some editors write a byte order mark.
         with path.open(encoding="utf-8-sig") as file:
             for number, line in enumerate(file, 1):
                 place = f"{path} line {number}"
@@ -189,7 +186,7 @@ def _parquet(path: Path, reading: Reading) -> Iterator[tuple[str, dict[str, Any]
 
 
 def _check_columns(place: str, names: Sequence[str], reading: Reading) -> None:
-    """Raise ValueError, naming the existing ones, if a column is missing or occurs twice."""
+    """Raise ValueError, listing the columns there are, if one is missing or duplicated."""
     for flag in ("question_column", "answer_column"):
         column = getattr(reading, flag)
         if column not in names:

@@ -1,4 +1,4 @@
-"""How a user's own row becomes a question: which grader judges it, and what that needs beside question and answer.
+"""Turns a row of the user's own into a question: chooses the grader and collects what it needs.
 
 Some graders read further columns: `choices` for choice; `numbers` (or `nums`) and `target` for countdown;
 `letters`, `min_length` and `in_order` for word.
@@ -12,13 +12,13 @@ from typing import Any, Literal, NamedTuple
 from cluster.texts import nearest
 from generation.records import Question, same_text
 from generation.tasks import countdown
-from generation.tasks.gold import WHOLE, Final, check_gold, final_answer, grader_of
+from generation.tasks.gold import WHOLE, FinalAnswer, check_gold, final_answer, grader_of
 from generation.tasks.loaded import Row, lettered, with_choices
 from generation.tasks.task import Dropped
 
 GraderName = Literal["countdown", "number", "choice", "math", "exact", "word"]
 COLUMNS = ("choices", "numbers", "nums", "target", "letters", "min_length", "in_order")
-"""Read where they exist."""
+"""Optional columns."""
 ANSWER_TYPES = {
     "answer": "answer",
     "countdown": "equation",
@@ -30,20 +30,20 @@ ANSWER_TYPES = {
 }
 """Fills {answer_type_str}, by grader."""
 _ALONE = (("choice", ("choices",), 1), ("countdown", ("target", "numbers", "nums"), 2), ("word", ("letters",), 1))
-"""Graders, the columns that only they read, and how many of these show that the grader is meant."""
+"""Grader, the columns that only it reads, and how many of them must be present to show that it is meant."""
 _PLACE = re.compile(r"[0-9]{1,3}")
 _OPTION = re.compile(r"^[ \t]*[(\[]?([A-Z])[)\].:][ \t]+(\S.*?)[ \t]*$", re.MULTILINE)
 
 
 class Reading(NamedTuple):
-    """How the rows are read."""
+    """How to read the rows."""
 
     grader: GraderName | None = None
-    """None to tell by the question and its gold answer."""
+    """None to guess it from the question and its gold answer."""
     question_column: str = "question"
     answer_column: str = "answer"
     split: str | None = None
-    """Of a hub dataset; None for "train"."""
+    """Split of a hub dataset; None for "train"."""
 
     @property
     def needs(self) -> str:
@@ -51,22 +51,22 @@ class Reading(NamedTuple):
 
 
 def perhaps(flag: str, column: str, names: Collection[str]) -> str:
-    """Return a hint at the name that `column` may have meant; "" if none is near."""
+    """Suggest the column that `column` may have been meant to name; "" if none is similar."""
     return "".join(f"; perhaps --{flag} {name}" for name in nearest(column, names, cutoff=0.75))
 
 
 def read_row(place: str, row: Row, reading: Reading, task: str, source: str) -> tuple[Question, str]:
-    """Return the row's question, and where its final answer stood in the gold answer: WHOLE, or a mark.
+    """Return the row's question, and where in the gold answer its final answer was found, as FinalAnswer.where.
 
-    Without a grader, countdown or choice go by the wording, else the looks of the gold answer decide.
-    Raises Dropped, naming the row, if it gives no question; ValueError if all rows would be misread.
+    Without a grader, the wording shows countdown and choice; otherwise the gold answer decides. Raises Dropped, naming
+    the row, if it gives no question; ValueError if all rows would be misread.
     """
     text, answer = (_cell(place, row, flag, reading) for flag in ("question_column", "answer_column"))
     grader: str | None = reading.grader
     if grader is None and countdown.facts_of(text) is not None:
         grader = "countdown"
-    final = Final(answer, WHOLE)
-    # Published countdown questions have any text for a gold answer.
+    final = FinalAnswer(answer, WHOLE)
+    # Published countdown questions have arbitrary text as gold answers.
     if grader != "countdown":
         try:
             final = final_answer(answer)
@@ -93,7 +93,7 @@ def read_row(place: str, row: Row, reading: Reading, task: str, source: str) -> 
 
 
 def _cell(place: str, row: Row, flag: str, reading: Reading) -> str:
-    """Return the text in the column that this flag names. Raises Dropped, naming the row, if it is none."""
+    """Return the text in the column that this flag names. Raises Dropped, naming the row, if there is none."""
     column = getattr(reading, flag)
     value = row.get(column)
     if value is None:
@@ -131,7 +131,7 @@ def _countdown(place: str, row: Row, text: str) -> dict[str, Any]:
 def _choice(place: str, row: Row, text: str, answer: str) -> tuple[str, str, dict[str, Any]]:
     """Return the question with its options, the gold letter, and the facts.
 
-    The options are a list, {label, text} or {letter: text}, or are shown by the question itself.
+    The options are a list, {label, text} or {letter: text} in a column, or part of the question itself.
     """
     given, labels = row.get("choices"), []
     if isinstance(given, dict) and {"label", "text"} <= given.keys():
@@ -153,7 +153,7 @@ def _choice(place: str, row: Row, text: str, answer: str) -> tuple[str, str, dic
 
 
 def _options_in(text: str) -> dict[str, str]:
-    """Return the options that a question shows by itself, one a line, from A on; empty without at least two."""
+    """Return the options listed in a question, one per line, from A on; empty if there are fewer than two."""
     found: dict[str, str] = {}
     for letter, choice in _OPTION.findall(text):
         if letter == ascii_uppercase[len(found) : len(found) + 1]:
@@ -162,11 +162,11 @@ def _options_in(text: str) -> dict[str, str]:
 
 
 def _letter(place: str, said: str, found: Mapping[str, str], labels: Mapping[str, str]) -> str:
-    """Return the gold letter, given as a label, or as a letter, an option's text, or a place counted from 0.
+    """Return the gold letter from an answer that is a label, a letter, an option's text, or an index from 0.
 
-    A label is the row's own name of an option. Any of the other three may be meant: those that apply must agree.
+    A label, the row's own name for an option, comes first; those of the other three that apply must agree.
     """
-    whole = said.removesuffix(".0")  # a column of numbers is one of floats when some are missing
+    whole = said.removesuffix(".0")  # integer columns become float when values are missing
     if said in labels or whole in labels:
         return labels.get(said) or labels[whole]
     letters = list(found)
@@ -190,7 +190,7 @@ def _letter(place: str, said: str, found: Mapping[str, str], labels: Mapping[str
 
 
 def _bare(said: str) -> str:
-    """Return B for "(b)" or "B."; for another text what is left of it."""
+    """Strip and capitalize, so that "(b)" and "B." become B."""
     return said.strip(" ().").upper()
 
 
@@ -201,7 +201,7 @@ def _word(place: str, row: Row) -> dict[str, Any]:
     if not isinstance(letters, str) or not letters.isalpha():
         told = f"{place} has no 'letters': the grader word needs those that may be used, such as 'tsrae'"
         raise Dropped("no letters", told)
-    # A column of a CSV holds texts.
+    # A CSV column holds strings.
     least, in_order = str(row.get("min_length", "") or 1), str(row.get("in_order") or False).lower()
     if not _PLACE.fullmatch(least):
         raise Dropped("no min_length", f"{place}: 'min_length' must be a whole number, not {least[:40]!r}")

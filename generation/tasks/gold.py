@@ -1,7 +1,7 @@
-"""Gold answers: the final one of a worked solution, its grader by its looks, and whether it can be given at all.
+"""Gold answers: finding the final answer of a worked solution, guessing its grader, checking that it can be given.
 
-Mathematics is read by the workers that compare it, since reading can loop; for a countdown question whose gold answer
-is no equation, one is searched for. Both take time, so both are done for a limited number of questions.
+Mathematics is parsed by the workers that compare it, since parsing may not terminate; a countdown question whose gold
+answer is no equation is solved by brute force. Both are slow, so both are limited to a number of questions.
 """
 
 import re
@@ -13,33 +13,33 @@ from typing import NamedTuple
 from generation.grading import GRADERS, find_answer
 from generation.grading.errors import CannotStartError, DiedError, RefusedError, TimedOutError
 from generation.grading.formula import formula, is_wordy
-from generation.grading.mathematics import WORKER
+from generation.grading.mathematics import compare
 from generation.grading.number import in_digits, read_quantity
 from generation.grading.text import boxed
-from generation.grading.workers import pool_of, pool_size
+from generation.grading.workers import pool_size
 from generation.records import Question
 from generation.tasks import countdown
 from generation.tasks.task import Dropped
 
 MOST_FORMULAS = 20_000
-"""Different ones that the workers read, a minute of work; of others only the typing is checked."""
+"""Most distinct formulas parsed by the workers, about a minute; of the others only the notation is checked."""
 MOST_SEARCHED = 1_000
-"""Countdown questions whose equations are all tried, half a minute of work at most."""
+"""Most countdown questions solved by brute force, half a minute at worst."""
 _NUMBERS = 4
-"""Most numbers of such a question; five have sixty times as many equations."""
+"""Most numbers in such a question; five take sixty times as long."""
 _LOOKED_AT = frozenset({"choice", "exact", "number", "word"})
-"""Fast graders; a countdown question may have any text for a gold answer, as published ones do."""
+"""Graders that check gold answers fast; not countdown, where published gold answers are arbitrary text."""
 
 WHOLE = "the whole text"
 _IN_BOX = r"in \boxed{}"
-# At the end, where MetaMath repeats it in words; elsewhere it is a heading.
+# Only at the end, where MetaMath repeats the answer in words; elsewhere #### is a heading.
 _MARK = re.compile(r"(?<!#)####(?!#)[ \t]*([^\n]*)(?:\s*the answer is:?[^\n]*)?\s*\Z", re.IGNORECASE)
 _BARE_BOX = re.compile(r"\\boxed\s+(?=[^\s{])([^\s{}$\\]+)")
 _OPEN_BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])")
 _TAG = re.compile(r"</answer>", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d_]")
 _MONEY = re.compile("[$€£¥₹]")
-# Letters that belong to a number.
+# Letters that are part of a number.
 _IN_NUMBERS = re.compile(
     r"\\[dtc]?frac(?![A-Za-z])|\\times(?![A-Za-z])|(?<=[0-9])[eE](?=[+-]?[0-9])| (?:thousand|[mb]illion)\Z"
 )
@@ -53,16 +53,16 @@ _NO_ANSWER = re.compile(
 )
 
 
-class Final(NamedTuple):
-    """What a sample has to say, and where it stood in the gold answer."""
+class FinalAnswer(NamedTuple):
+    """The final answer, which a sample must match, and where in the gold answer it was found."""
 
     answer: str
     where: str
-    """WHOLE, or a mark."""
+    """WHOLE, or a phrase that names the marker, such as "in <answer>"."""
 
 
-def final_answer(text: str) -> Final:
-    """Return the final answer of a worked solution, or the whole text. Raises ValueError if it has none or several."""
+def final_answer(text: str) -> FinalAnswer:
+    """Extract the final answer of a worked solution, else the whole text. Raises ValueError for none or several."""
     if mark := _MARK.search(text):
         answer, where = mark[1], "behind ####"
     elif _TAG.search(text):
@@ -73,30 +73,30 @@ def final_answer(text: str) -> Final:
             raise ValueError(r"several different \boxed{}")
         answer, where = found[-1] if found else "", _IN_BOX
     else:
-        return Final(text, WHOLE)
+        return FinalAnswer(text, WHOLE)
     if not answer.strip():
         raise ValueError(f"nothing {where}" if where != _IN_BOX else r"a \boxed{} that is empty or not closed")
-    return Final(answer.strip(), where)
+    return FinalAnswer(answer.strip(), where)
 
 
-def grader_of(final: Final) -> str:
-    """Choose the grader for a gold answer by its looks: number, math, or answer, which compares texts."""
+def grader_of(final: FinalAnswer) -> str:
+    """Guess the grader for a gold answer: number, math, or answer, which compares text."""
     worded = final.where == WHOLE and _WORD.search(_IN_NUMBERS.sub("", in_digits(final.answer)))
     with suppress(RefusedError):
         number = read_quantity(final.answer)
-        # "5 km" is a number, too; "12 Monkeys" is a name, "$5 bill" a thing.
+        # "5 km" is a number, too, but "12 Monkeys" and "$5 bill" are names.
         if not worded or (number.unit and not _MONEY.search(final.answer)):
             return "number"
     return "math" if final.where == _IN_BOX or _FORMULA.search(final.answer) else "answer"
 
 
 def says_none(answer: str) -> bool:
-    """Return True if a gold answer only says that there is none, as programs write it."""
+    """Return True for a placeholder that means that there is no answer, such as "N/A"."""
     return _NO_ANSWER.fullmatch(" ".join(answer.split()).strip(".!").casefold()) is not None
 
 
 def check_gold(place: str, question: Question) -> None:
-    """Raise Dropped, its message beginning with the place, if the gold answer is not right or cannot be judged."""
+    """Raise Dropped, its message starting with the place, if the gold answer is graded as anything but right."""
     if question.grader not in _LOOKED_AT:
         return
     try:
@@ -117,16 +117,16 @@ def _is_none(question: Question, fault: str, place: str = "") -> Dropped:
 
 
 class Faults(NamedTuple):
-    """What is wrong with gold answers that take a while to check."""
+    """The results of the slow checks of gold answers."""
 
     by_key: dict[str, Dropped]
-    """Of questions that no sample could answer right."""
+    """By key, for questions that no sample could answer right."""
     notes: tuple[str, ...]
-    """Says what was not tried."""
+    """Say which checks were skipped."""
 
 
 def find_faults(questions: Sequence[Question]) -> Faults:
-    """Read each mathematical gold answer once, and search for an equation where a countdown question shows none.
+    """Parse each mathematical gold answer once, and solve countdown questions whose gold answer is no equation.
 
     Raises ValueError if mathematics cannot be compared on this machine.
     """
@@ -152,7 +152,7 @@ def find_faults(questions: Sequence[Question]) -> Faults:
         with ThreadPoolExecutor(pool_size()) as threads:
             said = dict(zip(tried, threads.map(unread, tried), strict=True))
     except CannotStartError as error:
-        raise ValueError(f"the grader 'math' needs math-verify[antlr4_13_2]: {error}") from error
+        raise ValueError(str(error)) from error
     faults |= {answer: said[text] for answer, text in formulas.items() if said.get(text)}
     by_key = {q.key: _is_none(q, faults[q.answer]) for q in questions if q.grader == "math" and q.answer in faults}
 
@@ -172,9 +172,9 @@ def find_faults(questions: Sequence[Question]) -> Faults:
 
 
 def unread(text: str) -> str:
-    """Return why the workers cannot take a formula; "" if it is read, and equal to itself."""
+    """Return why the workers cannot grade a formula; "" if it can be parsed and equals itself."""
     try:
-        reply = pool_of(WORKER).ask({"gold": text, "answer": text})
+        reply = compare(text, text)
     except (TimedOutError, DiedError) as error:
         return error.reason
     if not reply["gold"]:

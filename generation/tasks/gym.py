@@ -1,8 +1,8 @@
-"""reasoning-gym's generators as tasks, each with its default settings: `reasoning_gym/NAME`; an optional extra.
+"""reasoning-gym's generators as tasks named `reasoning_gym/NAME`, with their default settings; an optional extra.
 
-A question's facts hold its whole entry, as its own scoring wants it. Run as a module with NAME SEED SIZE, this prints
-entries, a JSON line each: in a process with a fixed PYTHONHASHSEED, since some generators order sets of texts.
-Nothing evaluates what a model wrote; its scoring may still run forever, so `score` belongs in a process that can be
+A question's facts hold the whole entry, which the scoring needs. Run as a module with NAME SEED SIZE, this prints
+entries as JSON lines, in a process with a fixed PYTHONHASHSEED, since some generators iterate over sets of strings.
+No model output is ever evaluated as code, but scoring may not terminate, so call `score` in a process that can be
 killed.
 """
 
@@ -25,12 +25,12 @@ from generation.tasks.task import HEADER, Apart, Problem, Supplied, Task, Wanted
 PREFIX = "reasoning_gym/"
 GRADER = "gym"
 SPARE, TIMES = 1000, 20
-"""A generator is exhausted after SPARE entries and TIMES as many as are wanted."""
+"""A generator counts as exhausted after SPARE entries plus TIMES as many as are wanted."""
 _WITHOUT_GOLD = 20
-"""If so many first entries have no gold answer, none will."""
+"""If none of the first entries, this many, has a gold answer, none will."""
 _GRIDS = frozenset({"arc_agi", "rearc"})
-"""Their scores compare tuples, which JSON turned into lists."""
-# The first four are what sympy's parser writes for names and numbers.
+"""Generators whose scoring compares tuples, which JSON turned into lists."""
+# The first four are what sympy's parser emits for names and numbers.
 _CALLED = (
     *("Symbol", "Integer", "Float", "Rational", "sqrt", "exp", "log", "ln", "Abs"),
     *("sin", "cos", "tan", "cot", "sec", "csc", "asin", "acos", "atan", "sinh", "cosh", "tanh"),
@@ -42,11 +42,11 @@ _PARTS = (
 
 
 class NotComputedError(ValueError):
-    """An expression that is more than a computation."""
+    """The expression does more than compute."""
 
 
 def installed() -> bool:
-    """Return True if the extra is there."""
+    """Return True if the extra is installed."""
     return find_spec("reasoning_gym") is not None
 
 
@@ -54,7 +54,7 @@ def check_name(name: str) -> None:
     """Raise ValueError if there is no such generator."""
     if not installed():
         raise ValueError(f"--task {name} needs reasoning-gym: pip install -e '.[reasoning-gym]' in its checkout")
-    # It takes a second to import, and only its own tasks need it.
+    # Slow to import, and only these tasks need it.
     from reasoning_gym.factory import DATASETS
 
     known = sorted(DATASETS)
@@ -66,7 +66,7 @@ def check_name(name: str) -> None:
 
 
 def task(name: str) -> Task:
-    """Return the task of this generator, a checked name."""
+    """Return the task of a generator, whose name check_name has accepted."""
     return _Gym(name, f"entries of reasoning-gym's {name.removeprefix(PREFIX)}", GRADER, "answer")
 
 
@@ -81,10 +81,9 @@ class _Gym(Task):
         )
 
     def _questions(self, seed: int, size: int) -> Iterator[Question]:
-        """Yield questions of the entries that have a gold answer. Raises ValueError if the generator cannot go on."""
+        """Yield a question for each entry with a gold answer. Raises ValueError if the generator fails."""
         generator = self.name.removeprefix(PREFIX)
         numbers = map(str, (request_seed(seed, self.name) % 2**31, size))
-        # Give the process this one's sys.path.
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
         environment = {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "0"}
         command = [sys.executable, "-m", "generation.tasks.gym", generator, *numbers]
@@ -102,7 +101,7 @@ class _Gym(Task):
 
 
 def _print_entries(name: str, seed: int, size: int) -> None:
-    """Print the entries that have a gold answer, or how the generator failed; discard what it prints itself."""
+    """Print the entries that have a gold answer, or how the generator failed, and suppress its own output."""
     import reasoning_gym
 
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -118,17 +117,14 @@ def _print_entries(name: str, seed: int, size: int) -> None:
             elif index > _WITHOUT_GOLD and not found:
                 raise ValueError("its entries have no gold answer")
     except BrokenPipeError:
-        os._exit(0)  # enough
+        os._exit(0)  # the reader has enough
     except Exception as error:
-        # The generators fail in their own ways, some of them with an assertion.
+        # Generators raise anything, some an AssertionError.
         print(json.dumps({"failed": first_line(error)[:200]}), file=replies, flush=True)
 
 
 def score(facts: Mapping[str, Any], answer: str) -> float:
-    """Return reasoning-gym's own score, 0 to 1, of an answer to the question with these facts.
-
-    Raises whatever its scoring function raises.
-    """
+    """Return reasoning-gym's score, 0 to 1, for an answer. Raises whatever its scoring function raises."""
     entry = dict(facts["entry"])
     if facts["generator"] in _GRIDS:
         entry["metadata"] = {**entry["metadata"], "output": tuple(map(tuple, entry["metadata"]["output"]))}
@@ -137,7 +133,7 @@ def score(facts: Mapping[str, Any], answer: str) -> float:
 
 @cache
 def scoring(generator: str) -> Callable[[str, Mapping[str, Any]], float]:
-    """Return the scoring function of a generator, kept from evaluating code."""
+    """Return the scoring function of a generator, prevented from evaluating code."""
     import reasoning_gym
 
     guard()
@@ -146,9 +142,9 @@ def scoring(generator: str) -> Callable[[str, Mapping[str, Any]], float]:
 
 
 def guard() -> None:
-    """Replace `eval` by `compute` in all modules of reasoning-gym, which it imports itself, and in sympy's parser.
+    """Replace `eval` with `compute` in all loaded modules of reasoning-gym and in sympy's parser.
 
-    Some scoring functions call `eval` on what a model wrote, some sympy's `parse_expr`, which does.
+    Some scoring functions call `eval` on model output, some sympy's `parse_expr`, which calls it too.
     """
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] == "reasoning_gym" or name == "sympy.parsing.sympy_parser":
@@ -156,10 +152,10 @@ def guard() -> None:
 
 
 def compute(source: str, names: dict[str, Any] | None = None, local: dict[str, Any] | None = None, /) -> Any:
-    """Return the value of an expression, as `eval` gives it. Raises NotComputedError, or what `eval` raises.
+    """Evaluate an expression as `eval` does. Raises NotComputedError, or what `eval` raises.
 
-    Every part must be a literal, an operator, a name, or a call of a known function by its name: none reaches an
-    attribute, an item, a lambda or a builtin.
+    Only literals, operators, names and calls of known functions by name are allowed: no attribute access, subscript,
+    lambda or builtin.
     """
     tree = ast.parse(source.strip(), mode="eval")
     for part in ast.walk(tree):

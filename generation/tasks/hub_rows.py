@@ -1,8 +1,8 @@
-"""Rows as they stand in files and in datasets of the hub, at one commit: the only home of `datasets`.
+"""Rows exactly as they are in files and hub datasets, at one commit; the only module that imports `datasets`.
 
-A number with a point becomes the text that was written, so that no digit is lost or added; a float that stays a float
-is not known exactly. The hub is asked for the commit first, so that the recorded one is the one that was read.
-Without the hub the cache of an earlier run is used, if it holds that commit. Knows nothing of questions.
+A decimal becomes its text, so that no digit is lost or added; a value that stays a float is not known exactly. The
+commit is resolved first, so that the recorded one is the one that was read. Offline, the cache of an earlier run is
+used if it holds that commit. Knows nothing about questions.
 """
 
 import gzip
@@ -27,39 +27,39 @@ from cluster.texts import bars
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _GUESSED = frozenset({"json", "csv"})
-"""Builders of `datasets` that guess types: dates of texts, floats of whole numbers, numbers of "007"."""
+"""Builders of `datasets` that infer types: dates from text, floats from integers, a number from "007"."""
 
 
 class Place(NamedTuple):
-    """Where rows lie on the hub."""
+    """Where the rows are on the hub."""
 
     repository: str
     configuration: str | None = None
     split: str = "train"
     revision: str | None = None
-    """A commit, branch or tag; None for the newest."""
+    """A commit, branch or tag; None for the latest."""
 
     @property
     def shown(self) -> str:
-        """Name it as a person would."""
+        """Return its name as shown to the user."""
         return self.repository + (f":{self.configuration}" if self.configuration else "")
 
 
 class Rows(NamedTuple):
-    """Rows and their origin."""
+    """Rows and where they come from."""
 
     rows: Iterable[tuple[str, dict[str, Any]]]
-    """Each with its place, in words."""
+    """Each with its place, as shown to the user."""
     columns: Sequence[str] = ()
     revision: str | None = None
-    """The commit of a hub dataset; None if neither the hub nor the cache says it."""
+    """The commit of a hub dataset; None if unknown to both the hub and the cache."""
 
 
 def json_object(text: str) -> dict[str, Any]:
-    """Read one JSON object, its decimals as texts.
+    """Parse one JSON object, with decimals as strings.
 
-    Raises KeyError with a name that occurs twice, TypeError for another kind of JSON, ValueError or RecursionError for
-    what is no JSON.
+    Raises KeyError with a duplicate name, TypeError for any other JSON value, ValueError or RecursionError for invalid
+    JSON.
     """
     row = json.loads(text, parse_float=str, object_pairs_hook=_each_once)
     if not isinstance(row, dict):
@@ -75,9 +75,9 @@ def _each_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def as_written(value: Any, kind: pa.DataType) -> Any:
-    """Return a cell of a column of this kind with its floats and decimals as texts, digit for digit.
+    """Return a cell of a column of type `kind` with its floats and decimals as strings, digit for digit.
 
-    A float whose digits are not known stays one: NaN, and a whole number beyond what its width holds.
+    A float that may be inexact stays a float: NaN, infinity, and integers that its width cannot represent exactly.
     """
     if isinstance(value, Decimal):
         return format(value, "f")
@@ -85,7 +85,7 @@ def as_written(value: Any, kind: pa.DataType) -> Any:
         exact = {16: 2**11, 32: 2**24}.get(kind.bit_width, 2**53)
         if not math.isfinite(value) or (value.is_integer() and abs(value) >= exact):
             return value
-        # A column of floats cannot tell 7 from 7.0: most were whole numbers, made floats by a neighbour.
+        # A float column cannot tell 7 from 7.0: most were integers, converted because of another row.
         return str(int(value)) if value.is_integer() else str(kind.to_pandas_dtype()(value))
     if isinstance(value, list) and (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
         return [as_written(one, kind.value_type) for one in value]
@@ -95,7 +95,7 @@ def as_written(value: Any, kind: pa.DataType) -> Any:
 
 
 def parquet_rows(place: str, file: pq.ParquetFile, columns: Collection[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the rows of an open file, each with its place, with those of the columns that it has."""
+    """Yield the rows of an open file, each with its place, limited to those of the columns that exist."""
     kinds = {name: file.schema_arrow.field(name).type for name in file.schema_arrow.names if name in columns}
     batches = file.iter_batches(1000, columns=list(kinds))
     for number, row in enumerate((row for batch in batches for row in batch.to_pylist()), 1):
@@ -103,8 +103,8 @@ def parquet_rows(place: str, file: pq.ParquetFile, columns: Collection[str]) -> 
 
 
 def load(place: Place, wanted: str, columns: Collection[str] | None = None) -> Rows:
-    """Load a split, or these `columns` as the files have them. Raises ValueError, beginning with `wanted`."""
-    # It takes seconds to import, and only this needs it: its home.
+    """Load a split, or only these `columns`, as in the files. Raises ValueError, starting with `wanted`."""
+    # It takes seconds to import.
     import datasets
 
     commit = _ask_commit(place, wanted)
@@ -114,7 +114,7 @@ def load(place: Place, wanted: str, columns: Collection[str] | None = None) -> R
     try:
         loaded = datasets.load_dataset(place.repository, place.configuration, split=place.split, revision=commit)
     except Exception as error:
-        # datasets raises a dozen kinds; each means that there are no questions.
+        # `datasets` raises a dozen kinds of error; each means that there are no questions.
         there = _what_is_there(place, commit)
         reasons = (str(one) or type(one).__name__ for one in (error, error.__cause__) if one is not None)
         reason = " ".join(": ".join(reasons).split())[:240]
@@ -134,7 +134,7 @@ def load(place: Place, wanted: str, columns: Collection[str] | None = None) -> R
 
 
 def load_files(place: Place, wanted: str, files: Sequence[str]) -> Iterator[Rows]:
-    """Yield the rows of each parquet file, fetched when it is its turn. Raises ValueError, beginning with `wanted`."""
+    """Yield the rows of each parquet file, downloading it only then. Raises ValueError, starting with `wanted`."""
     commit = _ask_commit(place, wanted)
     for file in files:
         with asking_hub(wanted):
@@ -145,13 +145,13 @@ def load_files(place: Place, wanted: str, files: Sequence[str]) -> Iterator[Rows
 
 
 def _ask_commit(place: Place, wanted: str) -> str | None:
-    """Return the commit that the hub names, or what was asked for if offline; from here on its client is quiet."""
+    """Return the commit that the hub resolves, or the given revision if offline; also silences the hub's client."""
     hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     if not bars():
         disable_progress_bars()
     if offline():
         return place.revision
-    # Asked once, before datasets, which asks six times, for half a minute, where nobody answers.
+    # Ask once here: `datasets` would retry six times, for half a minute, if nobody answers.
     with asking_hub(wanted):
         found = HfApi().dataset_info(place.repository, revision=place.revision, timeout=HUB_TIMEOUT_S).sha
     assert found is not None
@@ -159,7 +159,7 @@ def _ask_commit(place: Place, wanted: str) -> str | None:
 
 
 def _what_is_there(place: Place, commit: str | None) -> str:
-    """List configurations or splits if the one that was asked for is missing; "" if that is not the fault."""
+    """List the configurations or splits if the requested one is missing; "" if that is not the problem."""
     import datasets
 
     path, name = place.repository, place.configuration
@@ -172,17 +172,17 @@ def _what_is_there(place: Place, commit: str | None) -> str:
         builder = datasets.load_dataset_builder(path, chosen, revision=commit)
         splits = [str(one) for one in builder.info.splits or builder.config.data_files or ()]
     except Exception:
-        # This was only to explain an error better.
+        # This would only have improved an error message.
         return ""
     missing = splits and place.split not in splits
     return f"has no split {place.split!r}: give one of {', '.join(splits)} with --split" if missing else ""
 
 
 def _as_they_stand(loaded: Any, place: Place, columns: Collection[str]) -> Iterable[dict[str, Any]]:
-    """Return the rows with the texts and numbers of the files, not with what a loader made of them."""
+    """Return the rows with strings and numbers as in the files, not as a loader converted them."""
     kept = [name for name in loaded.column_names if name in columns]
     if loaded.info.builder_name in _GUESSED:
-        with suppress(Exception):  # then whatever is not known exactly is refused
+        with suppress(Exception):  # then inexact values are rejected later
             rows = [{name: row.get(name) for name in kept} for row in _read_again(place, loaded)]
             if len(rows) == loaded.num_rows:
                 return rows
@@ -198,7 +198,7 @@ def _as_they_stand(loaded: Any, place: Place, columns: Collection[str]) -> Itera
 
 
 def _read_again(place: Place, loaded: Any) -> Iterable[dict[str, Any]]:
-    """Read the rows from the files in the hub's cache. Raises whatever `datasets` raises."""
+    """Read the rows again from the files in the hub's cache. Raises whatever `datasets` raises."""
     import datasets
 
     repository, configuration, split, revision = place
@@ -212,7 +212,7 @@ def _read_again(place: Place, loaded: Any) -> Iterable[dict[str, Any]]:
 
 
 def _json_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the objects of a JSON file, one a line or all in one list, perhaps compressed by gzip."""
+    """Yield the objects of a JSON file, one per line or all in one list, perhaps gzipped."""
     with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8-sig") as file:
         first = next(filter(str.strip, file), "")
         if first.lstrip().startswith("["):

@@ -1,6 +1,6 @@
-"""Rows into questions, wherever they are read from: each asked once, those that give none dropped with a reason.
+"""Turns rows from any source into questions, without duplicates; unusable rows are dropped with a reason.
 
-Also the task whose rows lie on the hub, at one commit; `hub.toml` is the table of those that ship.
+Also the task whose rows are on the hub, at one commit; `hub.toml` lists the ones that ship.
 """
 
 import random
@@ -25,23 +25,23 @@ _WHOLE = re.compile(r"(-?[0-9]+)\.0+")
 
 
 class Intake:
-    """Turns rows into questions and counts the rows that give none."""
+    """Turns rows into questions and counts the rows it drops."""
 
     def __init__(self, read: Callable[[str, Row], Question], *, strict: bool = False) -> None:
-        """`read` is given each row with its place; a Dropped that it raises is counted, or raised again if strict."""
+        """`read` turns a row, given its place, into a question; a Dropped is counted, or re-raised if strict."""
         self._read, self._strict = read, strict
         self._places: dict[str, str] = {}
         self._rows = 0
         self._untried: list[str] = []
         self.dropped: Counter[str] = Counter()
         self.first = ""
-        """What to say of the first dropped row."""
+        """The message for the first dropped row."""
         self.revision: str | None = None
         self.said: list[str] = []
-        """What else a person should know about the questions."""
+        """Further notes for the user."""
 
     def take(self, rows: Rows) -> list[Question]:
-        """Return the questions of these rows, each asked once and with a gold answer that can be given."""
+        """Return the distinct questions of these rows whose gold answers can be given."""
         self.revision = rows.revision
         found: dict[str, tuple[str, Question]] = {}
         for place, row in rows.rows:
@@ -70,26 +70,26 @@ class Intake:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Say how many rows give no question and why, what else there is, and what was not tried."""
+        """Return notes on rows dropped and why, on the questions, and on checks that were skipped."""
         left_out = f"{self.dropped.total():,} of {self._rows:,} rows give no question: {counted(self.dropped)}"
         return (*([left_out] if self.dropped else []), *self.said, *self._untried)
 
 
 @dataclass(frozen=True)
 class Loaded(Task):
-    """One dataset of the hub, and how its rows are read."""
+    """A hub dataset and how its rows are read."""
 
     place: Place
     columns: tuple[str, ...]
-    """Needed by `read`."""
+    """The columns that `read` needs."""
     read: Callable[[Row], Problem]
-    """Raises Dropped."""
+    """Reads a row. Raises Dropped."""
     sample: Row
-    """A made-up row of the same shape, for the list of tasks."""
+    """A made-up row of the same shape, for --list_tasks."""
     files: tuple[str, ...] = ()
-    """Of a dataset too large to be loaded whole: read one after another, in an order drawn from the seed."""
+    """For a dataset too large to load whole: read one at a time, in an order drawn from the seed."""
     usual: int | None = None
-    """Questions for SFT by default; None for all."""
+    """Default number of SFT questions; None for all."""
 
     def supply(self, wanted: Wanted) -> Supplied:
         dataset, named = f"--task {self.name}: dataset {self.place.shown}", f"{self.name} (dataset {self.place.shown})"
@@ -129,7 +129,7 @@ class Loaded(Task):
 
 
 def lettered(texts: Any) -> dict[str, str]:
-    """Name options A, B, C and so on. Raises Dropped if they are no texts, alike, too few or too many."""
+    """Label options A, B, C and so on. Raises Dropped if any is not text, or for duplicates, too few or too many."""
     if not isinstance(texts, list) or not all(isinstance(text, str | int) for text in texts):
         raise Dropped("choices that are no list of texts")
     plain = [str(text).strip() for text in texts]
@@ -143,7 +143,7 @@ def lettered(texts: Any) -> dict[str, str]:
 
 
 def with_choices(text: str, choices: Mapping[str, str]) -> str:
-    """Return the question with its options below it, and how to answer."""
+    """Return the question followed by its options and how to answer."""
     shown = "\n".join(f"{letter}) {choice}" for letter, choice in choices.items())
     return f"{text.strip()}\n\n{shown}\n\nAnswer with the letter of the right choice."
 
@@ -174,16 +174,16 @@ def _choice(question: str, texts: list[str], right: int) -> Problem:
 
 def _commonsense(row: Row) -> Problem:
     listed = row["choices"]
-    if isinstance(listed, list):  # rows of label and text, as some readers give them
+    if isinstance(listed, list):  # some readers give a list of {label, text}
         listed = {name: [one[name] for one in listed] for name in ("label", "text")}
     labels = list(listed["label"])
-    if row["answerKey"] not in labels:  # the test split keeps its answers back
+    if row["answerKey"] not in labels:  # the test split has no answers
         raise Dropped("no answerKey")
     return _choice(_text(row["question"]), list(listed["text"]), labels.index(row["answerKey"]))
 
 
 def _gpqa(row: Row) -> Problem:
-    """Shuffle the options, the same way in every run: in the file the right one comes first."""
+    """Shuffle the options, the same way in every run: in the file the right one is always first."""
     question = _text(row["Question"])
     texts = [_text(row[name]) for name in ("Correct Answer", *(f"Incorrect Answer {n}" for n in (1, 2, 3)))]
     order = list(range(len(texts)))

@@ -1,9 +1,8 @@
-"""Long multiplication and word puzzles, made from a seed, after arXiv 2512.04072.
+"""Long multiplication and word puzzles, generated from a seed, after arXiv 2512.04072.
 
-Products of two numbers of N digits each, N from 2 to 5; a word from the first letters of listed words (acronym), or
-from given letters (letter countdown): four to eight words or letters, words of at least four (or five) letters. A
-puzzle is built around a common word, so it can be solved; any other word of the dictionary that fits is right, too.
-Its facts say what fits: the letters, how many at least, and whether their order counts.
+Products of two N-digit numbers, N from 2 to 5; an English word of at least four (or five) letters, to be spelled with
+the first letters of listed words (acronym) or with given letters (letter countdown), eight at most. Each puzzle is
+built around a common word, so it has a solution; every other dictionary word that fits is right, too.
 """
 
 import random
@@ -16,7 +15,7 @@ from generation.tasks.task import HEADER, Drawn, Problem
 
 LONGEST = 8
 _MORE = "aeiounrstl"
-"""Letters to add to those of the word."""
+"""Letters added to those of the word, besides its own."""
 _WORDS = """Here is a list of words, in order: {shown}. Take the first letters of some of them, or of all of them, keeping their order, so that these letters spell an English word of at least {least} letters."""
 _LETTERS = """Form an English word of at least {least} letters from the letters {shown}. Each letter can be used at most as often as it is listed, in any order, and not all of them need to be used."""
 
@@ -34,7 +33,7 @@ def _acronym(least: int, rng: random.Random) -> Problem | None:
         letters.insert(rng.randint(0, len(letters)), rng.choice(word + _MORE))
     listed: list[str] = []
     for letter in letters:
-        known = _by_first_letter().get(letter, ())  # none begins with an x
+        known = _by_first_letter().get(letter, ())  # no word begins with an x
         drawn = (rng.choice(known) for _ in range(50 if known else 0))
         other = next((one for one in drawn if one != word and one not in listed), None)
         if other is None:
@@ -56,7 +55,7 @@ def _puzzle(wording: str, word: str, shown: Sequence[str], letters: Sequence[str
 
 
 def _same_letters(problem: Problem) -> tuple[Hashable, ...]:
-    """Return the letters, in their order where it counts: other words with these first letters ask the same."""
+    """Return the letters, sorted unless their order counts: puzzles of the same letters are the same."""
     letters, in_order = problem.facts["letters"], problem.facts["in_order"]
     return ("acronym", letters) if in_order else ("letters", "".join(sorted(letters)))
 
@@ -98,7 +97,7 @@ LONGMULT = tuple(
         grader="number",
         answer_type="product",
         draw=partial(_product, digits),
-        # Who knows 12 * 34 knows 34 * 12, so both are for SFT or both for RL.
+        # 12 * 34 gives away 34 * 12, so both go to SFT or both to RL.
         family=lambda problem: tuple(sorted(problem.facts["factors"])),
         source="made by generation.tasks.longmult",
     )

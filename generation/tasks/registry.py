@@ -1,7 +1,7 @@
-"""The table of tasks, what else `--task` may name, and the questions of a run: of one task or a mixture.
+"""The table of tasks, what else `--task` may name, and the questions of a run, from one task or a mixture.
 
-A file of the user's own holds `TASK`, a Drawn or a Loaded, made as ours are. It is loaded from its path alone and runs
-on this machine alone, before any engine starts; the answers are judged by one of our graders.
+A user's own file defines `TASK`, a Drawn or a Loaded, as our tasks are. It is executed only here, before any engine
+starts; the answers are judged by one of our graders.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ class Part(NamedTuple):
 
 
 def parse(text: str) -> dict[str, int | None]:
-    """Read NAME, NAME,NAME or NAME:COUNT,NAME:COUNT into counts by name, None without. Raises ValueError."""
+    """Parse NAME,NAME or NAME:COUNT,NAME:COUNT into counts by name, None without a count. Raises ValueError."""
     counts: dict[str, int | None] = {}
     for piece in text.split(","):
         found = _PART.fullmatch(piece.strip())
@@ -59,7 +59,7 @@ def parse(text: str) -> dict[str, int | None]:
 
 
 def check_name(name: str) -> None:
-    """Raise ValueError for a name that no task can have; a file is not opened yet."""
+    """Raise ValueError if no task can have this name; does not open a file."""
     if name.startswith(gym.PREFIX):
         gym.check_name(name)
     elif name not in TASKS and not name.endswith(".py"):
@@ -68,7 +68,7 @@ def check_name(name: str) -> None:
 
 
 def find(name: str, ranges: countdown.Ranges) -> Task:
-    """Return the task of this name; only countdown tasks have `ranges`. Raises ValueError."""
+    """Return the task with this name; only countdown tasks use `ranges`. Raises ValueError."""
     check_name(name)
     if name in countdown.NAMES:
         return countdown.task(name, ranges)
@@ -78,7 +78,7 @@ def find(name: str, ranges: countdown.Ranges) -> Task:
 
 
 def listing() -> str:
-    """Show each task in a block as wide as a terminal: what it asks and its grader, then an example question."""
+    """Describe each task for a terminal: what it asks, its grader and an example question."""
     blocks = []
     for task in TASKS.values():
         question = task.example()
@@ -95,7 +95,7 @@ def listing() -> str:
 
 
 def share(total: int, weights: Sequence[int]) -> list[int]:
-    """Divide `total` in proportion to the weights, rounded by largest remainder."""
+    """Split `total` in proportion to the weights, by the largest-remainder method; ties go to the first."""
     whole = sum(weights)
     parts = [total * weight // whole for weight in weights]
     by_remainder = sorted(range(len(weights)), key=lambda place: (-(total * weights[place] % whole), place))
@@ -105,7 +105,7 @@ def share(total: int, weights: Sequence[int]) -> list[int]:
 
 
 def run_name(names: Sequence[str]) -> str:
-    """Return the name of a run of these tasks, for folders and the hub."""
+    """Return the name of a run of these tasks, as used in folder and repository names."""
     plain = [re.sub(r"[^\w.-]", "_", name) for name in names]
     if len(plain) == 1:
         return plain[0]
@@ -114,7 +114,7 @@ def run_name(names: Sequence[str]) -> str:
 
 
 def supply(parts: Sequence[Part]) -> Supplied:
-    """Make or load the questions of a run. Raises ValueError if there are too few, or tasks do not go together."""
+    """Generate or load the questions of a run. Raises ValueError if there are too few or tasks conflict."""
     supplied = [(part.task.name, part.task.supply(part.wanted)) for part in parts]
     names = [name for name, _ in supplied]
     if len(set(names)) < len(names):
@@ -135,7 +135,6 @@ def supply(parts: Sequence[Part]) -> Supplied:
 
 
 def _of_file(given: str) -> Task:
-    """Return the task of this file. Raises ValueError."""
     told = f"--task file {given}"
     try:
         source = Path(given).read_bytes()
@@ -143,7 +142,7 @@ def _of_file(given: str) -> Task:
         raise ValueError(f"{told} cannot be read: {error.strerror}") from error
     module = ModuleType(f"task_of_{Path(given).stem}")
     module.__file__ = given
-    sys.modules[module.__name__] = module  # where its classes look for it
+    sys.modules[module.__name__] = module  # dataclasses look up their module there
     _run(given, lambda _: exec(compile(source, given, "exec"), module.__dict__), None)
     if not hasattr(module, "TASK"):
         raise ValueError(f"{told} has no TASK: give it one, as examples/my_task.py has")
@@ -184,7 +183,7 @@ class _OfFile(Task):
 
 
 def _made(given: str, make: Callable[[Any], Any], value: Any) -> Any:
-    """Return the problem that the user's draw or read gives; None for a draw that came to nothing."""
+    """Check and return what the user's `draw` or `read` returns; None for a failed draw."""
     problem = _run(given, make, value)
     if problem is None:
         return None
@@ -203,7 +202,7 @@ def _made(given: str, make: Callable[[Any], Any], value: Any) -> Any:
 
 
 def _run(given: str, function: Callable[[Any], Any], value: Any) -> Any:
-    """Run the user's code. Raises ValueError, with the line of the file, for whatever that raises."""
+    """Run the user's code. Raises ValueError, with the line in the file, for whatever it raises except Dropped."""
     try:
         return function(value)
     except Dropped:

@@ -1,6 +1,6 @@
-"""A task: what it is called, how its answers are graded, the questions that it supplies and an example of them.
+"""A task: its name, how its answers are graded, and the questions that it supplies.
 
-Most tasks are drawn: from a random generator to one question. Knows no task in particular.
+Most tasks draw their questions from a random generator. Knows no particular task.
 """
 
 import random
@@ -14,50 +14,50 @@ HEADER = (
     "Answer the following problem. Explain your reasoning step by step. When you are finished, give your answer in "
     "this format: <answer>(your answer)</answer>.\n\n# Problem\n"
 )
-"""Before every problem that is made or loaded here, as published for countdown (arXiv 2512.04072)."""
+"""Precedes every problem that is generated or loaded here, as published for countdown (arXiv 2512.04072)."""
 DRAWN_QUESTIONS = 4000
-"""Drawn for SFT by default; the paper's number."""
+"""Default number of SFT questions, as in the paper."""
 RL_SHARE = 0.2
-"""Of all questions that a task can make, held out for RL."""
+"""Share of all questions that a task can make that is held out for RL."""
 MOST = 10**7
-"""Questions of one task."""
+"""Most questions per task."""
 
 Apart = tuple[Sequence[Question], Sequence[Question]]
-"""SFT, RL."""
+"""SFT questions and RL questions, kept apart."""
 
 
 class Wanted(NamedTuple):
-    """How many questions a run asks of a task."""
+    """How many questions a run wants from a task."""
 
     sft: int | None
-    """None for all that a loaded task has, or a drawn task's default."""
+    """None for all of a loaded task, or a drawn task's default."""
     rl: int | None
-    """None for a quarter as many as for SFT, the paper's share."""
+    """None for a quarter of the number for SFT, as in the paper."""
     seed: int
 
 
 class Supplied(NamedTuple):
-    """The questions of a task; SFT and RL share none."""
+    """The questions of a task; SFT and RL have none in common."""
 
     sft: tuple[Question, ...]
     rl: tuple[Question, ...]
     config: Mapping[str, Any]
-    """JSON values: all that the questions depend on."""
+    """Everything that the questions depend on; JSON values only."""
     notes: tuple[str, ...] = ()
-    """For a person, such as how many rows were left out and why."""
+    """Shown to the user, e.g. how many rows were dropped and why."""
 
 
 class Problem(NamedTuple):
-    """What differs from question to question of a task."""
+    """The part of a question that differs within a task."""
 
     text: str
     answer: str
     facts: Mapping[str, Any] = {}
-    """What the grader needs beside the answer; JSON values only."""
+    """What the grader needs besides the answer; JSON values only."""
 
 
 class Dropped(ValueError):
-    """A row gives no question. `reason` is the same for all rows like it; the message may name this one."""
+    """A row gives no question. `reason` groups rows of the same fault; the message may name this row."""
 
     def __init__(self, reason: str, told: str = "") -> None:
         super().__init__(told or reason)
@@ -66,21 +66,21 @@ class Dropped(ValueError):
 
 @dataclass(frozen=True)
 class Task:
-    """One row of the table of tasks."""
+    """An entry in the table of tasks."""
 
     name: str
     line: str
-    """What is asked, for a list of tasks."""
+    """What is asked, shown by --list_tasks."""
     grader: str
     answer_type: str
     """Fills {answer_type_str}; reads well after "your resulting" and "a correct"."""
 
     def supply(self, wanted: Wanted) -> Supplied:
-        """Return the questions of a run. Raises ValueError, in one line, if there are not that many."""
+        """Return the questions of a run. Raises ValueError, in one line, if there are not enough."""
         raise NotImplementedError
 
     def example(self) -> Question:
-        """Return a question that looks like all of them, without a network."""
+        """Return a typical question, without network access."""
         return self.supply(Wanted(1, 0, 0)).sft[0]
 
     def question(self, problem: Problem, source: str) -> Question:
@@ -91,10 +91,10 @@ class Task:
 def supply_made(
     few: str, wanted: Wanted, config: Mapping[str, Any], make: Callable[[int, int], Apart], widen: str = ""
 ) -> Supplied:
-    """Supply what `make(sft, rl)` makes, which may be less.
+    """Supply what `make(sft, rl)` returns, which may be fewer questions than that.
 
-    Raises ValueError, beginning with `few` with its {found} filled in, if that is less than was asked for; where no
-    number was named, only if it is nothing.
+    Raises ValueError, starting with `few` with its {found} filled in, if there are fewer than requested; where no
+    number was requested, only if there are none.
     """
     count = DRAWN_QUESTIONS if wanted.sft is None else wanted.sft
     sft, rl = make(count, count // 4 if wanted.rl is None else wanted.rl)
@@ -114,7 +114,7 @@ def held_out(*family: Hashable) -> bool:
 
 
 def fill(questions: Iterable[Question], sft: int, rl: int) -> Apart:
-    """Take different questions until there are enough; the text alone decides between RL and SFT, whatever the run."""
+    """Take distinct questions until there are enough; the text alone, not the run, decides between RL and SFT."""
     seen: set[str] = set()
     found: dict[bool, list[Question]] = {False: [], True: []}
     for question in questions:
@@ -127,10 +127,10 @@ def fill(questions: Iterable[Question], sft: int, rl: int) -> Apart:
 
 
 def split(pool: Sequence[Question], wanted: Wanted, place: str) -> Apart:
-    """Divide the questions by hash, so that the order of rows does not matter.
+    """Split the questions by hash, so that the order of rows does not matter.
 
-    RL gets the same ones first whatever the seed; without a count all others are for SFT. Raises ValueError, naming
-    the `place`, if there are too few.
+    RL is served first and gets the same ones whatever the seed; without a count, SFT gets all the others. Raises
+    ValueError, naming the `place`, if there are too few.
     """
     total = len(pool)
     held = wanted.rl
@@ -152,20 +152,20 @@ def split(pool: Sequence[Question], wanted: Wanted, place: str) -> Apart:
 
 @dataclass(frozen=True)
 class Drawn(Task):
-    """A task whose questions are drawn, one by one."""
+    """A task whose questions are drawn at random, one at a time."""
 
     draw: Callable[[random.Random], Problem | None]
-    """One problem, or None for a draw that came to nothing; the same for the same generator."""
+    """Returns a problem, or None if the draw failed; deterministic given the generator's state."""
     identity: Callable[[Problem], tuple[Hashable, ...]] = lambda problem: (same_text(problem.text),)
-    """The same for problems that count as one; by default texts that differ only by spaces."""
+    """Equal for duplicates; by default, texts that differ only in whitespace."""
     family: Callable[[Problem], tuple[Hashable, ...]] = lambda problem: (problem.text,)
-    """Decides between SFT and RL: the same for problems whose answers reveal each other's."""
+    """Decides between SFT and RL; equal for problems whose answers reveal each other's."""
     ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    """What the numbers of a question are drawn from, by the flag that sets it; both ends included."""
+    """Inclusive ranges that numbers are drawn from, by the flag that sets each."""
     source: str = "made from a seed"
-    """Where the questions come from, for RAW_DATA."""
+    """Where the questions come from, as RAW_DATA records it."""
     effort: int = 10_000
-    """How many draws may come to nothing before the first problem."""
+    """How many draws may fail before the first problem."""
 
     def supply(self, wanted: Wanted) -> Supplied:
         def make(sft: int, rl: int) -> Apart:
@@ -179,7 +179,7 @@ class Drawn(Task):
         return supply_made(few, wanted, {name: list(ends) for name, ends in self.ranges.items()}, make, widen)
 
     def _drawn(self, count: int, *, rl: bool, seed: int) -> list[Question]:
-        """Draw up to `count`. Content alone decides between RL and SFT, so no run mixes them."""
+        """Draw up to `count` questions; content alone decides between RL and SFT, so no run mixes them."""
         found: dict[tuple[Hashable, ...], Problem] = {}
         rng = random.Random(f"{seed}/{self.name}/{'rl' if rl else 'sft'}")
         draws = last = 0
@@ -190,6 +190,6 @@ class Drawn(Task):
             if problem is not None and held_out(*self.family(problem)) == rl and self.identity(problem) not in found:
                 found[self.identity(problem)] = problem
                 last = draws
-                # Rare is not exhausted; forty times the usual wait is, once there is a usual one.
+                # Give up only after forty times the average wait: rare questions do not mean there are no more.
                 patience = (self.effort + 40 * draws) // len(found)
         return [self.question(problem, self.source) for problem in found.values()]
