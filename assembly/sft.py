@@ -82,7 +82,7 @@ class Summary:
     memory: int = 0
     """Bytes of the traces as Arrow tables."""
     shown: tuple[tuple[bool, bool, int], str] | None = None
-    """(rank, text) of the trace of smallest rank, the card's example: with a retry, without faults, short if possible."""
+    """(rank, text) of the smallest rank, the card's example: with a retry, without faults and short if possible."""
 
     def add(self, row: Mapping[str, Any], text: str) -> None:
         """Count a trace, given its row and text; once under each prompt variant among its attempts."""
