@@ -53,14 +53,14 @@ def notes_on_supply(settings: SftSettings, supply: Supply) -> tuple[str, ...]:
     """Return a note for each infeasible format. Raises ValueError if all are."""
     lacking = defaultdict[tuple[str, str] | None, list[str]](list)
     for format_ in choose_formats(settings.formats, settings.bounds):
-        lacking[_lack(format_, settings, supply)].append(format_.name)
+        lacking[_infeasibility(format_, settings, supply)].append(format_.name)
     lacks = [(*lack, names) for lack, names in lacking.items() if lack]
     if None in lacking:
         return tuple(f"no trace of {name} can come: {why}" for why, _, names in lacks for name in names)
     raise ValueError("; ".join(f"no trace of {', '.join(names)} can come: {why}; {help}" for why, help, names in lacks))
 
 
-def _lack(format_: Format, settings: SftSettings, supply: Supply) -> tuple[str, str] | None:
+def _infeasibility(format_: Format, settings: SftSettings, supply: Supply) -> tuple[str, str] | None:
     """Return why no question can give a format, and the remedy; None if some can."""
     bounds, attempts = settings.bounds, f"--attempts {settings.attempts}"
     samples, variants = (f"there {'is' if one == 1 else 'are'} {one}" for one in (supply.samples, supply.variants))

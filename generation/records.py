@@ -105,7 +105,7 @@ class Attempt:
 _SPACES = re.compile("[\\s\u200b\u2060\ufeff]+")
 
 
-def same_text(text: str) -> str:
+def collapse_spaces(text: str) -> str:
     """Return the text with whitespace collapsed and stripped; questions that then agree are duplicates."""
     return _SPACES.sub(" ", text).strip()
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from generation.grading.number import near
+from generation.grading.number import nearly_equal
 from generation.records import UNDECIDED
 from tests.grading_tables import Row, graded
 
@@ -70,8 +70,8 @@ _DECIMALS = st.builds(
 @given(_DECIMALS, _DECIMALS, st.integers(-40, 40))
 def test_near_is_far_when_a_thousandth_is_between(one: Fraction, other: Fraction, power: int) -> None:
     scale = Fraction(10) ** power
-    assert near(one, one)
+    assert nearly_equal(one, one)
     if abs(one - other) * 1000 > abs(one):
-        assert not near(other, one)
-        assert not near(other * scale, one * scale)
-    assert near(-other, -one) == near(other, one)
+        assert not nearly_equal(other, one)
+        assert not nearly_equal(other * scale, one * scale)
+    assert nearly_equal(-other, -one) == nearly_equal(other, one)

@@ -40,24 +40,24 @@ def judge_choice(answer: str, question: Question) -> str:
     return "" if _option(answer, options) == gold else DIFFERS
 
 
-def _called(text: str, options: Mapping[str, str]) -> set[str]:
+def _options_with_text(text: str, options: Mapping[str, str]) -> set[str]:
     """Return the letters of the options with this text."""
     if len(text) > _AROUND + 3 * max(map(len, options.values()), default=0):
         return set()
-    return {letter for letter, option in options.items() if _form(option) == _form(text)}
+    return {letter for letter, option in options.items() if _comparable(option) == _comparable(text)}
 
 
 @lru_cache(maxsize=1024)
-def _form(text: str) -> str:
-    return normalised(_shown(text))
+def _comparable(text: str) -> str:
+    return normalised(_as_displayed(text))
 
 
 def _option(text: str, options: Mapping[str, str]) -> str:
     """Return the letter of the option named by a text. Raises UnreadableError or SeveralError."""
     check_readable(unicodedata.normalize("NFKC", text), gold=text)
-    shown = _BULLET.sub("", _shown(text))
+    shown = _BULLET.sub("", _as_displayed(text))
     rest = _without_label(shown)
-    called = _called(shown, options) or _called(rest, options)
+    called = _options_with_text(shown, options) or _options_with_text(rest, options)
     # A letter: "B", "(b).", "The answer is B". The text of an option may itself be one: "I".
     alone = _ALONE.fullmatch(rest)
     letter = alone["letter"].upper() if alone else ""
@@ -82,7 +82,7 @@ def _option(text: str, options: Mapping[str, str]) -> str:
     raise UnreadableError("names no option, or several")
 
 
-def _shown(text: str) -> str:
+def _as_displayed(text: str) -> str:
     """Return the text as a reader sees it: compatibility characters unified, no LaTeX or Markdown."""
     text = plain(unicodedata.normalize("NFKC", text).replace("’", "'"))
     return plain(_MARKUP.sub("", IN_TEXT.sub(r"\1", text)))
@@ -103,7 +103,7 @@ def _beside_its_text(text: str, options: Mapping[str, str]) -> str:
     """Return the letter before or after an option's text, "" if there is none. Raises SeveralError if they disagree."""
     for beside in (_AHEAD.fullmatch(text), _BEHIND.fullmatch(text)):
         letter, said = (beside["letter"].upper(), beside["said"]) if beside else ("", "")
-        called = _called(said, options) or _called(said.strip("()[]"), options)
+        called = _options_with_text(said, options) or _options_with_text(said.strip("()[]"), options)
         if letter in called:
             return letter
         if called and letter in options:

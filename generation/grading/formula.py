@@ -51,7 +51,7 @@ class Formula(NamedTuple):
 def formula(text: str) -> Formula:
     """Return the one formula in an answer. Raises UnreadableError, SeveralError or OutOfBoundsError."""
     check_readable(text)
-    text = plain(_inner(plain(to_latex(text).translate(_CHARACTERS))))
+    text = plain(_unwrap(plain(to_latex(text).translate(_CHARACTERS))))
     if named := _NAMES.get(words_of(text)):
         return Formula(named, "")
     text = rewritten(_NAMED.sub(lambda name: name[1] or rf"\{name[3]} ", text), "formulas")
@@ -100,7 +100,7 @@ def _is_word(word: str) -> bool:
     return is_noun(word.lower()) and word.lower() not in _FUNCTIONS
 
 
-def _inner(text: str) -> str:
+def _unwrap(text: str) -> str:
     """Return the contents of the only box, else of the only pair of delimiters, else all of the text."""
     boxes = boxed(text.replace(r"\fbox", r"\boxed"))
     if len({re.sub(r"\s", "", box) for box in boxes}) > 1:

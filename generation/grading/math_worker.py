@@ -17,7 +17,7 @@ from math_verify import LatexExtractionConfig, grader, parse, verify
 from sympy import Basic, Expr, Float, I, MatrixBase, Rational, nan, oo, zoo
 from sympy.core.function import AppliedUndef
 
-from generation.grading.number import near
+from generation.grading.number import nearly_equal
 from generation.grading.workers import Request
 
 # Without its list of units, which has letters that are variables.
@@ -145,7 +145,7 @@ def equal_values(gold: Expr, said: Expr) -> bool:
     whole = any(exact.is_Integer and all(int(one) == one for one in typed.atoms(Float)) for typed, exact in pairs)
     if not decimal or whole:
         return False
-    found = [one == other or near(other, one) for one, other in zip(_parts(wanted), _parts(value), strict=True)]
+    found = [one == other or nearly_equal(other, one) for one, other in zip(_parts(wanted), _parts(value), strict=True)]
     if None in found and False not in found:
         raise ArithmeticError("is a rounding, perhaps too rough")
     return all(found)

@@ -1,6 +1,6 @@
 """Judges a mathematical answer: as a number, as words, or else by math-verify, in a process that can be killed.
 
-Exact values are compared exactly; a decimal is right if it is near the gold answer (`near`). If the two differ in
+Exact values are compared exactly; a decimal is right if it is `nearly_equal` to the gold answer. If the two differ in
 ambiguous notation, the answer is unknown, which is safe.
 """
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from generation.grading.errors import CannotStartError, RefusedError, UnreadableError
 from generation.grading.formula import formula, is_wordy, words_of
-from generation.grading.number import CHANGING, Quantity, comparisons, near, number_of
+from generation.grading.number import CHANGING, Quantity, comparisons, nearly_equal, number_of
 from generation.grading.text import DIFFERS, READINGS, normalised, plain
 from generation.grading.workers import pool_of
 from generation.records import ANOTHER_UNIT, GOLD_UNREADABLE, UNDECIDED, Question
@@ -82,7 +82,7 @@ def _is_equal_number(said: Quantity, gold: Quantity, said_text: str, gold_text: 
     exact = [one.value.denominator == 1 and not has for one, has in zip((said, gold), decimals, strict=True)]
     if any(exact) or not any(decimals):
         return False
-    found = [near(*pair) for pair in pairs]
+    found = [nearly_equal(*pair) for pair in pairs]
     if None in found and True not in found:
         raise RefusedError("is a rounding, perhaps too rough", UNDECIDED)
     return any(found)

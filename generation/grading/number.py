@@ -116,7 +116,7 @@ def read_quantity(text: str) -> Quantity:
     failure: RefusedError = UnreadableError("holds no number")
     for side in map(str.strip, sides):
         try:
-            quantity = _side(side)
+            quantity = _read_side(side)
             said[quantity.value] = quantity
         except (UnreadableError, SeveralError) as error:
             failure = error
@@ -135,7 +135,7 @@ def in_digits(text: str) -> str:
     return f"{_SPELLED[number[1].lower()]}{number[2]}" if number else text
 
 
-def _side(text: str) -> Quantity:
+def _read_side(text: str) -> Quantity:
     found = list(_NUMBER.finditer(text))
     if len(found) != 1:
         raise SeveralError("says several numbers") if found else UnreadableError("holds no number")
@@ -197,7 +197,7 @@ _ENDLESS = Fraction(1, 10**40)  # of the value; the last digit of a decimal that
 _EXACT = Context(prec=10_000, traps=[Inexact])
 
 
-def near(said: Fraction, gold: Fraction) -> bool | None:
+def nearly_equal(said: Fraction, gold: Fraction) -> bool | None:
     """Return True if two numbers are the same answer, where one is a decimal and neither is meant to be exact.
 
     They are if they agree to within a millionth both relatively and absolutely, or if one is the other rounded to six

@@ -15,26 +15,26 @@ from generation.grading.errors import SeveralError, UnreadableError
 from generation.grading.text import IN_TEXT, normalised, plain
 from generation.records import Question
 
-_SAID_OFTEN = 300
+_MIN_FREQUENCY = 300
 """Minimum corpus frequency of a word that a question may use; 20,000 words of four to eight letters pass."""
-_NOT_ASKED = ("cunt", "faggot", "fuck", "nazi", "nigg", "rape", "rapist", "shit", "slut", "whore")
+_BLOCKED_PREFIXES = ("cunt", "faggot", "fuck", "nazi", "nigg", "rape", "rapist", "shit", "slut", "whore")
 """Words with these prefixes are right as answers, but our questions never use or show them."""
 
 
 def is_word(word: str) -> bool:
     """Return True if a lower-case word, of the letters a to z only, is in the dictionary; names are not words."""
-    return word in _said() and not (_spelled(word.capitalize()) and not _spelled(word))
+    return word in _frequencies() and not (_is_spelled(word.capitalize()) and not _is_spelled(word))
 
 
 @cache
 def common_words() -> tuple[str, ...]:
     """Return well-known words, sorted: no question depends on one that a model has hardly ever seen."""
-    often = (word for word, count in _said().items() if count > _SAID_OFTEN)
-    return tuple(sorted(word for word in often if not word.startswith(_NOT_ASKED) and _spelled(word)))
+    often = (word for word, count in _frequencies().items() if count > _MIN_FREQUENCY)
+    return tuple(sorted(word for word in often if not word.startswith(_BLOCKED_PREFIXES) and _is_spelled(word)))
 
 
 @cache
-def _said() -> dict[str, int]:
+def _frequencies() -> dict[str, int]:
     # Only the word tasks need it, and loading it takes a tenth of a second.
     from spellchecker import SpellChecker
 
@@ -42,7 +42,7 @@ def _said() -> dict[str, int]:
     return {word: int(count) for word, count in listed.items() if word.isascii() and word.isalpha()}
 
 
-def _spelled(word: str) -> bool:
+def _is_spelled(word: str) -> bool:
     """Return True if Hunspell accepts the word with exactly this capitalization."""
     return bool(_hunspell().lookup(word))
 

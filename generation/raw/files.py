@@ -170,7 +170,7 @@ def check_copies(raw: str | Path, parts: Sequence[Part]) -> None:
     compared by 64-bit hashes.
     """
     files = {part.path: (*_SAMPLE, part.columns["response"], "model", f"{SAMPLE_PROVENANCE}.seed") for part in parts}
-    if not _first_twice(dict.fromkeys(files, _SAMPLE)) or not (twice := _first_twice(files)):
+    if not _first_duplicate(dict.fromkeys(files, _SAMPLE)) or not (twice := _first_duplicate(files)):
         return
     first, second = (f"row {row:,} of {path.name}" for path, row in twice)
     path, row = twice[0]
@@ -181,7 +181,7 @@ def check_copies(raw: str | Path, parts: Sequence[Part]) -> None:
     raise ValueError(f"{raw}: holds the same rows twice, e.g. {told}: {first} and {second}")
 
 
-def _first_twice(files: Mapping[Path, Sequence[str]]) -> list[tuple[Path, int]]:
+def _first_duplicate(files: Mapping[Path, Sequence[str]]) -> list[tuple[Path, int]]:
     """Return file and row of the first duplicate by these columns, and of its copy; [] if there is none."""
     hashes = [_row_hashes(path, names) for path, names in files.items()]
     starts = np.cumsum([0, *map(len, hashes)])

@@ -64,7 +64,7 @@ def summary(counts: RawCounts) -> str:
     lines = [f"{whole.samples:,} samples of {len(counts.questions):,} questions", *_outcomes_text(whole.variants())]
     if tasks:
         lines += _outcomes_text({name: [*map(one.outcome, OUTCOMES)] for name, one in tasks.items()}, "by task")
-    lines += _told(whole)
+    lines += _reflections_text(whole)
     lines += _reasons_text(f"{counts.lost.total():,} questions failed and have no samples:", counts.lost)
     lines += _reasons_text(f"{counts.kept.total():,} rows failed and stay as they were:", counts.kept)
     if failed := counts.failed[schema.SAMPLE_PROVENANCE]:
@@ -73,11 +73,11 @@ def summary(counts: RawCounts) -> str:
         lines.append(f"{failed:,} reflections failed; see reflections__provenance.error")
     for name, one in tasks.items():
         lines += ["", card.cut(f"task {name or NONE}: {one.samples:,} samples")]
-        lines += [*_outcomes_text(one.variants()), *_told(one)]
+        lines += [*_outcomes_text(one.variants()), *_reflections_text(one)]
     return "\n".join(lines)
 
 
-def _told(task: TaskCounts) -> list[str]:
+def _reflections_text(task: TaskCounts) -> list[str]:
     given = task.reflections - task.verdict("none")
     said = f"{task.reflections:,} reflections, {given:,} with a verdict, {task.valid:,} with a right one"
     lines = [*_reasons_text("unknown because", task.unknown), said]

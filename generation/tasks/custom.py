@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from cluster.texts import counted, first_line
 from generation.records import Question
 from generation.tasks.custom_facts import COLUMNS, Reading, perhaps, read_row
-from generation.tasks.gold import WHOLE, says_none
+from generation.tasks.gold import WHOLE, is_placeholder
 from generation.tasks.hub_rows import Place, Rows, json_object, load, parquet_rows
 from generation.tasks.loaded import Intake, Row
 from generation.tasks.task import MOST, Supplied, Task, Wanted, split
@@ -32,7 +32,7 @@ _WORD = re.compile(r"[^\W\d_]{2}")
 _COUNT = re.compile(r"\s*[-+]?\d[\d.,]*(?: [^\W\d_]+){1,2}\s*")
 _SIGN = re.compile(r"[\^=+*/(){}\[\]<>]|\d")
 _DOUBTS: Sequence[tuple[str, Callable[[str], object]]] = (
-    ("say only that there is none, and are taken as texts", says_none),
+    ("say only that there is none, and are taken as texts", is_placeholder),
     (
         "are long texts, which a sample must repeat; --answer_column names one with the final answer alone",
         lambda gold: len(gold) > 200 or "\n" in gold.strip(),

@@ -10,7 +10,7 @@ from string import ascii_uppercase
 from typing import Any, Literal, NamedTuple
 
 from cluster.texts import nearest
-from generation.records import Question, same_text
+from generation.records import Question, collapse_spaces
 from generation.tasks import countdown
 from generation.tasks.gold import WHOLE, FinalAnswer, check_gold, final_answer, grader_of
 from generation.tasks.loaded import Row, lettered, with_choices
@@ -29,7 +29,7 @@ ANSWER_TYPES = {
     "word": "word",
 }
 """Fills {answer_type_str}, by grader."""
-_ALONE = (("choice", ("choices",), 1), ("countdown", ("target", "numbers", "nums"), 2), ("word", ("letters",), 1))
+_EXCLUSIVE = (("choice", ("choices",), 1), ("countdown", ("target", "numbers", "nums"), 2), ("word", ("letters",), 1))
 """Grader, the columns that only it reads, and how many of them must be present to show that it is meant."""
 _PLACE = re.compile(r"[0-9]{1,3}")
 _OPTION = re.compile(r"^[ \t]*[(\[]?([A-Z])[)\].:][ \t]+(\S.*?)[ \t]*$", re.MULTILINE)
@@ -74,7 +74,7 @@ def read_row(place: str, row: Row, reading: Reading, task: str, source: str) -> 
             told = f"{place}: the gold answer has {error}: give the final answer alone"
             raise Dropped(str(error), told) from error
     if grader is None:
-        for other, columns, enough in _ALONE:
+        for other, columns, enough in _EXCLUSIVE:
             there = [column for column in columns if row.get(column) not in (None, [], {}, "")]
             if len(there) >= enough:
                 told = f"{place} has {there[-1]!r}, which is read with --grader {other} alone"
@@ -104,7 +104,7 @@ def _cell(place: str, row: Row, flag: str, reading: Reading) -> str:
         reason, told = "no exact number", f"is {value}, and no more is known of it: give what is meant as a text"
     elif not isinstance(value, str | int if flag == "answer_column" else str) or isinstance(value, bool):
         reason, told = "no text", f"must be text, not {type(value).__name__}"
-    elif not same_text(str(value)):
+    elif not collapse_spaces(str(value)):
         reason, told = "empty", "is empty; fill it in, or leave the row out"
     elif any("\ud800" <= character <= "\udfff" for character in str(value)):
         reason, told = "no text", "holds half a character (a lone surrogate); write it anew"

@@ -90,7 +90,7 @@ def grader_of(final: FinalAnswer) -> str:
     return "math" if final.where == _IN_BOX or _FORMULA.search(final.answer) else "answer"
 
 
-def says_none(answer: str) -> bool:
+def is_placeholder(answer: str) -> bool:
     """Return True for a placeholder that means that there is no answer, such as "N/A"."""
     return _NO_ANSWER.fullmatch(" ".join(answer.split()).strip(".!").casefold()) is not None
 
@@ -105,10 +105,10 @@ def check_gold(place: str, question: Question) -> None:
         told = f"{place}: the grader {question.grader} lacks a fact, or cannot read it: {error!r}"
         raise Dropped(f"a gold answer that is none for {question.grader}", told) from error
     if graded.outcome != "right":
-        raise _is_none(question, graded.reason or graded.outcome, f"{place}: ")
+        raise _dropped(question, graded.reason or graded.outcome, f"{place}: ")
 
 
-def _is_none(question: Question, fault: str, place: str = "") -> Dropped:
+def _dropped(question: Question, fault: str, place: str = "") -> Dropped:
     none = f"is none for {question.grader}"
     hint = "; --grader exact takes a text as it is" if question.grader == "math" else ""
     return Dropped(
@@ -133,7 +133,7 @@ def find_faults(questions: Sequence[Question]) -> Faults:
     faults: dict[str, str] = {}
     formulas: dict[str, str] = {}
     for answer in dict.fromkeys(question.answer for question in questions if question.grader == "math"):
-        if says_none(answer):
+        if is_placeholder(answer):
             faults[answer] = "says only that there is none"
             continue
         with suppress(RefusedError):
@@ -154,7 +154,7 @@ def find_faults(questions: Sequence[Question]) -> Faults:
     except CannotStartError as error:
         raise ValueError(str(error)) from error
     faults |= {answer: said[text] for answer, text in formulas.items() if said.get(text)}
-    by_key = {q.key: _is_none(q, faults[q.answer]) for q in questions if q.grader == "math" and q.answer in faults}
+    by_key = {q.key: _dropped(q, faults[q.answer]) for q in questions if q.grader == "math" and q.answer in faults}
 
     small = [q for q in questions if q.grader == "countdown" and len(q.facts["numbers"]) <= _NUMBERS]
     unproven = [q for q in small if GRADERS["countdown"](q.answer, q).outcome != "right"]

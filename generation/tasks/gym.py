@@ -20,7 +20,7 @@ from typing import Any
 
 from cluster.texts import first_line, nearest
 from generation.records import Question, request_seed
-from generation.tasks.task import HEADER, Apart, Problem, Supplied, Task, Wanted, fill, supply_made
+from generation.tasks.task import HEADER, Problem, Splits, Supplied, Task, Wanted, supply_made, take_distinct
 
 PREFIX = "reasoning_gym/"
 GRADER = "gym"
@@ -73,8 +73,8 @@ def task(name: str) -> Task:
 @dataclass(frozen=True)
 class _Gym(Task):
     def supply(self, wanted: Wanted) -> Supplied:
-        def make(sft: int, rl: int) -> Apart:
-            return fill(self._questions(wanted.seed, SPARE + TIMES * (sft + rl)), sft, rl)
+        def make(sft: int, rl: int) -> Splits:
+            return take_distinct(self._questions(wanted.seed, SPARE + TIMES * (sft + rl)), sft, rl)
 
         return supply_made(
             f"{self.name} gave only {{found}} different", wanted, {"reasoning_gym": version("reasoning-gym")}, make

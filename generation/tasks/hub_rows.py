@@ -61,13 +61,13 @@ def json_object(text: str) -> dict[str, Any]:
     Raises KeyError with a duplicate name, TypeError for any other JSON value, ValueError or RecursionError for invalid
     JSON.
     """
-    row = json.loads(text, parse_float=str, object_pairs_hook=_each_once)
+    row = json.loads(text, parse_float=str, object_pairs_hook=_reject_duplicates)
     if not isinstance(row, dict):
         raise TypeError(f"is no JSON object but {type(row).__name__}")
     return row
 
 
-def _each_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+def _reject_duplicates(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         raise KeyError(Counter(name for name, _ in pairs).most_common(1)[0][0])
@@ -115,7 +115,7 @@ def load(place: Place, wanted: str, columns: Collection[str] | None = None) -> R
         loaded = datasets.load_dataset(place.repository, place.configuration, split=place.split, revision=commit)
     except Exception as error:
         # `datasets` raises a dozen kinds of error; each means that there are no questions.
-        there = _what_is_there(place, commit)
+        there = _list_available(place, commit)
         reasons = (str(one) or type(one).__name__ for one in (error, error.__cause__) if one is not None)
         reason = " ".join(": ".join(reasons).split())[:240]
         if isinstance(error, ConnectionError) and offline():
@@ -128,7 +128,7 @@ def load(place: Place, wanted: str, columns: Collection[str] | None = None) -> R
     if commit is not None and _COMMIT.fullmatch(commit) and cached not in (None, commit):
         raise ValueError(f"{wanted} is wanted at commit {commit}, and the cache on this machine holds {cached} alone")
     found = place._replace(revision=cached or commit)
-    rows = map(dict, loaded) if columns is None else _as_they_stand(loaded, found, columns)
+    rows = map(dict, loaded) if columns is None else _exact_rows(loaded, found, columns)
     numbered = ((f"{place.shown} row {number}", row) for number, row in enumerate(rows, 1))
     return Rows(numbered, loaded.column_names, found.revision)
 
@@ -158,7 +158,7 @@ def _ask_commit(place: Place, wanted: str) -> str | None:
     return found
 
 
-def _what_is_there(place: Place, commit: str | None) -> str:
+def _list_available(place: Place, commit: str | None) -> str:
     """List the configurations or splits if the requested one is missing; "" if that is not the problem."""
     import datasets
 
@@ -178,7 +178,7 @@ def _what_is_there(place: Place, commit: str | None) -> str:
     return f"has no split {place.split!r}: give one of {', '.join(splits)} with --split" if missing else ""
 
 
-def _as_they_stand(loaded: Any, place: Place, columns: Collection[str]) -> Iterable[dict[str, Any]]:
+def _exact_rows(loaded: Any, place: Place, columns: Collection[str]) -> Iterable[dict[str, Any]]:
     """Return the rows with strings and numbers as in the files, not as a loader converted them."""
     kept = [name for name in loaded.column_names if name in columns]
     if loaded.info.builder_name in _GUESSED:

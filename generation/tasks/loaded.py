@@ -15,10 +15,10 @@ from typing import Any
 
 from cluster.texts import counted, load_table
 from generation.grading.text import boxed
-from generation.records import Question, same_text, stable_hash
+from generation.records import Question, collapse_spaces, stable_hash
 from generation.tasks.gold import find_faults
 from generation.tasks.hub_rows import Place, Rows, load, load_files
-from generation.tasks.task import HEADER, Dropped, Problem, Supplied, Task, Wanted, fill, split, supply_made
+from generation.tasks.task import HEADER, Dropped, Problem, Supplied, Task, Wanted, split, supply_made, take_distinct
 
 Row = Mapping[str, Any]
 _WHOLE = re.compile(r"(-?[0-9]+)\.0+")
@@ -48,7 +48,7 @@ class Intake:
             self._rows += 1
             try:
                 question = self._read(place, row)
-                first = self._places.setdefault(same_text(question.text), place)
+                first = self._places.setdefault(collapse_spaces(question.text), place)
                 if first != place:
                     told = f"{place} asks the same question as {first}: each must be asked once, whatever its spaces"
                     raise Dropped("asked in an earlier row", told)
@@ -107,7 +107,7 @@ class Loaded(Task):
             questions = chain.from_iterable(map(take, load_files(self.place, dataset, files)))
             count = wanted.sft or self.usual or 1
             wanted = wanted._replace(sft=count, rl=count // 4 if wanted.rl is None else wanted.rl)
-            sft, rl, *_ = supply_made(f"{named} has only {{found}}", wanted, {}, partial(fill, questions))
+            sft, rl, *_ = supply_made(f"{named} has only {{found}}", wanted, {}, partial(take_distinct, questions))
         else:
             pool = take(load(self.place, dataset))
             if not pool:

@@ -18,7 +18,7 @@ from types import MappingProxyType, ModuleType
 from typing import Any, NamedTuple
 
 from cluster.texts import first_line
-from generation.records import Question, same_text, stable_hash
+from generation.records import Question, collapse_spaces, stable_hash
 from generation.tasks import countdown, gym, made
 from generation.tasks.custom_facts import ANSWER_TYPES
 from generation.tasks.gold import check_gold, find_faults
@@ -119,10 +119,10 @@ def supply(parts: Sequence[Part]) -> Supplied:
     names = [name for name, _ in supplied]
     if len(set(names)) < len(names):
         raise ValueError(f"two tasks of the mixture are called {max(names, key=names.count)}: rename one")
-    owner = {same_text(question.text): name for name, one in supplied for question in one.sft}
+    owner = {collapse_spaces(question.text): name for name, one in supplied for question in one.sft}
     for name, one in supplied:
         for question in one.rl:
-            if other := owner.get(same_text(question.text)):
+            if other := owner.get(collapse_spaces(question.text)):
                 remedy = "ask for them in two runs" if other != name else "give its TASK a `family` without spaces"
                 raise ValueError(f"{name} holds a question out for RL that {other} has for SFT: {remedy}")
     config = supplied[0][1].config

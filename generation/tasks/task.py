@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from generation.records import Question, same_text, stable_hash
+from generation.records import Question, collapse_spaces, stable_hash
 
 HEADER = (
     "Answer the following problem. Explain your reasoning step by step. When you are finished, give your answer in "
@@ -22,7 +22,7 @@ RL_SHARE = 0.2
 MOST = 10**7
 """Most questions per task."""
 
-Apart = tuple[Sequence[Question], Sequence[Question]]
+Splits = tuple[Sequence[Question], Sequence[Question]]
 """SFT questions and RL questions, kept apart."""
 
 
@@ -89,7 +89,7 @@ class Task:
 
 
 def supply_made(
-    few: str, wanted: Wanted, config: Mapping[str, Any], make: Callable[[int, int], Apart], widen: str = ""
+    few: str, wanted: Wanted, config: Mapping[str, Any], make: Callable[[int, int], Splits], widen: str = ""
 ) -> Supplied:
     """Supply what `make(sft, rl)` returns, which may be fewer questions than that.
 
@@ -113,12 +113,12 @@ def held_out(*family: Hashable) -> bool:
     return int(stable_hash(*family)[:8], 16) < RL_SHARE * 2**32
 
 
-def fill(questions: Iterable[Question], sft: int, rl: int) -> Apart:
+def take_distinct(questions: Iterable[Question], sft: int, rl: int) -> Splits:
     """Take distinct questions until there are enough; the text alone, not the run, decides between RL and SFT."""
     seen: set[str] = set()
     found: dict[bool, list[Question]] = {False: [], True: []}
     for question in questions:
-        if (text := same_text(question.text)) not in seen:
+        if (text := collapse_spaces(question.text)) not in seen:
             seen.add(text)
             found[held_out(question.text)].append(question)
             if len(found[False]) >= sft and len(found[True]) >= rl:
@@ -126,7 +126,7 @@ def fill(questions: Iterable[Question], sft: int, rl: int) -> Apart:
     return found[False][:sft], found[True][:rl]
 
 
-def split(pool: Sequence[Question], wanted: Wanted, place: str) -> Apart:
+def split(pool: Sequence[Question], wanted: Wanted, place: str) -> Splits:
     """Split the questions by hash, so that the order of rows does not matter.
 
     RL is served first and gets the same ones whatever the seed; without a count, SFT gets all the others. Raises
@@ -156,7 +156,7 @@ class Drawn(Task):
 
     draw: Callable[[random.Random], Problem | None]
     """Returns a problem, or None if the draw failed; deterministic given the generator's state."""
-    identity: Callable[[Problem], tuple[Hashable, ...]] = lambda problem: (same_text(problem.text),)
+    identity: Callable[[Problem], tuple[Hashable, ...]] = lambda problem: (collapse_spaces(problem.text),)
     """Equal for duplicates; by default, texts that differ only in whitespace."""
     family: Callable[[Problem], tuple[Hashable, ...]] = lambda problem: (problem.text,)
     """Decides between SFT and RL; equal for problems whose answers reveal each other's."""
@@ -168,7 +168,7 @@ class Drawn(Task):
     """How many draws may fail before the first problem."""
 
     def supply(self, wanted: Wanted) -> Supplied:
-        def make(sft: int, rl: int) -> Apart:
+        def make(sft: int, rl: int) -> Splits:
             return self._drawn(sft, rl=False, seed=wanted.seed), self._drawn(rl, rl=True, seed=wanted.seed)
 
         few, widen = f"{self.name} gave only {{found}} different", ""
