@@ -139,10 +139,7 @@ def _make(map_: Map, parts: Sequence[Part], settings: SftSettings, work: Path, s
 
 
 def sort_part(part: Part, path: Path, *, buckets: int, settings: SftSettings) -> Summary:
-    """Write the part's rows, of schema POOL, to the Arrow file `path`, as a round of record batches, one per bucket.
-
-    Raises ValueError for rows that cannot be read.
-    """
+    """Write the part's rows, of schema POOL, as one record batch per bucket in turn. Raises ValueError for bad rows."""
     counts = Summary()
     with pa.ipc.new_file(path, POOL) as file:
         for rows in read_part(part):
@@ -160,10 +157,7 @@ def sort_part(part: Part, path: Path, *, buckets: int, settings: SftSettings) ->
 
 
 def make_bucket(bucket: int, path: Path, *, files: Sequence[Path], buckets: int, settings: SftSettings) -> BucketTraces:
-    """Write all traces of the bucket's questions to the file `path`.
-
-    Raises ValueError if a question key stands for several questions.
-    """
+    """Write the traces of the bucket's questions to `path`. Raises ValueError if a key stands for several questions."""
     pool, counts = _read_bucket(files, bucket, buckets), Summary()
     wanted = pool["question_key"].filter(pc.not_equal(pool["left_out"], OTHER_VARIANT))
     counts.most_samples = max(Counter(wanted.to_pylist()).values(), default=0)

@@ -81,10 +81,7 @@ def _infeasibility(format_: Format, settings: SftSettings, supply: Supply) -> tu
 
 
 def early_warning(settings: SftSettings) -> Callable[[pa.Table], str]:
-    """Return a callback for the rows of each question of RAW_DATA in turn.
-
-    It returns "", except once a warning, after FIRST questions without any usable sample.
-    """
+    """Return a callback for each question's rows; it returns a warning once if FIRST questions have no usable sample."""
     here, left_out, questions = Path("rollout"), Counter[str](), 0
     alone = any(not FORMATS[name].reflected for name in settings.formats)
     usable = {"", *UNREFLECTED} if alone else {""}
@@ -106,10 +103,7 @@ def early_warning(settings: SftSettings) -> Callable[[pa.Table], str]:
 
 
 def why_unusable(files: Iterable[Path], settings: SftSettings) -> str:
-    """Say why no sample of a RAW_DATA is usable, whatever reflections are added; "" if one is.
-
-    Reads up to the first one that is. Raises ValueError for rows that cannot be read.
-    """
+    """Say why no sample is usable whatever reflections are added; "" if one is. Raises ValueError for bad rows."""
     left_out = Counter[str]()
     for rows in (rows for file in files for part in open_parts(file) for rows in read_part(part)):
         left_out.update(choose(rows, settings)["left_out"].to_pylist())

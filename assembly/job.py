@@ -49,10 +49,7 @@ def _notes(wanted: SftSettings, variants: int, samples: int, reflections: int) -
 
 
 def with_traces(plan: Plan, wanted: SftSettings) -> Plan:
-    """Add the phrases of traces to the plan, and a note for each infeasible format.
-
-    Raises ValueError if all are, or if the sets cannot be written where they belong.
-    """
+    """Add phrases, and notes on infeasible formats. Raises ValueError if all are, or if the sets cannot be written."""
     check_destination(plan.out / SFT_DATA, plan.out / RAW_DATA)
     if plan.rl_questions:
         check_replaceable(plan.out / RL_DATA)
@@ -62,14 +59,10 @@ def with_traces(plan: Plan, wanted: SftSettings) -> Plan:
 
 
 def make_sets(job: Job, plan: Plan, wanted: SftSettings) -> tuple[list[str], int]:
-    """Make SFT_DATA and RL_DATA and print a summary; return the folders made and the number of traces.
-
-    If there are no traces, SFT_DATA is unchanged.
-    """
+    """Make SFT_DATA, unless there are no traces, and RL_DATA. Return the folders made and the number of traces."""
     raw, out, folders, traces = plan.out / RAW_DATA, plan.out / SFT_DATA, [RAW_DATA], 0
-    published = job.published(RAW_DATA)
     try:
-        made = assemble(raw, out, wanted, license=plan.license, published=published, starts=job.starts)
+        made = assemble(raw, out, wanted, license=plan.license, published=job.published(RAW_DATA), starts=job.starts)
         print(f"{summary_text(made)}\n", flush=True)
         folders.append(SFT_DATA)
         traces = made.traces.total()

@@ -162,10 +162,7 @@ class SftSettings:
 
 @cache
 def load_tokenizer(name: str) -> ChatTokenizer:
-    """Load the tokenizer of a model by folder, hub id or well-known name.
-
-    Raises ValueError if it is missing or cannot render a conversation.
-    """
+    """Load a model's tokenizer by folder, hub id or well-known name. Raises ValueError if it cannot render a chat."""
     model, turns = find(name), probe(("user", "assistant"))
     chat = ChatTokenizer(model.path, model.hub_revision)
     try:

@@ -230,10 +230,7 @@ def write_sft(map_: Map, made: Sequence[BucketTraces], subsample: int | None, su
 
 
 def choose_traces(made: Sequence[BucketTraces], subsample: int | None) -> np.ndarray:
-    """Return the sorted indices of the traces to keep, among those of all buckets, int64.
-
-    A subsample is stratified by label.
-    """
+    """Return the sorted indices, int64, of the traces to keep among all buckets; a subsample is stratified by label."""
     labels = [label for bucket in made for label in bucket.labels]
     if subsample is None or subsample >= len(labels):
         return np.arange(len(labels))

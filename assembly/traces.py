@@ -91,11 +91,7 @@ class QuestionTraces(NamedTuple):
 
 
 def assemble_question(asked: QuestionSamples, formats: Sequence[Format], settings: SftSettings) -> QuestionTraces:
-    """Make the traces of one question.
-
-    Every trace has its own random generator, seeded by run seed, format, length, repeat and question, so that it does
-    not depend on the other formats or questions.
-    """
+    """Make a question's traces, each with its own random generator: none depends on other formats or questions."""
     correct = sum(one.correct for one in asked.candidates)
     incorrect = len(asked.candidates) - correct
     made: list[Made] = []

@@ -72,10 +72,7 @@ def usable(here: Resources) -> Resources:
 
 
 def place(plan: JobPlan, settings: JobSettings, resources: Resources) -> Placement:
-    """Place as many engines as requested, or as fit.
-
-    Raises ValueError if they do not fit, or if a node of a running cluster lacks what they need.
-    """
+    """Place as many engines as requested or fit. Raises ValueError if they do not fit, or a node lacks something."""
     model, workers = plan.model, settings.tensor_parallel
     if settings.address is None:
         resources = usable(resources)
@@ -131,10 +128,7 @@ def cpu_environment(workers: int, cores: int | None = None) -> dict[str, str]:
 
 
 def count_engines(settings: JobSettings, resources: Resources, weight_bytes: int = 0) -> int:
-    """Return the number of engines requested, or else how many fit.
-
-    Raises ValueError if GPUs, cores or memory (where known) do not suffice; a single worker is always tried.
-    """
+    """Return how many engines are requested or fit. Raises ValueError if they do not fit, but never for one worker."""
     nodes, workers = resources.nodes, settings.tensor_parallel
     room = count_room(nodes, workers, gpu=resources.gpus > 0)
     engines = settings.engines or max(1, room)

@@ -38,10 +38,7 @@ class Rollout:
     seed: int
 
     async def __call__(self, engine: Engine, question: Question) -> tuple[Attempt, ...]:
-        """Return all attempts at the question, ordered by variant and index.
-
-        Raises ItemFailedError if every sample failed, and EngineDiedError.
-        """
+        """Return all attempts, by variant and index. Raises ItemFailedError if every sample failed, EngineDiedError."""
         owed = [(variant, index) for variant in self.variants for index in range(self.samples)]
         attempts = await together(self._attempt(engine, question, *one) for one in owed)
         if all(attempt.completion.finish_reason == "error" for attempt in attempts):

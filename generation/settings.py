@@ -95,8 +95,7 @@ class Settings(JobSettings):
     @property
     def reading(self) -> Reading:
         """Return how to read the user's own questions."""
-        given = {name: getattr(self, name) for name in Reading._fields}
-        return Reading(**{name: value for name, value in given.items() if value is not None})
+        return Reading(**{name: value for name in Reading._fields if (value := getattr(self, name)) is not None})
 
     def parts(self, *, small: bool) -> list[Part]:
         """Decide which tasks supply how many questions, without generating or loading any. Raises ValueError.

@@ -51,10 +51,7 @@ def mentions_hint(variant: Variant, response: str) -> bool:
 
 
 def parse_names(names: tuple[str, ...]) -> tuple[Variant, ...]:
-    """Return the variants by name; "plain" stands for four and "all" for eight.
-
-    Raises ValueError if there is no name, or if one is unknown or given twice.
-    """
+    """Return the variants; "plain" is four, "all" eight. Raises ValueError for no, unknown or repeated names."""
     known, groups = f"take plain, all, or any of {', '.join(VARIANTS)}", {"plain": PLAIN, "all": tuple(VARIANTS)}
     if not names:
         raise ValueError(f"no variant is named: {known}")

@@ -142,10 +142,7 @@ def judge_countdown(answer: str, question: Question) -> str:
 
 
 def _steps(stated: Sequence[Expression]) -> list[Expression]:
-    """Return the statements that compute something, dropping numbers that only repeat the last result.
-
-    Raises UnreadableError for any other bare number among steps: the answer is a list, not a solution.
-    """
+    """Drop numbers that only repeat the last result. Raises UnreadableError for other bare numbers: that is a list."""
     steps = list(stated[:1])
     for step in stated[1:]:
         if steps[0].is_bare or (step.is_bare and step.value != steps[-1].value):
@@ -197,10 +194,7 @@ _PLAIN = re.compile(r"(?:(?:^|\n)(?!1\))[0-9(][0-9+\-*/()= ]*[0-9)] *)+")
 
 
 def statements(text: str) -> list[str]:
-    """Return the expressions or equations in a text, in order, each in plain notation.
-
-    They are separated by newlines, ";", ", ", "and" or "then".
-    """
+    """Split a text at newlines, ";", ", ", "and" and "then" into expressions or equations in plain notation."""
     text = to_ascii(text)
     if _PLAIN.fullmatch(text):
         return [_without_brackets(line.strip()) for line in text.split("\n")]
@@ -216,10 +210,7 @@ def statements(text: str) -> list[str]:
 
 
 def _without_latex(text: str) -> str:
-    """Convert LaTeX arithmetic to plain notation: groups, boxes and fractions become brackets, \\text its contents.
-
-    Leaves any other braces and commands for `read` to refuse.
-    """
+    """Convert LaTeX arithmetic: groups, boxes and fractions become brackets; what is left over, `read` refuses."""
     text = text.replace(r"\{", "(").replace(r"\}", ")").replace(r"\boxed", "")
     for _ in range(MAX_DEPTH if "{" in text else 0):
         before = text

@@ -49,10 +49,7 @@ _LATEX_FRACTION = re.compile(r"\A([+-]?)\\[dtc]?frac ?\{([0-9]{1,99})\} ?\{([0-9
 
 
 def judge_exact(answer: str, question: Question) -> str:
-    """Return "" if the answer is the same text as `question.answer`, else what is wrong; "7.0" is not "7" here.
-
-    Case, spaces next to punctuation and wrapping are ignored.
-    """
+    """Return "" for the same text but for case, wrapping and spaces, else what is wrong; "7.0" is not "7" here."""
     if answer.strip() == question.answer.strip():
         return ""
     said, gold = (plain(normalised(text), "around_text") for text in (answer, question.answer))
@@ -64,10 +61,7 @@ def judge_exact(answer: str, question: Question) -> str:
 
 
 def judge_own_answer(answer: str, question: Question) -> str:
-    """Return "" if the answer equals the gold one as text, or as a number: a decimal or a fraction.
-
-    For the user's own questions. Evaluates nothing: "2 + 2" is not "4", "50%" is not "0.5".
-    """
+    """Return "" if equal as text, decimal or fraction, else what is wrong; "2 + 2" is not "4", nor "50%" "0.5"."""
     said, gold = (plain(to_ascii(text).casefold(), "around_text") for text in (answer, question.answer))
     if said == gold:
         return ""
@@ -131,10 +125,7 @@ def normalised(text: str) -> str:
 
 
 def plain(text: str, *more: str) -> str:
-    """Return the text in ASCII where possible, with single spaces and without wrapping; keeps case.
-
-    "around_text" also strips exclamation marks and outer brackets, which have a meaning in formulas.
-    """
+    """Return the text in ASCII, single-spaced and unwrapped, same case; "around_text" also strips ! and brackets."""
     *_, last = layers(" ".join(to_ascii(unfenced(text)).split()), "around", *more)
     return last
 

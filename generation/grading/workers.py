@@ -93,10 +93,7 @@ class WorkerPool:
             self._free.put(slot)
 
     def ask(self, request: Request) -> dict[str, Any]:
-        """Return a worker's answer, once one is free.
-
-        Raises TimedOutError, CannotStartError, and DiedError if the request kills two workers.
-        """
+        """Return a free worker's answer. Raises TimedOutError, CannotStartError, DiedError if two workers die of it."""
         slot = self._free.get()
         try:
             return self._worker(slot).ask(request)

@@ -65,10 +65,7 @@ class RawSource(NamedTuple):
 
 
 def find_files(raw: str | Path) -> tuple[Path, ...]:
-    """Return the file itself, or those in a folder or its `data/`; for a run, those of its RAW_DATA.
-
-    Raises ValueError if there are none, or if their names show that one is missing.
-    """
+    """Return the file, or those in a folder, its `data/` or a run's RAW_DATA. Raises ValueError if one is missing."""
     path = Path(raw)
     try:
         exists = path.exists()
@@ -85,7 +82,7 @@ def find_files(raw: str | Path) -> tuple[Path, ...]:
     # Other parquet files in a run's folder are not its RAW_DATA.
     run = (path / RUN_FILE).exists() or (path / RAW_DATA).is_dir()
     folder = path / RAW_DATA if run else path
-    files = next((found for where in ("data/*", "*") if (found := sorted(folder.glob(f"{where}.parquet")))), [])
+    files = sorted(folder.glob("data/*.parquet")) or sorted(folder.glob("*.parquet"))
     if not files and (path / RUN_FILE).exists():
         raise ValueError(f"{raw}: is a run that has made no {RAW_DATA} yet; let its command go on to the end")
     if not files:
@@ -125,10 +122,7 @@ def _card_of(file: Path) -> str:
 
 
 def source_of(raw: str | Path, parts: Sequence[Part], published: str = "") -> RawSource:
-    """Describe the files of `raw`; `published` is the repository that they are pushed to.
-
-    Raises ValueError if one cannot be read, or if they contain the same rows twice.
-    """
+    """Describe the files of `raw`, pushed to `published` if any. Raises ValueError for unreadable or duplicate rows."""
     check_copies(raw, parts)
     files = [*dict.fromkeys(part.path for part in parts)]
     local = Path(raw).exists()

@@ -61,10 +61,7 @@ ROWS = pa.schema([(name, role.type) for name, role in _ROLES.items()])
 
 
 def open_parts(raw: str | Path, part_bytes: int = 64 << 20) -> tuple[Part, ...]:
-    """Return the parts of a RAW_DATA folder, parquet file or hub repository, ordered by file and row.
-
-    Reads no rows. Raises ValueError for files, columns and types that are missing or cannot be read.
-    """
+    """Return a RAW_DATA's parts, in order, without reading rows. Raises ValueError for unusable files or columns."""
     parts: list[Part] = []
     for path in find_files(raw):
         with reading(path), pq.ParquetFile(path) as file:

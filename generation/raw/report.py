@@ -25,10 +25,7 @@ _UNDECIDED = (
 
 
 def write_raw_data(plan: JobPlan, job: Job, look: Look | None = None, served: Served | None = None) -> RawCounts:
-    """Write RAW_DATA/ from the shards: the same rows in the same order, whichever engine made them.
-
-    Raises AllFailedError if every question failed.
-    """
+    """Write RAW_DATA/ from the shards, the same whichever engine made them. Raises AllFailedError if none finished."""
     lost, finished = lost_units(plan, job), job.store.finished()
     order = [key for key in plan.keys if key in finished]
     counted: list[RawCounts] = []

@@ -129,10 +129,7 @@ def _countdown(place: str, row: Row, text: str) -> dict[str, Any]:
 
 
 def _choice(place: str, row: Row, text: str, answer: str) -> tuple[str, str, dict[str, Any]]:
-    """Return the question with its options, the gold letter, and the facts.
-
-    The options are a list, {label, text} or {letter: text} in a column, or part of the question itself.
-    """
+    """Return question, gold letter and facts; options are a list, {label, text}, {letter: text}, or in the question."""
     given, labels = row.get("choices"), []
     if isinstance(given, dict) and {"label", "text"} <= given.keys():
         labels, given = list(map(str, given["label"])), given["text"]

@@ -7,14 +7,13 @@ answer is no equation is solved by brute force. Both are slow, so both are limit
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import NamedTuple
 
 from generation.grading import GRADERS, find_answer
 from generation.grading.errors import CannotStartError, DiedError, RefusedError, TimedOutError
 from generation.grading.formula import formula, is_wordy
 from generation.grading.mathematics import compare
-from generation.grading.number import in_digits, read_quantity
+from generation.grading.number import in_digits, number_of
 from generation.grading.text import boxed
 from generation.grading.workers import pool_size
 from generation.records import Question
@@ -82,11 +81,10 @@ def final_answer(text: str) -> FinalAnswer:
 def grader_of(final: FinalAnswer) -> str:
     """Guess the grader for a gold answer: number, math, or answer, which compares text."""
     worded = final.where == WHOLE and _WORD.search(_IN_NUMBERS.sub("", in_digits(final.answer)))
-    with suppress(RefusedError):
-        number = read_quantity(final.answer)
-        # "5 km" is a number, too, but "12 Monkeys" and "$5 bill" are names.
-        if not worded or (number.unit and not _MONEY.search(final.answer)):
-            return "number"
+    number = number_of(final.answer)
+    # "5 km" is a number, too, but "12 Monkeys" and "$5 bill" are names.
+    if number and (not worded or (number.unit and not _MONEY.search(final.answer))):
+        return "number"
     return "math" if final.where == _IN_BOX or _FORMULA.search(final.answer) else "answer"
 
 
@@ -136,8 +134,7 @@ def find_faults(questions: Sequence[Question]) -> Faults:
         if is_placeholder(answer):
             faults[answer] = "says only that there is none"
             continue
-        with suppress(RefusedError):
-            read_quantity(answer)
+        if number_of(answer):
             continue
         try:
             text = formula(answer).text

@@ -76,9 +76,8 @@ class _Gym(Task):
         def make(sft: int, rl: int) -> Splits:
             return take_distinct(self._questions(wanted.seed, SPARE + TIMES * (sft + rl)), sft, rl)
 
-        return supply_made(
-            f"{self.name} gave only {{found}} different", wanted, {"reasoning_gym": version("reasoning-gym")}, make
-        )
+        config = {"reasoning_gym": version("reasoning-gym")}
+        return supply_made(f"{self.name} gave only {{found}} different", wanted, config, make)
 
     def _questions(self, seed: int, size: int) -> Iterator[Question]:
         """Yield a question for each entry with a gold answer. Raises ValueError if the generator fails."""
@@ -142,10 +141,7 @@ def scoring(generator: str) -> Callable[[str, Mapping[str, Any]], float]:
 
 
 def guard() -> None:
-    """Replace `eval` with `compute` in all loaded modules of reasoning-gym and in sympy's parser.
-
-    Some scoring functions call `eval` on model output, some sympy's `parse_expr`, which calls it too.
-    """
+    """Replace `eval`, which scoring functions call on answers, with `compute` in reasoning-gym and sympy's parser."""
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] == "reasoning_gym" or name == "sympy.parsing.sympy_parser":
             module.eval = compute  # type: ignore[attr-defined]
