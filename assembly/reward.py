@@ -27,7 +27,7 @@ def truth_of(question: Question) -> str:
 def compute_score(
     data_source: str, solution_str: str, ground_truth: str, extra_info: Mapping[str, Any] | None = None
 ) -> float:
-    """Return the reward, 0 or 1. Raises ValueError for another dataset's `ground_truth`, which would give only 0."""
+    """Return the reward, 0 or 1. Raises ValueError for a `ground_truth` of another dataset, rather than return 0."""
     # verl does not report the finish reason; it would only change why an answer is missing.
     return float(grade(solution_str, _question(ground_truth), "stop").outcome == "right")
 
