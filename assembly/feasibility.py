@@ -18,8 +18,7 @@ from cluster.texts import counted, load_table, nearest
 from generation.raw.reader import as_rows, find_columns, open_parts, read_part
 from generation.records import CUT
 
-FIRST = 32
-"""Number of questions after which a warning is justified."""
+FIRST = 32  # number of questions after which a warning is justified
 ADVICE = load_table("assembly", "advice.toml")
 """Advice by the reason why samples are left out, or why questions give no trace."""
 

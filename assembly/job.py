@@ -27,10 +27,8 @@ from generation.variants import parse_names
 
 SETS = (RAW_DATA, SFT_DATA, RL_DATA)
 """The dataset folders in a run directory."""
-_BY_TASK = ("0C", "*C", "*C*IC", "*CC", "star")
-"""Formats counted by task."""
-_PROPOSED = ("*C*IC", "*CC", "*C_full", "algorithm1", "0C", "star")
-"""Formats in the order they are suggested."""
+_BY_TASK = ("0C", "*C", "*C*IC", "*CC", "star")  # formats counted by task
+_PROPOSED = ("*C*IC", "*CC", "*C_full", "algorithm1", "0C", "star")  # formats in the order they are suggested
 
 
 def sft_settings(settings: Settings) -> SftSettings:

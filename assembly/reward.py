@@ -14,8 +14,7 @@ from generation.grading import GRADERS, grade
 from generation.grading.workers import pool_size
 from generation.records import Question
 
-_IN_PROCESSES = {"math", "gym"}
-"""Graders that use worker processes."""
+_IN_PROCESSES = {"math", "gym"}  # graders that use worker processes
 
 
 def truth_of(question: Question) -> str:

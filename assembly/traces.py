@@ -206,8 +206,7 @@ def _compose(format_: Format, picked: Sequence[Candidate], rng: Random) -> Trace
     return Trace(steps, glue, rng.choice(PHRASES["ending"]), final.answer, review)
 
 
-_END = 400
-"""Number of last characters of a sample that are searched for claims."""
+_END = 400  # number of last characters of a sample that are searched for claims
 _GIVES_UP = re.compile(
     r"\b(?:(?:is|are|was) (?:not (?:correct|right|possible)|incorrect)|does(?: not|n't) (?:work|equal|reach|fit)"
     r"|no solution|impossible|cannot be (?:done|made|reached)|(?:can't|cannot) find)\b",

@@ -27,13 +27,10 @@ _CPU_CACHE = 1 * _GIB
 _CPU_CORES = 8
 _CPU_MEMORY = 16 * _GIB
 """Per engine started by default on a node: an engine scales to a few cores and holds its own copy of the model."""
-_CPU_SHARERS = 4
-"""Most workers per core; more would only wait for each other."""
-_CPU_LEAST = _GIB // 2
-"""Minimum bytes per worker, besides the model's weights."""
+_CPU_SHARERS = 4  # most workers per core; more would only wait for each other
+_CPU_LEAST = _GIB // 2  # minimum bytes per worker, besides the model's weights
 _SILENCE_S = 300.0
-_SLOWEST = 5.0
-"""Tokens per second of one sequence; a slower engine is presumed dead."""
+_SLOWEST = 5.0  # tokens per second of one sequence; a slower engine is presumed dead
 
 
 def ray_fleet(plan: JobPlan, settings: JobSettings) -> RayFleet:

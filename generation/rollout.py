@@ -20,8 +20,7 @@ from generation.variants import Variant
 from reflection import prompts
 from reflection.verdict import parse_verdict
 
-TRIES = 3
-"""Attempts at a request that the engine refuses."""
+TRIES = 3  # attempts at a request that the engine refuses
 T = TypeVar("T")
 
 

@@ -17,8 +17,7 @@ from generation.tasks.task import Wanted
 DEFAULT_TASK = "countdown_3arg"
 FORMATS = ("0C", "*C", "*C_full", "*C*IC", "*CC", "random", "no_reflection", "algorithm1", "star")
 """Trace formats, listed here only for --help: assembly defines and checks them."""
-_SMALL = 32
-"""Default number of questions per task for the built-in model."""
+_SMALL = 32  # default number of questions per task for the built-in model
 _RANGE = re.compile(r"(\d{1,6})-(\d{1,6})")
 
 

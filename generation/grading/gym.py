@@ -13,8 +13,7 @@ from generation.records import Question
 from generation.tasks.gym import score, scoring
 
 WORKER = "generation.grading.gym"
-RIGHT = 1.0
-"""The score of a right answer; partial credit counts as wrong."""
+RIGHT = 1.0  # the score of a right answer; partial credit counts as wrong
 
 
 def judge_gym(text: str, question: Question) -> str:

@@ -48,8 +48,7 @@ class _Parser(latex2sympy2.PSParser):  # type: ignore[misc]
         self._interp.predictionMode = self.mode
 
 
-_undecided: list[Exception] = []
-"""Why values in the current request could not be compared."""
+_undecided: list[Exception] = []  # why values in the current request could not be compared
 
 
 def _equal_leaves(gold: Any, said: Any, *_: int) -> bool:

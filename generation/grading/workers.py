@@ -23,10 +23,8 @@ from typing import Any
 from generation.grading.errors import CannotStartError, DiedError, RefusedError, TimedOutError
 
 CPU_S = 2.0  # CPU time per request
-WALL_S = 10.0
-"""Timeout of one answer, even on a busy machine."""
-START_S = 120.0
-"""Timeout of a worker's start, which takes a second of CPU time, half a minute next to many others."""
+WALL_S = 10.0  # timeout of one answer, even on a busy machine
+START_S = 120.0  # timeout of a worker's start, which takes a second of CPU time, half a minute next to many others
 TRIES = 3  # attempts to start a worker
 _LARGEST = 1 << 20  # bytes of a reply
 _MEMORY = 1 << 30  # bytes of a worker's address space

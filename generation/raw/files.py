@@ -18,15 +18,12 @@ from cluster.texts import first_line
 from generation.raw.schema import RAW_DATA, SAMPLE_PROVENANCE, lengths
 
 CARD = "README.md"
-_LONGEST_CARD, _LONGEST_NAME = 100_000, 120
-"""Characters."""
+_LONGEST_CARD, _LONGEST_NAME = 100_000, 120  # characters
 _NUMBERED = re.compile(r"(?P<set>.*)-(?P<number>\d{5})-of-(?P<total>\d{5})(-[0-9a-f]+)?\.parquet")
 """How `datasets` names the files of a table; older versions append a hash."""
 _MODEL = re.compile(r"[\w.-]+(/[\w.-]+)?")
-_SNAPSHOTS = "snapshots"
-"""The folder in the hub's cache with a subfolder per commit."""
-_SAMPLE = ("question_key", "prompt_variant", "sample_index")
-"""The identity of a sample within its run."""
+_SNAPSHOTS = "snapshots"  # the folder in the hub's cache with a subfolder per commit
+_SAMPLE = ("question_key", "prompt_variant", "sample_index")  # the identity of a sample within its run
 _BATCH_ROWS = 65_536
 
 Columns = Mapping[str, str]

@@ -18,8 +18,7 @@ from generation.records import NO_ANSWER, Outcome, stable_hash
 
 UNDECIDED = "undecided"
 """Reason for a row whose correctness is null, in a repository that gives no reasons."""
-_NAMED_COLUMNS = 8
-"""At most this many are listed in a message."""
+_NAMED_COLUMNS = 8  # at most this many are listed in a message
 _RESPONSES = (PREFIX, "model_responses__example_annotation")
 _FITTING = {
     "text": (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),

@@ -16,8 +16,7 @@ from generation.raw import schema
 from generation.raw.counts import OUTCOMES, TOKENS, VERDICTS, Look, RawCounts, Served, TaskCounts
 
 TAGS = ("skillfactory", "self-distillation", "reasoning")
-_REASONS, _REASONS_SAID = 20, 5
-"""At most this many are listed, in a card and on the terminal."""
+_REASONS, _REASONS_SAID = 20, 5  # at most this many are listed, in a card and on the terminal
 _UNDECIDED = (
     "A sample without an answer is published as not correct, one that the grader could not judge as null; the reason\n"
     "is in `outcome_reason`.\n"

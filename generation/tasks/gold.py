@@ -22,10 +22,8 @@ from generation.tasks.task import Dropped
 
 MOST_FORMULAS = 20_000
 """Most distinct formulas parsed by the workers, about a minute; of the others only the notation is checked."""
-MOST_SEARCHED = 1_000
-"""Most countdown questions solved by brute force, half a minute at worst."""
-_NUMBERS = 4
-"""Most numbers in such a question; five take sixty times as long."""
+MOST_SEARCHED = 1_000  # most countdown questions solved by brute force, half a minute at worst
+_NUMBERS = 4  # most numbers in such a question; five take sixty times as long
 _LOOKED_AT = frozenset({"choice", "exact", "number", "word"})
 """Graders that check gold answers fast; not countdown, where published gold answers are arbitrary text."""
 

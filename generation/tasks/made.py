@@ -14,8 +14,7 @@ from generation.grading.word import common_words
 from generation.tasks.task import HEADER, Drawn, Problem
 
 LONGEST = 8
-_MORE = "aeiounrstl"
-"""Letters added to those of the word, besides its own."""
+_MORE = "aeiounrstl"  # letters added to those of the word, besides its own
 _WORDS = """Here is a list of words, in order: {shown}. Take the first letters of some of them, or of all of them, keeping their order, so that these letters spell an English word of at least {least} letters."""
 _LETTERS = """Form an English word of at least {least} letters from the letters {shown}. Each letter can be used at most as often as it is listed, in any order, and not all of them need to be used."""
 

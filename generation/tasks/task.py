@@ -15,12 +15,9 @@ HEADER = (
     "this format: <answer>(your answer)</answer>.\n\n# Problem\n"
 )
 """Precedes every problem that is generated or loaded here, as published for countdown (arXiv 2512.04072)."""
-DRAWN_QUESTIONS = 4000
-"""Default number of SFT questions, as in the paper."""
-RL_SHARE = 0.2
-"""Share of all questions that a task can make that is held out for RL."""
-MOST = 10**7
-"""Most questions per task."""
+DRAWN_QUESTIONS = 4000  # default number of SFT questions, as in the paper
+RL_SHARE = 0.2  # share of all questions that a task can make that is held out for RL
+MOST = 10**7  # most questions per task
 
 Splits = tuple[Sequence[Question], Sequence[Question]]
 """SFT questions and RL questions, kept apart."""
