@@ -59,7 +59,7 @@ def assemble(
 ) -> Summary:
     """Replace `out` with SFT_DATA made from a RAW_DATA folder, file or hub repository.
 
-    Uses as many processes as cores by default, but only one for a single part. The card shows `license`, `published`
+    Uses as many processes as cores by default, or as parts if there are fewer. The card shows `license`, `published`
     (the repository that a local RAW_DATA is pushed to) and the `starts` of the run, by default this command alone.
     Raises ValueError for unusable paths and files, NothingMadeError if there are no traces; `out` is unchanged then.
     """

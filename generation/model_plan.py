@@ -74,7 +74,7 @@ def _choose_sampling(settings: JobSettings, model: Model) -> Sampling:
         try:
             check_drawing(name, model.sampling.get(name), f"model {model.name}: {name} in generation_config.json")
         except ValueError as error:
-            raise ValueError(f"{error}; give --{name}, which goes before it") from error
+            raise ValueError(f"{error}; give --{name}, which overrides it") from error
         return model.sampling.get(name, neutral)
 
     longest = BUILTIN_LONGEST if is_builtin(settings.model) else LONGEST

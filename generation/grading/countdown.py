@@ -185,7 +185,7 @@ def _short(number: Value) -> str:
 
 _FENCE = re.compile(r"```[A-Za-z]*")
 _FRACTION = re.compile(r"\\[dtc]?frac ?\{([^{}]*)\} ?\{([^{}]*)\}")
-# Not an operand of a fraction that is still to be read.
+# Not an argument of a fraction that is not converted yet.
 _GROUP = re.compile(r"(?<!frac)(?<!frac )(?<!\})(?<!\} )\{([^{}]*)\}")
 _BRACKETS = str.maketrans("[]`$", "()  ")
 _SEPARATOR = re.compile(r"\n|;|,(?= |$)|\band\b|\bthen\b", re.IGNORECASE)

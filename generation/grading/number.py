@@ -31,7 +31,7 @@ _NUMBER = re.compile(
     re.VERBOSE,
 )
 _EQUALS = re.compile(r"(?<![<>!=])=(?![=>])")
-# What may be set equal to the number: "x", "m + n", "f(2)", "12 + 12". Not "2x": the number is not x then.
+# What may be set equal to the number: "x", "m + n", "f(2)", "12 + 12". Not "2x", which is still to be solved.
 _CALLED = re.compile(r"(?!-)[^0-9<>±|]*|[A-Za-z]\([^()=]*\)|[0-9+\-*/(). ]+")
 
 _WORDS = load_table("generation.grading", "words.toml")

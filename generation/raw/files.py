@@ -62,7 +62,7 @@ class RawSource(NamedTuple):
 
 
 def find_files(raw: str | Path) -> tuple[Path, ...]:
-    """Return the file, or those in a folder, its `data/` or a run's RAW_DATA. Raises ValueError if one is missing."""
+    """Return the parquet files of a file, folder, run or hub repository. Raises ValueError if one is missing."""
     path = Path(raw)
     try:
         exists = path.exists()

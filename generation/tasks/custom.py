@@ -51,10 +51,10 @@ def parse(text: str) -> tuple[str, int | None]:
     where, colon, count = text.rpartition(":")
     if colon and where and re.fullmatch(r"[0-9]{1,12}", count):
         if not 1 <= int(count) <= MOST:
-            raise ValueError(f"--questions {text}: the count behind the colon must be between 1 and {MOST:,}")
+            raise ValueError(f"--questions {text}: the count after the colon must be between 1 and {MOST:,}")
         return where, int(count)
     if colon and Path(where).suffix in _READERS and Path(text).suffix not in _READERS:
-        told = f"behind the colon stands {count!r}, and must stand how many, as {where}:500"
+        told = f"what follows the colon is {count!r}, and must be a count, as in {where}:500"
         raise ValueError(f"--questions {text}: {told}")
     return text, None
 

@@ -23,7 +23,7 @@ from generation.tasks.task import Dropped
 MOST_FORMULAS = 20_000
 """Most distinct formulas parsed by the workers, about a minute; of the others only the notation is checked."""
 MOST_SEARCHED = 1_000  # most countdown questions solved by brute force, half a minute at worst
-_NUMBERS = 4  # most numbers in such a question; five take sixty times as long
+_MOST_NUMBERS = 4  # in a question solved by brute force; five take sixty times as long
 _LOOKED_AT = frozenset({"choice", "exact", "number", "word"})
 """Graders that check gold answers fast; not countdown, where published gold answers are arbitrary text."""
 
@@ -151,7 +151,7 @@ def find_faults(questions: Sequence[Question]) -> Faults:
     faults |= {answer: said[text] for answer, text in formulas.items() if said.get(text)}
     by_key = {q.key: _dropped(q, faults[q.answer]) for q in questions if q.grader == "math" and q.answer in faults}
 
-    small = [q for q in questions if q.grader == "countdown" and len(q.facts["numbers"]) <= _NUMBERS]
+    small = [q for q in questions if q.grader == "countdown" and len(q.facts["numbers"]) <= _MOST_NUMBERS]
     unproven = [q for q in small if GRADERS["countdown"](q.answer, q).outcome != "right"]
     for question in unproven[:MOST_SEARCHED]:
         numbers, target = question.facts["numbers"], question.facts["target"]

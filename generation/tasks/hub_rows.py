@@ -191,7 +191,7 @@ def _exact_rows(loaded: Any, place: Place, columns: Collection[str]) -> Iterable
 
     def cell(name: str, value: Any) -> Any:
         if name in named and isinstance(value, int):
-            return named[name].int2str(value) if value >= 0 else None  # -1 stands for none
+            return named[name].int2str(value) if value >= 0 else None  # -1 means no label
         return as_written(value, kinds[name])
 
     return ({name: cell(name, row[name]) for name in kept} for row in loaded.select_columns(kept))
