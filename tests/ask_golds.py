@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 
-from generation.tasks.custom import Reading
+from generation.tasks.custom_facts import Reading
 from tests.custom_questions import load
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from generation.records import Question
 from generation.tasks import custom
-from generation.tasks.custom import Reading
+from generation.tasks.custom_facts import Reading
 from generation.tasks.task import Wanted
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from generation.tasks.custom import Reading
+from generation.tasks.custom_facts import Reading
 from tests.custom_questions import load
 from tests.rows import check_rows
 from tests.test_custom_questions import lines, parquet, told_about

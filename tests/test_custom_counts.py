@@ -10,7 +10,8 @@ import pytest
 
 from generation.settings import Settings
 from generation.tasks import gold
-from generation.tasks.custom import Reading, parse
+from generation.tasks.custom import parse
+from generation.tasks.custom_facts import Reading
 from generation.tasks.task import HEADER
 from tests import hub_datasets
 from tests.ask_task import decide_questions

@@ -14,7 +14,7 @@ from generation.records import Question
 from generation.run import main
 from generation.settings import Settings
 from generation.tasks import gold
-from generation.tasks.custom import Reading
+from generation.tasks.custom_facts import Reading
 from generation.tasks.gold import WHOLE, final_answer, grader_of
 from tests.ask_task import Asked, decide_questions
 from tests.custom_questions import load

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from generation.tasks.custom import Reading
+from generation.tasks.custom_facts import Reading
 from generation.tasks.hub_rows import as_written
 from tests.custom_questions import load
 from tests.hub_state import Hub, Repository

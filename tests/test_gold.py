@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from generation.records import Question
-from generation.tasks.custom import Reading
+from generation.tasks.custom_facts import Reading
 from generation.tasks.gold import find_faults
 from tests.custom_questions import load
 from tests.rows import check_rows

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from generation.grading import grade
 from generation.records import Question
 from generation.settings import Settings
-from generation.tasks.custom import Reading
-from generation.tasks.custom_facts import ANSWER_TYPES
+from generation.tasks.custom_facts import ANSWER_TYPES, Reading
 from generation.tasks.registry import TASKS, listing, run_name, share
 from generation.tasks.task import Wanted, split
 from tests.ask_task import Asked, decide_questions
