@@ -83,8 +83,6 @@ class Made(NamedTuple):
 
 
 class QuestionTraces(NamedTuple):
-    """All the traces of one question."""
-
     made: tuple[Made, ...]
     not_given: tuple[tuple[str, str], ...]
     """(format, reason) for each format that is missing, wholly or in part."""

@@ -27,8 +27,6 @@ _LEAST = "<answer>7</answer>"
 
 @dataclass(frozen=True, kw_only=True)
 class Plan(JobPlan):
-    """What a run will do."""
-
     schema = SCHEMA
     sort_by = ("prompt_variant", "sample_index")
 

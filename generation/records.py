@@ -28,8 +28,6 @@ WITHOUT_ANSWER = frozenset({NO_ANSWER, CUT})
 
 @dataclass(frozen=True)
 class Question:
-    """One verifiable question."""
-
     text: str
     """The user turn of a training example."""
     answer: str
@@ -74,8 +72,6 @@ class Grade:
 
 @dataclass(frozen=True)
 class Reflection:
-    """The model's reflection on one sample."""
-
     prompt_name: str
     completion: Completion
     seed: int

@@ -81,7 +81,6 @@ class Work:
 
     rollout: Rollout
     task_config: str
-    """JSON."""
 
     async def __call__(self, engine: Engine, question: Question) -> Rolled:
         attempts = await self.rollout(engine, question)

@@ -34,8 +34,6 @@ Request = Mapping[str, Any]
 
 
 class _Worker:
-    """A worker process and the pipe to it."""
-
     def __init__(self, module: str) -> None:
         self._pipe, theirs = Pipe()
         # The worker can import whatever this process can.
@@ -101,7 +99,6 @@ class WorkerPool:
             self._free.put(slot)
 
     def pids(self) -> list[int]:
-        """Return the process ids of the running workers."""
         return [one.process.pid for one in self._workers if one and one.process.returncode is None]
 
     def close(self) -> None:

@@ -27,8 +27,6 @@ _FITTING = {
 
 
 class _Role(NamedTuple):
-    """How a column of ROWS is read."""
-
     names: tuple[str, ...]
     """`{response}` stands for the name of the file's response column."""
     type: pa.DataType = pa.string()

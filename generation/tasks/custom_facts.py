@@ -36,8 +36,6 @@ _OPTION = re.compile(r"^[ \t]*[(\[]?([A-Z])[)\].:][ \t]+(\S.*?)[ \t]*$", re.MULT
 
 
 class Reading(NamedTuple):
-    """How to read the rows."""
-
     grader: GraderName | None = None
     """None to guess it from the question and its gold answer."""
     question_column: str = "question"

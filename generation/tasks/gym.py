@@ -44,7 +44,6 @@ class NotComputedError(ValueError):
 
 
 def installed() -> bool:
-    """Return True if the extra is installed."""
     return find_spec("reasoning_gym") is not None
 
 

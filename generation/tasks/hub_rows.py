@@ -46,8 +46,6 @@ class Place(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Rows and where they come from."""
-
     rows: Iterable[tuple[str, dict[str, Any]]]
     """Each with its place, as shown to the user."""
     columns: Sequence[str] = ()
