@@ -70,7 +70,7 @@ def glue_after(was_correct: bool | None) -> tuple[str, ...]:
     return fitting[was_correct] + PHRASES["generic"]
 
 
-class Made(NamedTuple):
+class LabeledTrace(NamedTuple):
     """A trace and what it was made from."""
 
     format: str
@@ -83,7 +83,7 @@ class Made(NamedTuple):
 
 
 class QuestionTraces(NamedTuple):
-    made: tuple[Made, ...]
+    made: tuple[LabeledTrace, ...]
     not_given: tuple[tuple[str, str], ...]
     """(format, reason) for each format that is missing, wholly or in part."""
 
@@ -92,22 +92,22 @@ def assemble_question(asked: QuestionSamples, formats: Sequence[Format], setting
     """Make a question's traces, each with its own random generator: none depends on other formats or questions."""
     correct = sum(one.correct for one in asked.candidates)
     incorrect = len(asked.candidates) - correct
-    made: list[Made] = []
+    made: list[LabeledTrace] = []
     not_given = []
     for format_ in formats:
         if format_.lengths == "alone":
             samples = sorted(one for one in (*asked.candidates, *asked.unreflected) if one.correct)
-            made += [Made(format_.name, format_.label, one.response, (one,), None) for one in samples]
+            made += [LabeledTrace(format_.name, format_.label, one.response, (one,), None) for one in samples]
             reason = None if samples else TOO_FEW_CORRECT
         elif (reason := format_.shortage(correct, incorrect, settings.bounds)) is None:
-            different: dict[str, Made] = {}
+            different: dict[str, LabeledTrace] = {}
             for attempts, rng in _groups(format_, asked, settings):
                 if attempts is None:
                     reason = TOO_ALIKE
                     continue
                 trace = _compose(format_, attempts, rng)
                 label = format_.label.replace("{n}", str(len(attempts)))
-                one = Made(format_.name, label, render(trace), tuple(attempts), trace)
+                one = LabeledTrace(format_.name, label, render(trace), tuple(attempts), trace)
                 different.setdefault(one.text, one)
             made += different.values()
         if reason is not None:
@@ -228,30 +228,30 @@ def _says(pattern: re.Pattern[str], text: str) -> bool:
     return needed and pattern.search(text, max(0, len(text) - _END)) is not None
 
 
-def sample_contradicts_verdict(made: Made) -> bool:
+def sample_contradicts_verdict(made: LabeledTrace) -> bool:
     """The end of a correct attempt says that it failed, or that of an incorrect one that it is right."""
     if made.trace is None or not any(step.reflection for step in made.trace.steps):
         return False
     return any(_says(_GIVES_UP if one.correct else _CLAIMS, one.response) for one in made.attempts)
 
 
-def reflection_states_false_arithmetic(made: Made) -> bool:
+def reflection_states_false_arithmetic(made: LabeledTrace) -> bool:
     """A reflection states an equation between numbers that is false."""
     steps = made.trace.steps if made.trace is not None else ()
     return any(any(false_equations(step.reflection)) for step in steps if step.reflection is not None)
 
 
-def repeats_an_attempt(made: Made) -> bool:
+def repeats_an_attempt(made: LabeledTrace) -> bool:
     """Two attempts are the same text, but for case and spacing."""
     return len({" ".join(one.response.lower().split()) for one in made.attempts}) < len(made.attempts)
 
 
-def cut_at_the_length_limit(made: Made) -> bool:
+def cut_at_the_length_limit(made: LabeledTrace) -> bool:
     """An attempt was cut at the length limit."""
     return any(one.cut for one in made.attempts)
 
 
-def names_hint(made: Made) -> bool:
+def names_hint(made: LabeledTrace) -> bool:
     """The word "hint" stands in it."""
     return "hint" in made.text.lower() and re.search(r"\bhint", made.text, re.IGNORECASE) is not None
 

@@ -19,7 +19,7 @@ BUILTIN_LONGEST = 256
 """Default --max_tokens."""
 
 
-class Asked(NamedTuple):
+class ModelChoice(NamedTuple):
     """The model of a run and how it is sampled."""
 
     model: Model
@@ -35,7 +35,7 @@ def is_builtin(name: str | None) -> bool:
     return name is None or (name == builtin.NAME and not Path(name).is_dir())
 
 
-def choose_model(settings: JobSettings, before: str, several: int, what: str) -> Asked:
+def choose_model(settings: JobSettings, before: str, several: int, what: str) -> ModelChoice:
     """Find the model, at the commit the run began with, and choose its sampling and run directory.
 
     `before` is the prefix of the default --out; `several` is how many of `what` are drawn for the same prompt.
@@ -63,7 +63,7 @@ def choose_model(settings: JobSettings, before: str, several: int, what: str) ->
         notes.append(
             f"temperature 0{source}: nothing is drawn, so all {several:,} {what} will be the same; give a --temperature"
         )
-    return Asked(model, sampling, directory(model.name), notes)
+    return ModelChoice(model, sampling, directory(model.name), notes)
 
 
 def _choose_sampling(settings: JobSettings, model: Model) -> Sampling:

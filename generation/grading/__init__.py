@@ -58,8 +58,7 @@ GRADERS: Mapping[str, Grader] = {
 def grade(response: str, question: Question, finish_reason: FinishReason) -> Grade:
     """Grade one response; `finish_reason` matters only without an answer. Raises ValueError for an unknown grader."""
     if question.grader not in GRADERS:
-        known = ", ".join(sorted(GRADERS))
-        raise ValueError(f"no grader is called {question.grader!r}; the graders are {known}")
+        raise ValueError(f"no grader is called {question.grader!r}; the graders are {', '.join(GRADERS)}")
     if finish_reason == "error":
         return Grade("unknown", REQUEST_FAILED)
     answer, place = _find(response)
