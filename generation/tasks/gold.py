@@ -122,10 +122,7 @@ class Faults(NamedTuple):
 
 
 def find_faults(questions: Sequence[Question]) -> Faults:
-    """Parse each mathematical gold answer once, and solve countdown questions whose gold answer is no equation.
-
-    Raises ValueError if mathematics cannot be compared on this machine.
-    """
+    """Parse all formulas, and solve all unproven countdown questions. Raises ValueError if no math worker starts."""
     faults: dict[str, str] = {}
     formulas: dict[str, str] = {}
     for answer in dict.fromkeys(question.answer for question in questions if question.grader == "math"):
