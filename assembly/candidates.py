@@ -174,8 +174,7 @@ def _check_one(pool: pa.Table, column: str, several: str) -> None:
     """Raise ValueError if the rows of a key differ in a column; an empty value matches any."""
     rows = pool.select(["order", "question_key", column]).filter(pc.not_equal(pool[column], ""))
     pairs = rows.group_by(rows.column_names, use_threads=False).aggregate([]).sort_by(_BY_QUESTION)
-    keys = pairs["question_key"].to_pylist()
-    for place, (key, other) in enumerate(itertools.pairwise(keys)):
+    for place, (key, other) in enumerate(itertools.pairwise(pairs["question_key"].to_pylist())):
         if key == other:
             shown = " and ".join(repr(text[:60]) for text in pairs[column].slice(place, 2).to_pylist())
             raise ValueError(f"RAW_DATA: question_key {key!r} stands for {several}, such as {shown}; give each its own")

@@ -114,8 +114,7 @@ def coverage_text(coverage: Coverage, counts: RawCounts) -> str:
         for task in sorted(counts.tasks):
             served = coverage.served(task)
             rows.append((task, coverage.usable(task).total(), *(served[name] for name in _BY_TASK)))
-        table = Table(("  by task", "questions", *_BY_TASK), rows)
-        lines += table.text(WIDTH - 2 - 10 * (1 + len(_BY_TASK)), 10)
+        lines += Table(("  by task", "questions", *_BY_TASK), rows).text(WIDTH - 2 - 10 * (1 + len(_BY_TASK)), 10)
     return "\n".join([*lines, *_remarks(coverage, counts)])
 
 

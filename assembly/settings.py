@@ -170,8 +170,7 @@ def load_tokenizer(name: str) -> ChatTokenizer:
         chat.encode([Message(role="user", content="2 + 2?"), Message(role="assistant", content="4")])
     except Exception as error:
         # Chat templates and tokenizers come with the model, and raise anything.
-        reason = first_line(error)[:160]
-        raise ValueError(f"--tokenizer {name} cannot write a conversation: {reason}") from error
+        raise ValueError(f"--tokenizer {name} cannot write a conversation: {first_line(error)[:160]}") from error
     if fault:
         raise ValueError(f"--tokenizer {name}: its chat template {fault}, which would not be counted: give another one")
     return chat

@@ -142,8 +142,7 @@ def _pick(
 ) -> list[Candidate] | None:
     """Draw `count` candidates, in trace order; None if too few differ enough."""
     left, picked = list(candidates), list[Candidate]()
-    others = count - format_.shortest
-    for wanted in (*reversed(format_.last), *[True] * format_.earlier_correct, *[None] * others):
+    for wanted in (*reversed(format_.last), *[True] * format_.earlier_correct, *[None] * (count - format_.shortest)):
         places = list(range(len(left)))
         if wanted is not None:
             places = [place for place in places if left[place].correct is wanted]

@@ -71,8 +71,7 @@ class Rollout:
         return self._request(variants.messages(variant, question), question.key, variant.name, index, "sample")
 
     def _request(self, messages: tuple[Message, ...], *parts: object) -> Request:
-        key = "/".join(map(str, parts))
-        return Request(key, messages, self.sampling, request_seed(self.seed, *parts))
+        return Request("/".join(map(str, parts)), messages, self.sampling, request_seed(self.seed, *parts))
 
 
 @dataclass(frozen=True)

@@ -57,8 +57,7 @@ def check_name(name: str) -> None:
     known = sorted(DATASETS)
     short = name.removeprefix(PREFIX)
     if short not in known:
-        close = nearest(short, known, most=5, cutoff=0.3) or known[:5]
-        near = ", ".join(PREFIX + one for one in close)
+        near = ", ".join(PREFIX + one for one in nearest(short, known, most=5, cutoff=0.3) or known[:5])
         raise ValueError(f"--task {name} is unknown: reasoning-gym has {len(known)} generators, such as {near}")
 
 
