@@ -122,10 +122,9 @@ def _make(map_: Map, parts: Sequence[Part], settings: SftSettings, work: Path, s
     feasibility.check_variants(settings.variants, summary.variants)
     make = partial(make_bucket, files=files, buckets=buckets, settings=settings)
     paths = [work / f"bucket-{number:06}.arrow" for number in range(buckets)]
-    made: list[BucketTraces] = []
-    for bucket in follow(map_(make, range(buckets), paths), buckets, "assembling", "parts"):
+    made: list[BucketTraces] = list(follow(map_(make, range(buckets), paths), buckets, "assembling", "parts"))
+    for bucket in made:
         summary.extend(bucket.counts)
-        made.append(bucket)
     for file in files:
         file.unlink()
     labels = Counter(label for bucket in made for label in bucket.labels)

@@ -148,10 +148,8 @@ class SftSettings:
                 raise ValueError(f"--{name} must be at least 1, not {value}")
         used_up = [format_.name for format_ in formats if format_.lengths == "used up"]
         if used_up and (self.unique_variants or self.max_similarity is not None):
-            why = f"do not go with format {used_up[0]}, which draws as the paper does"
-            raise ValueError(
-                f"--unique_variants and --max_similarity {why}; leave them out, or make its set for itself"
-            )
+            why = f"do not go with format {used_up[0]}, which draws as the paper does; leave them out"
+            raise ValueError(f"--unique_variants and --max_similarity {why}, or make its set for itself")
         if self.tokenizer is not None:
             load_tokenizer(self.tokenizer)
 

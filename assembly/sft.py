@@ -131,9 +131,7 @@ class Summary:
 
 def summary_text(summary: Summary) -> str:
     """Format the summary for the terminal."""
-    traces = [
-        (label if label == name else f"{label} of {name}", n) for (name, label), n in sorted(summary.traces.items())
-    ]
+    traces = [(label if label == of else f"{label} of {of}", n) for (of, label), n in sorted(summary.traces.items())]
     lines = [f"{summary.questions:,} questions with {summary.samples:,} samples in all"]
     lines += [f"{summary.traces.total():,} traces", *counts_text(traces)]
     if len(tasks := summary.counts("task")) > 1:

@@ -36,9 +36,7 @@ def judge_math(answer: str, question: Question) -> str:
     if _is_same_text(answer, gold):
         return ""
     for place, (_, mark, _) in enumerate(READINGS["several_things"]):
-        one, other = (
-            sorted(_LOOSE.sub("", found[0]) for found in mark.finditer(plain(text))) for text in (gold, answer)
-        )
+        one, other = (sorted(_LOOSE.sub("", hit[0]) for hit in mark.finditer(plain(text))) for text in (gold, answer))
         if one != other or ":" in "".join(one) or (one and place == 0):
             raise UnreadableError(f"differs in what may mean several things: {one or other}")
     # Two numbers, with their units. If the gold answer is an equation, the question may ask for all of it.

@@ -94,9 +94,7 @@ def _check_whole(files: Sequence[Path]) -> None:
     firsts: dict[str, re.Match[str]] = {}
     for one in named:
         if (first := firsts.setdefault(one["set"], one))["total"] != one["total"]:
-            raise ValueError(
-                f"{folder}: {first.string} and {one.string} are of two sets of files; keep the files of one"
-            )
+            raise ValueError(f"{folder}: {first[0]} and {one[0]} are of two sets of files; keep the files of one")
     for name, first in firsts.items():
         total, there = int(first["total"]), {int(one["number"]) for one in named if one["set"] == name}
         if missing := [number for number in range(total) if number not in there]:

@@ -105,11 +105,9 @@ def check_gold(place: str, question: Question) -> None:
 
 
 def _dropped(question: Question, fault: str, place: str = "") -> Dropped:
-    none = f"is none for {question.grader}"
+    bad = f"is none for {question.grader}"
     hint = "; --grader exact takes a text as it is" if question.grader == "math" else ""
-    return Dropped(
-        f"a gold answer that {none}", f"{place}the gold answer {question.answer[:60]!r} {none}: {fault}{hint}"
-    )
+    return Dropped(f"a gold answer that {bad}", f"{place}the gold answer {question.answer[:60]!r} {bad}: {fault}{hint}")
 
 
 class Faults(NamedTuple):
