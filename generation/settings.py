@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from cluster.flags import flag
 from cluster.jobs.plan import JobSettings
 from cluster.paths import each_part, local_or_name
-from generation import builtin, variants
+from generation import builtin
 from generation.tasks import countdown, custom, registry
 from generation.tasks.countdown import Ranges
 from generation.tasks.custom_facts import GraderName, Reading
 from generation.tasks.registry import Part
 from generation.tasks.task import Wanted
+from generation.variants import VARIANTS, parse_names
 
 DEFAULT_TASK = "countdown_3arg"
 FORMATS = ("0C", "*C", "*C_full", "*C*IC", "*CC", "random", "no_reflection", "algorithm1", "star")
@@ -52,9 +53,7 @@ class Settings(JobSettings):
     )
     inputs: str | None = flag(None, "countdown inputs, LOW-HIGH (default: 1-99; built-in model 1-10)")
     targets: str | None = flag(None, "countdown targets, LOW-HIGH (default: 100-200; built-in model 10-50)")
-    variants: tuple[str, ...] = flag(
-        ("plain",), f"plain (4), all (8), or a comma list of {', '.join(variants.VARIANTS)}"
-    )
+    variants: tuple[str, ...] = flag(("plain",), f"plain (4), all (8), or a comma list of {', '.join(VARIANTS)}")
     samples: int | None = flag(None, "per question and variant (default: 16; built-in model 2)", bounds=(1, 10_000))
     reflections: int | None = flag(None, "per sample (default: 4; built-in model 2)", bounds=(0, 1_000))
     formats: tuple[str, ...] = flag(("*C_full",), f"comma list of {', '.join(FORMATS)}; quote the stars")
@@ -63,7 +62,7 @@ class Settings(JobSettings):
     def __post_init__(self) -> None:
         self._check_task()
         super().__post_init__()
-        variants.parse_names(self.variants)
+        parse_names(self.variants)
         read_range("--inputs", self.inputs, (1, 99))
         read_range("--targets", self.targets, (100, 200))
 

@@ -192,10 +192,7 @@ def _gpqa(row: Row) -> Problem:
 
 
 def _openthoughts(row: Row) -> Problem:
-    turns = [
-        (turn.get("from") or turn.get("role"), turn.get("value") or turn.get("content"))
-        for turn in row["conversations"]
-    ]
+    turns = [(t.get("from") or t.get("role"), t.get("value") or t.get("content")) for t in row["conversations"]]
     asked = next((text for speaker, text in turns if speaker in ("human", "user")), "")
     responses = [text for speaker, text in turns if speaker in ("gpt", "assistant")]
     _, thought, after = (responses[-1] if responses else "").rpartition("</think>")
