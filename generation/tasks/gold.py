@@ -126,16 +126,12 @@ def find_faults(questions: Sequence[Question]) -> Faults:
     for answer in dict.fromkeys(question.answer for question in questions if question.grader == "math"):
         if is_placeholder(answer):
             faults[answer] = "says only that there is none"
-            continue
-        if number_of(answer):
-            continue
-        try:
-            text = formula(answer).text
-        except RefusedError as error:
-            faults[answer] = str(error)
-            continue
-        if not is_wordy(text):
-            formulas[answer] = text
+        elif not number_of(answer):
+            try:
+                if not is_wordy(text := formula(answer).text):
+                    formulas[answer] = text
+            except RefusedError as error:
+                faults[answer] = str(error)
     different = list(dict.fromkeys(formulas.values()))
     tried = different[:MOST_FORMULAS]
     try:
