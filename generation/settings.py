@@ -38,7 +38,7 @@ class Settings(JobSettings):
     questions: int | str | None = flag(
         None,
         "how many, or your own: FILE.jsonl, FILE.parquet or hub dataset owner/name:configuration@revision, with :COUNT"
-        " behind it for so many of them, drawn by --seed (default: 4000; built-in model 32; of your own all)",
+        " appended for that many of them, drawn by --seed (default: 4000; built-in model 32; of your own all)",
         local_or_name,
         (1, 10**7),
     )
