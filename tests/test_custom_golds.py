@@ -272,12 +272,10 @@ def test_each_formula_is_read_once_and_so_many_at_most(tmp_path: Path, monkeypat
     assert sorted(asked) == [r"\frac{1}{x}", "x", "y"]
 
 
-class Stuck:
-    def ask(self, request: dict[str, str]) -> dict[str, Any]:
-        raise TimedOutError(request["gold"])
-
-
 def test_a_formula_that_takes_too_long_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gold, "pool_of", lambda _: Stuck())
+    def compare(text: str, _: str) -> None:
+        raise TimedOutError(text)
+
+    monkeypatch.setattr(gold, "compare", compare)
     with pytest.raises(ValueError, match=r"line 1: the gold answer '2x' is none for math: the grader ran out of time"):
         golds(tmp_path, "2x", grader="math")
