@@ -1,6 +1,6 @@
-"""How text is produced, where work runs, where rows are kept, and how a command is asked for. Knows no questions.
+"""Inference, clusters, run directories and command lines. Knows nothing about questions.
 
-This file needs the standard library alone: every command reads it first, also where nothing else is installed.
+This file uses only the standard library: every command imports it first, even where nothing else is installed.
 """
 
 import importlib.util
@@ -12,35 +12,35 @@ from collections.abc import Sequence
 COMMANDS = ("generation.run", "reflection.run", "assembly.run", "cluster.slurm")
 PACKAGES = {name.partition(".")[0] for name in COMMANDS}
 PYTHON = re.compile(r"(.*/)?python[0-9.]*", re.DOTALL)
-"""The word that starts Python: python, python3.12, .venv/bin/python."""
-_WITH_A_VALUE = {"-W", "-X", "--check-hash-based-pycs"}
+"""Matches the word that starts Python, such as python, python3.12 or .venv/bin/python."""
+_OPTIONS_WITH_VALUE = {"-W", "-X", "--check-hash-based-pycs"}
 QUIET = {
-    # A stop that does not wait leaves calls of actors behind; Ray would print a traceback for each.
+    # An immediate stop abandons actor calls, and Ray would print a traceback for each.
     "RAY_IGNORE_UNHANDLED_ERRORS": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     "VLLM_NO_USAGE_STATS": "1",
     "DO_NOT_TRACK": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
-"""Nothing phones home: usage statistics of Ray, vLLM and the hub client are off."""
+"""Environment that turns off the telemetry of Ray, vLLM and the hub client."""
 
 
 def asked_module(command: Sequence[str]) -> list[str]:
-    """Return the module and flags behind the first `python -m`, wherever it stands, or nothing if there is none."""
+    """Return the module and arguments after the first `python -m` of the command, an empty list if there is none."""
     for place, word in enumerate(command):
         if PYTHON.fullmatch(word):
             rest = list(command[place + 1 :])
             while rest and rest[0].startswith("-") and not rest[0].startswith("-m"):
-                del rest[: 2 if rest[0] in _WITH_A_VALUE else 1]
+                del rest[: 2 if rest[0] in _OPTIONS_WITH_VALUE else 1]
             if rest and rest[0].startswith("-m"):
                 return rest[1:] if rest[0] == "-m" else [rest[0][2:], *rest[1:]]
     return []
 
 
 def check_start() -> None:
-    """Exit with 2 if `python -m` names a package that is no command, or runs in a Python without our dependencies.
+    """Exit with 2 if `python -m` names a package instead of a command, or our dependencies are not installed.
 
-    That is a shell without .venv. A trainer's environment lacks some too and needs none: it starts nothing by -m.
+    Without -m nothing is checked: a trainer that imports our reward needs none of them.
     """
     asked = asked_module(sys.orig_argv)
     if sys.argv[:1] != ["-m"] or not asked:
@@ -57,7 +57,7 @@ def check_start() -> None:
     raise SystemExit(2)
 
 
-# Set at import, since the libraries read it at theirs.
+# On import, because the libraries read it on theirs.
 os.environ.update(QUIET)
 
 check_start()

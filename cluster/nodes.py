@@ -1,4 +1,4 @@
-"""The nodes of a running Ray cluster: wait until they have joined, and check that they have what engines need.
+"""Wait until the nodes of a Ray cluster have joined, and check that each has what an engine needs.
 
 `python -m cluster.nodes ADDRESS COUNT SECONDS`
 """
@@ -46,11 +46,11 @@ def wait_for(count: int, seconds: float) -> bool:
 
 
 def check_nodes(model: str, revision: str | None) -> None:
-    """Raise ValueError if a node has other code than ours, no vLLM or no copy of the model, so no engine could start.
+    """Raise ValueError if a node lacks vLLM, the model or this version of our code, so that no engine could start.
 
-    The model is a folder, or a hub id if it has a revision. A node that does not answer is named, and left to Ray.
-    Ray can ship code (`runtime_env`), but its workers (2.60) search the driver's working folder first, and a node may
-    have another clone there.
+    The model is a folder, or a hub id if it has a revision. A node that does not answer is reported, and left to Ray.
+    Shipping our code by `runtime_env` is not enough: Ray's workers (2.60) search the driver's working directory first,
+    and a node may have another clone there.
     """
 
     # Nested, so pickled by value: a node without our code could not import it by name.
@@ -101,7 +101,7 @@ def check_nodes(model: str, revision: str | None) -> None:
 
 
 def for_engines(nodes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the nodes that may get an engine: those with GPUs if there are any, else those with cores."""
+    """Return the nodes that can run an engine: those with GPUs if there are any, else those with CPUs."""
     for kind in ("GPU", "CPU"):
         if found := [node for node in nodes if node["Resources"].get(kind, 0) >= 1]:
             return found
@@ -109,12 +109,12 @@ def for_engines(nodes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def leave_out(silent: Sequence[str], *, others: int) -> None:
-    """Print the nodes that did not answer. Raises ValueError if no others did."""
+    """Report the nodes that did not answer. Raises ValueError if there are no others."""
     for name in silent:
         told = f"node {name} starts no process within {_ANSWER_S:.0f} s; see Ray's logs there"
         if not others:
             raise ValueError(told)
-        # It may be dying, which Ray notices later; engines that cannot start there are tried elsewhere.
+        # It may be dying, which Ray notices later; engines that cannot start there are placed elsewhere.
         print(f"{told}; the others go on without it", flush=True)
 
 

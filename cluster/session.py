@@ -1,4 +1,4 @@
-"""The Ray cluster of this run: started on this machine, or one that is already running."""
+"""The Ray cluster of a run: started on this machine, or already running."""
 
 import logging
 import os
@@ -31,7 +31,7 @@ _LATE = "timed out during startup"
 _TOKEN = "; where it asks for a token, set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token as on its head"
 _ADDRESS = re.compile(r"(?:ray://)?\[?(?P<host>[^\s/\]]+)\]?:(?P<port>\d{1,5})")
 _SECRET = secrets.token_hex(32)
-"""Known to those who may talk to a Ray of ours. Ray reads it once per process; its own lies in ~/.ray."""
+"""Token of the clusters started here. Ray reads it once per process; without one it would use that in ~/.ray."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ class Node:
     gpus: int
     cores: int
     memory: int
-    """Bytes that Ray found free when it started there."""
+    """Bytes that were free when Ray started there."""
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What a cluster holds."""
+    """The nodes of a cluster, with what they have."""
 
     nodes: tuple[Node, ...]
 
@@ -59,14 +59,14 @@ class Resources:
 def session(address: str | None) -> Iterator[Resources]:
     """Connect to `address`, or start a Ray on this machine that ends with the context.
 
-    Raises ValueError when there is no Ray at the address.
+    Raises ValueError if no Ray answers at the address.
     """
     with _local() if address is None else _running(address):
         yield look(local=address is None)
 
 
 def look(*, local: bool = False) -> Resources:
-    """Return what the cluster holds now; `local` for a Ray of ours on this machine, whose CPUs are only numbers."""
+    """Return what the cluster has now. `local` takes the cores of this machine, as our own Ray is told of more."""
     cores = len(os.sched_getaffinity(0)) if local else None
     held = [node["Resources"] for node in alive()]
     return Resources(
@@ -75,7 +75,7 @@ def look(*, local: bool = False) -> Resources:
 
 
 def here() -> Resources:
-    """Return what a Ray started on this machine would find at most, without starting one; GPUs are NVIDIA's."""
+    """Return the most that a Ray on this machine would find, without starting one. Only NVIDIA GPUs count."""
     try:
         listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False).stdout
     except OSError:
@@ -91,7 +91,7 @@ def here() -> Resources:
 def check_alive() -> None:
     """Raise ClusterLostError if Ray's head or this node's raylet is gone.
 
-    Ray itself would wait for ever, or end this process without a word of ours a minute after its head's last answer.
+    Ray itself would wait forever, or exit this process without a message of ours a minute after its head last answered.
     """
     if ray_client.is_connected():  # type: ignore[no-untyped-call]
         return
@@ -99,7 +99,7 @@ def check_alive() -> None:
     host, _, port = context.gcs_address.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
-        # Asked by a process that another head knows, `ray.nodes` aborts it (Ray 2.60); this raises.
+        # If the head was restarted, `ray.nodes` (2.60) aborts this process; this raises.
         internal_kv._internal_kv_exists(b"")
     except OSError as error:
         raise ClusterLostError(f"Ray's head at {context.gcs_address} does not answer: {error}") from error
@@ -114,19 +114,19 @@ def _running(address: str) -> Iterator[None]:
     found = _ADDRESS.fullmatch(address)
     if found is None and address != "auto":
         raise ValueError(f"--address {address!r} must be auto, HOST:PORT or ray://HOST:PORT")
-    # In a Slurm job Ray's head has a home of its own (slurm.sh); the nodes share ours, and workers get it back.
+    # In a Slurm job Ray has a HOME of its own (slurm.sh); workers get the user's back, which the nodes share.
     home = {"env_vars": {"HOME": os.path.expanduser("~")}} if "SLURM_JOB_ID" in os.environ else None
     hint = ""
     try:
         if found:  # Ray itself would retry for many minutes where nobody listens
             socket.create_connection((found["host"], int(found["port"])), timeout=_CONNECT_S).close()
-        hint = _TOKEN  # refused for its token, Ray (2.60) says only that it failed to connect
+        hint = _TOKEN  # for a wrong token, too, Ray (2.60) says only that it failed to connect
         for time in range(1, _CONNECTS + 1):
             try:
                 ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=home)
                 break
             except ConnectionAbortedError as error:
-                # About one time in twenty: Ray's head (2.60) forks amid gRPC's threads, which may abort the child
+                # About one time in twenty: Ray's head (2.60) forks while gRPC's threads run, which may abort the child
                 # (https://github.com/ray-project/ray/issues/63202), and gives it no more than half a minute.
                 if time == _CONNECTS:
                     raise
@@ -142,14 +142,14 @@ def _running(address: str) -> Iterator[None]:
 
 @contextmanager
 def _local() -> Iterator[None]:
-    # Ray's agents outlive a killed driver (2.60), and only their open log files identify them. The folder
-    # is in /tmp whatever TMPDIR says: the path of a Unix socket in it is limited to 107 bytes.
+    # Ray's agents (2.60) outlive a killed driver, and only their open log files identify them. The folder
+    # is in /tmp whatever TMPDIR says, because the path of a Unix socket is limited to 107 bytes.
     mark, folder = reaper.new_mark(), tempfile.mkdtemp(prefix="skillfactory-ray-", dir="/tmp")
     home = os.path.expanduser("~")
     with _environment({mark: "1", "RAY_AUTH_TOKEN": _SECRET}):
         watcher = reaper.start(mark, folder)
         # Even with usage statistics off, Ray's head (2.60) asks the network which cloud it is in, unless a cluster file
-        # in its home names a provider; our processes get the real home back.
+        # in its HOME names a provider; workers get the user's HOME back.
         Path(folder, "ray_bootstrap_config.yaml").write_text("provider: {type: local}\n", encoding="utf-8")
         try:
             with _environment({"HOME": folder}):
@@ -172,7 +172,7 @@ def _local() -> Iterator[None]:
 def _start(folder: str, home: str) -> None:
     ray.init(
         address="local",
-        # CPUs are only numbers to Ray: more than there are, so that no engine waits for a share.
+        # Only a number to Ray, and never too small, so that no engine waits for a CPU.
         num_cpus=max(16, os.cpu_count() or 1),
         include_dashboard=False,
         log_to_driver=False,

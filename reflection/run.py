@@ -1,4 +1,4 @@
-"""More reflections for a RAW_DATA that is there: python -m reflection.run --raw DIR_OR_REPO."""
+"""Add reflections to an existing RAW_DATA: python -m reflection.run --raw DIR_OR_REPO."""
 
 import sys
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from reflection.added.rows import write_reflected
 
 
 def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> int:
-    """Return the exit code: 0 done, 1 failed, 75 stopped on request; exit with 2 for wrong input."""
+    """Return the exit code: 0 done, 1 failed, 75 stopped on request; exit with 2 for invalid input."""
     settings = parse(AdditionSettings, argv)
     with Job(settings) as job:
         wanted = SftSettings(seed=settings.seed)

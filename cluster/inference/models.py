@@ -1,4 +1,4 @@
-"""Finding a model, a local folder or a hub id, and what its own files say of it, without loading it."""
+"""Find a model, by local folder or hub id, and read what its own files say about it, without loading it."""
 
 import hashlib
 import os
@@ -17,23 +17,23 @@ from cluster.texts import nearest
 
 _CLOSE = 0.75
 _WITHIN = ("*", "*/config.json", "*/*/config.json", "*/*.distcp")
-"""Of a folder, what tells a model from what is taken for one."""
+"""Files of a folder that tell a model from what is taken for one."""
 _HEAD = 1 << 20
 _DRAWING = ("temperature", "top_p", "top_k", "repetition_penalty")
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model that is there, and what its own files say."""
+    """A model that was found, and what its own files say."""
 
     name: str
-    """As shown to people and kept in rows: hub id, folder name, or the built-in model's name."""
+    """As shown to users and stored in rows: hub id, folder name, or the built-in model's name."""
     path: str
     """Local folder or hub id, as engines load it."""
     revision: str
     """Hub commit, or a hash of the folder's files."""
     hub_revision: str | None
-    """What to ask the hub's client for beside `path`; None for a folder."""
+    """What to ask the hub's client for in addition to `path`; None for a folder."""
     context: int
     """Longest prompt plus completion, in tokens."""
     sampling: dict[str, float]
@@ -42,21 +42,21 @@ class Model:
     """The model_type of config.json."""
     architectures: tuple[str, ...]
     own_code: tuple[str, ...]
-    """The configuration files that name code which comes with the model."""
+    """The configuration files that refer to code that comes with the model."""
     heads: int | None
-    """Of attention, which the GPUs of an engine share evenly; None if config.json does not say."""
+    """Attention heads, which the GPUs of an engine share evenly; None if config.json does not say."""
     weight_bytes: int
-    """On disk; 0 where they are not on this machine."""
+    """On disk; 0 if they are not on this machine."""
     unused: tuple[str, ...]
-    """Keys of generation_config.json that would change what is drawn, and are not used."""
+    """Keys of generation_config.json that would change what is sampled, and are ignored."""
 
 
 def find(name: str, begun: Mapping[str, Any] | None = None, own: tuple[str, ...] = ()) -> Model:
-    """Find the model of a local folder, a hub id, or a bare well-known name, the last two also with @COMMIT.
+    """Find a model by local folder, hub id, or bare well-known name, the last two also with @COMMIT.
 
-    `begun` is the configuration of the run that goes on: where it names this model of the hub, its commit is taken
-    unless another is asked for. `own` are further names that may have been meant.
-    Raises ValueError if it is not there, not whole, or cannot chat.
+    `begun` is the configuration of the run to continue: if that has this model of the hub, its commit is taken unless
+    another is given. `own` are further names that may have been meant.
+    Raises ValueError if the model does not exist, is incomplete, or cannot chat.
     """
     if os.path.isdir(name):
         try:
@@ -103,7 +103,7 @@ def _local(folder: Path) -> Model:
 
 
 def _meant(name: str, own: tuple[str, ...] = ()) -> str:
-    """Ask whether the known model with the nearest name was meant; "" if none is near, or it is the very one."""
+    """Ask whether the known model with the most similar name was meant; "" if none is similar, or it is that one."""
     offered = (f"{owner}/{model}" for owner, family in KNOWN["families"].items() for model in family["models"])
     known = {shown.lower(): full for full in (*offered, *own) for shown in (full, full.rpartition("/")[2])}
     near = nearest(name, known, cutoff=_CLOSE)
@@ -113,8 +113,8 @@ def _meant(name: str, own: tuple[str, ...] = ()) -> str:
 def _listed(repo: str, pinned: str | None, shown: str) -> tuple[str, set[str]]:
     """Return commit and file names, from the hub or, offline, from its client's cache; of main unless pinned.
 
-    Raises ValueError if they are not there, or if the cache holds several commits and does not say which is main: it
-    says so only after somebody asked for main, and we ask for commits.
+    Raises ValueError if they are not there, or if the cache has several commits and does not know which one is main: it
+    does only after someone asked for main, and we ask for commits.
     """
     if not offline():
         with asking_hub(shown):
@@ -141,7 +141,7 @@ def _download(repo: str, name: str, revision: str, shown: str) -> Path:
 
 
 def _described(name: str, path: str, revision: str, held: Files, weight_bytes: int | None) -> Model:
-    """Read the model's own files; `weight_bytes` is None for a model of the hub."""
+    """Read the model's own files. `weight_bytes` is None for a model on the hub."""
     config, generation, tokenizer = (held.read(file) for file in (CONFIG, GENERATION, TOKENIZER))
     if TEMPLATE in held.names:
         held.file(TEMPLATE)
@@ -179,7 +179,7 @@ def _described(name: str, path: str, revision: str, held: Files, weight_bytes: i
 
 
 def _context_of(name: str, config: Mapping[str, Any], path: str, revision: str | None) -> int:
-    """Return the longest prompt plus completion, in tokens, as vLLM reads it. Raises ValueError if nothing says it."""
+    """Return the longest prompt plus completion, in tokens, as vLLM derives it. Raises ValueError if it cannot be."""
 
     def said(get: Callable[[str], Any]) -> list[Any]:
         return [value for key in KNOWN["config"]["context"] if (value := get(key)) is not None]
@@ -187,7 +187,7 @@ def _context_of(name: str, config: Mapping[str, Any], path: str, revision: str |
     inner = next(_parts(config))
     lengths = said(inner.get)
     if not lengths:
-        # The file of anyone, which fails in its own ways; transformers, which takes seconds, may not know the model.
+        # Last, since transformers takes seconds to import. It may not know the model, and the file may be anything.
         with suppress(Exception):
             text = read_config(path, revision).get_text_config()
             lengths = said(lambda key: getattr(text, key, None))
@@ -198,7 +198,7 @@ def _context_of(name: str, config: Mapping[str, Any], path: str, revision: str |
 
 
 def _parts(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield the configuration of the part for texts first, then what it lies in."""
+    """Yield the configuration of the text model first, then those that contain it."""
     for inner in [config[key] for key in KNOWN["config"]["text"] if isinstance(config.get(key), Mapping)][:1]:
         yield from _parts(inner)
     yield config
@@ -209,7 +209,7 @@ def _is_count(value: object, least: int) -> bool:
 
 
 def _folder_hash(folder: Path) -> str:
-    """SHA-256 over names, sizes and the first mebibyte of each file of the folder: 16 hex digits."""
+    """Return 16 hex digits of the SHA-256 over the name, size and first mebibyte of each file of the folder."""
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.suffix in {".json", ".jinja", ".safetensors", ".bin", ".txt", ".model"}:

@@ -1,6 +1,6 @@
 """The scheduler: which replica gets which item, what happens to the items of a dead one, and the events it yields.
 
-Any async (engine, item) -> result will do; it knows neither questions nor rows, nor where engines run.
+The work may be any async (engine, item) -> result. Knows neither questions nor rows, nor where engines run.
 """
 
 import math
@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 
 
 class Loading(NamedTuple):
-    """An engine has its process and loads the model."""
+    """An engine has its process and is loading the model."""
 
     number: int
 
@@ -33,7 +33,7 @@ class Started(NamedTuple):
 
 
 class Lost(NamedTuple):
-    """An engine died; the items it held are dealt again."""
+    """An engine died; the items it held are requeued."""
 
     number: int
     reason: str
@@ -45,14 +45,14 @@ class Tick(NamedTuple):
 
 
 class Done(NamedTuple, Generic[Item, Result]):
-    """One item's result."""
+    """An item's result."""
 
     item: Item
     result: Result
 
 
 class Failed(NamedTuple, Generic[Item]):
-    """One item has no result and is not retried."""
+    """An item has no result and is not retried."""
 
     item: Item
     reason: str
@@ -69,12 +69,12 @@ TRIES = 3
 _DEATHS = 2
 """Engine deaths after which an item is quarantined, that is, run alone."""
 _DEATHS_ALONE = 2
-"""Engine deaths over an item run alone after which it has failed."""
+"""Deaths of engines that held an item alone, after which it has failed."""
 _TICK_S = 0.5
 
 
 class Finished(NamedTuple):
-    """The work on an item has returned, or raised an error that is not its engine's death."""
+    """The work on an item has returned, or raised an error other than its engine's death."""
 
     number: int
     ticket: Hashable
@@ -83,11 +83,11 @@ class Finished(NamedTuple):
 
 
 class Replicas(Protocol):
-    """What the scheduler needs of the engines, each known by its number, which its replacements inherit.
+    """What the scheduler needs of the engines, each identified by a number, which its replacements inherit.
 
     `ready` are those that take items. `submit` begins the work on an item and returns the ticket that its Finished will
-    name. `poll` restarts what died and yields what happens within `timeout_s`, nothing of a replica after its Lost; it
-    raises EngineStartError and ClusterLostError.
+    carry. `poll` restarts what died and yields what happens within `timeout_s`, nothing from a replica after its Lost;
+    it raises EngineStartError and ClusterLostError.
     """
 
     def ready(self) -> Collection[int]: ...
@@ -97,12 +97,12 @@ class Replicas(Protocol):
 
 
 def fill(max_sequences: int, per_item: int) -> int:
-    """Return how many items keep an engine of `max_sequences` full, plus half as many waiting."""
+    """Return how many items fill an engine of `max_sequences`, plus half as many in its queue."""
     return max(2, math.ceil(1.5 * max_sequences / per_item))
 
 
 def next_engine(loads: Mapping[int, int], limit: int, avoided: int | None = None) -> int | None:
-    """Return the least loaded engine, by number if equal, `avoided` only if it is alone; None if it is full."""
+    """Return the least loaded engine, the first of equals, `avoided` only if it is the only one; None if it is full."""
     others = [engine for engine in loads if engine != avoided] or loads
     number = min(others, key=lambda engine: (loads[engine], engine), default=None)
     return number if number is not None and loads[number] < limit else None
@@ -117,13 +117,13 @@ class _Task(Generic[Item]):
     deaths: int = 0
     deaths_alone: int = 0
     died_on: int | None = None
-    """The last engine that died while it held this."""
+    """The last engine that died while it held this item."""
     refused_by: int | None = None
-    """The engine whose work raised ItemFailedError; another is asked once."""
+    """The engine on which the work raised ItemFailedError; it is retried once on another."""
 
 
 class Pool(Generic[Item, Result]):
-    """Items dealt to replicas, `in_flight` to each at most. Use as a context; `run` may be called several times."""
+    """Gives items to replicas, at most `in_flight` to each. A context manager; `run` may be called several times."""
 
     def __init__(self, replicas: Replicas, in_flight: int) -> None:
         self._replicas = replicas
@@ -142,12 +142,12 @@ class Pool(Generic[Item, Result]):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        # Without Ray nothing can be closed, and calls would wait for ever.
+        # Without Ray nothing can be closed, and calls would wait forever.
         if kind is None or not issubclass(kind, ClusterLostError):
             self._replicas.close()
 
     def stop(self, grace_s: float) -> None:
-        """Deal nothing more; `run` ends when running items are back, or after `grace_s` seconds."""
+        """Submit nothing more; `run` ends when the running items have returned, or after `grace_s` seconds."""
         self._stop_at = time.monotonic() + grace_s
 
     def run(self, items: Iterable[Item]) -> Iterator[Event[Item, Result]]:
@@ -172,32 +172,32 @@ class Pool(Generic[Item, Result]):
         running = any(self._running.values())
         if self._stop_at is not None:
             return not running or time.monotonic() > self._stop_at
-        return not (running or self._quarantine or self._owed())
+        return not (running or self._quarantine or self._has_next())
 
-    def _owed(self) -> bool:
-        """Return True if there is an item to deal, the first of `_waiting`."""
+    def _has_next(self) -> bool:
+        """Return True if an item is left to submit, which is then the first of `_waiting`."""
         if not self._waiting:
             self._waiting.extend(_Task(item) for item in islice(self._source, 1))
         return bool(self._waiting)
 
     def _schedule(self) -> tuple[int, _Task[Item]] | None:
-        """Return which replica gets which item next; None if all are full or nothing is owed."""
+        """Return which replica gets which item next; None if all are full or no item is left."""
         loads = {number: len(self._running[number]) for number in self._replicas.ready()}
         if self._quarantine and self._isolated not in loads:
-            # Another engine than the one that died, which may be at fault itself.
+            # Not the engine that died, which may be at fault itself.
             self._isolated = next_engine(loads, self._limit + 1, self._quarantine[0].died_on)
         if self._isolated is not None and not loads.get(self._isolated, 0):
             if self._quarantine and self._isolated in loads:
                 return self._isolated, self._quarantine.popleft()
             self._isolated = None
         loads = {number: load for number, load in loads.items() if number != self._isolated}
-        if next_engine(loads, self._limit) is None or not self._owed():
+        if next_engine(loads, self._limit) is None or not self._has_next():
             return None
         number = next_engine(loads, self._limit, self._waiting[0].refused_by)
         return None if number is None else (number, self._waiting.popleft())
 
     def _finish(self, event: Finished) -> Iterator[Done[Item, Result] | Failed[Item]]:
-        """Yield what came of an item; one whose work raised is retried, up to TRIES in all."""
+        """Yield an item's outcome; if the work raised, it is retried, up to TRIES in all."""
         task, error = self._running[event.number].pop(event.ticket), event.error
         if error is None:
             yield Done(task.item, event.result)
@@ -213,7 +213,7 @@ class Pool(Generic[Item, Result]):
             self._waiting.append(task)
 
     def _preempt(self, lost: Lost) -> Iterator[Lost | Failed[Item]]:
-        """Requeue a dead engine's items first in line, or in quarantine if they may have killed it."""
+        """Requeue a dead engine's items at the front, or in quarantine if they may have killed it."""
         tasks = list(self._running.pop(lost.number, {}).values())
         yield lost._replace(again=len(tasks))
         for task in reversed(tasks):

@@ -1,6 +1,6 @@
 """The engine on vLLM: `AsyncLLM` with explicit limits, a seed per request, health and death; and its tokenizer.
 
-The home of vllm and transformers, imported when an engine starts or a prompt is shown, since that takes seconds.
+The only user of vllm and transformers, imported when an engine starts or a prompt is rendered, since it takes seconds.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from cluster.texts import load_table
 _LOOK_S = 0.5
 """Between two checks of vLLM's health."""
 _GRACE_S = 2.0
-"""How long vLLM may take to report the end of its core itself."""
+"""How long vLLM itself may take to report that its core is gone."""
 _LEAST_SEQUENCES = 8
 _LEAST_SHARE = 0.5
 _LEAST_CACHE = 128 << 20
@@ -32,7 +32,7 @@ _KNOWN: dict[str, dict[str, Any]] = load_table("cluster.inference", "vllm.toml")
 
 @dataclass(frozen=True)
 class VllmSettings(EngineSettings):
-    """How to start one engine; made by the driver, sent to the replica."""
+    """How to start a vLLM engine; made by the driver, sent to the replica."""
 
     model: str
     """Local folder or hub id."""
@@ -40,7 +40,7 @@ class VllmSettings(EngineSettings):
     """Hub commit; None for a folder."""
     name: str
     known_revision: str
-    """The revision as rows have it."""
+    """The revision stored in rows."""
     context: int
     """Longest prompt plus completion, in tokens; at most the model's own."""
     gpu: bool
@@ -57,8 +57,8 @@ class VllmSettings(EngineSettings):
     seed: int = 0
 
     async def start(self) -> "VllmEngine":
-        """Load the model; seconds to minutes. Raises whatever vLLM raises when it cannot."""
-        import vllm  # the heavy import; its home
+        """Load the model, in seconds to minutes. Raises whatever vLLM raises if that fails."""
+        import vllm
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
@@ -66,7 +66,7 @@ class VllmSettings(EngineSettings):
         return VllmEngine(llm, self, vllm.__version__)
 
     def smaller(self) -> Self:
-        """Halve sequences and tokens a step, which leaves more for the cache; the second time lower all limits."""
+        """Halve sequences, tokens per step and the CPU's cache; from the second time, lower the GPU's share too."""
         share = self.memory_share if self.lowered == 0 else self.memory_share - 0.1
         return replace(
             self,
@@ -83,9 +83,9 @@ class VllmSettings(EngineSettings):
         return f"{self.max_sequences} sequences and {self.cache_bytes >> 20} MiB of cache"
 
     def cause(self, log: str) -> EngineDiedError | None:
-        """Return the last exception in the log that says something: across vLLM's processes only this text arrives.
+        """Return the last relevant exception in the log, the only trace that errors leave across vLLM's processes.
 
-        One without words of its own is told with the statement that raised it, the last source line of the traceback.
+        One without a message gets the statement that raised it, which is the last source line of the traceback.
         """
         lines = [_PREFIX.sub("", line, count=1) for line in log.splitlines()]
         for number in reversed(range(len(lines))):
@@ -118,7 +118,7 @@ class VllmSettings(EngineSettings):
 
 
 class VllmEngine:
-    """One AsyncLLM; made by `await settings.start()`."""
+    """An AsyncLLM; created by `await settings.start()`."""
 
     def __init__(self, llm: Any, settings: VllmSettings, version: str) -> None:
         self._llm = llm
@@ -138,14 +138,14 @@ class VllmEngine:
             if room < 1:
                 return Completion("", "error", len(ids), error=no_room(len(ids), self.info.context))
             sampling = replace(request.sampling, max_tokens=min(request.sampling.max_tokens, room))
-            # Our names are vLLM's.
+            # Our fields are named like vLLM's.
             params = SamplingParams(**asdict(sampling), seed=request.seed, output_kind=RequestOutputKind.FINAL_ONLY)
             final = await self._last(self._llm.generate({"prompt_token_ids": ids}, params, request.key))
         except (EngineDeadError, EngineDiedError) as error:
             raise EngineDiedError(str(error)) from error
         except Exception as error:
-            # The one boundary where a request's failure becomes data on its row. The first word of a dying
-            # core may be any exception, before vLLM itself knows.
+            # The only place where a request's failure becomes data in its row. The first sign of a dying core may be
+            # any exception, before vLLM itself knows.
             await asyncio.wait([self._death], timeout=_GRACE_S)
             if self._llm.errored:
                 raise EngineDiedError(repr(error)) from error
@@ -159,7 +159,7 @@ class VllmEngine:
     async def _last(self, answer: AsyncIterator[Any]) -> Any:
         """Return vLLM's last output. Raises EngineDiedError if its core died before the request got there.
 
-        vLLM itself lets such a request wait for ever.
+        vLLM itself lets such a request wait forever.
         """
 
         async def read() -> Any:
@@ -175,7 +175,7 @@ class VllmEngine:
             task.cancel()
 
     async def _die(self) -> None:
-        """End a moment after vLLM's core."""
+        """Return shortly after vLLM's core has died."""
         while not self._llm.errored:
             await asyncio.sleep(_LOOK_S)
         await asyncio.sleep(_GRACE_S)
@@ -199,11 +199,11 @@ class ChatTokenizer:
 
     @property
     def template(self) -> str:
-        """The chat template, as the model's files hold it."""
+        """Return the chat template as written in the model's files."""
         return str(self._tokenizer.chat_template or "")
 
     def render(self, messages: Sequence[Message], *, opened: bool = True) -> str:
-        """Return the prompt, special tokens written out; `opened` with the start of the answer's turn."""
+        """Return the prompt as text, special tokens included; if `opened`, with the start of the answer's turn."""
         text = self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=opened)
         return str(text)
 
@@ -212,12 +212,12 @@ class ChatTokenizer:
         return self.tokenize([self.render(messages)])[0]
 
     def lengths(self, chats: Sequence[Sequence[Message]]) -> list[int]:
-        """Return the length of each chat's prompt in tokens; many at once are quicker."""
+        """Return the length of each chat's prompt in tokens; faster for many at once."""
         return [len(ids) for ids in self.tokenize([self.render(messages) for messages in chats])]
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the tokens of texts, without a template. Raises whatever transformers raises."""
-        # Not verbose: it warns of texts longer than the context, which are counted too.
+        # Not verbose: it would warn about texts longer than the context, which are expected here.
         ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
         return ids
 

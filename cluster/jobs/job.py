@@ -1,7 +1,7 @@
-"""The frame of every command that deals work to engines and keeps the rows in a run directory.
+"""The skeleton of every command that gives work to engines and keeps the rows in a run directory.
 
-It handles wrong input, lock, signals, exit codes, shards, failed.json, run.json and the hub. It knows
-neither questions nor Ray: a `Fleet` opens the engines, and only if something is owed.
+Handles invalid input, the lock, signals, exit codes, shards, failed.json, run.json and the hub. Knows neither
+questions nor Ray: a `Fleet` starts the engines, and only if an item is owed, that is neither finished nor failed.
 """
 
 import os
@@ -30,9 +30,9 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 class Stop:
-    """A stop asked for by a signal: Ctrl-C, SIGTERM, or SIGUSR1, which Slurm sends before its time limit.
+    """A stop requested by a signal: Ctrl-C, SIGTERM, or SIGUSR1, which Slurm sends before its time limit.
 
-    The first signal drains: what is in flight may end within the grace period. The second does not wait.
+    The first signal drains: what is in flight may finish within the grace period. The second does not wait.
     """
 
     def __init__(self, grace_s: float) -> None:
@@ -41,7 +41,7 @@ class Stop:
         self._tell: Callable[[float], object] | None = None
 
     def listen(self) -> None:
-        """Take the signals over; again after ray.init, which replaces handlers."""
+        """Install the signal handlers; needed again after ray.init, which replaces them."""
         for number in _SIGNALS:
             signal.signal(number, self._hear)
 
@@ -56,7 +56,7 @@ class Stop:
             self._tell(wait_s)
 
     def on_stop(self, tell: Callable[[float], object] | None) -> None:
-        """Have a stop call `tell` with the seconds that are left; at once with 0 if one was asked for before."""
+        """Have a stop call `tell` with the seconds left; call it now with 0 if a stop was requested before."""
         self._tell = tell
         if tell is not None and self.asked:
             tell(0.0)
@@ -64,11 +64,11 @@ class Stop:
     def interrupt(self, *, at_once: bool = False) -> None:
         """From now on raise Stopped, once, when the grace period of a stop is over, or `at_once`.
 
-        For work that loses nothing when it is broken off, since the same command does it again.
+        For work that can be interrupted without loss, since rerunning the command repeats it.
         """
         signal.signal(signal.SIGALRM, self._raise)
         self._at_once = at_once
-        # A timer of 0 s would never ring.
+        # A timer of 0 s would never fire.
         self.on_stop(lambda wait_s: signal.setitimer(signal.ITIMER_REAL, max(0.001, wait_s)))
 
     def _raise(self, *_: Any) -> None:
@@ -76,7 +76,7 @@ class Stop:
         raise Stopped
 
     def defer(self) -> None:
-        """From now on raise nothing."""
+        """Raise nothing from now on."""
         self._tell, self._at_once = None, False
         signal.setitimer(signal.ITIMER_REAL, 0.0)
 
@@ -84,7 +84,7 @@ class Stop:
 class Job:
     """One start of a command's run: a context that leaves the exit code in `code`, 0 done, 1 failed, 75 stopped.
 
-    A ValueError before the run has begun is wrong input: one line on stderr, SystemExit 2, and nothing was made.
+    A ValueError before the run has begun means invalid input: one line on stderr, SystemExit 2, and nothing is made.
     """
 
     def __init__(self, settings: JobSettings) -> None:
@@ -121,9 +121,9 @@ class Job:
         return True
 
     def check(self, plan: JobPlan, folders: Sequence[str]) -> None:
-        """Take on a plan whose rows become the first of these folders, and find what is owed. Makes nothing.
+        """Accept a plan whose rows become the first of these folders, and find what is owed. Makes nothing.
 
-        Raises ValueError if the run or a folder cannot be there, or the hub would not take the folders.
+        Raises ValueError if the run or that folder cannot be there, or if the hub would reject the folders.
         """
         check_run(plan.out, plan.configuration)
         check_replaceable(plan.out / folders[0])
@@ -141,11 +141,11 @@ class Job:
 
     @property
     def failed(self) -> dict[str, str]:
-        """Return why items failed, by key."""
+        """Return the reasons of the failed items, by key."""
         return {key: reason for key, reason in self._failures.reasons().items() if key not in self._finished}
 
     def show(self, text: str) -> int:
-        """Print a plan for --dry_run, and how much is owed of a run that was begun; return the exit code."""
+        """Print the plan for --dry_run, and how much of a run begun earlier is owed; return the exit code."""
         head, gap, prompts = text.partition("\n\n")
         owed, total = self.plan.count(self.owed), self.plan.count(self.plan.keys)
         if owed < total:
@@ -157,10 +157,10 @@ class Job:
     def deal(
         self, plan: JobPlan, work: Work, fleet: Fleet | None, look: Callable[[pa.Table], str] = lambda _: ""
     ) -> None:
-        """Have the work done on each item that is owed, and keep its rows; an engine is started only if one is.
+        """Do the work on each item that is owed, and keep its rows; start no engine if none is.
 
-        Returns when every item of the run is finished or failed; raises Stopped if a stop was asked for before.
-        `look` is shown the rows of each item. Raises ValueError for a run or engines that cannot be had,
+        Returns when every item of the run is finished or failed; raises Stopped if a stop was requested before that.
+        `look` is shown the rows of each item. Raises ValueError for an impossible run or impossible engines,
         EngineStartError, ClusterLostError, AllFailedError.
         """
         self.plan = plan
@@ -177,11 +177,11 @@ class Job:
                     try:
                         for event in pool.run(plan.items(self.owed)):
                             tally.take(event)
-                            # Whoever asks to stop may not wait for the end.
+                            # Whoever asked to stop may kill us before the end.
                             if tally.keep(everything=self._stop.asked > 0):
                                 self.tell("rolling out", tally.facts(fleet.placement))
                     finally:
-                        # Whatever ends the loop, all that is finished is kept.
+                        # However the loop ends, all that is finished is kept.
                         self._stop.on_stop(None)
                         tally.keep(everything=True)
                         self.tell("rolling out", tally.facts(fleet.placement))
@@ -189,24 +189,24 @@ class Job:
         if missing := len(self.owed):
             assert self._stop.asked, f"{missing} {plan.item}s are neither done nor failed"
             raise Stopped
-        # From here on the same command does it again.
+        # From here on, rerunning the command repeats everything.
         self._stop.interrupt()
 
     def tell(self, state: str, start: Mapping[str, Any] = {}, **facts: JSON) -> None:
-        """Write the state into run.json, with facts of the run and of this start, which `ended` when it last wrote."""
+        """Write the state to run.json, with `facts` about the run, and `start` and the time about this start."""
         self.starts[-1] |= {"state": state, **start, "ended": now()}
         self.record |= {"state": state, **facts}
         write_record(self.plan.out, self.record)
 
     def published(self, folder: str) -> str:
-        """Return the name of the folder on the hub, "" if it is not pushed."""
+        """Return the folder's name on the hub, "" if it is not pushed."""
         return f"{self._settings.push_to}/{folder}-{self.plan.name}" if self._settings.push_to else ""
 
     def hand_over(self, folders: Sequence[str], *, stays: str = "", failed: bool = False) -> None:
-        """Name the folders that were made and what is missing in them, and push them if asked.
+        """Report the folders that were made and what is missing in them, and push them if asked.
 
-        A push that fails or is stopped loses nothing: the same command finds everything done and pushes again.
-        `stays` says what became of the missing units; `failed` tells that something else could not be made.
+        A push that fails or is stopped loses nothing: rerunning the command finds everything done and pushes again.
+        `stays` says what became of the missing units; `failed` means that something else could not be made.
         """
         plan, made = self.plan, [self.plan.out / name for name in folders]
         for folder in made:
@@ -229,7 +229,7 @@ class Job:
             self.code = STOPPED
 
     def _begin(self, placed: Placement | None = None) -> None:
-        """Lock the run directory, open its shards, say what the run will do. Raises ValueError if it is not ours."""
+        """Lock the run directory, open its shards, report what the run will do. Raises ValueError if it is not ours."""
         plan = self.plan
         self.record = self._locked.enter_context(hold_run(plan.out, plan.configuration))
         """The contents of run.json."""

