@@ -25,7 +25,7 @@ QUIET = {
 """Environment that turns off the telemetry of Ray, vLLM and the hub client."""
 
 
-def asked_module(command: Sequence[str]) -> list[str]:
+def python_module(command: Sequence[str]) -> list[str]:
     """Return the module and arguments after the first `python -m` of the command, an empty list if there is none."""
     for place, word in enumerate(command):
         if PYTHON.fullmatch(word):
@@ -42,7 +42,7 @@ def check_start() -> None:
 
     Without -m nothing is checked: a trainer that imports our reward needs none of them.
     """
-    asked = asked_module(sys.orig_argv)
+    asked = python_module(sys.orig_argv)
     if sys.argv[:1] != ["-m"] or not asked:
         return
     if importlib.util.find_spec("fire") is None:

@@ -205,13 +205,13 @@ def _help(config_class: Any, flags: Mapping[str, Field[Any]], kinds: Mapping[str
     lines = []
     for line in text.replace(shlex.quote(name), name).splitlines():
         found = re.match("    --(.+)=", line)
-        for words in (line, *(_told(flags[found[1]], kinds[found[1]]) if found else ())):
+        for words in (line, *(_flag_lines(flags[found[1]], kinds[found[1]]) if found else ())):
             indent = words[: len(words) - len(words.lstrip())]
             lines.append(textwrap.fill(words, HELP_WIDTH, subsequent_indent=indent, break_on_hyphens=False))
     return "\n".join(lines)
 
 
-def _told(one: Field[Any], kind: Any) -> list[str]:
+def _flag_lines(one: Field[Any], kind: Any) -> list[str]:
     """Return the lines of a flag's help: type, default, meaning."""
     default, meaning = one.default, one.metadata.get("help", "")
     if isinstance(default, tuple):

@@ -82,12 +82,12 @@ def check_nodes(model: str, revision: str | None) -> None:
         return ""
 
     asked = {}
-    for node in for_engines(alive()):
+    for node in engine_nodes(alive()):
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         task = ray.remote(missing).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
         asked[task.remote()] = node["NodeManagerHostname"]
     answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=_ANSWER_S)
-    leave_out([asked[ref] for ref in silent], others=len(answered))
+    report_silent([asked[ref] for ref in silent], others=len(answered))
     for ref in answered:
         try:
             words = ray.get(ref)
@@ -100,7 +100,7 @@ def check_nodes(model: str, revision: str | None) -> None:
             raise ValueError(f"node {asked[ref]} cannot run an engine: {words}")
 
 
-def for_engines(nodes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def engine_nodes(nodes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Return the nodes that can run an engine: those with GPUs if there are any, else those with CPUs."""
     for kind in ("GPU", "CPU"):
         if found := [node for node in nodes if node["Resources"].get(kind, 0) >= 1]:
@@ -108,7 +108,7 @@ def for_engines(nodes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return list(nodes)
 
 
-def leave_out(silent: Sequence[str], *, others: int) -> None:
+def report_silent(silent: Sequence[str], *, others: int) -> None:
     """Report the nodes that did not answer. Raises ValueError if there are no others."""
     for name in silent:
         told = f"node {name} starts no process within {_ANSWER_S:.0f} s; see Ray's logs there"

@@ -15,7 +15,7 @@ _ELSEWHERE = re.compile(r"[\w+.@-]+:/")
 _READ_OTHERWISE = dict.fromkeys("*?[]", "a pattern") | {"$": "a variable", "::": "a chain of URLs"}
 
 
-def anywhere(text: str) -> str:
+def expanded(text: str) -> str:
     """Expand the `~` of a text that may begin with a path, such as a container image or the FROM:TO of a mount.
 
     Raises ValueError if it cannot be part of a path on this machine.
@@ -42,7 +42,7 @@ def local(text: str, remedy: str = "give a path here, and copy what is there to 
     """Return the path with `~` expanded. Raises ValueError for a URL, and for what cannot be a path on this machine."""
     if _ELSEWHERE.match(text):
         raise ValueError(f"{text!r} is no place on this machine: {remedy}")
-    return anywhere(text)
+    return expanded(text)
 
 
 folder = partial(local, remedy="give a folder here, and copy it there afterwards")

@@ -62,10 +62,10 @@ def session(address: str | None) -> Iterator[Resources]:
     Raises ValueError if no Ray answers at the address.
     """
     with _local() if address is None else _running(address):
-        yield look(local=address is None)
+        yield current_resources(local=address is None)
 
 
-def look(*, local: bool = False) -> Resources:
+def current_resources(*, local: bool = False) -> Resources:
     """Return what the cluster has now. `local` takes the cores of this machine, as our own Ray is told of more."""
     cores = len(os.sched_getaffinity(0)) if local else None
     held = [node["Resources"] for node in alive()]
@@ -74,7 +74,7 @@ def look(*, local: bool = False) -> Resources:
     )
 
 
-def here() -> Resources:
+def local_resources() -> Resources:
     """Return the most that a Ray on this machine would find, without starting one. Only NVIDIA GPUs count."""
     try:
         listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False).stdout

@@ -19,11 +19,11 @@ from importlib import resources
 from pathlib import Path
 
 from assembly.job import check_flags
-from cluster import COMMANDS, PACKAGES, PYTHON, asked_module
+from cluster import COMMANDS, PACKAGES, PYTHON, python_module
 from cluster.flags import fail, flag, page, parse
 from cluster.jobs.atomic import atomic_write_text, make_folder
 from cluster.jobs.plan import JobSettings, check_bounds
-from cluster.paths import anywhere, folder, local
+from cluster.paths import expanded, folder, local
 from cluster.texts import nearest
 from generation.settings import Settings
 from reflection.added.plan import AdditionSettings
@@ -66,8 +66,8 @@ class Options:
     )
     mem: str | None = flag(None, "memory of each node, such as 200G (default: the site's; no GPU: all)")
     sbatch_args: tuple[str, ...] = flag((), "comma list of further options of sbatch: --exclude=n1,n2,--mail-type=END")
-    container: str | None = flag(None, "image for Slurm's pyxis plugin, in which everything then runs", anywhere)
-    container_mounts: tuple[str, ...] = flag((), "comma list of FROM:TO, besides the working folder and /tmp", anywhere)
+    container: str | None = flag(None, "image for Slurm's pyxis plugin, in which everything then runs", expanded)
+    container_mounts: tuple[str, ...] = flag((), "comma list of FROM:TO, besides the working folder and /tmp", expanded)
     env_setup: str | None = flag(None, "a file to source first, such as .venv/bin/activate", local)
     job_name: str = flag("skillfactory", "as squeue shows it")
     wait_s: int = flag(
@@ -150,7 +150,7 @@ def check_command(command: list[str], default: str) -> str:
         run = folder(run)
     except ValueError as error:
         raise ValueError(f"the command's --out {error}") from None
-    module, *flags = asked_module(command) or [""]
+    module, *flags = python_module(command) or [""]
     package, near = module.partition(".")[0], nearest(module, COMMANDS, cutoff=0.85)
     if module in _RUNS:
         settings: JobSettings = parse(_RUNS[module], flags)

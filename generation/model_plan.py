@@ -10,7 +10,7 @@ from cluster.inference.chat import Prompt
 from cluster.inference.engine import Message, Sampling
 from cluster.inference.models import Model, find
 from cluster.inference.vllm_engine import ChatTokenizer
-from cluster.jobs.plan import JobPlan, JobSettings, check_drawing
+from cluster.jobs.plan import JobPlan, JobSettings, check_sampling
 from cluster.jobs.run_directory import begun_with
 from generation import builtin
 
@@ -72,7 +72,7 @@ def _choose_sampling(settings: JobSettings, model: Model) -> Sampling:
         if asked is not None:
             return asked
         try:
-            check_drawing(name, model.sampling.get(name), f"model {model.name}: {name} in generation_config.json")
+            check_sampling(name, model.sampling.get(name), f"model {model.name}: {name} in generation_config.json")
         except ValueError as error:
             raise ValueError(f"{error}; give --{name}, which goes before it") from error
         return model.sampling.get(name, neutral)
@@ -109,13 +109,13 @@ def notes_on_prompts(
     Raises ValueError if the template does not write a prompt as it stands, or if no prompt fits; `remedy` may help.
     """
     chat = chats.open_chat(plan.model)
-    of_template = chats.look_at_template(plan.model, chat, kinds)
+    of_template = chats.check_template(plan.model, chat, kinds)
     sizes = chat.lengths(frames)
     # A text has no more tokens than bytes, so only prompts with more bytes than there is room for are tokenized.
     asked = longer(plan.context - max(sizes) - chats.MARGIN, sizes.index(max(sizes)))
-    short = chats.look_for_too_short(chat, plan.sampling.max_tokens, least)
+    short = chats.notes_on_max_tokens(chat, plan.sampling.max_tokens, least)
     fit = chats.check_fit(chat, asked, total, plan.context, what=what, remedy=remedy)
-    return [*chats.notes_on(plan.model, chat), *of_template, *short, *fit]
+    return [*chats.notes_on_model(plan.model, chat), *of_template, *short, *fit]
 
 
 def write_out(

@@ -29,12 +29,12 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
         plan = plan.noting(why_unusable((file.path for file in plan.source.files), wanted))
         if settings.dry_run:
             return job.show(describe_additions(plan))
-        job.deal(plan, plan.work, fleet)
+        job.roll_out(plan, plan.work, fleet)
         coverage = Coverage(wanted)
         counts = write_reflected(plan, job, coverage.add, coverage.markdown)
         whole = counts.all()
         done = {"samples": whole.samples, "reflections": whole.reflections, "failed_rows": counts.kept.total()}
-        job.tell("done", counts=done)
+        job.set_state("done", counts=done)
         say_counts(counts, coverage)
         job.hand_over([RAW_DATA], stays=", which stay as they were")
         say("next", assembling(plan.out), whole=True)

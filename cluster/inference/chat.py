@@ -43,7 +43,7 @@ class Prompt(NamedTuple):
     messages: Messages
 
 
-def why_silent(model: Model) -> str:
+def why_no_text(model: Model) -> str:
     """Return why the vLLM installed here gets no text out of the model; "" if it does, or none is installed."""
     writing, silent, classes = set[str](), set[str](), model.architectures
     for name, table in _TABLE.findall(vllm_source("model_executor/models/registry.py")):
@@ -65,9 +65,9 @@ def why_silent(model: Model) -> str:
     return f"is a {shown}, a class that the vLLM installed here does not run" if any(encoders) else ""
 
 
-def check_writes(model: Model) -> None:
+def check_writes_text(model: Model) -> None:
     """Raise ValueError if the vLLM installed here gets no text out of the model. `open_chat` checks its own code."""
-    if CONFIG not in model.own_code and (why := why_silent(model)):
+    if CONFIG not in model.own_code and (why := why_no_text(model)):
         raise ValueError(f"model {model.name} {why}: give one that chats, of a class that vLLM runs")
 
 
@@ -83,7 +83,7 @@ def open_chat(model: Model) -> ChatTokenizer:
         f" never run: take a model whose type (here {model.type!r}, {', '.join(model.architectures)}) vLLM or"
         " transformers know"
     )
-    if CONFIG in model.own_code and why_silent(model):
+    if CONFIG in model.own_code and why_no_text(model):
         raise ValueError(needs_code)
     chat, cannot = ChatTokenizer(model.path, model.hub_revision), f"{config} cannot be used"
     of_vllm = rf"[\s\"]{re.escape(model.type)}\"?[=:] ?\"\w+Config\""
@@ -98,9 +98,9 @@ def open_chat(model: Model) -> ChatTokenizer:
     return chat
 
 
-def notes_on(model: Model, chat: ChatTokenizer) -> list[str]:
+def notes_on_model(model: Model, chat: ChatTokenizer) -> list[str]:
     """Return what the user should know about the model's code and template, in sentences."""
-    files, why = " and ".join(model.own_code), why_silent(model)
+    files, why = " and ".join(model.own_code), why_no_text(model)
     dated = "strftime_now" in chat.template
     notes = (
         (files, f"code of the model's own, named by {files}, is never run: that of the libraries is taken"),
@@ -110,18 +110,18 @@ def notes_on(model: Model, chat: ChatTokenizer) -> list[str]:
     return [note for holds, note in notes if holds]
 
 
-def look_at_template(model: Model, chat: ChatTokenizer, prompts: Sequence[Prompt]) -> list[str]:
+def check_template(model: Model, chat: ChatTokenizer, prompts: Sequence[Prompt]) -> list[str]:
     """Return notes on how the chat template renders the prompts. Raises ValueError if it rejects or changes one."""
     shapes: dict[tuple[str, ...], list[str]] = {}
     for prompt in prompts:
         shapes.setdefault(tuple(message["role"] for message in prompt.messages), []).append(prompt.name)
-    notes = [note for roles, names in shapes.items() for note in _look_at_shape(model, chat, roles, names)]
+    notes = [note for roles, names in shapes.items() for note in _check_roles(model, chat, roles, names)]
     for prompt in prompts:
         _render(model, chat, prompt.messages, [prompt.name])
     return list(dict.fromkeys(notes))
 
 
-def _look_at_shape(model: Model, chat: ChatTokenizer, roles: tuple[str, ...], names: Sequence[str]) -> list[str]:
+def _check_roles(model: Model, chat: ChatTokenizer, roles: tuple[str, ...], names: Sequence[str]) -> list[str]:
     text, *others = {_render(model, chat, probe(roles), names) for _ in range(_TRIES)}
     if others:
         raise ValueError(
@@ -228,7 +228,7 @@ def check_fit(
     return [words]
 
 
-def look_for_too_short(chat: ChatTokenizer, max_tokens: int, texts: Iterable[str]) -> list[str]:
+def notes_on_max_tokens(chat: ChatTokenizer, max_tokens: int, texts: Iterable[str]) -> list[str]:
     """Return a note for each of the texts, the shortest useful completions, that is longer than `max_tokens`."""
     return [
         f"--max_tokens {max_tokens:,} is too small: {text} alone has {tokens:,} tokens, so it will be cut off"

@@ -14,6 +14,13 @@ from typing import Any, Literal, Protocol, Self, TypedDict
 from cluster.errors import EngineDiedError, EngineMemoryError
 
 FinishReason = Literal["stop", "length", "error"]
+SAMPLING_BOUNDS: dict[str, tuple[float, float]] = {
+    "temperature": (0, 2),
+    "top_p": (1e-9, 1),
+    "top_k": (0, 10**6),
+    "repetition_penalty": (0.01, 100),
+}
+"""Of the parameters that a model may recommend; vLLM takes no more."""
 _LONGEST = 400
 _TAIL_BYTES = 200_000
 
@@ -166,7 +173,7 @@ class Replica:
                 file.seek(max(self._log_began, self._log.stat().st_size - _TAIL_BYTES))
                 log = file.read().decode(errors="replace")
         cause, killed = self._settings.cause(log), memory_kills() > self._memory_kills
-        words = own_words(cause or error) + " (the kernel killed a process for lack of memory)" * killed
+        words = error_text(cause or error) + " (the kernel killed a process for lack of memory)" * killed
         short = killed or any(isinstance(one, MemoryError | EngineMemoryError) for one in (error, cause))
         return EngineMemoryError(words) if short else EngineDiedError(words)
 
@@ -180,7 +187,7 @@ def memory_kills() -> int:
     return kills
 
 
-def own_words(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """Return the error's type and message on one line; for EngineDiedError only the message, which names the cause."""
     said = " ".join(str(error).split())
     return (said if isinstance(error, EngineDiedError) and said else f"{type(error).__name__}: {said}")[:_LONGEST]

@@ -10,6 +10,7 @@ from typing import Any
 
 from huggingface_hub import HfApi, constants, hf_hub_download
 
+from cluster.inference.engine import SAMPLING_BOUNDS
 from cluster.inference.model_files import CONFIG, GENERATION, KNOWN, TEMPLATE, TOKENIZER, Files, check_bytes
 from cluster.inference.vllm_engine import read_config
 from cluster.jobs.hub import HUB_TIMEOUT_S, asking_hub, offline
@@ -19,7 +20,6 @@ _CLOSE = 0.75
 _WITHIN = ("*", "*/config.json", "*/*/config.json", "*/*.distcp")
 """Files of a folder that tell a model from what is taken for one."""
 _HEAD = 1 << 20
-_DRAWING = ("temperature", "top_p", "top_k", "repetition_penalty")
 
 
 @dataclass(frozen=True)
@@ -147,14 +147,14 @@ def _described(name: str, path: str, revision: str, held: Files, weight_bytes: i
         held.file(TEMPLATE)
     elif not tokenizer.get("chat_template"):
         raise ValueError(f"model {name} has no chat template: take an instruct model, or add chat_template.jinja")
-    drawing = {key: generation[key] for key in _DRAWING if generation.get(key) is not None}
-    numbers = [(key, value, GENERATION) for key, value in drawing.items()]
+    sampling = {key: generation[key] for key in SAMPLING_BOUNDS if generation.get(key) is not None}
+    numbers = [(key, value, GENERATION) for key, value in sampling.items()]
     for key, value, file in [("model_max_length", tokenizer.get("model_max_length", 0), TOKENIZER), *numbers]:
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise ValueError(f"model {name}: {key} in {file} must be a number, not {value!r}")
     # As everywhere, `do_sample: false` means temperature 0; a top_k of -1 keeps all, which is 0 here.
-    drawing |= {"temperature": 0} if generation.get("do_sample") is False else {}
-    drawing |= {"top_k": 0} if drawing.get("top_k") == -1 else {}
+    sampling |= {"temperature": 0} if generation.get("do_sample") is False else {}
+    sampling |= {"top_k": 0} if sampling.get("top_k") == -1 else {}
     hub_revision = revision if weight_bytes is None else None
     classes, unused = config.get("architectures"), KNOWN["unused"]
     heads = [part.get("num_attention_heads", part.get("n_head")) for part in _parts(config)]
@@ -164,7 +164,7 @@ def _described(name: str, path: str, revision: str, held: Files, weight_bytes: i
         revision,
         hub_revision=hub_revision,
         context=_context_of(name, config, path, hub_revision),
-        sampling={key: float(value) for key, value in drawing.items()},
+        sampling={key: float(value) for key, value in sampling.items()},
         type=str(config.get("model_type") or ""),
         architectures=tuple(map(str, classes)) if isinstance(classes, list) else (),
         own_code=tuple(one for one, said in ((CONFIG, config), (TOKENIZER, tokenizer)) if said.get("auto_map")),

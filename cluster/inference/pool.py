@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any, Generic, NamedTuple, Protocol, Self, TypeAlias, TypeVar
 
 from cluster.errors import ClusterLostError, ItemFailedError
-from cluster.inference.engine import EngineInfo, own_words
+from cluster.inference.engine import EngineInfo, error_text
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -96,7 +96,7 @@ class Replicas(Protocol):
     def close(self) -> None: ...
 
 
-def fill(max_sequences: int, per_item: int) -> int:
+def items_in_flight(max_sequences: int, per_item: int) -> int:
     """Return how many items fill an engine of `max_sequences`, plus half as many in its queue."""
     return max(2, math.ceil(1.5 * max_sequences / per_item))
 
@@ -203,7 +203,7 @@ class Pool(Generic[Item, Result]):
             yield Done(task.item, event.result)
             return
         task.failures += 1
-        over, reason = task.failures >= TRIES, f"{own_words(error)} ({TRIES} times)"
+        over, reason = task.failures >= TRIES, f"{error_text(error)} ({TRIES} times)"
         if isinstance(error, ItemFailedError):
             over, reason = task.refused_by is not None or len(self._replicas.ready()) == 1, str(error)
             task.refused_by = event.number

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cluster.errors import ClusterLostError, EngineDiedError, EngineMemoryError, EngineStartError
-from cluster.inference.engine import EngineSettings, Replica, Work, own_words
+from cluster.inference.engine import EngineSettings, Replica, Work, error_text
 from cluster.inference.pool import Event, Finished, Loading, Lost, Pool, Started, Tick
 
 _BACKOFF_S = 5.0
@@ -216,7 +216,7 @@ class ReplicaSet(ABC):
 
         Raises EngineStartError after too many failures in a row.
         """
-        number, phase, reason = member.number, member.phase, own_words(error)
+        number, phase, reason = member.number, member.phase, error_text(error)
         self._kill(number)
         self._failures[number, phase] += 1
         times = self._failures[number, phase]

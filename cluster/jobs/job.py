@@ -21,7 +21,7 @@ from cluster.inference.replicas import Fleet, Placement
 from cluster.jobs.atomic import check_replaceable
 from cluster.jobs.hub import check_push, push
 from cluster.jobs.plan import JobPlan, JobSettings
-from cluster.jobs.progress import FAILED, STOPPED, Tally, failed, fitted, say, staged
+from cluster.jobs.progress import FAILED, STOPPED, Tally, failed, say, stage_line, wrapped
 from cluster.jobs.run_directory import JSON, LOGS, check_run, hold_run, now, this_command, versions, write_record
 from cluster.jobs.store import FAILED_ITEMS, Failures, ShardStore, finished_in
 
@@ -105,7 +105,7 @@ class Job:
             if isinstance(error, Stopped):
                 words = "before anything was asked; the same command begins again"
                 if self._begun:
-                    self.tell("stopped")
+                    self.set_state("stopped")
                     words = f"{self._safe()} safe in {self.plan.out}; the same command goes on"
                 say("stopped", words)
                 self.code = STOPPED
@@ -114,7 +114,7 @@ class Job:
             elif isinstance(error, Exception) and self._planned:
                 if self._begun:
                     with suppress(OSError):  # the disk may be what failed
-                        self.tell("failed")
+                        self.set_state("failed")
                 self.code = failed(error, self.plan.out, self._safe())
             else:
                 return False
@@ -150,11 +150,11 @@ class Job:
         owed, total = self.plan.count(self.owed), self.plan.count(self.plan.keys)
         if owed < total:
             left = f"{owed:,} of {total:,} {self.plan.unit}" if owed else "nothing, so no engine would be started"
-            head = f"{head}\n{staged('owed', left)}"
-        page(fitted(head) + gap + prompts)
+            head = f"{head}\n{stage_line('owed', left)}"
+        page(wrapped(head) + gap + prompts)
         return 0
 
-    def deal(
+    def roll_out(
         self, plan: JobPlan, work: Work, fleet: Fleet | None, look: Callable[[pa.Table], str] = lambda _: ""
     ) -> None:
         """Do the work on each item that is owed, and keep its rows; start no engine if none is.
@@ -179,20 +179,20 @@ class Job:
                             tally.take(event)
                             # Whoever asked to stop may kill us before the end.
                             if tally.keep(everything=self._stop.asked > 0):
-                                self.tell("rolling out", tally.facts(fleet.placement))
+                                self.set_state("rolling out", tally.facts(fleet.placement))
                     finally:
                         # However the loop ends, all that is finished is kept.
                         self._stop.on_stop(None)
                         tally.keep(everything=True)
-                        self.tell("rolling out", tally.facts(fleet.placement))
-        self.tell("rolled out")
+                        self.set_state("rolling out", tally.facts(fleet.placement))
+        self.set_state("rolled out")
         if missing := len(self.owed):
             assert self._stop.asked, f"{missing} {plan.item}s are neither done nor failed"
             raise Stopped
         # From here on, rerunning the command repeats everything.
         self._stop.interrupt()
 
-    def tell(self, state: str, start: Mapping[str, Any] = {}, **facts: JSON) -> None:
+    def set_state(self, state: str, start: Mapping[str, Any] = {}, **facts: JSON) -> None:
         """Write the state to run.json, with `facts` about the run, and `start` and the time about this start."""
         self.starts[-1] |= {"state": state, **start, "ended": now()}
         self.record |= {"state": state, **facts}
@@ -258,7 +258,7 @@ class Job:
         if done or lost:
             words = f"; {lost:,} failed before, --retry_failed tries them again" if lost else ""
             say("rollout", f"going on: {done:,} of {plan.count(plan.keys):,} {plan.unit} are done already{words}")
-        self.tell("rolling out", texts=plan.texts)
+        self.set_state("rolling out", texts=plan.texts)
 
     def _safe(self) -> str:
         if not self._begun:

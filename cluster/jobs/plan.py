@@ -9,20 +9,13 @@ from typing import Any, ClassVar, Protocol, Self
 import pyarrow as pa
 
 from cluster.flags import flag
-from cluster.inference.engine import Sampling
+from cluster.inference.engine import SAMPLING_BOUNDS, Sampling
 from cluster.inference.models import Model
 from cluster.jobs.card import UNKNOWN, check_license
 from cluster.jobs.run_directory import JSON
 from cluster.jobs.store import KEY
 from cluster.paths import dataset_folder, local_or_name
 
-DRAWING: dict[str, tuple[float, float]] = {
-    "temperature": (0, 2),
-    "top_p": (1e-9, 1),
-    "top_k": (0, 10**6),
-    "repetition_penalty": (0.01, 100),
-}
-"""Sampling parameters and their bounds; vLLM takes no more."""
 _COLDEST = 0.01
 """vLLM raises a lower temperature to this one, unless it is 0."""
 _OF_THE_MODEL = "default: the model's generation_config.json"
@@ -59,14 +52,14 @@ class JobSettings:
         if self.public and self.push_to is None:
             raise ValueError("--public is for what --push_to pushes: give both or neither")
         check_license(self.license)
-        for name in DRAWING:
-            check_drawing(name, getattr(self, name), f"--{name}")
+        for name in SAMPLING_BOUNDS:
+            check_sampling(name, getattr(self, name), f"--{name}")
         check_bounds(self)
 
 
-def check_drawing(name: str, value: float | None, shown: str) -> None:
+def check_sampling(name: str, value: float | None, shown: str) -> None:
     """Raise ValueError, calling the value `shown`, if engines would reject it or silently use another."""
-    check_range(shown, value, *DRAWING[name])
+    check_range(shown, value, *SAMPLING_BOUNDS[name])
     if name == "temperature" and value is not None and 0 < value < _COLDEST:
         raise ValueError(f"{shown} must be 0, or between {_COLDEST:g} and 2, not {value}: engines draw no colder")
     if name == "top_k" and value is not None and value != int(value):

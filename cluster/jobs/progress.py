@@ -64,16 +64,16 @@ _LINE = "{desc}{n_fmt}/{total_fmt} {unit}, {remaining} left{postfix}"
 
 def say(stage: str, text: str, *, whole: bool = False) -> None:
     """Print a stage and what happened, wrapped to fit a terminal unless `whole`, for a command to be copied."""
-    line = staged(stage, text)
+    line = stage_line(stage, text)
     with tqdm.external_write_mode():  # above a bar, if there is one
-        print(line if whole else fitted(line), flush=True)
+        print(line if whole else wrapped(line), flush=True)
 
 
-def staged(stage: str, text: str) -> str:
+def stage_line(stage: str, text: str) -> str:
     return f"{stage:<{_INDENT - 1}} {text}"
 
 
-def fitted(lines: str) -> str:
+def wrapped(lines: str) -> str:
     """Wrap lines of a stage and its text to the terminal's width; paths and names stay whole, to be copied."""
     if not sys.stdout.isatty():
         return lines

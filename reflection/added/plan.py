@@ -50,7 +50,7 @@ class AdditionSettings(JobSettings):
 
 
 @dataclass(frozen=True)
-class Adding:
+class AdditionWork:
     """The work on a block; sent to each replica once."""
 
     reflections: int
@@ -110,7 +110,7 @@ class AdditionPlan(JobPlan):
     unit = "rows"
 
     source: Source
-    work: Adding
+    work: AdditionWork
 
     @property
     def name(self) -> str:
@@ -172,7 +172,7 @@ def plan_additions(settings: AdditionSettings) -> AdditionPlan:
         texts={"reflections": prompts.PROMPTS},
         notes=(*source.origin.notes, *notes),
         source=source,
-        work=Adding(reflections, sampling, settings.seed),
+        work=AdditionWork(reflections, sampling, settings.seed),
     )
 
 
