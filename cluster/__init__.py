@@ -1,7 +1,4 @@
-"""Inference, clusters, run directories and command lines. Knows nothing about questions.
-
-This file uses only the standard library: every command imports it first, even where nothing else is installed.
-"""
+"""Inference, clusters, run directories, command lines. Standard library only: every command imports this first."""
 
 import importlib.util
 import os

@@ -1,7 +1,4 @@
-"""Wait until the nodes of a Ray cluster have joined, and check that each has what an engine needs.
-
-`python -m cluster.nodes ADDRESS COUNT SECONDS`
-"""
+"""Wait for the nodes of a Ray cluster (`python -m cluster.nodes ADDRESS COUNT SECONDS`), and check what they have."""
 
 import hashlib
 import importlib.util

@@ -1,7 +1,4 @@
-"""Paths as users type them: `~` is expanded, and what would lead to another place than intended is refused.
-
-All paths are local. Knows nothing about flags or commands.
-"""
+"""Local paths as users type them: `~` is expanded, and what would lead elsewhere than intended is refused."""
 
 import errno
 import os
@@ -16,10 +13,7 @@ _READ_OTHERWISE = dict.fromkeys("*?[]", "a pattern") | {"$": "a variable", "::":
 
 
 def expanded(text: str) -> str:
-    """Expand the `~` of a text that may begin with a path, such as a container image or the FROM:TO of a mount.
-
-    Raises ValueError if it cannot be part of a path on this machine.
-    """
+    """Expand the `~` of a text that may begin with a path, such as FROM:TO. Raises ValueError if that is impossible."""
     kinds = set(map(unicodedata.category, text))
     if not text.strip():
         raise ValueError(f"{text!r} is blank: give a path")

@@ -27,10 +27,7 @@ def new_mark() -> str:
 
 
 def start(mark: str, folder: str = "", *, detached: bool = False) -> subprocess.Popen[bytes]:
-    """Start a reaper for the processes that carry the mark or have a file in the folder open.
-
-    If `detached`, it is no child of this process, because a Ray worker kills its children on exit.
-    """
+    """Start a reaper; `detached`, it is no child of this process, because a Ray worker kills its children on exit."""
     process = subprocess.Popen(
         [sys.executable, "-I", "-S", __file__, mark, folder, *([str(os.getpid())] if detached else [])],
         stdin=subprocess.PIPE,

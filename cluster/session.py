@@ -57,10 +57,7 @@ class Resources:
 
 @contextmanager
 def session(address: str | None) -> Iterator[Resources]:
-    """Connect to `address`, or start a Ray on this machine that ends with the context.
-
-    Raises ValueError if no Ray answers at the address.
-    """
+    """Connect to `address`, or start a local Ray that ends with the context. Raises ValueError if none answers."""
     with _local() if address is None else _running(address):
         yield current_resources(local=address is None)
 
@@ -89,10 +86,7 @@ def local_resources() -> Resources:
 
 
 def check_alive() -> None:
-    """Raise ClusterLostError if Ray's head or this node's raylet is gone.
-
-    Ray itself would wait forever, or exit this process without a message of ours a minute after its head last answered.
-    """
+    """Raise ClusterLostError if Ray's head or this node's raylet is gone; Ray itself hangs, or exits silently."""
     if ray_client.is_connected():  # type: ignore[no-untyped-call]
         return
     context = ray.get_runtime_context()

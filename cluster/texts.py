@@ -1,7 +1,4 @@
-"""Text helpers: tables kept as data files, templates, and pieces of messages (similar names, shortened lists).
-
-Templates are not for `str.format`: {name} is all that is replaced, and every other brace stays.
-"""
+"""Text helpers: tables kept as data files, templates, and pieces of messages (similar names, shortened lists)."""
 
 import difflib
 import re
@@ -26,10 +23,7 @@ def fill(template: str, values: Mapping[str, str]) -> str:
 
 
 def first_line(error: BaseException, otherwise: str = "") -> str:
-    """Return the first line of an error's message, with the last one if the first ends in a colon.
-
-    If there is no message, return `otherwise`, or the type of the error.
-    """
+    """Return an error's first line, with the last if the first ends in a colon; `otherwise` or its type if it is empty."""
     first, *others = str(error).strip().splitlines() or [otherwise or type(error).__name__]
     return f"{first} {others[-1].strip()}" if others and first.endswith(":") else first
 

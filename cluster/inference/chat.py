@@ -1,7 +1,4 @@
-"""Checks of a model and its prompts before an engine starts: classes, code, tokenizer, chat template, lengths.
-
-Knows chats and tokens, not questions. The first check imports transformers, which takes seconds.
-"""
+"""Checks of a model and its prompts before an engine starts: classes, code, tokenizer, chat template, lengths."""
 
 import re
 from bisect import bisect_left

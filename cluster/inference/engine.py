@@ -1,7 +1,4 @@
-"""The interface to a model: requests, completions, engines, a replica of one, and an engine scripted by a function.
-
-Everything that talks to a model talks to an `Engine`; only `cluster.inference.vllm_engine` knows which library answers.
-"""
+"""The interface to a model: requests, completions, engines, a replica of one, and an engine scripted by a function."""
 
 import inspect
 import time

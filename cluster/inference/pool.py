@@ -1,7 +1,4 @@
-"""The scheduler: which replica gets which item, what happens to the items of a dead one, and the events it yields.
-
-The work may be any async (engine, item) -> result. Knows neither questions nor rows, nor where engines run.
-"""
+"""The scheduler: which replica gets which item, what happens to the items of a dead one, and the events it yields."""
 
 import math
 import time
@@ -151,10 +148,7 @@ class Pool(Generic[Item, Result]):
         self._stop_at = time.monotonic() + grace_s
 
     def run(self, items: Iterable[Item]) -> Iterator[Event[Item, Result]]:
-        """Yield events as they come, each item exactly once, as Done or Failed, in any order.
-
-        Raises EngineStartError if an engine cannot start, ClusterLostError if Ray is gone.
-        """
+        """Yield events, each item once, as Done or Failed, in any order. Raises EngineStartError, ClusterLostError."""
         self._source = iter(items)
         while not self._over():
             while self._stop_at is None and (scheduled := self._schedule()):

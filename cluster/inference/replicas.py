@@ -212,10 +212,7 @@ class ReplicaSet(ABC):
             yield from self._terminate(member, TimeoutError(f"it answered nothing for {result:.0f} s"))
 
     def _terminate(self, member: _Member, error: BaseException) -> Iterator[Lost]:
-        """End the replica; `_reconcile` launches another in its place.
-
-        Raises EngineStartError after too many failures in a row.
-        """
+        """End the replica; `_reconcile` replaces it. Raises EngineStartError after too many failures in a row."""
         number, phase, reason = member.number, member.phase, error_text(error)
         self._kill(number)
         self._failures[number, phase] += 1

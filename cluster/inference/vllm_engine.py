@@ -157,10 +157,7 @@ class VllmEngine:
         return Completion(output.text, output.finish_reason, len(ids), len(output.token_ids), cached)
 
     async def _last(self, answer: AsyncIterator[Any]) -> Any:
-        """Return vLLM's last output. Raises EngineDiedError if its core died before the request got there.
-
-        vLLM itself lets such a request wait forever.
-        """
+        """Return vLLM's last output. Raises EngineDiedError if its core dies, as vLLM itself might wait forever."""
 
         async def read() -> Any:
             return [output async for output in answer][-1]

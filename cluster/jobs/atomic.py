@@ -1,7 +1,4 @@
-"""Files and folders that appear whole or not at all, and the lock that one process holds.
-
-Everything is written beside its destination and renamed, so neither a reader nor a crash ever sees half of it.
-"""
+"""Files and folders that appear whole or not at all, by being renamed into place; and the lock of one process."""
 
 import contextlib
 import fcntl
@@ -26,10 +23,7 @@ def atomic_write_text(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def written_beside(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the same folder to write to, then durably rename it to `path`.
-
-    An incomplete file is removed, so that a full disk is not left fuller than before.
-    """
+    """Yield a temporary path in the same folder, then durably rename it to `path`. If that fails, remove it."""
     temporary = path.with_name(f"{TEMPORARY}{path.name}")
     try:
         yield temporary

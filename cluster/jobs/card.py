@@ -1,7 +1,4 @@
-"""Dataset cards: the YAML header, the template, the starts and texts of a run; and tables, in Markdown or plain text.
-
-Knows columns and counts, not what a dataset is about.
-"""
+"""Dataset cards: YAML header, template, starts and texts of a run; and tables, in Markdown or plain text."""
 
 import hashlib
 import json

@@ -1,8 +1,4 @@
-"""The hub: whether it can be asked, its errors in plain words, and pushing a dataset folder.
-
-The hub's client handles tokens and transfers. Everything here can be repeated: an interrupted push resumes, and files
-that are on the hub already are not sent again.
-"""
+"""The hub: whether it can be asked, its errors in plain words, and pushing a dataset folder, which may be repeated."""
 
 import contextlib
 import json
@@ -143,10 +139,7 @@ def _retrying(
     tell: Callable[[str], None] = lambda _: None,
     **named: Any,
 ) -> _Answer:
-    """Call the hub's client, and retry while the hub is too busy to answer.
-
-    The client itself does so for some of its calls, but not for whoami, create_repo and commits.
-    """
+    """Call the hub's client, retrying while the hub is busy, which the client itself does only for some calls."""
     began = time.monotonic()
     for wait in (*waits, None):
         # There is none by default; set each time, since the client makes a new session after some failures.

@@ -62,10 +62,7 @@ class Stop:
             tell(0.0)
 
     def interrupt(self, *, at_once: bool = False) -> None:
-        """From now on raise Stopped, once, when the grace period of a stop is over, or `at_once`.
-
-        For work that can be interrupted without loss, since rerunning the command repeats it.
-        """
+        """Raise Stopped, once, after the grace period of a stop, or `at_once`. For work that can be repeated."""
         signal.signal(signal.SIGALRM, self._raise)
         self._at_once = at_once
         # A timer of 0 s would never fire.
@@ -121,10 +118,7 @@ class Job:
         return True
 
     def check(self, plan: JobPlan, folders: Sequence[str]) -> None:
-        """Accept a plan whose rows become the first of these folders, and find what is owed. Makes nothing.
-
-        Raises ValueError if the run or that folder cannot be there, or if the hub would reject the folders.
-        """
+        """Accept a plan whose rows become the first folder, and find what is owed. Changes nothing. Raises ValueError."""
         check_run(plan.out, plan.configuration)
         check_replaceable(plan.out / folders[0])
         self.plan, self._planned = plan, True

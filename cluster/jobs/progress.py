@@ -1,7 +1,4 @@
-"""What the user sees while a command works: a line for each stage, its progress, and what to do after a failure.
-
-`Tally` counts the items of a run as they finish.
-"""
+"""What the user sees while a command works: stages, progress, counts, and what to do after a failure."""
 
 import contextlib
 import errno
@@ -117,10 +114,7 @@ def _advice(error: Exception, run: Path) -> str:
 
 
 def progress(stage: str, total: int | None = None, unit: str = "", done: int = 0) -> tqdm:
-    """Return a tqdm: a bar on a terminal, else a line now and then; without a total, it only shows the time.
-
-    `done` of the total were finished before, and are not part of the rate.
-    """
+    """Return a tqdm: a bar on a terminal, else lines; without a total, a clock. Its rate does not include `done`."""
     shown, every_s = bars(), EVERY_S if total else LOADING_EVERY_S
     return tqdm(
         desc=f"{stage:<{_INDENT}}",
@@ -156,10 +150,7 @@ def follow(results: Iterable[T], total: int, stage: str, unit: str) -> Iterator[
 
 
 class Tally:
-    """Counts the items of this start, reports them to the user, and keeps their rows in shards.
-
-    `look` is shown the rows of each item, and returns a warning or "".
-    """
+    """Counts, reports and stores the items of this start. `look` gets each one's rows, and returns a warning or ""."""
 
     def __init__(
         self, plan: JobPlan, store: ShardStore, failures: Failures, look: Callable[[pa.Table], str] = lambda _: ""

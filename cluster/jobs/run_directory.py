@@ -1,7 +1,4 @@
-"""A run directory: its lock, and its run.json with the frozen configuration and a record of each start.
-
-The same directory with another configuration is refused. Knows nothing about shards, rows or questions.
-"""
+"""A run directory: its lock, and its run.json with the frozen configuration and a record of each start."""
 
 import hashlib
 import importlib.metadata
@@ -91,10 +88,7 @@ def versions() -> dict[str, str]:
 
 @contextmanager
 def hold_run(path: Path, configuration: Mapping[str, JSON]) -> Iterator[dict[str, Any]]:
-    """Yield the run.json of a run directory, which stays locked until the block ends or this process dies.
-
-    Raises ValueError as check_run does, and while another process holds the lock.
-    """
+    """Lock a run directory for the block and yield its run.json. Raises ValueError as check_run does, or if locked."""
     check_run(path, configuration)
     try:
         make_folder(path)

@@ -83,10 +83,7 @@ class ShardStore:
         return [key for key, shard in self._shard_of.items() if shard in there]
 
     def write_shard(self, table: pa.Table) -> Path:
-        """Write all rows of items that were not finished before. Durable on return.
-
-        Raises OSError from the disk, StoreGoneError if another folder, perhaps of another run, is in the store's place.
-        """
+        """Durably write all rows of new items. Raises OSError, StoreGoneError if the store's folder was replaced."""
         assert table.num_rows > 0
         assert table.schema.equals(self._schema)
         keys = sorted(set(table[self._key].to_pylist()))
@@ -189,10 +186,7 @@ class ShardStore:
 
 
 class Failures:
-    """The failed items of failed.json by key, each with its task, its whole text and the reason.
-
-    Raises ValueError if that file cannot be read.
-    """
+    """The failed items of failed.json by key. Raises ValueError if that file cannot be read."""
 
     def __init__(self, run: Path) -> None:
         self._path = run / FAILED_ITEMS
@@ -230,10 +224,7 @@ def finished_in(folder: Path, key: str = KEY) -> set[str]:
 
 
 def pack(keys: Sequence[str], rows: Mapping[str, int], limit: int) -> list[list[str]]:
-    """Split the keys, in order, into runs of at most `limit` rows; a key with more is a run of its own.
-
-    There is at least one run, so that no rows make one empty file.
-    """
+    """Split the keys, in order, into one or more runs of up to `limit` rows, or of one key that has more."""
     runs: list[list[str]] = [[]]
     held = 0
     for key in keys:

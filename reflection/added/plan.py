@@ -70,10 +70,7 @@ class AdditionWork:
         return Rolled(table, sum(completion.output_tokens for completion in completions))
 
     def requests(self, block: Block, sample: Sample) -> list[tuple[str, Request]]:
-        """Return a prompt's name and a request for each reflection.
-
-        Seeds and, as long as there are others, prompts differ from those of the sample's earlier reflections.
-        """
+        """Return prompt names and requests, whose seeds and, if possible, prompts differ from earlier reflections'."""
         identity = ("addition", *sample.identity)
         rng = random.Random("/".join(map(str, (self.seed, *identity, sample.there))))
         requests = []

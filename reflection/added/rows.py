@@ -29,10 +29,7 @@ from reflection.verdict import parse_verdicts
 
 
 def write_reflected(plan: AdditionPlan, job: Job, look: Look, served: Served) -> RawCounts:
-    """Write RAW_DATA/: the given rows, in the same files and order, each with the reflections made for it.
-
-    Raises AllFailedError if every block has failed, TornShardError if a shard cannot be read.
-    """
+    """Write RAW_DATA/ with the new reflections. Raises AllFailedError if no block was done, TornShardError."""
     lost, counted = lost_units(plan, job), list[RawCounts]()
 
     def build(folder: Path) -> None:
@@ -49,10 +46,7 @@ def write_reflected(plan: AdditionPlan, job: Job, look: Look, served: Served) ->
 
 
 def write_files(source: Source, store: ShardStore, data: Path, sampling: Mapping[str, Any]) -> None:
-    """Write a `train-*.parquet` for each given file, with the same rows in the same order.
-
-    Memory holds a row group. Raises TornShardError if a shard cannot be read, ValueError if a given file cannot.
-    """
+    """Write each given file again, its rows extended, a row group in memory. Raises TornShardError, ValueError."""
     data.mkdir()
     for number, file in enumerate(source.files):
         row = 0

@@ -98,10 +98,7 @@ class Source(NamedTuple):
 
 
 def open_source(raw: str) -> Source:
-    """Read every row of a RAW_DATA folder, file or hub repository once.
-
-    Raises ValueError if it cannot be read or extended by our columns, or if no sample is known to be right or wrong.
-    """
+    """Read every row of a RAW_DATA once. Raises ValueError if it cannot be read or extended, or has no graded row."""
     files = open_parts(raw, part_bytes=sys.maxsize)  # one part for each file
     origin = source_of(raw, files)
     first: pa.Schema | None = None
