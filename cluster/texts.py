@@ -23,7 +23,7 @@ def fill(template: str, values: Mapping[str, str]) -> str:
 
 
 def first_line(error: BaseException, otherwise: str = "") -> str:
-    """Return an error's first line, with the last if the first ends in a colon; `otherwise` or its type if it is empty."""
+    """Return an error's first line, with the last if the first ends in a colon; `otherwise` or its type if empty."""
     first, *others = str(error).strip().splitlines() or [otherwise or type(error).__name__]
     return f"{first} {others[-1].strip()}" if others and first.endswith(":") else first
 

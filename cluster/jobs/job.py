@@ -118,7 +118,7 @@ class Job:
         return True
 
     def check(self, plan: JobPlan, folders: Sequence[str]) -> None:
-        """Accept a plan whose rows become the first folder, and find what is owed. Changes nothing. Raises ValueError."""
+        """Accept a plan whose rows become the first folder, and find what is owed. Makes nothing. Raises ValueError."""
         check_run(plan.out, plan.configuration)
         check_replaceable(plan.out / folders[0])
         self.plan, self._planned = plan, True
