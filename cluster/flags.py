@@ -1,7 +1,6 @@
 """Strict parsing of command lines into frozen dataclasses. The only user of fire, which formats --help and no more.
 
-Fire guesses types, accepts one-letter flags, and notices a mistyped flag only after the work is done. Here any error
-is one line on stderr and exit code 2, before any work. Knows nothing about particular commands.
+Fire guesses types, accepts one-letter flags, and finds a typo after the work; here an error comes first, in one line.
 """
 
 import contextlib
@@ -53,11 +52,7 @@ def flag(
 
 
 def parse(config_class: type[T], argv: Sequence[str] | None = None) -> T:
-    """Return the dataclass built from the command line (default: this process's own).
-
-    Raises SystemExit: 0 after --help or --version, 2 after an error on one line of stderr, which may be a ValueError
-    of the dataclass itself.
-    """
+    """Return the parsed dataclass. Raises SystemExit: 0 after --help or --version, 2 after an error, even its own."""
     tokens = sys.argv[1:] if argv is None else list(argv)
     flags = {one.name: one for one in fields(config_class)}  # type: ignore[arg-type]
     kinds = get_type_hints(config_class)

@@ -125,11 +125,7 @@ def seconds(time: str) -> int:
 
 
 def check_command(command: list[str], default: str) -> str:
-    """Return the run directory that --out names; `--out default` is added to a command without one.
-
-    Raises ValueError for a command that a job cannot run, or that looks like a typo of ours, and SystemExit 2 for
-    flags that one of ours does not take.
-    """
+    """Return the command's --out, adding the default if it has none. Raises ValueError, or SystemExit 2 for a flag."""
     if not command:
         raise ValueError("nothing to run: end with -- python -m generation.run and its flags")
     run = None

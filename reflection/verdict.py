@@ -16,11 +16,7 @@ _PUNCTUATION = ".,;:!。！"
 
 
 def parse_verdict(text: str) -> bool | None:
-    """Return True for Correct, False for Incorrect, None without a verdict.
-
-    Only the last block counts: there is no verdict if it has neither word, whatever an earlier one says, or if the tag
-    is opened again after it and left open.
-    """
+    """Return True for Correct, False for Incorrect, None if the last block has neither, or is opened again after it."""
     block = last_block(text, "verdict")
     if block is None or block.reopened:
         return None

@@ -1,7 +1,7 @@
 """The engines of a run: started, health-checked, restarted when they die or hang, scaled with the available resources.
 
-Knows nothing about the items that engines work on. `ray_replicas` launches them on a cluster, `LocalReplicas` in this
-process, where they share one event loop in a thread of its own: work that blocks it blocks all.
+`ray_replicas` launches them on a cluster, `LocalReplicas` in this process, where they share one event loop in a thread
+of its own: work that blocks it blocks all.
 """
 
 import asyncio

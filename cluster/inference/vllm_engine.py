@@ -1,7 +1,4 @@
-"""The engine on vLLM: `AsyncLLM` with explicit limits, a seed per request, health and death; and its tokenizer.
-
-The only user of vllm and transformers, imported when an engine starts or a prompt is rendered, since it takes seconds.
-"""
+"""The engine on vLLM, and its tokenizer. Imports vllm and transformers only when needed, as that takes seconds."""
 
 import asyncio
 import importlib.util

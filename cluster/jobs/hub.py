@@ -68,11 +68,7 @@ def _said(error: BaseException) -> str:
 
 
 def check_push(namespace: str, names: Iterable[str], *, ask: bool = True) -> None:
-    """Raise ValueError if the hub would reject repositories of these names, before any work is done in vain.
-
-    They need a valid token that may write and belongs to the namespace or a member of it. Unless `ask`, the hub is not
-    contacted, and only the names are checked.
-    """
+    """Raise ValueError if the hub would reject the repositories or the token. Unless `ask`, only check the names."""
     flag = f"--push_to {namespace}"
     if not re.fullmatch(r"[\w.-]+", namespace):
         raise ValueError(f"{flag} is no namespace: give the name of a user or an organization alone")
@@ -95,10 +91,9 @@ def check_push(namespace: str, names: Iterable[str], *, ask: bool = True) -> Non
 
 
 def push(folder: Path, repository: str, *, public: bool, tell: Callable[[str], None]) -> str:
-    """Upload the folder to the dataset repository, creating it if necessary; return its URL and visibility.
+    """Upload the folder, creating the repository if necessary; return its URL and visibility. Raises NotPushed.
 
-    A new one is private unless `public`; an existing one is made public by `public`, and never made private. Each
-    retry is reported to `tell`. Raises NotPushed.
+    A new one is private unless `public`; an existing one may be made public, never private. `tell` is told of retries.
     """
     hub = HfApi()
     if not bars():

@@ -1,7 +1,6 @@
 """The skeleton of every command that gives work to engines and keeps the rows in a run directory.
 
-Handles invalid input, the lock, signals, exit codes, shards, failed.json, run.json and the hub. Knows neither
-questions nor Ray: a `Fleet` starts the engines, and only if an item is owed, that is neither finished nor failed.
+Items that are neither finished nor failed are owed. Engines are started only if there are any.
 """
 
 import os

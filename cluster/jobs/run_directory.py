@@ -119,11 +119,7 @@ def write_record(path: Path, record: Mapping[str, JSON]) -> None:
 
 
 def check_run(path: Path, configuration: Mapping[str, JSON]) -> dict[str, Any] | None:
-    """Return the run.json of an earlier start, None if there is none. Makes nothing.
-
-    Raises ValueError if the run cannot be here: the path cannot be written or read back, holds something else,
-    or holds a run of another configuration.
-    """
+    """Return the run.json of an earlier start, if any. Makes nothing. Raises ValueError if the run cannot be here."""
     check_dataset_folder(path)
     try:
         if not path.exists():

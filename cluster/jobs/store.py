@@ -1,7 +1,6 @@
 """The finished items of a run, in shards, and the failed ones, in failed.json; all others are owed.
 
-A shard is a parquet file with all rows of its items, which are finished whatever failed.json says. A dataset is
-made from the shards. Knows pyarrow tables with a key column, but nothing about questions, engines or Ray.
+A shard is a parquet file with all rows of its items, which are finished whatever failed.json says.
 """
 
 import errno
@@ -44,10 +43,9 @@ WRITING = {
 
 
 class ShardStore:
-    """The shards of one run, whose lock this process holds.
+    """The shards of one run, whose lock this process holds. Raises ValueError for a shard with other columns.
 
     Opening removes the half-written files of a dead driver, and moves shards that cannot be read into `torn/`.
-    Raises ValueError for a shard with other columns.
     """
 
     def __init__(self, folder: Path, *, schema: pa.Schema, sort_by: Sequence[str], key: str = KEY) -> None:

@@ -1,8 +1,4 @@
-"""Write RAW_DATA with reflections added: its files, with every other column and row unchanged, and its README.md.
-
-Added are texts to the list of reflections, an entry for each to `reflections__provenance`, and who wrote them to
-`reflections__added`. New columns come last.
-"""
+"""Write RAW_DATA with reflections added, all other columns and rows unchanged and new columns last; and its card."""
 
 from collections.abc import Mapping
 from dataclasses import asdict

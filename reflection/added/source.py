@@ -1,8 +1,4 @@
-"""The RAW_DATA that reflections are added to: its columns, and its rows in blocks, in their order.
-
-A block is a run of consecutive rows of one file. A reflection depends on no other row, so a question's rows need not be
-adjacent; if they are, one engine gets them together.
-"""
+"""The RAW_DATA that reflections are added to: its columns, and its rows in blocks, in their order."""
 
 import itertools
 import json
@@ -66,7 +62,7 @@ class Sample(NamedTuple):
 
 
 class Block(NamedTuple):
-    """The unit of work: consecutive rows of a file."""
+    """The unit of work: consecutive rows of a file, of any questions, as a reflection depends on no other row."""
 
     key: str
     text: str
