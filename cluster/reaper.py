@@ -17,8 +17,7 @@ import uuid
 from pathlib import Path
 
 _BEGINNING = "SKILLFACTORY_MARK_"
-_SPARED = "SKILLFACTORY_SPARED"
-"""Set for a process to be spared although it has such a file open: a Slurm job's driver."""
+_SPARED = "SKILLFACTORY_SPARED"  # set for a process to be spared although it has such a file open: a Slurm job's driver
 
 
 def new_mark() -> str:

@@ -28,8 +28,7 @@ from cluster.texts import nearest
 from generation.settings import Settings
 from reflection.added.plan import AdditionSettings
 
-_LOGS = Path("logs", "slurm")
-"""Relative to the run directory."""
+_LOGS = Path("logs", "slurm")  # relative to the run directory
 _CORES_OF_A_GPU = 8
 _WORDS = ("job_name", "partition", "account", "qos", "constraint")
 # What sbatch accepts on an #SBATCH line without quotes, escapes or comments.

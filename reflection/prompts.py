@@ -11,8 +11,7 @@ _TABLE = load_table("reflection", "prompts.toml")
 
 PROMPTS: dict[str, str] = {name: _TABLE["head"] + text + _TABLE["tail"] for name, text in _TABLE["prompts"].items()}
 """Templates by name; {question} and {sample} come before anything that differs, so that they share a prefix."""
-VERDICT = "<verdict>Correct</verdict>"
-"""What each prompt asks for at the end, with this word or Incorrect."""
+VERDICT = "<verdict>Correct</verdict>"  # what each prompt asks for at the end, with this word or Incorrect
 
 
 def messages(name: str, question: str, sample: str) -> tuple[Message, ...]:

@@ -15,15 +15,12 @@ from cluster.inference.models import Model
 from cluster.inference.vllm_engine import ChatTokenizer, is_encoder, read_config, vllm_source
 from cluster.texts import excerpt, first_line, listed
 
-MARGIN = 16
-"""Tokens that a text may have in addition to one a byte, such as a space put before it."""
+MARGIN = 16  # tokens that a text may have in addition to one a byte, such as a space put before it
 _BATCH = 256
-_MOST_BYTES = 64 << 20
-"""Of the prompts whose tokens are counted; a minute of work at most."""
+_MOST_BYTES = 64 << 20  # of the prompts whose tokens are counted; a minute of work at most
 _SHOWN = 8
 _LONGEST = 160
-_TRIES = 16
-"""A template that picks one of two prompts at random writes both in this many, except one time in 30,000."""
+_TRIES = 16  # A template that picks one of two prompts at random writes both in this many, except one time in 30,000
 _PROBE = ' <answer>\\boxed{7}</answer> isn\'t "4 > 3 & 2" {{ x }} {% y %} Ünï→😀\n\n' + "Long words. " * 5000
 """What a template may escape, change or cut off."""
 _WRITE, _WRITE_NOTHING, _OTHER_TABLES = map(tuple, KNOWN["classes"].values())

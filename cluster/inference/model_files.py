@@ -14,8 +14,7 @@ from cluster.texts import fill, first_line, listed, load_table
 
 CONFIG, TEMPLATE = "config.json", "chat_template.jinja"
 GENERATION, TOKENIZER = "generation_config.json", "tokenizer_config.json"
-KNOWN = load_table("cluster.inference", "models.toml")
-"""What is known about models in general."""
+KNOWN = load_table("cluster.inference", "models.toml")  # what is known about models in general
 
 _NAMED = {kind: tuple(names) for kind, names in KNOWN["files"].items()}
 _ADAPTER = "adapter_config.json"

@@ -61,12 +61,9 @@ class Failed(NamedTuple, Generic[Item]):
 Event: TypeAlias = Loading | Started | Lost | Tick | Done[Item, Result] | Failed[Item]
 
 
-TRIES = 3
-"""Attempts at an item whose work raises."""
-_DEATHS = 2
-"""Engine deaths after which an item is quarantined, that is, run alone."""
-_DEATHS_ALONE = 2
-"""Deaths of engines that held an item alone, after which it has failed."""
+TRIES = 3  # attempts at an item whose work raises
+_DEATHS = 2  # engine deaths after which an item is quarantined, that is, run alone
+_DEATHS_ALONE = 2  # deaths of engines that held an item alone, after which it has failed
 _TICK_S = 0.5
 
 

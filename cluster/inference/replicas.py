@@ -22,11 +22,9 @@ from cluster.errors import ClusterLostError, EngineDiedError, EngineMemoryError,
 from cluster.inference.engine import EngineSettings, Replica, Work, error_text
 from cluster.inference.pool import Event, Finished, Loading, Lost, Pool, Started, Tick
 
-_BACKOFF_S = 5.0
-"""Between two health checks, and so between two attempts to place an engine."""
+_BACKOFF_S = 5.0  # between two health checks, and so between two attempts to place an engine
 _PLACE_S = 600.0
-_AWAY_S = 15.0
-"""How long Ray's head may be unreachable; after a minute Ray would kill this process without a message."""
+_AWAY_S = 15.0  # how long Ray's head may be unreachable; after a minute Ray would kill this process without a message
 _GOODBYE_S = 15.0
 
 

@@ -13,17 +13,14 @@ from cluster.errors import EngineDiedError, EngineMemoryError
 from cluster.inference.engine import Completion, EngineInfo, EngineSettings, Message, Request, no_room
 from cluster.texts import load_table
 
-_LOOK_S = 0.5
-"""Between two checks of vLLM's health."""
-_GRACE_S = 2.0
-"""How long vLLM itself may take to report that its core is gone."""
+_LOOK_S = 0.5  # between two checks of vLLM's health
+_GRACE_S = 2.0  # how long vLLM itself may take to report that its core is gone
 _LEAST_SEQUENCES = 8
 _LEAST_SHARE = 0.5
 _LEAST_CACHE = 128 << 20
 _PREFIX = re.compile(r"^(?:\([^)]*\) )?(?:ERROR [^\]]*\] ?)?")
 """What vLLM puts before each line of a traceback that it logs."""
-_RAISED = re.compile(r"[\w.]*(?:Error|Exception)(?P<words>: .+)?")
-"""The last line of a traceback."""
+_RAISED = re.compile(r"[\w.]*(?:Error|Exception)(?P<words>: .+)?")  # the last line of a traceback
 _KNOWN: dict[str, dict[str, Any]] = load_table("cluster.inference", "vllm.toml")
 
 

@@ -7,12 +7,10 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-TEMPORARY = ".tmp-"
-"""Prefix of whatever is still being written."""
+TEMPORARY = ".tmp-"  # prefix of whatever is still being written
 MADE_HERE = ".made-here"
 """Marks a folder that replace_folder made and may replace; its second and later lines name the files made."""
-_BYPRODUCTS = frozenset({"__pycache__", ".DS_Store"})
-"""Left behind by programs that only read the folder."""
+_BYPRODUCTS = frozenset({"__pycache__", ".DS_Store"})  # left behind by programs that only read the folder
 
 
 def atomic_write_text(path: Path, text: str) -> None:

@@ -13,10 +13,8 @@ from huggingface_hub import DatasetCardData
 
 from cluster.texts import fill, load_table, nearest
 
-WIDTH = 80
-"""Columns of the terminal that lines are made for."""
-NONE = "(none)"
-"""Stands for an empty name."""
+WIDTH = 80  # columns of the terminal that lines are made for
+NONE = "(none)"  # stands for an empty name
 UNKNOWN = "unknown"
 """The license of texts that a model wrote about other people's questions: only their publisher can tell."""
 LICENSES = frozenset(load_table("cluster.jobs", "licenses.toml")["identifiers"])

@@ -18,16 +18,11 @@ from cluster.jobs.atomic import MADE_HERE
 from cluster.texts import bars, first_line
 
 HUB_TIMEOUT_S = 10.0
-_COMMIT_TIMEOUT_S = 300.0
-"""Until the hub answers anything during a push; a large commit takes it a minute."""
-_WAITS_S = (1.0, 2.0, 4.0, 8.0, 16.0)
-"""Before each retry when the hub is busy."""
-_LONGEST_WAIT_S = 120.0
-"""If the hub asks for a longer wait, the call is given up."""
-_PATIENCE_S = 600.0
-"""After this there are no retries; the client may have made many within one call."""
-_LONGEST = 160
-"""Characters shown of the hub's message."""
+_COMMIT_TIMEOUT_S = 300.0  # until the hub answers anything during a push; a large commit takes it a minute
+_WAITS_S = (1.0, 2.0, 4.0, 8.0, 16.0)  # before each retry when the hub is busy
+_LONGEST_WAIT_S = 120.0  # if the hub asks for a longer wait, the call is given up
+_PATIENCE_S = 600.0  # after this there are no retries; the client may have made many within one call
+_LONGEST = 160  # characters shown of the hub's message
 _BUSY = frozenset({408, 429, 500, 502, 503, 504})
 _Answer = TypeVar("_Answer")
 

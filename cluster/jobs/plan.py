@@ -16,8 +16,7 @@ from cluster.jobs.run_directory import JSON
 from cluster.jobs.store import KEY
 from cluster.paths import dataset_folder, local_or_name
 
-_COLDEST = 0.01
-"""vLLM raises a lower temperature to this one, unless it is 0."""
+_COLDEST = 0.01  # vLLM raises a lower temperature to this one, unless it is 0
 _OF_THE_MODEL = "default: the model's generation_config.json"
 _LENGTH = "longest sample or reflection (default: 4096 within the context; built-in model 256)"
 _SILENCE = "seconds without an answer until an engine is replaced (default: 300 or more)"

@@ -28,19 +28,14 @@ from cluster.texts import bars
 
 T = TypeVar("T")
 
-FAILED, STOPPED = 1, 75
-"""Exit codes."""
+FAILED, STOPPED = 1, 75  # exit codes
 SHARD_ROWS = 2_000
 SHARD_S = 20.0
-FAILED_FROM_THE_START = 32
-"""If this many items fail before one succeeds, the run is broken, not the items."""
+FAILED_FROM_THE_START = 32  # if this many items fail before one succeeds, the run is broken, not the items
 EVERY_S = 10.0
-LOADING_EVERY_S = 30.0
-"""Loading takes minutes, during which there is nothing to count."""
-_DELAY_S = 2.0
-"""Shorter stages get no bar."""
-_NARROWEST, _INDENT = 40, 12
-"""Columns."""
+LOADING_EVERY_S = 30.0  # loading takes minutes, during which there is nothing to count
+_DELAY_S = 2.0  # shorter stages get no bar
+_NARROWEST, _INDENT = 40, 12  # columns
 _LONGEST = 500
 _SAME = "the same command goes on from there"
 _MENDED = "the same command ends the same way until that is mended, and then goes on from there"

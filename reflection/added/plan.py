@@ -30,8 +30,7 @@ MADE = pa.schema(
 )
 """The rows of shards: for each row of a finished block, the reflections that it gets, and which engine wrote them."""
 _MOST_CONTEXT = 32_768
-_FRAME = 1024
-"""More than the tokens of a reflection prompt without question and sample."""
+_FRAME = 1024  # more than the tokens of a reflection prompt without question and sample
 
 
 @dataclass(frozen=True, kw_only=True)
