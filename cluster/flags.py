@@ -97,7 +97,6 @@ def _members(kind: Any) -> list[Any]:
 
 
 def _wanted(kind: Any) -> str:
-    """Describe the type to the user."""
     if len(members := _members(kind)) > 1:
         return " or ".join(map(_wanted, members))
     arguments = get_args(members[0])
@@ -207,7 +206,6 @@ def _help(config_class: Any, flags: Mapping[str, Field[Any]], kinds: Mapping[str
 
 
 def _flag_lines(one: Field[Any], kind: Any) -> list[str]:
-    """Return the lines of a flag's help: type, default, meaning."""
     default, meaning = one.default, one.metadata.get("help", "")
     if isinstance(default, tuple):
         default = ",".join(map(str, default)) or "none"

@@ -36,8 +36,6 @@ _SECRET = secrets.token_hex(32)
 
 @dataclass(frozen=True)
 class Node:
-    """One machine of the cluster."""
-
     gpus: int
     cores: int
     memory: int
@@ -46,8 +44,6 @@ class Node:
 
 @dataclass(frozen=True)
 class Resources:
-    """The nodes of a cluster, with what they have."""
-
     nodes: tuple[Node, ...]
 
     @property
@@ -78,8 +74,7 @@ def local_resources() -> Resources:
     except OSError:
         listed = ""
     gpus = len(re.findall("^GPU ", listed, re.MULTILINE))
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
+    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         gpus = min(gpus, 0 if visible in ("", "NoDevFiles") else len(visible.split(",")))
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return Resources((Node(gpus, len(os.sched_getaffinity(0)), memory),))

@@ -42,8 +42,6 @@ class Tick(NamedTuple):
 
 
 class Done(NamedTuple, Generic[Item, Result]):
-    """An item's result."""
-
     item: Item
     result: Result
 
@@ -59,7 +57,6 @@ class Failed(NamedTuple, Generic[Item]):
 
 
 Event: TypeAlias = Loading | Started | Lost | Tick | Done[Item, Result] | Failed[Item]
-
 
 TRIES = 3  # attempts at an item whose work raises
 _DEATHS = 2  # engine deaths after which an item is quarantined, that is, run alone
@@ -104,8 +101,6 @@ def next_engine(loads: Mapping[int, int], limit: int, avoided: int | None = None
 
 @dataclass
 class _Task(Generic[Item]):
-    """An item and what has happened to it."""
-
     item: Item
     failures: int = 0
     deaths: int = 0

@@ -29,8 +29,6 @@ _GOODBYE_S = 15.0
 
 
 class _Phase(NamedTuple):
-    """A stage of a replica's life."""
-
     method: str
     """Called to find out whether the replica has a process, to load the model, or to check its health."""
     most: int

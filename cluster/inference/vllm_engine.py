@@ -190,7 +190,6 @@ class ChatTokenizer:
 
     @property
     def template(self) -> str:
-        """Return the chat template as written in the model's files."""
         return str(self._tokenizer.chat_template or "")
 
     def render(self, messages: Sequence[Message], *, opened: bool = True) -> str:

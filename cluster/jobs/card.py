@@ -97,8 +97,6 @@ def check_license(name: str) -> None:
 
 
 class Split(NamedTuple):
-    """One split of a dataset."""
-
     rows: int
     memory: int
     """Bytes as Arrow tables."""
@@ -185,7 +183,6 @@ def fill_card(package: str, values: Mapping[str, str], template: str = "card.md"
 
 
 def json_block(value: object, *, sort_keys: bool = True) -> str:
-    """Return the value as a Markdown block of JSON."""
     return fenced(json.dumps(value, indent=2, sort_keys=sort_keys), "json")
 
 

@@ -97,8 +97,6 @@ def _table(block: Block, found: Sequence[Sequence[Reflection]], engine: EngineIn
 
 @dataclass(frozen=True, kw_only=True)
 class AdditionPlan(JobPlan):
-    """The plan of a run, whose items are blocks; the user sees rows counted."""
-
     schema = MADE
     sort_by = (ROW,)
     key = BLOCK
