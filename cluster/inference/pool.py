@@ -119,12 +119,9 @@ class Pool(Generic[Item, Result]):
         self._limit = in_flight
         self._source: Iterator[Item] = iter(())
         self._waiting: deque[_Task[Item]] = deque()
-        self._running: dict[int, dict[Hashable, _Task[Item]]] = defaultdict(dict)
-        """By replica and ticket."""
-        self._quarantine: deque[_Task[Item]] = deque()
-        """Items that may have killed engines: each runs alone, so that no other dies with it."""
-        self._isolated: int | None = None
-        """The replica reserved for the quarantine."""
+        self._running: dict[int, dict[Hashable, _Task[Item]]] = defaultdict(dict)  # by replica and ticket
+        self._quarantine: deque[_Task[Item]] = deque()  # items that may have killed engines: each runs alone
+        self._isolated: int | None = None  # the replica reserved for the quarantine
         self._stop_at: float | None = None
 
     def __enter__(self) -> Self:

@@ -83,8 +83,7 @@ class ReplicaSet(ABC):
         self._settings = defaultdict[int, EngineSettings](lambda: placement.settings)
         self._members: dict[int, _Member] = {}
         self._replies: queue.SimpleQueue[tuple[_Member, str, Future[Any]]] = queue.SimpleQueue()
-        self._failures = Counter[tuple[int, _Phase]]()
-        """Consecutive failures of each engine in each phase; a finished item resets those of _RUNNING."""
+        self._failures = Counter[tuple[int, _Phase]]()  # consecutive ones; a finished item resets those of _RUNNING
         self._reconciled = -math.inf
         self._placed = self._alive = time.monotonic()
 

@@ -224,10 +224,8 @@ class Job:
     def _begin(self, placed: Placement | None = None) -> None:
         """Lock the run directory, open its shards, report what the run will do. Raises ValueError if it is not ours."""
         plan = self.plan
-        self.record = self._locked.enter_context(hold_run(plan.out, plan.configuration))
-        """The contents of run.json."""
-        self.starts: list[dict[str, Any]] = self.record.setdefault("starts", [])
-        """All starts of the run, this one last, as run.json has them."""
+        self.record = self._locked.enter_context(hold_run(plan.out, plan.configuration))  # the contents of run.json
+        self.starts: list[dict[str, Any]] = self.record.setdefault("starts", [])  # of the run, this one last
         self.starts.append(this_command(versions=versions()))
         self.store = ShardStore(plan.out / SHARDS, schema=plan.schema, sort_by=plan.sort_by, key=plan.key)
         self._finished, self._failures = self.store.finished(), Failures(plan.out)

@@ -151,12 +151,10 @@ class Tally:
         self, plan: JobPlan, store: ShardStore, failures: Failures, look: Callable[[pa.Table], str] = lambda _: ""
     ) -> None:
         self._plan, self._store, self._failures, self._look = plan, store, failures, look
+        # Items finished; items requeued because their engine was lost; tokens generated; engines lost.
         self.done = self.again = self.output_tokens = self.engines_lost = self._units = 0
-        """Items finished; items requeued because their engine was lost; tokens generated; engines lost."""
-        self.failed: list[str] = []
-        """Keys of failed items."""
-        self.engines = Counter[str]()
-        """Engines started, by name and version."""
+        self.failed: list[str] = []  # keys of failed items
+        self.engines = Counter[str]()  # engines started, by name and version
         self._began: float | None = None
         self._bar = progress("loading")
         self._tables: list[pa.Table] = []

@@ -58,10 +58,8 @@ class ShardStore:
         self._opened = folder.stat()
         for stale in folder.glob(f"{TEMPORARY}*"):
             stale.unlink()
-        self.torn: list[Path] = []
-        """Shards that could not be read, where they are now; their items are owed again."""
-        self.repeated: list[str] = []
-        """Items in more than one shard. The first shard by name counts."""
+        self.torn: list[Path] = []  # shards that could not be read, where they are now; their items are owed again
+        self.repeated: list[str] = []  # items in more than one shard; the first shard by name counts
         for shard in sorted(folder.glob("*.parquet")):
             try:
                 self.repeated += self._add(shard, self._read(shard, [key]))
