@@ -32,7 +32,7 @@ class EngineMemoryError(EngineDiedError):
 
 
 class EngineStartError(RuntimeError):
-    """An engine failed to start several times in a row; the message has its own error."""
+    """An engine failed to start several times in a row; the message is the engine's own."""
 
 
 class ClusterLostError(RuntimeError):
@@ -40,7 +40,7 @@ class ClusterLostError(RuntimeError):
 
 
 class TornShardError(RuntimeError):
-    """A shard could not be read when it was needed. It was set aside, and its items are pending again."""
+    """A shard could not be read when it was needed. It was set aside, and its items are owed again."""
 
 
 class AllFailedError(RuntimeError):

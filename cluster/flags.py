@@ -29,7 +29,7 @@ _LONGEST_WORD = 160
 _FLAG = re.compile(r"--|-[a-zA-Z]")
 _DASHES = tuple("\u2010\u2011\u2012\u2013\u2014\u2015\u2212")
 _NOT_OURS = re.compile(r"\x1b\[\d*m|(?<=    )-\w, (?=--)|\n +Default: ''")
-"""To be removed from Fire's help: colours, one-letter flags, which are refused here, and the default of `_help`."""
+"""To be removed from Fire's help: colors, one-letter flags, which are refused here, and the default of `_help`."""
 _PLAIN: dict[Any, tuple[str, str, Callable[[str], Any]]] = {
     int: ("a whole number", r"-?[0-9]+", int),
     float: ("a finite number", r"-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?", float),

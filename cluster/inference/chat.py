@@ -20,7 +20,7 @@ _BATCH = 256
 _MOST_BYTES = 64 << 20  # of the prompts whose tokens are counted; a minute of work at most
 _SHOWN = 8
 _LONGEST = 160
-_TRIES = 16  # A template that picks one of two prompts at random writes both in this many, except one time in 30,000
+_TRIES = 16  # a template that picks one of two prompts at random writes both in this many, except one time in 30,000
 _PROBE = ' <answer>\\boxed{7}</answer> isn\'t "4 > 3 & 2" {{ x }} {% y %} Ünï→😀\n\n' + "Long words. " * 5000
 """What a template may escape, change or cut off."""
 _WRITE, _WRITE_NOTHING, _OTHER_TABLES = map(tuple, KNOWN["classes"].values())
@@ -60,7 +60,7 @@ def why_no_text(model: Model) -> str:
 
 
 def check_writes_text(model: Model) -> None:
-    """Raise ValueError if the vLLM installed here gets no text out of the model. `open_chat` checks its own code."""
+    """Raise ValueError if the vLLM installed here gets no text out of the model. `open_chat` checks one with its own code."""
     if CONFIG not in model.own_code and (why := why_no_text(model)):
         raise ValueError(f"model {model.name} {why}: give one that chats, of a class that vLLM runs")
 
@@ -162,7 +162,7 @@ def fault_in(prompt: str, messages: Iterable[Message]) -> str:
         words = message["content"].split()
         if not words or " ".join(words) in text:
             continue
-        # How many of the first words are in the text, adjacent.
+        # How many of the first words are in the text, one after the other.
         kept = bisect_left(range(len(words)), 1, key=lambda last: " ".join(words[: last + 1]) not in text)
         after = len(" ".join(words[:kept]))
         told = f"{message['role']} text (after {after:,} characters, at {excerpt(words[kept], 24)})"

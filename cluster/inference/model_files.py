@@ -14,7 +14,7 @@ from cluster.texts import fill, first_line, listed, load_table
 
 CONFIG, TEMPLATE = "config.json", "chat_template.jinja"
 GENERATION, TOKENIZER = "generation_config.json", "tokenizer_config.json"
-KNOWN = load_table("cluster.inference", "models.toml")  # what is known about models in general
+KNOWN = load_table("cluster.inference", "models.toml")
 
 _NAMED = {kind: tuple(names) for kind, names in KNOWN["files"].items()}
 _ADAPTER = "adapter_config.json"
@@ -96,7 +96,7 @@ def _faults(files: Files) -> Iterator[str]:
 
 
 def _instead(names: Set[str]) -> str:
-    """Say what the files of no model are, and what to do."""
+    """Say what these files are, as they are no model's, and what to do."""
     for rule in KNOWN["instead"]:
         if found := {name for pattern in rule["names"] for name in fnmatch.filter(names, pattern)}:
             folder, shown = max(found, key=lambda name: (len(name), name)).rpartition("/")[0], sorted(found)
@@ -105,7 +105,7 @@ def _instead(names: Set[str]) -> str:
 
 
 def check_bytes(folder: Path, files: Files) -> int:
-    """Return the bytes of a folder's weights. Raises ValueError if a file is empty, an LFS pointer or cut off."""
+    """Return the size of a folder's weights, in bytes. Raises ValueError if a file is empty, an LFS pointer or cut."""
     total = 0
     others = {CONFIG, GENERATION, TOKENIZER, TEMPLATE, *_NAMED["indexes"], *_NAMED["tokenizers"]}
     for name in (*sorted(files.names & others), *files.weights):

@@ -114,7 +114,7 @@ def _listed(repo: str, pinned: str | None, shown: str) -> tuple[str, set[str]]:
     """Return commit and file names, from the hub or, offline, from its client's cache; of main unless pinned.
 
     Raises ValueError if they are not there, or if the cache has several commits and does not know which one is main: it
-    does only after someone asked for main, and we ask for commits.
+    only does after someone asked for main, while we ask for commits.
     """
     if not offline():
         with asking_hub(shown):

@@ -9,8 +9,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Collection, KeysView, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -69,7 +68,7 @@ class ShardStore:
         numbers = (_NUMBER.match(path.name) for path in folder.rglob("*.parquet"))
         self._next = 1 + max((int(found[1]) for found in numbers if found), default=-1)
 
-    def finished(self) -> AbstractSet[str]:
+    def finished(self) -> KeysView[str]:
         """Return the keys of the finished items: a view that grows with each shard."""
         return self._shard_of.keys()
 
@@ -210,7 +209,7 @@ class Failures:
         atomic_write_text(self._path, json.dumps(known, indent=1) + "\n")
 
 
-def finished_in(folder: Path, key: str = KEY) -> set[str]:
+def finished_in(folder: Path, key: str) -> set[str]:
     """Return the keys in the readable shards of a folder, which need not exist. Changes nothing there."""
     found: set[str] = set()
     for shard in folder.glob("*.parquet"):
