@@ -1,4 +1,4 @@
-"""Wait for the nodes of a Ray cluster (`python -m cluster.nodes ADDRESS COUNT SECONDS`), and check what they have."""
+"""Wait for the nodes of a Ray cluster (`python -m cluster.nodes ADDRESS COUNT SECONDS`), and check that they fit."""
 
 import hashlib
 import importlib.util

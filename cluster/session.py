@@ -161,7 +161,7 @@ def _local() -> Iterator[None]:
 def _start(folder: str, home: str) -> None:
     ray.init(
         address="local",
-        # Only a number to Ray, and never too small, so that no engine waits for a CPU.
+        # Only a number to Ray, and large enough that no engine waits for a CPU.
         num_cpus=max(16, os.cpu_count() or 1),
         include_dashboard=False,
         log_to_driver=False,

@@ -42,7 +42,7 @@ def write_reflected(plan: AdditionPlan, job: Job, look: Look, served: Served) ->
 
 
 def write_files(source: Source, store: ShardStore, data: Path, sampling: Mapping[str, Any]) -> None:
-    """Write each given file again, its rows extended, a row group in memory. Raises TornShardError, ValueError."""
+    """Write each given file again, its rows extended, one row group at a time. Raises TornShardError, ValueError."""
     data.mkdir()
     for number, file in enumerate(source.files):
         row = 0
