@@ -38,8 +38,7 @@ _SECRET = secrets.token_hex(32)
 class Node:
     gpus: int
     cores: int
-    memory: int
-    """Bytes that were free when Ray started there."""
+    memory: int  # bytes that were free when Ray started there
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,7 @@ Messages = tuple[Message, ...]
 class Prompt(NamedTuple):
     """A chat that the model will be asked."""
 
-    name: str
-    """For the user."""
+    name: str  # for the user
     messages: Messages
 
 

@@ -35,24 +35,19 @@ class Sampling:
 
     temperature: float = 1.0
     top_p: float = 1.0
-    top_k: int = 0
-    """0 keeps every token."""
-    repetition_penalty: float = 1.0
-    """Applies to prompt tokens too, as in vLLM and transformers."""
-    max_tokens: int = 256
-    """Longest completion, in tokens; the engine lowers it to what the context leaves."""
+    top_k: int = 0  # 0 keeps every token
+    repetition_penalty: float = 1.0  # applies to prompt tokens too, as in vLLM and transformers
+    max_tokens: int = 256  # longest completion, in tokens; the engine lowers it to what the context leaves
 
 
 @dataclass(frozen=True)
 class Request:
     """A request for one completion: a chat, how to sample, and the seed of this sample."""
 
-    key: str
-    """Unique within a run; names the request in logs and to the engine."""
+    key: str  # unique within a run; names the request in logs and to the engine
     messages: tuple[Message, ...]
     sampling: Sampling
-    seed: int
-    """In [0, 2**63)."""
+    seed: int  # in [0, 2**63)
 
 
 @dataclass(frozen=True)
@@ -63,24 +58,19 @@ class Completion:
     finish_reason: FinishReason
     prompt_tokens: int = 0
     output_tokens: int = 0
-    cached_tokens: int = 0
-    """Prompt tokens found in the prefix cache."""
-    error: str | None = None
-    """Why finish_reason is "error"; None otherwise."""
+    cached_tokens: int = 0  # prompt tokens found in the prefix cache
+    error: str | None = None  # why finish_reason is "error"; None otherwise
 
 
 @dataclass(frozen=True)
 class EngineInfo:
     """Which engine answers; stored in every row as its provenance."""
 
-    engine: str
-    """The library, such as "vllm"."""
+    engine: str  # the library, such as "vllm"
     engine_version: str
     model: str
-    model_revision: str
-    """Commit of a hub model, hash of a local folder, "" where there is none."""
-    context: int
-    """Longest prompt plus completion, in tokens."""
+    model_revision: str  # commit of a hub model, hash of a local folder, "" where there is none
+    context: int  # longest prompt plus completion, in tokens
 
 
 class Engine(Protocol):

@@ -28,10 +28,8 @@ _LONGEST = 160
 class Files(NamedTuple):
     """The files of a model, in a folder or on the hub."""
 
-    names: Set[str]
-    """Paths relative to the folder."""
-    file: Callable[[str], Path]
-    """Returns the path of one on this machine, downloading it if necessary."""
+    names: Set[str]  # paths relative to the folder
+    file: Callable[[str], Path]  # returns the path of one on this machine, downloading it if necessary
 
     def read(self, name: str) -> dict[str, Any]:
         """Read the JSON object in a file; it is empty if there is no such file. Raises ValueError."""

@@ -26,29 +26,19 @@ _HEAD = 1 << 20
 class Model:
     """A model that was found, and what its own files say."""
 
-    name: str
-    """As shown to users and stored in rows: hub id, folder name, or the built-in model's name."""
-    path: str
-    """Local folder or hub id, as engines load it."""
-    revision: str
-    """Hub commit, or a hash of the folder's files."""
-    hub_revision: str | None
-    """What to ask the hub's client for in addition to `path`; None for a folder."""
-    context: int
-    """Longest prompt plus completion, in tokens."""
+    name: str  # as shown to users and stored in rows: hub id, folder name, or the built-in model's name
+    path: str  # local folder or hub id, as engines load it
+    revision: str  # hub commit, or a hash of the folder's files
+    hub_revision: str | None  # what to ask the hub's client for in addition to `path`; None for a folder
+    context: int  # longest prompt plus completion, in tokens
     sampling: dict[str, float]
     """temperature, top_p, top_k and repetition_penalty from generation_config.json, where given."""
-    type: str
-    """The model_type of config.json."""
+    type: str  # the model_type of config.json
     architectures: tuple[str, ...]
-    own_code: tuple[str, ...]
-    """The configuration files that refer to code that comes with the model."""
-    heads: int | None
-    """Attention heads, which the GPUs of an engine share evenly; None if config.json does not say."""
-    weight_bytes: int
-    """On disk; 0 if they are not on this machine."""
-    unused: tuple[str, ...]
-    """Keys of generation_config.json that would change what is sampled, and are ignored."""
+    own_code: tuple[str, ...]  # the configuration files that refer to code that comes with the model
+    heads: int | None  # attention heads, which the GPUs of an engine share evenly; None if config.json does not say
+    weight_bytes: int  # on disk; 0 if they are not on this machine
+    unused: tuple[str, ...]  # keys of generation_config.json that would change what is sampled, and are ignored
 
 
 def find(name: str, begun: Mapping[str, Any] | None = None, own: tuple[str, ...] = ()) -> Model:

@@ -50,10 +50,8 @@ class Failed(NamedTuple, Generic[Item]):
     """An item has no result and is not retried."""
 
     item: Item
-    reason: str
-    """One line."""
-    story: str
-    """The traceback, if there is one."""
+    reason: str  # one line
+    story: str  # the traceback, if there is one
 
 
 Event: TypeAlias = Loading | Started | Lost | Tick | Done[Item, Result] | Failed[Item]
@@ -105,10 +103,8 @@ class _Task(Generic[Item]):
     failures: int = 0
     deaths: int = 0
     deaths_alone: int = 0
-    died_on: int | None = None
-    """The last engine that died while it held this item."""
-    refused_by: int | None = None
-    """The engine on which the work raised ItemFailedError; it is retried once on another."""
+    died_on: int | None = None  # the last engine that died while it held this item
+    refused_by: int | None = None  # the engine on which the work raised ItemFailedError; it is retried once on another
 
 
 class Pool(Generic[Item, Result]):

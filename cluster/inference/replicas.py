@@ -29,14 +29,11 @@ _GOODBYE_S = 15.0
 
 
 class _Phase(NamedTuple):
-    method: str
-    """Called to find out whether the replica has a process, to load the model, or to check its health."""
-    most: int
-    """Consecutive failures of one engine that end the run, or retire the engine."""
+    method: str  # called to find out whether the replica has a process, to load the model, or to check its health
+    most: int  # consecutive failures of one engine that end the run, or retire the engine
     failed: str
     silent: str = ""
-    longest_s: float = math.inf
-    """Without an answer for longer than this, the engine hangs."""
+    longest_s: float = math.inf  # without an answer for longer than this, the engine hangs
 
 
 _PLACING = _Phase("stalled_s", 20, "found no place {} times in a row")
@@ -51,26 +48,22 @@ class Placement:
     settings: EngineSettings
     engines: int = 1
     gpus_each: int = 0
-    in_flight: int = 8
-    """Items that an engine holds at once."""
+    in_flight: int = 8  # items that an engine holds at once
     logs: Path = Path("logs")
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables of the engines' processes, set before they start."""
     room: Callable[[], int] | None = None
     """Called repeatedly, returns how many engines fit on the cluster now; None for a constant `engines`."""
-    silence_s: float = 600.0
-    """An engine that holds items and answers nothing for longer is treated as dead."""
+    silence_s: float = 600.0  # an engine that holds items and answers nothing for longer is treated as dead
 
 
 @dataclass(eq=False)
 class _Member:
     number: int
-    host: Any
-    """The replica, as `launch` returned it."""
+    host: Any  # the replica, as `launch` returned it
     phase: _Phase = _PLACING
     since: float = 0.0
-    answer: Future[Any] = field(default_factory=Future)
-    """The last call of the phase's method."""
+    answer: Future[Any] = field(default_factory=Future)  # the last call of the phase's method
     running: set[Future[Any]] = field(default_factory=set)
 
 

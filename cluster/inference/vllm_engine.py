@@ -28,26 +28,18 @@ _KNOWN: dict[str, dict[str, Any]] = load_table("cluster.inference", "vllm.toml")
 class VllmSettings(EngineSettings):
     """How to start a vLLM engine; made by the driver, sent to the replica."""
 
-    model: str
-    """Local folder or hub id."""
-    revision: str | None
-    """Hub commit; None for a folder."""
+    model: str  # local folder or hub id
+    revision: str | None  # hub commit; None for a folder
     name: str
-    known_revision: str
-    """The revision stored in rows."""
-    context: int
-    """Longest prompt plus completion, in tokens; at most the model's own."""
+    known_revision: str  # the revision stored in rows
+    context: int  # longest prompt plus completion, in tokens; at most the model's own
     gpu: bool
     tensor_parallel: int = 1
     max_sequences: int = 256
-    max_batched_tokens: int = 16384
-    """Most tokens of one step; on the CPU at least a whole context."""
-    memory_share: float = 0.9
-    """Share of a GPU's memory for weights, activations and cache."""
-    cache_bytes: int = 1 << 30
-    """CPU memory for the key-value cache."""
-    lowered: int = 0
-    """How often `smaller` was applied."""
+    max_batched_tokens: int = 16384  # most tokens of one step; on the CPU at least a whole context
+    memory_share: float = 0.9  # share of a GPU's memory for weights, activations and cache
+    cache_bytes: int = 1 << 30  # CPU memory for the key-value cache
+    lowered: int = 0  # how often `smaller` was applied
     seed: int = 0
 
     async def start(self) -> "VllmEngine":

@@ -98,12 +98,10 @@ def check_license(name: str) -> None:
 
 class Split(NamedTuple):
     rows: int
-    memory: int
-    """Bytes as Arrow tables."""
+    memory: int  # bytes as Arrow tables
     files: Sequence[Path]
     name: str = "train"
-    path: str = "data/train-*"
-    """Its file, or a pattern for its files, relative to the dataset's folder."""
+    path: str = "data/train-*"  # its file, or a pattern for its files, relative to the dataset's folder
 
 
 def digest_of(files: Sequence[Path]) -> str:

@@ -97,30 +97,21 @@ class Item(Protocol):
 class JobPlan(ABC):
     """Everything decided about a run before it starts."""
 
-    schema: ClassVar[pa.Schema]
-    """Of the shards."""
-    sort_by: ClassVar[tuple[str, ...]]
-    """Columns that order the rows of an item."""
-    key: ClassVar[str] = KEY
-    """The column with the item's key."""
-    item: ClassVar[str] = "question"
-    """What to call one item."""
+    schema: ClassVar[pa.Schema]  # of the shards
+    sort_by: ClassVar[tuple[str, ...]]  # columns that order the rows of an item
+    key: ClassVar[str] = KEY  # the column with the item's key
+    item: ClassVar[str] = "question"  # what to call one item
     unit: ClassVar[str] = "questions"
     """What to call the units in which the user sees progress; an item stands for `size` of them."""
 
     model: Model
     sampling: Sampling
-    context: int
-    """Of the engines, in tokens."""
-    per_item: int
-    """Requests that one item makes at once."""
+    context: int  # of the engines, in tokens
+    per_item: int  # requests that one item makes at once
     out: Path
-    license: str
-    """For the cards."""
-    notes: tuple[str, ...] = ()
-    """For the user, before the run starts."""
-    texts: Mapping[str, JSON] = field(default_factory=dict)
-    """Every text in use, for run.json."""
+    license: str  # for the cards
+    notes: tuple[str, ...] = ()  # for the user, before the run starts
+    texts: Mapping[str, JSON] = field(default_factory=dict)  # every text in use, for run.json
 
     @property
     @abstractmethod

@@ -52,8 +52,7 @@ class AdditionSettings(JobSettings):
 class AdditionWork:
     """The work on a block; sent to each replica once."""
 
-    reflections: int
-    """For each sample of known correctness."""
+    reflections: int  # for each sample of known correctness
     sampling: Sampling
     seed: int
 

@@ -48,49 +48,37 @@ _HUB = b"huggingface"
 class Sample(NamedTuple):
     """A graded sample, and what its reflections must differ from."""
 
-    row: int
-    """Its index in the file."""
+    row: int  # its index in the file
     identity: tuple[str, str, str]
     """Question key, variant, and the sample's index or, if it has none, its place among all rows."""
     question: str
     response: str
     is_correct: bool
-    there: int
-    """Number of reflections that it has already."""
-    used: tuple[str, ...]
-    """Their prompts, if known."""
+    there: int  # number of reflections that it has already
+    used: tuple[str, ...]  # their prompts, if known
 
 
 class Block(NamedTuple):
     """The unit of work: consecutive rows of a file, of any questions, as a reflection depends on no other row."""
 
     key: str
-    text: str
-    """Its rows and file, for the user."""
-    first: int
-    """Index of its first row in the file."""
+    text: str  # its rows and file, for the user
+    first: int  # index of its first row in the file
     size: int
-    samples: tuple[Sample, ...]
-    """Its rows whose correctness is known."""
-    task: str = ""
-    """Empty: a block may hold rows of several."""
+    samples: tuple[Sample, ...]  # its rows whose correctness is known
+    task: str = ""  # empty: a block may hold rows of several
 
 
 class Source(NamedTuple):
     """A RAW_DATA to add to, and how much there is to do."""
 
-    name: str
-    """For the names of datasets made from it."""
-    files: tuple[Part, ...]
-    """Whole files."""
+    name: str  # for the names of datasets made from it
+    files: tuple[Part, ...]  # whole files
     origin: RawSource
     rows: int
-    graded: int
-    """Samples known to be right or wrong, which get reflections."""
-    reflections: int
-    """Existing ones."""
-    longest: int
-    """Bytes of the longest question and sample that get reflections."""
+    graded: int  # samples known to be right or wrong, which get reflections
+    reflections: int  # existing ones
+    longest: int  # bytes of the longest question and sample that get reflections
 
 
 def open_source(raw: str) -> Source:
