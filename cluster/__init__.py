@@ -8,8 +8,7 @@ from collections.abc import Sequence
 
 COMMANDS = ("generation.run", "reflection.run", "assembly.run", "cluster.slurm")
 PACKAGES = {name.partition(".")[0] for name in COMMANDS}
-PYTHON = re.compile(r"(.*/)?python[0-9.]*", re.DOTALL)
-"""Matches the word that starts Python, such as python, python3.12 or .venv/bin/python."""
+PYTHON = re.compile(r"(.*/)?python[0-9.]*", re.DOTALL)  # such as python, python3.12 or .venv/bin/python
 _OPTIONS_WITH_VALUE = {"-W", "-X", "--check-hash-based-pycs"}
 QUIET = {
     # An immediate stop abandons actor calls, and Ray would print a traceback for each.

@@ -30,8 +30,7 @@ _CONNECTS = 5
 _LATE = "timed out during startup"
 _TOKEN = "; where it asks for a token, set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token as on its head"
 _ADDRESS = re.compile(r"(?:ray://)?\[?(?P<host>[^\s/\]]+)\]?:(?P<port>\d{1,5})")
-_SECRET = secrets.token_hex(32)
-"""Token of the clusters started here. Ray reads it once per process; without one it would use that in ~/.ray."""
+_SECRET = secrets.token_hex(32)  # token of the Rays started here, read once per process; by default it is in ~/.ray
 
 
 @dataclass(frozen=True)

@@ -42,8 +42,7 @@ _RESERVED = dict.fromkeys(_FIXED.split(), "leave it out") | {
     for name in (*_WORDS, "nodes", "time", "cpus_per_task", "gpus_per_node", "mem")
 }
 """Options of sbatch that are not for --sbatch_args, and what to do instead."""
-_RUNS = {"generation.run": Settings, "reflection.run": AdditionSettings}
-"""Our commands that a job can run, and the classes of their flags."""
+_RUNS = {"generation.run": Settings, "reflection.run": AdditionSettings}  # our commands that a job can run
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,7 @@ from cluster.jobs.hub import HUB_TIMEOUT_S, asking_hub, offline
 from cluster.texts import nearest
 
 _CLOSE = 0.75
-_WITHIN = ("*", "*/config.json", "*/*/config.json", "*/*.distcp")
-"""Files of a folder that tell a model from what is taken for one."""
+_WITHIN = ("*", "*/config.json", "*/*/config.json", "*/*.distcp")  # what tells a model from other folders
 _HEAD = 1 << 20
 
 
@@ -31,8 +30,7 @@ class Model:
     revision: str  # hub commit, or a hash of the folder's files
     hub_revision: str | None  # what to ask the hub's client for in addition to `path`; None for a folder
     context: int  # longest prompt plus completion, in tokens
-    sampling: dict[str, float]
-    """temperature, top_p, top_k and repetition_penalty from generation_config.json, where given."""
+    sampling: dict[str, float]  # what generation_config.json gives of SAMPLING_BOUNDS
     type: str  # the model_type of config.json
     architectures: tuple[str, ...]
     own_code: tuple[str, ...]  # the configuration files that refer to code that comes with the model

@@ -50,10 +50,8 @@ class Placement:
     gpus_each: int = 0
     in_flight: int = 8  # items that an engine holds at once
     logs: Path = Path("logs")
-    environment: Mapping[str, str] = field(default_factory=dict)
-    """Variables of the engines' processes, set before they start."""
-    room: Callable[[], int] | None = None
-    """Called repeatedly, returns how many engines fit on the cluster now; None for a constant `engines`."""
+    environment: Mapping[str, str] = field(default_factory=dict)  # set before the engines' processes start
+    room: Callable[[], int] | None = None  # returns how many engines fit now; None for a constant `engines`
     silence_s: float = 600.0  # an engine that holds items and answers nothing for longer is treated as dead
 
 

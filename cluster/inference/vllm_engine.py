@@ -18,8 +18,7 @@ _GRACE_S = 2.0  # how long vLLM itself may take to report that its core is gone
 _LEAST_SEQUENCES = 8
 _LEAST_SHARE = 0.5
 _LEAST_CACHE = 128 << 20
-_PREFIX = re.compile(r"^(?:\([^)]*\) )?(?:ERROR [^\]]*\] ?)?")
-"""What vLLM puts before each line of a traceback that it logs."""
+_PREFIX = re.compile(r"^(?:\([^)]*\) )?(?:ERROR [^\]]*\] ?)?")  # what vLLM puts before each line of a traceback
 _RAISED = re.compile(r"[\w.]*(?:Error|Exception)(?P<words>: .+)?")  # the last line of a traceback
 _KNOWN: dict[str, dict[str, Any]] = load_table("cluster.inference", "vllm.toml")
 

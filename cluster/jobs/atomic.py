@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 TEMPORARY = ".tmp-"  # prefix of whatever is still being written
-MADE_HERE = ".made-here"
-"""Marks a folder that replace_folder made and may replace; its second and later lines name the files made."""
+MADE_HERE = ".made-here"  # marks a folder made by replace_folder; from its second line on it lists the files made
 _BYPRODUCTS = frozenset({"__pycache__", ".DS_Store"})  # left behind by programs that only read the folder
 
 

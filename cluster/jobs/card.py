@@ -15,14 +15,10 @@ from cluster.texts import fill, load_table, nearest
 
 WIDTH = 80  # columns of the terminal that lines are made for
 NONE = "(none)"  # stands for an empty name
-UNKNOWN = "unknown"
-"""The license of texts that a model wrote about other people's questions: only their publisher can tell."""
-LICENSES = frozenset(load_table("cluster.jobs", "licenses.toml")["identifiers"])
-"""All that the hub knows; its client has no list of them."""
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-"""Matches a repository's name on the hub; a model without a slash was a local folder or the built-in one."""
-_SHORT = re.compile(r"^([^-]{12})[^-]*")
-"""Matches a commit, of which only the first digits are kept, up to a dash, after which it says "changed"."""
+UNKNOWN = "unknown"  # the license of texts about other people's questions: only their publisher can tell
+LICENSES = frozenset(load_table("cluster.jobs", "licenses.toml")["identifiers"])  # all that the hub knows
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")  # a model without a slash is a local folder or built in
+_SHORT = re.compile(r"^([^-]{12})[^-]*")  # a commit: 12 digits are kept, and "-changed" behind them
 _PLAIN = re.compile(r"(large_)?string|bool|u?int\d+|halffloat|float|double")
 _SIZES = (
     *("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M"),

@@ -101,8 +101,7 @@ class JobPlan(ABC):
     sort_by: ClassVar[tuple[str, ...]]  # columns that order the rows of an item
     key: ClassVar[str] = KEY  # the column with the item's key
     item: ClassVar[str] = "question"  # what to call one item
-    unit: ClassVar[str] = "questions"
-    """What to call the units in which the user sees progress; an item stands for `size` of them."""
+    unit: ClassVar[str] = "questions"  # what the user sees counted; an item stands for `size` of them
 
     model: Model
     sampling: Sampling

@@ -22,13 +22,11 @@ from cluster.errors import StoreGoneError, TornShardError
 from cluster.jobs.atomic import TEMPORARY, atomic_write_text, replace_folder, sync, written_beside
 
 KEY = "question_key"
-ROW_GROUP_ROWS = 1000
-"""A row group of a dataset file holds whole items up to this many rows; a merge keeps no more in memory."""
+ROW_GROUP_ROWS = 1000  # a row group has whole items, up to this many rows; a merge keeps no more in memory
 ROWS_PER_FILE = 50_000
 FAILED_ITEMS = "failed.json"
 _TORN = "torn"
-_UNREADABLE = (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError)
-"""Raised by pyarrow for bytes that are no parquet file; running out of memory raises none of these."""
+_UNREADABLE = (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError)  # raised for bytes that are no parquet file
 _NUMBER = re.compile(r"([0-9]+)-")
 WRITING = {
     "compression": "zstd",

@@ -49,8 +49,7 @@ class Sample(NamedTuple):
     """A graded sample, and what its reflections must differ from."""
 
     row: int  # its index in the file
-    identity: tuple[str, str, str]
-    """Question key, variant, and the sample's index or, if it has none, its place among all rows."""
+    identity: tuple[str, str, str]  # question key, variant, and sample index or, without one, row of all files
     question: str
     response: str
     is_correct: bool
