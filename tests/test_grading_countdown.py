@@ -153,6 +153,7 @@ TYPINGS = [
     (r"\frac {7} {4} + 3", "misses the target: 19/4", "spaces between the groups of a fraction"),
     (r"3+\dfrac{7}{4}", "misses the target: 19/4", "a fraction is in brackets of its own"),
     (r"\frac{7}{4-3}", "misses the target: 7", "the denominator is one group"),
+    (r"\frac{7}{{4-3}}", "misses the target: 7", "and may have a group in it"),
     (r"7/\tfrac{3}{4}", "misses the target: 28/3", "7/(3/4), not 7/3/4"),
     ("**3*7+4**", RIGHT, "bold"),
     ("`3*7+4`", RIGHT, "code"),

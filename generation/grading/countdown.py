@@ -188,7 +188,8 @@ def _short(number: Value) -> str:
 
 _FENCE = re.compile(r"```[A-Za-z]*")
 _FRACTION = re.compile(r"\\[dtc]?frac ?\{([^{}]*)\} ?\{([^{}]*)\}")
-_GROUP = re.compile(r"\{([^{}]*)\}")
+# Not an operand of a fraction that is still to be read.
+_GROUP = re.compile(r"(?<!frac)(?<!frac )(?<!\})(?<!\} )\{([^{}]*)\}")
 _BRACKETS = str.maketrans("[]`$", "()  ")
 _SEPARATOR = re.compile(r"\n|;|,(?= |$)|\band\b|\bthen\b", re.IGNORECASE)
 # Each line begins and ends as a statement does, so that none goes on in the next; "1)" may count the lines.
