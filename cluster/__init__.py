@@ -34,10 +34,7 @@ def python_module(command: Sequence[str]) -> list[str]:
 
 
 def check_start() -> None:
-    """Exit with 2 if `python -m` names a package instead of a command, or our dependencies are not installed.
-
-    Without -m nothing is checked: a trainer that imports our reward needs none of them.
-    """
+    """Exit with 2 if `python -m` names a package, not a command, or our dependencies are not installed."""
     asked = python_module(sys.orig_argv)
     if sys.argv[:1] != ["-m"] or not asked:
         return

@@ -44,10 +44,7 @@ _PLAIN: dict[Any, tuple[str, str, Callable[[str], Any]]] = {
 def flag(
     default: Any, text: str, path: Callable[[str], str] | None = None, bounds: tuple[float, float] | None = None
 ) -> Any:
-    """Return a dataclass field for `parse`: `text` is its help, `path` parses a value that may be a path.
-
-    A default of dataclasses.MISSING makes the flag required. The dataclass itself checks the `bounds` of a number.
-    """
+    """Return a field for `parse`, required if the default is MISSING; `path` parses a path, the class checks `bounds`."""
     return field(default=default, metadata={"help": text, "path": path, "bounds": bounds})
 
 

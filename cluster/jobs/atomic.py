@@ -143,10 +143,7 @@ def _remove(*paths: Path) -> None:
 
 
 def take_lock(descriptor: int, path: Path) -> None:
-    """Lock an open file or folder until it is closed, or the process dies.
-
-    Raises ValueError, naming `path`, while another process holds the lock, and on a file system without locks.
-    """
+    """Lock an open file or folder until it is closed or we die. Raises ValueError, naming `path`, if that is impossible."""
     # filelock opens its file itself, so it cannot lock a folder that is renamed, as replace_folder must.
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -25,14 +25,11 @@ from cluster.jobs.run_directory import JSON, LOGS, check_run, hold_run, now, thi
 from cluster.jobs.store import FAILED_ITEMS, Failures, ShardStore, finished_in
 
 SHARDS = "shards"
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # Slurm sends the last one before its time limit
 
 
 class Stop:
-    """A stop requested by a signal: Ctrl-C, SIGTERM, or SIGUSR1, which Slurm sends before its time limit.
-
-    The first signal drains: what is in flight may finish within the grace period. The second does not wait.
-    """
+    """A stop requested by signals: the first lets what is in flight finish within a grace period, the second does not."""
 
     def __init__(self, grace_s: float) -> None:
         self.asked = 0

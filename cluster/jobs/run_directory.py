@@ -32,10 +32,7 @@ _LONGEST = 80  # characters shown of a value in a message
 
 @cache
 def code_version() -> dict[str, str | None]:
-    """Return the project's `version` and its `commit`, followed by "-changed" if files differ from it; None if unknown.
-
-    The commit is that of the checkout that runs, or the one that pip recorded (PEP 610).
-    """
+    """Return `version` and `commit`, with "-changed" if files differ, of this checkout, or as recorded by pip (PEP 610)."""
     version = recorded = None
     with suppress(importlib.metadata.PackageNotFoundError):
         installed = importlib.metadata.distribution(PROJECT)
