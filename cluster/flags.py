@@ -44,7 +44,7 @@ _PLAIN: dict[Any, tuple[str, str, Callable[[str], Any]]] = {
 def flag(
     default: Any, text: str, path: Callable[[str], str] | None = None, bounds: tuple[float, float] | None = None
 ) -> Any:
-    """Return a field for `parse`, required if the default is MISSING; `path` parses a path, the class checks `bounds`."""
+    """Return a field for `parse`, required if `default` is MISSING. `path` parses paths; the class checks `bounds`."""
     return field(default=default, metadata={"help": text, "path": path, "bounds": bounds})
 
 

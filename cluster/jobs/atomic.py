@@ -143,7 +143,7 @@ def _remove(*paths: Path) -> None:
 
 
 def take_lock(descriptor: int, path: Path) -> None:
-    """Lock an open file or folder until it is closed or we die. Raises ValueError, naming `path`, if that is impossible."""
+    """Lock an open file or folder until it is closed or we die. Raises ValueError, naming `path`, if it cannot be."""
     # filelock opens its file itself, so it cannot lock a folder that is renamed, as replace_folder must.
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -29,7 +29,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # Slurm sends the la
 
 
 class Stop:
-    """A stop requested by signals: the first lets what is in flight finish within a grace period, the second does not."""
+    """A stop by signals: the first lets what is in flight finish within a grace period, the second does not."""
 
     def __init__(self, grace_s: float) -> None:
         self.asked = 0

@@ -32,7 +32,7 @@ _LONGEST = 80  # characters shown of a value in a message
 
 @cache
 def code_version() -> dict[str, str | None]:
-    """Return `version` and `commit`, with "-changed" if files differ, of this checkout, or as recorded by pip (PEP 610)."""
+    """Return `version` and `commit`: of this checkout, with "-changed" if files differ, or as pip noted (PEP 610)."""
     version = recorded = None
     with suppress(importlib.metadata.PackageNotFoundError):
         installed = importlib.metadata.distribution(PROJECT)
