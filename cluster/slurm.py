@@ -178,8 +178,8 @@ def script(options: Options, command: Sequence[str], run: str) -> str:
     return f"""#!/bin/bash
 {directives}
 
-# Made by python -m cluster.slurm. Submit it with sbatch from the folder in which the command is to run: that
-# folder, and the Python environment, are seen by all nodes.
+# Made by python -m cluster.slurm. Submit it with sbatch from the folder in which the command is to run: all
+# nodes must see that folder and the Python environment.
 # shellcheck disable=SC2317  # functions are called by traps and on other nodes
 
 run={shlex.quote(run)}
