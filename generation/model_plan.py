@@ -11,7 +11,7 @@ from cluster.inference.engine import Message, Sampling
 from cluster.inference.models import Model, find
 from cluster.inference.vllm_engine import ChatTokenizer
 from cluster.jobs.plan import JobPlan, JobSettings, check_sampling
-from cluster.jobs.run_directory import begun_with
+from cluster.jobs.run_directory import run_configuration
 from generation import builtin
 
 LONGEST = 4096
@@ -52,7 +52,7 @@ def choose_model(settings: JobSettings, before: str, several: int, what: str) ->
     elif name.startswith(f"{builtin.NAME}@"):
         raise ValueError(f"model {name}: the built-in model has no commits; give --model {builtin.NAME}")
     else:
-        model = find(name, begun_with(directory(name.partition("@")[0])), (builtin.NAME,))
+        model = find(name, run_configuration(directory(name.partition("@")[0])), (builtin.NAME,))
     sampling = _choose_sampling(settings, model)
     notes = []
     if model.unused:
@@ -108,7 +108,7 @@ def notes_on_prompts(
     some of `total` prompts, called `what` in the plural. A completion must have room for each of the `least` texts.
     Raises ValueError if the template does not write a prompt as it stands, or if no prompt fits; `remedy` may help.
     """
-    chat = chats.open_chat(plan.model)
+    chat = chats.load_chat(plan.model)
     of_template = chats.check_template(plan.model, chat, kinds)
     sizes = chat.lengths(frames)
     # A text has no more tokens than bytes, so only prompts with more bytes than there is room for are tokenized.

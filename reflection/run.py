@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
         if job.owed:
             fleet = fleet or ray_fleet(plan, settings)
             plan = look_at_samples(plan)
-        plan = plan.noting(why_unusable((file.path for file in plan.source.files), wanted))
+        plan = plan.with_notes(why_unusable((file.path for file in plan.source.files), wanted))
         if settings.dry_run:
             return job.show(describe_additions(plan))
         job.roll_out(plan, plan.work, fleet)

@@ -59,12 +59,12 @@ def why_no_text(model: Model) -> str:
 
 
 def check_writes_text(model: Model) -> None:
-    """Raise ValueError if the vLLM here gets no text out of the model; `open_chat` checks one with its own code."""
+    """Raise ValueError if the vLLM here gets no text out of the model; `load_chat` checks one with its own code."""
     if CONFIG not in model.own_code and (why := why_no_text(model)):
         raise ValueError(f"model {model.name} {why}: give one that chats, of a class that vLLM runs")
 
 
-def open_chat(model: Model) -> ChatTokenizer:
+def load_chat(model: Model) -> ChatTokenizer:
     """Load the model's tokenizer. Raises ValueError if it or config.json cannot be loaded, or needs its own code."""
     config = f"config.json of model {model.name}"
     if not model.type:

@@ -20,7 +20,7 @@ from cluster.inference.replicas import Fleet, Placement
 from cluster.jobs.atomic import check_replaceable
 from cluster.jobs.hub import check_push, push
 from cluster.jobs.plan import JobPlan, JobSettings
-from cluster.jobs.progress import FAILED, STOPPED, Tally, failed, say, stage_line, wrapped
+from cluster.jobs.progress import FAILED, STOPPED, Tally, report_failure, say, stage_line, wrapped
 from cluster.jobs.run_directory import JSON, LOGS, check_run, hold_run, now, this_command, versions, write_record
 from cluster.jobs.store import FAILED_ITEMS, Failures, ShardStore, finished_in
 
@@ -108,7 +108,7 @@ class Job:
                 if self._begun:
                     with suppress(OSError):  # the disk may be what failed
                         self.set_state("failed")
-                self.code = failed(error, self.plan.out, self._safe())
+                self.code = report_failure(error, self.plan.out, self._safe())
             else:
                 return False
         return True

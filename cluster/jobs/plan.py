@@ -143,6 +143,6 @@ class JobPlan(ABC):
         """Return how many units these items stand for."""
         return sum(map(self.size, keys))
 
-    def noting(self, *notes: str) -> Self:
+    def with_notes(self, *notes: str) -> Self:
         """Return the plan with these notes added, except empty ones."""
         return replace(self, notes=(*self.notes, *filter(None, notes)))

@@ -79,7 +79,7 @@ def wrapped(lines: str) -> str:
     return "\n".join(folded)
 
 
-def failed(error: Exception, run: Path, safe: str) -> int:
+def report_failure(error: Exception, run: Path, safe: str) -> int:
     """Print what failed, how much is `safe` and how to continue; log the traceback. Return the exit code."""
     print(f"failed: {type(error).__name__}: {' '.join(str(error).split())[:_LONGEST]}", file=sys.stderr)
     story = "".join(traceback.format_exception(error))

@@ -190,7 +190,7 @@ def look_at_samples(plan: AdditionPlan) -> AdditionPlan:
         what="samples with their question",
         least=[prompts.VERDICT],
     )
-    return plan.noting(*notes)
+    return plan.with_notes(*notes)
 
 
 def _first(plan: AdditionPlan) -> Prompt:
