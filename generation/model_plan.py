@@ -11,7 +11,7 @@ from cluster.inference.engine import Message, Sampling
 from cluster.inference.models import Model, find
 from cluster.inference.vllm_engine import ChatTokenizer
 from cluster.jobs.plan import JobPlan, JobSettings, check_sampling
-from cluster.jobs.run_directory import run_configuration
+from cluster.jobs.run_directory import config_of
 from generation import builtin
 
 LONGEST = 4096
@@ -52,7 +52,7 @@ def choose_model(settings: JobSettings, before: str, several: int, what: str) ->
     elif name.startswith(f"{builtin.NAME}@"):
         raise ValueError(f"model {name}: the built-in model has no commits; give --model {builtin.NAME}")
     else:
-        model = find(name, run_configuration(directory(name.partition("@")[0])), (builtin.NAME,))
+        model = find(name, config_of(directory(name.partition("@")[0])), (builtin.NAME,))
     sampling = _choose_sampling(settings, model)
     notes = []
     if model.unused:

@@ -154,7 +154,7 @@ def _flat(value: JSON, name: str = "") -> Iterator[tuple[str, str]]:
         yield name, _text(value)
 
 
-def run_configuration(path: Path) -> Mapping[str, Any]:
+def config_of(path: Path) -> Mapping[str, Any]:
     """Return the configuration of the run in this directory, empty if there is none. Raises as read_record does."""
     return read_record(path)["configuration"] if os.path.exists(path / RUN_FILE) else {}
 
