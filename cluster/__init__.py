@@ -40,13 +40,13 @@ def check_start() -> None:
         return
     if importlib.util.find_spec("fire") is None:
         remedy = "source .venv/bin/activate, which make setup makes"
-        told = f"{sys.executable} has none of the packages that this needs: {remedy}"
+        problem = f"{sys.executable} has none of the packages that this needs: {remedy}"
     elif asked[0] in PACKAGES:
         named = ", ".join(f"python -m {name}" for name in COMMANDS)
-        told = f"python -m {asked[0]} is no command: there are {named}; each has --help"
+        problem = f"python -m {asked[0]} is no command: there are {named}; each has --help"
     else:
         return
-    print(f"error: {told}", file=sys.stderr)
+    print(f"error: {problem}", file=sys.stderr)
     raise SystemExit(2)
 
 

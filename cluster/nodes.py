@@ -108,11 +108,11 @@ def engine_nodes(nodes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 def report_silent(silent: Sequence[str], *, others: int) -> None:
     """Report the nodes that did not answer. Raises ValueError if there are no others."""
     for name in silent:
-        told = f"node {name} starts no process within {_ANSWER_S:.0f} s; see Ray's logs there"
+        problem = f"node {name} starts no process within {_ANSWER_S:.0f} s; see Ray's logs there"
         if not others:
-            raise ValueError(told)
+            raise ValueError(problem)
         # It may be dying, which Ray notices later; engines that cannot start there are placed elsewhere.
-        print(f"{told}; the others go on without it", flush=True)
+        print(f"{problem}; the others go on without it", flush=True)
 
 
 def main(address: str, count: str, seconds: str) -> int:

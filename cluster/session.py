@@ -117,8 +117,8 @@ def _running(address: str) -> Iterator[None]:
                 # (https://github.com/ray-project/ray/issues/63202), and gives it no more than half a minute.
                 if time == _CONNECTS:
                     raise
-                told = f"Ray's head at {address} made no process for this run, time {time} of {_CONNECTS}"
-                print(f"{told}: {first_line(error)[:200]}", file=sys.stderr, flush=True)
+                problem = f"Ray's head at {address} made no process for this run, time {time} of {_CONNECTS}"
+                print(f"{problem}: {first_line(error)[:200]}", file=sys.stderr, flush=True)
     except (OSError, OverflowError, ValueError, RuntimeError, RayError) as error:
         raise ValueError(f"no Ray cluster answers at --address {address}: {first_line(error)[:200]}{hint}") from error
     try:

@@ -209,8 +209,8 @@ def submit(text: str, run: Path) -> str:
         atomic_write_text(logs / "job.sh", text)
         done = subprocess.run(asked, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False)
     except OSError as error:
-        told = f"{error.filename or logs} cannot be used: {error.strerror}"
-        raise ValueError(f"{told}; give another --out, or print the script") from error
+        problem = f"{error.filename or logs} cannot be used: {error.strerror}"
+        raise ValueError(f"{problem}; give another --out, or print the script") from error
     if done.returncode:
         raise ValueError(f"sbatch refuses: {' '.join(done.stderr.split())}")
     return done.stdout.strip()

@@ -164,8 +164,8 @@ def fault_in(prompt: str, messages: Iterable[Message]) -> str:
         # How many of the first words are in the text, one after the other.
         kept = bisect_left(range(len(words)), 1, key=lambda last: " ".join(words[: last + 1]) not in text)
         after = len(" ".join(words[:kept]))
-        told = f"{message['role']} text (after {after:,} characters, at {excerpt(words[kept], 24)})"
-        (cut if kept else lost).append(told if kept else message["role"])
+        place = f"{message['role']} text (after {after:,} characters, at {excerpt(words[kept], 24)})"
+        (cut if kept else lost).append(place if kept else message["role"])
     if lost:
         return f"leaves out the {' and the '.join(lost)} text"
     return f"leaves out or changes part of the {' and the '.join(cut)}" if cut else ""

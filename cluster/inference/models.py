@@ -106,8 +106,8 @@ def _listed(repo: str, pinned: str | None, shown: str) -> tuple[str, set[str]]:
     """
     if not offline():
         with asking_hub(shown):
-            told = HfApi().model_info(repo, revision=pinned, timeout=HUB_TIMEOUT_S)
-        return told.sha or "main", {sibling.rfilename for sibling in told.siblings or ()}
+            info = HfApi().model_info(repo, revision=pinned, timeout=HUB_TIMEOUT_S)
+        return info.sha or "main", {sibling.rfilename for sibling in info.siblings or ()}
     cache = Path(constants.HF_HUB_CACHE, f"models--{repo.replace('/', '--')}")
     if pinned is None and os.path.isdir(cache / "snapshots") and not os.path.exists(cache / "refs" / "main"):
         snapshots = (cache / "snapshots").iterdir()

@@ -78,14 +78,14 @@ class VllmSettings(EngineSettings):
             if found and not any(words in lines[number] for words in _KNOWN["log"]["others"]):
                 before = lines[max(0, number - 3) : number]
                 source = [line.strip() for line in before if line.startswith("    ") and line.strip(" ^~")]
-                told = lines[number] + (f" at `{source[-1]}`" if source and not found["words"] else "")
-                short = any(words in told for words in _KNOWN["log"]["memory"])
-                return EngineMemoryError(told) if short else EngineDiedError(told)
+                message = lines[number] + (f" at `{source[-1]}`" if source and not found["words"] else "")
+                short = any(words in message for words in _KNOWN["log"]["memory"])
+                return EngineMemoryError(message) if short else EngineDiedError(message)
         return None
 
     def arguments(self) -> dict[str, Any]:
         """Return vLLM's arguments. The limits are explicit: AsyncLLM's own defaults are far below LLM's."""
-        told = _KNOWN["always"] | {
+        arguments = _KNOWN["always"] | {
             "model": self.model,
             "revision": self.revision,
             "tokenizer_revision": self.revision,
@@ -97,9 +97,9 @@ class VllmSettings(EngineSettings):
             "seed": self.seed,
         }
         if self.gpu:
-            return told | {"gpu_memory_utilization": self.memory_share}
+            return arguments | {"gpu_memory_utilization": self.memory_share}
         tokens = max(4096, self.context)
-        return told | _KNOWN["cpu"] | {"max_num_batched_tokens": tokens, "kv_cache_memory_bytes": self.cache_bytes}
+        return arguments | _KNOWN["cpu"] | {"max_num_batched_tokens": tokens, "kv_cache_memory_bytes": self.cache_bytes}
 
 
 class VllmEngine:

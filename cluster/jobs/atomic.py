@@ -151,8 +151,8 @@ def take_lock(descriptor: int, path: Path) -> None:
         raise ValueError(_busy(path)) from error
     except OSError as error:
         # Such as Lustre mounted without flock. POSIX locks would not help: NFS turns flock into those.
-        told = f"{path} is on a file system without locks ({error.strerror})"
-        raise ValueError(f"{told}; give a folder on another one") from error
+        problem = f"{path} is on a file system without locks ({error.strerror})"
+        raise ValueError(f"{problem}; give a folder on another one") from error
 
 
 def _busy(path: Path) -> str:

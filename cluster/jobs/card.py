@@ -203,8 +203,8 @@ def run_section(starts: Sequence[Mapping[str, Any]]) -> str:
         "Each start of the run. Seconds are those in which engines answered; what was in flight when a start ended is "
         "not\ncounted, and a start that was killed is known until its last shard.\n"
     )
-    told = asked if any(start.get("engines") for start in starts) else "No engine was asked.\n"
-    return "\n".join(["## The run\n", told, Table(head, rows).markdown(), fenced("\n".join(commands), "bash")])
+    note = asked if any(start.get("engines") for start in starts) else "No engine was asked.\n"
+    return "\n".join(["## The run\n", note, Table(head, rows).markdown(), fenced("\n".join(commands), "bash")])
 
 
 def _engines(engines: Mapping[str, Any] | None) -> str:

@@ -211,8 +211,8 @@ class Job:
                 repository = self.published(folder.name)
                 say("pushed", push(folder, repository, public=self._settings.public, tell=partial(say, "hub")))
         except NotPushed as error:
-            told = "everything is whole on this machine, and the same command pushes it without a new rollout"
-            print(f"not pushed: {error}; {told}", file=sys.stderr)
+            remedy = "everything is whole on this machine, and the same command pushes it without a new rollout"
+            print(f"not pushed: {error}; {remedy}", file=sys.stderr)
             self.code = FAILED
         except Stopped:
             say("stopped", "what was made is whole; the same command pushes it")

@@ -140,8 +140,8 @@ def check_run(path: Path, configuration: Mapping[str, JSON]) -> dict[str, Any] |
         if before.get(name) != now.get(name)
     ]
     if differences:
-        told = f"{path} is a run of another configuration: {'; '.join(differences)}"
-        raise ValueError(f"{told}; give the earlier values, or another folder")
+        problem = f"{path} is a run of another configuration: {'; '.join(differences)}"
+        raise ValueError(f"{problem}; give the earlier values, or another folder")
     return record
 
 

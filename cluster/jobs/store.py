@@ -127,8 +127,8 @@ class ShardStore:
         if shards hold items that are not in `order`, TornShardError, and as replace_folder does.
         """
         if unknown := sorted(self._shard_of.keys() - set(order)):
-            told = f"{len(unknown)} questions that this run does not ask, such as {unknown[0]}"
-            raise ValueError(f"{self._folder} holds {told}; give the folder of another run, or a new one")
+            problem = f"{len(unknown)} questions that this run does not ask, such as {unknown[0]}"
+            raise ValueError(f"{self._folder} holds {problem}; give the folder of another run, or a new one")
 
         def build(folder: Path) -> None:
             (folder / "data").mkdir()
@@ -158,8 +158,8 @@ class ShardStore:
         try:
             with pq.ParquetFile(shard, page_checksum_verification=True) as file:
                 if differing := differing_columns(file.schema_arrow, self._schema):
-                    told = f"{shard} has other columns than are written now ({', '.join(differing)})"
-                    raise ValueError(f"{told}; go on with the version that made it, or give another folder")
+                    problem = f"{shard} has other columns than are written now ({', '.join(differing)})"
+                    raise ValueError(f"{problem}; go on with the version that made it, or give another folder")
                 return file.read(columns)
         except _UNREADABLE as error:
             # A missing permission, for example, says nothing about the bytes.
@@ -174,8 +174,8 @@ class ShardStore:
             sync(self._folder)
             for key in [key for key, holder in self._shard_of.items() if holder == shard]:
                 del self._shard_of[key], self._rows_of[key]
-            told = f"{shard} could not be read and is kept as {kept}"
-            raise TornShardError(f"{told}; the same command makes its questions again") from error
+            problem = f"{shard} could not be read and is kept as {kept}"
+            raise TornShardError(f"{problem}; the same command makes its questions again") from error
 
 
 class Failures:

@@ -97,12 +97,12 @@ def _joined(lists: pa.Array, more: pa.Array) -> pa.Array:
 def _unknown_origins(lists: pa.Array, right: pa.Array) -> pa.Array:
     """Return the provenance of reflections as far as it can be told from their texts."""
     verdicts = parse_verdicts(pc.fill_null(lists.flatten(), ""))
-    told = {
+    known = {
         "verdict": pa.array([None, "Incorrect", "Correct"]).take(pa.array(verdicts + 1)),
         "valid": verdicts == pc.fill_null(right, -2).to_numpy()[owners(lists)],
     }
     fields = list(schema.REQUESTS[PROVENANCE])
-    entries = [pa.array(told[one.name]) if one.name in told else pa.nulls(len(verdicts), one.type) for one in fields]
+    entries = [pa.array(known[one.name]) if one.name in known else pa.nulls(len(verdicts), one.type) for one in fields]
     return lists_of(pa.StructArray.from_arrays(entries, fields=fields), lengths(lists))
 
 

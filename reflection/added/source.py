@@ -174,10 +174,10 @@ def output_schema(schema: pa.Schema, path: Path) -> pa.Schema:
     metadata = schema.metadata
     if changed and _HUB in (metadata or {}):
         # The `datasets` library stored its own type of each column.
-        told = json.loads(metadata[_HUB])
-        if (features := told.get("info", {}).get("features")) is not None:
+        stored = json.loads(metadata[_HUB])
+        if (features := stored.get("info", {}).get("features")) is not None:
             features |= changed
-        metadata |= {_HUB: json.dumps(told).encode()}
+        metadata |= {_HUB: json.dumps(stored).encode()}
     return schema.with_metadata(metadata)
 
 
