@@ -53,7 +53,7 @@ def with_traces(plan: Plan, wanted: SftSettings) -> Plan:
         check_replaceable(plan.out / RL_DATA)
     rollout = plan.rollout
     notes = _notes(wanted, len(rollout.variants), rollout.samples, rollout.reflections)
-    return replace(plan, texts={**plan.texts, "phrases": PHRASES}).noting(*notes)
+    return replace(plan, texts={**plan.texts, "phrases": PHRASES}).with_notes(*notes)
 
 
 def make_sets(job: Job, plan: Plan, wanted: SftSettings) -> tuple[list[str], int]:

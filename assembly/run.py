@@ -12,7 +12,7 @@ from assembly.sft import SFT_DATA, summary_text
 from cluster.flags import fail, flag, page, parse
 from cluster.jobs.card import UNKNOWN, check_license
 from cluster.jobs.plan import check_range
-from cluster.jobs.progress import staged
+from cluster.jobs.progress import stage_line
 from cluster.paths import dataset_folder, local_or_name
 from generation.raw.schema import RAW_DATA
 
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except ValueError as error:
         stays = isinstance(error, NothingMadeError) and out.exists()
         fail(f"{error}; {out} stays as it was" if stays else str(error))
-    made, train = staged("made", str(out)), staged("next", f"train on {out.name}: docs/training.md")
+    made, train = stage_line("made", str(out)), stage_line("next", f"train on {out.name}: docs/training.md")
     page(f"{summary_text(summary)}\n\n{made}\n{train}")
 
 

@@ -22,7 +22,7 @@ from assembly.settings import TOO_ALIKE, SftSettings
 from assembly.traces import FAULTS, PHRASES
 from cluster.jobs import card
 from cluster.jobs.card import NONE, Split, Table, code, counts_text
-from cluster.jobs.progress import fitted, follow
+from cluster.jobs.progress import follow, wrapped
 from generation.raw.files import RawSource
 from generation.raw.schema import Column, columns_table
 from generation.tasks.registry import share
@@ -145,7 +145,7 @@ def summary_text(summary: Summary) -> str:
         lines += ["samples that no trace may use", *counts_text(sorted(summary.left_out.items()))]
     if summary.too_long:
         lines.append(f"{summary.too_long.total():,} traces left out: longer than --max_trace_tokens")
-    return "\n".join([*lines, *(fitted(f"note        {note}") for note in summary.notes)])
+    return "\n".join([*lines, *(wrapped(f"note        {note}") for note in summary.notes)])
 
 
 def sft_card(

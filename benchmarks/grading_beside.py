@@ -23,7 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cluster.inference.engine import Completion, Engine, EngineInfo, Request
-from cluster.inference.pool import fill
+from cluster.inference.pool import items_in_flight
 from cluster.inference.vllm_engine import VllmSettings
 from generation import rollout as rolling
 from generation.builtin import MODEL
@@ -49,7 +49,8 @@ class Load:
         self._engine = engine
         self._source = ((replace(roll, seed=seed), one) for seed in itertools.count() for one in questions)
         self._tasks = [
-            asyncio.ensure_future(self._ask()) for _ in range(fill(CPU_SEQUENCES, len(roll.variants) * roll.samples))
+            asyncio.ensure_future(self._ask())
+            for _ in range(items_in_flight(CPU_SEQUENCES, len(roll.variants) * roll.samples))
         ]
 
     async def _ask(self) -> None:

@@ -153,7 +153,7 @@ def measure(shape: Shape, engines: int, questions: int, longest_s: float) -> dic
             job.check(plan, ["RAW_DATA"])
             timer.start()
             work = (Light if shape is SHAPES["small"] else Work)(plan.rollout, plan.task_config)
-            job.deal(plan, work, Connected(placement))
+            job.roll_out(plan, work, Connected(placement))
         timer.cancel()
         noted = job.store
         assert isinstance(noted, Noted)

@@ -1,7 +1,4 @@
-"""How text is produced, where work runs, where rows are kept, and how a command is asked for. Knows no questions.
-
-This file needs the standard library alone: every command reads it first, also where nothing else is installed.
-"""
+"""Inference, clusters, run directories, command lines. Standard library only: every command imports this first."""
 
 import importlib.util
 import os
@@ -11,53 +8,49 @@ from collections.abc import Sequence
 
 COMMANDS = ("generation.run", "reflection.run", "assembly.run", "cluster.slurm")
 PACKAGES = {name.partition(".")[0] for name in COMMANDS}
-PYTHON = re.compile(r"(.*/)?python[0-9.]*", re.DOTALL)
-"""The word that starts Python: python, python3.12, .venv/bin/python."""
-_WITH_A_VALUE = {"-W", "-X", "--check-hash-based-pycs"}
+PYTHON = re.compile(r"(.*/)?python[0-9.]*", re.DOTALL)  # such as python, python3.12 or .venv/bin/python
+_OPTIONS_WITH_VALUE = {"-W", "-X", "--check-hash-based-pycs"}
 QUIET = {
-    # A stop that does not wait leaves calls of actors behind; Ray would print a traceback for each.
+    # An immediate stop abandons actor calls, and Ray would print a traceback for each.
     "RAY_IGNORE_UNHANDLED_ERRORS": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     "VLLM_NO_USAGE_STATS": "1",
     "DO_NOT_TRACK": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
-"""Nothing phones home: usage statistics of Ray, vLLM and the hub client are off."""
+"""Environment that turns off the telemetry of Ray, vLLM and the hub client."""
 
 
-def asked_module(command: Sequence[str]) -> list[str]:
-    """Return the module and flags behind the first `python -m`, wherever it stands, or nothing if there is none."""
+def python_module(command: Sequence[str]) -> list[str]:
+    """Return the module and arguments after the first `python -m` of the command, an empty list if there is none."""
     for place, word in enumerate(command):
         if PYTHON.fullmatch(word):
             rest = list(command[place + 1 :])
             while rest and rest[0].startswith("-") and not rest[0].startswith("-m"):
-                del rest[: 2 if rest[0] in _WITH_A_VALUE else 1]
+                del rest[: 2 if rest[0] in _OPTIONS_WITH_VALUE else 1]
             if rest and rest[0].startswith("-m"):
                 return rest[1:] if rest[0] == "-m" else [rest[0][2:], *rest[1:]]
     return []
 
 
 def check_start() -> None:
-    """Exit with 2 if `python -m` names a package that is no command, or runs in a Python without our dependencies.
-
-    That is a shell without .venv. A trainer's environment lacks some too and needs none: it starts nothing by -m.
-    """
-    asked = asked_module(sys.orig_argv)
+    """Exit with 2 if `python -m` names a package, not a command, or our dependencies are not installed."""
+    asked = python_module(sys.orig_argv)
     if sys.argv[:1] != ["-m"] or not asked:
         return
     if importlib.util.find_spec("fire") is None:
         remedy = "source .venv/bin/activate, which make setup makes"
-        told = f"{sys.executable} has none of the packages that this needs: {remedy}"
+        problem = f"{sys.executable} has none of the packages that this needs: {remedy}"
     elif asked[0] in PACKAGES:
         named = ", ".join(f"python -m {name}" for name in COMMANDS)
-        told = f"python -m {asked[0]} is no command: there are {named}; each has --help"
+        problem = f"python -m {asked[0]} is no command: there are {named}; each has --help"
     else:
         return
-    print(f"error: {told}", file=sys.stderr)
+    print(f"error: {problem}", file=sys.stderr)
     raise SystemExit(2)
 
 
-# Set at import, since the libraries read it at theirs.
+# On import, because the libraries read it on theirs.
 os.environ.update(QUIET)
 
 check_start()

@@ -1,4 +1,4 @@
-"""How work ends when not well; wrong input is a plain ValueError. All errors of ours, of higher rooms too:
+"""Exceptions; invalid input is a plain ValueError. The hierarchy, with those defined in higher packages:
 
 BaseException  Stopped, Exception (ItemFailedError, NotPushed, OSError (StoreGoneError), RuntimeError, ValueError)
 RuntimeError   AllFailedError, ClusterLostError, EngineDiedError (EngineMemoryError), EngineStartError, TornShardError,
@@ -12,39 +12,39 @@ from pathlib import Path
 
 
 class Stopped(BaseException):
-    """Work is left unfinished, on request. Not an Exception, so that nothing on the way takes it for a failure."""
+    """A stop was requested. Not an Exception, so that no handler on the way takes it for a failure."""
 
 
 class ItemFailedError(Exception):
-    """The work cannot do this item. Another engine is asked once, as this one may be the cause."""
+    """The work failed on this item. It is retried once on another engine, as this one may be at fault."""
 
 
 class NotPushed(Exception):
-    """A folder did not reach the hub, in words for a person; the folder itself is untouched."""
+    """A folder could not be pushed to the hub. The message is for the user; the folder is unchanged."""
 
 
 class EngineDiedError(RuntimeError):
-    """The engine will answer nothing more; another must be asked for what it held."""
+    """The engine will not answer again; the items it held must go to another one."""
 
 
 class EngineMemoryError(EngineDiedError):
-    """The engine died for lack of memory; with smaller limits it may live."""
+    """The engine ran out of memory; it may live with smaller limits."""
 
 
 class EngineStartError(RuntimeError):
-    """An engine failed to start several times in a row; the message is its own."""
+    """An engine failed to start several times in a row; the message is the engine's own."""
 
 
 class ClusterLostError(RuntimeError):
-    """Ray itself is gone: nothing more can be dealt."""
+    """Ray itself is gone, so nothing more can be scheduled."""
 
 
 class TornShardError(RuntimeError):
-    """A shard could not be read when it was needed. It was set aside, and its questions are owed again."""
+    """A shard could not be read when it was needed. It was set aside, and its items are owed again."""
 
 
 class AllFailedError(RuntimeError):
-    """Nothing that was asked could be done; `advice` says what the same command would do."""
+    """Everything that was tried failed; `advice` says what rerunning the command would do."""
 
     def __init__(self, words: str, advice: str) -> None:
         super().__init__(words)
@@ -52,7 +52,7 @@ class AllFailedError(RuntimeError):
 
 
 class StoreGoneError(OSError):
-    """The folder of the run was removed or replaced while the run went on."""
+    """The run directory was removed or replaced during the run."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(errno.ENOENT, "removed or replaced while the run went on", str(folder))

@@ -1,7 +1,6 @@
-"""Strict command lines over frozen dataclasses. The only home of fire, which lays out --help and reads nothing.
+"""Strict parsing of command lines into frozen dataclasses. The only user of fire, which formats --help and no more.
 
-Fire guesses the type of a value, accepts one-letter flags, and notices a mistyped flag only after the work. So words
-are read here: whatever is wrong ends in one line on stderr and exit code 2, before any work. Knows no command.
+Fire guesses types, accepts one-letter flags, and finds a typo after the work; here an error comes first, in one line.
 """
 
 import contextlib
@@ -30,7 +29,7 @@ _LONGEST_WORD = 160
 _FLAG = re.compile(r"--|-[a-zA-Z]")
 _DASHES = tuple("\u2010\u2011\u2012\u2013\u2014\u2015\u2212")
 _NOT_OURS = re.compile(r"\x1b\[\d*m|(?<=    )-\w, (?=--)|\n +Default: ''")
-"""What Fire adds to its help: colours, one-letter flags, which are refused here, and the default of `_help`."""
+"""To be removed from Fire's help: colors, one-letter flags, which are refused here, and the default of `_help`."""
 _PLAIN: dict[Any, tuple[str, str, Callable[[str], Any]]] = {
     int: ("a whole number", r"-?[0-9]+", int),
     float: ("a finite number", r"-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?", float),
@@ -39,25 +38,18 @@ _PLAIN: dict[Any, tuple[str, str, Callable[[str], Any]]] = {
     str: ("a text", "(?s:.+)", str),
     Path: ("a path", "(?s:.+)", Path),
 }
-"""Each kind: its name, how its values are written, and what reads them."""
+"""Of each type: its name, the pattern of its values, and its parser."""
 
 
 def flag(
     default: Any, text: str, path: Callable[[str], str] | None = None, bounds: tuple[float, float] | None = None
 ) -> Any:
-    """Return a dataclass field for `parse`: `text` is its help, `path` reads a value that may be a path.
-
-    A default of dataclasses.MISSING makes the flag a required one. `bounds` of a number are the dataclass's to check.
-    """
+    """Return a field for `parse`, required if `default` is MISSING. `path` parses paths; the class checks `bounds`."""
     return field(default=default, metadata={"help": text, "path": path, "bounds": bounds})
 
 
 def parse(config_class: type[T], argv: Sequence[str] | None = None) -> T:
-    """Return the dataclass built from the command line (default: this process's own).
-
-    Raises SystemExit: 0 after --help or --version, 2 after one line on stderr, also for a ValueError of the
-    dataclass's own checks.
-    """
+    """Return the parsed dataclass. Raises SystemExit: 0 after --help or --version, 2 after an error, even its own."""
     tokens = sys.argv[1:] if argv is None else list(argv)
     flags = {one.name: one for one in fields(config_class)}  # type: ignore[arg-type]
     kinds = get_type_hints(config_class)
@@ -78,7 +70,7 @@ def parse(config_class: type[T], argv: Sequence[str] | None = None) -> T:
 
 
 def fail(message: str) -> NoReturn:
-    """End the program over wrong input: one line on stderr, whatever the message holds, exit code 2."""
+    """Exit with 2 over invalid input, printing the message on one line of stderr, unprintable characters escaped."""
     line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
     if len(line) > LONGEST_MESSAGE:
         line = " ".join(shortened(word, _LONGEST_WORD) for word in line.split(" "))
@@ -87,22 +79,21 @@ def fail(message: str) -> NoReturn:
 
 
 def page(text: str) -> None:
-    """Print a text that is all there is to say; its reader may stop early, as `head` does."""
+    """Print a text; its reader may stop early, as `head` does."""
     try:
         print(text, flush=True)
     except BrokenPipeError:
-        # What is left in the buffer goes nowhere when Python flushes it at exit.
+        # So that Python can flush what is left in the buffer at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _members(kind: Any) -> list[Any]:
-    """Return the members of a union, or the kind alone. An optional text cannot be none: "none" is a text."""
+    """Return the members of a union, or the type itself; never None beside str, since "none" is a text."""
     members = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
     return [member for member in members if member is not types.NoneType or str not in members]
 
 
 def _wanted(kind: Any) -> str:
-    """Name the kind in words."""
     if len(members := _members(kind)) > 1:
         return " or ".join(map(_wanted, members))
     arguments = get_args(members[0])
@@ -112,7 +103,7 @@ def _wanted(kind: Any) -> str:
 
 
 def _read(kind: Any, text: str) -> Any:
-    for one in sorted(_members(kind), key=[str, Path].__contains__):  # those take anything, so they are asked last
+    for one in sorted(_members(kind), key=[str, Path].__contains__):  # these take anything, so they come last
         with contextlib.suppress(ValueError):
             if get_origin(one) is tuple:
                 return tuple(_read(get_args(one)[0], item.strip()) for item in text.split(","))
@@ -125,7 +116,7 @@ def _read(kind: Any, text: str) -> Any:
 
 
 def _value(one: Field[Any], kind: Any, text: str) -> Any:
-    """Return the value that a text stands for. Raises ValueError naming the flag, what it wants and the text."""
+    """Parse the text of a flag. Raises ValueError, naming the flag, the type that it takes and the text."""
     try:
         value = _read(kind, text)
     except ValueError:
@@ -133,7 +124,7 @@ def _value(one: Field[Any], kind: Any, text: str) -> Any:
     if (path := one.metadata.get("path")) is None or not isinstance(value, str | Path | tuple):
         return value
     try:
-        # As it was typed: a Path has lost a slash of s3://.
+        # The text as typed: a Path has lost a slash of s3://.
         return tuple(map(path, value)) if isinstance(value, tuple) else type(value)(path(text))
     except ValueError as error:
         raise ValueError(f"--{one.name} {error}") from None
@@ -144,7 +135,7 @@ def _shown(text: str) -> str:
 
 
 def _split(tokens: Sequence[str], kinds: Mapping[str, Any]) -> dict[str, str]:
-    """Return each flag's text. Raises ValueError for anything that is not one flag with its value."""
+    """Return the text of each flag. Raises ValueError for anything but flags with values, each given once."""
     switches = {f"no{name}": name for name, kind in kinds.items() if bool in _members(kind)}
     given: dict[str, str] = {}
     waiting = deque(tokens)
@@ -178,7 +169,7 @@ def _split(tokens: Sequence[str], kinds: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _stray(word: str, given: Mapping[str, str]) -> str:
-    """Say what is wrong with a word that belongs to no flag, after those given."""
+    """Explain what is wrong with a word that belongs to no flag and follows those given."""
     if word[:1] in _DASHES:
         return f"{_shown(word)} begins with a dash that is no hyphen, as word processors make them: write --flag=value"
     if not given:
@@ -188,7 +179,7 @@ def _stray(word: str, given: Mapping[str, str]) -> str:
 
 
 def _help(config_class: Any, flags: Mapping[str, Field[Any]], kinds: Mapping[str, Any]) -> str:
-    """Return Fire's help of a function with these flags, each with its type, default and meaning, wrapped."""
+    """Return Fire's help for a function with these flags, wrapped, with the type, default and meaning of each."""
     from fire import helptext, trace
 
     def command() -> None: ...
@@ -205,14 +196,13 @@ def _help(config_class: Any, flags: Mapping[str, Field[Any]], kinds: Mapping[str
     lines = []
     for line in text.replace(shlex.quote(name), name).splitlines():
         found = re.match("    --(.+)=", line)
-        for words in (line, *(_told(flags[found[1]], kinds[found[1]]) if found else ())):
+        for words in (line, *(_flag_lines(flags[found[1]], kinds[found[1]]) if found else ())):
             indent = words[: len(words) - len(words.lstrip())]
             lines.append(textwrap.fill(words, HELP_WIDTH, subsequent_indent=indent, break_on_hyphens=False))
     return "\n".join(lines)
 
 
-def _told(one: Field[Any], kind: Any) -> list[str]:
-    """Return the lines of a flag's help: type, default, meaning."""
+def _flag_lines(one: Field[Any], kind: Any) -> list[str]:
     default, meaning = one.default, one.metadata.get("help", "")
     if isinstance(default, tuple):
         default = ",".join(map(str, default)) or "none"

@@ -1,7 +1,4 @@
-"""The nodes of a running Ray cluster: wait until they have joined, and check that they have what engines need.
-
-`python -m cluster.nodes ADDRESS COUNT SECONDS`
-"""
+"""Wait for the nodes of a Ray cluster (`python -m cluster.nodes ADDRESS COUNT SECONDS`), and check that they fit."""
 
 import hashlib
 import importlib.util
@@ -46,11 +43,11 @@ def wait_for(count: int, seconds: float) -> bool:
 
 
 def check_nodes(model: str, revision: str | None) -> None:
-    """Raise ValueError if a node has other code than ours, no vLLM or no copy of the model, so no engine could start.
+    """Raise ValueError if a node lacks vLLM, the model or this version of our code, so that no engine could start.
 
-    The model is a folder, or a hub id if it has a revision. A node that does not answer is named, and left to Ray.
-    Ray can ship code (`runtime_env`), but its workers (2.60) search the driver's working folder first, and a node may
-    have another clone there.
+    The model is a folder, or a hub id if it has a revision. A node that does not answer is reported, and left to Ray.
+    Shipping our code by `runtime_env` is not enough: Ray's workers (2.60) search the driver's working directory first,
+    and a node may have another clone there.
     """
 
     # Nested, so pickled by value: a node without our code could not import it by name.
@@ -82,12 +79,12 @@ def check_nodes(model: str, revision: str | None) -> None:
         return ""
 
     asked = {}
-    for node in for_engines(alive()):
+    for node in engine_nodes(alive()):
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         task = ray.remote(missing).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
         asked[task.remote()] = node["NodeManagerHostname"]
     answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=_ANSWER_S)
-    leave_out([asked[ref] for ref in silent], others=len(answered))
+    report_silent([asked[ref] for ref in silent], others=len(answered))
     for ref in answered:
         try:
             words = ray.get(ref)
@@ -100,22 +97,22 @@ def check_nodes(model: str, revision: str | None) -> None:
             raise ValueError(f"node {asked[ref]} cannot run an engine: {words}")
 
 
-def for_engines(nodes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the nodes that may get an engine: those with GPUs if there are any, else those with cores."""
+def engine_nodes(nodes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the nodes that can run an engine: those with GPUs if there are any, else those with CPUs."""
     for kind in ("GPU", "CPU"):
         if found := [node for node in nodes if node["Resources"].get(kind, 0) >= 1]:
             return found
     return list(nodes)
 
 
-def leave_out(silent: Sequence[str], *, others: int) -> None:
-    """Print the nodes that did not answer. Raises ValueError if no others did."""
+def report_silent(silent: Sequence[str], *, others: int) -> None:
+    """Report the nodes that did not answer. Raises ValueError if there are no others."""
     for name in silent:
-        told = f"node {name} starts no process within {_ANSWER_S:.0f} s; see Ray's logs there"
+        problem = f"node {name} starts no process within {_ANSWER_S:.0f} s; see Ray's logs there"
         if not others:
-            raise ValueError(told)
-        # It may be dying, which Ray notices later; engines that cannot start there are tried elsewhere.
-        print(f"{told}; the others go on without it", flush=True)
+            raise ValueError(problem)
+        # It may be dying, which Ray notices later; engines that cannot start there are placed elsewhere.
+        print(f"{problem}; the others go on without it", flush=True)
 
 
 def main(address: str, count: str, seconds: str) -> int:

@@ -1,7 +1,4 @@
-"""Paths as people type them: `~` is expanded, and what would lead to another place than the one meant is refused.
-
-All paths are of this machine. Knows no flag and no command.
-"""
+"""Local paths as users type them: `~` is expanded, and what would lead elsewhere than intended is refused."""
 
 import errno
 import os
@@ -11,15 +8,12 @@ from functools import partial
 from pathlib import Path
 
 _ELSEWHERE = re.compile(r"[\w+.@-]+:/")
-# What `datasets` (5.2.0) does not take literally in the path of a folder: see tests/test_paths.py.
+# What `datasets` (5.2.0) does not take literally in a folder's path; see tests/test_paths.py.
 _READ_OTHERWISE = dict.fromkeys("*?[]", "a pattern") | {"$": "a variable", "::": "a chain of URLs"}
 
 
-def anywhere(text: str) -> str:
-    """Return a text that may begin with a path, such as an image or FROM:TO of a mount, with `~` expanded.
-
-    Raises ValueError if no path here may hold it.
-    """
+def expanded(text: str) -> str:
+    """Expand the `~` of a text that may begin with a path, such as FROM:TO. Raises ValueError if that is impossible."""
     kinds = set(map(unicodedata.category, text))
     if not text.strip():
         raise ValueError(f"{text!r} is blank: give a path")
@@ -39,27 +33,27 @@ def anywhere(text: str) -> str:
 
 
 def local(text: str, remedy: str = "give a path here, and copy what is there to it first") -> str:
-    """Return the path with `~` expanded. Raises ValueError for a URL, and for a text that no path here may hold."""
+    """Return the path with `~` expanded. Raises ValueError for a URL, and for what cannot be a path on this machine."""
     if _ELSEWHERE.match(text):
         raise ValueError(f"{text!r} is no place on this machine: {remedy}")
-    return anywhere(text)
+    return expanded(text)
 
 
 folder = partial(local, remedy="give a folder here, and copy it there afterwards")
-"""Read the path of a folder to make."""
+"""Parse the path of a folder to create."""
 local_or_name = partial(local, remedy="give a path here, or owner/name of the hub")
-"""Read a path, or a name of the hub such as owner/name, which stays as it is."""
+"""Parse a path, or a hub name such as owner/name, which stays as it is."""
 
 
 def dataset_folder(text: str) -> str:
-    """Read the path of a folder to make datasets in. Raises ValueError also if `datasets` would not find it again."""
+    """Parse the path of a folder to create datasets in. Raises ValueError also as check_dataset_folder does."""
     path = folder(text)
     check_dataset_folder(path)
     return path
 
 
 def check_dataset_folder(path: str | Path) -> None:
-    """Raise ValueError if a sign in the absolute path makes `datasets` read another folder, or none."""
+    """Raise ValueError if a character of the absolute path makes `datasets` read another folder, or none."""
     whole = os.path.abspath(path)
     for sign, meaning in _READ_OTHERWISE.items():
         if sign in whole:
@@ -69,5 +63,5 @@ def check_dataset_folder(path: str | Path) -> None:
 
 
 def each_part(text: str) -> str:
-    """Return a comma list, such as gsm8k:9,~/my_task.py:9, with the `~` of each part expanded. Raises ValueError."""
+    """Expand the `~` of each part of a comma-separated list, such as gsm8k:9,~/my_task.py:9. Raises ValueError."""
     return ",".join(local(part.strip()) if part.strip() else part for part in text.split(","))

@@ -1,8 +1,8 @@
-"""Ends what a dead process leaves behind. Run as a script; standard library only.
+"""Kill what a dead process leaves behind. Run as a script; standard library only.
 
 vLLM's engine core and workers can outlive the process that started them, holding cores or a GPU, and so can Ray's
 agents. Whoever starts such processes starts a reaper and keeps its standard input open; when that closes, the reaper
-kills every process that was started with the mark in its environment, or that holds a file of the folder open (a
+kills every process that was started with the mark in its environment, or that has a file in the folder open (a
 process that sets its own title overwrites its environment), and removes the folder.
 """
 
@@ -17,20 +17,16 @@ import uuid
 from pathlib import Path
 
 _BEGINNING = "SKILLFACTORY_MARK_"
-_SPARED = "SKILLFACTORY_SPARED"
-"""In the environment of a process that is left alone though it holds a file: a Slurm job's driver."""
+_SPARED = "SKILLFACTORY_SPARED"  # set for a process to be spared although it has such a file open: a Slurm job's driver
 
 
 def new_mark() -> str:
-    """Return a new name of an environment variable; what is started with it set, to anything, will be ended."""
+    """Return a new name for an environment variable; whatever is started with it set, to anything, will be killed."""
     return f"{_BEGINNING}{uuid.uuid4().hex}"
 
 
 def start(mark: str, folder: str = "", *, detached: bool = False) -> subprocess.Popen[bytes]:
-    """Start a reaper for the processes that carry the mark or hold a file of the folder open.
-
-    `detached` makes it no child of this process, because a Ray worker kills its children on exit.
-    """
+    """Start a reaper; `detached`, it is no child of this process, because a Ray worker kills its children on exit."""
     process = subprocess.Popen(
         [sys.executable, "-I", "-S", __file__, mark, folder, *([str(os.getpid())] if detached else [])],
         stdin=subprocess.PIPE,
@@ -45,7 +41,7 @@ def start(mark: str, folder: str = "", *, detached: bool = False) -> subprocess.
 
 
 def kill(mark: str, folder: str = "", spare: int = 0) -> int:
-    """Kill every such process except this one and `spare`. Return how many there were."""
+    """Kill all such processes except this one and `spare`. Return how many there were."""
     killed = 0
     for entry in Path("/proc").glob("[0-9]*"):
         if int(entry.name) in {os.getpid(), spare}:
@@ -61,7 +57,7 @@ def kill(mark: str, folder: str = "", spare: int = 0) -> int:
 
 def _holds(process: Path, beginning: str) -> bool:
     for descriptor in (process / "fd").iterdir():
-        with contextlib.suppress(OSError):  # closed meanwhile
+        with contextlib.suppress(OSError):  # closed in the meantime
             if os.readlink(descriptor).startswith(beginning):
                 return True
     return False

@@ -1,4 +1,4 @@
-"""The Ray cluster of this run: started on this machine, or one that is already running."""
+"""The Ray cluster of a run: started on this machine, or already running."""
 
 import logging
 import os
@@ -30,24 +30,18 @@ _CONNECTS = 5
 _LATE = "timed out during startup"
 _TOKEN = "; where it asks for a token, set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token as on its head"
 _ADDRESS = re.compile(r"(?:ray://)?\[?(?P<host>[^\s/\]]+)\]?:(?P<port>\d{1,5})")
-_SECRET = secrets.token_hex(32)
-"""Known to those who may talk to a Ray of ours. Ray reads it once per process; its own lies in ~/.ray."""
+_SECRET = secrets.token_hex(32)  # token of the Rays started here, read once per process; by default it is in ~/.ray
 
 
 @dataclass(frozen=True)
 class Node:
-    """One machine of the cluster."""
-
     gpus: int
     cores: int
-    memory: int
-    """Bytes that Ray found free when it started there."""
+    memory: int  # bytes that were free when Ray started there
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What a cluster holds."""
-
     nodes: tuple[Node, ...]
 
     @property
@@ -57,16 +51,13 @@ class Resources:
 
 @contextmanager
 def session(address: str | None) -> Iterator[Resources]:
-    """Connect to `address`, or start a Ray on this machine that ends with the context.
-
-    Raises ValueError when there is no Ray at the address.
-    """
+    """Connect to `address`, or start a local Ray that ends with the context. Raises ValueError if none answers."""
     with _local() if address is None else _running(address):
-        yield look(local=address is None)
+        yield current_resources(local=address is None)
 
 
-def look(*, local: bool = False) -> Resources:
-    """Return what the cluster holds now; `local` for a Ray of ours on this machine, whose CPUs are only numbers."""
+def current_resources(*, local: bool = False) -> Resources:
+    """Return what the cluster has now. `local` takes the cores of this machine, as our own Ray is told of more."""
     cores = len(os.sched_getaffinity(0)) if local else None
     held = [node["Resources"] for node in alive()]
     return Resources(
@@ -74,32 +65,28 @@ def look(*, local: bool = False) -> Resources:
     )
 
 
-def here() -> Resources:
-    """Return what a Ray started on this machine would find at most, without starting one; GPUs are NVIDIA's."""
+def local_resources() -> Resources:
+    """Return the most that a Ray on this machine would find, without starting one. Only NVIDIA GPUs count."""
     try:
         listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False).stdout
     except OSError:
         listed = ""
     gpus = len(re.findall("^GPU ", listed, re.MULTILINE))
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
+    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         gpus = min(gpus, 0 if visible in ("", "NoDevFiles") else len(visible.split(",")))
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return Resources((Node(gpus, len(os.sched_getaffinity(0)), memory),))
 
 
 def check_alive() -> None:
-    """Raise ClusterLostError if Ray's head or this node's raylet is gone.
-
-    Ray itself would wait for ever, or end this process without a word of ours a minute after its head's last answer.
-    """
+    """Raise ClusterLostError if Ray's head or this node's raylet is gone; Ray itself hangs, or exits silently."""
     if ray_client.is_connected():  # type: ignore[no-untyped-call]
         return
     context = ray.get_runtime_context()
     host, _, port = context.gcs_address.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
-        # Asked by a process that another head knows, `ray.nodes` aborts it (Ray 2.60); this raises.
+        # If the head was restarted, `ray.nodes` (2.60) aborts this process; this raises.
         internal_kv._internal_kv_exists(b"")
     except OSError as error:
         raise ClusterLostError(f"Ray's head at {context.gcs_address} does not answer: {error}") from error
@@ -114,24 +101,24 @@ def _running(address: str) -> Iterator[None]:
     found = _ADDRESS.fullmatch(address)
     if found is None and address != "auto":
         raise ValueError(f"--address {address!r} must be auto, HOST:PORT or ray://HOST:PORT")
-    # In a Slurm job Ray's head has a home of its own (slurm.sh); the nodes share ours, and workers get it back.
+    # In a Slurm job Ray has a HOME of its own (slurm.sh); workers get the user's back, which the nodes share.
     home = {"env_vars": {"HOME": os.path.expanduser("~")}} if "SLURM_JOB_ID" in os.environ else None
     hint = ""
     try:
         if found:  # Ray itself would retry for many minutes where nobody listens
             socket.create_connection((found["host"], int(found["port"])), timeout=_CONNECT_S).close()
-        hint = _TOKEN  # refused for its token, Ray (2.60) says only that it failed to connect
+        hint = _TOKEN  # for a wrong token, too, Ray (2.60) says only that it failed to connect
         for time in range(1, _CONNECTS + 1):
             try:
                 ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=home)
                 break
             except ConnectionAbortedError as error:
-                # About one time in twenty: Ray's head (2.60) forks amid gRPC's threads, which may abort the child
+                # About one time in twenty: Ray's head (2.60) forks while gRPC's threads run, which may abort the child
                 # (https://github.com/ray-project/ray/issues/63202), and gives it no more than half a minute.
                 if time == _CONNECTS:
                     raise
-                told = f"Ray's head at {address} made no process for this run, time {time} of {_CONNECTS}"
-                print(f"{told}: {first_line(error)[:200]}", file=sys.stderr, flush=True)
+                problem = f"Ray's head at {address} made no process for this run, time {time} of {_CONNECTS}"
+                print(f"{problem}: {first_line(error)[:200]}", file=sys.stderr, flush=True)
     except (OSError, OverflowError, ValueError, RuntimeError, RayError) as error:
         raise ValueError(f"no Ray cluster answers at --address {address}: {first_line(error)[:200]}{hint}") from error
     try:
@@ -142,14 +129,14 @@ def _running(address: str) -> Iterator[None]:
 
 @contextmanager
 def _local() -> Iterator[None]:
-    # Ray's agents outlive a killed driver (2.60), and only their open log files identify them. The folder
-    # is in /tmp whatever TMPDIR says: the path of a Unix socket in it is limited to 107 bytes.
+    # Ray's agents (2.60) outlive a killed driver, and only their open log files identify them. The folder
+    # is in /tmp whatever TMPDIR says, because the path of a Unix socket is limited to 107 bytes.
     mark, folder = reaper.new_mark(), tempfile.mkdtemp(prefix="skillfactory-ray-", dir="/tmp")
     home = os.path.expanduser("~")
     with _environment({mark: "1", "RAY_AUTH_TOKEN": _SECRET}):
         watcher = reaper.start(mark, folder)
         # Even with usage statistics off, Ray's head (2.60) asks the network which cloud it is in, unless a cluster file
-        # in its home names a provider; our processes get the real home back.
+        # in its HOME names a provider; workers get the user's HOME back.
         Path(folder, "ray_bootstrap_config.yaml").write_text("provider: {type: local}\n", encoding="utf-8")
         try:
             with _environment({"HOME": folder}):
@@ -172,7 +159,7 @@ def _local() -> Iterator[None]:
 def _start(folder: str, home: str) -> None:
     ray.init(
         address="local",
-        # CPUs are only numbers to Ray: more than there are, so that no engine waits for a share.
+        # Only a number to Ray, and large enough that no engine waits for a CPU.
         num_cpus=max(16, os.cpu_count() or 1),
         include_dashboard=False,
         log_to_driver=False,

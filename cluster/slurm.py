@@ -1,7 +1,7 @@
-"""A sbatch script that brings Ray up on the nodes of a Slurm job and runs a command there; printed or submitted.
+"""Print or submit an sbatch script that starts Ray on the nodes of a Slurm job and runs a command there.
 
 `python -m cluster.slurm --nodes 4 --gpus_per_node 8 --time 04:00:00 -- python -m generation.run --out runs/one`.
-What was chosen stands quoted at the top of the script; the rest, slurm.sh, is always the same. It runs any command that
+The options stand quoted at the top of the script; the rest, slurm.sh, is always the same. It runs any command that
 takes --address, --grace_s and --out, ends on SIGUSR1, and exits with 75 while work is left; the flags of our own
 commands are checked before anything is queued.
 """
@@ -19,32 +19,30 @@ from importlib import resources
 from pathlib import Path
 
 from assembly.job import check_flags
-from cluster import COMMANDS, PACKAGES, PYTHON, asked_module
+from cluster import COMMANDS, PACKAGES, PYTHON, python_module
 from cluster.flags import fail, flag, page, parse
 from cluster.jobs.atomic import atomic_write_text, make_folder
 from cluster.jobs.plan import JobSettings, check_bounds
-from cluster.paths import anywhere, folder, local
+from cluster.paths import expanded, folder, local
 from cluster.texts import nearest
 from generation.settings import Settings
 from reflection.added.plan import AdditionSettings
 
-_LOGS = Path("logs", "slurm")
-"""Under the run directory."""
+_LOGS = Path("logs", "slurm")  # relative to the run directory
 _CORES_OF_A_GPU = 8
 _WORDS = ("job_name", "partition", "account", "qos", "constraint")
-# What sbatch accepts on its lines without quotes, escapes or comments.
+# What sbatch accepts on an #SBATCH line without quotes, escapes or comments.
 _WORD = re.compile(r"[A-Za-z0-9_.,:@%+=&|*()\[\]/-]+")
 _OPTION = re.compile(r"--(?P<name>[a-z][a-z-]*)(=.+)?")
 _TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<parts>\d+(?::\d+){0,2})")
 _SHELL = re.compile(r"[\s;&|<>$`(){}]")
-_SET = "array chdir error no-kill no-requeue ntasks-per-node open-mode output signal wrap"
-_CONTRADICTING = dict.fromkeys(_SET.split(), "leave it out") | {
+_FIXED = "array chdir error no-kill no-requeue ntasks-per-node open-mode output signal wrap"
+_RESERVED = dict.fromkeys(_FIXED.split(), "leave it out") | {
     name.replace("_", "-"): f"give --{name}"
     for name in (*_WORDS, "nodes", "time", "cpus_per_task", "gpus_per_node", "mem")
 }
-"""Options of sbatch that the script sets itself, and what to do instead."""
-_RUNS = {"generation.run": Settings, "reflection.run": AdditionSettings}
-"""Our commands that a job can run, and what reads their flags."""
+"""Options of sbatch that are not for --sbatch_args, and what to do instead."""
+_RUNS = {"generation.run": Settings, "reflection.run": AdditionSettings}  # our commands that a job can run
 
 
 @dataclass(frozen=True)
@@ -66,8 +64,8 @@ class Options:
     )
     mem: str | None = flag(None, "memory of each node, such as 200G (default: the site's; no GPU: all)")
     sbatch_args: tuple[str, ...] = flag((), "comma list of further options of sbatch: --exclude=n1,n2,--mail-type=END")
-    container: str | None = flag(None, "image for Slurm's pyxis plugin, in which everything then runs", anywhere)
-    container_mounts: tuple[str, ...] = flag((), "comma list of FROM:TO, besides the working folder and /tmp", anywhere)
+    container: str | None = flag(None, "image for Slurm's pyxis plugin, in which everything then runs", expanded)
+    container_mounts: tuple[str, ...] = flag((), "comma list of FROM:TO, besides the working folder and /tmp", expanded)
     env_setup: str | None = flag(None, "a file to source first, such as .venv/bin/activate", local)
     job_name: str = flag("skillfactory", "as squeue shows it")
     wait_s: int = flag(
@@ -91,8 +89,8 @@ class Options:
             found = _OPTION.fullmatch(option)
             if found is None:
                 raise ValueError(f"--sbatch_args takes long options such as --reservation=x, not {option!r}")
-            for name, remedy in _CONTRADICTING.items():
-                if name.startswith(found["name"]):  # sbatch takes the beginning of a name for the name
+            for name, remedy in _RESERVED.items():
+                if name.startswith(found["name"]):  # sbatch accepts abbreviated names
                     raise ValueError(f"--sbatch_args: the script cannot do with {option}; {remedy}")
         if self.container_mounts and self.container is None:
             raise ValueError("--container_mounts is for --container: give both or neither")
@@ -103,17 +101,17 @@ class Options:
 
     @property
     def sbatch_options(self) -> list[str]:
-        """Return --sbatch_args option by option: a comma divides them only before a hyphen, else it is in a value."""
+        """Return the options of --sbatch_args. A comma separates them only before a hyphen, else it is in a value."""
         return [option for option in re.split(",(?=-)", ",".join(self.sbatch_args)) if option]
 
     @property
     def notice(self) -> int:
-        """Return the seconds before the limit, never more than half of it."""
+        """Return --notice_s, or half of the time limit if that is less."""
         return min(self.notice_s, seconds(self.time) // 2)
 
 
 def seconds(time: str) -> int:
-    """Return a time limit in seconds, from Slurm's own ways to write it. Raises ValueError."""
+    """Return the seconds of a time limit in any of Slurm's formats. Raises ValueError."""
     found = _TIME.fullmatch(time)
     if found is None:
         raise ValueError(f"--time must be as Slurm takes it, such as 04:00:00, 1-12:00 or 90 (minutes), not {time!r}")
@@ -125,11 +123,7 @@ def seconds(time: str) -> int:
 
 
 def check_command(command: list[str], default: str) -> str:
-    """Return the run directory that --out names; a command without one gets the default.
-
-    Raises ValueError for a command that a job cannot run, or that is nearly one of ours, and SystemExit 2 for flags
-    that one of ours does not take.
-    """
+    """Return the command's --out, adding the default if it has none. Raises ValueError, or SystemExit 2 for a flag."""
     if not command:
         raise ValueError("nothing to run: end with -- python -m generation.run and its flags")
     run = None
@@ -150,7 +144,7 @@ def check_command(command: list[str], default: str) -> str:
         run = folder(run)
     except ValueError as error:
         raise ValueError(f"the command's --out {error}") from None
-    module, *flags = asked_module(command) or [""]
+    module, *flags = python_module(command) or [""]
     package, near = module.partition(".")[0], nearest(module, COMMANDS, cutoff=0.85)
     if module in _RUNS:
         settings: JobSettings = parse(_RUNS[module], flags)
@@ -165,7 +159,7 @@ def check_command(command: list[str], default: str) -> str:
 
 
 def script(options: Options, command: Sequence[str], run: str) -> str:
-    """Write the whole script of a job that runs the command in the run directory `run`."""
+    """Return the sbatch script of a job that runs the command in the run directory `run`."""
     whole = not options.gpus_per_node and options.cpus_per_task is None
     asked = {name.replace("_", "-"): getattr(options, name) for name in (*_WORDS, "nodes")} | {
         "ntasks-per-node": 1,
@@ -177,15 +171,15 @@ def script(options: Options, command: Sequence[str], run: str) -> str:
         "open-mode": "append",
     }
     lines = [f"--{name}={value}" for name, value in asked.items() if value is not None]
-    # A lost node does not end the job. An engine on the CPU takes every core it finds: nobody else is let in.
+    # A lost node does not end the job. An engine on the CPU takes every core it finds, so nodes are not shared.
     lines += ["--requeue", "--no-kill", *(["--exclusive"] if whole else []), *options.sbatch_options]
-    # Of the notice the driver gets half; what is left is for ending the engines and writing.
     directives = "\n".join(f"#SBATCH {line}" for line in lines)
+    # The driver's grace period is half of the notice; the rest is for stopping engines and writing.
     return f"""#!/bin/bash
 {directives}
 
-# Made by python -m cluster.slurm. Submit it with sbatch from the folder in which the command is to run: that
-# folder, and the Python environment, are seen by all nodes.
+# Made by python -m cluster.slurm. Submit it with sbatch from the folder in which the command is to run: all
+# nodes must see that folder and the Python environment.
 # shellcheck disable=SC2317  # functions are called by traps and on other nodes
 
 run={shlex.quote(run)}
@@ -202,12 +196,12 @@ command=({shlex.join(command)})
 
 
 def submit(text: str, run: Path) -> str:
-    """Keep the script in the run directory, submit it and return the job's number. Raises ValueError if that fails."""
+    """Write the script to the run directory, submit it and return the job's id. Raises ValueError if that fails."""
     logs = run / _LOGS
     path = f"{os.path.dirname(sys.executable)}:{os.environ.get('PATH', os.defpath)}"
     if shutil.which("sbatch", path=path) is None:
         raise ValueError("there is no sbatch here: submit where Slurm is, or print the script")
-    # In a file name for Slurm % begins a pattern.
+    # Slurm replaces patterns that begin with % in file names.
     output = f"{str(logs.resolve()).replace('%', '%%')}/%j.out"
     asked = ["sbatch", "--parsable", f"--output={output}", str(logs / "job.sh")]
     try:
@@ -215,15 +209,15 @@ def submit(text: str, run: Path) -> str:
         atomic_write_text(logs / "job.sh", text)
         done = subprocess.run(asked, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False)
     except OSError as error:
-        told = f"{error.filename or logs} cannot be used: {error.strerror}"
-        raise ValueError(f"{told}; give another --out, or print the script") from error
+        problem = f"{error.filename or logs} cannot be used: {error.strerror}"
+        raise ValueError(f"{problem}; give another --out, or print the script") from error
     if done.returncode:
         raise ValueError(f"sbatch refuses: {' '.join(done.stderr.split())}")
     return done.stdout.strip()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Return the exit code: 0 done, 2 wrong input."""
+    """Return the exit code, 0; exit with 2 for invalid input."""
     words = list(sys.argv[1:] if argv is None else argv)
     cut = words.index("--") if "--" in words else len(words)
     if cut == len(words) and any(word in COMMANDS for word in words):

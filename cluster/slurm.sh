@@ -1,22 +1,22 @@
-# From here on every script is the same: what was chosen stands above, quoted.
+# From here on every script is the same; the options are quoted above.
 
 say() { echo "$(date '+%F %T') launcher: $*"; }
 
-# Ray on one node, in a folder of its own, until told to end. Slurm tells every process of a step at once. Ray
-# leaves some behind: the reaper kills whatever carries the mark or holds a file of the folder open, then removes
+# Run Ray on one node, in a folder of its own, until told to end. Slurm signals every process of a step at once. Ray
+# leaves some behind: the reaper kills whatever carries the mark or has a file in the folder open, then removes
 # the folder.
 ray_node() {
     local folder=$1 mark=$2 logs=$3 gpus=$4 ray reaper
     shift 4
-    # Ray opens its own folder to everyone: it lies in one that is ours alone.
+    # Ray's own folder is accessible to everyone, so it is inside one that is ours alone.
     mkdir -m 700 "$folder" 2>/dev/null || [[ -d $folder && -O $folder && ! -L $folder ]] || return 1
-    # Without such a file in its home Ray's head asks the network which cloud it runs in.
+    # Without such a file in its HOME Ray's head asks the network which cloud it runs in.
     echo 'provider: {type: local}' >"$folder/ray_bootstrap_config.yaml"
     trap '' USR2
     exec 3> >(exec python3 -m cluster.reaper "$mark" "$folder")
     reaper=$!
     trap '[[ -z ${ray:-} ]] || kill "$ray" 2>/dev/null' TERM USR2
-    # An engine takes one of Ray's CPUs: never fewer than GPUs.
+    # An engine takes one of Ray's CPUs: there must be as many as GPUs.
     env "$mark=1" HOME="$folder" ray start --block "$@" --temp-dir="$folder/r" --num-gpus="$gpus" \
         --num-cpus="$((SLURM_CPUS_ON_NODE > gpus ? SLURM_CPUS_ON_NODE : gpus))" --object-store-memory=268435456 \
         --min-worker-port=0 --max-worker-port=0 --dashboard-agent-listen-port=0 --disable-usage-stats 3>&- &
@@ -27,7 +27,7 @@ ray_node() {
     wait "$reaper"
 }
 
-# COMMAND... as a step on NODE, beside other steps; a lost node ends this step alone. Always in the background.
+# Run COMMAND... as a step on NODE, beside other steps; a lost node ends only this step. Always in the background.
 step() {
     local node=$1
     shift
@@ -35,7 +35,7 @@ step() {
         ${inside[@]+"${inside[@]}"} "$@" </dev/null
 }
 
-# Ray on NODE, up to TIMES times when it ends by itself; a new head would be a cluster that the driver does not know.
+# Run Ray on NODE, up to TIMES times if it ends by itself; a new head would be a cluster that the driver does not know.
 keep_ray() {
     local node=$1 times=$2 ended='' try
     shift 2
@@ -51,7 +51,7 @@ keep_ray() {
     done
 }
 
-# The exit code of PID, whatever signals come meanwhile.
+# Wait for PID whatever signals arrive, and return its exit code.
 attend() {
     local before code
     while before=$signals; wait "$1"; code=$?; ((signals > before)); do :; done
@@ -75,7 +75,7 @@ give_up() {
 
 finished_shards() { find "$run/shards" -maxdepth 1 -name '*.parquet' 2>/dev/null | wc -l; }
 
-# Ask Slurm to start this job again, unless that has led nowhere; returns where it does not.
+# Ask Slurm to start this job again, unless that has led nowhere; return if it does not.
 requeue() {
     local stalled=$run/logs/slurm/$SLURM_JOB_ID.stalled tries=0
     [[ ! -e $stalled ]] || read -r tries <"$stalled"
@@ -87,13 +87,13 @@ requeue() {
         say "requeued $max_requeues times: not again; the same script submitted again goes on"
     else
         say "work is left: asking Slurm to requeue this job"
-        trap 'exit 75' TERM # as which Slurm's yes arrives
+        trap 'exit 75' TERM # how Slurm says yes
         scontrol requeue "$SLURM_JOB_ID" && { sleep 120 & wait $!; }
         say "Slurm does not requeue this job; the same script submitted again goes on"
     fi
 }
 
-# Whether the driver ended by another's doing: by a signal, as for lack of memory, or with the Ray on its node.
+# Whether the driver was killed: by a signal, such as for lack of memory, or with the Ray on its node.
 driver_was_killed() {
     ((code > 128)) || { ((code == 1)) && grep -q '^failed: ClusterLostError: ' "$logs/driver.log"; }
 }
@@ -121,13 +121,13 @@ if [[ -n $container ]]; then
         "--container-mounts=$PWD:$PWD,/tmp:/tmp${container_mounts:+,$container_mounts}")
 fi
 
-# After sbatch --export=NONE, which a site may make the default, steps would get none of what stands here, nor PATH.
+# After sbatch --export=NONE, which may be a site's default, steps would get neither these variables nor PATH.
 export SLURM_EXPORT_ENV=ALL
 export HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 PYTHONUNBUFFERED=1
 # With its statistics off Ray's head still reports that they are off, unless the address leads nowhere.
 export RAY_USAGE_STATS_ENABLED=0 RAY_USAGE_STATS_REPORT_URL=http://127.0.0.1:9/
 export RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=0
-# Who may talk to this Ray: known to this job's processes alone.
+# The token of this Ray, known only to this job's processes.
 RAY_AUTH_TOKEN=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN
 
@@ -137,7 +137,7 @@ trap 'signals=$((signals + 1)) notice=1; say "time is nearly up, or the nodes ar
 trap 'signals=$((signals + 1)) cancelled=1; say "told to end"; tell_driver' TERM
 trap end_ray EXIT
 
-# The head's address as other nodes see it: its own name often leads to 127.0.1.1 on itself.
+# The head's address as other nodes see it: on the head its own name often resolves to 127.0.1.1.
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 head=${nodes[0]}
 name=$(scontrol -o show node "$head" | grep -o ' NodeAddr=[^ ]*' | cut -d= -f2)
@@ -163,7 +163,7 @@ for node in "${nodes[@]:1}"; do
     keep_ray "$node" 5 --address="$address" &
     keepers+=($!)
 done
-# Ray gives a node half a minute to come up, which the first reading of a slow file system exceeds: once more then.
+# Ray gives a node half a minute to come up, which is too little for the first read from a slow file system: retry.
 for ((try = 1; try <= 3; try++)); do
     [[ -z $notice$cancelled ]] || break
     step "$head" python3 -m cluster.nodes "$address" "${#nodes[@]}" "$wait_s" &
@@ -186,7 +186,7 @@ if [[ -z $notice$cancelled ]]; then
     attend "$driver"
     code=$?
     driver=
-    ((code == 138)) && code=75 # ended by our signal before it listened: nothing was begun
+    ((code == 138)) && code=75 # ended by our signal before its handler was installed: nothing was begun
     tail -n 30 "$logs/driver.log"
 fi
 say "the driver's exit code is $code"

@@ -1,7 +1,4 @@
-"""Texts: tables of them kept as data, templates filled in, and pieces of messages (near names, shortened lists).
-
-`str.format` is avoided on purpose: what is filled in was written by a model and may hold braces.
-"""
+"""Text helpers: tables kept as data files, templates, and pieces of messages (similar names, shortened lists)."""
 
 import difflib
 import re
@@ -16,26 +13,23 @@ _NAME = re.compile(r"\{([a-z_]+)\}")
 
 
 def load_table(package: str, name: str) -> dict[str, Any]:
-    """Return the TOML file `name` that ships with `package`."""
+    """Load the TOML file `name` that ships with `package`."""
     return tomllib.loads(resources.files(package).joinpath(name).read_text(encoding="utf-8"))
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
-    """Replace every {name} of the template by its value, in one pass: a brace in a value stays. Raises KeyError."""
+    """Replace every {name} in the template by its value, in one pass: braces in values stay. Raises KeyError."""
     return _NAME.sub(lambda match: values[match.group(1)], template)
 
 
 def first_line(error: BaseException, otherwise: str = "") -> str:
-    """Return the first line of what the error says, with the last one if it introduces others.
-
-    An error that says nothing is told by `otherwise`, or by its type.
-    """
+    """Return an error's first line, with the last if the first ends in a colon; `otherwise` or its type if empty."""
     first, *others = str(error).strip().splitlines() or [otherwise or type(error).__name__]
     return f"{first} {others[-1].strip()}" if others and first.endswith(":") else first
 
 
 def listed(names: Sequence[str], most: int) -> str:
-    """Return the names separated by commas; those beyond `most` are only counted."""
+    """Join the names with commas; those beyond `most` are only counted."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
@@ -46,23 +40,23 @@ def counted(reasons: Counter[str]) -> str:
 
 
 def excerpt(text: str, longest: int = 50) -> str:
-    """Return the beginning of a text, quoted, on one line."""
+    """Return the beginning of a text on one line, quoted."""
     words = " ".join(text.split())
     return repr(words if len(words) <= longest else words[: longest - 3] + "...")
 
 
 def shortened(text: str, longest: int) -> str:
-    """Cut the middle out of a longer text: what is wrong comes first, what to do last."""
+    """Cut the middle out of a longer text: messages begin with the problem and end with the remedy."""
     kept = (longest - 3) // 2
     return text if len(text) <= longest else f"{text[: longest - 3 - kept]}...{text[-kept:]}"
 
 
 def nearest(word: str, known: Iterable[str], most: int = 1, cutoff: float = 0.5) -> list[str]:
-    """Return the known names that `word` may have meant, the nearest first, whatever their case."""
+    """Return the known names most similar to `word`, best first, ignoring case."""
     names = {name.strip().casefold(): name for name in known}
     return [names[near] for near in difflib.get_close_matches(word.strip().casefold()[:200], names, most, cutoff)]
 
 
 def bars() -> bool:
-    """Return True if progress may be drawn as a bar: both streams are terminals, not files or pipes."""
+    """Return True if progress may be drawn as a bar: stdout and stderr are terminals, not files or pipes."""
     return sys.stdout.isatty() and sys.stderr.isatty()

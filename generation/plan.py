@@ -138,7 +138,7 @@ def look_at_prompts(plan: Plan) -> Plan:
         least=[_LEAST, *([prompts.VERDICT] if plan.rollout.reflections else [])],
         remedy=larger if plan.context < plan.model.context else "",
     )
-    return plan.noting(*notes)
+    return plan.with_notes(*notes)
 
 
 def describe(plan: Plan) -> str:

@@ -32,13 +32,13 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
         plan = with_traces(plan, wanted)
         if settings.dry_run:
             return job.show(describe(plan))
-        job.deal(plan, Work(plan.rollout, plan.task_config), fleet, look=early_warning(wanted))
+        job.roll_out(plan, Work(plan.rollout, plan.task_config), fleet, look=early_warning(wanted))
         coverage = Coverage(wanted)
         counts = write_raw_data(plan, job, coverage.add, coverage.markdown)
         say_counts(counts, coverage)
         made, traces = make_sets(job, plan, wanted)
         done = {"samples": counts.all().samples, "traces": traces, "failed_questions": counts.lost.total()}
-        job.tell("done", counts=done)
+        job.set_state("done", counts=done)
         job.hand_over(made, failed=not traces)
         say_next(plan.out, wanted, traces, coverage.served())
     return job.code

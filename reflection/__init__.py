@@ -1,3 +1,3 @@
-"""What is asked of the model about its own answer. Knows texts, not tasks."""
+"""Reflection prompts: what the model is asked about an answer. Knows texts, not tasks."""
 
 import cluster  # noqa: F401  checks how Python was started

@@ -10,9 +10,8 @@ from cluster.texts import fill, load_table
 _TABLE = load_table("reflection", "prompts.toml")
 
 PROMPTS: dict[str, str] = {name: _TABLE["head"] + text + _TABLE["tail"] for name, text in _TABLE["prompts"].items()}
-"""Templates by name; {question} and {sample} come before anything that differs."""
-VERDICT = "<verdict>Correct</verdict>"
-"""What each of them asks for at the end, with one of two words."""
+"""Templates by name; {question} and {sample} come before anything that differs, so that they share a prefix."""
+VERDICT = "<verdict>Correct</verdict>"  # what each prompt asks for at the end, with this word or Incorrect
 
 
 def messages(name: str, question: str, sample: str) -> tuple[Message, ...]:
@@ -21,7 +20,7 @@ def messages(name: str, question: str, sample: str) -> tuple[Message, ...]:
 
 
 def draw(count: int, rng: random.Random, used: Sequence[str] = ()) -> tuple[str, ...]:
-    """Draw the names of `count` prompts in random order, each time one of those used least often so far."""
+    """Draw the names of `count` prompts at random, each time one of those used least often so far."""
     asked = Counter(used)
     order = rng.sample(list(PROMPTS), len(PROMPTS))
     drawn: list[str] = []

@@ -1,4 +1,4 @@
-"""More reflections for a RAW_DATA that is there: python -m reflection.run --raw DIR_OR_REPO."""
+"""Add reflections to an existing RAW_DATA: python -m reflection.run --raw DIR_OR_REPO."""
 
 import sys
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from reflection.added.rows import write_reflected
 
 
 def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> int:
-    """Return the exit code: 0 done, 1 failed, 75 stopped on request; exit with 2 for wrong input."""
+    """Return the exit code: 0 done, 1 failed, 75 stopped on request; exit with 2 for invalid input."""
     settings = parse(AdditionSettings, argv)
     with Job(settings) as job:
         wanted = SftSettings(seed=settings.seed)
@@ -26,15 +26,15 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
         if job.owed:
             fleet = fleet or ray_fleet(plan, settings)
             plan = look_at_samples(plan)
-        plan = plan.noting(why_unusable((file.path for file in plan.source.files), wanted))
+        plan = plan.with_notes(why_unusable((file.path for file in plan.source.files), wanted))
         if settings.dry_run:
             return job.show(describe_additions(plan))
-        job.deal(plan, plan.work, fleet)
+        job.roll_out(plan, plan.work, fleet)
         coverage = Coverage(wanted)
         counts = write_reflected(plan, job, coverage.add, coverage.markdown)
         whole = counts.all()
         done = {"samples": whole.samples, "reflections": whole.reflections, "failed_rows": counts.kept.total()}
-        job.tell("done", counts=done)
+        job.set_state("done", counts=done)
         say_counts(counts, coverage)
         job.hand_over([RAW_DATA], stays=", which stay as they were")
         say("next", assembling(plan.out), whole=True)

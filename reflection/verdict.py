@@ -1,4 +1,4 @@
-"""From a reflection's text to its verdict: correct, incorrect, or none, which is a value of its own."""
+"""Parse the verdict of a reflection: correct, incorrect, or none, which is a value of its own."""
 
 import string
 
@@ -16,11 +16,7 @@ _PUNCTUATION = ".,;:!。！"
 
 
 def parse_verdict(text: str) -> bool | None:
-    """Return True for Correct, False for Incorrect, None without a verdict.
-
-    Only the last block counts: there is no verdict when it reads as neither word, whatever an earlier one says, nor
-    when the tag is opened again after it and left open.
-    """
+    """Return True for Correct, False for Incorrect, None if the last block has neither, or is opened again after it."""
     block = last_block(text, "verdict")
     if block is None or block.reopened:
         return None
@@ -30,7 +26,7 @@ def parse_verdict(text: str) -> bool | None:
 
 def parse_verdicts(texts: pa.Array) -> np.ndarray:
     """Return parse_verdict of each text as int8: 1, 0, or -1 for none."""
-    # Fast for most texts: a whole block at the end is the last one, whatever stands before it.
+    # Fast for most texts: a whole block at the end is the last one, whatever precedes it.
     tails = pc.ascii_lower(pc.binary_slice(texts.cast(pa.binary()), -_LONGEST_ENDING).view(pa.string()))
     ends = [pc.ends_with(tails, ending).to_numpy(zero_copy_only=False) for ending in _ENDINGS]
     verdicts = np.select(ends, [*_ENDINGS.values()], default=-2).astype(np.int8)

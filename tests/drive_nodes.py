@@ -21,7 +21,7 @@ from cluster.inference.engine import Engine, ScriptedSettings
 from cluster.inference.pool import Done, Lost, Pool, Started
 from cluster.inference.ray_replicas import RayReplicas
 from cluster.inference.replicas import Placement
-from cluster.session import look
+from cluster.session import current_resources
 from generation.placement import place
 from generation.plan import make_plan
 from generation.settings import Settings
@@ -70,7 +70,7 @@ def main(logs: str) -> None:
     cluster, doomed = start()
     ray.init(address=cluster.address, log_to_driver=False)
     settings = Settings(address=cluster.address, tensor_parallel=1)
-    placement = place(make_plan(settings), settings, look())
+    placement = place(make_plan(settings), settings, current_resources())
     told: list[dict[str, Any]] = [{"engines": placement.engines, "doomed": doomed.node_id}]
     placement = Placement(
         ScriptedSettings(reply),

@@ -42,7 +42,7 @@ def roll(settings: Settings, fleet: Fleet | Callable[[Plan], Fleet]) -> Job:
     with Job(settings) as job:
         plan = make_plan(settings)
         job.check(plan, [RAW_DATA])
-        job.deal(plan, Work(plan.rollout, plan.task_config), fleet(plan) if callable(fleet) else fleet)
+        job.roll_out(plan, Work(plan.rollout, plan.task_config), fleet(plan) if callable(fleet) else fleet)
         write_raw_data(plan, job)
-        job.tell("done")
+        job.set_state("done")
     return job

@@ -12,7 +12,7 @@ from cluster.errors import ClusterLostError, EngineStartError, StoreGoneError, T
 from cluster.inference.engine import EngineInfo
 from cluster.inference.pool import Loading, Lost, Started, Tick
 from cluster.jobs import progress as terminal
-from cluster.jobs.progress import Tally, failed
+from cluster.jobs.progress import Tally, report_failure
 from cluster.jobs.store import Failures, ShardStore
 from generation.plan import make_plan
 from generation.settings import Settings
@@ -47,7 +47,7 @@ def test_the_advice_after_a_failure_is_true(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    assert failed(error, Path("run"), "3 of 8 questions are") == 1
+    assert report_failure(error, Path("run"), "3 of 8 questions are") == 1
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("3 of 8 questions are safe in run; ")
     assert advice in last

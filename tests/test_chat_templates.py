@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from assembly.settings import load_tokenizer
-from cluster.inference.chat import Prompt, look_at_template, open_chat, probe
+from cluster.inference.chat import Prompt, check_template, load_chat, probe
 from cluster.inference.models import find
 from tests.bad_inputs import make_model
 
@@ -25,7 +25,7 @@ def look(folder: Path, template: str, roles: tuple[str, ...] = ("system", "user"
     make_model(folder, {"chat_template.jinja": template, "tokenizer_config.json": {"bos_token": "<s>"}})
     model = find(str(folder))
     chats = [Prompt("", probe(roles)), Prompt("", probe(("user",)))]
-    return look_at_template(model, open_chat(model), chats)
+    return check_template(model, load_chat(model), chats)
 
 
 @pytest.mark.parametrize("name", sorted(REAL))

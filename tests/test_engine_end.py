@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cluster.errors import EngineDiedError, EngineMemoryError, EngineStartError
-from cluster.inference.engine import Completion, Engine, Request, Sampling, own_words
+from cluster.inference.engine import Completion, Engine, Request, Sampling, error_text
 from cluster.inference.models import find
 from cluster.inference.pool import Lost, Pool, Tick
 from cluster.inference.ray_replicas import RayReplicas
@@ -122,7 +122,7 @@ def test_limits_do_not_fall_for_ever() -> None:
     ],
 )
 def test_an_error_in_its_own_words(error: Exception, expected: str) -> None:
-    assert own_words(error) == expected
+    assert error_text(error) == expected
 
 
 @dataclass(frozen=True)

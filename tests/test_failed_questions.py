@@ -216,7 +216,7 @@ def test_a_question_that_is_neither_done_nor_failed_is_a_crash(tmp_path: Path) -
     with Job(settings) as job:
         plan = make_plan(settings)
         job.check(plan, ["RAW_DATA"])
-        job.deal(replace(plan, questions=plan.questions[1:]), Work(plan.rollout, plan.task_config), fleet)
+        job.roll_out(replace(plan, questions=plan.questions[1:]), Work(plan.rollout, plan.task_config), fleet)
         with pytest.raises(KeyError):
             write_raw_data(plan, job)
     assert job.code == 0

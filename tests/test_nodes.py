@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.nodes import check_nodes, for_engines, leave_out, wait_for
+from cluster.nodes import check_nodes, engine_nodes, report_silent, wait_for
 from cluster.session import session
 
 ROOT = Path(__file__).parent.parent
@@ -26,17 +26,17 @@ GPUS, CORES, NOTHING = ({"CPU": 8.0, "GPU": 2.0}, {"CPU": 8.0}, {"memory": 1e9})
     ],
 )
 def test_nodes_that_get_no_engine_are_not_asked(nodes: list[object], expected: list[object], why: str) -> None:
-    assert [node["Resources"] for node in for_engines([{"Resources": held} for held in nodes])] == expected, why
+    assert [node["Resources"] for node in engine_nodes([{"Resources": held} for held in nodes])] == expected, why
 
 
 def test_a_silent_node_is_left_out_while_others_answer(capsys: pytest.CaptureFixture[str]) -> None:
-    leave_out([], others=0)
+    report_silent([], others=0)
     assert capsys.readouterr().out == ""
-    leave_out(["n2", "n3"], others=1)
+    report_silent(["n2", "n3"], others=1)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(" starts no process within 120 s")[0] for line in lines] == ["node n2", "node n3"]
     with pytest.raises(ValueError, match="node n1 starts no process"):
-        leave_out(["n1"], others=0)
+        report_silent(["n1"], others=0)
 
 
 @pytest.mark.ray

@@ -15,7 +15,7 @@ import pytest
 from assembly.run import Config
 from cluster.flags import parse
 from cluster.jobs.run_directory import check_run
-from cluster.paths import anywhere, check_dataset_folder, dataset_folder, each_part, local, local_or_name
+from cluster.paths import check_dataset_folder, dataset_folder, each_part, expanded, local, local_or_name
 from cluster.slurm import Options
 from generation.settings import Settings
 from reflection.added.plan import AdditionSettings
@@ -39,9 +39,9 @@ READ: list[tuple[Callable[[str], str], str, str, str]] = [
     (dataset_folder, "runs/{a}!#@%^&=+,;'~-_.(1)", "runs/{a}!#@%^&=+,;'~-_.(1)", "datasets reads these as they stand"),
     (dataset_folder, "-x", "-x", "no flag behind ="),
     (dataset_folder, "a:b", "a:b", "one colon"),
-    (anywhere, "docker://nvcr.io#org/image:24", "docker://nvcr.io#org/image:24", "an image may lie elsewhere"),
-    (anywhere, "~/image.sqsh", "/home/me/image.sqsh", "or here"),
-    (anywhere, "~/data:/data", "/home/me/data:/data", "FROM is here"),
+    (expanded, "docker://nvcr.io#org/image:24", "docker://nvcr.io#org/image:24", "an image may lie elsewhere"),
+    (expanded, "~/image.sqsh", "/home/me/image.sqsh", "or here"),
+    (expanded, "~/data:/data", "/home/me/data:/data", "FROM is here"),
 ]
 REFUSED: list[tuple[Callable[[str], str], str, str]] = [
     (local, "s3://bucket/x", "no place on this machine"),
@@ -59,8 +59,8 @@ REFUSED: list[tuple[Callable[[str], str], str, str]] = [
     (local, "  ", "blank"),
     (local_or_name, "hf://datasets/a/b", "owner/name"),
     (each_part, "gsm8k,https://host/a.py:5", "no place on this machine"),
-    (anywhere, "~nobody-at-all/x", "nobody's home"),
-    (anywhere, "~nobody-at-all/x:/x", "nobody's home"),
+    (expanded, "~nobody-at-all/x", "nobody's home"),
+    (expanded, "~nobody-at-all/x:/x", "nobody's home"),
     (dataset_folder, "s3://bucket/x", "copy it there afterwards"),
     *((dataset_folder, f"runs/a{sign}1", repr(sign)) for sign in ("*", "?", "[", "]", "$", "::")),
 ]

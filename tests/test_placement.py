@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cluster.inference.models import find
-from cluster.session import Node, Resources, here, look
+from cluster.session import Node, Resources, current_resources, local_resources
 from generation.builtin import MODEL
 from generation.placement import check_engines, count_engines, cpu_environment, usable
 from generation.settings import Settings
@@ -87,7 +87,7 @@ def test_one_engine_is_always_tried(nodes: tuple[Node, ...]) -> None:
 
 @pytest.mark.ray
 def test_what_is_told_before_ray_is_there_is_what_ray_finds(ray_session: Resources) -> None:
-    (node,), (found,) = here().nodes, look(local=True).nodes
+    (node,), (found,) = local_resources().nodes, current_resources(local=True).nodes
     assert (node.gpus, node.cores) == (found.gpus, found.cores)
     assert node.memory >= found.memory > 0
 
@@ -100,8 +100,8 @@ def test_gpus_that_the_cpu_build_of_vllm_cannot_use_are_told_and_get_no_engine(
     (tmp_path / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert here().gpus == 2
-    assert usable(here()).gpus == 0
+    assert local_resources().gpus == 2
+    assert usable(local_resources()).gpus == 0
     check_engines(Settings(), find(str(MODEL)))
     told = capsys.readouterr().out
     assert "this machine's GPUs (2) are not used: the CPU build of vLLM is installed" in told

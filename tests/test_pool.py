@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cluster.errors import ClusterLostError, EngineDiedError, ItemFailedError
-from cluster.inference.pool import Done, Failed, Lost, Pool, fill, next_engine
+from cluster.inference.pool import Done, Failed, Lost, Pool, items_in_flight, next_engine
 from tests.fake_replicas import FakeReplicas
 
 Event = object
@@ -47,7 +47,7 @@ def test_enough_items_to_fill_an_engine() -> None:
         (1024, 64, 24),
         (128, 4096, 2),  # one question alone overfills it: still one more is ready
     ):
-        assert fill(max_sequences, per_item) == expected
+        assert items_in_flight(max_sequences, per_item) == expected
 
 
 @pytest.mark.parametrize("engines", [1, 2])

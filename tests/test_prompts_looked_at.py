@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cluster.inference.chat import Prompt, check_fit, why_silent
+from cluster.inference.chat import Prompt, check_fit, why_no_text
 from cluster.inference.engine import Message
 from cluster.inference.models import find
 from cluster.inference.vllm_engine import ChatTokenizer
@@ -219,7 +219,7 @@ def test_a_class_that_is_unknown_here_is_noted_where_a_cluster_runs_it(changed: 
     ],
 )
 def test_classes_that_write_serve(changed: Changed, name: str) -> None:
-    assert why_silent(find(changed(config__json={"architectures": [name]}))) == ""
+    assert why_no_text(find(changed(config__json={"architectures": [name]}))) == ""
 
 
 def test_a_type_that_vllm_alone_knows_is_left_to_it(changed: Changed) -> None:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.jobs.run_directory import JSON, begun_with, check_run, fingerprint, hold_run, read_record, write_record
+from cluster.jobs.run_directory import JSON, check_run, config_of, fingerprint, hold_run, read_record, write_record
 from tests.killed import run_killed_at_rename
 
 CONFIGURATION: dict[str, JSON] = {
@@ -79,12 +79,12 @@ def test_a_new_run_writes_its_record_and_goes_on_with_it(tmp_path: Path) -> None
 
 
 def test_what_a_run_began_with_is_known_before_anything_is_decided(tmp_path: Path) -> None:
-    assert begun_with(tmp_path / "nowhere") == begun_with(tmp_path) == begun_with(tmp_path / ("x" * 300)) == {}
+    assert config_of(tmp_path / "nowhere") == config_of(tmp_path) == config_of(tmp_path / ("x" * 300)) == {}
     begin(tmp_path / "run", CONFIGURATION)
-    assert begun_with(tmp_path / "run") == CONFIGURATION
+    assert config_of(tmp_path / "run") == CONFIGURATION
     (tmp_path / "run" / "run.json").write_text("{")
     with pytest.raises(ValueError, match=r"run\.json cannot be read"):
-        begun_with(tmp_path / "run")
+        config_of(tmp_path / "run")
 
 
 def test_a_launchers_logs_may_be_there_before_the_first_start(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 import ray
 
 from cluster.flags import fail
-from cluster.session import here, session
+from cluster.session import local_resources, session
 
 pytestmark = pytest.mark.ray
 
@@ -64,7 +64,7 @@ def test_what_ray_would_find_here_are_the_gpus_that_this_process_may_use(
             monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
             if visible is not None:
                 monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-            found[told[:3], visible] = here().gpus
+            found[told[:3], visible] = local_resources().gpus
     seen = {None: 2, "": 0, "NoDevFiles": 0, "1": 1, "GPU-2": 1, "0,1": 2, "0,1,2": 2}
     assert found == {("GPU", name): count for name, count in seen.items()} | {("No ", name): 0 for name in seen}
 

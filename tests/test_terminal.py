@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.jobs.progress import fitted
+from cluster.jobs.progress import wrapped
 
 ROOT = Path(__file__).parent.parent
 COLUMNS = 80
@@ -136,4 +136,4 @@ def test_a_page_fits(command: str) -> None:
 
 
 def test_a_file_gets_each_message_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert fitted("stage       " + "word " * 60) == "stage       " + "word " * 60
+    assert wrapped("stage       " + "word " * 60) == "stage       " + "word " * 60

@@ -1,1 +1,1 @@
-"""Text from models: the engine seam, the engines, the pool that deals work to them."""
+"""Text from models: the engine interface, the engines, and the pool that gives them work."""

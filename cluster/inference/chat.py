@@ -1,7 +1,4 @@
-"""Checks of a model and its prompts before an engine starts: classes, code, tokenizer, chat template, lengths.
-
-Knows chats and tokens, not questions. The first check imports transformers, which takes seconds.
-"""
+"""Checks of a model and its prompts before an engine starts: classes, code, tokenizer, chat template, lengths."""
 
 import re
 from bisect import bisect_left
@@ -18,33 +15,29 @@ from cluster.inference.models import Model
 from cluster.inference.vllm_engine import ChatTokenizer, is_encoder, read_config, vllm_source
 from cluster.texts import excerpt, first_line, listed
 
-MARGIN = 16
-"""Tokens that a text may have beside those of its bytes, such as a space put before it."""
+MARGIN = 16  # tokens that a text may have in addition to one a byte, such as a space put before it
 _BATCH = 256
-_MOST_BYTES = 64 << 20
-"""Of the prompts that are counted; a minute of work at most."""
+_MOST_BYTES = 64 << 20  # of the prompts whose tokens are counted; a minute of work at most
 _SHOWN = 8
 _LONGEST = 160
-_TRIES = 16
-"""A template that draws one of two prompts with equal chances writes both in this many, save one time in 30,000."""
+_TRIES = 16  # a template that picks one of two prompts at random writes both in this many, except one time in 30,000
 _PROBE = ' <answer>\\boxed{7}</answer> isn\'t "4 > 3 & 2" {{ x }} {% y %} Ünï→😀\n\n' + "Long words. " * 5000
 """What a template may escape, change or cut off."""
 _WRITE, _WRITE_NOTHING, _OTHER_TABLES = map(tuple, KNOWN["classes"].values())
-"""Of models.toml, about the names of classes and of vLLM's tables."""
+"""Parts of names, of classes and of vLLM's tables: see models.toml."""
 _TABLE = re.compile(r"^(\w+)(?:: .*)? = \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
 Messages = tuple[Message, ...]
 
 
 class Prompt(NamedTuple):
-    """A chat that will be asked."""
+    """A chat that the model will be asked."""
 
-    name: str
-    """For a person."""
+    name: str  # for the user
     messages: Messages
 
 
-def why_silent(model: Model) -> str:
-    """Return why the vLLM installed here gets no text out of the model; empty if it does, or none is installed."""
+def why_no_text(model: Model) -> str:
+    """Return why the vLLM installed here gets no text out of the model; "" if it does, or none is installed."""
     writing, silent, classes = set[str](), set[str](), model.architectures
     for name, table in _TABLE.findall(vllm_source("model_executor/models/registry.py")):
         found = silent if any(kind in name for kind in _OTHER_TABLES) else writing
@@ -65,14 +58,14 @@ def why_silent(model: Model) -> str:
     return f"is a {shown}, a class that the vLLM installed here does not run" if any(encoders) else ""
 
 
-def check_writes(model: Model) -> None:
-    """Raise ValueError if the vLLM of this machine gets no text out of the model; `open_chat` looks at own code."""
-    if CONFIG not in model.own_code and (why := why_silent(model)):
+def check_writes_text(model: Model) -> None:
+    """Raise ValueError if the vLLM here gets no text out of the model; `load_chat` checks one with its own code."""
+    if CONFIG not in model.own_code and (why := why_no_text(model)):
         raise ValueError(f"model {model.name} {why}: give one that chats, of a class that vLLM runs")
 
 
-def open_chat(model: Model) -> ChatTokenizer:
-    """Load the model's tokenizer. Raises ValueError if it or config.json fails, or needs code of its own."""
+def load_chat(model: Model) -> ChatTokenizer:
+    """Load the model's tokenizer. Raises ValueError if it or config.json cannot be loaded, or needs its own code."""
     config = f"config.json of model {model.name}"
     if not model.type:
         raise ValueError(f"{config} names no model_type: give one in the layout of transformers")
@@ -83,7 +76,7 @@ def open_chat(model: Model) -> ChatTokenizer:
         f" never run: take a model whose type (here {model.type!r}, {', '.join(model.architectures)}) vLLM or"
         " transformers know"
     )
-    if CONFIG in model.own_code and why_silent(model):
+    if CONFIG in model.own_code and why_no_text(model):
         raise ValueError(needs_code)
     chat, cannot = ChatTokenizer(model.path, model.hub_revision), f"{config} cannot be used"
     of_vllm = rf"[\s\"]{re.escape(model.type)}\"?[=:] ?\"\w+Config\""
@@ -93,14 +86,14 @@ def open_chat(model: Model) -> ChatTokenizer:
         cannot = f"the tokenizer of model {model.name} cannot be loaded"
         chat.tokenize(["a"])
     except Exception as error:
-        # A configuration and a tokenizer are anyone's files: they fail in their own ways.
+        # A configuration or a tokenizer may be written by anyone, and fail in any way.
         raise ValueError(needs_code if model.own_code else f"{cannot}: {_reason(error)}") from error
     return chat
 
 
-def notes_on(model: Model, chat: ChatTokenizer) -> list[str]:
-    """Return what a person should know about the model's code and template, in sentences."""
-    files, why = " and ".join(model.own_code), why_silent(model)
+def notes_on_model(model: Model, chat: ChatTokenizer) -> list[str]:
+    """Return what the user should know about the model's code and template, in sentences."""
+    files, why = " and ".join(model.own_code), why_no_text(model)
     dated = "strftime_now" in chat.template
     notes = (
         (files, f"code of the model's own, named by {files}, is never run: that of the libraries is taken"),
@@ -110,18 +103,18 @@ def notes_on(model: Model, chat: ChatTokenizer) -> list[str]:
     return [note for holds, note in notes if holds]
 
 
-def look_at_template(model: Model, chat: ChatTokenizer, prompts: Sequence[Prompt]) -> list[str]:
-    """Return notes on how the chat template writes the prompts. Raises ValueError if one is refused or changed."""
+def check_template(model: Model, chat: ChatTokenizer, prompts: Sequence[Prompt]) -> list[str]:
+    """Return notes on how the chat template renders the prompts. Raises ValueError if it rejects or changes one."""
     shapes: dict[tuple[str, ...], list[str]] = {}
     for prompt in prompts:
         shapes.setdefault(tuple(message["role"] for message in prompt.messages), []).append(prompt.name)
-    notes = [note for roles, names in shapes.items() for note in _look_at_shape(model, chat, roles, names)]
+    notes = [note for roles, names in shapes.items() for note in _check_roles(model, chat, roles, names)]
     for prompt in prompts:
         _render(model, chat, prompt.messages, [prompt.name])
     return list(dict.fromkeys(notes))
 
 
-def _look_at_shape(model: Model, chat: ChatTokenizer, roles: tuple[str, ...], names: Sequence[str]) -> list[str]:
+def _check_roles(model: Model, chat: ChatTokenizer, roles: tuple[str, ...], names: Sequence[str]) -> list[str]:
     text, *others = {_render(model, chat, probe(roles), names) for _ in range(_TRIES)}
     if others:
         raise ValueError(
@@ -139,14 +132,14 @@ def _look_at_shape(model: Model, chat: ChatTokenizer, roles: tuple[str, ...], na
 
 
 def _opens(chat: ChatTokenizer, roles: tuple[str, ...], prompt: str) -> bool:
-    """Return True if the prompt ends with a mark of where the model's answer begins."""
+    """Return True if the prompt ends with the mark that begins the model's answer."""
     *marks, answer = _marks((*roles, "assistant"))
     with suppress(Exception):  # a template may be for prompts alone; whether it marks the answer is not known then
         if chat.render(probe(roles), opened=False) == prompt:
             before, found, _ = chat.render(probe((*roles, "assistant"))).partition(answer)
             ends = [max(text.rfind(mark) + len(mark) for mark in marks) for text in (prompt, before)]
             end, end_before = prompt[ends[0] :].strip(), before[ends[1] :].strip()
-            # Where the mark of a question's end is that of the answer too, as [/INST], nothing has to be asked for.
+            # If the mark that ends a question also begins the answer, like [/INST], the template has no other.
             return bool(end) and (not found or end == end_before)
     return True
 
@@ -156,30 +149,30 @@ def _marks(roles: Sequence[str]) -> list[str]:
 
 
 def probe(roles: Sequence[str]) -> Messages:
-    """Make long turns of these roles, with all that a template may escape or cut off, each between two marks."""
+    """Return long turns of these roles, with all that a template may escape or cut off, each between two marks."""
     marked = zip(roles, _marks(roles), strict=True)
     return tuple(Message(role=role, content=mark + _PROBE + mark) for role, mark in marked)
 
 
 def fault_in(prompt: str, messages: Iterable[Message]) -> str:
-    """Say what the prompt lacks of the texts of its messages, white space aside, which templates trim."""
+    """Say what the prompt lacks of its messages' texts, ignoring whitespace, which templates trim; "" if nothing."""
     text, lost, cut = " ".join(prompt.split()), list[str](), list[str]()
     for message in messages:
         words = message["content"].split()
         if not words or " ".join(words) in text:
             continue
-        # How many of the first words stand in the text side by side.
+        # How many of the first words are in the text, one after the other.
         kept = bisect_left(range(len(words)), 1, key=lambda last: " ".join(words[: last + 1]) not in text)
         after = len(" ".join(words[:kept]))
-        told = f"{message['role']} text (after {after:,} characters, at {excerpt(words[kept], 24)})"
-        (cut if kept else lost).append(told if kept else message["role"])
+        place = f"{message['role']} text (after {after:,} characters, at {excerpt(words[kept], 24)})"
+        (cut if kept else lost).append(place if kept else message["role"])
     if lost:
         return f"leaves out the {' and the '.join(lost)} text"
     return f"leaves out or changes part of the {' and the '.join(cut)}" if cut else ""
 
 
 def _render(model: Model, chat: ChatTokenizer, messages: Messages, names: Sequence[str]) -> str:
-    """Return the prompt. Raises ValueError where the template refuses it, or does not write each text whole."""
+    """Return the prompt. Raises ValueError if the template rejects the chat, or does not write each text unchanged."""
     template = f"the chat template of model {model.name}"
     needed = (
         f"which these prompts need: {listed([name for name in names if name], _SHOWN)};"
@@ -188,7 +181,7 @@ def _render(model: Model, chat: ChatTokenizer, messages: Messages, names: Sequen
     try:
         prompt = chat.render(messages)
     except Exception as error:
-        # A template is the model's own program.
+        # A template is a program, and can raise anything.
         roles, without = [message["role"] for message in messages], ""
         others = [role for role in roles if role != "system"]
         with suppress(Exception):
@@ -207,7 +200,7 @@ def check_fit(
 ) -> list[str]:
     """Return a note on the prompts that leave no room for an answer. Raises ValueError if none of all `total` fits.
 
-    The prompts given are those that may not fit; up to _MOST_BYTES of them are counted. `context` is in tokens.
+    `prompts` are those that may not fit, of which up to _MOST_BYTES are counted. `context` is in tokens.
     """
     count, longest, left, rest = 0, (0, ""), _MOST_BYTES, iter(prompts)
     while left > 0 and (some := list(islice(rest, _BATCH))):
@@ -228,8 +221,8 @@ def check_fit(
     return [words]
 
 
-def look_for_too_short(chat: ChatTokenizer, max_tokens: int, texts: Iterable[str]) -> list[str]:
-    """Return a note for each of the texts, the shortest of use, that completions of this many tokens cannot hold."""
+def notes_on_max_tokens(chat: ChatTokenizer, max_tokens: int, texts: Iterable[str]) -> list[str]:
+    """Return a note for each of the texts, the shortest useful completions, that is longer than `max_tokens`."""
     return [
         f"--max_tokens {max_tokens:,} is too small: {text} alone has {tokens:,} tokens, so it will be cut off"
         for text in texts

@@ -1,7 +1,4 @@
-"""The seam to the model: requests, completions, engines, a replica of one, and an engine scripted by a function.
-
-Everything that talks to a model talks to an `Engine`; only `cluster.inference.vllm_engine` knows which library answers.
-"""
+"""The interface to a model: requests, completions, engines, a replica of one, and an engine scripted by a function."""
 
 import inspect
 import time
@@ -14,6 +11,13 @@ from typing import Any, Literal, Protocol, Self, TypedDict
 from cluster.errors import EngineDiedError, EngineMemoryError
 
 FinishReason = Literal["stop", "length", "error"]
+SAMPLING_BOUNDS: dict[str, tuple[float, float]] = {
+    "temperature": (0, 2),
+    "top_p": (1e-9, 1),
+    "top_k": (0, 10**6),
+    "repetition_penalty": (0.01, 100),
+}
+"""Of the parameters that a model may recommend; vLLM takes no more."""
 _LONGEST = 400
 _TAIL_BYTES = 200_000
 
@@ -31,52 +35,42 @@ class Sampling:
 
     temperature: float = 1.0
     top_p: float = 1.0
-    top_k: int = 0
-    """0 keeps every token."""
-    repetition_penalty: float = 1.0
-    """Applies to prompt tokens too, as in vLLM and transformers."""
-    max_tokens: int = 256
-    """Longest completion, in tokens; the engine lowers it to what the context leaves."""
+    top_k: int = 0  # 0 keeps every token
+    repetition_penalty: float = 1.0  # applies to prompt tokens too, as in vLLM and transformers
+    max_tokens: int = 256  # longest completion, in tokens; the engine lowers it to what the context leaves
 
 
 @dataclass(frozen=True)
 class Request:
-    """One completion wanted: a chat, how to sample, and the seed of this sample."""
+    """A request for one completion: a chat, how to sample, and the seed of this sample."""
 
-    key: str
-    """Unique within a run; names the request in logs and to the engine."""
+    key: str  # unique within a run; names the request in logs and to the engine
     messages: tuple[Message, ...]
     sampling: Sampling
-    seed: int
-    """In [0, 2**63)."""
+    seed: int  # in [0, 2**63)
 
 
 @dataclass(frozen=True)
 class Completion:
-    """What came back. A refused or failed request is a completion too: finish_reason "error"."""
+    """The response. A rejected or failed request has one too: finish_reason "error"."""
 
     text: str
     finish_reason: FinishReason
     prompt_tokens: int = 0
     output_tokens: int = 0
-    cached_tokens: int = 0
-    """Prompt tokens found in the prefix cache."""
-    error: str | None = None
-    """Why finish_reason is "error"; None otherwise."""
+    cached_tokens: int = 0  # prompt tokens found in the prefix cache
+    error: str | None = None  # why finish_reason is "error"; None otherwise
 
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """Which engine answers; kept with every row as its provenance."""
+    """Which engine answers; stored in every row as its provenance."""
 
-    engine: str
-    """The library, such as "vllm"."""
+    engine: str  # the library, such as "vllm"
     engine_version: str
     model: str
-    model_revision: str
-    """Commit of a hub model, hash of a local folder, "" where there is none."""
-    context: int
-    """Longest prompt plus completion, in tokens."""
+    model_revision: str  # commit of a hub model, hash of a local folder, "" where there is none
+    context: int  # longest prompt plus completion, in tokens
 
 
 class Engine(Protocol):
@@ -86,27 +80,27 @@ class Engine(Protocol):
     def info(self) -> EngineInfo: ...
 
     async def generate(self, request: Request) -> Completion:
-        """Complete a request; a refusal has finish_reason "error". Raises EngineDiedError if the engine is gone."""
+        """Complete a request; if rejected, with finish_reason "error". Raises EngineDiedError if the engine is gone."""
 
     async def close(self) -> None:
-        """End every process and free every device this engine holds."""
+        """End every process and free every device that this engine holds."""
 
 
 class EngineSettings(Protocol):
-    """How to start an engine, picklable: all that a replica needs to know."""
+    """How to start an engine: all that a replica needs to know, picklable."""
 
     async def start(self) -> Engine: ...
 
     def smaller(self) -> Self:
-        """Return the same with lower limits, for an engine that ran out of memory; itself if they are the lowest."""
+        """Return settings with lower limits, for an engine that ran out of memory; itself if they are the lowest."""
         return self
 
     def limits(self) -> str:
-        """Return the limits that `smaller` lowers, for a person."""
+        """Return the limits that `smaller` lowers, for the user."""
         return "no limits"
 
     def cause(self, log: str) -> EngineDiedError | None:
-        """Return the error that its processes logged, EngineMemoryError if memory was short; None if they did not."""
+        """Return the error that its processes logged, EngineMemoryError if memory was short; None without one."""
         return None
 
 
@@ -114,7 +108,7 @@ Work = Callable[[Engine, Any], Awaitable[Any]]
 
 
 class Replica:
-    """One engine and the work done on it; the work takes it for the engine. Notes when the engine last answered."""
+    """An engine and the work done on it. The work gets the replica as its engine, so that it sees each answer."""
 
     def __init__(self, settings: EngineSettings, work: Work, log: Path | None = None) -> None:
         self._settings = settings
@@ -126,7 +120,7 @@ class Replica:
         self._moved = time.monotonic()
 
     async def start(self) -> EngineInfo:
-        """Load the model. Raises EngineDiedError with the engine's own message."""
+        """Start the engine. Raises EngineDiedError with the engine's own message."""
         try:
             self._engine: Engine = await self._settings.start()
         except Exception as error:
@@ -135,7 +129,7 @@ class Replica:
         return self.info
 
     async def do(self, item: Any) -> Any:
-        """Return the result of the work. Raises what it raises, EngineDiedError with the engine's own message."""
+        """Do the work on an item. Raises what it raises, but EngineDiedError with the engine's own message."""
         self._moved = self._moved if self._running else time.monotonic()
         self._running += 1
         try:
@@ -152,21 +146,21 @@ class Replica:
         return completion
 
     async def stalled_s(self) -> float:
-        """Return the seconds since a request or an item came back; 0 if no item is running."""
+        """Return the seconds since the last request or item returned; 0 if no item is running."""
         return time.monotonic() - self._moved if self._running else 0.0
 
     async def close(self) -> None:
         await self._engine.close()
 
     def _death(self, error: Exception) -> EngineDiedError:
-        """Return the error as its log, or the kernel, explains it."""
+        """Return the error as the log or the kernel explains it."""
         log = ""
         if self._log is not None:
             with self._log.open("rb") as file:
                 file.seek(max(self._log_began, self._log.stat().st_size - _TAIL_BYTES))
                 log = file.read().decode(errors="replace")
         cause, killed = self._settings.cause(log), memory_kills() > self._memory_kills
-        words = own_words(cause or error) + " (the kernel killed a process for lack of memory)" * killed
+        words = error_text(cause or error) + " (the kernel killed a process for lack of memory)" * killed
         short = killed or any(isinstance(one, MemoryError | EngineMemoryError) for one in (error, cause))
         return EngineMemoryError(words) if short else EngineDiedError(words)
 
@@ -180,8 +174,8 @@ def memory_kills() -> int:
     return kills
 
 
-def own_words(error: BaseException) -> str:
-    """Return the error's type and message on one line; of EngineDiedError the message alone, which names a cause."""
+def error_text(error: BaseException) -> str:
+    """Return the error's type and message on one line; for EngineDiedError only the message, which names the cause."""
     said = " ".join(str(error).split())
     return (said if isinstance(error, EngineDiedError) and said else f"{type(error).__name__}: {said}")[:_LONGEST]
 
@@ -195,7 +189,7 @@ Reply = Callable[[Request], "str | Completion | Awaitable[str | Completion]"]
 
 
 class ScriptedEngine:
-    """An engine whose answers are a plain function of the request. Tokens are counted as words."""
+    """An engine whose answers are a plain function of the request. Its tokens are words."""
 
     def __init__(self, reply: Reply, *, context: int = 32768) -> None:
         self._reply = reply
@@ -224,7 +218,7 @@ class ScriptedEngine:
 
 @dataclass(frozen=True)
 class ScriptedSettings(EngineSettings):
-    """Starts a scripted engine, in any process: the reply is a function of a module."""
+    """Settings of a scripted engine. Picklable if `reply` is a function of a module."""
 
     reply: Reply
     context: int = 32768

@@ -1,4 +1,4 @@
-"""A model's files before anything loads them: whether they are a model's, all there and whole."""
+"""Checks of a model's files before anything loads them: whether they are a model, all present and intact."""
 
 import fnmatch
 import json
@@ -15,7 +15,6 @@ from cluster.texts import fill, first_line, listed, load_table
 CONFIG, TEMPLATE = "config.json", "chat_template.jinja"
 GENERATION, TOKENIZER = "generation_config.json", "tokenizer_config.json"
 KNOWN = load_table("cluster.inference", "models.toml")
-"""What is known of models in general."""
 
 _NAMED = {kind: tuple(names) for kind, names in KNOWN["files"].items()}
 _ADAPTER = "adapter_config.json"
@@ -29,13 +28,11 @@ _LONGEST = 160
 class Files(NamedTuple):
     """The files of a model, in a folder or on the hub."""
 
-    names: Set[str]
-    """Those of folders within by their paths."""
-    file: Callable[[str], Path]
-    """Returns where one lies on this machine, if need be after it was downloaded."""
+    names: Set[str]  # paths relative to the folder
+    file: Callable[[str], Path]  # returns the path of one on this machine, downloading it if necessary
 
     def read(self, name: str) -> dict[str, Any]:
-        """Return the JSON object in a file, an empty one if there is no such file. Raises ValueError."""
+        """Read the JSON object in a file; it is empty if there is no such file. Raises ValueError."""
         if name not in self.names:
             return {}
         path = self.file(name)
@@ -49,13 +46,13 @@ class Files(NamedTuple):
 
     @property
     def weights(self) -> list[str]:
-        """The names of the files that an engine would load weights from."""
+        """Return the names of the files that an engine would load weights from."""
         top = [name for name in sorted(self.names) if "/" not in name and not name.startswith(_NAMED["trainers"])]
         best = [name for name in top if name.endswith(".safetensors")]
         return best or [name for name in top if name.endswith(".bin")]
 
     def check(self, model: str) -> None:
-        """Raise ValueError, saying what there is instead, if these are not the files of a whole model."""
+        """Raise ValueError, saying what these are instead, if they are not the files of a complete model."""
         if fault := next(_faults(self), ""):
             raise ValueError(f"{model}{fault}")
 
@@ -97,7 +94,7 @@ def _faults(files: Files) -> Iterator[str]:
 
 
 def _instead(names: Set[str]) -> str:
-    """Say what these files are, where they are no model, and what to do."""
+    """Say what these files are, as they are no model's, and what to do."""
     for rule in KNOWN["instead"]:
         if found := {name for pattern in rule["names"] for name in fnmatch.filter(names, pattern)}:
             folder, shown = max(found, key=lambda name: (len(name), name)).rpartition("/")[0], sorted(found)
@@ -106,7 +103,7 @@ def _instead(names: Set[str]) -> str:
 
 
 def check_bytes(folder: Path, files: Files) -> int:
-    """Return the bytes of a folder's weights. Raises ValueError if a file is empty, a Git LFS pointer, or cut off."""
+    """Return the size of a folder's weights, in bytes. Raises ValueError if a file is empty, an LFS pointer or cut."""
     total = 0
     others = {CONFIG, GENERATION, TOKENIZER, TEMPLATE, *_NAMED["indexes"], *_NAMED["tokenizers"]}
     for name in (*sorted(files.names & others), *files.weights):
@@ -121,7 +118,7 @@ def check_bytes(folder: Path, files: Files) -> int:
 
 
 def _fault(path: Path) -> str:
-    """Say what is wrong with a file by its own words; empty where nothing is."""
+    """Say what is wrong with a file, judging by its bytes; "" if nothing is."""
     with path.open("rb") as file:
         first = file.read(len(_POINTER))
     if not first:
@@ -130,7 +127,7 @@ def _fault(path: Path) -> str:
         return "is a pointer of Git LFS, not the file itself: run `git lfs pull` in the folder"
     if path.suffix == ".safetensors":
         try:
-            with safe_open(path, framework="numpy"):  # reads the header, and compares what it tells with the size
+            with safe_open(path, framework="numpy"):  # reads the header, and checks the size by it
                 return ""
         except SafetensorError as error:
             return f"is no safetensors file, or cut off ({first_line(error)[:_LONGEST]}): download it again"

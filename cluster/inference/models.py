@@ -1,4 +1,4 @@
-"""Finding a model, a local folder or a hub id, and what its own files say of it, without loading it."""
+"""Find a model, by local folder or hub id, and read what its own files say about it, without loading it."""
 
 import hashlib
 import os
@@ -10,53 +10,41 @@ from typing import Any
 
 from huggingface_hub import HfApi, constants, hf_hub_download
 
+from cluster.inference.engine import SAMPLING_BOUNDS
 from cluster.inference.model_files import CONFIG, GENERATION, KNOWN, TEMPLATE, TOKENIZER, Files, check_bytes
 from cluster.inference.vllm_engine import read_config
 from cluster.jobs.hub import HUB_TIMEOUT_S, asking_hub, offline
 from cluster.texts import nearest
 
 _CLOSE = 0.75
-_WITHIN = ("*", "*/config.json", "*/*/config.json", "*/*.distcp")
-"""Of a folder, what tells a model from what is taken for one."""
+_WITHIN = ("*", "*/config.json", "*/*/config.json", "*/*.distcp")  # what tells a model from other folders
 _HEAD = 1 << 20
-_DRAWING = ("temperature", "top_p", "top_k", "repetition_penalty")
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model that is there, and what its own files say."""
+    """A model that was found, and what its own files say."""
 
-    name: str
-    """As shown to people and kept in rows: hub id, folder name, or the built-in model's name."""
-    path: str
-    """Local folder or hub id, as engines load it."""
-    revision: str
-    """Hub commit, or a hash of the folder's files."""
-    hub_revision: str | None
-    """What to ask the hub's client for beside `path`; None for a folder."""
-    context: int
-    """Longest prompt plus completion, in tokens."""
-    sampling: dict[str, float]
-    """temperature, top_p, top_k and repetition_penalty from generation_config.json, where given."""
-    type: str
-    """The model_type of config.json."""
+    name: str  # as shown to users and stored in rows: hub id, folder name, or the built-in model's name
+    path: str  # local folder or hub id, as engines load it
+    revision: str  # hub commit, or a hash of the folder's files
+    hub_revision: str | None  # what to ask the hub's client for in addition to `path`; None for a folder
+    context: int  # longest prompt plus completion, in tokens
+    sampling: dict[str, float]  # what generation_config.json gives of SAMPLING_BOUNDS
+    type: str  # the model_type of config.json
     architectures: tuple[str, ...]
-    own_code: tuple[str, ...]
-    """The configuration files that name code which comes with the model."""
-    heads: int | None
-    """Of attention, which the GPUs of an engine share evenly; None if config.json does not say."""
-    weight_bytes: int
-    """On disk; 0 where they are not on this machine."""
-    unused: tuple[str, ...]
-    """Keys of generation_config.json that would change what is drawn, and are not used."""
+    own_code: tuple[str, ...]  # the configuration files that refer to code that comes with the model
+    heads: int | None  # attention heads, which the GPUs of an engine share evenly; None if config.json does not say
+    weight_bytes: int  # on disk; 0 if they are not on this machine
+    unused: tuple[str, ...]  # keys of generation_config.json that would change what is sampled, and are ignored
 
 
 def find(name: str, begun: Mapping[str, Any] | None = None, own: tuple[str, ...] = ()) -> Model:
-    """Find the model of a local folder, a hub id, or a bare well-known name, the last two also with @COMMIT.
+    """Find a model by local folder, hub id, or bare well-known name, the last two also with @COMMIT.
 
-    `begun` is the configuration of the run that goes on: where it names this model of the hub, its commit is taken
-    unless another is asked for. `own` are further names that may have been meant.
-    Raises ValueError if it is not there, not whole, or cannot chat.
+    `begun` is the configuration of the run to continue: if that has this model of the hub, its commit is taken unless
+    another is given. `own` are further names that may have been meant.
+    Raises ValueError if the model does not exist, is incomplete, or cannot chat.
     """
     if os.path.isdir(name):
         try:
@@ -103,7 +91,7 @@ def _local(folder: Path) -> Model:
 
 
 def _meant(name: str, own: tuple[str, ...] = ()) -> str:
-    """Ask whether the known model with the nearest name was meant; "" if none is near, or it is the very one."""
+    """Ask whether the known model with the most similar name was meant; "" if none is similar, or it is that one."""
     offered = (f"{owner}/{model}" for owner, family in KNOWN["families"].items() for model in family["models"])
     known = {shown.lower(): full for full in (*offered, *own) for shown in (full, full.rpartition("/")[2])}
     near = nearest(name, known, cutoff=_CLOSE)
@@ -113,13 +101,13 @@ def _meant(name: str, own: tuple[str, ...] = ()) -> str:
 def _listed(repo: str, pinned: str | None, shown: str) -> tuple[str, set[str]]:
     """Return commit and file names, from the hub or, offline, from its client's cache; of main unless pinned.
 
-    Raises ValueError if they are not there, or if the cache holds several commits and does not say which is main: it
-    says so only after somebody asked for main, and we ask for commits.
+    Raises ValueError if they are not there, or if the cache has several commits and does not know which one is main: it
+    only does after someone asked for main, while we ask for commits.
     """
     if not offline():
         with asking_hub(shown):
-            told = HfApi().model_info(repo, revision=pinned, timeout=HUB_TIMEOUT_S)
-        return told.sha or "main", {sibling.rfilename for sibling in told.siblings or ()}
+            info = HfApi().model_info(repo, revision=pinned, timeout=HUB_TIMEOUT_S)
+        return info.sha or "main", {sibling.rfilename for sibling in info.siblings or ()}
     cache = Path(constants.HF_HUB_CACHE, f"models--{repo.replace('/', '--')}")
     if pinned is None and os.path.isdir(cache / "snapshots") and not os.path.exists(cache / "refs" / "main"):
         snapshots = (cache / "snapshots").iterdir()
@@ -141,20 +129,20 @@ def _download(repo: str, name: str, revision: str, shown: str) -> Path:
 
 
 def _described(name: str, path: str, revision: str, held: Files, weight_bytes: int | None) -> Model:
-    """Read the model's own files; `weight_bytes` is None for a model of the hub."""
+    """Read the model's own files. `weight_bytes` is None for a model on the hub."""
     config, generation, tokenizer = (held.read(file) for file in (CONFIG, GENERATION, TOKENIZER))
     if TEMPLATE in held.names:
         held.file(TEMPLATE)
     elif not tokenizer.get("chat_template"):
         raise ValueError(f"model {name} has no chat template: take an instruct model, or add chat_template.jinja")
-    drawing = {key: generation[key] for key in _DRAWING if generation.get(key) is not None}
-    numbers = [(key, value, GENERATION) for key, value in drawing.items()]
+    sampling = {key: generation[key] for key in SAMPLING_BOUNDS if generation.get(key) is not None}
+    numbers = [(key, value, GENERATION) for key, value in sampling.items()]
     for key, value, file in [("model_max_length", tokenizer.get("model_max_length", 0), TOKENIZER), *numbers]:
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise ValueError(f"model {name}: {key} in {file} must be a number, not {value!r}")
     # As everywhere, `do_sample: false` means temperature 0; a top_k of -1 keeps all, which is 0 here.
-    drawing |= {"temperature": 0} if generation.get("do_sample") is False else {}
-    drawing |= {"top_k": 0} if drawing.get("top_k") == -1 else {}
+    sampling |= {"temperature": 0} if generation.get("do_sample") is False else {}
+    sampling |= {"top_k": 0} if sampling.get("top_k") == -1 else {}
     hub_revision = revision if weight_bytes is None else None
     classes, unused = config.get("architectures"), KNOWN["unused"]
     heads = [part.get("num_attention_heads", part.get("n_head")) for part in _parts(config)]
@@ -164,7 +152,7 @@ def _described(name: str, path: str, revision: str, held: Files, weight_bytes: i
         revision,
         hub_revision=hub_revision,
         context=_context_of(name, config, path, hub_revision),
-        sampling={key: float(value) for key, value in drawing.items()},
+        sampling={key: float(value) for key, value in sampling.items()},
         type=str(config.get("model_type") or ""),
         architectures=tuple(map(str, classes)) if isinstance(classes, list) else (),
         own_code=tuple(one for one, said in ((CONFIG, config), (TOKENIZER, tokenizer)) if said.get("auto_map")),
@@ -179,7 +167,7 @@ def _described(name: str, path: str, revision: str, held: Files, weight_bytes: i
 
 
 def _context_of(name: str, config: Mapping[str, Any], path: str, revision: str | None) -> int:
-    """Return the longest prompt plus completion, in tokens, as vLLM reads it. Raises ValueError if nothing says it."""
+    """Return the longest prompt plus completion, in tokens, as vLLM derives it. Raises ValueError if it cannot be."""
 
     def said(get: Callable[[str], Any]) -> list[Any]:
         return [value for key in KNOWN["config"]["context"] if (value := get(key)) is not None]
@@ -187,7 +175,7 @@ def _context_of(name: str, config: Mapping[str, Any], path: str, revision: str |
     inner = next(_parts(config))
     lengths = said(inner.get)
     if not lengths:
-        # The file of anyone, which fails in its own ways; transformers, which takes seconds, may not know the model.
+        # Last, since transformers takes seconds to import. It may not know the model, and the file may be anything.
         with suppress(Exception):
             text = read_config(path, revision).get_text_config()
             lengths = said(lambda key: getattr(text, key, None))
@@ -198,7 +186,7 @@ def _context_of(name: str, config: Mapping[str, Any], path: str, revision: str |
 
 
 def _parts(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield the configuration of the part for texts first, then what it lies in."""
+    """Yield the configuration of the text model first, then those that contain it."""
     for inner in [config[key] for key in KNOWN["config"]["text"] if isinstance(config.get(key), Mapping)][:1]:
         yield from _parts(inner)
     yield config
@@ -209,7 +197,7 @@ def _is_count(value: object, least: int) -> bool:
 
 
 def _folder_hash(folder: Path) -> str:
-    """SHA-256 over names, sizes and the first mebibyte of each file of the folder: 16 hex digits."""
+    """Return 16 hex digits of the SHA-256 over the name, size and first mebibyte of each file of the folder."""
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.suffix in {".json", ".jinja", ".safetensors", ".bin", ".txt", ".model"}:

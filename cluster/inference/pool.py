@@ -1,7 +1,4 @@
-"""The scheduler: which replica gets which item, what happens to the items of a dead one, and the events it yields.
-
-Any async (engine, item) -> result will do; it knows neither questions nor rows, nor where engines run.
-"""
+"""The scheduler: which replica gets which item, what happens to the items of a dead one, and the events it yields."""
 
 import math
 import time
@@ -13,14 +10,14 @@ from itertools import islice
 from typing import Any, Generic, NamedTuple, Protocol, Self, TypeAlias, TypeVar
 
 from cluster.errors import ClusterLostError, ItemFailedError
-from cluster.inference.engine import EngineInfo, own_words
+from cluster.inference.engine import EngineInfo, error_text
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 class Loading(NamedTuple):
-    """An engine has its process and loads the model."""
+    """An engine has its process and is loading the model."""
 
     number: int
 
@@ -33,7 +30,7 @@ class Started(NamedTuple):
 
 
 class Lost(NamedTuple):
-    """An engine died; the items it held are dealt again."""
+    """An engine died; the items it held are requeued."""
 
     number: int
     reason: str
@@ -45,36 +42,28 @@ class Tick(NamedTuple):
 
 
 class Done(NamedTuple, Generic[Item, Result]):
-    """One item's result."""
-
     item: Item
     result: Result
 
 
 class Failed(NamedTuple, Generic[Item]):
-    """One item has no result and is not retried."""
+    """An item has no result and is not retried."""
 
     item: Item
-    reason: str
-    """One line."""
-    story: str
-    """The traceback, if there is one."""
+    reason: str  # one line
+    story: str  # the traceback, if there is one
 
 
 Event: TypeAlias = Loading | Started | Lost | Tick | Done[Item, Result] | Failed[Item]
 
-
-TRIES = 3
-"""Attempts at an item whose work raises."""
-_DEATHS = 2
-"""Engine deaths after which an item is quarantined, that is, run alone."""
-_DEATHS_ALONE = 2
-"""Engine deaths over an item run alone after which it has failed."""
+TRIES = 3  # attempts at an item whose work raises
+_DEATHS = 2  # engine deaths after which an item is quarantined, that is, run alone
+_DEATHS_ALONE = 2  # deaths of engines that held an item alone, after which it has failed
 _TICK_S = 0.5
 
 
 class Finished(NamedTuple):
-    """The work on an item has returned, or raised an error that is not its engine's death."""
+    """The work on an item has returned, or raised an error other than its engine's death."""
 
     number: int
     ticket: Hashable
@@ -83,11 +72,11 @@ class Finished(NamedTuple):
 
 
 class Replicas(Protocol):
-    """What the scheduler needs of the engines, each known by its number, which its replacements inherit.
+    """What the scheduler needs of the engines, each identified by a number, which its replacements inherit.
 
     `ready` are those that take items. `submit` begins the work on an item and returns the ticket that its Finished will
-    name. `poll` restarts what died and yields what happens within `timeout_s`, nothing of a replica after its Lost; it
-    raises EngineStartError and ClusterLostError.
+    carry. `poll` restarts what died and yields what happens within `timeout_s`, nothing from a replica after its Lost;
+    it raises EngineStartError and ClusterLostError.
     """
 
     def ready(self) -> Collection[int]: ...
@@ -96,13 +85,13 @@ class Replicas(Protocol):
     def close(self) -> None: ...
 
 
-def fill(max_sequences: int, per_item: int) -> int:
-    """Return how many items keep an engine of `max_sequences` full, plus half as many waiting."""
+def items_in_flight(max_sequences: int, per_item: int) -> int:
+    """Return how many items fill an engine of `max_sequences`, plus half as many in its queue."""
     return max(2, math.ceil(1.5 * max_sequences / per_item))
 
 
 def next_engine(loads: Mapping[int, int], limit: int, avoided: int | None = None) -> int | None:
-    """Return the least loaded engine, by number if equal, `avoided` only if it is alone; None if it is full."""
+    """Return the least loaded engine, the first of equals, `avoided` only if it is the only one; None if it is full."""
     others = [engine for engine in loads if engine != avoided] or loads
     number = min(others, key=lambda engine: (loads[engine], engine), default=None)
     return number if number is not None and loads[number] < limit else None
@@ -110,51 +99,41 @@ def next_engine(loads: Mapping[int, int], limit: int, avoided: int | None = None
 
 @dataclass
 class _Task(Generic[Item]):
-    """An item and what has happened to it."""
-
     item: Item
     failures: int = 0
     deaths: int = 0
     deaths_alone: int = 0
-    died_on: int | None = None
-    """The last engine that died while it held this."""
-    refused_by: int | None = None
-    """The engine whose work raised ItemFailedError; another is asked once."""
+    died_on: int | None = None  # the last engine that died while it held this item
+    refused_by: int | None = None  # the engine on which the work raised ItemFailedError; it is retried once on another
 
 
 class Pool(Generic[Item, Result]):
-    """Items dealt to replicas, `in_flight` to each at most. Use as a context; `run` may be called several times."""
+    """Gives items to replicas, at most `in_flight` to each. A context manager; `run` may be called several times."""
 
     def __init__(self, replicas: Replicas, in_flight: int) -> None:
         self._replicas = replicas
         self._limit = in_flight
         self._source: Iterator[Item] = iter(())
         self._waiting: deque[_Task[Item]] = deque()
-        self._running: dict[int, dict[Hashable, _Task[Item]]] = defaultdict(dict)
-        """By replica and ticket."""
-        self._quarantine: deque[_Task[Item]] = deque()
-        """Items that may have killed engines: each runs alone, so that no other dies with it."""
-        self._isolated: int | None = None
-        """The replica reserved for the quarantine."""
+        self._running: dict[int, dict[Hashable, _Task[Item]]] = defaultdict(dict)  # by replica and ticket
+        self._quarantine: deque[_Task[Item]] = deque()  # items that may have killed engines: each runs alone
+        self._isolated: int | None = None  # the replica reserved for the quarantine
         self._stop_at: float | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        # Without Ray nothing can be closed, and calls would wait for ever.
+        # Without Ray nothing can be closed, and calls would wait forever.
         if kind is None or not issubclass(kind, ClusterLostError):
             self._replicas.close()
 
     def stop(self, grace_s: float) -> None:
-        """Deal nothing more; `run` ends when running items are back, or after `grace_s` seconds."""
+        """Submit nothing more; `run` ends when the running items have returned, or after `grace_s` seconds."""
         self._stop_at = time.monotonic() + grace_s
 
     def run(self, items: Iterable[Item]) -> Iterator[Event[Item, Result]]:
-        """Yield events as they come, each item exactly once, as Done or Failed, in any order.
-
-        Raises EngineStartError if an engine cannot start, ClusterLostError if Ray is gone.
-        """
+        """Yield events, each item once, as Done or Failed, in any order. Raises EngineStartError, ClusterLostError."""
         self._source = iter(items)
         while not self._over():
             while self._stop_at is None and (scheduled := self._schedule()):
@@ -172,38 +151,38 @@ class Pool(Generic[Item, Result]):
         running = any(self._running.values())
         if self._stop_at is not None:
             return not running or time.monotonic() > self._stop_at
-        return not (running or self._quarantine or self._owed())
+        return not (running or self._quarantine or self._has_next())
 
-    def _owed(self) -> bool:
-        """Return True if there is an item to deal, the first of `_waiting`."""
+    def _has_next(self) -> bool:
+        """Return True if an item is left to submit, which is then the first of `_waiting`."""
         if not self._waiting:
             self._waiting.extend(_Task(item) for item in islice(self._source, 1))
         return bool(self._waiting)
 
     def _schedule(self) -> tuple[int, _Task[Item]] | None:
-        """Return which replica gets which item next; None if all are full or nothing is owed."""
+        """Return which replica gets which item next; None if all are full or no item is left."""
         loads = {number: len(self._running[number]) for number in self._replicas.ready()}
         if self._quarantine and self._isolated not in loads:
-            # Another engine than the one that died, which may be at fault itself.
+            # Not the engine that died, which may be at fault itself.
             self._isolated = next_engine(loads, self._limit + 1, self._quarantine[0].died_on)
         if self._isolated is not None and not loads.get(self._isolated, 0):
             if self._quarantine and self._isolated in loads:
                 return self._isolated, self._quarantine.popleft()
             self._isolated = None
         loads = {number: load for number, load in loads.items() if number != self._isolated}
-        if next_engine(loads, self._limit) is None or not self._owed():
+        if next_engine(loads, self._limit) is None or not self._has_next():
             return None
         number = next_engine(loads, self._limit, self._waiting[0].refused_by)
         return None if number is None else (number, self._waiting.popleft())
 
     def _finish(self, event: Finished) -> Iterator[Done[Item, Result] | Failed[Item]]:
-        """Yield what came of an item; one whose work raised is retried, up to TRIES in all."""
+        """Yield an item's outcome; if the work raised, it is retried, up to TRIES in all."""
         task, error = self._running[event.number].pop(event.ticket), event.error
         if error is None:
             yield Done(task.item, event.result)
             return
         task.failures += 1
-        over, reason = task.failures >= TRIES, f"{own_words(error)} ({TRIES} times)"
+        over, reason = task.failures >= TRIES, f"{error_text(error)} ({TRIES} times)"
         if isinstance(error, ItemFailedError):
             over, reason = task.refused_by is not None or len(self._replicas.ready()) == 1, str(error)
             task.refused_by = event.number
@@ -213,7 +192,7 @@ class Pool(Generic[Item, Result]):
             self._waiting.append(task)
 
     def _preempt(self, lost: Lost) -> Iterator[Lost | Failed[Item]]:
-        """Requeue a dead engine's items first in line, or in quarantine if they may have killed it."""
+        """Requeue a dead engine's items at the front, or in quarantine if they may have killed it."""
         tasks = list(self._running.pop(lost.number, {}).values())
         yield lost._replace(again=len(tasks))
         for task in reversed(tasks):

@@ -21,7 +21,7 @@ from cluster.session import Resources, check_alive, session
 
 
 class ReplicaProcess(Replica):
-    """A replica in its own process: output goes to `log`, and a reaper ends and removes what it leaves behind."""
+    """A replica in a process of its own, which writes to `log`; a reaper cleans up after it."""
 
     def __init__(self, settings: EngineSettings, work: Work, log: str, mark: str) -> None:
         path = Path(log)
@@ -33,11 +33,11 @@ class ReplicaProcess(Replica):
         os.dup2(file, 2)
         os.close(file)
         super().__init__(settings, work, path)
-        # In /tmp whatever TMPDIR says: the path of a Unix socket in it ends at 107 bytes.
+        # In /tmp whatever TMPDIR says, because the path of a Unix socket is limited to 107 bytes.
         folder = f"/tmp/skillfactory-engine-{uuid.uuid4().hex[:12]}"
         # The reaper first, then the folder: whenever this process is killed, nothing stays.
         self._reaper = reaper.start(mark, folder, detached=True)
-        # vLLM leaves a socket behind each time; what torch compiles is worth keeping for the next engine.
+        # vLLM leaves sockets behind; what torch compiles, however, is worth keeping for the next engine.
         cache = Path(tempfile.gettempdir(), f"torchinductor-{os.getuid()}")
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
         os.mkdir(folder, 0o700)
@@ -45,12 +45,12 @@ class ReplicaProcess(Replica):
 
 
 class RayReplicas(ReplicaSet):
-    """Engines in actors of the Ray that this process is connected to."""
+    """Engines in actors of the Ray cluster that this process is connected to."""
 
     def launch(self, number: int, settings: EngineSettings) -> Any:
         placement, mark = self.placement, reaper.new_mark()
         actor = ray.remote(ReplicaProcess).options(
-            # An allocation may hold fewer cores than GPUs, and Ray would leave the rest of these idle.
+            # An allocation may have fewer cores than GPUs, and Ray would leave the other GPUs idle.
             num_cpus=0 if placement.gpus_each else 1,
             num_gpus=placement.gpus_each,
             max_concurrency=placement.in_flight + 4,
@@ -69,11 +69,11 @@ class RayReplicas(ReplicaSet):
     def own_error(self, error: BaseException | None) -> BaseException | None:
         if isinstance(error, RayTaskError) and error.cause:
             cause: BaseException = error.cause
-            cause.__cause__ = error  # it has the actor's traceback
+            cause.__cause__ = error  # which has the actor's traceback
             return cause
         if not isinstance(error, RayError) or isinstance(error, RayTaskError | ObjectLostError):
             return error
-        # Ray's message ends with the reason. OutOfMemoryError, from its memory monitor, is no RayActorError.
+        # Ray's message ends with the reason. OutOfMemoryError comes from its memory monitor, and is no RayActorError.
         words = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[-1].strip()}"
         return EngineMemoryError(words) if isinstance(error, OutOfMemoryError) else EngineDiedError(words)
 
@@ -85,10 +85,10 @@ class RayReplicas(ReplicaSet):
 
 
 class RayFleet(Fleet):
-    """Engines on a Ray that is started here, or joined at `address`."""
+    """Engines on a Ray cluster that is started here, or joined at `address`."""
 
     def __init__(self, address: str | None, place: Callable[[Resources], Placement]) -> None:
-        """`place` decides from what the cluster holds, and raises ValueError if that is too little, or unfit."""
+        """Take `place`, which decides by what the cluster has, and raises ValueError if that is not enough."""
         self._address = address
         self._place = place
 

@@ -1,7 +1,7 @@
-"""The engines of a run: started, health-checked, restarted when they die or hang, scaled with the room there is.
+"""The engines of a run: started, health-checked, restarted when they die or hang, scaled with the available resources.
 
-Knows nothing of the items that engines work on. `ray_replicas` launches them on a cluster, `LocalReplicas` in this
-process, where they share one event loop in a thread of its own: work that blocks it blocks all.
+`ray_replicas` launches them on a cluster, `LocalReplicas` in this process, where they share one event loop in a thread
+of its own: work that blocks it blocks all.
 """
 
 import asyncio
@@ -19,28 +19,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cluster.errors import ClusterLostError, EngineDiedError, EngineMemoryError, EngineStartError
-from cluster.inference.engine import EngineSettings, Replica, Work, own_words
+from cluster.inference.engine import EngineSettings, Replica, Work, error_text
 from cluster.inference.pool import Event, Finished, Loading, Lost, Pool, Started, Tick
 
-_BACKOFF_S = 5.0
-"""Between two health checks, and so between two attempts to place an engine."""
+_BACKOFF_S = 5.0  # between two health checks, and so between two attempts to place an engine
 _PLACE_S = 600.0
-_AWAY_S = 15.0
-"""How long Ray's head may be unreachable; after a minute Ray would exit this process without a message."""
+_AWAY_S = 15.0  # how long Ray's head may be unreachable; after a minute Ray would kill this process without a message
 _GOODBYE_S = 15.0
 
 
 class _Phase(NamedTuple):
-    """A stage of a replica's life."""
-
-    method: str
-    """Called to see whether the replica has a process, to load the model, and to check its health."""
-    most: int
-    """Consecutive failures of one engine that end the run, or retire the engine."""
+    method: str  # called to find out whether the replica has a process, to load the model, or to check its health
+    most: int  # consecutive failures of one engine that end the run, or retire the engine
     failed: str
     silent: str = ""
-    longest_s: float = math.inf
-    """No answer for longer than this is a hang."""
+    longest_s: float = math.inf  # without an answer for longer than this, the engine hangs
 
 
 _PLACING = _Phase("stalled_s", 20, "found no place {} times in a row")
@@ -50,36 +43,30 @@ _RUNNING = _Phase("stalled_s", 6, "died {} times in a row and finished nothing",
 
 @dataclass(frozen=True)
 class Placement:
-    """Which engines, how many, where, and what each takes."""
+    """Which engines to run, how many, where, and what each needs."""
 
     settings: EngineSettings
     engines: int = 1
     gpus_each: int = 0
-    in_flight: int = 8
-    """Items an engine holds at once."""
+    in_flight: int = 8  # items that an engine holds at once
     logs: Path = Path("logs")
-    environment: Mapping[str, str] = field(default_factory=dict)
-    """For the engines' processes, set before they start."""
-    room: Callable[[], int] | None = None
-    """Returns how many engines there is room for now, called repeatedly; None for a constant `engines`."""
-    silence_s: float = 600.0
-    """An engine that holds items and answers nothing for longer is treated as dead."""
+    environment: Mapping[str, str] = field(default_factory=dict)  # set before the engines' processes start
+    room: Callable[[], int] | None = None  # returns how many engines fit now; None for a constant `engines`
+    silence_s: float = 600.0  # an engine that holds items and answers nothing for longer is treated as dead
 
 
 @dataclass(eq=False)
 class _Member:
     number: int
-    host: Any
-    """The replica, as `launch` returned it."""
+    host: Any  # the replica, as `launch` returned it
     phase: _Phase = _PLACING
     since: float = 0.0
-    answer: Future[Any] = field(default_factory=Future)
-    """The last call of the phase's method."""
+    answer: Future[Any] = field(default_factory=Future)  # the last call of the phase's method
     running: set[Future[Any]] = field(default_factory=set)
 
 
 class ReplicaSet(ABC):
-    """All engines, each known by its number, which its replacements inherit."""
+    """All engines, each identified by a number, which its replacements inherit."""
 
     def __init__(self, placement: Placement, work: Work) -> None:
         self.placement = placement
@@ -87,8 +74,7 @@ class ReplicaSet(ABC):
         self._settings = defaultdict[int, EngineSettings](lambda: placement.settings)
         self._members: dict[int, _Member] = {}
         self._replies: queue.SimpleQueue[tuple[_Member, str, Future[Any]]] = queue.SimpleQueue()
-        self._failures = Counter[tuple[int, _Phase]]()
-        """Consecutive ones of each engine in each phase; a finished item resets those of _RUNNING."""
+        self._failures = Counter[tuple[int, _Phase]]()  # consecutive ones; a finished item resets those of _RUNNING
         self._reconciled = -math.inf
         self._placed = self._alive = time.monotonic()
 
@@ -102,7 +88,7 @@ class ReplicaSet(ABC):
 
     @abstractmethod
     def kill(self, host: Any, running: Collection[Future[Any]]) -> None:
-        """End the replica, if it still lives, and the calls running on it."""
+        """End the replica, if it is still alive, and the calls running on it."""
 
     def check_place(self) -> None:  # noqa: B027 - nothing to check in this process
         """Raise ClusterLostError if the cluster does not answer."""
@@ -141,7 +127,7 @@ class ReplicaSet(ABC):
                     yield Tick()
                 return
             timeout_s = 0
-            # Late answers of a replica that was lost are dropped.
+            # Late answers from a lost replica are dropped.
             if self._members.get(member.number) is member:
                 yield from self._handle(member, method, future)
 
@@ -152,7 +138,7 @@ class ReplicaSet(ABC):
             self._kill(number)
 
     def _reconcile(self) -> Iterator[Lost]:
-        """Every few seconds: scale to the room there is, end what hangs, check the health of the rest."""
+        """Every few seconds, scale to the available resources, end what hangs, and check the health of the rest."""
         now, placement = time.monotonic(), self.placement
         if now - self._reconciled < min(_BACKOFF_S, placement.silence_s / 4):
             return
@@ -162,7 +148,7 @@ class ReplicaSet(ABC):
         except ClusterLostError:
             if now - self._alive > _AWAY_S:
                 raise
-            return  # it may come back, and calls would hang meanwhile
+            return  # it may come back, and until then calls would hang
         self._alive = now
         self._scale(placement.room() if placement.room else placement.engines)
         if self._holding_places():
@@ -171,7 +157,7 @@ class ReplicaSet(ABC):
             raise EngineStartError(f"no engine has found a place in the Ray cluster for {_PLACE_S:.0f} s")
         for member in list(self._members.values()):
             phase, waited = member.phase, now - member.since
-            # If this process was stopped, the answer may have come meanwhile.
+            # If this process was suspended, the answer may have come in the meantime.
             if member.answer.done():
                 if phase is _RUNNING:
                     self._ask(member, _RUNNING)
@@ -179,7 +165,7 @@ class ReplicaSet(ABC):
                 yield from self._terminate(member, TimeoutError(f"{phase.silent} {waited:.0f} s"))
 
     def _scale(self, wanted: int) -> None:
-        """Launch replicas while there is room; where there is too little, drop some that are not placed yet."""
+        """Launch replicas up to the number wanted, or drop superfluous ones that are not placed yet."""
         lasting = [number for number in range(wanted) if self._failures[number, _RUNNING] < _RUNNING.most]
         numbers = lasting or [*range(wanted)]  # a retired engine is better than none
         lacking = len(numbers) - len(self._members)
@@ -212,11 +198,8 @@ class ReplicaSet(ABC):
             yield from self._terminate(member, TimeoutError(f"it answered nothing for {result:.0f} s"))
 
     def _terminate(self, member: _Member, error: BaseException) -> Iterator[Lost]:
-        """End the replica; `_reconcile` launches another in its place.
-
-        Raises EngineStartError after too many failures in a row.
-        """
-        number, phase, reason = member.number, member.phase, own_words(error)
+        """End the replica; `_reconcile` replaces it. Raises EngineStartError after too many failures in a row."""
+        number, phase, reason = member.number, member.phase, error_text(error)
         self._kill(number)
         self._failures[number, phase] += 1
         times = self._failures[number, phase]
@@ -226,7 +209,7 @@ class ReplicaSet(ABC):
             log = None if phase is _PLACING else self.log_of(number)
             raise EngineStartError(f"engine {number} {row}" + (f"; see {log}" if log else ""))
         if phase is _PLACING:
-            # Only the first of many attempts is reported. The next waits: a node may have died just now.
+            # Only the first of many failures is reported. The next attempt waits, as a node may just have died.
             if times == 1:
                 yield Lost(number, reason)
             return
@@ -249,7 +232,7 @@ class ReplicaSet(ABC):
 
 
 class LocalReplicas(ReplicaSet):
-    """Engines in this process; they die by raising EngineDiedError only."""
+    """Engines in this process; they can only die by raising EngineDiedError."""
 
     def __init__(self, placement: Placement, work: Work) -> None:
         super().__init__(placement, work)
@@ -278,11 +261,11 @@ class LocalReplicas(ReplicaSet):
 
 
 class Fleet:
-    """How a job gets its engines, opened only when something is owed: here in this process, see RayFleet."""
+    """How a job gets its engines, opened only if an item is owed. These run in this process; see also RayFleet."""
 
     def __init__(self, settings: EngineSettings, engines: int = 1, in_flight: int = 4) -> None:
         self.placement = Placement(settings, engines, in_flight=in_flight)
 
     def open(self, work: Work) -> AbstractContextManager[Pool[Any, Any]]:
-        """Start what engines need, and close it with the context. Raises ValueError for wrong input."""
+        """Start what engines need, and stop it when the context ends. Raises ValueError for invalid input."""
         return Pool(LocalReplicas(self.placement, work), self.placement.in_flight)

@@ -1,7 +1,4 @@
-"""The engine on vLLM: `AsyncLLM` with explicit limits, a seed per request, health and death; and its tokenizer.
-
-The home of vllm and transformers, imported when an engine starts or a prompt is shown, since that takes seconds.
-"""
+"""The engine on vLLM, and its tokenizer. Imports vllm and transformers only when needed, as that takes seconds."""
 
 import asyncio
 import importlib.util
@@ -16,49 +13,37 @@ from cluster.errors import EngineDiedError, EngineMemoryError
 from cluster.inference.engine import Completion, EngineInfo, EngineSettings, Message, Request, no_room
 from cluster.texts import load_table
 
-_LOOK_S = 0.5
-"""Between two checks of vLLM's health."""
-_GRACE_S = 2.0
-"""How long vLLM may take to report the end of its core itself."""
+_LOOK_S = 0.5  # between two checks of vLLM's health
+_GRACE_S = 2.0  # how long vLLM itself may take to report that its core is gone
 _LEAST_SEQUENCES = 8
 _LEAST_SHARE = 0.5
 _LEAST_CACHE = 128 << 20
-_PREFIX = re.compile(r"^(?:\([^)]*\) )?(?:ERROR [^\]]*\] ?)?")
-"""What vLLM puts before each line of a traceback that it logs."""
-_RAISED = re.compile(r"[\w.]*(?:Error|Exception)(?P<words>: .+)?")
-"""The last line of a traceback."""
+_PREFIX = re.compile(r"^(?:\([^)]*\) )?(?:ERROR [^\]]*\] ?)?")  # what vLLM puts before each line of a traceback
+_RAISED = re.compile(r"[\w.]*(?:Error|Exception)(?P<words>: .+)?")  # the last line of a traceback
 _KNOWN: dict[str, dict[str, Any]] = load_table("cluster.inference", "vllm.toml")
 
 
 @dataclass(frozen=True)
 class VllmSettings(EngineSettings):
-    """How to start one engine; made by the driver, sent to the replica."""
+    """How to start a vLLM engine; made by the driver, sent to the replica."""
 
-    model: str
-    """Local folder or hub id."""
-    revision: str | None
-    """Hub commit; None for a folder."""
+    model: str  # local folder or hub id
+    revision: str | None  # hub commit; None for a folder
     name: str
-    known_revision: str
-    """The revision as rows have it."""
-    context: int
-    """Longest prompt plus completion, in tokens; at most the model's own."""
+    known_revision: str  # the revision stored in rows
+    context: int  # longest prompt plus completion, in tokens; at most the model's own
     gpu: bool
     tensor_parallel: int = 1
     max_sequences: int = 256
-    max_batched_tokens: int = 16384
-    """Most tokens of one step; on the CPU at least a whole context."""
-    memory_share: float = 0.9
-    """Share of a GPU's memory for weights, activations and cache."""
-    cache_bytes: int = 1 << 30
-    """CPU memory for the key-value cache."""
-    lowered: int = 0
-    """How often `smaller` was applied."""
+    max_batched_tokens: int = 16384  # most tokens of one step; on the CPU at least a whole context
+    memory_share: float = 0.9  # share of a GPU's memory for weights, activations and cache
+    cache_bytes: int = 1 << 30  # CPU memory for the key-value cache
+    lowered: int = 0  # how often `smaller` was applied
     seed: int = 0
 
     async def start(self) -> "VllmEngine":
-        """Load the model; seconds to minutes. Raises whatever vLLM raises when it cannot."""
-        import vllm  # the heavy import; its home
+        """Load the model, in seconds to minutes. Raises whatever vLLM raises if that fails."""
+        import vllm
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
@@ -66,7 +51,7 @@ class VllmSettings(EngineSettings):
         return VllmEngine(llm, self, vllm.__version__)
 
     def smaller(self) -> Self:
-        """Halve sequences and tokens a step, which leaves more for the cache; the second time lower all limits."""
+        """Halve sequences, tokens per step and the CPU's cache; from the second time, lower the GPU's share too."""
         share = self.memory_share if self.lowered == 0 else self.memory_share - 0.1
         return replace(
             self,
@@ -83,9 +68,9 @@ class VllmSettings(EngineSettings):
         return f"{self.max_sequences} sequences and {self.cache_bytes >> 20} MiB of cache"
 
     def cause(self, log: str) -> EngineDiedError | None:
-        """Return the last exception in the log that says something: across vLLM's processes only this text arrives.
+        """Return the last relevant exception in the log, the only trace that errors leave across vLLM's processes.
 
-        One without words of its own is told with the statement that raised it, the last source line of the traceback.
+        One without a message gets the statement that raised it, which is the last source line of the traceback.
         """
         lines = [_PREFIX.sub("", line, count=1) for line in log.splitlines()]
         for number in reversed(range(len(lines))):
@@ -93,14 +78,14 @@ class VllmSettings(EngineSettings):
             if found and not any(words in lines[number] for words in _KNOWN["log"]["others"]):
                 before = lines[max(0, number - 3) : number]
                 source = [line.strip() for line in before if line.startswith("    ") and line.strip(" ^~")]
-                told = lines[number] + (f" at `{source[-1]}`" if source and not found["words"] else "")
-                short = any(words in told for words in _KNOWN["log"]["memory"])
-                return EngineMemoryError(told) if short else EngineDiedError(told)
+                message = lines[number] + (f" at `{source[-1]}`" if source and not found["words"] else "")
+                short = any(words in message for words in _KNOWN["log"]["memory"])
+                return EngineMemoryError(message) if short else EngineDiedError(message)
         return None
 
     def arguments(self) -> dict[str, Any]:
         """Return vLLM's arguments. The limits are explicit: AsyncLLM's own defaults are far below LLM's."""
-        told = _KNOWN["always"] | {
+        arguments = _KNOWN["always"] | {
             "model": self.model,
             "revision": self.revision,
             "tokenizer_revision": self.revision,
@@ -112,13 +97,13 @@ class VllmSettings(EngineSettings):
             "seed": self.seed,
         }
         if self.gpu:
-            return told | {"gpu_memory_utilization": self.memory_share}
+            return arguments | {"gpu_memory_utilization": self.memory_share}
         tokens = max(4096, self.context)
-        return told | _KNOWN["cpu"] | {"max_num_batched_tokens": tokens, "kv_cache_memory_bytes": self.cache_bytes}
+        return arguments | _KNOWN["cpu"] | {"max_num_batched_tokens": tokens, "kv_cache_memory_bytes": self.cache_bytes}
 
 
 class VllmEngine:
-    """One AsyncLLM; made by `await settings.start()`."""
+    """An AsyncLLM; created by `await settings.start()`."""
 
     def __init__(self, llm: Any, settings: VllmSettings, version: str) -> None:
         self._llm = llm
@@ -138,14 +123,14 @@ class VllmEngine:
             if room < 1:
                 return Completion("", "error", len(ids), error=no_room(len(ids), self.info.context))
             sampling = replace(request.sampling, max_tokens=min(request.sampling.max_tokens, room))
-            # Our names are vLLM's.
+            # Our fields are named like vLLM's.
             params = SamplingParams(**asdict(sampling), seed=request.seed, output_kind=RequestOutputKind.FINAL_ONLY)
             final = await self._last(self._llm.generate({"prompt_token_ids": ids}, params, request.key))
         except (EngineDeadError, EngineDiedError) as error:
             raise EngineDiedError(str(error)) from error
         except Exception as error:
-            # The one boundary where a request's failure becomes data on its row. The first word of a dying
-            # core may be any exception, before vLLM itself knows.
+            # The only place where a request's failure becomes data in its row. The first sign of a dying core may be
+            # any exception, before vLLM itself knows.
             await asyncio.wait([self._death], timeout=_GRACE_S)
             if self._llm.errored:
                 raise EngineDiedError(repr(error)) from error
@@ -157,10 +142,7 @@ class VllmEngine:
         return Completion(output.text, output.finish_reason, len(ids), len(output.token_ids), cached)
 
     async def _last(self, answer: AsyncIterator[Any]) -> Any:
-        """Return vLLM's last output. Raises EngineDiedError if its core died before the request got there.
-
-        vLLM itself lets such a request wait for ever.
-        """
+        """Return vLLM's last output. Raises EngineDiedError if its core dies, as vLLM itself might wait forever."""
 
         async def read() -> Any:
             return [output async for output in answer][-1]
@@ -175,7 +157,7 @@ class VllmEngine:
             task.cancel()
 
     async def _die(self) -> None:
-        """End a moment after vLLM's core."""
+        """Return shortly after vLLM's core has died."""
         while not self._llm.errored:
             await asyncio.sleep(_LOOK_S)
         await asyncio.sleep(_GRACE_S)
@@ -199,11 +181,10 @@ class ChatTokenizer:
 
     @property
     def template(self) -> str:
-        """The chat template, as the model's files hold it."""
         return str(self._tokenizer.chat_template or "")
 
     def render(self, messages: Sequence[Message], *, opened: bool = True) -> str:
-        """Return the prompt, special tokens written out; `opened` with the start of the answer's turn."""
+        """Return the prompt as text, special tokens included; if `opened`, with the start of the answer's turn."""
         text = self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=opened)
         return str(text)
 
@@ -212,12 +193,12 @@ class ChatTokenizer:
         return self.tokenize([self.render(messages)])[0]
 
     def lengths(self, chats: Sequence[Sequence[Message]]) -> list[int]:
-        """Return the length of each chat's prompt in tokens; many at once are quicker."""
+        """Return the length of each chat's prompt in tokens; faster for many at once."""
         return [len(ids) for ids in self.tokenize([self.render(messages) for messages in chats])]
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the tokens of texts, without a template. Raises whatever transformers raises."""
-        # Not verbose: it warns of texts longer than the context, which are counted too.
+        # Not verbose: it would warn about texts longer than the context, which are expected here.
         ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
         return ids
 

@@ -1,1 +1,1 @@
-"""A job is items, a coroutine and a folder: what every command shares. Knows no questions."""
+"""What every command shares: a job is items, a coroutine and a run directory. Knows nothing about questions."""

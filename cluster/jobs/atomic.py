@@ -1,7 +1,4 @@
-"""Files and folders that appear whole or not at all, and the lock that one process holds.
-
-All is written beside its place and renamed, so neither a reader nor a crash ever finds half of it.
-"""
+"""Files and folders that appear whole or not at all, by being renamed into place; and the lock of one process."""
 
 import contextlib
 import fcntl
@@ -10,26 +7,20 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-TEMPORARY = ".tmp-"
-"""Begins the name of whatever is still being written."""
-MADE_HERE = ".made-here"
-"""Marks a folder that replace_folder made and may replace; from its second line on it names the files made."""
-_BYPRODUCTS = frozenset({"__pycache__", ".DS_Store"})
-"""Left behind by programs that only read the folder."""
+TEMPORARY = ".tmp-"  # prefix of whatever is still being written
+MADE_HERE = ".made-here"  # marks a folder made by replace_folder; from its second line on it lists the files made
+_BYPRODUCTS = frozenset({"__pycache__", ".DS_Store"})  # left behind by programs that only read the folder
 
 
 def atomic_write_text(path: Path, text: str) -> None:
-    """Write the file so that a reader, or a crash, finds either the old text or the new one, whole."""
+    """Write the file so that a reader, or a crash, finds either the old text or the whole new one."""
     with written_beside(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 @contextlib.contextmanager
 def written_beside(path: Path) -> Iterator[Path]:
-    """Yield a name in the same folder to write to, then rename it to `path`, durably.
-
-    A file that could not be written whole is removed, so that a full disk does not stay fuller than before.
-    """
+    """Yield a temporary path in the same folder, then durably rename it to `path`. If that fails, remove it."""
     temporary = path.with_name(f"{TEMPORARY}{path.name}")
     try:
         yield temporary
@@ -52,13 +43,13 @@ def _opened(path: Path) -> Iterator[int]:
 
 
 def sync(path: Path) -> None:
-    """Make the bytes of a file, or the names in a folder, survive a power cut."""
+    """Make the bytes of a file, or the names in a folder, survive a power failure."""
     with _opened(path) as descriptor:
         os.fsync(descriptor)
 
 
 def make_folder(path: Path) -> list[Path]:
-    """Make a folder and those above it; return the ones made, innermost first. On an OSError none of them stays."""
+    """Make a folder and its parents; return the ones made, innermost first. On an OSError none of them stays."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -75,7 +66,7 @@ def _remove_empty(folders: list[Path]) -> None:
 
 
 def check_parent(path: Path) -> None:
-    """Raise ValueError if a folder of this path could not be made."""
+    """Raise ValueError if no folder could be made at this path."""
     parent = next(parent for parent in path.absolute().parents if parent.exists())
     if not parent.is_dir():
         raise ValueError(f"{path} cannot be made: {parent} is not a folder; give another folder")
@@ -84,7 +75,7 @@ def check_parent(path: Path) -> None:
 
 
 def check_replaceable(destination: Path) -> None:
-    """Raise ValueError if replace_folder would lose something that it did not make. Makes nothing."""
+    """Raise ValueError if replace_folder would lose something that it did not make. Changes nothing."""
     if not destination.exists():
         check_parent(destination)
         return
@@ -109,11 +100,11 @@ def _files(folder: Path) -> set[str]:
 def replace_folder(build: Callable[[Path], None], destination: Path) -> None:
     """Let `build` fill a folder beside the destination, then put it in the destination's place.
 
-    The destination is the earlier folder or the whole new one; a crash between the two renames leaves
-    neither there, and the next call brings the earlier one back first. Raises ValueError as
-    check_replaceable does, and while another process makes the same folder.
+    The destination is always the earlier folder or the whole new one, except that a crash between the two renames
+    leaves neither, and the next call first restores the earlier one. Raises ValueError as check_replaceable does, and
+    while another process makes the same folder.
     """
-    # Renames would replace a link, not the folder that it leads to.
+    # A rename would replace a symbolic link, not the folder that it points to.
     destination = Path(os.path.realpath(destination))
     check_replaceable(destination)
     new, old = (destination.with_name(f"{prefix}{destination.name}") for prefix in (TEMPORARY, ".old-"))
@@ -152,19 +143,16 @@ def _remove(*paths: Path) -> None:
 
 
 def take_lock(descriptor: int, path: Path) -> None:
-    """Lock an open file or folder until it is closed, as the kernel does when the process dies.
-
-    Raises ValueError, naming `path`, while another process holds the lock, and on a file system without locks.
-    """
+    """Lock an open file or folder until it is closed or we die. Raises ValueError, naming `path`, if it cannot be."""
     # filelock opens its file itself, so it cannot lock a folder that is renamed, as replace_folder must.
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise ValueError(_busy(path)) from error
     except OSError as error:
-        # Such as Lustre mounted without flock. POSIX locks are no way out: NFS turns flock into those.
-        told = f"{path} is on a file system without locks ({error.strerror})"
-        raise ValueError(f"{told}; give a folder on another one") from error
+        # Such as Lustre mounted without flock. POSIX locks would not help: NFS turns flock into those.
+        problem = f"{path} is on a file system without locks ({error.strerror})"
+        raise ValueError(f"{problem}; give a folder on another one") from error
 
 
 def _busy(path: Path) -> str:

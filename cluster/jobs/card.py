@@ -1,7 +1,4 @@
-"""Dataset cards: the YAML header, the filled template, the starts and texts of a run; and tables, also as plain text.
-
-Knows columns and counts, not what a dataset is about.
-"""
+"""Dataset cards: YAML header, template, starts and texts of a run; and tables, in Markdown or plain text."""
 
 import hashlib
 import json
@@ -16,18 +13,12 @@ from huggingface_hub import DatasetCardData
 
 from cluster.texts import fill, load_table, nearest
 
-WIDTH = 80
-"""Columns of the terminal for which lines are made."""
-NONE = "(none)"
-"""Stands for an empty name."""
-UNKNOWN = "unknown"
-"""The licence of texts that a model wrote about anyone's questions: only their publisher can tell."""
-LICENSES = frozenset(load_table("cluster.jobs", "licenses.toml")["identifiers"])
-"""All that the hub knows; its client holds no list."""
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-"""A repository's name on the hub; a model without a slash was a local folder or the built-in one."""
-_SHORT = re.compile(r"^([^-]{12})[^-]*")
-"""A commit: the first digits are kept, the rest is not; after a dash it says that files were changed."""
+WIDTH = 80  # columns of the terminal that lines are made for
+NONE = "(none)"  # stands for an empty name
+UNKNOWN = "unknown"  # the license of texts about other people's questions: only their publisher can tell
+LICENSES = frozenset(load_table("cluster.jobs", "licenses.toml")["identifiers"])  # all that the hub knows
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")  # a model without a slash is a local folder or built in
+_SHORT = re.compile(r"^([^-]{12})[^-]*")  # a commit: 12 digits are kept, and "-changed" behind them
 _PLAIN = re.compile(r"(large_)?string|bool|u?int\d+|halffloat|float|double")
 _SIZES = (
     *("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M"),
@@ -37,13 +28,13 @@ _SIZES = (
 
 
 class Table(NamedTuple):
-    """A table whose cells are texts, counts, shares (floats between 0 and 1), or None where there is no share."""
+    """A table whose cells are texts, counts, fractions (floats between 0 and 1), or None for an undefined fraction."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[object]]
 
     def markdown(self, names: int = 0) -> str:
-        """Return the table in Markdown, counts to the right; the cells of the first `names` columns are names."""
+        """Return the table in Markdown, counts right-aligned; the first `names` columns hold names, shown as code."""
         right = [all(isinstance(row[place], int) for row in self.rows) for place in range(len(self.head))]
         lines = [list(self.head), ["---:" if counts else "---" for counts in right]]
         for row in self.rows:
@@ -52,7 +43,7 @@ class Table(NamedTuple):
         return "\n".join(f"| {' | '.join(line)} |" for line in escaped) + "\n"
 
     def text(self, first: int, others: int) -> list[str]:
-        """Return the table as lines: names cut to `first` columns, each other cell to the right of `others`."""
+        """Return the table as lines: names cut to `first` columns, other cells right-aligned in `others` each."""
         lines = [f"{self.head[0]:<{first + 2}}" + "".join(f"{cell:>{others}}" for cell in self.head[1:])]
         for name, *cells in self.rows:
             shown = "".join(f"{_cell(cell, none='-'):>{others}}" for cell in cells)
@@ -69,29 +60,29 @@ def _cell(value: object, none: str = "") -> str:
 
 
 def counts_text(counts: Iterable[tuple[str, int]]) -> list[str]:
-    """Return a line for each name, its count before it."""
+    """Return a line for each name, preceded by its count."""
     return [f"  {count:>7,}  {name}" for name, count in counts]
 
 
 def cut(text: str, width: int = WIDTH) -> str:
-    """Return the text, with an ellipsis in its last column where it is longer than `width`."""
+    """Return the text cut to `width` columns, the last one an ellipsis if it was longer."""
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def code(text: str) -> str:
-    """Return inline code, for names such as `*C_full` that Markdown would read as emphasis."""
+    """Return inline code, for names such as `*C_full`, which Markdown could read as emphasis."""
     return f"`{text}`"
 
 
 def fenced(text: str, language: str = "") -> str:
-    """Return the text between fences longer than any run of backticks in it, so that it cannot end them."""
+    """Return a code block whose fences are longer than any run of backticks in the text, so that it cannot end them."""
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{text}\n{fence}\n"
 
 
 def check_license(name: str) -> None:
-    """Raise ValueError for a licence that the hub does not know, naming similar ones."""
+    """Raise ValueError for a license that the hub does not know, naming similar ones."""
     if name in LICENSES:
         return
     wanted = "-".join(name.lower().split())
@@ -102,19 +93,15 @@ def check_license(name: str) -> None:
 
 
 class Split(NamedTuple):
-    """One split of a dataset."""
-
     rows: int
-    memory: int
-    """Bytes as Arrow tables."""
+    memory: int  # bytes as Arrow tables
     files: Sequence[Path]
     name: str = "train"
-    path: str = "data/train-*"
-    """Its file, or a pattern of its files, from the dataset's folder."""
+    path: str = "data/train-*"  # its file, or a pattern for its files, relative to the dataset's folder
 
 
 def digest_of(files: Sequence[Path]) -> str:
-    """Return 16 hex digits of a SHA-256 over the SHA-256 of each file, in order."""
+    """Return 16 hex digits of the SHA-256 of the files' SHA-256 digests, in order."""
     digest = hashlib.sha256()
     for path in files:
         with path.open("rb") as opened:
@@ -133,16 +120,16 @@ def header(
 ) -> str:
     """Return the YAML block at the head of a README.md, as `datasets.load_dataset` and the hub's viewer read it.
 
-    Of `models`, which wrote the texts, and `sources`, the datasets from which they were made, those with a hub id are
-    named. Columns are left out if a type has no name on the hub: then libraries look into the files.
+    It names those with a hub id of `models`, which wrote the texts, and of `sources`, the datasets they were made from.
+    Columns are left out if the hub has no name for a type: libraries then look into the files.
     """
     try:
         # `datasets` would call float64 so and not double, takes 0.7 s to import, and its method for this is private
         features = {"features": _features(schema)}
     except TypeError:
         features = {}
-    # `datasets` keeps what it read of a folder under the folder's name and a hash of `configs`: without the contents'
-    # digest, a set made anew, or another of that name, may be answered with the old rows.
+    # `datasets` caches a folder under the folder's name and a hash of `configs`: without a digest of the contents, it
+    # could return old rows for a dataset that was made again, or for another of that name.
     contents = f"contents {'-'.join(digest_of(split.files) for split in splits)}"
     files = [{"split": split.name, "path": split.path} for split in splits]
     digits = len(str(sum(split.rows for split in splits)))
@@ -169,7 +156,7 @@ def _features(fields: pa.Schema | pa.StructType) -> list[dict[str, Any]]:
 
 
 def _feature(kind: pa.DataType) -> dict[str, Any]:
-    """Return a column type in the words of the hub's `dataset_info`. Raises TypeError if it has none."""
+    """Return a column type as the hub's `dataset_info` writes it. Raises TypeError if it has none."""
     if pa.types.is_struct(kind):
         return {"struct": _features(kind)}
     if pa.types.is_list(kind) and not pa.types.is_list(kind.value_type):
@@ -180,7 +167,7 @@ def _feature(kind: pa.DataType) -> dict[str, Any]:
 
 
 def fill_card(package: str, values: Mapping[str, str], template: str = "card.md") -> str:
-    """Return the package's template filled in, its {load} with how to load it; an empty block leaves no blank line."""
+    """Fill in the package's template, and {load} with how to load the dataset; empty blocks leave no blank lines."""
     card, load = (
         resources.files(folder).joinpath(name).read_text(encoding="utf-8")
         for folder, name in ((package, template), ("cluster.jobs", "load.md"))
@@ -190,12 +177,11 @@ def fill_card(package: str, values: Mapping[str, str], template: str = "card.md"
 
 
 def json_block(value: object, *, sort_keys: bool = True) -> str:
-    """Return the value as a block of JSON."""
     return fenced(json.dumps(value, indent=2, sort_keys=sort_keys), "json")
 
 
 def run_section(starts: Sequence[Mapping[str, Any]]) -> str:
-    """Return the card's section on the starts of a run: when, how far, with what engines, by what command."""
+    """Return the card's section on the starts of a run: when, how far, on which engines, by what command."""
     if not starts:
         return ""
     what = next((one for one in ("questions", "blocks") if any(one in start for start in starts)), "questions")
@@ -217,12 +203,12 @@ def run_section(starts: Sequence[Mapping[str, Any]]) -> str:
         "Each start of the run. Seconds are those in which engines answered; what was in flight when a start ended is "
         "not\ncounted, and a start that was killed is known until its last shard.\n"
     )
-    told = asked if any(start.get("engines") for start in starts) else "No engine was asked.\n"
-    return "\n".join(["## The run\n", told, Table(head, rows).markdown(), fenced("\n".join(commands), "bash")])
+    note = asked if any(start.get("engines") for start in starts) else "No engine was asked.\n"
+    return "\n".join(["## The run\n", note, Table(head, rows).markdown(), fenced("\n".join(commands), "bash")])
 
 
 def _engines(engines: Mapping[str, Any] | None) -> str:
-    """Return such as "8 on 1 GPU, vllm 0.33.0"."""
+    """Return a text such as "8 on 1 GPU, vllm 0.33.0"."""
     if not engines:
         return ""
     each = f"{engines['gpus_each']} GPU" if engines.get("gpus_each") else "the CPU"
@@ -231,13 +217,13 @@ def _engines(engines: Mapping[str, Any] | None) -> str:
 
 
 def _at_home(command: str) -> str:
-    # Anyone may read a card: the user's home is nobody else's business.
+    # Anyone may read a card, and the user's home is private.
     home = str(Path.home())
     return command.replace(f"{home}/", "~/") if len(home) > 1 else command
 
 
 def texts_section(title: str, texts: Mapping[str, Mapping[str, Any]], why: str) -> str:
-    """Return a section of texts, word for word: by kind and name a text, a list of texts, or texts by role."""
+    """Return a section that quotes texts: by kind and name, a text, a list of texts, or texts by role."""
     if not any(texts.values()):
         return ""
     parts = [f"## {title}\n", f"{why}\n"]

@@ -1,8 +1,4 @@
-"""The hub: whether it can be asked, its refusals in words for a person, pushing a dataset folder.
-
-The token and the transfer of bytes are left to the hub's client. Everything here may be done again:
-a push that broke off goes on from where it was, and no file that lies on the hub already is sent twice.
-"""
+"""The hub: whether it can be asked, its errors in plain words, and pushing a dataset folder, which may be repeated."""
 
 import contextlib
 import json
@@ -22,16 +18,11 @@ from cluster.jobs.atomic import MADE_HERE
 from cluster.texts import bars, first_line
 
 HUB_TIMEOUT_S = 10.0
-_COMMIT_TIMEOUT_S = 300.0
-"""Until the hub answers anything while a folder is pushed; large commits take it a minute."""
-_WAITS_S = (1.0, 2.0, 4.0, 8.0, 16.0)
-"""Before each new try when the hub is busy."""
-_LONGEST_WAIT_S = 120.0
-"""When the hub itself says when to come back; if that is later, the call is given up."""
-_PATIENCE_S = 600.0
-"""After so long no new try is made; the client may have tried many times within one of ours."""
-_LONGEST = 160
-"""Characters of the hub's message."""
+_COMMIT_TIMEOUT_S = 300.0  # until the hub answers anything during a push; a large commit takes it a minute
+_WAITS_S = (1.0, 2.0, 4.0, 8.0, 16.0)  # before each retry when the hub is busy
+_LONGEST_WAIT_S = 120.0  # if the hub asks for a longer wait, the call is given up
+_PATIENCE_S = 600.0  # after this there are no retries; the client may have made many within one call
+_LONGEST = 160  # characters shown of the hub's message
 _BUSY = frozenset({408, 429, 500, 502, 503, 504})
 _Answer = TypeVar("_Answer")
 
@@ -43,11 +34,11 @@ def offline() -> bool:
 
 @contextlib.contextmanager
 def asking_hub(wanted: str) -> Iterator[None]:
-    """Turn any exception of the hub's client into a ValueError: `wanted` is not here, why, and what to do."""
+    """Turn any exception of the hub's client into a ValueError: `wanted` is not available, why, and what to do."""
     try:
         yield
     except Exception as error:
-        # It raises a dozen kinds, some of them the HTTP library's own: each means that there is nothing.
+        # It raises a dozen types, some of them the HTTP library's: each means that we got nothing.
         raise ValueError(f"{wanted} is not here, and {_refusal(error)}") from error
 
 
@@ -72,11 +63,7 @@ def _said(error: BaseException) -> str:
 
 
 def check_push(namespace: str, names: Iterable[str], *, ask: bool = True) -> None:
-    """Raise ValueError if the hub would not take repositories of these names, before any work is done in vain.
-
-    That needs a token that is accepted, may write, and belongs to the namespace or a member of it; unless `ask`,
-    only the names are checked, and nothing is asked of the hub.
-    """
+    """Raise ValueError if the hub would reject the repositories or the token. Unless `ask`, only check the names."""
     flag = f"--push_to {namespace}"
     if not re.fullmatch(r"[\w.-]+", namespace):
         raise ValueError(f"{flag} is no namespace: give the name of a user or an organization alone")
@@ -90,7 +77,7 @@ def check_push(namespace: str, names: Iterable[str], *, ask: bool = True) -> Non
     if not ask:
         return
     with asking_hub(f"{flag}: a login"):
-        user = _patiently(HfApi().whoami, waits=_WAITS_S[:3], timeout=HUB_TIMEOUT_S)
+        user = _retrying(HfApi().whoami, waits=_WAITS_S[:3], timeout=HUB_TIMEOUT_S)
     if user.get("auth", {}).get("accessToken", {}).get("role") == "read":
         raise ValueError(f"{flag}: the token may only read; give one that may write")
     mine = [user["name"], *(organization["name"] for organization in user.get("orgs", ()))]
@@ -99,18 +86,17 @@ def check_push(namespace: str, names: Iterable[str], *, ask: bool = True) -> Non
 
 
 def push(folder: Path, repository: str, *, public: bool, tell: Callable[[str], None]) -> str:
-    """Make the dataset repository if it is not there, and upload the folder; return its URL and who may see it.
+    """Upload the folder, creating the repository if necessary; return its URL and visibility. Raises NotPushed.
 
-    A new one is private unless `public`; an existing one is opened by `public`, and never closed. Tells of each new
-    try. Raises NotPushed.
+    A new one is private unless `public`; an existing one may be made public, never private. `tell` is told of retries.
     """
     hub = HfApi()
     if not bars():
         disable_progress_bars()
-    patiently = partial(_patiently, waits=_WAITS_S, timeout=_COMMIT_TIMEOUT_S, tell=tell)
+    retrying = partial(_retrying, waits=_WAITS_S, timeout=_COMMIT_TIMEOUT_S, tell=tell)
     try:
-        patiently(hub.create_repo, repository, repo_type="dataset", private=not public, exist_ok=True)
-        patiently(
+        retrying(hub.create_repo, repository, repo_type="dataset", private=not public, exist_ok=True)
+        retrying(
             hub.upload_folder,
             folder_path=folder,
             repo_id=repository,
@@ -119,11 +105,11 @@ def push(folder: Path, repository: str, *, public: bool, tell: Callable[[str], N
             # An earlier push may have had more files, and `datasets` would read those too.
             delete_patterns=["*.parquet"],
         )
-        private = bool(patiently(hub.dataset_info, repository).private)
+        private = bool(retrying(hub.dataset_info, repository).private)
         if public and private:
-            patiently(hub.update_repo_settings, repository, repo_type="dataset", private=False)
+            retrying(hub.update_repo_settings, repository, repo_type="dataset", private=False)
     except Exception as error:
-        # As in asking_hub: whatever it is, this folder is not there, and nothing else is lost.
+        # As in asking_hub: whatever it is, this push has failed, and nothing else is lost.
         below, response = _unwrapped(error)
         if response is None:
             why = f"the hub cannot be reached, or broke off ({type(below).__name__}: {_said(below)})"
@@ -135,7 +121,7 @@ def push(folder: Path, repository: str, *, public: bool, tell: Callable[[str], N
     return f"{hub.endpoint}/datasets/{repository}, {'private' if private and not public else 'public'}"
 
 
-def _patiently(
+def _retrying(
     call: Callable[..., _Answer],
     *args: Any,
     waits: Sequence[float],
@@ -143,13 +129,10 @@ def _patiently(
     tell: Callable[[str], None] = lambda _: None,
     **named: Any,
 ) -> _Answer:
-    """Make a call, again and again while the hub is too busy to answer.
-
-    The client itself does that for some of its calls, not for whoami, create_repo and commits.
-    """
+    """Call the hub's client, retrying while the hub is busy, which the client itself does only for some calls."""
     began = time.monotonic()
     for wait in (*waits, None):
-        # By default it waits for ever; set each time, since it makes a new session after some failures.
+        # There is none by default; set each time, since the client makes a new session after some failures.
         get_session().timeout = timeout
         try:
             return call(*args, **named)
@@ -166,7 +149,7 @@ def _patiently(
 
 
 def _unwrapped(error: BaseException) -> tuple[BaseException, Any]:
-    """Return the error with the hub's response, and that; if there is none, the first cause of all and None."""
+    """Return the error that has the hub's response, and that response; if none has, the root cause and None."""
     while not (isinstance(error, errors.HfHubHTTPError) and error.response is not None):
         if error.__cause__ is None:
             return error, None
@@ -175,7 +158,7 @@ def _unwrapped(error: BaseException) -> tuple[BaseException, Any]:
 
 
 def _retry_after(error: BaseException, response: Any) -> float | None:
-    """Return the seconds of a Retry-After, 0 without; None if the hub or its client refused."""
+    """Return the seconds of a Retry-After, 0 without one; None if the hub or its client refused the call."""
     if response is not None:
         seconds = response.headers.get("Retry-After", "0")
         return (float(seconds) if seconds.isdecimal() else 0.0) if response.status_code in _BUSY else None

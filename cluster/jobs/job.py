@@ -1,7 +1,6 @@
-"""The frame of every command that deals work to engines and keeps the rows in a run directory.
+"""The skeleton of every command that gives work to engines and keeps the rows in a run directory.
 
-It handles wrong input, lock, signals, exit codes, shards, failed.json, run.json and the hub. It knows
-neither questions nor Ray: a `Fleet` opens the engines, and only if something is owed.
+Items that are neither finished nor failed are owed. Engines are started only if there are any.
 """
 
 import os
@@ -21,19 +20,16 @@ from cluster.inference.replicas import Fleet, Placement
 from cluster.jobs.atomic import check_replaceable
 from cluster.jobs.hub import check_push, push
 from cluster.jobs.plan import JobPlan, JobSettings
-from cluster.jobs.progress import FAILED, STOPPED, Tally, failed, fitted, say, staged
+from cluster.jobs.progress import FAILED, STOPPED, Tally, report_failure, say, stage_line, wrapped
 from cluster.jobs.run_directory import JSON, LOGS, check_run, hold_run, now, this_command, versions, write_record
 from cluster.jobs.store import FAILED_ITEMS, Failures, ShardStore, finished_in
 
 SHARDS = "shards"
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # Slurm sends the last one before its time limit
 
 
 class Stop:
-    """A stop asked for by a signal: Ctrl-C, SIGTERM, or SIGUSR1, which Slurm sends before its time limit.
-
-    The first signal drains: what is in flight may end within the grace period. The second does not wait.
-    """
+    """A stop by signals: the first lets what is in flight finish within a grace period, the second does not."""
 
     def __init__(self, grace_s: float) -> None:
         self.asked = 0
@@ -41,7 +37,7 @@ class Stop:
         self._tell: Callable[[float], object] | None = None
 
     def listen(self) -> None:
-        """Take the signals over; again after ray.init, which replaces handlers."""
+        """Install the signal handlers; needed again after ray.init, which replaces them."""
         for number in _SIGNALS:
             signal.signal(number, self._hear)
 
@@ -56,19 +52,16 @@ class Stop:
             self._tell(wait_s)
 
     def on_stop(self, tell: Callable[[float], object] | None) -> None:
-        """Have a stop call `tell` with the seconds that are left; at once with 0 if one was asked for before."""
+        """Have a stop call `tell` with the seconds left; call it now with 0 if a stop was requested before."""
         self._tell = tell
         if tell is not None and self.asked:
             tell(0.0)
 
     def interrupt(self, *, at_once: bool = False) -> None:
-        """From now on raise Stopped, once, when the grace period of a stop is over, or `at_once`.
-
-        For work that loses nothing when it is broken off, since the same command does it again.
-        """
+        """Raise Stopped, once, after the grace period of a stop, or `at_once`. For work that can be repeated."""
         signal.signal(signal.SIGALRM, self._raise)
         self._at_once = at_once
-        # A timer of 0 s would never ring.
+        # A timer of 0 s would never fire.
         self.on_stop(lambda wait_s: signal.setitimer(signal.ITIMER_REAL, max(0.001, wait_s)))
 
     def _raise(self, *_: Any) -> None:
@@ -76,7 +69,7 @@ class Stop:
         raise Stopped
 
     def defer(self) -> None:
-        """From now on raise nothing."""
+        """Raise nothing from now on."""
         self._tell, self._at_once = None, False
         signal.setitimer(signal.ITIMER_REAL, 0.0)
 
@@ -84,7 +77,7 @@ class Stop:
 class Job:
     """One start of a command's run: a context that leaves the exit code in `code`, 0 done, 1 failed, 75 stopped.
 
-    A ValueError before the run has begun is wrong input: one line on stderr, SystemExit 2, and nothing was made.
+    A ValueError before the run has begun means invalid input: one line on stderr, SystemExit 2, and nothing is made.
     """
 
     def __init__(self, settings: JobSettings) -> None:
@@ -105,7 +98,7 @@ class Job:
             if isinstance(error, Stopped):
                 words = "before anything was asked; the same command begins again"
                 if self._begun:
-                    self.tell("stopped")
+                    self.set_state("stopped")
                     words = f"{self._safe()} safe in {self.plan.out}; the same command goes on"
                 say("stopped", words)
                 self.code = STOPPED
@@ -114,17 +107,14 @@ class Job:
             elif isinstance(error, Exception) and self._planned:
                 if self._begun:
                     with suppress(OSError):  # the disk may be what failed
-                        self.tell("failed")
-                self.code = failed(error, self.plan.out, self._safe())
+                        self.set_state("failed")
+                self.code = report_failure(error, self.plan.out, self._safe())
             else:
                 return False
         return True
 
     def check(self, plan: JobPlan, folders: Sequence[str]) -> None:
-        """Take on a plan whose rows become the first of these folders, and find what is owed. Makes nothing.
-
-        Raises ValueError if the run or a folder cannot be there, or the hub would not take the folders.
-        """
+        """Accept a plan whose rows become the first folder, and find what is owed. Makes nothing. Raises ValueError."""
         check_run(plan.out, plan.configuration)
         check_replaceable(plan.out / folders[0])
         self.plan, self._planned = plan, True
@@ -141,26 +131,26 @@ class Job:
 
     @property
     def failed(self) -> dict[str, str]:
-        """Return why items failed, by key."""
+        """Return the reasons of the failed items, by key."""
         return {key: reason for key, reason in self._failures.reasons().items() if key not in self._finished}
 
     def show(self, text: str) -> int:
-        """Print a plan for --dry_run, and how much is owed of a run that was begun; return the exit code."""
+        """Print the plan for --dry_run, and how much of a run begun earlier is owed; return the exit code."""
         head, gap, prompts = text.partition("\n\n")
         owed, total = self.plan.count(self.owed), self.plan.count(self.plan.keys)
         if owed < total:
             left = f"{owed:,} of {total:,} {self.plan.unit}" if owed else "nothing, so no engine would be started"
-            head = f"{head}\n{staged('owed', left)}"
-        page(fitted(head) + gap + prompts)
+            head = f"{head}\n{stage_line('owed', left)}"
+        page(wrapped(head) + gap + prompts)
         return 0
 
-    def deal(
+    def roll_out(
         self, plan: JobPlan, work: Work, fleet: Fleet | None, look: Callable[[pa.Table], str] = lambda _: ""
     ) -> None:
-        """Have the work done on each item that is owed, and keep its rows; an engine is started only if one is.
+        """Do the work on each item that is owed, and keep its rows; start no engine if none is.
 
-        Returns when every item of the run is finished or failed; raises Stopped if a stop was asked for before.
-        `look` is shown the rows of each item. Raises ValueError for a run or engines that cannot be had,
+        Returns when every item of the run is finished or failed; raises Stopped if a stop was requested before that.
+        `look` is shown the rows of each item. Raises ValueError for an impossible run or impossible engines,
         EngineStartError, ClusterLostError, AllFailedError.
         """
         self.plan = plan
@@ -177,36 +167,36 @@ class Job:
                     try:
                         for event in pool.run(plan.items(self.owed)):
                             tally.take(event)
-                            # Whoever asks to stop may not wait for the end.
+                            # Whoever asked to stop may kill us before the end.
                             if tally.keep(everything=self._stop.asked > 0):
-                                self.tell("rolling out", tally.facts(fleet.placement))
+                                self.set_state("rolling out", tally.facts(fleet.placement))
                     finally:
-                        # Whatever ends the loop, all that is finished is kept.
+                        # However the loop ends, all that is finished is kept.
                         self._stop.on_stop(None)
                         tally.keep(everything=True)
-                        self.tell("rolling out", tally.facts(fleet.placement))
-        self.tell("rolled out")
+                        self.set_state("rolling out", tally.facts(fleet.placement))
+        self.set_state("rolled out")
         if missing := len(self.owed):
             assert self._stop.asked, f"{missing} {plan.item}s are neither done nor failed"
             raise Stopped
-        # From here on the same command does it again.
+        # From here on, rerunning the command repeats everything.
         self._stop.interrupt()
 
-    def tell(self, state: str, start: Mapping[str, Any] = {}, **facts: JSON) -> None:
-        """Write the state into run.json, with facts of the run and of this start, which `ended` when it last wrote."""
+    def set_state(self, state: str, start: Mapping[str, Any] = {}, **facts: JSON) -> None:
+        """Write the state to run.json, with `facts` about the run, and `start` and the time about this start."""
         self.starts[-1] |= {"state": state, **start, "ended": now()}
         self.record |= {"state": state, **facts}
         write_record(self.plan.out, self.record)
 
     def published(self, folder: str) -> str:
-        """Return the name of the folder on the hub, "" if it is not pushed."""
+        """Return the folder's name on the hub, "" if it is not pushed."""
         return f"{self._settings.push_to}/{folder}-{self.plan.name}" if self._settings.push_to else ""
 
     def hand_over(self, folders: Sequence[str], *, stays: str = "", failed: bool = False) -> None:
-        """Name the folders that were made and what is missing in them, and push them if asked.
+        """Report the folders that were made and what is missing in them, and push them if asked.
 
-        A push that fails or is stopped loses nothing: the same command finds everything done and pushes again.
-        `stays` says what became of the missing units; `failed` tells that something else could not be made.
+        A push that fails or is stopped loses nothing: rerunning the command finds everything done and pushes again.
+        `stays` says what became of the missing units; `failed` means that something else could not be made.
         """
         plan, made = self.plan, [self.plan.out / name for name in folders]
         for folder in made:
@@ -221,20 +211,18 @@ class Job:
                 repository = self.published(folder.name)
                 say("pushed", push(folder, repository, public=self._settings.public, tell=partial(say, "hub")))
         except NotPushed as error:
-            told = "everything is whole on this machine, and the same command pushes it without a new rollout"
-            print(f"not pushed: {error}; {told}", file=sys.stderr)
+            remedy = "everything is whole on this machine, and the same command pushes it without a new rollout"
+            print(f"not pushed: {error}; {remedy}", file=sys.stderr)
             self.code = FAILED
         except Stopped:
             say("stopped", "what was made is whole; the same command pushes it")
             self.code = STOPPED
 
     def _begin(self, placed: Placement | None = None) -> None:
-        """Lock the run directory, open its shards, say what the run will do. Raises ValueError if it is not ours."""
+        """Lock the run directory, open its shards, report what the run will do. Raises ValueError if it is not ours."""
         plan = self.plan
-        self.record = self._locked.enter_context(hold_run(plan.out, plan.configuration))
-        """The contents of run.json."""
-        self.starts: list[dict[str, Any]] = self.record.setdefault("starts", [])
-        """All starts of the run, this one last, as run.json has them."""
+        self.record = self._locked.enter_context(hold_run(plan.out, plan.configuration))  # the contents of run.json
+        self.starts: list[dict[str, Any]] = self.record.setdefault("starts", [])  # of the run, this one last
         self.starts.append(this_command(versions=versions()))
         self.store = ShardStore(plan.out / SHARDS, schema=plan.schema, sort_by=plan.sort_by, key=plan.key)
         self._finished, self._failures = self.store.finished(), Failures(plan.out)
@@ -258,7 +246,7 @@ class Job:
         if done or lost:
             words = f"; {lost:,} failed before, --retry_failed tries them again" if lost else ""
             say("rollout", f"going on: {done:,} of {plan.count(plan.keys):,} {plan.unit} are done already{words}")
-        self.tell("rolling out", texts=plan.texts)
+        self.set_state("rolling out", texts=plan.texts)
 
     def _safe(self) -> str:
         if not self._begun:

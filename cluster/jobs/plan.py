@@ -1,4 +1,4 @@
-"""The flags that every job on a model has, and a job's plan: its items, and their rows."""
+"""The flags of every job that runs a model, and a job's plan: its items, and their rows."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -9,22 +9,14 @@ from typing import Any, ClassVar, Protocol, Self
 import pyarrow as pa
 
 from cluster.flags import flag
-from cluster.inference.engine import Sampling
+from cluster.inference.engine import SAMPLING_BOUNDS, Sampling
 from cluster.inference.models import Model
 from cluster.jobs.card import UNKNOWN, check_license
 from cluster.jobs.run_directory import JSON
 from cluster.jobs.store import KEY
 from cluster.paths import dataset_folder, local_or_name
 
-DRAWING: dict[str, tuple[float, float]] = {
-    "temperature": (0, 2),
-    "top_p": (1e-9, 1),
-    "top_k": (0, 10**6),
-    "repetition_penalty": (0.01, 100),
-}
-"""Sampling parameters and their bounds; vLLM takes no more."""
-_COLDEST = 0.01
-"""Above 0, vLLM draws at no lower temperature, whatever it is told."""
+_COLDEST = 0.01  # vLLM raises a lower temperature to this one, unless it is 0
 _OF_THE_MODEL = "default: the model's generation_config.json"
 _LENGTH = "longest sample or reflection (default: 4096 within the context; built-in model 256)"
 _SILENCE = "seconds without an answer until an engine is replaced (default: 300 or more)"
@@ -32,7 +24,7 @@ _SILENCE = "seconds without an answer until an engine is replaced (default: 300 
 
 @dataclass(frozen=True, kw_only=True)
 class JobSettings:
-    """The settings that every job has, checked once when built."""
+    """Settings that every job has, validated on creation."""
 
     model: str | None = flag(
         None, "hub id, also @COMMIT, local folder, or well-known name (default: the built-in one)", local_or_name
@@ -59,14 +51,14 @@ class JobSettings:
         if self.public and self.push_to is None:
             raise ValueError("--public is for what --push_to pushes: give both or neither")
         check_license(self.license)
-        for name in DRAWING:
-            check_drawing(name, getattr(self, name), f"--{name}")
+        for name in SAMPLING_BOUNDS:
+            check_sampling(name, getattr(self, name), f"--{name}")
         check_bounds(self)
 
 
-def check_drawing(name: str, value: float | None, shown: str) -> None:
-    """Raise ValueError, naming the value as `shown`, if engines would refuse it or draw by another one."""
-    check_range(shown, value, *DRAWING[name])
+def check_sampling(name: str, value: float | None, shown: str) -> None:
+    """Raise ValueError, calling the value `shown`, if engines would reject it or silently use another."""
+    check_range(shown, value, *SAMPLING_BOUNDS[name])
     if name == "temperature" and value is not None and 0 < value < _COLDEST:
         raise ValueError(f"{shown} must be 0, or between {_COLDEST:g} and 2, not {value}: engines draw no colder")
     if name == "top_k" and value is not None and value != int(value):
@@ -74,7 +66,7 @@ def check_drawing(name: str, value: float | None, shown: str) -> None:
 
 
 def check_bounds(settings: Any) -> None:
-    """Raise ValueError for a number beyond the bounds of its flag; a text, where the flag takes one, has none."""
+    """Raise ValueError for a number outside the bounds of its flag. A text, if the flag takes one, has no bounds."""
     for one in fields(settings):
         value, bounds = getattr(settings, one.name), one.metadata["bounds"]
         if bounds and not isinstance(value, str):
@@ -82,14 +74,14 @@ def check_bounds(settings: Any) -> None:
 
 
 def check_range(name: str, value: float | None, low: float, high: float) -> None:
-    """Raise ValueError if the value is given and not between the bounds."""
+    """Raise ValueError if the value is not None and out of bounds."""
     if value is not None and not low <= value <= high:
         least, most = (f"{bound:,}" if isinstance(bound, int) else f"{bound:g}" for bound in (low, high))
         raise ValueError(f"{name} must be between {least} and {most}, not {value}")
 
 
 class Item(Protocol):
-    """One piece of work for an engine: its key, the task of its question or "", and the whole text of it."""
+    """One unit of work for an engine: its key, the task of its question or "", and its whole text."""
 
     @property
     def key(self) -> str: ...
@@ -103,42 +95,32 @@ class Item(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class JobPlan(ABC):
-    """All that is decided about a run before it starts."""
+    """Everything decided about a run before it starts."""
 
-    schema: ClassVar[pa.Schema]
-    """Of shards."""
-    sort_by: ClassVar[tuple[str, ...]]
-    """Columns that order the rows of an item."""
-    key: ClassVar[str] = KEY
-    """The column that names the item."""
-    item: ClassVar[str] = "question"
-    """The word for one item."""
-    unit: ClassVar[str] = "questions"
-    """The word for the units that a person sees counted; an item stands for `size` of them."""
+    schema: ClassVar[pa.Schema]  # of the shards
+    sort_by: ClassVar[tuple[str, ...]]  # columns that order the rows of an item
+    key: ClassVar[str] = KEY  # the column with the item's key
+    item: ClassVar[str] = "question"  # what to call one item
+    unit: ClassVar[str] = "questions"  # what the user sees counted; an item stands for `size` of them
 
     model: Model
     sampling: Sampling
-    context: int
-    """Of the engines, in tokens."""
-    per_item: int
-    """Requests that one item makes at once."""
+    context: int  # of the engines, in tokens
+    per_item: int  # requests that one item makes at once
     out: Path
-    license: str
-    """Named by the cards."""
-    notes: tuple[str, ...] = ()
-    """For a person, before it starts."""
-    texts: Mapping[str, JSON] = field(default_factory=dict)
-    """Every text that is used, for run.json."""
+    license: str  # for the cards
+    notes: tuple[str, ...] = ()  # for the user, before the run starts
+    texts: Mapping[str, JSON] = field(default_factory=dict)  # every text in use, for run.json
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """Return the last part of the names of dataset repositories."""
+        """Return the last part of the dataset repositories' names."""
 
     @property
     @abstractmethod
     def configuration(self) -> Mapping[str, JSON]:
-        """Return all that the rows depend on: a run directory takes no other."""
+        """Return all that the rows depend on; a run directory accepts no other."""
 
     @property
     @abstractmethod
@@ -151,16 +133,16 @@ class JobPlan(ABC):
 
     @abstractmethod
     def introduction(self) -> Iterable[tuple[str, str]]:
-        """Return the first lines for a person, by stage."""
+        """Return the lines that the user sees first, with their stages."""
 
     def size(self, key: str) -> int:
-        """Return how many units the item of this key stands for."""
+        """Return how many units the item with this key stands for."""
         return 1
 
     def count(self, keys: Iterable[str]) -> int:
         """Return how many units these items stand for."""
         return sum(map(self.size, keys))
 
-    def noting(self, *notes: str) -> Self:
-        """Return the plan with these notes added, but for empty ones."""
+    def with_notes(self, *notes: str) -> Self:
+        """Return the plan with these notes added, except empty ones."""
         return replace(self, notes=(*self.notes, *filter(None, notes)))

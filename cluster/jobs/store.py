@@ -1,7 +1,6 @@
-"""The items of a run that are finished, in shards, and those that failed, in failed.json; all others are owed.
+"""The finished items of a run, in shards, and the failed ones, in failed.json; all others are owed.
 
-A shard is a parquet file with all rows of its items, which are finished whatever failed.json says. A dataset is
-made from the shards. Knows pyarrow tables with a key column; knows nothing of questions, engines or Ray.
+A shard is a parquet file with all rows of its items, which are finished whatever failed.json says.
 """
 
 import errno
@@ -10,8 +9,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Collection, KeysView, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,34 +22,31 @@ from cluster.errors import StoreGoneError, TornShardError
 from cluster.jobs.atomic import TEMPORARY, atomic_write_text, replace_folder, sync, written_beside
 
 KEY = "question_key"
-ROW_GROUP_ROWS = 1000
-"""A row group of a dataset file holds whole items up to this many rows; a merge keeps no more in memory."""
+ROW_GROUP_ROWS = 1000  # a row group has whole items, up to this many rows; a merge keeps no more in memory
 ROWS_PER_FILE = 50_000
 FAILED_ITEMS = "failed.json"
 _TORN = "torn"
-_UNREADABLE = (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError)
-"""Raised by pyarrow for bytes that are no parquet file; running out of memory is none of these."""
+_UNREADABLE = (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError)  # raised for bytes that are no parquet file
 _NUMBER = re.compile(r"([0-9]+)-")
 WRITING = {
     "compression": "zstd",
     "compression_level": 3,
     "version": "2.6",
     "write_page_checksum": True,
-    # The least and greatest text of a column, whole, would fill the footer; and pyarrow 26 misses an
-    # empty text now and then, so that the same rows had different bytes, and a reader's filter could lose rows.
+    # The whole minimum and maximum text of each column would fill the footer, and pyarrow 26 now and then misses an
+    # empty text, so that the same rows had different bytes, and a reader's filter could lose rows.
     "write_statistics": False,
 }
 
 
 class ShardStore:
-    """The shards of one run, whose lock this process holds.
+    """The shards of one run, whose lock this process holds. Raises ValueError for a shard with other columns.
 
-    Opening removes half-written files of a dead driver, and moves shards that cannot be read into `torn/`.
-    Raises ValueError for a shard with other columns.
+    Opening removes the half-written files of a dead driver, and moves shards that cannot be read into `torn/`.
     """
 
     def __init__(self, folder: Path, *, schema: pa.Schema, sort_by: Sequence[str], key: str = KEY) -> None:
-        """Open the shards. Rows of one `key` are an item; the columns `sort_by` order them, and tell them apart."""
+        """Open the shards. Rows with the same `key` are an item; the columns `sort_by` order and distinguish them."""
         assert {key, *sort_by} <= set(schema.names)
         self._folder, self._schema, self._sort_by, self._key = folder, schema, [*sort_by], key
         self._shard_of: dict[str, Path] = {}
@@ -60,33 +55,28 @@ class ShardStore:
         self._opened = folder.stat()
         for stale in folder.glob(f"{TEMPORARY}*"):
             stale.unlink()
-        self.torn: list[Path] = []
-        """Shards that could not be read, where they are now; their items are owed again."""
-        self.repeated: list[str] = []
-        """Items that lie in two shards. The first shard by name counts."""
+        self.torn: list[Path] = []  # shards that could not be read, where they are now; their items are owed again
+        self.repeated: list[str] = []  # items in more than one shard; the first shard by name counts
         for shard in sorted(folder.glob("*.parquet")):
             try:
                 self.repeated += self._add(shard, self._read(shard, [key]))
             except TornShardError:
                 self.torn.append(folder / _TORN / shard.name)
-        # Also of shards set aside: a number is never used again.
+        # Including those of shards set aside: a number is never reused.
         numbers = (_NUMBER.match(path.name) for path in folder.rglob("*.parquet"))
         self._next = 1 + max((int(found[1]) for found in numbers if found), default=-1)
 
-    def finished(self) -> AbstractSet[str]:
-        """Return the keys of the items whose rows are safe: a view that grows with each shard."""
+    def finished(self) -> KeysView[str]:
+        """Return the keys of the finished items: a view that grows with each shard."""
         return self._shard_of.keys()
 
     def safe(self) -> list[str]:
-        """Return the keys of the finished items whose shards are still there."""
+        """Return the keys of the finished items whose shards still exist."""
         there = {shard for shard in set(self._shard_of.values()) if shard.exists()}
         return [key for key, shard in self._shard_of.items() if shard in there]
 
     def write_shard(self, table: pa.Table) -> Path:
-        """Keep all rows of items that were not finished before. Durable on return.
-
-        Raises OSError from the disk, StoreGoneError if another folder, perhaps of another run, is in the store's place.
-        """
+        """Durably write all rows of new items. Raises OSError, StoreGoneError if the store's folder was replaced."""
         assert table.num_rows > 0
         assert table.schema.equals(self._schema)
         keys = sorted(set(table[self._key].to_pylist()))
@@ -105,7 +95,7 @@ class ShardStore:
         return shard
 
     def read(self, keys: Sequence[str]) -> pa.Table:
-        """Return the rows of these finished items in their order, the rows of each sorted. Raises TornShardError."""
+        """Return the rows of these finished items, in this order, each item's sorted. Raises TornShardError."""
         held: dict[Path, list[str]] = {}
         for key in keys:
             held.setdefault(self._shard_of[key], []).append(key)
@@ -119,7 +109,7 @@ class ShardStore:
         places = table.select(self._sort_by).add_column(0, self._key, ranks)
         assert places.group_by(places.column_names).aggregate([]).num_rows == table.num_rows, "rows that sort alike"
         order = pc.sort_indices(places, sort_keys=[(name, "ascending") for name in places.column_names])
-        # One chunk, or the shards' bounds would show in the file's pages.
+        # One chunk, or the shards' boundaries would show in the file's pages.
         return table.take(order).combine_chunks()
 
     def merge(
@@ -130,15 +120,15 @@ class ShardStore:
         rows_per_file: int = ROWS_PER_FILE,
         finish: Callable[[Path], None] = lambda _: None,
     ) -> None:
-        """Make `destination/data/train-*.parquet` of the finished items, all named by `order`.
+        """Make `destination/data/train-*.parquet` from the finished items, in the order of their keys in `order`.
 
-        Whole items to a file, up to `rows_per_file` rows unless one item has more. The same rows give the same
-        bytes, whatever shards they lie in. `finish` adds the rest of the folder, such as its card. Raises ValueError
+        A file has whole items, up to `rows_per_file` rows unless one item has more. The same rows give the same
+        bytes, whatever shards they are in. `finish` adds the rest of the folder, such as its card. Raises ValueError
         if shards hold items that are not in `order`, TornShardError, and as replace_folder does.
         """
         if unknown := sorted(self._shard_of.keys() - set(order)):
-            told = f"{len(unknown)} questions that this run does not ask, such as {unknown[0]}"
-            raise ValueError(f"{self._folder} holds {told}; give the folder of another run, or a new one")
+            problem = f"{len(unknown)} questions that this run does not ask, such as {unknown[0]}"
+            raise ValueError(f"{self._folder} holds {problem}; give the folder of another run, or a new one")
 
         def build(folder: Path) -> None:
             (folder / "data").mkdir()
@@ -154,7 +144,7 @@ class ShardStore:
         replace_folder(build, destination)
 
     def _add(self, shard: Path, table: pa.Table) -> list[str]:
-        """Note which items lie in a shard; return those that lie in an earlier one too."""
+        """Record which items are in a shard; return those that are in an earlier one too."""
         assert table[self._key].null_count == 0
         counts = Counter(table[self._key].to_pylist())
         repeated = [key for key in counts if key in self._shard_of]
@@ -164,15 +154,15 @@ class ShardStore:
         return repeated
 
     def _read(self, shard: Path, columns: Sequence[str] | None = None) -> pa.Table:
-        """Read a shard. Raises TornShardError if its bytes are not whole; it is set aside then."""
+        """Read a shard. If its bytes are damaged, set it aside and raise TornShardError."""
         try:
             with pq.ParquetFile(shard, page_checksum_verification=True) as file:
                 if differing := differing_columns(file.schema_arrow, self._schema):
-                    told = f"{shard} has other columns than are written now ({', '.join(differing)})"
-                    raise ValueError(f"{told}; go on with the version that made it, or give another folder")
+                    problem = f"{shard} has other columns than are written now ({', '.join(differing)})"
+                    raise ValueError(f"{problem}; go on with the version that made it, or give another folder")
                 return file.read(columns)
         except _UNREADABLE as error:
-            # A lack of permission and its like say nothing about the bytes.
+            # A missing permission, for example, says nothing about the bytes.
             if isinstance(error, OSError) and error.errno not in (None, errno.EIO):
                 raise
             # Never deleted: someone may want to look at it.
@@ -184,15 +174,12 @@ class ShardStore:
             sync(self._folder)
             for key in [key for key, holder in self._shard_of.items() if holder == shard]:
                 del self._shard_of[key], self._rows_of[key]
-            told = f"{shard} could not be read and is kept as {kept}"
-            raise TornShardError(f"{told}; the same command makes its questions again") from error
+            problem = f"{shard} could not be read and is kept as {kept}"
+            raise TornShardError(f"{problem}; the same command makes its questions again") from error
 
 
 class Failures:
-    """The failed items in failed.json by key, each with its task, its whole text and the reason.
-
-    Raises ValueError if that file cannot be read.
-    """
+    """The failed items of failed.json by key. Raises ValueError if that file cannot be read."""
 
     def __init__(self, run: Path) -> None:
         self._path = run / FAILED_ITEMS
@@ -212,7 +199,7 @@ class Failures:
         self._write(self._known | {key: {name: value for name, value in facts.items() if value}})
 
     def forget(self, keys: Collection[str]) -> None:
-        """Make these owed again."""
+        """Let these be tried again."""
         self._write({key: known for key, known in self._known.items() if key not in keys})
 
     def _write(self, known: dict[str, Any]) -> None:
@@ -220,8 +207,8 @@ class Failures:
         atomic_write_text(self._path, json.dumps(known, indent=1) + "\n")
 
 
-def finished_in(folder: Path, key: str = KEY) -> set[str]:
-    """Return the keys in the readable shards of a folder, if there is one. Changes nothing there."""
+def finished_in(folder: Path, key: str) -> set[str]:
+    """Return the keys in the readable shards of a folder, which need not exist. Changes nothing there."""
     found: set[str] = set()
     for shard in folder.glob("*.parquet"):
         with suppress(*_UNREADABLE, KeyError), pq.ParquetFile(shard) as file:
@@ -230,10 +217,7 @@ def finished_in(folder: Path, key: str = KEY) -> set[str]:
 
 
 def pack(keys: Sequence[str], rows: Mapping[str, int], limit: int) -> list[list[str]]:
-    """Return the keys in their order, cut into runs of at most `limit` rows; a key with more stands alone.
-
-    There is at least one run, so that no rows make one empty file.
-    """
+    """Split the keys, in order, into one or more runs of up to `limit` rows, or of one key that has more."""
     runs: list[list[str]] = [[]]
     held = 0
     for key in keys:
@@ -246,9 +230,9 @@ def pack(keys: Sequence[str], rows: Mapping[str, int], limit: int) -> list[list[
 
 
 def differing_columns(one: pa.Schema, other: pa.Schema) -> list[str]:
-    """Return the names of the columns that are not the same in both schemas; none if the schemas are equal."""
+    """Return the names of the columns that differ between the schemas; none if the schemas are equal."""
     if one.equals(other):
         return []
-    # In lists: fields that are equal may differ in their hashes.
+    # In lists, because equal fields may have different hashes.
     differing = {field.name for field in (*one, *other) if field not in [*one] or field not in [*other]}
     return sorted(differing) or ["their order"]

@@ -1,1 +1,1 @@
-"""More reflections for a RAW_DATA that is there already; `python -m reflection.run` does it."""
+"""Adding reflections to an existing RAW_DATA, for `python -m reflection.run`."""

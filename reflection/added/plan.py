@@ -1,4 +1,4 @@
-"""Adding reflections: what a user may set, the plan made from that and the RAW_DATA, and what an engine does."""
+"""Adding reflections: the settings, the plan made from them and the RAW_DATA, and the work done on an engine."""
 
 import asyncio
 import math
@@ -22,24 +22,15 @@ from generation.raw.schema import PROVENANCE, REFLECTIONS, SCHEMA, WRITER, Rolle
 from generation.records import Reflection, request_seed, stable_hash
 from generation.rollout import reflect, together
 from reflection import prompts
-from reflection.added.source import (
-    BLOCK_ROWS,
-    Block,
-    Sample,
-    Source,
-    block_keys,
-    open_source,
-    read_blocks,
-)
+from reflection.added.source import BLOCK_ROWS, Block, Sample, Source, block_keys, open_source, read_blocks
 
 BLOCK, ROW = "block", "row"
 MADE = pa.schema(
     [(BLOCK, pa.string()), (ROW, pa.int64()), *(SCHEMA.field(name) for name in (REFLECTIONS, PROVENANCE, *WRITER))]
 )
-"""The rows of shards: for each row of a finished block the reflections that it gets, and who wrote them."""
+"""The rows of shards: for each row of a finished block, the reflections that it gets, and which engine wrote them."""
 _MOST_CONTEXT = 32_768
-_FRAME = 1024
-"""More than the tokens of a reflection prompt without question and sample."""
+_FRAME = 1024  # more than the tokens of a reflection prompt without question and sample
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,16 +49,15 @@ class AdditionSettings(JobSettings):
 
 
 @dataclass(frozen=True)
-class Adding:
-    """What an actor does with a block; sent to it once."""
+class AdditionWork:
+    """The work on a block; sent to each replica once."""
 
-    reflections: int
-    """For each sample whose correctness is known."""
+    reflections: int  # for each sample of known correctness
     sampling: Sampling
     seed: int
 
     async def __call__(self, engine: Engine, block: Block) -> Rolled:
-        """Return rows of schema MADE. Raises ItemFailedError when no request succeeded, EngineDiedError."""
+        """Return rows of schema MADE. Raises ItemFailedError if every request failed, EngineDiedError."""
         found = await together(
             reflect(engine, self.requests(block, sample), sample.is_correct) for sample in block.samples
         )
@@ -78,10 +68,7 @@ class Adding:
         return Rolled(table, sum(completion.output_tokens for completion in completions))
 
     def requests(self, block: Block, sample: Sample) -> list[tuple[str, Request]]:
-        """Return a prompt's name and a request for each reflection.
-
-        Seeds and prompts differ from those of reflections that the sample has already.
-        """
+        """Return prompt names and requests, whose seeds and, if possible, prompts differ from earlier reflections'."""
         identity = ("addition", *sample.identity)
         rng = random.Random("/".join(map(str, (self.seed, *identity, sample.there))))
         requests = []
@@ -109,8 +96,6 @@ def _table(block: Block, found: Sequence[Sequence[Reflection]], engine: EngineIn
 
 @dataclass(frozen=True, kw_only=True)
 class AdditionPlan(JobPlan):
-    """What a run will do: blocks are dealt, and rows are counted."""
-
     schema = MADE
     sort_by = (ROW,)
     key = BLOCK
@@ -118,7 +103,7 @@ class AdditionPlan(JobPlan):
     unit = "rows"
 
     source: Source
-    work: Adding
+    work: AdditionWork
 
     @property
     def name(self) -> str:
@@ -126,7 +111,7 @@ class AdditionPlan(JobPlan):
 
     @property
     def configuration(self) -> dict[str, Any]:
-        """Return what the rows depend on. Where the RAW_DATA lies is not in it."""
+        """Return what the rows depend on, which is not where the RAW_DATA is."""
         return {
             "model": self.model.name,
             "model_revision": self.model.revision,
@@ -161,7 +146,7 @@ class AdditionPlan(JobPlan):
 
 
 def plan_additions(settings: AdditionSettings) -> AdditionPlan:
-    """Decide everything, reading every row once. Raises ValueError for a model or a RAW_DATA that is unfit."""
+    """Decide everything, reading every row once. Raises ValueError for an unsuitable model or RAW_DATA."""
     source = open_source(settings.raw)
     reflections = settings.reflections or (2 if is_builtin(settings.model) else 4)
     alike = math.ceil(reflections / len(prompts.PROMPTS))
@@ -172,7 +157,7 @@ def plan_additions(settings: AdditionSettings) -> AdditionPlan:
     return AdditionPlan(
         model=model,
         sampling=sampling,
-        # No more tokens than bytes; a sample that is longer still is refused by the engine, and its row says so.
+        # A text has no more tokens than bytes. The engine rejects a sample that is longer still, and its row says so.
         context=min(model.context, _MOST_CONTEXT, source.longest + _FRAME + sampling.max_tokens),
         per_item=BLOCK_ROWS * reflections,
         out=out,
@@ -180,12 +165,12 @@ def plan_additions(settings: AdditionSettings) -> AdditionPlan:
         texts={"reflections": prompts.PROMPTS},
         notes=(*source.origin.notes, *notes),
         source=source,
-        work=Adding(reflections, sampling, settings.seed),
+        work=AdditionWork(reflections, sampling, settings.seed),
     )
 
 
 def look_at_samples(plan: AdditionPlan) -> AdditionPlan:
-    """Add notes on prompts, as `notes_on_prompts` writes them and raises, to the plan."""
+    """Add notes on the prompts to the plan. Raises as `notes_on_prompts` does."""
     names = [*prompts.PROMPTS]
     empty = [Prompt(f"reflection {name}", prompts.messages(name, "", "")) for name in names]
 
@@ -205,11 +190,11 @@ def look_at_samples(plan: AdditionPlan) -> AdditionPlan:
         what="samples with their question",
         least=[prompts.VERDICT],
     )
-    return plan.noting(*notes)
+    return plan.with_notes(*notes)
 
 
 def _first(plan: AdditionPlan) -> Prompt:
-    """Return the first prompt on the first row that gets a reflection."""
+    """Return the first prompt of the first row that gets a reflection."""
     block = next(block for block in read_blocks(plan.source) if block.samples)
     return Prompt(f"row {block.samples[0].row:,}", plan.work.requests(block, block.samples[0])[0][1].messages)
 

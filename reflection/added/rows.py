@@ -1,8 +1,4 @@
-"""RAW_DATA with reflections added: its files, every other column and row as it was, and its README.md.
-
-What is added: texts to the list of reflections, an entry each to `reflections__provenance`, and who wrote
-them to `reflections__added`. A column that was not there comes last.
-"""
+"""Write RAW_DATA with reflections added, all other columns and rows unchanged and new columns last; and its card."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -29,10 +25,7 @@ from reflection.verdict import parse_verdicts
 
 
 def write_reflected(plan: AdditionPlan, job: Job, look: Look, served: Served) -> RawCounts:
-    """Write RAW_DATA/: the rows given, in their order and files, with what was made for each.
-
-    Raises AllFailedError where every block has failed, TornShardError where a shard cannot be read.
-    """
+    """Write RAW_DATA/ with the new reflections. Raises AllFailedError if no block was done, TornShardError."""
     lost, counted = lost_units(plan, job), list[RawCounts]()
 
     def build(folder: Path) -> None:
@@ -49,10 +42,7 @@ def write_reflected(plan: AdditionPlan, job: Job, look: Look, served: Served) ->
 
 
 def write_files(source: Source, store: ShardStore, data: Path, sampling: Mapping[str, Any]) -> None:
-    """Write a file `train-*.parquet` for each file given, with the same rows in the same order.
-
-    Memory holds a row group. Raises TornShardError where a shard cannot be read, ValueError where a file given cannot.
-    """
+    """Write each given file again, its rows extended, one row group at a time. Raises TornShardError, ValueError."""
     data.mkdir()
     for number, file in enumerate(source.files):
         row = 0
@@ -74,7 +64,7 @@ def write_files(source: Source, store: ShardStore, data: Path, sampling: Mapping
 def _with_more(
     batch: pa.RecordBatch, columns: Columns, made: pa.Table, sampling: Mapping[str, Any]
 ) -> dict[str, pa.Array]:
-    """Return our columns of a batch: the items of each list, then those made for its row, if any."""
+    """Return our columns of a batch, each list extended by what was made for its row, if anything."""
     count = batch.num_rows
     there: dict[str, pa.Array] = {
         name: as_lists(batch[name]).cast(type_) if name in batch.schema.names else pa.array([[]] * count, type_)
@@ -97,7 +87,7 @@ def _with_more(
 
 
 def _joined(lists: pa.Array, more: pa.Array) -> pa.Array:
-    """Return each list with the items of the other behind its own; null stays null where nothing is added."""
+    """Concatenate the lists row by row; null stays null where nothing is added."""
     order = np.argsort(np.concatenate([owners(lists), owners(more)]), kind="stable")
     items = pa.concat_arrays([lists.flatten(), more.flatten()]).take(pa.array(order))
     counts = lengths(lists) + lengths(more)
@@ -105,19 +95,19 @@ def _joined(lists: pa.Array, more: pa.Array) -> pa.Array:
 
 
 def _unknown_origins(lists: pa.Array, right: pa.Array) -> pa.Array:
-    """Return the provenance of reflections as far as their texts tell it."""
+    """Return the provenance of reflections as far as it can be told from their texts."""
     verdicts = parse_verdicts(pc.fill_null(lists.flatten(), ""))
-    told = {
+    known = {
         "verdict": pa.array([None, "Incorrect", "Correct"]).take(pa.array(verdicts + 1)),
         "valid": verdicts == pc.fill_null(right, -2).to_numpy()[owners(lists)],
     }
     fields = list(schema.REQUESTS[PROVENANCE])
-    entries = [pa.array(told[one.name]) if one.name in told else pa.nulls(len(verdicts), one.type) for one in fields]
+    entries = [pa.array(known[one.name]) if one.name in known else pa.nulls(len(verdicts), one.type) for one in fields]
     return lists_of(pa.StructArray.from_arrays(entries, fields=fields), lengths(lists))
 
 
 def reflected_card(counts: RawCounts, plan: AdditionPlan, record: Mapping[str, Any]) -> str:
-    """Return the README.md of the files that were counted; `record` is the run's run.json."""
+    """Return the README.md of the counted files; `record` is the run's run.json."""
     written = pq.read_schema(counts.files[0])
     meanings = {column.name: column.meaning for column in (*schema.COLUMNS, *COLUMNS)}
     meanings["model"] = "the model that wrote samples and first reflections"
@@ -125,7 +115,7 @@ def reflected_card(counts: RawCounts, plan: AdditionPlan, record: Mapping[str, A
     split = Split(counts.all().samples, counts.memory, counts.files)
     origin = plan.source.origin
     models = dict.fromkeys([*origin.models, plan.model.name])
-    # what the card of the rows said stands as a text: its own links and frames mean nothing here
+    # the card that came with the rows is quoted: its links and header mean nothing here
     given = fenced(origin.card.rstrip(), "markdown")
     values = {
         "header": header(written, [split], tags=TAGS, license=plan.license, models=models, sources=[origin.repository]),

@@ -1,8 +1,4 @@
-"""The RAW_DATA that reflections are added to: its columns, and its rows in blocks, in the order they lie in.
-
-A block is a run of neighbouring rows of one file. A reflection depends on no other row, so the rows of a question need
-not lie together; where they do, an engine meets them together too.
-"""
+"""The RAW_DATA that reflections are added to: its columns, and its rows in blocks, in their order."""
 
 import itertools
 import json
@@ -52,57 +48,41 @@ _HUB = b"huggingface"
 class Sample(NamedTuple):
     """A graded sample, and what its reflections must differ from."""
 
-    row: int
-    """Its place in the file."""
-    identity: tuple[str, str, str]
-    """Question key, variant, and the sample's index; without one, its place among all rows."""
+    row: int  # its index in the file
+    identity: tuple[str, str, str]  # question key, variant, and sample index or, without one, row of all files
     question: str
     response: str
     is_correct: bool
-    there: int
-    """Reflections it has already."""
-    used: tuple[str, ...]
-    """Prompts of those, if known."""
+    there: int  # number of reflections that it has already
+    used: tuple[str, ...]  # their prompts, if known
 
 
 class Block(NamedTuple):
-    """The unit of work: neighbouring rows of a file."""
+    """The unit of work: consecutive rows of a file, of any questions, as a reflection depends on no other row."""
 
     key: str
-    text: str
-    """Its rows and file, in words."""
-    first: int
-    """Place of its first row in the file."""
+    text: str  # its rows and file, for the user
+    first: int  # index of its first row in the file
     size: int
-    samples: tuple[Sample, ...]
-    """Its rows whose correctness is known."""
-    task: str = ""
-    """Empty: a block may hold rows of several."""
+    samples: tuple[Sample, ...]  # its rows whose correctness is known
+    task: str = ""  # empty: a block may hold rows of several
 
 
 class Source(NamedTuple):
-    """A RAW_DATA to add to, and what there is to do on it."""
+    """A RAW_DATA to add to, and how much there is to do."""
 
-    name: str
-    """In the names of datasets made from it."""
-    files: tuple[Part, ...]
-    """Whole files."""
+    name: str  # for the names of datasets made from it
+    files: tuple[Part, ...]  # whole files
     origin: RawSource
     rows: int
-    graded: int
-    """Samples known to be right or wrong, which get reflections."""
-    reflections: int
-    """There already."""
-    longest: int
-    """Bytes of the longest question and sample that get reflections."""
+    graded: int  # samples known to be right or wrong, which get reflections
+    reflections: int  # existing ones
+    longest: int  # bytes of the longest question and sample that get reflections
 
 
 def open_source(raw: str) -> Source:
-    """Read every row of a RAW_DATA folder, file or hub repository once.
-
-    Raises ValueError if it cannot be read, cannot get our columns, or has no sample known to be right or wrong.
-    """
-    files = open_parts(raw, part_bytes=sys.maxsize)  # one for each file
+    """Read every row of a RAW_DATA once. Raises ValueError if it cannot be read or extended, or has no graded row."""
+    files = open_parts(raw, part_bytes=sys.maxsize)  # one part for each file
     origin = source_of(raw, files)
     first: pa.Schema | None = None
     for file in files:
@@ -124,19 +104,19 @@ def open_source(raw: str) -> Source:
     if not graded:
         raise ValueError(f"{raw}: no sample is known to be right or wrong, so none gets a reflection")
     path = Path(raw).resolve() if Path(raw).exists() else Path(raw)
-    # the folder above a run's RAW_DATA, a file without its ending, the repository without its owner
+    # the folder above a run's RAW_DATA, the file without its extension, or the repository without its owner
     name = path.parent.name if path.name == "RAW_DATA" else path.name.removesuffix(".parquet")
     name, total = name.removeprefix("RAW_DATA-") or "raw", sum(file.rows for file in files)
     return Source(name, files, origin, total, graded, reflections, longest)
 
 
 def block_keys(file: int, first: int, end: int) -> list[str]:
-    """Return the keys of the blocks that hold rows `first` to `end` of the file of this number, in order."""
+    """Return the keys of the blocks that hold rows `first` to `end`, exclusive, of the file with this number."""
     return [f"{file:05d}-{start:09d}" for start in range(first - first % BLOCK_ROWS, end, BLOCK_ROWS)]
 
 
 def read_blocks(source: Source, keys: Collection[str] | None = None) -> Iterator[Block]:
-    """Yield the blocks of these keys, or all, in order, read as they are asked for."""
+    """Yield the blocks with these keys, or all, in order, reading lazily."""
     before = 0
     for file, part in enumerate(source.files):
         rows = (row for table in read_samples(part) for row in table.to_pylist())
@@ -163,7 +143,7 @@ def _sample(place: int, row: Mapping[str, Any], name: str) -> Sample:
 
 
 def read_samples(file: Part) -> Iterator[pa.Table]:
-    """Yield the columns that a reflection depends on, and counts of earlier ones in place of their texts."""
+    """Yield the columns that a reflection depends on, with the number of earlier ones instead of their texts."""
     for batch, rows in read_batches(file, [_INDEX, PROVENANCE]):
         names, nothing = batch.schema.names, pa.nulls(batch.num_rows, pa.int64())
         indexed = {"question_key", _INDEX} <= set(names) and pa.types.is_integer(batch[_INDEX].type)
@@ -193,11 +173,11 @@ def output_schema(schema: pa.Schema, path: Path) -> pa.Schema:
         changed[name] = _feature(type_)
     metadata = schema.metadata
     if changed and _HUB in (metadata or {}):
-        # The `datasets` library wrote down its own type of each column.
-        told = json.loads(metadata[_HUB])
-        if (features := told.get("info", {}).get("features")) is not None:
+        # The `datasets` library stored its own type of each column.
+        stored = json.loads(metadata[_HUB])
+        if (features := stored.get("info", {}).get("features")) is not None:
             features |= changed
-        metadata |= {_HUB: json.dumps(told).encode()}
+        metadata |= {_HUB: json.dumps(stored).encode()}
     return schema.with_metadata(metadata)
 
 
