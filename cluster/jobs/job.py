@@ -98,7 +98,8 @@ class Job:
             if isinstance(error, Stopped):
                 words = "before anything was asked; the same command begins again"
                 if self._begun:
-                    self.set_state("stopped")
+                    with suppress(OSError):  # the disk may be full
+                        self.set_state("stopped")
                     words = f"{self._safe()} safe in {self.plan.out}; the same command goes on"
                 say("stopped", words)
                 self.code = STOPPED
