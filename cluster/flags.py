@@ -137,8 +137,7 @@ def _shown(text: str) -> str:
 def _split(tokens: Sequence[str], kinds: Mapping[str, Any]) -> dict[str, str]:
     """Return the text of each flag. Raises ValueError for anything but flags with values, each given once."""
     switches = {f"no{name}": name for name, kind in kinds.items() if bool in _members(kind)}
-    given: dict[str, str] = {}
-    waiting = deque(tokens)
+    given, waiting = dict[str, str](), deque(tokens)
     while waiting:
         token = waiting.popleft()
         if not _FLAG.match(token):

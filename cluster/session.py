@@ -60,9 +60,8 @@ def current_resources(*, local: bool = False) -> Resources:
     """Return what the cluster has now. `local` takes the cores of this machine, as our own Ray is told of more."""
     cores = len(os.sched_getaffinity(0)) if local else None
     held = [node["Resources"] for node in alive()]
-    return Resources(
-        tuple(Node(int(one.get("GPU", 0)), cores or int(one.get("CPU", 0)), int(one.get("memory", 0))) for one in held)
-    )
+    nodes = (Node(int(one.get("GPU", 0)), cores or int(one.get("CPU", 0)), int(one.get("memory", 0))) for one in held)
+    return Resources(tuple(nodes))
 
 
 def local_resources() -> Resources:

@@ -30,6 +30,8 @@ from reflection.added.plan import AdditionSettings
 
 _LOGS = Path("logs", "slurm")  # relative to the run directory
 _CORES_OF_A_GPU = 8
+_CORES = f"cores of each node (default: {_CORES_OF_A_GPU} a GPU; no GPU: all)"
+_WAIT = "longest wait for all nodes to join; then it starts with those that did"
 _WORDS = ("job_name", "partition", "account", "qos", "constraint")
 # What sbatch accepts on an #SBATCH line without quotes, escapes or comments.
 _WORD = re.compile(r"[A-Za-z0-9_.,:@%+=&|*()\[\]/-]+")
@@ -37,10 +39,8 @@ _OPTION = re.compile(r"--(?P<name>[a-z][a-z-]*)(=.+)?")
 _TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<parts>\d+(?::\d+){0,2})")
 _SHELL = re.compile(r"[\s;&|<>$`(){}]")
 _FIXED = "array chdir error no-kill no-requeue ntasks-per-node open-mode output signal wrap"
-_RESERVED = dict.fromkeys(_FIXED.split(), "leave it out") | {
-    name.replace("_", "-"): f"give --{name}"
-    for name in (*_WORDS, "nodes", "time", "cpus_per_task", "gpus_per_node", "mem")
-}
+_OWN = (*_WORDS, "nodes", "time", "cpus_per_task", "gpus_per_node", "mem")
+_RESERVED = dict.fromkeys(_FIXED.split(), "leave it out") | {name.replace("_", "-"): f"give --{name}" for name in _OWN}
 """Options of sbatch that are not for --sbatch_args, and what to do instead."""
 _RUNS = {"generation.run": Settings, "reflection.run": AdditionSettings}  # our commands that a job can run
 
@@ -59,18 +59,14 @@ class Options:
     account: str | None = flag(None, "who pays")
     qos: str | None = flag(None, "quality of service")
     constraint: str | None = flag(None, "features that the nodes must have")
-    cpus_per_task: int | None = flag(
-        None, f"cores of each node (default: {_CORES_OF_A_GPU} a GPU; no GPU: all)", bounds=(1, 10_000)
-    )
+    cpus_per_task: int | None = flag(None, _CORES, bounds=(1, 10_000))
     mem: str | None = flag(None, "memory of each node, such as 200G (default: the site's; no GPU: all)")
     sbatch_args: tuple[str, ...] = flag((), "comma list of further options of sbatch: --exclude=n1,n2,--mail-type=END")
     container: str | None = flag(None, "image for Slurm's pyxis plugin, in which everything then runs", expanded)
     container_mounts: tuple[str, ...] = flag((), "comma list of FROM:TO, besides the working folder and /tmp", expanded)
     env_setup: str | None = flag(None, "a file to source first, such as .venv/bin/activate", local)
     job_name: str = flag("skillfactory", "as squeue shows it")
-    wait_s: int = flag(
-        600, "longest wait for all nodes to join; then it starts with those that did", bounds=(10, 86_400)
-    )
+    wait_s: int = flag(600, _WAIT, bounds=(10, 86_400))
     notice_s: int = flag(300, "how long before the limit it drains; at most half of --time", bounds=(1, 65_535))
     max_requeues: int = flag(100, "how often it queues itself again while work is left", bounds=(0, 10_000))
     submit: bool = flag(False, "submit it, and keep it with its logs in the run directory")

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from cluster.inference.chat import Prompt
 from cluster.inference.engine import Message
@@ -36,30 +35,6 @@ class Plan(JobPlan):
     task_config: str
     """JSON: everything that the questions depend on."""
     rollout: Rollout
-
-    @property
-    def name(self) -> str:
-        return f"{self.task}-{Path(self.model.name).name}"
-
-    @property
-    def configuration(self) -> dict[str, Any]:
-        """Return everything that the rows depend on; engines and traces are not part of it."""
-        return {
-            "model": self.model.name,
-            "model_revision": self.model.revision,
-            "task": self.task,
-            "task_config": json.loads(self.task_config),
-            "questions": len(self.questions),
-            "rl_questions": len(self.rl_questions),
-            "questions_hash": stable_hash(*((q.key, q.answer) for q in (*self.questions, *self.rl_questions)))[:16],
-            "prompts_hash": stable_hash(*self.rollout.variants, *prompts.PROMPTS.items())[:16],
-            "variants": [variant.name for variant in self.rollout.variants],
-            "samples": self.rollout.samples,
-            "reflections": self.rollout.reflections,
-            "sampling": asdict(self.sampling),
-            "context": self.context,
-            "seed": self.rollout.seed,
-        }
 
     @property
     def keys(self) -> list[str]:
@@ -98,11 +73,31 @@ def make_plan(settings: Settings) -> Plan:
     supplied = supply(parts)
     asked = variants.parse_names(settings.variants)
     chats = {one.name: {"system": one.system, "user": f"{{question}}\n\n{one.user}"} for one in asked}
+    task_config = json.dumps(supplied.config, sort_keys=True)
+    # Room for question, sample, reflection prompt, and a reflection as long as the sample; more is never used.
+    context = min(model.context, 2 * sampling.max_tokens + 4096)
     return Plan(
+        name=f"{task}-{Path(model.name).name}",
+        # Engines and traces are not part of it.
+        configuration={
+            "model": model.name,
+            "model_revision": model.revision,
+            "task": task,
+            "task_config": json.loads(task_config),
+            "questions": len(supplied.sft),
+            "rl_questions": len(supplied.rl),
+            "questions_hash": stable_hash(*((q.key, q.answer) for q in (*supplied.sft, *supplied.rl)))[:16],
+            "prompts_hash": stable_hash(*asked, *prompts.PROMPTS.items())[:16],
+            "variants": [variant.name for variant in asked],
+            "samples": samples,
+            "reflections": reflections,
+            "sampling": asdict(sampling),
+            "context": context,
+            "seed": settings.seed,
+        },
         model=model,
         sampling=sampling,
-        # Room for question, sample, reflection prompt, and a reflection as long as the sample; more is never used.
-        context=min(model.context, 2 * sampling.max_tokens + 4096),
+        context=context,
         per_item=len(asked) * samples,
         out=out,
         license=settings.license,
@@ -111,7 +106,7 @@ def make_plan(settings: Settings) -> Plan:
         task=task,
         questions=supplied.sft,
         rl_questions=supplied.rl,
-        task_config=json.dumps(supplied.config, sort_keys=True),
+        task_config=task_config,
         rollout=Rollout(asked, samples, reflections, sampling, settings.seed),
     )
 

@@ -89,8 +89,7 @@ class RayFleet(Fleet):
 
     def __init__(self, address: str | None, place: Callable[[Resources], Placement]) -> None:
         """Take `place`, which decides by what the cluster has, and raises ValueError if that is not enough."""
-        self._address = address
-        self._place = place
+        self._address, self._place = address, place
 
     @contextmanager
     def open(self, work: Work) -> Iterator[Pool[Any, Any]]:

@@ -69,8 +69,7 @@ class ReplicaSet(ABC):
     """All engines, each identified by a number, which its replacements inherit."""
 
     def __init__(self, placement: Placement, work: Work) -> None:
-        self.placement = placement
-        self.work = work
+        self.placement, self.work = placement, work
         self._settings = defaultdict[int, EngineSettings](lambda: placement.settings)
         self._members: dict[int, _Member] = {}
         self._replies: queue.SimpleQueue[tuple[_Member, str, Future[Any]]] = queue.SimpleQueue()
@@ -186,14 +185,10 @@ class ReplicaSet(ABC):
             yield Finished(number, future, result, error)
         elif error is not None:
             yield from self._terminate(member, error)
-        elif member.phase is _PLACING:
-            del self._failures[number, _PLACING]
-            self._ask(member, _STARTING)
-            yield Loading(number)
-        elif member.phase is _STARTING:
-            del self._failures[number, _STARTING]
-            self._ask(member, _RUNNING)
-            yield Started(number, result)
+        elif (phase := member.phase) is not _RUNNING:
+            del self._failures[number, phase]
+            self._ask(member, _STARTING if phase is _PLACING else _RUNNING)
+            yield Loading(number) if phase is _PLACING else Started(number, result)
         elif result > self.placement.silence_s:
             yield from self._terminate(member, TimeoutError(f"it answered nothing for {result:.0f} s"))
 

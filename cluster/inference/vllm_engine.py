@@ -63,9 +63,8 @@ class VllmSettings(EngineSettings):
         )
 
     def limits(self) -> str:
-        if self.gpu:
-            return f"{self.max_sequences} sequences and {self.memory_share:.0%} of the GPU's memory"
-        return f"{self.max_sequences} sequences and {self.cache_bytes >> 20} MiB of cache"
+        share, cache = f"{self.memory_share:.0%} of the GPU's memory", f"{self.cache_bytes >> 20} MiB of cache"
+        return f"{self.max_sequences} sequences and {share if self.gpu else cache}"
 
     def cause(self, log: str) -> EngineDiedError | None:
         """Return the last relevant exception in the log, the only trace that errors leave across vLLM's processes.
@@ -175,9 +174,8 @@ class ChatTokenizer:
 
     @cached_property
     def _tokenizer(self) -> Any:
-        return _transformers().AutoTokenizer.from_pretrained(
-            self._model, revision=self._revision, trust_remote_code=False
-        )
+        load = _transformers().AutoTokenizer.from_pretrained
+        return load(self._model, revision=self._revision, trust_remote_code=False)
 
     @property
     def template(self) -> str:
@@ -185,8 +183,7 @@ class ChatTokenizer:
 
     def render(self, messages: Sequence[Message], *, opened: bool = True) -> str:
         """Return the prompt as text, special tokens included; if `opened`, with the start of the answer's turn."""
-        text = self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=opened)
-        return str(text)
+        return str(self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=opened))
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
         """Return the tokens of the prompt."""

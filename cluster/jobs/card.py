@@ -20,10 +20,7 @@ LICENSES = frozenset(load_table("cluster.jobs", "licenses.toml")["identifiers"])
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")  # a model without a slash is a local folder or built in
 _SHORT = re.compile(r"^([^-]{12})[^-]*")  # a commit: 12 digits are kept, and "-changed" behind them
 _PLAIN = re.compile(r"(large_)?string|bool|u?int\d+|halffloat|float|double")
-_SIZES = (
-    *("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M"),
-    *("100M<n<1B", "1B<n<10B", "10B<n<100B", "100B<n<1T", "n>1T"),
-)
+_SIZES = "n<1K 1K<n<10K 10K<n<100K 100K<n<1M 1M<n<10M 10M<n<100M 100M<n<1B 1B<n<10B 10B<n<100B 100B<n<1T n>1T"
 """The hub's size categories, by the number of digits beyond three."""
 
 
@@ -132,11 +129,11 @@ def header(
     # could return old rows for a dataset that was made again, or for another of that name.
     contents = f"contents {'-'.join(digest_of(split.files) for split in splits)}"
     files = [{"split": split.name, "path": split.path} for split in splits]
-    digits = len(str(sum(split.rows for split in splits)))
+    digits, sizes = len(str(sum(split.rows for split in splits))), _SIZES.split()
     data = DatasetCardData(
         license=license,
         task_categories=["text-generation"],
-        size_categories=[_SIZES[min(max(digits - 3, 0), len(_SIZES) - 1)]],
+        size_categories=[sizes[min(max(digits - 3, 0), len(sizes) - 1)]],
         tags=[*tags],
         base_model=[model for model in models if HUB_ID.fullmatch(model)] or None,
         source_datasets=[source for source in sources if HUB_ID.fullmatch(source)] or None,

@@ -24,7 +24,8 @@ _LONGEST_WAIT_S = 120.0  # if the hub asks for a longer wait, the call is given 
 _PATIENCE_S = 600.0  # after this there are no retries; the client may have made many within one call
 _LONGEST = 160  # characters shown of the hub's message
 _BUSY = frozenset({408, 429, 500, 502, 503, 504})
-_Answer = TypeVar("_Answer")
+T = TypeVar("T")
+Tell = Callable[[str], None]
 
 
 def offline() -> bool:
@@ -85,7 +86,7 @@ def check_push(namespace: str, names: Iterable[str], *, ask: bool = True) -> Non
         raise ValueError(f"{flag}: the token is not of that namespace, but of {', '.join(mine)}")
 
 
-def push(folder: Path, repository: str, *, public: bool, tell: Callable[[str], None]) -> str:
+def push(folder: Path, repository: str, *, public: bool, tell: Tell) -> str:
     """Upload the folder, creating the repository if necessary; return its URL and visibility. Raises NotPushed.
 
     A new one is private unless `public`; an existing one may be made public, never private. `tell` is told of retries.
@@ -122,25 +123,19 @@ def push(folder: Path, repository: str, *, public: bool, tell: Callable[[str], N
 
 
 def _retrying(
-    call: Callable[..., _Answer],
-    *args: Any,
-    waits: Sequence[float],
-    timeout: float,
-    tell: Callable[[str], None] = lambda _: None,
-    **named: Any,
-) -> _Answer:
+    call: Callable[..., T], *args: Any, waits: Sequence[float], timeout: float, tell: Tell = lambda _: None, **more: Any
+) -> T:
     """Call the hub's client, retrying while the hub is busy, which the client itself does only for some calls."""
     began = time.monotonic()
     for wait in (*waits, None):
         # There is none by default; set each time, since the client makes a new session after some failures.
         get_session().timeout = timeout
         try:
-            return call(*args, **named)
+            return call(*args, **more)
         except Exception as error:
             below, response = _unwrapped(error)
             asked = _retry_after(below, response)
-            late = time.monotonic() - began > _PATIENCE_S
-            if wait is None or asked is None or asked > _LONGEST_WAIT_S or late:
+            if wait is None or asked is None or asked > _LONGEST_WAIT_S or time.monotonic() - began > _PATIENCE_S:
                 raise
             seconds = max(wait, asked)
             tell(f"once more in {seconds:.0f} s: {_said(below)}")

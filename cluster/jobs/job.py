@@ -11,8 +11,6 @@ from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any, Self
 
-import pyarrow as pa
-
 from cluster.errors import NotPushed, Stopped
 from cluster.flags import fail, page
 from cluster.inference.engine import Work
@@ -20,7 +18,7 @@ from cluster.inference.replicas import Fleet, Placement
 from cluster.jobs.atomic import check_replaceable
 from cluster.jobs.hub import check_push, push
 from cluster.jobs.plan import JobPlan, JobSettings
-from cluster.jobs.progress import FAILED, STOPPED, Tally, report_failure, say, stage_line, wrapped
+from cluster.jobs.progress import FAILED, STOPPED, Look, Tally, report_failure, say, stage_line, wrapped
 from cluster.jobs.run_directory import JSON, LOGS, check_run, hold_run, now, this_command, versions, write_record
 from cluster.jobs.store import FAILED_ITEMS, Failures, ShardStore, finished_in
 
@@ -95,20 +93,18 @@ class Job:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> bool:
         with self._locked:
             self._stop.defer()
+            if self._begun and isinstance(error, Stopped | Exception):
+                with suppress(OSError):  # the disk may be full, or be what failed
+                    self.set_state("stopped" if isinstance(error, Stopped) else "failed")
             if isinstance(error, Stopped):
                 words = "before anything was asked; the same command begins again"
                 if self._begun:
-                    with suppress(OSError):  # the disk may be full
-                        self.set_state("stopped")
                     words = f"{self._safe()} safe in {self.plan.out}; the same command goes on"
                 say("stopped", words)
                 self.code = STOPPED
             elif isinstance(error, ValueError) and not self._begun:
                 fail(str(error))
             elif isinstance(error, Exception) and self._planned:
-                if self._begun:
-                    with suppress(OSError):  # the disk may be what failed
-                        self.set_state("failed")
                 self.code = report_failure(error, self.plan.out, self._safe())
             else:
                 return False
@@ -145,9 +141,7 @@ class Job:
         page(wrapped(head) + gap + prompts)
         return 0
 
-    def roll_out(
-        self, plan: JobPlan, work: Work, fleet: Fleet | None, look: Callable[[pa.Table], str] = lambda _: ""
-    ) -> None:
+    def roll_out(self, plan: JobPlan, work: Work, fleet: Fleet | None, look: Look = lambda _: "") -> None:
         """Do the work on each item that is owed, and keep its rows; start no engine if none is.
 
         Returns when every item of the run is finished or failed; raises Stopped if a stop was requested before that.

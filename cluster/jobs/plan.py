@@ -17,6 +17,7 @@ from cluster.jobs.store import KEY
 from cluster.paths import dataset_folder, local_or_name
 
 _COLDEST = 0.01  # vLLM raises a lower temperature to this one, unless it is 0
+_MODEL = "hub id, also @COMMIT, local folder, or well-known name (default: the built-in one)"
 _OF_THE_MODEL = "default: the model's generation_config.json"
 _LENGTH = "longest sample or reflection (default: 4096 within the context; built-in model 256)"
 _SILENCE = "seconds without an answer until an engine is replaced (default: 300 or more)"
@@ -26,9 +27,7 @@ _SILENCE = "seconds without an answer until an engine is replaced (default: 300 
 class JobSettings:
     """Settings that every job has, validated on creation."""
 
-    model: str | None = flag(
-        None, "hub id, also @COMMIT, local folder, or well-known name (default: the built-in one)", local_or_name
-    )
+    model: str | None = flag(None, _MODEL, local_or_name)
     temperature: float | None = flag(None, _OF_THE_MODEL)
     top_p: float | None = flag(None, _OF_THE_MODEL)
     top_k: int | None = flag(None, f"0 keeps all; {_OF_THE_MODEL}")
@@ -103,6 +102,8 @@ class JobPlan(ABC):
     item: ClassVar[str] = "question"  # what to call one item
     unit: ClassVar[str] = "questions"  # what the user sees counted; an item stands for `size` of them
 
+    name: str  # the last part of the dataset repositories' names
+    configuration: Mapping[str, JSON]  # all that the rows depend on; a run directory accepts no other
     model: Model
     sampling: Sampling
     context: int  # of the engines, in tokens
@@ -111,16 +112,6 @@ class JobPlan(ABC):
     license: str  # for the cards
     notes: tuple[str, ...] = ()  # for the user, before the run starts
     texts: Mapping[str, JSON] = field(default_factory=dict)  # every text in use, for run.json
-
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """Return the last part of the dataset repositories' names."""
-
-    @property
-    @abstractmethod
-    def configuration(self) -> Mapping[str, JSON]:
-        """Return all that the rows depend on; a run directory accepts no other."""
 
     @property
     @abstractmethod

