@@ -10,7 +10,7 @@ COMMANDS = ("generation.run", "reflection.run", "assembly.run", "cluster.slurm")
 PACKAGES = {name.partition(".")[0] for name in COMMANDS}
 PYTHON = re.compile(r"(.*/)?python[0-9.]*", re.DOTALL)  # such as python, python3.12 or .venv/bin/python
 _OPTIONS_WITH_VALUE = {"-W", "-X", "--check-hash-based-pycs"}
-QUIET = {
+QUIET = {  # environment that turns off the telemetry of Ray, vLLM and the hub client
     # An immediate stop abandons actor calls, and Ray would print a traceback for each.
     "RAY_IGNORE_UNHANDLED_ERRORS": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -18,7 +18,6 @@ QUIET = {
     "DO_NOT_TRACK": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
-"""Environment that turns off the telemetry of Ray, vLLM and the hub client."""
 
 
 def python_module(command: Sequence[str]) -> list[str]:

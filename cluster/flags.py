@@ -22,6 +22,7 @@ from cluster.jobs.run_directory import PROJECT, code_version
 from cluster.texts import nearest, shortened
 
 T = TypeVar("T")
+Bounds = tuple[float, float]
 
 HELP_WIDTH = 80
 LONGEST_MESSAGE = 600
@@ -30,7 +31,7 @@ _FLAG = re.compile(r"--|-[a-zA-Z]")
 _DASHES = tuple("\u2010\u2011\u2012\u2013\u2014\u2015\u2212")
 _NOT_OURS = re.compile(r"\x1b\[\d*m|(?<=    )-\w, (?=--)|\n +Default: ''")
 """To be removed from Fire's help: colors, one-letter flags, which are refused here, and the default of `_help`."""
-_PLAIN: dict[Any, tuple[str, str, Callable[[str], Any]]] = {
+_PLAIN: dict[Any, tuple[str, str, Callable[[str], Any]]] = {  # of each type: name, pattern of values, parser
     int: ("a whole number", r"-?[0-9]+", int),
     float: ("a finite number", r"-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?", float),
     bool: ("true or false", "(?ai:true|false)", lambda text: text.lower() == "true"),
@@ -38,12 +39,9 @@ _PLAIN: dict[Any, tuple[str, str, Callable[[str], Any]]] = {
     str: ("a text", "(?s:.+)", str),
     Path: ("a path", "(?s:.+)", Path),
 }
-"""Of each type: its name, the pattern of its values, and its parser."""
 
 
-def flag(
-    default: Any, text: str, path: Callable[[str], str] | None = None, bounds: tuple[float, float] | None = None
-) -> Any:
+def flag(default: Any, text: str, path: Callable[[str], str] | None = None, bounds: Bounds | None = None) -> Any:
     """Return a field for `parse`, required if `default` is MISSING. `path` parses paths; the class checks `bounds`."""
     return field(default=default, metadata={"help": text, "path": path, "bounds": bounds})
 

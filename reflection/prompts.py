@@ -21,9 +21,8 @@ def messages(name: str, question: str, sample: str) -> tuple[Message, ...]:
 
 def draw(count: int, rng: random.Random, used: Sequence[str] = ()) -> tuple[str, ...]:
     """Draw the names of `count` prompts at random, each time one of those used least often so far."""
-    asked = Counter(used)
+    asked, drawn = Counter(used), list[str]()
     order = rng.sample(list(PROMPTS), len(PROMPTS))
-    drawn: list[str] = []
     for _ in range(count):
         drawn.append(min(order, key=lambda name: asked[name]))
         asked[drawn[-1]] += 1

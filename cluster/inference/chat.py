@@ -71,11 +71,9 @@ def load_chat(model: Model) -> ChatTokenizer:
         raise ValueError(f"{config} names no model_type: give one in the layout of transformers")
     if judges := [name for name in model.architectures if name.endswith(_WRITE_NOTHING)]:
         raise ValueError(f"model {model.name} writes no text, it is a {judges[0]}: give one that chats")
-    needs_code = (
-        f"model {model.name} needs code of its own, named by auto_map in {' and '.join(model.own_code)}, and that is"
-        f" never run: take a model whose type (here {model.type!r}, {', '.join(model.architectures)}) vLLM or"
-        " transformers know"
-    )
+    own = f"code of its own, named by auto_map in {' and '.join(model.own_code)}, and that is never run"
+    known = f"whose type (here {model.type!r}, {', '.join(model.architectures)}) vLLM or transformers know"
+    needs_code = f"model {model.name} needs {own}: take a model {known}"
     if CONFIG in model.own_code and why_no_text(model):
         raise ValueError(needs_code)
     chat, cannot = ChatTokenizer(model.path, model.hub_revision), f"{config} cannot be used"
@@ -108,27 +106,23 @@ def check_template(model: Model, chat: ChatTokenizer, prompts: Sequence[Prompt])
     shapes: dict[tuple[str, ...], list[str]] = {}
     for prompt in prompts:
         shapes.setdefault(tuple(message["role"] for message in prompt.messages), []).append(prompt.name)
-    notes = [note for roles, names in shapes.items() for note in _check_roles(model, chat, roles, names)]
+    notes = list[str]()
+    for roles, names in shapes.items():
+        text, *others = {_render(model, chat, probe(roles), names) for _ in range(_TRIES)}
+        if others:
+            problem = f"the chat template of model {model.name} writes another prompt each time"
+            remedy = "give another model, or its folder with a chat_template.jinja that always writes the same"
+            raise ValueError(f"{problem}, and rows would depend on chance: {remedy}")
+        marks = _marks(roles)
+        twice = [role for role, mark in zip(roles, marks, strict=True) if text.count(mark) > 2]
+        notes += [f"writes the {role} text more than once" for role in twice]
+        if marks != sorted(marks, key=text.index):
+            notes.append(f"does not keep the order of turns: {' before '.join(roles)}")
+        if not _opens(chat, roles, text):
+            notes.append("does not open the assistant's turn: the model may go on with the user's text")
     for prompt in prompts:
         _render(model, chat, prompt.messages, [prompt.name])
-    return list(dict.fromkeys(notes))
-
-
-def _check_roles(model: Model, chat: ChatTokenizer, roles: tuple[str, ...], names: Sequence[str]) -> list[str]:
-    text, *others = {_render(model, chat, probe(roles), names) for _ in range(_TRIES)}
-    if others:
-        raise ValueError(
-            f"the chat template of model {model.name} writes another prompt each time, and rows would depend on"
-            " chance: give another model, or its folder with a chat_template.jinja that always writes the same"
-        )
-    marks = _marks(roles)
-    twice = [role for role, mark in zip(roles, marks, strict=True) if text.count(mark) > 2]
-    notes = [f"the chat template writes the {role} text more than once" for role in twice]
-    if marks != sorted(marks, key=text.index):
-        notes.append(f"the chat template does not keep the order of turns: {' before '.join(roles)}")
-    if not _opens(chat, roles, text):
-        notes.append("the chat template does not open the assistant's turn: the model may go on with the user's text")
-    return notes
+    return [f"the chat template {note}" for note in dict.fromkeys(notes)]
 
 
 def _opens(chat: ChatTokenizer, roles: tuple[str, ...], prompt: str) -> bool:
@@ -174,10 +168,8 @@ def fault_in(prompt: str, messages: Iterable[Message]) -> str:
 def _render(model: Model, chat: ChatTokenizer, messages: Messages, names: Sequence[str]) -> str:
     """Return the prompt. Raises ValueError if the template rejects the chat, or does not write each text unchanged."""
     template = f"the chat template of model {model.name}"
-    needed = (
-        f"which these prompts need: {listed([name for name in names if name], _SHOWN)};"
-        " give another model, or its folder with a chat_template.jinja that writes it"
-    )
+    remedy = "give another model, or its folder with a chat_template.jinja that writes it"
+    needed = f"which these prompts need: {listed([name for name in names if name], _SHOWN)}; {remedy}"
     try:
         prompt = chat.render(messages)
     except Exception as error:
@@ -212,10 +204,9 @@ def check_fit(
         return []
     least = "at least " if next(rest, None) else ""
     counted, fail = ("all", "") if count == total else (f"{least}{count:,} of", " and will fail")
-    words = (
-        f"{counted} {total:,} {what} are too long for the context of {context:,} tokens{fail}: the longest has"
-        f" {longest[0]:,} tokens, {longest[1]}; {remedy or 'give shorter ones, or a model with a longer context'}"
-    )
+    advice = remedy or "give shorter ones, or a model with a longer context"
+    most = f"the longest has {longest[0]:,} tokens, {longest[1]}"
+    words = f"{counted} {total:,} {what} are too long for the context of {context:,} tokens{fail}: {most}; {advice}"
     if not fail:
         raise ValueError(words)
     return [words]

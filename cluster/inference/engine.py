@@ -11,13 +11,12 @@ from typing import Any, Literal, Protocol, Self, TypedDict
 from cluster.errors import EngineDiedError, EngineMemoryError
 
 FinishReason = Literal["stop", "length", "error"]
-SAMPLING_BOUNDS: dict[str, tuple[float, float]] = {
+SAMPLING_BOUNDS: dict[str, tuple[float, float]] = {  # of the parameters that a model may recommend; vLLM takes no more
     "temperature": (0, 2),
     "top_p": (1e-9, 1),
     "top_k": (0, 10**6),
     "repetition_penalty": (0.01, 100),
 }
-"""Of the parameters that a model may recommend; vLLM takes no more."""
 _LONGEST = 400
 _TAIL_BYTES = 200_000
 
@@ -111,9 +110,7 @@ class Replica:
     """An engine and the work done on it. The work gets the replica as its engine, so that it sees each answer."""
 
     def __init__(self, settings: EngineSettings, work: Work, log: Path | None = None) -> None:
-        self._settings = settings
-        self._work = work
-        self._log = log
+        self._settings, self._work, self._log = settings, work, log
         self._log_began = log.stat().st_size if log else 0
         self._memory_kills = memory_kills()
         self._running = 0
@@ -192,8 +189,7 @@ class ScriptedEngine:
     """An engine whose answers are a plain function of the request. Its tokens are words."""
 
     def __init__(self, reply: Reply, *, context: int = 32768) -> None:
-        self._reply = reply
-        self._closed = False
+        self._reply, self._closed = reply, False
         self.info = EngineInfo("scripted", "1", "scripted", "", context)
 
     async def generate(self, request: Request) -> Completion:

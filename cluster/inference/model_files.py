@@ -61,10 +61,8 @@ def _faults(files: Files) -> Iterator[str]:
     names, weights, wanted = files.names, files.weights, set[str]()
     if _ADAPTER in names:
         base = files.read(_ADAPTER).get("base_model_name_or_path") or "a model that it does not name"
-        yield (
-            f" is an adapter of {base}, not a whole model: give that one, or merge the adapter into it "
-            f"(merge_and_unload of peft) and give the merged folder, without {_ADAPTER}"
-        )
+        remedy = f"merge the adapter into it (merge_and_unload of peft) and give the merged folder, without {_ADAPTER}"
+        yield f" is an adapter of {base}, not a whole model: give that one, or {remedy}"
     if CONFIG not in names:
         yield f" has no {CONFIG}: {_instead(names)}"
     kind = Path(weights[0]).suffix if weights else ""
@@ -79,10 +77,8 @@ def _faults(files: Files) -> Iterator[str]:
             parts = range(1, min(int(count), _MOST_PARTS) + 1)
             wanted.update(f"{name}-{number:05d}-of-{count}{ending}" for number in parts)
     if missing := sorted(wanted - names):
-        yield (
-            f" is not whole: {len(missing)} of its {len(wanted)} files of weights are not there,"
-            f" {listed(missing, _SHOWN)}: download them"
-        )
+        lacking = f"{len(missing)} of its {len(wanted)} files of weights are not there, {listed(missing, _SHOWN)}"
+        yield f" is not whole: {lacking}: download them"
     if not weights:
         others = [name for name in sorted(names) if name.endswith(_NAMED["other_weights"])]
         instead = f", only {listed(others, _SHOWN)}, which is not read: convert it to safetensors" if others else ""

@@ -18,7 +18,7 @@ from cluster.texts import nearest
 
 _CLOSE = 0.75
 _WITHIN = ("*", "*/config.json", "*/*/config.json", "*/*.distcp")  # what tells a model from other folders
-_HEAD = 1 << 20
+_HEAD = 1 << 20  # bytes of each file of a folder that its hash is made of, with names and sizes
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,13 @@ def _local(folder: Path) -> Model:
     found = {path for pattern in _WITHIN for path in folder.glob(pattern) if path.is_file()}
     held = Files({path.relative_to(folder).as_posix() for path in found}, folder.joinpath)
     held.check(f"model folder {folder}")
-    weight_bytes, path = check_bytes(folder, held), folder.resolve()
-    return _described(path.name, str(path), _folder_hash(folder), held, weight_bytes)
+    weight_bytes, path, digest = check_bytes(folder, held), folder.resolve(), hashlib.sha256()
+    for file in sorted(folder.iterdir()):
+        if file.is_file() and file.suffix in {".json", ".jinja", ".safetensors", ".bin", ".txt", ".model"}:
+            digest.update(f"{file.name} {file.stat().st_size}\n".encode())
+            with file.open("rb") as opened:
+                digest.update(opened.read(_HEAD))
+    return _described(path.name, str(path), digest.hexdigest()[:16], held, weight_bytes)
 
 
 def _meant(name: str, own: tuple[str, ...] = ()) -> str:
@@ -113,11 +118,10 @@ def _listed(repo: str, pinned: str | None, shown: str) -> tuple[str, set[str]]:
         snapshots = (cache / "snapshots").iterdir()
         commits = sorted(path.name for path in snapshots if Files({*os.listdir(path)}, path.joinpath).weights)
         if len(commits) > 1:
-            raise ValueError(
-                f"model {repo} is in the hub's cache on this machine at several commits, {', '.join(commits)}, none of"
-                f" them known as main: run `hf download {repo}` where HF_HUB_OFFLINE does not keep it from the hub, or"
-                f" give one of them as {repo}@COMMIT"
-            )
+            found = f"in the hub's cache on this machine at several commits, {', '.join(commits)}"
+            remedy = f"run `hf download {repo}` where HF_HUB_OFFLINE does not keep it from the hub"
+            problem = f"model {repo} is {found}, none of them known as main"
+            raise ValueError(f"{problem}: {remedy}, or give one of them as {repo}@COMMIT")
         pinned = commits[0] if commits else None
     folder = _download(repo, CONFIG, pinned or "main", shown).parent
     return folder.name, {path.name for path in folder.iterdir()}
@@ -145,6 +149,7 @@ def _described(name: str, path: str, revision: str, held: Files, weight_bytes: i
     sampling |= {"top_k": 0} if sampling.get("top_k") == -1 else {}
     hub_revision = revision if weight_bytes is None else None
     classes, unused = config.get("architectures"), KNOWN["unused"]
+    given = {key: value for key, value in generation.items() if value is not None and value is not False}
     heads = [part.get("num_attention_heads", part.get("n_head")) for part in _parts(config)]
     return Model(
         name,
@@ -158,11 +163,7 @@ def _described(name: str, path: str, revision: str, held: Files, weight_bytes: i
         own_code=tuple(one for one, said in ((CONFIG, config), (TOKENIZER, tokenizer)) if said.get("auto_map")),
         heads=next((count for count in heads if _is_count(count, 1)), None),
         weight_bytes=weight_bytes or 0,
-        unused=tuple(
-            key
-            for key, value in generation.items()
-            if key in unused and value is not None and value is not False and value not in unused[key]
-        ),
+        unused=tuple(key for key, value in given.items() if key in unused and value not in unused[key]),
     )
 
 
@@ -194,14 +195,3 @@ def _parts(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 def _is_count(value: object, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _folder_hash(folder: Path) -> str:
-    """Return 16 hex digits of the SHA-256 over the name, size and first mebibyte of each file of the folder."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.is_file() and path.suffix in {".json", ".jinja", ".safetensors", ".bin", ".txt", ".model"}:
-            digest.update(f"{path.name} {path.stat().st_size}\n".encode())
-            with path.open("rb") as file:
-                digest.update(file.read(_HEAD))
-    return digest.hexdigest()[:16]

@@ -111,8 +111,7 @@ class Pool(Generic[Item, Result]):
     """Gives items to replicas, at most `in_flight` to each. A context manager; `run` may be called several times."""
 
     def __init__(self, replicas: Replicas, in_flight: int) -> None:
-        self._replicas = replicas
-        self._limit = in_flight
+        self._replicas, self._limit = replicas, in_flight
         self._source: Iterator[Item] = iter(())
         self._waiting: deque[_Task[Item]] = deque()
         self._running: dict[int, dict[Hashable, _Task[Item]]] = defaultdict(dict)  # by replica and ticket

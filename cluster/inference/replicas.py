@@ -171,8 +171,7 @@ class ReplicaSet(ABC):
         for number in [number for number in numbers if number not in self._members][: max(0, lacking)]:
             self._members[number] = _Member(number, self.launch(number, self._settings[number]))
             self._ask(self._members[number], _PLACING)
-        unplaced = sorted(self._members.keys() - self._holding_places(), reverse=True)
-        for number in unplaced[: max(0, -lacking)]:
+        for number in sorted(self._members.keys() - self._holding_places(), reverse=True)[: max(0, -lacking)]:
             self._kill(number)
 
     def _handle(self, member: _Member, method: str, future: Future[Any]) -> Iterator[Event[Any, Any] | Finished]:

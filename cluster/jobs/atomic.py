@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+Fill = Callable[[Path], None]
 TEMPORARY = ".tmp-"  # prefix of whatever is still being written
 MADE_HERE = ".made-here"  # marks a folder made by replace_folder; from its second line on it lists the files made
 _BYPRODUCTS = frozenset({"__pycache__", ".DS_Store"})  # left behind by programs that only read the folder
@@ -97,7 +98,7 @@ def _files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
 
 
-def replace_folder(build: Callable[[Path], None], destination: Path) -> None:
+def replace_folder(build: Fill, destination: Path) -> None:
     """Let `build` fill a folder beside the destination, then put it in the destination's place.
 
     The destination is always the earlier folder or the whole new one, except that a crash between the two renames

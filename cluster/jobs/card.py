@@ -196,10 +196,8 @@ def run_section(starts: Sequence[Mapping[str, Any]]) -> str:
         for start in starts
     ]
     commands = dict.fromkeys(_at_home(str(start["command"])) for start in starts if start.get("command"))
-    asked = (
-        "Each start of the run. Seconds are those in which engines answered; what was in flight when a start ended is "
-        "not\ncounted, and a start that was killed is known until its last shard.\n"
-    )
+    counted = "Seconds are those in which engines answered; what was in flight when a start ended is not\ncounted"
+    asked = f"Each start of the run. {counted}, and a start that was killed is known until its last shard.\n"
     note = asked if any(start.get("engines") for start in starts) else "No engine was asked.\n"
     return "\n".join(["## The run\n", note, Table(head, rows).markdown(), fenced("\n".join(commands), "bash")])
 

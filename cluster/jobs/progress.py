@@ -41,13 +41,12 @@ _LONGEST = 500
 _SAME = "the same command goes on from there"
 _MENDED = "the same command ends the same way until that is mended, and then goes on from there"
 _UNKNOWN = "the same command tries again from there; where it ends the same way, report it with the whole story"
-_REMEDIES: dict[int | None, str] = {
+_REMEDIES: dict[int | None, str] = {  # by the errno of an OSError; rerunning the command then continues the run
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room on that disk"),
     **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "see that {run} can be written"),
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), "let a process open more files (ulimit -n)"),
     errno.ENOMEM: "give this machine more memory to spare",
 }
-"""By the errno of an OSError; rerunning the command then continues the run."""
 ASKED_AGAIN = "the same command asks them again, and they fail again until that is mended"
 ONLY_RETRIED = "the same command does not ask them again: mend that, and add --retry_failed"
 _LOADING = "{desc}the engines, {elapsed_s:.0f} s"
@@ -83,11 +82,10 @@ def wrapped(lines: str) -> str:
 def report_failure(error: Exception, run: Path, safe: str) -> int:
     """Print what failed, how much is `safe` and how to continue; log the traceback. Return the exit code."""
     print(f"failed: {type(error).__name__}: {' '.join(str(error).split())[:_LONGEST]}", file=sys.stderr)
-    story = "".join(traceback.format_exception(error))
     for file in (run / LOGS / "failure.txt", Path(tempfile.gettempdir(), f"skillfactory-failure-{os.getpid()}.txt")):
         with contextlib.suppress(OSError):
             file.parent.mkdir(exist_ok=True)
-            file.write_text(story, encoding="utf-8", errors="replace")
+            file.write_text("".join(traceback.format_exception(error)), encoding="utf-8", errors="replace")
             print(f"the whole story is in {file}", file=sys.stderr)
             break
     print(f"{safe} safe in {run}; {_advice(error, run)}", file=sys.stderr)
@@ -212,7 +210,15 @@ class Tally:
                 if warning := self._look(result.table):
                     say("warning", warning)
             case Failed(item, reason, story):
-                self._fail(item, reason, story)
+                self._advance(item)
+                with (self._plan.out / LOGS / "failed.txt").open("a", encoding="utf-8", errors="replace") as log:
+                    log.write(f"{self._plan.item} {item.key}\n{story}\n\n")
+                self._failures.add(item.key, task=item.task, question=item.text, reason=reason)
+                self.failed.append(item.key)
+                if not self.done and len(self.failed) >= FAILED_FROM_THE_START:
+                    self._failures.forget(self.failed)
+                    words = f"the first {len(self.failed)} {self._plan.item}s all failed: {reason}"
+                    raise AllFailedError(words, ASKED_AGAIN)
             case Lost(number, reason, again):
                 self.again += again
                 self.engines_lost += 1
@@ -236,13 +242,3 @@ class Tally:
         self._units += units
         self._bar.set_postfix_str(self.rate, refresh=False)
         self._bar.update(units)
-
-    def _fail(self, item: Item, reason: str, story: str) -> None:
-        self._advance(item)
-        with (self._plan.out / LOGS / "failed.txt").open("a", encoding="utf-8", errors="replace") as log:
-            log.write(f"{self._plan.item} {item.key}\n{story}\n\n")
-        self._failures.add(item.key, task=item.task, question=item.text, reason=reason)
-        self.failed.append(item.key)
-        if not self.done and len(self.failed) >= FAILED_FROM_THE_START:
-            self._failures.forget(self.failed)
-            raise AllFailedError(f"the first {len(self.failed)} {self._plan.item}s all failed: {reason}", ASKED_AGAIN)

@@ -66,8 +66,7 @@ def now() -> str:
 
 def this_command(**facts: Any) -> dict[str, Any]:
     """Return this process's entry in `starts`: a command that repeats it, its code, the time, and `facts`."""
-    command = shlex.join(["python", *sys.orig_argv[1:]])
-    return {"command": command, **code_version(), "begun": now(), **facts}
+    return {"command": shlex.join(["python", *sys.orig_argv[1:]]), **code_version(), "begun": now(), **facts}
 
 
 def versions() -> dict[str, str]:

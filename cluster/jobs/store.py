@@ -9,7 +9,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, KeysView, Mapping, Sequence
+from collections.abc import Collection, KeysView, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cluster.errors import StoreGoneError, TornShardError
-from cluster.jobs.atomic import TEMPORARY, atomic_write_text, replace_folder, sync, written_beside
+from cluster.jobs.atomic import TEMPORARY, Fill, atomic_write_text, replace_folder, sync, written_beside
 
 KEY = "question_key"
 ROW_GROUP_ROWS = 1000  # a row group has whole items, up to this many rows; a merge keeps no more in memory
@@ -113,12 +113,7 @@ class ShardStore:
         return table.take(order).combine_chunks()
 
     def merge(
-        self,
-        order: Sequence[str],
-        destination: Path,
-        *,
-        rows_per_file: int = ROWS_PER_FILE,
-        finish: Callable[[Path], None] = lambda _: None,
+        self, order: Sequence[str], destination: Path, *, rows_per_file: int = ROWS_PER_FILE, finish: Fill | None = None
     ) -> None:
         """Make `destination/data/train-*.parquet` from the finished items, in the order of their keys in `order`.
 
@@ -139,7 +134,8 @@ class ShardStore:
                     for group in pack(keys, self._rows_of, ROW_GROUP_ROWS):
                         rows = self.read(group)
                         writer.write_table(rows, row_group_size=max(rows.num_rows, 1))
-            finish(folder)
+            if finish is not None:
+                finish(folder)
 
         replace_folder(build, destination)
 

@@ -19,15 +19,12 @@ from generation.raw.schema import PROVENANCE, REFLECTIONS, SCHEMA, WRITER, Colum
 ADDED = "reflections__added"
 _WRITERS = dict.fromkeys(WRITER, pa.string())
 ADDITION = pa.struct({"first": pa.int32(), "count": pa.int32(), **_WRITERS, "sampling": SCHEMA.field("sampling").type})
+_UNKNOWN = "reflections whose origin nobody wrote down only verdict and truth"
+_ORIGINS = f"one for each reflection: prompt, verdict (`Correct`, `Incorrect`, null), its truth, request; of {_UNKNOWN}"
 _ADDED = "one for each time that reflections were added: place of the first, how many, who wrote them and how"
 COLUMNS = (
     Column(REFLECTIONS, SCHEMA.field(REFLECTIONS).type, "reflections on this sample, those added last"),
-    Column(
-        PROVENANCE,
-        SCHEMA.field(PROVENANCE).type,
-        "one for each reflection: prompt, verdict (`Correct`, `Incorrect`, null), its truth, request; of "
-        "reflections whose origin nobody wrote down only verdict and truth",
-    ),
+    Column(PROVENANCE, SCHEMA.field(PROVENANCE).type, _ORIGINS),
     Column(ADDED, pa.list_(ADDITION), _ADDED),
 )
 BLOCK_ROWS = 16
