@@ -34,8 +34,7 @@ def python_module(command: Sequence[str]) -> list[str]:
 
 def check_start() -> None:
     """Exit with 2 if `python -m` names a package, not a command, or our dependencies are not installed."""
-    asked = python_module(sys.orig_argv)
-    if sys.argv[:1] != ["-m"] or not asked:
+    if sys.argv[:1] != ["-m"] or not (asked := python_module(sys.orig_argv)):
         return
     if importlib.util.find_spec("fire") is None:
         remedy = "source .venv/bin/activate, which make setup makes"

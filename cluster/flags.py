@@ -23,7 +23,6 @@ from cluster.texts import nearest, shortened
 
 T = TypeVar("T")
 Bounds = tuple[float, float]
-
 HELP_WIDTH = 80
 LONGEST_MESSAGE = 600
 _LONGEST_WORD = 160
@@ -137,8 +136,7 @@ def _split(tokens: Sequence[str], kinds: Mapping[str, Any]) -> dict[str, str]:
     switches = {f"no{name}": name for name, kind in kinds.items() if bool in _members(kind)}
     given, waiting = dict[str, str](), deque(tokens)
     while waiting:
-        token = waiting.popleft()
-        if not _FLAG.match(token):
+        if not _FLAG.match(token := waiting.popleft()):
             raise ValueError(_stray(token, given))
         if token == "--":
             raise ValueError("a bare -- is not taken; every value belongs to a flag: --flag=value")

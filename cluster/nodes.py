@@ -54,8 +54,7 @@ def check_nodes(model: str, revision: str | None) -> None:
     def code() -> str:
         digest = hashlib.sha256()
         for name in _PACKAGES:
-            spec = importlib.util.find_spec(name)
-            if spec is None or spec.origin is None:
+            if (spec := importlib.util.find_spec(name)) is None or spec.origin is None:
                 return ""
             files = Path(spec.origin).parent.rglob("*")
             for path in sorted(path for path in files if path.suffix in {".py", ".toml"}):  # prompts are .toml
@@ -65,8 +64,7 @@ def check_nodes(model: str, revision: str | None) -> None:
     here = code()
 
     def missing() -> str:
-        there = code()
-        if not there:
+        if not (there := code()):
             return "Python there does not find our code: install the project on every node"
         if there != here:
             return "another version of our code is installed there: install the same on every node"

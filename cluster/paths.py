@@ -21,8 +21,7 @@ def expanded(text: str) -> str:
         raise ValueError(f"{text!r} holds a control character: rename it, or leave that out")
     if "Cs" in kinds:
         raise ValueError(f"{text!r} is no UTF-8: rename it")
-    path = os.path.expanduser(text)
-    if path.startswith("~"):
+    if (path := os.path.expanduser(text)).startswith("~"):
         raise ValueError(f"{text!r}: {path.partition('/')[0]} is nobody's home here; give the whole path, or ./{text}")
     try:
         os.stat(path)

@@ -97,8 +97,7 @@ def check_alive() -> None:
 
 @contextmanager
 def _running(address: str) -> Iterator[None]:
-    found = _ADDRESS.fullmatch(address)
-    if found is None and address != "auto":
+    if (found := _ADDRESS.fullmatch(address)) is None and address != "auto":
         raise ValueError(f"--address {address!r} must be auto, HOST:PORT or ray://HOST:PORT")
     # In a Slurm job Ray has a HOME of its own (slurm.sh); workers get the user's back, which the nodes share.
     home = {"env_vars": {"HOME": os.path.expanduser("~")}} if "SLURM_JOB_ID" in os.environ else None

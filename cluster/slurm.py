@@ -82,8 +82,7 @@ class Options:
             if word is not None and not _WORD.fullmatch(word):
                 raise ValueError(f"--{name} {word!r} holds a character that an #SBATCH line cannot: leave it out")
         for option in self.sbatch_options:
-            found = _OPTION.fullmatch(option)
-            if found is None:
+            if (found := _OPTION.fullmatch(option)) is None:
                 raise ValueError(f"--sbatch_args takes long options such as --reservation=x, not {option!r}")
             for name, remedy in _RESERVED.items():
                 if name.startswith(found["name"]):  # sbatch accepts abbreviated names
@@ -108,8 +107,7 @@ class Options:
 
 def seconds(time: str) -> int:
     """Return the seconds of a time limit in any of Slurm's formats. Raises ValueError."""
-    found = _TIME.fullmatch(time)
-    if found is None:
+    if (found := _TIME.fullmatch(time)) is None:
         raise ValueError(f"--time must be as Slurm takes it, such as 04:00:00, 1-12:00 or 90 (minutes), not {time!r}")
     parts = found["parts"].split(":")
     if found["days"] is None and len(parts) < 3:  # M and M:S; D-H, D-H:M and H:M:S begin with hours

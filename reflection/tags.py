@@ -25,8 +25,7 @@ def last_block(text: str, name: str) -> Block | None:
     lowered = raw.lower()
     opening, closing = f"<{name}>".encode(), f"</{name}>".encode()
     last_closing = lowered.rfind(closing)
-    start = lowered.rfind(opening, 0, max(last_closing, 0))
-    if start < 0:
+    if (start := lowered.rfind(opening, 0, max(last_closing, 0))) < 0:
         return None
     closed_before = lowered.rfind(closing, 0, start)
     nested = lowered.rfind(opening, 0, start) > closed_before

@@ -17,11 +17,9 @@ _PUNCTUATION = ".,;:!。！"
 
 def parse_verdict(text: str) -> bool | None:
     """Return True for Correct, False for Incorrect, None if the last block has neither, or is opened again after it."""
-    block = last_block(text, "verdict")
-    if block is None or block.reopened:
+    if (block := last_block(text, "verdict")) is None or block.reopened:
         return None
-    word = block.text.lstrip(_MARKS).rstrip(_MARKS + _PUNCTUATION)
-    return _VERDICTS.get(word.lower())
+    return _VERDICTS.get(block.text.lstrip(_MARKS).rstrip(_MARKS + _PUNCTUATION).lower())
 
 
 def parse_verdicts(texts: pa.Array) -> np.ndarray:

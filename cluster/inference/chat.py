@@ -152,8 +152,7 @@ def fault_in(prompt: str, messages: Iterable[Message]) -> str:
     """Say what the prompt lacks of its messages' texts, ignoring whitespace, which templates trim; "" if nothing."""
     text, lost, cut = " ".join(prompt.split()), list[str](), list[str]()
     for message in messages:
-        words = message["content"].split()
-        if not words or " ".join(words) in text:
+        if not (words := message["content"].split()) or " ".join(words) in text:
             continue
         # How many of the first words are in the text, one after the other.
         kept = bisect_left(range(len(words)), 1, key=lambda last: " ".join(words[: last + 1]) not in text)

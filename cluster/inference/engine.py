@@ -196,11 +196,9 @@ class ScriptedEngine:
         if self._closed:
             raise EngineDiedError("the scripted engine was closed")
         prompt_tokens = sum(len(message["content"].split()) for message in request.messages)
-        room = self.info.context - prompt_tokens
-        if room < 1:
+        if (room := self.info.context - prompt_tokens) < 1:
             return Completion("", "error", prompt_tokens, error=no_room(prompt_tokens, self.info.context))
-        reply = self._reply(request)
-        if inspect.isawaitable(reply):
+        if inspect.isawaitable(reply := self._reply(request)):
             reply = await reply
         if isinstance(reply, Completion):
             return reply

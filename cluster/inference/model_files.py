@@ -15,7 +15,6 @@ from cluster.texts import fill, first_line, listed, load_table
 CONFIG, TEMPLATE = "config.json", "chat_template.jinja"
 GENERATION, TOKENIZER = "generation_config.json", "tokenizer_config.json"
 KNOWN = load_table("cluster.inference", "models.toml")
-
 _NAMED = {kind: tuple(names) for kind, names in KNOWN["files"].items()}
 _ADAPTER = "adapter_config.json"
 _PART = re.compile(r"(?P<name>.+)-\d{5}-of-(?P<count>\d{5})(?P<ending>\.\w+)")

@@ -174,8 +174,7 @@ def _context_of(name: str, config: Mapping[str, Any], path: str, revision: str |
         return [value for key in KNOWN["config"]["context"] if (value := get(key)) is not None]
 
     inner = next(_parts(config))
-    lengths = said(inner.get)
-    if not lengths:
+    if not (lengths := said(inner.get)):
         # Last, since transformers takes seconds to import. It may not know the model, and the file may be anything.
         with suppress(Exception):
             text = read_config(path, revision).get_text_config()

@@ -118,8 +118,7 @@ class VllmEngine:
         ids = list[int]()
         try:
             ids = self._chat.encode(request.messages)
-            room = self.info.context - len(ids)
-            if room < 1:
+            if (room := self.info.context - len(ids)) < 1:
                 return Completion("", "error", len(ids), error=no_room(len(ids), self.info.context))
             sampling = replace(request.sampling, max_tokens=min(request.sampling.max_tokens, room))
             # Our fields are named like vLLM's.

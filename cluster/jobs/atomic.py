@@ -68,8 +68,7 @@ def _remove_empty(folders: list[Path]) -> None:
 
 def check_parent(path: Path) -> None:
     """Raise ValueError if no folder could be made at this path."""
-    parent = next(parent for parent in path.absolute().parents if parent.exists())
-    if not parent.is_dir():
+    if not (parent := next(parent for parent in path.absolute().parents if parent.exists())).is_dir():
         raise ValueError(f"{path} cannot be made: {parent} is not a folder; give another folder")
     if not os.access(parent, os.W_OK | os.X_OK):
         raise ValueError(f"{path} cannot be made: no permission in {parent}; give another folder")

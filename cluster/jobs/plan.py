@@ -84,10 +84,8 @@ class Item(Protocol):
 
     @property
     def key(self) -> str: ...
-
     @property
     def task(self) -> str: ...
-
     @property
     def text(self) -> str: ...
 

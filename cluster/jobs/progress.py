@@ -28,7 +28,6 @@ from cluster.texts import bars
 
 T = TypeVar("T")
 Look = Callable[[pa.Table], str]
-
 FAILED, STOPPED = 1, 75  # exit codes
 SHARD_ROWS = 2_000
 SHARD_S = 20.0

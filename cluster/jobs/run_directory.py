@@ -20,7 +20,6 @@ from cluster.paths import check_dataset_folder
 from cluster.texts import shortened
 
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
-
 PROJECT = "skillfactory-data"  # name of the installed package
 RUN_FILE = "run.json"
 LOCK_FILE = "run.lock"

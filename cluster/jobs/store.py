@@ -49,8 +49,7 @@ class ShardStore:
         """Open the shards. Rows with the same `key` are an item; the columns `sort_by` order and distinguish them."""
         assert {key, *sort_by} <= set(schema.names)
         self._folder, self._schema, self._sort_by, self._key = folder, schema, [*sort_by], key
-        self._shard_of: dict[str, Path] = {}
-        self._rows_of: dict[str, int] = {}
+        self._shard_of, self._rows_of = dict[str, Path](), dict[str, int]()
         folder.mkdir(parents=True, exist_ok=True)
         self._opened = folder.stat()
         for stale in folder.glob(f"{TEMPORARY}*"):
