@@ -189,8 +189,7 @@ def make_bucket(bucket: int, path: Path, *, files: Sequence[Path], buckets: int,
             rows.append(row)
     with pa.ipc.new_file(path, SFT_SCHEMA) as file:
         file.write_table(pa.Table.from_pylist(rows, SFT_SCHEMA))
-    labels = [(row["format"], row["sft_template_type_idx"]) for row in rows]
-    return BucketTraces(path, labels, scores, counts)
+    return BucketTraces(path, [(row["format"], row["sft_template_type_idx"]) for row in rows], scores, counts)
 
 
 def _read_bucket(files: Sequence[Path], bucket: int, buckets: int) -> pa.Table:

@@ -110,10 +110,8 @@ def coverage_text(coverage: Coverage, counts: RawCounts) -> str:
         head = "questions with enough attempts for " if len(given) < WIDTH - 37 else ""
         lines.append(f"  {head}{given}")
     if len(counts.tasks) > 1:
-        rows = []
-        for task in sorted(counts.tasks):
-            served = coverage.served(task)
-            rows.append((task, coverage.usable(task).total(), *(served[name] for name in _BY_TASK)))
+        served = {task: coverage.served(task) for task in sorted(counts.tasks)}
+        rows = [(task, coverage.usable(task).total(), *map(of.get, _BY_TASK)) for task, of in served.items()]
         lines += Table(("  by task", "questions", *_BY_TASK), rows).text(WIDTH - 2 - 10 * (1 + len(_BY_TASK)), 10)
     return "\n".join([*lines, *_remarks(coverage, counts)])
 
@@ -134,11 +132,10 @@ def _remarks(coverage: Coverage, counts: RawCounts) -> list[str]:
         lines.append("can show how a mistake is found. Take a harder task or a weaker model.")
     for task, tally in counts.several().items() if wrong else ():
         of_right, of_wrong, of_unknown = map(tally.outcome, OUTCOMES)
-        told = f"the model solved {'everything' if of_right else 'nothing'}"
-        if of_unknown:
-            told = f"no sample is known to be {'wrong' if of_right else 'right'}"
+        solved = f"the model solved {'everything' if of_right else 'nothing'}"
+        unsure = f"no sample is known to be {'wrong' if of_right else 'right'}"
         if bool(of_right) != bool(of_wrong):
-            lines.append(f"Task {task}: {told}.")
+            lines.append(f"Task {task}: {unsure if of_unknown else solved}.")
     return [*lines, *_short_of_usable(coverage, counts)]
 
 

@@ -138,9 +138,8 @@ def summary_text(summary: Summary) -> str:
         lines += ["traces by task", *counts_text((name or NONE, count) for name, count in tasks.items())]
     if summary.not_given:
         some = ", or not all of it" if any(why == TOO_ALIKE for _, why in summary.not_given) else ""
-        not_given = sorted(summary.not_given.items())
         lines.append(f"questions that could not give a format{some}")
-        lines += counts_text((f"{name}: {why}", count) for (name, why), count in not_given)
+        lines += counts_text((f"{name}: {why}", count) for (name, why), count in sorted(summary.not_given.items()))
     if summary.left_out:
         lines += ["samples that no trace may use", *counts_text(sorted(summary.left_out.items()))]
     if summary.too_long:

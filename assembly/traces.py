@@ -66,8 +66,7 @@ def render(trace: Trace) -> str:
 
 def glue_after(was_correct: bool | None) -> tuple[str, ...]:
     """Return the phrases that may follow an attempt; None if its correctness is not shown."""
-    fitting = {None: (), True: PHRASES["correct"], False: PHRASES["incorrect"]}
-    return fitting[was_correct] + PHRASES["generic"]
+    return {None: (), True: PHRASES["correct"], False: PHRASES["incorrect"]}[was_correct] + PHRASES["generic"]
 
 
 class LabeledTrace(NamedTuple):
@@ -91,7 +90,6 @@ class QuestionTraces(NamedTuple):
 def assemble_question(asked: QuestionSamples, formats: Sequence[Format], settings: SftSettings) -> QuestionTraces:
     """Make a question's traces, each with its own random generator: none depends on other formats or questions."""
     correct = sum(one.correct for one in asked.candidates)
-    incorrect = len(asked.candidates) - correct
     made: list[LabeledTrace] = []
     not_given = []
     for format_ in formats:
@@ -99,7 +97,7 @@ def assemble_question(asked: QuestionSamples, formats: Sequence[Format], setting
             samples = sorted(one for one in (*asked.candidates, *asked.unreflected) if one.correct)
             made += [LabeledTrace(format_.name, format_.label, one.response, (one,), None) for one in samples]
             reason = None if samples else TOO_FEW_CORRECT
-        elif (reason := format_.shortage(correct, incorrect, settings.bounds)) is None:
+        elif (reason := format_.shortage(correct, len(asked.candidates) - correct, settings.bounds)) is None:
             different: dict[str, LabeledTrace] = {}
             for attempts, rng in _groups(format_, asked, settings):
                 if attempts is None:

@@ -60,9 +60,8 @@ def choose_model(settings: JobSettings, before: str, several: int, what: str) ->
         notes.append(f"generation_config.json also sets {', '.join(model.unused)}, which {are} not used")
     if not sampling.temperature and several > 1:
         source = "" if settings.temperature is not None else " by the model's generation_config.json"
-        notes.append(
-            f"temperature 0{source}: nothing is drawn, so all {several:,} {what} will be the same; give a --temperature"
-        )
+        told = f"nothing is drawn, so all {several:,} {what} will be the same; give a --temperature"
+        notes.append(f"temperature 0{source}: {told}")
     return ModelChoice(model, sampling, directory(model.name), notes)
 
 

@@ -77,8 +77,7 @@ def find_files(raw: str | Path) -> tuple[Path, ...]:
             wanted = ["data/*.parquet", "*.parquet", CARD]
             path = Path(snapshot_download(str(raw), repo_type="dataset", allow_patterns=wanted))
     # Other parquet files in a run's folder are not its RAW_DATA.
-    run = (path / RUN_FILE).exists() or (path / RAW_DATA).is_dir()
-    folder = path / RAW_DATA if run else path
+    folder = path / RAW_DATA if (path / RUN_FILE).exists() or (path / RAW_DATA).is_dir() else path
     files = sorted(folder.glob("data/*.parquet")) or sorted(folder.glob("*.parquet"))
     if not files and (path / RUN_FILE).exists():
         raise ValueError(f"{raw}: is a run that has made no {RAW_DATA} yet; let its command go on to the end")
@@ -155,8 +154,7 @@ def reading(path: Path, row: Callable[[], int] | None = None) -> Iterator[None]:
 def check_copies(raw: str | Path, parts: Sequence[Part]) -> None:
     """Raise ValueError if two rows are the same sample, in a RAW_DATA whose rows identify their samples.
 
-    Rows of two runs may share that identity; they are copies only if response, seed and model agree too. Rows are
-    compared by 64-bit hashes.
+    Rows of two runs may share that identity; copies agree in response, seed and model too. Compares 64-bit hashes.
     """
     files = {part.path: (*_SAMPLE, part.columns["response"], "model", f"{SAMPLE_PROVENANCE}.seed") for part in parts}
     if not _first_duplicate(dict.fromkeys(files, _SAMPLE)) or not (twice := _first_duplicate(files)):

@@ -119,8 +119,7 @@ def read_batches(
     """Yield batches as in the file, with those of the `more` columns that it has, paired with their `as_rows`."""
     row = part.first_row
     with reading(part.path, lambda: row), pq.ParquetFile(part.path) as file:
-        wanted = {*part.columns.values(), *more}
-        names = [name for name in file.schema_arrow.names if name in wanted]
+        names = [name for name in file.schema_arrow.names if name in {*part.columns.values(), *more}]
         for batch in file.iter_batches(batch_rows, row_groups=list(part.groups), columns=names):
             batch.validate(full=True)
             yield batch, as_rows(batch, part.columns, part.path, row)
@@ -140,8 +139,7 @@ def as_rows(batch: pa.RecordBatch, columns: Columns, path: Path, first_row: int)
     for role in ROWS:
         column = given.get(role.name, none)
         if role.name != "reflections":
-            column = first_items(column) if is_list(column.type) else column
-            values[role.name] = column.cast(role.type)
+            values[role.name] = (first_items(column) if is_list(column.type) else column).cast(role.type)
     refuse(is_blank(pc.fill_null(values["question"], "")), "no question; expected text")
     refuse(pc.is_null(values["response"]), "no response; expected text")
     known = get_args(Outcome)

@@ -139,8 +139,7 @@ def columns_table(columns: Iterable[Column]) -> str:
 
 
 def is_list(type_: pa.DataType) -> bool:
-    types = pa.types
-    return bool(types.is_list(type_) or types.is_large_list(type_) or types.is_fixed_size_list(type_))
+    return bool(pa.types.is_list(type_) or pa.types.is_large_list(type_) or pa.types.is_fixed_size_list(type_))
 
 
 def lengths(lists: pa.Array) -> np.ndarray:

@@ -2,8 +2,7 @@
 
 A question's facts hold the whole entry, which the scoring needs. Run as a module with NAME SEED SIZE, this prints
 entries as JSON lines, in a process with a fixed PYTHONHASHSEED, since some generators iterate over sets of strings.
-No model output is ever evaluated as code, but scoring may not terminate, so call `score` in a process that can be
-killed.
+No model output is ever evaluated as code, but scoring may not terminate: call `score` in a process that can be killed.
 """
 
 import ast

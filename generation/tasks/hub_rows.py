@@ -56,8 +56,7 @@ class Rows(NamedTuple):
 def json_object(text: str) -> dict[str, Any]:
     """Parse one JSON object, with decimals as strings.
 
-    Raises KeyError with a duplicate name, TypeError for any other JSON value, ValueError or RecursionError for invalid
-    JSON.
+    Raises KeyError with a duplicate name, TypeError for any other JSON value, ValueError or RecursionError for no JSON.
     """
     row = json.loads(text, parse_float=str, object_pairs_hook=_reject_duplicates)
     if not isinstance(row, dict):
