@@ -120,8 +120,7 @@ def load(place: Place, wanted: str, columns: Collection[str] | None = None) -> R
         there = there or f"has no split {place.split!r} that can be loaded: {reason}"
         raise ValueError(f"{wanted} {there}") from error
     # `datasets` names a folder of its cache after the commit.
-    folders = {Path(file["filename"]).parent.name for file in loaded.cache_files}
-    cached = next(filter(_COMMIT.fullmatch, folders), None)
+    cached = next(filter(_COMMIT.fullmatch, {Path(file["filename"]).parent.name for file in loaded.cache_files}), None)
     if commit is not None and _COMMIT.fullmatch(commit) and cached not in (None, commit):
         raise ValueError(f"{wanted} is wanted at commit {commit}, and the cache on this machine holds {cached} alone")
     found = place._replace(revision=cached or commit)

@@ -96,10 +96,9 @@ class Loaded(Task):
         intake = Intake(self._question)
 
         def take(rows: Rows) -> list[Question]:
-            for column in self.columns:
-                if column not in rows.columns:
-                    there = ", ".join(rows.columns)
-                    raise ValueError(f"{dataset} has no column {column!r}, only {there}: is it another version?")
+            if lacking := [column for column in self.columns if column not in rows.columns]:
+                there = ", ".join(rows.columns)
+                raise ValueError(f"{dataset} has no column {lacking[0]!r}, only {there}: is it another version?")
             return intake.take(rows)
 
         if self.files:

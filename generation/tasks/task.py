@@ -179,8 +179,7 @@ class Drawn(Task):
         """Draw up to `count` questions; content alone decides between RL and SFT, so no run mixes them."""
         found: dict[tuple[Hashable, ...], Problem] = {}
         rng = random.Random(f"{seed}/{self.name}/{'rl' if rl else 'sft'}")
-        draws = last = 0
-        patience = self.effort
+        draws, last, patience = 0, 0, self.effort
         while len(found) < count and draws - last <= patience:
             problem = self.draw(rng)
             draws += 1
