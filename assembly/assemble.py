@@ -1,8 +1,7 @@
 """RAW_DATA to SFT_DATA on any number of processes; the result depends neither on how many, nor on the order of rows.
 
 A shuffle: each part of RAW_DATA becomes an Arrow file with its rows grouped by bucket, a range of hashes of question
-keys; then each bucket is read from all files, and its questions become traces, ordered by hash. Only one bucket per
-process is in memory at a time.
+keys; then each bucket is read from all files and its questions become traces, by hash; a process holds one at a time.
 """
 
 import gc

@@ -66,8 +66,7 @@ def make_sets(job: Job, plan: Plan, wanted: SftSettings) -> tuple[list[str], int
         traces = made.traces.total()
     except NothingMadeError as error:
         kept = f"{out} stays as it was" if out.exists() else f"there is no {SFT_DATA}"
-        print(f"failed: {error}", file=sys.stderr)
-        print(f"{RAW_DATA} is kept in {plan.out}; {kept}", file=sys.stderr)
+        print(f"failed: {error}\n{RAW_DATA} is kept in {plan.out}; {kept}", file=sys.stderr)
     if plan.rl_questions:
         rl_data(plan.rl_questions, plan.out / RL_DATA, plan.configuration, plan.license, starts=job.starts)
         folders.append(RL_DATA)

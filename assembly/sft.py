@@ -47,8 +47,7 @@ _KINDS = ("label", "task", "variant")
 DATASET_NAME = "skillfactory"
 """The name for LLaMA-Factory's `dataset:`, and the key in dataset_info.json."""
 DATASET_INFO = "dataset_info.json"
-ROWS_PER_FILE = 50_000
-ROWS_PER_GROUP = 1_000
+ROWS_PER_FILE, ROWS_PER_GROUP = 50_000, 1_000
 Map = Callable[..., Iterator[Any]]
 """Like the built-in `map`, but perhaps in other processes; results are in order."""
 

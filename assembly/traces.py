@@ -142,15 +142,14 @@ def _pick(
     left, picked = list(candidates), list[Candidate]()
     for wanted in (*reversed(format_.last), *[True] * format_.earlier_correct, *[None] * (count - format_.shortest)):
         places = [place for place, one in enumerate(left) if wanted in (None, one.correct)]
-        # The trace gives the last attempt's answer, unless it returns to an earlier one.
-        needs_answer = not picked and format_.review != "backtrack"
         while places:
             drawn = places.pop(rng.randrange(len(places)))
             one = left[drawn]
             alike = settings.unique_variants and any(other.variant == one.variant for other in picked)
             if settings.max_similarity is not None and not alike:
                 alike = any(similarity(other.response, one.response) > settings.max_similarity for other in picked)
-            if (one.answer or not needs_answer) and not alike:
+            # The trace gives the last attempt's answer, unless it returns to an earlier one.
+            if (one.answer or picked or format_.review == "backtrack") and not alike:
                 picked.append(left.pop(drawn))
                 break
         else:

@@ -14,9 +14,7 @@ from cluster.jobs.plan import JobPlan, JobSettings, check_sampling
 from cluster.jobs.run_directory import config_of
 from generation import builtin
 
-LONGEST = 4096
-BUILTIN_LONGEST = 256
-"""Default --max_tokens."""
+LONGEST, BUILTIN_LONGEST = 4096, 256  # default --max_tokens
 
 
 class ModelChoice(NamedTuple):

@@ -20,12 +20,10 @@ from cluster.jobs.run_directory import LOGS
 from cluster.nodes import check_nodes
 from cluster.session import Node, Resources, current_resources, local_resources
 
-GPU_SEQUENCES = 1024
-CPU_SEQUENCES = 128
+GPU_SEQUENCES, CPU_SEQUENCES = 1024, 128
 _GIB = 1 << 30
 _CPU_CACHE = 1 * _GIB
-_CPU_CORES = 8
-_CPU_MEMORY = 16 * _GIB
+_CPU_CORES, _CPU_MEMORY = 8, 16 * _GIB
 """Per engine started by default on a node: an engine scales to a few cores and holds its own copy of the model."""
 _CPU_SHARERS = 4  # most workers per core; more would only wait for each other
 _CPU_LEAST = _GIB // 2  # minimum bytes per worker, besides the model's weights

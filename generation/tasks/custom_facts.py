@@ -69,8 +69,7 @@ def read_row(place: str, row: Row, reading: Reading, task: str, source: str) -> 
         try:
             final = final_answer(answer)
         except ValueError as error:
-            told = f"{place}: the gold answer has {error}: give the final answer alone"
-            raise Dropped(str(error), told) from error
+            raise Dropped(str(error), f"{place}: the gold answer has {error}: give the final answer alone") from error
     if grader is None:
         for other, columns, enough in _EXCLUSIVE:
             there = [column for column in columns if row.get(column) not in (None, [], {}, "")]
@@ -117,8 +116,7 @@ def _countdown(place: str, row: Row, text: str) -> dict[str, Any]:
     reason, column = "no countdown question", "nums" if row.get("numbers") is None else "numbers"
     numbers, target = row.get(column), row.get("target")
     if numbers is None or target is None:
-        told = "word it as ours, or give the columns 'numbers' and 'target'"
-        raise Dropped(reason, f"{place} is {reason}: {told}")
+        raise Dropped(reason, f"{place} is {reason}: word it as ours, or give the columns 'numbers' and 'target'")
     whole = isinstance(numbers, list) and all(type(number) is int for number in numbers)
     if not numbers or not whole or type(target) is not int:
         told = f"{column!r} must be a list of whole numbers and 'target' one, not {numbers!r:.40} and {target!r:.20}"

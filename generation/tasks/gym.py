@@ -145,8 +145,7 @@ def guard() -> None:
 def compute(source: str, names: dict[str, Any] | None = None, local: dict[str, Any] | None = None, /) -> Any:
     """Evaluate an expression as `eval` does. Raises NotComputedError, or what `eval` raises.
 
-    Only literals, operators, names and calls of known functions by name are allowed: no attribute access, subscript,
-    lambda or builtin.
+    Allows literals, operators, names and calls of known functions by name; no attribute, subscript, lambda or builtin.
     """
     tree = ast.parse(source.strip(), mode="eval")
     for part in ast.walk(tree):

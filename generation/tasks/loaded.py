@@ -34,11 +34,9 @@ class Intake:
         self._rows = 0
         self._untried: list[str] = []
         self.dropped: Counter[str] = Counter()
-        self.first = ""
-        """The message for the first dropped row."""
+        self.first = ""  # the message for the first dropped row
         self.revision: str | None = None
-        self.said: list[str] = []
-        """Further notes for the user."""
+        self.said: list[str] = []  # further notes for the user
 
     def take(self, rows: Rows) -> list[Question]:
         """Return the distinct questions of these rows whose gold answers can be given."""

@@ -139,8 +139,7 @@ def split(pool: Sequence[Question], wanted: Wanted, place: str) -> Splits:
     if held + count > total:
         more = f"{count:,} for SFT and {held:,} for RL are more"
         raise ValueError(f"{place} has {total:,} questions: {more}; ask for fewer")
-    by_hash = sorted(pool, key=lambda question: stable_hash("rl", question.key))
-    kept = {question.key for question in by_hash[:held]}
+    kept = {question.key for question in sorted(pool, key=lambda question: stable_hash("rl", question.key))[:held]}
     rest = [question for question in pool if question.key not in kept]
     if wanted.sft is not None:
         rest = sorted(rest, key=lambda question: stable_hash("sft", wanted.seed, question.key))[:count]
