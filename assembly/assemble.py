@@ -42,8 +42,7 @@ from generation.raw.reader import open_parts, read_part
 from generation.records import request_seed
 
 BUCKET_BYTES = 48 << 20
-MOST_BUCKETS = 512
-"""Enough that each gets only a few rows of a batch; larger data makes larger buckets."""
+MOST_BUCKETS = 512  # enough that each gets only a few rows of a batch; larger data makes larger buckets
 
 
 def assemble(

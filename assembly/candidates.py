@@ -56,14 +56,11 @@ _BY_QUESTION = [("order", "ascending"), ("question_key", "ascending")]
 class Candidate(NamedTuple):
     """A sample that may be used in a trace. Candidates sort by their contents alone."""
 
-    variant: str
-    """Empty if there is no variant column."""
+    variant: str  # empty if there is no variant column
     response: str
     correct: bool
-    answer: str
-    """Ready to be quoted; empty for an unanswered sample kept by --keep_unanswered."""
-    reflections: list[str]
-    """The valid ones."""
+    answer: str  # ready to be quoted; empty for an unanswered sample kept by --keep_unanswered
+    reflections: list[str]  # the valid ones
     cut: bool
 
 
@@ -74,8 +71,7 @@ class QuestionSamples(NamedTuple):
     question: str
     task: str
     candidates: tuple[Candidate, ...]
-    unreflected: tuple[Candidate, ...]
-    """Correct samples that only lack a valid reflection."""
+    unreflected: tuple[Candidate, ...]  # correct samples that only lack a valid reflection
 
 
 def has_frame_tag(text: str) -> bool:

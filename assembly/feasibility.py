@@ -33,8 +33,7 @@ class Supply(NamedTuple):
     samples: int
     variants: int
     reflections: bool
-    more_samples: str = ""
-    """Appended to "give --attempts 8 or fewer"."""
+    more_samples: str = ""  # appended to "give --attempts 8 or fewer"
     more_reflections: str = "`python -m reflection.run` adds some; --formats star needs none"
 
 

@@ -25,8 +25,7 @@ from generation.raw.schema import RAW_DATA
 from generation.settings import Settings
 from generation.variants import parse_names
 
-SETS = (RAW_DATA, SFT_DATA, RL_DATA)
-"""The dataset folders in a run directory."""
+SETS = (RAW_DATA, SFT_DATA, RL_DATA)  # the dataset folders in a run directory
 _BY_TASK = ("0C", "*C", "*C*IC", "*CC", "star")  # formats counted by task
 _PROPOSED = ("*C*IC", "*CC", "*C_full", "algorithm1", "0C", "star")  # formats in the order they are suggested
 

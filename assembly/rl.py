@@ -32,8 +32,7 @@ RL_COLUMNS = (
 )
 RL_SCHEMA = pa.schema([(column.name, column.type) for column in RL_COLUMNS])
 
-RL_DATA = "RL_DATA"
-"""Its folder in a run directory, and the prefix of its repositories' names."""
+RL_DATA = "RL_DATA"  # its folder in a run directory, and the prefix of its repositories' names
 FILES = {"train": "train.parquet", "validation": "val.parquet"}
 """File of each split; verl reads files, `datasets` splits."""
 REWARD_FILE = "reward.py"

@@ -22,8 +22,7 @@ class TraceStep(NamedTuple):
     """An attempt as shown in the trace."""
 
     response: str
-    reflection: str | None
-    """None in traces without reflections."""
+    reflection: str | None  # None in traces without reflections
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,7 @@ class Trace:
     """Attempts, the phrases between them, and the ending. Raises ValueError for parts that make no valid trace."""
 
     steps: tuple[TraceStep, ...]
-    glue: tuple[str, ...]
-    """One phrase fewer than steps."""
+    glue: tuple[str, ...]  # one phrase fewer than steps
     ending: str
     answer: str
     review: tuple[str, ...] = ()
@@ -74,17 +72,14 @@ class LabeledTrace(NamedTuple):
 
     format: str
     label: str
-    text: str
-    """The assistant turn."""
+    text: str  # the assistant turn
     attempts: tuple[Candidate, ...]
-    trace: Trace | None
-    """None if the text is just a sample."""
+    trace: Trace | None  # None if the text is just a sample
 
 
 class QuestionTraces(NamedTuple):
     made: tuple[LabeledTrace, ...]
-    not_given: tuple[tuple[str, str], ...]
-    """(format, reason) for each format that is missing, wholly or in part."""
+    not_given: tuple[tuple[str, str], ...]  # (format, reason) for each format that is missing, wholly or in part
 
 
 def assemble_question(asked: QuestionSamples, formats: Sequence[Format], settings: SftSettings) -> QuestionTraces:

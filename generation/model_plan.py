@@ -22,8 +22,7 @@ class ModelChoice(NamedTuple):
 
     model: Model
     sampling: Sampling
-    out: Path
-    """The run directory."""
+    out: Path  # the run directory
     notes: list[str]
     """Warnings: settings in the model's own files that are ignored, and samples that will all be identical."""
 

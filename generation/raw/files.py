@@ -26,8 +26,7 @@ _SNAPSHOTS = "snapshots"  # the folder in the hub's cache with a subfolder per c
 _SAMPLE = ("question_key", "prompt_variant", "sample_index")  # the identity of a sample within its run
 _BATCH_ROWS = 65_536
 
-Columns = Mapping[str, str]
-"""The column of a file that plays each role."""
+Columns = Mapping[str, str]  # the column of a file that plays each role
 
 
 class Part(NamedTuple):
@@ -36,26 +35,19 @@ class Part(NamedTuple):
     path: Path
     columns: Columns
     groups: tuple[int, ...]
-    first_row: int
-    """Index of its first row in the file."""
+    first_row: int  # index of its first row in the file
     rows: int
-    size: int
-    """Approximate size of the needed columns in memory, in bytes."""
+    size: int  # approximate size of the needed columns in memory, in bytes
 
 
 class RawSource(NamedTuple):
     """Where a RAW_DATA was read from. Contains no local path, since it is published in cards."""
 
-    name: str
-    """Its repository, else the title of its card, else the name of its folder or file."""
-    repository: str
-    """On the hub; empty if it has none."""
-    revision: str
-    """The commit it was read at, if it was read from the hub."""
-    digest: str
-    """Hash of the bytes of its parquet files, 16 hex digits."""
-    card: str
-    """Its README.md; "" if it has none."""
+    name: str  # its repository, else the title of its card, else the name of its folder or file
+    repository: str  # on the hub; empty if it has none
+    revision: str  # the commit it was read at, if it was read from the hub
+    digest: str  # hash of the bytes of its parquet files, 16 hex digits
+    card: str  # its README.md; "" if it has none
     models: tuple[str, ...]
     """The models that wrote the samples: the first value of column `model` in each file, if it is a model name."""
     notes: tuple[str, ...]

@@ -16,8 +16,7 @@ from generation.raw.files import Columns, Part, chunks_of, find_files, reading
 from generation.raw.schema import PREFIX, REFLECTIONS, as_lists, first_items, is_blank, is_list, kept_items
 from generation.records import NO_ANSWER, Outcome, stable_hash
 
-UNDECIDED = "undecided"
-"""Reason for a row whose correctness is null, in a repository that gives no reasons."""
+UNDECIDED = "undecided"  # reason for a row whose correctness is null, in a repository that gives no reasons
 _NAMED_COLUMNS = 8  # at most this many are listed in a message
 _RESPONSES = (PREFIX, "model_responses__example_annotation")
 _FITTING = {
@@ -27,11 +26,9 @@ _FITTING = {
 
 
 class _Role(NamedTuple):
-    names: tuple[str, ...]
-    """`{response}` stands for the name of the file's response column."""
+    names: tuple[str, ...]  # `{response}` stands for the name of the file's response column
     type: pa.DataType = pa.string()
-    in_list: bool = False
-    """Also accepted as a list, whose first element counts, except for reflections."""
+    in_list: bool = False  # also accepted as a list, whose first element counts, except for reflections
     required: bool = False
 
 

@@ -36,8 +36,7 @@ class Solution(NamedTuple):
 
     expression: str
     value: Value
-    steps: list[tuple[Value, str, Value, Value]]
-    """(left, operator, right, result) each."""
+    steps: list[tuple[Value, str, Value, Value]]  # (left, operator, right, result) each
 
 
 def task(name: str, ranges: Ranges) -> Drawn:

@@ -17,8 +17,7 @@ from generation.tasks.loaded import Row, lettered, with_choices
 from generation.tasks.task import Dropped
 
 GraderName = Literal["countdown", "number", "choice", "math", "exact", "word"]
-COLUMNS = ("choices", "numbers", "nums", "target", "letters", "min_length", "in_order")
-"""Optional columns."""
+COLUMNS = ("choices", "numbers", "nums", "target", "letters", "min_length", "in_order")  # optional columns
 ANSWER_TYPES = {
     "answer": "answer",
     "countdown": "equation",
@@ -36,12 +35,10 @@ _OPTION = re.compile(r"^[ \t]*[(\[]?([A-Z])[)\].:][ \t]+(\S.*?)[ \t]*$", re.MULT
 
 
 class Reading(NamedTuple):
-    grader: GraderName | None = None
-    """None to guess it from the question and its gold answer."""
+    grader: GraderName | None = None  # None to guess it from the question and its gold answer
     question_column: str = "question"
     answer_column: str = "answer"
-    split: str | None = None
-    """Split of a hub dataset; None for "train"."""
+    split: str | None = None  # split of a hub dataset; None for "train"
 
     @property
     def needs(self) -> str:

@@ -54,8 +54,7 @@ class FinalAnswer(NamedTuple):
     """The final answer, which a sample must match, and where in the gold answer it was found."""
 
     answer: str
-    where: str
-    """WHOLE, or a phrase that names the marker, such as "in <answer>"."""
+    where: str  # WHOLE, or a phrase that names the marker, such as "in <answer>"
 
 
 def final_answer(text: str) -> FinalAnswer:
@@ -113,10 +112,8 @@ def _dropped(question: Question, fault: str, place: str = "") -> Dropped:
 class Faults(NamedTuple):
     """The results of the slow checks of gold answers."""
 
-    by_key: dict[str, Dropped]
-    """By key, for questions that no sample could answer right."""
-    notes: tuple[str, ...]
-    """Say which checks were skipped."""
+    by_key: dict[str, Dropped]  # by key, for questions that no sample could answer right
+    notes: tuple[str, ...]  # say which checks were skipped
 
 
 def find_faults(questions: Sequence[Question]) -> Faults:

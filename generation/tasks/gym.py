@@ -23,8 +23,7 @@ from generation.tasks.task import HEADER, Problem, Splits, Supplied, Task, Wante
 
 PREFIX = "reasoning_gym/"
 GRADER = "gym"
-SPARE, TIMES = 1000, 20
-"""A generator counts as exhausted after SPARE entries plus TIMES as many as are wanted."""
+SPARE, TIMES = 1000, 20  # a generator counts as exhausted after SPARE entries plus TIMES as many as are wanted
 _WITHOUT_GOLD = 20  # if none of the first entries, this many, has a gold answer, none will
 _GRIDS = frozenset({"arc_agi", "rearc"})  # generators whose scoring compares tuples, which JSON turned into lists
 # The first four are what sympy's parser emits for names and numbers.

@@ -36,8 +36,7 @@ class Place(NamedTuple):
     repository: str
     configuration: str | None = None
     split: str = "train"
-    revision: str | None = None
-    """A commit, branch or tag; None for the latest."""
+    revision: str | None = None  # a commit, branch or tag; None for the latest
 
     @property
     def shown(self) -> str:
@@ -46,11 +45,9 @@ class Place(NamedTuple):
 
 
 class Rows(NamedTuple):
-    rows: Iterable[tuple[str, dict[str, Any]]]
-    """Each with its place, as shown to the user."""
+    rows: Iterable[tuple[str, dict[str, Any]]]  # each with its place, as shown to the user
     columns: Sequence[str] = ()
-    revision: str | None = None
-    """The commit of a hub dataset; None if unknown to both the hub and the cache."""
+    revision: str | None = None  # the commit of a hub dataset; None if unknown to both the hub and the cache
 
 
 def json_object(text: str) -> dict[str, Any]:

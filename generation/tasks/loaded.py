@@ -78,16 +78,12 @@ class Loaded(Task):
     """A hub dataset and how its rows are read."""
 
     place: Place
-    columns: tuple[str, ...]
-    """The columns that `read` needs."""
-    read: Callable[[Row], Problem]
-    """Reads a row. Raises Dropped."""
-    sample: Row
-    """A made-up row of the same shape, for --list_tasks."""
+    columns: tuple[str, ...]  # the columns that `read` needs
+    read: Callable[[Row], Problem]  # reads a row. Raises Dropped.
+    sample: Row  # a made-up row of the same shape, for --list_tasks
     files: tuple[str, ...] = ()
     """For a dataset too large to load whole: read one at a time, in an order drawn from the seed."""
-    usual: int | None = None
-    """Default number of SFT questions; None for all."""
+    usual: int | None = None  # default number of SFT questions; None for all
 
     def supply(self, wanted: Wanted) -> Supplied:
         dataset, named = f"--task {self.name}: dataset {self.place.shown}", f"{self.name} (dataset {self.place.shown})"
