@@ -68,8 +68,7 @@ class Summary:
     traces: Counter[tuple[str, str]] = field(default_factory=Counter)  # by (format, label)
     faults: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     """Traces by (fault, "format" or one of _KINDS, its value); fault "" counts all traces."""
-    examples: dict[str, list[str]] = field(default_factory=dict)
-    """Beginnings of the first EXAMPLES traces with a fault."""
+    examples: dict[str, list[str]] = field(default_factory=dict)  # beginnings of the first EXAMPLES traces with a fault
     memory: int = 0  # bytes of the traces as Arrow tables
     shown: tuple[tuple[bool, bool, int], str] | None = None
     """(rank, text) of the smallest rank, the card's example: with a retry, without faults and short if possible."""

@@ -33,8 +33,7 @@ class Trace:
     glue: tuple[str, ...]  # one phrase fewer than steps
     ending: str
     answer: str
-    review: tuple[str, ...] = ()
-    """Follows the thinking: a phrase, and the earlier attempt that is returned to, if any."""
+    review: tuple[str, ...] = ()  # follows the thinking: a phrase, and the earlier attempt that is returned to, if any
 
     def __post_init__(self) -> None:
         if not self.steps or len(self.glue) != len(self.steps) - 1:
@@ -162,11 +161,7 @@ def similarity(first: str, second: str) -> float:
 
 
 def _use_up(candidates: Sequence[Candidate], most: int, rng: Random) -> Iterator[list[Candidate]]:
-    """Yield groups of attempts, in trace order, until no correct one is left: Algorithm 1 of the paper.
-
-    Each group takes n+ in [1, most] correct and n- in [0, n+ - 1] incorrect attempts, or as many as are left, without
-    replacement, and shuffles all but one correct attempt, which comes last.
-    """
+    """Yield groups of attempts, a correct one last, until no correct one is left: Algorithm 1 of arXiv 2512.04072."""
     pools = {wanted: [one for one in candidates if one.correct is wanted] for wanted in (True, False)}
     for pool in pools.values():
         rng.shuffle(pool)

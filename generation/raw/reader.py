@@ -62,14 +62,13 @@ def open_parts(raw: str | Path, part_bytes: int = 64 << 20) -> tuple[Part, ...]:
             columns, first_row = find_columns(file.schema_arrow, path), 0
             for number in range(file.metadata.num_row_groups):
                 group = file.metadata.row_group(number)
-                rows, chunks = group.num_rows, chunks_of(group, columns.values())
-                size = sum(chunk.total_uncompressed_size for chunk in chunks)
+                size = sum(chunk.total_uncompressed_size for chunk in chunks_of(group, columns.values()))
                 if first_row and (last := parts[-1]).size + size <= part_bytes:
                     groups = (*last.groups, number)
-                    parts[-1] = last._replace(groups=groups, rows=last.rows + rows, size=last.size + size)
+                    parts[-1] = last._replace(groups=groups, rows=last.rows + group.num_rows, size=last.size + size)
                 else:
-                    parts.append(Part(path, columns, (number,), first_row, rows, size))
-                first_row += rows
+                    parts.append(Part(path, columns, (number,), first_row, group.num_rows, size))
+                first_row += group.num_rows
     if not any(part.rows for part in parts):
         raise ValueError(f"{raw}: holds no rows; expected one row a sample")
     return tuple(parts)

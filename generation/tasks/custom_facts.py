@@ -152,12 +152,9 @@ def _options_in(text: str) -> dict[str, str]:
 
 
 def _letter(place: str, said: str, found: Mapping[str, str], labels: Mapping[str, str]) -> str:
-    """Return the gold letter from an answer that is a label, a letter, an option's text, or an index from 0.
-
-    A label, the row's own name for an option, comes first; those of the other three that apply must agree.
-    """
+    """Return the gold letter for a label, else for a letter, an option's text and an index from 0, if these agree."""
     whole = said.removesuffix(".0")  # integer columns become float when values are missing
-    if said in labels or whole in labels:
+    if said in labels or whole in labels:  # the row's own names for its options come first
         return labels.get(said) or labels[whole]
     letters = list(found)
     number = int(whole) if _PLACE.fullmatch(whole) else -1
