@@ -66,9 +66,8 @@ def _infeasibility(format_: Format, settings: SftSettings, supply: Supply) -> tu
         return "it takes samples that a reflection judged rightly, and none has any", supply.more_reflections
     wanted = max(format_.pool(bounds), format_.shortest)
     if wanted > supply.samples:
-        help = (
-            "take another format" if format_.shortest > supply.samples else f"give --attempts {supply.samples} or fewer"
-        )
+        too_long = format_.shortest > supply.samples
+        help = "take another format" if too_long else f"give --attempts {supply.samples} or fewer"
         needs = f"{attempts if format_.whole_pool else 'it'} needs {wanted} samples of a question"
         return f"{needs}, and {samples} at most", help + supply.more_samples
     # attempts in the shortest trace, each under a different variant

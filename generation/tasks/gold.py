@@ -146,8 +146,9 @@ def find_faults(questions: Sequence[Question]) -> Faults:
         if not countdown.is_solvable(numbers, target):
             told = f"no equation of {str(numbers)[:60]} makes {str(target)[:20]}"
             by_key[question.key] = Dropped("no equation makes the target", told)
-    left = {"formulas of the gold answers": different[MOST_FORMULAS:], "countdown questions": unproven[MOST_SEARCHED:]}
-    notes = (f"{len(rest):,} {what} more than are tried before the run" for what, rest in left.items() if rest)
+    counts = (len(different) - MOST_FORMULAS, len(unproven) - MOST_SEARCHED)
+    left = zip(counts, ("formulas of the gold answers", "countdown questions"), strict=True)
+    notes = (f"{count:,} {what} more than are tried before the run" for count, what in left if count > 0)
     return Faults(by_key, tuple(notes))
 
 
