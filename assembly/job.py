@@ -109,7 +109,7 @@ def coverage_text(coverage: Coverage, counts: RawCounts) -> str:
         lines.append(f"  {head}{given}")
     if len(counts.tasks) > 1:
         served = {task: coverage.served(task) for task in sorted(counts.tasks)}
-        rows = [(task, coverage.usable(task).total(), *map(of.get, _BY_TASK)) for task, of in served.items()]
+        rows = [(task, coverage.usable(task).total(), *(of[name] for name in _BY_TASK)) for task, of in served.items()]
         lines += Table(("  by task", "questions", *_BY_TASK), rows).text(WIDTH - 2 - 10 * (1 + len(_BY_TASK)), 10)
     return "\n".join([*lines, *_remarks(coverage, counts)])
 

@@ -161,7 +161,11 @@ def similarity(first: str, second: str) -> float:
 
 
 def _use_up(candidates: Sequence[Candidate], most: int, rng: Random) -> Iterator[list[Candidate]]:
-    """Yield groups of attempts, a correct one last, until no correct one is left: Algorithm 1 of arXiv 2512.04072."""
+    """Yield groups of attempts, in trace order, until no correct one is left: Algorithm 1 of arXiv 2512.04072.
+
+    Each takes n+ in [1, most] correct and n- in [0, n+ - 1] incorrect attempts, or as many as are left, without
+    replacement, and shuffles all but one correct attempt, which comes last.
+    """
     pools = {wanted: [one for one in candidates if one.correct is wanted] for wanted in (True, False)}
     for pool in pools.values():
         rng.shuffle(pool)
