@@ -1,8 +1,7 @@
 """RAW_DATA to SFT_DATA on any number of processes; the result depends neither on how many, nor on the order of rows.
 
 A shuffle: each part of RAW_DATA becomes an Arrow file with its rows grouped by bucket, a range of hashes of question
-keys; then each bucket is read from all files, and its questions become traces, ordered by hash. Only one bucket per
-process is in memory at a time.
+keys; then each bucket is read from all files and its questions become traces, by hash; a process holds one at a time.
 """
 
 import gc
@@ -43,8 +42,7 @@ from generation.raw.reader import open_parts, read_part
 from generation.records import request_seed
 
 BUCKET_BYTES = 48 << 20
-MOST_BUCKETS = 512
-"""Enough that each gets only a few rows of a batch; larger data makes larger buckets."""
+MOST_BUCKETS = 512  # enough that each gets only a few rows of a batch; larger data makes larger buckets
 
 
 def assemble(
@@ -189,8 +187,7 @@ def make_bucket(bucket: int, path: Path, *, files: Sequence[Path], buckets: int,
             rows.append(row)
     with pa.ipc.new_file(path, SFT_SCHEMA) as file:
         file.write_table(pa.Table.from_pylist(rows, SFT_SCHEMA))
-    labels = [(row["format"], row["sft_template_type_idx"]) for row in rows]
-    return BucketTraces(path, labels, scores, counts)
+    return BucketTraces(path, [(row["format"], row["sft_template_type_idx"]) for row in rows], scores, counts)
 
 
 def _read_bucket(files: Sequence[Path], bucket: int, buckets: int) -> pa.Table:

@@ -56,14 +56,11 @@ _BY_QUESTION = [("order", "ascending"), ("question_key", "ascending")]
 class Candidate(NamedTuple):
     """A sample that may be used in a trace. Candidates sort by their contents alone."""
 
-    variant: str
-    """Empty if there is no variant column."""
+    variant: str  # empty if there is no variant column
     response: str
     correct: bool
-    answer: str
-    """Ready to be quoted; empty for an unanswered sample kept by --keep_unanswered."""
-    reflections: list[str]
-    """The valid ones."""
+    answer: str  # ready to be quoted; empty for an unanswered sample kept by --keep_unanswered
+    reflections: list[str]  # the valid ones
     cut: bool
 
 
@@ -74,8 +71,7 @@ class QuestionSamples(NamedTuple):
     question: str
     task: str
     candidates: tuple[Candidate, ...]
-    unreflected: tuple[Candidate, ...]
-    """Correct samples that only lack a valid reflection."""
+    unreflected: tuple[Candidate, ...]  # correct samples that only lack a valid reflection
 
 
 def has_frame_tag(text: str) -> bool:
@@ -190,17 +186,13 @@ def false_equations(text: str) -> Iterator[str]:
     place = -1
     while (place := text.find("=", place + 1)) >= 0:
         if (right := _RIGHT.match(text, place + 1)) is not None:
-            left = _expression_before(text, place)
+            # What stands before, of 200 characters at most; empty if it is part of a word, as in "x2 + 3".
+            seen = text[max(0, place - 200) : place]
+            outside = seen.rstrip(_LEFT)
+            left = seen[len(outside) :]
+            left = "" if outside and outside[-1].isalnum() and not left.startswith(" ") else left.strip()
             if _OPERATION.search(left) and not _holds(left, right[1]):
                 yield f"{left} = {right[1]}"
-
-
-def _expression_before(text: str, end: int) -> str:
-    """Return the expression before `end`, of 200 characters at most; empty if it is part of a word, as in "x2 + 3"."""
-    seen = text[max(0, end - 200) : end]
-    outside = seen.rstrip(_LEFT)
-    left = seen[len(outside) :]
-    return "" if outside and outside[-1].isalnum() and not left.startswith(" ") else left.strip()
 
 
 # Reflections on a question repeat the same equations.
@@ -213,6 +205,5 @@ def _holds(left: str, stated: str) -> bool:
         return True
     if value is None:
         return True
-    number = Fraction(stated.replace("−", "-"))
     _, _, places = stated.partition(".")
-    return abs(number - value) <= (Fraction(1, 2 * 10 ** len(places)) if places else 0)
+    return abs(Fraction(stated.replace("−", "-")) - value) <= (Fraction(1, 2 * 10 ** len(places)) if places else 0)

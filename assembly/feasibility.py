@@ -33,8 +33,7 @@ class Supply(NamedTuple):
     samples: int
     variants: int
     reflections: bool
-    more_samples: str = ""
-    """Appended to "give --attempts 8 or fewer"."""
+    more_samples: str = ""  # appended to "give --attempts 8 or fewer"
     more_reflections: str = "`python -m reflection.run` adds some; --formats star needs none"
 
 
@@ -82,8 +81,7 @@ def _infeasibility(format_: Format, settings: SftSettings, supply: Supply) -> tu
 def early_warning(settings: SftSettings) -> Callable[[pa.Table], str]:
     """Return a callback for each question's rows; returns a warning once if FIRST questions have no usable sample."""
     here, left_out, questions = Path("rollout"), Counter[str](), 0
-    alone = any(not FORMATS[name].reflected for name in settings.formats)
-    usable = {"", *UNREFLECTED} if alone else {""}
+    usable = {"", *UNREFLECTED} if any(not FORMATS[name].reflected for name in settings.formats) else {""}
 
     def look(table: pa.Table) -> str:
         nonlocal questions

@@ -25,8 +25,7 @@ from generation.raw.schema import RAW_DATA
 from generation.settings import Settings
 from generation.variants import parse_names
 
-SETS = (RAW_DATA, SFT_DATA, RL_DATA)
-"""The dataset folders in a run directory."""
+SETS = (RAW_DATA, SFT_DATA, RL_DATA)  # the dataset folders in a run directory
 _BY_TASK = ("0C", "*C", "*C*IC", "*CC", "star")  # formats counted by task
 _PROPOSED = ("*C*IC", "*CC", "*C_full", "algorithm1", "0C", "star")  # formats in the order they are suggested
 
@@ -66,8 +65,7 @@ def make_sets(job: Job, plan: Plan, wanted: SftSettings) -> tuple[list[str], int
         traces = made.traces.total()
     except NothingMadeError as error:
         kept = f"{out} stays as it was" if out.exists() else f"there is no {SFT_DATA}"
-        print(f"failed: {error}", file=sys.stderr)
-        print(f"{RAW_DATA} is kept in {plan.out}; {kept}", file=sys.stderr)
+        print(f"failed: {error}\n{RAW_DATA} is kept in {plan.out}; {kept}", file=sys.stderr)
     if plan.rl_questions:
         rl_data(plan.rl_questions, plan.out / RL_DATA, plan.configuration, plan.license, starts=job.starts)
         folders.append(RL_DATA)
@@ -110,10 +108,8 @@ def coverage_text(coverage: Coverage, counts: RawCounts) -> str:
         head = "questions with enough attempts for " if len(given) < WIDTH - 37 else ""
         lines.append(f"  {head}{given}")
     if len(counts.tasks) > 1:
-        rows = []
-        for task in sorted(counts.tasks):
-            served = coverage.served(task)
-            rows.append((task, coverage.usable(task).total(), *(served[name] for name in _BY_TASK)))
+        served = {task: coverage.served(task) for task in sorted(counts.tasks)}
+        rows = [(task, coverage.usable(task).total(), *(of[name] for name in _BY_TASK)) for task, of in served.items()]
         lines += Table(("  by task", "questions", *_BY_TASK), rows).text(WIDTH - 2 - 10 * (1 + len(_BY_TASK)), 10)
     return "\n".join([*lines, *_remarks(coverage, counts)])
 
@@ -134,11 +130,10 @@ def _remarks(coverage: Coverage, counts: RawCounts) -> list[str]:
         lines.append("can show how a mistake is found. Take a harder task or a weaker model.")
     for task, tally in counts.several().items() if wrong else ():
         of_right, of_wrong, of_unknown = map(tally.outcome, OUTCOMES)
-        told = f"the model solved {'everything' if of_right else 'nothing'}"
-        if of_unknown:
-            told = f"no sample is known to be {'wrong' if of_right else 'right'}"
+        solved = f"the model solved {'everything' if of_right else 'nothing'}"
+        unsure = f"no sample is known to be {'wrong' if of_right else 'right'}"
         if bool(of_right) != bool(of_wrong):
-            lines.append(f"Task {task}: {told}.")
+            lines.append(f"Task {task}: {unsure if of_unknown else solved}.")
     return [*lines, *_short_of_usable(coverage, counts)]
 
 

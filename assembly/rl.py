@@ -18,6 +18,7 @@ from cluster.jobs.card import UNKNOWN, Split, Table, fill_card, header, json_blo
 from generation.raw.schema import Column, columns_table, without_surrogates
 from generation.records import Question, stable_hash
 
+_EXTRA = pa.struct([("index", pa.int64()), ("question_key", pa.string()), ("split", pa.string())])
 RL_COLUMNS = (
     Column("data_source", pa.string(), "the task"),
     Column("prompt", MESSAGES, "the plain question as one user turn"),
@@ -27,16 +28,11 @@ RL_COLUMNS = (
         pa.struct([("style", pa.string()), ("ground_truth", pa.string())]),
         "`rule`, and a JSON string with the gold answer, the grader's name and the facts it needs",
     ),
-    Column(
-        "extra_info",
-        pa.struct([("index", pa.int64()), ("question_key", pa.string()), ("split", pa.string())]),
-        "place among the questions of both splits, the question's name, the split",
-    ),
+    Column("extra_info", _EXTRA, "place among the questions of both splits, the question's name, the split"),
 )
 RL_SCHEMA = pa.schema([(column.name, column.type) for column in RL_COLUMNS])
 
-RL_DATA = "RL_DATA"
-"""Its folder in a run directory, and the prefix of its repositories' names."""
+RL_DATA = "RL_DATA"  # its folder in a run directory, and the prefix of its repositories' names
 FILES = {"train": "train.parquet", "validation": "val.parquet"}
 """File of each split; verl reads files, `datasets` splits."""
 REWARD_FILE = "reward.py"

@@ -64,8 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         summary = assemble(config.raw, out, config.settings, config.processes, license=config.license)
     except ValueError as error:
-        stays = isinstance(error, NothingMadeError) and out.exists()
-        fail(f"{error}; {out} stays as it was" if stays else str(error))
+        fail(f"{error}; {out} stays as it was" if isinstance(error, NothingMadeError) and out.exists() else str(error))
     made, train = stage_line("made", str(out)), stage_line("next", f"train on {out.name}: docs/training.md")
     page(f"{summary_text(summary)}\n\n{made}\n{train}")
 

@@ -47,14 +47,11 @@ class Format:
     """What traces a format makes of a question; N is --attempts."""
 
     name: str
-    label: str
-    """{n} stands for the number of attempts in the trace."""
+    label: str  # {n} stands for the number of attempts in the trace
     lengths: Literal["one", "all", "each", "used up", "alone"]
     """1 attempt; N attempts; a trace for each of 1..N; until no correct one is left; each correct sample by itself."""
-    last: tuple[bool | None, ...] = (True,)
-    """Required correctness of the last attempts, in order; None for either."""
-    earlier_correct: int = 0
-    """How many attempts before those must be correct."""
+    last: tuple[bool | None, ...] = (True,)  # required correctness of the last attempts, in order; None for either
+    earlier_correct: int = 0  # how many attempts before those must be correct
     whole_pool: bool = True
     """Even its shorter traces need N usable attempts, as published, so that all labels cover the same questions."""
     reflections: bool = True

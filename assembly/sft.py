@@ -27,8 +27,7 @@ from generation.raw.files import RawSource
 from generation.raw.schema import Column, columns_table
 from generation.tasks.registry import share
 
-SFT_DATA = "SFT_DATA"
-"""Its folder in a run directory, and the prefix of its repositories' names."""
+SFT_DATA = "SFT_DATA"  # its folder in a run directory, and the prefix of its repositories' names
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 SFT_COLUMNS = (
     Column("conversations", MESSAGES, "the plain question (user) and the trace (assistant)"),
@@ -44,13 +43,10 @@ _TAGS = ("skillfactory", "self-distillation", "reasoning", "sft")
 EXAMPLES = 3
 _LONGEST_EXAMPLE = 600
 _KINDS = ("label", "task", "variant")
-DATASET_NAME = "skillfactory"
-"""The name for LLaMA-Factory's `dataset:`, and the key in dataset_info.json."""
+DATASET_NAME = "skillfactory"  # the name for LLaMA-Factory's `dataset:`, and the key in dataset_info.json
 DATASET_INFO = "dataset_info.json"
-ROWS_PER_FILE = 50_000
-ROWS_PER_GROUP = 1_000
-Map = Callable[..., Iterator[Any]]
-"""Like the built-in `map`, but perhaps in other processes; results are in order."""
+ROWS_PER_FILE, ROWS_PER_GROUP = 50_000, 1_000
+Map = Callable[..., Iterator[Any]]  # like the built-in `map`, but perhaps in other processes; results are in order
 
 
 @dataclass
@@ -60,27 +56,20 @@ class Summary:
     notes: list[str] = field(default_factory=list)
     """Oddities in the RAW_DATA, and what was requested but could not be made."""
     samples: int = 0
-    variants: Counter[str] = field(default_factory=Counter)
-    """Samples by prompt variant, "" if unknown."""
-    left_out: Counter[str] = field(default_factory=Counter)
-    """Samples left out of all traces, by reason."""
+    variants: Counter[str] = field(default_factory=Counter)  # samples by prompt variant, "" if unknown
+    left_out: Counter[str] = field(default_factory=Counter)  # samples left out of all traces, by reason
     questions: int = 0
-    most_samples: int = 0
-    """Largest number of samples of any question, under the variants asked for."""
+    most_samples: int = 0  # largest number of samples of any question, under the variants asked for
     not_given: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Questions that could not give a format, by (format, reason)."""
     too_long: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Traces left out for their length in tokens, by (format, label)."""
-    shortest: int = 0
-    """Tokens of the shortest of those; 0 if there are none."""
-    traces: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """By (format, label)."""
+    shortest: int = 0  # tokens of the shortest of those; 0 if there are none
+    traces: Counter[tuple[str, str]] = field(default_factory=Counter)  # by (format, label)
     faults: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     """Traces by (fault, "format" or one of _KINDS, its value); fault "" counts all traces."""
-    examples: dict[str, list[str]] = field(default_factory=dict)
-    """Beginnings of the first EXAMPLES traces with a fault."""
-    memory: int = 0
-    """Bytes of the traces as Arrow tables."""
+    examples: dict[str, list[str]] = field(default_factory=dict)  # beginnings of the first EXAMPLES traces with a fault
+    memory: int = 0  # bytes of the traces as Arrow tables
     shown: tuple[tuple[bool, bool, int], str] | None = None
     """(rank, text) of the smallest rank, the card's example: with a retry, without faults and short if possible."""
 
@@ -138,9 +127,8 @@ def summary_text(summary: Summary) -> str:
         lines += ["traces by task", *counts_text((name or NONE, count) for name, count in tasks.items())]
     if summary.not_given:
         some = ", or not all of it" if any(why == TOO_ALIKE for _, why in summary.not_given) else ""
-        not_given = sorted(summary.not_given.items())
         lines.append(f"questions that could not give a format{some}")
-        lines += counts_text((f"{name}: {why}", count) for (name, why), count in not_given)
+        lines += counts_text((f"{name}: {why}", count) for (name, why), count in sorted(summary.not_given.items()))
     if summary.left_out:
         lines += ["samples that no trace may use", *counts_text(sorted(summary.left_out.items()))]
     if summary.too_long:
@@ -204,10 +192,8 @@ class BucketTraces(NamedTuple):
     """The traces of a bucket's questions: rows of schema SFT_SCHEMA, in order, in an Arrow file."""
 
     path: Path
-    labels: list[tuple[str, str]]
-    """(format, label) of each."""
-    scores: list[int]
-    """A random number for each if a subsample is requested, which keeps the smallest."""
+    labels: list[tuple[str, str]]  # (format, label) of each
+    scores: list[int]  # a random number for each if a subsample is requested, which keeps the smallest
     counts: Summary
 
 

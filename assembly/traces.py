@@ -22,8 +22,7 @@ class TraceStep(NamedTuple):
     """An attempt as shown in the trace."""
 
     response: str
-    reflection: str | None
-    """None in traces without reflections."""
+    reflection: str | None  # None in traces without reflections
 
 
 @dataclass(frozen=True)
@@ -31,12 +30,10 @@ class Trace:
     """Attempts, the phrases between them, and the ending. Raises ValueError for parts that make no valid trace."""
 
     steps: tuple[TraceStep, ...]
-    glue: tuple[str, ...]
-    """One phrase fewer than steps."""
+    glue: tuple[str, ...]  # one phrase fewer than steps
     ending: str
     answer: str
-    review: tuple[str, ...] = ()
-    """Follows the thinking: a phrase, and the earlier attempt that is returned to, if any."""
+    review: tuple[str, ...] = ()  # follows the thinking: a phrase, and the earlier attempt that is returned to, if any
 
     def __post_init__(self) -> None:
         if not self.steps or len(self.glue) != len(self.steps) - 1:
@@ -66,8 +63,7 @@ def render(trace: Trace) -> str:
 
 def glue_after(was_correct: bool | None) -> tuple[str, ...]:
     """Return the phrases that may follow an attempt; None if its correctness is not shown."""
-    fitting = {None: (), True: PHRASES["correct"], False: PHRASES["incorrect"]}
-    return fitting[was_correct] + PHRASES["generic"]
+    return {None: (), True: PHRASES["correct"], False: PHRASES["incorrect"]}[was_correct] + PHRASES["generic"]
 
 
 class LabeledTrace(NamedTuple):
@@ -75,23 +71,19 @@ class LabeledTrace(NamedTuple):
 
     format: str
     label: str
-    text: str
-    """The assistant turn."""
+    text: str  # the assistant turn
     attempts: tuple[Candidate, ...]
-    trace: Trace | None
-    """None if the text is just a sample."""
+    trace: Trace | None  # None if the text is just a sample
 
 
 class QuestionTraces(NamedTuple):
     made: tuple[LabeledTrace, ...]
-    not_given: tuple[tuple[str, str], ...]
-    """(format, reason) for each format that is missing, wholly or in part."""
+    not_given: tuple[tuple[str, str], ...]  # (format, reason) for each format that is missing, wholly or in part
 
 
 def assemble_question(asked: QuestionSamples, formats: Sequence[Format], settings: SftSettings) -> QuestionTraces:
     """Make a question's traces, each with its own random generator: none depends on other formats or questions."""
     correct = sum(one.correct for one in asked.candidates)
-    incorrect = len(asked.candidates) - correct
     made: list[LabeledTrace] = []
     not_given = []
     for format_ in formats:
@@ -99,7 +91,7 @@ def assemble_question(asked: QuestionSamples, formats: Sequence[Format], setting
             samples = sorted(one for one in (*asked.candidates, *asked.unreflected) if one.correct)
             made += [LabeledTrace(format_.name, format_.label, one.response, (one,), None) for one in samples]
             reason = None if samples else TOO_FEW_CORRECT
-        elif (reason := format_.shortage(correct, incorrect, settings.bounds)) is None:
+        elif (reason := format_.shortage(correct, len(asked.candidates) - correct, settings.bounds)) is None:
             different: dict[str, LabeledTrace] = {}
             for attempts, rng in _groups(format_, asked, settings):
                 if attempts is None:
@@ -144,15 +136,14 @@ def _pick(
     left, picked = list(candidates), list[Candidate]()
     for wanted in (*reversed(format_.last), *[True] * format_.earlier_correct, *[None] * (count - format_.shortest)):
         places = [place for place, one in enumerate(left) if wanted in (None, one.correct)]
-        # The trace gives the last attempt's answer, unless it returns to an earlier one.
-        needs_answer = not picked and format_.review != "backtrack"
         while places:
             drawn = places.pop(rng.randrange(len(places)))
             one = left[drawn]
             alike = settings.unique_variants and any(other.variant == one.variant for other in picked)
             if settings.max_similarity is not None and not alike:
                 alike = any(similarity(other.response, one.response) > settings.max_similarity for other in picked)
-            if (one.answer or not needs_answer) and not alike:
+            # The trace gives the last attempt's answer, unless it returns to an earlier one.
+            if (one.answer or picked or format_.review == "backtrack") and not alike:
                 picked.append(left.pop(drawn))
                 break
         else:
@@ -170,9 +161,9 @@ def similarity(first: str, second: str) -> float:
 
 
 def _use_up(candidates: Sequence[Candidate], most: int, rng: Random) -> Iterator[list[Candidate]]:
-    """Yield groups of attempts, in trace order, until no correct one is left: Algorithm 1 of the paper.
+    """Yield groups of attempts, in trace order, until no correct one is left: Algorithm 1 of arXiv 2512.04072.
 
-    Each group takes n+ in [1, most] correct and n- in [0, n+ - 1] incorrect attempts, or as many as are left, without
+    Each takes n+ in [1, most] correct and n- in [0, n+ - 1] incorrect attempts, or as many as are left, without
     replacement, and shuffles all but one correct attempt, which comes last.
     """
     pools = {wanted: [one for one in candidates if one.correct is wanted] for wanted in (True, False)}

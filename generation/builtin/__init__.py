@@ -10,7 +10,6 @@ from generation.tasks.countdown import Ranges
 
 MODEL = Path(__file__).parent / "model"
 NAME = "skillfactory-tiny-3m"
-RANGES = Ranges(inputs=(1, 10), targets=(10, 50))
-"""The numbers it can do arithmetic with; far smaller than the paper's."""
+RANGES = Ranges(inputs=(1, 10), targets=(10, 50))  # the numbers it can do arithmetic with; far smaller than the paper's
 EVALUATION_SEED = 20_261_121  # seed of the unseen questions that its card reports on; they are excluded from training
 EVALUATION_QUESTIONS = 500

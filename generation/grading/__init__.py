@@ -22,11 +22,9 @@ LAST = "the last of several answer tags"
 NESTED = "the innermost of nested answer tags"
 CLOSED = "the last answer tag that is closed"
 FENCED = "an answer tag in a code fence"
-PLACES = (ONLY, LAST, NESTED, CLOSED, FENCED)
-"""Where an answer was found; if several apply, the last of these."""
+PLACES = (ONLY, LAST, NESTED, CLOSED, FENCED)  # where an answer was found; if several apply, the last of these
 
-Grader = Callable[[str, Question], Grade]
-"""Grades the text of an answer, already extracted and never empty."""
+Grader = Callable[[str, Question], Grade]  # grades the text of an answer, already extracted and never empty
 
 
 def _grader(judge: Callable[[str, Question], str], longest: int = 10_000) -> Grader:

@@ -26,10 +26,8 @@ MAX_MAGNITUDE = 10**30  # of every intermediate result, and of its denominator
 _TOKEN = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+|[^ ]")
 _STRENGTH = {"+": 1, "-": 1, "*": 2, "/": 2}
 
-Number = int | Fraction
-"""An int if it is whole, which is ten times as fast."""
-Value = Number | None
-"""None for a division by zero."""
+Number = int | Fraction  # an int if it is whole, which is ten times as fast
+Value = Number | None  # None for a division by zero
 _OPERATIONS: dict[str, Any] = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": Fraction}
 
 
@@ -37,8 +35,7 @@ class Expression(NamedTuple):
     """A number, a binary operation, or a negation."""
 
     value: Value
-    sign: str = ""
-    """One of + - * /; "" for a number."""
+    sign: str = ""  # one of + - * /; "" for a number
     parts: "tuple[Expression, ...]" = ()
 
     @property

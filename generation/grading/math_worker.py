@@ -172,8 +172,7 @@ def _parts(value: Expr) -> list[Fraction]:
 def _is_zero(difference: Expr) -> bool:
     """Return True if a value is zero. Raises ArithmeticError if that is undecided.
 
-    A value without variables counts as zero if it vanishes to a thousand digits more than the numbers in it have, a
-    heuristic bound.
+    A value without variables is zero if it vanishes to a thousand digits more than its numbers have, a heuristic bound.
     """
     if difference.is_Rational:
         return bool(difference == 0)

@@ -60,12 +60,9 @@ class Quantity(NamedTuple):
     """A number, with its unit and what it counts."""
 
     value: Fraction
-    unit: frozenset[str]
-    """Known units, including "²", "/" and "%"."""
-    things: frozenset[str]
-    """The units and all other words that may name what is counted, without plural endings."""
-    grouped: bool
-    """True if it is written with a comma as thousands separator."""
+    unit: frozenset[str]  # known units, including "²", "/" and "%"
+    things: frozenset[str]  # the units and all other words that may name what is counted, without plural endings
+    grouped: bool  # True if it is written with a comma as thousands separator
 
 
 def judge_number(answer: str, question: Question) -> str:

@@ -38,8 +38,6 @@ class _Worker:
         self._pipe, theirs = Pipe()
         # The worker can import whatever this process can.
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-        # sympy iterates over sets, whose order depends on the hash seed: without a fixed one, grades might differ.
-        environment = {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "0", "PYTHONSAFEPATH": "1"}
         code = f"from generation.grading.workers import serve; import {module} as worker"
         code += f"; serve({theirs.fileno()}, {os.getpid()}, {CPU_S}, worker)"
         self.process = subprocess.Popen(
@@ -47,7 +45,8 @@ class _Worker:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env=environment,
+            # sympy iterates over sets, whose order depends on the hash seed: without a fixed one, grades might differ.
+            env={**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "0", "PYTHONSAFEPATH": "1"},
             pass_fds=[theirs.fileno()],
             # Its own session, so that Ctrl-C reaches only the run, which finishes its questions.
             start_new_session=True,

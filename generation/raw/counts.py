@@ -21,8 +21,7 @@ TOKENS = {
     "output_tokens": "tokens written",
 }
 _BATCH_ROWS = 1024
-Look = Callable[[pa.Table], None]
-"""Called with each batch of rows, as a table of schema ROWS."""
+Look = Callable[[pa.Table], None]  # called with each batch of rows, as a table of schema ROWS
 Served = Callable[[Sequence[str]], str]
 """Returns the card's table of how many questions of these tasks can serve each trace format."""
 
@@ -31,10 +30,8 @@ Served = Callable[[Sequence[str]], str]
 class TaskCounts:
     """Samples and reflections of one task, or of all."""
 
-    outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """Samples by (variant, outcome)."""
-    unknown: Counter[str] = field(default_factory=Counter)
-    """Samples of unknown outcome, by reason."""
+    outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)  # samples by (variant, outcome)
+    unknown: Counter[str] = field(default_factory=Counter)  # samples of unknown outcome, by reason
     verdicts: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Reflections by (outcome of the sample, one of VERDICTS)."""
 
@@ -68,12 +65,10 @@ class RawCounts:
     """The contents of a RAW_DATA folder, counted."""
 
     tasks: dict[str, TaskCounts] = field(default_factory=dict)
-    memory: int = 0
-    """Bytes of the rows as Arrow tables."""
+    memory: int = 0  # bytes of the rows as Arrow tables
     files: list[Path] = field(default_factory=list)
     questions: set[str] = field(default_factory=set)
-    hinted: int = 0
-    """Samples that mention their hint."""
+    hinted: int = 0  # samples that mention their hint
     failed: Counter[str] = field(default_factory=Counter)
     """Failed requests by column of REQUESTS; failed reflections have no text and are counted nowhere else."""
     tokens: Counter[str] = field(default_factory=Counter)

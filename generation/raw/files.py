@@ -26,8 +26,7 @@ _SNAPSHOTS = "snapshots"  # the folder in the hub's cache with a subfolder per c
 _SAMPLE = ("question_key", "prompt_variant", "sample_index")  # the identity of a sample within its run
 _BATCH_ROWS = 65_536
 
-Columns = Mapping[str, str]
-"""The column of a file that plays each role."""
+Columns = Mapping[str, str]  # the column of a file that plays each role
 
 
 class Part(NamedTuple):
@@ -36,26 +35,19 @@ class Part(NamedTuple):
     path: Path
     columns: Columns
     groups: tuple[int, ...]
-    first_row: int
-    """Index of its first row in the file."""
+    first_row: int  # index of its first row in the file
     rows: int
-    size: int
-    """Approximate size of the needed columns in memory, in bytes."""
+    size: int  # approximate size of the needed columns in memory, in bytes
 
 
 class RawSource(NamedTuple):
     """Where a RAW_DATA was read from. Contains no local path, since it is published in cards."""
 
-    name: str
-    """Its repository, else the title of its card, else the name of its folder or file."""
-    repository: str
-    """On the hub; empty if it has none."""
-    revision: str
-    """The commit it was read at, if it was read from the hub."""
-    digest: str
-    """Hash of the bytes of its parquet files, 16 hex digits."""
-    card: str
-    """Its README.md; "" if it has none."""
+    name: str  # its repository, else the title of its card, else the name of its folder or file
+    repository: str  # on the hub; empty if it has none
+    revision: str  # the commit it was read at, if it was read from the hub
+    digest: str  # hash of the bytes of its parquet files, 16 hex digits
+    card: str  # its README.md; "" if it has none
     models: tuple[str, ...]
     """The models that wrote the samples: the first value of column `model` in each file, if it is a model name."""
     notes: tuple[str, ...]
@@ -77,8 +69,7 @@ def find_files(raw: str | Path) -> tuple[Path, ...]:
             wanted = ["data/*.parquet", "*.parquet", CARD]
             path = Path(snapshot_download(str(raw), repo_type="dataset", allow_patterns=wanted))
     # Other parquet files in a run's folder are not its RAW_DATA.
-    run = (path / RUN_FILE).exists() or (path / RAW_DATA).is_dir()
-    folder = path / RAW_DATA if run else path
+    folder = path / RAW_DATA if (path / RUN_FILE).exists() or (path / RAW_DATA).is_dir() else path
     files = sorted(folder.glob("data/*.parquet")) or sorted(folder.glob("*.parquet"))
     if not files and (path / RUN_FILE).exists():
         raise ValueError(f"{raw}: is a run that has made no {RAW_DATA} yet; let its command go on to the end")
@@ -155,8 +146,7 @@ def reading(path: Path, row: Callable[[], int] | None = None) -> Iterator[None]:
 def check_copies(raw: str | Path, parts: Sequence[Part]) -> None:
     """Raise ValueError if two rows are the same sample, in a RAW_DATA whose rows identify their samples.
 
-    Rows of two runs may share that identity; they are copies only if response, seed and model agree too. Rows are
-    compared by 64-bit hashes.
+    Rows of two runs may share that identity; copies agree in response, seed and model too. Compares 64-bit hashes.
     """
     files = {part.path: (*_SAMPLE, part.columns["response"], "model", f"{SAMPLE_PROVENANCE}.seed") for part in parts}
     if not _first_duplicate(dict.fromkeys(files, _SAMPLE)) or not (twice := _first_duplicate(files)):

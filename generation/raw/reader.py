@@ -16,8 +16,7 @@ from generation.raw.files import Columns, Part, chunks_of, find_files, reading
 from generation.raw.schema import PREFIX, REFLECTIONS, as_lists, first_items, is_blank, is_list, kept_items
 from generation.records import NO_ANSWER, Outcome, stable_hash
 
-UNDECIDED = "undecided"
-"""Reason for a row whose correctness is null, in a repository that gives no reasons."""
+UNDECIDED = "undecided"  # reason for a row whose correctness is null, in a repository that gives no reasons
 _NAMED_COLUMNS = 8  # at most this many are listed in a message
 _RESPONSES = (PREFIX, "model_responses__example_annotation")
 _FITTING = {
@@ -27,11 +26,9 @@ _FITTING = {
 
 
 class _Role(NamedTuple):
-    names: tuple[str, ...]
-    """`{response}` stands for the name of the file's response column."""
+    names: tuple[str, ...]  # `{response}` stands for the name of the file's response column
     type: pa.DataType = pa.string()
-    in_list: bool = False
-    """Also accepted as a list, whose first element counts, except for reflections."""
+    in_list: bool = False  # also accepted as a list, whose first element counts, except for reflections
     required: bool = False
 
 
@@ -65,14 +62,13 @@ def open_parts(raw: str | Path, part_bytes: int = 64 << 20) -> tuple[Part, ...]:
             columns, first_row = find_columns(file.schema_arrow, path), 0
             for number in range(file.metadata.num_row_groups):
                 group = file.metadata.row_group(number)
-                rows, chunks = group.num_rows, chunks_of(group, columns.values())
-                size = sum(chunk.total_uncompressed_size for chunk in chunks)
+                size = sum(chunk.total_uncompressed_size for chunk in chunks_of(group, columns.values()))
                 if first_row and (last := parts[-1]).size + size <= part_bytes:
                     groups = (*last.groups, number)
-                    parts[-1] = last._replace(groups=groups, rows=last.rows + rows, size=last.size + size)
+                    parts[-1] = last._replace(groups=groups, rows=last.rows + group.num_rows, size=last.size + size)
                 else:
-                    parts.append(Part(path, columns, (number,), first_row, rows, size))
-                first_row += rows
+                    parts.append(Part(path, columns, (number,), first_row, group.num_rows, size))
+                first_row += group.num_rows
     if not any(part.rows for part in parts):
         raise ValueError(f"{raw}: holds no rows; expected one row a sample")
     return tuple(parts)
@@ -119,8 +115,7 @@ def read_batches(
     """Yield batches as in the file, with those of the `more` columns that it has, paired with their `as_rows`."""
     row = part.first_row
     with reading(part.path, lambda: row), pq.ParquetFile(part.path) as file:
-        wanted = {*part.columns.values(), *more}
-        names = [name for name in file.schema_arrow.names if name in wanted]
+        names = [name for name in file.schema_arrow.names if name in {*part.columns.values(), *more}]
         for batch in file.iter_batches(batch_rows, row_groups=list(part.groups), columns=names):
             batch.validate(full=True)
             yield batch, as_rows(batch, part.columns, part.path, row)
@@ -140,8 +135,7 @@ def as_rows(batch: pa.RecordBatch, columns: Columns, path: Path, first_row: int)
     for role in ROWS:
         column = given.get(role.name, none)
         if role.name != "reflections":
-            column = first_items(column) if is_list(column.type) else column
-            values[role.name] = column.cast(role.type)
+            values[role.name] = (first_items(column) if is_list(column.type) else column).cast(role.type)
     refuse(is_blank(pc.fill_null(values["question"], "")), "no question; expected text")
     refuse(pc.is_null(values["response"]), "no response; expected text")
     known = get_args(Outcome)

@@ -20,16 +20,14 @@ from generation.records import Attempt, Reflection
 
 _TABLE = load_table("generation.raw", "columns.toml")
 SCHEMA_VERSION: int = _TABLE["version"]
-RAW_DATA = "RAW_DATA"
-"""Its folder in a run directory, and the prefix of its repositories' names."""
+RAW_DATA = "RAW_DATA"  # its folder in a run directory, and the prefix of its repositories' names
 PREFIX = "model_responses__mutated_prompts"
 _RIGHT = f"{PREFIX}__eval_is_correct"
 _EXTRACTED = f"{PREFIX}__eval_extracted_answers"
 _CUT = f"{PREFIX}__finish_reason_length_flags"
 REFLECTIONS = f"{PREFIX}_reflection"
 SAMPLE_PROVENANCE = "sample__provenance"
-PROVENANCE = "reflections__provenance"
-"""The column with an entry per reflection, in the same order."""
+PROVENANCE = "reflections__provenance"  # the column with an entry per reflection, in the same order
 WRITER = ("model", "model_revision", "engine", "engine_version")
 """The columns that say what generated a row, named like the fields of EngineInfo."""
 
@@ -139,8 +137,7 @@ def columns_table(columns: Iterable[Column]) -> str:
 
 
 def is_list(type_: pa.DataType) -> bool:
-    types = pa.types
-    return bool(types.is_list(type_) or types.is_large_list(type_) or types.is_fixed_size_list(type_))
+    return bool(pa.types.is_list(type_) or pa.types.is_large_list(type_) or pa.types.is_fixed_size_list(type_))
 
 
 def lengths(lists: pa.Array) -> np.ndarray:

@@ -36,8 +36,7 @@ class Solution(NamedTuple):
 
     expression: str
     value: Value
-    steps: list[tuple[Value, str, Value, Value]]
-    """(left, operator, right, result) each."""
+    steps: list[tuple[Value, str, Value, Value]]  # (left, operator, right, result) each
 
 
 def task(name: str, ranges: Ranges) -> Drawn:
@@ -83,8 +82,7 @@ def solution(numbers: list[int], rng: random.Random) -> Solution | None:
         left, left_value = parts.pop(rng.randrange(len(parts)))
         right, right_value = parts.pop(rng.randrange(len(parts)))
         op = rng.choice("+-*/")
-        value = apply(op, left_value, right_value)
-        if value is None:
+        if (value := apply(op, left_value, right_value)) is None:
             return None
         steps.append((left_value, op, right_value, value))
         parts.append((f"({left} {op} {right})", value))

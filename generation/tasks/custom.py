@@ -148,8 +148,7 @@ def _find(where: str, reading: Reading) -> tuple[bool, Rows]:
     if hub is None:
         raise ValueError(f"--questions {where!r} is no count, no {_KINDS} file, and no hub dataset (owner/name)")
     place = Place(hub["repository"], hub["configuration"], reading.split or "train", hub["revision"])
-    wanted = {reading.question_column, reading.answer_column, *COLUMNS}
-    rows = load(place, f"--questions dataset {place.shown}", wanted)
+    rows = load(place, f"--questions dataset {place.shown}", {reading.question_column, reading.answer_column, *COLUMNS})
     _check_columns(f"dataset {place.shown}", rows.columns, reading)
     return True, rows
 
@@ -176,11 +175,10 @@ def _jsonl(path: Path, _: Reading) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _parquet(path: Path, reading: Reading) -> Iterator[tuple[str, dict[str, Any]]]:
-    wanted = {reading.question_column, reading.answer_column, *COLUMNS}
     try:
         with pq.ParquetFile(path) as file:
             _check_columns(str(path), file.schema_arrow.names, reading)
-            yield from parquet_rows(str(path), file, wanted)
+            yield from parquet_rows(str(path), file, {reading.question_column, reading.answer_column, *COLUMNS})
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{path} cannot be read as parquet: {first_line(error)}; write the file again") from error
 

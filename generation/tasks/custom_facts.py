@@ -17,8 +17,7 @@ from generation.tasks.loaded import Row, lettered, with_choices
 from generation.tasks.task import Dropped
 
 GraderName = Literal["countdown", "number", "choice", "math", "exact", "word"]
-COLUMNS = ("choices", "numbers", "nums", "target", "letters", "min_length", "in_order")
-"""Optional columns."""
+COLUMNS = ("choices", "numbers", "nums", "target", "letters", "min_length", "in_order")  # optional columns
 ANSWER_TYPES = {
     "answer": "answer",
     "countdown": "equation",
@@ -36,12 +35,10 @@ _OPTION = re.compile(r"^[ \t]*[(\[]?([A-Z])[)\].:][ \t]+(\S.*?)[ \t]*$", re.MULT
 
 
 class Reading(NamedTuple):
-    grader: GraderName | None = None
-    """None to guess it from the question and its gold answer."""
+    grader: GraderName | None = None  # None to guess it from the question and its gold answer
     question_column: str = "question"
     answer_column: str = "answer"
-    split: str | None = None
-    """Split of a hub dataset; None for "train"."""
+    split: str | None = None  # split of a hub dataset; None for "train"
 
     @property
     def needs(self) -> str:
@@ -69,8 +66,7 @@ def read_row(place: str, row: Row, reading: Reading, task: str, source: str) -> 
         try:
             final = final_answer(answer)
         except ValueError as error:
-            told = f"{place}: the gold answer has {error}: give the final answer alone"
-            raise Dropped(str(error), told) from error
+            raise Dropped(str(error), f"{place}: the gold answer has {error}: give the final answer alone") from error
     if grader is None:
         for other, columns, enough in _EXCLUSIVE:
             there = [column for column in columns if row.get(column) not in (None, [], {}, "")]
@@ -117,8 +113,7 @@ def _countdown(place: str, row: Row, text: str) -> dict[str, Any]:
     reason, column = "no countdown question", "nums" if row.get("numbers") is None else "numbers"
     numbers, target = row.get(column), row.get("target")
     if numbers is None or target is None:
-        told = "word it as ours, or give the columns 'numbers' and 'target'"
-        raise Dropped(reason, f"{place} is {reason}: {told}")
+        raise Dropped(reason, f"{place} is {reason}: word it as ours, or give the columns 'numbers' and 'target'")
     whole = isinstance(numbers, list) and all(type(number) is int for number in numbers)
     if not numbers or not whole or type(target) is not int:
         told = f"{column!r} must be a list of whole numbers and 'target' one, not {numbers!r:.40} and {target!r:.20}"
@@ -157,12 +152,9 @@ def _options_in(text: str) -> dict[str, str]:
 
 
 def _letter(place: str, said: str, found: Mapping[str, str], labels: Mapping[str, str]) -> str:
-    """Return the gold letter from an answer that is a label, a letter, an option's text, or an index from 0.
-
-    A label, the row's own name for an option, comes first; those of the other three that apply must agree.
-    """
+    """Return the gold letter for a label, else for a letter, an option's text and an index from 0, if these agree."""
     whole = said.removesuffix(".0")  # integer columns become float when values are missing
-    if said in labels or whole in labels:
+    if said in labels or whole in labels:  # the row's own names for its options come first
         return labels.get(said) or labels[whole]
     letters = list(found)
     number = int(whole) if _PLACE.fullmatch(whole) else -1

@@ -54,8 +54,7 @@ class FinalAnswer(NamedTuple):
     """The final answer, which a sample must match, and where in the gold answer it was found."""
 
     answer: str
-    where: str
-    """WHOLE, or a phrase that names the marker, such as "in <answer>"."""
+    where: str  # WHOLE, or a phrase that names the marker, such as "in <answer>"
 
 
 def final_answer(text: str) -> FinalAnswer:
@@ -113,10 +112,8 @@ def _dropped(question: Question, fault: str, place: str = "") -> Dropped:
 class Faults(NamedTuple):
     """The results of the slow checks of gold answers."""
 
-    by_key: dict[str, Dropped]
-    """By key, for questions that no sample could answer right."""
-    notes: tuple[str, ...]
-    """Say which checks were skipped."""
+    by_key: dict[str, Dropped]  # by key, for questions that no sample could answer right
+    notes: tuple[str, ...]  # say which checks were skipped
 
 
 def find_faults(questions: Sequence[Question]) -> Faults:
@@ -149,11 +146,9 @@ def find_faults(questions: Sequence[Question]) -> Faults:
         if not countdown.is_solvable(numbers, target):
             told = f"no equation of {str(numbers)[:60]} makes {str(target)[:20]}"
             by_key[question.key] = Dropped("no equation makes the target", told)
-    left = {
-        "formulas of the gold answers": len(different) - MOST_FORMULAS,
-        "countdown questions": len(unproven) - MOST_SEARCHED,
-    }
-    notes = (f"{count:,} {what} more than are tried before the run" for what, count in left.items() if count > 0)
+    counts = (len(different) - MOST_FORMULAS, len(unproven) - MOST_SEARCHED)
+    left = zip(counts, ("formulas of the gold answers", "countdown questions"), strict=True)
+    notes = (f"{count:,} {what} more than are tried before the run" for count, what in left if count > 0)
     return Faults(by_key, tuple(notes))
 
 

@@ -2,8 +2,7 @@
 
 A question's facts hold the whole entry, which the scoring needs. Run as a module with NAME SEED SIZE, this prints
 entries as JSON lines, in a process with a fixed PYTHONHASHSEED, since some generators iterate over sets of strings.
-No model output is ever evaluated as code, but scoring may not terminate, so call `score` in a process that can be
-killed.
+No model output is ever evaluated as code, but scoring may not terminate: call `score` in a process that can be killed.
 """
 
 import ast
@@ -24,8 +23,7 @@ from generation.tasks.task import HEADER, Problem, Splits, Supplied, Task, Wante
 
 PREFIX = "reasoning_gym/"
 GRADER = "gym"
-SPARE, TIMES = 1000, 20
-"""A generator counts as exhausted after SPARE entries plus TIMES as many as are wanted."""
+SPARE, TIMES = 1000, 20  # a generator counts as exhausted after SPARE entries plus TIMES as many as are wanted
 _WITHOUT_GOLD = 20  # if none of the first entries, this many, has a gold answer, none will
 _GRIDS = frozenset({"arc_agi", "rearc"})  # generators whose scoring compares tuples, which JSON turned into lists
 # The first four are what sympy's parser emits for names and numbers.
@@ -146,8 +144,7 @@ def guard() -> None:
 def compute(source: str, names: dict[str, Any] | None = None, local: dict[str, Any] | None = None, /) -> Any:
     """Evaluate an expression as `eval` does. Raises NotComputedError, or what `eval` raises.
 
-    Only literals, operators, names and calls of known functions by name are allowed: no attribute access, subscript,
-    lambda or builtin.
+    Allows literals, operators, names and calls of known functions by name; no attribute, subscript, lambda or builtin.
     """
     tree = ast.parse(source.strip(), mode="eval")
     for part in ast.walk(tree):

@@ -36,8 +36,7 @@ class Place(NamedTuple):
     repository: str
     configuration: str | None = None
     split: str = "train"
-    revision: str | None = None
-    """A commit, branch or tag; None for the latest."""
+    revision: str | None = None  # a commit, branch or tag; None for the latest
 
     @property
     def shown(self) -> str:
@@ -46,18 +45,15 @@ class Place(NamedTuple):
 
 
 class Rows(NamedTuple):
-    rows: Iterable[tuple[str, dict[str, Any]]]
-    """Each with its place, as shown to the user."""
+    rows: Iterable[tuple[str, dict[str, Any]]]  # each with its place, as shown to the user
     columns: Sequence[str] = ()
-    revision: str | None = None
-    """The commit of a hub dataset; None if unknown to both the hub and the cache."""
+    revision: str | None = None  # the commit of a hub dataset; None if unknown to both the hub and the cache
 
 
 def json_object(text: str) -> dict[str, Any]:
     """Parse one JSON object, with decimals as strings.
 
-    Raises KeyError with a duplicate name, TypeError for any other JSON value, ValueError or RecursionError for invalid
-    JSON.
+    Raises KeyError with a duplicate name, TypeError for any other JSON value, ValueError or RecursionError for no JSON.
     """
     row = json.loads(text, parse_float=str, object_pairs_hook=_reject_duplicates)
     if not isinstance(row, dict):
@@ -121,8 +117,7 @@ def load(place: Place, wanted: str, columns: Collection[str] | None = None) -> R
         there = there or f"has no split {place.split!r} that can be loaded: {reason}"
         raise ValueError(f"{wanted} {there}") from error
     # `datasets` names a folder of its cache after the commit.
-    folders = {Path(file["filename"]).parent.name for file in loaded.cache_files}
-    cached = next(filter(_COMMIT.fullmatch, folders), None)
+    cached = next(filter(_COMMIT.fullmatch, {Path(file["filename"]).parent.name for file in loaded.cache_files}), None)
     if commit is not None and _COMMIT.fullmatch(commit) and cached not in (None, commit):
         raise ValueError(f"{wanted} is wanted at commit {commit}, and the cache on this machine holds {cached} alone")
     found = place._replace(revision=cached or commit)

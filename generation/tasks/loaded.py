@@ -34,11 +34,9 @@ class Intake:
         self._rows = 0
         self._untried: list[str] = []
         self.dropped: Counter[str] = Counter()
-        self.first = ""
-        """The message for the first dropped row."""
+        self.first = ""  # the message for the first dropped row
         self.revision: str | None = None
-        self.said: list[str] = []
-        """Further notes for the user."""
+        self.said: list[str] = []  # further notes for the user
 
     def take(self, rows: Rows) -> list[Question]:
         """Return the distinct questions of these rows whose gold answers can be given."""
@@ -80,26 +78,21 @@ class Loaded(Task):
     """A hub dataset and how its rows are read."""
 
     place: Place
-    columns: tuple[str, ...]
-    """The columns that `read` needs."""
-    read: Callable[[Row], Problem]
-    """Reads a row. Raises Dropped."""
-    sample: Row
-    """A made-up row of the same shape, for --list_tasks."""
+    columns: tuple[str, ...]  # the columns that `read` needs
+    read: Callable[[Row], Problem]  # reads a row. Raises Dropped.
+    sample: Row  # a made-up row of the same shape, for --list_tasks
     files: tuple[str, ...] = ()
     """For a dataset too large to load whole: read one at a time, in an order drawn from the seed."""
-    usual: int | None = None
-    """Default number of SFT questions; None for all."""
+    usual: int | None = None  # default number of SFT questions; None for all
 
     def supply(self, wanted: Wanted) -> Supplied:
         dataset, named = f"--task {self.name}: dataset {self.place.shown}", f"{self.name} (dataset {self.place.shown})"
         intake = Intake(self._question)
 
         def take(rows: Rows) -> list[Question]:
-            for column in self.columns:
-                if column not in rows.columns:
-                    there = ", ".join(rows.columns)
-                    raise ValueError(f"{dataset} has no column {column!r}, only {there}: is it another version?")
+            if lacking := [column for column in self.columns if column not in rows.columns]:
+                there = ", ".join(rows.columns)
+                raise ValueError(f"{dataset} has no column {lacking[0]!r}, only {there}: is it another version?")
             return intake.take(rows)
 
         if self.files:

@@ -19,17 +19,14 @@ DRAWN_QUESTIONS = 4000  # default number of SFT questions, as in the paper
 RL_SHARE = 0.2  # share of all questions that a task can make that is held out for RL
 MOST = 10**7  # most questions per task
 
-Splits = tuple[Sequence[Question], Sequence[Question]]
-"""SFT questions and RL questions, kept apart."""
+Splits = tuple[Sequence[Question], Sequence[Question]]  # SFT questions and RL questions, kept apart
 
 
 class Wanted(NamedTuple):
     """How many questions a run wants from a task."""
 
-    sft: int | None
-    """None for all of a loaded task, or a drawn task's default."""
-    rl: int | None
-    """None for a quarter of the number for SFT, as in the paper."""
+    sft: int | None  # None for all of a loaded task, or a drawn task's default
+    rl: int | None  # None for a quarter of the number for SFT, as in the paper
     seed: int
 
 
@@ -38,10 +35,8 @@ class Supplied(NamedTuple):
 
     sft: tuple[Question, ...]
     rl: tuple[Question, ...]
-    config: Mapping[str, Any]
-    """Everything that the questions depend on; JSON values only."""
-    notes: tuple[str, ...] = ()
-    """Shown to the user, e.g. how many rows were dropped and why."""
+    config: Mapping[str, Any]  # everything that the questions depend on; JSON values only
+    notes: tuple[str, ...] = ()  # shown to the user, e.g. how many rows were dropped and why
 
 
 class Problem(NamedTuple):
@@ -49,8 +44,7 @@ class Problem(NamedTuple):
 
     text: str
     answer: str
-    facts: Mapping[str, Any] = {}
-    """What the grader needs besides the answer; JSON values only."""
+    facts: Mapping[str, Any] = {}  # what the grader needs besides the answer; JSON values only
 
 
 class Dropped(ValueError):
@@ -66,11 +60,9 @@ class Task:
     """An entry in the table of tasks."""
 
     name: str
-    line: str
-    """What is asked, shown by --list_tasks."""
+    line: str  # what is asked, shown by --list_tasks
     grader: str
-    answer_type: str
-    """Fills {answer_type_str}; reads well after "your resulting" and "a correct"."""
+    answer_type: str  # fills {answer_type_str}; reads well after "your resulting" and "a correct"
 
     def supply(self, wanted: Wanted) -> Supplied:
         """Return the questions of a run. Raises ValueError, in one line, if there are not enough."""
@@ -139,8 +131,7 @@ def split(pool: Sequence[Question], wanted: Wanted, place: str) -> Splits:
     if held + count > total:
         more = f"{count:,} for SFT and {held:,} for RL are more"
         raise ValueError(f"{place} has {total:,} questions: {more}; ask for fewer")
-    by_hash = sorted(pool, key=lambda question: stable_hash("rl", question.key))
-    kept = {question.key for question in by_hash[:held]}
+    kept = {question.key for question in sorted(pool, key=lambda question: stable_hash("rl", question.key))[:held]}
     rest = [question for question in pool if question.key not in kept]
     if wanted.sft is not None:
         rest = sorted(rest, key=lambda question: stable_hash("sft", wanted.seed, question.key))[:count]
@@ -159,10 +150,8 @@ class Drawn(Task):
     """Decides between SFT and RL; equal for problems whose answers reveal each other's."""
     ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Inclusive ranges that numbers are drawn from, by the flag that sets each."""
-    source: str = "made from a seed"
-    """Where the questions come from, as RAW_DATA records it."""
-    effort: int = 10_000
-    """How many draws may fail before the first problem."""
+    source: str = "made from a seed"  # where the questions come from, as RAW_DATA records it
+    effort: int = 10_000  # how many draws may fail before the first problem
 
     def supply(self, wanted: Wanted) -> Supplied:
         def make(sft: int, rl: int) -> Splits:
@@ -179,8 +168,7 @@ class Drawn(Task):
         """Draw up to `count` questions; content alone decides between RL and SFT, so no run mixes them."""
         found: dict[tuple[Hashable, ...], Problem] = {}
         rng = random.Random(f"{seed}/{self.name}/{'rl' if rl else 'sft'}")
-        draws = last = 0
-        patience = self.effort
+        draws, last, patience = 0, 0, self.effort
         while len(found) < count and draws - last <= patience:
             problem = self.draw(rng)
             draws += 1
