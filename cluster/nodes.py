@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from huggingface_hub import is_offline_mode, try_to_load_from_cache
+from huggingface_hub import constants, try_to_load_from_cache
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -38,7 +38,7 @@ def wait_for(count: int, seconds: float) -> bool:
             print(f"{len(names)} of {count} nodes joined Ray after {waited:.0f} s: {', '.join(names)}", flush=True)
             spoke = waited
         if over:
-            return waited <= seconds
+            return len(names) >= count
         time.sleep(1.0)
 
 
@@ -72,7 +72,8 @@ def check_nodes(model: str, revision: str | None) -> None:
             return "vLLM is not installed there"
         if revision is None and not os.path.isdir(model):
             return f"the model folder {model} is not there: put it on a file system that all nodes share"
-        if revision and is_offline_mode() and not try_to_load_from_cache(model, "config.json", revision=revision):
+        offline = constants.HF_HUB_OFFLINE
+        if revision and offline and not try_to_load_from_cache(model, "config.json", revision=revision):
             return f"the model {model} is not in the hub's cache there: share HF_HOME, or download it on each node"
         return ""
 

@@ -39,6 +39,12 @@ def test_a_silent_node_is_left_out_while_others_answer(capsys: pytest.CaptureFix
         report_silent(["n1"], others=0)
 
 
+def test_a_node_that_joins_with_the_last_look_is_not_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cluster.nodes.alive", lambda: [{"NodeManagerHostname": "n1"}])
+    assert wait_for(1, -1)
+    assert not wait_for(2, -1)
+
+
 @pytest.mark.ray
 def test_what_a_node_lacks_is_said_in_a_line(tmp_path: Path) -> None:
     # In a process of its own: a process has one Ray, and other tests share that of this one.

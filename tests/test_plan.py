@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import constants
 
 from cluster.inference.engine import Completion, Request, ScriptedEngine
 from cluster.inference.models import find
@@ -206,7 +207,7 @@ def test_a_prompt_must_find_room(make_model: MakeModel) -> None:
     ],
 )
 def test_a_model_that_is_not_there_is_told_at_once(monkeypatch: pytest.MonkeyPatch, name: str, told: str) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     started = time.monotonic()
     with pytest.raises(ValueError, match=r"^model ") as error:
         find(name)

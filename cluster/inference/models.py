@@ -13,7 +13,7 @@ from huggingface_hub import HfApi, constants, hf_hub_download
 from cluster.inference.engine import SAMPLING_BOUNDS
 from cluster.inference.model_files import CONFIG, GENERATION, KNOWN, TEMPLATE, TOKENIZER, Files, check_bytes
 from cluster.inference.vllm_engine import read_config
-from cluster.jobs.hub import HUB_TIMEOUT_S, asking_hub, offline
+from cluster.jobs.hub import HUB_TIMEOUT_S, asking_hub
 from cluster.texts import nearest
 
 _CLOSE = 0.75
@@ -109,7 +109,7 @@ def _listed(repo: str, pinned: str | None, shown: str) -> tuple[str, set[str]]:
     Raises ValueError if they are not there, or if the cache has several commits and does not know which one is main: it
     only does after someone asked for main, while we ask for commits.
     """
-    if not offline():
+    if not constants.HF_HUB_OFFLINE:
         with asking_hub(shown):
             info = HfApi().model_info(repo, revision=pinned, timeout=HUB_TIMEOUT_S)
         return info.sha or "main", {sibling.rfilename for sibling in info.siblings or ()}
@@ -129,7 +129,7 @@ def _listed(repo: str, pinned: str | None, shown: str) -> tuple[str, set[str]]:
 
 def _download(repo: str, name: str, revision: str, shown: str) -> Path:
     with asking_hub(shown):
-        return Path(hf_hub_download(repo, name, revision=revision, local_files_only=offline()))
+        return Path(hf_hub_download(repo, name, revision=revision, local_files_only=constants.HF_HUB_OFFLINE))
 
 
 def _described(name: str, path: str, revision: str, held: Files, weight_bytes: int | None) -> Model:

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from huggingface_hub import HfApi, errors
+from huggingface_hub import HfApi, constants, errors
 from huggingface_hub.utils import disable_progress_bars, get_session, validate_repo_id
 
 from cluster.errors import NotPushed
@@ -26,11 +25,6 @@ _LONGEST = 160  # characters shown of the hub's message
 _BUSY = frozenset({408, 429, 500, 502, 503, 504})
 T = TypeVar("T")
 Tell = Callable[[str], None]
-
-
-def offline() -> bool:
-    """Return whether HF_HUB_OFFLINE is set. Cached files are still used."""
-    return os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}
 
 
 @contextlib.contextmanager
@@ -53,7 +47,7 @@ def _refusal(error: BaseException) -> str:
             return f"the hub says: {_said(error)}"
         case errors.LocalTokenNotFoundError():
             return "there is no token for the hub: log in with `hf auth login`, or set HF_TOKEN"
-    if offline():
+    if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE keeps us from the hub, and its cache on this machine does not hold it"
     remedy = "give a local one, or set HF_HUB_OFFLINE=1 to take it from the cache of an earlier download"
     return f"the hub cannot be reached ({_said(error)}): {remedy}"
@@ -68,7 +62,7 @@ def check_push(namespace: str, names: Iterable[str], *, ask: bool = True) -> Non
     flag = f"--push_to {namespace}"
     if not re.fullmatch(r"[\w.-]+", namespace):
         raise ValueError(f"{flag} is no namespace: give the name of a user or an organization alone")
-    if ask and offline():
+    if ask and constants.HF_HUB_OFFLINE:
         raise ValueError(f"{flag} needs the hub, and HF_HUB_OFFLINE keeps us from it: unset one")
     for name in names:
         try:

@@ -180,10 +180,11 @@ class Failures:
         self._path = run / FAILED_ITEMS
         try:
             self._known: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
-            assert all("reason" in entry for entry in self._known.values())
+            if not all("reason" in entry for entry in self._known.values()):
+                raise ValueError("an entry gives no reason")
         except FileNotFoundError:
             self._known = {}
-        except (ValueError, AttributeError, TypeError, AssertionError) as error:
+        except (ValueError, AttributeError, TypeError) as error:
             raise ValueError(f"{self._path} cannot be read; remove it, and its questions are tried again") from error
 
     def reasons(self) -> dict[str, str]:

@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
 from huggingface_hub.utils import disable_progress_bars
 from huggingface_hub.utils import logging as hub_logging
 
-from cluster.jobs.hub import HUB_TIMEOUT_S, asking_hub, offline
+from cluster.jobs.hub import HUB_TIMEOUT_S, asking_hub
 from cluster.texts import bars
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -112,7 +112,7 @@ def load(place: Place, wanted: str, columns: Collection[str] | None = None) -> R
         there = _list_available(place, commit)
         reasons = (str(one) or type(one).__name__ for one in (error, error.__cause__) if one is not None)
         reason = " ".join(": ".join(reasons).split())[:240]
-        if isinstance(error, ConnectionError) and offline():
+        if isinstance(error, ConnectionError) and constants.HF_HUB_OFFLINE:
             there = "is not in the hub's cache of this machine: run --dry_run once where there is a network"
         there = there or f"has no split {place.split!r} that can be loaded: {reason}"
         raise ValueError(f"{wanted} {there}") from error
@@ -142,7 +142,7 @@ def _ask_commit(place: Place, wanted: str) -> str | None:
     hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     if not bars():
         disable_progress_bars()
-    if offline():
+    if constants.HF_HUB_OFFLINE:
         return place.revision
     # Ask once here: `datasets` would retry six times, for half a minute, if nobody answers.
     with asking_hub(wanted):
