@@ -26,6 +26,8 @@ _LEAST = "<answer>7</answer>"
 
 @dataclass(frozen=True, kw_only=True)
 class Plan(JobPlan):
+    """A plan whose items are questions."""
+
     schema = SCHEMA
     sort_by = ("prompt_variant", "sample_index")
 

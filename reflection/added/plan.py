@@ -89,6 +89,8 @@ def _table(block: Block, found: Sequence[Sequence[Reflection]], engine: EngineIn
 
 @dataclass(frozen=True, kw_only=True)
 class AdditionPlan(JobPlan):
+    """A plan whose items are blocks of rows, counted in rows."""
+
     schema = MADE
     sort_by = (ROW,)
     key = BLOCK
