@@ -12,14 +12,14 @@ from typing import Any
 
 import ray
 from huggingface_hub import constants, try_to_load_from_cache
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import RayError, RayTaskError, RuntimeEnvSetupError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cluster.texts import first_line
 
 _SAY_S = 30.0
 _ANSWER_S = 120.0
-_PACKAGES = ("cluster", "reflection", "generation")
+PACKAGES = ("cluster", "reflection", "generation")
 
 
 def alive() -> list[dict[str, Any]]:
@@ -45,7 +45,7 @@ def wait_for(count: int, seconds: float) -> bool:
 def check_nodes(model: str, revision: str | None) -> None:
     """Raise ValueError if a node lacks vLLM, the model or this version of our code, so that no engine could start.
 
-    The model is a folder, or a hub id if it has a revision. A node that does not answer is reported, and left to Ray.
+    The model is a folder, or a hub id if it has a revision. A node that is lost or silent is reported, and left to Ray.
     Shipping our code by `runtime_env` is not enough: Ray's workers (2.60) search the driver's working directory first,
     and a node may have another clone there.
     """
@@ -53,7 +53,7 @@ def check_nodes(model: str, revision: str | None) -> None:
     # Nested, so pickled by value: a node without our code could not import it by name.
     def code() -> str:
         digest = hashlib.sha256()
-        for name in _PACKAGES:
+        for name in PACKAGES:
             if (spec := importlib.util.find_spec(name)) is None or spec.origin is None:
                 return ""
             files = Path(spec.origin).parent.rglob("*")
@@ -83,17 +83,19 @@ def check_nodes(model: str, revision: str | None) -> None:
         task = ray.remote(missing).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
         asked[task.remote()] = node["NodeManagerHostname"]
     answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=_ANSWER_S)
-    report_silent([asked[ref] for ref in silent], others=len(answered))
+    problems = {asked[ref]: f"starts no process within {_ANSWER_S:.0f} s" for ref in silent}
     for ref in answered:
         try:
             words = ray.get(ref)
-        except RayError as error:
+        except (RayTaskError, RuntimeEnvSetupError) as error:
             words = first_line(error.cause if isinstance(error, RayTaskError) else error)
-            # A node lost in the meantime no longer matters.
-            if asked[ref] not in {node["NodeManagerHostname"] for node in alive()}:
-                continue
+        except RayError as error:
+            # Its process or the node itself was lost, which says nothing about what is installed there.
+            problems[asked[ref]] = f"lost the process that was to look at it ({type(error).__name__})"
+            continue
         if words:
             raise ValueError(f"node {asked[ref]} cannot run an engine: {words}")
+    report_silent(problems, others=len(asked) - len(problems))
 
 
 def engine_nodes(nodes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -104,10 +106,10 @@ def engine_nodes(nodes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return list(nodes)
 
 
-def report_silent(silent: Sequence[str], *, others: int) -> None:
-    """Report the nodes that did not answer. Raises ValueError if there are no others."""
-    for name in silent:
-        problem = f"node {name} starts no process within {_ANSWER_S:.0f} s; see Ray's logs there"
+def report_silent(problems: Mapping[str, str], *, others: int) -> None:
+    """Report the nodes that did not answer, and why. Raises ValueError if there are no others."""
+    for name, why in problems.items():
+        problem = f"node {name} {why}; see Ray's logs there"
         if not others:
             raise ValueError(problem)
         # It may be dying, which Ray notices later; engines that cannot start there are placed elsewhere.

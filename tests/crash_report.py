@@ -84,7 +84,8 @@ def kill(scene: str, kills: int, folder: Path) -> dict[str, Any]:
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_LONGEST_S)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     report: dict[str, Any] = json.loads(state.read_text())
-    assert report["survived"], ended.stdout + "".join(path.read_text() for path in folder.glob("state.*/log"))
+    told = ended.stdout + "".join(path.read_text() for path in folder.glob("state.*/log"))
+    assert report["survived"], told
     assert sum(report["kills"].values()) >= kills
-    assert set(report["ended"]) <= {"0", "1"}
+    assert set(report["ended"]) <= {"0", "1"}, told
     return report

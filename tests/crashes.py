@@ -186,6 +186,8 @@ class Runner:
             return
         if code != -signal.SIGKILL:
             self.report.ended[str(code)] += 1
+        if code not in (0, 1, -signal.SIGKILL):
+            self._say(f"ended with {code}:\n{self._victim.log.read_text()[-3000:]}")
         self.report.left += self._victim.left_behind()
 
     def _strike(self, kind: str) -> None:
