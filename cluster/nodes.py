@@ -19,7 +19,7 @@ from cluster.texts import first_line
 
 _SAY_S = 30.0
 _ANSWER_S = 120.0
-PACKAGES = ("cluster", "reflection", "generation")
+PACKAGES: Sequence[str] = ("cluster", "reflection", "generation")
 
 
 def alive() -> list[dict[str, Any]]:

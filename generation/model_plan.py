@@ -1,7 +1,7 @@
 """What every command decides about its model: which one, its sampling, whether prompts fit; also describes plans."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from cluster.inference import chat as chats
 from cluster.inference.chat import Prompt
 from cluster.inference.engine import Message, Sampling
 from cluster.inference.models import Model, find
-from cluster.inference.vllm_engine import ChatTokenizer
+from cluster.inference.vllm_engine import OWN_FORMAT, ChatFormat, ChatTokenizer
 from cluster.jobs.plan import JobPlan, JobSettings, check_sampling
 from cluster.jobs.run_directory import config_of
 from generation import builtin
@@ -22,6 +22,7 @@ class ModelChoice(NamedTuple):
 
     model: Model
     sampling: Sampling
+    chat: ChatFormat
     out: Path  # the run directory
     notes: list[str]
     """Warnings: settings in the model's own files that are ignored, and samples that will all be identical."""
@@ -59,7 +60,7 @@ def choose_model(settings: JobSettings, before: str, several: int, what: str) ->
         source = "" if settings.temperature is not None else " by the model's generation_config.json"
         told = f"nothing is drawn, so all {several:,} {what} will be the same; give a --temperature"
         notes.append(f"temperature 0{source}: {told}")
-    return ModelChoice(model, sampling, directory(model.name), notes)
+    return ModelChoice(model, sampling, OWN_FORMAT, directory(model.name), notes)
 
 
 def _choose_sampling(settings: JobSettings, model: Model) -> Sampling:
@@ -104,7 +105,7 @@ def notes_on_prompts(
     prompts, called `what` in the plural. A completion must have room for each of the `least` texts. Raises ValueError,
     with `remedy` as advice, if no prompt fits, and if the template does not render a prompt faithfully.
     """
-    chat = chats.load_chat(plan.model)
+    chat = chats.load_chat(plan.model, plan.chat)
     of_template = chats.check_template(plan.model, chat, kinds)
     sizes = chat.lengths(frames)
     # A text never has more tokens than bytes, so only prompts with more bytes than there is room for are tokenized.
@@ -122,7 +123,7 @@ def write_out(
         f"model       {plan.model.name} (revision {plan.model.revision or 'none'}, context {plan.context})",
         *asked,
         *(f"note        {note}" for note in plan.notes),
-        f"sampling    {', '.join(f'{name} {value:g}' for name, value in asdict(plan.sampling).items())}",
+        f"sampling    {', '.join(f'{name} {value:g}' for name, value in plan.sampling.parameters().items())}",
         f"run         {plan.out}",
         *bounds,
     ]

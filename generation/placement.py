@@ -85,6 +85,7 @@ def place(plan: JobPlan, settings: JobSettings, resources: Resources) -> Placeme
         name=model.name,
         known_revision=model.revision,
         context=plan.context,
+        chat=plan.chat,
         gpu=gpu,
         tensor_parallel=workers,
         max_sequences=GPU_SEQUENCES if gpu else CPU_SEQUENCES,

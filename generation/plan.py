@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cluster.inference.chat import Prompt
@@ -71,7 +71,7 @@ def make_plan(settings: Settings) -> Plan:
     parts = settings.parts(small=is_builtin(settings.model))
     task = run_name([part.task.name for part in parts])
     samples, reflections = amounts(settings)
-    model, sampling, out, notes = choose_model(settings, f"runs/{task}", samples, "samples of a variant")
+    model, sampling, chat, out, notes = choose_model(settings, f"runs/{task}", samples, "samples of a variant")
     supplied = supply(parts)
     asked = variants.parse_names(settings.variants)
     chats = {one.name: {"system": one.system, "user": f"{{question}}\n\n{one.user}"} for one in asked}
@@ -93,12 +93,13 @@ def make_plan(settings: Settings) -> Plan:
             "variants": [variant.name for variant in asked],
             "samples": samples,
             "reflections": reflections,
-            "sampling": asdict(sampling),
+            "sampling": sampling.parameters(),
             "context": context,
             "seed": settings.seed,
         },
         model=model,
         sampling=sampling,
+        chat=chat,
         context=context,
         per_item=len(asked) * samples,
         out=out,
@@ -140,7 +141,7 @@ def look_at_prompts(plan: Plan) -> Plan:
 
 def describe(plan: Plan) -> str:
     """Describe the plan: counts, an upper bound on tokens, and prompts as the model will see them."""
-    chat = ChatTokenizer(plan.model.path, plan.model.hub_revision)
+    chat = ChatTokenizer(plan.model.path, plan.model.hub_revision, plan.chat)
     rollout, longest = plan.rollout, plan.sampling.max_tokens
     sft, rl = (Counter(question.task for question in asked) for asked in (plan.questions, plan.rl_questions))
     golds: dict[str, str] = {}

@@ -37,7 +37,10 @@ def test_a_silent_node_is_left_out_while_others_answer(capsys: pytest.CaptureFix
     assert capsys.readouterr().out == ""
     report_silent({"n2": "says nothing", "n3": "says nothing"}, others=1)
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split(" says nothing; see Ray's logs there; the others go on")[0] for line in lines] == ["node n2", "node n3"]
+    assert [line.split(" says nothing; see Ray's logs there; the others go on")[0] for line in lines] == [
+        "node n2",
+        "node n3",
+    ]
     with pytest.raises(ValueError, match="node n1 says nothing"):
         report_silent({"n1": "says nothing"}, others=0)
 

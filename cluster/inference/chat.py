@@ -12,7 +12,7 @@ from typing import NamedTuple
 from cluster.inference.engine import Message
 from cluster.inference.model_files import CONFIG, KNOWN
 from cluster.inference.models import Model
-from cluster.inference.vllm_engine import ChatTokenizer, is_encoder, read_config, vllm_source
+from cluster.inference.vllm_engine import OWN_FORMAT, ChatFormat, ChatTokenizer, is_encoder, read_config, vllm_source
 from cluster.texts import excerpt, first_line, listed
 
 MARGIN = 16  # tokens that a text may have in addition to one a byte, such as a space put before it
@@ -64,7 +64,7 @@ def check_writes_text(model: Model) -> None:
         raise ValueError(f"model {model.name} {why}: give one that chats, of a class that vLLM runs")
 
 
-def load_chat(model: Model) -> ChatTokenizer:
+def load_chat(model: Model, format: ChatFormat = OWN_FORMAT) -> ChatTokenizer:
     """Load the model's tokenizer. Raises ValueError if it or config.json cannot be loaded, or needs its own code."""
     config = f"config.json of model {model.name}"
     if not model.type:
@@ -76,7 +76,7 @@ def load_chat(model: Model) -> ChatTokenizer:
     needs_code = f"model {model.name} needs {own}: take a model {known}"
     if CONFIG in model.own_code and why_no_text(model):
         raise ValueError(needs_code)
-    chat, cannot = ChatTokenizer(model.path, model.hub_revision), f"{config} cannot be used"
+    chat, cannot = ChatTokenizer(model.path, model.hub_revision, format), f"{config} cannot be used"
     of_vllm = rf"[\s\"]{re.escape(model.type)}\"?[=:] ?\"\w+Config\""
     try:
         if not re.search(of_vllm, vllm_source("transformers_utils/config.py")):

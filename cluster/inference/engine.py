@@ -2,9 +2,9 @@
 
 import inspect
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self, TypedDict
 
@@ -37,6 +37,14 @@ class Sampling:
     top_k: int = 0  # 0 keeps every token
     repetition_penalty: float = 1.0  # applies to prompt tokens too, as in vLLM and transformers
     max_tokens: int = 256  # longest completion, in tokens; the engine lowers it to what the context leaves
+    more: Mapping[str, Any] = field(
+        default_factory=dict, hash=False
+    )  # further fields of vLLM's SamplingParams; JSON values only
+
+    def parameters(self) -> dict[str, Any]:
+        """Return all parameters by name, those of `more` among them."""
+        named = asdict(self)
+        return named | dict(named.pop("more"))
 
 
 @dataclass(frozen=True)
@@ -53,12 +61,14 @@ class Request:
 class Completion:
     """The response. A rejected or failed request has one too: finish_reason "error"."""
 
-    text: str
+    text: str  # the visible reply, without the thought
     finish_reason: FinishReason
     prompt_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0  # prompt tokens found in the prefix cache
     error: str | None = None  # why finish_reason is "error"; None otherwise
+    thought: str | None = None  # what the model wrote before the reply, between its own marks; None if it has none
+    thought_tokens: int = 0  # of the output tokens, those of the thought and its marks
 
 
 @dataclass(frozen=True)

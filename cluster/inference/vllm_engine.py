@@ -3,8 +3,8 @@
 import asyncio
 import importlib.util
 import re
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -24,6 +24,19 @@ _KNOWN: dict[str, dict[str, Any]] = load_table("cluster.inference", "vllm.toml")
 
 
 @dataclass(frozen=True)
+class ChatFormat:
+    """How chats become prompts, as far as the tokenizer's own files do not decide it."""
+
+    template: str | None = None  # Jinja source; None for the tokenizer's own
+    kwargs: Mapping[str, Any] = field(default_factory=dict, hash=False)  # variables of the template, JSON values only
+    date: str = ""  # the day that the template is told, as YYYY-MM-DD; "" for today
+    parts: bool = False  # True if the template takes a text only as a list of parts
+
+
+OWN_FORMAT = ChatFormat()
+
+
+@dataclass(frozen=True)
 class VllmSettings(EngineSettings):
     """How to start a vLLM engine; made by the driver, sent to the replica."""
 
@@ -40,6 +53,7 @@ class VllmSettings(EngineSettings):
     cache_bytes: int = 1 << 30  # CPU memory for the key-value cache
     lowered: int = 0  # how often `smaller` was applied
     seed: int = 0
+    chat: ChatFormat = OWN_FORMAT
 
     async def start(self) -> "VllmEngine":
         """Load the model, in seconds to minutes. Raises whatever vLLM raises if that fails."""
@@ -106,7 +120,7 @@ class VllmEngine:
 
     def __init__(self, llm: Any, settings: VllmSettings, version: str) -> None:
         self._llm = llm
-        self._chat = ChatTokenizer(settings.model, settings.revision)
+        self._chat = ChatTokenizer(settings.model, settings.revision, settings.chat)
         self._death = asyncio.ensure_future(self._die())
         self.info = EngineInfo("vllm", version, settings.name, settings.known_revision, settings.context)
 
@@ -122,7 +136,9 @@ class VllmEngine:
                 return Completion("", "error", len(ids), error=no_room(len(ids), self.info.context))
             sampling = replace(request.sampling, max_tokens=min(request.sampling.max_tokens, room))
             # Our fields are named like vLLM's.
-            params = SamplingParams(**asdict(sampling), seed=request.seed, output_kind=RequestOutputKind.FINAL_ONLY)
+            params = SamplingParams(
+                **sampling.parameters(), seed=request.seed, output_kind=RequestOutputKind.FINAL_ONLY
+            )
             final = await self._last(self._llm.generate({"prompt_token_ids": ids}, params, request.key))
         except (EngineDeadError, EngineDiedError) as error:
             raise EngineDiedError(str(error)) from error
@@ -166,10 +182,10 @@ class VllmEngine:
 
 
 class ChatTokenizer:
-    """A model's own chat template and tokenizer."""
+    """A model's tokenizer and its chat template, or another one."""
 
-    def __init__(self, model: str, revision: str | None = None) -> None:
-        self._model, self._revision = model, revision
+    def __init__(self, model: str, revision: str | None = None, format: ChatFormat = OWN_FORMAT) -> None:
+        self._model, self._revision, self.format = model, revision, format
 
     @cached_property
     def _tokenizer(self) -> Any:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from cluster.flags import flag
 from cluster.inference.engine import SAMPLING_BOUNDS, Sampling
 from cluster.inference.models import Model
+from cluster.inference.vllm_engine import ChatFormat
 from cluster.jobs.card import UNKNOWN, check_license
 from cluster.jobs.run_directory import JSON
 from cluster.jobs.store import KEY
@@ -104,6 +105,7 @@ class JobPlan(ABC):
     configuration: Mapping[str, JSON]  # all that the rows depend on; a run directory accepts no other
     model: Model
     sampling: Sampling
+    chat: ChatFormat
     context: int  # of the engines, in tokens
     per_item: int  # requests that one item makes at once
     out: Path

@@ -26,6 +26,7 @@ _RIGHT = f"{PREFIX}__eval_is_correct"
 _EXTRACTED = f"{PREFIX}__eval_extracted_answers"
 _CUT = f"{PREFIX}__finish_reason_length_flags"
 REFLECTIONS = f"{PREFIX}_reflection"
+THOUGHT, REFLECTIONS_THOUGHT = "sample__thought", "reflections__thought"
 SAMPLE_PROVENANCE = "sample__provenance"
 PROVENANCE = "reflections__provenance"  # the column with an entry per reflection, in the same order
 WRITER = ("model", "model_revision", "engine", "engine_version")
@@ -41,12 +42,13 @@ class Column(NamedTuple):
 
 
 _TEXT, _FLAG, _COUNT, _REAL = pa.string(), pa.bool_(), pa.int64(), pa.float64()
-_TOKENS = {"prompt_tokens": _COUNT, "output_tokens": _COUNT, "cached_tokens": _COUNT}
+_TOKENS = dict.fromkeys(("prompt_tokens", "output_tokens", "cached_tokens", "thought_tokens"), _COUNT)
 _REQUEST = {"seed": pa.int64(), "finish_reason": _TEXT, **_TOKENS, "error": _TEXT}
 _REFLECTION = {"prompt_name": _TEXT, "verdict": _TEXT, "valid": _FLAG, **_REQUEST}
 REQUESTS = {SAMPLE_PROVENANCE: pa.struct(_REQUEST), PROVENANCE: pa.struct(_REFLECTION)}
 """The columns that record how requests were made and ended, with the type of an entry."""
 _SAMPLING = {"temperature": _REAL, "top_p": _REAL, "top_k": _COUNT, "repetition_penalty": _REAL, "max_tokens": _COUNT}
+_SAMPLING["more"] = _TEXT  # JSON
 _TYPES = {
     "text": _TEXT,
     "texts": pa.list_(_TEXT),
@@ -76,10 +78,15 @@ def to_table(attempts: Sequence[Attempt], engine: EngineInfo, sampling: Sampling
     run = {
         "task_config": task_config,
         **{name: getattr(engine, name) for name in WRITER},
-        "sampling": asdict(sampling),
+        "sampling": sampling_record(sampling),
         "schema_version": SCHEMA_VERSION,
     }
     return pa.Table.from_pylist([without_surrogates(_row(attempt) | run) for attempt in attempts], schema=SCHEMA)
+
+
+def sampling_record(sampling: Sampling) -> dict[str, Any]:
+    """Return the value of column sampling."""
+    return asdict(sampling) | {"more": json.dumps(dict(sampling.more), sort_keys=True)}
 
 
 def _row(attempt: Attempt) -> dict[str, Any]:
@@ -93,7 +100,9 @@ def _row(attempt: Attempt) -> dict[str, Any]:
         _RIGHT: [grade.is_correct],
         _EXTRACTED: [grade.extracted],
         _CUT: [completion.finish_reason == "length"],
+        THOUGHT: completion.thought,
         REFLECTIONS: [reflection.completion.text for reflection in attempt.reflections],
+        REFLECTIONS_THOUGHT: [reflection.completion.thought for reflection in attempt.reflections],
         "question_key": question.key,
         "question_index": question.place,
         "sample_index": attempt.index,

@@ -4,7 +4,7 @@ import asyncio
 import math
 import random
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import MISSING, asdict, dataclass
+from dataclasses import MISSING, dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -127,7 +127,7 @@ def plan_additions(settings: AdditionSettings) -> AdditionPlan:
     reflections = settings.reflections or (2 if is_builtin(settings.model) else 4)
     alike = math.ceil(reflections / len(prompts.PROMPTS))
     what = "reflections of one prompt on a sample"
-    model, sampling, out, notes = choose_model(settings, f"runs/{source.name}-reflected", alike, what)
+    model, sampling, chat, out, notes = choose_model(settings, f"runs/{source.name}-reflected", alike, what)
     if any(out.resolve() in file.path.resolve().parents for file in source.files):
         raise ValueError(f"{out} holds the RAW_DATA to read; give another folder")
     # A text has no more tokens than bytes. The engine rejects a sample that is longer still, and its row says so.
@@ -142,12 +142,13 @@ def plan_additions(settings: AdditionSettings) -> AdditionPlan:
             "raw_hash": source.origin.digest,
             "prompts_hash": stable_hash(*prompts.PROMPTS.items())[:16],
             "reflections": reflections,
-            "sampling": asdict(sampling),
+            "sampling": sampling.parameters(),
             "context": context,
             "seed": settings.seed,
         },
         model=model,
         sampling=sampling,
+        chat=chat,
         context=context,
         per_item=BLOCK_ROWS * reflections,
         out=out,
@@ -196,7 +197,7 @@ def describe_additions(plan: AdditionPlan) -> str:
     row, messages = _first(plan)
     return write_out(
         plan,
-        ChatTokenizer(plan.model.path, plan.model.hub_revision),
+        ChatTokenizer(plan.model.path, plan.model.hub_revision, plan.chat),
         asked=[
             f"raw data    {source.name}: {source.rows:,} rows in {files:,} files, {source.reflections:,} reflections",
             f"samples     {source.graded:,} graded ones get {more} more, {none:,} of unknown outcome none",

@@ -1,7 +1,6 @@
 """Write RAW_DATA with reflections added, all other columns and rows unchanged and new columns last; and its card."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ def write_reflected(plan: AdditionPlan, job: Job, look: Look, served: Served) ->
     lost, counted = lost_units(plan, job), list[RawCounts]()
 
     def build(folder: Path) -> None:
-        write_files(plan.source, job.store, folder / "data", asdict(plan.sampling))
+        write_files(plan.source, job.store, folder / "data", schema.sampling_record(plan.sampling))
         counts = count_folder(folder, look, served)
         assert counts.all().samples == plan.source.rows, "rows were lost on the way"
         counts.kept = lost
