@@ -10,8 +10,8 @@ from cluster.flags import flag
 from cluster.inference.chat import fault_in, probe
 from cluster.inference.engine import Message
 from cluster.inference.models import find
+from cluster.inference.values import check_range
 from cluster.inference.vllm_engine import ChatTokenizer
-from cluster.jobs.plan import check_range
 from cluster.paths import local_or_name
 from cluster.texts import first_line, nearest
 from generation.variants import PLAIN

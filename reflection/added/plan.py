@@ -16,7 +16,7 @@ from cluster.inference.engine import Engine, EngineInfo, Request, Sampling
 from cluster.inference.vllm_engine import ChatTokenizer
 from cluster.jobs.plan import JobPlan, JobSettings
 from cluster.paths import local_or_name
-from generation.model_plan import choose_model, is_builtin, notes_on_prompts, write_out
+from generation.model_plan import choose_model, configuration_of, is_builtin, notes_on_prompts, write_out
 from generation.raw.schema import PROVENANCE, REFLECTIONS, SCHEMA, WRITER, Rolled, provenance_of, without_surrogates
 from generation.records import Reflection, request_seed, stable_hash
 from generation.rollout import reflect, together
@@ -136,8 +136,7 @@ def plan_additions(settings: AdditionSettings) -> AdditionPlan:
         name=f"{source.name}-reflected-{Path(model.name).name}",
         # Where the RAW_DATA is, is not part of it.
         configuration={
-            "model": model.name,
-            "model_revision": model.revision,
+            **configuration_of(settings, model),
             "raw_rows": source.rows,
             "raw_hash": source.origin.digest,
             "prompts_hash": stable_hash(*prompts.PROMPTS.items())[:16],
@@ -148,6 +147,7 @@ def plan_additions(settings: AdditionSettings) -> AdditionPlan:
         },
         model=model,
         sampling=sampling,
+        engine_args=settings.engine_args or {},
         chat=chat,
         context=context,
         per_item=BLOCK_ROWS * reflections,
