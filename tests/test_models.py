@@ -168,7 +168,7 @@ def test_a_run_that_goes_on_asks_for_the_commit_that_it_began_with(
     run = tmp_path / "mine" if given else Path("runs/mix-longmult_2dig-countdown_3arg-a-model")
     asked: list[object] = []
 
-    def find_nothing(name: str, configuration: object, own: object) -> NoReturn:
+    def find_nothing(name: str, configuration: object, own: object, *, run_code: bool) -> NoReturn:
         asked.append((name, configuration))
         raise ValueError("no model")
 

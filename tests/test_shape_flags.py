@@ -11,11 +11,16 @@ from reflection.added.plan import AdditionSettings
 
 OF_EVERY_JOB = [
     "model",
+    "revision",
+    "adapter",
+    "run_model_code",
     "temperature",
     "top_p",
     "top_k",
     "repetition_penalty",
     "max_tokens",
+    "sampling",
+    "engine_args",
     "seed",
     "engines",
     "tensor_parallel",
@@ -48,6 +53,7 @@ def test_flags_of_the_whole_job_are_frozen() -> None:
         "variants",
         "samples",
         "reflections",
+        "reflection_sampling",
         "formats",
         "attempts",
     ]
