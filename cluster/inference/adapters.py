@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import constants, snapshot_download
 from safetensors import safe_open
 
 from cluster.inference.engine_arguments import argument_types
@@ -31,6 +30,7 @@ class Adapter:
     path: str  # local folder or hub id
     revision: str  # hub commit, or a hash of the folder's files
     hub_revision: str | None  # None for a folder
+    files: tuple[str, ...]  # that vLLM reads
     rank: int  # that vLLM is told to make room for, at least its own
     base: str  # the model that it was made for, by its own word; "" if it does not say
     template: bool  # True if a chat template lies beside it, which is not used
@@ -39,11 +39,8 @@ class Adapter:
         """Return the path of a folder with its files, downloading them if necessary."""
         if self.hub_revision is None:
             return self.path
-        offline = constants.HF_HUB_OFFLINE
-        patterns = [ADAPTER, *_WEIGHTS]
-        return snapshot_download(
-            self.path, revision=self.hub_revision, allow_patterns=patterns, local_files_only=offline
-        )
+        paths = [download(self.path, file, self.hub_revision, f"adapter {self.name}") for file in self.files]
+        return str(paths[0].parent)
 
 
 def find_adapter(name: str, begun: Mapping[str, Any], base: str) -> Adapter:
@@ -89,6 +86,7 @@ def _described(name: str, files: Files, base: str, *, shown: str, path: str, com
         path,
         commit or digest,
         hub_revision=commit,
+        files=(ADAPTER, weights),
         rank=min(rank for rank in _ranks() if rank >= _rank(config)),
         base=str(config.get("base_model_name_or_path") or ""),
         template=TEMPLATE in files.names,
