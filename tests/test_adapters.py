@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from dataclasses import replace
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,6 @@ import pytest
 from cluster.inference.adapters import find_adapter
 from cluster.inference.engine import Completion, Message, Request, Sampling
 from cluster.inference.engine_arguments import argument_types
-from cluster.inference.models import find
 from cluster.inference.vllm_engine import ChatTokenizer, VllmSettings
 from cluster.session import Node, Resources
 from generation.builtin import MODEL, NAME
@@ -121,26 +123,32 @@ def test_a_plan_with_an_adapter(tmp_path: Path) -> None:
     assert lora == {"enable_lora": True, "max_loras": 1, "max_lora_rank": 8}
 
 
-def test_it_changes_what_the_model_writes_and_every_end_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.engine
+def test_it_changes_what_the_model_writes_and_every_end_counts(tmp_path: Path) -> None:
     """On the real engine: the same requests with a large random adapter and without, and a second token that ends."""
-    for name, value in cpu_environment(1).items():
-        monkeypatch.setitem(os.environ, name, value)
-    folder = tmp_path / "model"
-    folder.mkdir()
-    for file in MODEL.iterdir():
-        (folder / file.name).write_bytes(file.read_bytes())
-    model, adapter = find(str(folder)), find_adapter(str(write_lora(tmp_path / "mine")), {}, BASE)
-    settings = VllmSettings(
-        model.path, None, "m", "", 256, gpu=False, max_sequences=8, cache_bytes=1 << 27, adapter=adapter
+    shutil.copytree(MODEL, tmp_path / "model")
+    adapter = write_lora(tmp_path / "mine")
+    command = [sys.executable, "-m", "tests.test_adapters", str(tmp_path / "model"), str(adapter)]
+    ended_well = subprocess.run(
+        command, env=os.environ | cpu_environment(1), capture_output=True, text=True, check=True
     )
-    sampling = Sampling(temperature=0, max_tokens=24)
-    said, plain, ended = asyncio.run(_ask(settings, folder, sampling))
-    assert [one.error for one in (*said, *plain, *ended)] == [None] * 6
-    assert all(one.text != other.text for one, other in zip(said, plain, strict=True))
+    said, plain, ended = json.loads(ended_well.stdout.splitlines()[-1])
+    assert [one["error"] for one in (*said, *plain, *ended)] == [None] * 6
+    assert all(one["text"] != other["text"] for one, other in zip(said, plain, strict=True))
     for one, whole in zip(ended, plain, strict=True):
-        assert one.finish_reason == "stop"
-        assert one.output_tokens < whole.output_tokens
-        assert whole.text.startswith(one.text)
+        assert one["finish_reason"] == "stop"
+        assert one["output_tokens"] < whole["output_tokens"]
+        assert whole["text"].startswith(one["text"])
+
+
+def main(folder: str, path: str) -> None:
+    """Print the replies of `_ask` as JSON, in the last line."""
+    adapter = find_adapter(path, {}, folder)
+    settings = VllmSettings(
+        folder, None, "m", "", 256, gpu=False, max_sequences=8, cache_bytes=1 << 27, adapter=adapter
+    )
+    replies = asyncio.run(_ask(settings, Path(folder), Sampling(temperature=0, max_tokens=24)))
+    print(json.dumps([[asdict(one) for one in some] for some in replies]))
 
 
 async def _ask(
@@ -165,3 +173,7 @@ async def _ask(
     generation["eos_token_id"] = [generation["eos_token_id"], *inside]
     (folder / "generation_config.json").write_text(json.dumps(generation))
     return said, plain, await ask(settings)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
