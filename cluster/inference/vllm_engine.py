@@ -161,7 +161,7 @@ class VllmEngine:
             return Completion("", "error", prompt_tokens, error=f"engine finished with {output.finish_reason!r}")
         written, special = list(output.token_ids), thinking.raw or keep_special
         parted = thinking.part(output.text, thinking.opened_by(prompt), keep_special=keep_special)
-        spent = tokens_in(parted.spans, len(written), lambda count: self._chat.width(written[:count], special))
+        spent = tokens_in(parted.spans, len(written), lambda first, end: self._chat.width(written[first:end], special))
         return Completion(
             parted.reply,
             output.finish_reason,
