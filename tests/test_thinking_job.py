@@ -148,6 +148,21 @@ def test_rows_of_before_tell_their_thoughts_by_their_tags(
     assert row.reflections == [RIGHT, RIGHT], "a verdict in a thought is none"
 
 
+@pytest.mark.parametrize(
+    ("text", "cut", "reason"),
+    [
+        ("<think>a", True, "cut at the length limit, in its thought"),
+        ("<think>a", False, "no answer, only a thought"),
+        ("<think>a</think>b", False, "no answer"),
+        ("a", False, "no answer"),
+    ],
+)
+def test_rows_of_before_say_why_they_have_no_answer(text: str, cut: bool, reason: str, tmp_path: Path) -> None:
+    flags = {f"{PUBLISHED}__finish_reason_length_flags": [cut], f"{PUBLISHED}__eval_extracted_answers": [None]}
+    given = old(text, **flags, **{f"{PUBLISHED}__eval_is_correct": [False]})
+    assert [row.reason for row in read(write_parquet(tmp_path / "raw.parquet", [given]))] == [reason]
+
+
 def test_a_column_of_thoughts_is_believed(tmp_path: Path) -> None:
     rows = [
         old("a</think>b", **{THOUGHT: None}),

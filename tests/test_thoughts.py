@@ -186,7 +186,8 @@ def test_tokens_are_counted_up_to_the_closing_mark() -> None:
     assert tokens_in(part("c").spans, len(tokens), width) == 0
     assert tokens_in(part("<think>a b").spans, 3, width) == 3, "all, if it is never closed"
     assert tokens_in([(7, 8), (8, 10)], len(tokens), width) == 2
-    assert tokens_in([(0, 1)] * 100, len(tokens), width) == 1
+    many = [(place, place + 1) for place in range(0, 100, 2)]
+    assert tokens_in(many, 100, lambda first, end: end - first) == 7 + 85, "from the eighth on they are counted as one"
 
 
 @given(st.lists(st.integers(0, 3), min_size=1), st.data())
