@@ -7,10 +7,11 @@ from functools import cache
 from typing import Literal, NamedTuple
 
 from cluster.flags import flag
-from cluster.inference.chat import fault_in, probe
+from cluster.inference.chat import Prompt, fault_in, fit, probe
+from cluster.inference.chat_templates import own_template
 from cluster.inference.engine import Message
 from cluster.inference.models import find
-from cluster.inference.vllm_engine import ChatTokenizer
+from cluster.inference.vllm_engine import ChatFormat, ChatTokenizer
 from cluster.jobs.plan import check_range
 from cluster.paths import local_or_name
 from cluster.texts import first_line, nearest
@@ -159,8 +160,9 @@ class SftSettings:
 def load_tokenizer(name: str) -> ChatTokenizer:
     """Load a model's tokenizer by folder, hub id or well-known name. Raises ValueError if it cannot render a chat."""
     model, turns = find(name), probe(("user", "assistant"))
-    chat = ChatTokenizer(model.path, model.hub_revision)
     try:
+        chat = ChatTokenizer(model.path, model.hub_revision, ChatFormat(own_template(model)))
+        chat = fit(chat, [Prompt("", turns)]).chat
         fault = fault_in(chat.render(turns), turns)
         chat.encode([Message(role="user", content="2 + 2?"), Message(role="assistant", content="4")])
     except Exception as error:

@@ -1,17 +1,19 @@
 """What every command decides about its model: which one, its sampling, whether prompts fit; also describes plans."""
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from cluster.inference import chat as chats
-from cluster.inference.chat import Prompt
+from cluster.inference.chat import Fitted, Prompt
+from cluster.inference.chat_templates import choose_chat
 from cluster.inference.engine import Message, Sampling
 from cluster.inference.models import Model, find
-from cluster.inference.vllm_engine import OWN_FORMAT, ChatFormat, ChatTokenizer
+from cluster.inference.vllm_engine import ChatFormat, ChatTokenizer
 from cluster.jobs.plan import JobPlan, JobSettings, check_sampling
-from cluster.jobs.run_directory import config_of
+from cluster.jobs.run_directory import JSON, config_of, now
 from generation import builtin
 
 LONGEST, BUILTIN_LONGEST = 4096, 256  # default --max_tokens
@@ -23,9 +25,10 @@ class ModelChoice(NamedTuple):
     model: Model
     sampling: Sampling
     chat: ChatFormat
+    configuration: dict[str, JSON]  # what the run's configuration says of the chat, if that is not the model's default
     out: Path  # the run directory
     notes: list[str]
-    """Warnings: settings in the model's own files that are ignored, and samples that will all be identical."""
+    """Warnings: another template, ignored settings in the model's own files, samples that will be identical."""
 
 
 def is_builtin(name: str | None) -> bool:
@@ -37,8 +40,8 @@ def choose_model(settings: JobSettings, before: str, several: int, what: str) ->
     """Find the model, at the commit the run began with, and choose its sampling and run directory.
 
     `before` is the prefix of the default --out; `several` is how many of `what` are drawn for the same prompt.
-    Flags override generation_config.json. Raises ValueError for a model that is missing or unsuitable, for sampling
-    parameters that no engine accepts, and if --max_tokens leaves no room for a prompt.
+    Flags override the model's files. Raises ValueError for a model or template that is missing or unsuitable, for
+    sampling parameters that no engine accepts, and if --max_tokens leaves no room for a prompt.
     """
     name = settings.model
 
@@ -51,8 +54,10 @@ def choose_model(settings: JobSettings, before: str, several: int, what: str) ->
         raise ValueError(f"model {name}: the built-in model has no commits; give --model {builtin.NAME}")
     else:
         model = find(name, config_of(directory(name.partition("@")[0])), (builtin.NAME,))
-    sampling = _choose_sampling(settings, model)
-    notes = []
+    out = directory(model.name)
+    chat = choose_chat(model, settings.chat_template, settings.chat_kwargs or {}, config_of(out), now()[:10])
+    sampling = _choose_sampling(settings, model).stopping(chat.stop)
+    notes = [*chat.notes]
     if model.unused:
         are = "is" if len(model.unused) == 1 else "are"
         notes.append(f"generation_config.json also sets {', '.join(model.unused)}, which {are} not used")
@@ -60,7 +65,7 @@ def choose_model(settings: JobSettings, before: str, several: int, what: str) ->
         source = "" if settings.temperature is not None else " by the model's generation_config.json"
         told = f"nothing is drawn, so all {several:,} {what} will be the same; give a --temperature"
         notes.append(f"temperature 0{source}: {told}")
-    return ModelChoice(model, sampling, OWN_FORMAT, directory(model.name), notes)
+    return ModelChoice(model, sampling, chat.format, chat.configuration, out, notes)
 
 
 def _choose_sampling(settings: JobSettings, model: Model) -> Sampling:
@@ -87,8 +92,14 @@ def _choose_sampling(settings: JobSettings, model: Model) -> Sampling:
     return sampling
 
 
+def fit_chat(plan: JobPlan, kinds: Sequence[Prompt]) -> Fitted:
+    """Load the model's tokenizer, and find out how its template takes these chats. Raises as load_chat does."""
+    return chats.fit(chats.load_chat(plan.model, plan.chat), kinds)
+
+
 def notes_on_prompts(
     plan: JobPlan,
+    chat: ChatTokenizer,
     kinds: Sequence[Prompt],
     frames: Sequence[tuple[Message, ...]],
     longer: Callable[[int, int], Iterable[Prompt]],
@@ -105,7 +116,6 @@ def notes_on_prompts(
     prompts, called `what` in the plural. A completion must have room for each of the `least` texts. Raises ValueError,
     with `remedy` as advice, if no prompt fits, and if the template does not render a prompt faithfully.
     """
-    chat = chats.load_chat(plan.model, plan.chat)
     of_template = chats.check_template(plan.model, chat, kinds)
     sizes = chat.lengths(frames)
     # A text never has more tokens than bytes, so only prompts with more bytes than there is room for are tokenized.
@@ -123,10 +133,15 @@ def write_out(
         f"model       {plan.model.name} (revision {plan.model.revision or 'none'}, context {plan.context})",
         *asked,
         *(f"note        {note}" for note in plan.notes),
-        f"sampling    {', '.join(f'{name} {value:g}' for name, value in plan.sampling.parameters().items())}",
+        f"sampling    {', '.join(f'{name} {_shown(value)}' for name, value in plan.sampling.parameters().items())}",
         f"run         {plan.out}",
         *bounds,
     ]
     for prompt in shown:
         lines += ["", f"--- first prompt{prompt.name} " + "-" * 20, chat.render(prompt.messages)]
     return "\n".join(lines)
+
+
+def _shown(value: JSON) -> str:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return f"{value:g}" if is_number else json.dumps(value, ensure_ascii=False)

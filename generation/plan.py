@@ -12,7 +12,7 @@ from cluster.inference.vllm_engine import ChatTokenizer
 from cluster.jobs.plan import JobPlan
 from cluster.texts import excerpt
 from generation import variants
-from generation.model_plan import choose_model, is_builtin, notes_on_prompts, write_out
+from generation.model_plan import choose_model, fit_chat, is_builtin, notes_on_prompts, write_out
 from generation.raw.schema import SCHEMA
 from generation.records import Question, stable_hash
 from generation.rollout import Rollout
@@ -71,7 +71,7 @@ def make_plan(settings: Settings) -> Plan:
     parts = settings.parts(small=is_builtin(settings.model))
     task = run_name([part.task.name for part in parts])
     samples, reflections = amounts(settings)
-    model, sampling, chat, out, notes = choose_model(settings, f"runs/{task}", samples, "samples of a variant")
+    model, sampling, chat, chosen, out, notes = choose_model(settings, f"runs/{task}", samples, "samples of a variant")
     supplied = supply(parts)
     asked = variants.parse_names(settings.variants)
     chats = {one.name: {"system": one.system, "user": f"{{question}}\n\n{one.user}"} for one in asked}
@@ -96,6 +96,7 @@ def make_plan(settings: Settings) -> Plan:
             "sampling": sampling.parameters(),
             "context": context,
             "seed": settings.seed,
+            **chosen,
         },
         model=model,
         sampling=sampling,
@@ -115,7 +116,9 @@ def make_plan(settings: Settings) -> Plan:
 
 
 def look_at_prompts(plan: Plan) -> Plan:
-    """Return the plan with the notes of `notes_on_prompts` added. Raises as it does."""
+    """Return the plan with chats as the template takes them, and the notes on them. Raises as notes_on_prompts does."""
+    fitted = fit_chat(plan, _kinds(plan))
+    plan = replace(plan, chat=fitted.chat.format, rollout=replace(plan.rollout, fold_system=fitted.fold_system))
 
     def longer(room: int, _: int) -> Iterable[Prompt]:
         for question in plan.questions:
@@ -128,7 +131,8 @@ def look_at_prompts(plan: Plan) -> Plan:
     larger = f"a larger --max_tokens makes a larger context, up to {plan.model.context:,}"
     notes = notes_on_prompts(
         plan,
-        kinds=[Prompt(name.replace("variant ", ""), messages) for name, messages in _first_chats(plan)],
+        fitted.chat,
+        kinds=_kinds(plan),
         frames=[chat.messages for chat in _variant_chats(plan, replace(plan.questions[0], text="", answer=""))],
         longer=longer,
         total=len(plan.questions) * len(plan.rollout.variants),
@@ -136,7 +140,11 @@ def look_at_prompts(plan: Plan) -> Plan:
         least=[_LEAST, *([prompts.VERDICT] if plan.rollout.reflections else [])],
         remedy=larger if plan.context < plan.model.context else "",
     )
-    return plan.with_notes(*notes)
+    return plan.with_notes(*fitted.notes, *notes)
+
+
+def _kinds(plan: Plan) -> list[Prompt]:
+    return [Prompt(name.replace("variant ", ""), messages) for name, messages in _first_chats(plan)]
 
 
 def describe(plan: Plan) -> str:

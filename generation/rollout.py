@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from cluster.errors import ItemFailedError
-from cluster.inference.engine import Completion, Engine, Message, Request, Sampling
+from cluster.inference.engine import Completion, Engine, Message, Request, Sampling, without_system
 from generation import variants
 from generation.grading import grade
 from generation.raw.schema import Rolled, to_table
@@ -33,6 +33,7 @@ class Rollout:
     reflections: int  # per sample whose correctness is known
     sampling: Sampling
     seed: int
+    fold_system: bool = False  # True if the system text goes into the user's turn
 
     async def __call__(self, engine: Engine, question: Question) -> tuple[Attempt, ...]:
         """Return all attempts, by variant and index. Raises ItemFailedError if every sample failed, EngineDiedError."""
@@ -69,6 +70,7 @@ class Rollout:
         return self._request(variants.messages(variant, question), question.key, variant.name, index, "sample")
 
     def _request(self, messages: tuple[Message, ...], *parts: object) -> Request:
+        messages = without_system(messages) if self.fold_system else messages
         return Request("/".join(map(str, parts)), messages, self.sampling, request_seed(self.seed, *parts))
 
 

@@ -5,6 +5,7 @@ import importlib.util
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -190,23 +191,59 @@ class ChatTokenizer:
     @cached_property
     def _tokenizer(self) -> Any:
         load = _transformers().AutoTokenizer.from_pretrained
-        return load(self._model, revision=self._revision, trust_remote_code=False)
+        # Mistral's own tokenizer would ignore a template in silence.
+        other = {} if self.format.template is None else {"mistral_format": False}
+        return load(self._model, revision=self._revision, trust_remote_code=False, **other)
 
     @property
     def template(self) -> str:
-        return str(self._tokenizer.chat_template or "")
+        """Return the template's source; "" if the tokenizer needs none."""
+        return str(self._tokenizer.chat_template or "") if self.format.template is None else self.format.template
+
+    @cached_property
+    def bos(self) -> int | None:
+        """The BOS token that the tokenizer puts before texts, None if it puts none."""
+        first: int | None = self._tokenizer.bos_token_id
+        return first if self._tokenizer("a")["input_ids"][:1] == [first] else None
+
+    def within(self, format: ChatFormat) -> "ChatTokenizer":
+        """Return the same tokenizer with another format, without loading it again."""
+        other = ChatTokenizer(self._model, self._revision, format)
+        if (self.format.template is None) == (format.template is None):
+            other._tokenizer = self._tokenizer
+        return other
 
     def render(self, messages: Sequence[Message], *, opened: bool = True) -> str:
         """Return the prompt as text, special tokens included; if `opened`, with the start of the answer's turn."""
-        return str(self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=opened))
+        return str(self._apply(messages, tokenize=False, opened=opened))
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
         """Return the tokens of the prompt."""
-        return self.tokenize([self.render(messages)])[0]
+        return self._encoded([messages])[0]
 
     def lengths(self, chats: Sequence[Sequence[Message]]) -> list[int]:
         """Return the length of each chat's prompt in tokens; faster for many at once."""
-        return [len(ids) for ids in self.tokenize([self.render(messages) for messages in chats])]
+        return [len(ids) for ids in self._encoded(chats)]
+
+    def _encoded(self, chats: Sequence[Sequence[Message]]) -> list[list[int]]:
+        if self.template:
+            return self.tokenize([self.render(messages) for messages in chats])
+        # Mistral's own tokenizer reads its control tokens in a text as plain text.
+        return [list(self._apply(messages, tokenize=True)) for messages in chats]
+
+    def _apply(self, messages: Sequence[Message], *, tokenize: bool, opened: bool = True) -> Any:
+        variables = dict(self.format.kwargs)
+        if self.format.template is not None:
+            variables["chat_template"] = self.format.template
+        if self.format.date:
+            variables["strftime_now"] = datetime.fromisoformat(self.format.date).strftime
+        if "begins_with_bos" in self.template:
+            variables["begins_with_bos"] = self.bos is not None
+        chat: list[Any] = list(messages)
+        if self.format.parts:
+            chat = [{**one, "content": [{"type": "text", "text": one["content"]}]} for one in messages]
+        apply = self._tokenizer.apply_chat_template
+        return apply(chat, tokenize=tokenize, add_generation_prompt=opened, return_dict=False, **variables)
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the tokens of texts, without a template. Raises whatever transformers raises."""

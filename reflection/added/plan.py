@@ -4,7 +4,7 @@ import asyncio
 import math
 import random
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING, dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,7 +16,7 @@ from cluster.inference.engine import Engine, EngineInfo, Request, Sampling
 from cluster.inference.vllm_engine import ChatTokenizer
 from cluster.jobs.plan import JobPlan, JobSettings
 from cluster.paths import local_or_name
-from generation.model_plan import choose_model, is_builtin, notes_on_prompts, write_out
+from generation.model_plan import choose_model, fit_chat, is_builtin, notes_on_prompts, write_out
 from generation.raw.schema import PROVENANCE, REFLECTIONS, SCHEMA, WRITER, Rolled, provenance_of, without_surrogates
 from generation.records import Reflection, request_seed, stable_hash
 from generation.rollout import reflect, together
@@ -127,7 +127,7 @@ def plan_additions(settings: AdditionSettings) -> AdditionPlan:
     reflections = settings.reflections or (2 if is_builtin(settings.model) else 4)
     alike = math.ceil(reflections / len(prompts.PROMPTS))
     what = "reflections of one prompt on a sample"
-    model, sampling, chat, out, notes = choose_model(settings, f"runs/{source.name}-reflected", alike, what)
+    model, sampling, chat, chosen, out, notes = choose_model(settings, f"runs/{source.name}-reflected", alike, what)
     if any(out.resolve() in file.path.resolve().parents for file in source.files):
         raise ValueError(f"{out} holds the RAW_DATA to read; give another folder")
     # A text has no more tokens than bytes. The engine rejects a sample that is longer still, and its row says so.
@@ -145,6 +145,7 @@ def plan_additions(settings: AdditionSettings) -> AdditionPlan:
             "sampling": sampling.parameters(),
             "context": context,
             "seed": settings.seed,
+            **chosen,
         },
         model=model,
         sampling=sampling,
@@ -161,9 +162,13 @@ def plan_additions(settings: AdditionSettings) -> AdditionPlan:
 
 
 def look_at_samples(plan: AdditionPlan) -> AdditionPlan:
-    """Add notes on the prompts to the plan. Raises as `notes_on_prompts` does."""
+    """Return the plan with chats as the template takes them, and the notes on them. Raises as notes_on_prompts does."""
     names = [*prompts.PROMPTS]
     empty = [Prompt(f"reflection {name}", prompts.messages(name, "", "")) for name in names]
+
+    kinds = [*empty, _first(plan)]
+    fitted = fit_chat(plan, kinds)
+    plan = replace(plan, chat=fitted.chat.format)
 
     def longer(room: int, widest: int) -> Iterable[Prompt]:
         for block in read_blocks(plan.source) if plan.source.longest > room else ():
@@ -174,14 +179,15 @@ def look_at_samples(plan: AdditionPlan) -> AdditionPlan:
 
     notes = notes_on_prompts(
         plan,
-        kinds=[*empty, _first(plan)],
+        fitted.chat,
+        kinds=kinds,
         frames=[prompt.messages for prompt in empty],
         longer=longer,
         total=plan.source.graded,
         what="samples with their question",
         least=[prompts.VERDICT],
     )
-    return plan.with_notes(*notes)
+    return plan.with_notes(*fitted.notes, *notes)
 
 
 def _first(plan: AdditionPlan) -> Prompt:
