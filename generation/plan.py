@@ -12,7 +12,15 @@ from cluster.inference.vllm_engine import ChatTokenizer
 from cluster.jobs.plan import JobPlan
 from cluster.texts import excerpt
 from generation import variants
-from generation.model_plan import choose_model, fit_chat, is_builtin, notes_on_prompts, write_out
+from generation.model_plan import (
+    choose_model,
+    fit_chat,
+    is_builtin,
+    named,
+    notes_on_prompts,
+    sampling_of_reflections,
+    write_out,
+)
 from generation.raw.schema import SCHEMA
 from generation.records import Question, stable_hash
 from generation.rollout import Rollout
@@ -49,6 +57,10 @@ class Plan(JobPlan):
     def samples(self) -> int:
         return len(self.questions) * self.per_item
 
+    @property
+    def max_tokens(self) -> int:
+        return max(self.sampling.max_tokens, self.rollout.of_reflections.max_tokens)
+
     def introduction(self) -> list[tuple[str, str]]:
         rollout, revision = self.rollout, self.model.revision or "unknown"
         sft, rl, variants = len(self.questions), len(self.rl_questions), len(rollout.variants)
@@ -76,14 +88,14 @@ def make_plan(settings: Settings) -> Plan:
     asked = variants.parse_names(settings.variants)
     chats = {one.name: {"system": one.system, "user": f"{{question}}\n\n{one.user}"} for one in asked}
     task_config = json.dumps(supplied.config, sort_keys=True)
-    # Room for question, sample, reflection prompt, and a reflection as long as the sample; more is never used.
-    context = min(model.context, 2 * sampling.max_tokens + 4096)
+    looking = sampling_of_reflections(settings, sampling, model) if reflections else None
+    # Room for question, sample, reflection prompt and reflection; more is never used.
+    context = min(model.context, sampling.max_tokens + (looking or sampling).max_tokens + 4096)
     return Plan(
         name=f"{task}-{Path(model.name).name}",
         # Engines and traces are not part of it.
         configuration={
-            "model": model.name,
-            "model_revision": model.revision,
+            **chosen,
             "task": task,
             "task_config": json.loads(task_config),
             "questions": len(supplied.sft),
@@ -94,12 +106,13 @@ def make_plan(settings: Settings) -> Plan:
             "samples": samples,
             "reflections": reflections,
             "sampling": sampling.parameters(),
+            **({"reflection_sampling": looking.parameters()} if looking else {}),
             "context": context,
             "seed": settings.seed,
-            **chosen,
         },
         model=model,
         sampling=sampling,
+        engine_args=settings.engine_args or {},
         chat=chat,
         context=context,
         per_item=len(asked) * samples,
@@ -111,7 +124,7 @@ def make_plan(settings: Settings) -> Plan:
         questions=supplied.sft,
         rl_questions=supplied.rl,
         task_config=task_config,
-        rollout=Rollout(asked, samples, reflections, sampling, settings.seed),
+        rollout=Rollout(asked, samples, reflections, sampling, settings.seed, reflection_sampling=looking),
     )
 
 
@@ -151,6 +164,7 @@ def describe(plan: Plan) -> str:
     """Describe the plan: counts, an upper bound on tokens, and prompts as the model will see them."""
     chat = ChatTokenizer(plan.model.path, plan.model.hub_revision, plan.chat)
     rollout, longest = plan.rollout, plan.sampling.max_tokens
+    looking = rollout.of_reflections
     sft, rl = (Counter(question.task for question in asked) for asked in (plan.questions, plan.rl_questions))
     golds: dict[str, str] = {}
     for question in plan.questions:
@@ -161,6 +175,7 @@ def describe(plan: Plan) -> str:
     lengths = chat.lengths([prompt.messages for prompt in _chats(plan, worst)])
     asked, looks = lengths[: len(rollout.variants)], lengths[len(rollout.variants) :]
     reflections = plan.samples * rollout.reflections
+    written = plan.samples * longest + reflections * looking.max_tokens
     read = plan.samples * min(max(asked), plan.context)
     read += reflections * min(max(looks, default=0) + longest, plan.context)
     return write_out(
@@ -173,8 +188,9 @@ def describe(plan: Plan) -> str:
             f"variants    {', '.join(variant.name for variant in rollout.variants)}",
         ],
         bounds=[
+            *([f"reflections {named(looking.parameters())}"] if rollout.reflection_sampling else []),
             f"requests    {plan.samples:,} samples and up to {reflections:,} reflections",
-            f"tokens      at most {(plan.samples + reflections) * longest:,} written and {read:,} read",
+            f"tokens      at most {written:,} written and {read:,} read",
         ],
         shown=[Prompt(f" of {name}", messages) for name, messages in _first_chats(plan)],
     )

@@ -7,7 +7,7 @@ immediately from the same engine, which still has their prefix cached.
 import asyncio
 import random
 from collections.abc import Coroutine, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from cluster.errors import ItemFailedError
@@ -34,6 +34,20 @@ class Rollout:
     sampling: Sampling
     seed: int
     fold_system: bool = False  # True if the system text goes into the user's turn
+    reflection_sampling: Sampling | None = None  # of reflections, where they differ from samples
+
+    @property
+    def of_reflections(self) -> Sampling:
+        """Return how reflections are sampled."""
+        return self.reflection_sampling or self.sampling
+
+    @property
+    def recorded(self) -> Sampling:
+        """Return the sampling as a row tells it: that of reflections, where it differs, is in `more`."""
+        if self.reflection_sampling is None:
+            return self.sampling
+        more = {**self.sampling.more, "reflections": self.reflection_sampling.parameters()}
+        return replace(self.sampling, more=more)
 
     async def __call__(self, engine: Engine, question: Question) -> tuple[Attempt, ...]:
         """Return all attempts, by variant and index. Raises ItemFailedError if every sample failed, EngineDiedError."""
@@ -51,7 +65,7 @@ class Rollout:
         wanted = self.reflections if judged.outcome != "unknown" else 0
         names = prompts.draw(wanted, random.Random(f"{self.seed}/{question.key}/{variant.name}/{index}"))
         asked = [
-            (name, self._request(prompts.messages(name, question.text, completion.text), request.key, number))
+            (name, self._look(prompts.messages(name, question.text, completion.text), request.key, number))
             for number, name in enumerate(names)
         ]
         return Attempt(
@@ -73,6 +87,9 @@ class Rollout:
         messages = without_system(messages) if self.fold_system else messages
         return Request("/".join(map(str, parts)), messages, self.sampling, request_seed(self.seed, *parts))
 
+    def _look(self, messages: tuple[Message, ...], *parts: object) -> Request:
+        return replace(self._request(messages, *parts), sampling=self.of_reflections)
+
 
 @dataclass(frozen=True)
 class Work:
@@ -83,7 +100,7 @@ class Work:
 
     async def __call__(self, engine: Engine, question: Question) -> Rolled:
         attempts = await self.rollout(engine, question)
-        table = await asyncio.to_thread(to_table, attempts, engine.info, self.rollout.sampling, self.task_config)
+        table = await asyncio.to_thread(to_table, attempts, engine.info, self.rollout.recorded, self.task_config)
         tokens = sum(attempt.completion.output_tokens for attempt in attempts)
         tokens += sum(look.completion.output_tokens for attempt in attempts for look in attempt.reflections)
         return Rolled(table, tokens)

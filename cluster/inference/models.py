@@ -12,6 +12,7 @@ from huggingface_hub import HfApi, constants, hf_hub_download
 from cluster.inference.engine import SAMPLING_BOUNDS
 from cluster.inference.model_files import CONFIG, GENERATION, KNOWN, MORE_TEMPLATES, TOKENIZER, Files, check_bytes
 from cluster.inference.revision import hash_of_folder
+from cluster.inference.sampling import unusual
 from cluster.inference.vllm_engine import read_config
 from cluster.jobs.hub import HUB_TIMEOUT_S, asking_hub
 from cluster.texts import nearest
@@ -31,6 +32,7 @@ class Model:
     hub_revision: str | None  # what to ask the hub's client for in addition to `path`; None for a folder
     context: int  # longest prompt plus completion, in tokens
     sampling: dict[str, float]  # what generation_config.json gives of SAMPLING_BOUNDS
+    more: Mapping[str, Any]  # what else of it is passed on to engines: see sampling.unusual
     type: str  # the model_type of config.json
     architectures: tuple[str, ...]
     own_code: tuple[str, ...]  # the configuration files that refer to code that comes with the model
@@ -152,6 +154,7 @@ def _described(name: str, path: str, revision: str, held: Files, weight_bytes: i
         hub_revision=hub_revision,
         context=_context_of(name, config, path, hub_revision),
         sampling={key: float(value) for key, value in sampling.items()},
+        more=unusual(generation),
         type=str(config.get("model_type") or ""),
         architectures=tuple(map(str, classes)) if isinstance(classes, list) else (),
         own_code=tuple(one for one, said in ((CONFIG, config), (TOKENIZER, tokenizer)) if said.get("auto_map")),

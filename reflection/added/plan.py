@@ -136,8 +136,7 @@ def plan_additions(settings: AdditionSettings) -> AdditionPlan:
         name=f"{source.name}-reflected-{Path(model.name).name}",
         # Where the RAW_DATA is, is not part of it.
         configuration={
-            "model": model.name,
-            "model_revision": model.revision,
+            **chosen,
             "raw_rows": source.rows,
             "raw_hash": source.origin.digest,
             "prompts_hash": stable_hash(*prompts.PROMPTS.items())[:16],
@@ -145,10 +144,10 @@ def plan_additions(settings: AdditionSettings) -> AdditionPlan:
             "sampling": sampling.parameters(),
             "context": context,
             "seed": settings.seed,
-            **chosen,
         },
         model=model,
         sampling=sampling,
+        engine_args=settings.engine_args or {},
         chat=chat,
         context=context,
         per_item=BLOCK_ROWS * reflections,
