@@ -48,6 +48,7 @@ def test_flags_of_the_whole_job_are_frozen() -> None:
         "variants",
         "samples",
         "reflections",
+        "answer_in",
         "formats",
         "attempts",
     ]

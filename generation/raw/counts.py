@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from generation.raw.reader import as_rows, find_columns
-from generation.raw.schema import REQUESTS, as_lists, owners
+from generation.raw.schema import FOUND, REQUESTS, as_lists, owners
 from reflection.verdict import parse_verdicts
 
 OUTCOMES = ("right", "wrong", "unknown")
@@ -69,6 +69,7 @@ class RawCounts:
     files: list[Path] = field(default_factory=list)
     questions: set[str] = field(default_factory=set)
     hinted: int = 0  # samples that mention their hint
+    found: Counter[str] = field(default_factory=Counter)  # samples by where their answer was found, if rows say so
     failed: Counter[str] = field(default_factory=Counter)
     """Failed requests by column of REQUESTS; failed reflections have no text and are counted nowhere else."""
     tokens: Counter[str] = field(default_factory=Counter)
@@ -137,6 +138,10 @@ def _count(counts: RawCounts, batch: pa.RecordBatch, rows: pa.Table) -> None:
     given = rows.select(["task", "outcome"]).take(pa.array(owners(lists))).append_column("verdict", verdicts)
     for group in given.group_by(given.column_names).aggregate([([], "count_all")]).to_pylist():
         counts.tasks[group["task"]].verdicts[group["outcome"], group["verdict"]] += group["count_all"]
+
+    if FOUND in batch.schema.names:
+        places = batch[FOUND].filter(pc.not_equal(batch[FOUND], "")).value_counts().to_pylist()
+        counts.found.update({one["values"]: one["counts"] for one in places})
 
     # Failures and tokens, if the rows record requests.
     for column, type_ in REQUESTS.items():

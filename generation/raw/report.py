@@ -148,6 +148,7 @@ def held(counts: RawCounts, *, lost: bool) -> str:
         Table(("what", "count"), totals).markdown(),
         Table(("task", "samples", *OUTCOMES), by_task).markdown(1) if tasks else "",
         *_task_tables(whole, _UNDECIDED),
+        reasons_table("", ("where an answer was found", "samples"), counts.found, names=0),
         counts.served,
     ]
     for task, one in tasks.items():

@@ -27,6 +27,7 @@ _EXTRACTED = f"{PREFIX}__eval_extracted_answers"
 _CUT = f"{PREFIX}__finish_reason_length_flags"
 REFLECTIONS = f"{PREFIX}_reflection"
 THOUGHT, REFLECTIONS_THOUGHT = "sample__thought", "reflections__thought"
+FOUND = "answer_found"
 SAMPLE_PROVENANCE = "sample__provenance"
 PROVENANCE = "reflections__provenance"  # the column with an entry per reflection, in the same order
 WRITER = ("model", "model_revision", "engine", "engine_version")
@@ -91,7 +92,7 @@ def sampling_record(sampling: Sampling) -> dict[str, Any]:
 
 def _row(attempt: Attempt) -> dict[str, Any]:
     question, completion, grade = attempt.question, attempt.completion, attempt.grade
-    metadata = {"answer_type": question.answer_type, "facts": dict(question.facts), "grader": question.grader}
+    metadata = {"answer_type": question.answer_type, **question.grading}
     return {
         "question": question.text,
         "answer": question.answer,
@@ -108,6 +109,7 @@ def _row(attempt: Attempt) -> dict[str, Any]:
         "sample_index": attempt.index,
         "outcome": grade.outcome,
         "outcome_reason": grade.reason,
+        FOUND: grade.found,
         "mentions_hint": attempt.mentions_hint,
         "prompt": list(attempt.messages),
         "task": question.task,
