@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from cluster.inference.engine import Completion
 
@@ -80,6 +80,25 @@ class Reflection:
     valid: bool  # True if the verdict matches the sample's correctness
 
 
+class InnerReflection(NamedTuple):
+    text: str
+    verdict: bool | None  # as Reflection.verdict
+
+
+@dataclass(frozen=True)
+class InnerAttempt:
+    """An attempt inside a sample that is a trace itself, and what the model said of it there."""
+
+    text: str
+    grade: Grade
+    reflections: tuple[InnerReflection, ...]
+    is_final: bool  # the sample's own answer stands on it
+
+    def is_valid(self, reflection: InnerReflection) -> bool:
+        """Return True if the verdict matches the attempt's correctness."""
+        return reflection.verdict is not None and reflection.verdict == self.grade.is_correct
+
+
 @dataclass(frozen=True)
 class Attempt:
     """One sample of a question under one variant, with its grade and reflections."""
@@ -94,6 +113,7 @@ class Attempt:
     mentions_hint: bool
     """True for a rationalized response that mentions its hint: kept in RAW_DATA, left out of traces."""
     reflections: tuple[Reflection, ...]
+    inner: tuple[InnerAttempt, ...] = ()
 
 
 _SPACES = re.compile("[\\s\u200b\u2060\ufeff]+")
