@@ -10,8 +10,10 @@ from cluster.inference.chat import Prompt
 from cluster.inference.engine import Message
 from cluster.inference.vllm_engine import ChatTokenizer
 from cluster.jobs.plan import JobPlan
+from cluster.jobs.run_directory import JSON
 from cluster.texts import excerpt
 from generation import variants
+from generation.grading.answers import places_of
 from generation.model_plan import (
     choose_model,
     fit_chat,
@@ -22,10 +24,11 @@ from generation.model_plan import (
     write_out,
 )
 from generation.raw.schema import SCHEMA
-from generation.records import Question, stable_hash
+from generation.records import ANSWER_IN, Question, stable_hash
 from generation.rollout import Rollout
 from generation.settings import Settings
 from generation.tasks.registry import run_name, supply
+from generation.tasks.task import Supplied
 from reflection import prompts
 
 _PLACEHOLDER = "(the sample, as the model wrote it)"
@@ -84,7 +87,7 @@ def make_plan(settings: Settings) -> Plan:
     task = run_name([part.task.name for part in parts])
     samples, reflections = amounts(settings)
     model, sampling, chat, chosen, out, notes = choose_model(settings, f"runs/{task}", samples, "samples of a variant")
-    supplied = supply(parts)
+    supplied = _with_places(supply(parts), settings.answer_in)
     asked = variants.parse_names(settings.variants)
     chats = {one.name: {"system": one.system, "user": f"{{question}}\n\n{one.user}"} for one in asked}
     task_config = json.dumps(supplied.config, sort_keys=True)
@@ -109,6 +112,7 @@ def make_plan(settings: Settings) -> Plan:
             **({"reflection_sampling": looking.parameters()} if looking else {}),
             "context": context,
             "seed": settings.seed,
+            **_places(supplied),
         },
         model=model,
         sampling=sampling,
@@ -126,6 +130,18 @@ def make_plan(settings: Settings) -> Plan:
         task_config=task_config,
         rollout=Rollout(asked, samples, reflections, sampling, settings.seed, reflection_sampling=looking),
     )
+
+
+def _with_places(supplied: Supplied, answer_in: str | None) -> Supplied:
+    """Set where samples of each question give their answers."""
+    sft, rl = ([replace(q, answer_in=places_of(q.grader, answer_in)) for q in of] for of in (supplied.sft, supplied.rl))
+    return supplied._replace(sft=tuple(sft), rl=tuple(rl))
+
+
+def _places(supplied: Supplied) -> dict[str, JSON]:
+    """Return where answers stand, by grader, as the configuration has it: nothing where it is as it always was."""
+    there = {q.grader: list(q.answer_in) for q in (*supplied.sft, *supplied.rl) if q.answer_in != ANSWER_IN}
+    return {"answer_in": there} if there else {}
 
 
 def look_at_prompts(plan: Plan) -> Plan:
@@ -166,9 +182,9 @@ def describe(plan: Plan) -> str:
     rollout, longest = plan.rollout, plan.sampling.max_tokens
     looking = rollout.of_reflections
     sft, rl = (Counter(question.task for question in asked) for asked in (plan.questions, plan.rl_questions))
-    golds: dict[str, str] = {}
+    firsts: dict[str, Question] = {}
     for question in plan.questions:
-        golds.setdefault(question.grader, " ".join(question.answer.split())[:60])
+        firsts.setdefault(question.grader, question)
     # The token bound assumes that every question and every completion is as long as the longest.
     sizes = chat.lengths([(Message(role="user", content=f"{q.text}\n\n{q.answer}"),) for q in plan.questions])
     worst = plan.questions[sizes.index(max(sizes))]
@@ -184,7 +200,7 @@ def describe(plan: Plan) -> str:
         asked=[
             f"task        {plan.task}: {len(plan.questions)} questions, {len(plan.rl_questions)} more held out for RL",
             *(f"            {name}: {count:,} and {rl[name]:,}" for name, count in sft.items() if len(sft) > 1),
-            *(f"graded by   {grader}, the first gold answer {gold!r}" for grader, gold in golds.items()),
+            *map(_graded_by, firsts.values()),
             f"variants    {', '.join(variant.name for variant in rollout.variants)}",
         ],
         bounds=[
@@ -194,6 +210,11 @@ def describe(plan: Plan) -> str:
         ],
         shown=[Prompt(f" of {name}", messages) for name, messages in _first_chats(plan)],
     )
+
+
+def _graded_by(first: Question) -> str:
+    places = f"; answers in {', '.join(first.answer_in)}" if first.answer_in != ANSWER_IN else ""
+    return f"graded by   {first.grader}, the first gold answer {' '.join(first.answer.split())[:60]!r}{places}"
 
 
 def _first_chats(plan: Plan) -> list[Prompt]:

@@ -48,6 +48,7 @@ def test_flags_of_the_whole_job_are_frozen() -> None:
         "variants",
         "samples",
         "reflections",
+        "answer_in",
         "formats",
         "attempts",
     ]
@@ -73,6 +74,7 @@ def test_flags_of_the_assembly_are_frozen() -> None:
         "max_similarity",
         "drop_cut",
         "keep_unanswered",
+        "inner_attempts",
         "true_arithmetic",
         "tokenizer",
         "max_trace_tokens",

@@ -7,13 +7,25 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple, get_args
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from generation.grading import find_answer
 from generation.raw.files import Columns, Part, chunks_of, find_files, reading
-from generation.raw.schema import PREFIX, REFLECTIONS, as_lists, first_items, is_blank, is_list, kept_items
+from generation.raw.schema import (
+    ATTEMPT,
+    ATTEMPTS,
+    PREFIX,
+    REFLECTIONS,
+    as_lists,
+    first_items,
+    is_blank,
+    is_list,
+    kept_items,
+    owners,
+)
 from generation.records import NO_ANSWER, Outcome, stable_hash
 
 UNDECIDED = "undecided"  # reason for a row whose correctness is null, in a repository that gives no reasons
@@ -46,11 +58,13 @@ _ROLES = {
     "cut": _Role(("{response}__finish_reason_length_flags",), pa.bool_(), in_list=True),
     "mentions_hint": _Role(("mentions_hint",), pa.bool_()),
     "reflections": _Role((REFLECTIONS,), pa.list_(pa.string()), in_list=True),
+    "attempts": _Role((ATTEMPTS,), pa.list_(ATTEMPT)),
 }
 ROWS = pa.schema([(name, role.type) for name, role in _ROLES.items()])
 """The schema every RAW_DATA is read as, one row per sample; `variant`, `is_correct` and `extracted_answer` may be null.
 
-`outcome` is our own column, or else derived from `is_correct` (null is unknown).
+`outcome` is our own column, or else derived from `is_correct` (null is unknown). Of a sample that is a trace itself,
+`response` is the attempt inside it that its answer stands on, if there is one; `attempts` is null for other samples.
 """
 
 
@@ -86,6 +100,11 @@ def find_columns(schema: pa.Schema, path: Path) -> Columns:
             found = schema.field(name).type
             inner = found.value_type if in_list and is_list(found) else found
             inner = inner.value_type if pa.types.is_dictionary(inner) else inner
+            if type_ == pa.list_(ATTEMPT):
+                if found != type_:
+                    raise ValueError(f"{path}: column {name!r} is not as written here; expected {type_}")
+                columns[role] = name
+                continue
             holds = "bool" if type_ == pa.bool_() else "text"
             if not any(fits(inner) for fits in (*_FITTING[holds], pa.types.is_null)):
                 wanted = f"{holds} or a list of it" if in_list else holds
@@ -134,7 +153,7 @@ def as_rows(batch: pa.RecordBatch, columns: Columns, path: Path, first_row: int)
     values = {}
     for role in ROWS:
         column = given.get(role.name, none)
-        if role.name != "reflections":
+        if role.name not in ("reflections", "attempts"):
             values[role.name] = (first_items(column) if is_list(column.type) else column).cast(role.type)
     refuse(is_blank(pc.fill_null(values["question"], "")), "no question; expected text")
     refuse(pc.is_null(values["response"]), "no response; expected text")
@@ -164,4 +183,15 @@ def as_rows(batch: pa.RecordBatch, columns: Columns, path: Path, first_row: int)
     lists = (texts if is_list(texts.type) else as_lists(texts.cast(pa.string()))).cast(ROWS.field("reflections").type)
     there = pc.fill_null(pc.not_equal(lists.flatten(), ""), False)
     values["reflections"] = kept_items(lists, there.to_numpy(zero_copy_only=False))
+    values["attempts"] = given.get("attempts", none).cast(ROWS.field("attempts").type)
+    finals = pc.struct_field(values["attempts"].flatten(), "text").take(finals_of(values["attempts"]))
+    values["response"] = pc.coalesce(finals, values["response"])
     return pa.Table.from_arrays([values[name] for name in ROWS.names], schema=ROWS)
+
+
+def finals_of(attempts: pa.Array) -> pa.Array:
+    """Return for each row the place, in `attempts.flatten()`, of the attempt its answer stands on; null for none."""
+    final = pc.fill_null(pc.struct_field(attempts.flatten(), "final"), False).to_numpy(zero_copy_only=False)
+    places = np.full(len(attempts), -1)
+    places[owners(attempts)[final]] = np.flatnonzero(final)
+    return pa.array(places, mask=places < 0)

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -17,7 +16,7 @@ from generation.raw import schema
 from generation.raw.counts import Look, RawCounts, Served, count_folder
 from generation.raw.files import Columns, reading
 from generation.raw.report import TAGS, held, lost_units, made_sections, reasons_table
-from generation.raw.schema import PROVENANCE, REFLECTIONS, as_lists, lengths, lists_of, owners
+from generation.raw.schema import PROVENANCE, REFLECTIONS, as_lists, joined, lengths, lists_of, owners
 from reflection.added.plan import ROW, AdditionPlan
 from reflection.added.source import ADDED, ADDITION, COLUMNS, Source, block_keys, output_schema
 from reflection.verdict import parse_verdicts
@@ -78,15 +77,7 @@ def _grown(batch: pa.RecordBatch, columns: Columns, made: pa.Table, sampling: Ma
     with_any = counts > 0
     additions = lists_of(entries.filter(pa.array(with_any)), with_any)
     more = {REFLECTIONS: new[REFLECTIONS], PROVENANCE: new[PROVENANCE], ADDED: additions}
-    return {name: _joined(lists, more[name]) for name, lists in there.items()}
-
-
-def _joined(lists: pa.Array, more: pa.Array) -> pa.Array:
-    """Concatenate the lists row by row; null stays null where nothing is added."""
-    order = np.argsort(np.concatenate([owners(lists), owners(more)]), kind="stable")
-    items = pa.concat_arrays([lists.flatten(), more.flatten()]).take(pa.array(order))
-    counts = lengths(lists) + lengths(more)
-    return lists_of(items, counts, pc.and_(lists.is_null(), pa.array(counts == 0)))
+    return {name: joined(lists, more[name]) for name, lists in there.items()}
 
 
 def _unknown_origins(lists: pa.Array, right: pa.Array) -> pa.Array:
