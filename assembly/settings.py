@@ -133,6 +133,9 @@ class SftSettings:
         False,
         "of samples that are traces themselves, each attempt by itself, instead of the one their answer stands on",
     )
+    thoughts: Literal["drop", "show"] = flag(
+        "drop", "a thought before the reply: drop it, or show it as text in an attempt"
+    )
     true_arithmetic: bool = flag(False, "leave out reflections that state a false equation")
     tokenizer: str | None = flag(None, "model whose tokenizer counts --max_trace_tokens", local_or_name)
     max_trace_tokens: int | None = flag(None, "leave out longer traces (question, trace and template)")

@@ -12,6 +12,8 @@ Outcome = Literal["right", "wrong", "unknown"]
 
 NO_ANSWER = "no answer"
 CUT = "cut at the length limit"
+ONLY_THOUGHT = "no answer, only a thought"
+CUT_THOUGHT = "cut at the length limit, in its thought"
 UNREADABLE = "cannot be read"
 OUT_OF_BOUNDS = "out of bounds"
 REQUEST_FAILED = "request failed"
@@ -23,7 +25,7 @@ GRADER_TIMED_OUT = "the grader ran out of time"
 GRADER_DIED = "the grader died of it"
 
 ANSWER_IN = ("tag",)  # where answers are looked for by default
-WITHOUT_ANSWER = frozenset({NO_ANSWER, CUT})
+WITHOUT_ANSWER = frozenset({NO_ANSWER, CUT, ONLY_THOUGHT, CUT_THOUGHT})
 """Reasons that mean no answer was found: published as False, not null (arXiv 2512.04072)."""
 
 

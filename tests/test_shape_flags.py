@@ -75,6 +75,7 @@ def test_flags_of_the_assembly_are_frozen() -> None:
         "drop_cut",
         "keep_unanswered",
         "inner_attempts",
+        "thoughts",
         "true_arithmetic",
         "tokenizer",
         "max_trace_tokens",
