@@ -7,22 +7,28 @@ import random
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from datasets import disable_progress_bars, load_dataset
 
-from assembly.candidates import has_frame_tag
+from assembly.candidates import FRAME_TAG, choose, has_frame_tag
 from assembly.run import main as assemble
 from cluster.inference.engine import Completion, Request, Sampling, ScriptedEngine
 from generation.builtin import RANGES
 from generation.grading import find_answer
+from generation.raw import reader
+from generation.raw.reader import open_parts, read_part
 from generation.raw.schema import ATTEMPTS, PREFIX, REFLECTIONS
-from generation.records import Attempt
+from generation.records import NO_ANSWER, Attempt
 from generation.rollout import Rollout
 from generation.variants import parse_names
 from reflection.inner import attempts_in
 from reflection.verdict import parse_verdict
 from tests import scripted, tracing
-from tests.assembly_rows import read
+from tests.assembly_rows import RIGHT as SAYS_RIGHT
+from tests.assembly_rows import WRONG as SAYS_WRONG
+from tests.assembly_rows import raw_row, read, settings
 from tests.countdown_questions import make
 from tests.drive_job import main as drive_job
 from tests.reflection_rows import add_to, rows_of
@@ -30,7 +36,6 @@ from tests.reflection_rows import add_to, rows_of
 QUESTION = make("countdown_3arg", 1, rl=False, seed=0, ranges=RANGES)[0]
 RIGHT = QUESTION.answer
 WRONG = f"{QUESTION.facts['numbers'][0]} + {QUESTION.facts['numbers'][1]}"
-NO_VERDICT = "Let me see."
 YES, NO = "It is.\n<verdict>Correct</verdict>", "It is not.\n<verdict>Incorrect</verdict>"
 
 
@@ -98,6 +103,15 @@ def test_any_other_thought_has_no_attempts_inside(thought: str | None) -> None:
     assert attempt.inner == ()
     assert attempt.grade.outcome == "right"
     assert "So:" in looks[0].messages[0]["content"]
+
+
+def _entry(
+    text: str, outcome: str, extracted: str | None, *said: str, final: bool = False, reason: str = ""
+) -> dict[str, Any]:
+    right = outcome == "right"
+    looks = [{"text": one, "verdict": None, "valid": None} for one in said]
+    told = {"text": text, "outcome": outcome, "extracted": extracted, "is_correct": right, "reason": reason}
+    return told | {"found": "", "reflections": looks, "final": final}
 
 
 FLAGS = ["--questions=12", "--rl_questions=2", "--variants=original,rephrase", "--samples=6", "--reflections=2"]
@@ -195,6 +209,58 @@ def test_each_inner_attempt_may_stand_by_itself(second: Path, tmp_path: Path) ->
     assert f"{samples:,} samples" in card
 
 
+ROWS = [
+    raw_row("one", True),
+    raw_row(
+        "four",
+        True,
+        reflections=[YES, NO],
+        attempts=[
+            _entry("three", "wrong", "3", NO, YES, ""),
+            _entry("four", "right", "four", YES, final=True),
+            _entry("five", "unknown", None, NO, reason=NO_ANSWER),
+        ],
+    ),
+    raw_row("five", False, variant="rephrase", attempts=[_entry("six", "right", "6", YES)]),
+    raw_row("seven", False),
+]
+
+
+@pytest.mark.parametrize("before", [0, 1, 3])
+def test_candidates_of_both_kinds(before: int) -> None:
+    """By hand, in tables of several chunks and slices of longer ones."""
+    rows = [*[ROWS[0]] * before, *ROWS]
+    table = pa.Table.from_pylist([row._asdict() for row in rows], schema=reader.ROWS)
+    halves = pa.concat_tables([table.slice(before, 2), table.slice(before + 2)])
+    said = {name: [f"On {name}: {SAYS_RIGHT if name == 'one' else SAYS_WRONG}"] for name in ("one", "five", "seven")}
+    columns = ["response", "correct", "variant", "answer", "reflections", "left_out"]
+    for wanted, expected in (
+        (
+            settings("*C_full"),
+            [
+                ("one", True, "original", "one", said["one"], ""),
+                ("four", True, "original", "four", [YES, YES], ""),
+                ("five", False, "rephrase", "five", said["five"], ""),
+                ("seven", False, "original", "seven", said["seven"], ""),
+            ],
+        ),
+        (
+            settings("*C_full", inner_attempts=True),
+            [
+                ("one", True, "original", "one", said["one"], ""),
+                ("three", False, "original", "3", [NO], ""),
+                ("four", True, "original", "four", [YES, YES], ""),
+                ("five", False, "original", "", [NO], NO_ANSWER),
+                ("five", False, "rephrase", "five", said["five"], ""),
+                ("six", True, "rephrase", "6", [YES], ""),
+                ("seven", False, "original", "seven", said["seven"], ""),
+            ],
+        ),
+    ):
+        found = choose(halves, wanted).select(columns).to_pylist()
+        assert [tuple(row.values()) for row in found] == expected
+
+
 def test_more_reflections_are_on_the_final_attempt(second: Path, tmp_path: Path) -> None:
     before = rows_of(second / "RAW_DATA")
     after = rows_of(add_to(second, tmp_path / "more", "--reflections=1"))
@@ -204,6 +270,28 @@ def test_more_reflections_are_on_the_final_attempt(second: Path, tmp_path: Path)
     assert [row[ATTEMPTS] for row in after] == [row[ATTEMPTS] for row in before]
     grown = [len(row[REFLECTIONS]) - len(was[REFLECTIONS]) for row, was in zip(after, before, strict=True)]
     assert grown == [int(row["outcome"] != "unknown") for row in before]
+
+
+def test_a_thought_that_is_a_trace_is_not_shown_as_a_thought(second: Path, tmp_path: Path) -> None:
+    assemble([f"--raw={second}", "--thoughts=show", "--attempts=3", f"--out={tmp_path / 'shown'}"])
+    rows = {row["response"]: row for row in _shown(second)}
+    whole = [row for row in rows_of(second / "RAW_DATA") if row[ATTEMPTS] and row["outcome"] != "unknown"]
+    finals = {one["text"] for row in whole for one in row[ATTEMPTS] if one["final"]}
+    assert finals <= set(rows)
+    assert all(rows[text]["left_out"] != FRAME_TAG for text in finals)
+    assert all(map(_attempts_of, _traces(tmp_path / "shown")))
+
+
+def _shown(raw: Path) -> list[dict[str, Any]]:
+    tables = [choose(rows, settings("*C", thoughts="show")) for part in open_parts(raw) for rows in read_part(part)]
+    return [row for table in tables for row in table.to_pylist()]
+
+
+def test_rows_that_datasets_wrote_again_are_read_the_same(second: Path, tmp_path: Path) -> None:
+    disable_progress_bars()
+    rows = load_dataset(str(second / "RAW_DATA"), split="train", cache_dir=str(tmp_path / "cache"))
+    rows.to_parquet(tmp_path / "again.parquet")
+    assert read(tmp_path / "again.parquet") == read(second)
 
 
 def test_a_third_round_is_as_the_second(second: Path, tmp_path: Path) -> None:

@@ -202,9 +202,10 @@ def as_rows(batch: pa.RecordBatch, columns: Columns, path: Path, first_row: int)
     there = pc.fill_null(pc.not_equal(replies, ""), False)
     values["reflections"] = kept_items(lists, there.to_numpy(zero_copy_only=False))
     values["attempts"] = given.get("attempts", none).cast(ROWS.field("attempts").type)
-    finals = pc.struct_field(values["attempts"].flatten(), "text").take(finals_of(values["attempts"]))
-    values["response"] = pc.coalesce(finals, values["response"])
-    values["thought"] = pc.if_else(values["attempts"].is_valid(), None, values["thought"])
+    if values["attempts"].null_count < batch.num_rows:
+        finals = pc.struct_field(values["attempts"].flatten(), "text").take(finals_of(values["attempts"]))
+        values["response"] = pc.coalesce(finals, values["response"])
+        values["thought"] = pc.if_else(values["attempts"].is_valid(), None, values["thought"])
     return pa.Table.from_arrays([values[name] for name in ROWS.names], schema=ROWS)
 
 
