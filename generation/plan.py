@@ -122,7 +122,11 @@ def make_plan(settings: Settings) -> Plan:
         per_item=len(asked) * samples,
         out=out,
         license=settings.license,
-        texts={"variants": chats, "reflections": prompts.PROMPTS if reflections else {}},
+        texts={
+            "variants": chats,
+            "reflections": prompts.PROMPTS if reflections else {},
+            "chat_template": chat.template,
+        },
         notes=(*supplied.notes, *notes),
         task=task,
         questions=supplied.sft,

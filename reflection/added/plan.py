@@ -169,7 +169,7 @@ def plan_additions(settings: AdditionSettings) -> AdditionPlan:
         per_item=BLOCK_ROWS * reflections,
         out=out,
         license=settings.license,
-        texts={"reflections": prompts.PROMPTS},
+        texts={"reflections": prompts.PROMPTS, "chat_template": chat.template},
         notes=(*source.origin.notes, *notes),
         source=source,
         work=AdditionWork(reflections, sampling, settings.seed),
