@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 
 from cluster.inference.chat import check_writes_text
+from cluster.inference.engine_arguments import check_on_cpu, passed_on
 from cluster.inference.models import Model
 from cluster.inference.pool import items_in_flight
 from cluster.inference.ray_replicas import RayFleet
@@ -21,8 +22,8 @@ from cluster.nodes import check_nodes
 from cluster.session import Node, Resources, current_resources, local_resources
 
 GPU_SEQUENCES, CPU_SEQUENCES = 1024, 128
+_GPU_TOKENS, _GPU_SHARE = 16_384, 0.9  # of one step; of a GPU's memory
 _GIB = 1 << 30
-_CPU_CACHE = 1 * _GIB
 _CPU_CORES, _CPU_MEMORY = 8, 16 * _GIB
 """Per engine started by default on a node: an engine scales to a few cores and holds its own copy of the model."""
 _CPU_SHARERS = 4  # most workers per core; more would only wait for each other
@@ -32,8 +33,7 @@ _SLOWEST = 5.0  # tokens per second of one sequence; a slower engine is presumed
 
 
 def ray_fleet(plan: JobPlan, settings: JobSettings) -> RayFleet:
-    """Return the engines that the flags ask for, to be started on Ray. Raises ValueError as check_engines does."""
-    check_engines(settings, plan.model)
+    """Return the engines that the flags ask for, to be started on Ray."""
     return RayFleet(settings.address, partial(place, plan, settings))
 
 
@@ -51,6 +51,8 @@ def check_engines(settings: JobSettings, model: Model) -> None:
             why = "the CPU build of vLLM is installed; make setup EXTRA=gpu installs the CUDA build"
             say("note", f"this machine's GPUs ({idle}) are not used: {why}")
         count_engines(settings, usable(found), model.weight_bytes)
+        if not usable(found).gpus:
+            check_on_cpu(settings.engine_args or {})
         check_writes_text(model)
 
 
@@ -79,6 +81,9 @@ def place(plan: JobPlan, settings: JobSettings, resources: Resources) -> Placeme
         now = usable(current_resources(local=True)) if settings.address is None else current_resources()
         return count_room(now.nodes, workers, gpu=gpu)
 
+    given = plan.engine_args
+    if not gpu:
+        check_on_cpu(given)
     engine = VllmSettings(
         model=model.path,
         revision=model.hub_revision,
@@ -88,9 +93,12 @@ def place(plan: JobPlan, settings: JobSettings, resources: Resources) -> Placeme
         chat=plan.chat,
         gpu=gpu,
         tensor_parallel=workers,
-        max_sequences=GPU_SEQUENCES if gpu else CPU_SEQUENCES,
-        cache_bytes=_CPU_CACHE,
+        max_sequences=given.get("max_num_seqs", GPU_SEQUENCES if gpu else CPU_SEQUENCES),
+        max_batched_tokens=given.get("max_num_batched_tokens", _GPU_TOKENS),
+        memory_share=given.get("gpu_memory_utilization", _GPU_SHARE),
+        cache_bytes=given.get("kv_cache_memory_bytes"),
         seed=settings.seed % 2**31,
+        more=passed_on(given),
     )
     return Placement(
         engine,
@@ -100,7 +108,7 @@ def place(plan: JobPlan, settings: JobSettings, resources: Resources) -> Placeme
         logs=plan.out / LOGS,
         environment=environment,
         room=room_now if settings.engines is None else None,
-        silence_s=settings.silence or max(_SILENCE_S, plan.sampling.max_tokens / _SLOWEST),
+        silence_s=settings.silence or max(_SILENCE_S, plan.max_tokens / _SLOWEST),
     )
 
 
