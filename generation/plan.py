@@ -91,7 +91,7 @@ def make_plan(settings: Settings) -> Plan:
     asked = variants.parse_names(settings.variants)
     chats = {one.name: {"system": one.system, "user": f"{{question}}\n\n{one.user}"} for one in asked}
     task_config = json.dumps(supplied.config, sort_keys=True)
-    looking = sampling_of_reflections(settings, sampling, model) if reflections else None
+    looking = sampling_of_reflections(settings, sampling, model, chat) if reflections else None
     # Room for question, sample, reflection prompt and reflection; more is never used.
     context = min(model.context, sampling.max_tokens + (looking or sampling).max_tokens + 4096)
     return Plan(
