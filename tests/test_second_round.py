@@ -261,6 +261,19 @@ def test_candidates_of_both_kinds(before: int) -> None:
         assert [tuple(row.values()) for row in found] == expected
 
 
+def test_inner_attempts_give_the_same_set_in_any_order_of_rows(second: Path, tmp_path: Path) -> None:
+    (path,) = (second / "RAW_DATA" / "data").glob("*.parquet")
+    rows = pq.read_table(path)
+    backwards = rows.take(pa.array(range(len(rows) - 1, -1, -1)))
+    pq.write_table(rows, tmp_path / "one.parquet")
+    pq.write_table(backwards, tmp_path / "other.parquet", row_group_size=7)
+    made = []
+    for name in ("one", "other"):
+        assemble([f"--raw={tmp_path / name}.parquet", "--inner_attempts", "--attempts=3", f"--out={tmp_path / name}"])
+        made.append([path.read_bytes() for path in sorted((tmp_path / name / "data").iterdir())])
+    assert made[0] == made[1]
+
+
 def test_more_reflections_are_on_the_final_attempt(second: Path, tmp_path: Path) -> None:
     before = rows_of(second / "RAW_DATA")
     after = rows_of(add_to(second, tmp_path / "more", "--reflections=1"))
