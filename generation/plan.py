@@ -12,6 +12,7 @@ from cluster.inference.vllm_engine import ChatTokenizer
 from cluster.jobs.plan import JobPlan
 from cluster.texts import excerpt
 from generation import variants
+from generation.examples import check_apart, check_golds, load_examples, notes_on_answering, notes_on_reflecting
 from generation.model_plan import choose_model, is_builtin, notes_on_prompts, write_out
 from generation.raw.schema import SCHEMA
 from generation.records import Question, stable_hash
@@ -71,13 +72,17 @@ def make_plan(settings: Settings) -> Plan:
     parts = settings.parts(small=is_builtin(settings.model))
     task = run_name([part.task.name for part in parts])
     samples, reflections = amounts(settings)
+    examples = load_examples(settings.examples)
     model, sampling, chat, out, notes = choose_model(settings, f"runs/{task}", samples, "samples of a variant")
     supplied = supply(parts)
     asked = variants.parse_names(settings.variants)
     chats = {one.name: {"system": one.system, "user": f"{{question}}\n\n{one.user}"} for one in asked}
     task_config = json.dumps(supplied.config, sort_keys=True)
+    check_golds(examples, asked)
+    check_apart(examples, (question.text for question in (*supplied.sft, *supplied.rl)))
+    shown = [*notes_on_answering(examples, asked), *(notes_on_reflecting(examples) if reflections else ())]
     # Room for question, sample, reflection prompt, and a reflection as long as the sample; more is never used.
-    context = min(model.context, 2 * sampling.max_tokens + 4096)
+    context = min(model.context, 2 * sampling.max_tokens + 4096 + examples.size(asked))
     return Plan(
         name=f"{task}-{Path(model.name).name}",
         # Engines and traces are not part of it.
@@ -96,6 +101,7 @@ def make_plan(settings: Settings) -> Plan:
             "sampling": sampling.parameters(),
             "context": context,
             "seed": settings.seed,
+            **examples.configuration,
         },
         model=model,
         sampling=sampling,
@@ -104,13 +110,17 @@ def make_plan(settings: Settings) -> Plan:
         per_item=len(asked) * samples,
         out=out,
         license=settings.license,
-        texts={"variants": chats, "reflections": prompts.PROMPTS if reflections else {}},
-        notes=(*supplied.notes, *notes),
+        texts={
+            "variants": chats,
+            "reflections": prompts.PROMPTS if reflections else {},
+            "examples": examples.texts,
+        },
+        notes=(*supplied.notes, *notes, *shown),
         task=task,
         questions=supplied.sft,
         rl_questions=supplied.rl,
         task_config=task_config,
-        rollout=Rollout(asked, samples, reflections, sampling, settings.seed),
+        rollout=Rollout(asked, samples, reflections, sampling, settings.seed, examples),
     )
 
 
@@ -129,7 +139,7 @@ def look_at_prompts(plan: Plan) -> Plan:
     notes = notes_on_prompts(
         plan,
         kinds=[Prompt(name.replace("variant ", ""), messages) for name, messages in _first_chats(plan)],
-        frames=[chat.messages for chat in _variant_chats(plan, replace(plan.questions[0], text="", answer=""))],
+        frames=[chat.messages for chat in _chats(plan, replace(plan.questions[0], text="", answer=""), sample="")],
         longer=longer,
         total=len(plan.questions) * len(plan.rollout.variants),
         what="prompts",
@@ -182,10 +192,10 @@ def _first_chats(plan: Plan) -> list[Prompt]:
     return chats
 
 
-def _chats(plan: Plan, question: Question) -> list[Prompt]:
-    """Return the prompts for one question: each variant, then each reflection prompt around a placeholder sample."""
+def _chats(plan: Plan, question: Question, sample: str = _PLACEHOLDER) -> list[Prompt]:
+    """Return the prompts for one question: each variant, then each reflection prompt around the sample."""
     names = prompts.PROMPTS if plan.rollout.reflections else ()
-    looks = [Prompt(f"reflection {name}", prompts.messages(name, question.text, _PLACEHOLDER)) for name in names]
+    looks = [Prompt(f"reflection {name}", plan.rollout.examples.look(name, question.text, sample)) for name in names]
     return [*_variant_chats(plan, question), *looks]
 
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from cluster.errors import ItemFailedError
 from cluster.inference.engine import Completion, Engine, Message, Request, Sampling
 from generation import variants
+from generation.examples import NO_EXAMPLES, Examples
 from generation.grading import grade
 from generation.raw.schema import Rolled, to_table
 from generation.records import Attempt, Question, Reflection, request_seed
@@ -33,6 +34,7 @@ class Rollout:
     reflections: int  # per sample whose correctness is known
     sampling: Sampling
     seed: int
+    examples: Examples = NO_EXAMPLES
 
     async def __call__(self, engine: Engine, question: Question) -> tuple[Attempt, ...]:
         """Return all attempts, by variant and index. Raises ItemFailedError if every sample failed, EngineDiedError."""
@@ -50,7 +52,7 @@ class Rollout:
         wanted = self.reflections if judged.outcome != "unknown" else 0
         names = prompts.draw(wanted, random.Random(f"{self.seed}/{question.key}/{variant.name}/{index}"))
         asked = [
-            (name, self._request(prompts.messages(name, question.text, completion.text), request.key, number))
+            (name, self._request(self.examples.look(name, question.text, completion.text), request.key, number))
             for number, name in enumerate(names)
         ]
         return Attempt(
@@ -66,7 +68,7 @@ class Rollout:
         )
 
     def sample_request(self, question: Question, variant: Variant, index: int) -> Request:
-        return self._request(variants.messages(variant, question), question.key, variant.name, index, "sample")
+        return self._request(self.examples.ask(variant, question), question.key, variant.name, index, "sample")
 
     def _request(self, messages: tuple[Message, ...], *parts: object) -> Request:
         return Request("/".join(map(str, parts)), messages, self.sampling, request_seed(self.seed, *parts))

@@ -16,6 +16,7 @@ OF_EVERY_JOB = [
     "top_k",
     "repetition_penalty",
     "max_tokens",
+    "examples",
     "seed",
     "engines",
     "tensor_parallel",

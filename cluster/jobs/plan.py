@@ -15,7 +15,7 @@ from cluster.inference.vllm_engine import ChatFormat
 from cluster.jobs.card import UNKNOWN, check_license
 from cluster.jobs.run_directory import JSON
 from cluster.jobs.store import KEY
-from cluster.paths import dataset_folder, local_or_name
+from cluster.paths import dataset_folder, local, local_or_name
 
 _COLDEST = 0.01  # vLLM raises a lower temperature to this one, unless it is 0
 _MODEL = "hub id, also @COMMIT, local folder, or well-known name (default: the built-in one)"
@@ -34,6 +34,7 @@ class JobSettings:
     top_k: int | None = flag(None, f"0 keeps all; {_OF_THE_MODEL}")
     repetition_penalty: float | None = flag(None, _OF_THE_MODEL)
     max_tokens: int | None = flag(None, _LENGTH, bounds=(1, 10**7))
+    examples: str | None = flag(None, "JSON lines of few-shot turns for samples and reflections: docs/tasks.md", local)
     seed: int = flag(0, "of questions, prompts, requests and traces", bounds=(0, 2**63 - 1))
     engines: int | None = flag(None, "how many engines (default: all there is room for; CPU 1)", bounds=(1, 10_000))
     tensor_parallel: int = flag(1, "GPUs for each engine", bounds=(1, 64))
