@@ -159,6 +159,9 @@ def notes_on_prompts(
     """
     of_template = chats.check_template(plan.model, chat, kinds)
     sizes = chat.lengths(frames)
+    if plan.texts.get("examples") and max(sizes) >= plan.context:
+        told = f"a prompt has {max(sizes):,} tokens before any question, and the context is {plan.context:,}"
+        raise ValueError(f"--examples: {told}: give fewer, or shorter ones")
     # A text never has more tokens than bytes, so only prompts with more bytes than there is room for are tokenized.
     asked = longer(plan.context - max(sizes) - chats.MARGIN, sizes.index(max(sizes)))
     short = chats.notes_on_max_tokens(chat, plan.sampling.max_tokens, least)
