@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
@@ -29,6 +30,8 @@ def forking() -> Iterator[None]:
         for module in _STARTERS:
             stack.enter_context(patch(f"{module}.get_mp_context", lambda: fork))
         yield
+        # vLLM leaves its sockets to the collector, which warns of them, and here nobody minds.
+        gc.collect()
 
 
 def drive(argv: Sequence[str]) -> int:

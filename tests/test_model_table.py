@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import resource
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,8 +16,9 @@ from tests.tiny_models import TINY, make
 
 # vLLM and torch, imported here, warn of themselves.
 pytestmark = [pytest.mark.ray, pytest.mark.engine, pytest.mark.filterwarnings("default")]
-_FEW = ["--questions=2", "--rl_questions=0", "--variants=original", "--samples=1", "--reflections=1"]
-_FEW += ["--max_tokens=16", "--attempts=1"]
+_QUESTIONS = [{"question": "What is 3 + 4?", "answer": "7"}, {"question": "What is 3 + 5?", "answer": "8"}]
+_FEW = ["--rl_questions=0", "--variants=original", "--samples=1", "--reflections=1", "--max_tokens=32"]
+_FEW += ["--formats=star", "--attempts=1", "--temperature=0.2"]
 _SOON_S = 20.0
 
 
@@ -39,16 +42,27 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return find
 
 
-@pytest.mark.parametrize("name", [name for name in TINY if name not in ("gemma2", "gpt-neox")])
+def cpu():
+    return sum(sum(resource.getrusage(w)[:2]) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+
+@pytest.mark.parametrize("name", [name for name in TINY if name not in ("gpt-neox",)])
 def test_the_whole_job_runs(name: str, model: Callable[[str], Path], tmp_path: Path) -> None:
-    # 1: no sample of noise is right, so there is no trace.
-    assert drive([f"--model={model(name)}", *_FEW, f"--out={tmp_path / 'run'}"]) == 1
+    questions = tmp_path / "asked.jsonl"
+    questions.write_text("".join(json.dumps(one) + "\n" for one in _QUESTIONS))
+    c = cpu()
+    folder = model(name)
+    print("MADE", name, round(cpu() - c, 1))
+    c = cpu()
+    code = drive([f"--model={folder}", f"--questions={questions}", *_FEW, f"--out={tmp_path / 'run'}"])
+    print("DROVE", name, round(cpu() - c, 1))
+    assert code == 0
     rows = pq.read_table(tmp_path / "run" / "RAW_DATA" / "data").to_pylist()
     assert len(rows) == 2
     print(rows[0])
 
 
-@pytest.mark.parametrize(("name", "says"), [("gemma2", "takes no system text"), ("gpt-neox", "has no chat template")])
+@pytest.mark.parametrize(("name", "says"), [("gpt-neox", "has no chat template")])
 def test_what_cannot_be_is_refused_soon(
     name: str, says: str, model: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
