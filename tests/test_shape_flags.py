@@ -16,6 +16,8 @@ OF_EVERY_JOB = [
     "top_k",
     "repetition_penalty",
     "max_tokens",
+    "chat_template",
+    "chat_kwargs",
     "seed",
     "engines",
     "tensor_parallel",

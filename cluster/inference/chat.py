@@ -107,19 +107,27 @@ def fit(chat: ChatTokenizer, prompts: Iterable[Prompt]) -> Fitted:
 
     If it takes them in no way, nothing is changed, and check_template says what is wrong.
     """
-    shapes = {tuple(message["role"] for message in prompt.messages) for prompt in prompts}
-    folds = (False, True) if any("system" in roles for roles in shapes) else (False,)
-    for fold, parts in product(folds, (False, True)):
-        fitted = chat.within(replace(chat.format, parts=parts))
-        if all(not _unwritten(fitted, without_system(probe(roles)) if fold else probe(roles)) for roles in shapes):
-            why = next(filter(None, (_unwritten(chat, probe(roles)) for roles in sorted(shapes))), "")
-            folded = f"the chat template takes no system turn ({why}): the system text stands before the user's text"
-            as_parts = f"the chat template takes no plain texts ({why}): each is given as a list of one part"
-            return Fitted(fitted, fold, [note for holds, note in ((fold, folded), (parts, as_parts)) if holds])
+    shapes = sorted({tuple(message["role"] for message in prompt.messages) for prompt in prompts})
+
+    def fault(tried: ChatTokenizer, fold: bool) -> str:
+        asked = [without_system(probe(roles)) if fold else probe(roles) for roles in shapes]
+        return next(filter(None, (_fault(tried, messages) for messages in asked)), "")
+
+    in_parts = chat.within(replace(chat.format, parts=True))
+    for fold, tried in product((False, True), (chat, in_parts)):
+        if not fault(tried, fold):
+            notes = list[str]()
+            if fold:
+                told = "the system text stands before the user's text"
+                notes.append(f"the chat template takes no system turn ({fault(tried, False)}): {told}")
+            if tried is in_parts:
+                told = "each is given as a list of one part"
+                notes.append(f"the chat template takes no plain texts ({fault(chat, fold)}): {told}")
+            return Fitted(tried, fold, notes)
     return Fitted(chat, False, [])
 
 
-def _unwritten(chat: ChatTokenizer, messages: Messages) -> str:
+def _fault(chat: ChatTokenizer, messages: Messages) -> str:
     """Say why the template does not write the chat; "" if it does."""
     try:
         return fault_in(chat.render(messages), messages)
@@ -217,7 +225,7 @@ def _render(model: Model, chat: ChatTokenizer, messages: Messages, names: Sequen
         prompt = chat.render(messages)
     except Exception as error:
         # A template is a program, and can raise anything.
-        if chat.format.kwargs and not _unwritten(chat.within(replace(chat.format, kwargs={})), messages):
+        if chat.format.kwargs and not _fault(chat.within(replace(chat.format, kwargs={})), messages):
             given = ", ".join(chat.format.kwargs)
             raise ValueError(f"{template} cannot write with --chat_kwargs ({given}): {_reason(error)}") from error
         roles, without = [message["role"] for message in messages], ""
