@@ -8,9 +8,11 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from typing import cast
 from unittest.mock import patch
 
 from cluster.inference.replicas import Fleet
+from cluster.inference.vllm_engine import VllmSettings
 from cluster.jobs.plan import JobPlan, JobSettings
 from cluster.session import local_resources
 from generation import run
@@ -37,10 +39,11 @@ def forking() -> Iterator[None]:
 def drive(argv: Sequence[str]) -> int:
     """Return the exit code of the whole job, whose engine is as it would be on Ray, but in this process."""
 
-    def fleet(plan: JobPlan, settings: JobSettings) -> Fleet:
-        placement = place(plan, settings, local_resources())
+    def fleet(plan: JobPlan, flags: JobSettings) -> Fleet:
+        placement = place(plan, flags, local_resources())
         os.environ.update(placement.environment)
-        return Fleet(replace(placement.settings, cache_bytes=_CACHE), in_flight=placement.in_flight)
+        settings = cast("VllmSettings", placement.settings)
+        return Fleet(replace(settings, cache_bytes=_CACHE), in_flight=placement.in_flight)
 
     with patch("generation.run.ray_fleet", fleet):
         return run.main(argv)

