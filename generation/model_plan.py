@@ -9,16 +9,17 @@ from typing import Any, NamedTuple
 
 from cluster.inference import chat as chats
 from cluster.inference.adapters import find_adapter
-from cluster.inference.chat import Prompt
+from cluster.inference.chat import Fitted, Prompt
+from cluster.inference.chat_templates import choose_chat, stops_of
 from cluster.inference.engine import SAMPLING_BOUNDS, Message, Sampling
 from cluster.inference.engine_arguments import argument_types, frozen
 from cluster.inference.model_files import GENERATION
 from cluster.inference.models import Model, find
 from cluster.inference.sampling import changed, check_sampling, read_sampling, recommended
 from cluster.inference.values import is_number
-from cluster.inference.vllm_engine import OWN_FORMAT, ChatFormat, ChatTokenizer
+from cluster.inference.vllm_engine import ChatFormat, ChatTokenizer
 from cluster.jobs.plan import JobPlan, JobSettings
-from cluster.jobs.run_directory import JSON, config_of
+from cluster.jobs.run_directory import JSON, config_of, now
 from generation import builtin
 from generation.settings import Settings
 
@@ -32,9 +33,10 @@ class ModelChoice(NamedTuple):
     model: Model
     sampling: Sampling
     chat: ChatFormat
+    configuration: dict[str, JSON]  # what the run's configuration says of these
     out: Path  # the run directory
     notes: list[str]
-    """Warnings: settings in the model's own files that are ignored, and samples that will all be identical."""
+    """Warnings: another template, ignored settings in the model's own files, samples that will be identical."""
 
 
 def is_builtin(name: str | None) -> bool:
@@ -46,8 +48,8 @@ def choose_model(settings: JobSettings, before: str, several: int, what: str) ->
     """Find the model, at the commit the run began with, and choose its sampling and run directory.
 
     `before` is the prefix of the default --out; `several` is how many of `what` are drawn for the same prompt.
-    Flags override generation_config.json. Raises ValueError for a model that is missing or unsuitable, for sampling
-    parameters that no engine accepts, and if --max_tokens leaves no room for a prompt.
+    Flags override the model's files. Raises ValueError for a model or template that is missing or unsuitable, for
+    sampling parameters that no engine accepts, and if --max_tokens leaves no room for a prompt.
     """
     name = _named_model(settings)
 
@@ -65,8 +67,10 @@ def choose_model(settings: JobSettings, before: str, several: int, what: str) ->
         model = replace(model, adapter=find_adapter(settings.adapter, begun, model.path))
     if most := (settings.engine_args or {}).get("max_model_len"):
         model = _limited(model, most, settings)
-    sampling = _choose_sampling(settings, model)
-    notes = notes_on_adapter(model)
+    out = directory(model.label)
+    chat = choose_chat(model, settings.chat_template, settings.chat_kwargs or {}, begun, now()[:10])
+    sampling = _choose_sampling(settings, model).stopping(stops_of(chat.format))
+    notes = [*notes_on_adapter(model), *chat.notes]
     if model.unused:
         are = "is" if len(model.unused) == 1 else "are"
         notes.append(f"generation_config.json also sets {', '.join(model.unused)}, which {are} not used")
@@ -78,7 +82,8 @@ def choose_model(settings: JobSettings, before: str, several: int, what: str) ->
         source = "" if given else f" by the model's generation_config.json{nothing}"
         told = f"nothing is drawn, so all {several:,} {what} will be the same; give a --temperature"
         notes.append(f"temperature 0{source}: {told}")
-    return ModelChoice(model, sampling, OWN_FORMAT, directory(model.label), notes)
+    configuration = _configuration(settings, model) | chat.configuration
+    return ModelChoice(model, sampling, chat.format, configuration, out, notes)
 
 
 def _named_model(settings: JobSettings) -> str | None:
@@ -147,17 +152,22 @@ def _choose_sampling(settings: JobSettings, model: Model) -> Sampling:
     return sampling
 
 
-def sampling_of_reflections(settings: Settings, sampling: Sampling, model: Model) -> Sampling | None:
+def fit_chat(plan: JobPlan, kinds: Sequence[Prompt]) -> Fitted:
+    """Load the model's tokenizer, and find out how its template takes these chats. Raises as load_chat does."""
+    return chats.fit(chats.load_chat(plan.model, plan.chat), kinds)
+
+
+def sampling_of_reflections(settings: Settings, sampling: Sampling, model: Model, chat: ChatFormat) -> Sampling | None:
     """Return how reflections are sampled, None if as samples are. Raises ValueError for values that conflict."""
     given = read_sampling(settings.reflection_sampling or {}, "--reflection_sampling")
-    result = changed(sampling, given)
+    result = changed(sampling, given).stopping(stops_of(chat))
     if result.max_tokens >= model.context:
         told = f"leaves no room for a prompt: the context is {model.context}"
         raise ValueError(f"--reflection_sampling: max_tokens {result.max_tokens} {told}")
     return None if result == sampling else result
 
 
-def configuration_of(settings: JobSettings, model: Model) -> dict[str, JSON]:
+def _configuration(settings: JobSettings, model: Model) -> dict[str, JSON]:
     """Return what the configuration of a run says of its model. What is not used adds nothing, as before it existed."""
     arguments = frozen(settings.engine_args or {})
     return {
@@ -171,6 +181,7 @@ def configuration_of(settings: JobSettings, model: Model) -> dict[str, JSON]:
 
 def notes_on_prompts(
     plan: JobPlan,
+    chat: ChatTokenizer,
     kinds: Sequence[Prompt],
     frames: Sequence[tuple[Message, ...]],
     longer: Callable[[int, int], Iterable[Prompt]],
@@ -187,9 +198,11 @@ def notes_on_prompts(
     prompts, called `what` in the plural. A completion must have room for each of the `least` texts. Raises ValueError,
     with `remedy` as advice, if no prompt fits, and if the template does not render a prompt faithfully.
     """
-    chat = chats.load_chat(plan.model, plan.chat)
     of_template = chats.check_template(plan.model, chat, kinds)
     sizes = chat.lengths(frames)
+    if plan.texts.get("examples") and max(sizes) >= plan.context:
+        told = f"a prompt has {max(sizes):,} tokens before any question, and the context is {plan.context:,}"
+        raise ValueError(f"--examples: {told}: give fewer, or shorter ones")
     # A text never has more tokens than bytes, so only prompts with more bytes than there is room for are tokenized.
     asked = longer(plan.context - max(sizes) - chats.MARGIN, sizes.index(max(sizes)))
     short = chats.notes_on_max_tokens(chat, plan.sampling.max_tokens, least)
@@ -218,4 +231,5 @@ def write_out(
 def named(values: Mapping[str, Any]) -> str:
     """Return values with their names, for a person."""
     numbers = {name: f"{value:g}" for name, value in values.items() if is_number(value)}
-    return ", ".join(f"{name} {numbers.get(name) or json.dumps(value)}" for name, value in values.items())
+    texts = {name: json.dumps(value, ensure_ascii=False) for name, value in values.items()} | numbers
+    return ", ".join(f"{name} {text}" for name, text in texts.items())

@@ -8,11 +8,14 @@ from dataclasses import dataclass, replace
 from cluster.inference.chat import Prompt, tokenizer_of
 from cluster.inference.engine import Message
 from cluster.jobs.plan import JobPlan
+from cluster.jobs.run_directory import JSON
 from cluster.texts import excerpt
 from generation import variants
+from generation.examples import check_apart, check_golds, load_examples, notes_on_answering, notes_on_reflecting
+from generation.grading.answers import places_of
 from generation.model_plan import (
     choose_model,
-    configuration_of,
+    fit_chat,
     is_builtin,
     named,
     notes_on_prompts,
@@ -20,10 +23,11 @@ from generation.model_plan import (
     write_out,
 )
 from generation.raw.schema import SCHEMA
-from generation.records import Question, stable_hash
+from generation.records import ANSWER_IN, Question, stable_hash
 from generation.rollout import Rollout
 from generation.settings import Settings
 from generation.tasks.registry import run_name, supply
+from generation.tasks.task import Supplied
 from reflection import prompts
 
 _PLACEHOLDER = "(the sample, as the model wrote it)"
@@ -81,19 +85,24 @@ def make_plan(settings: Settings) -> Plan:
     parts = settings.parts(small=is_builtin(settings.model))
     task = run_name([part.task.name for part in parts])
     samples, reflections = amounts(settings)
-    model, sampling, chat, out, notes = choose_model(settings, f"runs/{task}", samples, "samples of a variant")
-    supplied = supply(parts)
+    examples = load_examples(settings.examples)
+    model, sampling, chat, chosen, out, notes = choose_model(settings, f"runs/{task}", samples, "samples of a variant")
+    supplied = _with_places(supply(parts), settings.answer_in)
     asked = variants.parse_names(settings.variants)
     chats = {one.name: {"system": one.system, "user": f"{{question}}\n\n{one.user}"} for one in asked}
     task_config = json.dumps(supplied.config, sort_keys=True)
-    looking = sampling_of_reflections(settings, sampling, model) if reflections else None
+    check_golds(examples, asked)
+    check_apart(examples, (question.text for question in (*supplied.sft, *supplied.rl)))
+    shown = [*notes_on_answering(examples, asked), *(notes_on_reflecting(examples) if reflections else ())]
+    looking = sampling_of_reflections(settings, sampling, model, chat) if reflections else None
     # Room for question, sample, reflection prompt and reflection; more is never used.
-    context = min(model.context, sampling.max_tokens + (looking or sampling).max_tokens + 4096)
+    longest = sampling.max_tokens + (looking or sampling).max_tokens
+    context = min(model.context, longest + 4096 + examples.size(asked))
     return Plan(
         name=f"{task}-{model.label}",
         # Engines and traces are not part of it.
         configuration={
-            **configuration_of(settings, model),
+            **chosen,
             "task": task,
             "task_config": json.loads(task_config),
             "questions": len(supplied.sft),
@@ -107,6 +116,8 @@ def make_plan(settings: Settings) -> Plan:
             **({"reflection_sampling": looking.parameters()} if looking else {}),
             "context": context,
             "seed": settings.seed,
+            **_places(supplied),
+            **examples.configuration,
         },
         model=model,
         sampling=sampling,
@@ -116,18 +127,39 @@ def make_plan(settings: Settings) -> Plan:
         per_item=len(asked) * samples,
         out=out,
         license=settings.license,
-        texts={"variants": chats, "reflections": prompts.PROMPTS if reflections else {}},
-        notes=(*supplied.notes, *notes),
+        texts={
+            "variants": chats,
+            "reflections": prompts.PROMPTS if reflections else {},
+            "examples": examples.texts,
+            "chat_template": chat.template,
+        },
+        notes=(*supplied.notes, *notes, *shown),
         task=task,
         questions=supplied.sft,
         rl_questions=supplied.rl,
         task_config=task_config,
-        rollout=Rollout(asked, samples, reflections, sampling, settings.seed, looking),
+        rollout=Rollout(
+            asked, samples, reflections, sampling, settings.seed, examples=examples, reflection_sampling=looking
+        ),
     )
 
 
+def _with_places(supplied: Supplied, answer_in: str | None) -> Supplied:
+    """Set where samples of each question give their answers."""
+    sft, rl = ([replace(q, answer_in=places_of(q.grader, answer_in)) for q in of] for of in (supplied.sft, supplied.rl))
+    return supplied._replace(sft=tuple(sft), rl=tuple(rl))
+
+
+def _places(supplied: Supplied) -> dict[str, JSON]:
+    """Return where answers stand, by grader, as the configuration has it: nothing where it is as it always was."""
+    there = {q.grader: list(q.answer_in) for q in (*supplied.sft, *supplied.rl) if q.answer_in != ANSWER_IN}
+    return {"answer_in": there} if there else {}
+
+
 def look_at_prompts(plan: Plan) -> Plan:
-    """Return the plan with the notes of `notes_on_prompts` added. Raises as it does."""
+    """Return the plan with chats as the template takes them, and the notes on them. Raises as notes_on_prompts does."""
+    fitted = fit_chat(plan, _kinds(plan))
+    plan = replace(plan, chat=fitted.chat.format, rollout=replace(plan.rollout, fold_system=fitted.fold_system))
 
     def longer(room: int, _: int) -> Iterable[Prompt]:
         for question in plan.questions:
@@ -140,15 +172,20 @@ def look_at_prompts(plan: Plan) -> Plan:
     larger = f"a larger --max_tokens makes a larger context, up to {plan.model.context:,}"
     notes = notes_on_prompts(
         plan,
-        kinds=[Prompt(name.replace("variant ", ""), messages) for name, messages in _first_chats(plan)],
-        frames=[chat.messages for chat in _variant_chats(plan, replace(plan.questions[0], text="", answer=""))],
+        fitted.chat,
+        kinds=_kinds(plan),
+        frames=[chat.messages for chat in _chats(plan, replace(plan.questions[0], text="", answer=""), sample="")],
         longer=longer,
         total=len(plan.questions) * len(plan.rollout.variants),
         what="prompts",
         least=[_LEAST, *([prompts.VERDICT] if plan.rollout.reflections else [])],
         remedy=larger if plan.context < plan.model.context else "",
     )
-    return plan.with_notes(*notes)
+    return plan.with_notes(*fitted.notes, *notes)
+
+
+def _kinds(plan: Plan) -> list[Prompt]:
+    return [Prompt(name.replace("variant ", ""), messages) for name, messages in _first_chats(plan)]
 
 
 def describe(plan: Plan) -> str:
@@ -157,9 +194,9 @@ def describe(plan: Plan) -> str:
     rollout, longest = plan.rollout, plan.sampling.max_tokens
     looking = rollout.of_reflections
     sft, rl = (Counter(question.task for question in asked) for asked in (plan.questions, plan.rl_questions))
-    golds: dict[str, str] = {}
+    firsts: dict[str, Question] = {}
     for question in plan.questions:
-        golds.setdefault(question.grader, " ".join(question.answer.split())[:60])
+        firsts.setdefault(question.grader, question)
     # The token bound assumes that every question and every completion is as long as the longest.
     sizes = chat.lengths([(Message(role="user", content=f"{q.text}\n\n{q.answer}"),) for q in plan.questions])
     worst = plan.questions[sizes.index(max(sizes))]
@@ -175,7 +212,7 @@ def describe(plan: Plan) -> str:
         asked=[
             f"task        {plan.task}: {len(plan.questions)} questions, {len(plan.rl_questions)} more held out for RL",
             *(f"            {name}: {count:,} and {rl[name]:,}" for name, count in sft.items() if len(sft) > 1),
-            *(f"graded by   {grader}, the first gold answer {gold!r}" for grader, gold in golds.items()),
+            *map(_graded_by, firsts.values()),
             f"variants    {', '.join(variant.name for variant in rollout.variants)}",
         ],
         bounds=[
@@ -185,6 +222,11 @@ def describe(plan: Plan) -> str:
         ],
         shown=[Prompt(f" of {name}", messages) for name, messages in _first_chats(plan)],
     )
+
+
+def _graded_by(first: Question) -> str:
+    places = f"; answers in {', '.join(first.answer_in)}" if first.answer_in != ANSWER_IN else ""
+    return f"graded by   {first.grader}, the first gold answer {' '.join(first.answer.split())[:60]!r}{places}"
 
 
 def _first_chats(plan: Plan) -> list[Prompt]:
@@ -197,10 +239,10 @@ def _first_chats(plan: Plan) -> list[Prompt]:
     return chats
 
 
-def _chats(plan: Plan, question: Question) -> list[Prompt]:
-    """Return the prompts for one question: each variant, then each reflection prompt around a placeholder sample."""
+def _chats(plan: Plan, question: Question, sample: str = _PLACEHOLDER) -> list[Prompt]:
+    """Return the prompts for one question: each variant, then each reflection prompt around the sample."""
     names = prompts.PROMPTS if plan.rollout.reflections else ()
-    looks = [Prompt(f"reflection {name}", prompts.messages(name, question.text, _PLACEHOLDER)) for name in names]
+    looks = [Prompt(f"reflection {name}", plan.rollout.examples.look(name, question.text, sample)) for name in names]
     return [*_variant_chats(plan, question), *looks]
 
 

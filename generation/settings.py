@@ -10,6 +10,7 @@ from cluster.inference.sampling import read_sampling
 from cluster.jobs.plan import JobSettings
 from cluster.paths import each_part, local_or_name
 from generation import builtin
+from generation.grading.answers import read_answer_in
 from generation.tasks import countdown, custom, registry
 from generation.tasks.countdown import Ranges
 from generation.tasks.custom_facts import GraderName, Reading
@@ -61,6 +62,10 @@ class Settings(JobSettings):
     reflection_sampling: dict[str, Any] | None = flag(  # noqa: RUF009  it makes a field
         None, 'what differs in reflections, as JSON: {"temperature": 0, "max_tokens": 512}'
     )
+    answer_in: str | None = flag(
+        None,
+        "where samples give answers, tried in order: tag, boxed, last_line, REGEX (default: tag; of math tag,boxed)",
+    )
     formats: tuple[str, ...] = flag(("*C_full",), f"comma list of {', '.join(FORMATS)}; quote the stars")
     attempts: str = flag("5", "attempts a trace, N, or a range such as 2-5")
 
@@ -69,6 +74,8 @@ class Settings(JobSettings):
         super().__post_init__()
         read_sampling(self.reflection_sampling or {}, "--reflection_sampling")
         parse_names(self.variants)
+        if self.answer_in is not None:
+            read_answer_in(self.answer_in)
         read_range("--inputs", self.inputs, (1, 99))
         read_range("--targets", self.targets, (100, 200))
 

@@ -31,6 +31,7 @@ class RawRow(NamedTuple):
     task: str
     variant: str | None
     response: str
+    thought: str | None
     is_correct: bool | None
     outcome: Outcome
     reason: str
@@ -38,6 +39,7 @@ class RawRow(NamedTuple):
     cut: bool
     mentions_hint: bool
     reflections: list[str]
+    attempts: list[dict[str, Any]] | None = None
 
 
 def read(raw: str | Path, batch_rows: int = 4096) -> list[RawRow]:
@@ -80,6 +82,7 @@ def raw_row(response: str, correct: bool | None, **changes: Any) -> RawRow:
         "task": "sums",
         "variant": "original",
         "response": response,
+        "thought": None,
         "is_correct": correct,
         "outcome": outcome,
         "reason": "",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from huggingface_hub import HfApi, constants, hf_hub_download
 
-from cluster.inference.model_files import Files
+from cluster.inference.model_files import MORE_TEMPLATES, Files
 from cluster.jobs.hub import HUB_TIMEOUT_S, asking_hub
 
 
@@ -31,7 +31,8 @@ def list_files(repo: str, pinned: str | None, shown: str, marker: str) -> tuple[
             raise ValueError(f"{problem}: {remedy}, or give one of them as {repo}@COMMIT")
         pinned = commits[0] if commits else None
     folder = download(repo, marker, pinned or "main", shown).parent
-    return folder.name, {path.name for path in folder.iterdir()}
+    paths = [path for pattern in ("*", MORE_TEMPLATES) for path in folder.glob(pattern)]
+    return folder.name, {path.relative_to(folder).as_posix() for path in paths}
 
 
 def download(repo: str, name: str, revision: str, shown: str) -> Path:

@@ -1,6 +1,5 @@
 """Find a model, by local folder or hub id, and read what its own files say about it, without loading it."""
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -12,14 +11,15 @@ from typing import Any
 from cluster.inference.adapters import Adapter
 from cluster.inference.engine import SAMPLING_BOUNDS
 from cluster.inference.hub_files import download, list_files
-from cluster.inference.model_files import CONFIG, GENERATION, KNOWN, TEMPLATE, TOKENIZER, Files, check_bytes
+from cluster.inference.model_files import CONFIG, GENERATION, KNOWN, MORE_TEMPLATES, TOKENIZER, Files, check_bytes
+from cluster.inference.revision import hash_of_folder
 from cluster.inference.sampling import unusual
 from cluster.inference.vllm_engine import read_config
 from cluster.texts import nearest
 
 _CLOSE = 0.75
-_WITHIN = ("*", "*/config.json", "*/*/config.json", "*/*.distcp")  # what tells a model from other folders
-_HEAD = 1 << 20  # bytes of each file of a folder that its hash is made of, with names and sizes
+_TEKKEN = "tekken.json"
+_WITHIN = ("*", MORE_TEMPLATES, "*/config.json", "*/*/config.json", "*/*.distcp")  # what tells it from other folders
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class Model:
     weight_bytes: int  # on disk; 0 if they are not on this machine
     quantization: str  # the quant_method of config.json; "" for weights that are not quantized
     run_code: bool  # True if code that came with the model may be run
+    templates: Mapping[str, str]  # chat templates by name, "default" the one that is meant; empty for a base model
+    writes_chats: bool  # its tokenizer needs no template, as Mistral's tekken.json
     unused: tuple[str, ...]  # keys of generation_config.json that would change what is sampled, and are ignored
     adapter: Adapter | None = None
 
@@ -113,13 +115,9 @@ def _local(folder: Path, *, run_code: bool) -> Model:
     found = {path for pattern in _WITHIN for path in folder.glob(pattern) if path.is_file()}
     held = Files({path.relative_to(folder).as_posix() for path in found}, folder.joinpath)
     held.check("model folder", str(folder))
-    weight_bytes, path, digest = check_bytes(folder, held), folder.resolve(), hashlib.sha256()
-    for file in sorted(folder.iterdir()):
-        if file.is_file() and file.suffix in {".json", ".jinja", ".safetensors", ".bin", ".txt", ".model"}:
-            digest.update(f"{file.name} {file.stat().st_size}\n".encode())
-            with file.open("rb") as opened:
-                digest.update(opened.read(_HEAD))
-    return _described(path.name, str(path), digest.hexdigest()[:16], held, weight_bytes, run_code=run_code)
+    weight_bytes, path = check_bytes(folder, held), folder.resolve()
+    digest = hash_of_folder(folder, held.names)
+    return _described(path.name, str(path), digest, held, weight_bytes, run_code=run_code)
 
 
 def _meant(name: str, own: tuple[str, ...] = ()) -> str:
@@ -133,10 +131,6 @@ def _meant(name: str, own: tuple[str, ...] = ()) -> str:
 def _described(name: str, path: str, revision: str, held: Files, weight_bytes: int | None, *, run_code: bool) -> Model:
     """Read the model's own files. `weight_bytes` is None for a model on the hub."""
     config, generation, tokenizer = (held.read(file) for file in (CONFIG, GENERATION, TOKENIZER))
-    if TEMPLATE in held.names:
-        held.file(TEMPLATE)
-    elif not tokenizer.get("chat_template"):
-        raise ValueError(f"model {name} has no chat template: take an instruct model, or add chat_template.jinja")
     sampling = {key: generation[key] for key in SAMPLING_BOUNDS if generation.get(key) is not None}
     numbers = [(key, value, GENERATION) for key, value in sampling.items()]
     for key, value, file in [("model_max_length", tokenizer.get("model_max_length", 0), TOKENIZER), *numbers]:
@@ -166,6 +160,8 @@ def _described(name: str, path: str, revision: str, held: Files, weight_bytes: i
         weight_bytes=weight_bytes or 0,
         quantization=_quantization(config),
         run_code=run_code,
+        templates=held.templates(),
+        writes_chats=_TEKKEN in held.names,
         unused=tuple(key for key, value in given.items() if key in unused and value not in unused[key]),
     )
 

@@ -4,12 +4,14 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cached_property
 from typing import Any, Self
 
 from cluster.errors import EngineDiedError, EngineMemoryError
 from cluster.inference.adapters import Adapter
 from cluster.inference.engine import Completion, EngineInfo, EngineSettings, Message, Request, no_room
+from cluster.inference.thoughts import Thinking, tokens_in
 from cluster.texts import load_table
 
 _LOOK_S = 0.5  # between two checks of vLLM's health
@@ -156,7 +158,8 @@ class VllmEngine:
 
         ids = list[int]()
         try:
-            ids = self._chat.encode(request.messages)
+            prompt = self._chat.render(request.messages)
+            ids = self._chat.tokenize([prompt])[0]
             if (room := self.info.context - len(ids)) < 1:
                 return Completion("", "error", len(ids), error=no_room(len(ids), self.info.context))
             sampling = replace(request.sampling, max_tokens=min(request.sampling.max_tokens, room))
@@ -164,6 +167,9 @@ class VllmEngine:
             fields = sampling.parameters()
             if "logit_bias" in fields:
                 fields["logit_bias"] = {int(token): bias for token, bias in fields["logit_bias"].items()}
+            if self._chat.thinking.raw:
+                # Marks of thoughts that are special tokens must be decoded to be seen.
+                fields["skip_special_tokens"] = False
             params = SamplingParams(**fields, seed=request.seed, output_kind=RequestOutputKind.FINAL_ONLY)
             final = await self._last(self._ask(ids, params, request.key))
         except (EngineDeadError, EngineDiedError) as error:
@@ -175,11 +181,25 @@ class VllmEngine:
             if self._llm.errored:
                 raise EngineDiedError(repr(error)) from error
             return Completion("", "error", len(ids), error=f"{type(error).__name__}: {error}"[:500])
-        output = final.outputs[0]
+        return self._completion(prompt, len(ids), final, request.sampling.more.get("skip_special_tokens") is False)
+
+    def _completion(self, prompt: str, prompt_tokens: int, final: Any, keep_special: bool) -> Completion:
+        """Return what vLLM's last output says, the thought told from the reply."""
+        output, thinking = final.outputs[0], self._chat.thinking
         if output.finish_reason not in {"length", "stop"}:
-            return Completion("", "error", len(ids), error=f"engine finished with {output.finish_reason!r}")
-        cached = final.num_cached_tokens or 0
-        return Completion(output.text, output.finish_reason, len(ids), len(output.token_ids), cached)
+            return Completion("", "error", prompt_tokens, error=f"engine finished with {output.finish_reason!r}")
+        written, special = list(output.token_ids), thinking.raw or keep_special
+        parted = thinking.part(output.text, thinking.opened_by(prompt), keep_special=keep_special)
+        spent = tokens_in(parted.spans, len(written), lambda first, end: self._chat.width(written[first:end], special))
+        return Completion(
+            parted.reply,
+            output.finish_reason,
+            prompt_tokens,
+            len(written),
+            final.num_cached_tokens or 0,
+            thought=parted.thought,
+            thought_tokens=spent,
+        )
 
     def _ask(self, ids: list[int], params: Any, key: str) -> AsyncIterator[Any]:
         return self._llm.generate({"prompt_token_ids": ids}, params, key, lora_request=self._adapter)  # type: ignore[no-any-return]
@@ -221,29 +241,79 @@ class ChatTokenizer:
     @cached_property
     def _tokenizer(self) -> Any:
         load = _transformers().AutoTokenizer.from_pretrained
-        return load(self._model, revision=self._revision, trust_remote_code=self._run_code)
+        # Mistral's own tokenizer would ignore a template in silence.
+        other = {} if self.format.template is None else {"mistral_format": False}
+        return load(self._model, revision=self._revision, trust_remote_code=self._run_code, **other)
 
     @property
     def template(self) -> str:
-        return str(self._tokenizer.chat_template or "")
+        """Return the template's source; "" if the tokenizer needs none."""
+        return str(self._tokenizer.chat_template or "") if self.format.template is None else self.format.template
+
+    @cached_property
+    def bos(self) -> int | None:
+        """The BOS token that the tokenizer puts before texts, None if it puts none."""
+        first: int | None = self._tokenizer.bos_token_id
+        return first if self._tokenizer("a")["input_ids"][:1] == [first] else None
+
+    def within(self, format: ChatFormat) -> "ChatTokenizer":
+        """Return the same tokenizer with another format, without loading it again."""
+        other = ChatTokenizer(self._model, self._revision, format, run_code=self._run_code)
+        if (self.format.template is None) == (format.template is None):
+            other._tokenizer = self._tokenizer
+        return other
+
+    @cached_property
+    def thinking(self) -> Thinking:
+        """Return how the model writes its thoughts."""
+        added = self._tokenizer.added_tokens_decoder.values()
+        return Thinking.of({token.content: token.special for token in added}, self.template)
+
+    def width(self, ids: Sequence[int], special: bool) -> int:
+        """Return the number of characters that tokens are decoded to, special ones included if `special`."""
+        return len(self._tokenizer.decode(ids, skip_special_tokens=not special))
 
     def render(self, messages: Sequence[Message], *, opened: bool = True) -> str:
         """Return the prompt as text, special tokens included; if `opened`, with the start of the answer's turn."""
-        return str(self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=opened))
+        return str(self._apply(messages, tokenize=False, opened=opened))
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
         """Return the tokens of the prompt."""
-        return self.tokenize([self.render(messages)])[0]
+        return self._encoded([messages])[0]
 
     def lengths(self, chats: Sequence[Sequence[Message]]) -> list[int]:
         """Return the length of each chat's prompt in tokens; faster for many at once."""
-        return [len(ids) for ids in self.tokenize([self.render(messages) for messages in chats])]
+        return [len(ids) for ids in self._encoded(chats)]
+
+    def _encoded(self, chats: Sequence[Sequence[Message]]) -> list[list[int]]:
+        if self.template:
+            return self.tokenize([self.render(messages) for messages in chats])
+        # Mistral's own tokenizer reads its control tokens in a text as plain text.
+        return [list(self._apply(messages, tokenize=True)) for messages in chats]
+
+    def _apply(self, messages: Sequence[Message], *, tokenize: bool, opened: bool = True) -> Any:
+        variables = dict(self.format.kwargs)
+        if self.format.template is not None:
+            variables["chat_template"] = self.format.template
+        if self.format.date:
+            variables["strftime_now"] = datetime.fromisoformat(self.format.date).strftime
+        if "begins_with_bos" in self.template:
+            variables["begins_with_bos"] = self.bos is not None
+        chat: list[Any] = list(messages)
+        if self.format.parts:
+            chat = [{**one, "content": [{"type": "text", "text": one["content"]}]} for one in messages]
+        apply = self._tokenizer.apply_chat_template
+        return apply(chat, tokenize=tokenize, add_generation_prompt=opened, return_dict=False, **variables)
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the tokens of texts, without a template. Raises whatever transformers raises."""
         # Not verbose: it would warn about texts longer than the context, which are expected here.
         ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
         return ids
+
+    def reread(self, text: str) -> str:
+        """Return the text as its tokens give it back."""
+        return str(self._tokenizer.decode(self.tokenize([text])[0]))
 
 
 def read_config(model: str, revision: str | None, *, run_code: bool = False) -> Any:

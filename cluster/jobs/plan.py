@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol, Self
 import pyarrow as pa
 
 from cluster.flags import flag
+from cluster.inference.chat_templates import check_kwargs
 from cluster.inference.engine import SAMPLING_BOUNDS, Sampling
 from cluster.inference.engine_arguments import check_engine_args
 from cluster.inference.models import Model
@@ -18,12 +19,14 @@ from cluster.inference.vllm_engine import ChatFormat
 from cluster.jobs.card import UNKNOWN, check_license
 from cluster.jobs.run_directory import JSON
 from cluster.jobs.store import KEY
-from cluster.paths import dataset_folder, local_or_name
+from cluster.paths import dataset_folder, local, local_or_name
 
 _MODEL = "hub id, also @COMMIT, local folder, or well-known name (default: the built-in one)"
 _CODE = "run code that came with the model, with all your rights, here and on every node"
 _OF_THE_MODEL = "default: the model's generation_config.json"
 _LENGTH = "longest sample or reflection (default: 4096 within the context; built-in model 256)"
+_TEMPLATE = "Jinja file, name of a template of the tokenizer's, or plain for base models (default: the model's own)"
+_VARIABLES = 'JSON object of variables for the chat template, such as {"enable_thinking": false}'
 _MORE = 'further fields of vLLM\'s SamplingParams, as JSON: {"min_p": 0.05, "stop": ["###"]}'
 _ARGUMENTS = 'arguments of vLLM\'s engine, as JSON: {"quantization": "fp8", "max_num_seqs": 64}'
 _SILENCE = "seconds without an answer until an engine is replaced (default: 300 or more)"
@@ -44,8 +47,11 @@ class JobSettings:
     top_k: int | None = flag(None, f"0 keeps all; {_OF_THE_MODEL}")
     repetition_penalty: float | None = flag(None, _OF_THE_MODEL)
     max_tokens: int | None = flag(None, _LENGTH, bounds=(1, 10**7))
+    chat_template: str | None = flag(None, _TEMPLATE, local)
+    chat_kwargs: dict[str, Any] | None = flag(None, _VARIABLES)  # noqa: RUF009
     sampling: dict[str, Any] | None = flag(None, _MORE)  # noqa: RUF009  it makes a field
     engine_args: dict[str, Any] | None = flag(None, _ARGUMENTS)  # noqa: RUF009
+    examples: str | None = flag(None, "JSON lines of few-shot turns for samples and reflections: docs/tasks.md", local)
     seed: int = flag(0, "of questions, prompts, requests and traces", bounds=(0, 2**63 - 1))
     engines: int | None = flag(None, "how many engines (default: all there is room for; CPU 1)", bounds=(1, 10_000))
     tensor_parallel: int = flag(1, "GPUs for each engine", bounds=(1, 64))
@@ -63,6 +69,7 @@ class JobSettings:
         if self.public and self.push_to is None:
             raise ValueError("--public is for what --push_to pushes: give both or neither")
         check_license(self.license)
+        check_kwargs(self.chat_kwargs)
         for name in SAMPLING_BOUNDS:
             check_sampling(name, getattr(self, name), f"--{name}")
         check_bounds(self)

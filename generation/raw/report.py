@@ -63,10 +63,17 @@ def summary(counts: RawCounts) -> str:
     lines += _reflections_text(whole)
     lines += _reasons_text(f"{counts.lost.total():,} questions failed and have no samples:", counts.lost)
     lines += _reasons_text(f"{counts.kept.total():,} rows failed and stay as they were:", counts.kept)
+    if traces := counts.inner[counting.TRACES]:
+        inner, right = counts.inner[counting.INNER], counts.inner[counting.INNER_RIGHT]
+        lines.append(f"{traces:,} samples are traces themselves, of {inner:,} attempts, {right:,} right")
     if failed := counts.failed[schema.SAMPLE_PROVENANCE]:
         lines.append(f"{failed:,} requests failed; the reasons are in sample__provenance.error")
     if failed := counts.failed[schema.PROVENANCE]:
         lines.append(f"{failed:,} reflections failed; see reflections__provenance.error")
+    if counts.only_thoughts:
+        lines.append(
+            f"{counts.only_thoughts:,} reflections are only a thought, and count for nothing: take more --max_tokens"
+        )
     for name, one in tasks.items():
         lines += ["", card.cut(f"task {name or NONE}: {one.samples:,} samples")]
         lines += [*_outcomes_text(one.variants()), *_reflections_text(one)]
@@ -120,7 +127,7 @@ def raw_card(
 
 def made_sections(record: Mapping[str, Any]) -> dict[str, str]:
     """Return the `run` and `prompts` sections of a card, from the contents of run.json."""
-    prompts = {kind: texts for kind, texts in record.get("texts", {}).items() if kind in ("variants", "reflections")}
+    prompts = {kind: texts for kind, texts in record.get("texts", {}).items() if kind != "phrases"}
     why = "Word for word, as they were filled in: `{names}` stand for what differs by question and sample."
     asked = card.texts_section("The prompts", prompts, why)
     return {"run": card.run_section(record.get("starts", ())), "prompts": asked}
@@ -141,6 +148,8 @@ def held(counts: RawCounts, *, lost: bool) -> str:
         ("reflections without a verdict", whole.verdict("none")),
         ("reflections whose verdict is right", whole.valid),
         ("reflections whose request failed", counts.failed[schema.PROVENANCE]),
+        ("reflections that are only a thought", counts.only_thoughts),
+        *counts.inner.items(),
         *((said, counts.tokens[name]) for name, said in TOKENS.items() if counts.tokens),
     ]
     by_task = [(task, one.samples, *map(one.outcome, OUTCOMES)) for task, one in tasks.items()]
@@ -148,6 +157,7 @@ def held(counts: RawCounts, *, lost: bool) -> str:
         Table(("what", "count"), totals).markdown(),
         Table(("task", "samples", *OUTCOMES), by_task).markdown(1) if tasks else "",
         *_task_tables(whole, _UNDECIDED),
+        reasons_table("", ("where an answer was found", "samples"), counts.found, names=0),
         counts.served,
     ]
     for task, one in tasks.items():
