@@ -1,17 +1,17 @@
 """The engine on vLLM, and its tokenizer. Imports vllm and transformers only when needed, as that takes seconds."""
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Self
 
-from cluster.errors import EngineDiedError, EngineMemoryError
+from cluster.errors import EngineDiedError
 from cluster.inference.adapters import Adapter
 from cluster.inference.engine import Completion, EngineInfo, EngineSettings, Message, Request, no_room
 from cluster.inference.thoughts import Thinking, tokens_in
+from cluster.inference.vllm_log import cause_in
 from cluster.texts import load_table
 
 _LOOK_S = 0.5  # between two checks of vLLM's health
@@ -20,8 +20,6 @@ _LEAST_SEQUENCES = 8
 _LEAST_TOKENS = 2048
 _LEAST_SHARE = 0.5
 _CPU_CACHE, _LEAST_CACHE = 1 << 30, 128 << 20
-_PREFIX = re.compile(r"^(?:\([^)]*\) )?(?:ERROR [^\]]*\] ?)?")  # what vLLM puts before each line of a traceback
-_RAISED = re.compile(r"[\w.]*(?:Error|Exception)(?P<words>: .+)?")  # the last line of a traceback
 _KNOWN: dict[str, dict[str, Any]] = load_table("cluster.inference", "vllm.toml")
 
 
@@ -97,16 +95,7 @@ class VllmSettings(EngineSettings):
 
         One without a message gets the statement that raised it, which is the last source line of the traceback.
         """
-        lines = [_PREFIX.sub("", line, count=1) for line in log.splitlines()]
-        for number in reversed(range(len(lines))):
-            found = _RAISED.fullmatch(lines[number])
-            if found and not any(words in lines[number] for words in _KNOWN["log"]["others"]):
-                before = lines[max(0, number - 3) : number]
-                source = [line.strip() for line in before if line.startswith("    ") and line.strip(" ^~")]
-                message = lines[number] + (f" at `{source[-1]}`" if source and not found["words"] else "")
-                short = any(words in message for words in _KNOWN["log"]["memory"])
-                return EngineMemoryError(message) if short else EngineDiedError(message)
-        return None
+        return cause_in(log)
 
     def arguments(self) -> dict[str, Any]:
         """Return vLLM's arguments. The limits are explicit: AsyncLLM's own defaults are far below LLM's."""
