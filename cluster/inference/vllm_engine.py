@@ -295,6 +295,10 @@ class ChatTokenizer:
         ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
         return ids
 
+    def reread(self, text: str) -> str:
+        """Return the text as its tokens give it back."""
+        return str(self._tokenizer.decode(self.tokenize([text])[0]))
+
 
 def read_config(model: str, revision: str | None) -> Any:
     """Read config.json as transformers does, with its defaults. Raises whatever transformers raises."""
