@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from cluster.inference import chat as chats
 from cluster.inference.chat import Fitted, Prompt
-from cluster.inference.chat_templates import choose_chat
+from cluster.inference.chat_templates import choose_chat, stops_of
 from cluster.inference.engine import SAMPLING_BOUNDS, Message, Sampling
 from cluster.inference.engine_arguments import argument_types, frozen
 from cluster.inference.model_files import GENERATION
@@ -64,7 +64,7 @@ def choose_model(settings: JobSettings, before: str, several: int, what: str) ->
         model = _limited(model, most, settings)
     out = directory(model.name)
     chat = choose_chat(model, settings.chat_template, settings.chat_kwargs or {}, config_of(out), now()[:10])
-    sampling = _choose_sampling(settings, model).stopping(chat.stop)
+    sampling = _choose_sampling(settings, model).stopping(stops_of(chat.format))
     notes = [*chat.notes]
     if model.unused:
         are = "is" if len(model.unused) == 1 else "are"
@@ -118,10 +118,10 @@ def fit_chat(plan: JobPlan, kinds: Sequence[Prompt]) -> Fitted:
     return chats.fit(chats.load_chat(plan.model, plan.chat), kinds)
 
 
-def sampling_of_reflections(settings: Settings, sampling: Sampling, model: Model) -> Sampling | None:
+def sampling_of_reflections(settings: Settings, sampling: Sampling, model: Model, chat: ChatFormat) -> Sampling | None:
     """Return how reflections are sampled, None if as samples are. Raises ValueError for values that conflict."""
     given = read_sampling(settings.reflection_sampling or {}, "--reflection_sampling")
-    result = changed(sampling, given)
+    result = changed(sampling, given).stopping(stops_of(chat))
     if result.max_tokens >= model.context:
         told = f"leaves no room for a prompt: the context is {model.context}"
         raise ValueError(f"--reflection_sampling: max_tokens {result.max_tokens} {told}")
@@ -159,6 +159,9 @@ def notes_on_prompts(
     """
     of_template = chats.check_template(plan.model, chat, kinds)
     sizes = chat.lengths(frames)
+    if plan.texts.get("examples") and max(sizes) >= plan.context:
+        told = f"a prompt has {max(sizes):,} tokens before any question, and the context is {plan.context:,}"
+        raise ValueError(f"--examples: {told}: give fewer, or shorter ones")
     # A text never has more tokens than bytes, so only prompts with more bytes than there is room for are tokenized.
     asked = longer(plan.context - max(sizes) - chats.MARGIN, sizes.index(max(sizes)))
     short = chats.notes_on_max_tokens(chat, plan.sampling.max_tokens, least)

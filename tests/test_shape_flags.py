@@ -18,6 +18,7 @@ OF_EVERY_JOB = [
     "max_tokens",
     "chat_template",
     "chat_kwargs",
+    "examples",
     "seed",
     "engines",
     "tensor_parallel",

@@ -93,6 +93,16 @@ def test_a_base_model_is_asked_in_plain_text(changed: Changed, tmp_path: Path) -
     assert plan.sampling.more == plan.rollout.sampling.more == {"stop": stop}
     assert plan.configuration["sampling"]["stop"] == stop  # type: ignore[index,call-overload]
     assert 'stop ["\\nUser:", "\\nAssistant:"]' in describe(plan)
+    other = look(
+        folder,
+        chat_template="plain",
+        sampling={"stop": "END"},
+        reflection_sampling={"stop": ["THE END"]},
+        reflections=1,
+    )[0]
+    assert other.sampling.more == {"stop": ["END", *stop]}
+    assert other.rollout.reflection_sampling is not None
+    assert other.rollout.reflection_sampling.more == {"stop": ["THE END", *stop]}
     turns = [("user", "2 + 2?"), ("assistant", "4"), ("user", "3 + 3?")]
     shots = chat.render([{"role": role, "content": text} for role, text in turns])
     assert shots == "User: 2 + 2?\n\nAssistant: 4\n\nUser: 3 + 3?\n\nAssistant:"

@@ -24,6 +24,8 @@ _LONGEST = 160
 _TRIES = 16  # a template that picks one of two prompts at random writes both in this many, except one time in 30,000
 _PROBE = ' <answer>\\boxed{7}</answer> isn\'t "4 > 3 & 2" {{ x }} {% y %} Ünï→😀\n\n' + "Long words. " * 5000
 """What a template may escape, change or cut off."""
+_SAID = "So we try 12 + 34."
+"""What any tokenizer gives back; one that is loaded as another kind loses the spaces."""
 _WRITE, _WRITE_NOTHING, _OTHER_TABLES = map(tuple, KNOWN["classes"].values())
 """Parts of names, of classes and of vLLM's tables: see models.toml."""
 _TABLE = re.compile(r"^(\w+)(?:: .*)? = \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
@@ -78,7 +80,7 @@ def check_writes_text(model: Model) -> None:
 
 
 def load_chat(model: Model, format: ChatFormat = OWN_FORMAT) -> ChatTokenizer:
-    """Load the model's tokenizer. Raises ValueError if it or config.json cannot be loaded, or needs its own code."""
+    """Load the model's tokenizer. Raises ValueError if it or config.json cannot be loaded, or changes texts."""
     config = f"config.json of model {model.name}"
     if not model.type:
         raise ValueError(f"{config} names no model_type: give one in the layout of transformers")
@@ -95,10 +97,14 @@ def load_chat(model: Model, format: ChatFormat = OWN_FORMAT) -> ChatTokenizer:
         if not re.search(of_vllm, vllm_source("transformers_utils/config.py")):
             read_config(model.path, model.hub_revision)
         cannot = f"the tokenizer of model {model.name} cannot be loaded"
-        chat.tokenize(["a"])
+        reread = chat.reread(_SAID)
     except Exception as error:
         # A configuration or a tokenizer may be written by anyone, and fail in any way.
         raise ValueError(needs_code if model.own_code else f"{cannot}: {_reason(error)}") from error
+    if reread.lower().split() != _SAID.lower().split():
+        problem = f"the tokenizer of model {model.name}, as transformers loads it, makes {reread!r} of {_SAID!r}"
+        remedy = "give a copy of its folder whose tokenizer_config.json has the tokenizer_class PreTrainedTokenizerFast"
+        raise ValueError(f"{problem}, and so of every prompt and answer: {remedy}")
     return chat
 
 

@@ -23,7 +23,6 @@ class ChatChoice(NamedTuple):
 
     format: ChatFormat
     configuration: dict[str, JSON]  # what a run's configuration says of it: nothing if all is the model's default
-    stop: list[str]  # texts that end an answer
     notes: list[str]
 
 
@@ -62,8 +61,12 @@ def choose_chat(
         # A run that began when dates were not recorded goes on with the day's.
         date = begun.get("chat", {}).get("date", "") if begun else today
         chat |= {"date": date} if date else {}
-    stop = _TABLE[PLAIN]["stop"] if text == _TABLE[PLAIN]["template"] else []
-    return ChatChoice(ChatFormat(text, dict(kwargs), date), {"chat": chat} if chat else {}, stop, notes)
+    return ChatChoice(ChatFormat(text, dict(kwargs), date), {"chat": chat} if chat else {}, notes)
+
+
+def stops_of(format: ChatFormat) -> list[str]:
+    """Return the texts that end an answer, as nothing else does in plain text."""
+    return list(_TABLE[PLAIN]["stop"]) if format.template == _TABLE[PLAIN]["template"] else []
 
 
 def _template(model: Model, asked: str | None) -> tuple[str | None, dict[str, JSON], list[str]]:

@@ -230,7 +230,7 @@ class ScriptedEngine:
         words = reply.split(" ")
         kept = words[: min(request.sampling.max_tokens, room)]
         parted = part(" ".join(kept), [THINK])
-        spent = tokens_in(parted.spans, len(kept), lambda count: len(" ".join(kept[:count])))
+        spent = tokens_in(parted.spans, len(kept), lambda first, end: len(" ".join(kept[first:end])) + (first > 0))
         return Completion(
             parted.reply,
             "stop" if kept == words else "length",

@@ -179,7 +179,7 @@ class VllmEngine:
             return Completion("", "error", prompt_tokens, error=f"engine finished with {output.finish_reason!r}")
         written, special = list(output.token_ids), thinking.raw or keep_special
         parted = thinking.part(output.text, thinking.opened_by(prompt), keep_special=keep_special)
-        spent = tokens_in(parted.spans, len(written), lambda count: self._chat.width(written[:count], special))
+        spent = tokens_in(parted.spans, len(written), lambda first, end: self._chat.width(written[first:end], special))
         return Completion(
             parted.reply,
             output.finish_reason,
@@ -294,6 +294,10 @@ class ChatTokenizer:
         # Not verbose: it would warn about texts longer than the context, which are expected here.
         ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
         return ids
+
+    def reread(self, text: str) -> str:
+        """Return the text as its tokens give it back."""
+        return str(self._tokenizer.decode(self.tokenize([text])[0]))
 
 
 def read_config(model: str, revision: str | None) -> Any:

@@ -3,7 +3,7 @@
 Supports both published families of column names, as lists or as plain values.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, get_args
 
@@ -30,7 +30,7 @@ from generation.raw.schema import (
     lists_of,
     owners,
 )
-from generation.records import NO_ANSWER, Outcome, stable_hash
+from generation.records import CUT, CUT_THOUGHT, NO_ANSWER, ONLY_THOUGHT, Outcome, stable_hash
 
 UNDECIDED = "undecided"  # reason for a row whose correctness is null, in a repository that gives no reasons
 _NAMED_COLUMNS = 8  # at most this many are listed in a message
@@ -193,6 +193,8 @@ def as_rows(batch: pa.RecordBatch, columns: Columns, path: Path, first_row: int)
     values["reason"] = pc.if_else(stated, pc.fill_null(values["reason"], ""), why)
     for role, default in {"answer": "", "task": "", "cut": False, "mentions_hint": False}.items():
         values[role] = pc.fill_null(values[role], default)
+    if not told:
+        values["reason"] = _reasons(values)
 
     texts = given.get("reflections", none)
     lists = (texts if is_list(texts.type) else as_lists(texts.cast(pa.string()))).cast(ROWS.field("reflections").type)
@@ -207,6 +209,14 @@ def as_rows(batch: pa.RecordBatch, columns: Columns, path: Path, first_row: int)
         values["response"] = pc.coalesce(finals, values["response"])
         values["thought"] = pc.if_else(values["attempts"].is_valid(), None, values["thought"])
     return pa.Table.from_arrays([values[name] for name in ROWS.names], schema=ROWS)
+
+
+def _reasons(values: Mapping[str, pa.Array]) -> pa.Array:
+    """Return the reasons of rows that do not say themselves which samples are only a thought."""
+    only = pc.and_(values["thought"].is_valid(), is_blank(values["response"]))
+    unanswered = pc.is_in(values["reason"], pa.array([NO_ANSWER, CUT]))
+    thinking = pc.if_else(values["cut"], CUT_THOUGHT, ONLY_THOUGHT)
+    return pc.if_else(pc.and_(only, unanswered), thinking, values["reason"])
 
 
 def finals_of(attempts: pa.Array) -> pa.Array:

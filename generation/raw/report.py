@@ -127,7 +127,7 @@ def raw_card(
 
 def made_sections(record: Mapping[str, Any]) -> dict[str, str]:
     """Return the `run` and `prompts` sections of a card, from the contents of run.json."""
-    prompts = {kind: texts for kind, texts in record.get("texts", {}).items() if kind in ("variants", "reflections")}
+    prompts = {kind: texts for kind, texts in record.get("texts", {}).items() if kind != "phrases"}
     why = "Word for word, as they were filled in: `{names}` stand for what differs by question and sample."
     asked = card.texts_section("The prompts", prompts, why)
     return {"run": card.run_section(record.get("starts", ())), "prompts": asked}
