@@ -4,11 +4,9 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from cluster.inference.chat import Prompt
+from cluster.inference.chat import Prompt, tokenizer_of
 from cluster.inference.engine import Message
-from cluster.inference.vllm_engine import ChatTokenizer
 from cluster.jobs.plan import JobPlan
 from cluster.jobs.run_directory import JSON
 from cluster.texts import excerpt
@@ -66,10 +64,10 @@ class Plan(JobPlan):
         return max(self.sampling.max_tokens, self.rollout.of_reflections.max_tokens)
 
     def introduction(self) -> list[tuple[str, str]]:
-        rollout, revision = self.rollout, self.model.revision or "unknown"
+        rollout, revision = self.rollout, self.model.full_revision or "unknown"
         sft, rl, variants = len(self.questions), len(self.rl_questions), len(rollout.variants)
         return [
-            ("model", f"{self.model.name}, revision {revision}"),
+            ("model", f"{self.model.full_name}, revision {revision}"),
             ("questions", f"{sft:,} of {self.task} for SFT, {rl:,} others for RL"),
             *(("note", note) for note in self.notes),
             ("plan", f"{self.samples:,} samples under {variants} variants, {rollout.reflections} reflections each"),
@@ -101,7 +99,7 @@ def make_plan(settings: Settings) -> Plan:
     longest = sampling.max_tokens + (looking or sampling).max_tokens
     context = min(model.context, longest + 4096 + examples.size(asked))
     return Plan(
-        name=f"{task}-{Path(model.name).name}",
+        name=f"{task}-{model.label}",
         # Engines and traces are not part of it.
         configuration={
             **chosen,
@@ -192,7 +190,7 @@ def _kinds(plan: Plan) -> list[Prompt]:
 
 def describe(plan: Plan) -> str:
     """Describe the plan: counts, an upper bound on tokens, and prompts as the model will see them."""
-    chat = ChatTokenizer(plan.model.path, plan.model.hub_revision, plan.chat)
+    chat = tokenizer_of(plan.model, plan.chat)
     rollout, longest = plan.rollout, plan.sampling.max_tokens
     looking = rollout.of_reflections
     sft, rl = (Counter(question.task for question in asked) for asked in (plan.questions, plan.rl_questions))

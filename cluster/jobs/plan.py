@@ -22,6 +22,7 @@ from cluster.jobs.store import KEY
 from cluster.paths import dataset_folder, local, local_or_name
 
 _MODEL = "hub id, also @COMMIT, local folder, or well-known name (default: the built-in one)"
+_CODE = "run code that came with the model, with all your rights, here and on every node"
 _OF_THE_MODEL = "default: the model's generation_config.json"
 _LENGTH = "longest sample or reflection (default: 4096 within the context; built-in model 256)"
 _TEMPLATE = "Jinja file, name of a template of the tokenizer's, or plain for base models (default: the model's own)"
@@ -36,6 +37,11 @@ class JobSettings:
     """Settings that every job has, validated on creation."""
 
     model: str | None = flag(None, _MODEL, local_or_name)
+    revision: str | None = flag(None, "of --model on the hub: a commit, branch or tag; as in --model NAME@COMMIT")
+    adapter: str | None = flag(
+        None, "a LoRA adapter for the model: hub id, also @COMMIT, or local folder", local_or_name
+    )
+    run_model_code: bool = flag(False, _CODE)
     temperature: float | None = flag(None, _OF_THE_MODEL)
     top_p: float | None = flag(None, _OF_THE_MODEL)
     top_k: int | None = flag(None, f"0 keeps all; {_OF_THE_MODEL}")

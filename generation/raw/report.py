@@ -111,7 +111,7 @@ def raw_card(
 ) -> str:
     """Return the README.md of a RAW_DATA; `configuration` is shown as JSON, `record` is the contents of run.json."""
     split = card.Split(counts.all().samples, counts.memory, counts.files)
-    models = [configuration.get("model", "")]
+    models = [configuration[name] for name in ("model", "adapter") if name in configuration]
     values = {
         "header": card.header(schema.SCHEMA, [split], tags=TAGS, license=license, models=models),
         "name": name,

@@ -6,15 +6,13 @@ import math
 import random
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import MISSING, dataclass, replace
-from pathlib import Path
 
 import pyarrow as pa
 
 from cluster.errors import ItemFailedError
 from cluster.flags import flag
-from cluster.inference.chat import Prompt
+from cluster.inference.chat import Prompt, tokenizer_of
 from cluster.inference.engine import Engine, EngineInfo, Request, Sampling
-from cluster.inference.vllm_engine import ChatTokenizer
 from cluster.jobs.plan import JobPlan, JobSettings
 from cluster.paths import local_or_name
 from generation.examples import NO_EXAMPLES, Examples, check_apart, load_examples, notes_on_reflecting
@@ -142,7 +140,7 @@ class AdditionPlan(JobPlan):
     def introduction(self) -> list[tuple[str, str]]:
         source, more, none = self.source, self.work.reflections, self.source.rows - self.source.graded
         return [
-            ("model", f"{self.model.name}, revision {self.model.revision or 'unknown'}"),
+            ("model", f"{self.model.full_name}, revision {self.model.full_revision or 'unknown'}"),
             ("raw data", f"{source.name}: {source.rows:,} rows, {source.reflections:,} reflections"),
             ("plan", f"{more} more on {source.graded:,} samples; {none:,} of unknown outcome get none"),
             *(("note", note) for note in self.notes),
@@ -162,7 +160,7 @@ def plan_additions(settings: AdditionSettings) -> AdditionPlan:
     # A text has no more tokens than bytes. The engine rejects a sample that is longer still, and its row says so.
     context = min(model.context, _MOST_CONTEXT, source.longest + _FRAME + sampling.max_tokens + examples.size(()))
     return AdditionPlan(
-        name=f"{source.name}-reflected-{Path(model.name).name}",
+        name=f"{source.name}-reflected-{model.label}",
         # Where the RAW_DATA is, is not part of it.
         configuration={
             **chosen,
@@ -244,7 +242,7 @@ def describe_additions(plan: AdditionPlan) -> str:
     row, messages = _first(plan)
     return write_out(
         plan,
-        ChatTokenizer(plan.model.path, plan.model.hub_revision, plan.chat),
+        tokenizer_of(plan.model, plan.chat),
         asked=[
             f"raw data    {source.name}: {source.rows:,} rows in {files:,} files, {source.reflections:,} reflections",
             f"samples     {source.graded:,} graded ones get {more} more, {none:,} of unknown outcome none",
