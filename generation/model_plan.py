@@ -1,20 +1,26 @@
 """What every command decides about its model: which one, its sampling, whether prompts fit; also describes plans."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cluster.inference import chat as chats
 from cluster.inference.chat import Prompt
-from cluster.inference.engine import Message, Sampling
-from cluster.inference.models import Model, find
+from cluster.inference.engine import SAMPLING_BOUNDS, Message, Sampling
+from cluster.inference.models import Model, Served, find, served_model
+from cluster.inference.server_engine import ServerSettings
+from cluster.inference.server_flags import server_urls
+from cluster.inference.server_probe import ServedChat, look_at_server, notes_on_served
 from cluster.inference.vllm_engine import OWN_FORMAT, ChatFormat, ChatTokenizer
 from cluster.jobs.plan import JobPlan, JobSettings, check_sampling
-from cluster.jobs.run_directory import config_of
+from cluster.jobs.progress import say
+from cluster.jobs.run_directory import JSON, config_of
 from generation import builtin
 
 LONGEST, BUILTIN_LONGEST = 4096, 256  # default --max_tokens
+SILENCE_S = 300.0  # default --silence
 
 
 class ModelChoice(NamedTuple):
@@ -28,9 +34,10 @@ class ModelChoice(NamedTuple):
     """Warnings: settings in the model's own files that are ignored, and samples that will all be identical."""
 
 
-def is_builtin(name: str | None) -> bool:
-    """Return True for the built-in model: no name, or its own unless a folder has that name."""
-    return name is None or (name == builtin.NAME and not Path(name).is_dir())
+def is_builtin(settings: JobSettings) -> bool:
+    """Return True for the built-in model: no name, or its own unless a folder has that name; never a server's."""
+    name = settings.model
+    return not settings.server and (name is None or (name == builtin.NAME and not Path(name).is_dir()))
 
 
 def choose_model(settings: JobSettings, before: str, several: int, what: str) -> ModelChoice:
@@ -45,14 +52,16 @@ def choose_model(settings: JobSettings, before: str, several: int, what: str) ->
     def directory(model: str) -> Path:
         return Path(settings.out or f"{before}-{Path(model).name}")
 
-    if name is None or is_builtin(name):
+    notes = list[str]()
+    if settings.server:
+        model, notes = _choose_served(settings, directory)
+    elif name is None or is_builtin(settings):
         model = replace(find(str(builtin.MODEL)), name=builtin.NAME)
     elif name.startswith(f"{builtin.NAME}@"):
         raise ValueError(f"model {name}: the built-in model has no commits; give --model {builtin.NAME}")
     else:
         model = find(name, config_of(directory(name.partition("@")[0])), (builtin.NAME,))
     sampling = _choose_sampling(settings, model)
-    notes = []
     if model.unused:
         are = "is" if len(model.unused) == 1 else "are"
         notes.append(f"generation_config.json also sets {', '.join(model.unused)}, which {are} not used")
@@ -61,6 +70,55 @@ def choose_model(settings: JobSettings, before: str, several: int, what: str) ->
         told = f"nothing is drawn, so all {several:,} {what} will be the same; give a --temperature"
         notes.append(f"temperature 0{source}: {told}")
     return ModelChoice(model, sampling, OWN_FORMAT, directory(model.name), notes)
+
+
+def _choose_served(settings: JobSettings, directory: Callable[[str], Path]) -> tuple[Model, list[str]]:
+    """Return the server's model, with notes. A run that was begun knows it, and asks no server before it is owed."""
+    begun: Mapping[str, Any] = {}
+    if settings.model or settings.out:
+        begun = config_of(directory(settings.model or ""))
+    if "server" in begun and settings.model in (None, begun["model"]):
+        model, notes = served_model(begun["model"], Served(**begun["server"])), list[str]()
+    else:
+        given = {name: value for name in SAMPLING_BOUNDS if (value := getattr(settings, name)) is not None}
+        asked = server_settings(settings, settings.model, sampling=Sampling(**given))
+        found = look_at_server(asked, ask=not settings.dry_run)
+        model, notes = found.model, [*found.notes]
+    if settings.temperature is None:
+        notes.append(
+            "sampling is neutral (temperature 1) where no flag says otherwise: a server does not tell its model's"
+        )
+    assert model.served is not None
+    return model, [*notes_on_served(model.served), *notes]
+
+
+def server_settings(settings: JobSettings, model: str | None, **more: Any) -> ServerSettings:
+    """Return how to reach the servers of --server; `more` are further fields."""
+    return ServerSettings(
+        server_urls(settings.server),
+        model,
+        key_env=settings.api_key_env,
+        concurrency=settings.concurrency,
+        tell=partial(say, "server"),
+        **more,
+    )
+
+
+def configuration_of(settings: JobSettings, model: Model) -> dict[str, JSON]:
+    """Return what the configuration of a run says of its model."""
+    served = {"server": asdict(model.served)} if model.served else {}
+    return {"model": model.name, "model_revision": model.revision, **served}
+
+
+def folds_system(model: Model) -> bool:
+    """Return True if the model takes a system text only in the user's turn."""
+    return model.served is not None and model.served.fold_system
+
+
+def chat_of(plan: JobPlan) -> ChatTokenizer | ServedChat:
+    """Return what shows and measures the plan's prompts."""
+    model = plan.model
+    return ServedChat() if model.served else ChatTokenizer(model.path, model.hub_revision, plan.chat)
 
 
 def _choose_sampling(settings: JobSettings, model: Model) -> Sampling:
@@ -74,7 +132,7 @@ def _choose_sampling(settings: JobSettings, model: Model) -> Sampling:
             raise ValueError(f"{error}; give --{name}, which overrides it") from error
         return model.sampling.get(name, neutral)
 
-    longest = BUILTIN_LONGEST if is_builtin(settings.model) else LONGEST
+    longest = BUILTIN_LONGEST if is_builtin(settings) else LONGEST
     sampling = Sampling(
         temperature=choose("temperature", 1.0),
         top_p=choose("top_p", 1.0),
@@ -105,6 +163,8 @@ def notes_on_prompts(
     prompts, called `what` in the plural. A completion must have room for each of the `least` texts. Raises ValueError,
     with `remedy` as advice, if no prompt fits, and if the template does not render a prompt faithfully.
     """
+    if plan.model.served:
+        return []
     chat = chats.load_chat(plan.model, plan.chat)
     of_template = chats.check_template(plan.model, chat, kinds)
     sizes = chat.lengths(frames)
@@ -116,7 +176,11 @@ def notes_on_prompts(
 
 
 def write_out(
-    plan: JobPlan, chat: ChatTokenizer, asked: Sequence[str], bounds: Sequence[str], shown: Sequence[Prompt]
+    plan: JobPlan,
+    chat: ChatTokenizer | ServedChat,
+    asked: Sequence[str],
+    bounds: Sequence[str],
+    shown: Sequence[Prompt],
 ) -> str:
     """Describe a plan: what is asked, bounds on the work, and prompts as the model will see them."""
     lines = [

@@ -12,13 +12,14 @@ from cluster.inference.chat import check_writes_text
 from cluster.inference.models import Model
 from cluster.inference.pool import items_in_flight
 from cluster.inference.ray_replicas import RayFleet
-from cluster.inference.replicas import Placement
+from cluster.inference.replicas import Fleet, Placement
 from cluster.inference.vllm_engine import VllmSettings
 from cluster.jobs.plan import JobPlan, JobSettings
 from cluster.jobs.progress import say
 from cluster.jobs.run_directory import LOGS
 from cluster.nodes import check_nodes
 from cluster.session import Node, Resources, current_resources, local_resources
+from generation.model_plan import SILENCE_S, server_settings
 
 GPU_SEQUENCES, CPU_SEQUENCES = 1024, 128
 _GIB = 1 << 30
@@ -27,8 +28,29 @@ _CPU_CORES, _CPU_MEMORY = 8, 16 * _GIB
 """Per engine started by default on a node: an engine scales to a few cores and holds its own copy of the model."""
 _CPU_SHARERS = 4  # most workers per core; more would only wait for each other
 _CPU_LEAST = _GIB // 2  # minimum bytes per worker, besides the model's weights
-_SILENCE_S = 300.0
+_AWAY_S = 86_400.0  # how long a server may be away
 _SLOWEST = 5.0  # tokens per second of one sequence; a slower engine is presumed dead
+
+
+def choose_fleet(plan: JobPlan, settings: JobSettings) -> Fleet:
+    """Return the servers that run already, or engines to be started on Ray. Raises ValueError as check_engines does."""
+    return server_fleet(plan, settings) if settings.server else ray_fleet(plan, settings)
+
+
+def server_fleet(plan: JobPlan, settings: JobSettings) -> Fleet:
+    """Return the servers of --server, each asked from this process."""
+    silence_s = silence_of(plan, settings)
+    engine = server_settings(
+        settings, plan.model.name, sampling=plan.sampling, context=plan.model.context, silence_s=silence_s
+    )
+    fleet = Fleet(engine, len(engine.urls), items_in_flight(settings.concurrency, plan.per_item))
+    fleet.placement = replace(fleet.placement, logs=plan.out / LOGS, silence_s=silence_s, loading_s=_AWAY_S)
+    return fleet
+
+
+def silence_of(plan: JobPlan, settings: JobSettings) -> float:
+    """Return how long an engine may answer nothing, in seconds."""
+    return settings.silence or max(SILENCE_S, plan.sampling.max_tokens / _SLOWEST)
 
 
 def ray_fleet(plan: JobPlan, settings: JobSettings) -> RayFleet:
@@ -100,7 +122,7 @@ def place(plan: JobPlan, settings: JobSettings, resources: Resources) -> Placeme
         logs=plan.out / LOGS,
         environment=environment,
         room=room_now if settings.engines is None else None,
-        silence_s=settings.silence or max(_SILENCE_S, plan.sampling.max_tokens / _SLOWEST),
+        silence_s=silence_of(plan, settings),
     )
 
 

@@ -8,11 +8,18 @@ from pathlib import Path
 
 from cluster.inference.chat import Prompt
 from cluster.inference.engine import Message
-from cluster.inference.vllm_engine import ChatTokenizer
 from cluster.jobs.plan import JobPlan
 from cluster.texts import excerpt
 from generation import variants
-from generation.model_plan import choose_model, is_builtin, notes_on_prompts, write_out
+from generation.model_plan import (
+    chat_of,
+    choose_model,
+    configuration_of,
+    folds_system,
+    is_builtin,
+    notes_on_prompts,
+    write_out,
+)
 from generation.raw.schema import SCHEMA
 from generation.records import Question, stable_hash
 from generation.rollout import Rollout
@@ -62,13 +69,13 @@ class Plan(JobPlan):
 
 def amounts(settings: Settings) -> tuple[int, int]:
     """Return the number of samples per question and variant, and of reflections per sample."""
-    samples, reflections = (2, 2) if is_builtin(settings.model) else (16, 4)
+    samples, reflections = (2, 2) if is_builtin(settings) else (16, 4)
     return settings.samples or samples, reflections if settings.reflections is None else settings.reflections
 
 
 def make_plan(settings: Settings) -> Plan:
     """Make the plan. Raises ValueError for a model or questions that are missing or unsuitable."""
-    parts = settings.parts(small=is_builtin(settings.model))
+    parts = settings.parts(small=is_builtin(settings))
     task = run_name([part.task.name for part in parts])
     samples, reflections = amounts(settings)
     model, sampling, chat, out, notes = choose_model(settings, f"runs/{task}", samples, "samples of a variant")
@@ -82,8 +89,7 @@ def make_plan(settings: Settings) -> Plan:
         name=f"{task}-{Path(model.name).name}",
         # Engines and traces are not part of it.
         configuration={
-            "model": model.name,
-            "model_revision": model.revision,
+            **configuration_of(settings, model),
             "task": task,
             "task_config": json.loads(task_config),
             "questions": len(supplied.sft),
@@ -110,7 +116,7 @@ def make_plan(settings: Settings) -> Plan:
         questions=supplied.sft,
         rl_questions=supplied.rl,
         task_config=task_config,
-        rollout=Rollout(asked, samples, reflections, sampling, settings.seed),
+        rollout=Rollout(asked, samples, reflections, sampling, settings.seed, folds_system(model)),
     )
 
 
@@ -141,7 +147,7 @@ def look_at_prompts(plan: Plan) -> Plan:
 
 def describe(plan: Plan) -> str:
     """Describe the plan: counts, an upper bound on tokens, and prompts as the model will see them."""
-    chat = ChatTokenizer(plan.model.path, plan.model.hub_revision, plan.chat)
+    chat = chat_of(plan)
     rollout, longest = plan.rollout, plan.sampling.max_tokens
     sft, rl = (Counter(question.task for question in asked) for asked in (plan.questions, plan.rl_questions))
     golds: dict[str, str] = {}

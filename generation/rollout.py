@@ -33,6 +33,7 @@ class Rollout:
     reflections: int  # per sample whose correctness is known
     sampling: Sampling
     seed: int
+    fold_system: bool = False  # the model takes no system text, so it stands before the user's
 
     async def __call__(self, engine: Engine, question: Question) -> tuple[Attempt, ...]:
         """Return all attempts, by variant and index. Raises ItemFailedError if every sample failed, EngineDiedError."""
@@ -69,7 +70,16 @@ class Rollout:
         return self._request(variants.messages(variant, question), question.key, variant.name, index, "sample")
 
     def _request(self, messages: tuple[Message, ...], *parts: object) -> Request:
-        return Request("/".join(map(str, parts)), messages, self.sampling, request_seed(self.seed, *parts))
+        chat = fold(messages) if self.fold_system else messages
+        return Request("/".join(map(str, parts)), chat, self.sampling, request_seed(self.seed, *parts))
+
+
+def fold(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """Return a chat without its system turn, whose text stands before that of the turn behind it."""
+    if messages[0]["role"] != "system":
+        return messages
+    system, first, *others = messages
+    return (Message(role=first["role"], content=f"{system['content']}\n\n{first['content']}"), *others)
 
 
 @dataclass(frozen=True)
@@ -99,10 +109,10 @@ async def reflect(engine: Engine, asked: Iterable[tuple[str, Request]], is_corre
 
 
 async def ask(engine: Engine, request: Request) -> Completion:
-    """Return the completion, or the last of TRIES refusals if the engine refuses every time."""
+    """Return the completion, or the last of TRIES refusals if the engine refuses every time, or the first final one."""
     for _ in range(TRIES):
         completion = await engine.generate(request)
-        if completion.finish_reason != "error":
+        if completion.finish_reason != "error" or completion.final:
             break
     return completion
 

@@ -8,7 +8,7 @@ from assembly.job import SETS, make_sets, say_counts, say_next, sft_settings, wi
 from cluster.flags import page, parse
 from cluster.inference.replicas import Fleet
 from cluster.jobs.job import Job
-from generation.placement import ray_fleet
+from generation.placement import choose_fleet
 from generation.plan import describe, look_at_prompts, make_plan
 from generation.raw.report import write_raw_data
 from generation.rollout import Work
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
         plan = make_plan(settings)
         job.check(plan, SETS)
         if job.owed:
-            fleet = fleet or ray_fleet(plan, settings)
+            fleet = fleet or choose_fleet(plan, settings)
             plan = look_at_prompts(plan)
         plan = with_traces(plan, wanted)
         if settings.dry_run:

@@ -10,7 +10,7 @@ from cluster.flags import parse
 from cluster.inference.replicas import Fleet
 from cluster.jobs.job import Job
 from cluster.jobs.progress import say
-from generation.placement import ray_fleet
+from generation.placement import choose_fleet
 from generation.raw.schema import RAW_DATA
 from reflection.added.plan import AdditionSettings, describe_additions, look_at_samples, plan_additions
 from reflection.added.rows import write_reflected
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
         plan = plan_additions(settings)
         job.check(plan, [RAW_DATA])
         if job.owed:
-            fleet = fleet or ray_fleet(plan, settings)
+            fleet = fleet or choose_fleet(plan, settings)
             plan = look_at_samples(plan)
         plan = plan.with_notes(why_unusable((file.path for file in plan.source.files), wanted))
         if settings.dry_run:

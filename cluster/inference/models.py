@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from huggingface_hub import HfApi, constants, hf_hub_download
 
@@ -19,6 +19,20 @@ from cluster.texts import nearest
 _CLOSE = 0.75
 _WITHIN = ("*", "*/config.json", "*/*/config.json", "*/*.distcp")  # what tells a model from other folders
 _HEAD = 1 << 20  # bytes of each file of a folder that its hash is made of, with names and sizes
+
+
+@dataclass(frozen=True)
+class Served:
+    """How a server treats the requests for its model. Part of the run's configuration."""
+
+    context: int  # longest prompt plus completion, in tokens
+    system: Literal["kept", "dropped", "refused", "not known"] = "not known"  # what becomes of a system text
+    seeds: Literal["kept", "ignored", "not known"] = "not known"  # whether the same seed draws the same sample
+
+    @property
+    def fold_system(self) -> bool:
+        """Return True if a system text has to stand in the user's turn."""
+        return self.system in {"dropped", "refused"}
 
 
 @dataclass(frozen=True)
@@ -37,6 +51,26 @@ class Model:
     heads: int | None  # attention heads, which the GPUs of an engine share evenly; None if config.json does not say
     weight_bytes: int  # on disk; 0 if they are not on this machine
     unused: tuple[str, ...]  # keys of generation_config.json that would change what is sampled, and are ignored
+    served: Served | None = None  # how a server treats it, whose model it is; None for one whose files are known
+
+
+def served_model(name: str, served: Served) -> Model:
+    """Return a model of which only what its server tells is known."""
+    return Model(
+        name,
+        path="",
+        revision="",
+        hub_revision=None,
+        context=served.context,
+        sampling={},
+        type="",
+        architectures=(),
+        own_code=(),
+        heads=None,
+        weight_bytes=0,
+        unused=(),
+        served=served,
+    )
 
 
 def find(name: str, begun: Mapping[str, Any] | None = None, own: tuple[str, ...] = ()) -> Model:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from cluster.flags import flag
 from cluster.inference.engine import SAMPLING_BOUNDS, Sampling
 from cluster.inference.models import Model
+from cluster.inference.server_flags import check_server_flags
 from cluster.inference.vllm_engine import ChatFormat
 from cluster.jobs.card import UNKNOWN, check_license
 from cluster.jobs.run_directory import JSON
@@ -21,6 +22,7 @@ _COLDEST = 0.01  # vLLM raises a lower temperature to this one, unless it is 0
 _MODEL = "hub id, also @COMMIT, local folder, or well-known name (default: the built-in one)"
 _OF_THE_MODEL = "default: the model's generation_config.json"
 _LENGTH = "longest sample or reflection (default: 4096 within the context; built-in model 256)"
+_SERVER = "URL of an OpenAI-compatible server that runs already, instead of engines; or several, by comma"
 _SILENCE = "seconds without an answer until an engine is replaced (default: 300 or more)"
 
 
@@ -40,6 +42,9 @@ class JobSettings:
     silence: float | None = flag(None, _SILENCE, bounds=(1, 10**6))
     retry_failed: bool = flag(False, "try again what failed before")
     address: str | None = flag(None, "a running Ray cluster (default: a Ray of its own)")
+    server: tuple[str, ...] = flag((), _SERVER)
+    api_key_env: str | None = flag(None, "the environment variable that holds the server's key")
+    concurrency: int = flag(64, "requests in flight on each server", bounds=(1, 10_000))
     grace_s: int = flag(20, "when told to stop, the longest wait for what is in flight", bounds=(0, 10**6))
     out: str | None = flag(None, "the run directory (default: runs/<what is asked>-<model>)", dataset_folder)
     push_to: str | None = flag(None, "a hub namespace to push what is made to, private")
@@ -54,6 +59,7 @@ class JobSettings:
         for name in SAMPLING_BOUNDS:
             check_sampling(name, getattr(self, name), f"--{name}")
         check_bounds(self)
+        check_server_flags(self)
 
 
 def check_sampling(name: str, value: float | None, shown: str) -> None:

@@ -13,10 +13,9 @@ from cluster.errors import ItemFailedError
 from cluster.flags import flag
 from cluster.inference.chat import Prompt
 from cluster.inference.engine import Engine, EngineInfo, Request, Sampling
-from cluster.inference.vllm_engine import ChatTokenizer
 from cluster.jobs.plan import JobPlan, JobSettings
 from cluster.paths import local_or_name
-from generation.model_plan import choose_model, is_builtin, notes_on_prompts, write_out
+from generation.model_plan import chat_of, choose_model, configuration_of, is_builtin, notes_on_prompts, write_out
 from generation.raw.schema import PROVENANCE, REFLECTIONS, SCHEMA, WRITER, Rolled, provenance_of, without_surrogates
 from generation.records import Reflection, request_seed, stable_hash
 from generation.rollout import reflect, together
@@ -124,7 +123,7 @@ class AdditionPlan(JobPlan):
 def plan_additions(settings: AdditionSettings) -> AdditionPlan:
     """Decide everything, reading every row once. Raises ValueError for an unsuitable model or RAW_DATA."""
     source = open_source(settings.raw)
-    reflections = settings.reflections or (2 if is_builtin(settings.model) else 4)
+    reflections = settings.reflections or (2 if is_builtin(settings) else 4)
     alike = math.ceil(reflections / len(prompts.PROMPTS))
     what = "reflections of one prompt on a sample"
     model, sampling, chat, out, notes = choose_model(settings, f"runs/{source.name}-reflected", alike, what)
@@ -136,8 +135,7 @@ def plan_additions(settings: AdditionSettings) -> AdditionPlan:
         name=f"{source.name}-reflected-{Path(model.name).name}",
         # Where the RAW_DATA is, is not part of it.
         configuration={
-            "model": model.name,
-            "model_revision": model.revision,
+            **configuration_of(settings, model),
             "raw_rows": source.rows,
             "raw_hash": source.origin.digest,
             "prompts_hash": stable_hash(*prompts.PROMPTS.items())[:16],
@@ -197,7 +195,7 @@ def describe_additions(plan: AdditionPlan) -> str:
     row, messages = _first(plan)
     return write_out(
         plan,
-        ChatTokenizer(plan.model.path, plan.model.hub_revision, plan.chat),
+        chat_of(plan),
         asked=[
             f"raw data    {source.name}: {source.rows:,} rows in {files:,} files, {source.reflections:,} reflections",
             f"samples     {source.graded:,} graded ones get {more} more, {none:,} of unknown outcome none",
