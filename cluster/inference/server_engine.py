@@ -158,7 +158,8 @@ class ServerEngine:
 
     async def _ask(self, request: Request, patience_s: float | None = None) -> dict[str, Any]:
         sampling, body = request.sampling, dict[str, Any]()
-        body["model"], body["messages"] = self.info.model, list(request.messages)
+        body["model"] = self.info.model
+        body["messages"] = [{**message, "content": _utf8(message["content"])} for message in request.messages]
         body |= {"temperature": sampling.temperature, "top_p": sampling.top_p, "seed": request.seed % SEEDS}
         body |= {self._form.limit: sampling.max_tokens}
         body |= {name: value for name, value in sampling.more.items() if name not in _NEUTRAL}
@@ -223,14 +224,19 @@ def _read(answer: Mapping[str, Any]) -> Completion:
         return Completion("", "error", prompt_tokens, output_tokens, cached, error=words, final=True)
     thought = message.get("reasoning_content") or message.get("reasoning") or None
     return Completion(
-        message.get("content") or "",
+        _utf8(message.get("content") or ""),
         reason,
         prompt_tokens,
         output_tokens,
         cached,
-        thought=thought,
+        thought=_utf8(thought) if thought else None,
         thought_tokens=_count(_part(usage, "completion_tokens_details"), "reasoning_tokens"),
     )
+
+
+def _utf8(text: str) -> str:
+    """Return the text as UTF-8 can encode it, lone surrogates replaced: JSON may hold them, and requests may not."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _part(of: Mapping[str, Any], name: str) -> Mapping[str, Any]:
