@@ -139,7 +139,7 @@ def sort_part(part: Part, path: Path, *, buckets: int, settings: SftSettings) ->
     """Write the part's rows, of schema POOL, as one record batch per bucket in turn. Raises ValueError for bad rows."""
     counts = Summary()
     with pa.ipc.new_file(path, POOL) as file:
-        for rows in read_part(part):
+        for rows in read_part(part, thoughts=settings.thoughts == "show"):
             pool = choose(rows, settings)
             counts.samples += pool.num_rows
             counts.left_out.update(pool["left_out"].to_pylist())

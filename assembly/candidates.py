@@ -21,7 +21,8 @@ from generation.grading.countdown import read
 from generation.grading.errors import OutOfBoundsError, UnreadableError
 from generation.grading.text import to_ascii
 from generation.raw.schema import is_blank, kept_items, owners
-from generation.records import CUT, WITHOUT_ANSWER, stable_hash
+from generation.records import CUT, CUT_THOUGHT, ONLY_THOUGHT, WITHOUT_ANSWER, stable_hash
+from generation.variants import HINT_WORD, VARIANTS
 from reflection.verdict import parse_verdicts
 
 UNDECIDED = "correctness undecided"
@@ -91,12 +92,24 @@ def choose(rows: pa.Table, settings: SftSettings) -> pa.Table:
     keys = columns["question_key"].dictionary_encode()
     hashes = pa.array([int(stable_hash(key)[:16], 16) for key in keys.dictionary.to_pylist()], pa.uint64())
     columns["order"] = hashes.take(keys.indices)
+    if settings.thoughts == "show":
+        columns["response"] = _with_thought(columns["thought"], columns["response"])
+        hinted = pc.is_in(columns["variant"], pa.array([name for name, one in VARIANTS.items() if one.rationalized]))
+        tells = pc.fill_null(pc.match_substring_regex(columns["thought"], HINT_WORD), False)
+        columns["mentions_hint"] = pc.or_(columns["mentions_hint"], pc.and_(hinted, tells))
     columns["correct"] = pc.equal(columns["outcome"], "right")
     columns["gold"] = pc.utf8_trim_whitespace(columns["answer"])
     columns["answer"] = pc.utf8_trim_whitespace(pc.fill_null(columns["extracted_answer"], ""))
     columns["reflections"], unreflected = _valid(columns["reflections"], columns["correct"], settings)
     columns["left_out"] = _left_out(columns, unreflected, settings)
     return pa.Table.from_arrays([columns[name] for name in POOL.names], schema=POOL)
+
+
+def _with_thought(thoughts: pa.Array, replies: pa.Array) -> pa.Array:
+    """Return each thought, if there is one, as text before its reply."""
+    thoughts = pc.fill_null(thoughts, "")
+    both = pc.binary_join_element_wise(thoughts, replies, "\n\n")
+    return pc.if_else(is_blank(thoughts), replies, pc.if_else(is_blank(replies), thoughts, both))
 
 
 def _valid(reflections: pa.Array, correct: pa.Array, settings: SftSettings) -> tuple[pa.Array, pa.Array]:
@@ -117,6 +130,7 @@ def _left_out(columns: dict[str, pa.Array], unreflected: pa.Array, settings: Sft
     """Return each row's first reason to leave it out, "" if there is none; `unreflected` is that of its reflections."""
     answer = columns["answer"]
     unanswered = pc.is_in(columns["reason"], pa.array(sorted(WITHOUT_ANSWER)))
+    thinking = pc.is_in(columns["reason"], pa.array([CUT_THOUGHT, ONLY_THOUGHT]))
     unknown = pc.or_(pc.equal(columns["outcome"], "unknown"), pc.is_null(columns["is_correct"]))
     unquotable = _flagged(answer, "[<>]", lambda text: not is_plain_answer(text))
     if settings.keep_unanswered:
@@ -125,14 +139,14 @@ def _left_out(columns: dict[str, pa.Array], unreflected: pa.Array, settings: Sft
         unquotable = pc.or_(unquotable, pc.equal(answer, ""))
     reasons = [
         (unknown, pc.if_else(unanswered, columns["reason"], UNDECIDED)),
-        (is_blank(columns["response"]), BLANK),
+        (is_blank(columns["response"]), pc.if_else(thinking, columns["reason"], BLANK)),
         (columns["mentions_hint"], HINT),
         (_flagged(columns["response"], _MAY_HOLD_FRAME_TAG, has_frame_tag), FRAME_TAG),
         (unquotable, UNQUOTABLE),
         (pc.not_equal(unreflected, ""), unreflected),
     ]
     if settings.drop_cut:
-        reasons.insert(0, (columns["cut"], CUT))
+        reasons.insert(0, (columns["cut"], pc.if_else(thinking, columns["reason"], CUT)))
     if settings.variants:
         wanted = pc.is_in(pc.fill_null(columns["variant"], ""), pa.array(settings.variants))
         reasons.insert(0, (pc.invert(wanted), OTHER_VARIANT))

@@ -128,6 +128,9 @@ class SftSettings:
     """The share of word trigrams in common."""
     drop_cut: bool = flag(False, "leave out samples cut at the length limit")
     keep_unanswered: bool = flag(False, "samples without an answer may stand as incorrect attempts")
+    thoughts: Literal["drop", "show"] = flag(
+        "drop", "a thought before the reply: drop it, or show it as text in an attempt"
+    )
     true_arithmetic: bool = flag(False, "leave out reflections that state a false equation")
     tokenizer: str | None = flag(None, "model whose tokenizer counts --max_trace_tokens", local_or_name)
     max_trace_tokens: int | None = flag(None, "leave out longer traces (question, trace and template)")

@@ -12,6 +12,8 @@ Outcome = Literal["right", "wrong", "unknown"]
 
 NO_ANSWER = "no answer"
 CUT = "cut at the length limit"
+ONLY_THOUGHT = "no answer, only a thought"
+CUT_THOUGHT = "cut at the length limit, in its thought"
 UNREADABLE = "cannot be read"
 OUT_OF_BOUNDS = "out of bounds"
 REQUEST_FAILED = "request failed"
@@ -22,7 +24,7 @@ UNDECIDED = "neither equal to the gold answer nor unequal for sure"
 GRADER_TIMED_OUT = "the grader ran out of time"
 GRADER_DIED = "the grader died of it"
 
-WITHOUT_ANSWER = frozenset({NO_ANSWER, CUT})
+WITHOUT_ANSWER = frozenset({NO_ANSWER, CUT, ONLY_THOUGHT, CUT_THOUGHT})
 """Reasons that mean no answer was found: published as False, not null (arXiv 2512.04072)."""
 
 

@@ -47,7 +47,8 @@ class Rollout:
         request = self.sample_request(question, variant, index)
         completion = await ask(engine, request)
         # Off the event loop, which the engine's front end shares.
-        judged = await asyncio.to_thread(grade, completion.text, question, completion.finish_reason)
+        said = completion.text, question, completion.finish_reason, completion.thought
+        judged = await asyncio.to_thread(grade, *said)
         wanted = self.reflections if judged.outcome != "unknown" else 0
         names = prompts.draw(wanted, random.Random(f"{self.seed}/{question.key}/{variant.name}/{index}"))
         asked = [

@@ -8,7 +8,7 @@ from cluster.texts import fill, load_table
 from generation.records import Question
 
 # Not after a letter or digit; an underscore may be Markdown emphasis.
-_HINT_WORD = re.compile(r"(?<![^\W_])hint", re.IGNORECASE)
+HINT_WORD = r"(?i)(?:^|[\W_])hint"
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def messages(variant: Variant, question: Question) -> tuple[Message, ...]:
 
 def mentions_hint(variant: Variant, response: str) -> bool:
     """Return True if a rationalized response mentions the hint that it was told not to mention."""
-    return variant.rationalized and _HINT_WORD.search(response) is not None
+    return variant.rationalized and re.search(HINT_WORD, response) is not None
 
 
 def parse_names(names: tuple[str, ...]) -> tuple[Variant, ...]:

@@ -31,6 +31,7 @@ class RawRow(NamedTuple):
     task: str
     variant: str | None
     response: str
+    thought: str | None
     is_correct: bool | None
     outcome: Outcome
     reason: str
@@ -80,6 +81,7 @@ def raw_row(response: str, correct: bool | None, **changes: Any) -> RawRow:
         "task": "sums",
         "variant": "original",
         "response": response,
+        "thought": None,
         "is_correct": correct,
         "outcome": outcome,
         "reason": "",

@@ -8,12 +8,12 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from generation.raw.schema import PROVENANCE, REFLECTIONS
+from generation.raw.schema import PROVENANCE, REFLECTIONS, REFLECTIONS_THOUGHT
 from reflection.added.source import ADDED
 from tests import drive_reflections
 from tests.assembly_rows import published_row
 
-OURS = {REFLECTIONS, PROVENANCE, ADDED}
+OURS = {REFLECTIONS, REFLECTIONS_THOUGHT, PROVENANCE, ADDED}
 
 
 def add_to(raw: Path, out: Path, *flags: str, reply: str = "judge", code: int = 0) -> Path:

@@ -37,11 +37,11 @@ ROWS = [*question("a", 1, 6), *question("b", 1, 5), *question("c", 0, 8), *quest
 
 
 def marked(row: dict[str, Any]) -> dict[str, Any]:
-    return row | {PUBLISHED: [f"<think>hm</think>{row[PUBLISHED][0]}"]}
+    return row | {PUBLISHED: [f"I see: <think>hm</think> {row[PUBLISHED][0]} <sample>"]}
 
 
-def thinking_reflections(row: dict[str, Any]) -> dict[str, Any]:
-    return row | {REFLECTION: [f"<think>hm</think>{text}" for text in row[REFLECTION]]}
+def tagged_reflections(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {REFLECTION: [f"<reflect>hm</reflect>{text}" for text in row[REFLECTION]]}
 
 
 def without_column(row: dict[str, Any]) -> dict[str, Any]:
@@ -96,13 +96,13 @@ TOKENIZER = ("--tokenizer", str(MODEL))
             [
                 "of 24 samples none",
                 "holds `<think>`, `<sample>` or `<reflect>`, the tags of a trace (24)",
-                "think aloud",
+                "that writes no such tags",
             ],
         ),
         (
-            thinking_reflections,
+            tagged_reflections,
             [],
-            ["each reflection with the right verdict holds tags of a trace (24)", "think aloud"],
+            ["each reflection with the right verdict holds tags of a trace (24)", "no such tags"],
         ),
         (
             lambda row: row | {REFLECTION: ["Well."]},

@@ -23,18 +23,14 @@ from tests import drive_job
 from tests.assembly_rows import PUBLISHED, published_row, write_parquet
 from tests.reflection_rows import add_to
 from tests.scripted import reply
+from tests.thinking import closing_only, endless, only_a_thought, thinking, thinking_of_reflections
 
 Reply = Callable[[Request], str | Completion]
 
 
-def thinking(request: Request) -> str:
-    """A model that thinks in tags before it answers or judges."""
-    return f"<think>\nThe numbers could be put together in some way.\n</think>\n\n{reply(request)}"
-
-
-def closing_only(request: Request) -> str:
-    """As with templates that open the thought themselves."""
-    return f"The numbers could be put together in some way.\n</think>\n\n{reply(request)}"
+def tagged(request: Request) -> str:
+    """A model that was taught a trace's own tags."""
+    return f"So I begin.\n<sample>\n{reply(request)}\n</sample>"
 
 
 def silent(_: Request) -> str:
@@ -50,8 +46,8 @@ def no_verdict(request: Request) -> str:
 
 
 def of_two_minds(request: Request) -> str:
-    """Thinks aloud in two of three samples and reflections."""
-    return reply(request) if request.seed % 3 == 0 else thinking(request)
+    """Writes tags in two of three samples and reflections."""
+    return reply(request) if request.seed % 3 == 0 else tagged(request)
 
 
 def told_of(reply: Reply, *formats: str, questions: int = FIRST + 3) -> list[str]:
@@ -65,8 +61,10 @@ def told_of(reply: Reply, *formats: str, questions: int = FIRST + 3) -> list[str
 @pytest.mark.parametrize(
     ("reply", "formats", "reason", "help"),
     [
-        (thinking, ("*C_full", "star"), "`<think>`, `<sample>` or `<reflect>`, the tags of a trace", "think aloud"),
-        (closing_only, ("*C",), "`<think>`, `<sample>` or `<reflect>`, the tags of a trace", "think aloud"),
+        (tagged, ("*C_full", "star"), "`<think>`, `<sample>` or `<reflect>`, the tags of a trace", "no such tags"),
+        (endless, ("*C", "star"), "cut at the length limit, in its thought (128)", "enable_thinking"),
+        (only_a_thought, ("*C",), "no answer, only a thought (128)", "enable_thinking"),
+        (thinking_of_reflections, ("*C",), "no reflection with the right verdict", "--formats star"),
         (silent, ("*C",), "no answer (128)", "<answer> tags"),
         (cut, ("*C", "star"), "cut at the length limit", "--max_tokens"),
         (no_verdict, ("*C",), "no reflection with the right verdict", "--formats star"),
@@ -93,7 +91,9 @@ def test_a_rollout_without_hope_is_told_once_after_the_first_questions(
         (of_two_minds, ("*C_full",), FIRST + 3),
         (no_verdict, ("star",), FIRST + 3),  # needs no verdict
         (no_verdict, ("*C", "star"), FIRST + 3),
-        (thinking, ("*C_full",), FIRST - 1),  # over before it is certain
+        (thinking, ("*C_full",), FIRST + 3),
+        (closing_only, ("*C_full",), FIRST + 3),
+        (tagged, ("*C_full",), FIRST - 1),  # over before it is certain
     ],
 )
 def test_nothing_is_said_where_there_is_hope(reply: Reply, formats: tuple[str, ...], questions: int) -> None:
@@ -102,13 +102,13 @@ def test_nothing_is_said_where_there_is_hope(reply: Reply, formats: tuple[str, .
 
 def test_the_job_says_it_while_it_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = [f"--questions={FIRST + 3}", "--rl_questions=0", "--samples=1", "--attempts=4", f"--out={tmp_path / 'run'}"]
-    assert drive_job.main(flags, thinking) == 1
+    assert drive_job.main(flags, tagged) == 1
     said = capsys.readouterr().out
     assert said.count("warning     no trace can come of the 128 samples of the first 32 questions: ") == 1
     assert said.index("warning  ") < said.index("rollout     35 questions in ")
 
 
-@pytest.mark.parametrize("reply", [thinking, closing_only, silent, cut, no_verdict])
+@pytest.mark.parametrize("reply", [tagged, endless, only_a_thought, silent, cut, no_verdict])
 def test_after_a_rollout_without_traces_the_rows_are_kept_and_the_former_set_too(
     reply: Reply, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -231,8 +231,9 @@ def test_the_places_of_the_sets_are_looked_at_before_any_work(
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({PUBLISHED: ["<think>so</think> 7"]}, ["no trace can come of these 6 samples", "the tags of a trace (6)"]),
-        ({PUBLISHED: ["<think>so</think> 7"], f"{PUBLISHED}_reflection": []}, ["of these 6 samples", "think aloud"]),
+        ({PUBLISHED: ["So: <think> 7"]}, ["no trace can come of these 6 samples", "the tags of a trace (6)"]),
+        ({PUBLISHED: ["So: <think> 7"], f"{PUBLISHED}_reflection": []}, ["of these 6 samples", "no such tags"]),
+        ({PUBLISHED: ["<think>so</think> 7"]}, []),
         ({}, []),
         ({f"{PUBLISHED}_reflection": []}, []),  # what it is run for
     ],
@@ -256,7 +257,7 @@ def test_reflections_that_are_no_use_are_told_of_before_they_are_asked_for(
 def test_the_note_on_useless_reflections_stands_beside_the_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    row = published_row("q", "1", True) | {PUBLISHED: ["<think>so</think> 7"]}
+    row = published_row("q", "1", True) | {PUBLISHED: ["So: <think> 7"]}
     raw = write_parquet(tmp_path / "raw.parquet", [row])
     flags = [f"--raw={raw}", f"--out={tmp_path / 'out'}", "--temperature=0", "--reflections=100", "--dry_run"]
     assert reflect(flags) == 0

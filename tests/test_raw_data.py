@@ -14,7 +14,7 @@ from datasets import Features, disable_progress_bars, load_dataset
 from cluster.inference.engine import Completion, EngineInfo, FinishReason, Message, Sampling
 from generation.raw.counts import count_folder
 from generation.raw.schema import COLUMNS, PREFIX, REFLECTIONS, SCHEMA, SCHEMA_VERSION, to_table
-from generation.records import CUT, Attempt, Grade, Outcome, Question, Reflection
+from generation.records import CUT, CUT_THOUGHT, ONLY_THOUGHT, Attempt, Grade, Outcome, Question, Reflection
 from tests.assembly_rows import read
 from tests.raw_rows import card_of
 
@@ -28,15 +28,21 @@ QUESTION = Question(
     facts={"target": 7, "numbers": [3, 4]},
     place=5,
 )
-SAMPLING = Sampling(0.7, 0.8, 20, 1.1, 64)
-GOOD = Reflection("check", Completion("<verdict>Correct</verdict>", "stop", 30, 5, 16), 12, True, True)
+SAMPLING = Sampling(0.7, 0.8, 20, 1.1, 64, {"min_p": 0.1})
+GOOD = Reflection(
+    "check",
+    Completion("<verdict>Correct</verdict>", "stop", 30, 5, 16, thought="Is it?", thought_tokens=2),
+    12,
+    True,
+    True,
+)
 SILENT = Reflection("check", Completion("", "error", error="refused"), 13, None, False)
 ATTEMPT = Attempt(
     question=QUESTION,
     variant="original",
     index=2,
     messages=(Message(role="system", content="Think."), Message(role="user", content="Make 7.")),
-    completion=Completion("<answer>3 + 4</answer>", "stop", 10, 20, 8),
+    completion=Completion("<answer>3 + 4</answer>", "stop", 10, 20, 8, thought="Hm.", thought_tokens=9),
     seed=2**63 - 1,
     grade=Grade("right", "", "3 + 4"),
     mentions_hint=False,
@@ -58,7 +64,9 @@ def test_a_row_says_all_that_its_record_does() -> None:
         "model_responses__mutated_prompts__eval_is_correct": [True],
         "model_responses__mutated_prompts__eval_extracted_answers": ["3 + 4"],
         "model_responses__mutated_prompts__finish_reason_length_flags": [False],
+        "sample__thought": "Hm.",
         "model_responses__mutated_prompts_reflection": ["<verdict>Correct</verdict>", ""],
+        "reflections__thought": ["Is it?", None],
         "question_key": QUESTION.key,
         "question_index": 5,
         "sample_index": 2,
@@ -70,32 +78,34 @@ def test_a_row_says_all_that_its_record_does() -> None:
         "task_config": "{}",
         "task_source": "made",
         "metadata": '{"answer_type": "equation", "facts": {"numbers": [3, 4], "target": 7}, "grader": "countdown"}',
-        "sample__provenance": _request("stop", 2**63 - 1, 10, 20, 8, None),
+        "sample__provenance": _request("stop", 2**63 - 1, 10, 20, 8, 9, None),
         "reflections__provenance": [
-            {"prompt_name": "check", "verdict": "Correct", "valid": True} | _request("stop", 12, 30, 5, 16, None),
-            {"prompt_name": "check", "verdict": None, "valid": False} | _request("error", 13, 0, 0, 0, "refused"),
+            {"prompt_name": "check", "verdict": "Correct", "valid": True} | _request("stop", 12, 30, 5, 16, 2, None),
+            {"prompt_name": "check", "verdict": None, "valid": False} | _request("error", 13, 0, 0, 0, 0, "refused"),
         ],
         "model": "a/model",
         "model_revision": "abc",
         "engine": "scripted",
         "engine_version": "1",
-        "sampling": asdict(SAMPLING),
-        "schema_version": 1,
+        "sampling": asdict(SAMPLING) | {"more": '{"min_p": 0.1}'},
+        "schema_version": 2,
     }
 
 
 def _request(finish_reason: str, seed: int, *tokens: object) -> dict[str, object]:
-    counts = dict(zip(("prompt_tokens", "output_tokens", "cached_tokens", "error"), tokens, strict=True))
+    counts = dict(
+        zip(("prompt_tokens", "output_tokens", "cached_tokens", "thought_tokens", "error"), tokens, strict=True)
+    )
     return {"seed": seed, "finish_reason": finish_reason, **counts}
 
 
 def test_the_schema_is_fixed_for_this_version() -> None:
     """Whoever changes a column changes this line, and the version with it."""
-    assert SCHEMA_VERSION == 1
+    assert SCHEMA_VERSION == 2
     assert [column.name for column in COLUMNS if not column.meaning] == []
     assert list(SCHEMA.field("sampling").type.names) == list(asdict(Sampling()))
     assert SCHEMA.field("schema_version").type == pa.int32()
-    assert len(SCHEMA) == 27
+    assert len(SCHEMA) == 29
 
 
 GRADES: list[tuple[Outcome, str, bool | None]] = [
@@ -103,6 +113,8 @@ GRADES: list[tuple[Outcome, str, bool | None]] = [
     ("wrong", "not the target", False),
     ("unknown", "no answer", False),
     ("unknown", CUT, False),
+    ("unknown", CUT_THOUGHT, False),
+    ("unknown", ONLY_THOUGHT, False),
     ("unknown", "cannot be read", None),
     ("unknown", "out of bounds", None),
 ]
@@ -175,6 +187,9 @@ def test_the_card_counts_what_is_there(folder: Path) -> None:
         "| reflections without a verdict | 0 |",
         "| reflections whose verdict is right | 1 |",
         "| reflections whose request failed | 3 |",
+        "| reflections that are only a thought | 0 |",
+        "| tokens written | 75 |",
+        "| of these in thoughts | 33 |",
         "| `original` | 3 | 1 | 1 | 1 |",
         "| `plan\\|x` | 1 | 0 | 0 | 1 |",
         "| cut at the length limit | 1 |",

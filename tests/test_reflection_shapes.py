@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import disable_progress_bars, load_dataset
 
-from generation.raw.schema import PROVENANCE, REFLECTIONS
+from generation.raw.schema import PROVENANCE, REFLECTIONS, REFLECTIONS_THOUGHT
 from reflection.added.source import ADDED
 from tests.assembly_rows import PUBLISHED, README, WRONG, write_parquet
 from tests.hub_user import NAME, User, content
@@ -93,7 +93,7 @@ def test_what_the_datasets_library_wrote_down_stays_true(tmp_path: Path) -> None
     made = add_to(tmp_path / "raw", tmp_path / "more")
     after = load_dataset(str(made), split="train", cache_dir=str(tmp_path / "cache"))
     assert {name: after.features[name] for name in dataset.features} == dataset.features
-    assert list(after.features)[-2:] == [PROVENANCE, ADDED]
+    assert list(after.features)[-3:] == [REFLECTIONS_THOUGHT, PROVENANCE, ADDED]
     written = pq.read_schema(next((made / "data").iterdir())).metadata[b"huggingface"]
     features = json.loads(written)["info"]["features"]
     assert features.items() > json.loads(before)["info"]["features"].items()

@@ -73,6 +73,7 @@ def test_flags_of_the_assembly_are_frozen() -> None:
         "max_similarity",
         "drop_cut",
         "keep_unanswered",
+        "thoughts",
         "true_arithmetic",
         "tokenizer",
         "max_trace_tokens",

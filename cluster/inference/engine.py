@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, Self, TypedDict
 
 from cluster.errors import EngineDiedError, EngineMemoryError
+from cluster.inference.thoughts import THINK, part, tokens_in
 
 FinishReason = Literal["stop", "length", "error"]
 SAMPLING_BOUNDS: dict[str, tuple[float, float]] = {  # of the parameters that a model may recommend; vLLM takes no more
@@ -205,7 +206,7 @@ Reply = Callable[[Request], "str | Completion | Awaitable[str | Completion]"]
 
 
 class ScriptedEngine:
-    """An engine whose answers are a plain function of the request. Its tokens are words."""
+    """An engine whose answers are a plain function of the request. Its tokens are words, its marks `<think>` tags."""
 
     def __init__(self, reply: Reply, *, context: int = 32768) -> None:
         self._reply, self._closed = reply, False
@@ -223,7 +224,16 @@ class ScriptedEngine:
             return reply
         words = reply.split(" ")
         kept = words[: min(request.sampling.max_tokens, room)]
-        return Completion(" ".join(kept), "stop" if kept == words else "length", prompt_tokens, len(kept))
+        parted = part(" ".join(kept), [THINK])
+        spent = tokens_in(parted.spans, len(kept), lambda count: len(" ".join(kept[:count])))
+        return Completion(
+            parted.reply,
+            "stop" if kept == words else "length",
+            prompt_tokens,
+            len(kept),
+            thought=parted.thought,
+            thought_tokens=spent,
+        )
 
     async def close(self) -> None:
         self._closed = True

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Self
 from cluster.errors import EngineDiedError, ServerFailedError, ServerRefusedError
 from cluster.inference.engine import Completion, EngineInfo, EngineSettings, Message, Request, Sampling
 from cluster.inference.server_client import ServerClient, Tell
+from cluster.inference.thoughts import THINK, Parted, part, tokens_in
 from cluster.texts import listed
 
 SEEDS = 2**31
@@ -222,15 +223,22 @@ def _read(answer: Mapping[str, Any]) -> Completion:
     if reason not in {"stop", "length"}:
         words = f"the server finished with {reason!r}"
         return Completion("", "error", prompt_tokens, output_tokens, cached, error=words, final=True)
-    thought = message.get("reasoning_content") or message.get("reasoning") or None
+    text, told = (_utf8(message.get(name) or "") for name in ("content", "reasoning_content"))
+    if told := told or _utf8(message.get("reasoning") or ""):
+        parted, text = Parted(told.strip(), text.lstrip("\n"), ((0, len(told)),)), told + text
+    else:
+        parted = part(text, [THINK])
+    # Most servers do not count the tokens of thoughts, which are then taken to be as long as the others.
+    share = tokens_in(parted.spans, output_tokens, lambda count: len(text) * count // output_tokens)
+    counted = _count(_part(usage, "completion_tokens_details"), "reasoning_tokens")
     return Completion(
-        _utf8(message.get("content") or ""),
+        parted.reply,
         reason,
         prompt_tokens,
         output_tokens,
         cached,
-        thought=_utf8(thought) if thought else None,
-        thought_tokens=_count(_part(usage, "completion_tokens_details"), "reasoning_tokens"),
+        thought=parted.thought,
+        thought_tokens=counted or share,
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from cluster.errors import EngineDiedError, EngineMemoryError
 from cluster.inference.engine import Completion, EngineInfo, EngineSettings, Message, Request, no_room
+from cluster.inference.thoughts import Thinking, tokens_in
 from cluster.texts import load_table
 
 _LOOK_S = 0.5  # between two checks of vLLM's health
@@ -131,13 +132,15 @@ class VllmEngine:
 
         ids = list[int]()
         try:
-            ids = self._chat.encode(request.messages)
+            prompt = self._chat.render(request.messages)
+            ids = self._chat.tokenize([prompt])[0]
             if (room := self.info.context - len(ids)) < 1:
                 return Completion("", "error", len(ids), error=no_room(len(ids), self.info.context))
             sampling = replace(request.sampling, max_tokens=min(request.sampling.max_tokens, room))
-            # Our fields are named like vLLM's.
+            # Our fields are named like vLLM's. Marks of thoughts that are special tokens must be decoded to be seen.
+            more = {"skip_special_tokens": False} if self._chat.thinking.raw else {}
             params = SamplingParams(
-                **sampling.parameters(), seed=request.seed, output_kind=RequestOutputKind.FINAL_ONLY
+                **sampling.parameters() | more, seed=request.seed, output_kind=RequestOutputKind.FINAL_ONLY
             )
             final = await self._last(self._llm.generate({"prompt_token_ids": ids}, params, request.key))
         except (EngineDeadError, EngineDiedError) as error:
@@ -149,11 +152,25 @@ class VllmEngine:
             if self._llm.errored:
                 raise EngineDiedError(repr(error)) from error
             return Completion("", "error", len(ids), error=f"{type(error).__name__}: {error}"[:500])
-        output = final.outputs[0]
+        return self._completion(prompt, len(ids), final, request.sampling.more.get("skip_special_tokens") is False)
+
+    def _completion(self, prompt: str, prompt_tokens: int, final: Any, keep_special: bool) -> Completion:
+        """Return what vLLM's last output says, the thought told from the reply."""
+        output, thinking = final.outputs[0], self._chat.thinking
         if output.finish_reason not in {"length", "stop"}:
-            return Completion("", "error", len(ids), error=f"engine finished with {output.finish_reason!r}")
-        cached = final.num_cached_tokens or 0
-        return Completion(output.text, output.finish_reason, len(ids), len(output.token_ids), cached)
+            return Completion("", "error", prompt_tokens, error=f"engine finished with {output.finish_reason!r}")
+        written, special = list(output.token_ids), thinking.raw or keep_special
+        parted = thinking.part(output.text, thinking.opened_by(prompt), keep_special=keep_special)
+        spent = tokens_in(parted.spans, len(written), lambda count: self._chat.width(written[:count], special))
+        return Completion(
+            parted.reply,
+            output.finish_reason,
+            prompt_tokens,
+            len(written),
+            final.num_cached_tokens or 0,
+            thought=parted.thought,
+            thought_tokens=spent,
+        )
 
     async def _last(self, answer: AsyncIterator[Any]) -> Any:
         """Return vLLM's last output. Raises EngineDiedError if its core dies, as vLLM itself might wait forever."""
@@ -195,6 +212,16 @@ class ChatTokenizer:
     @property
     def template(self) -> str:
         return str(self._tokenizer.chat_template or "")
+
+    @cached_property
+    def thinking(self) -> Thinking:
+        """Return how the model writes its thoughts."""
+        added = self._tokenizer.added_tokens_decoder.values()
+        return Thinking.of({token.content: token.special for token in added}, self.template)
+
+    def width(self, ids: Sequence[int], special: bool) -> int:
+        """Return the number of characters that tokens are decoded to, special ones included if `special`."""
+        return len(self._tokenizer.decode(ids, skip_special_tokens=not special))
 
     def render(self, messages: Sequence[Message], *, opened: bool = True) -> str:
         """Return the prompt as text, special tokens included; if `opened`, with the start of the answer's turn."""

@@ -14,7 +14,7 @@ from generation.grading.mathematics import judge_math
 from generation.grading.number import judge_number
 from generation.grading.text import check_readable, judge_exact, judge_own_answer
 from generation.grading.word import judge_word
-from generation.records import CUT, NO_ANSWER, REQUEST_FAILED, Grade, Question
+from generation.records import CUT, CUT_THOUGHT, NO_ANSWER, ONLY_THOUGHT, REQUEST_FAILED, Grade, Question
 from reflection.tags import last_block
 
 ONLY = "the only answer tag"
@@ -53,15 +53,19 @@ GRADERS: Mapping[str, Grader] = {
 }
 
 
-def grade(response: str, question: Question, finish_reason: FinishReason) -> Grade:
-    """Grade one response; `finish_reason` matters only without an answer. Raises ValueError for an unknown grader."""
+def grade(response: str, question: Question, finish_reason: FinishReason, thought: str | None = None) -> Grade:
+    """Grade one response; `finish_reason` and `thought`, the one before it, only say why there is no answer.
+
+    Raises ValueError for an unknown grader.
+    """
     if question.grader not in GRADERS:
         raise ValueError(f"no grader is called {question.grader!r}; the graders are {', '.join(GRADERS)}")
     if finish_reason == "error":
         return Grade("unknown", REQUEST_FAILED)
     answer, place = _find(response)
     if not answer:
-        return Grade("unknown", CUT if finish_reason == "length" else NO_ANSWER)
+        reasons = (NO_ANSWER, CUT) if thought is None or response.strip() else (ONLY_THOUGHT, CUT_THOUGHT)
+        return Grade("unknown", reasons[finish_reason == "length"])
     judged = GRADERS[question.grader](answer, question)
     return Grade(judged.outcome, judged.reason, judged.extracted, place)
 

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from generation.raw.reader import as_rows, find_columns
-from generation.raw.schema import REQUESTS, as_lists, owners
+from generation.raw.schema import REFLECTIONS, REFLECTIONS_THOUGHT, REQUESTS, as_lists, is_blank, is_part, owners
 from reflection.verdict import parse_verdicts
 
 OUTCOMES = ("right", "wrong", "unknown")
@@ -19,6 +19,7 @@ TOKENS = {
     "prompt_tokens": "tokens read",
     "cached_tokens": "of these found in the cache",
     "output_tokens": "tokens written",
+    "thought_tokens": "of these in thoughts",
 }
 _BATCH_ROWS = 1024
 Look = Callable[[pa.Table], None]  # called with each batch of rows, as a table of schema ROWS
@@ -73,6 +74,7 @@ class RawCounts:
     """Failed requests by column of REQUESTS; failed reflections have no text and are counted nowhere else."""
     tokens: Counter[str] = field(default_factory=Counter)
     """TOKENS of all requests whose rows have them; cached tokens are a part of the prompt's."""
+    only_thoughts: int = 0  # reflections without a text, but with a thought; counted nowhere else
     lost: Counter[str] = field(default_factory=Counter)
     """Questions that failed and so have no rows, by reason; filled in by the run."""
     kept: Counter[str] = field(default_factory=Counter)
@@ -140,6 +142,11 @@ def _count(counts: RawCounts, batch: pa.RecordBatch, rows: pa.Table) -> None:
 
     # Failures and tokens, if the rows record requests.
     for column, type_ in REQUESTS.items():
-        if column in batch.schema.names and (made := as_lists(batch[column]).flatten()).type.equals(type_):
-            counts.failed[column] += pc.count(pc.struct_field(made, "error")).as_py()
-            counts.tokens.update({name: pc.sum(pc.struct_field(made, name)).as_py() or 0 for name in TOKENS})
+        if column in batch.schema.names and is_part((made := as_lists(batch[column]).flatten()).type, type_):
+            fields = {field.name: pc.struct_field(made, field.name) for field in made.type}
+            counts.failed[column] += pc.count(fields["error"]).as_py() if "error" in fields else 0
+            counts.tokens.update({name: pc.sum(fields[name]).as_py() or 0 for name in TOKENS if name in fields})
+    if {REFLECTIONS, REFLECTIONS_THOUGHT} <= set(batch.schema.names):
+        texts, thoughts = (as_lists(batch[name]).flatten() for name in (REFLECTIONS, REFLECTIONS_THOUGHT))
+        if len(texts) == len(thoughts):
+            counts.only_thoughts += pc.sum(pc.and_(is_blank(texts), thoughts.is_valid())).as_py() or 0

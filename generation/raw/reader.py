@@ -7,13 +7,26 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple, get_args
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from cluster.inference.thoughts import THINK, Parted, part
 from generation.grading import find_answer
 from generation.raw.files import Columns, Part, chunks_of, find_files, reading
-from generation.raw.schema import PREFIX, REFLECTIONS, as_lists, first_items, is_blank, is_list, kept_items
+from generation.raw.schema import (
+    PREFIX,
+    REFLECTIONS,
+    THOUGHT,
+    as_lists,
+    first_items,
+    is_blank,
+    is_list,
+    kept_items,
+    lengths,
+    lists_of,
+)
 from generation.records import NO_ANSWER, Outcome, stable_hash
 
 UNDECIDED = "undecided"  # reason for a row whose correctness is null, in a repository that gives no reasons
@@ -39,6 +52,7 @@ _ROLES = {
     "task": _Role(("task", "task_source")),
     "variant": _Role(("prompt_variant", "prompt_type")),
     "response": _Role(_RESPONSES, in_list=True, required=True),
+    "thought": _Role((THOUGHT,)),
     "is_correct": _Role(("{response}__eval_is_correct",), pa.bool_(), in_list=True, required=True),
     "outcome": _Role(("outcome",)),
     "reason": _Role(("outcome_reason",)),
@@ -50,8 +64,10 @@ _ROLES = {
 ROWS = pa.schema([(name, role.type) for name, role in _ROLES.items()])
 """The schema every RAW_DATA is read as, one row per sample; `variant`, `is_correct` and `extracted_answer` may be null.
 
-`outcome` is our own column, or else derived from `is_correct` (null is unknown).
+`outcome` is our own column, or else derived from `is_correct` (null is unknown). Where RAW_DATA tells no thought from
+its response or reflection, as before its version 2, the texts' own `<think>` tags do.
 """
+_OPENS, _MARKED = r"^\s*<think", r"^\s*<think|</think>"  # what a text without a known thought holds if it may have one
 
 
 def open_parts(raw: str | Path, part_bytes: int = 64 << 20) -> tuple[Part, ...]:
@@ -104,18 +120,22 @@ def check_once(name: str, schema: pa.Schema, path: Path) -> None:
         raise ValueError(f"{path}: {count} columns are named {name!r}; expected one")
 
 
-def read_part(part: Part, batch_rows: int = 4096) -> Iterator[pa.Table]:
-    """Yield the part's rows as tables of schema ROWS. Raises ValueError, naming file and row, for invalid data."""
-    return (rows for _, rows in read_batches(part, batch_rows=batch_rows))
+def read_part(part: Part, batch_rows: int = 4096, *, thoughts: bool = True) -> Iterator[pa.Table]:
+    """Yield the part's rows as tables of schema ROWS. Raises ValueError, naming file and row, for invalid data.
+
+    Without `thoughts`, which may be longer than all else, their column is not read and null.
+    """
+    return (rows for _, rows in read_batches(part, batch_rows=batch_rows, thoughts=thoughts))
 
 
 def read_batches(
-    part: Part, more: Collection[str] = (), batch_rows: int = 4096
+    part: Part, more: Collection[str] = (), batch_rows: int = 4096, *, thoughts: bool = True
 ) -> Iterator[tuple[pa.RecordBatch, pa.Table]]:
     """Yield batches as in the file, with those of the `more` columns that it has, paired with their `as_rows`."""
     row = part.first_row
     with reading(part.path, lambda: row), pq.ParquetFile(part.path) as file:
-        names = [name for name in file.schema_arrow.names if name in {*part.columns.values(), *more}]
+        wanted = {*(name for role, name in part.columns.items() if thoughts or role != "thought"), *more}
+        names = [name for name in file.schema_arrow.names if name in wanted]
         for batch in file.iter_batches(batch_rows, row_groups=list(part.groups), columns=names):
             batch.validate(full=True)
             yield batch, as_rows(batch, part.columns, part.path, row)
@@ -129,7 +149,7 @@ def as_rows(batch: pa.RecordBatch, columns: Columns, path: Path, first_row: int)
         if (place := pc.index(wrong, True).as_py()) >= 0:
             raise ValueError(f"{path}: row {first_row + place}: {message}")
 
-    given = {role: batch.column(name) for role, name in columns.items()}
+    given = {role: batch.column(name) for role, name in columns.items() if name in batch.schema.names}
     none = pa.nulls(batch.num_rows)
     values = {}
     for role in ROWS:
@@ -138,6 +158,9 @@ def as_rows(batch: pa.RecordBatch, columns: Columns, path: Path, first_row: int)
             values[role.name] = (first_items(column) if is_list(column.type) else column).cast(role.type)
     refuse(is_blank(pc.fill_null(values["question"], "")), "no question; expected text")
     refuse(pc.is_null(values["response"]), "no response; expected text")
+    told = "thought" in columns
+    thoughts, responses = values["thought"], values["response"]
+    values["thought"], values["response"] = _parted(thoughts, responses, told=told, graded=True)
     known = get_args(Outcome)
     for value in set(values["outcome"].unique().to_pylist()) - {None, *known}:
         refuse(pc.equal(values["outcome"], value), f"outcome is {value!r}; expected one of {', '.join(known)}")
@@ -162,6 +185,39 @@ def as_rows(batch: pa.RecordBatch, columns: Columns, path: Path, first_row: int)
 
     texts = given.get("reflections", none)
     lists = (texts if is_list(texts.type) else as_lists(texts.cast(pa.string()))).cast(ROWS.field("reflections").type)
-    there = pc.fill_null(pc.not_equal(lists.flatten(), ""), False)
+    items = lists.flatten()
+    _, replies = _parted(pa.nulls(len(items), pa.string()), items, told=told)
+    lists = lists if replies is items else lists_of(replies, lengths(lists))
+    there = pc.fill_null(pc.not_equal(replies, ""), False)
     values["reflections"] = kept_items(lists, there.to_numpy(zero_copy_only=False))
     return pa.Table.from_arrays([values[name] for name in ROWS.names], schema=ROWS)
+
+
+def _parted(thoughts: pa.Array, texts: pa.Array, *, told: bool, graded: bool = False) -> tuple[pa.Array, pa.Array]:
+    """Return thoughts and replies, telling them apart where no thought is known.
+
+    If RAW_DATA has a column of thoughts, they were `told` by the marks of the model, and only a text that begins with
+    one is a thought still. A text that was `graded` as a whole stays whole if its answer is in the thought.
+    """
+    may = pc.and_(thoughts.is_null(), pc.fill_null(pc.match_substring_regex(texts, _OPENS if told else _MARKED), False))
+    places = np.flatnonzero(may)
+    if not len(places):
+        return thoughts, texts
+    marked = texts.take(pa.array(places)).to_pylist()
+    parted = [_told_apart(text, told) for text in marked]
+    if graded:
+        pairs = zip(marked, parted, strict=True)
+        parted = [Parted(None, all) if find_answer(all) and not find_answer(one.reply) else one for all, one in pairs]
+    found = [pa.array([getattr(one, name) for one in parted], pa.string()) for name in ("thought", "reply")]
+    return pc.replace_with_mask(thoughts, may, found[0]), pc.replace_with_mask(texts, may, found[1])
+
+
+def _told_apart(text: str, told: bool) -> Parted:
+    """Part a text of which neither the model's marks nor the prompt are known; a lone closing mark ends a thought."""
+    before, closing, _ = text.partition("</think>")
+    return part(text, opened=THINK if closing and "<think>" not in before and not told else None)
+
+
+def visible(texts: pa.Array) -> pa.Array:
+    """Return texts of unknown origin without the thoughts in them."""
+    return _parted(pa.nulls(len(texts), pa.string()), texts, told=False)[1]

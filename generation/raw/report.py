@@ -67,6 +67,10 @@ def summary(counts: RawCounts) -> str:
         lines.append(f"{failed:,} requests failed; the reasons are in sample__provenance.error")
     if failed := counts.failed[schema.PROVENANCE]:
         lines.append(f"{failed:,} reflections failed; see reflections__provenance.error")
+    if counts.only_thoughts:
+        lines.append(
+            f"{counts.only_thoughts:,} reflections are only a thought, and count for nothing: take more --max_tokens"
+        )
     for name, one in tasks.items():
         lines += ["", card.cut(f"task {name or NONE}: {one.samples:,} samples")]
         lines += [*_outcomes_text(one.variants()), *_reflections_text(one)]
@@ -141,6 +145,7 @@ def held(counts: RawCounts, *, lost: bool) -> str:
         ("reflections without a verdict", whole.verdict("none")),
         ("reflections whose verdict is right", whole.valid),
         ("reflections whose request failed", counts.failed[schema.PROVENANCE]),
+        ("reflections that are only a thought", counts.only_thoughts),
         *((said, counts.tokens[name]) for name, said in TOKENS.items() if counts.tokens),
     ]
     by_task = [(task, one.samples, *map(one.outcome, OUTCOMES)) for task, one in tasks.items()]

@@ -166,6 +166,24 @@ def as_lists(column: pa.Array) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(range(len(column) + 1), pa.int32()), column, mask=column.is_null())
 
 
+def is_part(there: pa.DataType, whole: pa.DataType) -> bool:
+    """Return True if a type is ours, or a struct, at any depth, that only lacks some of its fields."""
+    if not (pa.types.is_struct(there) and pa.types.is_struct(whole)):
+        return bool(there.equals(whole))
+    return all(whole.get_field_index(one.name) >= 0 and is_part(one.type, whole.field(one.name).type) for one in there)
+
+
+def widened(values: pa.Array, type_: pa.DataType) -> pa.Array:
+    """Return the values, of a type that `is_part` of this one, with its other fields null."""
+    if values.type.equals(type_):
+        return values
+    fields = {one.name: pc.struct_field(values, one.name) for one in values.type}
+    parts = [
+        widened(fields[one.name], one.type) if one.name in fields else pa.nulls(len(values), one.type) for one in type_
+    ]
+    return pa.StructArray.from_arrays(parts, fields=list(type_), mask=values.is_null())
+
+
 def first_items(lists: pa.Array) -> pa.Array:
     """Return item 0 of each list; null for an empty list and for null."""
     if (lengths(lists) == 1).all():

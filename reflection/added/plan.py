@@ -16,14 +16,29 @@ from cluster.inference.engine import Engine, EngineInfo, Request, Sampling
 from cluster.jobs.plan import JobPlan, JobSettings
 from cluster.paths import local_or_name
 from generation.model_plan import chat_of, choose_model, configuration_of, is_builtin, notes_on_prompts, write_out
-from generation.raw.schema import PROVENANCE, REFLECTIONS, SCHEMA, WRITER, Rolled, provenance_of, without_surrogates
+from generation.raw.schema import (
+    PROVENANCE,
+    REFLECTIONS,
+    REFLECTIONS_THOUGHT,
+    SCHEMA,
+    WRITER,
+    Rolled,
+    provenance_of,
+    without_surrogates,
+)
 from generation.records import Reflection, request_seed, stable_hash
 from generation.rollout import reflect, together
 from reflection import prompts
 from reflection.added.source import BLOCK_ROWS, Block, Sample, Source, block_keys, open_source, read_blocks
 
 BLOCK, ROW = "block", "row"
-MADE = pa.schema([(BLOCK, pa.string()), (ROW, pa.int64()), *map(SCHEMA.field, (REFLECTIONS, PROVENANCE, *WRITER))])
+MADE = pa.schema(
+    [
+        (BLOCK, pa.string()),
+        (ROW, pa.int64()),
+        *map(SCHEMA.field, (REFLECTIONS, REFLECTIONS_THOUGHT, PROVENANCE, *WRITER)),
+    ]
+)
 """The rows of shards: for each row of a finished block, the reflections that it gets, and which engine wrote them."""
 _RAW = "a RAW_DATA or run folder, a parquet file, or a hub dataset (namespace/name)"
 _REFLECTIONS = "how many more for each graded sample (default: 4; built-in model 2)"
@@ -78,6 +93,7 @@ def _table(block: Block, found: Sequence[Sequence[Reflection]], engine: EngineIn
             BLOCK: block.key,
             ROW: row,
             REFLECTIONS: [look.completion.text for look in made.get(row, ())],
+            REFLECTIONS_THOUGHT: [look.completion.thought for look in made.get(row, ())],
             PROVENANCE: [provenance_of(look) for look in made.get(row, ())],
             **{name: getattr(engine, name) for name in WRITER},
         }

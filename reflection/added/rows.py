@@ -16,8 +16,9 @@ from cluster.jobs.store import ROW_GROUP_ROWS, WRITING, ShardStore
 from generation.raw import schema
 from generation.raw.counts import Look, RawCounts, Served, count_folder
 from generation.raw.files import Columns, reading
+from generation.raw.reader import visible
 from generation.raw.report import TAGS, held, lost_units, made_sections, reasons_table
-from generation.raw.schema import PROVENANCE, REFLECTIONS, as_lists, lengths, lists_of, owners
+from generation.raw.schema import PROVENANCE, REFLECTIONS, REFLECTIONS_THOUGHT, as_lists, lengths, lists_of, owners
 from reflection.added.plan import ROW, AdditionPlan
 from reflection.added.source import ADDED, ADDITION, COLUMNS, Source, block_keys, output_schema
 from reflection.verdict import parse_verdicts
@@ -63,9 +64,12 @@ def _grown(batch: pa.RecordBatch, columns: Columns, made: pa.Table, sampling: Ma
     """Return our columns of a batch, each list extended by what was made for its row, if anything."""
     count = batch.num_rows
     there: dict[str, pa.Array] = {
-        name: as_lists(batch[name]).cast(type_) if name in batch.schema.names else pa.array([[]] * count, type_)
+        name: _wider(as_lists(batch[name]), type_) if name in batch.schema.names else pa.array([[]] * count, type_)
         for name, type_, _ in COLUMNS
     }
+    if REFLECTIONS_THOUGHT not in batch.schema.names:
+        counts = lengths(there[REFLECTIONS])
+        there[REFLECTIONS_THOUGHT] = lists_of(pa.nulls(int(counts.sum()), pa.string()), counts)
     if PROVENANCE not in batch.schema.names:
         right = as_lists(batch[columns["is_correct"]])
         there[PROVENANCE] = _unknown_origins(there[REFLECTIONS], schema.first_items(right).cast(pa.int8()))
@@ -77,8 +81,15 @@ def _grown(batch: pa.RecordBatch, columns: Columns, made: pa.Table, sampling: Ma
     entries = pa.StructArray.from_arrays(parts, fields=list(ADDITION))
     with_any = counts > 0
     additions = lists_of(entries.filter(pa.array(with_any)), with_any)
-    more = {REFLECTIONS: new[REFLECTIONS], PROVENANCE: new[PROVENANCE], ADDED: additions}
+    more = {name: new[name] for name in (REFLECTIONS, REFLECTIONS_THOUGHT, PROVENANCE)} | {ADDED: additions}
     return {name: _joined(lists, more[name]) for name, lists in there.items()}
+
+
+def _wider(lists: pa.Array, type_: pa.DataType) -> pa.Array:
+    """Return the lists with a type of ours, which may have more fields than an earlier version wrote."""
+    if lists.type.value_type.equals(type_.value_type) or not pa.types.is_struct(type_.value_type):
+        return lists.cast(type_)
+    return lists_of(schema.widened(lists.flatten(), type_.value_type), lengths(lists), lists.is_null())
 
 
 def _joined(lists: pa.Array, more: pa.Array) -> pa.Array:
@@ -91,7 +102,7 @@ def _joined(lists: pa.Array, more: pa.Array) -> pa.Array:
 
 def _unknown_origins(lists: pa.Array, right: pa.Array) -> pa.Array:
     """Return the provenance of reflections as far as it can be told from their texts."""
-    verdicts = parse_verdicts(pc.fill_null(lists.flatten(), ""))
+    verdicts = parse_verdicts(visible(pc.fill_null(lists.flatten(), "")))
     known = {
         "verdict": pa.array([None, "Incorrect", "Correct"]).take(pa.array(verdicts + 1)),
         "valid": verdicts == pc.fill_null(right, -2).to_numpy()[owners(lists)],

@@ -14,16 +14,29 @@ import pyarrow.parquet as pq
 from cluster.jobs.store import differing_columns
 from generation.raw.files import Part, RawSource, reading, source_of
 from generation.raw.reader import check_once, open_parts, read_batches
-from generation.raw.schema import PROVENANCE, REFLECTIONS, SCHEMA, WRITER, Column, as_lists, is_list, lengths
+from generation.raw.schema import (
+    PROVENANCE,
+    REFLECTIONS,
+    REFLECTIONS_THOUGHT,
+    SCHEMA,
+    WRITER,
+    Column,
+    as_lists,
+    is_list,
+    is_part,
+    lengths,
+)
 
 ADDED = "reflections__added"
 _WRITERS = dict.fromkeys(WRITER, pa.string())
 ADDITION = pa.struct({"first": pa.int32(), "count": pa.int32(), **_WRITERS, "sampling": SCHEMA.field("sampling").type})
 _UNKNOWN = "reflections whose origin nobody wrote down only verdict and truth"
 _ORIGINS = f"one for each reflection: prompt, verdict (`Correct`, `Incorrect`, null), its truth, request; of {_UNKNOWN}"
+_THOUGHTS = "one for each reflection: what the model thought before it, or null"
 _ADDED = "one for each time that reflections were added: place of the first, how many, who wrote them and how"
 COLUMNS = (
     Column(REFLECTIONS, SCHEMA.field(REFLECTIONS).type, "reflections on this sample, those added last"),
+    Column(REFLECTIONS_THOUGHT, SCHEMA.field(REFLECTIONS_THOUGHT).type, _THOUGHTS),
     Column(PROVENANCE, SCHEMA.field(PROVENANCE).type, _ORIGINS),
     Column(ADDED, pa.list_(ADDITION), _ADDED),
 )
@@ -154,8 +167,10 @@ def output_schema(schema: pa.Schema, path: Path) -> pa.Schema:
             schema = schema.append(pa.field(name, type_))
         elif name == REFLECTIONS and there not in texts:
             schema = schema.set(place, schema.field(place).with_type(type_))
-        elif name != REFLECTIONS and not (is_list(there) and there.value_type.equals(type_.value_type)):
+        elif name != REFLECTIONS and not (is_list(there) and is_part(there.value_type, type_.value_type)):
             raise ValueError(f"{path}: column {name!r} is not as written here; expected {type_}")
+        elif name != REFLECTIONS and not there.value_type.equals(type_.value_type):
+            schema = schema.set(place, schema.field(place).with_type(type_))  # of an earlier version
         else:
             continue
         changed[name] = _feature(type_)
