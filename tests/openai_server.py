@@ -93,7 +93,7 @@ class OpenAIServer:
                     connection.shutdown(socket.SHUT_RDWR)
 
     def keys(self) -> list[str]:
-        """Return what tells the requests for samples and reflections apart, in the order in which they were answered."""
+        """Return what tells the answered requests for samples and reflections apart, in their order."""
         told = [json.dumps([body["messages"], body["seed"]]) for body in self.answered]
         return [text for text in told if "# Response" in text or "<answer>" in text]
 
@@ -138,7 +138,7 @@ class OpenAIServer:
         text, reason = (whole.text, whole.finish_reason) if isinstance(whole, Completion) else (whole, "stop")
         words = text.split(" ")
         kept = words[:longest]
-        reason = "content_filter" if reason == "error" else reason if kept == words else "length"
+        ended = "content_filter" if reason == "error" else reason if kept == words else "length"
         said: dict[str, Any] = {"role": "assistant", "content": " ".join(kept)}
         usage: dict[str, Any] = {"prompt_tokens": prompt_tokens, "completion_tokens": len(kept)}
         usage["prompt_tokens_details"] = {"cached_tokens": prompt_tokens // 2}
@@ -146,7 +146,7 @@ class OpenAIServer:
             said[self.thinks] = "Let me think."
             usage["completion_tokens"] += 3
             usage["completion_tokens_details"] = {"reasoning_tokens": 3}
-        choice = {"index": 0, "message": said, "finish_reason": reason}
+        choice = {"index": 0, "message": said, "finish_reason": ended}
         return 200, {"object": "chat.completion", "choices": [choice], "usage": usage}
 
 
@@ -170,7 +170,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         ours = self.ours
-        about = {"id": ours.model, "object": "model", "owned_by": ours.owned_by}
+        about: dict[str, Any] = {"id": ours.model, "object": "model", "owned_by": ours.owned_by}
         about |= {"max_model_len": ours.context} if ours.tells_context else {}
         if self.path == "/version":
             self._send(200, {"version": "0.0.test"})

@@ -82,9 +82,10 @@ class ServerClient:
                 except _Trouble as trouble:
                     now = time.monotonic()
                     began = min(began, sent if trouble.hung else now)
-                    wait_s = self._wait_s(attempt, trouble)
-                    if trouble.hung or now + wait_s - began > left_s:
+                    if trouble.hung or now - began >= left_s:
                         raise self._given_up(trouble, began) from trouble
+                    # Once more at the end: until then it shows whether the server answers others.
+                    wait_s = min(self._wait_s(attempt, trouble), began + left_s - now)
                     self._say(trouble, began, wait_s)
                     await asyncio.sleep(wait_s)
                 else:
