@@ -34,6 +34,9 @@ class Tallied:
     def of(self, number: int) -> Tallied:
         return replace(self, inner=self.inner.of(number))
 
+    def place(self) -> str:
+        return self.inner.place()
+
     def loading(self) -> str:
         return self.inner.loading()
 

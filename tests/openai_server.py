@@ -92,7 +92,7 @@ class OpenAIServer:
                 with suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
 
-    def keys(self) -> list[str]:
+    def sent(self) -> list[str]:
         """Return what tells the answered requests for samples and reflections apart, in their order."""
         told = [json.dumps([body["messages"], body["seed"]]) for body in self.answered]
         return [text for text in told if "# Response" in text or "<answer>" in text]

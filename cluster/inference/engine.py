@@ -106,6 +106,10 @@ class EngineSettings(Protocol):
         """Return the settings of the engine with this number, where engines differ."""
         return self
 
+    def place(self) -> str:
+        """Say where an engine without GPUs runs, for the user."""
+        return "on the CPU"
+
     def loading(self) -> str:
         """Say what `start` does, for the user."""
         return "loading the model"

@@ -93,6 +93,9 @@ class ServerSettings(EngineSettings):
     def of(self, number: int) -> Self:
         return replace(self, urls=(self.urls[number % len(self.urls)],))
 
+    def place(self) -> str:
+        return "that run already, as servers"
+
     def loading(self) -> str:
         return f"asking {self.urls[0]}"
 
