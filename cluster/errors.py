@@ -1,6 +1,7 @@
 """Exceptions; invalid input is a plain ValueError. The hierarchy, with those defined in higher packages:
 
-BaseException  Stopped, Exception (ItemFailedError, NotPushed, OSError (StoreGoneError), RuntimeError, ValueError)
+BaseException  Stopped, Exception (ItemFailedError, NotPushed, PassingError, OSError (StoreGoneError), RuntimeError,
+               ValueError)
 RuntimeError   AllFailedError, ClusterLostError, EngineDiedError (EngineMemoryError), EngineStartError,
                ServerFailedError, TornShardError, CannotStartError
 ValueError     Dropped, NotComputedError, NothingMadeError, RefusedError (UnreadableError, SeveralError,

@@ -11,15 +11,17 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from cluster.inference.engine import Completion, Message, Request, Sampling
 from generation.tasks import countdown
+from generation.variants import VARIANTS
 from tests.scripted import reply
 
 STANDARD = {"model", "messages", "temperature", "top_p", "seed"}
@@ -28,6 +30,12 @@ _NOTES = ("plum", "fern", "kite", "salt", "moss", "drum", "lace", "yarn", "coal"
 
 def answer(request: Request) -> str | Completion:
     """As the scripted model; to what is no countdown question, words drawn by the seed."""
+    first, *others = request.messages
+    for system in {variant.system for variant in VARIANTS.values()}:
+        if first["role"] == "user" and first["content"].startswith(f"{system}\n\n"):
+            user = first["content"].removeprefix(f"{system}\n\n")
+            chat = (Message(role="system", content=system), Message(role="user", content=user))
+            request = replace(request, messages=(*chat, *others))
     if countdown.facts_of(request.messages[-1]["content"]) is None:
         return " ".join(random.Random(request.seed).choices(_NOTES, k=20))
     return reply(request)
@@ -64,6 +72,7 @@ class OpenAIServer:
     asked: list[dict[str, Any]] = field(default_factory=list)
     answered: list[dict[str, Any]] = field(default_factory=list)
     most: int = 0  # requests that were in flight at once
+    broken: list[str] = field(default_factory=list)  # tracebacks of this server's own faults
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -194,7 +203,11 @@ class _Handler(BaseHTTPRequestHandler):
             elif self.path != "/v1/chat/completions":
                 self._send(404, {"detail": "Not Found"})
             else:
-                status, said = self.ours.complete(body)
+                try:
+                    status, said = self.ours.complete(body)
+                except Exception:
+                    self.ours.broken.append(traceback.format_exc())
+                    status, said = 418, _error("the tests' own server is broken")
                 self._send(status, said)
                 if status == 200:
                     self.ours.answered.append(body)
@@ -221,6 +234,7 @@ def serving(server: OpenAIServer) -> Iterator[OpenAIServer]:
         yield server
     finally:
         server.stop()
+    assert not server.broken, server.broken[0]
 
 
 if __name__ == "__main__":

@@ -6,13 +6,15 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
+from cluster.jobs.store import KEY as KEY_COLUMN
+from cluster.jobs.store import finished_in
 from generation.run import main
 from reflection.run import main as reflect
 from tests.openai_server import Fault, OpenAIServer, serving
@@ -43,9 +45,23 @@ def server() -> Iterator[OpenAIServer]:
         yield running
 
 
-def start(code: str, *flags: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", code, *flags]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    started = list[subprocess.Popen[str]]()
+
+    def begin(code: str, *flags: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", code, *flags]
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 def rows_of(run: Path) -> list[dict[str, Any]]:
@@ -55,15 +71,13 @@ def rows_of(run: Path) -> list[dict[str, Any]]:
 def wait_for_shards(run: Path, count: int) -> int:
     """Return how many questions lie in shards, once they are so many."""
     for _ in range(600):
-        shards = list(run.glob("shards/*.parquet"))
-        found = {key for path in shards for key in pq.read_table(path)["question_key"].to_pylist()}
-        if len(found) >= count:
+        if len(found := finished_in(run / "shards", KEY_COLUMN)) >= count:
             return len(found)
         time.sleep(0.05)
     raise AssertionError("no shards")
 
 
-def test_a_killed_run_asks_only_what_was_in_flight_again(server: OpenAIServer, tmp_path: Path) -> None:
+def test_a_killed_run_asks_only_what_was_in_flight_again(server: OpenAIServer, start: Start, tmp_path: Path) -> None:
     quiet, killed = tmp_path / "quiet", tmp_path / "killed"
     assert main(["--server", server.url, *FLAGS, f"--out={quiet}"]) == 0
     asked = server.sent()
@@ -87,7 +101,7 @@ def test_a_killed_run_asks_only_what_was_in_flight_again(server: OpenAIServer, t
     assert rows_of(killed) == rows_of(quiet)
 
 
-def test_a_server_that_goes_away_is_waited_for(server: OpenAIServer, tmp_path: Path) -> None:
+def test_a_server_that_goes_away_is_waited_for(server: OpenAIServer, start: Start, tmp_path: Path) -> None:
     run = tmp_path / "run"
     server.delay_s = 0.1
     process = start(_SHARDS + _MAIN, "--server", server.url, "--concurrency=2", "--silence=3", *FLAGS, f"--out={run}")
@@ -109,7 +123,7 @@ def test_a_server_that_goes_away_is_waited_for(server: OpenAIServer, tmp_path: P
     assert before
 
 
-def test_a_laptop_without_any_engine_drives_a_server(server: OpenAIServer, tmp_path: Path) -> None:
+def test_a_laptop_without_any_engine_drives_a_server(server: OpenAIServer, start: Start, tmp_path: Path) -> None:
     run = tmp_path / "run"
     process = start(_WALL + "from generation.run import main; " + _MAIN, "--server", server.url, *FLAGS, f"--out={run}")
     printed, _ = process.communicate(timeout=60)

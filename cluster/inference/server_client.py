@@ -27,7 +27,7 @@ _LONGEST = 300
 Tell = Callable[[str], object]
 
 
-class _Trouble(Exception):
+class PassingError(Exception):
     """An attempt failed in a way that may pass. The message says how, without the URL."""
 
     def __init__(self, words: str, wait_s: float | None = None, *, hung: bool = False) -> None:
@@ -79,7 +79,7 @@ class ServerClient:
                 sent = time.monotonic()
                 try:
                     answer = await self._send(url, body)
-                except _Trouble as trouble:
+                except PassingError as trouble:
                     now = time.monotonic()
                     began = min(began, sent if trouble.hung else now)
                     if trouble.hung or now - began >= left_s:
@@ -97,14 +97,14 @@ class ServerClient:
         await self._http.aclose()
 
     async def _send(self, url: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
-        """Make one attempt. Raises _Trouble, ServerRefusedError."""
+        """Make one attempt. Raises PassingError, ServerRefusedError."""
         try:
             async with asyncio.timeout(self._answer_s):
                 answer = await self._http.request("GET" if body is None else "POST", url, json=body)
         except TimeoutError as error:
-            raise _Trouble(f"no answer within {self._answer_s:.0f} s", hung=True) from error
+            raise PassingError(f"no answer within {self._answer_s:.0f} s", hung=True) from error
         except httpx.RequestError as error:
-            raise _Trouble(self._clean(str(error) or type(error).__name__)) from error
+            raise PassingError(self._clean(str(error) or type(error).__name__)) from error
         try:
             said = answer.json()
         except ValueError:
@@ -112,10 +112,10 @@ class ServerClient:
         if answer.is_success:
             if isinstance(said, dict) and not said.get("error"):
                 return said
-            raise _Trouble(f"an answer that is none: {self._words(answer, said)}")
+            raise PassingError(f"an answer that is none: {self._words(answer, said)}")
         words = self._words(answer, said)
         if answer.status_code in _BUSY or answer.status_code >= 500:
-            raise _Trouble(words, _asked_to_wait(answer.headers.get("Retry-After", "")))
+            raise PassingError(words, _asked_to_wait(answer.headers.get("Retry-After", "")))
         self._heard()
         raise ServerRefusedError(f"{self.url}: {words}", answer.status_code)
 
@@ -132,13 +132,13 @@ class ServerClient:
         """Shorten words from outside, and leave out the key, which some servers repeat."""
         return shortened(words.replace(self._key, "(the key)") if self._key else words, _LONGEST)
 
-    def _wait_s(self, attempt: int, trouble: _Trouble) -> float:
+    def _wait_s(self, attempt: int, trouble: PassingError) -> float:
         """Return how long to wait: what the server asks for and a little more, else twice as long each time, drawn."""
         if trouble.wait_s is not None:
             return trouble.wait_s + self._chance.uniform(0, 0.1 * trouble.wait_s)
         return min(_LONGEST_S, _FIRST_S * 2.0 ** min(attempt, 16)) * self._chance.uniform(0.5, 1)
 
-    def _given_up(self, trouble: _Trouble, began: float) -> Exception:
+    def _given_up(self, trouble: PassingError, began: float) -> Exception:
         words = f"{self.url}: {trouble}"
         if trouble.wait_s is not None:
             words += f", and wants to be asked again in {trouble.wait_s:.0f} s"
@@ -146,7 +146,7 @@ class ServerClient:
             words += f", for {time.monotonic() - began:.0f} s"
         return ServerFailedError(words) if self._answered > began else EngineDiedError(words)
 
-    def _say(self, trouble: _Trouble, began: float, wait_s: float) -> None:
+    def _say(self, trouble: PassingError, began: float, wait_s: float) -> None:
         """Tell the user, now and then, that the server has answered nobody since this trouble began."""
         now = time.monotonic()
         away_s = now - max(began, self._answered)
