@@ -191,7 +191,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(404, {"detail": "Not Found"})
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        length = int(self.headers["Content-Length"])
+        if len(content := self.rfile.read(length)) < length:
+            raise ConnectionResetError  # the client was killed
+        body = json.loads(content)
         with self.ours.busy():
             self.ours.asked.append(body)
             time.sleep(self.ours.delay_s)

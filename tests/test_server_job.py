@@ -21,8 +21,8 @@ from tests.openai_server import Fault, OpenAIServer, serving
 
 ROOT = Path(__file__).parent.parent
 QUESTIONS = 12
-FLAGS = (f"--questions={QUESTIONS}", "--rl_questions=2", "--inputs=1-10", "--targets=10-50", "--variants=original")
-FLAGS = (*FLAGS, "--samples=3", "--reflections=1", "--attempts=2")
+_MADE = (f"--questions={QUESTIONS}", "--rl_questions=2", "--inputs=1-10", "--targets=10-50", "--variants=original")
+FLAGS = (*_MADE, "--samples=3", "--reflections=1", "--attempts=2")
 KEY = "sk-2b7f-not-to-be-seen"
 _SHARDS = "import sys; from cluster.jobs import progress; progress.SHARD_S = 0.1; from generation.run import main; "
 _MAIN = "sys.exit(main(sys.argv[1:]))"
@@ -61,7 +61,9 @@ def start() -> Iterator[Start]:
     yield begin
     for process in started:
         process.kill()
-        process.communicate()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
 
 
 def rows_of(run: Path) -> list[dict[str, Any]]:
@@ -83,7 +85,7 @@ def test_a_killed_run_asks_only_what_was_in_flight_again(server: OpenAIServer, s
     asked = server.sent()
     assert len(asked) == len(set(asked))
     server.answered.clear()
-    server.delay_s = 0.1
+    server.delay_s = 0.3
     flags = ["--server", f"{server.url}/v1", "--concurrency=2", *FLAGS, f"--out={killed}"]
     process = start(_SHARDS + _MAIN, *flags)
     safe = wait_for_shards(killed, 3)
@@ -103,12 +105,12 @@ def test_a_killed_run_asks_only_what_was_in_flight_again(server: OpenAIServer, s
 
 def test_a_server_that_goes_away_is_waited_for(server: OpenAIServer, start: Start, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    server.delay_s = 0.1
+    server.delay_s = 0.3
     process = start(_SHARDS + _MAIN, "--server", server.url, "--concurrency=2", "--silence=3", *FLAGS, f"--out={run}")
     wait_for_shards(run, 3)
     before = {json.dumps(body["messages"]) for body in server.answered}
     server.stop()
-    time.sleep(4)
+    time.sleep(7)
     server.delay_s = 0
     server.start()
     printed, _ = process.communicate(timeout=60)
