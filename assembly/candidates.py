@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from assembly.inner import unfolded, with_inner_reflections
 from assembly.settings import SftSettings
 from generation.grading.countdown import read
 from generation.grading.errors import OutOfBoundsError, UnreadableError
@@ -86,7 +87,8 @@ def is_plain_answer(text: str) -> bool:
 
 
 def choose(rows: pa.Table, settings: SftSettings) -> pa.Table:
-    """Convert rows of schema ROWS to schema POOL, in the same order."""
+    """Convert rows of schema ROWS to schema POOL, in the same order; with --inner_attempts as `unfolded` has them."""
+    rows = unfolded(rows) if settings.inner_attempts else with_inner_reflections(rows)
     (batch,) = rows.combine_chunks().to_batches()
     columns = dict(zip(batch.schema.names, batch.columns, strict=True))
     keys = columns["question_key"].dictionary_encode()

@@ -11,16 +11,16 @@ from functools import lru_cache
 from typing import Any
 
 from generation.grading import GRADERS, grade
+from generation.grading.answers import WORDS, read_answer_in
 from generation.grading.workers import pool_size
-from generation.records import Question
+from generation.records import ANSWER_IN, Question
 
-_IN_PROCESSES = {"math", "gym"}  # graders that use worker processes
+_IN_PROCESSES = {"math", "gym"}  # graders that use worker processes, as a search for a regular expression does
 
 
 def truth_of(question: Question) -> str:
     """Return a question's ground truth in RL_DATA: everything needed to grade an answer, as JSON."""
-    truth = {"answer": question.answer, "facts": dict(question.facts), "grader": question.grader}
-    return json.dumps(truth, sort_keys=True)
+    return json.dumps({"answer": question.answer, **question.grading}, sort_keys=True)
 
 
 def compute_score(
@@ -39,11 +39,15 @@ def compute_score_batch(
 ) -> list[float]:
     """Return the rewards of many responses, in order. Raises as compute_score does."""
     given = list(zip(data_sources, solution_strs, ground_truths, strict=True))
-    if not any(_question(truth).grader in _IN_PROCESSES for _, _, truth in given):
+    if not any(_needs_processes(_question(truth)) for _, _, truth in given):
         return [compute_score(*one) for one in given]
     # As many threads as workers.
     with ThreadPoolExecutor(pool_size()) as threads:
         return list(threads.map(compute_score, *zip(*given, strict=True)))
+
+
+def _needs_processes(question: Question) -> bool:
+    return question.grader in _IN_PROCESSES or not WORDS.issuperset(question.answer_in)
 
 
 # A GRPO step grades each question once per rollout.
@@ -51,7 +55,8 @@ def compute_score_batch(
 def _question(truth: str) -> Question:
     try:
         said = json.loads(truth)
-        question = Question("", said["answer"], "", "", said["grader"], "", said["facts"])
+        places = read_answer_in(",".join(said.get("answer_in", ANSWER_IN)))
+        question = Question("", said["answer"], "", "", said["grader"], "", said["facts"], places)
         # No grader can read "?", so this only checks that no fact is missing, before the first rollout would.
         GRADERS[question.grader]("?", question)
     except (ValueError, TypeError, LookupError, AttributeError) as error:

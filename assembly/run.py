@@ -10,8 +10,8 @@ from assembly.feasibility import NothingMadeError
 from assembly.settings import SftSettings
 from assembly.sft import SFT_DATA, summary_text
 from cluster.flags import fail, flag, page, parse
+from cluster.inference.values import check_range
 from cluster.jobs.card import UNKNOWN, check_license
-from cluster.jobs.plan import check_range
 from cluster.jobs.progress import stage_line
 from cluster.paths import dataset_folder, local_or_name
 from generation.raw.schema import RAW_DATA

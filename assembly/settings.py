@@ -7,11 +7,12 @@ from functools import cache
 from typing import Literal, NamedTuple
 
 from cluster.flags import flag
-from cluster.inference.chat import fault_in, probe
+from cluster.inference.chat import Prompt, fault_in, fit, probe
+from cluster.inference.chat_templates import own_template
 from cluster.inference.engine import Message
 from cluster.inference.models import find
-from cluster.inference.vllm_engine import ChatTokenizer
-from cluster.jobs.plan import check_range
+from cluster.inference.values import check_range
+from cluster.inference.vllm_engine import ChatFormat, ChatTokenizer
 from cluster.paths import local_or_name
 from cluster.texts import first_line, nearest
 from generation.variants import PLAIN
@@ -128,6 +129,10 @@ class SftSettings:
     """The share of word trigrams in common."""
     drop_cut: bool = flag(False, "leave out samples cut at the length limit")
     keep_unanswered: bool = flag(False, "samples without an answer may stand as incorrect attempts")
+    inner_attempts: bool = flag(
+        False,
+        "of samples that are traces themselves, each attempt by itself, instead of the one their answer stands on",
+    )
     thoughts: Literal["drop", "show"] = flag(
         "drop", "a thought before the reply: drop it, or show it as text in an attempt"
     )
@@ -162,8 +167,9 @@ class SftSettings:
 def load_tokenizer(name: str) -> ChatTokenizer:
     """Load a model's tokenizer by folder, hub id or well-known name. Raises ValueError if it cannot render a chat."""
     model, turns = find(name), probe(("user", "assistant"))
-    chat = ChatTokenizer(model.path, model.hub_revision)
     try:
+        chat = ChatTokenizer(model.path, model.hub_revision, ChatFormat(own_template(model)))
+        chat = fit(chat, [Prompt("", turns)]).chat
         fault = fault_in(chat.render(turns), turns)
         chat.encode([Message(role="user", content="2 + 2?"), Message(role="assistant", content="4")])
     except Exception as error:

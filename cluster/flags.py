@@ -4,6 +4,7 @@ Fire guesses types, accepts one-letter flags, and finds a typo after the work; h
 """
 
 import contextlib
+import json
 import math
 import os
 import re
@@ -30,6 +31,29 @@ _FLAG = re.compile(r"--|-[a-zA-Z]")
 _DASHES = tuple("\u2010\u2011\u2012\u2013\u2014\u2015\u2212")
 _NOT_OURS = re.compile(r"\x1b\[\d*m|(?<=    )-\w, (?=--)|\n +Default: ''")
 """To be removed from Fire's help: colors, one-letter flags, which are refused here, and the default of `_help`."""
+_JSON = dict[str, Any]
+
+
+def _object(text: str) -> dict[str, Any]:
+    """Return a JSON object. Raises ValueError if it is none, gives a key twice, or holds what JSON and UTF-8 cannot."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _ in pairs]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"{_shown(twice[0])} is given twice in it")
+        return dict(pairs)
+
+    try:
+        value = json.loads(text, object_pairs_hook=once)
+        # Reading lets pass NaN, numbers too large for a float, and halves of characters.
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except RecursionError:
+        raise ValueError("too many brackets in each other") from None
+    if not isinstance(value, dict):
+        raise ValueError('it is written {"name": value}')
+    return value
+
+
 _PLAIN: dict[Any, tuple[str, str, Callable[[str], Any]]] = {  # of each type: name, pattern of values, parser
     int: ("a whole number", r"-?[0-9]+", int),
     float: ("a finite number", r"-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?", float),
@@ -37,6 +61,7 @@ _PLAIN: dict[Any, tuple[str, str, Callable[[str], Any]]] = {  # of each type: na
     types.NoneType: ("none", "(?i:none)", lambda _: None),
     str: ("a text", "(?s:.+)", str),
     Path: ("a path", "(?s:.+)", Path),
+    _JSON: ("a JSON object", "(?s:.+)", _object),
 }
 
 
@@ -96,7 +121,8 @@ def _wanted(kind: Any) -> str:
     arguments = get_args(members[0])
     if get_origin(members[0]) is Literal:
         return f"one of {', '.join(map(str, arguments))}"
-    return f"a comma list ({_wanted(arguments[0])} each)" if arguments else _PLAIN[members[0]][0]
+    is_tuple = get_origin(members[0]) is tuple
+    return f"a comma list ({_wanted(arguments[0])} each)" if is_tuple else _PLAIN[members[0]][0]
 
 
 def _read(kind: Any, text: str) -> Any:
@@ -117,7 +143,8 @@ def _value(one: Field[Any], kind: Any, text: str) -> Any:
     try:
         value = _read(kind, text)
     except ValueError:
-        raise ValueError(f"--{one.name} wants {_wanted(kind)}, not {_shown(text)}") from None
+        why = _fault_of_object(text) if _JSON in _members(kind) else ""
+        raise ValueError(f"--{one.name} wants {_wanted(kind)}, not {_shown(text)}{why}") from None
     if (path := one.metadata.get("path")) is None or not isinstance(value, str | Path | tuple):
         return value
     try:
@@ -125,6 +152,15 @@ def _value(one: Field[Any], kind: Any, text: str) -> Any:
         return tuple(map(path, value)) if isinstance(value, tuple) else type(value)(path(text))
     except ValueError as error:
         raise ValueError(f"--{one.name} {error}") from None
+
+
+def _fault_of_object(text: str) -> str:
+    """Say why a text is no JSON object: a shell that took the quotes away is met often, and hard to see."""
+    try:
+        _object(text)
+    except ValueError as error:
+        return f": {error}"
+    return ""
 
 
 def _shown(text: str) -> str:

@@ -34,7 +34,10 @@ def show(row: dict[str, Any]) -> None:
     )
     reason = f": {row['outcome_reason']}" if row.get("outcome_reason") else ""
     print("=" * WIDTH, f"prompt variant {row['prompt_variant']}, {outcome}{reason}", "=" * WIDTH, sep="\n")
-    print(row["question"], "-" * WIDTH, row[RESPONSE][0], sep="\n")
+    print(row["question"], "-" * WIDTH, sep="\n")
+    if row.get("sample__thought"):
+        print(row["sample__thought"], "- " * (WIDTH // 2), sep="\n")
+    print(row[RESPONSE][0])
     for text in row[f"{RESPONSE}_reflection"]:
         print("-" * WIDTH, text, sep="\n")
 

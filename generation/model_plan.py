@@ -1,26 +1,30 @@
 """What every command decides about its model: which one, its sampling, whether prompts fit; also describes plans."""
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from cluster.inference import chat as chats
-from cluster.inference.chat import Prompt
+from cluster.inference.chat import Fitted, Prompt
+from cluster.inference.chat_templates import choose_chat, stops_of
 from cluster.inference.engine import SAMPLING_BOUNDS, Message, Sampling
-from cluster.inference.models import Model, Served, find, served_model
-from cluster.inference.server_engine import ServerSettings
-from cluster.inference.server_flags import server_urls
-from cluster.inference.server_probe import ServedChat, look_at_server, notes_on_served
-from cluster.inference.vllm_engine import OWN_FORMAT, ChatFormat, ChatTokenizer
-from cluster.jobs.plan import JobPlan, JobSettings, check_sampling
-from cluster.jobs.progress import say
-from cluster.jobs.run_directory import JSON, config_of
+from cluster.inference.engine_arguments import argument_types, frozen
+from cluster.inference.model_files import GENERATION
+from cluster.inference.models import Model, find
+from cluster.inference.sampling import changed, check_sampling, read_sampling, recommended
+from cluster.inference.server_probe import ServedChat
+from cluster.inference.values import is_number
+from cluster.inference.vllm_engine import ChatFormat, ChatTokenizer
+from cluster.jobs.plan import JobPlan, JobSettings
+from cluster.jobs.run_directory import JSON, config_of, now
 from generation import builtin
+from generation.served_plan import choose_served
+from generation.settings import Settings
 
 LONGEST, BUILTIN_LONGEST = 4096, 256  # default --max_tokens
-SILENCE_S = 300.0  # default --silence
+_FLAGS = (*SAMPLING_BOUNDS, "max_tokens")
 
 
 class ModelChoice(NamedTuple):
@@ -29,9 +33,10 @@ class ModelChoice(NamedTuple):
     model: Model
     sampling: Sampling
     chat: ChatFormat
+    configuration: dict[str, JSON]  # what the run's configuration says of these
     out: Path  # the run directory
     notes: list[str]
-    """Warnings: settings in the model's own files that are ignored, and samples that will all be identical."""
+    """Warnings: another template, ignored settings in the model's own files, samples that will be identical."""
 
 
 def is_builtin(settings: JobSettings) -> bool:
@@ -44,8 +49,8 @@ def choose_model(settings: JobSettings, before: str, several: int, what: str) ->
     """Find the model, at the commit the run began with, and choose its sampling and run directory.
 
     `before` is the prefix of the default --out; `several` is how many of `what` are drawn for the same prompt.
-    Flags override generation_config.json. Raises ValueError for a model that is missing or unsuitable, for sampling
-    parameters that no engine accepts, and if --max_tokens leaves no room for a prompt.
+    Flags override the model's files. Raises ValueError for a model or template that is missing or unsuitable, for
+    sampling parameters that no engine accepts, and if --max_tokens leaves no room for a prompt.
     """
     name = settings.model
 
@@ -54,99 +59,95 @@ def choose_model(settings: JobSettings, before: str, several: int, what: str) ->
 
     notes = list[str]()
     if settings.server:
-        model, notes = _choose_served(settings, directory)
+        model, notes = choose_served(settings, directory)
     elif name is None or is_builtin(settings):
         model = replace(find(str(builtin.MODEL)), name=builtin.NAME)
     elif name.startswith(f"{builtin.NAME}@"):
         raise ValueError(f"model {name}: the built-in model has no commits; give --model {builtin.NAME}")
     else:
         model = find(name, config_of(directory(name.partition("@")[0])), (builtin.NAME,))
-    sampling = _choose_sampling(settings, model)
+    if most := (settings.engine_args or {}).get("max_model_len"):
+        model = _limited(model, most, settings)
+    out = directory(model.name)
+    chat = choose_chat(model, settings.chat_template, settings.chat_kwargs or {}, config_of(out), now()[:10])
+    sampling = _choose_sampling(settings, model).stopping(stops_of(chat.format))
+    notes += chat.notes
     if model.unused:
         are = "is" if len(model.unused) == 1 else "are"
         notes.append(f"generation_config.json also sets {', '.join(model.unused)}, which {are} not used")
+    if settings.engine_args and not argument_types():
+        notes.append("no vLLM is installed here: --engine_args is checked only when an engine starts")
     if not sampling.temperature and several > 1:
-        source = "" if settings.temperature is not None else " by the model's generation_config.json"
+        given = settings.temperature is not None or "temperature" in (settings.sampling or {})
+        nothing = " (top_p 0 keeps the likeliest token alone)" if model.sampling.get("top_p") == 0 else ""
+        source = "" if given else f" by the model's generation_config.json{nothing}"
         told = f"nothing is drawn, so all {several:,} {what} will be the same; give a --temperature"
         notes.append(f"temperature 0{source}: {told}")
-    return ModelChoice(model, sampling, OWN_FORMAT, directory(model.name), notes)
+    configuration = _configuration(settings, model) | chat.configuration
+    return ModelChoice(model, sampling, chat.format, configuration, out, notes)
 
 
-def _choose_served(settings: JobSettings, directory: Callable[[str], Path]) -> tuple[Model, list[str]]:
-    """Return the server's model, with notes. A run that was begun knows it, and asks no server before it is owed."""
-    begun: Mapping[str, Any] = {}
-    if settings.model or settings.out:
-        begun = config_of(directory(settings.model or ""))
-    if "server" in begun and settings.model in (None, begun["model"]):
-        model, notes = served_model(begun["model"], Served(**begun["server"])), list[str]()
-    else:
-        given = {name: value for name in SAMPLING_BOUNDS if (value := getattr(settings, name)) is not None}
-        asked = server_settings(settings, settings.model, sampling=Sampling(**given))
-        found = look_at_server(asked, ask=not settings.dry_run)
-        model, notes = found.model, [*found.notes]
-    if settings.temperature is None:
-        notes.append(
-            "sampling is neutral (temperature 1) where no flag says otherwise: a server does not tell its model's"
-        )
-    assert model.served is not None
-    return model, [*notes_on_served(model.served), *notes]
-
-
-def server_settings(settings: JobSettings, model: str | None, **more: Any) -> ServerSettings:
-    """Return how to reach the servers of --server; `more` are further fields."""
-    return ServerSettings(
-        server_urls(settings.server),
-        model,
-        key_env=settings.api_key_env,
-        concurrency=settings.concurrency,
-        tell=partial(say, "server"),
-        **more,
-    )
-
-
-def configuration_of(settings: JobSettings, model: Model) -> dict[str, JSON]:
-    """Return what the configuration of a run says of its model."""
-    served = {"server": asdict(model.served)} if model.served else {}
-    return {"model": model.name, "model_revision": model.revision, **served}
-
-
-def folds_system(model: Model) -> bool:
-    """Return True if the model takes a system text only in the user's turn."""
-    return model.served is not None and model.served.fold_system
-
-
-def chat_of(plan: JobPlan) -> ChatTokenizer | ServedChat:
-    """Return what shows and measures the plan's prompts."""
-    model = plan.model
-    return ServedChat() if model.served else ChatTokenizer(model.path, model.hub_revision, plan.chat)
+def _limited(model: Model, most: int, settings: JobSettings) -> Model:
+    """Return the model with a context of `most` tokens. Raises ValueError if its own is shorter."""
+    if most > model.context and "hf_overrides" not in (settings.engine_args or {}):
+        told = f"model {model.name} has a context of {model.context:,}"
+        raise ValueError(f"--engine_args: max_model_len {most:,} is too long: {told}, unless hf_overrides changes it")
+    return replace(model, context=most)
 
 
 def _choose_sampling(settings: JobSettings, model: Model) -> Sampling:
-    def choose(name: str, neutral: float) -> float:
-        asked: float | None = getattr(settings, name)
-        if asked is not None:
-            return asked
+    given = read_sampling(settings.sampling or {}, "--sampling")
+    given |= {name: value for name in _FLAGS if (value := getattr(settings, name)) is not None}
+    own = dict(model.sampling)
+    if own.get("top_p") == 0 and "top_p" not in given:
+        # In transformers it leaves the likeliest token alone; vLLM does not take it.
+        own |= {"top_p": 1.0, "temperature": 0.0}
+    for name in SAMPLING_BOUNDS:
         try:
-            check_sampling(name, model.sampling.get(name), f"model {model.name}: {name} in generation_config.json")
+            check_sampling(
+                name, None if name in given else own.get(name), f"model {model.name}: {name} in {GENERATION}"
+            )
         except ValueError as error:
             raise ValueError(f"{error}; give --{name}, which overrides it") from error
-        return model.sampling.get(name, neutral)
-
     longest = BUILTIN_LONGEST if is_builtin(settings) else LONGEST
-    sampling = Sampling(
-        temperature=choose("temperature", 1.0),
-        top_p=choose("top_p", 1.0),
-        top_k=int(choose("top_k", 0)),
-        repetition_penalty=choose("repetition_penalty", 1.0),
-        max_tokens=settings.max_tokens or min(longest, model.context // 2),
+    named = {"max_tokens": min(longest, model.context // 2), **own, **given}
+    sampling = changed(
+        Sampling(), recommended(model.more, given, model.name) | named | {"top_k": int(named.get("top_k", 0))}
     )
     if (most := sampling.max_tokens) >= model.context:
         raise ValueError(f"--max_tokens {most} leaves no room for a prompt: the context is {model.context}")
     return sampling
 
 
+def fit_chat(plan: JobPlan, kinds: Sequence[Prompt]) -> Fitted:
+    """Load the model's tokenizer, and find out how its template takes these chats. Raises as load_chat does."""
+    return chats.fit(chats.load_chat(plan.model, plan.chat), kinds)
+
+
+def sampling_of_reflections(settings: Settings, sampling: Sampling, model: Model, chat: ChatFormat) -> Sampling | None:
+    """Return how reflections are sampled, None if as samples are. Raises ValueError for values that conflict."""
+    given = read_sampling(settings.reflection_sampling or {}, "--reflection_sampling")
+    result = changed(sampling, given).stopping(stops_of(chat))
+    if result.max_tokens >= model.context:
+        told = f"leaves no room for a prompt: the context is {model.context}"
+        raise ValueError(f"--reflection_sampling: max_tokens {result.max_tokens} {told}")
+    return None if result == sampling else result
+
+
+def _configuration(settings: JobSettings, model: Model) -> dict[str, JSON]:
+    """Return what the configuration of a run says of its model. What is not used adds nothing, as before it existed."""
+    arguments = frozen(settings.engine_args or {})
+    return {
+        "model": model.name,
+        "model_revision": model.revision,
+        **({"engine_args": arguments} if arguments else {}),
+        **({"server": asdict(model.served)} if model.served else {}),
+    }
+
+
 def notes_on_prompts(
     plan: JobPlan,
+    chat: ChatTokenizer,
     kinds: Sequence[Prompt],
     frames: Sequence[tuple[Message, ...]],
     longer: Callable[[int, int], Iterable[Prompt]],
@@ -163,9 +164,6 @@ def notes_on_prompts(
     prompts, called `what` in the plural. A completion must have room for each of the `least` texts. Raises ValueError,
     with `remedy` as advice, if no prompt fits, and if the template does not render a prompt faithfully.
     """
-    if plan.model.served:
-        return []
-    chat = chats.load_chat(plan.model, plan.chat)
     of_template = chats.check_template(plan.model, chat, kinds)
     sizes = chat.lengths(frames)
     # A text never has more tokens than bytes, so only prompts with more bytes than there is room for are tokenized.
@@ -187,10 +185,18 @@ def write_out(
         f"model       {plan.model.name} (revision {plan.model.revision or 'none'}, context {plan.context})",
         *asked,
         *(f"note        {note}" for note in plan.notes),
-        f"sampling    {', '.join(f'{name} {value:g}' for name, value in plan.sampling.parameters().items())}",
+        f"sampling    {named(plan.sampling.parameters())}",
+        *([f"engine args {named(plan.engine_args)}"] if plan.engine_args else []),
         f"run         {plan.out}",
         *bounds,
     ]
     for prompt in shown:
         lines += ["", f"--- first prompt{prompt.name} " + "-" * 20, chat.render(prompt.messages)]
     return "\n".join(lines)
+
+
+def named(values: Mapping[str, Any]) -> str:
+    """Return values with their names, for a person."""
+    numbers = {name: f"{value:g}" for name, value in values.items() if is_number(value)}
+    texts = {name: json.dumps(value, ensure_ascii=False) for name, value in values.items()} | numbers
+    return ", ".join(f"{name} {text}" for name, text in texts.items())

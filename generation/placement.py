@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 
 from cluster.inference.chat import check_writes_text
+from cluster.inference.engine_arguments import check_on_cpu, passed_on
 from cluster.inference.models import Model
 from cluster.inference.pool import items_in_flight
 from cluster.inference.ray_replicas import RayFleet
@@ -19,21 +20,22 @@ from cluster.jobs.progress import say
 from cluster.jobs.run_directory import LOGS
 from cluster.nodes import check_nodes
 from cluster.session import Node, Resources, current_resources, local_resources
-from generation.model_plan import SILENCE_S, server_settings
+from generation.served_plan import server_settings
 
 GPU_SEQUENCES, CPU_SEQUENCES = 1024, 128
+_GPU_TOKENS, _GPU_SHARE = 16_384, 0.9  # of one step; of a GPU's memory
 _GIB = 1 << 30
-_CPU_CACHE = 1 * _GIB
 _CPU_CORES, _CPU_MEMORY = 8, 16 * _GIB
 """Per engine started by default on a node: an engine scales to a few cores and holds its own copy of the model."""
 _CPU_SHARERS = 4  # most workers per core; more would only wait for each other
 _CPU_LEAST = _GIB // 2  # minimum bytes per worker, besides the model's weights
+_SILENCE_S = 300.0
 _AWAY_S = 86_400.0  # how long a server may be away
 _SLOWEST = 5.0  # tokens per second of one sequence; a slower engine is presumed dead
 
 
 def choose_fleet(plan: JobPlan, settings: JobSettings) -> Fleet:
-    """Return the servers that run already, or engines to be started on Ray. Raises ValueError as check_engines does."""
+    """Return the servers that run already, or engines to be started on Ray."""
     return server_fleet(plan, settings) if settings.server else ray_fleet(plan, settings)
 
 
@@ -41,7 +43,12 @@ def server_fleet(plan: JobPlan, settings: JobSettings) -> Fleet:
     """Return the servers of --server, each asked from this process."""
     silence_s = silence_of(plan, settings)
     engine = server_settings(
-        settings, plan.model.name, sampling=plan.sampling, context=plan.model.context, silence_s=silence_s
+        settings,
+        plan.model.name,
+        sampling=plan.sampling,
+        context=plan.model.context,
+        silence_s=silence_s,
+        template_kwargs=plan.chat.kwargs,
     )
     fleet = Fleet(engine, len(engine.urls), items_in_flight(settings.concurrency, plan.per_item))
     fleet.placement = replace(fleet.placement, logs=plan.out / LOGS, silence_s=silence_s, loading_s=_AWAY_S)
@@ -50,17 +57,18 @@ def server_fleet(plan: JobPlan, settings: JobSettings) -> Fleet:
 
 def silence_of(plan: JobPlan, settings: JobSettings) -> float:
     """Return how long an engine may answer nothing, in seconds."""
-    return settings.silence or max(SILENCE_S, plan.sampling.max_tokens / _SLOWEST)
+    return settings.silence or max(_SILENCE_S, plan.max_tokens / _SLOWEST)
 
 
 def ray_fleet(plan: JobPlan, settings: JobSettings) -> RayFleet:
-    """Return the engines that the flags ask for, to be started on Ray. Raises ValueError as check_engines does."""
-    check_engines(settings, plan.model)
+    """Return the engines that the flags ask for, to be started on Ray."""
     return RayFleet(settings.address, partial(place, plan, settings))
 
 
 def check_engines(settings: JobSettings, model: Model) -> None:
     """Raise ValueError if it is clear before Ray starts that the engines cannot be placed."""
+    if model.served:
+        return
     if model.heads is not None and model.heads % settings.tensor_parallel:
         fitting = ", ".join(str(count) for count in range(1, model.heads + 1) if model.heads % count == 0)
         told = f"does not divide the {model.heads} attention heads of model {model.name}"
@@ -73,6 +81,8 @@ def check_engines(settings: JobSettings, model: Model) -> None:
             why = "the CPU build of vLLM is installed; make setup EXTRA=gpu installs the CUDA build"
             say("note", f"this machine's GPUs ({idle}) are not used: {why}")
         count_engines(settings, usable(found), model.weight_bytes)
+        if not usable(found).gpus:
+            check_on_cpu(settings.engine_args or {})
         check_writes_text(model)
 
 
@@ -101,6 +111,9 @@ def place(plan: JobPlan, settings: JobSettings, resources: Resources) -> Placeme
         now = usable(current_resources(local=True)) if settings.address is None else current_resources()
         return count_room(now.nodes, workers, gpu=gpu)
 
+    given = plan.engine_args
+    if not gpu:
+        check_on_cpu(given)
     engine = VllmSettings(
         model=model.path,
         revision=model.hub_revision,
@@ -110,9 +123,12 @@ def place(plan: JobPlan, settings: JobSettings, resources: Resources) -> Placeme
         chat=plan.chat,
         gpu=gpu,
         tensor_parallel=workers,
-        max_sequences=GPU_SEQUENCES if gpu else CPU_SEQUENCES,
-        cache_bytes=_CPU_CACHE,
+        max_sequences=given.get("max_num_seqs", GPU_SEQUENCES if gpu else CPU_SEQUENCES),
+        max_batched_tokens=given.get("max_num_batched_tokens", _GPU_TOKENS),
+        memory_share=given.get("gpu_memory_utilization", _GPU_SHARE),
+        cache_bytes=given.get("kv_cache_memory_bytes"),
         seed=settings.seed % 2**31,
+        more=passed_on(given),
     )
     return Placement(
         engine,

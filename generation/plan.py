@@ -9,22 +9,26 @@ from pathlib import Path
 from cluster.inference.chat import Prompt
 from cluster.inference.engine import Message
 from cluster.jobs.plan import JobPlan
+from cluster.jobs.run_directory import JSON
 from cluster.texts import excerpt
 from generation import variants
+from generation.grading.answers import places_of
 from generation.model_plan import (
-    chat_of,
     choose_model,
-    configuration_of,
-    folds_system,
+    fit_chat,
     is_builtin,
+    named,
     notes_on_prompts,
+    sampling_of_reflections,
     write_out,
 )
 from generation.raw.schema import SCHEMA
-from generation.records import Question, stable_hash
+from generation.records import ANSWER_IN, Question, stable_hash
 from generation.rollout import Rollout
+from generation.served_plan import chat_of
 from generation.settings import Settings
 from generation.tasks.registry import run_name, supply
+from generation.tasks.task import Supplied
 from reflection import prompts
 
 _PLACEHOLDER = "(the sample, as the model wrote it)"
@@ -56,6 +60,10 @@ class Plan(JobPlan):
     def samples(self) -> int:
         return len(self.questions) * self.per_item
 
+    @property
+    def max_tokens(self) -> int:
+        return max(self.sampling.max_tokens, self.rollout.of_reflections.max_tokens)
+
     def introduction(self) -> list[tuple[str, str]]:
         rollout, revision = self.rollout, self.model.revision or "unknown"
         sft, rl, variants = len(self.questions), len(self.rl_questions), len(rollout.variants)
@@ -78,18 +86,19 @@ def make_plan(settings: Settings) -> Plan:
     parts = settings.parts(small=is_builtin(settings))
     task = run_name([part.task.name for part in parts])
     samples, reflections = amounts(settings)
-    model, sampling, chat, out, notes = choose_model(settings, f"runs/{task}", samples, "samples of a variant")
-    supplied = supply(parts)
+    model, sampling, chat, chosen, out, notes = choose_model(settings, f"runs/{task}", samples, "samples of a variant")
+    supplied = _with_places(supply(parts), settings.answer_in)
     asked = variants.parse_names(settings.variants)
     chats = {one.name: {"system": one.system, "user": f"{{question}}\n\n{one.user}"} for one in asked}
     task_config = json.dumps(supplied.config, sort_keys=True)
-    # Room for question, sample, reflection prompt, and a reflection as long as the sample; more is never used.
-    context = min(model.context, 2 * sampling.max_tokens + 4096)
+    looking = sampling_of_reflections(settings, sampling, model, chat) if reflections else None
+    # Room for question, sample, reflection prompt and reflection; more is never used.
+    context = min(model.context, sampling.max_tokens + (looking or sampling).max_tokens + 4096)
     return Plan(
         name=f"{task}-{Path(model.name).name}",
         # Engines and traces are not part of it.
         configuration={
-            **configuration_of(settings, model),
+            **chosen,
             "task": task,
             "task_config": json.loads(task_config),
             "questions": len(supplied.sft),
@@ -100,28 +109,51 @@ def make_plan(settings: Settings) -> Plan:
             "samples": samples,
             "reflections": reflections,
             "sampling": sampling.parameters(),
+            **({"reflection_sampling": looking.parameters()} if looking else {}),
             "context": context,
             "seed": settings.seed,
+            **_places(supplied),
         },
         model=model,
         sampling=sampling,
+        engine_args=settings.engine_args or {},
         chat=chat,
         context=context,
         per_item=len(asked) * samples,
         out=out,
         license=settings.license,
-        texts={"variants": chats, "reflections": prompts.PROMPTS if reflections else {}},
+        texts={
+            "variants": chats,
+            "reflections": prompts.PROMPTS if reflections else {},
+            "chat_template": chat.template,
+        },
         notes=(*supplied.notes, *notes),
         task=task,
         questions=supplied.sft,
         rl_questions=supplied.rl,
         task_config=task_config,
-        rollout=Rollout(asked, samples, reflections, sampling, settings.seed, folds_system(model)),
+        rollout=Rollout(asked, samples, reflections, sampling, settings.seed, reflection_sampling=looking),
     )
 
 
+def _with_places(supplied: Supplied, answer_in: str | None) -> Supplied:
+    """Set where samples of each question give their answers."""
+    sft, rl = ([replace(q, answer_in=places_of(q.grader, answer_in)) for q in of] for of in (supplied.sft, supplied.rl))
+    return supplied._replace(sft=tuple(sft), rl=tuple(rl))
+
+
+def _places(supplied: Supplied) -> dict[str, JSON]:
+    """Return where answers stand, by grader, as the configuration has it: nothing where it is as it always was."""
+    there = {q.grader: list(q.answer_in) for q in (*supplied.sft, *supplied.rl) if q.answer_in != ANSWER_IN}
+    return {"answer_in": there} if there else {}
+
+
 def look_at_prompts(plan: Plan) -> Plan:
-    """Return the plan with the notes of `notes_on_prompts` added. Raises as it does."""
+    """Return the plan with chats as the template takes them, and the notes on them. Raises as notes_on_prompts does."""
+    if plan.model.served:
+        return replace(plan, rollout=replace(plan.rollout, fold_system=plan.model.served.fold_system))
+    fitted = fit_chat(plan, _kinds(plan))
+    plan = replace(plan, chat=fitted.chat.format, rollout=replace(plan.rollout, fold_system=fitted.fold_system))
 
     def longer(room: int, _: int) -> Iterable[Prompt]:
         for question in plan.questions:
@@ -134,7 +166,8 @@ def look_at_prompts(plan: Plan) -> Plan:
     larger = f"a larger --max_tokens makes a larger context, up to {plan.model.context:,}"
     notes = notes_on_prompts(
         plan,
-        kinds=[Prompt(name.replace("variant ", ""), messages) for name, messages in _first_chats(plan)],
+        fitted.chat,
+        kinds=_kinds(plan),
         frames=[chat.messages for chat in _variant_chats(plan, replace(plan.questions[0], text="", answer=""))],
         longer=longer,
         total=len(plan.questions) * len(plan.rollout.variants),
@@ -142,23 +175,29 @@ def look_at_prompts(plan: Plan) -> Plan:
         least=[_LEAST, *([prompts.VERDICT] if plan.rollout.reflections else [])],
         remedy=larger if plan.context < plan.model.context else "",
     )
-    return plan.with_notes(*notes)
+    return plan.with_notes(*fitted.notes, *notes)
+
+
+def _kinds(plan: Plan) -> list[Prompt]:
+    return [Prompt(name.replace("variant ", ""), messages) for name, messages in _first_chats(plan)]
 
 
 def describe(plan: Plan) -> str:
     """Describe the plan: counts, an upper bound on tokens, and prompts as the model will see them."""
     chat = chat_of(plan)
     rollout, longest = plan.rollout, plan.sampling.max_tokens
+    looking = rollout.of_reflections
     sft, rl = (Counter(question.task for question in asked) for asked in (plan.questions, plan.rl_questions))
-    golds: dict[str, str] = {}
+    firsts: dict[str, Question] = {}
     for question in plan.questions:
-        golds.setdefault(question.grader, " ".join(question.answer.split())[:60])
+        firsts.setdefault(question.grader, question)
     # The token bound assumes that every question and every completion is as long as the longest.
     sizes = chat.lengths([(Message(role="user", content=f"{q.text}\n\n{q.answer}"),) for q in plan.questions])
     worst = plan.questions[sizes.index(max(sizes))]
     lengths = chat.lengths([prompt.messages for prompt in _chats(plan, worst)])
     asked, looks = lengths[: len(rollout.variants)], lengths[len(rollout.variants) :]
     reflections = plan.samples * rollout.reflections
+    written = plan.samples * longest + reflections * looking.max_tokens
     read = plan.samples * min(max(asked), plan.context)
     read += reflections * min(max(looks, default=0) + longest, plan.context)
     return write_out(
@@ -167,15 +206,21 @@ def describe(plan: Plan) -> str:
         asked=[
             f"task        {plan.task}: {len(plan.questions)} questions, {len(plan.rl_questions)} more held out for RL",
             *(f"            {name}: {count:,} and {rl[name]:,}" for name, count in sft.items() if len(sft) > 1),
-            *(f"graded by   {grader}, the first gold answer {gold!r}" for grader, gold in golds.items()),
+            *map(_graded_by, firsts.values()),
             f"variants    {', '.join(variant.name for variant in rollout.variants)}",
         ],
         bounds=[
+            *([f"reflections {named(looking.parameters())}"] if rollout.reflection_sampling else []),
             f"requests    {plan.samples:,} samples and up to {reflections:,} reflections",
-            f"tokens      at most {(plan.samples + reflections) * longest:,} written and {read:,} read",
+            f"tokens      at most {written:,} written and {read:,} read",
         ],
         shown=[Prompt(f" of {name}", messages) for name, messages in _first_chats(plan)],
     )
+
+
+def _graded_by(first: Question) -> str:
+    places = f"; answers in {', '.join(first.answer_in)}" if first.answer_in != ANSWER_IN else ""
+    return f"graded by   {first.grader}, the first gold answer {' '.join(first.answer.split())[:60]!r}{places}"
 
 
 def _first_chats(plan: Plan) -> list[Prompt]:

@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from cluster.inference.engine import Completion
 
@@ -24,6 +24,7 @@ UNDECIDED = "neither equal to the gold answer nor unequal for sure"
 GRADER_TIMED_OUT = "the grader ran out of time"
 GRADER_DIED = "the grader died of it"
 
+ANSWER_IN = ("tag",)  # where answers are looked for by default
 WITHOUT_ANSWER = frozenset({NO_ANSWER, CUT, ONLY_THOUGHT, CUT_THOUGHT})
 """Reasons that mean no answer was found: published as False, not null (arXiv 2512.04072)."""
 
@@ -38,12 +39,20 @@ class Question:
     answer_type: str  # fills {answer_type_str} in the prompt variants, e.g. "equation"
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What the grader needs besides the gold answer; JSON values only."""
+    answer_in: tuple[str, ...] = ANSWER_IN
+    """Where responses give their answers, in the order of trial, as `generation.grading.answers` reads --answer_in."""
     place: int = field(default=0, compare=False)  # index among the questions of a run
 
     @property
     def key(self) -> str:
         """Return a stable id, a hash of the task and the text alone."""
         return stable_hash(self.task, self.text)[:16]
+
+    @property
+    def grading(self) -> dict[str, Any]:
+        """Return how responses are graded, besides the gold answer, as JSON values; `answer_in` only if unusual."""
+        unusual = {"answer_in": list(self.answer_in)} if self.answer_in != ANSWER_IN else {}
+        return {"facts": dict(self.facts), "grader": self.grader, **unusual}
 
 
 @dataclass(frozen=True)
@@ -54,7 +63,7 @@ class Grade:
     reason: str = ""  # empty when right
     extracted: str | None = None  # the answer as written in the response; None if there is none
     found: str = field(default="", compare=False)
-    """Where the answer was found, one of `generation.grading.PLACES`; ignored when grades are compared."""
+    """Where the answer was found, one of `generation.grading.answers.PLACES`; ignored when grades are compared."""
 
     @property
     def is_correct(self) -> bool | None:
@@ -73,6 +82,25 @@ class Reflection:
     valid: bool  # True if the verdict matches the sample's correctness
 
 
+class InnerReflection(NamedTuple):
+    text: str
+    verdict: bool | None  # as Reflection.verdict
+
+
+@dataclass(frozen=True)
+class InnerAttempt:
+    """An attempt inside a sample that is a trace itself, and what the model said of it there."""
+
+    text: str
+    grade: Grade
+    reflections: tuple[InnerReflection, ...]
+    is_final: bool  # the sample's own answer stands on it
+
+    def is_valid(self, reflection: InnerReflection) -> bool:
+        """Return True if the verdict matches the attempt's correctness."""
+        return reflection.verdict is not None and reflection.verdict == self.grade.is_correct
+
+
 @dataclass(frozen=True)
 class Attempt:
     """One sample of a question under one variant, with its grade and reflections."""
@@ -87,6 +115,7 @@ class Attempt:
     mentions_hint: bool
     """True for a rationalized response that mentions its hint: kept in RAW_DATA, left out of traces."""
     reflections: tuple[Reflection, ...]
+    inner: tuple[InnerAttempt, ...] = ()
 
 
 _SPACES = re.compile("[\\s\u200b\u2060\ufeff]+")

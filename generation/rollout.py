@@ -7,17 +7,27 @@ immediately from the same engine, which still has their prefix cached.
 import asyncio
 import random
 from collections.abc import Coroutine, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from cluster.errors import ItemFailedError
-from cluster.inference.engine import Completion, Engine, Message, Request, Sampling
+from cluster.inference.engine import Completion, Engine, Message, Request, Sampling, without_system
 from generation import variants
 from generation.grading import grade
 from generation.raw.schema import Rolled, to_table
-from generation.records import Attempt, Question, Reflection, request_seed
+from generation.records import (
+    Attempt,
+    Grade,
+    InnerAttempt,
+    InnerReflection,
+    Question,
+    Reflection,
+    collapse_spaces,
+    request_seed,
+)
 from generation.variants import Variant
 from reflection import prompts
+from reflection.inner import attempts_in
 from reflection.verdict import parse_verdict
 
 TRIES = 3  # attempts at a request that the engine refuses
@@ -33,7 +43,21 @@ class Rollout:
     reflections: int  # per sample whose correctness is known
     sampling: Sampling
     seed: int
-    fold_system: bool = False  # the model takes no system text, so it stands before the user's
+    fold_system: bool = False  # True if the system text goes into the user's turn
+    reflection_sampling: Sampling | None = None  # of reflections, where they differ from samples
+
+    @property
+    def of_reflections(self) -> Sampling:
+        """Return how reflections are sampled."""
+        return self.reflection_sampling or self.sampling
+
+    @property
+    def recorded(self) -> Sampling:
+        """Return the sampling as a row tells it: that of reflections, where it differs, is in `more`."""
+        if self.reflection_sampling is None:
+            return self.sampling
+        more = {**self.sampling.more, "reflections": self.reflection_sampling.parameters()}
+        return replace(self.sampling, more=more)
 
     async def __call__(self, engine: Engine, question: Question) -> tuple[Attempt, ...]:
         """Return all attempts, by variant and index. Raises ItemFailedError if every sample failed, EngineDiedError."""
@@ -50,9 +74,11 @@ class Rollout:
         said = completion.text, question, completion.finish_reason, completion.thought
         judged = await asyncio.to_thread(grade, *said)
         wanted = self.reflections if judged.outcome != "unknown" else 0
+        inner = await asyncio.to_thread(grade_inner, completion.thought, question, judged)
+        shown = next((one.text for one in inner if one.is_final), completion.text)
         names = prompts.draw(wanted, random.Random(f"{self.seed}/{question.key}/{variant.name}/{index}"))
         asked = [
-            (name, self._request(prompts.messages(name, question.text, completion.text), request.key, number))
+            (name, self._look(prompts.messages(name, question.text, shown), request.key, number))
             for number, name in enumerate(names)
         ]
         return Attempt(
@@ -63,24 +89,20 @@ class Rollout:
             completion=completion,
             seed=request.seed,
             grade=judged,
-            mentions_hint=variants.mentions_hint(variant, completion.text),
+            mentions_hint=variants.mentions_hint(variant, f"{completion.thought if inner else ''}\n{completion.text}"),
             reflections=tuple(await reflect(engine, asked, judged.is_correct)),
+            inner=inner,
         )
 
     def sample_request(self, question: Question, variant: Variant, index: int) -> Request:
         return self._request(variants.messages(variant, question), question.key, variant.name, index, "sample")
 
     def _request(self, messages: tuple[Message, ...], *parts: object) -> Request:
-        chat = fold(messages) if self.fold_system else messages
-        return Request("/".join(map(str, parts)), chat, self.sampling, request_seed(self.seed, *parts))
+        messages = without_system(messages) if self.fold_system else messages
+        return Request("/".join(map(str, parts)), messages, self.sampling, request_seed(self.seed, *parts))
 
-
-def fold(messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    """Return a chat without its system turn, whose text stands before that of the turn behind it."""
-    if messages[0]["role"] != "system":
-        return messages
-    system, first, *others = messages
-    return (Message(role=first["role"], content=f"{system['content']}\n\n{first['content']}"), *others)
+    def _look(self, messages: tuple[Message, ...], *parts: object) -> Request:
+        return replace(self._request(messages, *parts), sampling=self.of_reflections)
 
 
 @dataclass(frozen=True)
@@ -92,10 +114,32 @@ class Work:
 
     async def __call__(self, engine: Engine, question: Question) -> Rolled:
         attempts = await self.rollout(engine, question)
-        table = await asyncio.to_thread(to_table, attempts, engine.info, self.rollout.sampling, self.task_config)
+        table = await asyncio.to_thread(to_table, attempts, engine.info, self.rollout.recorded, self.task_config)
         tokens = sum(attempt.completion.output_tokens for attempt in attempts)
         tokens += sum(look.completion.output_tokens for attempt in attempts for look in attempt.reflections)
         return Rolled(table, tokens)
+
+
+def grade_inner(thought: str | None, question: Question, judged: Grade) -> tuple[InnerAttempt, ...]:
+    """Grade each attempt inside a sample that is a trace itself, given the sample's own grade; () for other samples."""
+    texts = attempts_in(thought or "")
+    grades = [grade(one.text, question, "stop") for one in texts]
+    final = max((place for place, one in enumerate(grades) if _is_same_answer(one, judged)), default=None)
+    return tuple(
+        InnerAttempt(
+            text,
+            grades[place],
+            tuple(InnerReflection(said, parse_verdict(said)) for said in reflections),
+            is_final=place == final,
+        )
+        for place, (text, reflections) in enumerate(texts)
+    )
+
+
+def _is_same_answer(one: Grade, other: Grade) -> bool:
+    if one.extracted is None or other.extracted is None or one.outcome != other.outcome:
+        return False
+    return collapse_spaces(one.extracted) == collapse_spaces(other.extracted)
 
 
 async def reflect(engine: Engine, asked: Iterable[tuple[str, Request]], is_correct: bool | None) -> list[Reflection]:

@@ -8,7 +8,7 @@ from assembly.job import SETS, make_sets, say_counts, say_next, sft_settings, wi
 from cluster.flags import page, parse
 from cluster.inference.replicas import Fleet
 from cluster.jobs.job import Job
-from generation.placement import choose_fleet
+from generation.placement import check_engines, choose_fleet
 from generation.plan import describe, look_at_prompts, make_plan
 from generation.raw.report import write_raw_data
 from generation.rollout import Work
@@ -26,13 +26,19 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
         wanted = sft_settings(settings)
         plan = make_plan(settings)
         job.check(plan, SETS)
-        if job.owed:
-            fleet = fleet or choose_fleet(plan, settings)
+        if job.owed and fleet is None:
+            check_engines(settings, plan.model)
+        if job.owed or settings.dry_run:
             plan = look_at_prompts(plan)
         plan = with_traces(plan, wanted)
         if settings.dry_run:
             return job.show(describe(plan))
-        job.roll_out(plan, Work(plan.rollout, plan.task_config), fleet, look=early_warning(wanted))
+        job.roll_out(
+            plan,
+            Work(plan.rollout, plan.task_config),
+            fleet or choose_fleet(plan, settings),
+            look=early_warning(wanted),
+        )
         coverage = Coverage(wanted)
         counts = write_raw_data(plan, job, coverage.add, coverage.markdown)
         say_counts(counts, coverage)

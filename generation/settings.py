@@ -3,11 +3,14 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from cluster.flags import flag
+from cluster.inference.sampling import read_sampling
 from cluster.jobs.plan import JobSettings
 from cluster.paths import each_part, local_or_name
 from generation import builtin
+from generation.grading.answers import read_answer_in
 from generation.tasks import countdown, custom, registry
 from generation.tasks.countdown import Ranges
 from generation.tasks.custom_facts import GraderName, Reading
@@ -56,13 +59,23 @@ class Settings(JobSettings):
     variants: tuple[str, ...] = flag(("plain",), f"plain (4), all (8), or a comma list of {', '.join(VARIANTS)}")
     samples: int | None = flag(None, "per question and variant (default: 16; built-in model 2)", bounds=(1, 10_000))
     reflections: int | None = flag(None, "per sample (default: 4; built-in model 2)", bounds=(0, 1_000))
+    reflection_sampling: dict[str, Any] | None = flag(  # noqa: RUF009  it makes a field
+        None, 'what differs in reflections, as JSON: {"temperature": 0, "max_tokens": 512}'
+    )
+    answer_in: str | None = flag(
+        None,
+        "where samples give answers, tried in order: tag, boxed, last_line, REGEX (default: tag; of math tag,boxed)",
+    )
     formats: tuple[str, ...] = flag(("*C_full",), f"comma list of {', '.join(FORMATS)}; quote the stars")
     attempts: str = flag("5", "attempts a trace, N, or a range such as 2-5")
 
     def __post_init__(self) -> None:
         self._check_task()
         super().__post_init__()
+        read_sampling(self.reflection_sampling or {}, "--reflection_sampling")
         parse_names(self.variants)
+        if self.answer_in is not None:
+            read_answer_in(self.answer_in)
         read_range("--inputs", self.inputs, (1, 99))
         read_range("--targets", self.targets, (100, 200))
 

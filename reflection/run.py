@@ -10,7 +10,7 @@ from cluster.flags import parse
 from cluster.inference.replicas import Fleet
 from cluster.jobs.job import Job
 from cluster.jobs.progress import say
-from generation.placement import choose_fleet
+from generation.placement import check_engines, choose_fleet
 from generation.raw.schema import RAW_DATA
 from reflection.added.plan import AdditionSettings, describe_additions, look_at_samples, plan_additions
 from reflection.added.rows import write_reflected
@@ -23,13 +23,14 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
         wanted = SftSettings(seed=settings.seed)
         plan = plan_additions(settings)
         job.check(plan, [RAW_DATA])
-        if job.owed:
-            fleet = fleet or choose_fleet(plan, settings)
+        if job.owed and fleet is None:
+            check_engines(settings, plan.model)
+        if job.owed or settings.dry_run:
             plan = look_at_samples(plan)
         plan = plan.with_notes(why_unusable((file.path for file in plan.source.files), wanted))
         if settings.dry_run:
             return job.show(describe_additions(plan))
-        job.roll_out(plan, plan.work, fleet)
+        job.roll_out(plan, plan.work, fleet or choose_fleet(plan, settings))
         coverage = Coverage(wanted)
         counts = write_reflected(plan, job, coverage.add, coverage.markdown)
         whole = counts.all()

@@ -39,6 +39,7 @@ class RawRow(NamedTuple):
     cut: bool
     mentions_hint: bool
     reflections: list[str]
+    attempts: list[dict[str, Any]] | None = None
 
 
 def read(raw: str | Path, batch_rows: int = 4096) -> list[RawRow]:

@@ -45,3 +45,9 @@ async def slow_judge(request: Request) -> str | Completion:
         else:
             os.kill(os.getpid(), signal.SIGKILL)
     return judge(request)
+
+
+def think_and_judge(request: Request) -> str | Completion:
+    """As `judge`, after a thought."""
+    said = judge(request)
+    return said if isinstance(said, Completion) else f"<think> Is it? </think>\n\n{said}"

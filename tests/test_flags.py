@@ -34,6 +34,7 @@ class Config:
     sizes: tuple[int, ...] = ()
     out: Path | None = None
     mode: Literal["fast", "slow"] = "fast"
+    options: dict[str, Any] | None = None
     dry_run: bool = False
 
     def __post_init__(self) -> None:
@@ -87,6 +88,10 @@ RIGHT: list[tuple[list[str], str, Any, str]] = [
     (["--names", "a, b"], "names", ("a", "b"), "blanks round an item are no part of it"),
     (["--sizes=1,-2"], "sizes", (1, -2), "items have a type"),
     (["--mode=slow"], "mode", "slow", "a choice"),
+    (['--options={"a": {"b": [1, 1.5, null]}}'], "options", {"a": {"b": [1, 1.5, None]}}, "JSON's own types"),
+    (["--options", '{"off": false, "t": "é,"}'], "options", {"off": False, "t": "é,"}, "as a second word"),
+    (["--options={}"], "options", {}, "an empty object"),
+    (["--options=none"], "options", None, "none for what is no text"),
     (["--dry_run"], "dry_run", True, "bare"),
     (["--dry-run"], "dry_run", True, "- is _"),
     (["--nodry_run"], "dry_run", False, "switched off"),
@@ -115,6 +120,23 @@ WRONG: list[tuple[list[str], list[str], str]] = [
     (["--temperature=1e999"], ["'1e999'"], "floats are finite when read"),
     (["--temperature=1_0"], ["'1_0'"], "Python's float takes underscores"),
     (["--mode=f"], ["--mode", "fast, slow", "'f'"], "the choices are told"),
+    (
+        ["--options={off: false}"],
+        ["--options", "a JSON object", "'{off: false}'", "double quotes"],
+        "the shell's quotes",
+    ),
+    (["--options={'a': 1}"], ["a JSON object", "double quotes"], "Python is not JSON"),
+    (["--options=[1]"], ["a JSON object", "'[1]'", '{"name": value}'], "JSON, but no object"),
+    (["--options=false"], ["a JSON object", "'false'"], "JSON, but no object"),
+    (["--options="], ["a JSON object", "''"], "empty"),
+    (['--options={"a": 1, "a": 2}'], ["'a' is given twice in it"], "json: the last, silently"),
+    (['--options={"a": {"b": 1, "b": 1}}'], ["'b' is given twice in it"], "within another too"),
+    (['--options={"a": NaN}'], ["a JSON object", "not JSON compliant"], "json: takes it"),
+    (['--options={"a": [-Infinity]}'], ["not JSON compliant"], "json: takes it"),
+    (['--options={"a": 1e999}'], ["not JSON compliant"], "json: infinite"),
+    (['--options={"a": "\\ud800"}'], ["surrogates not allowed"], "half a character cannot be written to a file"),
+    (["--options={} x"], ["Extra data"], "more than one value"),
+    (['--options={"a": ' + "[" * 99999], ["too many brackets"], "deeper than Python goes"),
     (["--dry_run=no"], ["true or false", "'no'"], "fire: true"),
     (["--dry_run", "word"], ["true or false", "'word'"], "fire: a stray word"),
     (["--nodry_run=true"], ["--nodry_run takes no value"], "which of the two is meant?"),

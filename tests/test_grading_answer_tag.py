@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.inference.engine import FinishReason
-from generation.grading import CLOSED, FENCED, GRADERS, LAST, NESTED, ONLY, PLACES, find_answer, grade
+from generation.grading import GRADERS, find_answer, grade
+from generation.grading.answers import CLOSED, FENCED, LAST, NESTED, ONLY, PLACES
 from generation.records import CUT, NO_ANSWER, REQUEST_FAILED, Question
 
 

@@ -162,7 +162,11 @@ def test_the_configuration_is_what_rows_depend_on(make_model: MakeModel) -> None
         ("config.json", {}, "has no config.json"),
         ("model.safetensors", {}, "has no weights: no *.safetensors file in it"),
         ("tokenizer.json", {}, "has no tokenizer: none of tekken.json, tokenizer.json"),
-        ("chat_template.jinja", {}, "has no chat template: take an instruct model, or add chat_template.jinja"),
+        (
+            "chat_template.jinja",
+            {},
+            "has no chat template, so it is a base model; give --chat_template plain, for turns in plain text, or",
+        ),
         ("", {"context": None}, "does not say its context: config.json has no max_position_embeddings"),
         ("", {"context": 1}, "does not say its context"),
         ("", {"context": "8192"}, "does not say its context"),

@@ -163,7 +163,7 @@ def test_what_is_said_of_what_does_not_fit() -> None:
     [
         (
             {"chat_template__jinja": "{{ strftime_now('%d %b') }}{% for m in messages %}{{ m.content }}{% endfor %}"},
-            "the chat template may write the day's date",
+            "the chat template may write the date: it is told 20",
         ),
         (
             {"config__json": {"auto_map": {"AutoModelForCausalLM": "modeling.Mine"}}},

@@ -44,7 +44,7 @@ ATTEMPT = Attempt(
     messages=(Message(role="system", content="Think."), Message(role="user", content="Make 7.")),
     completion=Completion("<answer>3 + 4</answer>", "stop", 10, 20, 8, thought="Hm.", thought_tokens=9),
     seed=2**63 - 1,
-    grade=Grade("right", "", "3 + 4"),
+    grade=Grade("right", "", "3 + 4", "the only answer tag"),
     mentions_hint=False,
     reflections=(GOOD, SILENT),
 )
@@ -64,7 +64,10 @@ def test_a_row_says_all_that_its_record_does() -> None:
         "model_responses__mutated_prompts__eval_is_correct": [True],
         "model_responses__mutated_prompts__eval_extracted_answers": ["3 + 4"],
         "model_responses__mutated_prompts__finish_reason_length_flags": [False],
+        "model_responses__mutated_prompts__internal_answers__eval_is_correct": [[]],
+        "model_responses__mutated_prompts__internal_answers__eval_extracted_answers": [[]],
         "sample__thought": "Hm.",
+        "sample__attempts": None,
         "model_responses__mutated_prompts_reflection": ["<verdict>Correct</verdict>", ""],
         "reflections__thought": ["Is it?", None],
         "question_key": QUESTION.key,
@@ -72,6 +75,7 @@ def test_a_row_says_all_that_its_record_does() -> None:
         "sample_index": 2,
         "outcome": "right",
         "outcome_reason": "",
+        "answer_found": "the only answer tag",
         "mentions_hint": False,
         "prompt": [{"content": "Think.", "role": "system"}, {"content": "Make 7.", "role": "user"}],
         "task": "countdown_2arg",
@@ -105,7 +109,7 @@ def test_the_schema_is_fixed_for_this_version() -> None:
     assert [column.name for column in COLUMNS if not column.meaning] == []
     assert list(SCHEMA.field("sampling").type.names) == list(asdict(Sampling()))
     assert SCHEMA.field("schema_version").type == pa.int32()
-    assert len(SCHEMA) == 29
+    assert len(SCHEMA) == 33
 
 
 GRADES: list[tuple[Outcome, str, bool | None]] = [

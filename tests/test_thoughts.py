@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Callable
 
 import pytest
@@ -177,13 +178,37 @@ def test_tokens_are_counted_up_to_the_closing_mark() -> None:
     tokens = ["<think>", "a", " b", "</think>", "\n\n", "c", "</s>"]
     text = "".join(tokens[:-1])
 
-    def width(count: int) -> int:
-        return len("".join(tokens[:count]))
+    def width(first: int, end: int) -> int:
+        return len("".join(tokens[first:end]))
 
     assert tokens_in(part(text).spans, len(tokens), width) == 4
     assert tokens_in(part(text, [THINK], THINK).spans, len(tokens), width) == 4
     assert tokens_in(part("c").spans, len(tokens), width) == 0
     assert tokens_in(part("<think>a b").spans, 3, width) == 3, "all, if it is never closed"
+    assert tokens_in([(7, 8), (8, 10)], len(tokens), width) == 2
+    many = [(place, place + 1) for place in range(0, 100, 2)]
+    assert tokens_in(many, 100, lambda first, end: end - first) == 7 + 85, "from the eighth on they are counted as one"
+
+
+@given(st.lists(st.integers(0, 3), min_size=1), st.data())
+def test_tokens_are_counted_as_one_by_one(lengths: list[int], data: st.DataObject) -> None:
+    cuts = st.lists(st.integers(0, sum(lengths) + 1), min_size=2, max_size=8).map(sorted)
+    places = data.draw(cuts.filter(lambda places: len(places) % 2 == 0))
+    spans = [*zip(places[::2], places[1::2], strict=True)]
+    ends = [next((k for k in range(len(lengths)) if sum(lengths[:k]) >= place), len(lengths)) for place in places]
+    expected = sum(end - start for start, end in zip(ends[::2], ends[1::2], strict=True))
+    assert tokens_in(spans, len(lengths), lambda first, end: sum(lengths[first:end])) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["<think></think>" * 30000, "<think></think>a" * 30000, "</think>" * 50000, " " * 400000, "\n <think>" * 50000],
+)
+def test_a_text_of_nothing_but_marks_takes_no_time(text: str) -> None:
+    for model in (Thinking.of(QWEN, "[THINK]"), Thinking.of(MAGISTRAL, ""), Thinking.of(PLAIN, "")):
+        begun = time.perf_counter()
+        model.part(text)
+        assert time.perf_counter() - begun < 5, "a tenth of a second where nothing else runs"
 
 
 def ask(reply: Callable[[Request], str], max_tokens: int = 300) -> tuple[str | None, str, str, int, int]:

@@ -4,12 +4,13 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from importlib.metadata import entry_points
-from itertools import islice
+from itertools import islice, product
 from operator import itemgetter
 from typing import NamedTuple
 
-from cluster.inference.engine import Message
+from cluster.inference.engine import Message, without_system
 from cluster.inference.model_files import CONFIG, KNOWN
 from cluster.inference.models import Model
 from cluster.inference.vllm_engine import OWN_FORMAT, ChatFormat, ChatTokenizer, is_encoder, read_config, vllm_source
@@ -26,6 +27,10 @@ _PROBE = ' <answer>\\boxed{7}</answer> isn\'t "4 > 3 & 2" {{ x }} {% y %} Ünï�
 _WRITE, _WRITE_NOTHING, _OTHER_TABLES = map(tuple, KNOWN["classes"].values())
 """Parts of names, of classes and of vLLM's tables: see models.toml."""
 _TABLE = re.compile(r"^(\w+)(?:: .*)? = \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
+_BOS = {
+    0: "does not begin with the BOS token that the tokenizer puts before texts: the model may expect it",
+    2: "begins with the BOS token twice",
+}
 Messages = tuple[Message, ...]
 
 
@@ -34,6 +39,14 @@ class Prompt(NamedTuple):
 
     name: str  # for the user
     messages: Messages
+
+
+class Fitted(NamedTuple):
+    """A tokenizer in the format that its template takes, and what is to be done with chats before."""
+
+    chat: ChatTokenizer
+    fold_system: bool  # True if the system text must stand in the user's turn
+    notes: list[str]
 
 
 def why_no_text(model: Model) -> str:
@@ -89,13 +102,48 @@ def load_chat(model: Model, format: ChatFormat = OWN_FORMAT) -> ChatTokenizer:
     return chat
 
 
+def fit(chat: ChatTokenizer, prompts: Iterable[Prompt]) -> Fitted:
+    """Find out by rendering how the template takes these chats: as they are, in parts, or without a system turn.
+
+    If it takes them in no way, nothing is changed, and check_template says what is wrong.
+    """
+    shapes = sorted({tuple(message["role"] for message in prompt.messages) for prompt in prompts})
+
+    def fault(tried: ChatTokenizer, fold: bool) -> str:
+        asked = [without_system(probe(roles)) if fold else probe(roles) for roles in shapes]
+        return next(filter(None, (_fault(tried, messages) for messages in asked)), "")
+
+    in_parts = chat.within(replace(chat.format, parts=True))
+    for fold, tried in product((False, True), (chat, in_parts)):
+        if not fault(tried, fold):
+            notes = list[str]()
+            if fold:
+                told = "the system text stands before the user's text"
+                notes.append(f"the chat template takes no system turn ({fault(tried, False)}): {told}")
+            if tried is in_parts:
+                told = "each is given as a list of one part"
+                notes.append(f"the chat template takes no plain texts ({fault(chat, fold)}): {told}")
+            return Fitted(tried, fold, notes)
+    return Fitted(chat, False, [])
+
+
+def _fault(chat: ChatTokenizer, messages: Messages) -> str:
+    """Say why the template does not write the chat; "" if it does."""
+    try:
+        return fault_in(chat.render(messages), messages)
+    except Exception as error:
+        # A template is a program, and can raise anything.
+        return _reason(error)
+
+
 def notes_on_model(model: Model, chat: ChatTokenizer) -> list[str]:
     """Return what the user should know about the model's code and template, in sentences."""
-    files, why = " and ".join(model.own_code), why_no_text(model)
+    files, why, date = " and ".join(model.own_code), why_no_text(model), chat.format.date
     dated = "strftime_now" in chat.template
     notes = (
         (files, f"code of the model's own, named by {files}, is never run: that of the libraries is taken"),
-        (dated, "the chat template may write the day's date: a run that goes on another day asks with that one"),
+        (dated and date, f"the chat template may write the date: it is told {date} on whatever day the run goes on"),
+        (dated and not date, "the chat template may write the day's date: a run that goes on asks with another one"),
         (why, f"the model {why}: the vLLM of the cluster must know it"),
     )
     return [note for holds, note in notes if holds]
@@ -122,6 +170,10 @@ def check_template(model: Model, chat: ChatTokenizer, prompts: Sequence[Prompt])
             notes.append("does not open the assistant's turn: the model may go on with the user's text")
     for prompt in prompts:
         _render(model, chat, prompt.messages, [prompt.name])
+        if chat.bos is not None:
+            first = chat.encode(prompt.messages)[:2]
+            count = first.count(chat.bos) if first[:1] == [chat.bos] else 0
+            notes += [_BOS[count]] if count in _BOS else []
     return [f"the chat template {note}" for note in dict.fromkeys(notes)]
 
 
@@ -173,6 +225,9 @@ def _render(model: Model, chat: ChatTokenizer, messages: Messages, names: Sequen
         prompt = chat.render(messages)
     except Exception as error:
         # A template is a program, and can raise anything.
+        if chat.format.kwargs and not _fault(chat.within(replace(chat.format, kwargs={})), messages):
+            given = ", ".join(chat.format.kwargs)
+            raise ValueError(f"{template} cannot write with --chat_kwargs ({given}): {_reason(error)}") from error
         roles, without = [message["role"] for message in messages], ""
         others = [role for role in roles if role != "system"]
         with suppress(Exception):

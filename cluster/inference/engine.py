@@ -2,9 +2,9 @@
 
 import inspect
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self, TypedDict
 
@@ -29,6 +29,14 @@ class Message(TypedDict):
     content: str
 
 
+def without_system(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """Return the chat with its system text at the beginning of the user's next text, a blank line between them."""
+    if [one["role"] for one in messages[:2]] != ["system", "user"]:
+        return messages
+    system, user = messages[:2]
+    return (Message(role="user", content=f"{system['content']}\n\n{user['content']}"), *messages[2:])
+
+
 @dataclass(frozen=True)
 class Sampling:
     """How tokens are sampled. The defaults are the engine's neutral values, not a recommendation."""
@@ -41,6 +49,12 @@ class Sampling:
     more: Mapping[str, Any] = field(
         default_factory=dict, hash=False
     )  # further fields of vLLM's SamplingParams; JSON values only
+
+    def stopping(self, texts: Sequence[str]) -> "Sampling":
+        """Return the same, with an answer that also ends before any of these texts."""
+        given = self.more.get("stop") or []
+        stop = [*([given] if isinstance(given, str) else given), *texts]
+        return replace(self, more={**self.more, "stop": list(dict.fromkeys(stop))}) if texts else self
 
     def parameters(self) -> dict[str, Any]:
         """Return all parameters by name, those of `more` among them."""
@@ -229,7 +243,7 @@ class ScriptedEngine:
         words = reply.split(" ")
         kept = words[: min(request.sampling.max_tokens, room)]
         parted = part(" ".join(kept), [THINK])
-        spent = tokens_in(parted.spans, len(kept), lambda count: len(" ".join(kept[:count])))
+        spent = tokens_in(parted.spans, len(kept), lambda first, end: len(" ".join(kept[first:end])) + (first > 0))
         return Completion(
             parted.reply,
             "stop" if kept == words else "length",

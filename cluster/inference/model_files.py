@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from cluster.texts import fill, first_line, listed, load_table
 
 CONFIG, TEMPLATE = "config.json", "chat_template.jinja"
+MORE_TEMPLATES, PROCESSOR_TEMPLATE = "additional_chat_templates/*.jinja", "chat_template.json"
 GENERATION, TOKENIZER = "generation_config.json", "tokenizer_config.json"
 KNOWN = load_table("cluster.inference", "models.toml")
 _NAMED = {kind: tuple(names) for kind, names in KNOWN["files"].items()}
@@ -49,6 +50,28 @@ class Files(NamedTuple):
         top = [name for name in sorted(self.names) if "/" not in name and not name.startswith(_NAMED["trainers"])]
         best = [name for name in top if name.endswith(".safetensors")]
         return best or [name for name in top if name.endswith(".bin")]
+
+    def templates(self) -> dict[str, str]:
+        """Read the chat templates by name, "default" the one that is meant if none is named. Raises ValueError."""
+        found = dict[str, str]()
+        for name in (PROCESSOR_TEMPLATE, TOKENIZER):
+            given = self.read(name).get("chat_template") or {}
+            given = {"default": given} if isinstance(given, str) else given
+            try:
+                found |= given if isinstance(given, dict) else {one["name"]: one["template"] for one in given}
+            except (KeyError, TypeError):
+                found[name] = None  # type: ignore[assignment]
+            if not all(isinstance(text, str) for pair in found.items() for text in pair):
+                wanted = "a text, or a list of objects with name and template"
+                raise ValueError(f"{self.file(name)}: chat_template must be {wanted}")
+        for name in sorted(self.names):
+            if name == TEMPLATE or fnmatch.fnmatch(name, MORE_TEMPLATES):
+                try:
+                    text = self.file(name).read_text(encoding="utf-8")
+                except (OSError, ValueError) as error:
+                    raise ValueError(f"{self.file(name)} cannot be read as text: {error}") from error
+                found["default" if name == TEMPLATE else Path(name).stem] = text
+        return {name: text for name, text in found.items() if text.strip()}
 
     def check(self, model: str) -> None:
         """Raise ValueError, saying what these are instead, if they are not the files of a complete model."""

@@ -1,6 +1,5 @@
 """Find a model, by local folder or hub id, and read what its own files say about it, without loading it."""
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -11,14 +10,16 @@ from typing import Any, Literal
 from huggingface_hub import HfApi, constants, hf_hub_download
 
 from cluster.inference.engine import SAMPLING_BOUNDS
-from cluster.inference.model_files import CONFIG, GENERATION, KNOWN, TEMPLATE, TOKENIZER, Files, check_bytes
+from cluster.inference.model_files import CONFIG, GENERATION, KNOWN, MORE_TEMPLATES, TOKENIZER, Files, check_bytes
+from cluster.inference.revision import hash_of_folder
+from cluster.inference.sampling import unusual
 from cluster.inference.vllm_engine import read_config
 from cluster.jobs.hub import HUB_TIMEOUT_S, asking_hub
 from cluster.texts import nearest
 
 _CLOSE = 0.75
-_WITHIN = ("*", "*/config.json", "*/*/config.json", "*/*.distcp")  # what tells a model from other folders
-_HEAD = 1 << 20  # bytes of each file of a folder that its hash is made of, with names and sizes
+_TEKKEN = "tekken.json"
+_WITHIN = ("*", MORE_TEMPLATES, "*/config.json", "*/*/config.json", "*/*.distcp")  # what tells it from other folders
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,14 @@ class Model:
     hub_revision: str | None  # what to ask the hub's client for in addition to `path`; None for a folder
     context: int  # longest prompt plus completion, in tokens
     sampling: dict[str, float]  # what generation_config.json gives of SAMPLING_BOUNDS
+    more: Mapping[str, Any]  # what else of it is passed on to engines: see sampling.unusual
     type: str  # the model_type of config.json
     architectures: tuple[str, ...]
     own_code: tuple[str, ...]  # the configuration files that refer to code that comes with the model
     heads: int | None  # attention heads, which the GPUs of an engine share evenly; None if config.json does not say
     weight_bytes: int  # on disk; 0 if they are not on this machine
+    templates: Mapping[str, str]  # chat templates by name, "default" the one that is meant; empty for a base model
+    writes_chats: bool  # its tokenizer needs no template, as Mistral's tekken.json
     unused: tuple[str, ...]  # keys of generation_config.json that would change what is sampled, and are ignored
     served: Served | None = None  # how a server treats it, whose model it is; None for one whose files are known
 
@@ -63,11 +67,14 @@ def served_model(name: str, served: Served) -> Model:
         hub_revision=None,
         context=served.context,
         sampling={},
+        more={},
         type="",
         architectures=(),
         own_code=(),
         heads=None,
         weight_bytes=0,
+        templates={},
+        writes_chats=True,
         unused=(),
         served=served,
     )
@@ -120,13 +127,8 @@ def _local(folder: Path) -> Model:
     found = {path for pattern in _WITHIN for path in folder.glob(pattern) if path.is_file()}
     held = Files({path.relative_to(folder).as_posix() for path in found}, folder.joinpath)
     held.check(f"model folder {folder}")
-    weight_bytes, path, digest = check_bytes(folder, held), folder.resolve(), hashlib.sha256()
-    for file in sorted(folder.iterdir()):
-        if file.is_file() and file.suffix in {".json", ".jinja", ".safetensors", ".bin", ".txt", ".model"}:
-            digest.update(f"{file.name} {file.stat().st_size}\n".encode())
-            with file.open("rb") as opened:
-                digest.update(opened.read(_HEAD))
-    return _described(path.name, str(path), digest.hexdigest()[:16], held, weight_bytes)
+    weight_bytes, path = check_bytes(folder, held), folder.resolve()
+    return _described(path.name, str(path), hash_of_folder(folder, held.names), held, weight_bytes)
 
 
 def _meant(name: str, own: tuple[str, ...] = ()) -> str:
@@ -158,7 +160,8 @@ def _listed(repo: str, pinned: str | None, shown: str) -> tuple[str, set[str]]:
             raise ValueError(f"{problem}: {remedy}, or give one of them as {repo}@COMMIT")
         pinned = commits[0] if commits else None
     folder = _download(repo, CONFIG, pinned or "main", shown).parent
-    return folder.name, {path.name for path in folder.iterdir()}
+    paths = [path for pattern in ("*", MORE_TEMPLATES) for path in folder.glob(pattern)]
+    return folder.name, {path.relative_to(folder).as_posix() for path in paths}
 
 
 def _download(repo: str, name: str, revision: str, shown: str) -> Path:
@@ -169,10 +172,6 @@ def _download(repo: str, name: str, revision: str, shown: str) -> Path:
 def _described(name: str, path: str, revision: str, held: Files, weight_bytes: int | None) -> Model:
     """Read the model's own files. `weight_bytes` is None for a model on the hub."""
     config, generation, tokenizer = (held.read(file) for file in (CONFIG, GENERATION, TOKENIZER))
-    if TEMPLATE in held.names:
-        held.file(TEMPLATE)
-    elif not tokenizer.get("chat_template"):
-        raise ValueError(f"model {name} has no chat template: take an instruct model, or add chat_template.jinja")
     sampling = {key: generation[key] for key in SAMPLING_BOUNDS if generation.get(key) is not None}
     numbers = [(key, value, GENERATION) for key, value in sampling.items()]
     for key, value, file in [("model_max_length", tokenizer.get("model_max_length", 0), TOKENIZER), *numbers]:
@@ -192,11 +191,14 @@ def _described(name: str, path: str, revision: str, held: Files, weight_bytes: i
         hub_revision=hub_revision,
         context=_context_of(name, config, path, hub_revision),
         sampling={key: float(value) for key, value in sampling.items()},
+        more=unusual(generation),
         type=str(config.get("model_type") or ""),
         architectures=tuple(map(str, classes)) if isinstance(classes, list) else (),
         own_code=tuple(one for one, said in ((CONFIG, config), (TOKENIZER, tokenizer)) if said.get("auto_map")),
         heads=next((count for count in heads if _is_count(count, 1)), None),
         weight_bytes=weight_bytes or 0,
+        templates=held.templates(),
+        writes_chats=_TEKKEN in held.names,
         unused=tuple(key for key, value in given.items() if key in unused and value not in unused[key]),
     )
 

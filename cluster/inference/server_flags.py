@@ -9,7 +9,16 @@ from dataclasses import fields
 from typing import Any
 from urllib.parse import urlsplit
 
-_OF_ENGINES = {"engines", "tensor_parallel", "address", "engine_args", "adapter", "chat_template", "trust_remote_code"}
+_OF_ENGINES = {
+    "engines",
+    "tensor_parallel",
+    "address",
+    "engine_args",
+    "adapter",
+    "revision",
+    "chat_template",
+    "trust_remote_code",
+}
 _KEY = re.compile("[!-~]+")  # what an HTTP header can carry
 
 

@@ -4,15 +4,16 @@ The marks are data, in `thoughts.toml`.
 """
 
 import re
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, Self
 
 from cluster.texts import load_table
 
+_SPACES = re.compile(r"\s*")
 _BREAKS = re.compile(r"\n{0,2}")  # what templates put between a closing mark and the reply
+_MOST_SPANS = 8
 _LONGEST_MARK = 64  # characters
 _BETWEEN = "\n\n"  # joins the thoughts, or the framed replies, of a text that has several
 
@@ -62,16 +63,19 @@ def part(text: str, own: Sequence[Marks] = (), opened: Marks | None = None) -> P
     never closed reaches to the end. A text without a thought is returned unchanged, but for the frames of its model.
     """
     thoughts, spans, replies = list[str](), list[tuple[int, int]](), list[str]()
-    start, place, marks = 0, 0, opened or _closed_alone(text, own)
-    if opened and (again := re.compile(rf"\s*(?:{opened.opening.pattern})").match(text)):
+    start, place, marks, openings = 0, 0, opened or _closed_alone(text, own), _Openings(text, own)
+    leading = True
+    if opened and (again := opened.opening.match(text, _text_from(text, 0))):
         place = again.end()
     while True:
         if marks is None:
-            marks, found = _next_opening(text, place, own, leading=not "".join(replies).strip())
-            if marks is None or found is None:
-                replies.append(text[place:])
+            found, marks = openings.next(place, leading=leading)
+            piece = text[place : found.start() if found else len(text)]
+            leading &= not piece.strip()
+            if found is None or marks is None:
+                replies.append(piece)
                 break
-            replies.append(text[place : found.start()])
+            replies.append(piece if piece.strip() else "")
             start, place = found.span()
         closing = marks.closing.search(text, place)
         thoughts.append(text[place : closing.start() if closing else len(text)].strip())
@@ -90,27 +94,43 @@ def _closed_alone(text: str, own: Sequence[Marks]) -> Marks | None:
         if closing is not None and closing.start() < first:
             first, first_marks = closing.start(), marks
     opened = any(marks.opening.search(text, 0, first) for marks in own if not marks.words)
-    return None if opened or (first_marks and THINK.opening.match(text.lstrip())) else first_marks
+    return None if opened or THINK.opening.match(text, _text_from(text, 0)) else first_marks
 
 
-def _next_opening(
-    text: str, place: int, own: Sequence[Marks], *, leading: bool
-) -> tuple[Marks | None, re.Match[str] | None]:
-    """Return the next opening mark: an own one anywhere, plain words and `<think>` only before any reply."""
-    first, first_marks = None, None
-    for marks in own if THINK in own else (*own, THINK):
-        anywhere = marks in own and not marks.words
-        found = marks.opening.search(text, place) if anywhere or leading else None
-        if found is not None and not anywhere and text[place : found.start()].strip():
-            continue
-        if found is not None and (first is None or found.start() < first.start()):
-            first, first_marks = found, marks
-    return first_marks, first
+def _text_from(text: str, place: int) -> int:
+    """Return the place of the first character from there on that is no space."""
+    spaces = _SPACES.match(text, place)
+    return spaces.end() if spaces else place
+
+
+class _Openings:
+    """The opening marks of a text, in order, in time linear in it: a model may write nothing but marks."""
+
+    def __init__(self, text: str, own: Sequence[Marks]) -> None:
+        self._text = text
+        self._anywhere = [marks for marks in own if not marks.words]
+        self._leading = [marks for marks in (*own, THINK) if marks not in self._anywhere]
+        self._known = {number: marks.opening.search(text) for number, marks in enumerate(self._anywhere)}
+
+    def next(self, place: int, *, leading: bool) -> tuple[re.Match[str] | None, Marks | None]:
+        """Return the next one: an own one anywhere, plain words and `<think>` only if `leading`, before any reply."""
+        begin = _text_from(self._text, place)
+        for marks in self._leading if leading else ():
+            if found := marks.opening.match(self._text, begin):
+                return found, marks
+        first: tuple[re.Match[str] | None, Marks | None] = (None, None)
+        for number, marks in enumerate(self._anywhere):
+            found = self._known[number]
+            if found is not None and found.start() < place:
+                found = self._known[number] = marks.opening.search(self._text, place)
+            if found is not None and (first[0] is None or found.start() < first[0].start()):
+                first = found, marks
+        return first
 
 
 def _reply(pieces: Sequence[str], own: Sequence[Marks], spans: Sequence[tuple[int, int]]) -> str:
     """Join the pieces beside the thoughts, without frames, and without the line breaks that follow a thought."""
-    reply = "".join(piece for piece in pieces[:-1] if piece.strip()) + "".join(pieces[-1:])
+    reply = "".join(pieces)
     for frame in {marks.frame: None for marks in own if marks.frame}:
         reply = _BETWEEN.join(filter(str.strip, frame.split(reply)))
     return _BREAKS.sub("", reply, count=1) if spans else reply
@@ -153,7 +173,21 @@ def _ends_with(text: str, opening: re.Pattern[str]) -> bool:
     return any(found.end() == len(text) for found in opening.finditer(text, max(0, len(text) - _LONGEST_MARK)))
 
 
-def tokens_in(spans: Iterable[tuple[int, int]], count: int, width: Callable[[int], int]) -> int:
-    """Return how many of `count` tokens stand in the spans; `width(k)` is the number of characters of the first k."""
-    ends = [bisect_left(range(count), place, key=width) for span in spans for place in span]
+def tokens_in(spans: Sequence[tuple[int, int]], count: int, width: Callable[[int, int], int]) -> int:
+    """Return how many of `count` tokens stand in the spans; `width(i, k)` is the number of characters from i to k.
+
+    Tokens are decoded little more than once, whatever their number; the last of very many spans are counted as one.
+    """
+    few = spans if len(spans) <= _MOST_SPANS else [*spans[: _MOST_SPANS - 1], (spans[_MOST_SPANS - 1][0], spans[-1][1])]
+    ends = list[int]()
+    low = before = 0  # the first `low` tokens have `before` characters
+    for place in (place for span in few for place in span):
+        high = low if place <= before else count
+        while high - low > 1:
+            middle = (low + high) // 2
+            if (upto := before + width(low, middle)) >= place:
+                high = middle
+            else:
+                low, before = middle, upto
+        ends.append(high)
     return sum(end - start for start, end in zip(ends[::2], ends[1::2], strict=True))

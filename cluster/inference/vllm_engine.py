@@ -5,6 +5,7 @@ import importlib.util
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -17,8 +18,9 @@ from cluster.texts import load_table
 _LOOK_S = 0.5  # between two checks of vLLM's health
 _GRACE_S = 2.0  # how long vLLM itself may take to report that its core is gone
 _LEAST_SEQUENCES = 8
+_LEAST_TOKENS = 2048
 _LEAST_SHARE = 0.5
-_LEAST_CACHE = 128 << 20
+_CPU_CACHE, _LEAST_CACHE = 1 << 30, 128 << 20
 _PREFIX = re.compile(r"^(?:\([^)]*\) )?(?:ERROR [^\]]*\] ?)?")  # what vLLM puts before each line of a traceback
 _RAISED = re.compile(r"[\w.]*(?:Error|Exception)(?P<words>: .+)?")  # the last line of a traceback
 _KNOWN: dict[str, dict[str, Any]] = load_table("cluster.inference", "vllm.toml")
@@ -51,10 +53,11 @@ class VllmSettings(EngineSettings):
     max_sequences: int = 256
     max_batched_tokens: int = 16384  # most tokens of one step; on the CPU at least a whole context
     memory_share: float = 0.9  # share of a GPU's memory for weights, activations and cache
-    cache_bytes: int = 1 << 30  # CPU memory for the key-value cache
+    cache_bytes: int | None = None  # for the key-value cache; None: the rest of the GPU's share, 1 GiB on the CPU
     lowered: int = 0  # how often `smaller` was applied
     seed: int = 0
     chat: ChatFormat = OWN_FORMAT
+    more: Mapping[str, Any] = field(default_factory=dict, hash=False)  # further arguments of vLLM, in place of ours
 
     async def start(self) -> "VllmEngine":
         """Load the model, in seconds to minutes. Raises whatever vLLM raises if that fails."""
@@ -70,16 +73,21 @@ class VllmSettings(EngineSettings):
         share = self.memory_share if self.lowered == 0 else self.memory_share - 0.1
         return replace(
             self,
-            max_sequences=max(min(self.max_sequences, _LEAST_SEQUENCES), self.max_sequences // 2),
-            max_batched_tokens=max(2048, self.max_batched_tokens // 2),
-            memory_share=max(_LEAST_SHARE, round(share, 2)),
-            cache_bytes=max(_LEAST_CACHE, self.cache_bytes // 2),
+            max_sequences=_half(self.max_sequences, _LEAST_SEQUENCES),
+            max_batched_tokens=_half(self.max_batched_tokens, _LEAST_TOKENS),
+            memory_share=max(min(self.memory_share, _LEAST_SHARE), round(share, 2)),
+            cache_bytes=self._cache and _half(self._cache, _LEAST_CACHE),
             lowered=self.lowered + 1,
         )
 
     def limits(self) -> str:
-        share, cache = f"{self.memory_share:.0%} of the GPU's memory", f"{self.cache_bytes >> 20} MiB of cache"
-        return f"{self.max_sequences} sequences and {share if self.gpu else cache}"
+        share = f"{self.memory_share:.0%} of the GPU's memory"
+        cache = f"{self._cache >> 20} MiB of cache" if self._cache else share
+        return f"{self.max_sequences} sequences and {cache}"
+
+    @property
+    def _cache(self) -> int | None:
+        return self.cache_bytes or (None if self.gpu else _CPU_CACHE)
 
     def cause(self, log: str) -> EngineDiedError | None:
         """Return the last relevant exception in the log, the only trace that errors leave across vLLM's processes.
@@ -110,10 +118,17 @@ class VllmSettings(EngineSettings):
             "distributed_executor_backend": "mp" if self.tensor_parallel > 1 else "uni",
             "seed": self.seed,
         }
+        if self._cache:
+            arguments |= {"kv_cache_memory_bytes": self._cache}
         if self.gpu:
-            return arguments | {"gpu_memory_utilization": self.memory_share}
+            return arguments | {"gpu_memory_utilization": self.memory_share} | dict(self.more)
         tokens = max(4096, self.context)
-        return arguments | _KNOWN["cpu"] | {"max_num_batched_tokens": tokens, "kv_cache_memory_bytes": self.cache_bytes}
+        return arguments | _KNOWN["cpu"] | {"max_num_batched_tokens": tokens} | dict(self.more)
+
+
+def _half(limit: int, least: int) -> int:
+    """Return half of a limit, but not less than `least`, unless it is less already."""
+    return max(min(limit, least), limit // 2)
 
 
 class VllmEngine:
@@ -137,11 +152,14 @@ class VllmEngine:
             if (room := self.info.context - len(ids)) < 1:
                 return Completion("", "error", len(ids), error=no_room(len(ids), self.info.context))
             sampling = replace(request.sampling, max_tokens=min(request.sampling.max_tokens, room))
-            # Our fields are named like vLLM's. Marks of thoughts that are special tokens must be decoded to be seen.
-            more = {"skip_special_tokens": False} if self._chat.thinking.raw else {}
-            params = SamplingParams(
-                **sampling.parameters() | more, seed=request.seed, output_kind=RequestOutputKind.FINAL_ONLY
-            )
+            # Our fields are named like vLLM's.
+            fields = sampling.parameters()
+            if "logit_bias" in fields:
+                fields["logit_bias"] = {int(token): bias for token, bias in fields["logit_bias"].items()}
+            if self._chat.thinking.raw:
+                # Marks of thoughts that are special tokens must be decoded to be seen.
+                fields["skip_special_tokens"] = False
+            params = SamplingParams(**fields, seed=request.seed, output_kind=RequestOutputKind.FINAL_ONLY)
             final = await self._last(self._llm.generate({"prompt_token_ids": ids}, params, request.key))
         except (EngineDeadError, EngineDiedError) as error:
             raise EngineDiedError(str(error)) from error
@@ -161,7 +179,7 @@ class VllmEngine:
             return Completion("", "error", prompt_tokens, error=f"engine finished with {output.finish_reason!r}")
         written, special = list(output.token_ids), thinking.raw or keep_special
         parted = thinking.part(output.text, thinking.opened_by(prompt), keep_special=keep_special)
-        spent = tokens_in(parted.spans, len(written), lambda count: self._chat.width(written[:count], special))
+        spent = tokens_in(parted.spans, len(written), lambda first, end: self._chat.width(written[first:end], special))
         return Completion(
             parted.reply,
             output.finish_reason,
@@ -207,11 +225,27 @@ class ChatTokenizer:
     @cached_property
     def _tokenizer(self) -> Any:
         load = _transformers().AutoTokenizer.from_pretrained
-        return load(self._model, revision=self._revision, trust_remote_code=False)
+        # Mistral's own tokenizer would ignore a template in silence.
+        other = {} if self.format.template is None else {"mistral_format": False}
+        return load(self._model, revision=self._revision, trust_remote_code=False, **other)
 
     @property
     def template(self) -> str:
-        return str(self._tokenizer.chat_template or "")
+        """Return the template's source; "" if the tokenizer needs none."""
+        return str(self._tokenizer.chat_template or "") if self.format.template is None else self.format.template
+
+    @cached_property
+    def bos(self) -> int | None:
+        """The BOS token that the tokenizer puts before texts, None if it puts none."""
+        first: int | None = self._tokenizer.bos_token_id
+        return first if self._tokenizer("a")["input_ids"][:1] == [first] else None
+
+    def within(self, format: ChatFormat) -> "ChatTokenizer":
+        """Return the same tokenizer with another format, without loading it again."""
+        other = ChatTokenizer(self._model, self._revision, format)
+        if (self.format.template is None) == (format.template is None):
+            other._tokenizer = self._tokenizer
+        return other
 
     @cached_property
     def thinking(self) -> Thinking:
@@ -225,15 +259,35 @@ class ChatTokenizer:
 
     def render(self, messages: Sequence[Message], *, opened: bool = True) -> str:
         """Return the prompt as text, special tokens included; if `opened`, with the start of the answer's turn."""
-        return str(self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=opened))
+        return str(self._apply(messages, tokenize=False, opened=opened))
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
         """Return the tokens of the prompt."""
-        return self.tokenize([self.render(messages)])[0]
+        return self._encoded([messages])[0]
 
     def lengths(self, chats: Sequence[Sequence[Message]]) -> list[int]:
         """Return the length of each chat's prompt in tokens; faster for many at once."""
-        return [len(ids) for ids in self.tokenize([self.render(messages) for messages in chats])]
+        return [len(ids) for ids in self._encoded(chats)]
+
+    def _encoded(self, chats: Sequence[Sequence[Message]]) -> list[list[int]]:
+        if self.template:
+            return self.tokenize([self.render(messages) for messages in chats])
+        # Mistral's own tokenizer reads its control tokens in a text as plain text.
+        return [list(self._apply(messages, tokenize=True)) for messages in chats]
+
+    def _apply(self, messages: Sequence[Message], *, tokenize: bool, opened: bool = True) -> Any:
+        variables = dict(self.format.kwargs)
+        if self.format.template is not None:
+            variables["chat_template"] = self.format.template
+        if self.format.date:
+            variables["strftime_now"] = datetime.fromisoformat(self.format.date).strftime
+        if "begins_with_bos" in self.template:
+            variables["begins_with_bos"] = self.bos is not None
+        chat: list[Any] = list(messages)
+        if self.format.parts:
+            chat = [{**one, "content": [{"type": "text", "text": one["content"]}]} for one in messages]
+        apply = self._tokenizer.apply_chat_template
+        return apply(chat, tokenize=tokenize, add_generation_prompt=opened, return_dict=False, **variables)
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the tokens of texts, without a template. Raises whatever transformers raises."""

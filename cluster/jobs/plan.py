@@ -9,20 +9,27 @@ from typing import Any, ClassVar, Protocol, Self
 import pyarrow as pa
 
 from cluster.flags import flag
+from cluster.inference.chat_templates import check_kwargs
 from cluster.inference.engine import SAMPLING_BOUNDS, Sampling
+from cluster.inference.engine_arguments import check_engine_args
 from cluster.inference.models import Model
+from cluster.inference.sampling import check_sampling, read_sampling
 from cluster.inference.server_flags import check_server_flags
+from cluster.inference.values import check_range
 from cluster.inference.vllm_engine import ChatFormat
 from cluster.jobs.card import UNKNOWN, check_license
 from cluster.jobs.run_directory import JSON
 from cluster.jobs.store import KEY
-from cluster.paths import dataset_folder, local_or_name
+from cluster.paths import dataset_folder, local, local_or_name
 
-_COLDEST = 0.01  # vLLM raises a lower temperature to this one, unless it is 0
 _MODEL = "hub id, also @COMMIT, local folder, or well-known name (default: the built-in one)"
 _OF_THE_MODEL = "default: the model's generation_config.json"
 _LENGTH = "longest sample or reflection (default: 4096 within the context; built-in model 256)"
 _SERVER = "URL of an OpenAI-compatible server that runs already, instead of engines; or several, by comma"
+_TEMPLATE = "Jinja file, name of a template of the tokenizer's, or plain for base models (default: the model's own)"
+_VARIABLES = 'JSON object of variables for the chat template, such as {"enable_thinking": false}'
+_MORE = 'further fields of vLLM\'s SamplingParams, as JSON: {"min_p": 0.05, "stop": ["###"]}'
+_ARGUMENTS = 'arguments of vLLM\'s engine, as JSON: {"quantization": "fp8", "max_num_seqs": 64}'
 _SILENCE = "seconds without an answer until an engine is replaced (default: 300 or more)"
 
 
@@ -36,6 +43,10 @@ class JobSettings:
     top_k: int | None = flag(None, f"0 keeps all; {_OF_THE_MODEL}")
     repetition_penalty: float | None = flag(None, _OF_THE_MODEL)
     max_tokens: int | None = flag(None, _LENGTH, bounds=(1, 10**7))
+    chat_template: str | None = flag(None, _TEMPLATE, local)
+    chat_kwargs: dict[str, Any] | None = flag(None, _VARIABLES)  # noqa: RUF009
+    sampling: dict[str, Any] | None = flag(None, _MORE)  # noqa: RUF009  it makes a field
+    engine_args: dict[str, Any] | None = flag(None, _ARGUMENTS)  # noqa: RUF009
     seed: int = flag(0, "of questions, prompts, requests and traces", bounds=(0, 2**63 - 1))
     engines: int | None = flag(None, "how many engines (default: all there is room for; CPU 1)", bounds=(1, 10_000))
     tensor_parallel: int = flag(1, "GPUs for each engine", bounds=(1, 64))
@@ -56,19 +67,15 @@ class JobSettings:
         if self.public and self.push_to is None:
             raise ValueError("--public is for what --push_to pushes: give both or neither")
         check_license(self.license)
+        check_kwargs(self.chat_kwargs)
         for name in SAMPLING_BOUNDS:
             check_sampling(name, getattr(self, name), f"--{name}")
         check_bounds(self)
+        for name in read_sampling(self.sampling or {}, "--sampling"):
+            if getattr(self, name, None) is not None:
+                raise ValueError(f"--{name} and {name} in --sampling: give one of them")
+        check_engine_args(self.engine_args or {})
         check_server_flags(self)
-
-
-def check_sampling(name: str, value: float | None, shown: str) -> None:
-    """Raise ValueError, calling the value `shown`, if engines would reject it or silently use another."""
-    check_range(shown, value, *SAMPLING_BOUNDS[name])
-    if name == "temperature" and value is not None and 0 < value < _COLDEST:
-        raise ValueError(f"{shown} must be 0, or between {_COLDEST:g} and 2, not {value}: engines draw no colder")
-    if name == "top_k" and value is not None and value != int(value):
-        raise ValueError(f"{shown} must be a whole number, not {value}")
 
 
 def check_bounds(settings: Any) -> None:
@@ -77,13 +84,6 @@ def check_bounds(settings: Any) -> None:
         value, bounds = getattr(settings, one.name), one.metadata["bounds"]
         if bounds and not isinstance(value, str):
             check_range(f"--{one.name}", value, *bounds)
-
-
-def check_range(name: str, value: float | None, low: float, high: float) -> None:
-    """Raise ValueError if the value is not None and out of bounds."""
-    if value is not None and not low <= value <= high:
-        least, most = (f"{bound:,}" if isinstance(bound, int) else f"{bound:g}" for bound in (low, high))
-        raise ValueError(f"{name} must be between {least} and {most}, not {value}")
 
 
 class Item(Protocol):
@@ -111,6 +111,7 @@ class JobPlan(ABC):
     configuration: Mapping[str, JSON]  # all that the rows depend on; a run directory accepts no other
     model: Model
     sampling: Sampling
+    engine_args: Mapping[str, Any]  # of --engine_args
     chat: ChatFormat
     context: int  # of the engines, in tokens
     per_item: int  # requests that one item makes at once
@@ -118,6 +119,11 @@ class JobPlan(ABC):
     license: str  # for the cards
     notes: tuple[str, ...] = ()  # for the user, before the run starts
     texts: Mapping[str, JSON] = field(default_factory=dict)  # every text in use, for run.json
+
+    @property
+    def max_tokens(self) -> int:
+        """Return the length of the longest completion, in tokens."""
+        return self.sampling.max_tokens
 
     @property
     @abstractmethod

@@ -6,6 +6,7 @@
 from collections.abc import Callable, Mapping
 
 from cluster.inference.engine import FinishReason
+from generation.grading.answers import find
 from generation.grading.choice import judge_choice
 from generation.grading.countdown import judge_countdown
 from generation.grading.errors import RefusedError
@@ -14,15 +15,7 @@ from generation.grading.mathematics import judge_math
 from generation.grading.number import judge_number
 from generation.grading.text import check_readable, judge_exact, judge_own_answer
 from generation.grading.word import judge_word
-from generation.records import CUT, CUT_THOUGHT, NO_ANSWER, ONLY_THOUGHT, REQUEST_FAILED, Grade, Question
-from reflection.tags import last_block
-
-ONLY = "the only answer tag"
-LAST = "the last of several answer tags"
-NESTED = "the innermost of nested answer tags"
-CLOSED = "the last answer tag that is closed"
-FENCED = "an answer tag in a code fence"
-PLACES = (ONLY, LAST, NESTED, CLOSED, FENCED)  # where an answer was found; if several apply, the last of these
+from generation.records import ANSWER_IN, CUT, CUT_THOUGHT, NO_ANSWER, ONLY_THOUGHT, REQUEST_FAILED, Grade, Question
 
 Grader = Callable[[str, Question], Grade]  # grades the text of an answer, already extracted and never empty
 
@@ -62,23 +55,19 @@ def grade(response: str, question: Question, finish_reason: FinishReason, though
         raise ValueError(f"no grader is called {question.grader!r}; the graders are {', '.join(GRADERS)}")
     if finish_reason == "error":
         return Grade("unknown", REQUEST_FAILED)
-    answer, place = _find(response)
-    if not answer:
+    was_cut = finish_reason == "length"
+    try:
+        found = find(response, question.answer_in, was_cut=was_cut)
+    except RefusedError as error:
+        return Grade("unknown", error.reason)
+    if found is None:
         reasons = (NO_ANSWER, CUT) if thought is None or response.strip() else (ONLY_THOUGHT, CUT_THOUGHT)
-        return Grade("unknown", reasons[finish_reason == "length"])
-    judged = GRADERS[question.grader](answer, question)
-    return Grade(judged.outcome, judged.reason, judged.extracted, place)
+        return Grade("unknown", reasons[was_cut])
+    judged = GRADERS[question.grader](found.answer, question)
+    return Grade(judged.outcome, judged.reason, judged.extracted, found.place)
 
 
 def find_answer(response: str) -> str | None:
     """Return the stripped text of the last closed `<answer>` block; None if there is none, or if it is empty."""
-    return _find(response)[0] or None
-
-
-def _find(response: str) -> tuple[str, str]:
-    """Return the answer, "" if there is none, and where it was found, one of PLACES."""
-    block = last_block(response, "answer")
-    if block is None:
-        return "", ONLY
-    places = ((block.fenced, FENCED), (block.nested, NESTED), (block.reopened, CLOSED), (block.earlier, LAST))
-    return block.text.strip(), next((place for is_there, place in places if is_there), ONLY)
+    found = find(response, ANSWER_IN)
+    return found.answer if found else None

@@ -30,6 +30,9 @@ _POWER, _DIGITS = re.compile(f"[{_RAISED}]+"), str.maketrans(_RAISED, "012345678
 IN_TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mathit|mbox|operatorname|boxed|bf|rm)\*? ?\{([^{}]*)\}")
 """LaTeX commands that only change how their contents look."""
 _BOX = re.compile(r"\\boxed\s*\{")
+_IN_BOXES = re.compile(
+    r"\\(?:boxed|fbox)(?:\s*(?P<opens>\{)|\s+(?P<bare>[-+]?\d(?:[^\s{}$\\]*[^\s{}$\\.,;:])?))|\\.|[{}]", re.DOTALL
+)
 _BRACKETS = {"{": re.compile(r"\\.|[{}]", re.DOTALL), "(": re.compile(r"\\.|[()]", re.DOTALL)}
 _FENCE = re.compile(r"```(?:[A-Za-z]{0,12}\n)?([^`]*)```")
 _ROUNDS = 8  # of unwrapping: more than anyone types; bounds adversarial input
@@ -177,3 +180,22 @@ def boxed(text: str) -> list[str]:
     while (box := _BOX.search(text, end)) and (end := closing(text, box.end())) > 0:
         found.append(text[box.end() : end].strip())
     return found
+
+
+def closed_box(text: str) -> str | None:
+    r"""Return the contents of the last closed `\boxed{}` or `\fbox{}`, the outermost of nested ones; None if none is.
+
+    `\boxed 5`, which has no braces, counts too. Takes linear time, however many are left open.
+    """
+    last = (0, 0)
+    opened: list[int] = []  # for each open brace, where the box that it opens begins; 0 if it opens none
+    for one in _IN_BOXES.finditer(text):
+        if one["bare"]:
+            last = one.span("bare")
+        elif one["opens"]:
+            opened.append(one.end())
+        elif one[0] == "{":
+            opened.append(0)
+        elif one[0] == "}" and opened and (start := opened.pop()):
+            last = (start, one.start())
+    return text[slice(*last)] if any(last) else None

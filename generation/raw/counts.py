@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from generation.raw.reader import as_rows, find_columns
-from generation.raw.schema import REFLECTIONS, REFLECTIONS_THOUGHT, REQUESTS, as_lists, is_blank, is_part, owners
+from generation.raw.schema import FOUND, REFLECTIONS, REFLECTIONS_THOUGHT, REQUESTS, as_lists, is_blank, is_part, owners
 from reflection.verdict import parse_verdicts
 
 OUTCOMES = ("right", "wrong", "unknown")
@@ -21,6 +21,13 @@ TOKENS = {
     "output_tokens": "tokens written",
     "thought_tokens": "of these in thoughts",
 }
+TRACES, INNER, INNER_RIGHT, INNER_REFLECTIONS, INNER_VALID = (
+    "samples that are traces themselves",
+    "attempts inside these",
+    "attempts inside these that are right",
+    "reflections inside these",
+    "reflections inside these whose verdict is right",
+)
 _BATCH_ROWS = 1024
 Look = Callable[[pa.Table], None]  # called with each batch of rows, as a table of schema ROWS
 Served = Callable[[Sequence[str]], str]
@@ -70,6 +77,9 @@ class RawCounts:
     files: list[Path] = field(default_factory=list)
     questions: set[str] = field(default_factory=set)
     hinted: int = 0  # samples that mention their hint
+    found: Counter[str] = field(default_factory=Counter)  # samples by where their answer was found, if rows say so
+    inner: Counter[str] = field(default_factory=Counter)
+    """Samples that are traces themselves, and what stands inside, by TRACES to INNER_VALID."""
     failed: Counter[str] = field(default_factory=Counter)
     """Failed requests by column of REQUESTS; failed reflections have no text and are counted nowhere else."""
     tokens: Counter[str] = field(default_factory=Counter)
@@ -140,6 +150,12 @@ def _count(counts: RawCounts, batch: pa.RecordBatch, rows: pa.Table) -> None:
     for group in given.group_by(given.column_names).aggregate([([], "count_all")]).to_pylist():
         counts.tasks[group["task"]].verdicts[group["outcome"], group["verdict"]] += group["count_all"]
 
+    _count_inner(counts, rows["attempts"].combine_chunks())
+
+    if FOUND in batch.schema.names:
+        places = batch[FOUND].filter(pc.not_equal(batch[FOUND], "")).value_counts().to_pylist()
+        counts.found.update({one["values"]: one["counts"] for one in places})
+
     # Failures and tokens, if the rows record requests.
     for column, type_ in REQUESTS.items():
         if column in batch.schema.names and is_part((made := as_lists(batch[column]).flatten()).type, type_):
@@ -150,3 +166,15 @@ def _count(counts: RawCounts, batch: pa.RecordBatch, rows: pa.Table) -> None:
         texts, thoughts = (as_lists(batch[name]).flatten() for name in (REFLECTIONS, REFLECTIONS_THOUGHT))
         if len(texts) == len(thoughts):
             counts.only_thoughts += pc.sum(pc.and_(is_blank(texts), thoughts.is_valid())).as_py() or 0
+
+
+def _count_inner(counts: RawCounts, attempts: pa.Array) -> None:
+    if attempts.null_count == len(attempts):
+        return
+    inner = attempts.flatten()
+    said = pc.struct_field(inner, "reflections").flatten()
+    counts.inner[TRACES] += len(attempts) - attempts.null_count
+    counts.inner[INNER] += len(inner)
+    counts.inner[INNER_RIGHT] += pc.sum(pc.equal(pc.struct_field(inner, "outcome"), "right")).as_py() or 0
+    counts.inner[INNER_REFLECTIONS] += len(said)
+    counts.inner[INNER_VALID] += pc.sum(pc.struct_field(said, "valid")).as_py() or 0

@@ -3,7 +3,7 @@
 Supports both published families of column names, as lists or as plain values.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, get_args
 
@@ -16,6 +16,8 @@ from cluster.inference.thoughts import THINK, Parted, part
 from generation.grading import find_answer
 from generation.raw.files import Columns, Part, chunks_of, find_files, reading
 from generation.raw.schema import (
+    ATTEMPT,
+    ATTEMPTS,
     PREFIX,
     REFLECTIONS,
     THOUGHT,
@@ -26,8 +28,9 @@ from generation.raw.schema import (
     kept_items,
     lengths,
     lists_of,
+    owners,
 )
-from generation.records import NO_ANSWER, Outcome, stable_hash
+from generation.records import CUT, CUT_THOUGHT, NO_ANSWER, ONLY_THOUGHT, Outcome, stable_hash
 
 UNDECIDED = "undecided"  # reason for a row whose correctness is null, in a repository that gives no reasons
 _NAMED_COLUMNS = 8  # at most this many are listed in a message
@@ -60,12 +63,15 @@ _ROLES = {
     "cut": _Role(("{response}__finish_reason_length_flags",), pa.bool_(), in_list=True),
     "mentions_hint": _Role(("mentions_hint",), pa.bool_()),
     "reflections": _Role((REFLECTIONS,), pa.list_(pa.string()), in_list=True),
+    "attempts": _Role((ATTEMPTS,), pa.list_(ATTEMPT)),
 }
 ROWS = pa.schema([(name, role.type) for name, role in _ROLES.items()])
 """The schema every RAW_DATA is read as, one row per sample; `variant`, `is_correct` and `extracted_answer` may be null.
 
 `outcome` is our own column, or else derived from `is_correct` (null is unknown). Where RAW_DATA tells no thought from
-its response or reflection, as before its version 2, the texts' own `<think>` tags do.
+its response or reflection, as before its version 2, the texts' own `<think>` tags do. Of a sample that is a trace
+itself, `response` is the attempt inside that its answer stands on, if there is one, and its thought is not told again;
+`attempts` is null for other samples.
 """
 _OPENS, _MARKED = r"^\s*<think", r"^\s*<think|</think>"  # what a text without a known thought holds if it may have one
 
@@ -102,6 +108,11 @@ def find_columns(schema: pa.Schema, path: Path) -> Columns:
             found = schema.field(name).type
             inner = found.value_type if in_list and is_list(found) else found
             inner = inner.value_type if pa.types.is_dictionary(inner) else inner
+            if type_ == pa.list_(ATTEMPT):
+                if found != type_:
+                    raise ValueError(f"{path}: column {name!r} is not as written here; expected {type_}")
+                columns[role] = name
+                continue
             holds = "bool" if type_ == pa.bool_() else "text"
             if not any(fits(inner) for fits in (*_FITTING[holds], pa.types.is_null)):
                 wanted = f"{holds} or a list of it" if in_list else holds
@@ -154,7 +165,7 @@ def as_rows(batch: pa.RecordBatch, columns: Columns, path: Path, first_row: int)
     values = {}
     for role in ROWS:
         column = given.get(role.name, none)
-        if role.name != "reflections":
+        if role.name not in ("reflections", "attempts"):
             values[role.name] = (first_items(column) if is_list(column.type) else column).cast(role.type)
     refuse(is_blank(pc.fill_null(values["question"], "")), "no question; expected text")
     refuse(pc.is_null(values["response"]), "no response; expected text")
@@ -182,6 +193,8 @@ def as_rows(batch: pa.RecordBatch, columns: Columns, path: Path, first_row: int)
     values["reason"] = pc.if_else(stated, pc.fill_null(values["reason"], ""), why)
     for role, default in {"answer": "", "task": "", "cut": False, "mentions_hint": False}.items():
         values[role] = pc.fill_null(values[role], default)
+    if not told:
+        values["reason"] = _reasons(values)
 
     texts = given.get("reflections", none)
     lists = (texts if is_list(texts.type) else as_lists(texts.cast(pa.string()))).cast(ROWS.field("reflections").type)
@@ -190,7 +203,28 @@ def as_rows(batch: pa.RecordBatch, columns: Columns, path: Path, first_row: int)
     lists = lists if replies is items else lists_of(replies, lengths(lists))
     there = pc.fill_null(pc.not_equal(replies, ""), False)
     values["reflections"] = kept_items(lists, there.to_numpy(zero_copy_only=False))
+    values["attempts"] = given.get("attempts", none).cast(ROWS.field("attempts").type)
+    if values["attempts"].null_count < batch.num_rows:
+        finals = pc.struct_field(values["attempts"].flatten(), "text").take(finals_of(values["attempts"]))
+        values["response"] = pc.coalesce(finals, values["response"])
+        values["thought"] = pc.if_else(values["attempts"].is_valid(), None, values["thought"])
     return pa.Table.from_arrays([values[name] for name in ROWS.names], schema=ROWS)
+
+
+def _reasons(values: Mapping[str, pa.Array]) -> pa.Array:
+    """Return the reasons of rows that do not say themselves which samples are only a thought."""
+    only = pc.and_(values["thought"].is_valid(), is_blank(values["response"]))
+    unanswered = pc.is_in(values["reason"], pa.array([NO_ANSWER, CUT]))
+    thinking = pc.if_else(values["cut"], CUT_THOUGHT, ONLY_THOUGHT)
+    return pc.if_else(pc.and_(only, unanswered), thinking, values["reason"])
+
+
+def finals_of(attempts: pa.Array) -> pa.Array:
+    """Return for each row the place, in `attempts.flatten()`, of the attempt its answer stands on; null for none."""
+    final = pc.fill_null(pc.struct_field(attempts.flatten(), "final"), False).to_numpy(zero_copy_only=False)
+    places = np.full(len(attempts), -1)
+    places[owners(attempts)[final]] = np.flatnonzero(final)
+    return pa.array(places, mask=places < 0)
 
 
 def _parted(thoughts: pa.Array, texts: pa.Array, *, told: bool, graded: bool = False) -> tuple[pa.Array, pa.Array]:

@@ -67,6 +67,9 @@ def summary(counts: RawCounts) -> str:
     lines += _reflections_text(whole)
     lines += _reasons_text(f"{counts.lost.total():,} questions failed and have no samples:", counts.lost)
     lines += _reasons_text(f"{counts.kept.total():,} rows failed and stay as they were:", counts.kept)
+    if traces := counts.inner[counting.TRACES]:
+        inner, right = counts.inner[counting.INNER], counts.inner[counting.INNER_RIGHT]
+        lines.append(f"{traces:,} samples are traces themselves, of {inner:,} attempts, {right:,} right")
     if failed := counts.failed[schema.SAMPLE_PROVENANCE]:
         lines.append(f"{failed:,} requests failed; the reasons are in sample__provenance.error")
     if failed := counts.failed[schema.PROVENANCE]:
@@ -152,6 +155,7 @@ def held(counts: RawCounts, *, lost: bool) -> str:
         ("reflections whose verdict is right", whole.valid),
         ("reflections whose request failed", counts.failed[schema.PROVENANCE]),
         ("reflections that are only a thought", counts.only_thoughts),
+        *counts.inner.items(),
         *((said, counts.tokens[name]) for name, said in TOKENS.items() if counts.tokens),
     ]
     by_task = [(task, one.samples, *map(one.outcome, OUTCOMES)) for task, one in tasks.items()]
@@ -159,6 +163,7 @@ def held(counts: RawCounts, *, lost: bool) -> str:
         Table(("what", "count"), totals).markdown(),
         Table(("task", "samples", *OUTCOMES), by_task).markdown(1) if tasks else "",
         *_task_tables(whole, _UNDECIDED),
+        reasons_table("", ("where an answer was found", "samples"), counts.found, names=0),
         counts.served,
     ]
     for task, one in tasks.items():

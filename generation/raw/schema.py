@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from cluster.inference.engine import Completion, EngineInfo, Sampling
 from cluster.jobs.card import Table
 from cluster.texts import load_table
-from generation.records import Attempt, Reflection
+from generation.records import Attempt, InnerAttempt, Reflection
 
 _TABLE = load_table("generation.raw", "columns.toml")
 SCHEMA_VERSION: int = _TABLE["version"]
@@ -27,6 +27,9 @@ _EXTRACTED = f"{PREFIX}__eval_extracted_answers"
 _CUT = f"{PREFIX}__finish_reason_length_flags"
 REFLECTIONS = f"{PREFIX}_reflection"
 THOUGHT, REFLECTIONS_THOUGHT = "sample__thought", "reflections__thought"
+FOUND = "answer_found"
+ATTEMPTS = "sample__attempts"
+_INNER = f"{PREFIX}__internal_answers"  # published for evaluations
 SAMPLE_PROVENANCE = "sample__provenance"
 PROVENANCE = "reflections__provenance"  # the column with an entry per reflection, in the same order
 WRITER = ("model", "model_revision", "engine", "engine_version")
@@ -47,6 +50,12 @@ _REQUEST = {"seed": pa.int64(), "finish_reason": _TEXT, **_TOKENS, "error": _TEX
 _REFLECTION = {"prompt_name": _TEXT, "verdict": _TEXT, "valid": _FLAG, **_REQUEST}
 REQUESTS = {SAMPLE_PROVENANCE: pa.struct(_REQUEST), PROVENANCE: pa.struct(_REFLECTION)}
 """The columns that record how requests were made and ended, with the type of an entry."""
+_INNER_REFLECTION = pa.struct({"text": _TEXT, "verdict": _TEXT, "valid": _FLAG})
+ATTEMPT = pa.struct(
+    {"text": _TEXT, "extracted": _TEXT, **dict.fromkeys(("outcome", "reason", "found"), _TEXT)}
+    | {"is_correct": _FLAG, "reflections": pa.list_(_INNER_REFLECTION), "final": _FLAG}
+)
+"""An entry of column sample__attempts."""
 _SAMPLING = {"temperature": _REAL, "top_p": _REAL, "top_k": _COUNT, "repetition_penalty": _REAL, "max_tokens": _COUNT}
 _SAMPLING["more"] = _TEXT  # JSON
 _TYPES = {
@@ -54,6 +63,9 @@ _TYPES = {
     "texts": pa.list_(_TEXT),
     "flag": _FLAG,
     "flags": pa.list_(_FLAG),
+    "nested texts": pa.list_(pa.list_(_TEXT)),
+    "nested flags": pa.list_(pa.list_(_FLAG)),
+    "attempts": pa.list_(ATTEMPT),
     "place": pa.int32(),
     "messages": pa.list_(pa.struct({"content": _TEXT, "role": _TEXT})),
     "sampling": pa.struct(_SAMPLING),
@@ -91,7 +103,7 @@ def sampling_record(sampling: Sampling) -> dict[str, Any]:
 
 def _row(attempt: Attempt) -> dict[str, Any]:
     question, completion, grade = attempt.question, attempt.completion, attempt.grade
-    metadata = {"answer_type": question.answer_type, "facts": dict(question.facts), "grader": question.grader}
+    metadata = {"answer_type": question.answer_type, **question.grading}
     return {
         "question": question.text,
         "answer": question.answer,
@@ -100,7 +112,10 @@ def _row(attempt: Attempt) -> dict[str, Any]:
         _RIGHT: [grade.is_correct],
         _EXTRACTED: [grade.extracted],
         _CUT: [completion.finish_reason == "length"],
+        f"{_INNER}__eval_is_correct": [[one.grade.is_correct for one in attempt.inner]],
+        f"{_INNER}__eval_extracted_answers": [[one.grade.extracted for one in attempt.inner]],
         THOUGHT: completion.thought,
+        ATTEMPTS: [_inner(one) for one in attempt.inner] or None,
         REFLECTIONS: [reflection.completion.text for reflection in attempt.reflections],
         REFLECTIONS_THOUGHT: [reflection.completion.thought for reflection in attempt.reflections],
         "question_key": question.key,
@@ -108,6 +123,7 @@ def _row(attempt: Attempt) -> dict[str, Any]:
         "sample_index": attempt.index,
         "outcome": grade.outcome,
         "outcome_reason": grade.reason,
+        FOUND: grade.found,
         "mentions_hint": attempt.mentions_hint,
         "prompt": list(attempt.messages),
         "task": question.task,
@@ -122,9 +138,21 @@ def _request(completion: Completion, seed: int) -> dict[str, Any]:
     return {"seed": seed, **{name: getattr(completion, name) for name in _REQUEST if name != "seed"}}
 
 
+def _inner(one: InnerAttempt) -> dict[str, Any]:
+    """Return the attempt's entry in column sample__attempts."""
+    grade = one.grade
+    told = {name: getattr(grade, name) for name in ("extracted", "outcome", "reason", "found", "is_correct")}
+    said = [{"text": it.text, "verdict": _verdict(it.verdict), "valid": one.is_valid(it)} for it in one.reflections]
+    return {"text": one.text, **told, "reflections": said, "final": one.is_final}
+
+
+def _verdict(verdict: bool | None) -> str | None:
+    return None if verdict is None else ("Correct" if verdict else "Incorrect")
+
+
 def provenance_of(reflection: Reflection) -> dict[str, Any]:
     """Return the reflection's entry in column reflections__provenance."""
-    verdict = None if reflection.verdict is None else ("Correct" if reflection.verdict else "Incorrect")
+    verdict = _verdict(reflection.verdict)
     told = {"prompt_name": reflection.prompt_name, "verdict": verdict, "valid": reflection.valid}
     return told | _request(reflection.completion, reflection.seed)
 
@@ -194,6 +222,14 @@ def first_items(lists: pa.Array) -> pa.Array:
 def lists_of(items: pa.Array, counts: np.ndarray, nulls: pa.Array | None = None) -> pa.Array:
     """Split the items into consecutive lists of these lengths, null where `nulls` is true."""
     return pa.ListArray.from_arrays(pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32()), items, mask=nulls)
+
+
+def joined(lists: pa.Array, more: pa.Array) -> pa.Array:
+    """Concatenate the lists row by row; null stays null where nothing is added."""
+    order = np.argsort(np.concatenate([owners(lists), owners(more)]), kind="stable")
+    items = pa.concat_arrays([lists.flatten(), more.flatten()]).take(pa.array(order))
+    counts = lengths(lists) + lengths(more)
+    return lists_of(items, counts, pc.and_(lists.is_null(), pa.array(counts == 0)))
 
 
 def kept_items(lists: pa.Array, keep: np.ndarray) -> pa.Array:

@@ -4,7 +4,7 @@ import asyncio
 import math
 import random
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING, dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,7 +15,7 @@ from cluster.inference.chat import Prompt
 from cluster.inference.engine import Engine, EngineInfo, Request, Sampling
 from cluster.jobs.plan import JobPlan, JobSettings
 from cluster.paths import local_or_name
-from generation.model_plan import chat_of, choose_model, configuration_of, is_builtin, notes_on_prompts, write_out
+from generation.model_plan import choose_model, fit_chat, is_builtin, notes_on_prompts, write_out
 from generation.raw.schema import (
     PROVENANCE,
     REFLECTIONS,
@@ -28,6 +28,7 @@ from generation.raw.schema import (
 )
 from generation.records import Reflection, request_seed, stable_hash
 from generation.rollout import reflect, together
+from generation.served_plan import chat_of
 from reflection import prompts
 from reflection.added.source import BLOCK_ROWS, Block, Sample, Source, block_keys, open_source, read_blocks
 
@@ -142,7 +143,7 @@ def plan_additions(settings: AdditionSettings) -> AdditionPlan:
     reflections = settings.reflections or (2 if is_builtin(settings) else 4)
     alike = math.ceil(reflections / len(prompts.PROMPTS))
     what = "reflections of one prompt on a sample"
-    model, sampling, chat, out, notes = choose_model(settings, f"runs/{source.name}-reflected", alike, what)
+    model, sampling, chat, chosen, out, notes = choose_model(settings, f"runs/{source.name}-reflected", alike, what)
     if any(out.resolve() in file.path.resolve().parents for file in source.files):
         raise ValueError(f"{out} holds the RAW_DATA to read; give another folder")
     # A text has no more tokens than bytes. The engine rejects a sample that is longer still, and its row says so.
@@ -151,7 +152,7 @@ def plan_additions(settings: AdditionSettings) -> AdditionPlan:
         name=f"{source.name}-reflected-{Path(model.name).name}",
         # Where the RAW_DATA is, is not part of it.
         configuration={
-            **configuration_of(settings, model),
+            **chosen,
             "raw_rows": source.rows,
             "raw_hash": source.origin.digest,
             "prompts_hash": stable_hash(*prompts.PROMPTS.items())[:16],
@@ -162,12 +163,13 @@ def plan_additions(settings: AdditionSettings) -> AdditionPlan:
         },
         model=model,
         sampling=sampling,
+        engine_args=settings.engine_args or {},
         chat=chat,
         context=context,
         per_item=BLOCK_ROWS * reflections,
         out=out,
         license=settings.license,
-        texts={"reflections": prompts.PROMPTS},
+        texts={"reflections": prompts.PROMPTS, "chat_template": chat.template},
         notes=(*source.origin.notes, *notes),
         source=source,
         work=AdditionWork(reflections, sampling, settings.seed),
@@ -175,9 +177,15 @@ def plan_additions(settings: AdditionSettings) -> AdditionPlan:
 
 
 def look_at_samples(plan: AdditionPlan) -> AdditionPlan:
-    """Add notes on the prompts to the plan. Raises as `notes_on_prompts` does."""
+    """Return the plan with chats as the template takes them, and the notes on them. Raises as notes_on_prompts does."""
+    if plan.model.served:
+        return plan
     names = [*prompts.PROMPTS]
     empty = [Prompt(f"reflection {name}", prompts.messages(name, "", "")) for name in names]
+
+    kinds = [*empty, _first(plan)]
+    fitted = fit_chat(plan, kinds)
+    plan = replace(plan, chat=fitted.chat.format)
 
     def longer(room: int, widest: int) -> Iterable[Prompt]:
         for block in read_blocks(plan.source) if plan.source.longest > room else ():
@@ -188,14 +196,15 @@ def look_at_samples(plan: AdditionPlan) -> AdditionPlan:
 
     notes = notes_on_prompts(
         plan,
-        kinds=[*empty, _first(plan)],
+        fitted.chat,
+        kinds=kinds,
         frames=[prompt.messages for prompt in empty],
         longer=longer,
         total=plan.source.graded,
         what="samples with their question",
         least=[prompts.VERDICT],
     )
-    return plan.with_notes(*notes)
+    return plan.with_notes(*fitted.notes, *notes)
 
 
 def _first(plan: AdditionPlan) -> Prompt:

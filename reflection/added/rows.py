@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -18,7 +17,16 @@ from generation.raw.counts import Look, RawCounts, Served, count_folder
 from generation.raw.files import Columns, reading
 from generation.raw.reader import visible
 from generation.raw.report import TAGS, held, lost_units, made_sections, reasons_table
-from generation.raw.schema import PROVENANCE, REFLECTIONS, REFLECTIONS_THOUGHT, as_lists, lengths, lists_of, owners
+from generation.raw.schema import (
+    PROVENANCE,
+    REFLECTIONS,
+    REFLECTIONS_THOUGHT,
+    as_lists,
+    joined,
+    lengths,
+    lists_of,
+    owners,
+)
 from reflection.added.plan import ROW, AdditionPlan
 from reflection.added.source import ADDED, ADDITION, COLUMNS, Source, block_keys, output_schema
 from reflection.verdict import parse_verdicts
@@ -82,7 +90,7 @@ def _grown(batch: pa.RecordBatch, columns: Columns, made: pa.Table, sampling: Ma
     with_any = counts > 0
     additions = lists_of(entries.filter(pa.array(with_any)), with_any)
     more = {name: new[name] for name in (REFLECTIONS, REFLECTIONS_THOUGHT, PROVENANCE)} | {ADDED: additions}
-    return {name: _joined(lists, more[name]) for name, lists in there.items()}
+    return {name: joined(lists, more[name]) for name, lists in there.items()}
 
 
 def _wider(lists: pa.Array, type_: pa.DataType) -> pa.Array:
@@ -90,14 +98,6 @@ def _wider(lists: pa.Array, type_: pa.DataType) -> pa.Array:
     if lists.type.value_type.equals(type_.value_type) or not pa.types.is_struct(type_.value_type):
         return lists.cast(type_)
     return lists_of(schema.widened(lists.flatten(), type_.value_type), lengths(lists), lists.is_null())
-
-
-def _joined(lists: pa.Array, more: pa.Array) -> pa.Array:
-    """Concatenate the lists row by row; null stays null where nothing is added."""
-    order = np.argsort(np.concatenate([owners(lists), owners(more)]), kind="stable")
-    items = pa.concat_arrays([lists.flatten(), more.flatten()]).take(pa.array(order))
-    counts = lengths(lists) + lengths(more)
-    return lists_of(items, counts, pc.and_(lists.is_null(), pa.array(counts == 0)))
 
 
 def _unknown_origins(lists: pa.Array, right: pa.Array) -> pa.Array:
