@@ -33,12 +33,8 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
         plan = with_traces(plan, wanted)
         if settings.dry_run:
             return job.show(describe(plan))
-        job.roll_out(
-            plan,
-            Work(plan.rollout, plan.task_config),
-            fleet or choose_fleet(plan, settings),
-            look=early_warning(wanted),
-        )
+        work, fleet = Work(plan.rollout, plan.task_config), fleet or choose_fleet(plan, settings)
+        job.roll_out(plan, work, fleet, look=early_warning(wanted))
         coverage = Coverage(wanted)
         counts = write_raw_data(plan, job, coverage.add, coverage.markdown)
         say_counts(counts, coverage)

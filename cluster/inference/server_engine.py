@@ -226,13 +226,14 @@ def _read(answer: Mapping[str, Any]) -> Completion:
     if reason not in {"stop", "length"}:
         words = f"the server finished with {reason!r}"
         return Completion("", "error", prompt_tokens, output_tokens, cached, error=words, final=True)
-    text, told = (_utf8(message.get(name) or "") for name in ("content", "reasoning_content"))
-    if told := told or _utf8(message.get("reasoning") or ""):
+    text = _utf8(message.get("content") or "")
+    if told := _utf8(message.get("reasoning_content") or message.get("reasoning") or ""):
         parted, text = Parted(told.strip(), text.lstrip("\n"), ((0, len(told)),)), told + text
     else:
         parted = part(text, [THINK])
     # Most servers do not count the tokens of thoughts, which are then taken to be as long as the others.
-    share = tokens_in(parted.spans, output_tokens, lambda count: len(text) * count // output_tokens)
+    width = len(text) / max(1, output_tokens)
+    share = tokens_in(parted.spans, output_tokens, lambda start, end: int(width * end) - int(width * start))
     counted = _count(_part(usage, "completion_tokens_details"), "reasoning_tokens")
     return Completion(
         parted.reply,
