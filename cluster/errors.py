@@ -1,10 +1,11 @@
 """Exceptions; invalid input is a plain ValueError. The hierarchy, with those defined in higher packages:
 
-BaseException  Stopped, Exception (ItemFailedError, NotPushed, OSError (StoreGoneError), RuntimeError, ValueError)
-RuntimeError   AllFailedError, ClusterLostError, EngineDiedError (EngineMemoryError), EngineStartError, TornShardError,
-               CannotStartError
+BaseException  Stopped, Exception (ItemFailedError, NotPushed, PassingError, OSError (StoreGoneError), RuntimeError,
+               ValueError)
+RuntimeError   AllFailedError, ClusterLostError, EngineDiedError (EngineMemoryError), EngineStartError,
+               ServerFailedError, TornShardError, CannotStartError
 ValueError     Dropped, NotComputedError, NothingMadeError, RefusedError (UnreadableError, SeveralError,
-               OutOfBoundsError, TimedOutError, DiedError)
+               OutOfBoundsError, TimedOutError, DiedError), ServerRefusedError
 """
 
 import errno
@@ -33,6 +34,18 @@ class EngineMemoryError(EngineDiedError):
 
 class EngineStartError(RuntimeError):
     """An engine failed to start several times in a row; the message is the engine's own."""
+
+
+class ServerFailedError(RuntimeError):
+    """A server did not answer this request however often it was asked, while it answered others."""
+
+
+class ServerRefusedError(ValueError):
+    """A server refuses what it is asked, and would again; the message is the server's own."""
+
+    def __init__(self, words: str, status: int) -> None:
+        super().__init__(words)
+        self.status = status  # of HTTP, 3xx or 4xx
 
 
 class ClusterLostError(RuntimeError):

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,11 +16,13 @@ from cluster.inference.engine_arguments import argument_types, frozen
 from cluster.inference.model_files import GENERATION
 from cluster.inference.models import Model, find
 from cluster.inference.sampling import changed, check_sampling, read_sampling, recommended
+from cluster.inference.server_probe import ServedChat
 from cluster.inference.values import is_number
 from cluster.inference.vllm_engine import ChatFormat, ChatTokenizer
 from cluster.jobs.plan import JobPlan, JobSettings
 from cluster.jobs.run_directory import JSON, config_of, now
 from generation import builtin
+from generation.served_plan import choose_served
 from generation.settings import Settings
 
 LONGEST, BUILTIN_LONGEST = 4096, 256  # default --max_tokens
@@ -39,9 +41,10 @@ class ModelChoice(NamedTuple):
     """Warnings: another template, ignored settings in the model's own files, samples that will be identical."""
 
 
-def is_builtin(name: str | None) -> bool:
-    """Return True for the built-in model: no name, or its own unless a folder has that name."""
-    return name is None or (name == builtin.NAME and not Path(name).is_dir())
+def is_builtin(settings: JobSettings) -> bool:
+    """Return True for the built-in model: no name, or its own unless a folder has that name; never a server's."""
+    name = settings.model
+    return not settings.server and (name is None or (name == builtin.NAME and not Path(name).is_dir()))
 
 
 def choose_model(settings: JobSettings, before: str, several: int, what: str) -> ModelChoice:
@@ -56,8 +59,10 @@ def choose_model(settings: JobSettings, before: str, several: int, what: str) ->
     def directory(model: str) -> Path:
         return Path(settings.out or f"{before}-{model}")
 
-    begun = config_of(directory(_label(name, settings.adapter)))
-    if name is None or is_builtin(name):
+    begun, notes = config_of(directory(_label(name, settings.adapter))), list[str]()
+    if settings.server:
+        model, notes = choose_served(settings, begun)
+    elif name is None or is_builtin(settings):
         model = replace(find(str(builtin.MODEL)), name=builtin.NAME)
     elif name.startswith(f"{builtin.NAME}@"):
         raise ValueError(f"model {name}: the built-in model has no commits; give --model {builtin.NAME}")
@@ -70,7 +75,7 @@ def choose_model(settings: JobSettings, before: str, several: int, what: str) ->
     out = directory(model.label)
     chat = choose_chat(model, settings.chat_template, settings.chat_kwargs or {}, begun, now()[:10])
     sampling = _choose_sampling(settings, model).stopping(stops_of(chat.format))
-    notes = [*notes_on_adapter(model), *chat.notes]
+    notes += [*notes_on_adapter(model), *chat.notes]
     if model.unused:
         are = "is" if len(model.unused) == 1 else "are"
         notes.append(f"generation_config.json also sets {', '.join(model.unused)}, which {are} not used")
@@ -93,7 +98,7 @@ def _named_model(settings: JobSettings) -> str | None:
         if revision is not None:
             raise ValueError(f"--revision {revision} is of a model of the hub: give that as --model")
         return name
-    if os.path.isdir(name) or is_builtin(name):
+    if os.path.isdir(name) or is_builtin(settings):
         raise ValueError(f"--revision {revision} is of a model of the hub, and {name} is none: leave it out")
     if "@" in name:
         raise ValueError(f"--model {name} and --revision {revision} both name a commit: give one of them")
@@ -142,7 +147,7 @@ def _choose_sampling(settings: JobSettings, model: Model) -> Sampling:
             )
         except ValueError as error:
             raise ValueError(f"{error}; give --{name}, which overrides it") from error
-    longest = BUILTIN_LONGEST if is_builtin(settings.model) else LONGEST
+    longest = BUILTIN_LONGEST if is_builtin(settings) else LONGEST
     named = {"max_tokens": min(longest, model.context // 2), **own, **given}
     sampling = changed(
         Sampling(), recommended(model.more, given, model.name) | named | {"top_k": int(named.get("top_k", 0))}
@@ -176,6 +181,7 @@ def _configuration(settings: JobSettings, model: Model) -> dict[str, JSON]:
         **({"adapter": adapter.name, "adapter_revision": adapter.revision} if (adapter := model.adapter) else {}),
         **({"run_model_code": True} if model.run_code else {}),
         **({"engine_args": arguments} if arguments else {}),
+        **({"server": asdict(model.served)} if model.served else {}),
     }
 
 
@@ -211,7 +217,11 @@ def notes_on_prompts(
 
 
 def write_out(
-    plan: JobPlan, chat: ChatTokenizer, asked: Sequence[str], bounds: Sequence[str], shown: Sequence[Prompt]
+    plan: JobPlan,
+    chat: ChatTokenizer | ServedChat,
+    asked: Sequence[str],
+    bounds: Sequence[str],
+    shown: Sequence[Prompt],
 ) -> str:
     """Describe a plan: what is asked, bounds on the work, and prompts as the model will see them."""
     lines = [

@@ -14,13 +14,14 @@ from cluster.inference.models import Model
 from cluster.inference.pool import items_in_flight
 from cluster.inference.quantization import why_not_run
 from cluster.inference.ray_replicas import RayFleet
-from cluster.inference.replicas import Placement
+from cluster.inference.replicas import Fleet, Placement
 from cluster.inference.vllm_engine import VllmSettings
 from cluster.jobs.plan import JobPlan, JobSettings
 from cluster.jobs.progress import say
 from cluster.jobs.run_directory import LOGS
 from cluster.nodes import check_nodes
 from cluster.session import Node, Resources, current_resources, local_resources
+from generation.served_plan import server_settings
 
 GPU_SEQUENCES, CPU_SEQUENCES = 1024, 128
 _GPU_TOKENS, _GPU_SHARE = 16_384, 0.9  # of one step; of a GPU's memory
@@ -30,7 +31,34 @@ _CPU_CORES, _CPU_MEMORY = 8, 16 * _GIB
 _CPU_SHARERS = 4  # most workers per core; more would only wait for each other
 _CPU_LEAST = _GIB // 2  # minimum bytes per worker, besides the model's weights
 _SILENCE_S = 300.0
+_AWAY_S = 86_400.0  # how long a server may be away
 _SLOWEST = 5.0  # tokens per second of one sequence; a slower engine is presumed dead
+
+
+def choose_fleet(plan: JobPlan, settings: JobSettings) -> Fleet:
+    """Return the servers that run already, or engines to be started on Ray."""
+    return server_fleet(plan, settings) if settings.server else ray_fleet(plan, settings)
+
+
+def server_fleet(plan: JobPlan, settings: JobSettings) -> Fleet:
+    """Return the servers of --server, each asked from this process."""
+    silence_s = silence_of(plan, settings)
+    engine = server_settings(
+        settings,
+        plan.model.name,
+        sampling=plan.sampling,
+        context=plan.model.context,
+        silence_s=silence_s,
+        template_kwargs=plan.chat.kwargs,
+    )
+    fleet = Fleet(engine, len(engine.urls), items_in_flight(settings.concurrency, plan.per_item))
+    fleet.placement = replace(fleet.placement, logs=plan.out / LOGS, silence_s=silence_s, loading_s=_AWAY_S)
+    return fleet
+
+
+def silence_of(plan: JobPlan, settings: JobSettings) -> float:
+    """Return how long an engine may answer nothing, in seconds."""
+    return settings.silence or max(_SILENCE_S, plan.max_tokens / _SLOWEST)
 
 
 def ray_fleet(plan: JobPlan, settings: JobSettings) -> RayFleet:
@@ -40,6 +68,8 @@ def ray_fleet(plan: JobPlan, settings: JobSettings) -> RayFleet:
 
 def check_engines(settings: JobSettings, model: Model) -> None:
     """Raise ValueError if it is clear before Ray starts that the engines cannot be placed."""
+    if model.served:
+        return
     if model.heads is not None and model.heads % settings.tensor_parallel:
         fitting = ", ".join(str(count) for count in range(1, model.heads + 1) if model.heads % count == 0)
         told = f"does not divide the {model.heads} attention heads of model {model.name}"
@@ -118,7 +148,7 @@ def place(plan: JobPlan, settings: JobSettings, resources: Resources) -> Placeme
         logs=plan.out / LOGS,
         environment=environment,
         room=room_now if settings.engines is None else None,
-        silence_s=settings.silence or max(_SILENCE_S, plan.max_tokens / _SLOWEST),
+        silence_s=silence_of(plan, settings),
     )
 
 

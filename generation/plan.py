@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from cluster.inference.chat import Prompt, tokenizer_of
+from cluster.inference.chat import Prompt
 from cluster.inference.engine import Message
 from cluster.jobs.plan import JobPlan
 from cluster.jobs.run_directory import JSON
@@ -25,6 +25,7 @@ from generation.model_plan import (
 from generation.raw.schema import SCHEMA
 from generation.records import ANSWER_IN, Question, stable_hash
 from generation.rollout import Rollout
+from generation.served_plan import chat_of
 from generation.settings import Settings
 from generation.tasks.registry import run_name, supply
 from generation.tasks.task import Supplied
@@ -76,13 +77,13 @@ class Plan(JobPlan):
 
 def amounts(settings: Settings) -> tuple[int, int]:
     """Return the number of samples per question and variant, and of reflections per sample."""
-    samples, reflections = (2, 2) if is_builtin(settings.model) else (16, 4)
+    samples, reflections = (2, 2) if is_builtin(settings) else (16, 4)
     return settings.samples or samples, reflections if settings.reflections is None else settings.reflections
 
 
 def make_plan(settings: Settings) -> Plan:
     """Make the plan. Raises ValueError for a model or questions that are missing or unsuitable."""
-    parts = settings.parts(small=is_builtin(settings.model))
+    parts = settings.parts(small=is_builtin(settings))
     task = run_name([part.task.name for part in parts])
     samples, reflections = amounts(settings)
     examples = load_examples(settings.examples)
@@ -158,6 +159,8 @@ def _places(supplied: Supplied) -> dict[str, JSON]:
 
 def look_at_prompts(plan: Plan) -> Plan:
     """Return the plan with chats as the template takes them, and the notes on them. Raises as notes_on_prompts does."""
+    if plan.model.served:
+        return replace(plan, rollout=replace(plan.rollout, fold_system=plan.model.served.fold_system))
     fitted = fit_chat(plan, _kinds(plan))
     plan = replace(plan, chat=fitted.chat.format, rollout=replace(plan.rollout, fold_system=fitted.fold_system))
 
@@ -190,7 +193,7 @@ def _kinds(plan: Plan) -> list[Prompt]:
 
 def describe(plan: Plan) -> str:
     """Describe the plan: counts, an upper bound on tokens, and prompts as the model will see them."""
-    chat = tokenizer_of(plan.model, plan.chat)
+    chat = chat_of(plan)
     rollout, longest = plan.rollout, plan.sampling.max_tokens
     looking = rollout.of_reflections
     sft, rl = (Counter(question.task for question in asked) for asked in (plan.questions, plan.rl_questions))

@@ -157,10 +157,10 @@ async def reflect(engine: Engine, asked: Iterable[tuple[str, Request]], is_corre
 
 
 async def ask(engine: Engine, request: Request) -> Completion:
-    """Return the completion, or the last of TRIES refusals if the engine refuses every time."""
+    """Return the completion, or the last of TRIES refusals if the engine refuses every time, or the first final one."""
     for _ in range(TRIES):
         completion = await engine.generate(request)
-        if completion.finish_reason != "error":
+        if completion.finish_reason != "error" or completion.final:
             break
     return completion
 

@@ -8,7 +8,7 @@ from assembly.job import SETS, make_sets, say_counts, say_next, sft_settings, wi
 from cluster.flags import page, parse
 from cluster.inference.replicas import Fleet
 from cluster.jobs.job import Job
-from generation.placement import check_engines, ray_fleet
+from generation.placement import check_engines, choose_fleet
 from generation.plan import describe, look_at_prompts, make_plan
 from generation.raw.report import write_raw_data
 from generation.rollout import Work
@@ -33,9 +33,8 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
         plan = with_traces(plan, wanted)
         if settings.dry_run:
             return job.show(describe(plan))
-        job.roll_out(
-            plan, Work(plan.rollout, plan.task_config), fleet or ray_fleet(plan, settings), look=early_warning(wanted)
-        )
+        work, fleet = Work(plan.rollout, plan.task_config), fleet or choose_fleet(plan, settings)
+        job.roll_out(plan, work, fleet, look=early_warning(wanted))
         coverage = Coverage(wanted)
         counts = write_raw_data(plan, job, coverage.add, coverage.markdown)
         say_counts(counts, coverage)

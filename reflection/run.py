@@ -10,7 +10,7 @@ from cluster.flags import parse
 from cluster.inference.replicas import Fleet
 from cluster.jobs.job import Job
 from cluster.jobs.progress import say
-from generation.placement import check_engines, ray_fleet
+from generation.placement import check_engines, choose_fleet
 from generation.raw.schema import RAW_DATA
 from reflection.added.plan import AdditionSettings, describe_additions, look_at_samples, plan_additions
 from reflection.added.rows import write_reflected
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
         plan = plan.with_notes(why_unusable((file.path for file in plan.source.files), wanted))
         if settings.dry_run:
             return job.show(describe_additions(plan))
-        job.roll_out(plan, plan.work, fleet or ray_fleet(plan, settings))
+        job.roll_out(plan, plan.work, fleet or choose_fleet(plan, settings))
         coverage = Coverage(wanted)
         counts = write_reflected(plan, job, coverage.add, coverage.markdown)
         whole = counts.all()

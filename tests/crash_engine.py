@@ -31,6 +31,15 @@ class Tallied:
     async def start(self) -> TallyingEngine:
         return TallyingEngine(await self.inner.start(), self)
 
+    def of(self, number: int) -> Tallied:
+        return replace(self, inner=self.inner.of(number))
+
+    def place(self) -> str:
+        return self.inner.place()
+
+    def loading(self) -> str:
+        return self.inner.loading()
+
     def smaller(self) -> Tallied:
         return replace(self, inner=self.inner.smaller())
 

@@ -23,7 +23,7 @@ def main(reply: str, argv: list[str]) -> int:
         return on_ray(plan, settings, lambda _: scripted, in_flight=4)
 
     progress.SHARD_S = 0.3
-    with patch("reflection.run.ray_fleet", hire_scripted):
+    with patch("reflection.run.choose_fleet", hire_scripted):
         return run.main(argv)
 
 

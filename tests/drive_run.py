@@ -34,7 +34,7 @@ def drive(
         return on_ray(plan, settings, lambda _: scripted, in_flight=in_flight, tell=tell)
 
     progress.SHARD_S = shard_s
-    with patch("generation.run.ray_fleet", hire_scripted):
+    with patch("generation.run.choose_fleet", hire_scripted):
         return run.main(list(argv))
 
 

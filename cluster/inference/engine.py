@@ -82,6 +82,7 @@ class Completion:
     output_tokens: int = 0
     cached_tokens: int = 0  # prompt tokens found in the prefix cache
     error: str | None = None  # why finish_reason is "error"; None otherwise
+    final: bool = False  # True for an error that asking again would only repeat
     thought: str | None = None  # what the model wrote before the reply, between its own marks; None if it has none
     thought_tokens: int = 0  # of the output tokens, those of the thought and its marks
 
@@ -114,6 +115,18 @@ class EngineSettings(Protocol):
     """How to start an engine: all that a replica needs to know, picklable."""
 
     async def start(self) -> Engine: ...
+
+    def of(self, number: int) -> Self:
+        """Return the settings of the engine with this number, where engines differ."""
+        return self
+
+    def place(self) -> str:
+        """Say where an engine without GPUs runs, for the user."""
+        return "on the CPU"
+
+    def loading(self) -> str:
+        """Say what `start` does, for the user."""
+        return "loading the model"
 
     def smaller(self) -> Self:
         """Return settings with lower limits, for an engine that ran out of memory; itself if they are the lowest."""

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cluster.inference.adapters import Adapter
 from cluster.inference.engine import SAMPLING_BOUNDS
@@ -20,6 +20,20 @@ from cluster.texts import nearest
 _CLOSE = 0.75
 _TEKKEN = "tekken.json"
 _WITHIN = ("*", MORE_TEMPLATES, "*/config.json", "*/*/config.json", "*/*.distcp")  # what tells it from other folders
+
+
+@dataclass(frozen=True)
+class Served:
+    """How a server treats the requests for its model. Part of the run's configuration."""
+
+    context: int  # longest prompt plus completion, in tokens
+    system: Literal["kept", "dropped", "refused", "not known"] = "not known"  # what becomes of a system text
+    seeds: Literal["kept", "ignored", "not known"] = "not known"  # whether the same seed draws the same sample
+
+    @property
+    def fold_system(self) -> bool:
+        """Return True if a system text has to stand in the user's turn."""
+        return self.system in {"dropped", "refused"}
 
 
 @dataclass(frozen=True)
@@ -44,6 +58,7 @@ class Model:
     writes_chats: bool  # its tokenizer needs no template, as Mistral's tekken.json
     unused: tuple[str, ...]  # keys of generation_config.json that would change what is sampled, and are ignored
     adapter: Adapter | None = None
+    served: Served | None = None  # how a server treats it, whose model it is; None for one whose files are known
 
     @property
     def names(self) -> list[str]:
@@ -64,6 +79,30 @@ class Model:
     def label(self) -> str:
         """Return the name as part of the name of a folder or repository."""
         return "-".join(Path(name).name for name in self.names)
+
+
+def served_model(name: str, served: Served) -> Model:
+    """Return a model of which only what its server tells is known."""
+    return Model(
+        name,
+        path="",
+        revision="",
+        hub_revision=None,
+        context=served.context,
+        sampling={},
+        more={},
+        type="",
+        architectures=(),
+        own_code=(),
+        heads=None,
+        weight_bytes=0,
+        quantization="",
+        run_code=False,
+        templates={},
+        writes_chats=True,
+        unused=(),
+        served=served,
+    )
 
 
 def find(

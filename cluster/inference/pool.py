@@ -20,6 +20,7 @@ class Loading(NamedTuple):
     """An engine has its process and is loading the model."""
 
     number: int
+    words: str = "loading the model"
 
 
 class Started(NamedTuple):

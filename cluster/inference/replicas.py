@@ -10,7 +10,7 @@ import queue
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager
@@ -33,11 +33,10 @@ class _Phase(NamedTuple):
     most: int  # consecutive failures of one engine that end the run, or retire the engine
     failed: str
     silent: str = ""
-    longest_s: float = math.inf  # without an answer for longer than this, the engine hangs
 
 
 _PLACING = _Phase("stalled_s", 20, "found no place {} times in a row")
-_STARTING = _Phase("start", 3, "did not start {} times in a row", "it was not ready after", 3600.0)
+_STARTING = _Phase("start", 3, "did not start {} times in a row", "it was not ready after")
 _RUNNING = _Phase("stalled_s", 6, "died {} times in a row and finished nothing", "it gave no sign of life for")
 
 
@@ -53,6 +52,7 @@ class Placement:
     environment: Mapping[str, str] = field(default_factory=dict)  # set before the engines' processes start
     room: Callable[[], int] | None = None  # returns how many engines fit now; None for a constant `engines`
     silence_s: float = 600.0  # an engine that holds items and answers nothing for longer is treated as dead
+    loading_s: float = 3600.0  # an engine that is not ready for longer, too
 
 
 @dataclass(eq=False)
@@ -70,7 +70,7 @@ class ReplicaSet(ABC):
 
     def __init__(self, placement: Placement, work: Work) -> None:
         self.placement, self.work = placement, work
-        self._settings = defaultdict[int, EngineSettings](lambda: placement.settings)
+        self._settings: dict[int, EngineSettings] = {}
         self._members: dict[int, _Member] = {}
         self._replies: queue.SimpleQueue[tuple[_Member, str, Future[Any]]] = queue.SimpleQueue()
         self._failures = Counter[tuple[int, _Phase]]()  # consecutive ones; a finished item resets those of _RUNNING
@@ -154,13 +154,14 @@ class ReplicaSet(ABC):
             self._placed = now
         elif now - self._placed > _PLACE_S:
             raise EngineStartError(f"no engine has found a place in the Ray cluster for {_PLACE_S:.0f} s")
+        longest_s = {_PLACING: math.inf, _STARTING: placement.loading_s, _RUNNING: placement.silence_s}
         for member in list(self._members.values()):
             phase, waited = member.phase, now - member.since
             # If this process was suspended, the answer may have come in the meantime.
             if member.answer.done():
                 if phase is _RUNNING:
                     self._ask(member, _RUNNING)
-            elif waited > (placement.silence_s if phase is _RUNNING else phase.longest_s):
+            elif waited > longest_s[phase]:
                 yield from self._terminate(member, TimeoutError(f"{phase.silent} {waited:.0f} s"))
 
     def _scale(self, wanted: int) -> None:
@@ -169,7 +170,8 @@ class ReplicaSet(ABC):
         numbers = lasting or [*range(wanted)]  # a retired engine is better than none
         lacking = len(numbers) - len(self._members)
         for number in [number for number in numbers if number not in self._members][: max(0, lacking)]:
-            self._members[number] = _Member(number, self.launch(number, self._settings[number]))
+            settings = self._settings.setdefault(number, self.placement.settings.of(number))
+            self._members[number] = _Member(number, self.launch(number, settings))
             self._ask(self._members[number], _PLACING)
         for number in sorted(self._members.keys() - self._holding_places(), reverse=True)[: max(0, -lacking)]:
             self._kill(number)
@@ -187,7 +189,7 @@ class ReplicaSet(ABC):
         elif (phase := member.phase) is not _RUNNING:
             del self._failures[number, phase]
             self._ask(member, _STARTING if phase is _PLACING else _RUNNING)
-            yield Loading(number) if phase is _PLACING else Started(number, result)
+            yield Loading(number, self._settings[number].loading()) if phase is _PLACING else Started(number, result)
         elif result > self.placement.silence_s:
             yield from self._terminate(member, TimeoutError(f"it answered nothing for {result:.0f} s"))
 

@@ -235,7 +235,7 @@ class Job:
         if placed is not None:
             logs = plan.out / LOGS
             logs.mkdir(exist_ok=True)
-            each = f"{placed.gpus_each} GPU each" if placed.gpus_each else "on the CPU"
+            each = f"{placed.gpus_each} GPU each" if placed.gpus_each else placed.settings.place()
             say("engines", f"{placed.engines} {each}, logs in {logs}")
         done, lost = plan.count(self._finished), plan.count(self.failed)
         if done or lost:

@@ -14,6 +14,7 @@ from cluster.inference.engine import SAMPLING_BOUNDS, Sampling
 from cluster.inference.engine_arguments import check_engine_args
 from cluster.inference.models import Model
 from cluster.inference.sampling import check_sampling, read_sampling
+from cluster.inference.server_flags import check_server_flags
 from cluster.inference.values import check_range
 from cluster.inference.vllm_engine import ChatFormat
 from cluster.jobs.card import UNKNOWN, check_license
@@ -25,6 +26,7 @@ _MODEL = "hub id, also @COMMIT, local folder, or well-known name (default: the b
 _CODE = "run code that came with the model, with all your rights, here and on every node"
 _OF_THE_MODEL = "default: the model's generation_config.json"
 _LENGTH = "longest sample or reflection (default: 4096 within the context; built-in model 256)"
+_SERVER = "URL of an OpenAI-compatible server that runs already, instead of engines; or several, by comma"
 _TEMPLATE = "Jinja file, name of a template of the tokenizer's, or plain for base models (default: the model's own)"
 _VARIABLES = 'JSON object of variables for the chat template, such as {"enable_thinking": false}'
 _MORE = 'further fields of vLLM\'s SamplingParams, as JSON: {"min_p": 0.05, "stop": ["###"]}'
@@ -58,6 +60,9 @@ class JobSettings:
     silence: float | None = flag(None, _SILENCE, bounds=(1, 10**6))
     retry_failed: bool = flag(False, "try again what failed before")
     address: str | None = flag(None, "a running Ray cluster (default: a Ray of its own)")
+    server: tuple[str, ...] = flag((), _SERVER)
+    api_key_env: str | None = flag(None, "the environment variable that holds the server's key")
+    concurrency: int = flag(64, "requests in flight on each server", bounds=(1, 10_000))
     grace_s: int = flag(20, "when told to stop, the longest wait for what is in flight", bounds=(0, 10**6))
     out: str | None = flag(None, "the run directory (default: runs/<what is asked>-<model>)", dataset_folder)
     push_to: str | None = flag(None, "a hub namespace to push what is made to, private")
@@ -77,6 +82,7 @@ class JobSettings:
             if getattr(self, name, None) is not None:
                 raise ValueError(f"--{name} and {name} in --sampling: give one of them")
         check_engine_args(self.engine_args or {})
+        check_server_flags(self)
 
 
 def check_bounds(settings: Any) -> None:

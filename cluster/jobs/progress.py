@@ -223,8 +223,8 @@ class Tally:
                 self.engines_lost += 1
                 words = f"; {again} {self._plan.item}s again" if again else ""
                 say("engines", f"engine {number} was lost ({reason}){words}")
-            case Loading(number):
-                say("engines", f"engine {number} loading the model")
+            case Loading(number, words):
+                say("engines", f"engine {number} {words}")
             case Started(number, info):
                 name = f"{info.engine} {info.engine_version}"
                 self.engines[name] += 1

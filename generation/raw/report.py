@@ -17,6 +17,10 @@ from generation.raw.counts import OUTCOMES, TOKENS, VERDICTS, Look, RawCounts, S
 
 TAGS = ("skillfactory", "self-distillation", "reasoning")
 _REASONS, _REASONS_SAID = 20, 5  # at most this many are listed, in a card and on the terminal
+_SEEDS = {
+    "ignored": "The server that wrote these rows did not keep to the seeds: **they cannot be made again.**",
+    "not known": "Whether the server that wrote these rows keeps to the seeds is not known.",
+}
 _UNDECIDED = (
     "A sample without an answer is published as not correct, one that the grader could not judge as null; the reason\n"
     "is in `outcome_reason`.\n"
@@ -127,10 +131,14 @@ def raw_card(
 
 def made_sections(record: Mapping[str, Any]) -> dict[str, str]:
     """Return the `run` and `prompts` sections of a card, from the contents of run.json."""
-    prompts = {kind: texts for kind, texts in record.get("texts", {}).items() if kind != "phrases"}
+    prompts = {
+        kind: texts for kind, texts in record.get("texts", {}).items() if kind not in ("phrases", "chat_template")
+    }
     why = "Word for word, as they were filled in: `{names}` stand for what differs by question and sample."
     asked = card.texts_section("The prompts", prompts, why)
-    return {"run": card.run_section(record.get("starts", ())), "prompts": asked}
+    server = record.get("configuration", {}).get("server", {})
+    run = (_SEEDS.get(server.get("seeds", ""), ""), card.run_section(record.get("starts", ())))
+    return {"run": "\n\n".join(filter(None, run)), "prompts": asked}
 
 
 def held(counts: RawCounts, *, lost: bool) -> str:

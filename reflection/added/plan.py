@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from cluster.errors import ItemFailedError
 from cluster.flags import flag
-from cluster.inference.chat import Prompt, tokenizer_of
+from cluster.inference.chat import Prompt
 from cluster.inference.engine import Engine, EngineInfo, Request, Sampling
 from cluster.jobs.plan import JobPlan, JobSettings
 from cluster.paths import local_or_name
@@ -29,6 +29,7 @@ from generation.raw.schema import (
 )
 from generation.records import Reflection, request_seed, stable_hash
 from generation.rollout import reflect, together
+from generation.served_plan import chat_of
 from reflection import prompts
 from reflection.added.source import (
     BLOCK_ROWS,
@@ -151,7 +152,7 @@ def plan_additions(settings: AdditionSettings) -> AdditionPlan:
     """Decide everything, reading every row once. Raises ValueError for an unsuitable model or RAW_DATA."""
     source = open_source(settings.raw)
     examples, of_examples = _examples(settings.examples, source)
-    reflections = settings.reflections or (2 if is_builtin(settings.model) else 4)
+    reflections = settings.reflections or (2 if is_builtin(settings) else 4)
     alike = math.ceil(reflections / len(prompts.PROMPTS))
     what = "reflections of one prompt on a sample"
     model, sampling, chat, chosen, out, notes = choose_model(settings, f"runs/{source.name}-reflected", alike, what)
@@ -202,6 +203,8 @@ def _examples(path: str | None, source: Source) -> tuple[Examples, list[str]]:
 
 def look_at_samples(plan: AdditionPlan) -> AdditionPlan:
     """Return the plan with chats as the template takes them, and the notes on them. Raises as notes_on_prompts does."""
+    if plan.model.served:
+        return plan
     names = [*prompts.PROMPTS]
     look = plan.work.examples.look
     empty = [Prompt(f"reflection {name}", look(name, "", "")) for name in names]
@@ -242,7 +245,7 @@ def describe_additions(plan: AdditionPlan) -> str:
     row, messages = _first(plan)
     return write_out(
         plan,
-        tokenizer_of(plan.model, plan.chat),
+        chat_of(plan),
         asked=[
             f"raw data    {source.name}: {source.rows:,} rows in {files:,} files, {source.reflections:,} reflections",
             f"samples     {source.graded:,} graded ones get {more} more, {none:,} of unknown outcome none",

@@ -1,0 +1,133 @@
+"""Finds out, for the plan of a run, how a server treats the requests for its model, at the cost of a few tokens.
+
+A server shows neither its chat template nor its tokenizer, so both are judged by what comes back.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal, NamedTuple
+
+from cluster.errors import EngineDiedError
+from cluster.inference.engine import Completion, Message, Request, Sampling
+from cluster.inference.models import Model, Served, served_model
+from cluster.inference.server_engine import ServerEngine, ServerSettings, ask_of_itself
+
+ASSUMED_CONTEXT = 32_768
+_AWAIT_S = 600.0  # how long a plan waits for a server that may just be loading its model
+_SYSTEM = (
+    "You are a careful assistant. Count the letters of each word, and write the numbers 3, 14, 159 and 2653 first."
+)
+_USER = "Write a list of twenty words that have nothing to do with each other, one a line, in no order."
+_TOKENS = 24  # of an answer by which seeds are judged
+
+
+class Finding(NamedTuple):
+    """What was found out about a server."""
+
+    model: Model
+    notes: tuple[str, ...]  # for the user
+
+
+def look_at_server(settings: ServerSettings, *, ask: bool) -> Finding:
+    """Return the model that a server serves, and how it treats requests; without `ask` only what it tells of itself.
+
+    Waits up to ten minutes for a server that is to be asked, not for another.
+    Raises ValueError if the server refuses what it is asked, or if it is not there and has to be.
+    """
+    return asyncio.run(_asked(settings) if ask else _told(settings))
+
+
+async def _told(settings: ServerSettings) -> Finding:
+    client, name, context, notes = settings.client(), settings.model, 0, list[str]()
+    try:
+        told = await ask_of_itself(client, settings.model, patience_s=0)
+        name, context = told.model, told.context
+    except EngineDiedError as error:
+        if name is None:
+            raise ValueError(f"{error}: start the server, or give the model it will serve as --model") from error
+        notes.append(f"the server is not there yet ({error}), which the run itself waits for")
+    finally:
+        await client.close()
+    assert name is not None
+    notes.append("how the server treats system texts and seeds is found out when the run begins")
+    return Finding(served_model(name, Served(context or ASSUMED_CONTEXT)), (*_unknown(context), *notes))
+
+
+async def _asked(settings: ServerSettings) -> Finding:
+    engine = ServerEngine(settings)
+    try:
+        try:
+            await asyncio.wait_for(engine.connect(), _AWAIT_S)
+        except TimeoutError as error:
+            raise ValueError(f"{settings.urls[0]} did not answer for {_AWAIT_S:.0f} s") from error
+        try:
+            system, seeds = await _system(engine, settings.sampling), await _seeds(engine, settings.sampling)
+        except EngineDiedError as error:
+            raise ValueError(str(error)) from error
+    finally:
+        await engine.close()
+    context = engine.info.context
+    served = Served(context or ASSUMED_CONTEXT, system, seeds)
+    return Finding(served_model(engine.info.model, served), tuple(_unknown(context)))
+
+
+def notes_on_served(served: Served) -> list[str]:
+    """Return what the user should know about a server's ways, in sentences."""
+    unlike, place = "rows cannot be made again", "so it stands before the user's text"
+    said = {
+        "dropped": f"the server drops the system text in silence, {place}",
+        "refused": f"the server refuses a system text, {place}",
+        "ignored": f"the server does not keep to seeds: {unlike}",
+    }
+    return [
+        "prompts are neither shown as the model reads them nor counted: the server has the template and the tokenizer",
+        *(said[one] for one in (served.system, served.seeds) if one in said),
+    ]
+
+
+def _unknown(context: int) -> Sequence[str]:
+    assumed = f"{ASSUMED_CONTEXT:,} tokens are assumed, and what does not fit fails alone"
+    return () if context else (f"the server does not tell its context: {assumed}",)
+
+
+async def _system(engine: ServerEngine, sampling: Sampling) -> Literal["kept", "dropped", "refused", "not known"]:
+    """Judge by the number of prompt tokens, which a system text must raise, what becomes of one."""
+    system, user = Message(role="system", content=_SYSTEM), Message(role="user", content=_USER)
+    short = replace(sampling, max_tokens=1)
+    without = await engine.generate(Request("without system", (user,), short, 1))
+    with_it = await engine.generate(Request("with system", (system, user), short, 1))
+    if without.finish_reason == "error":
+        return "not known"
+    if with_it.finish_reason == "error":
+        return "refused"
+    if not without.prompt_tokens:
+        return "not known"
+    return "kept" if with_it.prompt_tokens > without.prompt_tokens else "dropped"
+
+
+async def _seeds(engine: ServerEngine, sampling: Sampling) -> Literal["kept", "ignored", "not known"]:
+    """Ask twice with one seed and once with another. Answers that are all alike tell nothing."""
+    user, drawn = Message(role="user", content=_USER), replace(sampling, temperature=1.0, max_tokens=_TOKENS)
+    seeds = (11, 11, 12)
+    answers = [await engine.generate(Request(f"seed {seed}", (user,), drawn, seed)) for seed in seeds]
+    if any(answer.finish_reason == "error" for answer in answers):
+        return "not known"
+    first, again, other = map(_all_of, answers)
+    return "ignored" if first != again else "kept" if first != other else "not known"
+
+
+def _all_of(completion: Completion) -> tuple[str | None, str]:
+    return completion.thought, completion.text
+
+
+class ServedChat:
+    """Chats as they are sent to a server, in place of a tokenizer that nobody has."""
+
+    def render(self, messages: Sequence[Message], *, opened: bool = True) -> str:
+        """Return the turns as text, each below its role."""
+        return "\n\n".join(f"[{message['role']}]\n{message['content']}" for message in messages)
+
+    def lengths(self, chats: Sequence[Sequence[Message]]) -> list[int]:
+        """Return bounds on the lengths in tokens, of which a text has no more than bytes; a turn has a few more."""
+        return [sum(len(one["content"].encode(errors="replace")) + 16 for one in messages) for messages in chats]
