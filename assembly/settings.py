@@ -11,8 +11,8 @@ from cluster.inference.chat import Prompt, fault_in, fit, probe
 from cluster.inference.chat_templates import own_template
 from cluster.inference.engine import Message
 from cluster.inference.models import find
+from cluster.inference.tokenizer import ChatFormat, ChatTokenizer
 from cluster.inference.values import check_range
-from cluster.inference.vllm_engine import ChatFormat, ChatTokenizer
 from cluster.paths import local_or_name
 from cluster.texts import first_line, nearest
 from generation.variants import PLAIN

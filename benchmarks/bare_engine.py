@@ -19,7 +19,8 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from cluster.inference.engine import Message
-from cluster.inference.vllm_engine import ChatTokenizer, VllmSettings
+from cluster.inference.tokenizer import ChatTokenizer
+from cluster.inference.vllm_engine import VllmSettings
 from generation.builtin import MODEL
 from generation.placement import CPU_SEQUENCES, cpu_environment
 from generation.raw.schema import PREFIX, REFLECTIONS

@@ -17,8 +17,8 @@ from cluster.inference.model_files import GENERATION
 from cluster.inference.models import Model, find
 from cluster.inference.sampling import changed, check_sampling, read_sampling, recommended
 from cluster.inference.server_probe import ServedChat
+from cluster.inference.tokenizer import ChatFormat, ChatTokenizer
 from cluster.inference.values import is_number
-from cluster.inference.vllm_engine import ChatFormat, ChatTokenizer
 from cluster.jobs.plan import JobPlan, JobSettings
 from cluster.jobs.run_directory import JSON, config_of, now
 from generation import builtin

@@ -11,7 +11,14 @@ from cluster.jobs.plan import JobPlan
 from cluster.jobs.run_directory import JSON
 from cluster.texts import excerpt
 from generation import variants
-from generation.examples import check_apart, check_golds, load_examples, notes_on_answering, notes_on_reflecting
+from generation.examples import (
+    Examples,
+    check_apart,
+    check_golds,
+    load_examples,
+    notes_on_answering,
+    notes_on_reflecting,
+)
 from generation.grading.answers import places_of
 from generation.model_plan import (
     choose_model,
@@ -29,6 +36,7 @@ from generation.served_plan import chat_of
 from generation.settings import Settings
 from generation.tasks.registry import run_name, supply
 from generation.tasks.task import Supplied
+from generation.variants import Variant
 from reflection import prompts
 
 _PLACEHOLDER = "(the sample, as the model wrote it)"
@@ -86,15 +94,12 @@ def make_plan(settings: Settings) -> Plan:
     parts = settings.parts(small=is_builtin(settings))
     task = run_name([part.task.name for part in parts])
     samples, reflections = amounts(settings)
-    examples = load_examples(settings.examples)
     model, sampling, chat, chosen, out, notes = choose_model(settings, f"runs/{task}", samples, "samples of a variant")
     supplied = _with_places(supply(parts), settings.answer_in)
     asked = variants.parse_names(settings.variants)
     chats = {one.name: {"system": one.system, "user": f"{{question}}\n\n{one.user}"} for one in asked}
     task_config = json.dumps(supplied.config, sort_keys=True)
-    check_golds(examples, asked)
-    check_apart(examples, (question.text for question in (*supplied.sft, *supplied.rl)))
-    shown = [*notes_on_answering(examples, asked), *(notes_on_reflecting(examples) if reflections else ())]
+    examples, shown = _examples(settings.examples, asked, supplied, reflections)
     looking = sampling_of_reflections(settings, sampling, model, chat) if reflections else None
     # Room for question, sample, reflection prompt and reflection; more is never used.
     longest = sampling.max_tokens + (looking or sampling).max_tokens
@@ -143,6 +148,16 @@ def make_plan(settings: Settings) -> Plan:
             asked, samples, reflections, sampling, settings.seed, examples=examples, reflection_sampling=looking
         ),
     )
+
+
+def _examples(
+    path: str | None, asked: tuple[Variant, ...], supplied: Supplied, reflections: int
+) -> tuple[Examples, list[str]]:
+    """Return the examples in a file and notes on them. Raises ValueError if they do not go with the questions."""
+    examples = load_examples(path)
+    check_golds(examples, asked)
+    check_apart(examples, (question.text for question in (*supplied.sft, *supplied.rl)))
+    return examples, [*notes_on_answering(examples, asked), *(notes_on_reflecting(examples) if reflections else ())]
 
 
 def _with_places(supplied: Supplied, answer_in: str | None) -> Supplied:

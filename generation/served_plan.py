@@ -11,7 +11,7 @@ from cluster.inference.sampling import changed, read_sampling
 from cluster.inference.server_engine import ServerSettings
 from cluster.inference.server_flags import server_urls
 from cluster.inference.server_probe import ServedChat, look_at_server, notes_on_served
-from cluster.inference.vllm_engine import ChatTokenizer
+from cluster.inference.tokenizer import ChatTokenizer
 from cluster.jobs.plan import JobPlan, JobSettings
 from cluster.jobs.progress import say
 

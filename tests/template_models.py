@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cluster.inference.vllm_engine import ChatTokenizer
+from cluster.inference.tokenizer import ChatTokenizer
 from generation.plan import Plan, describe, look_at_prompts, make_plan
 from generation.settings import Settings
 from tests.bad_inputs import make_model

@@ -17,7 +17,8 @@ import pytest
 from cluster.inference.adapters import find_adapter
 from cluster.inference.engine import Completion, Message, Request, Sampling
 from cluster.inference.engine_arguments import argument_types
-from cluster.inference.vllm_engine import ChatTokenizer, VllmSettings
+from cluster.inference.tokenizer import ChatTokenizer
+from cluster.inference.vllm_engine import VllmSettings
 from cluster.session import Node, Resources
 from generation.builtin import MODEL, NAME
 from generation.placement import cpu_environment, place

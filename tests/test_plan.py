@@ -16,7 +16,7 @@ from huggingface_hub import constants
 
 from cluster.inference.engine import Completion, Request, ScriptedEngine
 from cluster.inference.models import find
-from cluster.inference.vllm_engine import ChatTokenizer
+from cluster.inference.tokenizer import ChatTokenizer
 from generation.builtin import MODEL, NAME
 from generation.plan import Plan, describe, look_at_prompts, make_plan
 from generation.settings import Settings

@@ -15,7 +15,7 @@ import pytest
 from cluster.inference.chat import Prompt, check_fit, why_no_text
 from cluster.inference.engine import Message
 from cluster.inference.models import find
-from cluster.inference.vllm_engine import ChatTokenizer
+from cluster.inference.tokenizer import ChatTokenizer
 from generation.builtin import MODEL, NAME
 from generation.plan import describe, look_at_prompts, make_plan
 from generation.settings import Settings

@@ -36,7 +36,7 @@ RANKS = {
 """Of each room and of what lies alone; the longest prefix wins. A module imports from its own rank or lower."""
 HOMES = {
     "vllm": {"cluster.inference.vllm_engine"},
-    "transformers": {"cluster.inference.vllm_engine"},
+    "transformers": {"cluster.inference.tokenizer"},
     "ray": {"cluster.inference.ray_replicas", "cluster.session", "cluster.nodes"},
     "fire": {"cluster.flags"},
     "datasets": {"generation.tasks.hub_rows"},

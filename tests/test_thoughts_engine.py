@@ -14,7 +14,8 @@ from cluster.inference.pool import Done, Pool
 from cluster.inference.ray_replicas import RayReplicas
 from cluster.inference.replicas import Placement
 from cluster.inference.thoughts import part
-from cluster.inference.vllm_engine import ChatTokenizer, VllmSettings
+from cluster.inference.tokenizer import ChatTokenizer
+from cluster.inference.vllm_engine import VllmSettings
 from cluster.session import Resources
 from generation.builtin import MODEL, RANGES
 from generation.placement import cpu_environment

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from cluster.inference.engine import Message, without_system
 from cluster.inference.model_files import CONFIG, KNOWN
 from cluster.inference.models import Model
-from cluster.inference.vllm_engine import OWN_FORMAT, ChatFormat, ChatTokenizer, is_encoder, read_config
+from cluster.inference.tokenizer import OWN_FORMAT, ChatFormat, ChatTokenizer, is_encoder, read_config
 from cluster.inference.vllm_source import vllm_source
 from cluster.texts import excerpt, first_line, listed
 

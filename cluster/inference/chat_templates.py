@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cluster.inference.models import Model
-from cluster.inference.vllm_engine import ChatFormat
+from cluster.inference.tokenizer import ChatFormat
 from cluster.jobs.run_directory import JSON
 from cluster.texts import load_table, nearest
 

@@ -14,7 +14,7 @@ from cluster.inference.hub_files import download, list_files
 from cluster.inference.model_files import CONFIG, GENERATION, KNOWN, MORE_TEMPLATES, TOKENIZER, Files, check_bytes
 from cluster.inference.revision import hash_of_folder
 from cluster.inference.sampling import unusual
-from cluster.inference.vllm_engine import read_config
+from cluster.inference.tokenizer import read_config
 from cluster.texts import nearest
 
 _CLOSE = 0.75

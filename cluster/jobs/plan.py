@@ -15,8 +15,8 @@ from cluster.inference.engine_arguments import check_engine_args
 from cluster.inference.models import Model
 from cluster.inference.sampling import check_sampling, read_sampling
 from cluster.inference.server_flags import check_server_flags
+from cluster.inference.tokenizer import ChatFormat
 from cluster.inference.values import check_range
-from cluster.inference.vllm_engine import ChatFormat
 from cluster.jobs.card import UNKNOWN, check_license
 from cluster.jobs.run_directory import JSON
 from cluster.jobs.store import KEY
