@@ -1,11 +1,10 @@
 """Exceptions; invalid input is a plain ValueError. The hierarchy, with those defined in higher packages:
 
-BaseException  Stopped, Exception (ItemFailedError, NotPushed, PassingError, OSError (StoreGoneError), RuntimeError,
-               ValueError)
+BaseException  Stopped, Exception (ItemFailedError, NotPushed, PassingError, OSError (StoreGoneError))
 RuntimeError   AllFailedError, ClusterLostError, EngineDiedError (EngineMemoryError), EngineStartError,
                ServerFailedError, TornShardError, CannotStartError
-ValueError     Dropped, NotComputedError, NothingMadeError, RefusedError (UnreadableError, SeveralError,
-               OutOfBoundsError, TimedOutError, DiedError), ServerRefusedError
+ValueError     Dropped, NotComputedError, NothingMadeError, ServerRefusedError, RefusedError (UnreadableError,
+               SeveralError, OutOfBoundsError, TimedOutError, DiedError)
 """
 
 import errno
