@@ -42,10 +42,11 @@ def wait_for(count: int, seconds: float) -> bool:
         time.sleep(1.0)
 
 
-def check_nodes(model: str, revision: str | None) -> None:
+def check_nodes(model: str, revision: str | None, adapter: str | None = None) -> None:
     """Raise ValueError if a node lacks vLLM, the model or this version of our code, so that no engine could start.
 
-    The model is a folder, or a hub id if it has a revision. A node that is lost or silent is reported, and left to Ray.
+    The model is a folder, or a hub id if it has a revision; an adapter that is given here is a folder. A node that is
+    lost or silent is reported, and left to Ray.
     Shipping our code by `runtime_env` is not enough: Ray's workers (2.60) search the driver's working directory first,
     and a node may have another clone there.
     """
@@ -72,6 +73,8 @@ def check_nodes(model: str, revision: str | None) -> None:
             return "vLLM is not installed there"
         if revision is None and not os.path.isdir(model):
             return f"the model folder {model} is not there: put it on a file system that all nodes share"
+        if adapter is not None and not os.path.isdir(adapter):
+            return f"the adapter folder {adapter} is not there: put it on a file system that all nodes share"
         offline = constants.HF_HUB_OFFLINE
         if revision and offline and not try_to_load_from_cache(model, "config.json", revision=revision):
             return f"the model {model} is not in the hub's cache there: share HF_HOME, or download it on each node"

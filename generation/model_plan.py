@@ -1,12 +1,14 @@
 """What every command decides about its model: which one, its sampling, whether prompts fit; also describes plans."""
 
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from cluster.inference import chat as chats
+from cluster.inference.adapters import find_adapter
 from cluster.inference.chat import Fitted, Prompt
 from cluster.inference.chat_templates import choose_chat, stops_of
 from cluster.inference.engine import SAMPLING_BOUNDS, Message, Sampling
@@ -52,26 +54,28 @@ def choose_model(settings: JobSettings, before: str, several: int, what: str) ->
     Flags override the model's files. Raises ValueError for a model or template that is missing or unsuitable, for
     sampling parameters that no engine accepts, and if --max_tokens leaves no room for a prompt.
     """
-    name = settings.model
+    name = _named_model(settings)
 
     def directory(model: str) -> Path:
-        return Path(settings.out or f"{before}-{Path(model).name}")
+        return Path(settings.out or f"{before}-{model}")
 
-    notes = list[str]()
+    begun, notes = config_of(directory(_label(name, settings.adapter))), list[str]()
     if settings.server:
-        model, notes = choose_served(settings, directory)
+        model, notes = choose_served(settings, begun)
     elif name is None or is_builtin(settings):
         model = replace(find(str(builtin.MODEL)), name=builtin.NAME)
     elif name.startswith(f"{builtin.NAME}@"):
         raise ValueError(f"model {name}: the built-in model has no commits; give --model {builtin.NAME}")
     else:
-        model = find(name, config_of(directory(name.partition("@")[0])), (builtin.NAME,))
+        model = find(name, begun, (builtin.NAME,), run_code=settings.run_model_code)
+    if settings.adapter is not None:
+        model = replace(model, adapter=find_adapter(settings.adapter, begun, model.path))
     if most := (settings.engine_args or {}).get("max_model_len"):
         model = _limited(model, most, settings)
-    out = directory(model.name)
-    chat = choose_chat(model, settings.chat_template, settings.chat_kwargs or {}, config_of(out), now()[:10])
+    out = directory(model.label)
+    chat = choose_chat(model, settings.chat_template, settings.chat_kwargs or {}, begun, now()[:10])
     sampling = _choose_sampling(settings, model).stopping(stops_of(chat.format))
-    notes += chat.notes
+    notes += [*notes_on_adapter(model), *chat.notes]
     if model.unused:
         are = "is" if len(model.unused) == 1 else "are"
         notes.append(f"generation_config.json also sets {', '.join(model.unused)}, which {are} not used")
@@ -85,6 +89,40 @@ def choose_model(settings: JobSettings, before: str, several: int, what: str) ->
         notes.append(f"temperature 0{source}: {told}")
     configuration = _configuration(settings, model) | chat.configuration
     return ModelChoice(model, sampling, chat.format, configuration, out, notes)
+
+
+def _named_model(settings: JobSettings) -> str | None:
+    """Return --model with --revision. Raises ValueError if there is nothing that it could be of."""
+    name, revision = settings.model, settings.revision
+    if revision is None or name is None:
+        if revision is not None:
+            raise ValueError(f"--revision {revision} is of a model of the hub: give that as --model")
+        return name
+    if os.path.isdir(name) or is_builtin(settings):
+        raise ValueError(f"--revision {revision} is of a model of the hub, and {name} is none: leave it out")
+    if "@" in name:
+        raise ValueError(f"--model {name} and --revision {revision} both name a commit: give one of them")
+    return f"{name}@{revision}"
+
+
+def _label(model: str | None, adapter: str | None) -> str:
+    """Return what Model.label will be, of names as they were given."""
+    names = [builtin.NAME if model is None else model, *([adapter] if adapter else [])]
+    return "-".join(Path(name if os.path.isdir(name) else name.partition("@")[0]).name for name in names)
+
+
+def notes_on_adapter(model: Model) -> list[str]:
+    """Return what the user should know about the adapter, in sentences."""
+    adapter, notes = model.adapter, list[str]()
+    if adapter is None:
+        return notes
+    if adapter.base and Path(adapter.base).name.lower() != Path(model.name).name.lower():
+        notes.append(
+            f"the adapter {adapter.name} was made for {adapter.base} by its own word, and runs on {model.name}"
+        )
+    if adapter.template:
+        notes.append(f"the chat template beside the adapter {adapter.name} is not used, but that of {model.name}")
+    return notes
 
 
 def _limited(model: Model, most: int, settings: JobSettings) -> Model:
@@ -140,6 +178,8 @@ def _configuration(settings: JobSettings, model: Model) -> dict[str, JSON]:
     return {
         "model": model.name,
         "model_revision": model.revision,
+        **({"adapter": adapter.name, "adapter_revision": adapter.revision} if (adapter := model.adapter) else {}),
+        **({"run_model_code": True} if model.run_code else {}),
         **({"engine_args": arguments} if arguments else {}),
         **({"server": asdict(model.served)} if model.served else {}),
     }
@@ -166,6 +206,9 @@ def notes_on_prompts(
     """
     of_template = chats.check_template(plan.model, chat, kinds)
     sizes = chat.lengths(frames)
+    if plan.texts.get("examples") and max(sizes) >= plan.context:
+        told = f"a prompt has {max(sizes):,} tokens before any question, and the context is {plan.context:,}"
+        raise ValueError(f"--examples: {told}: give fewer, or shorter ones")
     # A text never has more tokens than bytes, so only prompts with more bytes than there is room for are tokenized.
     asked = longer(plan.context - max(sizes) - chats.MARGIN, sizes.index(max(sizes)))
     short = chats.notes_on_max_tokens(chat, plan.sampling.max_tokens, least)
@@ -182,7 +225,7 @@ def write_out(
 ) -> str:
     """Describe a plan: what is asked, bounds on the work, and prompts as the model will see them."""
     lines = [
-        f"model       {plan.model.name} (revision {plan.model.revision or 'none'}, context {plan.context})",
+        f"model       {plan.model.full_name} (revision {plan.model.full_revision or 'none'}, context {plan.context})",
         *asked,
         *(f"note        {note}" for note in plan.notes),
         f"sampling    {named(plan.sampling.parameters())}",

@@ -12,6 +12,7 @@ from cluster.inference.chat import check_writes_text
 from cluster.inference.engine_arguments import check_on_cpu, passed_on
 from cluster.inference.models import Model
 from cluster.inference.pool import items_in_flight
+from cluster.inference.quantization import why_not_run
 from cluster.inference.ray_replicas import RayFleet
 from cluster.inference.replicas import Fleet, Placement
 from cluster.inference.vllm_engine import VllmSettings
@@ -81,8 +82,12 @@ def check_engines(settings: JobSettings, model: Model) -> None:
             why = "the CPU build of vLLM is installed; make setup EXTRA=gpu installs the CUDA build"
             say("note", f"this machine's GPUs ({idle}) are not used: {why}")
         count_engines(settings, usable(found), model.weight_bytes)
-        if not usable(found).gpus:
-            check_on_cpu(settings.engine_args or {})
+        gpu, given = usable(found).gpus > 0, settings.engine_args or {}
+        if not gpu:
+            check_on_cpu(given)
+        method = str(given.get("quantization") or model.quantization)
+        if why := why_not_run(method, gpu=gpu):
+            raise ValueError(f"the weights of model {model.name} are quantized, and {why}: give others")
         check_writes_text(model)
 
 
@@ -99,10 +104,12 @@ def place(plan: JobPlan, settings: JobSettings, resources: Resources) -> Placeme
     if settings.address is None:
         resources = usable(resources)
     else:
-        check_nodes(model.path, model.hub_revision)
+        adapter = model.adapter
+        check_nodes(model.path, model.hub_revision, adapter.path if adapter and not adapter.hub_revision else None)
     gpu, nodes = resources.gpus > 0, resources.nodes
     engines = count_engines(settings, resources, model.weight_bytes)
-    environment = {"HF_HUB_OFFLINE": "1"} if model.hub_revision is None else {}
+    asks_hub = model.hub_revision or (model.adapter and model.adapter.hub_revision) or model.run_code
+    environment = {} if asks_hub else {"HF_HUB_OFFLINE": "1"}
     if not gpu:
         on_one = math.ceil(engines / len(nodes)) * workers
         environment |= cpu_environment(on_one, min(max(1, node.cores) for node in nodes))
@@ -117,8 +124,8 @@ def place(plan: JobPlan, settings: JobSettings, resources: Resources) -> Placeme
     engine = VllmSettings(
         model=model.path,
         revision=model.hub_revision,
-        name=model.name,
-        known_revision=model.revision,
+        name=model.full_name,
+        known_revision=model.full_revision,
         context=plan.context,
         chat=plan.chat,
         gpu=gpu,
@@ -128,6 +135,9 @@ def place(plan: JobPlan, settings: JobSettings, resources: Resources) -> Placeme
         memory_share=given.get("gpu_memory_utilization", _GPU_SHARE),
         cache_bytes=given.get("kv_cache_memory_bytes"),
         seed=settings.seed % 2**31,
+        quantized=bool(model.quantization),
+        run_code=model.run_code,
+        adapter=model.adapter,
         more=passed_on(given),
     )
     return Placement(

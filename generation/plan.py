@@ -4,7 +4,6 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from cluster.inference.chat import Prompt
 from cluster.inference.engine import Message
@@ -12,6 +11,7 @@ from cluster.jobs.plan import JobPlan
 from cluster.jobs.run_directory import JSON
 from cluster.texts import excerpt
 from generation import variants
+from generation.examples import check_apart, check_golds, load_examples, notes_on_answering, notes_on_reflecting
 from generation.grading.answers import places_of
 from generation.model_plan import (
     choose_model,
@@ -65,10 +65,10 @@ class Plan(JobPlan):
         return max(self.sampling.max_tokens, self.rollout.of_reflections.max_tokens)
 
     def introduction(self) -> list[tuple[str, str]]:
-        rollout, revision = self.rollout, self.model.revision or "unknown"
+        rollout, revision = self.rollout, self.model.full_revision or "unknown"
         sft, rl, variants = len(self.questions), len(self.rl_questions), len(rollout.variants)
         return [
-            ("model", f"{self.model.name}, revision {revision}"),
+            ("model", f"{self.model.full_name}, revision {revision}"),
             ("questions", f"{sft:,} of {self.task} for SFT, {rl:,} others for RL"),
             *(("note", note) for note in self.notes),
             ("plan", f"{self.samples:,} samples under {variants} variants, {rollout.reflections} reflections each"),
@@ -86,16 +86,21 @@ def make_plan(settings: Settings) -> Plan:
     parts = settings.parts(small=is_builtin(settings))
     task = run_name([part.task.name for part in parts])
     samples, reflections = amounts(settings)
+    examples = load_examples(settings.examples)
     model, sampling, chat, chosen, out, notes = choose_model(settings, f"runs/{task}", samples, "samples of a variant")
     supplied = _with_places(supply(parts), settings.answer_in)
     asked = variants.parse_names(settings.variants)
     chats = {one.name: {"system": one.system, "user": f"{{question}}\n\n{one.user}"} for one in asked}
     task_config = json.dumps(supplied.config, sort_keys=True)
+    check_golds(examples, asked)
+    check_apart(examples, (question.text for question in (*supplied.sft, *supplied.rl)))
+    shown = [*notes_on_answering(examples, asked), *(notes_on_reflecting(examples) if reflections else ())]
     looking = sampling_of_reflections(settings, sampling, model, chat) if reflections else None
     # Room for question, sample, reflection prompt and reflection; more is never used.
-    context = min(model.context, sampling.max_tokens + (looking or sampling).max_tokens + 4096)
+    longest = sampling.max_tokens + (looking or sampling).max_tokens
+    context = min(model.context, longest + 4096 + examples.size(asked))
     return Plan(
-        name=f"{task}-{Path(model.name).name}",
+        name=f"{task}-{model.label}",
         # Engines and traces are not part of it.
         configuration={
             **chosen,
@@ -113,6 +118,7 @@ def make_plan(settings: Settings) -> Plan:
             "context": context,
             "seed": settings.seed,
             **_places(supplied),
+            **examples.configuration,
         },
         model=model,
         sampling=sampling,
@@ -125,14 +131,17 @@ def make_plan(settings: Settings) -> Plan:
         texts={
             "variants": chats,
             "reflections": prompts.PROMPTS if reflections else {},
+            "examples": examples.texts,
             "chat_template": chat.template,
         },
-        notes=(*supplied.notes, *notes),
+        notes=(*supplied.notes, *notes, *shown),
         task=task,
         questions=supplied.sft,
         rl_questions=supplied.rl,
         task_config=task_config,
-        rollout=Rollout(asked, samples, reflections, sampling, settings.seed, reflection_sampling=looking),
+        rollout=Rollout(
+            asked, samples, reflections, sampling, settings.seed, examples=examples, reflection_sampling=looking
+        ),
     )
 
 
@@ -168,7 +177,7 @@ def look_at_prompts(plan: Plan) -> Plan:
         plan,
         fitted.chat,
         kinds=_kinds(plan),
-        frames=[chat.messages for chat in _variant_chats(plan, replace(plan.questions[0], text="", answer=""))],
+        frames=[chat.messages for chat in _chats(plan, replace(plan.questions[0], text="", answer=""), sample="")],
         longer=longer,
         total=len(plan.questions) * len(plan.rollout.variants),
         what="prompts",
@@ -233,10 +242,10 @@ def _first_chats(plan: Plan) -> list[Prompt]:
     return chats
 
 
-def _chats(plan: Plan, question: Question) -> list[Prompt]:
-    """Return the prompts for one question: each variant, then each reflection prompt around a placeholder sample."""
+def _chats(plan: Plan, question: Question, sample: str = _PLACEHOLDER) -> list[Prompt]:
+    """Return the prompts for one question: each variant, then each reflection prompt around the sample."""
     names = prompts.PROMPTS if plan.rollout.reflections else ()
-    looks = [Prompt(f"reflection {name}", prompts.messages(name, question.text, _PLACEHOLDER)) for name in names]
+    looks = [Prompt(f"reflection {name}", plan.rollout.examples.look(name, question.text, sample)) for name in names]
     return [*_variant_chats(plan, question), *looks]
 
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from cluster.errors import ItemFailedError
 from cluster.inference.engine import Completion, Engine, Message, Request, Sampling, without_system
 from generation import variants
+from generation.examples import NO_EXAMPLES, Examples
 from generation.grading import grade
 from generation.raw.schema import Rolled, to_table
 from generation.records import (
@@ -59,6 +60,8 @@ class Rollout:
         more = {**self.sampling.more, "reflections": self.reflection_sampling.parameters()}
         return replace(self.sampling, more=more)
 
+    examples: Examples = NO_EXAMPLES
+
     async def __call__(self, engine: Engine, question: Question) -> tuple[Attempt, ...]:
         """Return all attempts, by variant and index. Raises ItemFailedError if every sample failed, EngineDiedError."""
         owed = [(variant, index) for variant in self.variants for index in range(self.samples)]
@@ -78,7 +81,7 @@ class Rollout:
         shown = next((one.text for one in inner if one.is_final), completion.text)
         names = prompts.draw(wanted, random.Random(f"{self.seed}/{question.key}/{variant.name}/{index}"))
         asked = [
-            (name, self._look(prompts.messages(name, question.text, shown), request.key, number))
+            (name, self._look(self.examples.look(name, question.text, shown), request.key, number))
             for number, name in enumerate(names)
         ]
         return Attempt(
@@ -95,7 +98,7 @@ class Rollout:
         )
 
     def sample_request(self, question: Question, variant: Variant, index: int) -> Request:
-        return self._request(variants.messages(variant, question), question.key, variant.name, index, "sample")
+        return self._request(self.examples.ask(variant, question), question.key, variant.name, index, "sample")
 
     def _request(self, messages: tuple[Message, ...], *parts: object) -> Request:
         messages = without_system(messages) if self.fold_system else messages

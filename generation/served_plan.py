@@ -1,10 +1,10 @@
 """What a plan decides about a model that a server runs: its name, how the server treats it, how it is reached."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
+from cluster.inference.chat import tokenizer_of
 from cluster.inference.engine import SAMPLING_BOUNDS, Sampling
 from cluster.inference.models import Model, Served, served_model
 from cluster.inference.sampling import changed, read_sampling
@@ -14,14 +14,10 @@ from cluster.inference.server_probe import ServedChat, look_at_server, notes_on_
 from cluster.inference.vllm_engine import ChatTokenizer
 from cluster.jobs.plan import JobPlan, JobSettings
 from cluster.jobs.progress import say
-from cluster.jobs.run_directory import config_of
 
 
-def choose_served(settings: JobSettings, directory: Callable[[str], Path]) -> tuple[Model, list[str]]:
+def choose_served(settings: JobSettings, begun: Mapping[str, Any]) -> tuple[Model, list[str]]:
     """Return the server's model, with notes. A run that was begun knows it, and asks no server before it is owed."""
-    begun: Mapping[str, Any] = {}
-    if settings.model or settings.out:
-        begun = config_of(directory(settings.model or ""))
     if "server" in begun and settings.model in (None, begun["model"]):
         model, notes = served_model(begun["model"], Served(**begun["server"])), list[str]()
     else:
@@ -52,5 +48,4 @@ def server_settings(settings: JobSettings, model: str | None, **more: Any) -> Se
 
 def chat_of(plan: JobPlan) -> ChatTokenizer | ServedChat:
     """Return what shows and measures the plan's prompts."""
-    model = plan.model
-    return ServedChat() if model.served else ChatTokenizer(model.path, model.hub_revision, plan.chat)
+    return ServedChat() if plan.model.served else tokenizer_of(plan.model, plan.chat)

@@ -16,13 +16,16 @@ from typing import NoReturn
 
 import pytest
 
+from cluster.inference.adapters import find_adapter
 from cluster.inference.models import find
 from cluster.jobs.run_directory import hold_run
 from generation.plan import make_plan
 from generation.settings import Settings
+from tests.lora import write_lora
 
 ROOT = Path(__file__).parent.parent
 REPOSITORY = "someone/a-model"
+ADAPTER = "adapter:"  # what a name begins with that `main` takes for one
 FIRST, SECOND = "1" * 40, "2" * 40
 FILES = {
     "config.json": b'{"max_position_embeddings": 64}',
@@ -160,6 +163,24 @@ def test_the_hub_s_list_of_files_is_looked_at(machine: Machine) -> None:
     assert not list(machine.cache.rglob("*.safetensors"))
 
 
+def test_an_adapter_of_the_hub_is_of_one_commit_too(machine: Machine, tmp_path: Path) -> None:
+    folder, asked = write_lora(tmp_path / "mine"), f"{ADAPTER}{REPOSITORY}"
+    machine.files.clear()
+    machine.files |= {path.name: path.read_bytes() for path in folder.iterdir()} | {"README.md": b"of no use"}
+    assert machine.find(asked) == FIRST
+    machine.commits.append(SECOND)
+    assert machine.find(asked) == SECOND
+    assert machine.find(asked, adapter=REPOSITORY, adapter_revision=FIRST) == FIRST
+    assert machine.find(f"{asked}@{FIRST}") == FIRST
+    assert machine.find(f"{asked}@{SECOND}", offline=True) == SECOND
+    held = {path.name for path in (machine.cache / "snapshots" / SECOND).iterdir()}
+    assert held == {"adapter_config.json", "adapter_model.safetensors"}, "and nothing else"
+    assert "at commit v1 is not here" in machine.find(f"{asked}@v1")
+    del machine.files["adapter_config.json"]
+    machine.commits.append("4" * 40)
+    assert "has no adapter_config.json" in machine.find(asked)
+
+
 @pytest.mark.parametrize("given", [True, False])
 def test_a_run_that_goes_on_asks_for_the_commit_that_it_began_with(
     given: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -168,7 +189,7 @@ def test_a_run_that_goes_on_asks_for_the_commit_that_it_began_with(
     run = tmp_path / "mine" if given else Path("runs/mix-longmult_2dig-countdown_3arg-a-model")
     asked: list[object] = []
 
-    def find_nothing(name: str, configuration: object, own: object) -> NoReturn:
+    def find_nothing(name: str, configuration: object, own: object, *, run_code: bool) -> NoReturn:
         asked.append((name, configuration))
         raise ValueError("no model")
 
@@ -188,6 +209,11 @@ def test_a_run_that_goes_on_asks_for_the_commit_that_it_began_with(
 
 def main(begun: str, name: str) -> None:
     try:
+        if name.startswith(ADAPTER):
+            adapter = find_adapter(name.removeprefix(ADAPTER), json.loads(begun), "")
+            here = Path(adapter.on_this_machine())
+            print(adapter.revision if here.name == adapter.revision == adapter.hub_revision else adapter)
+            return
         found = find(name, json.loads(begun))
         whole = (found.name, found.path, found.hub_revision) == (REPOSITORY, REPOSITORY, found.revision)
         print(found.revision if whole else found)

@@ -167,11 +167,11 @@ def test_what_is_said_of_what_does_not_fit() -> None:
         ),
         (
             {"config__json": {"auto_map": {"AutoModelForCausalLM": "modeling.Mine"}}},
-            "code of the model's own, named by config.json, is never run: that of the libraries is taken",
+            "code of the model's own, named by config.json, is not run: that of the libraries is taken",
         ),
         (
             {"tokenizer_config__json": {"auto_map": {"AutoTokenizer": ["tokens.Mine", None]}}},
-            "code of the model's own, named by tokenizer_config.json, is never run",
+            "code of the model's own, named by tokenizer_config.json, is not run",
         ),
     ],
 )
@@ -182,11 +182,12 @@ def test_what_a_person_should_know_of_a_model(changed: Changed, files: dict[str,
 @pytest.mark.parametrize(
     ("generation", "told"),
     [
-        ({"min_p": 0.05}, "generation_config.json also sets min_p, which is not used"),
+        ({"min_length": 5}, "generation_config.json also sets min_length, which is not used"),
         (
-            {"typical_p": 0.9, "num_beams": 4, "stop_strings": ["\n\n"], "temperature": 0.7},
-            "generation_config.json also sets typical_p, num_beams, stop_strings, which are not used",
+            {"typical_p": 0.9, "num_beams": 4, "bad_words_ids": [[7]], "temperature": 0.7},
+            "generation_config.json also sets typical_p, num_beams, bad_words_ids, which are not used",
         ),
+        ({"min_p": 0.05, "min_new_tokens": 4, "stop_strings": ["\n\n"], "presence_penalty": 1}, ""),
         ({"min_p": 0.0, "typical_p": 1.0, "num_beams": 1, "suppress_tokens": [], "min_length": None}, ""),
         ({"max_new_tokens": 2048, "pad_token_id": 0, "transformers_version": "5.19.0", "use_cache": True}, ""),
     ],
@@ -224,7 +225,7 @@ def test_classes_that_write_serve(changed: Changed, name: str) -> None:
 
 def test_a_type_that_vllm_alone_knows_is_left_to_it(changed: Changed) -> None:
     config = {"model_type": "chatglm", "architectures": ["ChatGLMModel"], "auto_map": {"AutoConfig": "x.Y"}}
-    assert "never run" in notes(changed(config__json=config))
+    assert "is not run" in notes(changed(config__json=config))
 
 
 @pytest.mark.parametrize(
@@ -240,6 +241,13 @@ def test_a_type_that_vllm_alone_knows_is_left_to_it(changed: Changed) -> None:
         ({"do_sample": False, "temperature": 0.7}, {"temperature": 0.5}, (0.5, 0), ""),
         ({"do_sample": True, "temperature": 0.7, "top_k": 20}, {}, (0.7, 20), ""),
         ({"temperature": 0.7, "top_p": 0.0}, {"top_p": 1.0}, (0.7, 0), ""),  # a flag goes before the file
+        (
+            {"temperature": 0.7, "top_p": 0.0},
+            {},
+            (0.0, 0),
+            "temperature 0 by the model's generation_config.json (top_p 0 keeps the likeliest token alone)",
+        ),
+        ({"temperature": 0.7, "top_p": 0}, {"sampling": {"top_p": 0.5}}, (0.7, 0), ""),
         (
             {},
             {"temperature": 0.0, "samples": 3},

@@ -13,7 +13,8 @@ from typing import NamedTuple
 from cluster.inference.engine import Message, without_system
 from cluster.inference.model_files import CONFIG, KNOWN
 from cluster.inference.models import Model
-from cluster.inference.vllm_engine import OWN_FORMAT, ChatFormat, ChatTokenizer, is_encoder, read_config, vllm_source
+from cluster.inference.vllm_engine import OWN_FORMAT, ChatFormat, ChatTokenizer, is_encoder, read_config
+from cluster.inference.vllm_source import vllm_source
 from cluster.texts import excerpt, first_line, listed
 
 MARGIN = 16  # tokens that a text may have in addition to one a byte, such as a space put before it
@@ -24,6 +25,8 @@ _LONGEST = 160
 _TRIES = 16  # a template that picks one of two prompts at random writes both in this many, except one time in 30,000
 _PROBE = ' <answer>\\boxed{7}</answer> isn\'t "4 > 3 & 2" {{ x }} {% y %} Ünï→😀\n\n' + "Long words. " * 5000
 """What a template may escape, change or cut off."""
+_SAID = "So we try 12 + 34."
+"""What any tokenizer gives back; one that is loaded as another kind loses the spaces."""
 _WRITE, _WRITE_NOTHING, _OTHER_TABLES = map(tuple, KNOWN["classes"].values())
 """Parts of names, of classes and of vLLM's tables: see models.toml."""
 _TABLE = re.compile(r"^(\w+)(?:: .*)? = \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
@@ -77,28 +80,38 @@ def check_writes_text(model: Model) -> None:
         raise ValueError(f"model {model.name} {why}: give one that chats, of a class that vLLM runs")
 
 
+def tokenizer_of(model: Model, format: ChatFormat = OWN_FORMAT) -> ChatTokenizer:
+    """Return the model's tokenizer, which is loaded when it is used."""
+    return ChatTokenizer(model.path, model.hub_revision, format, run_code=model.run_code)
+
+
 def load_chat(model: Model, format: ChatFormat = OWN_FORMAT) -> ChatTokenizer:
-    """Load the model's tokenizer. Raises ValueError if it or config.json cannot be loaded, or needs its own code."""
+    """Load the model's tokenizer. Raises ValueError if it or config.json cannot be loaded, or changes texts."""
     config = f"config.json of model {model.name}"
     if not model.type:
         raise ValueError(f"{config} names no model_type: give one in the layout of transformers")
     if judges := [name for name in model.architectures if name.endswith(_WRITE_NOTHING)]:
         raise ValueError(f"model {model.name} writes no text, it is a {judges[0]}: give one that chats")
-    own = f"code of its own, named by auto_map in {' and '.join(model.own_code)}, and that is never run"
+    own = f"code of its own, named by auto_map in {' and '.join(model.own_code)}, and that is not run"
     known = f"whose type (here {model.type!r}, {', '.join(model.architectures)}) vLLM or transformers know"
-    needs_code = f"model {model.name} needs {own}: take a model {known}"
-    if CONFIG in model.own_code and why_no_text(model):
+    needs_code = f"model {model.name} needs {own}: --run_model_code runs it, or take a model {known}"
+    if CONFIG in model.own_code and not model.run_code and why_no_text(model):
         raise ValueError(needs_code)
-    chat, cannot = ChatTokenizer(model.path, model.hub_revision, format), f"{config} cannot be used"
+    chat, cannot = tokenizer_of(model, format), f"{config} cannot be used"
     of_vllm = rf"[\s\"]{re.escape(model.type)}\"?[=:] ?\"\w+Config\""
     try:
         if not re.search(of_vllm, vllm_source("transformers_utils/config.py")):
-            read_config(model.path, model.hub_revision)
+            read_config(model.path, model.hub_revision, run_code=model.run_code)
         cannot = f"the tokenizer of model {model.name} cannot be loaded"
-        chat.tokenize(["a"])
+        reread = chat.reread(_SAID)
     except Exception as error:
         # A configuration or a tokenizer may be written by anyone, and fail in any way.
-        raise ValueError(needs_code if model.own_code else f"{cannot}: {_reason(error)}") from error
+        without = model.own_code and not model.run_code
+        raise ValueError(needs_code if without else f"{cannot}: {_reason(error)}") from error
+    if reread.lower().split() != _SAID.lower().split():
+        problem = f"the tokenizer of model {model.name}, as transformers loads it, makes {reread!r} of {_SAID!r}"
+        remedy = "give a copy of its folder whose tokenizer_config.json has the tokenizer_class PreTrainedTokenizerFast"
+        raise ValueError(f"{problem}, and so of every prompt and answer: {remedy}")
     return chat
 
 
@@ -138,10 +151,13 @@ def _fault(chat: ChatTokenizer, messages: Messages) -> str:
 
 def notes_on_model(model: Model, chat: ChatTokenizer) -> list[str]:
     """Return what the user should know about the model's code and template, in sentences."""
-    files, why, date = " and ".join(model.own_code), why_no_text(model), chat.format.date
+    files, date = " and ".join(model.own_code), chat.format.date
+    why = "" if model.run_code else why_no_text(model)
+    libraries = "that of the libraries is taken, unless --run_model_code is given"
     dated = "strftime_now" in chat.template
     notes = (
-        (files, f"code of the model's own, named by {files}, is never run: that of the libraries is taken"),
+        (files and not model.run_code, f"code of the model's own, named by {files}, is not run: {libraries}"),
+        (model.run_code, f"code that came with the model, named by {files}, runs on this machine and on every node"),
         (dated and date, f"the chat template may write the date: it is told {date} on whatever day the run goes on"),
         (dated and not date, "the chat template may write the day's date: a run that goes on asks with another one"),
         (why, f"the model {why}: the vLLM of the cluster must know it"),

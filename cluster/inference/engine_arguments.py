@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from cluster.inference.values import is_count, is_number, read_value
-from cluster.inference.vllm_engine import vllm_source
+from cluster.inference.vllm_source import vllm_source
 from cluster.texts import load_table, nearest
 
 _TABLE: dict[str, dict[str, Any]] = load_table("cluster.inference", "engine_arguments.toml")

@@ -17,7 +17,7 @@ MORE_TEMPLATES, PROCESSOR_TEMPLATE = "additional_chat_templates/*.jinja", "chat_
 GENERATION, TOKENIZER = "generation_config.json", "tokenizer_config.json"
 KNOWN = load_table("cluster.inference", "models.toml")
 _NAMED = {kind: tuple(names) for kind, names in KNOWN["files"].items()}
-_ADAPTER = "adapter_config.json"
+ADAPTER = "adapter_config.json"
 _PART = re.compile(r"(?P<name>.+)-\d{5}-of-(?P<count>\d{5})(?P<ending>\.\w+)")
 _POINTER = b"version https://git-lfs.github.com/spec/v1"
 _MOST_PARTS = 10_000
@@ -73,18 +73,22 @@ class Files(NamedTuple):
                 found["default" if name == TEMPLATE else Path(name).stem] = text
         return {name: text for name, text in found.items() if text.strip()}
 
-    def check(self, model: str) -> None:
-        """Raise ValueError, saying what these are instead, if they are not the files of a complete model."""
-        if fault := next(_faults(self), ""):
-            raise ValueError(f"{model}{fault}")
+    def check(self, kind: str, given: str) -> None:
+        """Raise ValueError, saying what these are instead, if they are not the files of a complete model.
+
+        `kind` and `given` are what the message begins with, such as "model folder" and its path.
+        """
+        if fault := next(_faults(self, given), ""):
+            raise ValueError(f"{kind} {given}{fault}")
 
 
-def _faults(files: Files) -> Iterator[str]:
+def _faults(files: Files, given: str) -> Iterator[str]:
     names, weights, wanted = files.names, files.weights, set[str]()
-    if _ADAPTER in names:
-        base = files.read(_ADAPTER).get("base_model_name_or_path") or "a model that it does not name"
-        remedy = f"merge the adapter into it (merge_and_unload of peft) and give the merged folder, without {_ADAPTER}"
-        yield f" is an adapter of {base}, not a whole model: give that one, or {remedy}"
+    if ADAPTER in names:
+        base = files.read(ADAPTER).get("base_model_name_or_path")
+        remedy = f"give --model {base or 'with that one'} --adapter {given}"
+        merged = f"or the two merged (merge_and_unload of peft), without {ADAPTER}"
+        yield f" is an adapter of {base or 'a model that it does not name'}, not a whole model: {remedy}, {merged}"
     if CONFIG not in names:
         yield f" has no {CONFIG}: {_instead(names)}"
     kind = Path(weights[0]).suffix if weights else ""
@@ -126,7 +130,7 @@ def check_bytes(folder: Path, files: Files) -> int:
     others = {CONFIG, GENERATION, TOKENIZER, TEMPLATE, *_NAMED["indexes"], *_NAMED["tokenizers"]}
     for name in (*sorted(files.names & others), *files.weights):
         try:
-            fault = _fault(folder / name)
+            fault = fault_of(folder / name)
             total += (folder / name).stat().st_size if name not in others else 0
         except OSError as error:
             raise ValueError(f"{folder / name} cannot be read: {error.strerror}") from error
@@ -135,7 +139,7 @@ def check_bytes(folder: Path, files: Files) -> int:
     return total
 
 
-def _fault(path: Path) -> str:
+def fault_of(path: Path) -> str:
     """Say what is wrong with a file, judging by its bytes; "" if nothing is."""
     with path.open("rb") as file:
         first = file.read(len(_POINTER))

@@ -4,17 +4,17 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from huggingface_hub import HfApi, constants, hf_hub_download
-
+from cluster.inference.adapters import Adapter
 from cluster.inference.engine import SAMPLING_BOUNDS
+from cluster.inference.hub_files import download, list_files
 from cluster.inference.model_files import CONFIG, GENERATION, KNOWN, MORE_TEMPLATES, TOKENIZER, Files, check_bytes
 from cluster.inference.revision import hash_of_folder
 from cluster.inference.sampling import unusual
 from cluster.inference.vllm_engine import read_config
-from cluster.jobs.hub import HUB_TIMEOUT_S, asking_hub
 from cluster.texts import nearest
 
 _CLOSE = 0.75
@@ -52,10 +52,33 @@ class Model:
     own_code: tuple[str, ...]  # the configuration files that refer to code that comes with the model
     heads: int | None  # attention heads, which the GPUs of an engine share evenly; None if config.json does not say
     weight_bytes: int  # on disk; 0 if they are not on this machine
+    quantization: str  # the quant_method of config.json; "" for weights that are not quantized
+    run_code: bool  # True if code that came with the model may be run
     templates: Mapping[str, str]  # chat templates by name, "default" the one that is meant; empty for a base model
     writes_chats: bool  # its tokenizer needs no template, as Mistral's tekken.json
     unused: tuple[str, ...]  # keys of generation_config.json that would change what is sampled, and are ignored
+    adapter: Adapter | None = None
     served: Served | None = None  # how a server treats it, whose model it is; None for one whose files are known
+
+    @property
+    def names(self) -> list[str]:
+        """Return the names of the model and of its adapter."""
+        return [self.name, self.adapter.name] if self.adapter else [self.name]
+
+    @property
+    def full_name(self) -> str:
+        """Return the name in rows."""
+        return "+".join(self.names)
+
+    @property
+    def full_revision(self) -> str:
+        """Return the revision in rows."""
+        return f"{self.revision}+{self.adapter.revision}" if self.adapter else self.revision
+
+    @property
+    def label(self) -> str:
+        """Return the name as part of the name of a folder or repository."""
+        return "-".join(Path(name).name for name in self.names)
 
 
 def served_model(name: str, served: Served) -> Model:
@@ -73,6 +96,8 @@ def served_model(name: str, served: Served) -> Model:
         own_code=(),
         heads=None,
         weight_bytes=0,
+        quantization="",
+        run_code=False,
         templates={},
         writes_chats=True,
         unused=(),
@@ -80,16 +105,18 @@ def served_model(name: str, served: Served) -> Model:
     )
 
 
-def find(name: str, begun: Mapping[str, Any] | None = None, own: tuple[str, ...] = ()) -> Model:
+def find(
+    name: str, begun: Mapping[str, Any] | None = None, own: tuple[str, ...] = (), *, run_code: bool = False
+) -> Model:
     """Find a model by local folder, hub id, or bare well-known name, the last two also with @COMMIT.
 
     `begun` is the configuration of the run to continue: if that has this model of the hub, its commit is taken unless
-    another is given. `own` are further names that may have been meant.
+    another is given. `own` are further names that may have been meant. `run_code` lets code of the model's own run.
     Raises ValueError if the model does not exist, is incomplete, or cannot chat.
     """
     if os.path.isdir(name):
         try:
-            return _local(Path(name))
+            return _local(Path(name), run_code=run_code)
         except OSError as error:
             raise ValueError(f"model folder {name} cannot be read: {error.strerror}") from error
     asked, at, revision = name.partition("@")
@@ -114,21 +141,22 @@ def find(name: str, begun: Mapping[str, Any] | None = None, own: tuple[str, ...]
     pinned = of_run or revision or None
     shown = f"model {repo} at commit {pinned}" if pinned else f"model {repo}"
     shown += ", with which this run began," if of_run else ""
-    commit, names = _listed(repo, pinned, f"{shown}{_meant(repo)}")
-    held = Files(names, lambda name: _download(repo, name, commit, shown))
-    held.check(f"model {repo}")
-    return _described(repo, repo, commit, held, None)
+    commit, names = list_files(repo, pinned, f"{shown}{_meant(repo)}", CONFIG)
+    held = Files(names, lambda name: download(repo, name, commit, shown))
+    held.check("model", repo)
+    return _described(repo, repo, commit, held, None, run_code=run_code)
 
 
-def _local(folder: Path) -> Model:
+def _local(folder: Path, *, run_code: bool) -> Model:
     if folder.name.startswith("models--") and (folder / "snapshots").is_dir():
         owner, _, repo = folder.name.removeprefix("models--").partition("--")
         raise ValueError(f"model folder {folder} is of the hub's cache: give {owner}/{repo}, or a folder of snapshots/")
     found = {path for pattern in _WITHIN for path in folder.glob(pattern) if path.is_file()}
     held = Files({path.relative_to(folder).as_posix() for path in found}, folder.joinpath)
-    held.check(f"model folder {folder}")
+    held.check("model folder", str(folder))
     weight_bytes, path = check_bytes(folder, held), folder.resolve()
-    return _described(path.name, str(path), hash_of_folder(folder, held.names), held, weight_bytes)
+    digest = hash_of_folder(folder, held.names)
+    return _described(path.name, str(path), digest, held, weight_bytes, run_code=run_code)
 
 
 def _meant(name: str, own: tuple[str, ...] = ()) -> str:
@@ -139,37 +167,7 @@ def _meant(name: str, own: tuple[str, ...] = ()) -> str:
     return f" (did you mean {known[near[0]]}?)" if near and name not in known.values() else ""
 
 
-def _listed(repo: str, pinned: str | None, shown: str) -> tuple[str, set[str]]:
-    """Return commit and file names, from the hub or, offline, from its client's cache; of main unless pinned.
-
-    Raises ValueError if they are not there, or if the cache has several commits and does not know which one is main: it
-    only does after someone asked for main, while we ask for commits.
-    """
-    if not constants.HF_HUB_OFFLINE:
-        with asking_hub(shown):
-            info = HfApi().model_info(repo, revision=pinned, timeout=HUB_TIMEOUT_S)
-        return info.sha or "main", {sibling.rfilename for sibling in info.siblings or ()}
-    cache = Path(constants.HF_HUB_CACHE, f"models--{repo.replace('/', '--')}")
-    if pinned is None and os.path.isdir(cache / "snapshots") and not os.path.exists(cache / "refs" / "main"):
-        snapshots = (cache / "snapshots").iterdir()
-        commits = sorted(path.name for path in snapshots if Files({*os.listdir(path)}, path.joinpath).weights)
-        if len(commits) > 1:
-            found = f"in the hub's cache on this machine at several commits, {', '.join(commits)}"
-            remedy = f"run `hf download {repo}` where HF_HUB_OFFLINE does not keep it from the hub"
-            problem = f"model {repo} is {found}, none of them known as main"
-            raise ValueError(f"{problem}: {remedy}, or give one of them as {repo}@COMMIT")
-        pinned = commits[0] if commits else None
-    folder = _download(repo, CONFIG, pinned or "main", shown).parent
-    paths = [path for pattern in ("*", MORE_TEMPLATES) for path in folder.glob(pattern)]
-    return folder.name, {path.relative_to(folder).as_posix() for path in paths}
-
-
-def _download(repo: str, name: str, revision: str, shown: str) -> Path:
-    with asking_hub(shown):
-        return Path(hf_hub_download(repo, name, revision=revision, local_files_only=constants.HF_HUB_OFFLINE))
-
-
-def _described(name: str, path: str, revision: str, held: Files, weight_bytes: int | None) -> Model:
+def _described(name: str, path: str, revision: str, held: Files, weight_bytes: int | None, *, run_code: bool) -> Model:
     """Read the model's own files. `weight_bytes` is None for a model on the hub."""
     config, generation, tokenizer = (held.read(file) for file in (CONFIG, GENERATION, TOKENIZER))
     sampling = {key: generation[key] for key in SAMPLING_BOUNDS if generation.get(key) is not None}
@@ -184,26 +182,38 @@ def _described(name: str, path: str, revision: str, held: Files, weight_bytes: i
     classes, unused = config.get("architectures"), KNOWN["unused"]
     given = {key: value for key, value in generation.items() if value is not None and value is not False}
     heads = [part.get("num_attention_heads", part.get("n_head")) for part in _parts(config)]
+    own_code = tuple(one for one, said in ((CONFIG, config), (TOKENIZER, tokenizer)) if said.get("auto_map"))
+    run_code = run_code and bool(own_code)
     return Model(
         name,
         path,
         revision,
         hub_revision=hub_revision,
-        context=_context_of(name, config, path, hub_revision),
+        context=_context_of(name, config, partial(read_config, path, hub_revision, run_code=run_code)),
         sampling={key: float(value) for key, value in sampling.items()},
         more=unusual(generation),
         type=str(config.get("model_type") or ""),
         architectures=tuple(map(str, classes)) if isinstance(classes, list) else (),
-        own_code=tuple(one for one, said in ((CONFIG, config), (TOKENIZER, tokenizer)) if said.get("auto_map")),
+        own_code=own_code,
         heads=next((count for count in heads if _is_count(count, 1)), None),
         weight_bytes=weight_bytes or 0,
+        quantization=_quantization(config),
+        run_code=run_code,
         templates=held.templates(),
         writes_chats=_TEKKEN in held.names,
         unused=tuple(key for key, value in given.items() if key in unused and value not in unused[key]),
     )
 
 
-def _context_of(name: str, config: Mapping[str, Any], path: str, revision: str | None) -> int:
+def _quantization(config: Mapping[str, Any]) -> str:
+    found = [part.get("quantization_config") or part.get("compression_config") for part in _parts(config)]
+    said = next((one for one in found if isinstance(one, Mapping)), {})
+    method = str(said.get("quant_method") or "")
+    # What llm-compressor writes has the name of the library.
+    return method if method or "config_groups" not in said else "compressed-tensors"
+
+
+def _context_of(name: str, config: Mapping[str, Any], read: Callable[[], Any]) -> int:
     """Return the longest prompt plus completion, in tokens, as vLLM derives it. Raises ValueError if it cannot be."""
 
     def said(get: Callable[[str], Any]) -> list[Any]:
@@ -213,7 +223,7 @@ def _context_of(name: str, config: Mapping[str, Any], path: str, revision: str |
     if not (lengths := said(inner.get)):
         # Last, since transformers takes seconds to import. It may not know the model, and the file may be anything.
         with suppress(Exception):
-            text = read_config(path, revision).get_text_config()
+            text = read().get_text_config()
             lengths = said(lambda key: getattr(text, key, None))
     lengths = lengths or said(config.get)
     if not lengths or not all(_is_count(length, 2) for length in lengths):

@@ -17,7 +17,7 @@ _OF_ENGINES = {
     "adapter",
     "revision",
     "chat_template",
-    "trust_remote_code",
+    "run_model_code",
 }
 _KEY = re.compile("[!-~]+")  # what an HTTP header can carry
 

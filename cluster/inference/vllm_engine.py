@@ -1,16 +1,15 @@
 """The engine on vLLM, and its tokenizer. Imports vllm and transformers only when needed, as that takes seconds."""
 
 import asyncio
-import importlib.util
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cache, cached_property
-from pathlib import Path
+from functools import cached_property
 from typing import Any, Self
 
 from cluster.errors import EngineDiedError, EngineMemoryError
+from cluster.inference.adapters import Adapter
 from cluster.inference.engine import Completion, EngineInfo, EngineSettings, Message, Request, no_room
 from cluster.inference.thoughts import Thinking, tokens_in
 from cluster.texts import load_table
@@ -57,6 +56,9 @@ class VllmSettings(EngineSettings):
     lowered: int = 0  # how often `smaller` was applied
     seed: int = 0
     chat: ChatFormat = OWN_FORMAT
+    quantized: bool = False  # True if the weights come quantized
+    run_code: bool = False  # True if code that came with the model may be run
+    adapter: Adapter | None = None
     more: Mapping[str, Any] = field(default_factory=dict, hash=False)  # further arguments of vLLM, in place of ours
 
     async def start(self) -> "VllmEngine":
@@ -65,8 +67,9 @@ class VllmSettings(EngineSettings):
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
+        folder = await asyncio.to_thread(self.adapter.on_this_machine) if self.adapter else None
         llm = await asyncio.to_thread(AsyncLLM.from_engine_args, AsyncEngineArgs(**self.arguments()))
-        return VllmEngine(llm, self, vllm.__version__)
+        return VllmEngine(llm, self, vllm.__version__, folder)
 
     def smaller(self) -> Self:
         """Halve sequences, tokens per step and the CPU's cache; from the second time, lower the GPU's share too."""
@@ -117,13 +120,17 @@ class VllmSettings(EngineSettings):
             "tensor_parallel_size": self.tensor_parallel,
             "distributed_executor_backend": "mp" if self.tensor_parallel > 1 else "uni",
             "seed": self.seed,
+            "trust_remote_code": self.run_code,
         }
+        if self.adapter:
+            arguments |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": self.adapter.rank}
         if self._cache:
             arguments |= {"kv_cache_memory_bytes": self._cache}
         if self.gpu:
             return arguments | {"gpu_memory_utilization": self.memory_share} | dict(self.more)
         tokens = max(4096, self.context)
-        return arguments | _KNOWN["cpu"] | {"max_num_batched_tokens": tokens} | dict(self.more)
+        of_cpu = {name: value for name, value in _KNOWN["cpu"].items() if name != "dtype" or not self.quantized}
+        return arguments | of_cpu | {"max_num_batched_tokens": tokens} | dict(self.more)
 
 
 def _half(limit: int, least: int) -> int:
@@ -134,9 +141,13 @@ def _half(limit: int, least: int) -> int:
 class VllmEngine:
     """An AsyncLLM; created by `await settings.start()`."""
 
-    def __init__(self, llm: Any, settings: VllmSettings, version: str) -> None:
-        self._llm = llm
-        self._chat = ChatTokenizer(settings.model, settings.revision, settings.chat)
+    def __init__(self, llm: Any, settings: VllmSettings, version: str, adapter: str | None = None) -> None:
+        """`adapter` is the folder of the LoRA adapter, if there is one."""
+        from vllm.lora.request import LoRARequest
+
+        self._llm, run_code = llm, settings.run_code
+        self._chat = ChatTokenizer(settings.model, settings.revision, settings.chat, run_code=run_code)
+        self._adapter = LoRARequest("adapter", 1, adapter) if adapter else None
         self._death = asyncio.ensure_future(self._die())
         self.info = EngineInfo("vllm", version, settings.name, settings.known_revision, settings.context)
 
@@ -160,7 +171,7 @@ class VllmEngine:
                 # Marks of thoughts that are special tokens must be decoded to be seen.
                 fields["skip_special_tokens"] = False
             params = SamplingParams(**fields, seed=request.seed, output_kind=RequestOutputKind.FINAL_ONLY)
-            final = await self._last(self._llm.generate({"prompt_token_ids": ids}, params, request.key))
+            final = await self._last(self._ask(ids, params, request.key))
         except (EngineDeadError, EngineDiedError) as error:
             raise EngineDiedError(str(error)) from error
         except Exception as error:
@@ -189,6 +200,9 @@ class VllmEngine:
             thought=parted.thought,
             thought_tokens=spent,
         )
+
+    def _ask(self, ids: list[int], params: Any, key: str) -> AsyncIterator[Any]:
+        return self._llm.generate({"prompt_token_ids": ids}, params, key, lora_request=self._adapter)  # type: ignore[no-any-return]
 
     async def _last(self, answer: AsyncIterator[Any]) -> Any:
         """Return vLLM's last output. Raises EngineDiedError if its core dies, as vLLM itself might wait forever."""
@@ -219,15 +233,17 @@ class VllmEngine:
 class ChatTokenizer:
     """A model's tokenizer and its chat template, or another one."""
 
-    def __init__(self, model: str, revision: str | None = None, format: ChatFormat = OWN_FORMAT) -> None:
-        self._model, self._revision, self.format = model, revision, format
+    def __init__(
+        self, model: str, revision: str | None = None, format: ChatFormat = OWN_FORMAT, *, run_code: bool = False
+    ) -> None:
+        self._model, self._revision, self.format, self._run_code = model, revision, format, run_code
 
     @cached_property
     def _tokenizer(self) -> Any:
         load = _transformers().AutoTokenizer.from_pretrained
         # Mistral's own tokenizer would ignore a template in silence.
         other = {} if self.format.template is None else {"mistral_format": False}
-        return load(self._model, revision=self._revision, trust_remote_code=False, **other)
+        return load(self._model, revision=self._revision, trust_remote_code=self._run_code, **other)
 
     @property
     def template(self) -> str:
@@ -242,7 +258,7 @@ class ChatTokenizer:
 
     def within(self, format: ChatFormat) -> "ChatTokenizer":
         """Return the same tokenizer with another format, without loading it again."""
-        other = ChatTokenizer(self._model, self._revision, format)
+        other = ChatTokenizer(self._model, self._revision, format, run_code=self._run_code)
         if (self.format.template is None) == (format.template is None):
             other._tokenizer = self._tokenizer
         return other
@@ -295,10 +311,14 @@ class ChatTokenizer:
         ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
         return ids
 
+    def reread(self, text: str) -> str:
+        """Return the text as its tokens give it back."""
+        return str(self._tokenizer.decode(self.tokenize([text])[0]))
 
-def read_config(model: str, revision: str | None) -> Any:
+
+def read_config(model: str, revision: str | None, *, run_code: bool = False) -> Any:
     """Read config.json as transformers does, with its defaults. Raises whatever transformers raises."""
-    return _transformers().AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False)
+    return _transformers().AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=run_code)
 
 
 def is_encoder(architecture: str) -> bool | None:
@@ -314,11 +334,3 @@ def _transformers() -> Any:
 
     transformers.utils.logging.set_verbosity_error()  # warnings about odd tokenizer settings help nobody here
     return transformers
-
-
-@cache
-def vllm_source(path: str) -> str:
-    """Return the source of a file of the installed vLLM, whose import takes ten seconds; "" if there is none."""
-    found = importlib.util.find_spec("vllm")
-    files = [Path(folder, path) for folder in found.submodule_search_locations or ()] if found else []
-    return next((file.read_text(encoding="utf-8") for file in files if file.is_file()), "")

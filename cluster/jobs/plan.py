@@ -23,6 +23,7 @@ from cluster.jobs.store import KEY
 from cluster.paths import dataset_folder, local, local_or_name
 
 _MODEL = "hub id, also @COMMIT, local folder, or well-known name (default: the built-in one)"
+_CODE = "run code that came with the model, with all your rights, here and on every node"
 _OF_THE_MODEL = "default: the model's generation_config.json"
 _LENGTH = "longest sample or reflection (default: 4096 within the context; built-in model 256)"
 _SERVER = "URL of an OpenAI-compatible server that runs already, instead of engines; or several, by comma"
@@ -38,6 +39,11 @@ class JobSettings:
     """Settings that every job has, validated on creation."""
 
     model: str | None = flag(None, _MODEL, local_or_name)
+    revision: str | None = flag(None, "of --model on the hub: a commit, branch or tag; as in --model NAME@COMMIT")
+    adapter: str | None = flag(
+        None, "a LoRA adapter for the model: hub id, also @COMMIT, or local folder", local_or_name
+    )
+    run_model_code: bool = flag(False, _CODE)
     temperature: float | None = flag(None, _OF_THE_MODEL)
     top_p: float | None = flag(None, _OF_THE_MODEL)
     top_k: int | None = flag(None, f"0 keeps all; {_OF_THE_MODEL}")
@@ -47,6 +53,7 @@ class JobSettings:
     chat_kwargs: dict[str, Any] | None = flag(None, _VARIABLES)  # noqa: RUF009
     sampling: dict[str, Any] | None = flag(None, _MORE)  # noqa: RUF009  it makes a field
     engine_args: dict[str, Any] | None = flag(None, _ARGUMENTS)  # noqa: RUF009
+    examples: str | None = flag(None, "JSON lines of few-shot turns for samples and reflections: docs/tasks.md", local)
     seed: int = flag(0, "of questions, prompts, requests and traces", bounds=(0, 2**63 - 1))
     engines: int | None = flag(None, "how many engines (default: all there is room for; CPU 1)", bounds=(1, 10_000))
     tensor_parallel: int = flag(1, "GPUs for each engine", bounds=(1, 64))

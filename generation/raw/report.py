@@ -115,7 +115,7 @@ def raw_card(
 ) -> str:
     """Return the README.md of a RAW_DATA; `configuration` is shown as JSON, `record` is the contents of run.json."""
     split = card.Split(counts.all().samples, counts.memory, counts.files)
-    models = [configuration.get("model", "")]
+    models = [configuration[name] for name in ("model", "adapter") if name in configuration]
     values = {
         "header": card.header(schema.SCHEMA, [split], tags=TAGS, license=license, models=models),
         "name": name,
@@ -131,7 +131,9 @@ def raw_card(
 
 def made_sections(record: Mapping[str, Any]) -> dict[str, str]:
     """Return the `run` and `prompts` sections of a card, from the contents of run.json."""
-    prompts = {kind: texts for kind, texts in record.get("texts", {}).items() if kind in ("variants", "reflections")}
+    prompts = {
+        kind: texts for kind, texts in record.get("texts", {}).items() if kind not in ("phrases", "chat_template")
+    }
     why = "Word for word, as they were filled in: `{names}` stand for what differs by question and sample."
     asked = card.texts_section("The prompts", prompts, why)
     server = record.get("configuration", {}).get("server", {})

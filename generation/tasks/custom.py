@@ -153,8 +153,9 @@ def _find(where: str, reading: Reading) -> tuple[bool, Rows]:
     return True, rows
 
 
-def _jsonl(path: Path, _: Reading) -> Iterator[tuple[str, dict[str, Any]]]:
-    row = f"each line must be one object such as {_OBJECT}"
+def json_lines(path: Path, such: str = _OBJECT) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield place, for the user, and object of each line that is not blank. Raises ValueError, advising `such`."""
+    row = f"each line must be one object such as {such}"
     try:
         # -sig: some editors write a byte order mark.
         with path.open(encoding="utf-8-sig") as file:
@@ -195,4 +196,7 @@ def _check_columns(place: str, names: Sequence[str], reading: Reading) -> None:
             raise ValueError(f"{place} has two columns {column!r}: rename one of them")
 
 
-_READERS = {".jsonl": _jsonl, ".parquet": _parquet}
+_READERS: dict[str, Callable[[Path, Reading], Iterator[tuple[str, dict[str, Any]]]]] = {
+    ".jsonl": lambda path, _: json_lines(path),
+    ".parquet": _parquet,
+}

@@ -1,11 +1,11 @@
 """Adding reflections: the settings, the plan made from them and the RAW_DATA, and the work done on an engine."""
 
 import asyncio
+import itertools
 import math
 import random
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import MISSING, dataclass, replace
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -15,6 +15,7 @@ from cluster.inference.chat import Prompt
 from cluster.inference.engine import Engine, EngineInfo, Request, Sampling
 from cluster.jobs.plan import JobPlan, JobSettings
 from cluster.paths import local_or_name
+from generation.examples import NO_EXAMPLES, Examples, check_apart, load_examples, notes_on_reflecting
 from generation.model_plan import choose_model, fit_chat, is_builtin, notes_on_prompts, write_out
 from generation.raw.schema import (
     PROVENANCE,
@@ -30,7 +31,16 @@ from generation.records import Reflection, request_seed, stable_hash
 from generation.rollout import reflect, together
 from generation.served_plan import chat_of
 from reflection import prompts
-from reflection.added.source import BLOCK_ROWS, Block, Sample, Source, block_keys, open_source, read_blocks
+from reflection.added.source import (
+    BLOCK_ROWS,
+    Block,
+    Sample,
+    Source,
+    block_keys,
+    open_source,
+    read_blocks,
+    read_samples,
+)
 
 BLOCK, ROW = "block", "row"
 MADE = pa.schema(
@@ -65,6 +75,7 @@ class AdditionWork:
     reflections: int  # for each sample of known correctness
     sampling: Sampling
     seed: int
+    examples: Examples = NO_EXAMPLES
 
     async def __call__(self, engine: Engine, block: Block) -> Rolled:
         """Return rows of schema MADE. Raises ItemFailedError if every request failed, EngineDiedError."""
@@ -81,7 +92,7 @@ class AdditionWork:
         rng = random.Random("/".join(map(str, (self.seed, *identity, sample.there))))
         requests = []
         for number, name in enumerate(prompts.draw(self.reflections, rng, sample.used), sample.there):
-            chat = prompts.messages(name, sample.question, sample.response)
+            chat = self.examples.look(name, sample.question, sample.response)
             seed = request_seed(self.seed, *identity, number)
             requests.append((name, Request(f"{block.key}/{sample.row}/{number}", chat, self.sampling, seed)))
         return requests
@@ -130,7 +141,7 @@ class AdditionPlan(JobPlan):
     def introduction(self) -> list[tuple[str, str]]:
         source, more, none = self.source, self.work.reflections, self.source.rows - self.source.graded
         return [
-            ("model", f"{self.model.name}, revision {self.model.revision or 'unknown'}"),
+            ("model", f"{self.model.full_name}, revision {self.model.full_revision or 'unknown'}"),
             ("raw data", f"{source.name}: {source.rows:,} rows, {source.reflections:,} reflections"),
             ("plan", f"{more} more on {source.graded:,} samples; {none:,} of unknown outcome get none"),
             *(("note", note) for note in self.notes),
@@ -140,6 +151,7 @@ class AdditionPlan(JobPlan):
 def plan_additions(settings: AdditionSettings) -> AdditionPlan:
     """Decide everything, reading every row once. Raises ValueError for an unsuitable model or RAW_DATA."""
     source = open_source(settings.raw)
+    examples, of_examples = _examples(settings.examples, source)
     reflections = settings.reflections or (2 if is_builtin(settings) else 4)
     alike = math.ceil(reflections / len(prompts.PROMPTS))
     what = "reflections of one prompt on a sample"
@@ -147,9 +159,9 @@ def plan_additions(settings: AdditionSettings) -> AdditionPlan:
     if any(out.resolve() in file.path.resolve().parents for file in source.files):
         raise ValueError(f"{out} holds the RAW_DATA to read; give another folder")
     # A text has no more tokens than bytes. The engine rejects a sample that is longer still, and its row says so.
-    context = min(model.context, _MOST_CONTEXT, source.longest + _FRAME + sampling.max_tokens)
+    context = min(model.context, _MOST_CONTEXT, source.longest + _FRAME + sampling.max_tokens + examples.size(()))
     return AdditionPlan(
-        name=f"{source.name}-reflected-{Path(model.name).name}",
+        name=f"{source.name}-reflected-{model.label}",
         # Where the RAW_DATA is, is not part of it.
         configuration={
             **chosen,
@@ -160,6 +172,7 @@ def plan_additions(settings: AdditionSettings) -> AdditionPlan:
             "sampling": sampling.parameters(),
             "context": context,
             "seed": settings.seed,
+            **examples.configuration,
         },
         model=model,
         sampling=sampling,
@@ -169,11 +182,23 @@ def plan_additions(settings: AdditionSettings) -> AdditionPlan:
         per_item=BLOCK_ROWS * reflections,
         out=out,
         license=settings.license,
-        texts={"reflections": prompts.PROMPTS, "chat_template": chat.template},
-        notes=(*source.origin.notes, *notes),
+        texts={"reflections": prompts.PROMPTS, "examples": examples.texts, "chat_template": chat.template},
+        notes=(*source.origin.notes, *notes, *of_examples),
         source=source,
-        work=AdditionWork(reflections, sampling, settings.seed),
+        work=AdditionWork(reflections, sampling, settings.seed, examples),
     )
+
+
+def _examples(path: str | None, source: Source) -> tuple[Examples, list[str]]:
+    """Return the examples of reflecting and notes on them. Raises ValueError if there are none in the file."""
+    given = load_examples(path)
+    examples = Examples(reflecting=given.reflecting)
+    if given.answering and not given.reflecting:
+        raise ValueError(f"--examples {path} holds no example of reflecting: give lines with a 'reflection'")
+    tables = itertools.chain.from_iterable(map(read_samples, source.files))
+    check_apart(examples, (text for rows in tables for text in rows["question"].unique().to_pylist()))
+    unused = f"--examples: {len(given.answering):,} examples of answering are not used: no sample is drawn"
+    return examples, [*([unused] if given.answering else []), *notes_on_reflecting(examples)]
 
 
 def look_at_samples(plan: AdditionPlan) -> AdditionPlan:
@@ -181,7 +206,8 @@ def look_at_samples(plan: AdditionPlan) -> AdditionPlan:
     if plan.model.served:
         return plan
     names = [*prompts.PROMPTS]
-    empty = [Prompt(f"reflection {name}", prompts.messages(name, "", "")) for name in names]
+    look = plan.work.examples.look
+    empty = [Prompt(f"reflection {name}", look(name, "", "")) for name in names]
 
     kinds = [*empty, _first(plan)]
     fitted = fit_chat(plan, kinds)
@@ -191,8 +217,7 @@ def look_at_samples(plan: AdditionPlan) -> AdditionPlan:
         for block in read_blocks(plan.source) if plan.source.longest > room else ():
             for sample in block.samples:
                 if len((sample.question + sample.response).encode()) > room:
-                    messages = prompts.messages(names[widest], sample.question, sample.response)
-                    yield Prompt(f"row {sample.row:,}", messages)
+                    yield Prompt(f"row {sample.row:,}", look(names[widest], sample.question, sample.response))
 
     notes = notes_on_prompts(
         plan,

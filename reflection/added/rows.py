@@ -120,7 +120,7 @@ def reflected_card(counts: RawCounts, plan: AdditionPlan, record: Mapping[str, A
     columns = [schema.Column(field.name, field.type, meanings.get(field.name, "as it was given")) for field in written]
     split = Split(counts.all().samples, counts.memory, counts.files)
     origin = plan.source.origin
-    models = dict.fromkeys([*origin.models, plan.model.name])
+    models = dict.fromkeys([*origin.models, *plan.model.names])
     # the card that came with the rows is quoted: its links and header mean nothing here
     given = fenced(origin.card.rstrip(), "markdown")
     values = {
@@ -128,7 +128,7 @@ def reflected_card(counts: RawCounts, plan: AdditionPlan, record: Mapping[str, A
         "name": plan.name,
         "source": code(plan.source.name),
         "reflections": str(plan.work.reflections),
-        "model": code(plan.model.name),
+        "model": code(plan.model.full_name),
         "kept": reasons_table("Rows that could not be done, and stay as they were:", ("reason", "rows"), counts.kept),
         "held": held(counts, lost=False),
         "columns": schema.columns_table(columns),
