@@ -92,9 +92,9 @@ def test_a_date_is_waited_for(server: OpenAIServer) -> None:
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        (Fault(500, {"error": {"message": "CUDA error"}}), "500 Internal Server Error: CUDA error, for "),
+        (Fault(500, {"error": {"message": "CUDA error"}}), "500 Internal Server Error: CUDA error"),
         (Fault(429, {}, {"Retry-After": "3600"}), "429 Too Many Requests: {}, and wants to be asked again in 36"),
-        (Fault(0, {}), ", for "),
+        (Fault(0, {}), "peer closed connection"),
         (Fault(200, {}, wait_s=5), "no answer within 2 s"),
     ],
 )

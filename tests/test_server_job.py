@@ -159,7 +159,7 @@ def test_a_dry_run_needs_no_server_but_says_what_it_finds(
     assert main(["--server", server.url, "--model=m", *FLAGS, "--dry_run", f"--out={tmp_path / 'run'}"]) == 0
     printed = capsys.readouterr().out
     assert f"the server is not there yet ({server.url}/v1: " in printed
-    assert "32,768 tokens are assumed" in printed
+    assert "a context of 32,768 tokens is assumed here" in printed
     assert not (tmp_path / "run").exists()
 
 

@@ -142,8 +142,8 @@ class ServerClient:
         words = f"{self.url}: {trouble}"
         if trouble.wait_s is not None:
             words += f", and wants to be asked again in {trouble.wait_s:.0f} s"
-        elif not trouble.hung:
-            words += f", for {time.monotonic() - began:.0f} s"
+        elif not trouble.hung and (lasted_s := time.monotonic() - began) >= 1:
+            words += f", for {lasted_s:.0f} s"
         return ServerFailedError(words) if self._answered > began else EngineDiedError(words)
 
     def _say(self, trouble: PassingError, began: float, wait_s: float) -> None:

@@ -39,19 +39,20 @@ def look_at_server(settings: ServerSettings, *, ask: bool) -> Finding:
 
 
 async def _told(settings: ServerSettings) -> Finding:
-    client, name, context, notes = settings.client(), settings.model, 0, list[str]()
+    client, name, context = settings.client(), settings.model, 0
     try:
         told = await ask_of_itself(client, settings.model, patience_s=0)
-        name, context = told.model, told.context
+        name, context, notes = told.model, told.context, [*_unknown(told.context)]
     except EngineDiedError as error:
         if name is None:
             raise ValueError(f"{error}: start the server, or give the model it will serve as --model") from error
-        notes.append(f"the server is not there yet ({error}), which the run itself waits for")
+        assumed = f"the run waits for it; a context of {ASSUMED_CONTEXT:,} tokens is assumed here"
+        notes = [f"the server is not there yet ({error}): {assumed}"]
     finally:
         await client.close()
     assert name is not None
     notes.append("how the server treats system texts and seeds is found out when the run begins")
-    return Finding(served_model(name, Served(context or ASSUMED_CONTEXT)), (*_unknown(context), *notes))
+    return Finding(served_model(name, Served(context or ASSUMED_CONTEXT)), tuple(notes))
 
 
 async def _asked(settings: ServerSettings) -> Finding:
