@@ -1,4 +1,4 @@
-"""A model's tokenizer and chat template: how chats become tokens. Imports transformers, in seconds, only when needed."""
+"""A model's tokenizer and chat template. Imports transformers, which takes seconds, only when needed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -28,7 +28,7 @@ PLACES = (ONLY, LAST, NESTED, CLOSED, FENCED, BOXED, LAST_LINE, MATCHED)
 """Where an answer was found; if several of the tags' apply, the last of these."""
 
 WORDS = frozenset({"tag", "boxed", "last_line"})
-DEFAULTS = {"math": ("tag", "boxed")}  # by grader; elsewhere ANSWER_IN
+DEFAULTS = dict.fromkeys(("math", "number"), ("tag", "boxed"))  # by grader; elsewhere ANSWER_IN
 _LONGEST_LINE = 10_000  # characters; graders read no longer answers
 _AROUND_LINE = re.compile(r"\A\s*#{1,6} |</?answer>|\A\s*`{3,}\s*\w*\s*\Z", re.IGNORECASE)
 _MEANS_MORE = re.compile(r"[\\.^$*+?{}\[\]|()]")
