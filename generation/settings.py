@@ -64,7 +64,7 @@ class Settings(JobSettings):
     )
     answer_in: str | None = flag(
         None,
-        "where samples give answers, tried in order: tag, boxed, last_line, REGEX (default: tag; of math and numbers tag,boxed)",
+        "where answers stand, tried in order: tag, boxed, last_line, REGEX (default: tag; math and numbers tag,boxed)",
     )
     formats: tuple[str, ...] = flag(("*C_full",), f"comma list of {', '.join(FORMATS)}; quote the stars")
     attempts: str = flag("5", "attempts a trace, N, or a range such as 2-5")
