@@ -173,6 +173,7 @@ def describe(plan: Plan) -> str:
             *(f"            {name}: {count:,} and {rl[name]:,}" for name, count in sft.items() if len(sft) > 1),
             *(f"graded by   {grader}, the first gold answer {gold!r}" for grader, gold in golds.items()),
             f"variants    {', '.join(variant.name for variant in rollout.variants)}",
+            *rollout.examples.described,
         ],
         bounds=[
             f"requests    {plan.samples:,} samples and up to {reflections:,} reflections",
