@@ -34,7 +34,7 @@ def test_every_example_and_every_gold_answer_is_true() -> None:
         right = grade(one.response, gold, "stop").outcome == "right"
         assert right if not one.reflection else parse_verdict(one.reflection) is right
     verdicts = Counter(parse_verdict(one.reflection) for one in examples.reflecting)
-    assert verdicts[True] == verdicts[False] > 0
+    assert verdicts == {True: 4, False: 6}
 
 
 def _product(question: str) -> int:
@@ -61,7 +61,7 @@ def test_the_whole_job_on_a_pretrained_model(tmp_path: Path) -> None:
     assert true["Incorrect"] >= 5, said
     traces = pq.read_table(out / "SFT_DATA" / "data")["conversations"].to_pylist()
     assert len(traces) >= 3, said
-    assert any(trace[-1]["content"].count("<sample>") > 1 for trace in traces), said
+    assert all(trace[-1]["content"].count("<sample>") > 1 for trace in traces), said
 
 
 def _typed(command: str, folder: Path, *flags: str) -> str:
