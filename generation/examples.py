@@ -83,6 +83,12 @@ class Examples:
         kinds = {"answering": self.answering, "reflecting": self.reflecting}
         return {f"{kind} {n}": one.texts for kind, rows in kinds.items() for n, one in enumerate(rows, 1)}
 
+    @property
+    def described(self) -> list[str]:
+        """Return the line on the examples in the description of a plan, if there are any."""
+        line = f"examples    {len(self.answering):,} of answering, {len(self.reflecting):,} of reflecting"
+        return [line] if self.answering or self.reflecting else []
+
     def size(self, asked: Sequence[Variant]) -> int:
         """Return the bytes of the longest examples before a prompt, and so the most tokens that they have."""
         nothing = Question("", "", "", "", "", "")

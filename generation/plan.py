@@ -232,6 +232,7 @@ def describe(plan: Plan) -> str:
             *(f"            {name}: {count:,} and {rl[name]:,}" for name, count in sft.items() if len(sft) > 1),
             *map(_graded_by, firsts.values()),
             f"variants    {', '.join(variant.name for variant in rollout.variants)}",
+            *rollout.examples.described,
         ],
         bounds=[
             *([f"reflections {named(looking.parameters())}"] if rollout.reflection_sampling else []),

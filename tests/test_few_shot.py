@@ -52,6 +52,7 @@ def examples(tmp_path: Path) -> str:
 
 def test_a_sample_is_asked_for_after_the_examples_of_its_variant(examples: str) -> None:
     plan = plan_of([*SMALL, examples])
+    assert plan.rollout.examples.described == ["examples    2 of answering, 2 of reflecting"]
     question = plan.questions[0]
     for name, shown in (("original", [ANSWERING]), ("rephrase", [ANSWERING, OTHER])):
         variant = VARIANTS[name]

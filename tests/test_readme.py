@@ -58,6 +58,8 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
             lines = [json.dumps({question: text, answer: gold}) for text, gold in SUMS]
             (folder / f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")
         (folder / "my-model").symlink_to(MODEL)
+        (folder / "build").mkdir()
+        (folder / "build" / "SmolLM2-135M-Instruct").symlink_to(MODEL)
         environment = User(hub, tmp_path).environment
         # A new shell: nothing of this one's environment leads to the project or to its Python.
         for name in ("PYTHONPATH", "VIRTUAL_ENV"):
@@ -188,7 +190,7 @@ WAYS: list[tuple[str, Callable[[Reader, str], None]]] = [
     (r"python -m assembly\.run .*", on_a_run),
     (r"python -m cluster\.slurm .*", as_written),
     (r"python examples/look\.py .*", on_a_run),
-    (r"python -m (benchmarks|examples\.builtin_model)\.\w+", is_there),
+    (r"python -m (benchmarks|examples\.\w+)\.\w+( \S+)?", is_there),
     (r"python -m pytest .*", of_the_tests),
     (r"pip install .*", can_be_installed),
     (r"ray job .*", of_ray),

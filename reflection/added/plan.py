@@ -249,6 +249,7 @@ def describe_additions(plan: AdditionPlan) -> str:
         asked=[
             f"raw data    {source.name}: {source.rows:,} rows in {files:,} files, {source.reflections:,} reflections",
             f"samples     {source.graded:,} graded ones get {more} more, {none:,} of unknown outcome none",
+            *plan.work.examples.described,
         ],
         bounds=[
             f"requests    {requests:,} reflections",
