@@ -45,5 +45,5 @@ def drive(argv: Sequence[str]) -> int:
         settings = cast("VllmSettings", placement.settings)
         return Fleet(replace(settings, cache_bytes=_CACHE), in_flight=placement.in_flight)
 
-    with patch("generation.run.ray_fleet", fleet):
+    with patch("generation.run.choose_fleet", fleet):
         return run.main(argv)

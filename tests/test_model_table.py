@@ -10,6 +10,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from cluster.inference.thoughts import tokens_in
+from cluster.inference.tokenizer import ChatTokenizer
 from reflection.prompts import PROMPTS, messages
 from tests.forked_engines import drive, forking
 from tests.template_models import first_prompt, look
@@ -26,6 +28,7 @@ _REFUSED = {
     "gpt-neox": "has no chat template, so it is a base model; give --chat_template plain",
     "deepseek as it comes": "makes 'Sowetry12+34.' of 'So we try 12 + 34.'",
 }
+_THOUGHTS = {"qwen3 thinks": ("Hm.", "Well <answer>\n7</ANSWER>")}  # and replies
 _SOON_S = 20.0  # of processor time
 
 
@@ -52,7 +55,8 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.mark.parametrize("name", [name for name in TINY if name not in _REFUSED or name in _FLAGS])
 def test_the_whole_job_runs(name: str, model: Find, tmp_path: Path) -> None:
-    questions, says = tmp_path / "asked.jsonl", TINY[name].says
+    questions = tmp_path / "asked.jsonl"
+    thought, says = _THOUGHTS.get(name, (None, TINY[name].says))
     questions.write_text("".join(json.dumps(one) + "\n" for one in _QUESTIONS))
     flags = [f"--model={model(name)}", f"--questions={questions}", f"--out={tmp_path / 'run'}", *_FEW]
     assert drive([*flags, *_FLAGS.get(name, ())]) == 0
@@ -61,6 +65,7 @@ def test_the_whole_job_runs(name: str, model: Find, tmp_path: Path) -> None:
     for row in rows:
         assert row["model_responses__mutated_prompts"] == [says]
         assert row["model_responses__mutated_prompts_reflection"] == [says]
+        assert (row["sample__thought"], row["reflections__thought"]) == (thought, [thought])
         assert row["model_responses__mutated_prompts__finish_reason_length_flags"] == [False]
     (trace,) = pq.read_table(tmp_path / "run" / "SFT_DATA" / "data").to_pylist()
     assert says in trace["conversations"][-1]["content"]
@@ -122,3 +127,28 @@ def test_thinking_is_switched_off_by_a_variable_of_qwen_s_template(
     thinks_not, other = look(model("qwen3"), chat_kwargs={"enable_thinking": False})
     assert first_prompt(thinks_not, other) == f"{first_prompt(thinks, chat)}<think>\n\n</think>\n\n"
     assert thinks_not.configuration["chat"] == {"kwargs": {"enable_thinking": False}}
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "thought", "reply"),
+    [
+        ("qwen3", "<think>\nHm.\n</think>\n\nSo 7", "Hm.", "So 7"),
+        ("qwen3", "Hm.\n</think>\n\nSo 7", "Hm.", "So 7"),
+        ("qwen3", "<think>\n\n</think>\n\nSo 7", "", "So 7"),
+        ("qwen3", "<think>\nHm.", "Hm.", ""),
+        ("qwen3", "So 7", None, "So 7"),
+        ("llama", "<think>\nHm.\n</think>\n\nSo 7", "Hm.", "So 7"),
+        ("llama", "So 7</think>", None, "So 7</think>"),
+        ("gemma3", "<think>\nNaïve 😀\n</think>\n\nSo 7", "Naïve 😀", "So 7"),
+    ],
+)
+def test_a_thought_is_told_and_counted_in_a_real_tokenizer_s_tokens(
+    name: str, said: str, thought: str | None, reply: str, model: Find
+) -> None:
+    chat = ChatTokenizer(model(name))
+    assert chat.reread(said) == said
+    parted, head = chat.thinking.part(said), "".join(said.partition("</think>")[:2])
+    assert (parted.thought, parted.reply) == (thought, reply)
+    ids, up_to_the_mark = chat.tokenize([said, head])
+    counted = tokens_in(parted.spans, len(ids), lambda first, end: chat.width(ids[first:end], chat.thinking.raw))
+    assert counted == (0 if thought is None else len(up_to_the_mark))
