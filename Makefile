@@ -46,9 +46,8 @@ test: $(READY_DEV) check
 	@$(PYTEST) -m "not ray"
 
 test-all: test
-	@$(MAKE) --no-print-directory ray-tests
-	@# Slurm's tests wait for its daemons, and a consumer's set-up for disk and network.
-	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target slurm consumers
+	@# Tests with Ray wait for processes, Slurm's for its daemons, and a consumer's set-up for disk and network.
+	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target ray-tests slurm consumers
 
 ray-tests: $(READY_DEV)
 	@$(PYTEST) -m ray
