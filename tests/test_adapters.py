@@ -124,6 +124,7 @@ def test_a_plan_with_an_adapter(tmp_path: Path) -> None:
     assert lora == {"enable_lora": True, "max_loras": 1, "max_lora_rank": 8}
 
 
+@pytest.mark.ray
 @pytest.mark.engine
 def test_it_changes_what_the_model_writes_and_every_end_counts(tmp_path: Path) -> None:
     """On the real engine: the same requests with a large random adapter and without, and a second token that ends."""
