@@ -4,7 +4,7 @@ A row with a question and a response is an example of answering. One with a refl
 reflecting on that response, which may be wrong, so it is none of answering.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from cluster.jobs.run_directory import JSON
 from cluster.texts import nearest
 from generation import variants
 from generation.grading import find_answer
+from generation.grading.answers import find
 from generation.records import Question, collapse_spaces, stable_hash
 from generation.tasks.custom import json_lines
 from generation.variants import VARIANTS, Variant
@@ -168,12 +169,14 @@ def check_golds(examples: Examples, asked: Iterable[Variant]) -> None:
                 raise ValueError(f"{told}: give it as 'answer', or in the response as <answer>...</answer>")
 
 
-def notes_on_answering(examples: Examples, asked: Sequence[Variant]) -> Iterator[str]:
-    """Yield what the user should know about the examples of answering, in sentences."""
+def notes_on_answering(
+    examples: Examples, asked: Sequence[Variant], places: Collection[tuple[str, ...]]
+) -> Iterator[str]:
+    """Yield what the user should know about the examples of answering; `places` are the questions' `answer_in`."""
     if not (rows := examples.answering):
         return
-    if bare := [one for one in rows if find_answer(one.response) is None]:
-        told = f"--examples: {len(bare):,} of {len(rows):,} examples of answering have no <answer>"
+    if bare := [one for one in rows if not all(find(one.response, where) for where in places)]:
+        told = f"--examples: {len(bare):,} of {len(rows):,} examples of answering have no answer where it is looked for"
         yield f"{told}, and samples like them get no grade (first {bare[0].place})"
     shown = {one.variant for one in rows}
     if "" not in shown and (without := [variant.name for variant in asked if variant.name not in shown]):

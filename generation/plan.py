@@ -157,7 +157,8 @@ def _examples(
     examples = load_examples(path)
     check_golds(examples, asked)
     check_apart(examples, (question.text for question in (*supplied.sft, *supplied.rl)))
-    return examples, [*notes_on_answering(examples, asked), *(notes_on_reflecting(examples) if reflections else ())]
+    notes = [*notes_on_answering(examples, asked, {question.answer_in for question in supplied.sft})]
+    return examples, [*notes, *(notes_on_reflecting(examples) if reflections else ())]
 
 
 def _with_places(supplied: Supplied, answer_in: str | None) -> Supplied:

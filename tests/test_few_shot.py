@@ -119,10 +119,15 @@ def test_the_context_has_room_for_the_examples(tmp_path: Path) -> None:
         (
             [ANSWERING, OTHER],
             [],
-            ["1 of 2 examples of answering have no <answer>, and samples like them get no grade (first {path} line 2)"],
+            ["looked for, and samples like them get no grade (first {path} line 2)"],
         ),
-        ([OTHER], [], ["1 of 1 examples of answering have no <answer>", "none is for variant original"]),
+        (
+            [OTHER],
+            [],
+            ["1 of 1 examples of answering have no answer where it is looked for", "none is for variant original"],
+        ),
         ([ANSWERING], [], []),
+        ([ANSWERING], ["--answer_in=boxed"], ["1 of 1 examples of answering have no answer where it is looked for"]),
         ([REFLECTING], [], []),
         ([REFLECTING, REFLECTING], [], ["all 2 reflections say Incorrect"]),
         ([REFLECTING, REFLECTING], ["--reflections=0"], []),
