@@ -138,6 +138,8 @@ class OpenAIServer:
             return 400, _error("System role not supported")
         if self.system == "dropped":
             messages = [one for one in messages if one["role"] != "system"]
+        if (least := body.get("min_tokens", 0)) > body[self.limit]:
+            return 400, _error(f"min_tokens must be less than or equal to max_tokens={body[self.limit]}, got {least}.")
         prompt_tokens, longest = sum(len(one["content"].split()) for one in messages), body[self.limit]
         if prompt_tokens + longest > self.context:
             told = f"you requested {longest} output tokens and your prompt contains {prompt_tokens} input tokens"

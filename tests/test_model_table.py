@@ -150,5 +150,5 @@ def test_a_thought_is_told_and_counted_in_a_real_tokenizer_s_tokens(
     parted, head = chat.thinking.part(said), "".join(said.partition("</think>")[:2])
     assert (parted.thought, parted.reply) == (thought, reply)
     ids, up_to_the_mark = chat.tokenize([said, head])
-    counted = tokens_in(parted.spans, len(ids), lambda first, end: chat.width(ids[first:end], chat.thinking.raw))
+    counted = tokens_in(parted.spans, len(ids), lambda first, end: chat.width(ids[first:end]))
     assert counted == (0 if thought is None else len(up_to_the_mark))

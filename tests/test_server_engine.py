@@ -66,6 +66,7 @@ def in_a_second() -> str:
     [
         ([Fault(429, {"error": {"message": "slow down"}}, {"Retry-After": "0.5"})], 0.5),
         ([Fault(429, {}, {"Retry-After": "soon"})], 0),
+        ([Fault(429, {}, {"Retry-After": "0"})] * 4, 0.075),  # no wait is asked for, so ours grows
         ([Fault(503, "<html>busy</html>", {"Retry-After": "when"})], 0),
         ([Fault(500, {"error": "once"}), Fault(502, "twice"), Fault(500)], 0),
         ([Fault(0, {"choices": []})], 0),  # the connection is cut in the middle
@@ -252,6 +253,15 @@ def test_every_parameter_is_sent(server: OpenAIServer) -> None:
         "repetition_penalty": 1.0,
         "min_p": 0.1,
     }
+
+
+def test_a_short_request_asks_for_no_more_than_it_may_get(server: OpenAIServer) -> None:
+    """A server refuses a least length above the longest: at the start, and where the context leaves less."""
+    server.context, server.reply = 12, lambda _: "seven"
+    sampling = replace(HARD, more={"min_tokens": 32})
+    (completion,) = told(server, [ask("fern kite", more=sampling.more)], sampling=sampling)
+    assert (completion.text, completion.finish_reason) == ("seven", "stop")
+    assert [(one["max_tokens"], one["min_tokens"]) for one in server.answered] == [(1, 1), (1, 1), (10, 10)]
 
 
 @pytest.mark.parametrize("limit", ["max_tokens", "max_completion_tokens"])

@@ -140,11 +140,6 @@ def test_a_model_owns_the_marks_of_its_tokenizer_and_template(
     assert (len(found.own), found.raw) == (own, raw)
 
 
-def test_special_tokens_that_are_asked_for_stay() -> None:
-    parted = Thinking.of(MAGISTRAL, "").part("[THINK]a[/THINK]b</s>", keep_special=True)
-    assert (parted.thought, parted.reply) == ("a", "b</s>")
-
-
 _PIECES = st.lists(
     st.sampled_from(["<think>", "</think>", "[THINK]", "[/THINK]", "\n", " ", "a", "Ünï", "<answer>7</answer>", "<"])
 )

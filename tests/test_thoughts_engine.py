@@ -41,8 +41,8 @@ def test_the_tokenizer_says_which_marks_it_has(tmp_path: Path) -> None:
     chat = ChatTokenizer(str(renamed(tmp_path / "model")))
     assert (len(chat.thinking.own), chat.thinking.raw) == (1, True)
     (ids,) = chat.tokenize([f"4 + 5{CLOSING}9<|im_end|>"])
-    assert chat.width(ids, special=True) == len(f"4 + 5{CLOSING}9<|im_end|>")
-    assert chat.width(ids, special=False) == len("4 + 59")
+    assert chat.width(ids) == len(f"4 + 5{CLOSING}9<|im_end|>")
+    assert ChatTokenizer(str(MODEL)).width(ids) == len("4 + 5 = 9")
 
 
 async def _generate(engine: Engine, request: Request) -> Completion:

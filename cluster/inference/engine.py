@@ -46,15 +46,21 @@ class Sampling:
     top_k: int = 0  # 0 keeps every token
     repetition_penalty: float = 1.0  # applies to prompt tokens too, as in vLLM and transformers
     max_tokens: int = 256  # longest completion, in tokens; the engine lowers it to what the context leaves
-    more: Mapping[str, Any] = field(
-        default_factory=dict, hash=False
-    )  # further fields of vLLM's SamplingParams; JSON values only
+    more: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """Further fields of vLLM's SamplingParams; JSON values only."""
 
     def stopping(self, texts: Sequence[str]) -> "Sampling":
         """Return the same, with an answer that also ends before any of these texts."""
         given = self.more.get("stop") or []
         stop = [*([given] if isinstance(given, str) else given), *texts]
         return replace(self, more={**self.more, "stop": list(dict.fromkeys(stop))}) if texts else self
+
+    def within(self, tokens: int) -> "Sampling":
+        """Return the same, with completions of at most this many tokens."""
+        more = self.more
+        if more.get("min_tokens", 0) > tokens:
+            more = {**more, "min_tokens": tokens}
+        return replace(self, max_tokens=min(self.max_tokens, tokens), more=more)
 
     def parameters(self) -> dict[str, Any]:
         """Return all parameters by name, those of `more` among them."""

@@ -133,8 +133,8 @@ class ServerClient:
         return shortened(words.replace(self._key, "(the key)") if self._key else words, _LONGEST)
 
     def _wait_s(self, attempt: int, trouble: PassingError) -> float:
-        """Return how long to wait: what the server asks for and a little more, else twice as long each time, drawn."""
-        if trouble.wait_s is not None:
+        """Return how long to wait: what the server asks for, if anything, else twice as long each time; with jitter."""
+        if trouble.wait_s:
             return trouble.wait_s + self._chance.uniform(0, 0.1 * trouble.wait_s)
         return min(_LONGEST_S, _FIRST_S * 2.0 ** min(attempt, 16)) * self._chance.uniform(0.5, 1)
 

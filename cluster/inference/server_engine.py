@@ -121,7 +121,7 @@ class ServerEngine:
         for form in FORMS:
             self._form = form
             try:
-                await self._ask(Request("form", _HI, replace(sampling, max_tokens=1), 1), patience_s=float("inf"))
+                await self._ask(Request("form", _HI, sampling.within(1), 1), patience_s=float("inf"))
             except ServerRefusedError as error:
                 refused.append(error)
                 if error.status not in _TOO_LARGE:
@@ -154,11 +154,11 @@ class ServerEngine:
         except ServerRefusedError as error:
             if error.status not in _TOO_LARGE or not self.info.context:
                 raise
-            one = await self._ask(replace(request, sampling=replace(request.sampling, max_tokens=1)))
+            one = await self._ask(replace(request, sampling=request.sampling.within(1)))
             room = self.info.context - _count(_part(one, "usage"), "prompt_tokens")
             if not 1 <= room < request.sampling.max_tokens:
                 raise
-        return await self._ask(replace(request, sampling=replace(request.sampling, max_tokens=room)))
+        return await self._ask(replace(request, sampling=request.sampling.within(room)))
 
     async def _ask(self, request: Request, patience_s: float | None = None) -> dict[str, Any]:
         sampling, body = request.sampling, dict[str, Any]()

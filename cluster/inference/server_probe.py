@@ -95,7 +95,7 @@ def _unknown(context: int) -> Sequence[str]:
 async def _system(engine: ServerEngine, sampling: Sampling) -> Literal["kept", "dropped", "refused", "not known"]:
     """Judge by the number of prompt tokens, which a system text must raise, what becomes of one."""
     system, user = Message(role="system", content=_SYSTEM), Message(role="user", content=_USER)
-    short = replace(sampling, max_tokens=1)
+    short = sampling.within(1)
     without = await engine.generate(Request("without system", (user,), short, 1))
     with_it = await engine.generate(Request("with system", (system, user), short, 1))
     if without.finish_reason == "error":
@@ -109,7 +109,7 @@ async def _system(engine: ServerEngine, sampling: Sampling) -> Literal["kept", "
 
 async def _seeds(engine: ServerEngine, sampling: Sampling) -> Literal["kept", "ignored", "not known"]:
     """Ask twice with one seed and once with another. Answers that are all alike tell nothing."""
-    user, drawn = Message(role="user", content=_USER), replace(sampling, temperature=1.0, max_tokens=_TOKENS)
+    user, drawn = Message(role="user", content=_USER), replace(sampling.within(_TOKENS), temperature=1.0)
     seeds = (11, 11, 12)
     answers = [await engine.generate(Request(f"seed {seed}", (user,), drawn, seed)) for seed in seeds]
     if any(answer.finish_reason == "error" for answer in answers):

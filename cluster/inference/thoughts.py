@@ -156,10 +156,10 @@ class Thinking:
         end = prompt.rstrip()
         return next((marks for marks in self.own if _ends_with(end, marks.opening)), None)
 
-    def part(self, text: str, opened: Marks | None = None, *, keep_special: bool = False) -> Parted:
-        """Part a text as it was decoded, with its special tokens if `raw`; they are dropped, unless to be kept."""
+    def part(self, text: str, opened: Marks | None = None) -> Parted:
+        """Part a text as it was decoded: with its special tokens if `raw`, which are then dropped."""
         parted = part(text, self.own, opened)
-        if not self.raw or keep_special:
+        if not self.raw:
             return parted
         thought = parted.thought if parted.thought is None else self._no_special.sub("", parted.thought).strip()
         return parted._replace(thought=thought, reply=self._no_special.sub("", parted.reply))

@@ -62,9 +62,9 @@ class ChatTokenizer:
         added = self._tokenizer.added_tokens_decoder.values()
         return Thinking.of({token.content: token.special for token in added}, self.template)
 
-    def width(self, ids: Sequence[int], special: bool) -> int:
-        """Return the number of characters that tokens are decoded to, special ones included if `special`."""
-        return len(self._tokenizer.decode(ids, skip_special_tokens=not special))
+    def width(self, ids: Sequence[int]) -> int:
+        """Return the number of characters that tokens of a reply are decoded to."""
+        return len(self._tokenizer.decode(ids, skip_special_tokens=not self.thinking.raw))
 
     def render(self, messages: Sequence[Message], *, opened: bool = True) -> str:
         """Return the prompt as text, special tokens included; if `opened`, with the start of the answer's turn."""

@@ -133,13 +133,11 @@ class VllmEngine:
 
         ids = list[int]()
         try:
-            prompt = self._chat.render(request.messages)
-            ids = self._chat.tokenize([prompt])[0]
+            ids = self._chat.encode(request.messages)
             if (room := self.info.context - len(ids)) < 1:
                 return Completion("", "error", len(ids), error=no_room(len(ids), self.info.context))
-            sampling = replace(request.sampling, max_tokens=min(request.sampling.max_tokens, room))
             # Our fields are named like vLLM's.
-            fields = sampling.parameters()
+            fields = request.sampling.within(room).parameters()
             if "logit_bias" in fields:
                 fields["logit_bias"] = {int(token): bias for token, bias in fields["logit_bias"].items()}
             if self._chat.thinking.raw:
@@ -156,16 +154,16 @@ class VllmEngine:
             if self._llm.errored:
                 raise EngineDiedError(repr(error)) from error
             return Completion("", "error", len(ids), error=f"{type(error).__name__}: {error}"[:500])
-        return self._completion(prompt, len(ids), final, request.sampling.more.get("skip_special_tokens") is False)
+        return self._completion(request, len(ids), final)
 
-    def _completion(self, prompt: str, prompt_tokens: int, final: Any, keep_special: bool) -> Completion:
+    def _completion(self, request: Request, prompt_tokens: int, final: Any) -> Completion:
         """Return what vLLM's last output says, the thought told from the reply."""
         output, thinking = final.outputs[0], self._chat.thinking
         if output.finish_reason not in {"length", "stop"}:
             return Completion("", "error", prompt_tokens, error=f"engine finished with {output.finish_reason!r}")
-        written, special = list(output.token_ids), thinking.raw or keep_special
-        parted = thinking.part(output.text, thinking.opened_by(prompt), keep_special=keep_special)
-        spent = tokens_in(parted.spans, len(written), lambda first, end: self._chat.width(written[first:end], special))
+        opened = thinking.opened_by(self._chat.render(request.messages)) if thinking.own else None
+        written, parted = list(output.token_ids), thinking.part(output.text, opened)
+        spent = tokens_in(parted.spans, len(written), lambda first, end: self._chat.width(written[first:end]))
         return Completion(
             parted.reply,
             output.finish_reason,
