@@ -1,7 +1,8 @@
 """The reward for RL training, in the signatures that verl calls: 1.0 if our graders judge an answer right, else 0.0.
 
-The `reward.py` of every RL_DATA imports it. Needs only the standard library, so that `pip install --no-deps` of this
-project suffices in a trainer's environment; the graders `word`, `math` and `gym` need their own packages there.
+As in a run, only the reply is graded, not the thought before it. The `reward.py` of every RL_DATA imports it. Needs
+only the standard library, so that `pip install --no-deps` of this project suffices in a trainer's environment; the
+graders `word`, `math` and `gym` need their own packages there.
 """
 
 import json
@@ -10,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
+from cluster.inference.thoughts import part_unknown
 from generation.grading import GRADERS, grade
 from generation.grading.answers import WORDS, read_answer_in
 from generation.grading.workers import pool_size
@@ -28,7 +30,7 @@ def compute_score(
 ) -> float:
     """Return the reward, 0 or 1. Raises ValueError for a `ground_truth` of another dataset, rather than return 0."""
     # verl does not report the finish reason; it would only change why an answer is missing.
-    return float(grade(solution_str, _question(ground_truth), "stop").outcome == "right")
+    return float(grade(part_unknown(solution_str).reply, _question(ground_truth), "stop").outcome == "right")
 
 
 def compute_score_batch(

@@ -51,6 +51,10 @@ CASES = [
     (COUNTDOWN, "<answer>3 * 7 + 4</answer>", 1.0),
     (COUNTDOWN, "<answer>4 + 7 * 3 = 25</answer>", 1.0),
     (COUNTDOWN, "<think><answer>3 + 7</answer></think>\n<answer>\n(3 * 7) + 4\n</answer>", 1.0),
+    (COUNTDOWN, "<think><answer>3 * 7 + 4</answer></think>\n<answer>3 + 7</answer>", 0.0),
+    (COUNTDOWN, "<think><sample><answer>3 * 7 + 4</answer></sample>", 0.0),  # cut in its thought: a run finds no answer
+    (COUNTDOWN, "<think><answer>3 * 7 + 4</answer></think>", 0.0),
+    (COUNTDOWN, "<answer>3 + 7</answer></think><answer>3 * 7 + 4</answer>", 1.0),  # opened by the template
     (COUNTDOWN, "<answer>(3 * 7) + 4</answer> no: <answer>3 + 7</answer>", 0.0),
     (COUNTDOWN, "<answer>25</answer>", 0.0),
     (COUNTDOWN, "<answer>what is asked for</answer>", 0.0),

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Self
 from cluster.errors import EngineDiedError, ServerFailedError, ServerRefusedError
 from cluster.inference.engine import Completion, EngineInfo, EngineSettings, Message, Request, Sampling
 from cluster.inference.server_client import ServerClient, Tell
-from cluster.inference.thoughts import THINK, Parted, part, tokens_in
+from cluster.inference.thoughts import Parted, part_unknown, tokens_in
 from cluster.texts import listed
 
 SEEDS = 2**31
@@ -230,7 +230,7 @@ def _read(answer: Mapping[str, Any]) -> Completion:
     if told := _utf8(message.get("reasoning_content") or message.get("reasoning") or ""):
         parted, text = Parted(told.strip(), text.lstrip("\n"), ((0, len(told)),)), told + text
     else:
-        parted = part(text, [THINK])
+        parted = part_unknown(text)
     # Most servers do not count the tokens of thoughts, which are then taken to be as long as the others.
     width = len(text) / max(1, output_tokens)
     share = tokens_in(parted.spans, output_tokens, lambda start, end: int(width * end) - int(width * start))

@@ -86,6 +86,13 @@ def part(text: str, own: Sequence[Marks] = (), opened: Marks | None = None) -> P
     return Parted(_BETWEEN.join(filter(None, thoughts)) if spans else None, _reply(replies, own, spans), tuple(spans))
 
 
+def part_unknown(text: str) -> Parted:
+    """Part a text by a model whose marks nobody knows here: `<think>` must begin it, and `</think>` may stand alone."""
+    closing = THINK.closing.search(text)
+    alone = closing is not None and not THINK.opening.search(text, 0, closing.start())
+    return part(text, opened=THINK if alone else None)
+
+
 def _closed_alone(text: str, own: Sequence[Marks]) -> Marks | None:
     """Return the marks whose closing one comes before any opening one."""
     first, first_marks = len(text), None

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cluster.inference.thoughts import THINK, Parted, part
+from cluster.inference.thoughts import Parted, part, part_unknown
 from generation.grading import find_answer
 from generation.raw.files import Columns, Part, chunks_of, find_files, reading
 from generation.raw.schema import (
@@ -238,18 +238,12 @@ def _parted(thoughts: pa.Array, texts: pa.Array, *, told: bool, graded: bool = F
     if not len(places):
         return thoughts, texts
     marked = texts.take(pa.array(places)).to_pylist()
-    parted = [_told_apart(text, told) for text in marked]
+    parted = [part(text) if told else part_unknown(text) for text in marked]
     if graded:
         pairs = zip(marked, parted, strict=True)
         parted = [Parted(None, all) if find_answer(all) and not find_answer(one.reply) else one for all, one in pairs]
     found = [pa.array([getattr(one, name) for one in parted], pa.string()) for name in ("thought", "reply")]
     return pc.replace_with_mask(thoughts, may, found[0]), pc.replace_with_mask(texts, may, found[1])
-
-
-def _told_apart(text: str, told: bool) -> Parted:
-    """Part a text of which neither the model's marks nor the prompt are known; a lone closing mark ends a thought."""
-    before, closing, _ = text.partition("</think>")
-    return part(text, opened=THINK if closing and "<think>" not in before and not told else None)
 
 
 def visible(texts: pa.Array) -> pa.Array:
