@@ -22,11 +22,10 @@ from cluster.inference.values import is_number
 from cluster.jobs.plan import JobPlan, JobSettings
 from cluster.jobs.run_directory import JSON, config_of, now
 from generation import builtin
-from generation.served_plan import choose_served
+from generation.served_plan import choose_served, name_served
 from generation.settings import Settings
 
 LONGEST, BUILTIN_LONGEST = 4096, 256  # default --max_tokens
-_FLAGS = (*SAMPLING_BOUNDS, "max_tokens")
 
 
 class ModelChoice(NamedTuple):
@@ -54,14 +53,14 @@ def choose_model(settings: JobSettings, before: str, several: int, what: str) ->
     Flags override the model's files. Raises ValueError for a model or template that is missing or unsuitable, for
     sampling parameters that no engine accepts, and if --max_tokens leaves no room for a prompt.
     """
-    name = _named_model(settings)
+    name = name_served(settings) if settings.server else _named_model(settings)
 
     def directory(model: str) -> Path:
         return Path(settings.out or f"{before}-{model}")
 
-    begun, notes = config_of(directory(_label(name, settings.adapter))), list[str]()
+    begun, notes = config_of(directory(_label(name, settings))), list[str]()
     if settings.server:
-        model, notes = choose_served(settings, begun)
+        model, notes = choose_served(settings, str(name), begun)
     elif name is None or is_builtin(settings):
         model = replace(find(str(builtin.MODEL)), name=builtin.NAME)
     elif name.startswith(f"{builtin.NAME}@"):
@@ -82,9 +81,10 @@ def choose_model(settings: JobSettings, before: str, several: int, what: str) ->
     if settings.engine_args and not argument_types():
         notes.append("no vLLM is installed here: --engine_args is checked only when an engine starts")
     if not sampling.temperature and several > 1:
-        given = settings.temperature is not None or "temperature" in (settings.sampling or {})
         nothing = " (top_p 0 keeps the likeliest token alone)" if model.sampling.get("top_p") == 0 else ""
-        source = "" if given else f" by the model's generation_config.json{nothing}"
+        source = (
+            "" if "temperature" in settings.given_sampling() else f" by the model's generation_config.json{nothing}"
+        )
         told = f"nothing is drawn, so all {several:,} {what} will be the same; give a --temperature"
         notes.append(f"temperature 0{source}: {told}")
     configuration = _configuration(settings, model) | chat.configuration
@@ -105,9 +105,11 @@ def _named_model(settings: JobSettings) -> str | None:
     return f"{name}@{revision}"
 
 
-def _label(model: str | None, adapter: str | None) -> str:
+def _label(model: str | None, settings: JobSettings) -> str:
     """Return what Model.label will be, of names as they were given."""
-    names = [builtin.NAME if model is None else model, *([adapter] if adapter else [])]
+    names = [name for name in (model or builtin.NAME, settings.adapter) if name]
+    if settings.server:
+        return Path(names[0]).name
     return "-".join(Path(name if os.path.isdir(name) else name.partition("@")[0]).name for name in names)
 
 
@@ -134,9 +136,7 @@ def _limited(model: Model, most: int, settings: JobSettings) -> Model:
 
 
 def _choose_sampling(settings: JobSettings, model: Model) -> Sampling:
-    given = read_sampling(settings.sampling or {}, "--sampling")
-    given |= {name: value for name in _FLAGS if (value := getattr(settings, name)) is not None}
-    own = dict(model.sampling)
+    given, own = settings.given_sampling(), dict(model.sampling)
     if own.get("top_p") == 0 and "top_p" not in given:
         # In transformers it leaves the likeliest token alone; vLLM does not take it.
         own |= {"top_p": 1.0, "temperature": 0.0}
@@ -149,9 +149,8 @@ def _choose_sampling(settings: JobSettings, model: Model) -> Sampling:
             raise ValueError(f"{error}; give --{name}, which overrides it") from error
     longest = BUILTIN_LONGEST if is_builtin(settings) else LONGEST
     named = {"max_tokens": min(longest, model.context // 2), **own, **given}
-    sampling = changed(
-        Sampling(), recommended(model.more, given, model.name) | named | {"top_k": int(named.get("top_k", 0))}
-    )
+    named["top_k"] = int(named.get("top_k", 0))
+    sampling = changed(Sampling(), recommended(model.more, given, model.name) | named)
     if (most := sampling.max_tokens) >= model.context:
         raise ValueError(f"--max_tokens {most} leaves no room for a prompt: the context is {model.context}")
     return sampling

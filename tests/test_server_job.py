@@ -148,6 +148,18 @@ def test_a_finished_run_needs_no_server(server: OpenAIServer, tmp_path: Path) ->
     assert main(["--server", "http://127.0.0.1:9", *FLAGS, f"--out={tmp_path / 'run'}", "--dry_run"]) == 0
 
 
+def test_a_run_goes_on_without_a_model_or_a_folder_named(
+    server: OpenAIServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server says what it serves, and the run how it treats requests, whatever it does now."""
+    monkeypatch.chdir(tmp_path)
+    flags = ["--server", server.url, *FLAGS]
+    assert main(flags) == 0
+    asked, server.seeds = len(server.asked), False
+    assert main([*flags, "--dry_run"]) == main([*flags, "--formats=0C"]) == 0
+    assert len(server.asked) == asked
+
+
 def test_a_dry_run_needs_no_server_but_says_what_it_finds(
     server: OpenAIServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,17 +19,18 @@ _OF_ENGINES = {
     "chat_template",
     "run_model_code",
 }
+_OF_SERVERS = {"api_key_env", "concurrency"}
 _KEY = re.compile("[!-~]+")  # what an HTTP header can carry
 
 
 def check_server_flags(settings: Any) -> None:
     """Raise ValueError for flags that do not go with --server, for what is no URL, and for a key that is not there."""
+    given = [one.name for one in fields(settings) if getattr(settings, one.name) != one.default]
     if not settings.server:
-        if settings.api_key_env is not None:
-            raise ValueError("--api_key_env is for a server: give --server URL")
+        if of_servers := [name for name in given if name in _OF_SERVERS]:
+            raise ValueError(f"--{of_servers[0]} is for a server: give --server URL, or leave it out")
         return
     server_urls(settings.server)
-    given = [one.name for one in fields(settings) if getattr(settings, one.name) != one.default]
     if of_engines := [f"--{name}" for name in given if name in _OF_ENGINES]:
         raise ValueError(f"{of_engines[0]} is for engines started here: leave it out with --server")
     if settings.api_key_env is not None and not _KEY.fullmatch(os.environ.get(settings.api_key_env, "")):

@@ -11,10 +11,11 @@ from typing import Literal, NamedTuple
 from cluster.errors import EngineDiedError
 from cluster.inference.engine import Completion, Message, Request, Sampling
 from cluster.inference.models import Model, Served, served_model
-from cluster.inference.server_engine import ServerEngine, ServerSettings, ask_of_itself
+from cluster.inference.server_engine import ServerEngine, ServerSettings, Told, ask_of_itself
 
 ASSUMED_CONTEXT = 32_768
 _AWAIT_S = 600.0  # how long a plan waits for a server that may just be loading its model
+_ANSWER_S = 30.0  # how long a server may take to say what it serves
 _SYSTEM = (
     "You are a careful assistant. Count the letters of each word, and write the numbers 3, 14, 159 and 2653 first."
 )
@@ -32,27 +33,43 @@ class Finding(NamedTuple):
 def look_at_server(settings: ServerSettings, *, ask: bool) -> Finding:
     """Return the model that a server serves, and how it treats requests; without `ask` only what it tells of itself.
 
-    Waits up to ten minutes for a server that is to be asked, not for another.
+    Waits up to ten minutes for a server that is asked.
     Raises ValueError if the server refuses what it is asked, or if it is not there and has to be.
     """
     return asyncio.run(_asked(settings) if ask else _told(settings))
 
 
-async def _told(settings: ServerSettings) -> Finding:
-    client, name, context = settings.client(), settings.model, 0
+def only_model(settings: ServerSettings, *, wait: bool) -> str:
+    """Return the name of the only model that a server serves. Raises ValueError if it serves several, or is away."""
     try:
-        told = await ask_of_itself(client, settings.model, patience_s=0)
-        name, context, notes = told.model, told.context, [*_unknown(told.context)]
+        return asyncio.run(_facts(settings, _AWAIT_S if wait else 0)).model
     except EngineDiedError as error:
-        if name is None:
-            raise ValueError(f"{error}: start the server, or give the model it will serve as --model") from error
-        assumed = f"the run waits for it; a context of {ASSUMED_CONTEXT:,} tokens is assumed here"
-        notes = [f"the server is not there yet ({error}): {assumed}"]
+        raise ValueError(f"{error}: start the server, or give the model it will serve as --model") from error
+
+
+async def _facts(settings: ServerSettings, patience_s: float) -> Told:
+    """Ask a server what it serves. Raises as ask_of_itself does."""
+    client = settings.client()
+    try:
+        asked = ask_of_itself(client, settings.model, patience_s=patience_s)
+        return await asyncio.wait_for(asked, patience_s + _ANSWER_S)
+    except TimeoutError as error:
+        raise EngineDiedError(f"{client.url}: no answer within {patience_s + _ANSWER_S:.0f} s") from error
     finally:
         await client.close()
-    assert name is not None
+
+
+async def _told(settings: ServerSettings) -> Finding:
+    assert settings.model is not None
+    context = 0
+    try:
+        context = (await _facts(settings, 0)).context
+        notes = [*_unknown(context)]
+    except EngineDiedError as error:
+        assumed = f"the run waits for it; a context of {ASSUMED_CONTEXT:,} tokens is assumed here"
+        notes = [f"the server is not there yet ({error}): {assumed}"]
     notes.append("how the server treats system texts and seeds is found out when the run begins")
-    return Finding(served_model(name, Served(context or ASSUMED_CONTEXT)), tuple(notes))
+    return Finding(served_model(settings.model, Served(context or ASSUMED_CONTEXT)), tuple(notes))
 
 
 async def _asked(settings: ServerSettings) -> Finding:

@@ -32,6 +32,7 @@ _VARIABLES = 'JSON object of variables for the chat template, such as {"enable_t
 _MORE = 'further fields of vLLM\'s SamplingParams, as JSON: {"min_p": 0.05, "stop": ["###"]}'
 _ARGUMENTS = 'arguments of vLLM\'s engine, as JSON: {"quantization": "fp8", "max_num_seqs": 64}'
 _SILENCE = "seconds without an answer until an engine is replaced (default: 300 or more)"
+SAMPLING_FLAGS = (*SAMPLING_BOUNDS, "max_tokens")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,11 +79,17 @@ class JobSettings:
         for name in SAMPLING_BOUNDS:
             check_sampling(name, getattr(self, name), f"--{name}")
         check_bounds(self)
-        for name in read_sampling(self.sampling or {}, "--sampling"):
-            if getattr(self, name, None) is not None:
+        for name in self.sampling or {}:
+            if name in SAMPLING_FLAGS and getattr(self, name) is not None:
                 raise ValueError(f"--{name} and {name} in --sampling: give one of them")
+        self.given_sampling()
         check_engine_args(self.engine_args or {})
         check_server_flags(self)
+
+    def given_sampling(self) -> dict[str, Any]:
+        """Return the sampling parameters that flags give, those in --sampling among them. Raises ValueError."""
+        named = {name: value for name in SAMPLING_FLAGS if (value := getattr(self, name)) is not None}
+        return read_sampling(self.sampling or {}, "--sampling") | named
 
 
 def check_bounds(settings: Any) -> None:
