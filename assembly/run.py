@@ -32,9 +32,7 @@ class Config(SftSettings, Input):
 
     license: str = flag(UNKNOWN, "of the card, in the hub's words, such as apache-2.0 or cc-by-4.0")
     processes: int | None = flag(None, "default: as many as cores; the set does not depend on it")
-    out: Path | None = flag(  # noqa: RUF009  it makes a field
-        None, "the folder to make (default: SFT_DATA beside the raw folder)", dataset_folder
-    )
+    out: Path | None = flag(None, "the folder to make (default: SFT_DATA beside the raw folder)", dataset_folder)
 
     def __post_init__(self) -> None:
         super().__post_init__()

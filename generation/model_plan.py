@@ -15,7 +15,7 @@ from cluster.inference.engine import SAMPLING_BOUNDS, Message, Sampling
 from cluster.inference.engine_arguments import argument_types, frozen
 from cluster.inference.model_files import GENERATION
 from cluster.inference.models import Model, find
-from cluster.inference.sampling import changed, check_sampling, read_sampling, recommended
+from cluster.inference.sampling import changed, check_sampling, not_passed_on, read_sampling, recommended
 from cluster.inference.server_probe import ServedChat
 from cluster.inference.tokenizer import ChatFormat, ChatTokenizer
 from cluster.inference.values import is_number
@@ -75,9 +75,9 @@ def choose_model(settings: JobSettings, before: str, several: int, what: str) ->
     chat = choose_chat(model, settings.chat_template, settings.chat_kwargs or {}, begun, now()[:10])
     sampling = _choose_sampling(settings, model).stopping(stops_of(chat.format))
     notes += [*notes_on_adapter(model), *chat.notes]
-    if model.unused:
-        are = "is" if len(model.unused) == 1 else "are"
-        notes.append(f"generation_config.json also sets {', '.join(model.unused)}, which {are} not used")
+    if unused := not_passed_on(model.more):
+        are = "is" if len(unused) == 1 else "are"
+        notes.append(f"generation_config.json also sets {', '.join(unused)}, which {are} not used")
     if settings.engine_args and not argument_types():
         notes.append("no vLLM is installed here: --engine_args is checked only when an engine starts")
     if not sampling.temperature and several > 1:

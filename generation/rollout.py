@@ -46,6 +46,7 @@ class Rollout:
     seed: int
     fold_system: bool = False  # True if the system text goes into the user's turn
     reflection_sampling: Sampling | None = None  # of reflections, where they differ from samples
+    examples: Examples = NO_EXAMPLES
 
     @property
     def of_reflections(self) -> Sampling:
@@ -59,8 +60,6 @@ class Rollout:
             return self.sampling
         more = {**self.sampling.more, "reflections": self.reflection_sampling.parameters()}
         return replace(self.sampling, more=more)
-
-    examples: Examples = NO_EXAMPLES
 
     async def __call__(self, engine: Engine, question: Question) -> tuple[Attempt, ...]:
         """Return all attempts, by variant and index. Raises ItemFailedError if every sample failed, EngineDiedError."""

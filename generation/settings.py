@@ -45,7 +45,7 @@ class Settings(JobSettings):
         local_or_name,
         (1, 10**7),
     )
-    grader: GraderName | None = flag(  # noqa: RUF009  it makes a field
+    grader: GraderName | None = flag(
         None, "of your own questions (default: countdown by the wording, else number, math or text by the gold answer)"
     )
     question_column: str | None = flag(None, "of your own questions (default: question)")
@@ -59,7 +59,7 @@ class Settings(JobSettings):
     variants: tuple[str, ...] = flag(("plain",), f"plain (4), all (8), or a comma list of {', '.join(VARIANTS)}")
     samples: int | None = flag(None, "per question and variant (default: 16; built-in model 2)", bounds=(1, 10_000))
     reflections: int | None = flag(None, "per sample (default: 4; built-in model 2)", bounds=(0, 1_000))
-    reflection_sampling: dict[str, Any] | None = flag(  # noqa: RUF009  it makes a field
+    reflection_sampling: dict[str, Any] | None = flag(
         None, 'what differs in reflections, as JSON: {"temperature": 0, "max_tokens": 512}'
     )
     answer_in: str | None = flag(

@@ -102,7 +102,7 @@ def _faults(config: Mapping[str, Any]) -> Iterator[str]:
         if (value := config.get(key)) not in (None, False, [], {}) and value not in known.get("neutral", ()):
             yield f"{known['says']} ({key} {value!r}), which vLLM does not do; {merge}"
     ranks = [config.get("r"), *(config.get("rank_pattern") or {}).values()]
-    if not all(is_count(rank) and rank > 0 for rank in ranks):
+    if not all(is_count(rank, 1) for rank in ranks):
         yield f"{ADAPTER} must say its rank as r, a whole number above 0, not {config.get('r')!r}"
     elif _rank(config) > max(_ranks()):
         yield f"its rank is {_rank(config)}, and vLLM takes {max(_ranks())} at most; {merge}"

@@ -5,7 +5,6 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from importlib.metadata import entry_points
 from itertools import islice, product
 from operator import itemgetter
 from typing import NamedTuple
@@ -14,7 +13,7 @@ from cluster.inference.engine import Message, without_system
 from cluster.inference.model_files import CONFIG, KNOWN
 from cluster.inference.models import Model
 from cluster.inference.tokenizer import OWN_FORMAT, ChatFormat, ChatTokenizer, is_encoder, read_config
-from cluster.inference.vllm_source import vllm_source
+from cluster.inference.vllm_source import has_plugins, vllm_source
 from cluster.texts import excerpt, first_line, listed
 
 MARGIN = 16  # tokens that a text may have in addition to one a byte, such as a space put before it
@@ -65,9 +64,8 @@ def why_no_text(model: Model) -> str:
     shown = f"{', '.join(classes)} by config.json"
     if not silent.isdisjoint(classes) or any(name.endswith(_WRITE_NOTHING) for name in classes):
         return f"writes no text, it is a {shown}"
-    plugins = [plugin.dist for plugin in entry_points(group="vllm.general_plugins")]
-    if any(package and not package.name.startswith("vllm") for package in plugins):
-        return ""  # another package adds models to vLLM, which its tables do not hold
+    if has_plugins():
+        return ""
     encoders = [known for name in classes if name.endswith(_WRITE) and (known := is_encoder(name)) is not None]
     if not encoders:
         return f"is a {shown}, a class that the vLLM installed here does not know as one that writes text"

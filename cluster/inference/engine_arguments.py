@@ -1,12 +1,11 @@
 """The arguments of vLLM's engine that a user gave: whether they exist, are of their type, and what becomes of them.
 
-Names and types are read from the source of the installed vLLM, as its import takes ten seconds; vLLM itself checks the
-rest when an engine starts.
+Names and types are read from the source of the installed vLLM, which itself checks the rest when an engine starts.
 """
 
 import ast
 import importlib.metadata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -19,46 +18,44 @@ LIMITS: Mapping[str, Mapping[str, Any]] = _TABLE["limits"]
 _FREE = frozenset(_TABLE["free"]["names"])
 _SOURCE = "engine/arg_utils.py"
 _CLASSES = ("EngineArgs", "AsyncEngineArgs")
-_SIMPLE = {"bool": "true or false", "int": "a whole number", "float": "a number", "str": "a text", "None": "null"}
-_HOLDERS = {"list": "a list", "set": "a list", "dict": "an object", "Mapping": "an object"}
+_LIST = ("a list", lambda value: isinstance(value, list))
+_OBJECT = ("an object", lambda value: isinstance(value, dict))
+_KINDS: dict[
+    str, tuple[str, Callable[[Any], bool]]
+] = {  # by name in an annotation: what its JSON is called, and a test
+    "bool": ("true or false", lambda value: isinstance(value, bool)),
+    "int": ("a whole number", is_count),
+    "float": ("a number", is_number),
+    "str": ("a text", lambda value: isinstance(value, str)),
+    "None": ("null", lambda value: value is None),
+    **dict.fromkeys(("list", "set"), _LIST),
+    **dict.fromkeys(("dict", "Mapping"), _OBJECT),
+}
 _ANY = "anything"
 
 
 class Type(NamedTuple):
     """As much of a type as its annotation says: the kinds of values that it takes, and single ones."""
 
-    kinds: frozenset[str]  # names of _SIMPLE and _HOLDERS; _ANY for what is written as a class, which vLLM checks
+    kinds: frozenset[str]  # names of _KINDS; _ANY for what is written as a class, which vLLM checks
     choices: tuple[Any, ...]
 
     def takes(self, value: Any) -> bool:
-        tests = {
-            "bool": isinstance(value, bool),
-            "int": is_count(value),
-            "float": is_number(value),
-            "str": isinstance(value, str),
-            "None": value is None,
-            "list": isinstance(value, list),
-            "set": isinstance(value, list),
-            "dict": isinstance(value, dict),
-            "Mapping": isinstance(value, dict),
-            _ANY: True,
-        }
-        return any(tests[kind] for kind in self.kinds) or any(
-            value == one and type(value) is type(one) for one in self.choices
-        )
+        if any(kind == _ANY or _KINDS[kind][1](value) for kind in self.kinds):
+            return True
+        return any(value == one and type(value) is type(one) for one in self.choices)
 
     @property
     def words(self) -> str:
-        named = (_SIMPLE | _HOLDERS)[kind] if (kind := next(iter(self.kinds), "")) and len(self.kinds) == 1 else ""
-        shown = [named] if named else sorted({(_SIMPLE | _HOLDERS)[kind] for kind in self.kinds})
-        return " or ".join([*shown, *([f"one of {', '.join(map(str, self.choices))}"] if self.choices else [])])
+        choices = [f"one of {', '.join(map(str, self.choices))}"] if self.choices else []
+        return " or ".join([*sorted({_KINDS[kind][0] for kind in self.kinds}), *choices])
 
 
-def check_engine_args(given: Mapping[str, Any], flag: str = "--engine_args") -> None:
+def check_engine_args(given: Mapping[str, Any]) -> None:
     """Raise ValueError for a name that the installed vLLM does not have, a value not of its type, or one we decide."""
     known = argument_types()
     for name, value in given.items():
-        shown = f"{flag}: {name}"
+        shown = f"--engine_args: {name}"
         if why := _TABLE["refused"].get(name):
             raise ValueError(f"{shown} is not taken: {why}")
         if name in LIMITS:
@@ -118,7 +115,7 @@ def _parts(annotation: ast.expr, path: str) -> Iterator[str | tuple[Any, ...]]:
             for one in values.elts if isinstance(values, ast.Tuple) else [values]:
                 # A Literal may hold another one, by its name.
                 yield from [(one.value,)] if isinstance(one, ast.Constant) else _parts(one, path)
-        case ast.Subscript(value=ast.Name(id=name)) | ast.Name(id=name) if name in _SIMPLE or name in _HOLDERS:
+        case ast.Subscript(value=ast.Name(id=name)) | ast.Name(id=name) if name in _KINDS:
             yield name
         case ast.Subscript(value=ast.Name(id="Callable" | "type")):
             return  # no JSON value is one

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from cluster.inference.model_files import CONFIG, GENERATION, KNOWN, MORE_TEMPLA
 from cluster.inference.revision import hash_of_folder
 from cluster.inference.sampling import unusual
 from cluster.inference.tokenizer import read_config
+from cluster.inference.values import is_count, is_number
 from cluster.texts import nearest
 
 _CLOSE = 0.75
@@ -45,18 +46,18 @@ class Model:
     revision: str  # hub commit, or a hash of the folder's files
     hub_revision: str | None  # what to ask the hub's client for in addition to `path`; None for a folder
     context: int  # longest prompt plus completion, in tokens
-    sampling: dict[str, float]  # what generation_config.json gives of SAMPLING_BOUNDS
-    more: Mapping[str, Any]  # what else of it is passed on to engines: see sampling.unusual
-    type: str  # the model_type of config.json
-    architectures: tuple[str, ...]
-    own_code: tuple[str, ...]  # the configuration files that refer to code that comes with the model
-    heads: int | None  # attention heads, which the GPUs of an engine share evenly; None if config.json does not say
-    weight_bytes: int  # on disk; 0 if they are not on this machine
-    quantization: str  # the quant_method of config.json; "" for weights that are not quantized
-    run_code: bool  # True if code that came with the model may be run
-    templates: Mapping[str, str]  # chat templates by name, "default" the one that is meant; empty for a base model
-    writes_chats: bool  # its tokenizer needs no template, as Mistral's tekken.json
-    unused: tuple[str, ...]  # keys of generation_config.json that would change what is sampled, and are ignored
+    sampling: Mapping[str, float] = field(default_factory=dict)  # what generation_config.json gives of SAMPLING_BOUNDS
+    more: Mapping[str, Any] = field(default_factory=dict)  # what else of it changes sampling: see sampling.unusual
+    type: str = ""  # the model_type of config.json
+    architectures: tuple[str, ...] = ()
+    own_code: tuple[str, ...] = ()  # the configuration files that refer to code that comes with the model
+    heads: int | None = None  # attention heads, which an engine's GPUs share evenly; None if config.json does not say
+    weight_bytes: int = 0  # on disk; 0 if they are not on this machine
+    quantization: str = ""  # the quant_method of config.json; "" for weights that are not quantized
+    run_code: bool = False  # True if code that came with the model may be run
+    templates: Mapping[str, str] = field(default_factory=dict)
+    """Chat templates by name, "default" the one that is meant; empty for a base model."""
+    writes_chats: bool = False  # its tokenizer needs no template, as Mistral's tekken.json
     adapter: Adapter | None = None
     served: Served | None = None  # how a server treats it, whose model it is; None for one whose files are known
 
@@ -83,26 +84,7 @@ class Model:
 
 def served_model(name: str, served: Served) -> Model:
     """Return a model of which only what its server tells is known."""
-    return Model(
-        name,
-        path="",
-        revision="",
-        hub_revision=None,
-        context=served.context,
-        sampling={},
-        more={},
-        type="",
-        architectures=(),
-        own_code=(),
-        heads=None,
-        weight_bytes=0,
-        quantization="",
-        run_code=False,
-        templates={},
-        writes_chats=True,
-        unused=(),
-        served=served,
-    )
+    return Model(name, "", "", None, served.context, writes_chats=True, served=served)
 
 
 def find(
@@ -173,14 +155,13 @@ def _described(name: str, path: str, revision: str, held: Files, weight_bytes: i
     sampling = {key: generation[key] for key in SAMPLING_BOUNDS if generation.get(key) is not None}
     numbers = [(key, value, GENERATION) for key, value in sampling.items()]
     for key, value, file in [("model_max_length", tokenizer.get("model_max_length", 0), TOKENIZER), *numbers]:
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        if value is not None and not is_number(value):
             raise ValueError(f"model {name}: {key} in {file} must be a number, not {value!r}")
     # As everywhere, `do_sample: false` means temperature 0; a top_k of -1 keeps all, which is 0 here.
     sampling |= {"temperature": 0} if generation.get("do_sample") is False else {}
     sampling |= {"top_k": 0} if sampling.get("top_k") == -1 else {}
     hub_revision = revision if weight_bytes is None else None
-    classes, unused = config.get("architectures"), KNOWN["unused"]
-    given = {key: value for key, value in generation.items() if value is not None and value is not False}
+    classes = config.get("architectures")
     heads = [part.get("num_attention_heads", part.get("n_head")) for part in _parts(config)]
     own_code = tuple(one for one, said in ((CONFIG, config), (TOKENIZER, tokenizer)) if said.get("auto_map"))
     run_code = run_code and bool(own_code)
@@ -195,13 +176,12 @@ def _described(name: str, path: str, revision: str, held: Files, weight_bytes: i
         type=str(config.get("model_type") or ""),
         architectures=tuple(map(str, classes)) if isinstance(classes, list) else (),
         own_code=own_code,
-        heads=next((count for count in heads if _is_count(count, 1)), None),
+        heads=next((count for count in heads if is_count(count, 1)), None),
         weight_bytes=weight_bytes or 0,
         quantization=_quantization(config),
         run_code=run_code,
         templates=held.templates(),
         writes_chats=_TEKKEN in held.names,
-        unused=tuple(key for key, value in given.items() if key in unused and value not in unused[key]),
     )
 
 
@@ -226,7 +206,7 @@ def _context_of(name: str, config: Mapping[str, Any], read: Callable[[], Any]) -
             text = read().get_text_config()
             lengths = said(lambda key: getattr(text, key, None))
     lengths = lengths or said(config.get)
-    if not lengths or not all(_is_count(length, 2) for length in lengths):
+    if not lengths or not all(is_count(length, 2) for length in lengths):
         raise ValueError(f"model {name} does not say its context: config.json has no max_position_embeddings")
     return int(inner.get("model_max_length") or min(lengths))
 
@@ -236,7 +216,3 @@ def _parts(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     for inner in [config[key] for key in KNOWN["config"]["text"] if isinstance(config.get(key), Mapping)][:1]:
         yield from _parts(inner)
     yield config
-
-
-def _is_count(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least

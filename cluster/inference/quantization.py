@@ -2,11 +2,10 @@
 
 import ast
 import re
-from importlib.metadata import entry_points
 
 from cluster.inference.engine_arguments import argument_types
 from cluster.inference.model_files import KNOWN
-from cluster.inference.vllm_source import vllm_source
+from cluster.inference.vllm_source import has_plugins, vllm_source
 from cluster.texts import listed
 
 _ON_CPU = re.compile(r"supported_quantization\b[^=\n]*= (\[[^\]]*\])")
@@ -19,8 +18,7 @@ def why_not_run(method: str, *, gpu: bool) -> str:
     """
     method = KNOWN["quantization"]["names"].get(method, method)
     known = argument_types().get("quantization")
-    plugins = [plugin.dist for plugin in entry_points(group="vllm.general_plugins")]
-    if not method or known is None or any(package and not package.name.startswith("vllm") for package in plugins):
+    if not method or known is None or has_plugins():
         return ""
     methods = [one for one in known.choices if isinstance(one, str)]
     if method not in methods:

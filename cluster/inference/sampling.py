@@ -46,17 +46,22 @@ def _read(shown: str, name: str, value: Any) -> Any:
 
 
 def unusual(generation: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keys of generation_config.json that set FIELDS["recommended"] to other than neutral values."""
+    """Return what of FIELDS["recommended"] a generation_config.json sets to other than neutral values."""
     given = {key: value for key, value in generation.items() if value is not None and value is not False}
     known = FIELDS["recommended"]
     return {key: value for key, value in given.items() if key in known and value not in known[key]["neutral"]}
+
+
+def not_passed_on(found: Mapping[str, Any]) -> list[str]:
+    """Return the keys, of those that `unusual` found, that vLLM has no field for."""
+    return [key for key in found if "field" not in FIELDS["recommended"][key]]
 
 
 def recommended(found: Mapping[str, Any], given: Mapping[str, Any], model: str) -> dict[str, Any]:
     """Return what `unusual` found as fields, but for those given by the user. Raises ValueError for a bad value."""
     taken = dict[str, Any]()
     for key, value in found.items():
-        if (field := FIELDS["recommended"][key]["field"]) not in given:
+        if (field := FIELDS["recommended"][key].get("field")) and field not in given:
             shown = f"model {model}: {key} in generation_config.json"
             try:
                 taken[field] = read_value(shown, value, FIELDS["taken"][field])

@@ -13,6 +13,7 @@ from cluster.errors import EngineDiedError, ServerFailedError, ServerRefusedErro
 from cluster.inference.engine import Completion, EngineInfo, EngineSettings, Message, Request, Sampling
 from cluster.inference.server_client import ServerClient, Tell
 from cluster.inference.thoughts import Parted, part_unknown, tokens_in
+from cluster.inference.values import is_count
 from cluster.texts import listed
 
 SEEDS = 2**31
@@ -20,7 +21,6 @@ SEEDS = 2**31
 _GONE = {401, 402, 403, 404}  # these refuse everyone: the key, the account or the model is not good any more
 _TOO_LARGE = {400, 413, 422}  # with these a server may mean that prompt and completion exceed its context
 _SHOWN = 4
-NEUTRAL = Sampling()
 _HI = (Message(role="user", content="Hi"),)
 
 
@@ -57,7 +57,7 @@ class ServerSettings(EngineSettings):
 
     urls: tuple[str, ...]  # up to and including the version, such as http://localhost:8000/v1
     model: str | None  # as the server calls it; None for the only one that it serves
-    sampling: Sampling = NEUTRAL  # to be tried at the start
+    sampling: Sampling = field(default_factory=Sampling)  # to be tried at the start
     key_env: str | None = None  # the environment variable that holds the key
     concurrency: int = 64  # requests in flight on each server
     context: int = 0  # if the server does not tell; 0 if nobody knows
@@ -166,7 +166,7 @@ class ServerEngine:
         body["messages"] = [{**message, "content": _utf8(message["content"])} for message in request.messages]
         body |= {"temperature": sampling.temperature, "top_p": sampling.top_p, "seed": request.seed % SEEDS}
         body |= {self._form.limit: sampling.max_tokens}
-        body |= {name: value for name, value in sampling.more.items() if name not in _NEUTRAL}
+        body |= {name: value for name, value in sampling.more.items() if name not in _OFF}
         body |= _extras(sampling) if self._form.extras else {}
         if self._settings.template_kwargs:
             body["chat_template_kwargs"] = dict(self._settings.template_kwargs)
@@ -176,19 +176,19 @@ class ServerEngine:
         await self._client.close()
 
 
-_NEUTRAL = {"top_k": -1, "repetition_penalty": 1.0, "min_p": 0.0}
-"""Parameters that OpenAI's API does not have, as servers write "none of it". Where left out, vLLM's server takes those
-of generation_config.json, and llama.cpp its own, such as top_k 40."""
+_OFF = {"top_k": -1, "repetition_penalty": 1.0, "min_p": 0.0}
+"""Parameters that OpenAI's API does not have, with the values that change nothing. Where they are left out, vLLM's
+server takes those of generation_config.json, and llama.cpp its own, such as top_k 40."""
 
 
 def _extras(sampling: Sampling) -> dict[str, Any]:
     penalty, more = sampling.repetition_penalty, sampling.more
     given = {"top_k": sampling.top_k or -1, "repetition_penalty": penalty}
-    return _NEUTRAL | given | {name: more[name] for name in _NEUTRAL if name in more}
+    return _OFF | given | {name: more[name] for name in _OFF if name in more}
 
 
 def _without_neutral(extras: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in extras.items() if value != _NEUTRAL[name]}
+    return {name: value for name, value in extras.items() if value != _OFF[name]}
 
 
 async def ask_of_itself(client: ServerClient, model: str | None, *, patience_s: float) -> Told:
@@ -258,5 +258,4 @@ def _part(of: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _count(of: Mapping[str, Any], name: str) -> int:
-    value = of.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+    return value if is_count(value := of.get(name), 1) else 0

@@ -142,7 +142,7 @@ def _all_of(completion: Completion) -> tuple[str | None, str]:
 class ServedChat:
     """Chats as they are sent to a server, in place of a tokenizer that nobody has."""
 
-    def render(self, messages: Sequence[Message], *, opened: bool = True) -> str:
+    def render(self, messages: Sequence[Message]) -> str:
         """Return the turns as text, each below its role."""
         return "\n\n".join(f"[{message['role']}]\n{message['content']}" for message in messages)
 

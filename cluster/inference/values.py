@@ -4,7 +4,7 @@ A rule has a `kind`, and for numbers the bounds `low` and `high`.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 
 class _Kind(NamedTuple):
@@ -12,8 +12,9 @@ class _Kind(NamedTuple):
     holds: Callable[[Any], bool]
 
 
-def is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def is_count(value: object, least: int | None = None) -> TypeGuard[int]:
+    """Return True for a whole number, if given of at least `least`: JSON's true and false are no numbers here."""
+    return isinstance(value, int) and not isinstance(value, bool) and (least is None or value >= least)
 
 
 def is_number(value: object) -> bool:
@@ -25,7 +26,7 @@ def _is_text(value: object) -> bool:
 
 
 def _is_id(value: object) -> bool:
-    return is_count(value) and 0 <= value < 2**31  # type: ignore[operator]
+    return is_count(value, 0) and value < 2**31
 
 
 _KINDS = {

@@ -77,10 +77,6 @@ class VllmSettings(EngineSettings):
         return self.cache_bytes or (None if self.gpu else _CPU_CACHE)
 
     def cause(self, log: str) -> EngineDiedError | None:
-        """Return the last relevant exception in the log, the only trace that errors leave across vLLM's processes.
-
-        One without a message gets the statement that raised it, which is the last source line of the traceback.
-        """
         return cause_in(log)
 
     def arguments(self) -> dict[str, Any]:

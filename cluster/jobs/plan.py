@@ -51,9 +51,9 @@ class JobSettings:
     repetition_penalty: float | None = flag(None, _OF_THE_MODEL)
     max_tokens: int | None = flag(None, _LENGTH, bounds=(1, 10**7))
     chat_template: str | None = flag(None, _TEMPLATE, local)
-    chat_kwargs: dict[str, Any] | None = flag(None, _VARIABLES)  # noqa: RUF009
-    sampling: dict[str, Any] | None = flag(None, _MORE)  # noqa: RUF009  it makes a field
-    engine_args: dict[str, Any] | None = flag(None, _ARGUMENTS)  # noqa: RUF009
+    chat_kwargs: dict[str, Any] | None = flag(None, _VARIABLES)
+    sampling: dict[str, Any] | None = flag(None, _MORE)
+    engine_args: dict[str, Any] | None = flag(None, _ARGUMENTS)
     examples: str | None = flag(None, "JSON lines of few-shot turns for samples and reflections: docs/tasks.md", local)
     seed: int = flag(0, "of questions, prompts, requests and traces", bounds=(0, 2**63 - 1))
     engines: int | None = flag(None, "how many engines (default: all there is room for; CPU 1)", bounds=(1, 10_000))
