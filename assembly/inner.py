@@ -9,7 +9,7 @@ from generation.raw.schema import joined, kept_items, lengths, lists_of, owners
 
 
 def with_inner_reflections(rows: pa.Table) -> pa.Table:
-    """Add to each sample what the model said, inside it, of the attempt that its answer stands on; schema ROWS."""
+    """Add to each sample the reflections, inside it, on the attempt that gives its answer; schema ROWS."""
     attempts = rows["attempts"].combine_chunks()
     if attempts.null_count == len(attempts):
         return rows
@@ -21,7 +21,7 @@ def with_inner_reflections(rows: pa.Table) -> pa.Table:
 def unfolded(rows: pa.Table) -> pa.Table:
     """Return each inner attempt as a row of schema ROWS, with its own grade and reflections.
 
-    A sample stays as a row before its attempts unless its answer stands on one of them, which then has its reflections.
+    A sample stays as a row before its attempts, unless one of them gives its answer, which then has its reflections.
     """
     attempts = rows["attempts"].combine_chunks()
     if attempts.null_count == len(attempts):

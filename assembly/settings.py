@@ -131,10 +131,10 @@ class SftSettings:
     keep_unanswered: bool = flag(False, "samples without an answer may stand as incorrect attempts")
     inner_attempts: bool = flag(
         False,
-        "of samples that are traces themselves, each attempt by itself, instead of the one their answer stands on",
+        "take each attempt inside samples that are traces themselves, not only the one that gives their answer",
     )
     thoughts: Literal["drop", "show"] = flag(
-        "drop", "a thought before the reply: drop it, or show it as text in an attempt"
+        "drop", "of samples by a model that thinks: drop them, or show them as text in the attempts"
     )
     true_arithmetic: bool = flag(False, "leave out reflections that state a false equation")
     tokenizer: str | None = flag(None, "model whose tokenizer counts --max_trace_tokens", local_or_name)

@@ -94,7 +94,7 @@ class InnerAttempt:
     text: str
     grade: Grade
     reflections: tuple[InnerReflection, ...]
-    is_final: bool  # the sample's own answer stands on it
+    is_final: bool  # True for the one that gives the sample's answer
 
     def is_valid(self, reflection: InnerReflection) -> bool:
         """Return True if the verdict matches the attempt's correctness."""

@@ -60,11 +60,11 @@ class Settings(JobSettings):
     samples: int | None = flag(None, "per question and variant (default: 16; built-in model 2)", bounds=(1, 10_000))
     reflections: int | None = flag(None, "per sample (default: 4; built-in model 2)", bounds=(0, 1_000))
     reflection_sampling: dict[str, Any] | None = flag(
-        None, 'what differs in reflections, as JSON: {"temperature": 0, "max_tokens": 512}'
+        None, 'what differs for reflections, as JSON: {"temperature": 0, "max_tokens": 512}'
     )
     answer_in: str | None = flag(
         None,
-        "where answers stand, tried in order: tag, boxed, last_line, REGEX (default: tag; math and numbers tag,boxed)",
+        "where answers stand, tried in order: tag, boxed, last_line, REGEX (default: tag; math, number: tag,boxed)",
     )
     formats: tuple[str, ...] = flag(("*C_full",), f"comma list of {', '.join(FORMATS)}; quote the stars")
     attempts: str = flag("5", "attempts a trace, N, or a range such as 2-5")

@@ -34,8 +34,8 @@ class Form(NamedTuple):
 FORMS = (Form(), Form(extras=False), Form(False, "max_completion_tokens"))
 
 
-class Told(NamedTuple):
-    """What a server tells of itself."""
+class ServerInfo(NamedTuple):
+    """What a server says about itself."""
 
     model: str
     models: tuple[str, ...]  # all that it serves
@@ -109,13 +109,13 @@ class ServerEngine:
         self.info = EngineInfo("", "", settings.model or "", "", settings.context)
 
     async def connect(self) -> None:
-        """Learn what the server tells and how it takes requests, however long that takes. Raises ServerRefusedError."""
-        told = await ask_of_itself(self._client, self._settings.model, patience_s=float("inf"))
-        context = told.context or self._settings.context
-        self.info = EngineInfo(told.engine, told.version, told.model, "", context)
-        await self._find_form(told)
+        """Find out what the server is and how it takes requests, however long that takes. Raises ServerRefusedError."""
+        info = await server_info(self._client, self._settings.model, patience_s=float("inf"))
+        context = info.context or self._settings.context
+        self.info = EngineInfo(info.engine, info.version, info.model, "", context)
+        await self._find_form(info)
 
-    async def _find_form(self, told: Told) -> None:
+    async def _find_form(self, info: ServerInfo) -> None:
         """Ask for one token in each of FORMS until one is taken."""
         sampling, refused = self._settings.sampling, list[ServerRefusedError]()
         for form in FORMS:
@@ -131,7 +131,7 @@ class ServerEngine:
                 given = ", ".join(f"{name} {value}" for name, value in lost.items())
                 raise ServerRefusedError(f"the server does not take {given} ({refused[0]})", refused[0].status)
             return
-        served = "" if told.model in told.models else f"; it serves {listed(told.models, _SHOWN) or 'nothing'}"
+        served = "" if info.model in info.models else f"; it serves {listed(info.models, _SHOWN) or 'nothing'}"
         raise ServerRefusedError(f"{refused[0]}{served}", refused[0].status)
 
     async def generate(self, request: Request) -> Completion:
@@ -147,7 +147,7 @@ class ServerEngine:
     async def _ask_within_context(self, request: Request) -> dict[str, Any]:
         """Ask, and if the server refuses, with no more tokens than the context leaves behind this prompt.
 
-        How many that are is told by the usage of one token; servers say it in no common form.
+        The usage of a request for one token says how many; in errors servers say it each in their own words.
         """
         try:
             return await self._ask(request)
@@ -155,7 +155,7 @@ class ServerEngine:
             if error.status not in _TOO_LARGE or not self.info.context:
                 raise
             one = await self._ask(replace(request, sampling=request.sampling.within(1)))
-            room = self.info.context - _count(_part(one, "usage"), "prompt_tokens")
+            room = self.info.context - _count(_section(one, "usage"), "prompt_tokens")
             if not 1 <= room < request.sampling.max_tokens:
                 raise
         return await self._ask(replace(request, sampling=request.sampling.within(room)))
@@ -191,8 +191,8 @@ def _without_neutral(extras: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in extras.items() if value != _OFF[name]}
 
 
-async def ask_of_itself(client: ServerClient, model: str | None, *, patience_s: float) -> Told:
-    """Ask a server what it serves. Raises ServerRefusedError, EngineDiedError, and ValueError for a model not named."""
+async def server_info(client: ServerClient, model: str | None, *, patience_s: float) -> ServerInfo:
+    """Ask a server about itself. Raises EngineDiedError, and ServerRefusedError, also if a model must be named."""
     try:
         listing = await client.ask("/models", patience_s=patience_s)
     except ServerRefusedError as error:
@@ -211,18 +211,18 @@ async def ask_of_itself(client: ServerClient, model: str | None, *, patience_s: 
     if path:
         with suppress(ServerRefusedError):  # hidden by a proxy, or of another version
             about = await client.ask(path, patience_s=patience_s, at_root=True)
-    slot = _count(_part(about, "default_generation_settings"), "n_ctx")
-    context = slot or _count(entry, "max_model_len") or _count(_part(entry, "meta"), "n_ctx_train")
+    slot = _count(_section(about, "default_generation_settings"), "n_ctx")
+    context = slot or _count(entry, "max_model_len") or _count(_section(entry, "meta"), "n_ctx_train")
     engine = f"{kind} server" if path else "OpenAI-compatible server"
-    return Told(model, tuple(sorted(entries)), context, engine, str(about.get(name) or ""))
+    return ServerInfo(model, tuple(sorted(entries)), context, engine, str(about.get(name) or ""))
 
 
 def _read(answer: Mapping[str, Any]) -> Completion:
     """Return the completion that an answer holds."""
     choice: Mapping[str, Any] = next(iter(answer.get("choices") or ()), {})
-    usage, message, reason = _part(answer, "usage"), _part(choice, "message"), choice.get("finish_reason")
+    usage, message, reason = _section(answer, "usage"), _section(choice, "message"), choice.get("finish_reason")
     prompt_tokens, output_tokens = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
-    cached = _count(_part(usage, "prompt_tokens_details"), "cached_tokens")
+    cached = _count(_section(usage, "prompt_tokens_details"), "cached_tokens")
     if reason not in {"stop", "length"}:
         words = f"the server finished with {reason!r}"
         return Completion("", "error", prompt_tokens, output_tokens, cached, error=words, final=True)
@@ -234,7 +234,7 @@ def _read(answer: Mapping[str, Any]) -> Completion:
     # Most servers do not count the tokens of thoughts, which are then taken to be as long as the others.
     width = len(text) / max(1, output_tokens)
     share = tokens_in(parted.spans, output_tokens, lambda start, end: int(width * end) - int(width * start))
-    counted = _count(_part(usage, "completion_tokens_details"), "reasoning_tokens")
+    counted = _count(_section(usage, "completion_tokens_details"), "reasoning_tokens")
     return Completion(
         parted.reply,
         reason,
@@ -251,10 +251,10 @@ def _utf8(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def _part(of: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Return what stands under the name, empty if nothing does: servers also write null there."""
-    part = of.get(name)
-    return part if isinstance(part, Mapping) else {}
+def _section(of: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return the object under this name; empty if there is none: servers also write null there."""
+    section = of.get(name)
+    return section if isinstance(section, Mapping) else {}
 
 
 def _count(of: Mapping[str, Any], name: str) -> int:

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 from cluster.errors import EngineDiedError
 from cluster.inference.engine import Completion, Message, Request, Sampling
 from cluster.inference.models import Model, Served, served_model
-from cluster.inference.server_engine import ServerEngine, ServerSettings, Told, ask_of_itself
+from cluster.inference.server_engine import ServerEngine, ServerInfo, ServerSettings, server_info
 
 ASSUMED_CONTEXT = 32_768
 _AWAIT_S = 600.0  # how long a plan waits for a server that may just be loading its model
@@ -31,27 +31,27 @@ class Finding(NamedTuple):
 
 
 def look_at_server(settings: ServerSettings, *, ask: bool) -> Finding:
-    """Return the model that a server serves, and how it treats requests; without `ask` only what it tells of itself.
+    """Return the model that a server serves, and how it treats requests; without `ask` only what it says about itself.
 
     Waits up to ten minutes for a server that is asked.
     Raises ValueError if the server refuses what it is asked, or if it is not there and has to be.
     """
-    return asyncio.run(_asked(settings) if ask else _told(settings))
+    return asyncio.run(_asked(settings) if ask else _unasked(settings))
 
 
 def only_model(settings: ServerSettings, *, wait: bool) -> str:
     """Return the name of the only model that a server serves. Raises ValueError if it serves several, or is away."""
     try:
-        return asyncio.run(_facts(settings, _AWAIT_S if wait else 0)).model
+        return asyncio.run(_info(settings, _AWAIT_S if wait else 0)).model
     except EngineDiedError as error:
         raise ValueError(f"{error}: start the server, or give the model it will serve as --model") from error
 
 
-async def _facts(settings: ServerSettings, patience_s: float) -> Told:
-    """Ask a server what it serves. Raises as ask_of_itself does."""
+async def _info(settings: ServerSettings, patience_s: float) -> ServerInfo:
+    """Ask a server what it serves. Raises as server_info does."""
     client = settings.client()
     try:
-        asked = ask_of_itself(client, settings.model, patience_s=patience_s)
+        asked = server_info(client, settings.model, patience_s=patience_s)
         return await asyncio.wait_for(asked, patience_s + _ANSWER_S)
     except TimeoutError as error:
         raise EngineDiedError(f"{client.url}: no answer within {patience_s + _ANSWER_S:.0f} s") from error
@@ -59,11 +59,11 @@ async def _facts(settings: ServerSettings, patience_s: float) -> Told:
         await client.close()
 
 
-async def _told(settings: ServerSettings) -> Finding:
+async def _unasked(settings: ServerSettings) -> Finding:
     assert settings.model is not None
     context = 0
     try:
-        context = (await _facts(settings, 0)).context
+        context = (await _info(settings, 0)).context
         notes = [*_unknown(context)]
     except EngineDiedError as error:
         assumed = f"the run waits for it; a context of {ASSUMED_CONTEXT:,} tokens is assumed here"

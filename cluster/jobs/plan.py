@@ -26,9 +26,9 @@ _MODEL = "hub id, also @COMMIT, local folder, or well-known name (default: the b
 _CODE = "run code that came with the model, with all your rights, here and on every node"
 _OF_THE_MODEL = "default: the model's generation_config.json"
 _LENGTH = "longest sample or reflection (default: 4096 within the context; built-in model 256)"
-_SERVER = "URL of an OpenAI-compatible server that runs already, instead of engines; or several, by comma"
-_TEMPLATE = "Jinja file, name of a template of the tokenizer's, or plain for base models (default: the model's own)"
-_VARIABLES = 'JSON object of variables for the chat template, such as {"enable_thinking": false}'
+_SERVER = "URL of a running OpenAI-compatible server to ask instead of starting engines; or several, by comma"
+_TEMPLATE = "a Jinja file, one of the model's templates by name, or plain for base models (default: the model's own)"
+_VARIABLES = 'variables for the chat template, as JSON: {"enable_thinking": false}'
 _MORE = 'further fields of vLLM\'s SamplingParams, as JSON: {"min_p": 0.05, "stop": ["###"]}'
 _ARGUMENTS = 'arguments of vLLM\'s engine, as JSON: {"quantization": "fp8", "max_num_seqs": 64}'
 _SILENCE = "seconds without an answer until an engine is replaced (default: 300 or more)"
@@ -40,30 +40,32 @@ class JobSettings:
     """Settings that every job has, validated on creation."""
 
     model: str | None = flag(None, _MODEL, local_or_name)
-    revision: str | None = flag(None, "of --model on the hub: a commit, branch or tag; as in --model NAME@COMMIT")
+    revision: str | None = flag(None, "commit, branch or tag of a --model on the hub, also as --model NAME@COMMIT")
     adapter: str | None = flag(
         None, "a LoRA adapter for the model: hub id, also @COMMIT, or local folder", local_or_name
     )
     run_model_code: bool = flag(False, _CODE)
+    chat_template: str | None = flag(None, _TEMPLATE, local)
+    chat_kwargs: dict[str, Any] | None = flag(None, _VARIABLES)
+    examples: str | None = flag(
+        None, "a JSON Lines file of few-shot examples for samples and reflections: docs/tasks.md", local
+    )
     temperature: float | None = flag(None, _OF_THE_MODEL)
     top_p: float | None = flag(None, _OF_THE_MODEL)
     top_k: int | None = flag(None, f"0 keeps all; {_OF_THE_MODEL}")
     repetition_penalty: float | None = flag(None, _OF_THE_MODEL)
     max_tokens: int | None = flag(None, _LENGTH, bounds=(1, 10**7))
-    chat_template: str | None = flag(None, _TEMPLATE, local)
-    chat_kwargs: dict[str, Any] | None = flag(None, _VARIABLES)
     sampling: dict[str, Any] | None = flag(None, _MORE)
-    engine_args: dict[str, Any] | None = flag(None, _ARGUMENTS)
-    examples: str | None = flag(None, "JSON lines of few-shot turns for samples and reflections: docs/tasks.md", local)
     seed: int = flag(0, "of questions, prompts, requests and traces", bounds=(0, 2**63 - 1))
     engines: int | None = flag(None, "how many engines (default: all there is room for; CPU 1)", bounds=(1, 10_000))
     tensor_parallel: int = flag(1, "GPUs for each engine", bounds=(1, 64))
+    engine_args: dict[str, Any] | None = flag(None, _ARGUMENTS)
     silence: float | None = flag(None, _SILENCE, bounds=(1, 10**6))
-    retry_failed: bool = flag(False, "try again what failed before")
     address: str | None = flag(None, "a running Ray cluster (default: a Ray of its own)")
     server: tuple[str, ...] = flag((), _SERVER)
     api_key_env: str | None = flag(None, "the environment variable that holds the server's key")
     concurrency: int = flag(64, "requests in flight on each server", bounds=(1, 10_000))
+    retry_failed: bool = flag(False, "try again what failed before")
     grace_s: int = flag(20, "when told to stop, the longest wait for what is in flight", bounds=(0, 10**6))
     out: str | None = flag(None, "the run directory (default: runs/<what is asked>-<model>)", dataset_folder)
     push_to: str | None = flag(None, "a hub namespace to push what is made to, private")

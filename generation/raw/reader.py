@@ -70,7 +70,7 @@ ROWS = pa.schema([(name, role.type) for name, role in _ROLES.items()])
 
 `outcome` is our own column, or else derived from `is_correct` (null is unknown). Where RAW_DATA tells no thought from
 its response or reflection, as before its version 2, the texts' own `<think>` tags do. Of a sample that is a trace
-itself, `response` is the attempt inside that its answer stands on, if there is one, and its thought is not told again;
+itself, `response` is the attempt inside that gives its answer, if there is one, and `thought` is null;
 `attempts` is null for other samples.
 """
 _OPENS, _MARKED = r"^\s*<think", r"^\s*<think|</think>"  # what a text without a known thought holds if it may have one
@@ -220,7 +220,7 @@ def _reasons(values: Mapping[str, pa.Array]) -> pa.Array:
 
 
 def finals_of(attempts: pa.Array) -> pa.Array:
-    """Return for each row the place, in `attempts.flatten()`, of the attempt its answer stands on; null for none."""
+    """Return for each row the place, in `attempts.flatten()`, of the attempt that gives its answer; null for none."""
     final = pc.fill_null(pc.struct_field(attempts.flatten(), "final"), False).to_numpy(zero_copy_only=False)
     places = np.full(len(attempts), -1)
     places[owners(attempts)[final]] = np.flatnonzero(final)
