@@ -171,7 +171,8 @@ def test_what_was_decided_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert json.loads(asked.config) == {"questions": given, "graders": {"answer": 1, "number": 3}}
     assert main([f"--questions={given}", "--dry_run"]) == 0
     shown = capsys.readouterr().out
-    assert "graded by   number, the first gold answer '42'\ngraded by   answer, the first gold answer 'Ada'\n" in shown
+    assert "graded by   number, the first gold answer '42'; answers in tag, boxed\n" in shown
+    assert "graded by   answer, the first gold answer 'Ada'\n" in shown
     assert all(f"note        {note}\n" in shown for note in asked.notes)
     (note,) = ask(put(tmp_path, *SOLVED), grader="number").notes
     assert note == r"mine: of 2 gold answers the final answer alone is taken: behind #### (1), in \boxed{} (1)"

@@ -89,6 +89,7 @@ def test_what_names_another_place_is_refused() -> None:
 COMMANDS: tuple[Any, ...] = (Settings, AdditionSettings, Config, Options)
 NEEDED = {AdditionSettings: ["--raw=x"], Config: ["--raw=x"], Options: ["--nodes=1", "--time=10"]}
 PATHS = {"model", "task", "questions", "raw", "tokenizer", "out", "env_setup", "container", "container_mounts"}
+PATHS |= {"adapter", "chat_template", "examples"}
 FLAGS = [(command, one.name) for command in COMMANDS for one in dataclasses.fields(command) if one.name in PATHS]
 
 

@@ -156,8 +156,9 @@ def _feature(kind: pa.DataType) -> dict[str, Any]:
     """Return a column type as the hub's `dataset_info` writes it. Raises TypeError if it has none."""
     if pa.types.is_struct(kind):
         return {"struct": _features(kind)}
-    if pa.types.is_list(kind) and not pa.types.is_list(kind.value_type):
-        return {"list": next(iter(_feature(kind.value_type).values()))}
+    if pa.types.is_list(kind):
+        inner = _feature(kind.value_type)
+        return {"list": inner if "list" in inner else next(iter(inner.values()))}
     if not _PLAIN.fullmatch(str(kind)):
         raise TypeError(kind)
     return {"dtype": str(kind)}
