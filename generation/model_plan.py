@@ -193,15 +193,15 @@ def notes_on_prompts(
     *,
     total: int,
     what: str,
-    least: Sequence[str],
+    least: Mapping[str, int],
     remedy: str = "",
 ) -> list[str]:
     """Return notes on the chat template, and on prompts and completions that do not fit; takes seconds.
 
     `kinds` has one prompt of each kind, to check the template, and `frames` each kind around empty texts. `longer`
     takes a number of bytes and the index of a frame, and returns the prompts whose text is longer, out of `total`
-    prompts, called `what` in the plural. A completion must have room for each of the `least` texts. Raises ValueError,
-    with `remedy` as advice, if no prompt fits, and if the template does not render a prompt faithfully.
+    prompts, called `what` in the plural. `least` has texts for which a completion must have room, and its max_tokens.
+    Raises ValueError, with `remedy` as advice, if no prompt fits, and if the template does not render one faithfully.
     """
     of_template = chats.check_template(plan.model, chat, kinds)
     sizes = chat.lengths(frames)
@@ -210,7 +210,7 @@ def notes_on_prompts(
         raise ValueError(f"--examples: {told}: give fewer, or shorter ones")
     # A text never has more tokens than bytes, so only prompts with more bytes than there is room for are tokenized.
     asked = longer(plan.context - max(sizes) - chats.MARGIN, sizes.index(max(sizes)))
-    short = chats.notes_on_max_tokens(chat, plan.sampling.max_tokens, least)
+    short = chats.notes_on_max_tokens(chat, least)
     fit = chats.check_fit(chat, asked, total, plan.context, what=what, remedy=remedy)
     return [*chats.notes_on_model(plan.model, chat), *of_template, *short, *fit]
 

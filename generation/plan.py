@@ -188,6 +188,7 @@ def look_at_prompts(plan: Plan) -> Plan:
                 for name, messages in _variant_chats(plan, question):
                     yield Prompt(f"{name} of {excerpt(question.text)}", messages)
 
+    looks = {prompts.VERDICT: plan.rollout.of_reflections.max_tokens} if plan.rollout.reflections else {}
     larger = f"a larger --max_tokens makes a larger context, up to {plan.model.context:,}"
     notes = notes_on_prompts(
         plan,
@@ -197,7 +198,7 @@ def look_at_prompts(plan: Plan) -> Plan:
         longer=longer,
         total=len(plan.questions) * len(plan.rollout.variants),
         what="prompts",
-        least=[_LEAST, *([prompts.VERDICT] if plan.rollout.reflections else [])],
+        least={_LEAST: plan.sampling.max_tokens} | looks,
         remedy=larger if plan.context < plan.model.context else "",
     )
     return plan.with_notes(*fitted.notes, *notes)

@@ -60,7 +60,7 @@ class Settings(JobSettings):
     samples: int | None = flag(None, "per question and variant (default: 16; built-in model 2)", bounds=(1, 10_000))
     reflections: int | None = flag(None, "per sample (default: 4; built-in model 2)", bounds=(0, 1_000))
     reflection_sampling: dict[str, Any] | None = flag(
-        None, 'what differs for reflections, as JSON: {"temperature": 0, "max_tokens": 512}'
+        None, 'what differs for reflections, as JSON: {"temperature": 0.3}'
     )
     answer_in: str | None = flag(
         None,

@@ -34,8 +34,8 @@ class Tallied:
     def of(self, number: int) -> Tallied:
         return replace(self, inner=self.inner.of(number))
 
-    def place(self) -> str:
-        return self.inner.place()
+    def place(self, logs: Path) -> str:
+        return self.inner.place(logs)
 
     def loading(self) -> str:
         return self.inner.loading()

@@ -198,10 +198,12 @@ def test_what_a_model_says_of_sampling_and_is_not_used(changed: Changed, generat
 
 def test_completions_that_cannot_hold_an_answer() -> None:
     told = notes(None, max_tokens=1).splitlines()
-    assert told[0] == "--max_tokens 1 is too small: <answer>7</answer> alone has 3 tokens, so it will be cut off"
+    assert told[0] == "max_tokens 1 is too small: <answer>7</answer> alone has 3 tokens, so it will be cut off"
     assert "<verdict>Correct</verdict>" in told[1]
     assert len(notes(None, max_tokens=1, reflections=0).splitlines()) == 1
     assert notes(None, max_tokens=8) == ""
+    (short,) = notes(None, max_tokens=8, reflection_sampling={"max_tokens": 2}).splitlines()
+    assert short.startswith("max_tokens 2 is too small: <verdict>Correct</verdict> alone has")
 
 
 def test_a_class_that_is_unknown_here_is_noted_where_a_cluster_runs_it(changed: Changed) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from safetensors import safe_open
 
 from cluster.inference.engine_arguments import argument_types
-from cluster.inference.hub_files import download, list_files
+from cluster.inference.hub_files import download, list_files, pinned_to
 from cluster.inference.model_files import ADAPTER, CONFIG, TEMPLATE, Files, fault_of
 from cluster.inference.values import is_count
 from cluster.texts import listed, load_table
@@ -58,9 +58,7 @@ def find_adapter(name: str, begun: Mapping[str, Any], base: str) -> Adapter:
     if "/" not in repo.strip("/") or repo.startswith((".", "/", "~")) or bool(at) != bool(given):
         raise ValueError(f"adapter {name!r} is no folder that is there: give one, or a hub id, owner/name[@COMMIT]")
     of_run = begun.get("adapter_revision") if not at and begun.get("adapter") == repo else None
-    pinned = of_run or given or None
-    shown = f"adapter {repo} at commit {pinned}" if pinned else f"adapter {repo}"
-    shown += ", with which this run began," if of_run else ""
+    pinned, shown = pinned_to("adapter", repo, given, of_run)
     commit, names = list_files(repo, pinned, shown, ADAPTER)
     files = Files(names, lambda file: download(repo, file, commit, shown))
     return _described(repo, files, base, shown=f"adapter {repo}", path=repo, commit=commit)

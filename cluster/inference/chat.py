@@ -2,7 +2,7 @@
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice, product
@@ -280,11 +280,11 @@ def check_fit(
     return [words]
 
 
-def notes_on_max_tokens(chat: ChatTokenizer, max_tokens: int, texts: Iterable[str]) -> list[str]:
-    """Return a note for each of the texts, the shortest useful completions, that is longer than `max_tokens`."""
+def notes_on_max_tokens(chat: ChatTokenizer, least: Mapping[str, int]) -> list[str]:
+    """Return a note for each of the texts, the shortest useful completions, that is longer than its max_tokens."""
     return [
-        f"--max_tokens {max_tokens:,} is too small: {text} alone has {tokens:,} tokens, so it will be cut off"
-        for text in texts
+        f"max_tokens {max_tokens:,} is too small: {text} alone has {tokens:,} tokens, so it will be cut off"
+        for text, max_tokens in least.items()
         if (tokens := len(chat.tokenize([text])[0])) > max_tokens
     ]
 

@@ -126,9 +126,9 @@ class EngineSettings(Protocol):
         """Return the settings of the engine with this number, where engines differ."""
         return self
 
-    def place(self) -> str:
-        """Say where an engine without GPUs runs, for the user."""
-        return "on the CPU"
+    def place(self, logs: Path) -> str:
+        """Say where engines without GPUs run and where they log, for the user."""
+        return f"on the CPU, logs in {logs}"
 
     def loading(self) -> str:
         """Say what `start` does, for the user."""

@@ -9,6 +9,13 @@ from cluster.inference.model_files import MORE_TEMPLATES, Files
 from cluster.jobs.hub import HUB_TIMEOUT_S, asking_hub
 
 
+def pinned_to(kind: str, repo: str, given: str, of_run: str | None) -> tuple[str | None, str]:
+    """Return the commit to take, that of the run to continue before the one given, and what messages call it all."""
+    pinned = of_run or given or None
+    at = f" at commit {pinned}" if pinned else ""
+    return pinned, f"{kind} {repo}{at}{', with which this run began,' if of_run else ''}"
+
+
 def list_files(repo: str, pinned: str | None, shown: str, marker: str) -> tuple[str, set[str]]:
     """Return commit and file names, from the hub or, offline, from its client's cache; of main unless pinned.
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from cluster.inference.adapters import Adapter
 from cluster.inference.engine import SAMPLING_BOUNDS
-from cluster.inference.hub_files import download, list_files
+from cluster.inference.hub_files import download, list_files, pinned_to
 from cluster.inference.model_files import CONFIG, GENERATION, KNOWN, MORE_TEMPLATES, TOKENIZER, Files, check_bytes
 from cluster.inference.revision import hash_of_folder
 from cluster.inference.sampling import unusual
@@ -120,9 +120,7 @@ def find(
             raise ValueError(f"model {words}")
     # A later commit, if only to a card, would make it another configuration.
     of_run = begun.get("model_revision") if begun and not at and begun.get("model") == repo else None
-    pinned = of_run or revision or None
-    shown = f"model {repo} at commit {pinned}" if pinned else f"model {repo}"
-    shown += ", with which this run began," if of_run else ""
+    pinned, shown = pinned_to("model", repo, revision, of_run)
     commit, names = list_files(repo, pinned, f"{shown}{_meant(repo)}", CONFIG)
     held = Files(names, lambda name: download(repo, name, commit, shown))
     held.check("model", repo)

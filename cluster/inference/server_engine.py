@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from cluster.errors import EngineDiedError, ServerFailedError, ServerRefusedError
@@ -93,8 +94,8 @@ class ServerSettings(EngineSettings):
     def of(self, number: int) -> Self:
         return replace(self, urls=(self.urls[number % len(self.urls)],))
 
-    def place(self) -> str:
-        return "that run already, as servers"
+    def place(self, logs: Path) -> str:
+        return "reached over HTTP, none started here"
 
     def loading(self) -> str:
         return f"asking {self.urls[0]}"

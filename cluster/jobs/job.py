@@ -235,8 +235,8 @@ class Job:
         if placed is not None:
             logs = plan.out / LOGS
             logs.mkdir(exist_ok=True)
-            each = f"{placed.gpus_each} GPU each" if placed.gpus_each else placed.settings.place()
-            say("engines", f"{placed.engines} {each}, logs in {logs}")
+            gpus = f"{placed.gpus_each} GPU each, logs in {logs}" if placed.gpus_each else ""
+            say("engines", f"{placed.engines} {gpus or placed.settings.place(logs)}")
         done, lost = plan.count(self._finished), plan.count(self.failed)
         if done or lost:
             words = f"; {lost:,} failed before, --retry_failed tries them again" if lost else ""

@@ -227,7 +227,7 @@ def look_at_samples(plan: AdditionPlan) -> AdditionPlan:
         longer=longer,
         total=plan.source.graded,
         what="samples with their question",
-        least=[prompts.VERDICT],
+        least={prompts.VERDICT: plan.sampling.max_tokens},
     )
     return plan.with_notes(*fitted.notes, *notes)
 
