@@ -134,7 +134,7 @@ class SftSettings:
         "take each attempt inside samples that are traces themselves, not only the one that gives their answer",
     )
     thoughts: Literal["drop", "show"] = flag(
-        "drop", "of samples by a model that thinks: drop them, or show them as text in the attempts"
+        "drop", "what the model thought before its replies: drop it, or show it as text in the attempts"
     )
     true_arithmetic: bool = flag(False, "leave out reflections that state a false equation")
     tokenizer: str | None = flag(None, "model whose tokenizer counts --max_trace_tokens", local_or_name)
