@@ -176,6 +176,7 @@ def test_no_more_are_in_flight_than_asked(server: OpenAIServer, most: int) -> No
         (422, {"detail": [{"loc": ["body"]}]}, '422 Unprocessable Entity: [{"loc": ["body"]}]'),
         (418, "", "418 I'm a Teapot"),
         (302, "moved", "302 Found: moved"),
+        (403, {"error": {"message": "flagged"}}, "403 Forbidden: flagged"),  # of this prompt: others are answered
         (413, "x" * 5000, "413 Request Entity Too Large: xxx"),
     ],
 )
@@ -188,6 +189,13 @@ def test_a_refusal_is_data_and_asked_once(server: OpenAIServer, status: int, sai
     assert len(refused.error or "") < 400
     assert fine.finish_reason == "stop"
     assert len([body for body in server.asked if "fern" in str(body)]) == 1
+
+
+def test_a_refusal_of_everyone_is_the_server_s_end(server: OpenAIServer) -> None:
+    gone = Fault(404, {"error": {"message": "unloaded"}})
+    server.fault = lambda _: gone if "fern" in str(server.asked) else None
+    with pytest.raises(EngineDiedError, match="404 Not Found: unloaded"):
+        told(server, [ask("fern")])
 
 
 def test_a_completion_gets_what_the_context_leaves(server: OpenAIServer) -> None:

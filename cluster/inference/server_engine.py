@@ -19,7 +19,8 @@ from cluster.texts import listed
 
 SEEDS = 2**31
 """Seeds are sent modulo this: some servers take no more."""
-_GONE = {401, 402, 403, 404}  # these refuse everyone: the key, the account or the model is not good any more
+_GONE = {401, 402}  # these refuse everyone: the key or the account is not good any more
+_PERHAPS_GONE = {403, 404}  # the model is not there for anyone, or a provider does not like this prompt
 _TOO_LARGE = {400, 413, 422}  # with these a server may mean that prompt and completion exceed its context
 _SHOWN = 4
 _HI = (Message(role="user", content="Hi"),)
@@ -107,6 +108,7 @@ class ServerEngine:
     def __init__(self, settings: ServerSettings) -> None:
         self._settings, self._client = settings, settings.client()
         self._form = Form()
+        self._hello = Request("hello", _HI, settings.sampling.within(1), 1)
         self.info = EngineInfo("", "", settings.model or "", "", settings.context)
 
     async def connect(self) -> None:
@@ -118,17 +120,17 @@ class ServerEngine:
 
     async def _find_form(self, info: ServerInfo) -> None:
         """Ask for one token in each of FORMS until one is taken."""
-        sampling, refused = self._settings.sampling, list[ServerRefusedError]()
+        refused = list[ServerRefusedError]()
         for form in FORMS:
             self._form = form
             try:
-                await self._ask(Request("form", _HI, sampling.within(1), 1), patience_s=float("inf"))
+                await self._ask(self._hello, patience_s=float("inf"))
             except ServerRefusedError as error:
                 refused.append(error)
                 if error.status not in _TOO_LARGE:
                     break
                 continue
-            if not form.extras and (lost := _without_neutral(_extras(sampling))):
+            if not form.extras and (lost := _without_neutral(_extras(self._settings.sampling))):
                 given = ", ".join(f"{name} {value}" for name, value in lost.items())
                 raise ServerRefusedError(f"the server does not take {given} ({refused[0]})", refused[0].status)
             return
@@ -139,11 +141,19 @@ class ServerEngine:
         try:
             return _read(await self._ask_within_context(request))
         except ServerRefusedError as error:
-            if error.status in _GONE:
+            if error.status in _GONE or (error.status in _PERHAPS_GONE and not await self._answers()):
                 raise EngineDiedError(str(error)) from error
             return Completion("", "error", error=str(error), final=True)
         except ServerFailedError as error:
             return Completion("", "error", error=str(error), final=True)
+
+    async def _answers(self) -> bool:
+        """Return True if the server still answers what it answered at the start."""
+        try:
+            await self._ask(self._hello)
+        except (ServerRefusedError, ServerFailedError):
+            return False
+        return True
 
     async def _ask_within_context(self, request: Request) -> dict[str, Any]:
         """Ask, and if the server refuses, with no more tokens than the context leaves behind this prompt.
