@@ -1,7 +1,7 @@
 """Few-shot turns of the user's own, put before what is asked: a file of JSON lines, one example each.
 
 A row with a question and a response is an example of answering. One with a reflection as well is an example of
-reflecting on that response, which may be wrong, so it is none of answering.
+reflecting on that response, which may be wrong, so it does not serve as one of answering.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence

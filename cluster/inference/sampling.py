@@ -9,7 +9,7 @@ from cluster.inference.values import check_range, is_number, read_value
 from cluster.texts import load_table, nearest
 
 FIELDS: dict[str, dict[str, Any]] = load_table("cluster.inference", "sampling.toml")
-_NAMED = tuple(one.name for one in fields(Sampling) if one.name != "more")
+NAMED = tuple(one.name for one in fields(Sampling) if one.name != "more")  # each has a flag of its own too
 _MAX_TOKENS = {"kind": "count", "low": 1, "high": 10**7}
 _COLDEST = 0.01  # vLLM raises a lower temperature to this one, unless it is 0
 
@@ -40,8 +40,8 @@ def _read(shown: str, name: str, value: Any) -> Any:
         return int(value) if name == "top_k" else float(value)
     if why := FIELDS["refused"].get(name):
         raise ValueError(f"{shown} is not taken: {why}")
-    near = nearest(name, [*_NAMED, *FIELDS["taken"], *FIELDS["refused"]], most=3)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"it takes {', '.join([*_NAMED, *FIELDS['taken']])}"
+    near = nearest(name, [*NAMED, *FIELDS["taken"], *FIELDS["refused"]], most=3)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"it takes {', '.join([*NAMED, *FIELDS['taken']])}"
     raise ValueError(f"{shown} is no field of vLLM's SamplingParams; {hint}")
 
 
@@ -73,8 +73,8 @@ def recommended(found: Mapping[str, Any], given: Mapping[str, Any], model: str) 
 
 def changed(sampling: Sampling, given: Mapping[str, Any]) -> Sampling:
     """Return the sampling with the fields of `read_sampling` in place of its own. Raises ValueError for a conflict."""
-    named = {name: value for name, value in given.items() if name in _NAMED}
-    more = {name: value for name, value in given.items() if name not in _NAMED}
+    named = {name: value for name, value in given.items() if name in NAMED}
+    more = {name: value for name, value in given.items() if name not in NAMED}
     result = replace(sampling, **named, more={**sampling.more, **more})
     if (least := result.more.get("min_tokens", 0)) > result.max_tokens:
         raise ValueError(f"min_tokens {least:,} is more than --max_tokens {result.max_tokens:,}, the longest reply")

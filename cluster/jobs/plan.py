@@ -13,7 +13,7 @@ from cluster.inference.chat_templates import check_kwargs
 from cluster.inference.engine import SAMPLING_BOUNDS, Sampling
 from cluster.inference.engine_arguments import check_engine_args
 from cluster.inference.models import Model
-from cluster.inference.sampling import check_sampling, read_sampling
+from cluster.inference.sampling import NAMED, check_sampling, read_sampling
 from cluster.inference.server_flags import check_server_flags
 from cluster.inference.tokenizer import ChatFormat
 from cluster.inference.values import check_range
@@ -32,7 +32,6 @@ _VARIABLES = 'variables for the chat template, as JSON: {"enable_thinking": fals
 _MORE = 'further fields of vLLM\'s SamplingParams, as JSON: {"min_p": 0.05, "stop": ["###"]}'
 _ARGUMENTS = 'arguments of vLLM\'s engine, as JSON: {"quantization": "fp8", "max_num_seqs": 64}'
 _SILENCE = "seconds without an answer until an engine is replaced (default: 300 or more)"
-SAMPLING_FLAGS = (*SAMPLING_BOUNDS, "max_tokens")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +81,7 @@ class JobSettings:
             check_sampling(name, getattr(self, name), f"--{name}")
         check_bounds(self)
         for name in self.sampling or {}:
-            if name in SAMPLING_FLAGS and getattr(self, name) is not None:
+            if name in NAMED and getattr(self, name) is not None:
                 raise ValueError(f"--{name} and {name} in --sampling: give one of them")
         self.given_sampling()
         check_engine_args(self.engine_args or {})
@@ -90,7 +89,7 @@ class JobSettings:
 
     def given_sampling(self) -> dict[str, Any]:
         """Return the sampling parameters that flags give, those in --sampling among them. Raises ValueError."""
-        named = {name: value for name in SAMPLING_FLAGS if (value := getattr(self, name)) is not None}
+        named = {name: value for name in NAMED if (value := getattr(self, name)) is not None}
         return read_sampling(self.sampling or {}, "--sampling") | named
 
 
