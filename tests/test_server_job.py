@@ -189,6 +189,23 @@ def test_a_system_text_reaches_the_model(system: str, tmp_path: Path) -> None:
     assert "cannot be made again" not in card
 
 
+def test_of_several_servers_the_one_that_takes_least_decides(
+    server: OpenAIServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(OpenAIServer(system="dropped", seeds=False, context=4096)) as other:
+        urls = f"--server={server.url},{other.url}"
+        assert main([urls, *FLAGS, f"--out={tmp_path / 'run'}"]) == 0
+        assert {len(row["prompt"]) for row in rows_of(tmp_path / "run")} == {1}
+        configuration = json.loads((tmp_path / "run" / "run.json").read_text())["configuration"]
+        assert configuration["server"] == {"context": 4096, "system": "dropped", "seeds": "ignored"}
+        other.model = "another"
+        capsys.readouterr()
+        with pytest.raises(SystemExit, match="2"):
+            main([urls, *FLAGS, f"--out={tmp_path / 'new'}"])
+    assert f"error: {other.url}/v1: 404 Not Found" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_server_that_ignores_seeds_is_told_in_the_card(
     server: OpenAIServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

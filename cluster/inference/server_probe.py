@@ -31,12 +31,23 @@ class Finding(NamedTuple):
 
 
 def look_at_server(settings: ServerSettings, *, ask: bool) -> Finding:
-    """Return the model that a server serves, and how it treats requests; without `ask` only what it says about itself.
+    """Return the model that servers share, and how they treat requests; without `ask` what the first says of itself.
 
-    Waits up to ten minutes for a server that is asked.
-    Raises ValueError if the server refuses what it is asked, or if it is not there and has to be.
+    Waits up to ten minutes for a server that is asked. Of several the shortest context counts, and a system text is
+    kept, or a seed, only if all keep it: rows must not depend on which one answers.
+    Raises ValueError if a server refuses what it is asked, as for another model, or is not there and has to be.
     """
-    return asyncio.run(_asked(settings) if ask else _unasked(settings))
+    if not ask:
+        return asyncio.run(_unasked(settings))
+    found = [asyncio.run(_asked(replace(settings, urls=(url,)))) for url in settings.urls]
+    served = [one.model.served for one in found if one.model.served]
+    worst = Served(
+        min(one.context for one in served),
+        next((one.system for one in served if one.fold_system), served[0].system),
+        next((one.seeds for one in served if one.seeds != "kept"), "kept"),
+    )
+    notes = dict.fromkeys(note for one in found for note in one.notes)
+    return Finding(served_model(found[0].model.name, worst), tuple(notes))
 
 
 def only_model(settings: ServerSettings, *, wait: bool) -> str:
