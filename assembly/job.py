@@ -149,6 +149,11 @@ def _short_of_usable(coverage: Coverage, counts: RawCounts) -> list[str]:
         told = f"No {question} has more than {most} usable attempts: --attempts {most} or fewer gives traces."
         return textwrap.wrap(told, WIDTH)
     if set(coverage.right_left_out) <= {NO_REFLECTION}:
+        if counts.only_thoughts and not counts.all().reflections:
+            told = (
+                "Every reflection is only a thought: only star comes. Give reflections more tokens, or switch thoughts"
+            )
+            return textwrap.wrap(f"{told} off with --chat_kwargs where the chat template can.", WIDTH)
         if not counts.all().reflections:
             return ["There are no reflections: only star comes; `python -m reflection.run` adds some."]
         return ["No right sample has a reflection that says so: only star comes."]

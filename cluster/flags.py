@@ -217,8 +217,11 @@ def _help(config_class: Any, flags: Mapping[str, Field[Any]], kinds: Mapping[str
 
     parameters = [
         Parameter(name, Parameter.KEYWORD_ONLY, default=Parameter.empty if one.default is MISSING else "")
-        # A command's own flags come before those of its base, which other commands have too.
-        for name, one in sorted(flags.items(), key=lambda item: item[0] not in config_class.__annotations__)
+        # Required flags come first, then a command's own before those of its base, which other commands have too.
+        for name, one in sorted(
+            flags.items(),
+            key=lambda item: (item[1].default is not MISSING, item[0] not in config_class.__annotations__),
+        )
     ]
     command.__doc__, command.__signature__ = getdoc(config_class), Signature(parameters)  # type: ignore[attr-defined]
     spec = getattr(sys.modules["__main__"], "__spec__", None)

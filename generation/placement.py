@@ -87,7 +87,8 @@ def check_engines(settings: JobSettings, model: Model) -> None:
             check_on_cpu(given)
         method = str(given.get("quantization") or model.quantization)
         if why := why_not_run(method, gpu=gpu):
-            raise ValueError(f"the weights of model {model.name} are quantized, and {why}: give others")
+            asked = "--engine_args: quantization is asked for" if "quantization" in given else ""
+            raise ValueError(f"{asked or f'the weights of model {model.name} are quantized'}, and {why}: give others")
         check_writes_text(model)
 
 

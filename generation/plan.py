@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from cluster.inference.chat import Prompt
-from cluster.inference.engine import Message
+from cluster.inference.engine import Message, Sampling
+from cluster.inference.sampling import check_stops
 from cluster.jobs.plan import JobPlan
 from cluster.jobs.run_directory import JSON
 from cluster.texts import excerpt
@@ -101,6 +102,7 @@ def make_plan(settings: Settings) -> Plan:
     task_config = json.dumps(supplied.config, sort_keys=True)
     examples, shown = _examples(settings.examples, asked, supplied, reflections)
     looking = sampling_of_reflections(settings, sampling, model, chat) if reflections else None
+    _check_stops(supplied, sampling, looking or sampling, reflections)
     # Room for question, sample, reflection prompt and reflection; more is never used.
     longest = sampling.max_tokens + (looking or sampling).max_tokens
     context = min(model.context, longest + 4096 + examples.size(asked))
@@ -159,6 +161,13 @@ def _examples(
     check_apart(examples, (question.text for question in (*supplied.sft, *supplied.rl)))
     notes = [*notes_on_answering(examples, asked, {question.answer_in for question in supplied.sft})]
     return examples, [*notes, *(notes_on_reflecting(examples) if reflections else ())]
+
+
+def _check_stops(supplied: Supplied, sampling: Sampling, looking: Sampling, reflections: int) -> None:
+    if any("tag" in q.answer_in for q in (*supplied.sft, *supplied.rl)):
+        check_stops(sampling, "answer", "sample")
+    if reflections:
+        check_stops(looking, "verdict", "reflection")
 
 
 def _with_places(supplied: Supplied, answer_in: str | None) -> Supplied:

@@ -43,6 +43,8 @@ def test_the_help_of_each_command_is_whole(command: Any, capsys: pytest.CaptureF
     assert max(map(len, page.splitlines())) <= HELP_WIDTH
     assert "..." not in page
     words = " ".join(page.split())
+    required = ["(required)" in line for line in page.splitlines() if line.startswith("    --")]
+    assert required == sorted(required, reverse=True), "what must be given comes first"
     for name, kind in get_type_hints(command).items():
         assert f"--{name}=" in words
         for choice in [one for member in get_args(kind) if get_origin(member) is Literal for one in get_args(member)]:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from cluster.inference.engine import Completion, EngineInfo, Request, Sampling, ScriptedEngine
-from cluster.inference.sampling import FIELDS, changed, read_sampling, recommended, unusual
+from cluster.inference.sampling import FIELDS, changed, check_stops, read_sampling, recommended, unusual
 from generation.builtin import RANGES
 from generation.plan import describe, make_plan
 from generation.raw.schema import to_table
@@ -176,3 +176,43 @@ def test_rows_tell_how_both_were_drawn() -> None:
         assert more == {"min_p": 0.1} | ({"reflections": looking.parameters()} if expected == looking else {})
         assert row["sampling"]["temperature"] == 1.0
     assert to_table((), EngineInfo("e", "1", "m", "", 9), sampling, "{}").num_rows == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"stop": "</answer>"}, 'before its <answer> is closed: add "include_stop_str_in_output": true'),
+        ({"stop": ["x", "answer>"]}, "include_stop_str_in_output"),
+        ({"stop": "<answer>"}, "take another"),
+        ({"stop": "</answer", "include_stop_str_in_output": True}, "take another"),
+        ({"stop": "</answer>", "include_stop_str_in_output": True}, ""),
+        ({"stop": ["###", "</verdict>", "\n"]}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_stop_text_that_no_answer_would_outlive_is_told(given: dict[str, Any], told: str) -> None:
+    sampling = changed(Sampling(), read_sampling(given, "--sampling"))
+    if not told:
+        check_stops(sampling, "answer", "sample")
+    else:
+        with pytest.raises(ValueError, match=told):
+            check_stops(sampling, "answer", "sample")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"sampling": {"stop": "</answer>"}}, "ends each sample"),
+        ({"sampling": {"stop": "</answer>"}, "answer_in": "boxed"}, ""),
+        ({"reflection_sampling": {"stop": "</answer>"}}, ""),
+        ({"reflection_sampling": {"stop": "</verdict>"}}, "ends each reflection"),
+        ({"sampling": {"stop": "</verdict>"}, "reflections": 0, "formats": ("star",)}, ""),
+    ],
+)
+def test_stop_texts_are_looked_at_for_what_they_end(given: dict[str, Any], told: str) -> None:
+    settings = Settings(questions=2, **given)
+    if not told:
+        make_plan(settings)
+    else:
+        with pytest.raises(ValueError, match=told):
+            make_plan(settings)

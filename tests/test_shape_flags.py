@@ -92,9 +92,9 @@ def test_flags_of_the_assembly_are_frozen() -> None:
         "tokenizer",
         "max_trace_tokens",
         "subsample",
-        "license",
-        "processes",
         "out",
+        "processes",
+        "license",
     ]
 
 

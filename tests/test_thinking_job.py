@@ -86,6 +86,8 @@ def test_reflections_that_are_only_thoughts_are_counted(tmp_path: Path, capsys: 
     assert {text for row in rows for text in row[REFLECTIONS]} == {""}
     said = capsys.readouterr().out
     assert f"{lost:,} reflections are only a thought" in said
+    assert "Every reflection is only a thought: only star comes." in said
+    assert "There are no reflections" not in said
     assert f"| reflections that are only a thought | {lost:,} |" in (made / "RAW_DATA" / "README.md").read_text()
 
 

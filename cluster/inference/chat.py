@@ -173,7 +173,7 @@ def check_template(model: Model, chat: ChatTokenizer, prompts: Sequence[Prompt])
         text, *others = {_render(model, chat, probe(roles), names) for _ in range(_TRIES)}
         if others:
             problem = f"the chat template of model {model.name} writes another prompt each time"
-            remedy = "give another model, or its folder with a chat_template.jinja that always writes the same"
+            remedy = "give another model, or a template that always writes the same as --chat_template"
             raise ValueError(f"{problem}, and rows would depend on chance: {remedy}")
         marks = _marks(roles)
         twice = [role for role, mark in zip(roles, marks, strict=True) if text.count(mark) > 2]
@@ -233,7 +233,7 @@ def fault_in(prompt: str, messages: Iterable[Message]) -> str:
 def _render(model: Model, chat: ChatTokenizer, messages: Messages, names: Sequence[str]) -> str:
     """Return the prompt. Raises ValueError if the template rejects the chat, or does not write each text unchanged."""
     template = f"the chat template of model {model.name}"
-    remedy = "give another model, or its folder with a chat_template.jinja that writes it"
+    remedy = "give another model, or a template that writes it as --chat_template"
     needed = f"which these prompts need: {listed([name for name in names if name], _SHOWN)}; {remedy}"
     try:
         prompt = chat.render(messages)

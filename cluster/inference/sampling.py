@@ -28,6 +28,16 @@ def read_sampling(given: Mapping[str, Any], flag: str) -> dict[str, Any]:
     return {name: _read(f"{flag}: {name}", name, value) for name, value in given.items()}
 
 
+def check_stops(sampling: Sampling, tag: str, what: str) -> None:
+    """Raise ValueError if a stop text ends every one of `what`, such as "sample", before it closes the tag."""
+    kept = bool(sampling.more.get("include_stop_str_in_output"))
+    for text in sampling.more.get("stop", ()):
+        if any(text in mark and not (kept and mark.endswith(text)) for mark in (f"<{tag}>", f"</{tag}>")):
+            closes = f"</{tag}>".endswith(text) and not kept
+            remedy = 'add "include_stop_str_in_output": true' if closes else "take another"
+            raise ValueError(f"stop {text!r} ends each {what} before its <{tag}> is closed: {remedy}")
+
+
 def _read(shown: str, name: str, value: Any) -> Any:
     if name in FIELDS["taken"]:
         return read_value(shown, value, FIELDS["taken"][name])

@@ -207,9 +207,10 @@ def _engines(engines: Mapping[str, Any] | None) -> str:
     """Return a text such as "8 on 1 GPU, vllm 0.33.0"."""
     if not engines:
         return ""
-    each = f"{engines['gpus_each']} GPU" if engines.get("gpus_each") else "the CPU"
+    here = f"on {engines['gpus_each']} GPU" if engines.get("gpus_each") else "on the CPU"
+    each = "over HTTP" if engines.get("served") else here
     lost = [f"{engines['lost']} lost"] if engines.get("lost") else []
-    return ", ".join([f"{engines['wanted']} on {each}", *engines.get("started", {}), *lost])
+    return ", ".join([f"{engines['wanted']} {each}", *engines.get("started", {}), *lost])
 
 
 def _at_home(command: str) -> str:

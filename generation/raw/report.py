@@ -75,9 +75,7 @@ def summary(counts: RawCounts) -> str:
     if failed := counts.failed[schema.PROVENANCE]:
         lines.append(f"{failed:,} reflections failed; see reflections__provenance.error")
     if counts.only_thoughts:
-        lines.append(
-            f"{counts.only_thoughts:,} reflections are only a thought, and count for nothing: take more --max_tokens"
-        )
+        lines.append(f"{counts.only_thoughts:,} reflections are only a thought: more --max_tokens may help")
     for name, one in tasks.items():
         lines += ["", card.cut(f"task {name or NONE}: {one.samples:,} samples")]
         lines += [*_outcomes_text(one.variants()), *_reflections_text(one)]

@@ -13,6 +13,7 @@ from cluster.errors import ItemFailedError
 from cluster.flags import flag
 from cluster.inference.chat import Prompt
 from cluster.inference.engine import Engine, EngineInfo, Request, Sampling
+from cluster.inference.sampling import check_stops
 from cluster.jobs.plan import JobPlan, JobSettings
 from cluster.paths import local_or_name
 from generation.examples import NO_EXAMPLES, Examples, check_apart, load_examples, notes_on_reflecting
@@ -156,6 +157,7 @@ def plan_additions(settings: AdditionSettings) -> AdditionPlan:
     alike = math.ceil(reflections / len(prompts.PROMPTS))
     what = "reflections of one prompt on a sample"
     model, sampling, chat, chosen, out, notes = choose_model(settings, f"runs/{source.name}-reflected", alike, what)
+    check_stops(sampling, "verdict", "reflection")
     if any(out.resolve() in file.path.resolve().parents for file in source.files):
         raise ValueError(f"{out} holds the RAW_DATA to read; give another folder")
     # A text has no more tokens than bytes. The engine rejects a sample that is longer still, and its row says so.
