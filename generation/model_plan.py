@@ -15,7 +15,14 @@ from cluster.inference.engine import SAMPLING_BOUNDS, Message, Sampling
 from cluster.inference.engine_arguments import argument_types, frozen
 from cluster.inference.model_files import GENERATION
 from cluster.inference.models import Model, find
-from cluster.inference.sampling import changed, check_sampling, not_passed_on, read_sampling, recommended
+from cluster.inference.sampling import (
+    changed,
+    check_sampling,
+    check_token_ids,
+    not_passed_on,
+    read_sampling,
+    recommended,
+)
 from cluster.inference.server_probe import ServedChat
 from cluster.inference.tokenizer import ChatFormat, ChatTokenizer
 from cluster.inference.values import is_number
@@ -203,6 +210,7 @@ def notes_on_prompts(
     prompts, called `what` in the plural. `least` has texts for which a completion must have room, and its max_tokens.
     Raises ValueError, with `remedy` as advice, if no prompt fits, and if the template does not render one faithfully.
     """
+    check_token_ids(plan.sampling, chat.size)
     of_template = chats.check_template(plan.model, chat, kinds)
     sizes = chat.lengths(frames)
     if plan.texts.get("examples") and max(sizes) >= plan.context:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from cluster.inference.chat import Prompt
 from cluster.inference.engine import Message, Sampling
-from cluster.inference.sampling import check_stops
+from cluster.inference.sampling import check_stops, check_token_ids
 from cluster.jobs.plan import JobPlan
 from cluster.jobs.run_directory import JSON
 from cluster.texts import excerpt
@@ -187,6 +187,7 @@ def look_at_prompts(plan: Plan) -> Plan:
     if plan.model.served:
         return replace(plan, rollout=replace(plan.rollout, fold_system=plan.model.served.fold_system))
     fitted = fit_chat(plan, _kinds(plan))
+    check_token_ids(plan.rollout.of_reflections, fitted.chat.size)
     plan = replace(plan, chat=fitted.chat.format, rollout=replace(plan.rollout, fold_system=fitted.fold_system))
 
     def longer(room: int, _: int) -> Iterable[Prompt]:

@@ -89,3 +89,11 @@ def changed(sampling: Sampling, given: Mapping[str, Any]) -> Sampling:
     if (least := result.more.get("min_tokens", 0)) > result.max_tokens:
         raise ValueError(f"min_tokens {least:,} is more than --max_tokens {result.max_tokens:,}, the longest reply")
     return result
+
+
+def check_token_ids(sampling: Sampling, size: int) -> None:
+    """Raise ValueError for a token that a vocabulary of this size does not have: vLLM would refuse each request."""
+    for name in ("allowed_token_ids", "stop_token_ids", "logit_bias"):
+        for token in map(int, sampling.more.get(name) or ()):
+            if not 0 <= token < size:
+                raise ValueError(f"{name} holds {token}, and the model's last token is {size - 1}: give one of its own")

@@ -49,6 +49,11 @@ class ChatTokenizer:
         first: int | None = self._tokenizer.bos_token_id
         return first if self._tokenizer("a")["input_ids"][:1] == [first] else None
 
+    @property
+    def size(self) -> int:
+        """Return the number of tokens that it knows."""
+        return len(self._tokenizer)
+
     def within(self, format: ChatFormat) -> "ChatTokenizer":
         """Return the same tokenizer with another format, without loading it again."""
         other = ChatTokenizer(self._model, self._revision, format, run_code=self._run_code)
