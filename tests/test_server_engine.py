@@ -285,8 +285,8 @@ def test_a_server_may_know_no_more_than_openai(server: OpenAIServer, limit: str)
 @pytest.mark.parametrize(
     ("server", "settings", "words"),
     [
-        (OpenAIServer(key="sk-a"), {}, "401 Unauthorized: Invalid API key: None"),
-        (OpenAIServer(), {"model": "other"}, "404 Not Found: The model `other` does not exist.; it serves scripted"),
+        (OpenAIServer(key="sk-a"), {}, "401 Unauthorized: Invalid API key: None; give a key by --api_key_env"),
+        (OpenAIServer(), {"model": "other"}, "404 Not Found: The model `other` does not exist; it serves scripted"),
         (OpenAIServer(), {"urls": "/elsewhere"}, "404 Not Found: Not Found"),
     ],
 )

@@ -117,7 +117,8 @@ class ServerClient:
         if answer.status_code in _BUSY or answer.status_code >= 500:
             raise PassingError(words, _asked_to_wait(answer.headers.get("Retry-After", "")))
         self._heard()
-        raise ServerRefusedError(f"{self.url}: {words}", answer.status_code)
+        hint = "; give a key by --api_key_env" if answer.status_code == 401 and not self._key else ""
+        raise ServerRefusedError(f"{self.url}: {words}{hint}", answer.status_code)
 
     def _words(self, answer: httpx.Response, said: Any) -> str:
         """Return status and message of an answer, on one line."""

@@ -135,7 +135,7 @@ class ServerEngine:
                 raise ServerRefusedError(f"the server does not take {given} ({refused[0]})", refused[0].status)
             return
         served = "" if info.model in info.models else f"; it serves {listed(info.models, _SHOWN) or 'nothing'}"
-        raise ServerRefusedError(f"{refused[0]}{served}", refused[0].status)
+        raise ServerRefusedError(f"{str(refused[0]).rstrip('.')}{served}", refused[0].status)
 
     async def generate(self, request: Request) -> Completion:
         try:
