@@ -40,7 +40,7 @@ run: $(READY)
 	@$(BIN)/python -m generation.run $(ARGS)
 
 # Two files at a time: what takes long is the start of processes, each on one core; three are slower on two cores.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 12 --durations-min 5
 
 test: $(READY_DEV) check
 	@$(PYTEST) -m "not ray"
