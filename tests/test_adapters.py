@@ -24,6 +24,7 @@ from generation.builtin import MODEL, NAME
 from generation.placement import cpu_environment, place
 from generation.plan import describe, make_plan
 from generation.settings import Settings
+from tests.forked_engines import forking
 from tests.lora import write_lora
 
 BASE = str(MODEL.resolve())
@@ -149,7 +150,8 @@ def main(folder: str, path: str) -> None:
     settings = VllmSettings(
         folder, None, "m", "", 256, gpu=False, max_sequences=8, cache_bytes=1 << 27, adapter=adapter
     )
-    replies = asyncio.run(_ask(settings, Path(folder), Sampling(temperature=0, max_tokens=24)))
+    with forking():
+        replies = asyncio.run(_ask(settings, Path(folder), Sampling(temperature=0, max_tokens=24)))
     print(json.dumps([[asdict(one) for one in some] for some in replies]))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -11,16 +12,15 @@ import pytest
 from cluster.inference.engine import Completion, Engine, Request, Sampling
 from cluster.inference.models import find
 from cluster.inference.pool import Done, Pool
-from cluster.inference.ray_replicas import RayReplicas
-from cluster.inference.replicas import Placement
+from cluster.inference.replicas import LocalReplicas, Placement
 from cluster.inference.thoughts import part
 from cluster.inference.tokenizer import ChatTokenizer
 from cluster.inference.vllm_engine import VllmSettings
-from cluster.session import Resources
 from generation.builtin import MODEL, RANGES
 from generation.placement import cpu_environment
 from generation.variants import VARIANTS, messages
 from tests.countdown_questions import make
+from tests.forked_engines import forking
 
 EQUALS, CLOSING = " = ", "[/THINK]"
 
@@ -51,18 +51,20 @@ async def _generate(engine: Engine, request: Request) -> Completion:
 
 @pytest.mark.ray
 @pytest.mark.engine
-def test_a_thought_that_a_special_token_ends_is_told_and_counted(ray_session: Resources, tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("default")  # vLLM and torch, imported here, warn of themselves
+def test_a_thought_that_a_special_token_ends_is_told_and_counted(tmp_path: Path) -> None:
     model = find(str(renamed(tmp_path / "model")))
     settings = VllmSettings(model.path, None, model.name, model.revision, 1024, gpu=False, max_sequences=32)
-    placement = Placement(settings, logs=tmp_path / "logs", environment=cpu_environment(1))
     questions = make("countdown_3arg", 16, rl=False, seed=11, ranges=RANGES)
     sampling = Sampling(temperature=0.8, max_tokens=128)
     asked = [
         Request(str(number), messages(VARIANTS["original"], question), sampling, number)
         for number, question in enumerate(questions)
     ]
-    with Pool[Request, Completion](RayReplicas(placement, _generate), in_flight=16) as pool:
-        done = [event.result for event in pool.run(asked) if isinstance(event, Done)]
+    with forking():
+        os.environ.update(cpu_environment(1))
+        with Pool[Request, Completion](LocalReplicas(Placement(settings), _generate), in_flight=16) as pool:
+            done = [event.result for event in pool.run(asked) if isinstance(event, Done)]
     assert len(done) == len(asked)
     assert all("<|im_end|>" not in one.text and part(one.text).thought is None for one in done)
     thought = [one for one in done if one.thought is not None]
