@@ -163,8 +163,8 @@ def test_a_start_waits_for_the_server() -> None:
 @pytest.mark.parametrize("most", [1, 3, 8])
 def test_no_more_are_in_flight_than_asked(server: OpenAIServer, most: int) -> None:
     server.delay_s = 0.1 * most  # long enough that all of them are seen together
-    server.fault = once("moss", *[Fault(429), Fault(500)] * 5)
-    assert len(told(server, [ask("moss", n) for n in range(30)], concurrency=most)) == 30
+    server.fault = once("moss", *[Fault(429), Fault(500)] * most)
+    assert len(told(server, [ask("moss", n) for n in range(4 * most)], concurrency=most)) == 4 * most
     assert server.most == most
 
 

@@ -22,8 +22,9 @@ _MOST_BYTES = 64 << 20  # of the prompts whose tokens are counted; a minute of w
 _SHOWN = 8
 _LONGEST = 160
 _TRIES = 16  # a template that picks one of two prompts at random writes both in this many, except one time in 30,000
-_PROBE = ' <answer>\\boxed{7}</answer> isn\'t "4 > 3 & 2" {{ x }} {% y %} Ünï→😀\n\n' + "Long words. " * 5000
-"""What a template may escape, change or cut off."""
+_PROBE = ' <answer>\\boxed{7}</answer> isn\'t "4 > 3 & 2" {{ x }} {% y %} Ünï→😀\n\n'
+"""What a template may escape or change."""
+_LONG_WORDS = 10_000  # in all turns together; what a template may cut off
 _SAID = "So we try 12 + 34."
 """What any tokenizer gives back; one that is loaded as another kind loses the spaces."""
 _WRITE, _WRITE_NOTHING, _OTHER_TABLES = map(tuple, KNOWN["classes"].values())
@@ -210,8 +211,10 @@ def _marks(roles: Sequence[str]) -> list[str]:
 
 def probe(roles: Sequence[str]) -> Messages:
     """Return long turns of these roles, with all that a template may escape or cut off, each between two marks."""
-    marked = zip(roles, _marks(roles), strict=True)
-    return tuple(Message(role=role, content=mark + _PROBE + mark) for role, mark in marked)
+    text = _PROBE + "Long words. " * (_LONG_WORDS // max(2, len(roles)))
+    return tuple(
+        Message(role=role, content=mark + text + mark) for role, mark in zip(roles, _marks(roles), strict=True)
+    )
 
 
 def fault_in(prompt: str, messages: Iterable[Message]) -> str:
