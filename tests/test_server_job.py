@@ -113,11 +113,12 @@ def test_a_server_that_goes_away_is_waited_for(server: OpenAIServer, start: Star
     time.sleep(7)
     server.delay_s = 0
     server.start()
-    printed, _ = process.communicate(timeout=60)
+    printed, _ = process.communicate(timeout=180)
     assert process.returncode == 0, printed
     assert f"waiting for {server.url}/v1: " in printed
     assert f"engine 0 was lost ({server.url}/v1: " in printed
-    assert printed.count(f"engine 0 asking {server.url}/v1") == 2
+    # Twice, or once more where the machine is too busy for an answer within three seconds.
+    assert printed.count(f"engine 0 asking {server.url}/v1") in (2, 3)
     assert f"{server.url}/v1 answers again" in printed
     keys = server.sent()
     assert len(keys) - len(set(keys)) <= 4 * 6
@@ -128,7 +129,7 @@ def test_a_server_that_goes_away_is_waited_for(server: OpenAIServer, start: Star
 def test_a_laptop_without_any_engine_drives_a_server(server: OpenAIServer, start: Start, tmp_path: Path) -> None:
     run = tmp_path / "run"
     process = start(_WALL + "from generation.run import main; " + _MAIN, "--server", server.url, *FLAGS, f"--out={run}")
-    printed, _ = process.communicate(timeout=60)
+    printed, _ = process.communicate(timeout=180)
     assert process.returncode == 0, printed
     assert {(row["engine"], row["engine_version"]) for row in rows_of(run)} == {("vllm server", "0.0.test")}
     assert {(row["model"], row["model_revision"]) for row in rows_of(run)} == {("scripted", "")}
@@ -136,7 +137,7 @@ def test_a_laptop_without_any_engine_drives_a_server(server: OpenAIServer, start
         _WALL + "from reflection.run import main; " + _MAIN,
         *("--raw", str(run), "--server", server.url, "--reflections=1", f"--out={tmp_path / 'more'}"),
     )
-    printed, _ = more.communicate(timeout=60)
+    printed, _ = more.communicate(timeout=180)
     assert more.returncode == 0, printed
 
 
