@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from cluster.inference.engine import Message
 from cluster.inference.tokenizer import ChatTokenizer
-from cluster.inference.vllm_engine import VllmSettings
+from cluster.inference.vllm_settings import VllmSettings
 from generation.builtin import MODEL
 from generation.placement import CPU_SEQUENCES, cpu_environment
 from generation.raw.schema import PREFIX, REFLECTIONS

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from cluster.inference.engine import Completion, Engine, EngineInfo, Request
 from cluster.inference.pool import items_in_flight
-from cluster.inference.vllm_engine import VllmSettings
+from cluster.inference.vllm_settings import VllmSettings
 from generation import rollout as rolling
 from generation.builtin import MODEL
 from generation.grading import grade, mathematics

@@ -16,7 +16,7 @@ from typing import Any
 
 from cluster.inference.ray_replicas import RayFleet
 from cluster.inference.replicas import Placement
-from cluster.inference.vllm_engine import VllmSettings
+from cluster.inference.vllm_settings import VllmSettings
 from cluster.session import Resources
 from generation.placement import place
 from generation.plan import Plan

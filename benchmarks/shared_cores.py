@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from cluster.inference.engine import Engine
-from cluster.inference.vllm_engine import VllmSettings
+from cluster.inference.vllm_settings import VllmSettings
 from generation.builtin import MODEL
 from generation.placement import CPU_SEQUENCES, cpu_environment
 from generation.plan import make_plan

@@ -15,7 +15,7 @@ from cluster.inference.pool import items_in_flight
 from cluster.inference.quantization import why_not_run
 from cluster.inference.ray_replicas import RayFleet
 from cluster.inference.replicas import Fleet, Placement
-from cluster.inference.vllm_engine import VllmSettings
+from cluster.inference.vllm_settings import VllmSettings
 from cluster.jobs.plan import JobPlan, JobSettings
 from cluster.jobs.progress import say
 from cluster.jobs.run_directory import LOGS

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cluster.inference.engine import EngineSettings, ScriptedSettings
-from cluster.inference.vllm_engine import VllmSettings
+from cluster.inference.vllm_settings import VllmSettings
 from cluster.jobs import progress
 from generation.settings import Settings
 from tests.crash_engine import FAULT, HURRY, Paced, Tallied, die_at_a_rename

@@ -12,7 +12,7 @@ from typing import cast
 from unittest.mock import patch
 
 from cluster.inference.replicas import Fleet
-from cluster.inference.vllm_engine import VllmSettings
+from cluster.inference.vllm_settings import VllmSettings
 from cluster.jobs.plan import JobPlan, JobSettings
 from cluster.session import local_resources
 from generation import run

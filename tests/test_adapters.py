@@ -18,7 +18,7 @@ from cluster.inference.adapters import find_adapter
 from cluster.inference.engine import Completion, Message, Request, Sampling
 from cluster.inference.engine_arguments import argument_types
 from cluster.inference.tokenizer import ChatTokenizer
-from cluster.inference.vllm_engine import VllmSettings
+from cluster.inference.vllm_settings import VllmSettings
 from cluster.session import Node, Resources
 from generation.builtin import MODEL, NAME
 from generation.placement import cpu_environment, place

@@ -17,7 +17,7 @@ from cluster.inference.engine_arguments import (
     frozen,
     passed_on,
 )
-from cluster.inference.vllm_engine import VllmSettings
+from cluster.inference.vllm_settings import VllmSettings
 from cluster.session import Node, Resources
 from generation.placement import place
 from generation.plan import describe, make_plan

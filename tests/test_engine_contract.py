@@ -14,7 +14,7 @@ from cluster.inference.pool import Done, Pool
 from cluster.inference.ray_replicas import RayReplicas
 from cluster.inference.replicas import LocalReplicas, Placement, ReplicaSet
 from cluster.inference.server_engine import ServerSettings
-from cluster.inference.vllm_engine import VllmSettings
+from cluster.inference.vllm_settings import VllmSettings
 from cluster.session import Resources
 from generation.builtin import MODEL, RANGES
 from generation.placement import cpu_environment

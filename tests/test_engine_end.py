@@ -17,7 +17,8 @@ from cluster.inference.models import find
 from cluster.inference.pool import Lost, Pool, Tick
 from cluster.inference.ray_replicas import RayReplicas
 from cluster.inference.replicas import Placement
-from cluster.inference.vllm_engine import VllmEngine, VllmSettings
+from cluster.inference.vllm_engine import VllmEngine
+from cluster.inference.vllm_settings import VllmSettings
 from cluster.session import Resources
 from generation.builtin import MODEL
 from generation.placement import cpu_environment

@@ -17,7 +17,7 @@ from cluster.inference.chat_templates import choose_chat
 from cluster.inference.engine import Completion, Request, without_system
 from cluster.inference.models import find
 from cluster.inference.tokenizer import ChatFormat, ChatTokenizer
-from cluster.inference.vllm_engine import VllmSettings
+from cluster.inference.vllm_settings import VllmSettings
 from cluster.jobs.run_directory import hold_run, read_record
 from cluster.session import Node, Resources
 from generation.builtin import MODEL

@@ -15,7 +15,7 @@ from cluster.inference.pool import Done, Pool
 from cluster.inference.replicas import LocalReplicas, Placement
 from cluster.inference.thoughts import part
 from cluster.inference.tokenizer import ChatTokenizer
-from cluster.inference.vllm_engine import VllmSettings
+from cluster.inference.vllm_settings import VllmSettings
 from generation.builtin import MODEL, RANGES
 from generation.placement import cpu_environment
 from generation.variants import VARIANTS, messages

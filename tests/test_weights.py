@@ -12,7 +12,7 @@ import pytest
 from cluster.inference.chat import load_chat
 from cluster.inference.models import find
 from cluster.inference.quantization import why_not_run
-from cluster.inference.vllm_engine import VllmSettings
+from cluster.inference.vllm_settings import VllmSettings
 from cluster.session import Node, Resources
 from generation.model_plan import choose_model
 from generation.placement import place

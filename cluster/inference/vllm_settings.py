@@ -1,0 +1,104 @@
+"""How to start an engine on vLLM: its limits, its arguments, and what becomes of them when memory is short."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+from cluster.errors import EngineDiedError
+from cluster.inference.adapters import Adapter
+from cluster.inference.engine import EngineInfo, EngineSettings
+from cluster.inference.tokenizer import OWN_FORMAT, ChatFormat, ChatTokenizer
+from cluster.inference.vllm_engine import VllmEngine, start_vllm
+from cluster.inference.vllm_log import cause_in
+from cluster.texts import load_table
+
+_LEAST_SEQUENCES = 8
+_LEAST_TOKENS = 2048
+_LEAST_SHARE = 0.5
+_CPU_CACHE, _LEAST_CACHE = 1 << 30, 128 << 20
+_KNOWN: dict[str, dict[str, Any]] = load_table("cluster.inference", "vllm.toml")
+
+
+@dataclass(frozen=True)
+class VllmSettings(EngineSettings):
+    """How to start a vLLM engine; made by the driver, sent to the replica."""
+
+    model: str  # local folder or hub id
+    revision: str | None  # hub commit; None for a folder
+    name: str
+    known_revision: str  # the revision stored in rows
+    context: int  # longest prompt plus completion, in tokens; at most the model's own
+    gpu: bool
+    tensor_parallel: int = 1
+    max_sequences: int = 256
+    max_batched_tokens: int = 16384  # most tokens of one step; on the CPU at least a whole context
+    memory_share: float = 0.9  # share of a GPU's memory for weights, activations and cache
+    cache_bytes: int | None = None  # for the key-value cache; None: the rest of the GPU's share, 1 GiB on the CPU
+    lowered: int = 0  # how often `smaller` was applied
+    seed: int = 0
+    chat: ChatFormat = OWN_FORMAT
+    quantized: bool = False  # True if the weights come quantized
+    run_code: bool = False  # True if code that came with the model may be run
+    adapter: Adapter | None = None
+    more: Mapping[str, Any] = field(default_factory=dict, hash=False)  # further arguments of vLLM, in place of ours
+
+    async def start(self) -> VllmEngine:
+        """Load the model, in seconds to minutes. Raises whatever vLLM raises if that fails."""
+        folder = await asyncio.to_thread(self.adapter.on_this_machine) if self.adapter else None
+        chat = ChatTokenizer(self.model, self.revision, self.chat, run_code=self.run_code)
+        info = EngineInfo("vllm", "", self.name, self.known_revision, self.context)
+        return await start_vllm(self.arguments(), info, chat, folder)
+
+    def smaller(self) -> Self:
+        """Halve sequences, tokens per step and the CPU's cache; from the second time, lower the GPU's share too."""
+        share = self.memory_share if self.lowered == 0 else self.memory_share - 0.1
+        return replace(
+            self,
+            max_sequences=_half(self.max_sequences, _LEAST_SEQUENCES),
+            max_batched_tokens=_half(self.max_batched_tokens, _LEAST_TOKENS),
+            memory_share=max(min(self.memory_share, _LEAST_SHARE), round(share, 2)),
+            cache_bytes=self._cache and _half(self._cache, _LEAST_CACHE),
+            lowered=self.lowered + 1,
+        )
+
+    def limits(self) -> str:
+        share = f"{self.memory_share:.0%} of the GPU's memory"
+        cache = f"{self._cache >> 20} MiB of cache" if self._cache else share
+        return f"{self.max_sequences} sequences and {cache}"
+
+    @property
+    def _cache(self) -> int | None:
+        return self.cache_bytes or (None if self.gpu else _CPU_CACHE)
+
+    def cause(self, log: str) -> EngineDiedError | None:
+        return cause_in(log)
+
+    def arguments(self) -> dict[str, Any]:
+        """Return vLLM's arguments. The limits are explicit: AsyncLLM's own defaults are far below LLM's."""
+        arguments = _KNOWN["always"] | {
+            "model": self.model,
+            "revision": self.revision,
+            "tokenizer_revision": self.revision,
+            "max_model_len": self.context,
+            "max_num_seqs": self.max_sequences,
+            "max_num_batched_tokens": self.max_batched_tokens,
+            "tensor_parallel_size": self.tensor_parallel,
+            "distributed_executor_backend": "mp" if self.tensor_parallel > 1 else "uni",
+            "seed": self.seed,
+            "trust_remote_code": self.run_code,
+        }
+        if self.adapter:
+            arguments |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": self.adapter.rank}
+        if self._cache:
+            arguments |= {"kv_cache_memory_bytes": self._cache}
+        if self.gpu:
+            return arguments | {"gpu_memory_utilization": self.memory_share} | dict(self.more)
+        tokens = max(4096, self.context)
+        of_cpu = {name: value for name, value in _KNOWN["cpu"].items() if name != "dtype" or not self.quantized}
+        return arguments | of_cpu | {"max_num_batched_tokens": tokens} | dict(self.more)
+
+
+def _half(limit: int, least: int) -> int:
+    """Return half of a limit, but not less than `least`, unless it is less already."""
+    return max(min(limit, least), limit // 2)
