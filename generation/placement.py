@@ -51,7 +51,8 @@ def server_fleet(plan: JobPlan, settings: JobSettings) -> Fleet:
         silence_s=silence_s,
         template_kwargs=plan.chat.kwargs,
     )
-    fleet = Fleet(engine, len(engine.urls), items_in_flight(settings.concurrency, plan.per_item))
+    in_flight = items_in_flight(settings.concurrency, plan.per_item)
+    fleet = Fleet(engine, len(engine.urls), in_flight, plan.per_item)
     fleet.placement = replace(fleet.placement, logs=plan.out / LOGS, silence_s=silence_s, loading_s=_AWAY_S)
     return fleet
 
@@ -146,6 +147,7 @@ def place(plan: JobPlan, settings: JobSettings, resources: Resources) -> Placeme
         engines,
         gpus_each=workers if gpu else 0,
         in_flight=items_in_flight(engine.max_sequences, plan.per_item),
+        per_item=plan.per_item,
         logs=plan.out / LOGS,
         environment=environment,
         room=room_now if settings.engines is None else None,

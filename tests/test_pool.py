@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from cluster.errors import ClusterLostError, EngineDiedError, ItemFailedError
-from cluster.inference.pool import Done, Failed, Lost, Pool, items_in_flight, next_engine
+from cluster.inference.pool import Done, Failed, Lost, Pool, is_late, items_in_flight, next_engine
 from tests.fake_replicas import FakeReplicas
 
 Event = object
@@ -31,20 +32,34 @@ def double(number: int, item: int) -> int:
     return 2 * item
 
 
-def test_the_least_loaded_engine_is_next() -> None:
-    for loads, limit, expected in (
-        ({}, 4, None),  # none has started
-        ({0: 4, 1: 4}, 4, None),  # all are full
-        ({0: 3, 1: 2}, 4, 1),
-        ({1: 2, 0: 2}, 4, 0),  # a draw goes to the lower number
+def test_the_engine_with_the_most_room_is_next() -> None:
+    for vacant, avoided, expected in (
+        ({}, None, None),  # none has started
+        ({0: 0, 1: -64}, None, None),  # all are full
+        ({0: 64, 1: 65}, None, 1),
+        ({1: 64, 0: 64}, None, 0),  # a draw goes to the lower number
+        ({0: 64, 1: 8}, 0, 1),  # 0 has refused it
+        ({0: 64, 1: 0}, 0, None),  # and waits for the other
+        ({0: 64}, 0, 0),  # there is no other
     ):
-        assert next_engine(loads, limit) == expected, loads
+        assert next_engine(vacant, avoided) == expected, vacant
 
 
-def test_enough_items_to_fill_an_engine() -> None:
+def test_what_is_left_begins_early_where_it_is_little() -> None:
+    for left, engines, in_flight, expected in (
+        (math.inf, 4, 128, False),  # nobody knows how many are left
+        (193, 4, 128, False),
+        (192, 4, 128, True),
+        (1, 0, 128, False),  # no engine is there to begin it
+        (0, 1, 2, True),
+    ):
+        assert is_late(left, engines, in_flight) == expected, left
+
+
+def test_an_engine_holds_at_most_eight_times_what_fills_it() -> None:
     for max_sequences, per_item, expected in (
-        (256, 8, 48),
-        (1024, 64, 24),
+        (256, 8, 256),
+        (1024, 64, 128),
         (128, 4096, 2),  # one question alone overfills it: still one more is ready
     ):
         assert items_in_flight(max_sequences, per_item) == expected
