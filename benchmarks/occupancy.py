@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from cluster.inference.engine import Completion, Engine, EngineInfo, EngineSettings, Request, Sampling
-from cluster.inference.pool import Done, Pool, items_in_flight
+from cluster.inference.pool import Done, Pool, items_begun_early, items_in_flight
 from cluster.inference.replica import Replica
 from cluster.inference.replicas import Placement, ReplicaSet
 from generation.rollout import together
@@ -155,7 +155,7 @@ class Asked:
 
 
 def _request(key: str, tokens: int, priority: int) -> Request:
-    return Request(key, (), Sampling(max_tokens=tokens), 0, priority)
+    return Request(key, (), Sampling(max_tokens=tokens), 0, priority > 0)
 
 
 class SimulatedReplicas(ReplicaSet):
@@ -241,7 +241,8 @@ def simulate(long: float, engines: int, questions: int, way: str = "load") -> Fi
         count = math.inf
     placement = Placement(settings, engines, in_flight=in_flight, per_item=SAMPLES)
     replicas = SimulatedReplicas(placement, Asked(long, "0"))
-    with Pool[int, int](replicas, in_flight, SAMPLES) as pool:
+    early = 0 if way != "load" else items_begun_early(PLACES, SAMPLES)
+    with Pool[int, int](replicas, in_flight, SAMPLES, early) as pool:
         done = sum(isinstance(event, Done) for event in pool.run(range(questions), count))
     assert done == questions
     used, held = replicas.marks

@@ -11,7 +11,7 @@ from functools import partial
 from cluster.inference.chat import check_writes_text
 from cluster.inference.engine_arguments import check_on_cpu, passed_on
 from cluster.inference.models import Model
-from cluster.inference.pool import items_in_flight
+from cluster.inference.pool import items_begun_early, items_in_flight
 from cluster.inference.quantization import why_not_run
 from cluster.inference.ray_replicas import RayFleet
 from cluster.inference.replicas import Fleet, Placement
@@ -148,6 +148,8 @@ def place(plan: JobPlan, settings: JobSettings, resources: Resources) -> Placeme
         gpus_each=workers if gpu else 0,
         in_flight=items_in_flight(engine.max_sequences, plan.per_item),
         per_item=plan.per_item,
+        # On the CPU places that stay free cost little, and prompts that are no longer cached much.
+        early=items_begun_early(engine.max_sequences, plan.per_item) if gpu else 0,
         logs=plan.out / LOGS,
         environment=environment,
         room=room_now if settings.engines is None else None,

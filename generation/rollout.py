@@ -104,8 +104,7 @@ class Rollout:
         return Request("/".join(map(str, parts)), messages, self.sampling, request_seed(self.seed, *parts))
 
     def _look(self, messages: tuple[Message, ...], *parts: object) -> Request:
-        # Samples go first, as nobody knows how long they will be; reflections are what fills an engine meanwhile.
-        return replace(self._request(messages, *parts), sampling=self.of_reflections, priority=1)
+        return replace(self._request(messages, *parts), sampling=self.of_reflections, follows=True)
 
 
 @dataclass(frozen=True)

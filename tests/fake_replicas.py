@@ -36,8 +36,8 @@ class FakeReplicas:
         self._running[len(self.dealt)] = (number, item)
         return len(self.dealt)
 
-    def watch(self, number: int, items: int, per_item: int, first: bool) -> None:
-        self._watched[number] = (per_item, first)
+    def watch(self, number: int, items: int, per_item: int, early: bool) -> None:
+        self._watched[number] = (per_item, early)
 
     def release(self, number: int) -> None:
         self.released.append(number)

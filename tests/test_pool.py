@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 
 from cluster.errors import ClusterLostError, EngineDiedError, ItemFailedError
-from cluster.inference.pool import Done, Failed, Lost, Pool, is_late, items_in_flight, next_engine
+from cluster.inference.pool import Done, Failed, Lost, Pool, items_begun_early, items_in_flight, next_engine
 from tests.fake_replicas import FakeReplicas
 
 Event = object
@@ -45,24 +44,14 @@ def test_the_engine_with_the_most_room_is_next() -> None:
         assert next_engine(vacant, avoided) == expected, vacant
 
 
-def test_what_is_left_begins_early_where_it_is_little() -> None:
-    for left, engines, in_flight, expected in (
-        (math.inf, 4, 128, False),  # nobody knows how many are left
-        (193, 4, 128, False),
-        (192, 4, 128, True),
-        (1, 0, 128, False),  # no engine is there to begin it
-        (0, 1, 2, True),
-    ):
-        assert is_late(left, engines, in_flight) == expected, left
-
-
 def test_an_engine_holds_at_most_eight_times_what_fills_it() -> None:
-    for max_sequences, per_item, expected in (
-        (256, 8, 256),
-        (1024, 64, 128),
-        (128, 4096, 2),  # one question alone overfills it: still one more is ready
+    for max_sequences, per_item, most, early in (
+        (256, 8, 256, 64),
+        (1024, 64, 128, 32),
+        (128, 4096, 2, 1),  # one question alone overfills it: still one more is ready
     ):
-        assert items_in_flight(max_sequences, per_item) == expected
+        assert items_in_flight(max_sequences, per_item) == most
+        assert items_begun_early(max_sequences, per_item) == early
 
 
 @pytest.mark.parametrize("engines", [1, 2])

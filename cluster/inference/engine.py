@@ -73,7 +73,7 @@ class Request:
     messages: tuple[Message, ...]
     sampling: Sampling
     seed: int  # in [0, 2**63)
-    priority: int = 0  # of those that wait for a place in the engine, the lowest goes first
+    follows: bool = False  # True if its prompt goes on from an answer, which the engine's prefix cache may still hold
 
 
 @dataclass(frozen=True)

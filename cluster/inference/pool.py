@@ -61,9 +61,9 @@ TRIES = 3  # attempts at an item whose work raises
 _DEATHS = 2  # engine deaths after which an item is quarantined, that is, run alone
 _DEATHS_ALONE = 2  # deaths of engines that held an item alone, after which it has failed
 _TICK_S = 0.5
-_HELD = 8
-_LATE = 3 / 8
-_KEPT = 2
+_HELD = 8  # the most items that an engine holds, in times what fills it
+_EARLY = 2  # items that begin early, likewise; benchmarks/occupancy.py has what it brings
+_KEPT = 2  # engines that are never given back: one takes the other's items if it dies or refuses them
 
 
 class Finished(NamedTuple):
@@ -93,7 +93,7 @@ class Replicas(Protocol):
 
     def ready(self) -> Collection[int]: ...
     def submit(self, number: int, item: Any, /) -> Hashable: ...
-    def watch(self, number: int, items: int, per_item: int, first: bool) -> None: ...
+    def watch(self, number: int, items: int, per_item: int, early: bool) -> None: ...
     def release(self, number: int) -> None: ...
     def poll(self, timeout_s: float) -> Iterator[Event[Any, Any] | Finished | Vacant]: ...
     def close(self) -> None: ...
@@ -111,9 +111,9 @@ def next_engine(vacant: Mapping[int, int], avoided: int | None = None) -> int | 
     return number if number is not None and vacant[number] > 0 else None
 
 
-def is_late(left: float, engines: int, in_flight: int) -> bool:
-    """Return True if what is left to deal is so little that all of it should begin early."""
-    return left <= engines * in_flight * _LATE
+def items_begun_early(max_sequences: int, per_item: int) -> int:
+    """Return how many items an engine of `max_sequences` should begin at the end before it has room for them."""
+    return math.ceil(_EARLY * max_sequences / per_item)
 
 
 @dataclass
@@ -133,17 +133,18 @@ class _Share(Generic[Item]):
     tasks: dict[Hashable, _Task[Item]] = field(default_factory=dict)  # by ticket
     dealt: int = 0  # items since the engine started
     vacant: int = 0  # requests that it could take, as far as known
-    watched: bool | None = None  # True if a Vacant was asked for that counts the first requests alone; None if none was
+    watched: bool | None = None  # whether the Vacant that was asked for is an early one; None if none was
 
 
 class Pool(Generic[Item, Result]):
     """Gives items to replicas while they have room for requests. A context manager; `run` may be called several times.
 
-    An item makes about `per_item` requests at once. An engine holds `in_flight` items at most.
+    An item makes about `per_item` requests at once, and an engine holds `in_flight` items at most. Once no more than
+    `early` items an engine are left to deal, they begin early.
     """
 
-    def __init__(self, replicas: Replicas, in_flight: int, per_item: int = 1) -> None:
-        self._replicas, self._limit, self._per_item = replicas, in_flight, per_item
+    def __init__(self, replicas: Replicas, in_flight: int, per_item: int = 1, early: int = 0) -> None:
+        self._replicas, self._limit, self._per_item, self._early = replicas, in_flight, per_item, early
         self._source: Iterator[Item] = iter(())
         self._unread = math.inf  # items of the source not read yet, as far as known
         self._waiting: deque[_Task[Item]] = deque()
@@ -206,12 +207,12 @@ class Pool(Generic[Item, Result]):
             share.dealt += 1
             share.vacant -= self._per_item
         ready = self._replicas.ready()
-        late = is_late(self._unread + len(self._waiting), len(ready), self._limit)
+        early = self._unread + len(self._waiting) <= self._early * len(ready)
         for number in ready:
             share = self._shares[number]
-            if (share.vacant <= 0 and share.watched is None) or (late and share.watched is False):
-                share.watched = late
-                self._replicas.watch(number, share.dealt, self._per_item, late)
+            if (share.vacant <= 0 and share.watched is None) or (early and share.watched is False):
+                share.watched = early
+                self._replicas.watch(number, share.dealt, self._per_item, early)
         if not (self._waiting or self._quarantine or self._unread):
             idle = [number for number in ready if not self._shares[number].tasks]
             for number in idle[: max(0, len(ready) - _KEPT)]:

@@ -17,7 +17,7 @@ from cluster.errors import EngineDiedError, EngineMemoryError
 from cluster.inference.engine import EngineSettings
 from cluster.inference.pool import Pool
 from cluster.inference.replica import Replica, Work
-from cluster.inference.replicas import Fleet, Placement, ReplicaSet
+from cluster.inference.replicas import Fleet, Placement, ReplicaSet, pool_of
 from cluster.session import Resources, check_alive, session
 
 
@@ -96,6 +96,5 @@ class RayFleet(Fleet):
     def open(self, work: Work) -> Iterator[Pool[Any, Any]]:
         with session(self._address) as resources:
             self.placement = self._place(resources)
-            replicas = RayReplicas(self.placement, work)
-            with Pool[Any, Any](replicas, self.placement.in_flight, self.placement.per_item) as pool:
+            with pool_of(RayReplicas(self.placement, work)) as pool:
                 yield pool

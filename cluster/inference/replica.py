@@ -1,10 +1,8 @@
 """A replica: an engine, the work done on it, and who of those that ask it waits for a place."""
 
 import asyncio
-import heapq
-import itertools
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -13,38 +11,43 @@ from typing import Any
 from cluster.errors import EngineDiedError, EngineMemoryError
 from cluster.inference.engine import Completion, Engine, EngineInfo, EngineSettings, Request, error_text
 
-_FULL = 1.25  # requests, per one that the engine completes at once: what waits inside it fills a place in no time
+_FULL = 1.125  # requests in the engine, per one that it completes at once: the others take the places that fall free
 _TAIL_BYTES = 200_000
 Work = Callable[[Engine, Any], Awaitable[Any]]
 
 
 class Turns:
-    """Lets so many requests in at once; of those that wait the lowest priority goes first, then the first come."""
+    """Lets so many requests in at once; the others wait, those that follow an answer apart from the fresh ones.
+
+    Following ones go first, while their prefix is still cached; with `fresh_first` the others, since nobody knows how
+    long those will run.
+    """
 
     def __init__(self, most: int) -> None:
+        self.fresh_first = False
         self._most, self._inside = most, 0
-        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
-        self._count = itertools.count()
+        self._waiting: dict[bool, deque[asyncio.Future[None]]] = {False: deque(), True: deque()}
 
-    async def enter(self, priority: int) -> None:
+    async def enter(self, follows: bool) -> None:
         if self._inside < self._most:
             self._inside += 1
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (priority, next(self._count), turn))
+        self._waiting[follows].append(turn)
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():  # its turn had just come
+            if not turn.cancelled():  # its turn had just come
                 self.leave()
             raise
 
     def leave(self) -> None:
-        while self._waiting:
-            *_, turn = heapq.heappop(self._waiting)
-            if not turn.done():
-                turn.set_result(None)
-                return
+        for follows in (not self.fresh_first, self.fresh_first):
+            waiting = self._waiting[follows]
+            while waiting:
+                if not (turn := waiting.popleft()).done():
+                    turn.set_result(None)
+                    return
         self._inside -= 1
 
 
@@ -59,7 +62,7 @@ class Replica:
         self._turns = Turns(self._full)
         self._running = 0
         self._begun = 0  # items that have asked something, or ended without
-        self._asked = Counter[int]()  # requests not answered yet, by priority
+        self._asked = Counter[bool]()  # requests not answered yet, those that follow an answer apart
         self._eased = asyncio.Event()
         self._moved = time.monotonic()
 
@@ -87,32 +90,33 @@ class Replica:
             self._moved = time.monotonic()
 
     async def generate(self, request: Request) -> Completion:
-        self._asked[request.priority] += 1
+        self._asked[request.follows] += 1
         try:
-            await self._turns.enter(request.priority)
+            await self._turns.enter(request.follows)
             try:
                 completion = await self._engine.generate(request)
             finally:
                 self._turns.leave()
         finally:
-            self._asked[request.priority] -= 1
+            self._asked[request.follows] -= 1
             self._eased.set()
         self._moved = time.monotonic()
         return completion
 
-    async def vacancies(self, items: int, per_item: int, first: bool) -> int:
+    async def vacancies(self, items: int, per_item: int, early: bool) -> int:
         """Wait until the engine could take more requests, and return how many.
 
-        An item of the `items` that the caller has sent counts as `per_item` requests until it asks; with `first`, only
-        requests of the first priority count, behind which others wait.
+        Each of the `items` sent so far counts as `per_item` requests until it asks. With `early`, fresh requests go
+        first, and they alone count: what they leave undone fills the engine later.
         """
-        while (vacant := self._vacant(items, per_item, first)) <= 0:
+        self._turns.fresh_first = early
+        while (vacant := self._vacant(items, per_item, early)) <= 0:
             self._eased.clear()
             await self._eased.wait()
         return vacant
 
-    def _vacant(self, items: int, per_item: int, first: bool) -> int:
-        asked = self._asked[0] if first else self._asked.total()
+    def _vacant(self, items: int, per_item: int, early: bool) -> int:
+        asked = self._asked[False] if early else self._asked.total()
         return self._full - asked - per_item * max(0, items - self._begun)
 
     def began(self) -> None:

@@ -51,6 +51,7 @@ class Placement:
     gpus_each: int = 0
     in_flight: int = 8  # items that an engine holds at most
     per_item: int = 1  # requests that an item makes at once
+    early: int = 0  # items an engine that begin early once no more are left
     logs: Path = Path("logs")
     environment: Mapping[str, str] = field(default_factory=dict)  # set before the engines' processes start
     room: Callable[[], int] | None = None  # returns how many engines fit now; None for a constant `engines`
@@ -119,9 +120,9 @@ class ReplicaSet(ABC):
         future.add_done_callback(lambda future: self._replies.put((member, method, future)))
         return future
 
-    def watch(self, number: int, items: int, per_item: int, first: bool) -> None:
+    def watch(self, number: int, items: int, per_item: int, early: bool) -> None:
         """Have `poll` tell when the replica could take more requests."""
-        self.submit(number, items, per_item, first, method="vacancies")
+        self.submit(number, items, per_item, early, method="vacancies")
 
     def release(self, number: int) -> None:
         """Let go of a replica that holds nothing. No other takes its place while others are left."""
@@ -282,6 +283,12 @@ class LocalReplicas(ReplicaSet):
             self._runner.close()
 
 
+def pool_of(replicas: ReplicaSet) -> Pool[Any, Any]:
+    """Return a scheduler for these replicas, as their placement says."""
+    placement = replicas.placement
+    return Pool(replicas, placement.in_flight, placement.per_item, placement.early)
+
+
 class Fleet:
     """How a job gets its engines, opened only if an item is owed. These run in this process; see also RayFleet."""
 
@@ -290,4 +297,4 @@ class Fleet:
 
     def open(self, work: Work) -> AbstractContextManager[Pool[Any, Any]]:
         """Start what engines need, and stop it when the context ends. Raises ValueError for invalid input."""
-        return Pool(LocalReplicas(self.placement, work), self.placement.in_flight, self.placement.per_item)
+        return pool_of(LocalReplicas(self.placement, work))
