@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from cluster.inference.engine import Completion, Engine, EngineInfo, EngineSettings, Request, Sampling
-from cluster.inference.pool import Done, Event, Finished, Pool, Vacant, items_begun_early, items_in_flight
+from cluster.inference.pool import Done, Notice, Pool, items_begun_early, items_in_flight
 from cluster.inference.replica import Replica, Work
 from cluster.inference.replicas import Placement, ReplicaSet
 from generation.rollout import together
@@ -206,7 +206,7 @@ class TimedReplicas(ReplicaSet):
             self.peak = max(self.peak, len(held))
         return future
 
-    def poll(self, timeout_s: float) -> Iterator[Event[Any, Any] | Finished | Vacant]:
+    def poll(self, timeout_s: float) -> Iterator[Notice]:
         yield from self._reconcile()
         timer = self._clock.call_later(timeout_s, self._clock.stop)
         self._clock.run_forever()

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from cluster.errors import ClusterLostError, EngineDiedError, EngineMemoryError, EngineStartError
 from cluster.inference.engine import EngineSettings, error_text
-from cluster.inference.pool import Event, Finished, Loading, Lost, Pool, Started, Tick, Vacant
+from cluster.inference.pool import Finished, Loading, Lost, Notice, Pool, Started, Tick, Vacant
 from cluster.inference.replica import Replica, Work
 
 _BACKOFF_S = 5.0  # between two health checks, and so between two attempts to place an engine
@@ -39,7 +39,7 @@ class _Phase(NamedTuple):
 _PLACING = _Phase("stalled_s", 20, "found no place {} times in a row")
 _STARTING = _Phase("start", 3, "did not start {} times in a row", "it was not ready after")
 _RUNNING = _Phase("stalled_s", 6, "died {} times in a row and finished nothing", "it gave no sign of life for")
-_LEAVING = _Phase("close", 0, "")
+_LEAVING = _Phase("close", 0, "")  # for good, its items done
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class Placement:
     settings: EngineSettings
     engines: int = 1
     gpus_each: int = 0
+    hosted: bool = False  # True for one engine in this process, without Ray
     in_flight: int = 8  # items that an engine holds at most
     per_item: int = 1  # requests that an item makes at once
     early: int = 0  # items an engine that begin early once no more are left
@@ -125,11 +126,11 @@ class ReplicaSet(ABC):
         self.submit(number, items, per_item, early, method="vacancies")
 
     def release(self, number: int) -> None:
-        """Let go of a replica that holds nothing. No other takes its place while others are left."""
+        """Let go of a replica that holds nothing. None takes its place while others are left."""
         self._released.add(number)
         self._ask(self._members[number], _LEAVING)
 
-    def poll(self, timeout_s: float) -> Iterator[Event[Any, Any] | Finished | Vacant]:
+    def poll(self, timeout_s: float) -> Iterator[Notice]:
         """Yield what has happened. Raises EngineStartError, ClusterLostError."""
         yield from self._reconcile()
         while True:
@@ -177,8 +178,6 @@ class ReplicaSet(ABC):
             if member.answer.done():
                 if phase is _RUNNING:
                     self._ask(member, _RUNNING)
-            elif waited > longest_s.get(phase, math.inf) and phase is _LEAVING:
-                self._kill(member.number)
             elif waited > longest_s.get(phase, math.inf):
                 yield from self._terminate(member, TimeoutError(f"{phase.silent} {waited:.0f} s"))
 
@@ -196,9 +195,7 @@ class ReplicaSet(ABC):
         for number in sorted(self._members.keys() - self._holding_places(), reverse=True)[: max(0, -lacking)]:
             self._kill(number)
 
-    def _handle(
-        self, member: _Member, method: str, future: Future[Any]
-    ) -> Iterator[Event[Any, Any] | Finished | Vacant]:
+    def _handle(self, member: _Member, method: str, future: Future[Any]) -> Iterator[Notice]:
         """Act on an answer and yield what it means. Raises EngineStartError."""
         number, error = member.number, self.own_error(future.exception())
         result: Any = None if error else future.result()
@@ -224,6 +221,8 @@ class ReplicaSet(ABC):
         """End the replica; `_reconcile` replaces it. Raises EngineStartError after too many failures in a row."""
         number, phase, reason = member.number, member.phase, error_text(error)
         self._kill(number)
+        if phase is _LEAVING:
+            return
         self._failures[number, phase] += 1
         times = self._failures[number, phase]
         others = self.ready() if phase is _RUNNING else self._holding_places()
