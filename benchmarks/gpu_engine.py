@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from benchmarks import gpu_model
 from cluster.flags import parse
-from cluster.inference.engine import Sampling
+from cluster.inference.engine import Message, Sampling
 from cluster.inference.tokenizer import ChatTokenizer
 from cluster.inference.vllm_settings import VllmSettings
 from cluster.jobs.atomic import atomic_write_text
@@ -39,7 +39,7 @@ _PER_QUESTION = 64 * 290 + 256 * 150  # tokens; speed.md: samples lognormal with
 _PROMPT, _LOOK, _SHARED = 197, 813, 780  # tokens of a sample's prompt, of a reflection's, and of those all 4 share
 _JOB_S = 75  # of a whole job, what is no generation: start, checks, merge, traces
 _STOP_S = 25
-_FIRST_GUESS = 12_000.0  # tokens/s, for the size of what comes before any rate is known
+_FIRST_GUESS = 12_000.0  # tokens/s, for the size of the job where no rate is known
 
 
 @dataclass(frozen=True)
@@ -144,9 +144,10 @@ def start(spec: Spec, figures: Figures) -> tuple[Any, Plan]:
     return llm, plan
 
 
-def fixed(sampling: Sampling, tokens: int, seed: int | None = None) -> dict[str, Any]:
-    """Return vLLM's parameters for exactly so many tokens."""
-    return sampling.within(tokens).parameters() | {"ignore_eos": True, "max_tokens": tokens, "seed": seed}
+def fixed(sampling: Sampling, tokens: int, seed: int | None = None, least: int = 0) -> dict[str, Any]:
+    """Return vLLM's parameters for exactly so many tokens; `least` is what is asked besides, and costs time."""
+    asked = {"ignore_eos": True, "max_tokens": tokens, "min_tokens": min(least, tokens), "seed": seed}
+    return sampling.parameters() | asked
 
 
 def generate(llm: Any, ids: Sequence[Sequence[int]], params: Sequence[Mapping[str, Any]]) -> float:
@@ -164,30 +165,33 @@ def generate(llm: Any, ids: Sequence[Sequence[int]], params: Sequence[Mapping[st
 def cells(spec: Spec, figures: Figures) -> None:
     """Seeded and unseeded in turn, on each number of sequences: as many requests, of one length, so all run to the end.
 
-    Then the default job's lengths. One round before any counts compiles what only then is compiled.
+    One round before any counts compiles what only then is compiled; the default job's lengths come after the first.
     """
     llm, plan = start(spec, figures)
-    rng = random.Random(0)
-    tokens = 192 // spec.smaller
+    rng, tokens = random.Random(0), 192 // spec.smaller
     for turn in range(-1 if spec.rounds else 0, spec.rounds):
         for sequences in spec.sequences:
             for seeded in (True, False) if turn % 2 else (False, True):
-                if turn >= 0 and figures.left_s < 15 / spec.smaller:
+                if turn > 0 and figures.left_s < 15:
                     return
                 ids = [drawn(rng, 64) for _ in range(sequences)]
                 params = [fixed(plan.sampling, tokens, number if seeded else None) for number in range(sequences)]
                 rate = generate(llm, ids, params)
                 if turn >= 0:
-                    name = f"{'seeded' if seeded else 'unseeded'}, {sequences} sequences"
-                    figures.add(name, "tokens/s", rate)
-    if spec.lengths:
-        known = max(figures.values.get(f"seeded, {spec.sequences[-1]} sequences", {"values": [0]})["values"])
-        seconds = min(25.0, figures.left_s / 2) / spec.smaller
-        questions = 1 if spec.stand_in else max(4, round((known or _FIRST_GUESS) * seconds / _PER_QUESTION))
-        asked = list(default_requests(rng, questions, spec.smaller))
-        params = [fixed(plan.sampling, length, seed) for seed, (_, length) in enumerate(asked)]
-        figures.note(requests_of_default_lengths=len(asked))
-        figures.add(DEFAULT_LENGTHS, "tokens/s", generate(llm, [prompt for prompt, _ in asked], params))
+                    figures.add(f"{'seeded' if seeded else 'unseeded'}, {sequences} sequences", "tokens/s", rate)
+        if spec.lengths and turn == 0:
+            default_lengths(llm, plan.sampling, spec, figures)
+
+
+def default_lengths(llm: Any, sampling: Sampling, spec: Spec, figures: Figures) -> None:
+    """Requests as long as the default job's, all known at once, for about 20 s."""
+    rate = figures.values[f"seeded, {spec.sequences[-1]} sequences"]["values"][-1]
+    seconds = min(20.0, figures.left_s / 2)
+    questions = 1 if spec.stand_in else max(4, round(rate * seconds / _PER_QUESTION))
+    asked = list(default_requests(random.Random(0), questions, spec.smaller))
+    params = [fixed(sampling, length, seed) for seed, (_, length) in enumerate(asked)]
+    figures.note(requests_of_default_lengths=len(asked))
+    figures.add(DEFAULT_LENGTHS, "tokens/s", generate(llm, [prompt for prompt, _ in asked], params))
 
 
 def drawn(rng: random.Random, tokens: int) -> list[int]:
@@ -228,6 +232,8 @@ def job(spec: Spec, figures: Figures) -> None:
     said = record["starts"][-1]
     # 1 is the code of a run without traces: words that were drawn give no right answer.
     figures.note(ended=process.returncode, state=said["state"], output_tokens=said.get("output_tokens", 0))
+    if not said.get("seconds"):
+        raise RuntimeError(f"the job came to no generation: it ended with {process.returncode}, {said['state']}")
     figures.add(JOB, "tokens/s", said["output_tokens"] / said["seconds"])
     figures.add("generation, from the first engine's start", "s", said["seconds"])
     rows = rows_of(spec.run)
@@ -249,13 +255,16 @@ def bare(spec: Spec, figures: Figures) -> None:
     llm, plan = start(spec, figures)
     chat, rollout = ChatTokenizer(plan.model.path), plan.rollout
     ids, params = list[list[int]](), list[dict[str, Any]]()
+
+    def ask(messages: Sequence[Message], sampling: Sampling, told: Mapping[str, Any]) -> None:
+        ids.append(chat.encode(messages))
+        params.append(fixed(sampling, told["output_tokens"], told["seed"], sampling.more.get("min_tokens", 0)))
+
     for row in rows_of(spec.run):
-        one = row["sample__provenance"]
-        ids.append(chat.encode(row["prompt"]))
-        params.append(fixed(rollout.sampling, one["output_tokens"], one["seed"]))
+        ask(row["prompt"], rollout.sampling, row["sample__provenance"])
         for look in row["reflections__provenance"]:
-            ids.append(chat.encode(prompts.messages(look["prompt_name"], row["question"], row[PREFIX][0])))
-            params.append(fixed(rollout.of_reflections, look["output_tokens"], look["seed"]))
+            messages = prompts.messages(look["prompt_name"], row["question"], row[PREFIX][0])
+            ask(messages, rollout.of_reflections, look)
     figures.note(requests=len(ids), prompt_tokens=sum(map(len, ids)))
     figures.add(VERY_REQUESTS, "tokens/s", generate(llm, ids, params))
     rng, plain = random.Random(0), Sampling()
