@@ -21,6 +21,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from benchmarks import gpu_model
+from benchmarks.gpu_table import BENCH, DEFAULT_LENGTHS, JOB, VERY_REQUESTS
 from cluster.flags import parse
 from cluster.inference.engine import Message, Sampling
 from cluster.inference.tokenizer import ChatTokenizer
@@ -33,8 +34,6 @@ from generation.raw.schema import PREFIX
 from generation.settings import Settings
 from reflection import prompts
 
-DEFAULT_LENGTHS = "the default job's lengths, seeded"
-JOB, VERY_REQUESTS, BENCH = "generation", "the job's very requests", "the same lengths as `vllm bench throughput` asks"
 _PER_QUESTION = 64 * 290 + 256 * 150  # tokens; speed.md: samples lognormal with a mean of 290, reflections 150
 _PROMPT, _LOOK, _SHARED = 197, 813, 780  # tokens of a sample's prompt, of a reflection's, and of those all 4 share
 _JOB_S = 75  # of a whole job, what is no generation: start, checks, merge, traces

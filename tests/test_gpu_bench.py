@@ -17,7 +17,7 @@ import pytest
 
 from benchmarks import gpu_engine
 from benchmarks.gpu import BUDGET_S, Bench, Measurement, limit_of, measurements, on_the_cpu
-from benchmarks.gpu_table import table
+from benchmarks.gpu_table import BENCH, DEFAULT_LENGTHS, JOB, VERY_REQUESTS, table
 from cluster.flags import parse
 from generation.settings import Settings
 
@@ -151,9 +151,9 @@ def rates(name: str, **values: list[float]) -> dict[str, Any]:
 def test_the_table_holds_medians_and_ratios() -> None:
     of_new = {"seeded, 1024 sequences": [9_000.0, 11_000, 10_000], "unseeded, 1024 sequences": [12_500.0]}
     new, old = rates("new runner", **of_new), rates("old runner", **{"seeded, 1024 sequences": [5_000.0]})
-    new["figures"][gpu_engine.DEFAULT_LENGTHS] = {"unit": "tokens/s", "values": [18_000.0]}
-    job = rates("whole job", **{gpu_engine.JOB: [9_500.0], "tokens of a sample, mean": [290.0]})
-    bare = rates("LLM.generate", **{gpu_engine.VERY_REQUESTS: [9_400.0], gpu_engine.BENCH: [10_000.0]})
+    new["figures"][DEFAULT_LENGTHS] = {"unit": "tokens/s", "values": [18_000.0]}
+    job = rates("whole job", **{JOB: [9_500.0], "tokens of a sample, mean": [290.0]})
+    bare = rates("LLM.generate", **{VERY_REQUESTS: [9_400.0], BENCH: [10_000.0]})
     failed = {"name": "warm start", "state": "failed", "cause": "ValueError: a | b\nc", "log_tail": ["the end"]}
     gpu = {"name": "H", "driver_version": "580", "memory.total": "1", "memory.free": "1", "compute_cap": "9.0"}
     measured = {**FACTS, "stand_in": False, "state": "done", "machine": {**MACHINE, "gpu": gpu}}
@@ -163,8 +163,8 @@ def test_the_table_holds_medians_and_ratios() -> None:
         "| **warm start** | failed, ValueError: a / b c | | |",
         "| new runner, 1024 sequences: seeded over unseeded | 0.80 |  |",
         "| old runner over new runner: seeded, 1024 sequences | 0.50 |  |",
-        f"| the job's generation over LLM.generate, {gpu_engine.BENCH} | 0.95 | ≥ 0.95 |",
-        f"| new runner, {gpu_engine.DEFAULT_LENGTHS}, over 12,000 tokens/s | 1.50 | ≥ 1 on an H100 |",
+        f"| the job's generation over LLM.generate, {BENCH} | 0.95 | ≥ 0.95 |",
+        f"| new runner, {DEFAULT_LENGTHS}, over 12,000 tokens/s | 1.50 | ≥ 1 on an H100 |",
     ):
         assert f"\n{line}\n" in said
     assert "stand-in" not in said
