@@ -141,13 +141,16 @@ def _write_weights(folder: Path, config: dict[str, Any], words: Sequence[int], p
 
     rng = np.random.default_rng(0)
     tile = torch.from_numpy(rng.standard_normal(1 << 24, np.float32))
+    tiles = {scale: tile.mul(scale).to(torch.bfloat16) for scale in (1, _NOISE, _INNER, 0.02)}
     hidden, inner, heads = config["hidden_size"], config["intermediate_size"], config["num_attention_heads"]
     keys = hidden // heads * config["num_key_value_heads"]
 
     def drawn(scale: float, *shape: int) -> Any:
-        count, start = int(np.prod(shape)), int(rng.integers(len(tile)))
-        turned = torch.cat([tile[start:], tile[:start]]).mul(scale).to(torch.bfloat16)
-        return turned.repeat(count // len(tile) + 1)[:count].reshape(shape).clone()
+        """Return a part of the numbers drawn, or all of them again and again: drawing each would take minutes."""
+        count = int(np.prod(shape))
+        many = tiles[scale].repeat(count // len(tile) + 1) if count > len(tile) else tiles[scale]
+        start = int(rng.integers(len(many) - count + 1))
+        return many[start : start + count].reshape(shape).clone()
 
     def ones(*shape: int) -> Any:
         return torch.ones(shape, dtype=torch.bfloat16)
