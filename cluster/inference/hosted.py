@@ -31,8 +31,6 @@ class HostedReplicas(LocalReplicas):
     """One engine whose core may die, hang, or run out of memory like those on Ray."""
 
     def __init__(self, placement: Placement, work: Work) -> None:
-        # Now, because it unblocks signals in the thread that starts it.
-        resource_tracker.ensure_running()
         # The engine's threads inherit the mask, and its processes theirs.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _KEPT_FROM_IT)
         try:
@@ -62,6 +60,8 @@ class HostedFleet(Fleet):
 
     @contextmanager
     def open(self, work: Work) -> Iterator[Pool[Any, Any]]:
+        # Python's own process, which is to live on, and whose start unblocks signals in the thread that needs it.
+        resource_tracker.ensure_running()
         # In /tmp whatever TMPDIR says, because the path of a Unix socket is limited to 107 bytes.
         mark, folder = reaper.new_mark(), tempfile.mkdtemp(prefix="skillfactory-engine-", dir="/tmp")
         environment = {**QUIET, **_LOGGED, **self.placement.environment, "VLLM_RPC_BASE_PATH": folder, mark: "1"}
