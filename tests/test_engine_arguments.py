@@ -172,12 +172,19 @@ def test_fewer_sequences_make_room_for_more_questions_at_once_or_fewer() -> None
 
 def test_limits_of_the_user_s_are_lowered_too_and_never_raised() -> None:
     tight = replace(GPU, max_sequences=4, max_batched_tokens=512, memory_share=0.3, cache_bytes=1 << 20)
-    for settings in (tight.smaller(), tight.smaller().smaller().smaller()):
-        assert settings.max_sequences <= 4
-        assert settings.max_batched_tokens <= 512
-        assert settings.memory_share <= 0.3
-        assert (settings.cache_bytes or 0) <= 1 << 20
-    wide = replace(GPU, cache_bytes=1 << 33).smaller()
+    reasons = ("torch.OutOfMemoryError", "Free memory (40.0/79.2 GiB) on startup is less than desired")
+    for reason in reasons:
+        settings: VllmSettings | None = tight
+        for _ in range(3):
+            settings = settings and settings.smaller(reason)
+            assert settings
+            assert settings.max_sequences <= 4
+            assert settings.max_batched_tokens <= 512
+            assert settings.arguments()["gpu_memory_utilization"] <= 0.3
+            assert (settings.cache_bytes or 0) <= 1 << 20
+    assert tight.smaller("7.00 GiB KV cache is needed") is None
+    wide = replace(GPU, cache_bytes=1 << 33).smaller("torch.OutOfMemoryError")
+    assert wide
     assert wide.arguments()["kv_cache_memory_bytes"] == 1 << 32
     assert wide.limits() == "128 sequences and 4096 MiB of cache"
 
