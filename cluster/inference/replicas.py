@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from cluster.errors import ClusterLostError, EngineDiedError, EngineMemoryError, EngineStartError
 from cluster.inference.engine import EngineSettings, Replica, Work, error_text
+from cluster.inference.limits import Limits
 from cluster.inference.pool import Event, Finished, Loading, Lost, Pool, Started, Tick
 
 _BACKOFF_S = 5.0  # between two health checks, and so between two attempts to place an engine
@@ -50,6 +51,7 @@ class Placement:
     in_flight: int = 8  # items that an engine holds at once
     logs: Path = Path("logs")
     environment: Mapping[str, str] = field(default_factory=dict)  # set before the engines' processes start
+    limits: Limits | None = None  # of each engine, with their reason; None on the CPU
     room: Callable[[], int] | None = None  # returns how many engines fit now; None for a constant `engines`
     silence_s: float = 600.0  # an engine that holds items and answers nothing for longer is treated as dead
     loading_s: float = 3600.0  # an engine that is not ready for longer, too

@@ -18,6 +18,8 @@ _LEAST_TOKENS = 2048
 _SHARE, _MOST_SHARE, _LEAST_SHARE = 0.9, 0.95, 0.5
 _MARGIN = 0.02  # of a GPU's memory that is free, left to whoever else holds some of it
 _PASSING = 0.1  # less than this share is free where an engine that was replaced has not ended yet
+_GRAPHS = 512  # up to here vLLM captures graphs for each number of sequences, on large Blackwell GPUs up to 1024
+_OF_GRAPHS = ("compilation_config", "cudagraph_capture_sizes", "max_cudagraph_capture_size", "speculative_config")
 _CPU_CACHE, _LEAST_CACHE = 1 << 30, 128 << 20
 _KNOWN: dict[str, dict[str, Any]] = load_table("cluster.inference", "vllm.toml")
 
@@ -147,10 +149,17 @@ class VllmSettings(EngineSettings):
         if self._cache:
             arguments |= {"kv_cache_memory_bytes": self._cache}
         if self.gpu:
-            return arguments | {"gpu_memory_utilization": self._share} | dict(self.more)
+            return arguments | {"gpu_memory_utilization": self._share} | self._graphs() | dict(self.more)
         tokens = max(4096, self.context)
         of_cpu = {name: value for name, value in _KNOWN["cpu"].items() if name != "dtype" or not self.quantized}
         return arguments | of_cpu | {"max_num_batched_tokens": tokens} | dict(self.more)
+
+    def _graphs(self) -> dict[str, Any]:
+        """Return CUDA graphs up to the number of sequences, where vLLM's own end before, unless the user sets them."""
+        own = self.more.get("enforce_eager") or any(name in self.more for name in _OF_GRAPHS)
+        if own or self.max_sequences <= _GRAPHS:
+            return {}
+        return {"compilation_config": {"max_cudagraph_capture_size": self.max_sequences}}
 
 
 def _half(limit: int, least: int) -> int:
