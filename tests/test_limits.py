@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cluster.inference.limits import Shape, check_weights, choose_limits, shape_of, weights_of
+from cluster.inference.engine import ScriptedSettings
+from cluster.inference.limits import Limits, Shape, check_weights, choose_limits, shape_of, weights_of
 from cluster.inference.models import find
+from cluster.inference.replicas import Fleet
 from cluster.machine import Gpu
 from generation.builtin import MODEL
+from generation.run import main
+from tests.scripted import reply
 
 GIB, CONTEXT = 1 << 30, 12_288
 
@@ -183,6 +190,17 @@ def test_a_model_tells_its_shape() -> None:
     shape = find(str(MODEL)).shape
     assert isinstance(shape, Shape)
     assert shape.layers > 0
+
+
+def test_a_run_tells_and_keeps_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    limits = Limits(96, 8192, "beside 14.2 GiB of weights the GPU can hold 111 of 768 tokens")
+    fleet = Fleet(ScriptedSettings(reply))
+    fleet.placement = replace(fleet.placement, gpus_each=1, limits=limits)
+    main(["--questions=2", "--samples=1", "--reflections=1", f"--out={tmp_path / 'run'}"], fleet=fleet)
+    assert f"engines     96 sequences and 8,192 tokens a step each: {limits.reason}" in " ".join(
+        capsys.readouterr().out.split("\n            ")
+    )
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["engines"]["limits"] == limits._asdict()
 
 
 @pytest.mark.parametrize(
