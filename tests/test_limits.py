@@ -196,11 +196,11 @@ def test_a_run_tells_and_keeps_them(tmp_path: Path, capsys: pytest.CaptureFixtur
     limits = Limits(96, 8192, "beside 14.2 GiB of weights the GPU can hold 111 of 768 tokens")
     fleet = Fleet(ScriptedSettings(reply))
     fleet.placement = replace(fleet.placement, gpus_each=1, limits=limits)
-    main(["--questions=2", "--samples=1", "--reflections=1", f"--out={tmp_path / 'run'}"], fleet=fleet)
+    main(["--questions=2", f"--out={tmp_path / 'run'}"], fleet=fleet)
     assert f"engines     96 sequences and 8,192 tokens a step each: {limits.reason}" in " ".join(
         capsys.readouterr().out.split("\n            ")
     )
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["engines"]["limits"] == limits._asdict()
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["starts"][0]["engines"]["limits"] == limits._asdict()
 
 
 @pytest.mark.parametrize(
