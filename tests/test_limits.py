@@ -174,6 +174,16 @@ def test_weights_in_memory() -> None:
         ([{"num_hidden_layers": "2", "hidden_size": 8, "num_attention_heads": 2, "vocab_size": 9}], None),
         # old names, and what follows from others
         ([{"n_layer": 2, "n_embd": 8, "n_head": 2, "vocab_size": 9}], (2, 8, 32, 2, 4, 9)),
+        # layers that keep a state instead of keys and values, and one vector for both
+        (
+            [{**CONFIGS["7B"], "layer_types": ["linear_attention"] * 21 + ["full_attention"] * 7}],
+            (7, 3584, 18_944, 4, 128, 152_064),
+        ),
+        (
+            [{**CONFIGS["7B"], "kv_lora_rank": 512, "qk_rope_head_dim": 64}],
+            (28, 3584, 18_944, 1, 288, 152_064),
+        ),
+        ([{**CONFIGS["7B"], "layer_types": "full"}], (28, 3584, 18_944, 4, 128, 152_064)),
         # the text model of a multimodal one, then the whole
         (
             [{"num_hidden_layers": 2, "hidden_size": 8, "num_attention_heads": 2, "head_dim": 6, "vocab_size": 9}, {}],
