@@ -1,12 +1,15 @@
 """Wait for the nodes of a Ray cluster (`python -m cluster.nodes ADDRESS COUNT SECONDS`), and check that they fit."""
 
 import hashlib
+import importlib.metadata
 import importlib.util
 import logging
 import os
+import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +18,11 @@ from huggingface_hub import constants, try_to_load_from_cache
 from ray.exceptions import RayError, RayTaskError, RuntimeEnvSetupError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from cluster.machine import BUILDS, GPU_QUERY, Gpu, read_gpus, unfit
 from cluster.texts import first_line
 
+Look = tuple[str, dict[str, str], str]
+"""What a node answers: what it lacks or "", the versions of vLLM by the names of their packages, nvidia-smi's words."""
 _SAY_S = 30.0
 _ANSWER_S = 120.0
 PACKAGES: Sequence[str] = ("cluster", "reflection", "generation")
@@ -42,11 +48,24 @@ def wait_for(count: int, seconds: float) -> bool:
         time.sleep(1.0)
 
 
-def check_nodes(model: str, revision: str | None, adapter: str | None = None) -> None:
-    """Raise ValueError if a node lacks vLLM, the model or this version of our code, so that no engine could start.
+def check_nodes(model: str, revision: str | None, adapter: str | None = None) -> tuple[Gpu, ...]:
+    """Return the GPUs of the nodes that can run an engine, as far as nvidia-smi knows them there.
 
-    The model is a folder, or a hub id if it has a revision; an adapter that is given here is a folder. A node that is
-    lost or silent is reported, and left to Ray.
+    Raises ValueError if a node lacks the model, this version of our code, or a vLLM that uses what the node has, so
+    that no engine could start. The model is a folder, or a hub id if it has a revision; an adapter that is given here
+    is a folder. A node that is lost or silent is reported, and left to Ray.
+    """
+    found = list[Gpu]()
+    for node, (words, builds, listed) in _ask_nodes(_look_of(model, revision, adapter)):
+        if words := words or unfit(builds, int(node["Resources"].get("GPU", 0))):
+            raise ValueError(f"node {node['NodeManagerHostname']} cannot run an engine: {words}")
+        found += read_gpus(listed)
+    return tuple(found)
+
+
+def _look_of(model: str, revision: str | None, adapter: str | None) -> Callable[[], Look]:
+    """Return what a node is asked.
+
     Shipping our code by `runtime_env` is not enough: Ray's workers (2.60) search the driver's working directory first,
     and a node may have another clone there.
     """
@@ -80,24 +99,36 @@ def check_nodes(model: str, revision: str | None, adapter: str | None = None) ->
             return f"the model {model} is not in the hub's cache there: share HF_HOME, or download it on each node"
         return ""
 
+    def look() -> Look:
+        installed = importlib.metadata.distributions
+        builds = {name: one.version for name in BUILDS for one in installed(name=name)}
+        listed = ""
+        with suppress(OSError):
+            listed = subprocess.run(GPU_QUERY, capture_output=True, text=True, check=False).stdout
+        return missing(), builds, listed
+
+    return look
+
+
+def _ask_nodes(look: Callable[[], Look]) -> Iterator[tuple[Mapping[str, Any], Look]]:
+    """Yield the nodes that could run an engine, as Ray describes them, with their answers."""
     asked = {}
     for node in engine_nodes(alive()):
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        task = ray.remote(missing).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
-        asked[task.remote()] = node["NodeManagerHostname"]
+        task = ray.remote(look).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
+        asked[task.remote()] = node
     answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=_ANSWER_S)
-    problems = {asked[ref]: f"starts no process within {_ANSWER_S:.0f} s" for ref in silent}
+    names = {ref: node["NodeManagerHostname"] for ref, node in asked.items()}
+    problems = {names[ref]: f"starts no process within {_ANSWER_S:.0f} s" for ref in silent}
     for ref in answered:
         try:
-            words = ray.get(ref)
+            yield asked[ref], ray.get(ref)
         except (RayTaskError, RuntimeEnvSetupError) as error:
             words = first_line(error.cause if isinstance(error, RayTaskError) else error)
+            yield asked[ref], (words, {}, "")
         except RayError as error:
             # Its process or the node itself was lost, which says nothing about what is installed there.
-            problems[asked[ref]] = f"lost the process that was to look at it ({type(error).__name__})"
-            continue
-        if words:
-            raise ValueError(f"node {asked[ref]} cannot run an engine: {words}")
+            problems[names[ref]] = f"lost the process that was to look at it ({type(error).__name__})"
     report_silent(problems, others=len(asked) - len(problems))
 
 
