@@ -6,9 +6,9 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 from huggingface_hub import constants, try_to_load_from_cache
@@ -19,6 +19,7 @@ from cluster.texts import first_line
 
 _SAY_S = 30.0
 _ANSWER_S = 120.0
+T = TypeVar("T")
 PACKAGES: Sequence[str] = ("cluster", "reflection", "generation")
 
 
@@ -80,25 +81,34 @@ def check_nodes(model: str, revision: str | None, adapter: str | None = None) ->
             return f"the model {model} is not in the hub's cache there: share HF_HOME, or download it on each node"
         return ""
 
+    for name, words in ask_nodes(missing).items():
+        if words:
+            raise ValueError(f"node {name} cannot run an engine: {words}")
+
+
+def ask_nodes(what: Callable[[], T], within_s: float = _ANSWER_S) -> dict[str, T]:
+    """Call a function on each node that can run an engine; return what each said, by the node's name.
+
+    Raises ValueError with what it raised on a node. A node that is lost or silent is reported, and left to Ray.
+    """
     asked = {}
     for node in engine_nodes(alive()):
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        task = ray.remote(missing).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
+        task = ray.remote(what).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
         asked[task.remote()] = node["NodeManagerHostname"]
-    answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=_ANSWER_S)
-    problems = {asked[ref]: f"starts no process within {_ANSWER_S:.0f} s" for ref in silent}
+    answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=within_s)
+    problems, said = {asked[ref]: f"does not answer within {within_s:.0f} s" for ref in silent}, dict[str, T]()
     for ref in answered:
         try:
-            words = ray.get(ref)
+            said[asked[ref]] = ray.get(ref)
         except (RayTaskError, RuntimeEnvSetupError) as error:
             words = first_line(error.cause if isinstance(error, RayTaskError) else error)
+            raise ValueError(f"node {asked[ref]} cannot run an engine: {words}") from error
         except RayError as error:
             # Its process or the node itself was lost, which says nothing about what is installed there.
             problems[asked[ref]] = f"lost the process that was to look at it ({type(error).__name__})"
-            continue
-        if words:
-            raise ValueError(f"node {asked[ref]} cannot run an engine: {words}")
     report_silent(problems, others=len(asked) - len(problems))
+    return said
 
 
 def engine_nodes(nodes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -10,16 +10,16 @@ from functools import partial
 
 from cluster.inference.chat import check_writes_text
 from cluster.inference.engine_arguments import check_on_cpu, passed_on
-from cluster.inference.models import Model
 from cluster.inference.pool import items_in_flight
 from cluster.inference.quantization import why_not_run
 from cluster.inference.ray_replicas import RayFleet
 from cluster.inference.replicas import Fleet, Placement
 from cluster.inference.vllm_settings import VllmSettings
+from cluster.inference.vllm_source import installed_build
 from cluster.jobs.plan import JobPlan, JobSettings
 from cluster.jobs.progress import say
-from cluster.jobs.run_directory import LOGS
-from cluster.nodes import check_nodes
+from cluster.jobs.run_directory import LOGS, check_build
+from cluster.nodes import ask_nodes, check_nodes
 from cluster.session import Node, Resources, current_resources, local_resources
 from generation.served_plan import server_settings
 
@@ -66,8 +66,9 @@ def ray_fleet(plan: JobPlan, settings: JobSettings) -> RayFleet:
     return RayFleet(settings.address, partial(place, plan, settings))
 
 
-def check_engines(settings: JobSettings, model: Model) -> None:
-    """Raise ValueError if it is clear before Ray starts that the engines cannot be placed."""
+def check_engines(settings: JobSettings, plan: JobPlan) -> None:
+    """Raise ValueError if it is clear before Ray starts that the engines cannot be placed, or go on with the run."""
+    model = plan.model
     if model.served:
         return
     if model.heads is not None and model.heads % settings.tensor_parallel:
@@ -90,6 +91,7 @@ def check_engines(settings: JobSettings, model: Model) -> None:
             asked = "--engine_args: quantization is asked for" if "quantization" in given else ""
             raise ValueError(f"{asked or f'the weights of model {model.name} are quantized'}, and {why}: give others")
         check_writes_text(model)
+        check_build(plan.out, installed_build(), accept=settings.accept_version)
 
 
 def usable(here: Resources) -> Resources:
@@ -99,14 +101,26 @@ def usable(here: Resources) -> Resources:
     return here
 
 
+def _build_of_nodes(settings: JobSettings) -> str:
+    """Return the build of vLLM that all nodes have. Raises ValueError if they have several, unless accepted."""
+    found = dict(sorted(ask_nodes(installed_build).items()))
+    builds = sorted({*found.values()} - {""})
+    if len(builds) > 1 and not settings.accept_version:
+        named = ", ".join(f"{node} has {build}" for node, build in found.items())
+        why = "their rows would differ with the same seeds"
+        raise ValueError(f"the nodes have several versions of vLLM, {named}: {why}; install the same everywhere")
+    return ", ".join(builds)
+
+
 def place(plan: JobPlan, settings: JobSettings, resources: Resources) -> Placement:
     """Place as many engines as requested or fit. Raises ValueError if they do not fit, or a node lacks something."""
     model, workers = plan.model, settings.tensor_parallel
     if settings.address is None:
-        resources = usable(resources)
+        resources, build = usable(resources), installed_build()
     else:
         adapter = model.adapter
         check_nodes(model.path, model.hub_revision, adapter.path if adapter and not adapter.hub_revision else None)
+        build = _build_of_nodes(settings)
     gpu, nodes = resources.gpus > 0, resources.nodes
     engines = count_engines(settings, resources, model.weight_bytes)
     asks_hub = model.hub_revision or (model.adapter and model.adapter.hub_revision) or model.run_code
@@ -144,6 +158,7 @@ def place(plan: JobPlan, settings: JobSettings, resources: Resources) -> Placeme
     return Placement(
         engine,
         engines,
+        build=build,
         gpus_each=workers if gpu else 0,
         in_flight=items_in_flight(engine.max_sequences, plan.per_item),
         logs=plan.out / LOGS,

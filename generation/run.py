@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
         plan = make_plan(settings)
         job.check(plan, SETS)
         if job.owed and fleet is None:
-            check_engines(settings, plan.model)
+            check_engines(settings, plan)
         if job.owed or settings.dry_run:
             plan = look_at_prompts(plan)
         plan = with_traces(plan, wanted)

@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
         plan = plan_additions(settings)
         job.check(plan, [RAW_DATA])
         if job.owed and fleet is None:
-            check_engines(settings, plan.model)
+            check_engines(settings, plan)
         if job.owed or settings.dry_run:
             plan = look_at_samples(plan)
         plan = plan.with_notes(why_unusable((file.path for file in plan.source.files), wanted))

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from cluster.inference.models import find
 from cluster.session import Node, Resources, current_resources, local_resources
-from generation.builtin import MODEL
 from generation.placement import check_engines, count_engines, cpu_environment, usable
+from generation.plan import make_plan
 from generation.settings import Settings
 
 GIB = 1 << 30
@@ -102,7 +101,7 @@ def test_gpus_that_the_cpu_build_of_vllm_cannot_use_are_told_and_get_no_engine(
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert local_resources().gpus == 2
     assert usable(local_resources()).gpus == 0
-    check_engines(Settings(), find(str(MODEL)))
+    check_engines(Settings(), make_plan(Settings(out=str(tmp_path / "run"))))
     told = capsys.readouterr().out
     assert "this machine's GPUs (2) are not used: the CPU build of vLLM is installed" in told
     assert "make setup EXTRA=gpu" in told

