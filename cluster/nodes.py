@@ -81,13 +81,13 @@ def check_nodes(model: str, revision: str | None, adapter: str | None = None) ->
             return f"the model {model} is not in the hub's cache there: share HF_HOME, or download it on each node"
         return ""
 
-    for name, words in ask_nodes(missing).items():
+    for node, words in ask_nodes(missing):
         if words:
-            raise ValueError(f"node {name} cannot run an engine: {words}")
+            raise ValueError(f"node {node['NodeManagerHostname']} cannot run an engine: {words}")
 
 
-def ask_nodes(what: Callable[[], T], within_s: float = _ANSWER_S) -> dict[str, T]:
-    """Call a function on each node that can run an engine; return what each said, by the node's name.
+def ask_nodes(what: Callable[[], T], within_s: float = _ANSWER_S) -> list[tuple[Mapping[str, Any], T]]:
+    """Call a function on each node that can run an engine; return the nodes, as Ray describes them, and their answers.
 
     Raises ValueError with what it raised on a node. A node that is lost or silent is reported, and left to Ray.
     """
@@ -95,18 +95,19 @@ def ask_nodes(what: Callable[[], T], within_s: float = _ANSWER_S) -> dict[str, T
     for node in engine_nodes(alive()):
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         task = ray.remote(what).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
-        asked[task.remote()] = node["NodeManagerHostname"]
+        asked[task.remote()] = node
     answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=within_s)
-    problems, said = {asked[ref]: f"does not answer within {within_s:.0f} s" for ref in silent}, dict[str, T]()
+    names = {ref: str(node["NodeManagerHostname"]) for ref, node in asked.items()}
+    problems, said = {names[ref]: f"does not answer within {within_s:.0f} s" for ref in silent}, list[Any]()
     for ref in answered:
         try:
-            said[asked[ref]] = ray.get(ref)
+            said.append((asked[ref], ray.get(ref)))
         except (RayTaskError, RuntimeEnvSetupError) as error:
             words = first_line(error.cause if isinstance(error, RayTaskError) else error)
-            raise ValueError(f"node {asked[ref]} cannot run an engine: {words}") from error
+            raise ValueError(f"node {names[ref]} cannot run an engine: {words}") from error
         except RayError as error:
             # Its process or the node itself was lost, which says nothing about what is installed there.
-            problems[asked[ref]] = f"lost the process that was to look at it ({type(error).__name__})"
+            problems[names[ref]] = f"lost the process that was to look at it ({type(error).__name__})"
     report_silent(problems, others=len(asked) - len(problems))
     return said
 

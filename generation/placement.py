@@ -10,6 +10,7 @@ from functools import partial
 
 from cluster.inference.chat import check_writes_text
 from cluster.inference.engine_arguments import check_on_cpu, passed_on
+from cluster.inference.hosted import HostedFleet
 from cluster.inference.pool import items_in_flight
 from cluster.inference.quantization import why_not_run
 from cluster.inference.ray_replicas import RayFleet
@@ -36,8 +37,25 @@ _SLOWEST = 5.0  # tokens per second of one sequence; a slower engine is presumed
 
 
 def choose_fleet(plan: JobPlan, settings: JobSettings) -> Fleet:
-    """Return the servers that run already, or engines to be started on Ray."""
-    return server_fleet(plan, settings) if settings.server else ray_fleet(plan, settings)
+    """Return the servers that run already, one engine to be hosted in this process, or engines to be started on Ray."""
+    if settings.server:
+        return server_fleet(plan, settings)
+    if is_hosted(settings, usable(local_resources()), plan.model.weight_bytes):
+        return hosted_fleet(plan, settings)
+    return ray_fleet(plan, settings)
+
+
+def is_hosted(settings: JobSettings, here: Resources, weight_bytes: int) -> bool:
+    """Return True for one engine on this machine's CPU, where Ray's processes would take its cores and memory."""
+    if settings.address is not None or here.gpus or settings.tensor_parallel > 1:
+        return False
+    return count_engines(settings, here, weight_bytes) == 1
+
+
+def hosted_fleet(plan: JobPlan, settings: JobSettings) -> HostedFleet:
+    """Return one engine on the CPU of this machine, to be hosted in this process."""
+    placed = place(plan, settings, local_resources())
+    return HostedFleet(replace(placed, engines=1, room=None, hosted=True))
 
 
 def server_fleet(plan: JobPlan, settings: JobSettings) -> Fleet:
@@ -103,10 +121,10 @@ def usable(here: Resources) -> Resources:
 
 def _build_of_nodes(settings: JobSettings) -> str:
     """Return the build of vLLM that all nodes have. Raises ValueError if they have several, unless accepted."""
-    found = dict(sorted(ask_nodes(installed_build).items()))
-    builds = sorted({*found.values()} - {""})
+    found = sorted((str(node["NodeManagerHostname"]), build) for node, build in ask_nodes(installed_build))
+    builds = sorted({build for _, build in found} - {""})
     if len(builds) > 1 and not settings.accept_version:
-        named = ", ".join(f"{node} has {build}" for node, build in found.items())
+        named = ", ".join(f"{node} has {build}" for node, build in found)
         why = "their rows would differ with the same seeds"
         raise ValueError(f"the nodes have several versions of vLLM, {named}: {why}; install the same everywhere")
     return ", ".join(builds)
@@ -179,6 +197,8 @@ def cpu_environment(workers: int, cores: int | None = None) -> dict[str, str]:
         "OMP_WAIT_POLICY": "PASSIVE",
         # Unless given its own address, vLLM opens a socket to a public DNS server to find it.
         "VLLM_HOST_IP": "127.0.0.1",
+        # Else vLLM turns "uni" back into "mp" on the CPU: a worker beside the core, which spins as it waits for it.
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     }
 
 

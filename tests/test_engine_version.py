@@ -116,7 +116,8 @@ def test_it_is_told_before_ray_starts_and_in_a_dry_run(tmp_path: Path, capsys: p
 def test_nodes_of_a_cluster_have_one_version(
     monkeypatch: pytest.MonkeyPatch, there: dict[str, str], expected: str
 ) -> None:
-    monkeypatch.setattr(placement, "ask_nodes", lambda _: there)
+    told = [({"NodeManagerHostname": name}, build) for name, build in there.items()]
+    monkeypatch.setattr(placement, "ask_nodes", lambda _: told)
     settings = Settings(address="auto")
     if len(set(there.values())) > 1:
         with pytest.raises(ValueError, match=expected):

@@ -18,22 +18,29 @@ async def start_vllm(
     arguments: Mapping[str, Any], info: EngineInfo, chat: ChatTokenizer, adapter: str | None = None
 ) -> "VllmEngine":
     """Load the model, in seconds to minutes; `adapter` is the folder of a LoRA adapter. Raises whatever vLLM raises."""
+    engine, settings, version = await asyncio.to_thread(_import)
+    llm = await asyncio.to_thread(engine.from_engine_args, settings(**arguments))
+    return VllmEngine(llm, replace(info, engine_version=version), chat, adapter)
+
+
+def _import() -> tuple[Any, Any, str]:
+    """Import vLLM. Apart from its use: errors inside the import, which libraries keep, keep all frames around it."""
     import vllm
     from vllm.engine.arg_utils import AsyncEngineArgs
-    from vllm.lora.request import LoRARequest
     from vllm.v1.engine.async_llm import AsyncLLM
 
-    llm = await asyncio.to_thread(AsyncLLM.from_engine_args, AsyncEngineArgs(**arguments))
-    request = LoRARequest("adapter", 1, adapter) if adapter else None
-    return VllmEngine(llm, replace(info, engine_version=vllm.__version__), chat, request)
+    return AsyncLLM, AsyncEngineArgs, vllm.__version__
 
 
 class VllmEngine:
     """An AsyncLLM, as `start_vllm` makes it."""
 
-    def __init__(self, llm: Any, info: EngineInfo, chat: ChatTokenizer, adapter: Any = None) -> None:
-        """`adapter` is the LoRARequest, if there is one."""
-        self._llm, self._chat, self._adapter, self.info = llm, chat, adapter, info
+    def __init__(self, llm: Any, info: EngineInfo, chat: ChatTokenizer, adapter: str | None = None) -> None:
+        """`adapter` is the folder of the LoRA adapter, if there is one."""
+        from vllm.lora.request import LoRARequest
+
+        self._llm, self._chat, self.info = llm, chat, info
+        self._adapter = LoRARequest("adapter", 1, adapter) if adapter else None
         self._death = asyncio.ensure_future(self._die())
 
     async def generate(self, request: Request) -> Completion:
@@ -111,3 +118,5 @@ class VllmEngine:
     async def close(self) -> None:
         self._death.cancel()
         await asyncio.to_thread(self._llm.shutdown)
+        # At the end of Python it would shut down once more, and fail.
+        del self._llm

@@ -56,7 +56,7 @@ class Stop:
         if self.asked == 1:
             words = f"up to {wait_s:.0f} s for what is in flight; once more: at once" if wait_s else "at once"
             # Not print: the signal may have come in the middle of one.
-            os.write(1, f"\nstopping    {words}\n".encode())
+            os.write(sys.stdout.fileno(), f"\nstopping    {words}\n".encode())
         if self._tell is not None:
             self._tell(wait_s)
 
@@ -251,7 +251,8 @@ class Job:
             logs = plan.out / LOGS
             logs.mkdir(exist_ok=True)
             gpus = f"{placed.gpus_each} GPU each, logs in {logs}" if placed.gpus_each else ""
-            say("engines", f"{placed.engines} {gpus or placed.settings.place(logs)}")
+            where = "in this process, " if placed.hosted else ""
+            say("engines", f"{placed.engines} {where}{gpus or placed.settings.place(logs)}")
         done, lost = plan.count(self._finished), plan.count(self.failed)
         if done or lost:
             words = f"; {lost:,} failed before, --retry_failed tries them again" if lost else ""
