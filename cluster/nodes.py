@@ -91,10 +91,14 @@ def ask_nodes(what: Callable[[], T], within_s: float = _ANSWER_S) -> list[tuple[
 
     Raises ValueError with what it raised on a node. A node that is lost or silent is reported, and left to Ray.
     """
+
+    def answer() -> T:  # Ray takes functions alone
+        return what()
+
     asked = {}
     for node in engine_nodes(alive()):
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        task = ray.remote(what).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
+        task = ray.remote(answer).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
         asked[task.remote()] = node
     answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=within_s)
     names = {ref: str(node["NodeManagerHostname"]) for ref, node in asked.items()}

@@ -22,6 +22,7 @@ from cluster.jobs.progress import say
 from cluster.jobs.run_directory import LOGS, check_build
 from cluster.nodes import ask_nodes, check_nodes
 from cluster.session import Node, Resources, current_resources, local_resources
+from generation.downloads import check_download, download
 from generation.served_plan import server_settings
 
 GPU_SEQUENCES, CPU_SEQUENCES = 1024, 128
@@ -110,6 +111,7 @@ def check_engines(settings: JobSettings, plan: JobPlan) -> None:
             raise ValueError(f"{asked or f'the weights of model {model.name} are quantized'}, and {why}: give others")
         check_writes_text(model)
         check_build(plan.out, installed_build(), accept=settings.accept_version)
+    check_download(plan, settings)
 
 
 def usable(here: Resources) -> Resources:
@@ -139,6 +141,7 @@ def place(plan: JobPlan, settings: JobSettings, resources: Resources) -> Placeme
         adapter = model.adapter
         check_nodes(model.path, model.hub_revision, adapter.path if adapter and not adapter.hub_revision else None)
         build = _build_of_nodes(settings)
+    download(plan, everywhere=settings.address is not None)
     gpu, nodes = resources.gpus > 0, resources.nodes
     engines = count_engines(settings, resources, model.weight_bytes)
     asks_hub = model.hub_revision or (model.adapter and model.adapter.hub_revision) or model.run_code

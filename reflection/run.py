@@ -30,7 +30,9 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
         plan = plan.with_notes(why_unusable((file.path for file in plan.source.files), wanted))
         if settings.dry_run:
             return job.show(describe_additions(plan))
-        job.roll_out(plan, plan.work, fleet or choose_fleet(plan, settings))
+        if job.owed and fleet is None:
+            fleet = choose_fleet(plan, settings)
+        job.roll_out(plan, plan.work, fleet)
         coverage = Coverage(wanted)
         counts = write_reflected(plan, job, coverage.add, coverage.markdown)
         whole = counts.all()
