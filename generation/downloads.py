@@ -1,6 +1,6 @@
 """The download of a model's weights, before engines start: on this machine, or on each node of a cluster."""
 
-from cluster.inference.weights import Weights, gigabytes, weights_of
+from cluster.inference.weights import Weights, gigabytes, hub_weights
 from cluster.jobs.plan import JobPlan, JobSettings
 from cluster.jobs.progress import say
 from cluster.nodes import ask_nodes
@@ -30,4 +30,4 @@ def download(plan: JobPlan, *, everywhere: bool) -> None:
 
 
 def _weights_of(plan: JobPlan) -> Weights | None:
-    return weights_of(plan.model, str(plan.engine_args.get("load_format", "auto")))
+    return hub_weights(plan.model, str(plan.engine_args.get("load_format", "auto")))

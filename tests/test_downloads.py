@@ -14,7 +14,7 @@ from huggingface_hub import constants
 
 from cluster.inference.model_files import Files
 from cluster.inference.models import Model, find
-from cluster.inference.weights import Weights, gigabytes, weights_of
+from cluster.inference.weights import Weights, gigabytes, hub_weights
 from cluster.session import session
 from generation.builtin import MODEL
 from generation.downloads import download
@@ -75,11 +75,11 @@ def test_an_index_says_which_files(tmp_path: Path) -> None:
 def test_nothing_is_downloaded_of_a_folder_or_offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     of_hub = Model("m", "o/m", "abc", "abc", 64, weight_files=("a",))
-    assert weights_of(of_hub) == Weights("m", "o/m", "abc", ("a",))
-    assert weights_of(of_hub, "dummy") is None
-    assert weights_of(find(str(MODEL))) is None
+    assert hub_weights(of_hub) == Weights("m", "o/m", "abc", ("a",))
+    assert hub_weights(of_hub, "dummy") is None
+    assert hub_weights(find(str(MODEL))) is None
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert weights_of(of_hub) is None
+    assert hub_weights(of_hub) is None
 
 
 def test_a_dry_run_says_how_much_would_be_downloaded_and_downloads_nothing(owner: User) -> None:
@@ -158,7 +158,7 @@ def test_each_node_downloads_them(owner: User) -> None:
 
 
 def fetch() -> None:
-    weights = weights_of(find(REPO))
+    weights = hub_weights(find(REPO))
     assert weights
     try:
         weights.fetch_apart()

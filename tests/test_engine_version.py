@@ -10,10 +10,10 @@ import pytest
 
 from cluster.inference.engine import ScriptedSettings
 from cluster.inference.replicas import Fleet
-from cluster.inference.vllm_source import installed_build
+from cluster.inference.vllm_settings import VllmSettings
 from cluster.jobs.run_directory import JSON, check_build, hold_run, read_record, write_record
-from generation import placement
-from generation.placement import check_engines
+from cluster.machine import build_of, installed
+from generation.placement import _common, check_engines
 from generation.plan import make_plan
 from generation.run import main
 from generation.settings import Settings
@@ -103,30 +103,53 @@ def test_it_is_told_before_ray_starts_and_in_a_dry_run(tmp_path: Path, capsys: p
         with pytest.raises(SystemExit) as left:
             main([*FLAGS, f"--out={run}", more])
         assert left.value.code == 2
-        assert f"its engines are now {installed_build()}" in capsys.readouterr().err
+        assert f"its engines are now {build_of(installed())}" in capsys.readouterr().err
     plan = make_plan(replace(SETTINGS, out=str(run)))
     check_engines(replace(SETTINGS, accept_version=True), plan)
     check_engines(replace(SETTINGS, address="auto"), plan)  # its nodes are asked, not this machine
 
 
 @pytest.mark.parametrize(
-    ("there", "expected"),
-    [({"a": NEW, "b": NEW}, NEW), ({"a": ""}, ""), ({"b": OLD, "a": NEW}, f"a has {NEW}, b has {OLD}")],
+    ("there", "expected", "told"),
+    [
+        ({"a": NEW, "b": NEW}, NEW, ""),
+        ({}, "", ""),
+        ({"b": OLD, "a": NEW}, f"{OLD}, {NEW}", f"several versions of vLLM, a has {NEW}, b has {OLD}"),
+    ],
 )
-def test_nodes_of_a_cluster_have_one_version(
-    monkeypatch: pytest.MonkeyPatch, there: dict[str, str], expected: str
-) -> None:
-    told = [({"NodeManagerHostname": name}, build) for name, build in there.items()]
-    monkeypatch.setattr(placement, "ask_nodes", lambda _: told)
-    settings = Settings(address="auto")
-    if len(set(there.values())) > 1:
-        with pytest.raises(ValueError, match=expected):
-            placement._build_of_nodes(settings)
-        assert placement._build_of_nodes(replace(settings, accept_version=True)) == f"{OLD}, {NEW}"
+def test_nodes_of_a_cluster_have_one_version(there: dict[str, str], expected: str, told: str) -> None:
+    assert _common(there, Settings(address="auto", accept_version=True)) == expected
+    if told:
+        with pytest.raises(ValueError, match=told):
+            _common(there, Settings(address="auto"))
     else:
-        assert placement._build_of_nodes(settings) == expected
+        assert _common(there, Settings(address="auto")) == expected
 
 
 def test_the_installed_build_is_known() -> None:
-    package, version = installed_build().split()
+    package, version = build_of(installed()).split()
     assert version == importlib.metadata.version(package)
+
+
+@pytest.mark.parametrize(
+    ("compiled", "gpu", "more", "told"),
+    [
+        ([], True, {}, True),
+        (["torch_compile_cache/abc/"], True, {}, False),
+        (["assets/"], True, {}, True),
+        ([], True, {"enforce_eager": True}, False),
+        ([], False, {}, False),
+    ],
+)
+def test_that_a_first_start_compiles_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiled: list[str], gpu: bool, more: dict[str, JSON], told: bool
+) -> None:
+    monkeypatch.delenv("VLLM_CACHE_ROOT", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for folder in compiled:
+        (tmp_path / "vllm" / folder).mkdir(parents=True)
+    settings = VllmSettings("m", None, "m", "", 64, gpu=gpu, more=more)
+    first = "loading the model and compiling, which takes minutes the first time"
+    assert settings.loading() == (first if told else "loading the model")
+    monkeypatch.setenv("VLLM_CACHE_ROOT", str(tmp_path / "elsewhere"))
+    assert ("compiling" in settings.loading()) == (gpu and not more)

@@ -16,7 +16,7 @@ from typing import Any, get_args
 
 import pytest
 
-from cluster.inference import engine_arguments
+from cluster.inference import engine_arguments, vllm_log
 from cluster.inference.adapters import Adapter
 from cluster.inference.chat import why_no_text
 from cluster.inference.engine import FinishReason, Sampling
@@ -36,7 +36,9 @@ HELD = {  # what the names of that file hold
     "final": ("vllm.outputs", "RequestOutput"),
     "output": ("vllm.outputs", "CompletionOutput"),
 }
-OF_OTHERS = re.compile(r"[Cc]an(no|')t allocate memory")  # Python, PyTorch and the kernel say so
+# Python, PyTorch, the kernel, and NVIDIA's libraries say so.
+OF_OTHERS = re.compile(r"[Cc]an(no|')t allocate memory|CUBLAS_STATUS|(?i:nccl)|Connection (closed|reset|was)")
+FILLED = re.compile(r"\{[^{}]*\}")  # what a text puts in
 JOINT = re.compile(r"""["']\s*\n\s*[rf]*["']""")  # between the pieces of a text
 ADAPTER = Adapter("a", "/a", "1", None, ("adapter_config.json",), 16, "m", template=False)
 GPU = VllmSettings("m", None, "m", "", 1024, gpu=True)
@@ -103,7 +105,8 @@ def test_what_would_not_be_there_is_seen(source: Source, code: str, told: list[s
         GPU,
         CPU,
         replace(GPU, tensor_parallel=2, adapter=ADAPTER, run_code=True, revision="abc"),
-        replace(GPU, cache_bytes=1 << 30, quantized=True).smaller().smaller(),
+        replace(GPU, max_sequences=1024, memory_share=0.8),
+        replace(GPU, cache_bytes=1 << 30, quantized=True),
     ],
 )
 def test_each_argument_of_an_engine_is_one_and_of_its_type(installed: Source, settings: VllmSettings) -> None:
@@ -175,6 +178,8 @@ def test_each_message_that_is_looked_for_in_a_log_is_one_of_vllm(source: Source)
     whole = "\0".join(JOINT.sub("", path.read_text()) for path in source.folder.rglob("*.py"))
     assert [text for text in told if text not in whole and not OF_OTHERS.search(text)] == []
     assert "no such message" not in whole
+    numbered = FILLED.sub("1", whole)
+    assert [one.pattern for one in (vllm_log._FREE, vllm_log._NEEDED, vllm_log._FITS) if not one.search(numbered)] == []
 
 
 def test_ends_of_an_answer_are_those_that_we_tell_apart(source: Source) -> None:

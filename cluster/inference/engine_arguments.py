@@ -9,7 +9,8 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from cluster.inference.values import is_count, is_number, read_value
-from cluster.inference.vllm_source import installed_build, vllm_source
+from cluster.inference.vllm_source import vllm_source
+from cluster.machine import build_of, installed
 from cluster.texts import load_table, nearest
 
 _TABLE: dict[str, dict[str, Any]] = load_table("cluster.inference", "engine_arguments.toml")
@@ -63,7 +64,7 @@ def check_engine_args(given: Mapping[str, Any]) -> None:
             near = nearest(name, known, most=3)
             hint = f"did you mean {' or '.join(near)}?" if near else "see AsyncEngineArgs in vllm/engine/arg_utils.py"
             raise ValueError(
-                f"{shown} is no argument of the engine of {installed_build() or 'vLLM'}, installed here; {hint}"
+                f"{shown} is no argument of the engine of {build_of(installed()) or 'vLLM'}, installed here; {hint}"
             )
         elif known and not known[name].takes(value):
             raise ValueError(f"{shown} must be {known[name].words}, not {value!r}")

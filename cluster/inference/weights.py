@@ -93,7 +93,7 @@ class Weights:
             raise ValueError(said or f"{self.shown} are not here: the process that downloads them ended with {code}")
 
 
-def weights_of(model: Model, load_format: str = "auto") -> Weights | None:
+def hub_weights(model: Model, load_format: str = "auto") -> Weights | None:
     """Return the weights that engines would download; None for a folder, offline, or where vLLM takes other files."""
     if model.hub_revision is None or constants.HF_HUB_OFFLINE or load_format not in _LIKE_VLLM:
         return None

@@ -253,6 +253,9 @@ class Job:
             gpus = f"{placed.gpus_each} GPU each, logs in {logs}" if placed.gpus_each else ""
             where = "in this process, " if placed.hosted else ""
             say("engines", f"{placed.engines} {where}{gpus or placed.settings.place(logs)}")
+            if limits := placed.limits:
+                most = f"{limits.sequences:,} sequences and {limits.tokens:,} tokens a step"
+                say("engines", f"{most} each: {limits.reason}")
         done, lost = plan.count(self._finished), plan.count(self.failed)
         if done or lost:
             words = f"; {lost:,} failed before, --retry_failed tries them again" if lost else ""
