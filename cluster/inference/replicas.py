@@ -47,6 +47,7 @@ class Placement:
 
     settings: EngineSettings
     engines: int = 1
+    build: str = ""  # package and version of what answers, if the same seeds draw other tokens under another
     gpus_each: int = 0
     hosted: bool = False  # True for one engine in this process, without Ray
     in_flight: int = 8  # items that an engine holds at once
