@@ -63,8 +63,11 @@ def is_hosted(settings: JobSettings, here: Resources, weight_bytes: int) -> bool
 
 def hosted_fleet(plan: JobPlan, settings: JobSettings) -> HostedFleet:
     """Return one engine on the CPU of this machine, to be hosted in this process."""
-    placed = place(plan, settings, local_resources())
-    return HostedFleet(replace(placed, engines=1, room=None, hosted=True))
+
+    def place_here() -> Placement:
+        return replace(place(plan, settings, local_resources()), engines=1, room=None, hosted=True)
+
+    return HostedFleet(place_here)
 
 
 def server_fleet(plan: JobPlan, settings: JobSettings) -> Fleet:

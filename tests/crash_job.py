@@ -12,10 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from cluster.inference.engine import EngineSettings, ScriptedSettings
+from cluster.inference.hosted import HostedFleet
 from cluster.inference.replicas import Fleet
 from cluster.inference.vllm_settings import VllmSettings
 from cluster.jobs import progress
-from generation.placement import hosted_fleet
+from cluster.session import local_resources
+from generation.placement import place
 from generation.plan import Plan
 from generation.settings import Settings
 from tests.crash_engine import FAULT, HURRY, Paced, Tallied, die_at_a_rename
@@ -56,9 +58,9 @@ def main(folder: str, questions: str, engine: str, engines: str, address: str | 
     def fleet(plan: Plan) -> Fleet:
         if engine != "hosted":
             return on_ray(plan, settings, tallied, in_flight=_IN_FLIGHT)
-        hosted = hosted_fleet(plan, settings)
-        hosted.placement = replace(hosted.placement, settings=tallied(hosted.placement.settings), in_flight=_IN_FLIGHT)
-        return hosted
+        placed = place(plan, settings, local_resources())
+        changed = replace(placed, settings=tallied(placed.settings), in_flight=_IN_FLIGHT, hosted=True)
+        return HostedFleet(lambda: changed)
 
     job = roll(settings, fleet)
     return job.code or (1 if job.failed else 0)

@@ -75,9 +75,8 @@ class HostingSettings(EngineSettings):
 
 
 def fleet(tmp_path: Path, settings: EngineSettings, **given: Any) -> HostedFleet:
-    return HostedFleet(
-        Placement(settings, logs=tmp_path / "logs", environment={"OF_THE_ENGINE": "1"}, hosted=True, **given)
-    )
+    placement = Placement(settings, logs=tmp_path / "logs", environment={"OF_THE_ENGINE": "1"}, hosted=True, **given)
+    return HostedFleet(lambda: placement)
 
 
 def test_its_output_and_signals(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
