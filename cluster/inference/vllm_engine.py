@@ -1,6 +1,8 @@
 """The engine on vLLM. Imports vllm only when needed, as that takes ten seconds."""
 
 import asyncio
+import gc
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -17,6 +19,7 @@ from cluster.inference.tokenizer import ChatTokenizer
 
 T = TypeVar("T")
 _LOOK_S = 0.5  # between two checks of vLLM's health
+_SWITCH_S = 0.0005  # Python's own 5 ms would hold the event loop up for as long
 _GRACE_S = 2.0  # how long vLLM itself may take to report that its core is gone
 
 
@@ -30,6 +33,11 @@ async def start_vllm(
     from vllm.v1.engine.async_llm import AsyncLLM
 
     llm = await asyncio.to_thread(AsyncLLM.from_engine_args, AsyncEngineArgs(**arguments))
+    # A thread that wants Python's lock waits this long for it; a full collection of what vLLM and transformers hold
+    # takes half a second.
+    sys.setswitchinterval(_SWITCH_S)
+    gc.collect()
+    gc.freeze()
     request = LoRARequest("adapter", 1, adapter) if adapter else None
     return VllmEngine(llm, replace(info, engine_version=vllm.__version__), chat, request)
 
