@@ -44,8 +44,8 @@ HOMES = {
     "reasoning_gym": {"generation.tasks.gym"},
     **dict.fromkeys(("math_verify", "latex2sympy2_extended", "antlr4", "sympy"), MATH),
 }
-ABOVE_HOMES = {"generation.placement"}
-"""It places engines on Ray, and so cannot be imported without.
+ABOVE_HOMES = {"generation.placement", "generation.downloads"}
+"""They place engines on Ray, and weights on its nodes, and so cannot be imported without.
 
 Besides any run.py. A new name here needs a reason.
 """
