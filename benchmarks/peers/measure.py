@@ -13,10 +13,10 @@ import subprocess
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from benchmarks.peers.work import END, MARKS, READY, REQUEST, TOKEN
 from tests import family
@@ -61,7 +61,8 @@ def watch(command: Sequence[str], environment: Mapping[str, str], log: Path, lim
     marks = log.with_suffix(".marks")
     marks.unlink(missing_ok=True)
     family.adopt_orphans()
-    watching = _Watching()
+    spared = frozenset(family.descendants())
+    watching = _Watching(spared)
     with log.open("wb") as file:
         began, spent = time.monotonic(), time.process_time()
         process = subprocess.Popen(
@@ -80,20 +81,21 @@ def watch(command: Sequence[str], environment: Mapping[str, str], log: Path, lim
                 time.sleep(_TICK_S)
             code, seconds = process.poll(), time.monotonic() - began
         finally:
-            left = _end(process)
+            left = _end(process, spared)
             reader.join()
+            assert process.stdout is not None
+            process.stdout.close()
     lines = marks.read_text(encoding="utf-8").splitlines() if marks.exists() else []
     told = sorted((json.loads(line) for line in lines), key=lambda one: one["at"])
     own = time.process_time() - spent
     return Watched(code, seconds, began, told, watching.ticks, watching.titles, process.pid, watching.memory, left, own)
 
 
-def _read(process: subprocess.Popen[bytes], file: object, marks: Path) -> None:
+def _read(process: subprocess.Popen[bytes], file: BinaryIO, marks: Path) -> None:
     """Keep what the command prints, and mark the moments that the product's lines tell."""
-    assert process.stdout is not None
-    for line in process.stdout:
+    for line in process.stdout or ():
         at = time.monotonic()
-        file.write(line)  # type: ignore[attr-defined]
+        file.write(line)
         text = line.decode(errors="replace")
         for pattern, moment in _SAYS:
             if re.search(pattern, text):
@@ -101,26 +103,37 @@ def _read(process: subprocess.Popen[bytes], file: object, marks: Path) -> None:
                     told.write(json.dumps({"moment": moment, "at": at, "pid": process.pid}) + "\n")
 
 
-def _end(process: subprocess.Popen[bytes]) -> int:
+def _end(process: subprocess.Popen[bytes], spared: Collection[int]) -> int:
     """End the command and all that it brought about; return how many were left after it had returned by itself."""
     returned = process.poll() is not None
     if not returned:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_ENDED_S)
-        family.end(family.descendants())
+        family.end(_kin(spared))
         process.wait()
-    first = left = family.left((), (), _ENDED_S)
+    first = left = family.left(spared, (), _ENDED_S)
     while left:
         family.end(left)
-        left = family.left((), (), _ENDED_S)
+        left = family.left(spared, (), _ENDED_S)
+    family.wait_for_orphans(spared)
     return len(first) if returned else 0
+
+
+def _kin(spared: Collection[int]) -> dict[int, family.Process]:
+    """Return the descendants of this process, without the spared and theirs."""
+    found = family.descendants()
+    for pid in spared:
+        for other in (pid, *family.descendants(pid)):
+            found.pop(other, None)
+    return found
 
 
 @dataclass
 class _Watching:
-    """What is seen of the descendants of this process."""
+    """What is seen of the descendants of this process, without the spared."""
 
+    spared: Collection[int]
     ticks: list[Tick] = field(default_factory=list)
     titles: dict[tuple[int, int], str] = field(default_factory=dict)
     memory: int = 0
@@ -128,7 +141,7 @@ class _Watching:
 
     def tick(self) -> None:
         weighing, weight = len(self.ticks) % _TICKS_A_WEIGHING == 0, 0
-        for pid, process in family.descendants().items():
+        for pid, process in _kin(self.spared).items():
             with contextlib.suppress(OSError, IndexError):
                 fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
                 key = pid, int(fields[19])

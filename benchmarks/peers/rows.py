@@ -78,7 +78,7 @@ def faults(rows: Rows, job: Job) -> list[str]:
         "seeds twice": _twice(look["seed"] for one in kept for look in (one, *one["looks"])),
     }
     found = [f"{count:,} {words}" for words, count in told.items() if count]
-    if kept and all(look["verdict"] is None for one in kept for look in one["looks"]):
+    if {look["verdict"] for one in kept for look in one["looks"]} == {None}:
         found.append("no verdict at all")
     return found + _same(kept, job)
 
