@@ -24,10 +24,9 @@ def read_rows(out: Path, job: Job) -> Rows:
     if (out / ROWS).is_file():
         rows: Rows = pq.read_table(out / ROWS).to_pylist()
         return rows
-    documents = (json.loads(line) for path in sorted(out.glob("*.jsonl")) for line in path.open(encoding="utf-8"))
-    return [
-        one for document in documents for result in document["metadata"]["rollout_results"] for one in result["rows"]
-    ]
+    lines = [line for path in sorted(out.glob("*.jsonl")) for line in path.read_text(encoding="utf-8").split("\n")]
+    results = [one for line in lines if line for one in json.loads(line)["metadata"]["rollout_results"]]
+    return [one for result in results for one in result["rows"]]
 
 
 def read_product(out: Path, job: Job) -> Rows:
