@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from functools import partial
 from typing import Any
-
-from transformers import AutoTokenizer
-from vllm import SamplingParams
-from vllm.engine.arg_utils import AsyncEngineArgs
-from vllm.sampling_params import RequestOutputKind
-from vllm.v1.engine.async_llm import AsyncLLM
 
 from benchmarks.peers.work import READY, Answer, Job, Prompt, Sample, mark, read_job, row, write_rows
 
@@ -19,14 +14,21 @@ class Asking:
     """An engine and what asks it."""
 
     def __init__(self, job: Job) -> None:
+        from transformers import AutoTokenizer
+        from vllm import SamplingParams
+        from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.sampling_params import RequestOutputKind
+        from vllm.v1.engine.async_llm import AsyncLLM
+
         self._job = job
+        self._params = partial(SamplingParams, output_kind=RequestOutputKind.FINAL_ONLY)
         self.engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**job.arguments))
         self._tokenizer = AutoTokenizer.from_pretrained(job.model)
 
     async def _ask(self, name: str, messages: list[dict[str, str]], sampling: dict[str, Any], seed: int) -> Any:
         apply = self._tokenizer.apply_chat_template
         ids = apply(messages, add_generation_prompt=True, tokenize=True, return_dict=False)
-        params = SamplingParams(**sampling, seed=seed, output_kind=RequestOutputKind.FINAL_ONLY)
+        params = self._params(**sampling, seed=seed)
         async for output in self.engine.generate({"prompt_token_ids": ids}, params, name):
             one = output.outputs[0]
         return Answer(one.text, len(one.token_ids), len(ids), seed), one.finish_reason

@@ -9,8 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from vllm import LLM, SamplingParams
-
 from benchmarks.peers.rows import read_product
 from benchmarks.peers.work import READY, Answer, mark, read_job, row, write_rows
 
@@ -21,6 +19,8 @@ def _answer(output: Any, seed: int) -> Answer:
 
 
 def main(folder: str, out: str, run: str) -> None:
+    from vllm import LLM, SamplingParams
+
     job = read_job(folder)
     known = {one["id"]: one for one in read_product(Path(run), job)}
     chats, params, wanted = [], [], []

@@ -9,12 +9,12 @@ import argparse
 import gc
 from typing import Any
 
-from vllm import LLM, SamplingParams
-
 from benchmarks.peers.work import END, READY, Answer, mark, read_job, row, write_rows
 
 
 def main() -> None:
+    from vllm import LLM, SamplingParams  # not above: it takes ten seconds, which who only reads this need not wait
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("job")
     parser.add_argument("out")

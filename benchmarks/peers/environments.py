@@ -14,7 +14,8 @@ _READY = "ready"
 _SERVE = """#!{python}
 import sys
 from vllm.entrypoints.cli.main import main
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())
 """
 
 
@@ -24,7 +25,7 @@ def python_of(name: str, environments: Path) -> Path:
         return Path(sys.executable)
     requirements, folder = REQUIREMENTS / f"{name}.txt", environments.resolve() / name
     python, ready = folder / "bin" / "python", folder / _READY
-    made_of = hashlib.sha256(requirements.read_bytes() + sys.prefix.encode()).hexdigest()
+    made_of = hashlib.sha256(requirements.read_bytes() + f"{sys.prefix}{_SERVE}".encode()).hexdigest()
     if not ready.exists() or ready.read_text(encoding="utf-8") != made_of:
         print(f"set-up: an environment for {name} in {folder}; this happens once and takes a minute", flush=True)
         subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(folder)], check=True)
