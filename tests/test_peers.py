@@ -54,6 +54,7 @@ def made(job: Job) -> list[dict[str, Any]]:
         (lambda rows: rows[0].update(prompt_tokens=1), ["1 other prompts"]),
         (lambda rows: rows[0]["looks"][1].update(tokens=0), ["1 empty answers"]),
         (lambda rows: rows[0].update(outcome="wrong"), ["1 wrong grades"]),
+        (lambda rows: rows[0].update(shown=rows[0]["text"], text="drawn anew"), []),  # the bare engine's
         (lambda rows: rows[0]["looks"].pop(), ["1 samples with other than their reflections"]),
         (lambda rows: rows[0]["looks"][0].update(verdict=False), ["1 verdicts misread"]),
         (lambda rows: rows[0].update(seed=rows[1]["seed"]), ["1 seeds twice"]),
@@ -170,7 +171,7 @@ def test_a_command_is_measured_and_ended_whole(
     assert not [pid for pid, _ in ended.titles if Path(f"/proc/{pid}").exists()]
 
 
-ROUNDS = [
+ROUNDS: list[dict[str, dict[str, Any]]] = [
     {
         "script": {"rate": 100.0, "whole_rate": 50.0, "generation_spent": {"front end": 2.0}, "failure": None},
         "product": {"rate": 110.0, "whole_rate": 40.0, "generation_spent": {"front end": 3.0}, "failure": None},

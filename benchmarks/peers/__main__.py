@@ -17,10 +17,15 @@ few. Linux only. Nothing else should run.
 from __future__ import annotations
 
 import argparse
+import filecmp
 import json
 import shutil
+import signal
 import subprocess
+import sys
+import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +35,9 @@ from benchmarks.peers.environments import python_of
 from benchmarks.peers.export import command_of, export
 from benchmarks.peers.measure import Watched, first_token, spent, stages, watch
 from benchmarks.peers.rows import faults, read_rows, tokens_of
-from benchmarks.peers.table import markdown
-from benchmarks.peers.work import JOB, Job, read_job
+from benchmarks.peers.table import Round, markdown
+from benchmarks.peers.work import JOB, PROMPTS, Job, read_job
+from cluster.jobs.run_directory import versions
 
 ROOT = Path(__file__).parents[2]
 _QUIET = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "RAY_USAGE_STATS_ENABLED": "0"}
@@ -41,9 +47,9 @@ def main() -> None:
     given = _parse()
     state: Path = given.state.resolve()
     folder = state / f"job-{given.questions}"
-    if not (folder / JOB).exists():
-        export(given.questions, folder)
+    _export(given.questions, folder)
     plugin.install(state / "plugin")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a contender's processes are ended, too
     job = read_job(folder)
     for number in range(1, given.rounds + 1):
         for name in given.only:
@@ -54,7 +60,30 @@ def main() -> None:
                 said = told["failure"] or f"{told['rate']:,.0f} tokens/s, whole {told['whole_rate']:,.0f}"
                 print(f"round {number}: {name}: {said}", flush=True)
     rounds = sorted(folder.glob("round-*"), key=lambda path: int(path.name.partition("-")[2]))
-    print(markdown([{path.stem: json.loads(path.read_text()) for path in one.glob("*.json")} for one in rounds]))
+    known = [{path.stem: json.loads(path.read_text()) for path in one.glob("*.json")} for one in rounds]
+    print(_of_what(given.questions, job, known), markdown(known), sep="\n\n")
+
+
+def _of_what(questions: int, job: Job, known: Sequence[Round]) -> str:
+    """Return what the table is of."""
+    of_all = [one for told in known for one in told.values()]
+    made_by = sorted({f"{name} {version}" for one in of_all for name, version in one["versions"].items()})
+    commits = sorted({one["commit"] for one in of_all})
+    first, last = min(one["at"] for one in of_all), max(one["at"] for one in of_all)
+    asked = f"{questions} questions, {len(job.by_id()):,} samples"
+    return f"{asked}; {first} to {last}, commit {', '.join(commits)}; {', '.join(made_by)}"
+
+
+def _export(questions: int, folder: Path) -> None:
+    """Write the job, or find it as it is. Exits with 2 where the product would ask or set something else by now."""
+    if not folder.exists():
+        export(questions, folder)
+    with tempfile.TemporaryDirectory() as now:
+        export(questions, Path(now))
+        _, other, missing = filecmp.cmpfiles(folder, now, [JOB, PROMPTS], shallow=False)
+    if other or missing:
+        print(f"{folder} holds another job, by {(other + missing)[0]}: give another --state", file=sys.stderr)
+        sys.exit(2)
 
 
 def _parse() -> argparse.Namespace:
@@ -86,7 +115,8 @@ def _run(name: str, out: Path, job: Job, given: argparse.Namespace) -> dict[str,
     environment |= {"PATH": f"{python.parent}:/usr/local/bin:/usr/bin:/bin"}
     command = [str(python), "-m", *_words(contender, out, given)]
     ended = watch(command, environment, out.with_suffix(".log"), given.limit)
-    return told_of(ended, out, job, given.limit) | {"at": time.strftime("%Y-%m-%d %H:%M"), "commit": _commit()}
+    made = {"at": time.strftime("%Y-%m-%d %H:%M"), "commit": _commit(), "versions": versions()}
+    return told_of(ended, out, job, given.limit) | made
 
 
 def _words(contender: Contender, out: Path, given: argparse.Namespace) -> list[str]:

@@ -36,8 +36,9 @@ def main(folder: str, out: str, run: str) -> None:
     rows = []
     for sample, seeds in wanted:
         first, *answers = [_answer(next(outputs), seed) for seed in seeds]
-        # The prompts of the reflections hold the product's sample, so its grade is the one that was theirs.
-        rows.append(row(sample, first, known[sample.id]["outcome"], answers))
+        # The reflections are on the product's sample, from which the engine's own may differ in another batch.
+        shown = {"shown": known[sample.id]["text"], "outcome": known[sample.id]["outcome"]}
+        rows.append(row(sample, first, "", answers) | shown)
     write_rows(out, rows)
 
 

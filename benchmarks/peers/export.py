@@ -21,19 +21,14 @@ from generation.variants import Variant
 from reflection import prompts
 
 
-def settings_of(questions: int, out: Path) -> Settings:
-    """Return the product's settings: the built-in model, and nothing held out, since nobody else does."""
-    return Settings(questions=questions, rl_questions=0, out=str(out))
-
-
 def command_of(questions: int, out: Path) -> list[str]:
-    """Return the same as a command."""
+    """Return the product's command: the built-in model, and nothing held out, since nobody else does."""
     return ["generation.run", "--questions", str(questions), "--rl_questions", "0", "--out", str(out)]
 
 
 def export(questions: int, folder: Path) -> None:
-    """Write the job of so many questions."""
-    settings = settings_of(questions, folder / "nowhere")
+    """Write the job of so many questions: what that command asks, and how it sets vLLM."""
+    settings = Settings(questions=questions, rl_questions=0, out=str(folder / "nowhere"))
     plan = look_at_prompts(make_plan(settings))
     placement = place(plan, settings, local_resources())
     engine = placement.settings

@@ -14,8 +14,6 @@ from ray.data.llm import build_processor, vLLMEngineProcessorConfig
 
 from benchmarks.peers.work import END, Answer, Job, mark, read_job, row, write_rows
 
-_CPUS = 8  # Ray's count of cores where there are fewer: each stage of a processor takes one for itself
-
 
 def config_of(job: Job, *, ours: bool) -> vLLMEngineProcessorConfig:
     """Return the processor's configuration: the documentation's, or tuned."""

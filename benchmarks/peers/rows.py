@@ -69,7 +69,7 @@ def faults(rows: Rows, job: Job) -> list[str]:
         "samples twice": sum(count > 1 for count in ids.values()),
         "other prompts": sum(one["prompt_tokens"] != wanted[one["id"]][0].tokens for one in kept),
         "empty answers": sum(not look["tokens"] for one in kept for look in (one, *one["looks"])),
-        "wrong grades": sum(not _is_graded(one, job, wanted) for one in kept),
+        "wrong grades": sum(not _is_graded(one, wanted) for one in kept),
         "samples with other than their reflections": sum(_owed(one, wanted) != len(one["looks"]) for one in kept),
         "verdicts misread": sum(
             look["verdict"] != parse_verdict(look["text"]) for one in kept for look in one["looks"]
@@ -82,8 +82,8 @@ def faults(rows: Rows, job: Job) -> list[str]:
     return found + _same(kept, job)
 
 
-def _is_graded(one: Mapping[str, Any], job: Job, wanted: Mapping[int, Any]) -> bool:
-    return bool(one["outcome"] == wanted[one["id"]][0].outcome(one["text"]))
+def _is_graded(one: Mapping[str, Any], wanted: Mapping[int, Any]) -> bool:
+    return bool(one["outcome"] == wanted[one["id"]][0].outcome(one.get("shown", one["text"])))
 
 
 def _owed(one: Mapping[str, Any], wanted: Mapping[int, Any]) -> int:
