@@ -32,17 +32,8 @@ def python_of(name: str, environments: Path) -> Path:
         packages = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
         # Later on the path than its own packages, which therefore outweigh ours.
         (packages / "ours.pth").write_text(f"{sysconfig.get_path('purelib')}\n", encoding="utf-8")
-        pip = [
-            sys.executable,
-            "-m",
-            "pip",
-            "--python",
-            str(python),
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-        ]
-        subprocess.run([*pip, "--no-compile", "--requirement", str(requirements)], check=True)
+        pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-compile"]
+        subprocess.run([*pip, "--no-warn-conflicts", "--requirement", str(requirements)], check=True)
         _name_vllm(packages, python)
         ready.write_text(made_of, encoding="utf-8")
     return python
