@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from benchmarks.peers import rows as read
+from benchmarks.peers.__main__ import main as compare
 from benchmarks.peers.contenders import CONTENDERS
 from benchmarks.peers.export import command_of, export
 from benchmarks.peers.measure import first_token, kind, spent, stages, watch
 from benchmarks.peers.table import markdown, median, ratio
-from benchmarks.peers.work import END, READY, REQUEST, TOKEN, Answer, Job, read_job, row, write_rows
+from benchmarks.peers.work import END, JOB, READY, REQUEST, TOKEN, Answer, Job, read_job, row, write_rows
 from cluster.inference.engine import Request, ScriptedSettings
 from cluster.inference.replicas import Fleet
 from generation.run import main
@@ -84,6 +85,19 @@ def test_rows_come_back_as_they_were_written(job: Job, tmp_path: Path) -> None:
     (other / "00000.jsonl").write_text(json.dumps({"metadata": {"rollout_results": [{"rows": rows}]}}) + "\n")
     assert read.read_rows(other, job) == rows
     assert read.tokens_of(rows) == sum(5 + 3 * len(one["looks"]) for one in rows)
+
+
+def test_a_state_of_another_job_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Asked otherwise, or with other settings of vLLM, the rounds before could not be compared."""
+    known = ["--questions", "1", "--rounds", "0", "--state", str(tmp_path)]
+    compare(known)
+    compare(known)
+    told = tmp_path / "job-1" / JOB
+    told.write_text(told.read_text().replace('"max_num_seqs": 128', '"max_num_seqs": 64'))
+    with pytest.raises(SystemExit) as ended:
+        compare(known)
+    assert ended.value.code == 2
+    assert "holds another job, by job.json: give another --state" in capsys.readouterr().err
 
 
 def scripted(request: Request) -> str:

@@ -44,13 +44,12 @@ ROOT = Path(__file__).parents[2]
 _QUIET = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "RAY_USAGE_STATS_ENABLED": "0"}
 
 
-def main() -> None:
-    given = _parse()
+def main(argv: Sequence[str] | None = None) -> None:
+    given = _parse(argv)
     state: Path = given.state.resolve()
     folder = state / f"job-{given.questions}"
     _export(given.questions, folder)
     plugin.install(state / "plugin")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a contender's processes are ended, too
     job = read_job(folder)
     for number in range(1, given.rounds + 1):
         for name in given.only:
@@ -62,7 +61,8 @@ def main() -> None:
                 print(f"round {number}: {name}: {said}", flush=True)
     rounds = sorted(folder.glob("round-*"), key=lambda path: int(path.name.partition("-")[2]))
     known = [{path.stem: json.loads(path.read_text()) for path in one.glob("*.json")} for one in rounds]
-    print(_of_what(given.questions, job, known), markdown(known), sep="\n\n")
+    if any(known):
+        print(_of_what(given.questions, job, known), markdown(known), sep="\n\n")
 
 
 def _of_what(questions: int, job: Job, known: Sequence[Round]) -> str:
@@ -87,15 +87,15 @@ def _export(questions: int, folder: Path) -> None:
         sys.exit(2)
 
 
-def _parse() -> argparse.Namespace:
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", type=_names, default=list(CONTENDERS), help=f"of {', '.join(CONTENDERS)}")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="0 prints what is known")
     parser.add_argument("--questions", type=int, default=96)
     parser.add_argument("--state", type=Path, default=Path("runs/peers"), help="what is done, and rows and logs")
     parser.add_argument("--environments", type=Path, default=Path(".venv-peers"))
     parser.add_argument("--limit", type=float, default=900, help="seconds that a command may take")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def _names(text: str) -> list[str]:
@@ -177,4 +177,5 @@ def _commit() -> str:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a contender's processes are ended, too
     main()
