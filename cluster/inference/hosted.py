@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from cluster import QUIET, reaper
-from cluster.inference.engine import EngineSettings, Replica, Work
+from cluster.inference.engine import EngineSettings
 from cluster.inference.pool import Pool
-from cluster.inference.replicas import Fleet, LocalReplicas, Placement
+from cluster.inference.replica import Replica, Work
+from cluster.inference.replicas import Fleet, LocalReplicas, Placement, pool_of
 
 _CORE = "EngineCore"  # how vLLM names its process
 _KEPT_FROM_IT = {signal.SIGINT, signal.SIGUSR1}  # sent to all processes of a terminal or of a Slurm job
@@ -72,7 +73,7 @@ class HostedFleet(Fleet):
             watcher = reaper.start(mark, folder)
             try:
                 replicas = HostedReplicas(self.placement, work)
-                with _output_to(replicas.log_of(0)), Pool[Any, Any](replicas, self.placement.in_flight) as pool:
+                with _output_to(replicas.log_of(0)), pool_of(replicas) as pool:
                     yield pool
             finally:
                 watcher.communicate()
