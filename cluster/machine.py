@@ -51,6 +51,11 @@ def installed() -> dict[str, str]:
     return found
 
 
+def build_of(builds: Mapping[str, str]) -> str:
+    """Return package and version of what is installed, as text; "" for nothing."""
+    return next((f"{name} {version}" for name, version in builds.items()), "")
+
+
 def only_cpu(builds: Mapping[str, str]) -> bool:
     """Return True if what is installed is vLLM's build for the CPU, which uses no GPU, by vLLM's own criterion."""
     return any("cpu" in f"{name} {version}" for name, version in builds.items())

@@ -3,7 +3,7 @@
 import importlib.util
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -11,18 +11,18 @@ from cluster.inference.chat import check_writes_text
 from cluster.inference.engine_arguments import check_on_cpu, passed_on
 from cluster.inference.hosted import HostedFleet
 from cluster.inference.limits import Limits, check_weights, choose_limits, weights_of
-from cluster.inference.models import Model
-from cluster.inference.pool import items_in_flight
+from cluster.inference.pool import items_begun_early, items_in_flight
 from cluster.inference.quantization import why_not_run
 from cluster.inference.ray_replicas import RayFleet
 from cluster.inference.replicas import Fleet, Placement
 from cluster.inference.vllm_settings import VllmSettings
 from cluster.jobs.plan import JobPlan, JobSettings
 from cluster.jobs.progress import say
-from cluster.jobs.run_directory import LOGS
-from cluster.machine import Gpu, gpus_here, installed, may_have_gpus, only_cpu, unfit
+from cluster.jobs.run_directory import LOGS, check_build
+from cluster.machine import Gpu, build_of, gpus_here, installed, may_have_gpus, only_cpu, unfit
 from cluster.nodes import check_nodes
 from cluster.session import Node, Resources, current_resources, local_resources
+from generation.downloads import check_download, download
 from generation.served_plan import server_settings
 
 CPU_SEQUENCES = 128
@@ -63,8 +63,11 @@ def is_hosted(settings: JobSettings, here: Resources, weight_bytes: int) -> bool
 
 def hosted_fleet(plan: JobPlan, settings: JobSettings) -> HostedFleet:
     """Return one engine on the CPU of this machine, to be hosted in this process."""
-    placed = place(plan, settings, local_resources())
-    return HostedFleet(replace(placed, engines=1, room=None, hosted=True))
+
+    def place_here() -> Placement:
+        return replace(place(plan, settings, local_resources()), engines=1, room=None, hosted=True)
+
+    return HostedFleet(place_here)
 
 
 def server_fleet(plan: JobPlan, settings: JobSettings) -> Fleet:
@@ -78,7 +81,8 @@ def server_fleet(plan: JobPlan, settings: JobSettings) -> Fleet:
         silence_s=silence_s,
         template_kwargs=plan.chat.kwargs,
     )
-    fleet = Fleet(engine, len(engine.urls), items_in_flight(settings.concurrency, plan.per_item))
+    in_flight = items_in_flight(settings.concurrency, plan.per_item)
+    fleet = Fleet(engine, len(engine.urls), in_flight, plan.per_item)
     fleet.placement = replace(fleet.placement, logs=plan.out / LOGS, silence_s=silence_s, loading_s=_AWAY_S)
     return fleet
 
@@ -93,8 +97,9 @@ def ray_fleet(plan: JobPlan, settings: JobSettings) -> RayFleet:
     return RayFleet(settings.address, partial(place, plan, settings))
 
 
-def check_engines(settings: JobSettings, model: Model) -> None:
-    """Raise ValueError if it is clear before Ray starts that the engines cannot be placed."""
+def check_engines(settings: JobSettings, plan: JobPlan) -> None:
+    """Raise ValueError if it is clear before Ray starts that the engines cannot be placed, or go on with the run."""
+    model = plan.model
     if model.served:
         return
     if model.heads is not None and model.heads % settings.tensor_parallel:
@@ -119,11 +124,23 @@ def check_engines(settings: JobSettings, model: Model) -> None:
             asked = "--engine_args: quantization is asked for" if "quantization" in given else ""
             raise ValueError(f"{asked or f'the weights of model {model.name} are quantized'}, and {why}: give others")
         check_writes_text(model)
+        check_build(plan.out, build_of(installed()), accept=settings.accept_version)
+    check_download(plan, settings)
 
 
 def usable(here: Resources) -> Resources:
     """Return the resources without GPUs if the CPU build of vLLM is installed, which uses none."""
     return Resources(tuple(replace(node, gpus=0) for node in here.nodes)) if only_cpu(installed()) else here
+
+
+def _common(builds: Mapping[str, str], settings: JobSettings) -> str:
+    """Return the build of vLLM that the nodes have. Raises ValueError if they have several, unless that is accepted."""
+    several = sorted({*builds.values()})
+    if len(several) > 1 and not settings.accept_version:
+        named = ", ".join(f"{node} has {build}" for node, build in sorted(builds.items()))
+        why = "the same seeds draw other samples under another"
+        raise ValueError(f"the nodes have several versions of vLLM, {named}: {why}; install the same everywhere")
+    return ", ".join(several)
 
 
 def place(plan: JobPlan, settings: JobSettings, resources: Resources) -> Placement:
@@ -133,11 +150,13 @@ def place(plan: JobPlan, settings: JobSettings, resources: Resources) -> Placeme
         resources = usable(resources)
         if why := unfit(installed(), resources.gpus):
             raise ValueError(f"this machine cannot run an engine: {why}")
-        gpus = gpus_here()
+        gpus, build = gpus_here(), build_of(installed())
     else:
         adapter = model.adapter
         folder = adapter.path if adapter and not adapter.hub_revision else None
-        gpus = check_nodes(model.path, model.hub_revision, folder)
+        gpus, builds = check_nodes(model.path, model.hub_revision, folder)
+        build = _common(builds, settings)
+    download(plan, everywhere=settings.address is not None)
     gpu, nodes = resources.gpus > 0, resources.nodes
     engines = count_engines(settings, resources, model.weight_bytes)
     asks_hub = model.hub_revision or (model.adapter and model.adapter.hub_revision) or model.run_code
@@ -159,8 +178,12 @@ def place(plan: JobPlan, settings: JobSettings, resources: Resources) -> Placeme
     return Placement(
         engine,
         engines,
+        build=build,
         gpus_each=workers if gpu else 0,
         in_flight=items_in_flight(engine.max_sequences, plan.per_item),
+        per_item=plan.per_item,
+        # On the CPU places that stay free cost little, and prompts that are no longer cached much.
+        early=items_begun_early(engine.max_sequences, plan.per_item) if gpu else 0,
         logs=plan.out / LOGS,
         environment=environment,
         limits=limits,

