@@ -135,4 +135,4 @@ $(DEFAULT_RUN)/RL_DATA/train.parquet: | $(READY)
 	@touch $@
 
 clean:
-	rm -rf .venv-llamafactory .venv-verl .venv-trl .wheels $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv-llamafactory .venv-verl .venv-trl .venv-peers .wheels $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

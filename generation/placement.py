@@ -11,7 +11,7 @@ from cluster.inference.chat import check_writes_text
 from cluster.inference.engine_arguments import check_on_cpu, passed_on
 from cluster.inference.hosted import HostedFleet
 from cluster.inference.limits import Limits, check_weights, choose_limits, weights_of
-from cluster.inference.pool import items_in_flight
+from cluster.inference.pool import items_begun_early, items_in_flight
 from cluster.inference.quantization import why_not_run
 from cluster.inference.ray_replicas import RayFleet
 from cluster.inference.replicas import Fleet, Placement
@@ -63,8 +63,11 @@ def is_hosted(settings: JobSettings, here: Resources, weight_bytes: int) -> bool
 
 def hosted_fleet(plan: JobPlan, settings: JobSettings) -> HostedFleet:
     """Return one engine on the CPU of this machine, to be hosted in this process."""
-    placed = place(plan, settings, local_resources())
-    return HostedFleet(replace(placed, engines=1, room=None, hosted=True))
+
+    def place_here() -> Placement:
+        return replace(place(plan, settings, local_resources()), engines=1, room=None, hosted=True)
+
+    return HostedFleet(place_here)
 
 
 def server_fleet(plan: JobPlan, settings: JobSettings) -> Fleet:
@@ -78,7 +81,8 @@ def server_fleet(plan: JobPlan, settings: JobSettings) -> Fleet:
         silence_s=silence_s,
         template_kwargs=plan.chat.kwargs,
     )
-    fleet = Fleet(engine, len(engine.urls), items_in_flight(settings.concurrency, plan.per_item))
+    in_flight = items_in_flight(settings.concurrency, plan.per_item)
+    fleet = Fleet(engine, len(engine.urls), in_flight, plan.per_item)
     fleet.placement = replace(fleet.placement, logs=plan.out / LOGS, silence_s=silence_s, loading_s=_AWAY_S)
     return fleet
 
@@ -177,6 +181,9 @@ def place(plan: JobPlan, settings: JobSettings, resources: Resources) -> Placeme
         build=build,
         gpus_each=workers if gpu else 0,
         in_flight=items_in_flight(engine.max_sequences, plan.per_item),
+        per_item=plan.per_item,
+        # On the CPU places that stay free cost little, and prompts that are no longer cached much.
+        early=items_begun_early(engine.max_sequences, plan.per_item) if gpu else 0,
         logs=plan.out / LOGS,
         environment=environment,
         limits=limits,

@@ -28,6 +28,10 @@ class Tallied:
     first: str
     """How the key of a question's first request ends."""
 
+    @property
+    def max_sequences(self) -> int:
+        return self.inner.max_sequences
+
     async def start(self) -> TallyingEngine:
         return TallyingEngine(await self.inner.start(), self)
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cluster.inference.limits import Shape, check_weights, choose_limits, shape_of, weights_of
+from cluster.inference.engine import ScriptedSettings
+from cluster.inference.limits import Limits, Shape, check_weights, choose_limits, shape_of, weights_of
 from cluster.inference.models import find
+from cluster.inference.replicas import Fleet
 from cluster.machine import Gpu
 from generation.builtin import MODEL
+from generation.run import main
+from tests.scripted import reply
 
 GIB, CONTEXT = 1 << 30, 12_288
 
@@ -167,6 +174,16 @@ def test_weights_in_memory() -> None:
         ([{"num_hidden_layers": "2", "hidden_size": 8, "num_attention_heads": 2, "vocab_size": 9}], None),
         # old names, and what follows from others
         ([{"n_layer": 2, "n_embd": 8, "n_head": 2, "vocab_size": 9}], (2, 8, 32, 2, 4, 9)),
+        # layers that keep a state instead of keys and values, and one vector for both
+        (
+            [{**CONFIGS["7B"], "layer_types": ["linear_attention"] * 21 + ["full_attention"] * 7}],
+            (7, 3584, 18_944, 4, 128, 152_064),
+        ),
+        (
+            [{**CONFIGS["7B"], "kv_lora_rank": 512, "qk_rope_head_dim": 64}],
+            (28, 3584, 18_944, 1, 288, 152_064),
+        ),
+        ([{**CONFIGS["7B"], "layer_types": "full"}], (28, 3584, 18_944, 4, 128, 152_064)),
         # the text model of a multimodal one, then the whole
         (
             [{"num_hidden_layers": 2, "hidden_size": 8, "num_attention_heads": 2, "head_dim": 6, "vocab_size": 9}, {}],
@@ -183,6 +200,17 @@ def test_a_model_tells_its_shape() -> None:
     shape = find(str(MODEL)).shape
     assert isinstance(shape, Shape)
     assert shape.layers > 0
+
+
+def test_a_run_tells_and_keeps_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    limits = Limits(96, 8192, "beside 14.2 GiB of weights the GPU can hold 111 of 768 tokens")
+    fleet = Fleet(ScriptedSettings(reply))
+    fleet.placement = replace(fleet.placement, gpus_each=1, limits=limits)
+    main(["--questions=2", f"--out={tmp_path / 'run'}"], fleet=fleet)
+    assert f"engines     96 sequences and 8,192 tokens a step each: {limits.reason}" in " ".join(
+        capsys.readouterr().out.split("\n            ")
+    )
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["starts"][0]["engines"]["limits"] == limits._asdict()
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,10 @@ import pytest
 from ray.exceptions import OutOfMemoryError
 
 from cluster.errors import EngineDiedError, EngineMemoryError, EngineStartError
-from cluster.inference.engine import Engine, EngineSettings, Replica, ScriptedSettings, Work
+from cluster.inference.engine import Engine, EngineSettings, ScriptedSettings
 from cluster.inference.pool import Done, Failed, Finished, Loading, Lost, Pool, Started
 from cluster.inference.ray_replicas import RayReplicas
+from cluster.inference.replica import Replica, Work
 from cluster.inference.replicas import Fleet, LocalReplicas, Placement, ReplicaSet
 from tests.stuck import Hopeless, Item, Narrow, Roomy, ask, reply
 

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from multiprocessing import resource_tracker
@@ -20,9 +20,10 @@ from typing import Any
 from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
 from cluster import QUIET, reaper
-from cluster.inference.engine import EngineSettings, Replica, Work
+from cluster.inference.engine import EngineSettings
 from cluster.inference.pool import Pool
-from cluster.inference.replicas import Fleet, LocalReplicas, Placement
+from cluster.inference.replica import Replica, Work
+from cluster.inference.replicas import Fleet, LocalReplicas, Placement, pool_of
 
 _CORE = "EngineCore"  # how vLLM names its process
 _KEPT_FROM_IT = {signal.SIGINT, signal.SIGUSR1}  # sent to all processes of a terminal or of a Slurm job
@@ -33,8 +34,6 @@ class HostedReplicas(LocalReplicas):
     """One engine whose core may die, hang, or run out of memory like those on Ray."""
 
     def __init__(self, placement: Placement, work: Work) -> None:
-        # Now, because it unblocks signals in the thread that starts it.
-        resource_tracker.ensure_running()
         # The engine's threads inherit the mask, and its processes theirs.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _KEPT_FROM_IT)
         try:
@@ -59,11 +58,15 @@ class HostedReplicas(LocalReplicas):
 class HostedFleet(Fleet):
     """One engine of this machine, hosted in this process."""
 
-    def __init__(self, placement: Placement) -> None:
-        self.placement = placement
+    def __init__(self, place: Callable[[], Placement]) -> None:
+        """Take `place`, which decides how it is started, and raises ValueError if it cannot be."""
+        self._place = place
 
     @contextmanager
     def open(self, work: Work) -> Iterator[Pool[Any, Any]]:
+        self.placement = self._place()
+        # Python's own process, which is to live on, and whose start unblocks signals in the thread that needs it.
+        resource_tracker.ensure_running()
         # In /tmp whatever TMPDIR says, because the path of a Unix socket is limited to 107 bytes.
         mark, folder = reaper.new_mark(), tempfile.mkdtemp(prefix="skillfactory-engine-", dir="/tmp")
         environment = {**QUIET, **_LOGGED, **self.placement.environment, "VLLM_RPC_BASE_PATH": folder, mark: "1"}
@@ -72,7 +75,7 @@ class HostedFleet(Fleet):
             watcher = reaper.start(mark, folder)
             try:
                 replicas = HostedReplicas(self.placement, work)
-                with _output_to(replicas.log_of(0)), Pool[Any, Any](replicas, self.placement.in_flight) as pool:
+                with _output_to(replicas.log_of(0)), pool_of(replicas) as pool:
                     yield pool
             finally:
                 watcher.communicate()

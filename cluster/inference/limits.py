@@ -26,7 +26,7 @@ _GROWN, _LEAST_GROWN = 16, 512  # the sequences of a batch hold a 16th of the co
 class Shape(NamedTuple):
     """What config.json says of a model's size."""
 
-    layers: int
+    layers: int  # those that keep keys and values
     hidden: int
     inner: int  # width of the feed-forward layers
     kv_heads: int
@@ -56,12 +56,17 @@ def shape_of(parts: Sequence[Mapping[str, Any]]) -> Shape | None:
         return None
     head_dim = said(config, "head_dim", hidden // heads)
     kv_heads, inner = said(config, "kv_heads", heads), said(config, "inner", 4 * hidden)
+    if latent := said(config, "latent"):
+        # Such models keep one vector for keys and values, on each GPU.
+        kv_heads, head_dim = 1, -(-(latent + said(config, "rope")) // 2)
     attention = 2 * hidden * head_dim * (heads + kv_heads)
     embeddings = vocabulary * hidden * (1 if config.get("tie_word_embeddings") else 2)
     experts = any(config.get(name) for name in _KEYS["experts"])
     parameters = 0 if experts else layers * (attention + 3 * hidden * inner) + embeddings
     size = 4 if "float32" in (config.get("dtype"), config.get("torch_dtype")) else 2
-    return Shape(layers, hidden, inner, kv_heads, head_dim, vocabulary, parameters, size)
+    kinds = config.get("layer_types")
+    keeping = sum(kind in _KEYS["keeping"] for kind in kinds) if isinstance(kinds, list) else 0
+    return Shape(keeping or layers, hidden, inner, kv_heads, head_dim, vocabulary, parameters, size)
 
 
 def weights_of(shape: Shape | None, on_disk: int, *, quantized: bool, item: int = 2) -> int:

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from cluster.errors import NotPushed, Stopped
 from cluster.flags import fail, page
-from cluster.inference.engine import Work
+from cluster.inference.replica import Work
 from cluster.inference.replicas import Fleet, Placement
 from cluster.jobs.atomic import check_replaceable
 from cluster.jobs.hub import check_push, push
@@ -170,8 +170,9 @@ class Job:
                 self._stop.defer()
                 with Tally(plan, self.store, self._failures, look) as tally:
                     self._stop.on_stop(pool.stop)
+                    owed = self.owed
                     try:
-                        for event in pool.run(plan.items(self.owed)):
+                        for event in pool.run(plan.items(owed), len(owed)):
                             tally.take(event)
                             # Whoever asked to stop may kill us before the end.
                             if tally.keep(everything=self._stop.asked > 0):
