@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -181,6 +182,24 @@ def test_engines_on_gpus_get_their_environment_and_limits_by_the_smallest(
     on_cpu = place(make_plan(settings), settings, Resources((EIGHT,)))
     assert (on_cpu.limits, on_cpu.gpus_each) == (None, 0)
     assert "VLLM_USE_FLASHINFER_SAMPLER" not in on_cpu.environment
+
+
+def test_weights_larger_than_the_gpus_are_refused_unless_arguments_may_change_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nvidia_smi(tmp_path, monkeypatch, "Tesla T4, 15360, [N/A]")
+    monkeypatch.setattr("generation.placement.installed", lambda: CUDA)
+    for given in ({}, {"max_num_seqs": 8}, {"cpu_offload_gb": 64}, {"quantization": "fp8"}):
+        settings = Settings(questions=2, engine_args=given)
+        plan = make_plan(settings)
+        plan = replace(plan, model=replace(plan.model, weight_bytes=61 * GIB))
+        if given.keys() & {"cpu_offload_gb", "quantization"}:
+            assert place(plan, settings, Resources((EIGHT,))).limits is not None
+        else:
+            with pytest.raises(
+                ValueError, match=r"are 61\.0 GiB, and a GPU holds 15\.0: give --tensor_parallel 8 or more"
+            ):
+                place(plan, settings, Resources((EIGHT,)))
 
 
 def test_gpus_that_the_cpu_build_of_vllm_cannot_use_are_told_and_get_no_engine(
