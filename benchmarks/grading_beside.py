@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import os
 import random
 import sys
@@ -23,7 +24,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from cluster.inference.engine import Completion, Engine, EngineInfo, Request
-from cluster.inference.pool import items_in_flight
 from cluster.inference.vllm_settings import VllmSettings
 from generation import rollout as rolling
 from generation.builtin import MODEL
@@ -34,6 +34,7 @@ from generation.records import Grade, Question
 from generation.settings import Settings
 from tests import family
 
+_FULL = 1.5  # requests, per one that the engine completes at once
 NOT_GRADED = Grade("wrong", "not graded")
 
 
@@ -42,7 +43,7 @@ def _not_graded(*_: object) -> Grade:
 
 
 class Load:
-    """Questions without end, as many at once as a pool deals; the tokens of all samples that have ended."""
+    """Questions without end, as many at once as keep the engine full; the tokens of all samples that have ended."""
 
     def __init__(self, engine: Engine, roll: rolling.Rollout, questions: Sequence[Question]) -> None:
         self.tokens = 0
@@ -50,7 +51,7 @@ class Load:
         self._source = ((replace(roll, seed=seed), one) for seed in itertools.count() for one in questions)
         self._tasks = [
             asyncio.ensure_future(self._ask())
-            for _ in range(items_in_flight(CPU_SEQUENCES, len(roll.variants) * roll.samples))
+            for _ in range(math.ceil(_FULL * CPU_SEQUENCES / (len(roll.variants) * roll.samples)))
         ]
 
     async def _ask(self) -> None:

@@ -28,9 +28,9 @@ import pyarrow as pa
 import ray
 
 from cluster.inference.engine import Completion, Engine, Request, ScriptedSettings
-from cluster.inference.engine import Work as EngineWork
 from cluster.inference.pool import Pool
 from cluster.inference.ray_replicas import RayReplicas
+from cluster.inference.replica import Work as EngineWork
 from cluster.inference.replicas import Placement
 from cluster.jobs.job import Job
 from cluster.jobs.store import ShardStore

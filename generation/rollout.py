@@ -104,7 +104,7 @@ class Rollout:
         return Request("/".join(map(str, parts)), messages, self.sampling, request_seed(self.seed, *parts))
 
     def _look(self, messages: tuple[Message, ...], *parts: object) -> Request:
-        return replace(self._request(messages, *parts), sampling=self.of_reflections)
+        return replace(self._request(messages, *parts), sampling=self.of_reflections, follows=True)
 
 
 @dataclass(frozen=True)

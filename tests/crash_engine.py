@@ -28,6 +28,10 @@ class Tallied:
     first: str
     """How the key of a question's first request ends."""
 
+    @property
+    def max_sequences(self) -> int:
+        return self.inner.max_sequences
+
     async def start(self) -> TallyingEngine:
         return TallyingEngine(await self.inner.start(), self)
 
@@ -40,8 +44,12 @@ class Tallied:
     def loading(self) -> str:
         return self.inner.loading()
 
-    def smaller(self) -> Tallied:
-        return replace(self, inner=self.inner.smaller())
+    def smaller(self, reason: str) -> Tallied | None:
+        inner = self.inner.smaller(reason)
+        return None if inner is None else replace(self, inner=inner)
+
+    def remedy(self, reason: str) -> str:
+        return self.inner.remedy(reason)
 
     def limits(self) -> str:
         return self.inner.limits()

@@ -43,7 +43,7 @@ def drive(argv: Sequence[str]) -> int:
         placement = place(plan, flags, local_resources())
         os.environ.update(placement.environment)
         settings = cast("VllmSettings", placement.settings)
-        return Fleet(replace(settings, cache_bytes=_CACHE), in_flight=placement.in_flight)
+        return Fleet(replace(settings, cache_bytes=_CACHE), in_flight=placement.in_flight, per_item=placement.per_item)
 
     with patch("generation.run.choose_fleet", fleet):
         return run.main(argv)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -10,8 +11,8 @@ from typing import Any
 import pytest
 
 from cluster.errors import ClusterLostError, EngineDiedError, ItemFailedError
-from cluster.inference.pool import Done, Failed, Lost, Pool, items_in_flight, next_engine
-from tests.fake_replicas import FakeReplicas
+from cluster.inference.pool import Done, Failed, Lost, Pool, items_begun_early, items_in_flight, next_engine
+from tests.fake_replicas import FakeReplicas, Later
 
 Event = object
 
@@ -31,23 +32,27 @@ def double(number: int, item: int) -> int:
     return 2 * item
 
 
-def test_the_least_loaded_engine_is_next() -> None:
-    for loads, limit, expected in (
-        ({}, 4, None),  # none has started
-        ({0: 4, 1: 4}, 4, None),  # all are full
-        ({0: 3, 1: 2}, 4, 1),
-        ({1: 2, 0: 2}, 4, 0),  # a draw goes to the lower number
+def test_the_engine_with_the_most_room_is_next() -> None:
+    for vacant, avoided, expected in (
+        ({}, None, None),  # none has started
+        ({0: 0, 1: -64}, None, None),  # all are full
+        ({0: 64, 1: 65}, None, 1),
+        ({1: 64, 0: 64}, None, 0),  # a draw goes to the lower number
+        ({0: 64, 1: 8}, 0, 1),  # 0 has refused it
+        ({0: 64, 1: 0}, 0, None),  # and waits for the other
+        ({0: 64}, 0, 0),  # there is no other
     ):
-        assert next_engine(loads, limit) == expected, loads
+        assert next_engine(vacant, avoided) == expected, vacant
 
 
-def test_enough_items_to_fill_an_engine() -> None:
-    for max_sequences, per_item, expected in (
-        (256, 8, 48),
-        (1024, 64, 24),
-        (128, 4096, 2),  # one question alone overfills it: still one more is ready
+def test_an_engine_holds_at_most_eight_times_what_fills_it() -> None:
+    for max_sequences, per_item, most, early in (
+        (256, 8, 256, 64),
+        (1024, 64, 128, 32),
+        (128, 4096, 2, 1),  # one question alone overfills it: still one more is ready
     ):
-        assert items_in_flight(max_sequences, per_item) == expected
+        assert items_in_flight(max_sequences, per_item) == most
+        assert items_begun_early(max_sequences, per_item) == early
 
 
 @pytest.mark.parametrize("engines", [1, 2])
@@ -62,6 +67,63 @@ def test_items_are_taken_as_engines_have_room_for_them() -> None:
     with Pool[int, int](FakeReplicas(2, double), in_flight=3) as pool:
         assert isinstance(next(pool.run(taken)), Done)
     assert next(taken) == 6, "as many as both hold"
+
+
+def test_engines_get_items_until_they_have_no_room_for_their_requests() -> None:
+    for full, per_item, in_flight, expected in (
+        (10, 4, 100, 3),  # the last one may overfill it
+        (8, 4, 100, 2),
+        (1, 64, 100, 1),
+        (1000, 4, 5, 5),  # no more than it may hold
+    ):
+        replicas = FakeReplicas(2, double, full)
+        with Pool[int, int](replicas, in_flight, per_item) as pool:
+            next(pool.run(itertools.count()))
+        assert Counter(number for number, _ in replicas.dealt) == {0: expected, 1: expected}, (full, per_item)
+
+
+def test_the_last_items_begin_early() -> None:
+    for count, early, expected in (
+        (10, 3, [False] * 7 + [True] * 3),  # it is asked after each item, with so many left to deal
+        (2, 3, [True] * 2),
+        (math.inf, 3, [False] * 10),  # nobody knows that they are the last
+        (10, 0, [False] * 10),
+    ):
+        replicas = FakeReplicas(1, double, full=1)
+        with Pool[int, int](replicas, 4, early=early) as pool:
+            assert len(done(pool.run(range(int(min(count, 10))), count))) == min(count, 10)
+        assert [one for _, one in replicas.watched][: len(expected)] == expected, count
+
+
+def test_an_engine_that_waits_for_room_is_asked_anew_when_the_last_items_come() -> None:
+    def work(number: int, item: int) -> int:
+        if number == 0 and len(replicas.dealt) < 10:
+            raise Later
+        return item
+
+    replicas = FakeReplicas(2, work, full=1)
+    with Pool[int, int](replicas, 4, early=2) as pool:
+        assert sorted(done(pool.run(range(10), 10))) == [*range(10)]
+    assert [early for number, early in replicas.watched if number == 0][:3] == [False, False, True]
+
+
+def test_engines_for_which_nothing_is_left_are_given_back_save_two() -> None:
+    """One of which takes what another loses."""
+
+    def work(number: int, item: int) -> int:
+        if item == 0 and len(replicas.released) < 3:
+            raise Later
+        if number == 0:
+            raise EngineDiedError("late")
+        return item
+
+    replicas = FakeReplicas(5, work)
+    with Pool[int, int](replicas, 1) as pool:
+        events: list[Event] = list(pool.run(range(5)))
+    assert sorted(done(events)) == [*range(5)]
+    assert sum(isinstance(event, Lost) for event in events) == 1
+    assert replicas.released == [1, 2, 3]
+    assert replicas.dealt[-1] == (4, 0)
 
 
 def test_what_a_dead_engine_held_is_dealt_again() -> None:

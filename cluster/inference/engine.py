@@ -1,14 +1,12 @@
-"""The interface to a model: requests, completions, engines, a replica of one, and an engine scripted by a function."""
+"""The interface to a model: requests, completions, engines, and an engine scripted by a function."""
 
 import inspect
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self, TypedDict
 
-from cluster.errors import EngineDiedError, EngineMemoryError
+from cluster.errors import EngineDiedError
 from cluster.inference.thoughts import THINK, part, tokens_in
 
 FinishReason = Literal["stop", "length", "error"]
@@ -19,7 +17,6 @@ SAMPLING_BOUNDS: dict[str, tuple[float, float]] = {  # of the parameters that a 
     "repetition_penalty": (0.01, 100),
 }
 _LONGEST = 400
-_TAIL_BYTES = 200_000
 
 
 class Message(TypedDict):
@@ -76,6 +73,7 @@ class Request:
     messages: tuple[Message, ...]
     sampling: Sampling
     seed: int  # in [0, 2**63)
+    follows: bool = False  # True if its prompt goes on from an answer, which the engine's prefix cache may still hold
 
 
 @dataclass(frozen=True)
@@ -120,6 +118,11 @@ class Engine(Protocol):
 class EngineSettings(Protocol):
     """How to start an engine: all that a replica needs to know, picklable."""
 
+    @property
+    def max_sequences(self) -> int:
+        """Return how many requests the engine completes at once; more wait."""
+        return 1024
+
     async def start(self) -> Engine: ...
 
     def of(self, number: int) -> Self:
@@ -134,9 +137,13 @@ class EngineSettings(Protocol):
         """Say what `start` does, for the user."""
         return "loading the model"
 
-    def smaller(self) -> Self:
-        """Return settings with lower limits, for an engine that ran out of memory; itself if they are the lowest."""
+    def smaller(self, reason: str) -> Self | None:
+        """Return settings for an engine that ended for this lack of memory; None if none would let it live."""
         return self
+
+    def remedy(self, reason: str) -> str:
+        """Say what the user can do about this lack of memory; "" if nothing is known."""
+        return ""
 
     def limits(self) -> str:
         """Return the limits that `smaller` lowers, for the user."""
@@ -145,74 +152,6 @@ class EngineSettings(Protocol):
     def cause(self, log: str) -> EngineDiedError | None:
         """Return the error that its processes logged, EngineMemoryError if memory was short; None without one."""
         return None
-
-
-Work = Callable[[Engine, Any], Awaitable[Any]]
-
-
-class Replica:
-    """An engine and the work done on it. The work gets the replica as its engine, so that it sees each answer."""
-
-    def __init__(self, settings: EngineSettings, work: Work, log: Path | None = None) -> None:
-        self._settings, self._work, self._log = settings, work, log
-        self._log_began = log.stat().st_size if log else 0
-        self._memory_kills = memory_kills()
-        self._running = 0
-        self._moved = time.monotonic()
-
-    async def start(self) -> EngineInfo:
-        """Start the engine. Raises EngineDiedError with the engine's own message."""
-        try:
-            self._engine: Engine = await self._settings.start()
-        except Exception as error:
-            raise self._death(error) from error
-        self.info = self._engine.info
-        return self.info
-
-    async def do(self, item: Any) -> Any:
-        """Do the work on an item. Raises what it raises, but EngineDiedError with the engine's own message."""
-        self._moved = self._moved if self._running else time.monotonic()
-        self._running += 1
-        try:
-            return await self._work(self, item)
-        except EngineDiedError as error:
-            raise self._death(error) from error
-        finally:
-            self._running -= 1
-            self._moved = time.monotonic()
-
-    async def generate(self, request: Request) -> Completion:
-        completion = await self._engine.generate(request)
-        self._moved = time.monotonic()
-        return completion
-
-    async def stalled_s(self) -> float:
-        """Return the seconds since the last request or item returned; 0 if no item is running."""
-        return time.monotonic() - self._moved if self._running else 0.0
-
-    async def close(self) -> None:
-        await self._engine.close()
-
-    def _death(self, error: Exception) -> EngineDiedError:
-        """Return the error as the log or the kernel explains it."""
-        log = ""
-        if self._log is not None:
-            with self._log.open("rb") as file:
-                file.seek(max(self._log_began, self._log.stat().st_size - _TAIL_BYTES))
-                log = file.read().decode(errors="replace")
-        cause, killed = self._settings.cause(log), memory_kills() > self._memory_kills
-        words = error_text(cause or error) + " (the kernel killed a process for lack of memory)" * killed
-        short = killed or any(isinstance(one, MemoryError | EngineMemoryError) for one in (error, cause))
-        return EngineMemoryError(words) if short else EngineDiedError(words)
-
-
-def memory_kills() -> int:
-    """Return the kernel's count of out-of-memory kills, on this machine and in this container."""
-    kills = 0
-    for path in ("/proc/vmstat", "/sys/fs/cgroup/memory.events"):
-        with suppress(OSError):
-            kills += sum(int(line.split()[1]) for line in Path(path).read_text().splitlines() if "oom_kill " in line)
-    return kills
 
 
 def error_text(error: BaseException) -> str:
@@ -269,6 +208,7 @@ class ScriptedSettings(EngineSettings):
 
     reply: Reply
     context: int = 32768
+    max_sequences: int = 1024
 
     async def start(self) -> ScriptedEngine:
         return ScriptedEngine(self.reply, context=self.context)

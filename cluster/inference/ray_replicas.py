@@ -14,9 +14,10 @@ from ray.exceptions import ObjectLostError, OutOfMemoryError, RayError, RayTaskE
 
 from cluster import QUIET, reaper
 from cluster.errors import EngineDiedError, EngineMemoryError
-from cluster.inference.engine import EngineSettings, Replica, Work
+from cluster.inference.engine import EngineSettings
 from cluster.inference.pool import Pool
-from cluster.inference.replicas import Fleet, Placement, ReplicaSet
+from cluster.inference.replica import Replica, Work
+from cluster.inference.replicas import Fleet, Placement, ReplicaSet, pool_of
 from cluster.session import Resources, check_alive, session
 
 
@@ -53,7 +54,7 @@ class RayReplicas(ReplicaSet):
             # An allocation may have fewer cores than GPUs, and Ray would leave the other GPUs idle.
             num_cpus=0 if placement.gpus_each else 1,
             num_gpus=placement.gpus_each,
-            max_concurrency=placement.in_flight + 4,
+            max_concurrency=placement.in_flight + 8,
             runtime_env={"env_vars": {**QUIET, **placement.environment, mark: "1"}},
             scheduling_strategy="SPREAD",
         )
@@ -95,5 +96,5 @@ class RayFleet(Fleet):
     def open(self, work: Work) -> Iterator[Pool[Any, Any]]:
         with session(self._address) as resources:
             self.placement = self._place(resources)
-            with Pool[Any, Any](RayReplicas(self.placement, work), self.placement.in_flight) as pool:
+            with pool_of(RayReplicas(self.placement, work)) as pool:
                 yield pool

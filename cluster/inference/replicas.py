@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cluster.errors import ClusterLostError, EngineDiedError, EngineMemoryError, EngineStartError
-from cluster.inference.engine import EngineSettings, Replica, Work, error_text
-from cluster.inference.pool import Event, Finished, Loading, Lost, Pool, Started, Tick
+from cluster.inference.engine import EngineSettings, error_text
+from cluster.inference.limits import Limits
+from cluster.inference.pool import Finished, Loading, Lost, Notice, Pool, Started, Tick, Vacant
+from cluster.inference.replica import Replica, Work
 
 _BACKOFF_S = 5.0  # between two health checks, and so between two attempts to place an engine
 _PLACE_S = 600.0
@@ -35,9 +37,10 @@ class _Phase(NamedTuple):
     silent: str = ""
 
 
-_PLACING = _Phase("stalled_s", 20, "found no place {} times in a row")
-_STARTING = _Phase("start", 3, "did not start {} times in a row", "it was not ready after")
-_RUNNING = _Phase("stalled_s", 6, "died {} times in a row and finished nothing", "it gave no sign of life for")
+_PLACING = _Phase("stalled_s", 20, "found no place{}")
+_STARTING = _Phase("start", 3, "did not start{}", "it was not ready after")
+_RUNNING = _Phase("stalled_s", 6, "died{} and finished nothing", "it gave no sign of life for")
+_LEAVING = _Phase("close", 0, "")  # for good, its items done
 
 
 @dataclass(frozen=True)
@@ -46,10 +49,15 @@ class Placement:
 
     settings: EngineSettings
     engines: int = 1
+    build: str = ""  # package and version of what answers, if the same seeds draw other tokens under another
     gpus_each: int = 0
-    in_flight: int = 8  # items that an engine holds at once
+    hosted: bool = False  # True for one engine in this process, without Ray
+    in_flight: int = 8  # items that an engine holds at most
+    per_item: int = 1  # requests that an item makes at once
+    early: int = 0  # items an engine that begin early once no more are left
     logs: Path = Path("logs")
     environment: Mapping[str, str] = field(default_factory=dict)  # set before the engines' processes start
+    limits: Limits | None = None  # of each engine, with their reason; None on the CPU
     room: Callable[[], int] | None = None  # returns how many engines fit now; None for a constant `engines`
     silence_s: float = 600.0  # an engine that holds items and answers nothing for longer is treated as dead
     loading_s: float = 3600.0  # an engine that is not ready for longer, too
@@ -74,6 +82,7 @@ class ReplicaSet(ABC):
         self._members: dict[int, _Member] = {}
         self._replies: queue.SimpleQueue[tuple[_Member, str, Future[Any]]] = queue.SimpleQueue()
         self._failures = Counter[tuple[int, _Phase]]()  # consecutive ones; a finished item resets those of _RUNNING
+        self._released = set[int]()
         self._reconciled = -math.inf
         self._placed = self._alive = time.monotonic()
 
@@ -115,7 +124,16 @@ class ReplicaSet(ABC):
         future.add_done_callback(lambda future: self._replies.put((member, method, future)))
         return future
 
-    def poll(self, timeout_s: float) -> Iterator[Event[Any, Any] | Finished]:
+    def watch(self, number: int, items: int, per_item: int, early: bool) -> None:
+        """Have `poll` tell when the replica could take more requests."""
+        self.submit(number, items, per_item, early, method="vacancies")
+
+    def release(self, number: int) -> None:
+        """Let go of a replica that holds nothing. None takes its place while others are left."""
+        self._released.add(number)
+        self._ask(self._members[number], _LEAVING)
+
+    def poll(self, timeout_s: float) -> Iterator[Notice]:
         """Yield what has happened. Raises EngineStartError, ClusterLostError."""
         yield from self._reconcile()
         while True:
@@ -132,7 +150,9 @@ class ReplicaSet(ABC):
 
     def close(self) -> None:
         """Ask every engine to close, then kill what is left."""
-        wait([self.call(self._members[number].host, "close") for number in self.ready()], _GOODBYE_S)
+        for number in self.ready():
+            self.release(number)
+        wait([member.answer for member in self._members.values() if member.phase is _LEAVING], _GOODBYE_S)
         for number in list(self._members):
             self._kill(number)
 
@@ -154,21 +174,23 @@ class ReplicaSet(ABC):
             self._placed = now
         elif now - self._placed > _PLACE_S:
             raise EngineStartError(f"no engine has found a place in the Ray cluster for {_PLACE_S:.0f} s")
-        longest_s = {_PLACING: math.inf, _STARTING: placement.loading_s, _RUNNING: placement.silence_s}
+        longest_s = {_STARTING: placement.loading_s, _RUNNING: placement.silence_s, _LEAVING: _GOODBYE_S}
         for member in list(self._members.values()):
             phase, waited = member.phase, now - member.since
             # If this process was suspended, the answer may have come in the meantime.
             if member.answer.done():
                 if phase is _RUNNING:
                     self._ask(member, _RUNNING)
-            elif waited > longest_s[phase]:
+            elif waited > longest_s.get(phase, math.inf):
                 yield from self._terminate(member, TimeoutError(f"{phase.silent} {waited:.0f} s"))
 
     def _scale(self, wanted: int) -> None:
         """Launch replicas up to the number wanted, or drop superfluous ones that are not placed yet."""
         lasting = [number for number in range(wanted) if self._failures[number, _RUNNING] < _RUNNING.most]
-        numbers = lasting or [*range(wanted)]  # a retired engine is better than none
-        lacking = len(numbers) - len(self._members)
+        numbers = [number for number in lasting if number not in self._released]
+        # A released engine is better than none, and so is a retired one.
+        numbers = numbers or lasting or [*range(wanted)]
+        lacking = len(numbers) - sum(member.phase is not _LEAVING for member in self._members.values())
         for number in [number for number in numbers if number not in self._members][: max(0, lacking)]:
             settings = self._settings.setdefault(number, self.placement.settings.of(number))
             self._members[number] = _Member(number, self.launch(number, settings))
@@ -176,16 +198,21 @@ class ReplicaSet(ABC):
         for number in sorted(self._members.keys() - self._holding_places(), reverse=True)[: max(0, -lacking)]:
             self._kill(number)
 
-    def _handle(self, member: _Member, method: str, future: Future[Any]) -> Iterator[Event[Any, Any] | Finished]:
+    def _handle(self, member: _Member, method: str, future: Future[Any]) -> Iterator[Notice]:
         """Act on an answer and yield what it means. Raises EngineStartError."""
         number, error = member.number, self.own_error(future.exception())
         result: Any = None if error else future.result()
-        if method == "do" and not isinstance(error, EngineDiedError):
+        if member.phase is _LEAVING:
+            if method == _LEAVING.method:
+                self._kill(number)
+        elif method == "do" and not isinstance(error, EngineDiedError):
             if error is None:
                 del self._failures[number, _RUNNING]
             yield Finished(number, future, result, error)
         elif error is not None:
             yield from self._terminate(member, error)
+        elif method == "vacancies":
+            yield Vacant(number, result)
         elif (phase := member.phase) is not _RUNNING:
             del self._failures[number, phase]
             self._ask(member, _STARTING if phase is _PLACING else _RUNNING)
@@ -196,24 +223,29 @@ class ReplicaSet(ABC):
     def _terminate(self, member: _Member, error: BaseException) -> Iterator[Lost]:
         """End the replica; `_reconcile` replaces it. Raises EngineStartError after too many failures in a row."""
         number, phase, reason = member.number, member.phase, error_text(error)
+        settings, lacking = self._settings[number], isinstance(error, EngineMemoryError)
+        smaller = settings.smaller(reason) if lacking and phase is not _PLACING else settings
         self._kill(number)
+        if phase is _LEAVING:
+            return
         self._failures[number, phase] += 1
         times = self._failures[number, phase]
         others = self.ready() if phase is _RUNNING else self._holding_places()
-        row = f"{phase.failed.format(times)}: {reason}"
-        if times >= phase.most and (phase is _STARTING or not others):
+        row = f"{phase.failed.format(f' {times} times in a row' if times > 1 else '')}: {reason}"
+        if (times >= phase.most or smaller is None) and (phase is _STARTING or not others):
+            remedy = settings.remedy(reason) if lacking else ""
             log = None if phase is _PLACING else self.log_of(number)
-            raise EngineStartError(f"engine {number} {row}" + (f"; see {log}" if log else ""))
+            told = [row, *([remedy] if remedy else []), *([f"see {log}"] if log else [])]
+            raise EngineStartError(f"engine {number} {'; '.join(told)}")
         if phase is _PLACING:
             # Only the first of many failures is reported. The next attempt waits, as a node may just have died.
             if times == 1:
                 yield Lost(number, reason)
             return
         self._reconciled = -math.inf
-        smaller = self._settings[number].smaller()
         if times >= phase.most:
             reason = f"{row}; it is left out from now on"
-        elif isinstance(error, EngineMemoryError) and smaller != self._settings[number]:
+        elif smaller is not None and smaller != settings:
             reason += f"; it comes back with {smaller.limits()}"
             self._settings[number] = smaller
         yield Lost(number, reason)
@@ -256,12 +288,18 @@ class LocalReplicas(ReplicaSet):
             self._runner.close()
 
 
+def pool_of(replicas: ReplicaSet) -> Pool[Any, Any]:
+    """Return a scheduler for these replicas, as their placement says."""
+    placement = replicas.placement
+    return Pool(replicas, placement.in_flight, placement.per_item, placement.early)
+
+
 class Fleet:
     """How a job gets its engines, opened only if an item is owed. These run in this process; see also RayFleet."""
 
-    def __init__(self, settings: EngineSettings, engines: int = 1, in_flight: int = 4) -> None:
-        self.placement = Placement(settings, engines, in_flight=in_flight)
+    def __init__(self, settings: EngineSettings, engines: int = 1, in_flight: int = 4, per_item: int = 1) -> None:
+        self.placement = Placement(settings, engines, in_flight=in_flight, per_item=per_item)
 
     def open(self, work: Work) -> AbstractContextManager[Pool[Any, Any]]:
         """Start what engines need, and stop it when the context ends. Raises ValueError for invalid input."""
-        return Pool(LocalReplicas(self.placement, work), self.placement.in_flight)
+        return pool_of(LocalReplicas(self.placement, work))

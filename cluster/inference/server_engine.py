@@ -67,6 +67,10 @@ class ServerSettings(EngineSettings):
     template_kwargs: Mapping[str, Any] = field(default_factory=dict, hash=False)
     tell: Tell = print  # for the user, when the server goes away and comes back
 
+    @property
+    def max_sequences(self) -> int:
+        return self.concurrency
+
     async def start(self) -> "ServerEngine":
         """Wait for the server, however long. Raises EngineDiedError if it refuses key, model or sampling."""
         engine = ServerEngine(self)

@@ -27,19 +27,23 @@ async def start_vllm(
     arguments: Mapping[str, Any], info: EngineInfo, chat: ChatTokenizer, adapter: str | None = None
 ) -> "VllmEngine":
     """Load the model, in seconds to minutes; `adapter` is the folder of a LoRA adapter. Raises whatever vLLM raises."""
-    import vllm
-    from vllm.engine.arg_utils import AsyncEngineArgs
-    from vllm.lora.request import LoRARequest
-    from vllm.v1.engine.async_llm import AsyncLLM
-
-    llm = await asyncio.to_thread(AsyncLLM.from_engine_args, AsyncEngineArgs(**arguments))
+    engine, settings, version = await asyncio.to_thread(_import)
+    llm = await asyncio.to_thread(engine.from_engine_args, settings(**arguments))
     # A thread that wants Python's lock waits this long for it; a full collection of what vLLM and transformers hold
     # takes half a second.
     sys.setswitchinterval(_SWITCH_S)
     gc.collect()
     gc.freeze()
-    request = LoRARequest("adapter", 1, adapter) if adapter else None
-    return VllmEngine(llm, replace(info, engine_version=vllm.__version__), chat, request)
+    return VllmEngine(llm, replace(info, engine_version=version), chat, adapter)
+
+
+def _import() -> tuple[Any, Any, str]:
+    """Import vLLM. Apart from its use: errors inside the import, which libraries keep, keep all frames around it."""
+    import vllm
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    return AsyncLLM, AsyncEngineArgs, vllm.__version__
 
 
 class VllmEngine:
@@ -48,9 +52,12 @@ class VllmEngine:
     Prompts are encoded and answers decoded on a thread of its own, in order: vLLM's front end has the event loop.
     """
 
-    def __init__(self, llm: Any, info: EngineInfo, chat: ChatTokenizer, adapter: Any = None) -> None:
-        """`adapter` is the LoRARequest, if there is one."""
-        self._llm, self._chat, self._adapter, self.info = llm, chat, adapter, info
+    def __init__(self, llm: Any, info: EngineInfo, chat: ChatTokenizer, adapter: str | None = None) -> None:
+        """`adapter` is the folder of the LoRA adapter, if there is one."""
+        from vllm.lora.request import LoRARequest
+
+        self._llm, self._chat, self.info = llm, chat, info
+        self._adapter = LoRARequest("adapter", 1, adapter) if adapter else None
         self._thread = ThreadPoolExecutor(1, "texts")
         self._prompts = PromptEncoder(chat)
         self._latest: tuple[tuple[Message, ...], asyncio.Future[Encoded]] | None = None
@@ -155,3 +162,5 @@ class VllmEngine:
         self._death.cancel()
         await asyncio.to_thread(self._llm.shutdown)
         self._thread.shutdown(wait=False)
+        # At the end of Python it would shut down once more, and fail.
+        del self._llm

@@ -13,13 +13,24 @@ from typing import Any, Self
 
 from cluster.errors import NotPushed, Stopped
 from cluster.flags import fail, page
-from cluster.inference.engine import Work
+from cluster.inference.replica import Work
 from cluster.inference.replicas import Fleet, Placement
 from cluster.jobs.atomic import check_replaceable
 from cluster.jobs.hub import check_push, push
 from cluster.jobs.plan import JobPlan, JobSettings
 from cluster.jobs.progress import FAILED, STOPPED, Look, Tally, report_failure, say, stage_line, wrapped
-from cluster.jobs.run_directory import JSON, LOGS, check_run, hold_run, now, this_command, versions, write_record
+from cluster.jobs.run_directory import (
+    ENGINE,
+    JSON,
+    LOGS,
+    check_build,
+    check_run,
+    hold_run,
+    now,
+    this_command,
+    versions,
+    write_record,
+)
 from cluster.jobs.store import FAILED_ITEMS, Failures, ShardStore, finished_in
 
 SHARDS = "shards"
@@ -45,7 +56,7 @@ class Stop:
         if self.asked == 1:
             words = f"up to {wait_s:.0f} s for what is in flight; once more: at once" if wait_s else "at once"
             # Not print: the signal may have come in the middle of one.
-            os.write(1, f"\nstopping    {words}\n".encode())
+            os.write(sys.stdout.fileno(), f"\nstopping    {words}\n".encode())
         if self._tell is not None:
             self._tell(wait_s)
 
@@ -159,8 +170,9 @@ class Job:
                 self._stop.defer()
                 with Tally(plan, self.store, self._failures, look) as tally:
                     self._stop.on_stop(pool.stop)
+                    owed = self.owed
                     try:
-                        for event in pool.run(plan.items(self.owed)):
+                        for event in pool.run(plan.items(owed), len(owed)):
                             tally.take(event)
                             # Whoever asked to stop may kill us before the end.
                             if tally.keep(everything=self._stop.asked > 0):
@@ -215,10 +227,12 @@ class Job:
 
     def _begin(self, placed: Placement | None = None) -> None:
         """Lock the run directory, open its shards, report what the run will do. Raises ValueError if it is not ours."""
-        plan = self.plan
-        self.record = self._locked.enter_context(hold_run(plan.out, plan.configuration))  # the contents of run.json
+        plan, build = self.plan, {ENGINE: placed.build} if placed and placed.build else {}
+        other = check_build(plan.out, build.get(ENGINE, ""), accept=self._settings.accept_version)
+        held = hold_run(plan.out, {**plan.configuration, **build})
+        self.record = self._locked.enter_context(held)  # the contents of run.json
         self.starts: list[dict[str, Any]] = self.record.setdefault("starts", [])  # of the run, this one last
-        self.starts.append(this_command(versions=versions()))
+        self.starts.append(this_command(versions=versions(), **build))
         self.store = ShardStore(plan.out / SHARDS, schema=plan.schema, sort_by=plan.sort_by, key=plan.key)
         self._finished, self._failures = self.store.finished(), Failures(plan.out)
         self._begun = True
@@ -232,11 +246,17 @@ class Job:
             say("shards", f"{plan.item} {key} lies in two shards; the first counts")
         for stage, words in plan.introduction():
             say(stage, words)
+        if other:
+            say("note", other)
         if placed is not None:
             logs = plan.out / LOGS
             logs.mkdir(exist_ok=True)
             gpus = f"{placed.gpus_each} GPU each, logs in {logs}" if placed.gpus_each else ""
-            say("engines", f"{placed.engines} {gpus or placed.settings.place(logs)}")
+            where = "in this process, " if placed.hosted else ""
+            say("engines", f"{placed.engines} {where}{gpus or placed.settings.place(logs)}")
+            if limits := placed.limits:
+                most = f"{limits.sequences:,} sequences and {limits.tokens:,} tokens a step"
+                say("engines", f"{most} each: {limits.reason}")
         done, lost = plan.count(self._finished), plan.count(self.failed)
         if done or lost:
             words = f"; {lost:,} failed before, --retry_failed tries them again" if lost else ""
