@@ -1,8 +1,9 @@
 # make run        set up once, then run the whole job with the built-in model
 # make test       add what tests need, then format, lint, types, and every test that needs no Ray cluster, Slurm or trainer
-# make test-all   the same, then kills and nodes, `make consumers` and `make slurm`; CI runs this
+# make test-all   the same, then kills and nodes, `make wheels`, `make consumers` and `make slurm`; CI runs this
 # make setup      set up alone
 # make slurm      the launcher on a real Slurm of two nodes, made for it on this machine; installs it as root
+# make wheels     what we use of vLLM, held against the Python files of its CUDA wheels (560 MiB, downloaded once)
 # make consumers  LLaMA-Factory, verl and TRL, each in an environment of its own, take what `make run` made
 #
 # EXTRA=gpu or EXTRA=cpu chooses the build of vLLM; by default the one that .venv has, else what this machine has.
@@ -34,7 +35,7 @@ DEFAULT_RUN := runs/countdown_3arg-skillfactory-tiny-3m
 RUN ?= $(DEFAULT_RUN)
 CONSUMERS := llamafactory verl trl
 
-.PHONY: run test test-all ray-tests setup check slurm clean consumers $(CONSUMERS)
+.PHONY: run test test-all ray-tests wheels setup check slurm clean consumers $(CONSUMERS)
 
 run: $(READY)
 	@$(BIN)/python -m generation.run $(ARGS)
@@ -43,14 +44,17 @@ run: $(READY)
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 12 --durations-min 5
 
 test: $(READY_DEV) check
-	@$(PYTEST) -m "not ray"
+	@$(PYTEST) -m "not ray and not wheels"
 
 test-all: test
 	@# Tests with Ray wait for processes, Slurm's for its daemons, and a consumer's set-up for disk and network.
-	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target ray-tests slurm consumers
+	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target ray-tests wheels slurm consumers
 
 ray-tests: $(READY_DEV)
 	@$(PYTEST) -m ray
+
+wheels: $(READY_DEV)
+	@$(BIN)/python -m pytest -m wheels tests/test_wheels.py
 
 # Its runs lie outside /tmp, of which each node has its own.
 slurm: $(READY_DEV)
@@ -131,4 +135,4 @@ $(DEFAULT_RUN)/RL_DATA/train.parquet: | $(READY)
 	@touch $@
 
 clean:
-	rm -rf .venv-llamafactory .venv-verl .venv-trl $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv-llamafactory .venv-verl .venv-trl .venv-peers .wheels $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -41,6 +41,14 @@ SCENES: dict[str, dict[str, Any]] = {
         "kinds": {"core": 3, "worker": 3, "driver": 1, "actor": 2},
         "at_the_end": (),
     },
+    "hosted": {
+        "engine": "hosted",
+        "kills": 4,
+        "questions": 16,
+        "silence_s": 240.0,
+        "kinds": {"core": 3, "driver": 2},
+        "at_the_end": (),
+    },
 }
 
 

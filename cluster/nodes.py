@@ -1,24 +1,31 @@
 """Wait for the nodes of a Ray cluster (`python -m cluster.nodes ADDRESS COUNT SECONDS`), and check that they fit."""
 
 import hashlib
+import importlib.metadata
 import importlib.util
 import logging
 import os
+import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import ray
 from huggingface_hub import constants, try_to_load_from_cache
 from ray.exceptions import RayError, RayTaskError, RuntimeEnvSetupError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from cluster.machine import BUILDS, GPU_QUERY, Gpu, build_of, read_gpus, unfit
 from cluster.texts import first_line
 
+Look = tuple[str, dict[str, str], str]
+"""What a node answers: what it lacks or "", the versions of vLLM by the names of their packages, nvidia-smi's words."""
 _SAY_S = 30.0
 _ANSWER_S = 120.0
+T = TypeVar("T")
 PACKAGES: Sequence[str] = ("cluster", "reflection", "generation")
 
 
@@ -42,11 +49,33 @@ def wait_for(count: int, seconds: float) -> bool:
         time.sleep(1.0)
 
 
-def check_nodes(model: str, revision: str | None, adapter: str | None = None) -> None:
-    """Raise ValueError if a node lacks vLLM, the model or this version of our code, so that no engine could start.
+class Found(NamedTuple):
+    """What the nodes that can run an engine have."""
 
-    The model is a folder, or a hub id if it has a revision; an adapter that is given here is a folder. A node that is
-    lost or silent is reported, and left to Ray.
+    gpus: tuple[Gpu, ...]  # as far as nvidia-smi knows them
+    builds: dict[str, str]  # package and version of vLLM, by the node's name
+
+
+def check_nodes(model: str, revision: str | None, adapter: str | None = None) -> Found:
+    """Return what the nodes that can run an engine have.
+
+    Raises ValueError if a node lacks the model, this version of our code, or a vLLM that uses what the node has, so
+    that no engine could start. The model is a folder, or a hub id if it has a revision; an adapter that is given here
+    is a folder. A node that is lost or silent is reported, and left to Ray.
+    """
+    gpus, of_nodes = list[Gpu](), dict[str, str]()
+    for node, (words, builds, listed) in ask_nodes(_look_of(model, revision, adapter)):
+        name = str(node["NodeManagerHostname"])
+        if words := words or unfit(builds, int(node["Resources"].get("GPU", 0))):
+            raise ValueError(f"node {name} cannot run an engine: {words}")
+        gpus += read_gpus(listed)
+        of_nodes[name] = build_of(builds)
+    return Found(tuple(gpus), of_nodes)
+
+
+def _look_of(model: str, revision: str | None, adapter: str | None) -> Callable[[], Look]:
+    """Return what a node is asked.
+
     Shipping our code by `runtime_env` is not enough: Ray's workers (2.60) search the driver's working directory first,
     and a node may have another clone there.
     """
@@ -80,25 +109,45 @@ def check_nodes(model: str, revision: str | None, adapter: str | None = None) ->
             return f"the model {model} is not in the hub's cache there: share HF_HOME, or download it on each node"
         return ""
 
+    def look() -> Look:
+        installed = importlib.metadata.distributions
+        builds = {name: one.version for name in BUILDS for one in installed(name=name)}
+        listed = ""
+        with suppress(OSError):
+            listed = subprocess.run(GPU_QUERY, capture_output=True, text=True, check=False).stdout
+        return missing(), builds, listed
+
+    return look
+
+
+def ask_nodes(what: Callable[[], T], within_s: float = _ANSWER_S) -> list[tuple[Mapping[str, Any], T]]:
+    """Call a function on each node that can run an engine; return the nodes, as Ray describes them, and their answers.
+
+    Raises ValueError with what it raised on a node. A node that is lost or silent is reported, and left to Ray.
+    """
+
+    def answer() -> T:  # Ray takes functions alone
+        return what()
+
     asked = {}
     for node in engine_nodes(alive()):
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        task = ray.remote(missing).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
-        asked[task.remote()] = node["NodeManagerHostname"]
-    answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=_ANSWER_S)
-    problems = {asked[ref]: f"starts no process within {_ANSWER_S:.0f} s" for ref in silent}
+        task = ray.remote(answer).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
+        asked[task.remote()] = node
+    answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=within_s)
+    names = {ref: str(node["NodeManagerHostname"]) for ref, node in asked.items()}
+    problems, said = {names[ref]: f"does not answer within {within_s:.0f} s" for ref in silent}, list[Any]()
     for ref in answered:
         try:
-            words = ray.get(ref)
+            said.append((asked[ref], ray.get(ref)))
         except (RayTaskError, RuntimeEnvSetupError) as error:
             words = first_line(error.cause if isinstance(error, RayTaskError) else error)
+            raise ValueError(f"node {names[ref]} cannot run an engine: {words}") from error
         except RayError as error:
             # Its process or the node itself was lost, which says nothing about what is installed there.
-            problems[asked[ref]] = f"lost the process that was to look at it ({type(error).__name__})"
-            continue
-        if words:
-            raise ValueError(f"node {asked[ref]} cannot run an engine: {words}")
+            problems[names[ref]] = f"lost the process that was to look at it ({type(error).__name__})"
     report_silent(problems, others=len(asked) - len(problems))
+    return said
 
 
 def engine_nodes(nodes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

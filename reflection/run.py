@@ -24,13 +24,15 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
         plan = plan_additions(settings)
         job.check(plan, [RAW_DATA])
         if job.owed and fleet is None:
-            check_engines(settings, plan.model)
+            check_engines(settings, plan)
         if job.owed or settings.dry_run:
             plan = look_at_samples(plan)
         plan = plan.with_notes(why_unusable((file.path for file in plan.source.files), wanted))
         if settings.dry_run:
             return job.show(describe_additions(plan))
-        job.roll_out(plan, plan.work, fleet or choose_fleet(plan, settings))
+        if job.owed and fleet is None:
+            fleet = choose_fleet(plan, settings)
+        job.roll_out(plan, plan.work, fleet)
         coverage = Coverage(wanted)
         counts = write_reflected(plan, job, coverage.add, coverage.markdown)
         whole = counts.all()

@@ -44,8 +44,12 @@ class Tallied:
     def loading(self) -> str:
         return self.inner.loading()
 
-    def smaller(self) -> Tallied:
-        return replace(self, inner=self.inner.smaller())
+    def smaller(self, reason: str) -> Tallied | None:
+        inner = self.inner.smaller(reason)
+        return None if inner is None else replace(self, inner=inner)
+
+    def remedy(self, reason: str) -> str:
+        return self.inner.remedy(reason)
 
     def limits(self) -> str:
         return self.inner.limits()

@@ -1,6 +1,7 @@
 """The job up to RAW_DATA, for the crash test: `python -m tests.crash_job FOLDER QUESTIONS ENGINE ENGINES [ADDRESS]`.
 
-The stages are those of `generation.run`; ENGINE is `scripted` or `vllm`. FOLDER holds the run and the
+The stages are those of `generation.run`; ENGINE is `scripted`, `vllm`, an engine of two workers
+on Ray, or `hosted`, one in the driver's process. FOLDER holds the run and the
 files through which the test reaches in (see crash_engine).
 """
 
@@ -11,8 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from cluster.inference.engine import EngineSettings, ScriptedSettings
+from cluster.inference.hosted import HostedFleet
+from cluster.inference.replicas import Fleet
 from cluster.inference.vllm_settings import VllmSettings
 from cluster.jobs import progress
+from cluster.session import local_resources
+from generation.placement import place
+from generation.plan import Plan
 from generation.settings import Settings
 from tests.crash_engine import FAULT, HURRY, Paced, Tallied, die_at_a_rename
 from tests.fleets import on_ray, roll
@@ -31,8 +37,9 @@ def main(folder: str, questions: str, engine: str, engines: str, address: str | 
         variants=("original",),
         samples=2,
         reflections=1,
-        max_tokens=_REAL_TOKENS if engine == "vllm" else None,
+        max_tokens=None if engine == "scripted" else _REAL_TOKENS,
         engines=int(engines),
+        tensor_parallel=2 if engine == "vllm" else 1,
         retry_failed=True,
         address=address,
         out=str(Path(folder, "run")),
@@ -41,13 +48,21 @@ def main(folder: str, questions: str, engine: str, engines: str, address: str | 
     def tallied(real: EngineSettings) -> EngineSettings:
         """The engine tallied; a scripted one is paced."""
         inner: EngineSettings = ScriptedSettings(Paced(str(Path(folder, HURRY)), _LONGEST_S))
-        if engine == "vllm":
+        if engine != "scripted":
             assert isinstance(real, VllmSettings)
             inner = replace(real, max_sequences=1)  # a batch of one: what others ask for changes no float
         return Tallied(inner, folder, "/original/0/sample")
 
     progress.SHARD_S = 0.5  # many shards, so that there is something to lose
-    job = roll(settings, lambda plan: on_ray(plan, settings, tallied, in_flight=_IN_FLIGHT))
+
+    def fleet(plan: Plan) -> Fleet:
+        if engine != "hosted":
+            return on_ray(plan, settings, tallied, in_flight=_IN_FLIGHT)
+        placed = place(plan, settings, local_resources())
+        changed = replace(placed, settings=tallied(placed.settings), in_flight=_IN_FLIGHT, hosted=True)
+        return HostedFleet(lambda: changed)
+
+    job = roll(settings, fleet)
     return job.code or (1 if job.failed else 0)
 
 

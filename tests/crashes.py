@@ -39,7 +39,7 @@ class Course:
 
     seed: int
     engine: str
-    """`scripted` or `vllm`."""
+    """`scripted`, `vllm` or `hosted`: see crash_job."""
     kills: int
     questions: int
     kinds: Mapping[str, float]
@@ -58,6 +58,7 @@ class Victim:
         self.folder = folder
         self.log = folder / "log"
         self.nodes = nodes
+        engines = engines if course.engine == "scripted" else 1
         self._args = [str(folder), str(course.questions), course.engine, str(engines)]
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from unittest.mock import patch
 
 from cluster.inference.engine import EngineSettings
 from cluster.inference.ray_replicas import RayFleet
@@ -30,7 +31,9 @@ def on_ray(
     """As many engines as the job would have, where it would have them, each started by other settings."""
 
     def place_others(resources: Resources) -> Placement:
-        placement = place(plan, settings, resources)
+        # Ray's GPUs may be make-believe, which scripted engines do not mind, and the vLLM here is that for the CPU.
+        with patch("cluster.nodes.unfit", lambda *_: ""):
+            placement = place(plan, settings, resources)
         tell(placement, resources)
         return replace(placement, settings=change(placement.settings), in_flight=in_flight)
 

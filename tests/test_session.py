@@ -54,7 +54,7 @@ def look_at_home() -> None:
 def test_what_ray_would_find_here_are_the_gpus_that_this_process_may_use(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lines = ["GPU 0: NVIDIA A (UUID: GPU-1)", "  MIG 1g.5gb Device 0: (UUID: MIG-1)", "GPU 1: NVIDIA A (UUID: GPU-2)"]
+    lines = ["NVIDIA H100 80GB HBM3, 81559, Disabled", "NVIDIA H100 80GB HBM3, 81559, Disabled"]
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     found = {}
     for told in ("\n".join(lines), "No devices were found"):
@@ -66,7 +66,7 @@ def test_what_ray_would_find_here_are_the_gpus_that_this_process_may_use(
                 monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
             found[told[:3], visible] = local_resources().gpus
     seen = {None: 2, "": 0, "NoDevFiles": 0, "1": 1, "GPU-2": 1, "0,1": 2, "0,1,2": 2}
-    assert found == {("GPU", name): count for name, count in seen.items()} | {("No ", name): 0 for name in seen}
+    assert found == {("NVI", name): count for name, count in seen.items()} | {("No ", name): 0 for name in seen}
 
 
 @pytest.mark.parametrize(

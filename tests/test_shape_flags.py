@@ -33,6 +33,7 @@ OF_EVERY_JOB = [
     "api_key_env",
     "concurrency",
     "retry_failed",
+    "accept_version",
     "grace_s",
     "out",
     "push_to",

@@ -22,7 +22,7 @@ from cluster.inference.pool import Done, Failed, Finished, Loading, Lost, Pool, 
 from cluster.inference.ray_replicas import RayReplicas
 from cluster.inference.replica import Replica, Work
 from cluster.inference.replicas import Fleet, LocalReplicas, Placement, ReplicaSet
-from tests.stuck import Item, Narrow, Roomy, ask, reply
+from tests.stuck import Hopeless, Item, Narrow, Roomy, ask, reply
 
 SILENCE_S = 2.0
 KINDS = ["local", pytest.param("ray", marks=pytest.mark.ray)]
@@ -178,6 +178,12 @@ def test_an_engine_that_has_no_room_at_all_ends_the_run(open_replicas: Open) -> 
     log = "; see .*engine-0.log" if isinstance(replicas, RayReplicas) else ""
     told = f"engine 0 did not start 3 times in a row: no room for 8{log}$"
     with pytest.raises(EngineStartError, match=told):
+        run(replicas, [Item(0)])
+
+
+def test_an_engine_that_no_limits_would_help_is_not_tried_again(open_replicas: Open) -> None:
+    replicas = open_replicas(ask, settings=Hopeless(reply, 32))
+    with pytest.raises(EngineStartError, match="engine 0 did not start: no room for 32; ask for less"):
         run(replicas, [Item(0)])
 
 

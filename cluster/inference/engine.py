@@ -137,9 +137,13 @@ class EngineSettings(Protocol):
         """Say what `start` does, for the user."""
         return "loading the model"
 
-    def smaller(self) -> Self:
-        """Return settings with lower limits, for an engine that ran out of memory; itself if they are the lowest."""
+    def smaller(self, reason: str) -> Self | None:
+        """Return settings for an engine that ended for this lack of memory; None if none would let it live."""
         return self
+
+    def remedy(self, reason: str) -> str:
+        """Say what the user can do about this lack of memory; "" if nothing is known."""
+        return ""
 
     def limits(self) -> str:
         """Return the limits that `smaller` lowers, for the user."""

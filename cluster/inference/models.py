@@ -11,6 +11,7 @@ from typing import Any, Literal
 from cluster.inference.adapters import Adapter
 from cluster.inference.engine import SAMPLING_BOUNDS
 from cluster.inference.hub_files import download, list_files, pinned_to
+from cluster.inference.limits import Shape, shape_of
 from cluster.inference.model_files import CONFIG, GENERATION, KNOWN, MORE_TEMPLATES, TOKENIZER, Files, check_bytes
 from cluster.inference.revision import hash_of_folder
 from cluster.inference.sampling import unusual
@@ -53,6 +54,8 @@ class Model:
     own_code: tuple[str, ...] = ()  # the configuration files that refer to code that comes with the model
     heads: int | None = None  # attention heads, which an engine's GPUs share evenly; None if config.json does not say
     weight_bytes: int = 0  # on disk; 0 if they are not on this machine
+    weight_files: tuple[str, ...] = ()  # that an engine downloads; empty for a folder
+    shape: Shape | None = None  # its size as config.json tells it; None if that does not
     quantization: str = ""  # the quant_method of config.json; "" for weights that are not quantized
     run_code: bool = False  # True if code that came with the model may be run
     templates: Mapping[str, str] = field(default_factory=dict)
@@ -176,6 +179,8 @@ def _described(name: str, path: str, revision: str, held: Files, weight_bytes: i
         own_code=own_code,
         heads=next((count for count in heads if is_count(count, 1)), None),
         weight_bytes=weight_bytes or 0,
+        weight_files=tuple(held.fetched()) if hub_revision else (),
+        shape=shape_of([*_parts(config)]),
         quantization=_quantization(config),
         run_code=run_code,
         templates=held.templates(),

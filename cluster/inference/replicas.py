@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from cluster.errors import ClusterLostError, EngineDiedError, EngineMemoryError, EngineStartError
 from cluster.inference.engine import EngineSettings, error_text
+from cluster.inference.limits import Limits
 from cluster.inference.pool import Finished, Loading, Lost, Notice, Pool, Started, Tick, Vacant
 from cluster.inference.replica import Replica, Work
 
@@ -36,9 +37,9 @@ class _Phase(NamedTuple):
     silent: str = ""
 
 
-_PLACING = _Phase("stalled_s", 20, "found no place {} times in a row")
-_STARTING = _Phase("start", 3, "did not start {} times in a row", "it was not ready after")
-_RUNNING = _Phase("stalled_s", 6, "died {} times in a row and finished nothing", "it gave no sign of life for")
+_PLACING = _Phase("stalled_s", 20, "found no place{}")
+_STARTING = _Phase("start", 3, "did not start{}", "it was not ready after")
+_RUNNING = _Phase("stalled_s", 6, "died{} and finished nothing", "it gave no sign of life for")
 _LEAVING = _Phase("close", 0, "")  # for good, its items done
 
 
@@ -48,6 +49,7 @@ class Placement:
 
     settings: EngineSettings
     engines: int = 1
+    build: str = ""  # package and version of what answers, if the same seeds draw other tokens under another
     gpus_each: int = 0
     hosted: bool = False  # True for one engine in this process, without Ray
     in_flight: int = 8  # items that an engine holds at most
@@ -55,6 +57,7 @@ class Placement:
     early: int = 0  # items an engine that begin early once no more are left
     logs: Path = Path("logs")
     environment: Mapping[str, str] = field(default_factory=dict)  # set before the engines' processes start
+    limits: Limits | None = None  # of each engine, with their reason; None on the CPU
     room: Callable[[], int] | None = None  # returns how many engines fit now; None for a constant `engines`
     silence_s: float = 600.0  # an engine that holds items and answers nothing for longer is treated as dead
     loading_s: float = 3600.0  # an engine that is not ready for longer, too
@@ -220,26 +223,29 @@ class ReplicaSet(ABC):
     def _terminate(self, member: _Member, error: BaseException) -> Iterator[Lost]:
         """End the replica; `_reconcile` replaces it. Raises EngineStartError after too many failures in a row."""
         number, phase, reason = member.number, member.phase, error_text(error)
+        settings, lacking = self._settings[number], isinstance(error, EngineMemoryError)
+        smaller = settings.smaller(reason) if lacking and phase is not _PLACING else settings
         self._kill(number)
         if phase is _LEAVING:
             return
         self._failures[number, phase] += 1
         times = self._failures[number, phase]
         others = self.ready() if phase is _RUNNING else self._holding_places()
-        row = f"{phase.failed.format(times)}: {reason}"
-        if times >= phase.most and (phase is _STARTING or not others):
+        row = f"{phase.failed.format(f' {times} times in a row' if times > 1 else '')}: {reason}"
+        if (times >= phase.most or smaller is None) and (phase is _STARTING or not others):
+            remedy = settings.remedy(reason) if lacking else ""
             log = None if phase is _PLACING else self.log_of(number)
-            raise EngineStartError(f"engine {number} {row}" + (f"; see {log}" if log else ""))
+            told = [row, *([remedy] if remedy else []), *([f"see {log}"] if log else [])]
+            raise EngineStartError(f"engine {number} {'; '.join(told)}")
         if phase is _PLACING:
             # Only the first of many failures is reported. The next attempt waits, as a node may just have died.
             if times == 1:
                 yield Lost(number, reason)
             return
         self._reconciled = -math.inf
-        smaller = self._settings[number].smaller()
         if times >= phase.most:
             reason = f"{row}; it is left out from now on"
-        elif isinstance(error, EngineMemoryError) and smaller != self._settings[number]:
+        elif smaller is not None and smaller != settings:
             reason += f"; it comes back with {smaller.limits()}"
             self._settings[number] = smaller
         yield Lost(number, reason)

@@ -6,6 +6,8 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from tokenizers import Tokenizer
+
 from cluster.inference.engine import Message
 from cluster.inference.thoughts import Thinking
 
@@ -21,6 +23,7 @@ class ChatFormat:
 
 
 OWN_FORMAT = ChatFormat()
+_ENCODING = ("__call__", "_encode_plus")  # methods of transformers by which a class of tokenizers may go its own way
 
 
 class ChatTokenizer:
@@ -37,6 +40,16 @@ class ChatTokenizer:
         # Mistral's own tokenizer would ignore a template in silence.
         other = {} if self.format.template is None else {"mistral_format": False}
         return load(self._model, revision=self._revision, trust_remote_code=self._run_code, **other)
+
+    @cached_property
+    def backend(self) -> Tokenizer | None:
+        """The tokenizer of library tokenizers that does what `tokenize` does; None for other kinds."""
+        fast, own = _transformers().PreTrainedTokenizerFast, type(self._tokenizer)
+        if not issubclass(own, fast) or any(getattr(own, name) is not getattr(fast, name) for name in _ENCODING):
+            return None
+        self.tokenize(["a"])  # which settles that it neither pads nor truncates, and how it reads special tokens
+        backend: Tokenizer = self._tokenizer.backend_tokenizer
+        return backend
 
     @property
     def template(self) -> str:

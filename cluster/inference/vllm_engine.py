@@ -1,16 +1,25 @@
 """The engine on vLLM. Imports vllm only when needed, as that takes ten seconds."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import gc
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
+
+from tokenizers import Tokenizer
 
 from cluster.errors import EngineDiedError
-from cluster.inference.engine import Completion, EngineInfo, Request, no_room
+from cluster.inference.byte_level import decode, is_byte_level
+from cluster.inference.engine import Completion, EngineInfo, Message, Request, no_room
+from cluster.inference.prompts import Encoded, PromptEncoder
 from cluster.inference.thoughts import tokens_in
 from cluster.inference.tokenizer import ChatTokenizer
 
+T = TypeVar("T")
 _LOOK_S = 0.5  # between two checks of vLLM's health
+_SWITCH_S = 0.0005  # Python's own 5 ms would hold the event loop up for as long
 _GRACE_S = 2.0  # how long vLLM itself may take to report that its core is gone
 
 
@@ -20,6 +29,11 @@ async def start_vllm(
     """Load the model, in seconds to minutes; `adapter` is the folder of a LoRA adapter. Raises whatever vLLM raises."""
     engine, settings, version = await asyncio.to_thread(_import)
     llm = await asyncio.to_thread(engine.from_engine_args, settings(**arguments))
+    # A thread that wants Python's lock waits this long for it; a full collection of what vLLM and transformers hold
+    # takes half a second.
+    sys.setswitchinterval(_SWITCH_S)
+    gc.collect()
+    gc.freeze()
     return VllmEngine(llm, replace(info, engine_version=version), chat, adapter)
 
 
@@ -33,7 +47,10 @@ def _import() -> tuple[Any, Any, str]:
 
 
 class VllmEngine:
-    """An AsyncLLM, as `start_vllm` makes it."""
+    """An AsyncLLM, as `start_vllm` makes it.
+
+    Prompts are encoded and answers decoded on a thread of its own, in order: vLLM's front end has the event loop.
+    """
 
     def __init__(self, llm: Any, info: EngineInfo, chat: ChatTokenizer, adapter: str | None = None) -> None:
         """`adapter` is the folder of the LoRA adapter, if there is one."""
@@ -41,6 +58,12 @@ class VllmEngine:
 
         self._llm, self._chat, self.info = llm, chat, info
         self._adapter = LoRARequest("adapter", 1, adapter) if adapter else None
+        self._thread = ThreadPoolExecutor(1, "texts")
+        self._prompts = PromptEncoder(chat)
+        self._latest: tuple[tuple[Message, ...], asyncio.Future[Encoded]] | None = None
+        # What vLLM itself decodes with, if whole answers are decoded alike.
+        own = getattr(llm.tokenizer, "_tokenizer", None)
+        self._decoder = own if isinstance(own, Tokenizer) and is_byte_level(own) else None
         self._death = asyncio.ensure_future(self._die())
 
     async def generate(self, request: Request) -> Completion:
@@ -48,11 +71,12 @@ class VllmEngine:
         from vllm.sampling_params import RequestOutputKind
         from vllm.v1.engine.exceptions import EngineDeadError
 
-        ids = list[int]()
+        prompt = Encoded([])
         try:
-            ids = self._chat.encode(request.messages)
-            if (room := self.info.context - len(ids)) < 1:
-                return Completion("", "error", len(ids), error=no_room(len(ids), self.info.context))
+            prompt = await self._encode(request.messages)
+            tokens = len(prompt.ids)
+            if (room := self.info.context - tokens) < 1:
+                return Completion("", "error", tokens, error=no_room(tokens, self.info.context))
             # Our fields are named like vLLM's.
             fields = request.sampling.within(room).parameters()
             if "logit_bias" in fields:
@@ -60,8 +84,10 @@ class VllmEngine:
             if self._chat.thinking.raw:
                 # Marks of thoughts that are special tokens must be decoded to be seen.
                 fields["skip_special_tokens"] = False
+            # Stop texts must be seen as they come.
+            fields["detokenize"] = self._decoder is None or bool(fields.get("stop"))
             params = SamplingParams(**fields, seed=request.seed, output_kind=RequestOutputKind.FINAL_ONLY)
-            final = await self._last(self._ask(ids, params, request.key))
+            final = await self._last(self._ask(prompt.ids, params, request.key))
         except (EngineDeadError, EngineDiedError) as error:
             raise EngineDiedError(str(error)) from error
         except Exception as error:
@@ -70,21 +96,36 @@ class VllmEngine:
             await asyncio.wait([self._death], timeout=_GRACE_S)
             if self._llm.errored:
                 raise EngineDiedError(repr(error)) from error
-            return Completion("", "error", len(ids), error=f"{type(error).__name__}: {error}"[:500])
-        return self._completion(request, len(ids), final)
+            return Completion("", "error", len(prompt.ids), error=f"{type(error).__name__}: {error}"[:500])
+        return await self._beside(self._completion, prompt, params, final)
 
-    def _completion(self, request: Request, prompt_tokens: int, final: Any) -> Completion:
+    async def _encode(self, messages: tuple[Message, ...]) -> Encoded:
+        """Encode a prompt, once for all requests in a row that have it."""
+        if self._latest is None or self._latest[0] != messages:
+            self._latest = messages, self._beside(self._prompts.encode, messages)
+        # One request that is cancelled must not take the others along.
+        return await asyncio.shield(self._latest[1])
+
+    def _beside(self, function: Callable[..., T], *given: Any) -> asyncio.Future[T]:
+        """Call the function on the engine's own thread, after all that was given to it before."""
+        return asyncio.get_running_loop().run_in_executor(self._thread, function, *given)
+
+    def _completion(self, prompt: Encoded, params: Any, final: Any) -> Completion:
         """Return what vLLM's last output says, the thought told from the reply."""
-        output, thinking = final.outputs[0], self._chat.thinking
+        output, thinking, tokens = final.outputs[0], self._chat.thinking, len(prompt.ids)
         if output.finish_reason not in {"length", "stop"}:
-            return Completion("", "error", prompt_tokens, error=f"engine finished with {output.finish_reason!r}")
-        opened = thinking.opened_by(self._chat.render(request.messages)) if thinking.own else None
-        written, parted = list(output.token_ids), thinking.part(output.text, opened)
+            return Completion("", "error", tokens, error=f"engine finished with {output.finish_reason!r}")
+        written, text = list(output.token_ids), output.text
+        if self._decoder and not params.detokenize:
+            # As in vLLM, the token that stopped it is no part of the text, unless that was asked for.
+            ended = output.finish_reason == "stop" and not params.include_stop_str_in_output
+            text = decode(self._decoder, written[:-1] if ended else written, special=thinking.raw)
+        parted = thinking.part(text, prompt.opened)
         spent = tokens_in(parted.spans, len(written), lambda first, end: self._chat.width(written[first:end]))
         return Completion(
             parted.reply,
             output.finish_reason,
-            prompt_tokens,
+            tokens,
             len(written),
             final.num_cached_tokens or 0,
             thought=parted.thought,
@@ -92,7 +133,9 @@ class VllmEngine:
         )
 
     def _ask(self, ids: list[int], params: Any, key: str) -> AsyncIterator[Any]:
-        return self._llm.generate({"prompt_token_ids": ids}, params, key, lora_request=self._adapter)  # type: ignore[no-any-return]
+        from vllm.inputs import tokens_input
+
+        return self._llm.generate(tokens_input(ids), params, key, lora_request=self._adapter)  # type: ignore[no-any-return]
 
     async def _last(self, answer: AsyncIterator[Any]) -> Any:
         """Return vLLM's last output. Raises EngineDiedError if its core dies, as vLLM itself might wait forever."""
@@ -118,5 +161,6 @@ class VllmEngine:
     async def close(self) -> None:
         self._death.cancel()
         await asyncio.to_thread(self._llm.shutdown)
+        self._thread.shutdown(wait=False)
         # At the end of Python it would shut down once more, and fail.
         del self._llm

@@ -1,6 +1,7 @@
 """The hub: whether it can be asked, its errors in plain words, and pushing a dataset folder, which may be repeated."""
 
 import contextlib
+import errno
 import json
 import re
 import time
@@ -47,6 +48,8 @@ def _refusal(error: BaseException) -> str:
             return f"the hub says: {_said(error)}"
         case errors.LocalTokenNotFoundError():
             return "there is no token for the hub: log in with `hf auth login`, or set HF_TOKEN"
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            return f"there is no room: make some in {constants.HF_HUB_CACHE}, or set HF_HOME to a folder elsewhere"
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE keeps us from the hub, and its cache on this machine does not hold it"
     remedy = "give a local one, or set HF_HUB_OFFLINE=1 to take it from the cache of an earlier download"

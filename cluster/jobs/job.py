@@ -19,7 +19,18 @@ from cluster.jobs.atomic import check_replaceable
 from cluster.jobs.hub import check_push, push
 from cluster.jobs.plan import JobPlan, JobSettings
 from cluster.jobs.progress import FAILED, STOPPED, Look, Tally, report_failure, say, stage_line, wrapped
-from cluster.jobs.run_directory import JSON, LOGS, check_run, hold_run, now, this_command, versions, write_record
+from cluster.jobs.run_directory import (
+    ENGINE,
+    JSON,
+    LOGS,
+    check_build,
+    check_run,
+    hold_run,
+    now,
+    this_command,
+    versions,
+    write_record,
+)
 from cluster.jobs.store import FAILED_ITEMS, Failures, ShardStore, finished_in
 
 SHARDS = "shards"
@@ -216,10 +227,12 @@ class Job:
 
     def _begin(self, placed: Placement | None = None) -> None:
         """Lock the run directory, open its shards, report what the run will do. Raises ValueError if it is not ours."""
-        plan = self.plan
-        self.record = self._locked.enter_context(hold_run(plan.out, plan.configuration))  # the contents of run.json
+        plan, build = self.plan, {ENGINE: placed.build} if placed and placed.build else {}
+        other = check_build(plan.out, build.get(ENGINE, ""), accept=self._settings.accept_version)
+        held = hold_run(plan.out, {**plan.configuration, **build})
+        self.record = self._locked.enter_context(held)  # the contents of run.json
         self.starts: list[dict[str, Any]] = self.record.setdefault("starts", [])  # of the run, this one last
-        self.starts.append(this_command(versions=versions()))
+        self.starts.append(this_command(versions=versions(), **build))
         self.store = ShardStore(plan.out / SHARDS, schema=plan.schema, sort_by=plan.sort_by, key=plan.key)
         self._finished, self._failures = self.store.finished(), Failures(plan.out)
         self._begun = True
@@ -233,12 +246,17 @@ class Job:
             say("shards", f"{plan.item} {key} lies in two shards; the first counts")
         for stage, words in plan.introduction():
             say(stage, words)
+        if other:
+            say("note", other)
         if placed is not None:
             logs = plan.out / LOGS
             logs.mkdir(exist_ok=True)
             gpus = f"{placed.gpus_each} GPU each, logs in {logs}" if placed.gpus_each else ""
             where = "in this process, " if placed.hosted else ""
             say("engines", f"{placed.engines} {where}{gpus or placed.settings.place(logs)}")
+            if limits := placed.limits:
+                most = f"{limits.sequences:,} sequences and {limits.tokens:,} tokens a step"
+                say("engines", f"{most} each: {limits.reason}")
         done, lost = plan.count(self._finished), plan.count(self.failed)
         if done or lost:
             words = f"; {lost:,} failed before, --retry_failed tries them again" if lost else ""

@@ -65,6 +65,7 @@ class JobSettings:
     api_key_env: str | None = flag(None, "the environment variable that holds the server's key")
     concurrency: int = flag(64, "requests in flight on each server", bounds=(1, 10_000))
     retry_failed: bool = flag(False, "try again what failed before")
+    accept_version: bool = flag(False, "go on with a run under another version of vLLM, which draws other samples")
     grace_s: int = flag(20, "when told to stop, the longest wait for what is in flight", bounds=(0, 10**6))
     out: str | None = flag(None, "the run directory (default: runs/<what is asked>-<model>)", dataset_folder)
     push_to: str | None = flag(None, "a hub namespace to push what is made to, private")

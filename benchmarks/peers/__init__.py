@@ -1,0 +1,1 @@
+"""The product beside what people would use instead; `python -m benchmarks.peers` (see `__main__`)."""

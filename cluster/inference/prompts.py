@@ -1,0 +1,51 @@
+"""Chats to the tokens of their prompts; what several prompts have in common is encoded once."""
+
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
+from itertools import chain
+from typing import NamedTuple
+
+from cluster.inference.byte_level import can_be_cut, pieces
+from cluster.inference.engine import Message
+from cluster.inference.thoughts import Marks
+from cluster.inference.tokenizer import ChatTokenizer
+
+_PIECES = 512  # kept: the prompts of one sample are asked for one after the other
+
+
+class Encoded(NamedTuple):
+    """A prompt as an engine gets it."""
+
+    ids: list[int]
+    opened: Marks | None = None  # with which it opens a thought
+
+
+class PromptEncoder:
+    """Encodes the prompts of one model. For one thread."""
+
+    def __init__(self, chat: ChatTokenizer) -> None:
+        self._chat = chat
+        self._encode_piece = lru_cache(_PIECES)(self._piece)
+
+    def encode(self, messages: Sequence[Message]) -> Encoded:
+        """Return the tokens that `ChatTokenizer.encode` gives. Raises whatever the template or transformers raise."""
+        chat = self._chat
+        if not chat.template:
+            opened = chat.thinking.opened_by(chat.render(messages)) if chat.thinking.own else None
+            return Encoded(chat.encode(messages), opened)
+        text = chat.render(messages)
+        parts = pieces(text) if self._cuts else [text]
+        ids = list(chain.from_iterable(map(self._encode_piece, parts)))
+        return Encoded(ids, chat.thinking.opened_by(text))
+
+    @cached_property
+    def _cuts(self) -> bool:
+        return self._chat.backend is not None and can_be_cut(self._chat.backend)
+
+    def _piece(self, text: str) -> list[int]:
+        """Return the tokens of a piece, encoded without Python's lock where that is possible."""
+        chat = self._chat
+        if chat.backend is None:
+            return chat.tokenize([text])[0]
+        (encoded,) = chat.backend.encode_batch_fast([text], add_special_tokens=False)
+        return list(encoded.ids)
