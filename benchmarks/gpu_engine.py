@@ -35,7 +35,8 @@ from generation.settings import Settings
 from reflection import prompts
 
 _PER_QUESTION = 64 * 290 + 256 * 150  # tokens; speed.md: samples lognormal with a mean of 290, reflections 150
-_PROMPT, _LOOK, _SHARED = 197, 813, 780  # tokens of a sample's prompt, of a reflection's, and of those all 4 share
+_PROMPT, _LOOK, _SHARED = 197, 460, 425
+"""Tokens of a sample's prompt, of a reflection's (171 and its sample, in Qwen's vocabulary), and what its 4 share."""
 _JOB_S = 75  # of a whole job, what is no generation: start, checks, merge, traces
 _STOP_S = 25
 _FIRST_GUESS = 12_000.0  # tokens/s, for the size of the job where no rate is known

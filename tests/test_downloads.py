@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
+from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
+from cluster.inference.hosted import _output_to
 from cluster.inference.model_files import Files
 from cluster.inference.models import Model, find
 from cluster.inference.weights import Weights, gigabytes, hub_weights
@@ -142,6 +144,17 @@ def test_a_stop_does_not_wait_for_a_download(owner: User) -> None:
     finally:
         hangs.set()
         job.kill()
+
+
+def test_a_hosted_engine_draws_no_bar_of_the_hub(tmp_path: Path) -> None:
+    """vLLM downloads a model's small files in this process."""
+    before = are_progress_bars_disabled()
+    enable_progress_bars()
+    with _output_to(tmp_path / "log"):
+        assert are_progress_bars_disabled()
+    assert not are_progress_bars_disabled()
+    if before:
+        disable_progress_bars()
 
 
 @pytest.mark.ray

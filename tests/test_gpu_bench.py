@@ -183,7 +183,7 @@ def test_nothing_is_compared_that_was_not_measured() -> None:
 def test_the_lengths_are_those_of_the_default_job() -> None:
     asked = list(gpu_engine.default_requests(random.Random(0), 100, 1))
     samples = [length for prompt, length in asked if len(prompt) == 197]
-    looks = [length for prompt, length in asked if len(prompt) == 813]
+    looks = [length for prompt, length in asked if len(prompt) == 460]
     assert (len(samples), len(looks)) == (6_400, 25_600)
     assert sum(samples) / len(samples) == pytest.approx(290, rel=0.03)
     assert set(looks) == {150}

@@ -5,13 +5,26 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
 
 from cluster.errors import ClusterLostError, EngineDiedError, ItemFailedError
-from cluster.inference.pool import Done, Failed, Lost, Pool, items_begun_early, items_in_flight, next_engine
+from cluster.inference.engine import ScriptedEngine
+from cluster.inference.pool import (
+    Done,
+    Failed,
+    Finished,
+    Loading,
+    Lost,
+    Pool,
+    Started,
+    Vacant,
+    items_begun_early,
+    items_in_flight,
+    next_engine,
+)
 from tests.fake_replicas import FakeReplicas, Later
 
 Event = object
@@ -93,6 +106,22 @@ def test_the_last_items_begin_early() -> None:
         with Pool[int, int](replicas, 4, early=early) as pool:
             assert len(done(pool.run(range(int(min(count, 10))), count))) == min(count, 10)
         assert [one for _, one in replicas.watched][: len(expected)] == expected, count
+
+
+def test_nothing_begins_early_while_another_engine_loads() -> None:
+    class Loads(FakeReplicas):
+        def poll(self, timeout_s: float) -> Iterator[Loading | Started | Lost | Finished | Vacant]:
+            if len(self.dealt) == 4:
+                yield Started(1, ScriptedEngine(str).info)
+            elif not self.dealt:
+                yield Loading(1)
+            yield from super().poll(timeout_s)
+
+    replicas = Loads(1, double, full=1)
+    with Pool[int, int](replicas, 4, early=10) as pool:
+        assert len(done(pool.run(range(10), 10))) == 10
+    # The first is asked before anyone loads.
+    assert [early for _, early in replicas.watched][:10] == [True] + [False] * 4 + [True] * 5
 
 
 def test_an_engine_that_waits_for_room_is_asked_anew_when_the_last_items_come() -> None:

@@ -9,6 +9,7 @@ import pytest
 from cluster.jobs.card import WIDTH
 from generation.raw.counts import OUTCOMES, VERDICTS, RawCounts, TaskCounts, shares
 from generation.raw.report import summary
+from generation.raw.schema import PROVENANCE, SAMPLE_PROVENANCE
 from tests.raw_rows import card_of
 
 SUMS = TaskCounts(
@@ -121,3 +122,22 @@ def test_the_largest_run_with_the_longest_names_fits() -> None:
     assert max(map(len, said)) <= WIDTH
     assert "  75,000,000  for 25 other reasons" in said
     assert any(line.startswith("  unknown  ") for line in said), "verdicts on samples of unknown outcome are shown"
+
+
+@pytest.mark.parametrize(
+    ("samples", "reflections", "told"),
+    [
+        ((1000, 903), (2000, 1410), ["prompt tokens found in the prefix cache: 90% of samples, 70% of reflections"]),
+        ((1000, 500), None, ["prompt tokens found in the prefix cache: 50% of samples"]),
+        ((1000, 0), (2000, 0), []),  # an engine without such a cache, or a server that does not tell
+        (None, None, []),
+    ],
+)
+def test_what_was_found_in_the_prefix_cache(
+    samples: tuple[int, int] | None, reflections: tuple[int, int] | None, told: list[str]
+) -> None:
+    counts = RawCounts({"sums": SUMS}, questions={"a"})
+    for column, found in ((SAMPLE_PROVENANCE, samples), (PROVENANCE, reflections)):
+        if found:
+            counts.tokens.update(dict(zip([(column, "prompt_tokens"), (column, "cached_tokens")], found, strict=True)))
+    assert [line for line in summary(counts).splitlines() if "cache" in line] == told

@@ -33,18 +33,13 @@ def export(questions: int, folder: Path) -> None:
     placement = place(plan, settings, local_resources())
     engine = placement.settings
     assert isinstance(engine, VllmSettings)
-    arguments, environment = engine.arguments(), dict(placement.environment)
-    if not engine.gpu:
-        # All in one process where vLLM lets it be: the best that these settings can do.
-        arguments |= {"distributed_executor_backend": "uni"}
-        environment |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
     told = {
         "model": plan.model.path,
         "context": plan.context,
         "sampling": plan.sampling.parameters(),
         "reflection_sampling": plan.rollout.of_reflections.parameters(),
-        "arguments": arguments,
-        "environment": environment,
+        "arguments": engine.arguments(),
+        "environment": dict(placement.environment),
         "reflections": prompts.PROMPTS,
         "gpu": engine.gpu,
     }

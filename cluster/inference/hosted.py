@@ -17,6 +17,8 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
 from cluster import QUIET, reaper
 from cluster.inference.engine import EngineSettings
 from cluster.inference.pool import Pool
@@ -98,6 +100,10 @@ def _output_to(log: Path) -> Iterator[None]:
         handler = logging.StreamHandler(sys.__stderr__)
         logging.getLogger().addHandler(handler)
         undo.callback(logging.getLogger().removeHandler, handler)
+        if not are_progress_bars_disabled():
+            # vLLM downloads a model's small files here, with a bar that belongs to no stage.
+            disable_progress_bars()
+            undo.callback(enable_progress_bars)
         logging.captureWarnings(True)
         undo.callback(logging.captureWarnings, False)
         file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)

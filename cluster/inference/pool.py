@@ -152,6 +152,7 @@ class Pool(Generic[Item, Result]):
         self._unread = math.inf  # items of the source not read yet, as far as known
         self._waiting: deque[_Task[Item]] = deque()
         self._shares: dict[int, _Share[Item]] = defaultdict(_Share)
+        self._loading = set[int]()  # replicas that will be ready soon
         self._quarantine: deque[_Task[Item]] = deque()  # items that may have killed engines: each runs alone
         self._isolated: int | None = None  # the replica reserved for the quarantine
         self._stop_at: float | None = None
@@ -186,6 +187,10 @@ class Pool(Generic[Item, Result]):
                 elif isinstance(event, Lost):
                     yield from self._preempt(event)
                 else:
+                    if isinstance(event, Loading):
+                        self._loading.add(event.number)
+                    elif isinstance(event, Started):
+                        self._loading.discard(event.number)
                     yield event
 
     def _over(self) -> bool:
@@ -210,7 +215,8 @@ class Pool(Generic[Item, Result]):
             share.dealt += 1
             share.vacant -= self._per_item
         ready = self._replicas.ready()
-        early = self._unread + len(self._waiting) <= self._early * len(ready)
+        # Not while another engine loads, which would find nothing left.
+        early = not self._loading and self._unread + len(self._waiting) <= self._early * len(ready)
         for number in ready:
             share = self._shares[number]
             if (share.vacant <= 0 and share.watched is None) or (early and share.watched is False):
@@ -260,6 +266,7 @@ class Pool(Generic[Item, Result]):
 
     def _preempt(self, lost: Lost) -> Iterator[Lost | Failed[Item]]:
         """Requeue a dead engine's items at the front, or in quarantine if they may have killed it."""
+        self._loading.discard(lost.number)
         tasks = list(self._shares.pop(lost.number, _Share[Item]()).tasks.values())
         yield lost._replace(again=len(tasks))
         for task in reversed(tasks):

@@ -16,9 +16,9 @@ from reflection.verdict import parse_verdicts
 OUTCOMES = ("right", "wrong", "unknown")
 VERDICTS = ("Correct", "Incorrect", "none")
 TOKENS = {
-    "prompt_tokens": "tokens read",
-    "cached_tokens": "of these found in the cache",
-    "output_tokens": "tokens written",
+    "prompt_tokens": "tokens read for {}",
+    "cached_tokens": "of these found in the prefix cache",
+    "output_tokens": "tokens written as {}",
     "thought_tokens": "of these in thoughts",
 }
 TRACES, INNER, INNER_RIGHT, INNER_REFLECTIONS, INNER_VALID = (
@@ -82,8 +82,8 @@ class RawCounts:
     """Samples that are traces themselves, and what stands inside, by TRACES to INNER_VALID."""
     failed: Counter[str] = field(default_factory=Counter)
     """Failed requests by column of REQUESTS; failed reflections have no text and are counted nowhere else."""
-    tokens: Counter[str] = field(default_factory=Counter)
-    """TOKENS of all requests whose rows have them; cached tokens are a part of the prompt's."""
+    tokens: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Tokens by column of REQUESTS and by TOKENS, if the rows have them; cached tokens are a part of the prompt's."""
     only_thoughts: int = 0  # reflections without a text, but with a thought; counted nowhere else
     lost: Counter[str] = field(default_factory=Counter)
     """Questions that failed and so have no rows, by reason; filled in by the run."""
@@ -98,6 +98,11 @@ class RawCounts:
             whole.unknown.update(task.unknown)
             whole.verdicts.update(task.verdicts)
         return whole
+
+    def reused(self, column: str) -> float | None:
+        """Return the share of a column's prompt tokens that were found in the prefix cache; None without any."""
+        read = self.tokens[column, "prompt_tokens"]
+        return self.tokens[column, "cached_tokens"] / read if read else None
 
     def several(self) -> dict[str, TaskCounts]:
         """Return the counts by task, sorted by name; empty for a single task, for which `all` is the same."""
@@ -161,7 +166,9 @@ def _count(counts: RawCounts, batch: pa.RecordBatch, rows: pa.Table) -> None:
         if column in batch.schema.names and is_part((made := as_lists(batch[column]).flatten()).type, type_):
             fields = {field.name: pc.struct_field(made, field.name) for field in made.type}
             counts.failed[column] += pc.count(fields["error"]).as_py() if "error" in fields else 0
-            counts.tokens.update({name: pc.sum(fields[name]).as_py() or 0 for name in TOKENS if name in fields})
+            counts.tokens.update(
+                {(column, name): pc.sum(fields[name]).as_py() or 0 for name in TOKENS if name in fields}
+            )
     if {REFLECTIONS, REFLECTIONS_THOUGHT} <= set(batch.schema.names):
         texts, thoughts = (as_lists(batch[name]).flatten() for name in (REFLECTIONS, REFLECTIONS_THOUGHT))
         if len(texts) == len(thoughts):

@@ -16,6 +16,7 @@ from generation.raw import schema
 from generation.raw.counts import OUTCOMES, TOKENS, VERDICTS, Look, RawCounts, Served, TaskCounts
 
 TAGS = ("skillfactory", "self-distillation", "reasoning")
+_STAGES = {schema.SAMPLE_PROVENANCE: "samples", schema.PROVENANCE: "reflections"}
 _REASONS, _REASONS_SAID = 20, 5  # at most this many are listed, in a card and on the terminal
 _SEEDS = {
     "ignored": "The server that wrote these rows did not keep to the seeds: **they cannot be made again.**",
@@ -76,6 +77,10 @@ def summary(counts: RawCounts) -> str:
         lines.append(f"{failed:,} reflections failed; see reflections__provenance.error")
     if counts.only_thoughts:
         lines.append(f"{counts.only_thoughts:,} reflections are only a thought: more --max_tokens may help")
+    reused = [(what, counts.reused(column)) for column, what in _STAGES.items()]
+    if any(share for _, share in reused):
+        told = ", ".join(f"{share:.0%} of {what}" for what, share in reused if share is not None)
+        lines.append(f"prompt tokens found in the prefix cache: {told}")
     for name, one in tasks.items():
         lines += ["", card.cut(f"task {name or NONE}: {one.samples:,} samples")]
         lines += [*_outcomes_text(one.variants()), *_reflections_text(one)]
@@ -156,7 +161,7 @@ def held(counts: RawCounts, *, lost: bool) -> str:
         ("reflections whose request failed", counts.failed[schema.PROVENANCE]),
         ("reflections that are only a thought", counts.only_thoughts),
         *counts.inner.items(),
-        *((said, counts.tokens[name]) for name, said in TOKENS.items() if counts.tokens),
+        *_tokens(counts),
     ]
     by_task = [(task, one.samples, *map(one.outcome, OUTCOMES)) for task, one in tasks.items()]
     parts = [
@@ -169,6 +174,16 @@ def held(counts: RawCounts, *, lost: bool) -> str:
     for task, one in tasks.items():
         parts += [f"### {card.code(task or NONE)}\n", *_task_tables(one)]
     return "\n".join(filter(None, parts))
+
+
+def _tokens(counts: RawCounts) -> list[tuple[str, int]]:
+    """Return the rows of a card that count tokens, those of samples and of reflections apart."""
+    named = [(column, what, name) for column, what in _STAGES.items() for name in TOKENS]
+    return [
+        (TOKENS[name].format(what), counts.tokens[column, name])
+        for column, what, name in named
+        if (column, name) in counts.tokens
+    ]
 
 
 def _task_tables(task: TaskCounts, note: str = "") -> list[str]:
