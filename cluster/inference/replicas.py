@@ -1,7 +1,6 @@
 """The engines of a run: started, health-checked, restarted when they die or hang, scaled with the available resources.
 
-`ray_replicas` launches them on a cluster, `LocalReplicas` in this process, where they share one event loop in a thread
-of its own: work that blocks it blocks all.
+`ray_replicas` launches them on a cluster, `LocalReplicas` on one event loop, in a thread: blocking it blocks all.
 """
 
 import asyncio
@@ -25,9 +24,8 @@ from cluster.inference.pool import Finished, Loading, Lost, Notice, Pool, Starte
 from cluster.inference.replica import Replica, Work
 
 _BACKOFF_S = 5.0  # between two health checks, and so between two attempts to place an engine
-_PLACE_S = 600.0
 _AWAY_S = 15.0  # how long Ray's head may be unreachable; after a minute Ray would kill this process without a message
-_GOODBYE_S = 15.0
+_PLACE_S, _GOODBYE_S = 600.0, 15.0
 
 
 class _Phase(NamedTuple):
@@ -220,18 +218,15 @@ class ReplicaSet(ABC):
         settings, lacking = self._settings[number], isinstance(error, EngineMemoryError)
         smaller = settings.smaller(reason) if lacking and phase is not _PLACING else settings
         self._kill(number)
-        self._failures[number, phase] += 1
-        times = self._failures[number, phase]
+        times = self._failures[number, phase] = self._failures[number, phase] + 1
         others = self.ready() if phase is _RUNNING else self._holding_places()
         row = f"{phase.failed.format(f' {times} times in a row' if times > 1 else '')}: {reason}"
         if (times >= phase.most or smaller is None) and (phase is _STARTING or not others):
-            remedy = settings.remedy(reason) if lacking else ""
             log = None if phase is _PLACING else self.log_of(number)
-            told = [row, *([remedy] if remedy else []), *([f"see {log}"] if log else [])]
-            raise EngineStartError(f"engine {number} {'; '.join(told)}")
+            told = [row, settings.remedy(reason) if lacking else "", f"see {log}" if log else ""]
+            raise EngineStartError(f"engine {number} {'; '.join(filter(None, told))}")
         if phase is _PLACING:
-            # Only the first of many failures is reported. The next attempt waits, as a node may just have died.
-            if times == 1:
+            if times == 1:  # of many; and the next attempt waits, as a node may just have died
                 yield Lost(number, reason)
             return
         self._reconciled = -math.inf

@@ -19,7 +19,9 @@ from cluster.inference.tokenizer import ChatTokenizer
 
 T = TypeVar("T")
 _LOOK_S = 0.5  # between two checks of vLLM's health
-_SWITCH_S = 0.0005  # Python's own 5 ms would hold the event loop up for as long
+_SWITCH_S = (
+    0.0005  # after which a thread gives Python's lock to one that waits; with 5 ms, Python's own, the loop stalls
+)
 _GRACE_S = 2.0  # how long vLLM itself may take to report that its core is gone
 
 
@@ -28,12 +30,12 @@ async def start_vllm(
 ) -> "VllmEngine":
     """Load the model, in seconds to minutes; `adapter` is the folder of a LoRA adapter. Raises whatever vLLM raises."""
     engine, settings, version = await asyncio.to_thread(_import)
-    llm = await asyncio.to_thread(engine.from_engine_args, settings(**arguments))
-    # A thread that wants Python's lock waits this long for it; a full collection of what vLLM and transformers hold
-    # takes half a second.
     sys.setswitchinterval(_SWITCH_S)
+    # Else each full collection goes through all that was imported, for half a second. The engine itself is not frozen:
+    # it must be collected when it is given back.
     gc.collect()
     gc.freeze()
+    llm = await asyncio.to_thread(engine.from_engine_args, settings(**arguments))
     return VllmEngine(llm, replace(info, engine_version=version), chat, adapter)
 
 
