@@ -195,6 +195,7 @@ class TimedReplicas(ReplicaSet):
     def kill(self, host: Replica, running: Collection[Future[Any]]) -> None:
         for future in running:
             future.cancel()
+        self.call(host, "close")
 
     def submit(self, number: int, /, *given: Any, method: str = "do") -> Future[Any]:
         future = super().submit(number, *given, method=method)

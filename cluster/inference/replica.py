@@ -12,6 +12,7 @@ from cluster.errors import EngineDiedError, EngineMemoryError
 from cluster.inference.engine import Completion, Engine, EngineInfo, EngineSettings, Request, error_text
 
 _FULL = 1.125  # requests in the engine, per one that it completes at once: the others take the places that fall free
+_ROOM = 1 / 32  # told from so many requests on, likewise: items of one request are not dealt one by one
 _TAIL_BYTES = 200_000
 Work = Callable[[Engine, Any], Awaitable[Any]]
 
@@ -59,6 +60,7 @@ class Replica:
         self._log_began = log.stat().st_size if log else 0
         self._memory_kills = memory_kills()
         self._full = max(1, round(_FULL * settings.max_sequences))
+        self._room = max(1, round(_ROOM * settings.max_sequences))
         self._turns = Turns(self._full)
         self._running = 0
         self._begun = 0  # items that have asked something, or ended without
@@ -104,13 +106,13 @@ class Replica:
         return completion
 
     async def vacancies(self, items: int, per_item: int, early: bool) -> int:
-        """Wait until the engine could take more requests, and return how many.
+        """Wait until the engine could take a few more requests, and return how many.
 
         Each of the `items` sent so far counts as `per_item` requests until it asks. With `early`, fresh requests go
         first, and they alone count: what they leave undone fills the engine later.
         """
         self._turns.fresh_first = early
-        while (vacant := self._vacant(items, per_item, early)) <= 0:
+        while (vacant := self._vacant(items, per_item, early)) < self._room:
             self._eased.clear()
             await self._eased.wait()
         return vacant

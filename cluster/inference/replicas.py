@@ -38,7 +38,6 @@ class _Phase(NamedTuple):
 _PLACING = _Phase("stalled_s", 20, "found no place{}")
 _STARTING = _Phase("start", 3, "did not start{}", "it was not ready after")
 _RUNNING = _Phase("stalled_s", 6, "died{} and finished nothing", "it gave no sign of life for")
-_LEAVING = _Phase("close", 0, "")  # for good, its items done
 
 
 @dataclass(frozen=True)
@@ -127,9 +126,9 @@ class ReplicaSet(ABC):
         self.submit(number, items, per_item, early, method="vacancies")
 
     def release(self, number: int) -> None:
-        """Let go of a replica that holds nothing. None takes its place while others are left."""
+        """End a replica that holds nothing. None takes its place while others are left."""
         self._released.add(number)
-        self._ask(self._members[number], _LEAVING)
+        self._kill(number)
 
     def poll(self, timeout_s: float) -> Iterator[Notice]:
         """Yield what has happened. Raises EngineStartError, ClusterLostError."""
@@ -148,9 +147,7 @@ class ReplicaSet(ABC):
 
     def close(self) -> None:
         """Ask every engine to close, then kill what is left."""
-        for number in self.ready():
-            self.release(number)
-        wait([member.answer for member in self._members.values() if member.phase is _LEAVING], _GOODBYE_S)
+        wait([self.call(self._members[number].host, "close") for number in self.ready()], _GOODBYE_S)
         for number in list(self._members):
             self._kill(number)
 
@@ -172,14 +169,14 @@ class ReplicaSet(ABC):
             self._placed = now
         elif now - self._placed > _PLACE_S:
             raise EngineStartError(f"no engine has found a place in the Ray cluster for {_PLACE_S:.0f} s")
-        longest_s = {_STARTING: placement.loading_s, _RUNNING: placement.silence_s, _LEAVING: _GOODBYE_S}
+        longest_s = {_PLACING: math.inf, _STARTING: placement.loading_s, _RUNNING: placement.silence_s}
         for member in list(self._members.values()):
             phase, waited = member.phase, now - member.since
             # If this process was suspended, the answer may have come in the meantime.
             if member.answer.done():
                 if phase is _RUNNING:
                     self._ask(member, _RUNNING)
-            elif waited > longest_s.get(phase, math.inf):
+            elif waited > longest_s[phase]:
                 yield from self._terminate(member, TimeoutError(f"{phase.silent} {waited:.0f} s"))
 
     def _scale(self, wanted: int) -> None:
@@ -188,7 +185,7 @@ class ReplicaSet(ABC):
         numbers = [number for number in lasting if number not in self._released]
         # A released engine is better than none, and so is a retired one.
         numbers = numbers or lasting or [*range(wanted)]
-        lacking = len(numbers) - sum(member.phase is not _LEAVING for member in self._members.values())
+        lacking = len(numbers) - len(self._members)
         for number in [number for number in numbers if number not in self._members][: max(0, lacking)]:
             settings = self._settings.setdefault(number, self.placement.settings.of(number))
             self._members[number] = _Member(number, self.launch(number, settings))
@@ -200,10 +197,7 @@ class ReplicaSet(ABC):
         """Act on an answer and yield what it means. Raises EngineStartError."""
         number, error = member.number, self.own_error(future.exception())
         result: Any = None if error else future.result()
-        if member.phase is _LEAVING:
-            if method == _LEAVING.method:
-                self._kill(number)
-        elif method == "do" and not isinstance(error, EngineDiedError):
+        if method == "do" and not isinstance(error, EngineDiedError):
             if error is None:
                 del self._failures[number, _RUNNING]
             yield Finished(number, future, result, error)
@@ -224,8 +218,6 @@ class ReplicaSet(ABC):
         settings, lacking = self._settings[number], isinstance(error, EngineMemoryError)
         smaller = settings.smaller(reason) if lacking and phase is not _PLACING else settings
         self._kill(number)
-        if phase is _LEAVING:
-            return
         times = self._failures[number, phase] = self._failures[number, phase] + 1
         others = self.ready() if phase is _RUNNING else self._holding_places()
         row = f"{phase.failed.format(f' {times} times in a row' if times > 1 else '')}: {reason}"
