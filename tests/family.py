@@ -26,9 +26,9 @@ class Process(NamedTuple):
     """Its command line, or the title that it gave itself."""
 
 
-def adopt_orphans() -> None:
-    """From now on a descendant whose parent dies becomes this process's child, not that of process 1."""
-    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+def adopt_orphans(adopt: bool = True) -> None:
+    """From now on a descendant whose parent dies becomes this process's child, or no longer if not `adopt`."""
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, int(adopt), 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "PR_SET_CHILD_SUBREAPER")
 
 

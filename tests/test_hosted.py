@@ -105,7 +105,7 @@ def test_a_core_that_hangs_as_it_starts(tmp_path: Path) -> None:
     """It is killed, and another one started; nothing of it is waited for at the end."""
     bait = tmp_path / "bait"
     bait.touch()
-    with fleet(tmp_path, HostingSettings(str(bait)), silence_s=8.0, loading_s=5.0).open(ask) as pool:
+    with fleet(tmp_path, HostingSettings(str(bait)), silence_s=8.0, loading_s=15.0).open(ask) as pool:
         events = list(pool.run([1]))
     (lost,) = [event for event in events if isinstance(event, Lost)]
     assert "it was not ready after" in lost.reason

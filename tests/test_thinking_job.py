@@ -50,8 +50,8 @@ def test_a_thinking_model_gives_the_traces_of_one_that_does_not_think(
             requests = [row[SAMPLE_PROVENANCE], *row[PROVENANCE]]
             assert all(0 < one["thought_tokens"] < one["output_tokens"] for one in requests)
         card = (made / "RAW_DATA" / "README.md").read_text()
-        spent = sum(one["thought_tokens"] for row in rows for one in [row[SAMPLE_PROVENANCE], *row[PROVENANCE]])
-        assert f"| of these in thoughts | {spent:,} |" in card
+        for requests in ([row[SAMPLE_PROVENANCE] for row in rows], [one for row in rows for one in row[PROVENANCE]]):
+            assert f"| of these in thoughts | {sum(one['thought_tokens'] for one in requests):,} |" in card
     asked = [[turn["content"] for turn in row["prompt"]] for row in rows]
     assert asked == [[turn["content"] for turn in row["prompt"]] for row in rows_of(plain / "RAW_DATA")]
 
@@ -214,8 +214,8 @@ def test_rows_of_the_first_version_get_reflections_of_a_model_that_thinks(tmp_pa
         assert more == ["Is it?"] * (2 if one["outcome"] != "unknown" else 0)
         assert all(entry["thought_tokens"] == 4 for entry in other[PROVENANCE][count:])
     card = (after / "README.md").read_text()
-    written = sum(entry["output_tokens"] for row in grown for entry in [row[SAMPLE_PROVENANCE], *row[PROVENANCE]])
-    assert f"| tokens written | {written:,} |" in card, "those of the old rows too"
+    written = sum(entry["output_tokens"] for row in grown for entry in row[PROVENANCE])
+    assert f"| tokens written as reflections | {written:,} |" in card, "those of the old rows too"
 
     again = add_to(tmp_path / "more", tmp_path / "again", "--reflections=1", reply="think_and_judge")
     for one, other in zip(grown, rows_of(again), strict=True):

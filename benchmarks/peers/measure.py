@@ -82,6 +82,7 @@ def watch(command: Sequence[str], environment: Mapping[str, str], log: Path, lim
             code, seconds = process.poll(), time.monotonic() - began
         finally:
             left = _end(process, spared)
+            family.adopt_orphans(False)
             reader.join()
             assert process.stdout is not None
             process.stdout.close()

@@ -116,7 +116,7 @@ def _output_to(log: Path) -> Iterator[None]:
             if _number(stream) == number:
                 shown = os.fdopen(kept, "w", 1, stream.encoding, stream.errors, closefd=False)
                 undo.callback(setattr, sys, name, stream)
-                undo.callback(shown.flush)
+                undo.callback(shown.close)
                 setattr(sys, name, shown)
             os.dup2(file, number)
         yield
