@@ -126,7 +126,8 @@ def ask_nodes(what: Callable[[], T], within_s: float = _ANSWER_S) -> list[tuple[
     Raises ValueError with what it raised on a node. A node that is lost or silent is reported, and left to Ray.
     """
 
-    def answer() -> T:  # Ray takes functions alone
+    # Ray takes functions alone. Not T: a TypeVar is pickled by its name, which a node without our code cannot import.
+    def answer() -> Any:
         return what()
 
     asked = {}
