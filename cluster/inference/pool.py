@@ -226,6 +226,8 @@ class Pool(Generic[Item, Result]):
             idle = [number for number in ready if not self._shares[number].tasks]
             for number in idle[: max(0, len(ready) - _KEPT)]:
                 self._replicas.release(number)
+                # If it has to come back after all, it begins with nothing.
+                del self._shares[number]
 
     def _schedule(self) -> tuple[int, _Task[Item]] | None:
         """Return which replica gets which item next; None if all are full or no item is left."""
