@@ -156,7 +156,6 @@ def place(plan: JobPlan, settings: JobSettings, resources: Resources) -> Placeme
         folder = adapter.path if adapter and not adapter.hub_revision else None
         gpus, builds = check_nodes(model.path, model.hub_revision, folder)
         build = _common(builds, settings)
-    download(plan, everywhere=settings.address is not None)
     gpu, nodes = resources.gpus > 0, resources.nodes
     engines = count_engines(settings, resources, model.weight_bytes)
     asks_hub = model.hub_revision or (model.adapter and model.adapter.hub_revision) or model.run_code
@@ -175,6 +174,8 @@ def place(plan: JobPlan, settings: JobSettings, resources: Resources) -> Placeme
     smallest = min(gpus, key=lambda gpu: gpu.memory, default=None)
     limits = gpu_limits(plan, workers, smallest) if gpu else None
     engine = _engine(plan, settings, limits)
+    # Last, as it may take hours.
+    download(plan, everywhere=settings.address is not None)
     return Placement(
         engine,
         engines,
