@@ -67,10 +67,10 @@ class HostedFleet(Fleet):
         self.placement = self._place()
         # Python's own process, which is to live on, and whose start unblocks signals in the thread that needs it.
         resource_tracker.ensure_running()
+        self.placement.logs.mkdir(parents=True, exist_ok=True)
         # In /tmp whatever TMPDIR says, because the path of a Unix socket is limited to 107 bytes.
         mark, folder = reaper.new_mark(), tempfile.mkdtemp(prefix="skillfactory-engine-", dir="/tmp")
         environment = {**QUIET, **_LOGGED, **self.placement.environment, "VLLM_RPC_BASE_PATH": folder, mark: "1"}
-        self.placement.logs.mkdir(parents=True, exist_ok=True)
         with _environment(environment):
             watcher = reaper.start(mark, folder)
             try:
@@ -89,8 +89,10 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
     try:
         yield
     finally:
-        os.environ.clear()
-        os.environ.update(before)
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        # No more than that: other threads may read them, in C without a lock.
+        os.environ.update({name: value for name, value in before.items() if os.environ.get(name) != value})
 
 
 @contextmanager
