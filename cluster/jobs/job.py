@@ -55,8 +55,9 @@ class Stop:
         wait_s = 0.0 if self._at_once or self.asked > 1 else self._grace_s
         if self.asked == 1:
             words = f"up to {wait_s:.0f} s for what is in flight; once more: at once" if wait_s else "at once"
-            # Not print: the signal may have come in the middle of one.
-            os.write(sys.stdout.fileno(), f"\nstopping    {words}\n".encode())
+            # Not print: the signal may have come in the middle of one. The stream may be a caller's, without a number.
+            with suppress(OSError, ValueError):
+                os.write(sys.stdout.fileno(), f"\nstopping    {words}\n".encode())
         if self._tell is not None:
             self._tell(wait_s)
 
