@@ -79,7 +79,7 @@ def weights_of(shape: Shape | None, on_disk: int, *, quantized: bool, item: int 
 def choose_limits(
     gpu: Gpu | None, shape: Shape | None, weights: int, *, context: int, workers: int = 1, item: int = 2
 ) -> Limits:
-    """Return as many sequences as the memory holds keys and values for, half grown, and vLLM's own tokens of a step.
+    """Return as many sequences as the memory holds keys and values for, partly grown, and vLLM's own tokens of a step.
 
     `gpu` is one of the engine's, the smallest; None or no memory if unknown. `weights` are bytes, 0 if unknown. `item`
     is the size of a key in bytes.

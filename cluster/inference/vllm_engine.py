@@ -19,9 +19,8 @@ from cluster.inference.tokenizer import ChatTokenizer
 
 T = TypeVar("T")
 _LOOK_S = 0.5  # between two checks of vLLM's health
-_SWITCH_S = (
-    0.0005  # after which a thread gives Python's lock to one that waits; with 5 ms, Python's own, the loop stalls
-)
+# After which a thread gives Python's lock to one that waits; with 5 ms, Python's own, the loop stalls.
+_SWITCH_S = 0.0005
 _GRACE_S = 2.0  # how long vLLM itself may take to report that its core is gone
 
 
