@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -153,6 +153,35 @@ def test_engines_for_which_nothing_is_left_are_given_back_save_two() -> None:
     assert sum(isinstance(event, Lost) for event in events) == 1
     assert replicas.released == [1, 2, 3]
     assert replicas.dealt[-1] == (4, 0)
+
+
+def test_an_engine_that_comes_back_after_it_was_given_back_begins_with_nothing() -> None:
+    """Else what it was given before would count as still to begin, and it would get no more."""
+
+    class Back(FakeReplicas):
+        """The others stay away once they have died."""
+
+        def ready(self) -> list[int]:
+            return [number for number in super().ready() if number not in lost] or [2]
+
+        def watch(self, number: int, items: int, per_item: int, early: bool) -> None:
+            super().watch(number, items, per_item, early)
+            sent[number].append(items)
+
+    def work(number: int, item: int) -> int:
+        if number != 2 and not replicas.released:
+            raise Later
+        if number != 2:
+            lost.add(number)
+            raise EngineDiedError("gone with its node")
+        return item
+
+    lost, sent = set[int](), defaultdict[int, list[int]](list)
+    replicas = Back(3, work)
+    with Pool[int, int](replicas, 1) as pool:
+        assert sorted(done(pool.run(range(3), 3))) == [0, 1, 2]
+    assert replicas.released == [2]
+    assert sent[2] == [0, 0]
 
 
 def test_what_a_dead_engine_held_is_dealt_again() -> None:
