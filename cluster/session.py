@@ -4,9 +4,11 @@ import logging
 import os
 import re
 import secrets
+import signal
 import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,7 +54,10 @@ class Resources:
 @contextmanager
 def session(address: str | None) -> Iterator[Resources]:
     """Connect to `address`, or start a local Ray that ends with the context. Raises ValueError if none answers."""
+    heard = signal.getsignal(signal.SIGTERM)
     with _local() if address is None else _running(address):
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, heard)  # Ray's own ends this process at once, with exit code 15
         yield current_resources(local=address is None)
 
 

@@ -46,7 +46,7 @@ class Stop:
         self._tell: Callable[[float], object] | None = None
 
     def listen(self) -> None:
-        """Install the signal handlers; needed again after ray.init, which replaces them."""
+        """Install the signal handlers."""
         for number in _SIGNALS:
             signal.signal(number, self._hear)
 
@@ -166,7 +166,6 @@ class Job:
         else:
             assert fleet is not None
             with fleet.open(work) as pool:
-                self._stop.listen()  # once more: Ray replaces handlers
                 self._begin(fleet.placement)
                 self._stop.defer()
                 with Tally(plan, self.store, self._failures, look) as tally:
