@@ -1,7 +1,7 @@
 """The job up to RAW_DATA, for the crash test: `python -m tests.crash_job FOLDER QUESTIONS ENGINE ENGINES [ADDRESS]`.
 
-The stages are those of `generation.run`; ENGINE is `scripted`, `vllm`, an engine of two workers
-on Ray, or `hosted`, one in the driver's process. FOLDER holds the run and the
+The stages are those of `generation.run`; ENGINE is `scripted`, `vllm`, an engine on Ray
+with a worker apart, or `hosted`, one in the driver's process. FOLDER holds the run and the
 files through which the test reaches in (see crash_engine).
 """
 
@@ -39,7 +39,6 @@ def main(folder: str, questions: str, engine: str, engines: str, address: str | 
         reflections=1,
         max_tokens=None if engine == "scripted" else _REAL_TOKENS,
         engines=int(engines),
-        tensor_parallel=2 if engine == "vllm" else 1,
         retry_failed=True,
         address=address,
         out=str(Path(folder, "run")),
@@ -50,7 +49,9 @@ def main(folder: str, questions: str, engine: str, engines: str, address: str | 
         inner: EngineSettings = ScriptedSettings(Paced(str(Path(folder, HURRY)), _LONGEST_S))
         if engine != "scripted":
             assert isinstance(real, VllmSettings)
-            inner = replace(real, max_sequences=1)  # a batch of one: what others ask for changes no float
+            # A worker apart, as where there are several. A batch of one: what others ask for changes no float.
+            more = {"distributed_executor_backend": "mp"} if engine == "vllm" else {}
+            inner = replace(real, max_sequences=1, more=more)
         return Tallied(inner, folder, "/original/0/sample")
 
     progress.SHARD_S = 0.5  # many shards, so that there is something to lose

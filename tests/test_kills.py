@@ -23,7 +23,7 @@ def test_actors_raylets_drivers_and_writes(tmp_path: Path) -> None:
 
 @pytest.mark.engine
 def test_real_engine_cores_workers_and_drivers(tmp_path: Path) -> None:
-    """An engine of two workers on Ray; vLLM's processes outlive neither of those that started them."""
+    """An engine on Ray with a worker apart; vLLM's processes outlive neither of those that started them."""
     report = kill("vllm", 3, tmp_path)
     assert report["kills"].keys() == {"core", "worker", "driver"}
 
