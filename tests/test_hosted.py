@@ -146,3 +146,4 @@ def test_ctrl_c_lets_the_real_engine_finish_its_questions(start: Callable[..., J
     assert job.left_behind() == {}
     assert "Initializing a V1 LLM engine" in (run / "logs" / "engine-0.log").read_text()
     assert "vllm.py" not in job.output()
+    assert job.output().splitlines()[-1].startswith("stopped "), "what libraries say at the end of Python"

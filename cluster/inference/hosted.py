@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
-from multiprocessing import resource_tracker
+from multiprocessing import resource_tracker, spawn
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,7 @@ class HostedFleet(Fleet):
         # In /tmp whatever TMPDIR says, because the path of a Unix socket is limited to 107 bytes.
         mark, folder = reaper.new_mark(), tempfile.mkdtemp(prefix="skillfactory-engine-", dir="/tmp")
         environment = {**QUIET, **_LOGGED, **self.placement.environment, "VLLM_RPC_BASE_PATH": folder, mark: "1"}
-        with _environment(environment):
+        with _environment(environment), _without_main():
             watcher = reaper.start(mark, folder)
             try:
                 replicas = HostedReplicas(self.placement, work)
@@ -93,6 +93,24 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
             del os.environ[name]
         # No more than that: other threads may read them, in C without a lock.
         os.environ.update({name: value for name, value in before.items() if os.environ.get(name) != value})
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Let processes that are spawned meanwhile begin without the command's own module, of which they need nothing.
+
+    Python would import it there once more, which takes a second and 100 MiB, and fails where it is no file.
+    """
+    whole = spawn.get_preparation_data
+
+    def prepare(name: str) -> dict[str, Any]:
+        return {key: value for key, value in whole(name).items() if not key.startswith("init_main_from")}
+
+    spawn.get_preparation_data = prepare
+    try:
+        yield
+    finally:
+        spawn.get_preparation_data = whole
 
 
 @contextmanager

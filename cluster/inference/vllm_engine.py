@@ -163,5 +163,6 @@ class VllmEngine:
         self._death.cancel()
         await asyncio.to_thread(self._llm.shutdown)
         self._thread.shutdown(wait=False)
-        # At the end of Python it would shut down once more, and fail.
+        # At the end of Python it would shut down once more, and fail, and tell what the collector spared.
         del self._llm
+        gc.unfreeze()
