@@ -146,7 +146,8 @@ def test_what_nvidia_smi_tells(lines: str, expected: list[tuple[str, int]]) -> N
     assert read_gpus(lines) == tuple(Gpu(name, mib << 20) for name, mib in expected)
 
 
-def test_a_build_for_gpus_without_one_is_told_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_build_for_gpus_without_one_is_told_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("generation.placement.installed", lambda: CUDA)
     monkeypatch.setattr("generation.placement.may_have_gpus", lambda: False)
     monkeypatch.setattr("generation.placement.local_resources", lambda: Resources((LAPTOP,)))
