@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from cluster.errors import EngineDiedError, EngineMemoryError
 from cluster.inference.engine import Engine, Request, Sampling, ScriptedEngine, ScriptedSettings
+from cluster.inference.pool import Finished, Lost
+from cluster.inference.replicas import ReplicaSet
 
 
 class Item(NamedTuple):
@@ -96,3 +98,20 @@ class Hopeless(Roomy):
 
     def remedy(self, reason: str) -> str:
         return "ask for less"
+
+
+async def obey(engine: Engine, item: str) -> str:
+    if item == "die":
+        raise EngineDiedError("gone")
+    return item
+
+
+def outcome(replicas: ReplicaSet, number: int, item: str) -> Lost | Finished:
+    """What becomes of an item, once the engine is ready."""
+    while number not in replicas.ready():
+        list(replicas.poll(0.1))
+    replicas.submit(number, item)
+    while True:
+        for event in replicas.poll(0.1):
+            if isinstance(event, Lost | Finished):
+                return event

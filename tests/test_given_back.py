@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from cluster.errors import EngineDiedError
-from cluster.inference.engine import Engine, ScriptedEngine, ScriptedSettings
+from cluster.inference.engine import ScriptedEngine, ScriptedSettings
 from cluster.inference.pool import Finished, Lost
 from cluster.inference.ray_replicas import RayReplicas
-from cluster.inference.replicas import LocalReplicas, Placement, ReplicaSet
-from tests.stuck import reply
+from cluster.inference.replicas import LocalReplicas, Placement
+from tests.stuck import obey, outcome, reply
 
 SILENCE_S = 1.0
 
@@ -42,23 +41,6 @@ class LeavingEngine(ScriptedEngine):
     async def close(self) -> None:
         await super().close()
         self._mark.touch()
-
-
-async def obey(engine: Engine, item: str) -> str:
-    if item == "die":
-        raise EngineDiedError("told to")
-    return item
-
-
-def outcome(replicas: ReplicaSet, number: int, item: str) -> Lost | Finished:
-    """What becomes of an item, once the engine is ready."""
-    while number not in replicas.ready():
-        list(replicas.poll(0.1))
-    replicas.submit(number, item)
-    while True:
-        for event in replicas.poll(0.1):
-            if isinstance(event, Lost | Finished):
-                return event
 
 
 @pytest.mark.parametrize("kind", [LocalReplicas, pytest.param(RayReplicas, marks=pytest.mark.ray)])

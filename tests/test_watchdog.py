@@ -22,7 +22,7 @@ from cluster.inference.pool import Done, Failed, Finished, Loading, Lost, Pool, 
 from cluster.inference.ray_replicas import RayReplicas
 from cluster.inference.replica import Replica, Work
 from cluster.inference.replicas import Fleet, LocalReplicas, Placement, ReplicaSet
-from tests.stuck import Hopeless, Item, Narrow, Roomy, ask, reply
+from tests.stuck import Hopeless, Item, Narrow, Roomy, ask, obey, outcome, reply
 
 SILENCE_S = 2.0
 KINDS = ["local", pytest.param("ray", marks=pytest.mark.ray)]
@@ -250,34 +250,17 @@ def test_an_engine_that_only_dies_is_left_out_and_no_item_suffers() -> None:
     assert reasons[-1].endswith("a broken GPU; it is left out from now on")
 
 
-async def obey(engine: Engine, item: str) -> str:
-    if item == "die":
-        raise EngineDiedError("gone")
-    return item
-
-
-def submit(replicas: ReplicaSet, number: int, item: str) -> Lost | Finished:
-    """What becomes of it, once the engine is ready."""
-    while number not in replicas.ready():
-        list(replicas.poll(0.1))
-    replicas.submit(number, item)
-    while True:
-        for event in replicas.poll(0.1):
-            if isinstance(event, Lost | Finished):
-                return event
-
-
 def test_one_left_out_is_tried_again_where_there_is_no_room_for_another() -> None:
     room = [2]
     replicas = LocalReplicas(Placement(ScriptedSettings(reply), room=lambda: room[0]), obey)
     try:
-        submit(replicas, 1, "well")
-        told = [submit(replicas, 0, "die") for _ in range(6)][-1]
+        outcome(replicas, 1, "well")
+        told = [outcome(replicas, 0, "die") for _ in range(6)][-1]
         assert isinstance(told, Lost)
         assert "it is left out" in told.reason
         room[0] = 1
-        submit(replicas, 1, "die")
-        assert isinstance(submit(replicas, 0, "well"), Finished)
+        outcome(replicas, 1, "die")
+        assert isinstance(outcome(replicas, 0, "well"), Finished)
     finally:
         replicas.close()
 
@@ -287,11 +270,11 @@ def test_engines_that_die_over_everything_end_the_run() -> None:
     replicas = LocalReplicas(Placement(ScriptedSettings(reply)), obey)
     try:
         for _ in range(5):
-            submit(replicas, 0, "die")
-        submit(replicas, 0, "well")  # it did something: counted anew
+            outcome(replicas, 0, "die")
+        outcome(replicas, 0, "well")  # it did something: counted anew
         for _ in range(5):
-            submit(replicas, 0, "die")
+            outcome(replicas, 0, "die")
         with pytest.raises(EngineStartError, match=r"engine 0 died 6 times in a row and finished nothing: gone"):
-            submit(replicas, 0, "die")
+            outcome(replicas, 0, "die")
     finally:
         replicas.close()

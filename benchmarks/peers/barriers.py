@@ -5,22 +5,16 @@
 
 from __future__ import annotations
 
-import argparse
 import gc
 from typing import Any
 
-from benchmarks.peers.work import END, READY, Answer, mark, read_job, row, write_rows
+from benchmarks.peers.work import END, READY, Answer, mark, read_arguments, read_job, row, write_rows
 
 
 def main() -> None:
     from vllm import LLM, SamplingParams  # not above: it takes ten seconds, which who only reads this need not wait
 
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("job")
-    parser.add_argument("out")
-    parser.add_argument("--ours", action="store_true")
-    parser.add_argument("--reload", action="store_true")
-    given = parser.parse_args()
+    given = read_arguments(__doc__, "--ours", "--reload")
     job = read_job(given.job)
     arguments = dict(job.arguments) if given.ours else {"model": job.model}
     llm: Any = LLM(**arguments)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 from collections import defaultdict
 from typing import Any
@@ -15,7 +14,7 @@ from datatrove.executor.local import LocalPipelineExecutor
 from datatrove.pipeline.inference.run_inference import InferenceConfig, InferenceRunner
 from datatrove.pipeline.writers import JsonlWriter
 
-from benchmarks.peers.work import END, Answer, Job, Prompt, Sample, mark, read_job, row
+from benchmarks.peers.work import END, Answer, Job, Prompt, Sample, mark, read_arguments, read_job, row
 
 _GIVEN = {"model", "revision", "tokenizer_revision", "max_model_len", "tensor_parallel_size", "trust_remote_code"}
 _DOCUMENTS, _REQUESTS = 16, 192
@@ -76,11 +75,7 @@ class Writer(JsonlWriter):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("job")
-    parser.add_argument("out")
-    parser.add_argument("--ours", action="store_true")
-    given = parser.parse_args()
+    given = read_arguments(__doc__, "--ours")
     job = read_job(given.job)
     rollout = Rollout(job, seeded=given.ours)
     runner = InferenceRunner(

@@ -6,13 +6,12 @@ none. `--ours`: the product's arguments of vLLM, seeds, batches that fill the en
 
 from __future__ import annotations
 
-import argparse
 from typing import Any
 
 import ray
 from ray.data.llm import build_processor, vLLMEngineProcessorConfig
 
-from benchmarks.peers.work import END, Answer, Job, mark, read_job, row, write_rows
+from benchmarks.peers.work import END, Answer, Job, mark, read_arguments, read_job, row, write_rows
 
 
 def config_of(job: Job, *, ours: bool) -> vLLMEngineProcessorConfig:
@@ -48,11 +47,7 @@ def ask(config: Any, rows: Any, sampling: dict[str, Any], *, seeded: bool) -> An
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("job")
-    parser.add_argument("out")
-    parser.add_argument("--ours", action="store_true")
-    given = parser.parse_args()
+    given = read_arguments(__doc__, "--ours")
     job = read_job(given.job)
     wanted, config = job.by_id(), config_of(job, ours=given.ours)
     ray.init()

@@ -5,6 +5,7 @@ A job is a folder that `export` writes. A contender reads it here, asks its own 
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import time
@@ -98,6 +99,16 @@ def read_job(folder: str | Path) -> Job:
     told = json.loads(Path(folder, JOB).read_text(encoding="utf-8"))
     lines = Path(folder, PROMPTS).read_text(encoding="utf-8").splitlines()
     return Job(**told, prompts=tuple(_prompt(**json.loads(line)) for line in lines))
+
+
+def read_arguments(about: str | None, *flags: str) -> argparse.Namespace:
+    """Read what a contender is given: the folders `job` and `out`, and which of its forms is meant, by these flags."""
+    parser = argparse.ArgumentParser(description=about)
+    for name in ("job", "out"):
+        parser.add_argument(name)
+    for flag in flags:
+        parser.add_argument(flag, action="store_true")
+    return parser.parse_args()
 
 
 def _prompt(question: dict[str, Any], samples: list[dict[str, Any]], **rest: Any) -> Prompt:
