@@ -14,6 +14,13 @@ def check_download(plan: JobPlan, settings: JobSettings) -> None:
         say("engines", f"{weights.shown} are not here: {gigabytes(size)} would be downloaded")
 
 
+def weight_bytes(plan: JobPlan) -> int:
+    """Return the size of the weights' files, here or by the hub; 0 if unknown. Raises ValueError without an answer."""
+    if plan.model.weight_bytes or not (weights := _weights_of(plan)):
+        return plan.model.weight_bytes
+    return weights.size()
+
+
 def download(plan: JobPlan, *, everywhere: bool) -> None:
     """Download the weights once, here or `everywhere` on the nodes that lack them. Raises ValueError if that fails."""
     if (weights := _weights_of(plan)) is None:

@@ -22,7 +22,7 @@ from cluster.jobs.run_directory import LOGS, check_build
 from cluster.machine import Gpu, build_of, gpus_here, installed, may_have_gpus, only_cpu, unfit
 from cluster.nodes import check_nodes
 from cluster.session import Node, Resources, current_resources, local_resources
-from generation.downloads import check_download, download
+from generation.downloads import check_download, download, weight_bytes
 from generation.served_plan import server_settings
 
 CPU_SEQUENCES = 128
@@ -200,8 +200,9 @@ def gpu_limits(plan: JobPlan, workers: int, gpu: Gpu | None) -> Limits:
     """
     given, model = plan.engine_args, plan.model
     item = 4 if given.get("dtype") in ("float", "float32") else 2
-    weights = weights_of(model.shape, model.weight_bytes, quantized=bool(model.quantization), item=item)
-    if model.weight_bytes and not _CHANGE_WEIGHTS.intersection(given):
+    on_disk = weight_bytes(plan)
+    weights = weights_of(model.shape, on_disk, quantized=bool(model.quantization), item=item)
+    if on_disk and not _CHANGE_WEIGHTS.intersection(given):
         check_weights(gpu, weights, workers, model.name)
     limits = choose_limits(gpu, model.shape, weights, context=plan.context, workers=workers, item=item)
     most, longest = given.get("max_num_seqs"), given.get("max_num_batched_tokens")

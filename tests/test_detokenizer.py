@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from functools import cache, partial
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
-from cluster.inference.engine import Completion, EngineInfo
+from cluster.inference.engine import Completion, EngineInfo, Request, Sampling
 from cluster.inference.prompts import Encoded
 from cluster.inference.tokenizer import ChatTokenizer
 from cluster.inference.vllm_engine import VllmEngine
@@ -107,3 +107,20 @@ def test_what_a_stop_token_leaves() -> None:
 @pytest.mark.parametrize("kind", sorted(_KINDS.keys() - _AT_ONCE))
 def test_other_kinds_are_left_to_vllm(kind: str) -> None:
     assert engine(kind)._decoder is None
+
+
+def test_an_output_that_cannot_be_read_is_data_of_its_request() -> None:
+    async def outputs(*_: Any, **__: Any) -> AsyncIterator[Any]:
+        yield SimpleNamespace(outputs=[])
+
+    async def ask() -> Completion:
+        llm = SimpleNamespace(tokenizer=tokenizer("gpt2"), errored=False, generate=outputs)
+        asked = VllmEngine(llm, EngineInfo("vllm", "", "m", "", 1024), ChatTokenizer(str(MODEL)))
+        try:
+            return await asked.generate(Request("a", ({"role": "user", "content": "Go"},), Sampling(), 0))
+        finally:
+            asked._death.cancel()
+
+    completion = asyncio.run(ask())
+    assert completion.finish_reason == "error"
+    assert completion.error == "IndexError: list index out of range"

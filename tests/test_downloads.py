@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import shutil
 import sys
 import threading
@@ -17,9 +19,12 @@ from cluster.inference.hosted import _output_to
 from cluster.inference.model_files import Files
 from cluster.inference.models import Model, find
 from cluster.inference.weights import Weights, gigabytes, hub_weights
+from cluster.jobs.hub import asking_hub
+from cluster.machine import Gpu
 from cluster.session import session
 from generation.builtin import MODEL
 from generation.downloads import download
+from generation.placement import gpu_limits
 from generation.plan import make_plan
 from generation.settings import Settings
 from tests.hub_state import Fault, Hub, Repository
@@ -157,6 +162,20 @@ def test_a_hosted_engine_draws_no_bar_of_the_hub(tmp_path: Path) -> None:
         disable_progress_bars()
 
 
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+def test_a_cache_that_cannot_be_written_is_not_a_hub_that_is_away(number: int) -> None:
+    told = r"a\.bin is not here, and .* cannot be written .*: set HF_HOME"
+    with pytest.raises(ValueError, match=told), asking_hub("a.bin"):
+        raise OSError(number, os.strerror(number), "models--a")
+
+
+def test_a_model_of_the_hub_may_be_too_large_for_a_gpu_too(owner: User) -> None:
+    done = owner.run("tests.test_downloads", "small")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert int(done.stdout) > 128
+    assert not has_weights(owner)
+
+
 @pytest.mark.ray
 def test_each_node_downloads_them(owner: User) -> None:
     done = owner.run("tests.test_downloads", "nodes")
@@ -186,5 +205,12 @@ def fetch_on_nodes() -> None:
             download(plan, everywhere=True)
 
 
+def ask_a_small_gpu() -> None:
+    plan = make_plan(Settings(model=REPO, questions=2, rl_questions=0))
+    with pytest.raises(ValueError, match=r"are 0\.0 GiB, and a GPU holds 0\.0: give --tensor_parallel 8 or more"):
+        gpu_limits(plan, 1, Gpu("small", SIZE // 6))
+    print(gpu_limits(plan, 1, Gpu("large", 80 << 30)).sequences)
+
+
 if __name__ == "__main__":
-    {"fetch": fetch, "nodes": fetch_on_nodes}[sys.argv[1]]()
+    {"fetch": fetch, "nodes": fetch_on_nodes, "small": ask_a_small_gpu}[sys.argv[1]]()

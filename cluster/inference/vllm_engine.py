@@ -89,6 +89,7 @@ class VllmEngine:
             fields["detokenize"] = self._decoder is None or bool(fields.get("stop"))
             params = SamplingParams(**fields, seed=request.seed, output_kind=RequestOutputKind.FINAL_ONLY)
             final = await self._last(self._ask(prompt.ids, params, request.key))
+            return await self._beside(self._completion, prompt, params, final)
         except (EngineDeadError, EngineDiedError) as error:
             raise EngineDiedError(str(error)) from error
         except Exception as error:
@@ -98,7 +99,6 @@ class VllmEngine:
             if self._llm.errored:
                 raise EngineDiedError(repr(error)) from error
             return Completion("", "error", len(prompt.ids), error=f"{type(error).__name__}: {error}"[:500])
-        return await self._beside(self._completion, prompt, params, final)
 
     async def _encode(self, messages: tuple[Message, ...]) -> Encoded:
         """Encode a prompt, once for all requests in a row that have it."""

@@ -50,6 +50,8 @@ def _refusal(error: BaseException) -> str:
             return "there is no token for the hub: log in with `hf auth login`, or set HF_TOKEN"
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
             return f"there is no room: make some in {constants.HF_HUB_CACHE}, or set HF_HOME to a folder elsewhere"
+        case OSError(errno=errno.EACCES | errno.EPERM | errno.EROFS):
+            return f"{constants.HF_HUB_CACHE} cannot be written ({_said(error)}): set HF_HOME to a folder that can"
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE keeps us from the hub, and its cache on this machine does not hold it"
     remedy = "give a local one, or set HF_HUB_OFFLINE=1 to take it from the cache of an earlier download"
