@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from assembly.layouts import MESSAGES
 from assembly.reward import truth_of
-from assembly.sft import MESSAGES
 from cluster.jobs.atomic import replace_folder
 from cluster.jobs.card import UNKNOWN, Split, Table, fill_card, header, json_block, run_section
 from generation.raw.schema import Column, columns_table, without_surrogates

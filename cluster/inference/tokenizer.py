@@ -63,6 +63,16 @@ class ChatTokenizer:
         return first if self._tokenizer("a")["input_ids"][:1] == [first] else None
 
     @property
+    def bos_text(self) -> str:
+        """Return the text of the BOS token that the tokenizer puts before texts, "" if it puts none."""
+        return "" if self.bos is None else str(self._tokenizer.bos_token)
+
+    @property
+    def eos(self) -> str:
+        """Return the text of the token that ends a text, "" if the tokenizer has none."""
+        return str(self._tokenizer.eos_token or "")
+
+    @property
     def size(self) -> int:
         """Return the number of tokens that it knows."""
         return len(self._tokenizer)
@@ -121,6 +131,10 @@ class ChatTokenizer:
         # Not verbose: it would warn about texts longer than the context, which are expected here.
         ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
         return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of tokens, special ones included."""
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
     def reread(self, text: str) -> str:
         """Return the text as its tokens give it back."""
