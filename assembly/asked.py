@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from assembly.trained import Asked, Example
+from assembly.trained import Asked, Example, common
 from cluster.inference.tokenizer import ChatTokenizer
 
 _MARK = "zq7qz"  # a reply that no template changes
@@ -27,8 +27,7 @@ def written_by(chat: ChatTokenizer, chats: Iterable[Sequence[Mapping[str, Any]]]
         prompt, text = chat.render(turns[:-1]), chat.render(turns, opened=False)
         start = len(prompt) if text.startswith(prompt) else text.find(turns[-1]["content"])
         if start < 0:
-            asked = turns[-2]["content"].strip()
-            start = text.index(asked) + len(asked)
+            start = common(prompt, text)
         yield Example(((text[:start], False), (text[start:], True)))
 
 

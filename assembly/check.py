@@ -12,13 +12,13 @@ from typing import Any, Literal
 from assembly.layouts import layout_of
 from assembly.sets import asked_in, copy_rows, find_set, written_in_full
 from assembly.trained import DAMAGE, Asked, Hurt, Report, compare
-from assembly.trainers import TRAINERS, Answer, ask, settings_of
+from assembly.trainers import TEMPLATE, TRAINERS, Answer, ask, settings_of
 from cluster.flags import fail, flag, page, parse
 from cluster.inference.chat_templates import own_template
 from cluster.inference.models import Model, find
 from cluster.inference.tokenizer import ChatFormat, ChatTokenizer
 from cluster.inference.values import check_range
-from cluster.jobs.atomic import atomic_write_text, check_parent
+from cluster.jobs.atomic import atomic_write_text
 from cluster.jobs.card import counts_text
 from cluster.jobs.progress import stage_line, wrapped
 from cluster.paths import folder, local, local_or_name
@@ -27,8 +27,6 @@ from cluster.texts import first_line
 _EXAMPLES = 3
 _LONGEST = 200  # characters of a text that is shown
 _AT_ITS_END = {"cut", "early", "end"}  # damage that is seen where a text ends
-_TEMPLATE = "the chat template"
-_OF_TEMPLATE = "the trainer's own way: --trainer NAME says what comes of it"
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,8 @@ class Config:
             if getattr(self, name) is not None and self.trainer is None:
                 raise ValueError(f"--{name} is for a trainer: give --trainer too")
         for path in filter(None, (self.json, self.html)):
-            check_parent(path)
+            if not path.absolute().parent.is_dir() or path.is_dir():
+                raise ValueError(f"{path} cannot be written: give a file in a folder that is there")
 
 
 @dataclass(frozen=True)
@@ -102,12 +101,12 @@ def check(config: Config) -> Found:
         asked, longest = _asked(model, chat, rows)
         answer = _answer(config, layout, model, chat, data, rows, asked)
     report = compare(asked, answer.examples) if not answer.refused else Report()
-    remedies = TRAINERS[config.trainer]["remedies"] if config.trainer else dict.fromkeys(DAMAGE, _OF_TEMPLATE)
+    remedies = TRAINERS[config.trainer or TEMPLATE]["remedies"]
     counts = {"refused": len(rows)} if answer.refused else report.counts()
     return Found(
         set=str(source),
-        model=model.full_name,
-        trainer=TRAINERS[config.trainer]["shown"] if config.trainer else _TEMPLATE,
+        model=config.model,
+        trainer=TRAINERS[config.trainer or TEMPLATE]["shown"],
         versions=answer.versions,
         settings=answer.settings,
         traces=len(rows),
@@ -191,13 +190,13 @@ def _lines(found: Found) -> Iterator[str]:
         yield stage_line("whole", "every trace is trained whole, and nothing else")
         return
     yield stage_line("hurt", f"{found.hurt:,} of {found.traces:,} traces")
-    yield from counts_text((DAMAGE[name], count) for name, count in found.damage.items())
+    yield from counts_text((f"{name:<9} {DAMAGE[name]}", count) for name, count in found.damage.items())
     for name, words in found.remedies.items():
-        yield wrapped(stage_line("remedy", f"{DAMAGE[name].partition(':')[0]}: {words}"))
+        yield wrapped(stage_line("remedy", f"{name}: {words}"))
     if found.limit is not None and found.longest > found.limit:
         yield stage_line("limit", f"{found.limit_name} is {found.limit:,}, and the longest row has {found.longest:,}")
     for one in found.examples:
-        yield f"\nrow {one['row']}: {DAMAGE[one['damage']]}"
+        yield f"\nrow {one['row']}, {one['damage']}: {DAMAGE[one['damage']]}"
         yield wrapped(f"  trace     {one['was']!r}")
         yield wrapped(f"  trained   {one['found']!r}")
 

@@ -21,6 +21,7 @@ DAMAGE = {
     "mixed": "is packed with others that it sees",
 }
 """What may befall a trace, the worst first."""
+_CONTEXT = 24  # characters that are shown around a difference
 _SHORT = 48  # characters by which a torn trace is known again
 
 
@@ -156,7 +157,7 @@ def _covered(trained: Iterable[tuple[int, int]], start: int, end: int) -> bool:
 def _likeness(trace: str, after: str) -> tuple[bool, int]:
     """Return how much of the trace is found behind its question: all of it, or its beginning and its end."""
     whole = trace in after
-    return whole, 0 if whole else max(_common(trace, after[start:]) for start in _starts(trace, after)) + _common(
+    return whole, 0 if whole else max(common(trace, after[start:]) for start in _starts(trace, after)) + common(
         trace[::-1], after.rstrip()[::-1]
     )
 
@@ -176,19 +177,18 @@ def hurts(asked: Asked, spot: Spot) -> list[Hurt]:
     place, size = spot.after.find(asked.trace), len(asked.trace)
     if place < 0 and (like := _with_other_spaces(asked.trace, spot.after)):
         place, size = like[0], like[1] - like[0]
-        was, changed = _difference(asked.trace, spot.after[place : place + size])
-        found.append(Hurt("spaces", was, changed))
+        found.append(Hurt("spaces", *beside(asked.trace, spot.after[place : place + size])))
     before = spot.before.lstrip(), asked.head.lstrip()
     if place < 0:
         return found + _other_text(asked, "".join(spot.after[one:two] for one, two in spot.trained))
     if spot.after[:place] != base or before[0] != before[1]:
-        found.append(Hurt("prompt", f"{before[1]}…{base}", f"{before[0]}…{spot.after[:place]}"))
-    needed = place + (asked.opened if spot.after[:place] == base and size == len(asked.trace) else 0)
+        found.append(Hurt("prompt", *beside(f"{before[1]}…{base}", f"{before[0]}…{spot.after[:place]}")))
+    needed = place + (asked.opened if spot.after[:place] == base else 0)
     stop = place + size
     trained = [(one, two) for one, two in spot.trained if two > needed]
     ahead = spot.after[min((one for one, _ in spot.trained), default=place) : place]
     if ahead.strip() and ahead not in base and not spot.question_trained:
-        found.append(Hurt("added", "", ahead))
+        found.append(Hurt("added", asked.trace[:_CONTEXT], ahead + asked.trace[:_CONTEXT]))
     if not trained or trained[0][0] >= stop:
         return [*found, Hurt("late", asked.trace, "")]
     if trained[0][0] > needed:
@@ -208,7 +208,7 @@ def _end(asked: Asked, after: str, stop: int, trained: Sequence[tuple[int, int]]
     more = "".join(after[max(one, start + len(end)) : two] for one, two in trained if two > start + len(end))
     for one in asked.ends:
         more = more.replace(one, "")
-    return [Hurt("added", "", more)] if more.strip() else []
+    return [Hurt("added", asked.trace[-_CONTEXT:], asked.trace[-_CONTEXT:] + more)] if more.strip() else []
 
 
 def _other_text(asked: Asked, reply: str) -> list[Hurt]:
@@ -218,17 +218,32 @@ def _other_text(asked: Asked, reply: str) -> list[Hurt]:
     if asked.trace.startswith(bare.rstrip()):
         return [Hurt("cut", asked.trace, bare)]
     was, found = _difference(asked.trace, bare)
-    return [Hurt(name, was, found) for name, text in (("lost", was), ("added", found)) if text.strip()]
+    shown = beside(asked.trace, bare)
+    return [Hurt(name, *shown) for name, text in (("lost", was), ("added", found)) if text.strip()]
 
 
 def _difference(was: str, found: str) -> tuple[str, str]:
     """Return what stands in two texts between what they begin and end with alike."""
-    first = _common(was, found)
-    last = _common(was[first:][::-1], found[first:][::-1])
+    first, last = _differs(was, found)
     return was[first : len(was) - last], found[first : len(found) - last]
 
 
-def _common(one: str, other: str) -> int:
+def _differs(was: str, found: str) -> tuple[int, int]:
+    """Return how many characters two texts begin and end with alike."""
+    first = common(was, found)
+    return first, common(was[first:][::-1], found[first:][::-1])
+
+
+def beside(was: str, found: str) -> tuple[str, str]:
+    """Return where two texts differ, with what stands around it."""
+    first, last = _differs(was, found)
+    start = max(0, first - _CONTEXT)
+    ends = (len(text) - max(0, last - _CONTEXT) for text in (was, found))
+    one, other = (text[start:end] for text, end in zip((was, found), ends, strict=True))
+    return one, other
+
+
+def common(one: str, other: str) -> int:
     """Return the length of what both begin with."""
     low, high = 0, min(len(one), len(other))
     while low < high:

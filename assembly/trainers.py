@@ -16,6 +16,7 @@ from assembly.trained import Example
 from cluster.texts import load_table
 
 TRAINERS: dict[str, dict[str, Any]] = load_table("assembly", "trainers.toml")
+TEMPLATE = "template"  # the chat template alone, which is no trainer but has remedies as well
 _LIMIT_S = 3600.0
 _TAIL = 20  # lines of its log that are told
 
