@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 from assembly import feasibility
 from assembly.candidates import OTHER_VARIANT, POOL, choose, questions_of
 from assembly.feasibility import NothingMadeError, Supply
-from assembly.settings import SftSettings, choose_formats, load_tokenizer
+from assembly.settings import SftSettings, choose_formats
 from assembly.sft import (
     ANALYSIS,
     DATASET_INFO,
@@ -170,7 +170,7 @@ def make_bucket(bucket: int, path: Path, *, files: Sequence[Path], buckets: int,
     wanted = pool["question_key"].filter(pc.not_equal(pool["left_out"], OTHER_VARIANT))
     counts.most_samples = max(Counter(wanted.to_pylist()).values(), default=0)
     formats = choose_formats(settings.formats, settings.bounds)
-    tokenizer = load_tokenizer(settings.model) if settings.model else None
+    tokenizer = settings.chat()
     rows: list[dict[str, Any]] = []
     scores = []
     for asked in questions_of(pool):

@@ -1,10 +1,11 @@
 """The table of trace formats, and all other settings that an assembled data set depends on."""
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from assembly.layouts import LAYOUTS, LayoutName
 from cluster.flags import flag
@@ -147,6 +148,7 @@ class SftSettings:
     model: str | None = flag(
         None, "the model to be trained: counts tokens, and its chat template is in some layouts", local_or_name
     )
+    chat_kwargs: dict[str, Any] | None = flag(None, "variables of that chat template, as for generation.run")
     max_trace_tokens: int | None = flag(None, "leave out longer traces (question, trace and template)")
     subsample: int | None = flag(None, "keep this many traces, of each label its share")
 
@@ -169,20 +171,28 @@ class SftSettings:
         if used_up and (self.unique_variants or self.max_similarity is not None):
             why = f"do not go with format {used_up[0]}, which draws as the paper does; leave them out"
             raise ValueError(f"--unique_variants and --max_similarity {why}, or make its set for itself")
-        if self.model is not None:
-            load_tokenizer(self.model)
+        if self.chat_kwargs is not None and self.model is None:
+            raise ValueError("--chat_kwargs is for a chat template: give --model too")
+        self.chat()
 
     @property
     def bounds(self) -> Attempts:
         return read_attempts(self.attempts)
 
+    def chat(self) -> ChatTokenizer | None:
+        """Return the tokenizer of --model, if that is given. Raises ValueError if it cannot render a chat."""
+        return None if self.model is None else load_tokenizer(self.model, json.dumps(self.chat_kwargs or {}))
+
 
 @cache
-def load_tokenizer(name: str) -> ChatTokenizer:
-    """Load a model's tokenizer by folder, hub id or well-known name. Raises ValueError if it cannot render a chat."""
+def load_tokenizer(name: str, kwargs: str = "{}") -> ChatTokenizer:
+    """Load a model's tokenizer by folder, hub id or well-known name. Raises ValueError if it cannot render a chat.
+
+    `kwargs` are the variables of its template, as JSON.
+    """
     model, turns = find(name), probe(("user", "assistant"))
     try:
-        chat = ChatTokenizer(model.path, model.hub_revision, ChatFormat(own_template(model)))
+        chat = ChatTokenizer(model.path, model.hub_revision, ChatFormat(own_template(model), json.loads(kwargs)))
         chat = fit(chat, [Prompt("", turns)]).chat
         fault = fault_in(chat.render(turns), turns)
         chat.encode([Message(role="user", content="2 + 2?"), Message(role="assistant", content="4")])

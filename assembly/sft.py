@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from assembly.layouts import LAYOUTS, LayoutName, written_in
-from assembly.settings import TOO_ALIKE, SftSettings, load_tokenizer
+from assembly.settings import TOO_ALIKE, SftSettings
 from assembly.traces import FAULTS, PHRASES
 from cluster.jobs import card
 from cluster.jobs.card import NONE, Split, Table, code, counts_text
@@ -259,7 +259,7 @@ def _write_file(
     path: Path, places: np.ndarray, *, buckets: Sequence[tuple[Path, int]], settings: SftSettings
 ) -> Summary:
     counts, schema = Summary(), schema_in(settings.layout)
-    chat = load_tokenizer(settings.model) if settings.model and LAYOUTS[settings.layout].templated else None
+    chat = settings.chat() if LAYOUTS[settings.layout].templated else None
     laid_out = written_in(settings.layout, chat)
     # Texts of traces are distinct, so a dictionary would be as large as they are.
     words = [column.name for column in SFT_COLUMNS[1:]]

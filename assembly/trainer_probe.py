@@ -1,12 +1,9 @@
 """Has a trainer's own code make its examples of a training set, and writes what they are, decoded.
 
-    PYTHON trainer_probe.py JOB.json OUT.jsonl
-
-Runs in the trainer's environment and imports nothing of ours: `assembly.trainers` writes JOB and reads OUT. JOB:
-{"trainer", "data": the set's folder, "model": its folder or hub id, "settings": the trainer's own, by name}. OUT, in
-lines: {"versions", "setting": the name of the limit of a row, "longest": that limit in tokens}, and for each example
-{"pieces": [[text, trained], ...], "apart"}, false where rows of it see each other; or {"versions", "refused": in the
-trainer's words}, at any time.
+Runs in the trainer's environment, as PYTHON trainer_probe.py JOB OUT. JOB, JSON: {"trainer", "data": the set's folder,
+"model": its folder or hub id, "settings": the trainer's own}. OUT, JSON in lines: {"versions", "setting": the name of
+the limit of a row, "longest": that limit in tokens}; for each example {"pieces": [[text, trained], ...], "apart"},
+false where its rows see each other; or, at any time, {"versions", "refused": in the trainer's words}.
 """
 
 from __future__ import annotations
@@ -17,144 +14,151 @@ import json
 import os
 import sys
 import tempfile
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-
-# Modules of ours lie beside this file, and some are named like others.
-sys.path[:] = [path for path in sys.path if path != str(Path(__file__).resolve().parent)]
+from typing import Any, NamedTuple
 
 IGNORED = -100
+Made = Iterator[tuple[Sequence[int], Sequence[bool], bool]]
+"""The tokens of each example, whether they carry loss, and whether its rows are kept apart."""
 
 
-def main(job_file, out_file):
+class Examples(NamedTuple):
+    """What a trainer makes of a set."""
+
+    tokenizer: Any
+    limit: int | None
+    made: Made
+
+
+class Trainer(NamedTuple):
+    """A trainer's package, its name for the limit of a row in tokens, and how its own code makes its examples."""
+
+    package: str
+    limit: str
+    examples: Callable[[dict[str, Any], str], Examples]
+
+
+def main(job_file: str, out_file: str) -> None:
     job = json.loads(Path(job_file).read_text(encoding="utf-8"))
-    package, longest, examples_of = TRAINERS[job["trainer"]]
-    versions = {name: importlib.metadata.version(name) for name in (package, "transformers")}
+    trainer = TRAINERS[job["trainer"]]
+    versions = {name: importlib.metadata.version(name) for name in (trainer.package, "transformers")}
     with open(out_file, "w", encoding="utf-8") as out, tempfile.TemporaryDirectory() as work:
 
-        def tell(**said):
+        def tell(**said: Any) -> None:
             out.write(json.dumps(said) + "\n")
 
         try:
-            settings, tokenizer, examples = examples_of(job, work)
-            tell(versions=versions, setting=longest, longest=settings)
-            for ids, trained, apart in examples:
-                tell(pieces=pieces(tokenizer, ids, trained), apart=apart)
+            found = trainer.examples(job, work)
+            tell(versions=versions, setting=trainer.limit, longest=found.limit)
+            for ids, trained, apart in found.made:
+                tell(pieces=pieces(found.tokenizer, ids, trained), apart=apart)
         except Exception as error:
-            # Whatever it raises, a user's training would end with it.
-            import traceback
-
+            # Whatever it raises, training would end with it.
             traceback.print_exc()
             lines = [line for line in str(error).splitlines() if line.strip()]
             tell(versions=versions, refused=f"{type(error).__name__}: {lines[0] if lines else ''}"[:500])
 
 
-def pieces(tokenizer, ids, trained):
+def pieces(tokenizer: Any, ids: Sequence[int], trained: Iterable[bool]) -> list[tuple[str, bool]]:
     """Return the text of the tokens in pieces, each with whether it carries loss."""
-    found, start, end = [], 0, 0
-    text = decode(tokenizer, ids)
+    found, start, end, text = list[tuple[str, bool]](), 0, 0, decode(tokenizer, ids)
     for carries, run in groupby(trained):
         end += len(list(run))
         # Decoded from the start: a tokenizer may write the first token of a text otherwise than inside it.
         place = len(text) if end == len(ids) else len(decode(tokenizer, ids[:end]).rstrip("\ufffd"))
-        found.append([text[start:place], bool(carries)])
+        found.append((text[start:place], bool(carries)))
         start = max(start, place)
     return found
 
 
-def decode(tokenizer, ids):
-    return tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+def decode(tokenizer: Any, ids: Sequence[int]) -> str:
+    return str(tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
 
-def of_labels(ids, labels, apart=True):
-    """Return an example of labels that stand where their tokens do."""
-    return [int(one) for one in ids], [int(label) != IGNORED for label in labels], apart
+def chosen(settings: dict[str, Any], *left_out: str) -> dict[str, Any]:
+    """Return the settings without those that need a GPU, or are no matter of data."""
+    machine = {"bf16", "fp16", "tf32", "deepspeed", "fsdp", "fsdp_config", "resume_from_checkpoint", "output_dir"}
+    return {name: value for name, value in settings.items() if name not in machine.union(left_out)}
 
 
-def rows_of(job):
-    from datasets import load_dataset
-
-    return load_dataset(job["data"], split="train")
-
-
-def llamafactory(job, work):
+def llamafactory(job: dict[str, Any], work: str) -> Examples:
     from llamafactory.data import get_dataset, get_template_and_fix_tokenizer
     from llamafactory.hparams import get_train_args
     from llamafactory.model import load_tokenizer
 
-    # What needs a GPU, or would keep files, is no matter of data.
-    elsewhere = {"deepspeed", "fsdp", "bf16", "fp16", "pure_bf16", "tf32", "flash_attn", "resume_from_checkpoint"}
-    given = {name: value for name, value in job["settings"].items() if name not in elsewhere}
-    given |= {"model_name_or_path": job["model"], "dataset_dir": job["data"], "output_dir": work, "use_cpu": True}
-    given |= {"report_to": "none", "overwrite_cache": True, "stage": "sft", "do_train": True, "tokenized_path": None}
+    given = chosen(job["settings"], "pure_bf16", "flash_attn", "tokenized_path")
+    given |= {"model_name_or_path": job["model"], "dataset_dir": job["data"], "output_dir": work, "stage": "sft"}
+    given |= {"do_train": True, "use_cpu": True, "report_to": "none", "overwrite_cache": True}
     model, data, training, _, _ = get_train_args(given)
     module = load_tokenizer(model)
-    template = get_template_and_fix_tokenizer(module["tokenizer"], data)
-    found = get_dataset(template, model, data, training, stage="sft", **module)["train_dataset"]
     tokenizer = module["tokenizer"]
+    template = get_template_and_fix_tokenizer(tokenizer, data)
+    rows = get_dataset(template, model, data, training, stage="sft", **module)["train_dataset"]
 
-    def examples():
-        for one in found:
-            ids, labels, seen = one["input_ids"], one["labels"], one["attention_mask"]
-            last = len(ids)
-            while data.packing and last and labels[last - 1] == IGNORED and ids[last - 1] == tokenizer.pad_token_id:
-                last -= 1
-            apart = not data.packing or len(set(seen[:last])) > 1
-            yield of_labels(ids[:last], labels[:last], apart)
+    def made() -> Made:
+        for row in rows:
+            ids, labels, end = row["input_ids"], row["labels"], len(row["input_ids"])
+            while data.packing and end and labels[end - 1] == IGNORED and ids[end - 1] == tokenizer.pad_token_id:
+                end -= 1
+            apart = not data.packing or len({*row["attention_mask"][:end]}) > 1
+            yield ids[:end], [label != IGNORED for label in labels[:end]], apart
 
-    return data.cutoff_len, tokenizer, examples()
+    return Examples(tokenizer, data.cutoff_len, made())
 
 
-def trl(job, work):
-    import torch
+def trl(job: dict[str, Any], work: str) -> Examples:
+    from datasets import load_dataset
     from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
     from trl import SFTConfig, SFTTrainer
 
-    elsewhere = {"bf16", "fp16", "tf32", "deepspeed", "fsdp", "fsdp_config", "use_liger_kernel", "output_dir"}
-    of_script = {"model_name_or_path", "dataset_name", "dtype", "attn_implementation", "use_peft"}
-    left = elsewhere | of_script
-    given = {name: value for name, value in job["settings"].items() if name not in left and "lora" not in name}
+    of_script = ("model_name_or_path", "dataset_name", "dtype", "attn_implementation", "use_peft", "use_liger_kernel")
+    given = {name: value for name, value in chosen(job["settings"], *of_script).items() if "lora" not in name}
     args = SFTConfig(output_dir=work, use_cpu=True, bf16=False, report_to="none", **given)
     tokenizer = AutoTokenizer.from_pretrained(job["model"])
     # A model is needed to begin with, and none of its weights is looked at.
-    torch.manual_seed(0)
     small = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
-    model = Qwen2ForCausalLM(Qwen2Config(len(tokenizer) + 64, num_key_value_heads=1, **small))
-    trainer = SFTTrainer(model=model, args=args, train_dataset=rows_of(job), processing_class=tokenizer)
+    config = Qwen2Config(vocab_size=len(tokenizer) + 64, num_key_value_heads=1, **small)
+    rows = load_dataset(job["data"], split="train", cache_dir=work)
+    trainer = SFTTrainer(Qwen2ForCausalLM(config), args=args, train_dataset=rows, processing_class=tokenizer)
+    apart = not args.packing or args.packing_strategy != "wrapped"
 
-    def examples():
-        for one in trainer.train_dataset:
-            apart = not args.packing or args.packing_strategy != "wrapped"
-            yield of_labels(one["input_ids"], one["labels"], apart)
+    def made() -> Made:
+        for row in trainer.train_dataset:
+            yield row["input_ids"], [label != IGNORED for label in row["labels"]], apart
 
-    return args.max_length, tokenizer, examples()
+    return Examples(tokenizer, args.max_length, made())
 
 
-def verl(job, _):
+def verl(job: dict[str, Any], _: str) -> Examples:
     from omegaconf import OmegaConf
     from verl.utils import hf_tokenizer
     from verl.utils.dataset.multiturn_sft_dataset import MultiTurnSFTDataset
 
     tokenizer = hf_tokenizer(job["model"])
-    config = OmegaConf.create({**job["settings"], "pad_mode": "no_padding"})
+    config = OmegaConf.create(job["settings"] | {"pad_mode": "no_padding"})
     files = sorted(str(path) for path in Path(job["data"], "data").glob("*.parquet"))
-    data = MultiTurnSFTDataset(files, tokenizer, config)
+    rows = MultiTurnSFTDataset(files, tokenizer, config)
 
-    def examples():
-        for place in range(len(data)):
-            one = data[place]
-            yield one["input_ids"].tolist(), [bool(mask) for mask in one["loss_mask"].tolist()], True
+    def made() -> Made:
+        for place in range(len(rows)):
+            row = rows[place]
+            yield row["input_ids"].tolist(), [bool(mask) for mask in row["loss_mask"].tolist()], True
 
-    return data.max_length, tokenizer, examples()
+    return Examples(tokenizer, rows.max_length, made())
 
 
 TRAINERS = {
-    "llamafactory": ("llamafactory", "cutoff_len", llamafactory),
-    "trl": ("trl", "max_length", trl),
-    "verl": ("verl", "max_length", verl),
+    "llamafactory": Trainer("llamafactory", "cutoff_len", llamafactory),
+    "trl": Trainer("trl", "max_length", trl),
+    "verl": Trainer("verl", "data.max_length", verl),
 }
 
 if __name__ == "__main__":
+    # Modules of ours lie beside this file, and some are named like others.
+    sys.path[:] = [path for path in sys.path if path != str(Path(__file__).resolve().parent)]
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     with contextlib.redirect_stdout(sys.stderr):
         main(*sys.argv[1:])
