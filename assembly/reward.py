@@ -53,7 +53,7 @@ def compute_score_batch(
 
 
 def reward(completions: Sequence[Completion], **columns: Any) -> list[float]:
-    """Return the rewards as TRL's GRPOTrainer and ms-swift ask for them: completions as texts or turns, columns as lists.
+    """Return the rewards as TRL and ms-swift ask for them: completions as texts or turns, columns as lists.
 
     The truths are in column `ground_truth`, or in `reward_model` as verl has it. Raises as compute_score does.
     """
@@ -85,7 +85,7 @@ def _truth_in(label: str | Mapping[str, Any]) -> str:
 
 
 async def score(args: object, sample: Any, **_: Any) -> float | list[float]:
-    """Return the reward of a sample of slime's, or of a list of them; `label` is the truth, or verl's `reward_model`."""
+    """Return the reward of a sample of slime's, or of a list; its label is the truth, or verl's `reward_model`."""
     some = sample if isinstance(sample, list) else [sample]
     found = reward([one.response for one in some], ground_truth=[_truth_in(one.label) for one in some])
     return found if isinstance(sample, list) else found[0]
