@@ -68,7 +68,8 @@ def layout_of(schema: pa.Schema) -> LayoutName:
     """Return the layout of a set with these columns. Raises ValueError if it is none."""
     if "messages" in schema.names and "reasoning_content" in str(schema.field("messages").type):
         return "reasoning"
-    for name in get_args(LayoutName):
+    names: tuple[LayoutName, ...] = get_args(LayoutName)
+    for name in names:
         if {column.name for column in LAYOUTS[name].columns} <= {*schema.names}:
             return name
     raise ValueError(f"the set is in no known layout: it has the columns {', '.join(schema.names)}")

@@ -32,7 +32,7 @@ class Asked(NamedTuple):
     question: str
     tail: str  # of the prompt, behind the question
     trace: str
-    ends: Collection[str]  # tokens that end the model's turn; one is to be trained
+    ends: Sequence[str]  # tokens that end the model's turn; one is to be trained
 
     @property
     def opened(self) -> int:
@@ -180,7 +180,8 @@ def hurts(asked: Asked, spot: Spot) -> list[Hurt]:
         found.append(Hurt("spaces", *beside(asked.trace, spot.after[place : place + size])))
     before = spot.before.lstrip(), asked.head.lstrip()
     if place < 0:
-        return found + _other_text(asked, "".join(spot.after[one:two] for one, two in spot.trained))
+        start = len(base) if spot.after.startswith(base) else 0
+        return found + _other_text(asked, "".join(spot.after[max(one, start) : two] for one, two in spot.trained))
     if spot.after[:place] != base or before[0] != before[1]:
         found.append(Hurt("prompt", *beside(f"{before[1]}…{base}", f"{before[0]}…{spot.after[:place]}")))
     needed = place + (asked.opened if spot.after[:place] == base else 0)

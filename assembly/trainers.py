@@ -46,7 +46,7 @@ def settings_of(trainer: str, layout: str, config: Path | None, template: str) -
             raise ValueError(f"--config {config} cannot be read as YAML: {str(error).splitlines()[0]}") from error
         if not isinstance(given, dict):
             raise ValueError(f"--config {config} holds no settings: give {known['shown']}'s own, name: value")
-    settings = known["settings"].get(layout, {}) | given
+    settings: dict[str, Any] = known["settings"].get(layout, {}) | given
     if "templates" in known and "template" not in settings:
         fitting = (row["name"] for row in known["templates"] if _fits(row, template))
         if not (name := next(fitting, "")):

@@ -49,6 +49,7 @@ REPLY = TRACE.partition("</think>\n\n\n")[2]
         ([(ASK, False), (TRACE, True), (END, False)], ["end"]),
         ([(ASK, False), (TRACE, True)], ["end"]),
         ([(ASK, False), (TRACE[:30], True)], ["cut"]),
+        ([(ASK[:-10], False), (ASK[-10:] + TRACE[:30], True)], ["cut"]),
         ([(ASK, False), (TRACE[:30] + END, True)], ["cut"]),
         ([(ASK, False), (TRACE + END + "And more", True)], ["added"]),
         ([(ASK + TRACE + END, True)], ["question"]),

@@ -94,7 +94,7 @@ class ChatTokenizer:
         """Return the number of characters that tokens of a reply are decoded to."""
         return len(self._tokenizer.decode(ids, skip_special_tokens=not self.thinking.raw))
 
-    def render(self, messages: Sequence[Message], *, opened: bool = True) -> str:
+    def render(self, messages: Sequence[Mapping[str, object]], *, opened: bool = True) -> str:
         """Return the prompt as text, special tokens included; if `opened`, with the start of the answer's turn."""
         return str(self._apply(messages, tokenize=False, opened=opened))
 
@@ -112,7 +112,7 @@ class ChatTokenizer:
         # Mistral's own tokenizer reads its control tokens in a text as plain text.
         return [list(self._apply(messages, tokenize=True)) for messages in chats]
 
-    def _apply(self, messages: Sequence[Message], *, tokenize: bool, opened: bool = True) -> Any:
+    def _apply(self, messages: Sequence[Mapping[str, object]], *, tokenize: bool, opened: bool = True) -> Any:
         variables = dict(self.format.kwargs)
         if self.format.template is not None:
             variables["chat_template"] = self.format.template
