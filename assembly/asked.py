@@ -21,6 +21,17 @@ def ends_of(chat: ChatTokenizer) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, (after, chat.eos))))
 
 
+def notes_on_prompt(chat: ChatTokenizer) -> list[str]:
+    """Return a note if the prompt of the template ends on a thought that is over, so that replies have none."""
+    if "</think>" not in chat.render(_turns("2 + 2?")):
+        return []
+    told = "the chat template ends its prompt on an empty thought, behind which no trace is written"
+    remedy = (
+        "give --chat_kwargs '{\"enable_thinking\": true}' here, and the same to the trainer and wherever it is asked"
+    )
+    return [f"{told}: {remedy}"]
+
+
 def written_by(chat: ChatTokenizer, chats: Iterable[Sequence[Mapping[str, Any]]]) -> Iterator[Example]:
     """Yield what is trained by who takes the template at its word: all that follows the prompt in a chat's text."""
     for turns in chats:

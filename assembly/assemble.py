@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assembly import feasibility
+from assembly.asked import notes_on_prompt
 from assembly.candidates import OTHER_VARIANT, POOL, choose, questions_of
 from assembly.feasibility import NothingMadeError, Supply
 from assembly.settings import SftSettings, choose_formats
@@ -75,7 +76,8 @@ def assemble(
     begun, command = time.monotonic(), this_command(state="assembled")
     parts = open_parts(raw)
     source = source_of(raw, parts, published)
-    summary = Summary(notes=[*source.notes])
+    chat = settings.chat()
+    summary = Summary(notes=[*source.notes, *(notes_on_prompt(chat) if chat else ())])
 
     def build(folder: Path) -> None:
         count = processes or min(len(parts), os.cpu_count() or 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,18 @@ def test_the_card_has_the_longest_in_tokens(raw: Path) -> None:
     assert f"the longest trace has {longest:,} tokens" in (out / "README.md").read_text(encoding="utf-8")
     out, _ = made(raw)
     assert "the longest trace has" not in (out / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_prompt_that_ends_on_an_empty_thought_is_told(raw: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = raw.parent / "model"
+    shutil.copytree(MODEL, model)
+    template = (model / "chat_template.jinja").read_text(encoding="utf-8")
+    ending = "{% if add_generation_prompt and not enable_thinking %}<think>\n\n</think>\n\n{% endif %}"
+    (model / "chat_template.jinja").write_text(template + ending, encoding="utf-8")
+    made(raw, "--model", str(model))
+    assert "ends its prompt on an empty thought" in " ".join(capsys.readouterr().out.split())
+    made(raw, "--model", str(model), "--chat_kwargs", '{"enable_thinking": true}')
+    assert "empty thought" not in capsys.readouterr().out
 
 
 def test_llama_factory_is_told_of_each_that_it_takes(raw: Path) -> None:
