@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from assembly.asked import asked_by, ends_of, written_by
 from assembly.layouts import IGNORED
-from assembly.sft import DATASET_INFO, SFT_DATA
+from assembly.sft import DATASET_INFO, SFT_DATA, VERL_TOKENS
 from assembly.trained import Asked, Example
 from cluster.inference.tokenizer import ChatTokenizer
 
@@ -38,8 +38,9 @@ def copy_rows(folder: Path, most: int, to: Path) -> pa.Table:
         raise ValueError(f"{folder} holds no rows")
     (to / "data").mkdir(parents=True)
     pq.write_table(kept, to / "data" / "train-00000-of-00001.parquet")
-    if (info := folder / DATASET_INFO).exists():
-        (to / DATASET_INFO).write_bytes(info.read_bytes())
+    for name in (DATASET_INFO, VERL_TOKENS):
+        if (folder / name).exists():
+            (to / name).write_bytes((folder / name).read_bytes())
     return kept
 
 

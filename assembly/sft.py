@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from importlib import resources
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -45,6 +46,7 @@ _KINDS = ("label", "task", "variant")
 DATASET_NAME = "skillfactory"  # the name for LLaMA-Factory's `dataset:`, and the key in dataset_info.json
 DATASET_INFO = "dataset_info.json"
 ANALYSIS = "analysis.json"
+VERL_TOKENS = "verl_tokens.py"
 ROWS_PER_FILE, ROWS_PER_GROUP = 50_000, 1_000
 Map = Callable[..., Iterator[Any]]  # like the built-in `map`, but perhaps in other processes; results are in order
 
@@ -235,6 +237,8 @@ def write_sft(map_: Map, made: Sequence[BucketTraces], settings: SftSettings, su
     if (taken := LAYOUTS[settings.layout].takes) is not None:
         told = json.dumps({DATASET_NAME: {"file_name": "data", **taken}}, indent=2)
         (folder / DATASET_INFO).write_text(f"{told}\n", encoding="utf-8")
+    if settings.layout == "tokens":
+        (folder / VERL_TOKENS).write_bytes(resources.files("assembly").joinpath(VERL_TOKENS).read_bytes())
     analysis = json.dumps(summary.as_json(), indent=2, ensure_ascii=False)
     (folder / ANALYSIS).write_text(f"{analysis}\n", encoding="utf-8")
     return Split(len(kept), summary.memory, paths)

@@ -55,6 +55,9 @@ def main(job_file: str, out_file: str) -> None:
             tell(versions=versions, setting=trainer.limit, longest=found.limit)
             for ids, trained, apart in found.made:
                 tell(pieces=pieces(found.tokenizer, ids, trained), apart=apart)
+        except ImportError:
+            # Its environment is not whole, which is no matter of the set.
+            raise
         except Exception as error:
             # Whatever it raises, training would end with it.
             traceback.print_exc()
@@ -136,18 +139,23 @@ def verl(job: dict[str, Any], _: str) -> Examples:
     from omegaconf import OmegaConf
     from verl.utils import hf_tokenizer
     from verl.utils.dataset.multiturn_sft_dataset import MultiTurnSFTDataset
+    from verl.utils.import_utils import load_extern_object
 
-    tokenizer = hf_tokenizer(job["model"])
-    config = OmegaConf.create(job["settings"] | {"pad_mode": "no_padding"})
+    tokenizer, reader = hf_tokenizer(job["model"]), Path(job["data"], "verl_tokens.py")
+    own = {"path": str(reader), "name": "TokenDataset"} if reader.exists() else {"path": None}
+    settings = {"max_length": 1024, "custom_cls": own, **job["settings"], "pad_mode": "no_padding"}
+    config = OmegaConf.create(settings)
     files = sorted(str(path) for path in Path(job["data"], "data").glob("*.parquet"))
-    rows = MultiTurnSFTDataset(files, tokenizer, config)
+    # As its trainer chooses, which itself needs a dozen packages more.
+    other = config.custom_cls.path and load_extern_object(config.custom_cls.path, config.custom_cls.name)
+    rows = (other or MultiTurnSFTDataset)(parquet_files=files, tokenizer=tokenizer, config=config)
 
     def made() -> Made:
         for place in range(len(rows)):
             row = rows[place]
             yield row["input_ids"].tolist(), [bool(mask) for mask in row["loss_mask"].tolist()], True
 
-    return Examples(tokenizer, rows.max_length, made())
+    return Examples(tokenizer, config.max_length, made())
 
 
 TRAINERS = {

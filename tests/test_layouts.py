@@ -84,6 +84,7 @@ def test_each_is_read_back_whole(name: LayoutName, raw: Path, tmp_path: Path) ->
     chat = load_tokenizer(str(MODEL))
     asked = asked_in(chat, rows)
     assert compare(asked, written_in_full(chat, rows, asked)).counts() == ({"lost": 12} if name == "reasoning" else {})
+    assert (out / "verl_tokens.py").exists() is (name == "tokens")
     assert (out / "dataset_info.json").exists() is (LAYOUTS[name].takes is not None)
     made(raw)  # which replaces it
     assert layout_of(pq.read_schema(next((out / "data").iterdir()))) == "sharegpt"

@@ -53,6 +53,8 @@ WHOLE = [
     Case("trl", "glm4moe", "tokens"),
     Case("verl", "qwen2_5", "sharegpt"),
     Case("verl", "qwen2_5", "messages"),
+    Case("verl", "qwen3", "tokens"),
+    Case("verl", "deepseek_r1_distill", "tokens"),
 ]
 HURT = [
     Case("llamafactory", "qwen2_5", "sharegpt", ("cut",), {"cutoff_len": 300}),
@@ -72,6 +74,7 @@ HURT = [
     Case("verl", "deepseek_r1_distill", "sharegpt", ("lost",)),
     Case("verl", "qwen3_5_nothink", "sharegpt", ("late",)),
     Case("verl", "qwen2_5", "sharegpt", ("refused",), {"max_length": 300}),
+    Case("verl", "qwen3", "tokens", ("refused",), {"max_length": 300}),
     Case("verl", "qwen2_5", "sharegpt", ("cut",), {"max_length": 300, "truncation": "right"}),
 ]
 
