@@ -4,7 +4,8 @@
 # make setup      set up alone
 # make slurm      the launcher on a real Slurm of two nodes, made for it on this machine; installs it as root
 # make wheels     what we use of vLLM, held against the Python files of its CUDA wheels (560 MiB, downloaded once)
-# make consumers  LLaMA-Factory, verl and TRL, each in an environment of its own, take what `make run` made
+# make consumers  LLaMA-Factory, verl and TRL, each in an environment of its own, take what `make run` made; assembly.check finds
+#                 what they do to it
 #
 # EXTRA=gpu or EXTRA=cpu chooses the build of vLLM; by default the one that .venv has, else what this machine has.
 
@@ -33,7 +34,7 @@ PIP := $(BIN)/python -m pip install $(PIP_FLAGS)
 # What the consumers are shown: RUN=runs/other to show another run.
 DEFAULT_RUN := runs/countdown_3arg-skillfactory-tiny-3m
 RUN ?= $(DEFAULT_RUN)
-CONSUMERS := llamafactory verl trl
+CONSUMERS := llamafactory verl trl checked
 
 .PHONY: run test test-all ray-tests wheels setup check slurm clean consumers $(CONSUMERS)
 
@@ -44,7 +45,7 @@ run: $(READY)
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 12 --durations-min 5
 
 test: $(READY_DEV) check
-	@$(PYTEST) -m "not ray and not wheels"
+	@$(PYTEST) -m "not ray and not wheels and not consumers"
 
 test-all: test
 	@# Tests with Ray wait for processes, Slurm's for its daemons, and a consumer's set-up for disk and network.
@@ -113,6 +114,10 @@ verl: .venv-verl/ready $(RUN)/RL_DATA/train.parquet
 	@# As its users do: reward.py finds the graders in the installed project.
 	@rm -rf build && .venv-verl/bin/python -m pip install $(PIP_FLAGS) --no-deps . && rm -rf build
 	@$(call consume,verl)
+
+# In our own environment, which asks theirs.
+checked: $(READY_DEV) .venv-llamafactory/ready .venv-trl/ready .venv-verl/ready $(RUN)/RL_DATA/train.parquet
+	@HF_HUB_OFFLINE=1 nice $(BIN)/python -m pytest tests/consumers/test_checked.py
 
 consume = HF_HOME=$(CURDIR)/.venv-$(1)/cache HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false \
 	nice .venv-$(1)/bin/python tests/consumers/check_$(1).py $(RUN) >.venv-$(1)/check.log 2>&1 \

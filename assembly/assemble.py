@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,11 +26,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assembly import feasibility
+from assembly.asked import notes_on_prompt
 from assembly.candidates import OTHER_VARIANT, POOL, choose, questions_of
 from assembly.feasibility import NothingMadeError, Supply
-from assembly.settings import SftSettings, choose_formats, load_tokenizer
-from assembly.sft import DATASET_INFO, DATASET_NAME, SFT_SCHEMA, BucketTraces, Map, Summary, sft_card, write_sft
-from assembly.traces import FAULTS, assemble_question
+from assembly.settings import SftSettings, choose_formats
+from assembly.sft import (
+    ANALYSIS,
+    DATASET_INFO,
+    DATASET_NAME,
+    SFT_SCHEMA,
+    BucketTraces,
+    Map,
+    Summary,
+    sft_card,
+    write_sft,
+)
+from assembly.traces import FAULTS, assemble_question, framed
 from cluster.inference.engine import Message
 from cluster.jobs.atomic import check_replaceable, replace_folder
 from cluster.jobs.card import UNKNOWN
@@ -65,7 +76,8 @@ def assemble(
     begun, command = time.monotonic(), this_command(state="assembled")
     parts = open_parts(raw)
     source = source_of(raw, parts, published)
-    summary = Summary(notes=[*source.notes])
+    chat = settings.chat()
+    summary = Summary(notes=[*source.notes, *(notes_on_prompt(chat) if chat else ())])
 
     def build(folder: Path) -> None:
         count = processes or min(len(parts), os.cpu_count() or 1)
@@ -74,7 +86,7 @@ def assemble(
         with TemporaryDirectory(dir=folder) as work, workers or nullcontext():
             map_ = workers.map if workers else map
             made = _make(map_, parts, settings, Path(work), summary)
-            split = write_sft(map_, made, settings.subsample, summary, folder)
+            split = write_sft(map_, made, settings, summary, folder)
         alone = {"ended": now(), "seconds": time.monotonic() - begun, "questions": summary.questions}
         told = starts if starts is not None else [command | alone]
         card = sft_card(summary, settings, split, source, license=license, starts=told)
@@ -104,10 +116,11 @@ def check_destination(out: Path, raw: str | Path) -> None:
 
 
 def _is_sft_data(folder: Path) -> bool:
-    try:
-        return DATASET_NAME in json.loads((folder / DATASET_INFO).read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError):
-        return False
+    for name, known in ((ANALYSIS, FAULTS), (DATASET_INFO, (DATASET_NAME,))):
+        with suppress(OSError, ValueError, TypeError):
+            if any(key in json.loads((folder / name).read_text(encoding="utf-8")) for key in known):
+                return True
+    return False
 
 
 def _make(map_: Map, parts: Sequence[Part], settings: SftSettings, work: Path, summary: Summary) -> list[BucketTraces]:
@@ -159,7 +172,7 @@ def make_bucket(bucket: int, path: Path, *, files: Sequence[Path], buckets: int,
     wanted = pool["question_key"].filter(pc.not_equal(pool["left_out"], OTHER_VARIANT))
     counts.most_samples = max(Counter(wanted.to_pylist()).values(), default=0)
     formats = choose_formats(settings.formats, settings.bounds)
-    tokenizer = load_tokenizer(settings.tokenizer) if settings.tokenizer else None
+    tokenizer = settings.chat()
     rows: list[dict[str, Any]] = []
     scores = []
     for asked in questions_of(pool):
@@ -167,12 +180,14 @@ def make_bucket(bucket: int, path: Path, *, files: Sequence[Path], buckets: int,
         traces = assemble_question(asked, formats, settings)
         counts.not_given.update(traces.not_given)
         for number, made in enumerate(traces.made):
-            turns = [Message(role="user", content=asked.question), Message(role="assistant", content=made.text)]
+            text = framed(made.text, settings.frame)
+            turns = [Message(role="user", content=asked.question), Message(role="assistant", content=text)]
             tokens = len(tokenizer.encode(turns)) if tokenizer else 0
-            if tokens > (settings.max_trace_tokens or 0):
+            if settings.max_trace_tokens is not None and tokens > settings.max_trace_tokens:
                 counts.too_long[made.format, made.label] += 1
                 counts.shortest = min(counts.shortest or tokens, tokens)
                 continue
+            counts.longest = max(counts.longest, tokens)
             if settings.subsample is not None:
                 scores.append(request_seed(settings.seed, "subsample", asked.key, made.format, number))
             row = {

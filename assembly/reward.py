@@ -1,4 +1,4 @@
-"""The reward for RL training, in the signatures that verl calls: 1.0 if our graders judge an answer right, else 0.0.
+"""The reward for RL training, as each trainer calls it: 1.0 if our graders judge an answer right, else 0.0.
 
 As in a run, only the reply is graded, not the thought before it. The `reward.py` of every RL_DATA imports it. Needs
 only the standard library, so that `pip install --no-deps` of this project suffices in a trainer's environment; the
@@ -6,7 +6,8 @@ graders `word`, `math` and `gym` need their own packages there.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
@@ -17,6 +18,9 @@ from generation.grading.answers import WORDS, read_answer_in
 from generation.grading.workers import pool_size
 from generation.records import ANSWER_IN, Question
 
+Completion = str | Sequence[Mapping[str, Any]]
+_TAIL = 200  # characters of a prompt that its query surely holds
+_ENDS = re.compile(r"(?:\s|<\|[^<>|]*\|>|<｜[^<>｜]*｜>|</s>|<eos>|<end_of_turn>)+\Z")
 _IN_PROCESSES = {"math", "gym"}  # graders that use worker processes, as a search for a regular expression does
 
 
@@ -46,6 +50,45 @@ def compute_score_batch(
     # As many threads as workers.
     with ThreadPoolExecutor(pool_size()) as threads:
         return list(threads.map(compute_score, *zip(*given, strict=True)))
+
+
+def reward(completions: Sequence[Completion], **columns: Any) -> list[float]:
+    """Return the rewards as TRL and ms-swift ask for them: completions as texts or turns, columns as lists.
+
+    The truths are in column `ground_truth`, or in `reward_model` as verl has it. Raises as compute_score does.
+    """
+    truths = columns.get("ground_truth") or [_truth_in(one) for one in columns.get("reward_model") or ()]
+    texts = [one if isinstance(one, str) else str(one[-1]["content"]) for one in completions]
+    if len(truths) != len(texts):
+        raise ValueError(f"{len(texts)} completions and {len(truths)} truths: the rows need a column ground_truth")
+    return compute_score_batch([""] * len(texts), texts, truths)
+
+
+def replies_of(queries: Sequence[str], prompts: Sequence[str]) -> list[str]:
+    """Return what was written after each prompt, without the tokens that end it; OpenRLHF gives both as one text.
+
+    Raises ValueError for a text that does not begin with its prompt.
+    """
+    replies = []
+    for query, prompt in zip(queries, prompts, strict=True):
+        # A prompt that is too long has lost its beginning.
+        _, found, reply = query.partition(prompt) if prompt in query else query.rpartition(prompt[-_TAIL:])
+        if not found:
+            raise ValueError(f"this query does not begin with its prompt: {query!r:.80}")
+        replies.append(_ENDS.sub("", reply))
+    return replies
+
+
+def _truth_in(label: str | Mapping[str, Any]) -> str:
+    """Return the truth of a label, which may be verl's whole `reward_model`."""
+    return label if isinstance(label, str) else str(label["ground_truth"])
+
+
+async def score(args: object, sample: Any, **_: Any) -> float | list[float]:
+    """Return the reward of a sample of slime's, or of a list; its label is the truth, or verl's `reward_model`."""
+    some = sample if isinstance(sample, list) else [sample]
+    found = reward([one.response for one in some], ground_truth=[_truth_in(one.label) for one in some])
+    return found if isinstance(sample, list) else found[0]
 
 
 def _needs_processes(question: Question) -> bool:

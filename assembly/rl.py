@@ -11,16 +11,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from assembly.layouts import MESSAGES
 from assembly.reward import truth_of
-from assembly.sft import MESSAGES
 from cluster.jobs.atomic import replace_folder
 from cluster.jobs.card import UNKNOWN, Split, Table, fill_card, header, json_block, run_section
 from generation.raw.schema import Column, columns_table, without_surrogates
 from generation.records import Question, stable_hash
 
+SOURCE = "skillfactory/"
 _EXTRA = pa.struct([("index", pa.int64()), ("question_key", pa.string()), ("split", pa.string())])
 RL_COLUMNS = (
-    Column("data_source", pa.string(), "the task"),
+    Column("data_source", pa.string(), f"`{SOURCE}` and the task: a name that no trainer has a rule of its own for"),
     Column("prompt", MESSAGES, "the plain question as one user turn"),
     Column("ability", pa.string(), "always `math`, as published"),
     Column(
@@ -38,10 +39,16 @@ FILES = {"train": "train.parquet", "validation": "val.parquet"}
 REWARD_FILE = "reward.py"
 _VALIDATION_SHARE = 0.1
 
-_REWARD = '''"""For verl's reward.custom_reward_function.path: the graders that judged the samples of this run."""
+_REWARD = '''"""The graders that judged the samples of this run, as trainers call them.
+
+verl: compute_score. TRL: reward. ms-swift: --external_plugins reward.py --reward_funcs skillfactory. OpenRLHF:
+--reward.remote_url reward.py. slime: --custom-rm-path reward.score, with this folder on PYTHONPATH.
+"""
+
+import sys
 
 try:
-    from assembly.reward import compute_score, compute_score_batch
+    from assembly.reward import compute_score, compute_score_batch, replies_of, reward, score
 except ModuleNotFoundError as error:
     if error.name not in ("assembly", "assembly.reward"):
         raise
@@ -50,7 +57,24 @@ except ModuleNotFoundError as error:
         "`pip install --no-deps .` with the pip of this environment"
     ) from None
 
-__all__ = ["compute_score", "compute_score_batch"]
+__all__ = ["compute_score", "compute_score_batch", "reward", "reward_func", "score"]
+
+
+def reward_func(queries, prompts, labels):
+    import torch
+
+    rewards = torch.tensor(reward(replies_of(queries, prompts), reward_model=labels))
+    return {"rewards": rewards, "scores": rewards, "extra_logs": {}}
+
+
+if "swift" in sys.modules:
+    from swift.rewards import ORM, orms
+
+    class SkillFactory(ORM):
+        def __call__(self, completions, **columns):
+            return reward(completions, **columns)
+
+    orms["skillfactory"] = SkillFactory
 '''
 
 
@@ -77,7 +101,10 @@ def rl_data(
             pq.write_table(table, path, compression="zstd", write_statistics=False)
             splits.append(Split(len(of_split), table.nbytes, [path], name=name, path=path.name))
         (folder / REWARD_FILE).write_text(_REWARD, encoding="utf-8")
-        counts = {name: Counter(row["data_source"] for row in of_split) for name, of_split in rows.items()}
+        counts = {
+            name: Counter(row["data_source"].removeprefix(SOURCE) for row in of_split)
+            for name, of_split in rows.items()
+        }
         tasks = [(task, *(of[task] for of in counts.values())) for task in sorted(set().union(*counts.values()))]
         values = {
             "header": header(RL_SCHEMA, splits, tags=["skillfactory", "reasoning", "rl", "verl"], license=license),
@@ -98,7 +125,7 @@ def _rows_by_split(questions: Sequence[Question]) -> dict[str, list[dict[str, An
     for index, question in enumerate(questions):
         split = "validation" if question.key in held_out else "train"
         row = {
-            "data_source": question.task,
+            "data_source": f"{SOURCE}{question.task}",
             "prompt": [{"role": "user", "content": question.text}],
             "ability": "math",
             "reward_model": {"style": "rule", "ground_truth": truth_of(question)},

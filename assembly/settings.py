@@ -1,11 +1,13 @@
 """The table of trace formats, and all other settings that an assembled data set depends on."""
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+from assembly.layouts import LAYOUTS, LayoutName
 from cluster.flags import flag
 from cluster.inference.chat import Prompt, fault_in, fit, probe
 from cluster.inference.chat_templates import own_template
@@ -17,6 +19,8 @@ from cluster.paths import local_or_name
 from cluster.texts import first_line, nearest
 from generation.variants import PLAIN
 
+THINK = "think"
+_TAGS = {"sample", "reflect", "answer", "verdict"}  # of a trace's parts, and so not of its frame
 TOO_FEW = "fewer usable attempts than asked for"
 TOO_FEW_CORRECT = "too few correct attempts"
 TOO_FEW_INCORRECT = "too few incorrect attempts"
@@ -137,7 +141,14 @@ class SftSettings:
         "drop", "what the model thought before its replies: drop it, or show it as text in the attempts"
     )
     true_arithmetic: bool = flag(False, "leave out reflections that state a false equation")
-    tokenizer: str | None = flag(None, "model whose tokenizer counts --max_trace_tokens", local_or_name)
+    layout: LayoutName = flag(
+        "sharegpt", "the columns of question and trace; docs/training.md has which trainer takes which"
+    )
+    frame: str = flag("think", "the tag around attempts and reflections: think, another name, or none")
+    model: str | None = flag(
+        None, "the model to be trained: counts tokens, and its chat template is in some layouts", local_or_name
+    )
+    chat_kwargs: dict[str, Any] | None = flag(None, "variables of that chat template, as for generation.run")
     max_trace_tokens: int | None = flag(None, "leave out longer traces (question, trace and template)")
     subsample: int | None = flag(None, "keep this many traces, of each label its share")
 
@@ -146,8 +157,13 @@ class SftSettings:
         check_range("--repeats", self.repeats, 1, 1000)
         if self.max_similarity is not None and not 0 <= self.max_similarity < 1:
             raise ValueError(f"--max_similarity must be at least 0 and below 1, not {self.max_similarity}")
-        if (self.tokenizer is None) != (self.max_trace_tokens is None):
-            raise ValueError("--tokenizer and --max_trace_tokens go together: give both or none")
+        if self.model is None and (self.max_trace_tokens is not None or LAYOUTS[self.layout].templated):
+            flag_ = "--max_trace_tokens" if self.max_trace_tokens is not None else f"--layout {self.layout}"
+            raise ValueError(f"{flag_} needs the model to be trained: give --model too")
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", self.frame) or self.frame in _TAGS:
+            raise ValueError(f"--frame must be none or the name of a tag such as think, not {self.frame!r}")
+        if self.layout == "reasoning" and self.frame != THINK:
+            raise ValueError("--layout reasoning has a thought without a tag: leave --frame out")
         for name in ("max_trace_tokens", "subsample"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"--{name} must be at least 1, not {value}")
@@ -155,26 +171,34 @@ class SftSettings:
         if used_up and (self.unique_variants or self.max_similarity is not None):
             why = f"do not go with format {used_up[0]}, which draws as the paper does; leave them out"
             raise ValueError(f"--unique_variants and --max_similarity {why}, or make its set for itself")
-        if self.tokenizer is not None:
-            load_tokenizer(self.tokenizer)
+        if self.chat_kwargs is not None and self.model is None:
+            raise ValueError("--chat_kwargs is for a chat template: give --model too")
+        self.chat()
 
     @property
     def bounds(self) -> Attempts:
         return read_attempts(self.attempts)
 
+    def chat(self) -> ChatTokenizer | None:
+        """Return the tokenizer of --model, if that is given. Raises ValueError if it cannot render a chat."""
+        return None if self.model is None else load_tokenizer(self.model, json.dumps(self.chat_kwargs or {}))
+
 
 @cache
-def load_tokenizer(name: str) -> ChatTokenizer:
-    """Load a model's tokenizer by folder, hub id or well-known name. Raises ValueError if it cannot render a chat."""
+def load_tokenizer(name: str, kwargs: str = "{}") -> ChatTokenizer:
+    """Load a model's tokenizer by folder, hub id or well-known name. Raises ValueError if it cannot render a chat.
+
+    `kwargs` are the variables of its template, as JSON.
+    """
     model, turns = find(name), probe(("user", "assistant"))
     try:
-        chat = ChatTokenizer(model.path, model.hub_revision, ChatFormat(own_template(model)))
+        chat = ChatTokenizer(model.path, model.hub_revision, ChatFormat(own_template(model), json.loads(kwargs)))
         chat = fit(chat, [Prompt("", turns)]).chat
         fault = fault_in(chat.render(turns), turns)
         chat.encode([Message(role="user", content="2 + 2?"), Message(role="assistant", content="4")])
     except Exception as error:
         # Chat templates and tokenizers come with the model, and raise anything.
-        raise ValueError(f"--tokenizer {name} cannot write a conversation: {first_line(error)[:160]}") from error
+        raise ValueError(f"--model {name} cannot write a conversation: {first_line(error)[:160]}") from error
     if fault:
-        raise ValueError(f"--tokenizer {name}: its chat template {fault}, which would not be counted: give another one")
+        raise ValueError(f"--model {name}: its chat template {fault}, which would not be counted: give another one")
     return chat

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from assembly.layouts import LAYOUTS, LayoutName, written_in
 from assembly.settings import TOO_ALIKE, SftSettings
 from assembly.traces import FAULTS, PHRASES
 from cluster.jobs import card
@@ -28,9 +29,8 @@ from generation.raw.schema import Column, columns_table
 from generation.tasks.registry import share
 
 SFT_DATA = "SFT_DATA"  # its folder in a run directory, and the prefix of its repositories' names
-MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 SFT_COLUMNS = (
-    Column("conversations", MESSAGES, "the plain question (user) and the trace (assistant)"),
+    *LAYOUTS["sharegpt"].columns,
     Column("sft_template_type_idx", pa.string(), "the trace's label, as published"),
     Column("format", pa.string(), "the format it was made by"),
     Column("question_key", pa.string(), "the question's name in RAW_DATA"),
@@ -45,6 +45,8 @@ _LONGEST_EXAMPLE = 600
 _KINDS = ("label", "task", "variant")
 DATASET_NAME = "skillfactory"  # the name for LLaMA-Factory's `dataset:`, and the key in dataset_info.json
 DATASET_INFO = "dataset_info.json"
+ANALYSIS = "analysis.json"
+VERL_TOKENS = "verl_tokens.py"
 ROWS_PER_FILE, ROWS_PER_GROUP = 50_000, 1_000
 Map = Callable[..., Iterator[Any]]  # like the built-in `map`, but perhaps in other processes; results are in order
 
@@ -65,6 +67,7 @@ class Summary:
     too_long: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Traces left out for their length in tokens, by (format, label)."""
     shortest: int = 0  # tokens of the shortest of those; 0 if there are none
+    longest: int = 0  # tokens of the longest trace that was made, with its question; 0 if they were not counted
     traces: Counter[tuple[str, str]] = field(default_factory=Counter)  # by (format, label)
     faults: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     """Traces by (fault, "format" or one of _KINDS, its value); fault "" counts all traces."""
@@ -93,6 +96,7 @@ class Summary:
         self.questions += later.questions
         self.memory += later.memory
         self.most_samples = max(self.most_samples, later.most_samples)
+        self.longest = max(self.longest, later.longest)
         self.shortest = min(filter(None, (self.shortest, later.shortest)), default=0)
         self.shown = min(filter(None, (self.shown, later.shown)), key=itemgetter(0), default=None)
         for name in ("variants", "left_out", "not_given", "too_long", "traces", "faults"):
@@ -156,7 +160,12 @@ def sft_card(
     drawn = "What is said between attempts and before the answer is drawn from these, a line each."
     values = {
         "header": card.header(
-            SFT_SCHEMA, [split], tags=_TAGS, license=license, models=source.models, sources=[source.repository]
+            schema_in(settings.layout),
+            [split],
+            tags=_TAGS,
+            license=license,
+            models=source.models,
+            sources=[source.repository],
         ),
         "traces": f"{split.rows:,}",
         "questions": f"{summary.questions:,}",
@@ -171,7 +180,8 @@ def sft_card(
         "shown": card.fenced(summary.shown[1], "text") if summary.shown else "There is none.",
         "rules": Table(("fault", "a trace shows it when"), rules).markdown(1),
         "shares": Table(("by", "", "traces", *map(code, FAULTS)), shares).markdown(),
-        "columns": columns_table(SFT_COLUMNS),
+        "columns": columns_table(columns_in(settings.layout)),
+        "longest": longest_text(summary, settings),
         "source": code(source.name),
         "commit": f", at commit {code(source.revision)}" if source.revision else "",
         "digest": code(source.digest),
@@ -197,19 +207,40 @@ class BucketTraces(NamedTuple):
     counts: Summary
 
 
-def write_sft(map_: Map, made: Sequence[BucketTraces], subsample: int | None, summary: Summary, folder: Path) -> Split:
+def columns_in(layout: LayoutName) -> tuple[Column, ...]:
+    """Return the columns of a set in this layout."""
+    return (*LAYOUTS[layout].columns, *SFT_COLUMNS[1:])
+
+
+def schema_in(layout: LayoutName) -> pa.Schema:
+    return pa.schema([(column.name, column.type) for column in columns_in(layout)])
+
+
+def longest_text(summary: Summary, settings: SftSettings) -> str:
+    """Say how long the longest trace is, "" if its tokens were not counted."""
+    if not summary.longest:
+        return ""
+    counted = f"the longest trace has {summary.longest:,} tokens, its question included"
+    return f"By the tokenizer of {code(settings.model or '')} {counted}: a trainer's limit must not be below."
+
+
+def write_sft(map_: Map, made: Sequence[BucketTraces], settings: SftSettings, summary: Summary, folder: Path) -> Split:
     """Write all files of SFT_DATA but its card, and add to the summary; `map_` may use other processes."""
-    kept = choose_traces(made, subsample)
+    kept = choose_traces(made, settings.subsample)
     files = [kept[first : first + ROWS_PER_FILE] for first in range(0, len(kept), ROWS_PER_FILE)]
     paths = [folder / "data" / f"train-{place:05}-of-{len(files):05}.parquet" for place in range(len(files))]
     (folder / "data").mkdir()
-    write = partial(_write_file, buckets=[(bucket.path, len(bucket.labels)) for bucket in made])
+    write = partial(_write_file, buckets=[(bucket.path, len(bucket.labels)) for bucket in made], settings=settings)
     for counts in follow(map_(write, paths, files), len(files), "writing", "parts"):
         summary.extend(counts)
     assert summary.traces.total() == len(kept), "traces were lost"
-    (folder / DATASET_INFO).write_bytes(resources.files("assembly").joinpath(DATASET_INFO).read_bytes())
+    if (taken := LAYOUTS[settings.layout].takes) is not None:
+        told = json.dumps({DATASET_NAME: {"file_name": "data", **taken}}, indent=2)
+        (folder / DATASET_INFO).write_text(f"{told}\n", encoding="utf-8")
+    if settings.layout == "tokens":
+        (folder / VERL_TOKENS).write_bytes(resources.files("assembly").joinpath(VERL_TOKENS).read_bytes())
     analysis = json.dumps(summary.as_json(), indent=2, ensure_ascii=False)
-    (folder / "analysis.json").write_text(f"{analysis}\n", encoding="utf-8")
+    (folder / ANALYSIS).write_text(f"{analysis}\n", encoding="utf-8")
     return Split(len(kept), summary.memory, paths)
 
 
@@ -228,18 +259,22 @@ def choose_traces(made: Sequence[BucketTraces], subsample: int | None) -> np.nda
     return np.sort(np.array(kept, np.int64))
 
 
-def _write_file(path: Path, places: np.ndarray, *, buckets: Sequence[tuple[Path, int]]) -> Summary:
-    counts = Summary()
+def _write_file(
+    path: Path, places: np.ndarray, *, buckets: Sequence[tuple[Path, int]], settings: SftSettings
+) -> Summary:
+    counts, schema = Summary(), schema_in(settings.layout)
+    chat = settings.chat() if LAYOUTS[settings.layout].templated else None
+    laid_out = written_in(settings.layout, chat)
     # Texts of traces are distinct, so a dictionary would be as large as they are.
-    words = [column.name for column in SFT_COLUMNS if column.type != MESSAGES]
-    with pq.ParquetWriter(path, SFT_SCHEMA, compression="zstd", write_statistics=False, use_dictionary=words) as writer:
+    words = [column.name for column in SFT_COLUMNS[1:]]
+    with pq.ParquetWriter(path, schema, compression="zstd", write_statistics=False, use_dictionary=words) as writer:
         for first in range(0, len(places), ROWS_PER_GROUP):
             rows = read_traces(places[first : first + ROWS_PER_GROUP], buckets)
             counts.memory += rows.nbytes
             texts = pc.list_flatten(rows["conversations"]).combine_chunks().field("content").to_pylist()
             for text, row in zip(texts[1::2], rows.drop_columns("conversations").to_pylist(), strict=True):
                 counts.add(row, text)
-            writer.write_table(rows)
+            writer.write_table(laid_out(rows).cast(schema))
     return counts
 
 

@@ -11,7 +11,7 @@ from random import Random
 from typing import NamedTuple
 
 from assembly.candidates import Candidate, QuestionSamples, false_equations, has_frame_tag, is_plain_answer
-from assembly.settings import TOO_ALIKE, TOO_FEW_CORRECT, Format, SftSettings
+from assembly.settings import THINK, TOO_ALIKE, TOO_FEW_CORRECT, Format, SftSettings
 from cluster.texts import load_table
 
 PHRASES = {kind: tuple(phrases) for kind, phrases in load_table("assembly", "phrases.toml").items()}
@@ -59,6 +59,20 @@ def render(trace: Trace) -> str:
             lines.append(glue)
     closing = (*trace.review, trace.ending, f"<answer>\n{trace.answer}\n</answer>")
     return "\n".join([*lines, "</think>", "", "", "\n\n".join(closing)])
+
+
+def framed(text: str, frame: str) -> str:
+    """Return a trace with another tag around its attempts, or "none". Raises ValueError if it holds that tag already.
+
+    A text that is no trace, such as one of format `star`, stays as it is.
+    """
+    if frame == THINK or not text.startswith("<think>\n"):
+        return text
+    if frame != "none" and re.search(rf"<[\s/]*{frame}\b", text, re.IGNORECASE):
+        raise ValueError(f"--frame {frame}: a sample holds a tag of this name, give another")
+    inside, _, behind = text.removeprefix("<think>\n").partition("\n</think>\n")
+    opening, closing = ("", "") if frame == "none" else (f"<{frame}>\n", f"\n</{frame}>")
+    return f"{opening}{inside}{closing}\n{behind}"
 
 
 def glue_after(was_correct: bool | None) -> tuple[str, ...]:

@@ -60,7 +60,7 @@ def as_is(row: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-TOKENIZER = ("--tokenizer", str(MODEL))
+TOKENIZER = ("--model", str(MODEL))
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_what_stays_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         (["--formats=0C", "--subsample=3"], []),
         (["--formats=0C,*C", "--attempts=20"], ["no trace of *C: fewer usable attempts than asked for in"]),
         (
-            ["--formats=0C,*C", "--attempts=6", "--tokenizer", str(MODEL), "--max_trace_tokens=180"],
+            ["--formats=0C,*C", "--attempts=6", "--model", str(MODEL), "--max_trace_tokens=180"],
             ["no trace of *C is kept: all 2 are longer than --max_trace_tokens"],
         ),
     ],
@@ -208,9 +208,9 @@ def test_a_tokenizer_that_cannot_write_a_conversation_is_told_before_the_work(
     make_model(model, {"chat_template.jinja": "{{ raise_exception('no assistant here') }}"})
     raw = write_parquet(tmp_path / "raw.parquet", ROWS)
     with pytest.raises(SystemExit) as ended:
-        main([f"--raw={raw}", "--formats=0C", f"--tokenizer={model}", "--max_trace_tokens=900"])
+        main([f"--raw={raw}", "--formats=0C", f"--model={model}", "--max_trace_tokens=900"])
     assert ended.value.code == 2
-    assert f"--tokenizer {model} cannot write a conversation: no assistant here" in capsys.readouterr().err
+    assert f"--model {model} cannot write a conversation: no assistant here" in capsys.readouterr().err
 
 
 def test_a_raw_data_without_rows_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -161,8 +161,8 @@ def test_a_former_set_is_replaced_and_nothing_is_left_of_it(raw: Path) -> None:
         (["--attempts=5-2"], "--attempts must be a number such as 5, or a range"),
         (["--repeats=0"], "--repeats must be between 1 and 1,000"),
         (["--max_similarity=1"], "--max_similarity must be at least 0 and below 1"),
-        (["--max_trace_tokens=100"], "--tokenizer and --max_trace_tokens go together"),
-        (["--tokenizer=./nowhere", "--max_trace_tokens=100"], "./nowhere"),
+        (["--max_trace_tokens=100"], "--max_trace_tokens needs the model to be trained: give --model too"),
+        (["--model=./nowhere", "--max_trace_tokens=100"], "./nowhere"),
         (["--subsample=0"], "--subsample must be at least 1"),
         (["--processes=0"], "--processes must be between 1 and 1,024"),
         (["--atempts=3"], "unknown flag '--atempts'"),
@@ -243,7 +243,7 @@ def test_a_subsample_has_its_share_of_each_label(tmp_path: Path) -> None:
 
 
 def test_traces_longer_than_asked_for_are_left_out_and_counted(raw: Path) -> None:
-    flags = ["--tokenizer", str(MODEL), "--max_trace_tokens"]
+    flags = ["--model", str(MODEL), "--max_trace_tokens"]
     assert len(pq.read_table(_assemble(raw, *flags, "1000") / "data")) == 3
     out = _assemble(raw, *flags, "150")
     labels = pq.read_table(out / "data")["sft_template_type_idx"].to_pylist()

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset
 
+from assembly.rl import SOURCE
 from generation.run import main
 from generation.tasks.registry import TASKS
 from generation.tasks.task import HEADER
@@ -52,7 +53,7 @@ def test_every_task_end_to_end(hub: Hub, user: User) -> None:
             assert row["outcome"] != "right", row["question"]
         assert json.loads(row["task_config"])["tasks"].keys() == set(names(ALL))
     rl = [row for path in run.glob("RL_DATA/*.parquet") for row in pq.read_table(path).to_pylist()]
-    assert Counter(row["data_source"] for row in rl) == dict.fromkeys(names(ALL), 1)
+    assert Counter(row["data_source"] for row in rl) == dict.fromkeys((f"{SOURCE}{name}" for name in names(ALL)), 1)
     assert not {row["prompt"][0]["content"] for row in rl} & {row["question"] for row in raw}
     card = (run / "RL_DATA" / "README.md").read_text(encoding="utf-8")
     assert all(f"`{name}`" in card for name in names(ALL))

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
+import assembly.check
 import assembly.run
 import cluster.slurm
 import generation.settings
@@ -31,7 +32,7 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.fullmatch(r"skillfactory-data (\d[\w.]*|\(not installed\))\n", capsys.readouterr().out)
 
 
-REAL = [Settings, AdditionSettings, assembly.run.Config, cluster.slurm.Options]
+REAL = [Settings, AdditionSettings, assembly.run.Config, assembly.check.Config, cluster.slurm.Options]
 
 
 @pytest.mark.parametrize("command", REAL)
@@ -66,6 +67,7 @@ def test_the_formats_that_the_help_names_are_those_there_are() -> None:
         "generation.run --list_tasks",
         "generation.run --dry_run",
         "assembly.run --help",
+        "assembly.check --help",
         "cluster.slurm --nodes=1 --time=10 -- python train.py",
     ],
 )

@@ -223,6 +223,7 @@ def test_the_places_of_the_sets_are_looked_at_before_any_work(
     (tmp_path / "run" / "logs").mkdir(parents=True)
     assert drive_job.main(["--questions=4", "--rl_questions=0", f"--out={tmp_path / 'run'}"]) == 0
     (tmp_path / "run" / "SFT_DATA" / "dataset_info.json").write_text("{}")
+    (tmp_path / "run" / "SFT_DATA" / "analysis.json").write_text("{}")
     with pytest.raises(SystemExit, match="2"):
         main(["--questions=4", "--rl_questions=0", f"--out={tmp_path / 'run'}", "--dry_run"])
     assert "SFT_DATA holds something else than an SFT_DATA" in capsys.readouterr().err

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from assembly.check import Config as Check
 from assembly.run import Config
 from cluster.flags import parse
 from cluster.jobs.run_directory import check_run
@@ -86,17 +87,18 @@ def test_what_names_another_place_is_refused() -> None:
     assert wrong == []
 
 
-COMMANDS: tuple[Any, ...] = (Settings, AdditionSettings, Config, Options)
+COMMANDS: tuple[Any, ...] = (Settings, AdditionSettings, Config, Check, Options)
 NEEDED = {AdditionSettings: ["--raw=x"], Config: ["--raw=x"], Options: ["--nodes=1", "--time=10"]}
-PATHS = {"model", "task", "questions", "raw", "tokenizer", "out", "env_setup", "container", "container_mounts"}
-PATHS |= {"adapter", "chat_template", "examples"}
+NEEDED[Check] = ["--sft=x", "--model=x"]
+PATHS = {"model", "task", "questions", "raw", "out", "env_setup", "container", "container_mounts"}
+PATHS |= {"adapter", "chat_template", "examples", "sft", "config", "python", "json", "html"}
 FLAGS = [(command, one.name) for command in COMMANDS for one in dataclasses.fields(command) if one.name in PATHS]
 
 
 def given(command: Any, name: str, text: str) -> Any:
     needed = [word for word in NEEDED.get(command, []) if not word.startswith(f"--{name}=")]
-    if name == "tokenizer":
-        needed.append("--max_trace_tokens=9")
+    if name in ("config", "python"):
+        needed.append("--trainer=trl")
     if name == "container_mounts":
         needed.append("--container=x")
     return parse(command, [*needed, f"--{name}={text}"])

@@ -100,6 +100,19 @@ def on_a_run(reader: Reader, command: str) -> None:
     as_written(reader, command)
 
 
+def on_a_set(reader: Reader, command: str) -> None:
+    """The template alone; the trainer is in no environment here, and what is said of it is that."""
+    run = reader.folder / "runs" / "countdown_3arg-skillfactory-tiny-3m"
+    write_parquet(run / "RAW_DATA" / "data" / "train-00000-of-00001.parquet", ROWS)
+    reader.types(f"python -m assembly.run --raw {run} --attempts 1")
+    template, asks, trainer = command.partition(" --trainer")
+    assert "every trace is trained whole" in reader.types(template)
+    if asks:
+        (reader.folder / "sft.yaml").write_text("max_length: 4096\n")
+        ended = typed(f"{template}{asks}{trainer}", reader.folder, reader.environment)
+        assert (ended.returncode, "cannot be asked" in ended.stderr) == (2, True), ended.stderr
+
+
 def planned_on_a_run(reader: Reader, command: str) -> None:
     if f"--raw runs/{RAW}" in command:
         write_parquet(reader.folder / "runs" / RAW / "RAW_DATA" / "data" / "train-00000-of-00001.parquet", ROWS)
@@ -188,6 +201,7 @@ WAYS: list[tuple[str, Callable[[Reader, str], None]]] = [
     (r"python -m generation\.run .*", planned),
     (r"python -m reflection\.run .*", planned_on_a_run),
     (r"python -m assembly\.run .*", on_a_run),
+    (r"python -m assembly\.check .*", on_a_set),
     (r"python -m cluster\.slurm .*", as_written),
     (r"python examples/look\.py .*", on_a_run),
     (r"python -m (benchmarks|examples\.\w+)\.\w+( \S+)?", is_there),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -9,13 +10,15 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assembly.reward import compute_score, compute_score_batch, truth_of
+from assembly.reward import compute_score, compute_score_batch, replies_of, reward, truth_of
+from assembly.reward import score as slime_score
 from generation.grading import GRADERS, grade
 from generation.records import Question
 from tests.test_grading_hostile import ANSWERS, RESPONSES
@@ -99,6 +102,37 @@ def test_a_batch_is_scored_in_its_order_from_what_verl_passes() -> None:
     assert scores == [score for _, _, score in CASES]
     assert all(type(score) is float for score in scores)
     assert compute_score_batch([], [], []) == []
+
+
+def test_completions_may_be_texts_or_turns_and_truths_a_column_or_in_one() -> None:
+    texts, truths = [response for _, response, _ in CASES], [truth_of(question) for question, _, _ in CASES]
+    turns = [[{"role": "assistant", "content": text}] for text in texts]
+    whole = [{"style": "rule", "ground_truth": truth} for truth in truths]
+    scores = [score for _, _, score in CASES]
+    assert reward(texts, ground_truth=truths, trainer_state=None) == scores
+    assert reward(turns, reward_model=whole, data_source=["x"] * len(whole)) == scores
+    assert reward(completions=texts, reward_model=truths) == scores
+    with pytest.raises(ValueError, match="2 completions and 0 truths: the rows need a column ground_truth"):
+        reward(texts[:2], solution=truths[:2])
+
+
+def test_samples_of_slime() -> None:
+    samples = [SimpleNamespace(response=response, label=truth_of(question)) for question, response, _ in CASES]
+    scores = [score for _, _, score in CASES]
+    assert asyncio.run(slime_score(None, samples)) == scores
+    assert [asyncio.run(slime_score(None, one, evaluation=True)) for one in samples] == scores
+    samples[0].label = {"style": "rule", "ground_truth": samples[0].label}
+    assert asyncio.run(slime_score(None, samples[0])) == scores[0]
+
+
+def test_what_was_written_after_a_prompt() -> None:
+    prompt = "<|im_start|>user\nSay <answer>1</answer>.<|im_end|>\n<|im_start|>assistant\n"
+    for reply in ("<answer>7</answer>", f"{prompt}<answer>7</answer>", ""):
+        assert replies_of([f"{prompt}{reply}<|im_end|>\n"], [prompt]) == [reply]
+    long = "x" * 500 + prompt
+    assert replies_of([long[100:] + "It is 7"], [long]) == ["It is 7"], "the prompt was cut"
+    with pytest.raises(ValueError, match="does not begin with its prompt"):
+        replies_of(["another"], [prompt])
 
 
 def test_a_batch_of_unequal_lengths_is_refused() -> None:

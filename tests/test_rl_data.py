@@ -57,7 +57,7 @@ def test_a_row_says_what_verl_asks(tmp_path: Path) -> None:
     truth = '{"answer": "3 + 4", "facts": {"numbers": [3, 4], "target": 7}, "grader": "countdown"}'
     assert _rows(tmp_path / "RL_DATA")["train"] == [
         {
-            "data_source": "countdown_2arg",
+            "data_source": "skillfactory/countdown_2arg",
             "prompt": [{"role": "user", "content": "Make 7."}],
             "ability": "math",
             "reward_model": {"style": "rule", "ground_truth": truth},

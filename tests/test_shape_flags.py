@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from assembly.check import Config as Check
 from assembly.run import Config
 from cluster.slurm import Options
 from generation.settings import Settings
@@ -90,13 +91,21 @@ def test_flags_of_the_assembly_are_frozen() -> None:
         "inner_attempts",
         "thoughts",
         "true_arithmetic",
-        "tokenizer",
+        "layout",
+        "frame",
+        "model",
+        "chat_kwargs",
         "max_trace_tokens",
         "subsample",
         "out",
         "processes",
         "license",
     ]
+
+
+def test_flags_of_the_check_are_frozen() -> None:
+    names = [field.name for field in dataclasses.fields(Check)]
+    assert names == ["sft", "model", "trainer", "config", "python", "rows", "chat_kwargs", "json", "html"]
 
 
 def test_flags_of_the_slurm_launcher_are_frozen() -> None:

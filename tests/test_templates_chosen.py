@@ -112,7 +112,7 @@ def test_a_base_model_is_asked_in_plain_text(changed: Changed, tmp_path: Path) -
     given = AdditionSettings(raw=str(raw), model=folder, out="new", chat_template="plain")
     assert look_at_samples(plan_additions(given)).work.sampling.more == {"stop": stop}
     load_tokenizer.cache_clear()  # other tests have a model of this name too
-    with pytest.raises(ValueError, match="--tokenizer mine cannot write a conversation: model mine has no chat temp"):
+    with pytest.raises(ValueError, match="--model mine cannot write a conversation: model mine has no chat temp"):
         load_tokenizer("mine")
 
 

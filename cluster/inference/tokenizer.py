@@ -63,6 +63,16 @@ class ChatTokenizer:
         return first if self._tokenizer("a")["input_ids"][:1] == [first] else None
 
     @property
+    def bos_text(self) -> str:
+        """Return the text of the BOS token that the tokenizer puts before texts, "" if it puts none."""
+        return "" if self.bos is None else str(self._tokenizer.bos_token)
+
+    @property
+    def eos(self) -> str:
+        """Return the text of the token that ends a text, "" if the tokenizer has none."""
+        return str(self._tokenizer.eos_token or "")
+
+    @property
     def size(self) -> int:
         """Return the number of tokens that it knows."""
         return len(self._tokenizer)
@@ -84,7 +94,7 @@ class ChatTokenizer:
         """Return the number of characters that tokens of a reply are decoded to."""
         return len(self._tokenizer.decode(ids, skip_special_tokens=not self.thinking.raw))
 
-    def render(self, messages: Sequence[Message], *, opened: bool = True) -> str:
+    def render(self, messages: Sequence[Mapping[str, object]], *, opened: bool = True) -> str:
         """Return the prompt as text, special tokens included; if `opened`, with the start of the answer's turn."""
         return str(self._apply(messages, tokenize=False, opened=opened))
 
@@ -102,7 +112,7 @@ class ChatTokenizer:
         # Mistral's own tokenizer reads its control tokens in a text as plain text.
         return [list(self._apply(messages, tokenize=True)) for messages in chats]
 
-    def _apply(self, messages: Sequence[Message], *, tokenize: bool, opened: bool = True) -> Any:
+    def _apply(self, messages: Sequence[Mapping[str, object]], *, tokenize: bool, opened: bool = True) -> Any:
         variables = dict(self.format.kwargs)
         if self.format.template is not None:
             variables["chat_template"] = self.format.template
@@ -121,6 +131,10 @@ class ChatTokenizer:
         # Not verbose: it would warn about texts longer than the context, which are expected here.
         ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
         return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of tokens, special ones included."""
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
     def reread(self, text: str) -> str:
         """Return the text as its tokens give it back."""

@@ -1,0 +1,56 @@
+"""A question and its trace as vLLM asks the one and a model writes the other, by the model's chat template."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from assembly.trained import Asked, Example, common
+from cluster.inference.tokenizer import ChatTokenizer
+
+_MARK = "zq7qz"  # a reply that no template changes
+
+
+def asked_by(chat: ChatTokenizer, rows: Iterable[tuple[str, str]]) -> list[Asked]:
+    """Return questions and traces as they are asked and written. Raises whatever the template raises."""
+    ends = ends_of(chat)
+    return [Asked(*_around(chat.render(_turns(question)), question), trace, ends) for question, trace in rows]
+
+
+def ends_of(chat: ChatTokenizer) -> tuple[str, ...]:
+    """Return the tokens that end the model's turn, as text: the template's own first, and the tokenizer's."""
+    after = chat.render(_turns("2 + 2?", _MARK), opened=False).rpartition(_MARK)[2].strip()
+    return tuple(dict.fromkeys(filter(None, (after, chat.eos))))
+
+
+def notes_on_prompt(chat: ChatTokenizer) -> list[str]:
+    """Return a note if the prompt of the template ends on a thought that is over, so that replies have none."""
+    if "</think>" not in chat.render(_turns("2 + 2?")):
+        return []
+    told = "the chat template ends its prompt on an empty thought, behind which no trace is written"
+    remedy = (
+        "give --chat_kwargs '{\"enable_thinking\": true}' here, and the same to the trainer and wherever it is asked"
+    )
+    return [f"{told}: {remedy}"]
+
+
+def written_by(chat: ChatTokenizer, chats: Iterable[Sequence[Mapping[str, Any]]]) -> Iterator[Example]:
+    """Yield what is trained by who takes the template at its word: all that follows the prompt in a chat's text."""
+    for turns in chats:
+        prompt, text = chat.render(turns[:-1]), chat.render(turns, opened=False)
+        start = len(prompt) if text.startswith(prompt) else text.find(turns[-1]["content"])
+        if start < 0:
+            start = common(prompt, text)
+        yield Example(((text[:start], False), (text[start:], True)))
+
+
+def _turns(question: str, reply: str | None = None) -> list[dict[str, Any]]:
+    asked = [{"role": "user", "content": question}]
+    return asked if reply is None else [*asked, {"role": "assistant", "content": reply}]
+
+
+def _around(prompt: str, question: str) -> tuple[str, str, str]:
+    """Return the prompt before the question, the question as it stands there, and what follows."""
+    for text in (question, question.strip()):
+        before, found, after = prompt.rpartition(text)
+        if found:
+            return before, text, after
+    raise ValueError("the chat template does not write a question as it is")

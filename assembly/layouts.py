@@ -1,0 +1,125 @@
+"""The columns in which a trainer takes a question and its trace.
+
+Pure but for the tokenizer that two of them need. What each trainer makes of them, `assembly.check` says.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, get_args
+
+import pyarrow as pa
+
+from assembly.asked import asked_by
+from cluster.inference.engine import Message
+from cluster.inference.tokenizer import ChatTokenizer
+from generation.raw.schema import Column
+
+LayoutName = Literal["sharegpt", "messages", "reasoning", "prompt_completion", "tokens"]
+IGNORED = -100
+"""The label of a token that carries no loss, in PyTorch and so in all trainers."""
+MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+_REASONED = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string()), ("reasoning_content", pa.string())]))
+_IDS = pa.list_(pa.int32())
+_TURNS = "the plain question (user) and the trace (assistant)"
+_THOUGHT = re.compile(r"\s*<think>(.*?)</think>\s*", re.DOTALL)
+
+
+class Layout(NamedTuple):
+    """The first columns of a set."""
+
+    columns: tuple[Column, ...]
+    takes: Mapping[str, object] | None  # LLaMA-Factory's description of them, None if it cannot take them
+    templated: bool = False  # True if the model's own chat template is in the texts
+
+
+def _taken(name: str) -> Mapping[str, object]:
+    tags = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant"}
+    return {"formatting": "sharegpt", "columns": {"messages": name}, "tags": tags}
+
+
+LAYOUTS: dict[str, Layout] = {
+    "sharegpt": Layout((Column("conversations", MESSAGES, _TURNS),), _taken("conversations")),
+    "messages": Layout((Column("messages", MESSAGES, _TURNS),), _taken("messages")),
+    "reasoning": Layout(
+        (Column("messages", _REASONED, f"{_TURNS}, its thought apart from what follows it"),),
+        None,
+    ),
+    "prompt_completion": Layout(
+        (
+            Column("prompt", pa.string(), "the question as the model's chat template asks it"),
+            Column("completion", pa.string(), "what the model is to write after it, the end of its turn included"),
+        ),
+        {"formatting": "alpaca", "columns": {"prompt": "prompt", "response": "completion"}},
+        templated=True,
+    ),
+    "tokens": Layout(
+        (
+            Column("input_ids", _IDS, "the prompt as vLLM encodes it, the trace, and the end of the model's turn"),
+            Column("attention_mask", _IDS, "1 for each of them"),
+            Column("labels", _IDS, f"the same tokens, {IGNORED} for those of the prompt"),
+        ),
+        None,
+        templated=True,
+    ),
+}
+
+
+def layout_of(schema: pa.Schema) -> LayoutName:
+    """Return the layout of a set with these columns. Raises ValueError if it is none."""
+    if "messages" in schema.names and "reasoning_content" in str(schema.field("messages").type):
+        return "reasoning"
+    names: tuple[LayoutName, ...] = get_args(LayoutName)
+    for name in names:
+        if {column.name for column in LAYOUTS[name].columns} <= {*schema.names}:
+            return name
+    raise ValueError(f"the set is in no known layout: it has the columns {', '.join(schema.names)}")
+
+
+def written_in(name: LayoutName, chat: ChatTokenizer | None) -> Callable[[pa.Table], pa.Table]:
+    """Return what puts the rows of a set, whose first column is `conversations`, in a layout.
+
+    `chat` is the model's, for layouts that are templated. Raises whatever its template raises, and ValueError where its
+    tokenizer does not give a text back.
+    """
+    columns = LAYOUTS[name].columns
+
+    def write(rows: pa.Table) -> pa.Table:
+        if name in ("sharegpt", "messages"):
+            return rows.rename_columns([columns[0].name, *rows.column_names[1:]])
+        turns = rows["conversations"].to_pylist()
+        made = [_reasoned(one) for one in turns] if chat is None else _templated(name, chat, turns)
+        first = {column.name: pa.array([row[column.name] for row in made], column.type) for column in columns}
+        return pa.table(first | {column: rows[column] for column in rows.column_names[1:]})
+
+    return write
+
+
+def _reasoned(turns: Sequence[Message]) -> dict[str, Any]:
+    """Return the turns with the thought of the reply apart from it."""
+    question, reply = turns
+    thought = _THOUGHT.match(reply["content"])
+    said = {"role": "assistant", "content": reply["content"], "reasoning_content": None}
+    if thought:
+        said |= {"content": reply["content"][thought.end() :], "reasoning_content": thought[1].strip("\n")}
+    return {"messages": [{**question, "reasoning_content": None}, said]}
+
+
+def _templated(name: LayoutName, chat: ChatTokenizer, chats: Sequence[Sequence[Message]]) -> list[dict[str, Any]]:
+    asked = asked_by(chat, [(question["content"], reply["content"]) for question, reply in chats])
+    texts = [(one.head + one.question + one.tail, one.trace[one.opened :] + one.ends[0]) for one in asked]
+    if name == "prompt_completion":
+        # Whoever reads a text puts the BOS token before it, as the tokenizer says.
+        bos = chat.bos_text
+        return [{"prompt": prompt.removeprefix(bos), "completion": reply} for prompt, reply in texts]
+    prompts, replies = (chat.tokenize(list(part)) for part in zip(*texts, strict=True))
+    for (_, reply), ids in zip(texts, replies, strict=True):
+        if (again := chat.decode(ids)) != reply:
+            raise ValueError(f"the tokenizer makes {again[:40]!r} of {reply[:40]!r}: take another layout")
+    return [
+        {
+            "input_ids": prompt + reply,
+            "attention_mask": [1] * len(prompt + reply),
+            "labels": [IGNORED] * len(prompt) + reply,
+        }
+        for prompt, reply in zip(prompts, replies, strict=True)
+    ]

@@ -1,0 +1,98 @@
+"""Asks a trainer's own data code what it makes of a set, in the trainer's environment, by `trainer_probe.py`."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from assembly.trained import Example
+from cluster.texts import load_table
+
+TRAINERS: dict[str, dict[str, Any]] = load_table("assembly", "trainers.toml")
+TEMPLATE = "template"  # the chat template alone, which is no trainer but has remedies as well
+_LIMIT_S = 3600.0
+_TAIL = 20  # lines of its log that are told
+
+
+@dataclass
+class Answer:
+    """What a trainer makes of a set."""
+
+    versions: Mapping[str, str]
+    setting: str = ""  # its name for the longest row
+    longest: int | None = None  # in tokens, as it is set; None if nothing is cut
+    settings: Mapping[str, Any] = field(default_factory=dict)  # that it was asked with
+    examples: list[Example] = field(default_factory=list)
+    refused: str = ""  # its words, if it does not take the set
+
+
+def settings_of(trainer: str, layout: str, config: Path | None, template: str) -> dict[str, Any]:
+    """Return the trainer's settings: those of the YAML file over ours. `template` is the model's chat template.
+
+    Raises ValueError for a file that cannot be read, and where the trainer's own template must be named and is not.
+    """
+    known, given = TRAINERS[trainer], dict[str, Any]()
+    if config is not None:
+        try:
+            given = yaml.safe_load(config.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ValueError(f"--config {config} cannot be read as YAML: {str(error).splitlines()[0]}") from error
+        if not isinstance(given, dict):
+            raise ValueError(f"--config {config} holds no settings: give {known['shown']}'s own, name: value")
+    settings: dict[str, Any] = known["settings"].get(layout, {}) | given
+    if "templates" in known and "template" not in settings:
+        fitting = (row["name"] for row in known["templates"] if _fits(row, template))
+        if not (name := next(fitting, "")):
+            told = "has a template of its own for each model, and none is known here for this one"
+            raise ValueError(f"{known['shown']} {told}: name it in --config, as template: NAME")
+        settings["template"] = name
+    return settings
+
+
+def _fits(row: Mapping[str, Any], template: str) -> bool:
+    return all(mark in template for mark in row["has"]) and not any(mark in template for mark in row.get("lacks", ()))
+
+
+def ask(trainer: str, python: Path | None, data: Path, model: str, settings: Mapping[str, Any]) -> Answer:
+    """Return what the trainer makes of the set in the folder `data`. Raises ValueError if it cannot be asked."""
+    shown, probe = TRAINERS[trainer]["shown"], resources.files("assembly").joinpath("trainer_probe.py")
+    executable = str(python or sys.executable)
+    with tempfile.TemporaryDirectory() as name, resources.as_file(probe) as script:
+        job, out, log = (Path(name, part) for part in ("job.json", "out.jsonl", "log"))
+        told = {"trainer": trainer, "data": str(data), "model": model, "settings": dict(settings)}
+        job.write_text(json.dumps(told, default=str), encoding="utf-8")
+        try:
+            with log.open("wb") as file:
+                command = [executable, str(script), str(job), str(out)]
+                ended = subprocess.run(command, stdout=file, stderr=file, timeout=_LIMIT_S, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise ValueError(f"{shown} cannot be asked by {executable}: {error}") from error
+        said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        if ended.returncode:
+            last = said[-1] if said else f"exit code {ended.returncode}"
+            where = "--python" if python else "--python, the one of its environment"
+            raise ValueError(f"{shown} is not found by {executable} ({last}): give {where}")
+        return _read(out, settings)
+
+
+def _read(out: Path, settings: Mapping[str, Any]) -> Answer:
+    answer: Answer | None = None
+    with out.open(encoding="utf-8") as lines:
+        for line in lines:
+            said = json.loads(line)
+            if "pieces" in said:
+                assert answer is not None
+                answer.examples.append(Example([(text, trained) for text, trained in said["pieces"]], said["apart"]))
+            elif answer is None:
+                answer = Answer(**said, settings=settings)
+            else:
+                answer.refused = said["refused"]
+    assert answer is not None
+    return answer
