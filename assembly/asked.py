@@ -16,9 +16,14 @@ def asked_by(chat: ChatTokenizer, rows: Iterable[tuple[str, str]]) -> list[Asked
 
 
 def ends_of(chat: ChatTokenizer) -> tuple[str, ...]:
-    """Return the tokens that end the model's turn, as text: the template's own first, and the tokenizer's."""
+    """Return the tokens that end the model's turn, as text: the template's own first, and the tokenizer's.
+
+    Raises ValueError if there are none.
+    """
     after = chat.render(_turns("2 + 2?", _MARK), opened=False).rpartition(_MARK)[2].strip()
-    return tuple(dict.fromkeys(filter(None, (after, chat.eos))))
+    if not (ends := tuple(dict.fromkeys(filter(None, (after, chat.eos))))):
+        raise ValueError("neither the chat template nor the tokenizer has a token that ends the model's turn")
+    return ends
 
 
 def notes_on_prompt(chat: ChatTokenizer) -> list[str]:

@@ -84,9 +84,9 @@ class _Subject:
             # A template is a program, and can raise anything.
             raise ValueError(f"model {self.model.name} cannot be asked these questions: {first_line(error)}") from error
 
-    def by_template(self, asked: Sequence[Asked]) -> Answer:
+    def by_template(self) -> Answer:
         try:
-            return Answer({}, examples=written_in_full(self.chat, self.rows, asked))
+            return Answer({}, examples=written_in_full(self.chat, self.rows))
         except Exception as error:
             # As above.
             return Answer({}, refused=first_line(error))
@@ -102,7 +102,7 @@ def inspect(wanted: Wanted) -> Found:
         subject = _Subject(Path(name, "set"), layout_of(table.schema), table.to_pylist(), chat, model)
         asked, longest = subject.asked()
         if wanted.trainer is None:
-            answer = subject.by_template(asked)
+            answer = subject.by_template()
         else:
             settings = settings_of(wanted.trainer, subject.layout, wanted.config, chat.template)
             answer = ask(wanted.trainer, wanted.python, subject.data, model.path, settings)

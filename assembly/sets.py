@@ -14,6 +14,8 @@ from assembly.sft import DATASET_INFO, SFT_DATA, VERL_TOKENS
 from assembly.trained import Asked, Example
 from cluster.inference.tokenizer import ChatTokenizer
 
+_QUESTION = "zq2qz"
+
 
 def find_set(path: Path) -> Path:
     """Return the folder of the set, of its own or a run's. Raises ValueError if there is none."""
@@ -52,21 +54,16 @@ def asked_in(chat: ChatTokenizer, rows: Sequence[Mapping[str, Any]]) -> list[Ask
         if any("reasoning_content" in reply for _, reply in turns):
             return [_of_template(chat, one, ends) for one in turns]
         return asked_by(chat, [(question["content"], reply["content"]) for question, reply in turns])
-    if {"prompt", "completion"} <= first.keys() and isinstance(first["prompt"], str):
-        texts = [(row["prompt"], row["completion"]) for row in rows]
-        return [_apart(chat.bos_text, prompt, reply, ends) for prompt, reply in texts]
-    if {"input_ids", "labels"} <= first.keys():
-        return [_of_tokens(chat, row, ends) for row in rows]
+    if {"prompt", "completion"} <= first.keys() or {"input_ids", "labels"} <= first.keys():
+        return [_apart(chat, prompt, reply, ends) for prompt, reply in _texts_in(chat, rows)]
     raise ValueError(f"a row is not one question and one trace: it has the columns {', '.join(first)}")
 
 
-def written_in_full(chat: ChatTokenizer, rows: Sequence[Mapping[str, Any]], asked: Sequence[Asked]) -> list[Example]:
+def written_in_full(chat: ChatTokenizer, rows: Sequence[Mapping[str, Any]]) -> list[Example]:
     """Return what the chat template alone makes of the rows; those that are templated already are as they are."""
     if _turns_in(rows[0]):
         return list(written_by(chat, map(_turns_in, rows)))
-    return [
-        Example(((one.head + one.question + one.tail, False), (f"{one.trace}{one.ends[0]}", True))) for one in asked
-    ]
+    return [Example(((prompt, False), (reply, True))) for prompt, reply in _texts_in(chat, rows)]
 
 
 def _turns_in(row: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -91,11 +88,20 @@ def _of_template(chat: ChatTokenizer, turns: list[dict[str, Any]], ends: tuple[s
     return asked._replace(trace=next((reply.removesuffix(end) for end in ends if reply.endswith(end)), reply))
 
 
-def _of_tokens(chat: ChatTokenizer, row: Mapping[str, Any], ends: tuple[str, ...]) -> Asked:
-    first = next((place for place, label in enumerate(row["labels"]) if label != IGNORED), len(row["labels"]))
-    return _apart("", chat.decode(row["input_ids"][:first]), chat.decode(row["input_ids"][first:]), ends)
+def _texts_in(chat: ChatTokenizer, rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Return prompts and replies of templated rows, as texts with all their tokens."""
+    if "input_ids" not in rows[0]:
+        return [(chat.bos_text + row["prompt"], row["completion"]) for row in rows]
+    firsts = (
+        next((n for n, label in enumerate(row["labels"]) if label != IGNORED), len(row["labels"])) for row in rows
+    )
+    ids = [(row["input_ids"][:first], row["input_ids"][first:]) for row, first in zip(rows, firsts, strict=True)]
+    return [(chat.decode(prompt), chat.decode(reply)) for prompt, reply in ids]
 
 
-def _apart(head: str, prompt: str, reply: str, ends: tuple[str, ...]) -> Asked:
+def _apart(chat: ChatTokenizer, prompt: str, reply: str, ends: tuple[str, ...]) -> Asked:
+    """Return a templated row as this model is asked: by its own template, whatever the row has around its question."""
+    (asked,) = asked_by(chat, [(_QUESTION, "")])
+    question = prompt.removeprefix(asked.head).removesuffix(asked.tail)
     trace = next((reply.removesuffix(end) for end in ends if reply.endswith(end)), reply)
-    return Asked(head, prompt, "", trace, ends)
+    return asked._replace(question=question, trace=trace)

@@ -83,7 +83,7 @@ def test_each_is_read_back_whole(name: LayoutName, raw: Path, tmp_path: Path) ->
     assert find_set(out) == out
     chat = load_tokenizer(str(MODEL))
     asked = asked_in(chat, rows)
-    assert compare(asked, written_in_full(chat, rows, asked)).counts() == ({"lost": 12} if name == "reasoning" else {})
+    assert compare(asked, written_in_full(chat, rows)).counts() == ({"lost": 12} if name == "reasoning" else {})
     assert (out / "verl_tokens.py").exists() is (name == "tokens")
     assert (out / "dataset_info.json").exists() is (LAYOUTS[name].takes is not None)
     made(raw)  # which replaces it
@@ -145,6 +145,17 @@ def test_a_prompt_that_ends_on_an_empty_thought_is_told(raw: Path, capsys: pytes
     assert "ends its prompt on an empty thought" in " ".join(capsys.readouterr().out.split())
     made(raw, "--model", str(model), "--chat_kwargs", '{"enable_thinking": true}')
     assert "empty thought" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["prompt_completion", "tokens"])
+def test_a_set_for_another_template_is_not_whole(name: str, raw: Path) -> None:
+    _, rows = made(raw, "--layout", name, *TEMPLATED)
+    model = raw.parent / "model"
+    shutil.copytree(MODEL, model)
+    template = (model / "chat_template.jinja").read_text(encoding="utf-8")
+    (model / "chat_template.jinja").write_text(f"Today is Monday.{template}", encoding="utf-8")
+    chat = load_tokenizer(str(model))
+    assert compare(asked_in(chat, rows), written_in_full(chat, rows)).counts() == {"prompt": 12}
 
 
 def test_llama_factory_is_told_of_each_that_it_takes(raw: Path) -> None:
