@@ -117,7 +117,7 @@ verl: .venv-verl/ready $(RUN)/RL_DATA/train.parquet
 
 # In our own environment, which asks theirs.
 checked: $(READY_DEV) .venv-llamafactory/ready .venv-trl/ready .venv-verl/ready $(RUN)/RL_DATA/train.parquet
-	@HF_HUB_OFFLINE=1 nice $(BIN)/python -m pytest -n 2 tests/consumers/test_checked.py
+	@HF_HUB_OFFLINE=1 nice $(BIN)/python -m pytest -n 2 --dist loadgroup tests/consumers/test_checked.py
 
 consume = HF_HOME=$(CURDIR)/.venv-$(1)/cache HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false \
 	nice .venv-$(1)/bin/python tests/consumers/check_$(1).py $(RUN) >.venv-$(1)/check.log 2>&1 \
