@@ -9,10 +9,10 @@ folder, "model": its folder or hub id, "settings": the trainer's own, "out": a f
 from __future__ import annotations
 
 import contextlib
-import importlib
 import importlib.metadata
 import json
 import os
+import pkgutil
 import sys
 import tempfile
 import traceback
@@ -49,8 +49,9 @@ def main(jobs_file: str) -> None:
     if len(jobs) == 1:
         answer(trainer, jobs[0])
         return
-    # A process for each, as one alone would have: trainers keep what they are told in modules.
-    importlib.import_module(trainer.module)
+    # A process for each, as one alone would have: trainers keep what they are told in modules. Once for all of them:
+    # what takes long to import.
+    pkgutil.resolve_name(trainer.module)
     for job in jobs:
         if not (child := os.fork()):
             code = 1
