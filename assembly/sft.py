@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from assembly.layouts import LAYOUTS, LayoutName, written_in
+from assembly.layouts import LAYOUTS, layout_for, written_in
 from assembly.settings import TOO_ALIKE, SftSettings
 from assembly.traces import FAULTS, PHRASES
 from cluster.jobs import card
@@ -160,7 +160,7 @@ def sft_card(
     drawn = "What is said between attempts and before the answer is drawn from these, a line each."
     values = {
         "header": card.header(
-            schema_in(settings.layout),
+            schema_in(settings),
             [split],
             tags=_TAGS,
             license=license,
@@ -180,7 +180,7 @@ def sft_card(
         "shown": card.fenced(summary.shown[1], "text") if summary.shown else "There is none.",
         "rules": Table(("fault", "a trace shows it when"), rules).markdown(1),
         "shares": Table(("by", "", "traces", *map(code, FAULTS)), shares).markdown(),
-        "columns": columns_table(columns_in(settings.layout)),
+        "columns": columns_table(columns_in(settings)),
         "longest": longest_text(summary, settings),
         "source": code(source.name),
         "commit": f", at commit {code(source.revision)}" if source.revision else "",
@@ -207,13 +207,14 @@ class BucketTraces(NamedTuple):
     counts: Summary
 
 
-def columns_in(layout: LayoutName) -> tuple[Column, ...]:
-    """Return the columns of a set in this layout."""
-    return (*LAYOUTS[layout].columns, *SFT_COLUMNS[1:])
+def columns_in(settings: SftSettings) -> tuple[Column, ...]:
+    """Return the columns of a set with these settings."""
+    chat = settings.chat()
+    return (*layout_for(settings.layout, chat.template if chat else "").columns, *SFT_COLUMNS[1:])
 
 
-def schema_in(layout: LayoutName) -> pa.Schema:
-    return pa.schema([(column.name, column.type) for column in columns_in(layout)])
+def schema_in(settings: SftSettings) -> pa.Schema:
+    return pa.schema([(column.name, column.type) for column in columns_in(settings)])
 
 
 def longest_text(summary: Summary, settings: SftSettings) -> str:
@@ -262,9 +263,8 @@ def choose_traces(made: Sequence[BucketTraces], subsample: int | None) -> np.nda
 def _write_file(
     path: Path, places: np.ndarray, *, buckets: Sequence[tuple[Path, int]], settings: SftSettings
 ) -> Summary:
-    counts, schema = Summary(), schema_in(settings.layout)
-    chat = settings.chat() if LAYOUTS[settings.layout].templated else None
-    laid_out = written_in(settings.layout, chat)
+    counts, schema = Summary(), schema_in(settings)
+    laid_out = written_in(settings.layout, settings.chat())
     # Texts of traces are distinct, so a dictionary would be as large as they are.
     words = [column.name for column in SFT_COLUMNS[1:]]
     with pq.ParquetWriter(path, schema, compression="zstd", write_statistics=False, use_dictionary=words) as writer:
