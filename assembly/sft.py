@@ -6,7 +6,7 @@ Knows columns and counts, not how traces are made.
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from importlib import resources
 from operator import itemgetter
@@ -127,6 +127,8 @@ def summary_text(summary: Summary) -> str:
     traces = [(label if label == of else f"{label} of {of}", n) for (of, label), n in sorted(summary.traces.items())]
     lines = [f"{summary.questions:,} questions with {summary.samples:,} samples in all"]
     lines += [f"{summary.traces.total():,} traces", *counts_text(traces)]
+    if summary.longest:
+        lines.append(f"{summary.longest:,} tokens in the longest, its question included")
     if len(tasks := summary.counts("task")) > 1:
         lines += ["traces by task", *counts_text((name or NONE, count) for name, count in tasks.items())]
     if summary.not_given:
@@ -186,7 +188,7 @@ def sft_card(
         "commit": f", at commit {code(source.revision)}" if source.revision else "",
         "digest": code(source.digest),
         "written": f"; its samples are by {', '.join(map(code, source.models))}" if source.models else "",
-        "configuration": card.json_block(asdict(settings), sort_keys=False),
+        "configuration": card.json_block(settings.shown(), sort_keys=False),
         "run": card.run_section(starts),
         "phrases": card.texts_section("The phrases", {"phrases": PHRASES}, drawn),
     }
@@ -222,7 +224,7 @@ def longest_text(summary: Summary, settings: SftSettings) -> str:
     if not summary.longest:
         return ""
     counted = f"the longest trace has {summary.longest:,} tokens, its question included"
-    return f"By the tokenizer of {code(settings.model or '')} {counted}: a trainer's limit must not be below."
+    return f"By the tokenizer of {code(settings.shown()['model'])} {counted}: a trainer's limit must not be below."
 
 
 def write_sft(map_: Map, made: Sequence[BucketTraces], settings: SftSettings, summary: Summary, folder: Path) -> Split:
