@@ -122,7 +122,7 @@ verl: .venv-verl/ready $(RUN)/RL_DATA/train.parquet
 
 # In our own environment, which asks theirs.
 checked: $(READY_DEV) .venv-llamafactory/ready .venv-trl/ready .venv-verl/ready .venv-openrlhf/ready $(RUN)/RL_DATA/train.parquet
-	@HF_HUB_OFFLINE=1 nice $(BIN)/python -m pytest -n 2 tests/consumers/test_checked.py
+	@HF_HUB_OFFLINE=1 nice $(BIN)/python -m pytest -n 2 --dist loadgroup tests/consumers/test_checked.py
 
 # RL_DATA in the columns that the consumer reads.
 laid_out = $(BIN)/python -m assembly.run --raw $(RUN) --rl_layout $(1) --out .venv-$(1)/shown/SFT_DATA >.venv-$(1)/check.log 2>&1 \

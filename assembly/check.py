@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the check; return 0 if every trace is whole, else 1. Exits with 2 on wrong input."""
     config = parse(Config, argv)
     try:
-        found = inspect(config.wanted)
+        (found,) = inspect([config.wanted])
     except ValueError as error:
         fail(str(error))
     if config.json is not None:

@@ -1,9 +1,9 @@
-"""Has a trainer's own code make its examples of a training set, and writes what they are, decoded.
+"""Has a trainer's own code make its examples of training sets, and writes what they are, decoded.
 
-Runs in the trainer's environment, as PYTHON trainer_probe.py JOB OUT. JOB, JSON: {"trainer", "data": the set's folder,
-"model": its folder or hub id, "settings": the trainer's own}. OUT, JSON in lines: {"versions", "setting": the name of
-the limit of a row, "longest": that limit in tokens}; for each example {"pieces": [[text, trained], ...], "apart"},
-false where its rows see each other; or, at any time, {"versions", "refused": in the trainer's words}.
+Runs in the trainer's environment, as PYTHON trainer_probe.py JOBS. JOBS, JSON: {"trainer", "jobs": [{"data": the set's
+folder, "model": its folder or hub id, "settings": the trainer's own, "out": a file}, ...]}. Each "out", JSON in lines:
+{"versions", "setting": the name of the limit of a row, "longest": that limit in tokens}; for each example {"pieces":
+[[text, trained], ...], "apart"}, false where its rows see each other; or, at any time, {"versions", "refused"}.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import importlib.metadata
 import importlib.util
 import json
 import os
+import pkgutil
 import sys
 import tempfile
 import traceback
@@ -44,13 +45,36 @@ class Trainer(NamedTuple):
     package: str
     limit: str
     examples: Callable[[dict[str, Any], str], Examples]
+    module: str  # what takes long to import
 
 
-def main(job_file: str, out_file: str) -> None:
-    job = json.loads(Path(job_file).read_text(encoding="utf-8"))
-    trainer = TRAINERS[job["trainer"]]
+def main(jobs_file: str) -> None:
+    told = json.loads(Path(jobs_file).read_text(encoding="utf-8"))
+    trainer, jobs = TRAINERS[told["trainer"]], told["jobs"]
+    if len(jobs) == 1:
+        answer(trainer, jobs[0])
+        return
+    # A process for each, as one alone would have: trainers keep what they are told in modules. Once for all of them:
+    # what takes long to import.
+    pkgutil.resolve_name(trainer.module)
+    for job in jobs:
+        if not (child := os.fork()):
+            code = 1
+            try:
+                answer(trainer, job)
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stderr.flush()
+                os._exit(code)
+        if os.waitpid(child, 0)[1]:
+            sys.exit(1)
+
+
+def answer(trainer: Trainer, job: dict[str, Any]) -> None:
     versions = {name: importlib.metadata.version(name) for name in (trainer.package, "transformers")}
-    with open(out_file, "w", encoding="utf-8") as out, tempfile.TemporaryDirectory() as work:
+    with open(job["out"], "w", encoding="utf-8") as out, tempfile.TemporaryDirectory() as work:
 
         def tell(**said: Any) -> None:
             out.write(json.dumps(said) + "\n")
@@ -164,11 +188,13 @@ def verl(job: dict[str, Any], _: str) -> Examples:
 
 
 def openrlhf(job: dict[str, Any], work: str) -> Examples:
-    os.environ["HF_DATASETS_CACHE"] = work
+    import datasets
     from openrlhf.datasets import SFTDataset
     from openrlhf.datasets.utils import blending_datasets
     from openrlhf.utils import get_tokenizer
 
+    # Its reader takes no folder for what it keeps.
+    datasets.config.HF_DATASETS_CACHE = work
     source = {"model.model_name_or_path": job["model"], "data.dataset": job["data"]}
     args = openrlhf_arguments({**job["settings"], **source})
     strategy = SimpleNamespace(args=args, print=print, is_rank_0=lambda: True)
@@ -244,10 +270,10 @@ def flat(settings: dict[str, Any], section: str = "") -> Iterator[tuple[str, Any
 
 
 TRAINERS = {
-    "llamafactory": Trainer("llamafactory", "cutoff_len", llamafactory),
-    "trl": Trainer("trl", "max_length", trl),
-    "verl": Trainer("verl", "data.max_length", verl),
-    "openrlhf": Trainer("openrlhf", "data.max_len", openrlhf),
+    "llamafactory": Trainer("llamafactory", "cutoff_len", llamafactory, "llamafactory.data"),
+    "trl": Trainer("trl", "max_length", trl, "trl.trainer.sft_trainer"),
+    "verl": Trainer("verl", "data.max_length", verl, "verl.utils.dataset.multiturn_sft_dataset"),
+    "openrlhf": Trainer("openrlhf", "data.max_len", openrlhf, "openrlhf.datasets"),
 }
 
 if __name__ == "__main__":

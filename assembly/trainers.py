@@ -4,11 +4,11 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -60,17 +60,26 @@ def _fits(row: Mapping[str, Any], template: str) -> bool:
     return all(mark in template for mark in row["has"]) and not any(mark in template for mark in row.get("lacks", ()))
 
 
-def ask(trainer: str, python: Path | None, data: Path, model: str, settings: Mapping[str, Any]) -> Answer:
-    """Return what the trainer makes of the set in the folder `data`. Raises ValueError if it cannot be asked."""
+class Job(NamedTuple):
+    """A set, in a folder, that a trainer is asked about."""
+
+    data: Path
+    model: str  # its folder or hub id
+    settings: Mapping[str, Any]  # the trainer's own
+
+
+def ask(trainer: str, python: Path | None, jobs: Sequence[Job]) -> list[Answer]:
+    """Return what the trainer makes of each of the sets. Raises ValueError if it cannot be asked."""
     shown, probe = TRAINERS[trainer]["shown"], resources.files("assembly").joinpath("trainer_probe.py")
     executable = str(python or sys.executable)
     with tempfile.TemporaryDirectory() as name, resources.as_file(probe) as script:
-        job, out, log = (Path(name, part) for part in ("job.json", "out.jsonl", "log"))
-        told = {"trainer": trainer, "data": str(data), "model": model, "settings": dict(settings)}
-        job.write_text(json.dumps(told, default=str), encoding="utf-8")
+        todo, log = Path(name, "jobs.json"), Path(name, "log")
+        outs = [Path(name, f"{place}.jsonl") for place in range(len(jobs))]
+        told = [{**job._asdict(), "out": out} for job, out in zip(jobs, outs, strict=True)]
+        todo.write_text(json.dumps({"trainer": trainer, "jobs": told}, default=str), encoding="utf-8")
         try:
             with log.open("wb") as file:
-                command = [executable, str(script), str(job), str(out)]
+                command = [executable, str(script), str(todo)]
                 ended = subprocess.run(command, stdout=file, stderr=file, timeout=_LIMIT_S, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise ValueError(f"{shown} cannot be asked by {executable}: {error}") from error
@@ -79,7 +88,7 @@ def ask(trainer: str, python: Path | None, data: Path, model: str, settings: Map
             last = said[-1] if said else f"exit code {ended.returncode}"
             where = "--python" if python else "--python, the one of its environment"
             raise ValueError(f"{shown} is not found by {executable} ({last}): give {where}")
-        return _read(out, settings)
+        return [_read(out, job.settings) for out, job in zip(outs, jobs, strict=True)]
 
 
 def _read(out: Path, settings: Mapping[str, Any]) -> Answer:
