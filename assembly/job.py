@@ -23,6 +23,7 @@ from generation.plan import Plan, amounts
 from generation.raw.counts import OUTCOMES, RawCounts
 from generation.raw.report import summary
 from generation.raw.schema import RAW_DATA
+from generation.records import RlLayoutName
 from generation.settings import Settings
 from generation.variants import parse_names
 
@@ -58,7 +59,7 @@ def with_traces(plan: Plan, wanted: SftSettings) -> Plan:
     return replace(plan, texts={**plan.texts, "phrases": PHRASES}).with_notes(*notes)
 
 
-def make_sets(job: Job, plan: Plan, wanted: SftSettings) -> tuple[list[str], int]:
+def make_sets(job: Job, plan: Plan, wanted: SftSettings, rl_layout: RlLayoutName) -> tuple[list[str], int]:
     """Make SFT_DATA, unless there are no traces, and RL_DATA. Return the folders made and the number of traces."""
     wanted = _counted(wanted, plan)
     raw, out, folders, traces = plan.out / RAW_DATA, plan.out / SFT_DATA, [RAW_DATA], 0
@@ -71,7 +72,8 @@ def make_sets(job: Job, plan: Plan, wanted: SftSettings) -> tuple[list[str], int
         kept = f"{out} stays as it was" if out.exists() else f"there is no {SFT_DATA}"
         print(f"failed: {error}\n{RAW_DATA} is kept in {plan.out}; {kept}", file=sys.stderr)
     if plan.rl_questions:
-        rl_data(plan.rl_questions, plan.out / RL_DATA, plan.configuration, plan.license, starts=job.starts)
+        told = (plan.configuration, plan.license)
+        rl_data(plan.rl_questions, plan.out / RL_DATA, *told, starts=job.starts, layout=rl_layout)
         folders.append(RL_DATA)
     return folders, traces
 
