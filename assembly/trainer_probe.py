@@ -8,18 +8,24 @@ folder, "model": its folder or hub id, "settings": the trainer's own, "out": a f
 
 from __future__ import annotations
 
+import argparse
+import ast
 import contextlib
 import importlib.metadata
+import importlib.util
 import json
 import os
 import pkgutil
+import re
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from datetime import datetime
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import SimpleNamespace
+from typing import Any, NamedTuple, NoReturn
 
 IGNORED = -100
 Made = Iterator[tuple[Sequence[int], Sequence[bool], bool]]
@@ -166,13 +172,14 @@ def verl(job: dict[str, Any], _: str) -> Examples:
     from verl.utils.dataset.multiturn_sft_dataset import MultiTurnSFTDataset
     from verl.utils.import_utils import load_extern_object
 
-    tokenizer, reader = hf_tokenizer(job["model"]), Path(job["data"], "verl_tokens.py")
-    own = {"path": str(reader), "name": "TokenDataset"} if reader.exists() else {"path": None}
-    settings = {"max_length": 1024, "custom_cls": own, **job["settings"], "pad_mode": "no_padding"}
+    tokenizer = hf_tokenizer(job["model"])
+    settings = {"max_length": 1024, "custom_cls": {"path": None}, **job["settings"], "pad_mode": "no_padding"}
     config = OmegaConf.create(settings)
     files = sorted(str(path) for path in Path(job["data"], "data").glob("*.parquet"))
     # As its trainer chooses, which itself needs a dozen packages more.
-    other = config.custom_cls.path and load_extern_object(config.custom_cls.path, config.custom_cls.name)
+    place, own = config.custom_cls.path, str(Path(job["data"], ""))
+    place = place and re.sub(r"^(?:.*/)?SFT_DATA(?=/)", lambda _: own, place)
+    other = place and load_extern_object(place, config.custom_cls.name)
     rows = (other or MultiTurnSFTDataset)(parquet_files=files, tokenizer=tokenizer, config=config)
 
     def made() -> Made:
@@ -223,11 +230,94 @@ def axolotl(job: dict[str, Any], work: str) -> Examples:
     return Examples(tokenizer, most, made())
 
 
+def openrlhf(job: dict[str, Any], work: str) -> Examples:
+    import datasets
+    from openrlhf.datasets import SFTDataset
+    from openrlhf.datasets.utils import blending_datasets
+    from openrlhf.utils import get_tokenizer
+
+    # Its reader takes no folder for what it keeps.
+    datasets.config.HF_DATASETS_CACHE = work
+    source = {"model.model_name_or_path": job["model"], "data.dataset": job["data"]}
+    args = openrlhf_arguments({**job["settings"], **source})
+    strategy = SimpleNamespace(args=args, print=print, is_rank_0=lambda: True)
+    fast = not args.data.disable_fast_tokenizer
+    tokenizer = get_tokenizer(args.model.model_name_or_path, None, "right", strategy, use_fast=fast)
+    data = blending_datasets(
+        args.data.dataset, args.data.dataset_probs, strategy, args.train.seed, args.data.max_samples
+    )
+    rows = SFTDataset(
+        data,
+        tokenizer,
+        args.data.max_len,
+        strategy,
+        pretrain_mode=args.model.pretrain_mode_enable,
+        input_template=args.data.input_template,
+        num_processors=1,
+        multiturn=args.data.multiturn,
+    )
+
+    def made() -> Made:
+        for place in range(len(rows)):
+            (ids,), _, (carries,) = rows[place]
+            # Its mask stands where the next token is predicted.
+            yield ids.tolist(), [False, *(bool(mask) for mask in carries[:-1].tolist())], True
+
+    return Examples(tokenizer, args.data.max_len, made())
+
+
+def openrlhf_arguments(settings: dict[str, Any]) -> Any:
+    """Return what its own command line makes of settings. Raises ValueError for what that refuses."""
+
+    class Parser(argparse.ArgumentParser):
+        def parse_args(self, *_: Any) -> Any:  # type: ignore[override]
+            return super().parse_args(words_of(settings, self._option_string_actions))
+
+        def error(self, message: str) -> NoReturn:
+            raise ValueError(message)
+
+    # Its source is run up to where it trains: to import it takes flash-attn and deepspeed.
+    found = importlib.util.find_spec("openrlhf.cli.train_sft")
+    assert found is not None
+    path = str(found.origin)
+    (block,) = (node for node in ast.parse(Path(path).read_text(encoding="utf-8")).body if isinstance(node, ast.If))
+    names: dict[str, Any] = {"argparse": SimpleNamespace(ArgumentParser=Parser), "datetime": datetime}
+    exec(compile(ast.Module(block.body[:-1], []), path, "exec"), names)
+    return names["args"]
+
+
+def words_of(settings: dict[str, Any], known: Container[str]) -> Iterator[str]:
+    """Yield settings as words of a command line: both `max_len` and `data: {max_len: 9}` are `--data.max_len=9`."""
+    given = dict[str, Any]()
+    for name, value in flat(settings):
+        given[name if f"--{name}" in known or f"--data.{name}" not in known else f"data.{name}"] = value
+    for name, value in given.items():
+        if isinstance(value, list):
+            yield from (f"--{name}", *map(str, value))
+        elif value is True:
+            yield f"--{name}"
+        elif name == "data.input_template":
+            # An empty one is none, for which there is no other word.
+            yield f"--{name}={value or ''}"
+        elif value is not False and value is not None:
+            yield f"--{name}={value}"
+
+
+def flat(settings: dict[str, Any], section: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield settings with the sections that they stand in: `data: {max_len: 1}` is data.max_len."""
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{section}{name}.")
+        else:
+            yield f"{section}{name}", value
+
+
 TRAINERS = {
     "axolotl": Trainer("axolotl", "sequence_len", axolotl, "axolotl.common.datasets"),
     "llamafactory": Trainer("llamafactory", "cutoff_len", llamafactory, "llamafactory.data"),
     "trl": Trainer("trl", "max_length", trl, "trl.trainer.sft_trainer"),
     "verl": Trainer("verl", "data.max_length", verl, "verl.utils.dataset.multiturn_sft_dataset"),
+    "openrlhf": Trainer("openrlhf", "data.max_len", openrlhf, "openrlhf.datasets"),
 }
 
 if __name__ == "__main__":

@@ -1,14 +1,13 @@
-"""axolotl itself trains two steps on SFT_DATA: python tests/consumers/check_axolotl.py [RUN]
+"""axolotl itself trains two steps on SFT_DATA: python tests/consumers/check_axolotl.py RUN TOKENS
 
 Runs from the checkout's root inside axolotl's own environment (`make axolotl`), with `examples/axolotl_sft.yaml` but
-for what a CPU and a small model need, on the run's traces as tokens; then reads them as turns, too. Exits non-zero
-on failure.
+for what a CPU and a small model need, on TOKENS, the run's traces in the layout `tokens`; then it reads the run's own,
+which are turns. Exits non-zero on failure.
 """
 
 from __future__ import annotations
 
 import math
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -21,19 +20,10 @@ from axolotl.common.datasets import load_datasets
 from axolotl.train import train
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-RUN = Path("runs/countdown_3arg-skillfactory-tiny-3m")
 MODEL = "generation/builtin/model"
 TURNS = {"type": "chat_template", "field_messages": "conversations", "chat_template": "chatml"}
 STEPS = 2
 IGNORED = -100
-
-
-def as_tokens(run: Path, out: Path) -> Path:
-    """Make the run's traces anew, as tokens, by this project's own environment."""
-    of_run = ["--raw", str(run), "--out", str(out), "--formats", "*C_full"]
-    made = [".venv/bin/python", "-m", "assembly.run", *of_run, "--layout", "tokens", "--model", MODEL]
-    subprocess.run(made, check=True, stdout=sys.stderr)
-    return out
 
 
 def loaded(data: Path, out: Path, **entry: str) -> tuple[Any, Any]:
@@ -74,12 +64,12 @@ def check_steps(config: Any, examples: Any) -> list[float]:
     return losses
 
 
-def main(run: Path) -> None:
+def main(run: Path, tokens: Path) -> None:
     turns = pq.read_table(run / "SFT_DATA" / "data")["conversations"].to_pylist()
     traces = [reply["content"] for _, reply in turns]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        config, examples = loaded(as_tokens(run, folder / "SFT_DATA"), folder)
+        config, examples = loaded(tokens, folder)
         longest = check_labels(examples.train_dataset, traces)
         losses = check_steps(config, examples)
         _, examples = loaded(run / "SFT_DATA", folder, **TURNS)
@@ -91,4 +81,4 @@ def main(run: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else RUN)
+    main(*map(Path, sys.argv[1:]))

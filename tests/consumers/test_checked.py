@@ -23,7 +23,14 @@ from generation.builtin import MODEL
 pytestmark = pytest.mark.consumers
 RUN = Path("runs/countdown_3arg-skillfactory-tiny-3m")
 ROWS = 40
-LIMITS = {"llamafactory": {"cutoff_len": 4096}, "trl": {"max_length": 4096}, "verl": {"max_length": 4096}}
+BOS = "<|endoftext|>"
+LIMITS: dict[str, dict[str, object]] = {
+    "llamafactory": {"cutoff_len": 4096},
+    "trl": {"max_length": 4096},
+    "verl": {"max_length": 4096},
+    "openrlhf": {"data": {"max_len": 4096}},
+    "axolotl": {"sequence_len": 4096},
+}
 TEMPLATES = next(Path(".venv-trl").glob("lib/python*/site-packages/trl/chat_templates"), Path("missing"))
 
 
@@ -37,6 +44,13 @@ class Case(NamedTuple):
     settings: dict[str, object] = {}  # noqa: RUF012
     formats: str = "*C_full"
     chat_kwargs: str = "{}"
+    bos: bool = False  # the tokenizer puts a BOS token before every text
+
+
+def of_entry(**options: object) -> dict[str, object]:
+    """Return axolotl's settings for a set of turns, whose own path is no matter."""
+    entry = {"path": "any", "type": "chat_template", "field_messages": "conversations"}
+    return {"datasets": [entry | options]}
 
 
 WHOLE = [
@@ -52,6 +66,23 @@ WHOLE = [
     Case("trl", "glm4moe", "tokens"),
     Case("verl", "qwen2_5", "sharegpt"),
     Case("verl", "qwen3", "tokens"),
+    Case("openrlhf", "qwen2_5", "sharegpt"),
+    Case("openrlhf", "qwen2_5", "messages"),
+    Case("openrlhf", "qwen2_5", "prompt_completion"),
+    Case("openrlhf", "qwen3", "prompt_completion"),
+    Case("openrlhf", "deepseek_r1_distill", "prompt_completion"),
+    Case("openrlhf", "qwen3_5_nothink", "prompt_completion", chat_kwargs='{"enable_thinking": true}'),
+    Case("openrlhf", "qwen3_8", "prompt_completion"),
+    Case("openrlhf", "llama3_1", "prompt_completion"),
+    Case("openrlhf", "glm4moe", "prompt_completion"),
+    Case(
+        "openrlhf",
+        "llama3_1",
+        "prompt_completion",
+        (),
+        {"data": {"max_len": 4096, "input_template": f"{BOS}{{}}"}},
+        bos=True,
+    ),
 ]
 HURT = [
     Case("llamafactory", "qwen2_5", "sharegpt", ("cut", "mixed"), {"cutoff_len": 500, "packing": True}),
@@ -71,6 +102,18 @@ HURT = [
     Case("verl", "qwen3_5_nothink", "sharegpt", ("late",)),
     Case("verl", "qwen2_5", "sharegpt", ("refused",), {"max_length": 300}),
     Case("verl", "qwen2_5", "sharegpt", ("cut",), {"max_length": 300, "truncation": "right"}),
+    Case("openrlhf", "qwen2_5", "sharegpt", ("cut",), {"max_len": 300}),
+    Case("openrlhf", "qwen2_5", "sharegpt", ("dropped",), {"data": {"max_len": 50}}),
+    Case("openrlhf", "qwen2_5", "sharegpt", ("dropped",), {"data.apply_chat_template": False}),
+    Case("openrlhf", "qwen2_5", "sharegpt", ("refused",), {"max_length": 300}),
+    Case("openrlhf", "qwen2_5", "prompt_completion", ("prompt",), {"input_template": "User: {}\nAssistant: "}),
+    Case("openrlhf", "qwen2_5", "prompt_completion", ("question",), {"model.pretrain_mode_enable": True}),
+    Case("openrlhf", "llama3_1", "prompt_completion", ("prompt",), bos=True),
+    Case("openrlhf", "qwen2_5", "tokens", ("refused",)),
+    Case("openrlhf", "qwen3", "sharegpt", ("spaces",)),
+    Case("openrlhf", "deepseek_r1_distill", "sharegpt", ("lost",)),
+    Case("openrlhf", "qwen3_5_nothink", "sharegpt", ("lost", "added")),
+    Case("openrlhf", "qwen3_8", "sharegpt", ("added",)),
 ]
 
 
@@ -80,6 +123,8 @@ def asked_of(case: Case, folder: Path) -> Wanted:
     shutil.copytree(MODEL, model)
     template = TEMPLATES / f"{case.template}.jinja"
     (model / "chat_template.jinja").write_text(template.read_text(encoding="utf-8"), encoding="utf-8")
+    if case.bos:
+        put_bos(model)
     sft, config = folder / "SFT_DATA", folder / "config.yaml"
     chat = ["--model", str(model), "--chat_kwargs", case.chat_kwargs]
     flags = ["--layout", case.layout, "--formats", case.formats, "--subsample", str(ROWS)]
@@ -88,6 +133,27 @@ def asked_of(case: Case, folder: Path) -> Wanted:
     config.write_text(yaml.safe_dump(LIMITS[case.trainer] | case.settings), encoding="utf-8")
     python = Path(f".venv-{case.trainer}/bin/python").absolute()
     return Wanted(sft, str(model), case.trainer, config, python, chat_kwargs=json.loads(case.chat_kwargs))
+
+
+def put_bos(model: Path) -> None:
+    """Have the tokenizer put a BOS token before texts, as those of Llama, Gemma and DeepSeek do."""
+    files = {
+        name: json.loads((model / name).read_text("utf-8")) for name in ("tokenizer.json", "tokenizer_config.json")
+    }
+    (number,) = [token["id"] for token in files["tokenizer.json"]["added_tokens"] if token["content"] == BOS]
+    first, texts = (
+        {"SpecialToken": {"id": BOS, "type_id": 0}},
+        [{"Sequence": {"id": one, "type_id": 0}} for one in "AB"],
+    )
+    files["tokenizer.json"]["post_processor"] = {
+        "type": "TemplateProcessing",
+        "single": [first, texts[0]],
+        "pair": [first, *texts],
+        "special_tokens": {BOS: {"id": BOS, "ids": [number], "tokens": [BOS]}},
+    }
+    files["tokenizer_config.json"]["bos_token"] = BOS
+    for name, content in files.items():
+        (model / name).write_text(json.dumps(content), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
