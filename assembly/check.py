@@ -27,7 +27,9 @@ class Config:
 
     sft: Path = flag(MISSING, "the SFT_DATA, or the run that holds it", local)
     model: str = flag(MISSING, "the model to be trained: a folder, hub id or well-known name", local_or_name)
-    trainer: Literal["llamafactory", "ms-swift", "trl", "verl"] | None = flag(None, "default: the model's chat template alone")
+    trainer: Literal["llamafactory", "ms-swift", "trl", "verl"] | None = flag(
+        None, "default: the model's chat template alone"
+    )
     config: Path | None = flag(None, "the trainer's own configuration, as YAML", local)
     python: Path | None = flag(None, "of the trainer's environment (default: the one that runs this)", local)
     rows: int = flag(1000, "look at so many rows of the set, evenly spread")

@@ -159,8 +159,7 @@ def verl(job: dict[str, Any], _: str) -> Examples:
 
 
 def ms_swift(job: dict[str, Any], work: str) -> Examples:
-    # Read when its packages are imported.
-    os.environ |= {"MODELSCOPE_CACHE": work, "HF_DATASETS_CACHE": work}
+    os.environ["MODELSCOPE_CACHE"] = work
     from swift.cli.main import parse_yaml_args
     from swift.pipelines.train.sft import SwiftSft
 
@@ -193,7 +192,7 @@ def ms_swift(job: dict[str, Any], work: str) -> Examples:
 
 TRAINERS = {
     "llamafactory": Trainer("llamafactory", "cutoff_len", llamafactory),
-    "ms-swift": Trainer("ms_swift", "max_length", ms_swift),
+    "ms-swift": Trainer("ms-swift", "max_length", ms_swift),
     "trl": Trainer("trl", "max_length", trl),
     "verl": Trainer("verl", "data.max_length", verl),
 }

@@ -1,4 +1,4 @@
-"""ms-swift itself trains two steps on SFT_DATA, and one of GRPO on RL_DATA: python tests/consumers/check_ms_swift.py [RUN]
+"""ms-swift itself takes two steps on SFT_DATA, one of GRPO on RL_DATA: python tests/consumers/check_ms_swift.py [RUN]
 
 Runs from the checkout's root inside ms-swift's own environment (`make ms-swift`), where this project was installed
 without its dependencies, with `examples/ms_swift_sft.yaml` but for what a CPU and a small model need. Exits non-zero
@@ -29,7 +29,7 @@ RUN = Path("runs/countdown_3arg-skillfactory-tiny-3m")
 MODEL = "generation/builtin/model"
 STEPS = 2
 IGNORED = -100
-HERE = {
+HERE: dict[str, Any] = {
     "model": MODEL,
     "model_type": "qwen2",
     "template": "qwen2_5",
@@ -37,10 +37,11 @@ HERE = {
     "bf16": False,
     "fp16": False,
     "use_cpu": True,
+    "check_model": False,
     "logging_steps": 1,
 }
 """What a CPU and a small model need."""
-GRPO = {
+GRPO: dict[str, Any] = {
     "rlhf_type": "grpo",
     "columns": {"prompt": "messages"},
     "reward_funcs": "skillfactory",
@@ -83,7 +84,7 @@ def check_training(data: Path, folder: Path) -> tuple[int, list[float]]:
     """Two steps, with the loss on exactly the traces. Gives their number and the losses."""
     settings = yaml.safe_load(Path("examples/ms_swift_sft.yaml").read_text(encoding="utf-8"))
     del settings["deepspeed"]
-    here = {"dataset": str(data), "output_dir": str(folder / "model"), "max_steps": STEPS}
+    here: dict[str, Any] = {"dataset": str(data), "output_dir": str(folder / "model"), "max_steps": STEPS}
     training = Training(command(folder, settings | HERE | here))
     told = training.main()
     left = sorted(assistant["content"] for _, assistant in pq.read_table(data / "data")["conversations"].to_pylist())
@@ -116,7 +117,7 @@ def check_reward(data: Path, folder: Path) -> list[float]:
         found.append(grade(trainer, samples))
         return found[-1]
 
-    here = {"dataset": str(data / "train.parquet"), "external_plugins": str(data / "reward.py")}
+    here: dict[str, Any] = {"dataset": str(data / "train.parquet"), "external_plugins": str(data / "reward.py")}
     here |= {"output_dir": str(folder / "rl"), "max_steps": 1}
     with patch.object(GRPOTrainer, "_compute_rewards_per_func", watched):
         told = rlhf_main(command(folder, HERE | GRPO | here))
@@ -132,9 +133,10 @@ def main(run: Path) -> None:
         os.environ["MODELSCOPE_CACHE"] = str(folder / "cache")
         traces, losses = check_training(run / "SFT_DATA", folder)
         right, wrong = check_reward(run / "RL_DATA", folder)
+    told = " and ".join(f"{loss:.3f}" for loss in losses)
     print(
-        f"ms-swift: {traces} traces, none cut, {STEPS} steps with loss on the assistant alone: "
-        f"{' and '.join(f'{loss:.3f}' for loss in losses)}; GRPO's reward is {right} for a right answer, {wrong} for a wrong one"
+        f"ms-swift: {traces} traces, none cut, {STEPS} steps with loss on the assistant alone: {told}; "
+        f"GRPO's reward is {right} for a right answer, {wrong} for a wrong one"
     )
 
 

@@ -36,11 +36,16 @@ class Case(NamedTuple):
     chat_kwargs: str = "{}"
 
 
+SWIFT: dict[str, object] = {"model_type": "qwen2"}
+"""What ms-swift knows a real model by its name for."""
 WHOLE = [
     Case("llamafactory", "qwen2_5", "sharegpt"),
     Case("llamafactory", "qwen2_5", "prompt_completion"),
     Case("llamafactory", "qwen3", "prompt_completion"),
     Case("llamafactory", "deepseek_r1_distill", "prompt_completion"),
+    Case("ms-swift", "qwen2_5", "sharegpt", settings={**SWIFT, "template": "qwen2_5"}),
+    Case("ms-swift", "qwen3", "messages", settings={**SWIFT, "template": "qwen3"}),
+    Case("ms-swift", "deepseek_r1_distill", "prompt_completion", settings=SWIFT),
     Case("trl", "qwen2_5", "messages"),
     Case("trl", "qwen3", "prompt_completion"),
     Case("trl", "deepseek_r1_distill", "prompt_completion"),
@@ -55,6 +60,13 @@ HURT = [
     Case("llamafactory", "qwen3", "sharegpt", ("lost",), {"enable_thinking": False}),
     Case("llamafactory", "qwen3", "sharegpt", ("added",), formats="star"),
     Case("llamafactory", "qwen2_5", "sharegpt", ("question",), {"train_on_prompt": True}),
+    Case("ms-swift", "qwen2_5", "sharegpt", ("dropped",), {**SWIFT, "template": "qwen2_5", "max_length": 300}),
+    Case("ms-swift", "qwen2_5", "sharegpt", ("question",), {**SWIFT, "template": "qwen2_5", "loss_scale": "all"}),
+    Case("ms-swift", "qwen3", "sharegpt", ("prompt",), {**SWIFT, "template": "qwen3"}, formats="star"),
+    Case("ms-swift", "qwen3", "reasoning", ("lost",), {**SWIFT, "template": "qwen3"}),
+    Case("ms-swift", "qwen3", "tokens", ("refused",), SWIFT),
+    Case("ms-swift", "qwen3_5_think", "messages", ("spaces",), {**SWIFT, "template": "qwen3_5"}),
+    Case("ms-swift", "qwen2_5", "messages", ("prompt",), {**SWIFT, "template": "qwen3_nothinking"}),
     Case("trl", "qwen2_5", "sharegpt", ("refused",)),
     Case("trl", "llama3_1", "messages", ("refused",)),
     Case("trl", "qwen2_5", "messages", ("cut",), {"max_length": 300}),
