@@ -1,12 +1,13 @@
-"""Asks a trainer's own data code what it makes of a set, in the trainer's environment, by `trainer_probe.py`."""
+"""Asks a trainer's own data code what it makes of a set, in the trainer's environment, by the package `probe`."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,8 @@ from cluster.texts import load_table
 
 TRAINERS: dict[str, dict[str, Any]] = load_table("assembly", "trainers.toml")
 TEMPLATE = "template"  # the chat template alone, which is no trainer but has remedies as well
+_PROBE = Path(__file__).with_name("probe")
+_START = "import sys; sys.path[0] = sys.argv.pop(1); from probe.ask import main; main(sys.argv[1])"
 _LIMIT_S = 3600.0
 _TAIL = 20  # lines of its log that are told
 
@@ -70,17 +73,21 @@ class Job(NamedTuple):
 
 def ask(trainer: str, python: Path | None, jobs: Sequence[Job]) -> list[Answer]:
     """Return what the trainer makes of each of the sets. Raises ValueError if it cannot be asked."""
-    shown, probe = TRAINERS[trainer]["shown"], resources.files("assembly").joinpath("trainer_probe.py")
-    executable = str(python or sys.executable)
-    with tempfile.TemporaryDirectory() as name, resources.as_file(probe) as script:
+    shown, executable = TRAINERS[trainer]["shown"], str(python or sys.executable)
+    with tempfile.TemporaryDirectory() as name:
+        # By itself: where it lies, modules have names that other packages have too.
+        shutil.copytree(_PROBE, Path(name, _PROBE.name))
         todo, log = Path(name, "jobs.json"), Path(name, "log")
         outs = [Path(name, f"{place}.jsonl") for place in range(len(jobs))]
         told = [{**job._asdict(), "out": out} for job, out in zip(jobs, outs, strict=True)]
         todo.write_text(json.dumps({"trainer": trainer, "jobs": told}, default=str), encoding="utf-8")
         try:
             with log.open("wb") as file:
-                command = [executable, str(script), str(todo)]
-                ended = subprocess.run(command, stdout=file, stderr=file, timeout=_LIMIT_S, check=False)
+                command = [executable, "-c", _START, name, str(todo)]
+                environment = {"TOKENIZERS_PARALLELISM": "false", **os.environ, "TMPDIR": name}
+                ended = subprocess.run(
+                    command, env=environment, stdout=file, stderr=file, timeout=_LIMIT_S, check=False
+                )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise ValueError(f"{shown} cannot be asked by {executable}: {error}") from error
         said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()

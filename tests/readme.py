@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 NO_COMMANDS = ("model", "<think>")
 """How the fenced blocks begin that show what is printed, not what is typed."""
 _FENCE = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_INLINE = re.compile(r"`((?:[A-Z]+=\S+ )*(?:make|source|python|pip|hf|ray|bash|llamafactory-cli|sbatch) [^`]+)`")
+_INLINE = re.compile(r"`((?:[A-Z]+=\S+ )*(?:make|source|python|pip|hf|ray|bash|llamafactory-cli|swift|sbatch) [^`]+)`")
 _NOT_COPIED = {".git", "runs", "build"}
 
 

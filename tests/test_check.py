@@ -99,7 +99,7 @@ def test_the_page_for_people_is_inert(check: Check, tmp_path: Path) -> None:
         (["--sft", "SFT_DATA", "--model", "MODEL", "--python", "x"], "--python is for a trainer: give --trainer too"),
         (
             ["--sft", "SFT_DATA", "--model", "MODEL", "--trainer", "torchtune"],
-            "--trainer wants one of llamafactory, trl",
+            "--trainer wants one of llamafactory, trl, verl",
         ),
         (["--sft", "SFT_DATA", "--model", "MODEL", "--trainer", "trl", "--config", "bad.yaml"], "read as YAML"),
         (["--sft", "SFT_DATA", "--model", "MODEL", "--trainer", "trl", "--config", "list.yaml"], "holds no settings"),

@@ -39,6 +39,15 @@ SFT = {
     "adam_beta1": 0.9,
     "adam_beta2": 0.95,
 }
+SWIFT_SFT = {
+    "model": "Qwen/Qwen2.5-1.5B-Instruct",
+    "max_length": 4096,
+    "tuner_type": "full",
+    "gradient_checkpointing": True,
+    "torch_dtype": "bfloat16",
+    "deepspeed": "zero2",
+    **{name: SFT[name] for name in list(SFT)[list(SFT).index("per_device_train_batch_size") :]},
+}
 GRPO = {
     "algorithm.adv_estimator": "grpo",
     "algorithm.use_kl_in_reward": "False",
@@ -61,6 +70,12 @@ def test_the_sft_settings_are_the_papers() -> None:
     assert settings["dataset_dir"].endswith("/SFT_DATA")
     keys = re.findall(r"^(\w+):", text, re.MULTILINE)
     assert len(keys) == len(set(keys)) == len(settings)
+
+
+def test_the_sft_settings_for_ms_swift_are_the_papers() -> None:
+    settings = yaml.safe_load((EXAMPLES / "ms_swift_sft.yaml").read_text(encoding="utf-8"))
+    assert {name: settings[name] for name in SWIFT_SFT} == SWIFT_SFT
+    assert settings["dataset"].endswith("/SFT_DATA")
 
 
 def test_the_zero_stage_is_the_papers() -> None:

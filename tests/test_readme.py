@@ -210,6 +210,7 @@ WAYS: list[tuple[str, Callable[[Reader, str], None]]] = [
     (r"ray job .*", of_ray),
     (r"hf auth login", of_the_hub),
     (r"llamafactory-cli train .*", of_another_package),
+    (r"swift sft .*", of_another_package),
     (r"MODEL=… RUN=runs/… bash .*", of_another_package),
 ]
 

@@ -60,7 +60,7 @@ def _name(path: Path) -> str:
 
 
 SOURCES = {_name(path): path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))}
-ELSEWHERE = {"assembly.trainer_probe", "assembly.verl_tokens"}
+ELSEWHERE = {name for name in SOURCES if name.startswith("assembly.probe.")} | {"assembly.verl_tokens"}
 """Run in environments of trainers, whose packages it imports, and none of ours."""
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in SOURCES.items()}
 WRITTEN = [*SOURCES.values(), *sorted((ROOT / "tests").rglob("*.py"))]

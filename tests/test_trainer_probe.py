@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from assembly.trainer_probe import words_of
+from assembly.probe.openrlhf_words import words_of
 
 KNOWN = {"--data.max_len", "--data.input_template", "--data.multiturn", "--train.seed", "--adam.betas", "--use_ms"}
 

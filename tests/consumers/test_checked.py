@@ -18,19 +18,13 @@ import yaml
 from assembly.check import main
 from assembly.inspection import Found, Wanted, inspect
 from assembly.run import main as assemble
+from assembly.trainers import TRAINERS
 from generation.builtin import MODEL
 
 pytestmark = pytest.mark.consumers
 RUN = Path("runs/countdown_3arg-skillfactory-tiny-3m")
 ROWS = 40
 BOS = "<|endoftext|>"
-LIMITS: dict[str, dict[str, object]] = {
-    "llamafactory": {"cutoff_len": 4096},
-    "trl": {"max_length": 4096},
-    "verl": {"max_length": 4096},
-    "openrlhf": {"data": {"max_len": 4096}},
-    "axolotl": {"sequence_len": 4096},
-}
 TEMPLATES = next(Path(".venv-trl").glob("lib/python*/site-packages/trl/chat_templates"), Path("missing"))
 
 
@@ -53,11 +47,16 @@ def of_entry(**options: object) -> dict[str, object]:
     return {"datasets": [entry | options]}
 
 
+SWIFT: dict[str, object] = {"model_type": "qwen2"}
+"""What ms-swift knows a real model by its name for."""
 WHOLE = [
     Case("llamafactory", "qwen2_5", "sharegpt"),
     Case("llamafactory", "qwen2_5", "prompt_completion"),
     Case("llamafactory", "qwen3", "prompt_completion"),
     Case("llamafactory", "deepseek_r1_distill", "prompt_completion"),
+    Case("ms-swift", "qwen2_5", "sharegpt", settings={**SWIFT, "template": "qwen2_5"}),
+    Case("ms-swift", "qwen3", "messages", settings={**SWIFT, "template": "qwen3"}),
+    Case("ms-swift", "deepseek_r1_distill", "prompt_completion", settings=SWIFT),
     Case("trl", "qwen2_5", "messages"),
     Case("trl", "qwen3", "prompt_completion"),
     Case("trl", "deepseek_r1_distill", "prompt_completion"),
@@ -89,6 +88,13 @@ HURT = [
     Case("llamafactory", "qwen3", "sharegpt", ("lost",), {"enable_thinking": False}),
     Case("llamafactory", "qwen3", "sharegpt", ("added",), formats="star"),
     Case("llamafactory", "qwen2_5", "sharegpt", ("question",), {"train_on_prompt": True}),
+    Case("ms-swift", "qwen2_5", "sharegpt", ("dropped",), {**SWIFT, "template": "qwen2_5", "max_length": 300}),
+    Case("ms-swift", "qwen2_5", "sharegpt", ("question",), {**SWIFT, "template": "qwen2_5", "loss_scale": "all"}),
+    Case("ms-swift", "qwen3", "sharegpt", ("prompt",), {**SWIFT, "template": "qwen3"}, formats="star"),
+    Case("ms-swift", "qwen3", "reasoning", ("lost",), {**SWIFT, "template": "qwen3"}),
+    Case("ms-swift", "qwen3", "tokens", ("refused",), SWIFT),
+    Case("ms-swift", "qwen3_5_think", "messages", ("spaces",), {**SWIFT, "template": "qwen3_5"}),
+    Case("ms-swift", "qwen2_5", "messages", ("prompt",), {**SWIFT, "template": "qwen3_nothinking"}),
     Case("trl", "qwen2_5", "sharegpt", ("refused",)),
     Case("trl", "llama3_1", "messages", ("refused",)),
     Case("trl", "qwen2_5", "messages", ("cut",), {"max_length": 300}),
@@ -130,7 +136,7 @@ def asked_of(case: Case, folder: Path) -> Wanted:
     flags = ["--layout", case.layout, "--formats", case.formats, "--subsample", str(ROWS)]
     assemble(["--raw", str(RUN), "--out", str(sft), *flags, *chat])
     # Longer than any of these rows, where the case does not say otherwise.
-    config.write_text(yaml.safe_dump(LIMITS[case.trainer] | case.settings), encoding="utf-8")
+    config.write_text(yaml.safe_dump({TRAINERS[case.trainer]["limit"]: 4096} | case.settings), encoding="utf-8")
     python = Path(f".venv-{case.trainer}/bin/python").absolute()
     return Wanted(sft, str(model), case.trainer, config, python, chat_kwargs=json.loads(case.chat_kwargs))
 
