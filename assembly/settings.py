@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
@@ -178,6 +178,10 @@ class SftSettings:
     @property
     def bounds(self) -> Attempts:
         return read_attempts(self.attempts)
+
+    def shown(self) -> dict[str, Any]:
+        """Return the settings for a card, the model by its name, not by its place on this machine."""
+        return asdict(self) | {"model": self.model and find(self.model).name}
 
     def chat(self) -> ChatTokenizer | None:
         """Return the tokenizer of --model, if that is given. Raises ValueError if it cannot render a chat."""

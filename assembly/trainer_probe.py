@@ -16,6 +16,7 @@ import importlib.util
 import json
 import os
 import pkgutil
+import re
 import sys
 import tempfile
 import traceback
@@ -170,13 +171,14 @@ def verl(job: dict[str, Any], _: str) -> Examples:
     from verl.utils.dataset.multiturn_sft_dataset import MultiTurnSFTDataset
     from verl.utils.import_utils import load_extern_object
 
-    tokenizer, reader = hf_tokenizer(job["model"]), Path(job["data"], "verl_tokens.py")
-    own = {"path": str(reader), "name": "TokenDataset"} if reader.exists() else {"path": None}
-    settings = {"max_length": 1024, "custom_cls": own, **job["settings"], "pad_mode": "no_padding"}
+    tokenizer = hf_tokenizer(job["model"])
+    settings = {"max_length": 1024, "custom_cls": {"path": None}, **job["settings"], "pad_mode": "no_padding"}
     config = OmegaConf.create(settings)
     files = sorted(str(path) for path in Path(job["data"], "data").glob("*.parquet"))
     # As its trainer chooses, which itself needs a dozen packages more.
-    other = config.custom_cls.path and load_extern_object(config.custom_cls.path, config.custom_cls.name)
+    place, own = config.custom_cls.path, str(Path(job["data"], ""))
+    place = place and re.sub(r"^(?:.*/)?SFT_DATA(?=/)", lambda _: own, place)
+    other = place and load_extern_object(place, config.custom_cls.name)
     rows = (other or MultiTurnSFTDataset)(parquet_files=files, tokenizer=tokenizer, config=config)
 
     def made() -> Made:
