@@ -27,7 +27,7 @@ class Config:
 
     sft: Path = flag(MISSING, "the SFT_DATA, or the run that holds it", local)
     model: str = flag(MISSING, "the model to be trained: a folder, hub id or well-known name", local_or_name)
-    trainer: Literal["llamafactory", "trl", "verl", "openrlhf"] | None = flag(
+    trainer: Literal["llamafactory", "trl", "verl", "axolotl", "openrlhf"] | None = flag(
         None, "default: the model's chat template alone"
     )
     config: Path | None = flag(None, "the trainer's own configuration, as YAML", local)

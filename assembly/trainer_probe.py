@@ -91,8 +91,9 @@ def answer(trainer: Trainer, job: dict[str, Any]) -> None:
         except Exception as error:
             # Whatever it raises, training would end with it.
             traceback.print_exc()
-            lines = [line for line in str(error).splitlines() if line.strip()]
-            tell(versions=versions, refused=f"{type(error).__name__}: {lines[0] if lines else ''}"[:500])
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            # The first may only count what was found wrong.
+            tell(versions=versions, refused=f"{type(error).__name__}: {' '.join(lines[:3])}"[:500])
 
 
 def pieces(tokenizer: Any, ids: Sequence[int], trained: Iterable[bool]) -> list[tuple[str, bool]]:
@@ -189,6 +190,46 @@ def verl(job: dict[str, Any], _: str) -> Examples:
     return Examples(tokenizer, config.max_length, made())
 
 
+def axolotl(job: dict[str, Any], work: str) -> Examples:
+    import datasets
+    import yaml
+    from axolotl.cli.config import load_cfg
+    from axolotl.common.datasets import load_datasets
+    from axolotl.loaders import load_tokenizer
+    from axolotl.utils.collators.batching import BatchSamplerDataCollatorForSeq2Seq
+    from axolotl.utils.data import sft
+    from axolotl.utils.samplers import MultipackBatchSampler, get_dataset_lengths
+
+    datasets.config.HF_DATASETS_CACHE = Path(work)
+    # What it makes is taken as it is: to save it would only start processes.
+    sft.save_preprocessed_dataset = lambda *_: None
+    # All rows of this set and no others; and nothing leaves this machine.
+    given = chosen(job["settings"], "val_set_size", "test_datasets", "pretraining_dataset", "push_dataset_to_hub")
+    where = ("data_files", "ds_type", "name", "split", "revision")
+    (entry,) = given["datasets"]
+    given["datasets"] = [{name: value for name, value in entry.items() if name not in where} | {"path": job["data"]}]
+    given |= {"base_model": job["model"], "output_dir": work, "dataset_prepared_path": work, "dataset_num_proc": 0}
+    config_file = Path(work, "config.yaml")
+    config_file.write_text(yaml.safe_dump({"learning_rate": 1e-6, "bf16": False} | given), encoding="utf-8")
+    config = load_cfg(str(config_file), is_preprocess=True)
+    rows, tokenizer, most = load_datasets(cfg=config).train_dataset, load_tokenizer(config), config.sequence_len
+
+    def made() -> Made:
+        if not config.sample_packing:
+            for row in rows:
+                yield row["input_ids"], [label != IGNORED for label in row["labels"]], True
+            return
+        # As its trainer packs, which itself needs a model.
+        packs = MultipackBatchSampler(range(len(rows)), 1, most, get_dataset_lengths(rows), most, drop_last=False)
+        collate = BatchSamplerDataCollatorForSeq2Seq(tokenizer)
+        for (pack,) in packs:
+            batch = collate([rows[place] for place in pack])
+            ids, labels = (batch[name][0].tolist() for name in ("input_ids", "labels"))
+            yield ids, [label != IGNORED for label in labels], bool(config.attn_decontaminates_packing)
+
+    return Examples(tokenizer, most, made())
+
+
 def openrlhf(job: dict[str, Any], work: str) -> Examples:
     import datasets
     from openrlhf.datasets import SFTDataset
@@ -272,6 +313,7 @@ def flat(settings: dict[str, Any], section: str = "") -> Iterator[tuple[str, Any
 
 
 TRAINERS = {
+    "axolotl": Trainer("axolotl", "sequence_len", axolotl, "axolotl.common.datasets"),
     "llamafactory": Trainer("llamafactory", "cutoff_len", llamafactory, "llamafactory.data"),
     "trl": Trainer("trl", "max_length", trl, "trl.trainer.sft_trainer"),
     "verl": Trainer("verl", "data.max_length", verl, "verl.utils.dataset.multiturn_sft_dataset"),
@@ -282,5 +324,6 @@ if __name__ == "__main__":
     # Modules of ours lie beside this file, and some are named like others.
     sys.path[:] = [path for path in sys.path if path != str(Path(__file__).resolve().parent)]
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ["DO_NOT_TRACK"] = "1"
     with contextlib.redirect_stdout(sys.stderr):
         main(*sys.argv[1:])

@@ -29,6 +29,7 @@ LIMITS: dict[str, dict[str, object]] = {
     "trl": {"max_length": 4096},
     "verl": {"max_length": 4096},
     "openrlhf": {"data": {"max_len": 4096}},
+    "axolotl": {"sequence_len": 4096},
 }
 TEMPLATES = next(Path(".venv-trl").glob("lib/python*/site-packages/trl/chat_templates"), Path("missing"))
 
@@ -44,6 +45,12 @@ class Case(NamedTuple):
     formats: str = "*C_full"
     chat_kwargs: str = "{}"
     bos: bool = False  # the tokenizer puts a BOS token before every text
+
+
+def of_entry(**options: object) -> dict[str, object]:
+    """Return axolotl's settings for a set of turns, whose own path is no matter."""
+    entry = {"path": "any", "type": "chat_template", "field_messages": "conversations"}
+    return {"datasets": [entry | options]}
 
 
 WHOLE = [
