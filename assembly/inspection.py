@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from assembly.asked import lengths_of
 from assembly.layouts import LayoutName, layout_of
 from assembly.sets import asked_in, copy_rows, find_set, written_in_full
+from assembly.settings import find_model
 from assembly.trained import Asked, Hurt, Report, compare
 from assembly.trainers import TEMPLATE, TRAINERS, Answer, Job, ask, settings_of
 from cluster.inference.chat_templates import own_template
-from cluster.inference.models import Model, find
+from cluster.inference.models import Model
 from cluster.inference.tokenizer import ChatFormat, ChatTokenizer
 from cluster.texts import first_line
 
@@ -79,8 +81,7 @@ class _Subject:
         """Return the rows as vLLM asks them, and the longest in tokens. Raises ValueError if they cannot be asked."""
         try:
             asked = asked_in(self.chat, self.rows)
-            texts = (f"{one.head}{one.question}{one.tail}{one.trace[one.opened :]}{one.ends[0]}" for one in asked)
-            return asked, max(map(len, self.chat.tokenize(list(texts))))
+            return asked, max(lengths_of(self.chat, asked))
         except Exception as error:
             # A template is a program, and can raise anything.
             raise ValueError(f"model {self.model.name} cannot be asked these questions: {first_line(error)}") from error
@@ -111,7 +112,7 @@ def inspect(wanted: Sequence[Wanted]) -> list[Found]:
 
 
 def _subject(wanted: Wanted, data: Path) -> _Subject:
-    model, source = find(wanted.model), find_set(wanted.sft)
+    model, source = find_model(wanted.model), find_set(wanted.sft)
     format_ = ChatFormat(own_template(model), wanted.chat_kwargs or {})
     chat = ChatTokenizer(model.path, model.hub_revision, format_)
     table = copy_rows(source, wanted.rows, data)

@@ -224,7 +224,7 @@ def longest_text(summary: Summary, settings: SftSettings) -> str:
     if not summary.longest:
         return ""
     counted = f"the longest trace has {summary.longest:,} tokens, its question included"
-    return f"By the tokenizer of {code(settings.shown()['model'])} {counted}: a trainer's limit must not be below."
+    return f"By the tokenizer of {code(settings.shown()['model'])} {counted}: a trainer's limit must be above."
 
 
 def write_sft(map_: Map, made: Sequence[BucketTraces], settings: SftSettings, summary: Summary, folder: Path) -> Split:

@@ -53,4 +53,5 @@ if __name__ == "__main__":
     print(f"[8, 9, 10, 11] lies there: {second} as train reads it, {preprocessed} as preprocess does")
     assert (first, second, preprocessed) == ([5, 6, 7], [5, 6, 7], [8, 9, 10, 11])
 PY
-DO_NOT_TRACK=1 HF_HUB_OFFLINE=1 HF_HOME="$work/home" env/bin/python seen.py 2>log || { tail -n 20 log; exit 1; }
+DO_NOT_TRACK=1 HF_HUB_OFFLINE=1 HF_HOME="$work/home" env/bin/python seen.py >log 2>&1 || { tail -n 20 log; exit 1; }
+grep "lies there" log

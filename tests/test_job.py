@@ -72,7 +72,8 @@ def test_the_longest_trace_is_counted_by_the_runs_own_model(finished: tuple[Path
     out, _ = finished
     card = (out / "SFT_DATA" / "README.md").read_text(encoding="utf-8")
     rows = load_dataset(str(out / "SFT_DATA"), split="train")
-    longest = max(len(load_tokenizer(str(MODEL)).encode(turns)) for turns in rows["conversations"])
+    chat = load_tokenizer(str(MODEL))
+    longest = max(len(chat.tokenize([chat.render(turns, opened=False)])[0]) for turns in rows["conversations"]) - 1
     assert f"By the tokenizer of `skillfactory-tiny-3m` the longest trace has {longest:,} tokens" in card
     assert str(MODEL) not in card
 

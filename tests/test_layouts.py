@@ -128,9 +128,11 @@ def test_what_does_not_go(flags: list[str], message: str, raw: Path, capsys: pyt
 
 def test_the_card_has_the_longest_in_tokens(raw: Path) -> None:
     out, rows = made(raw, *TEMPLATED)
-    chat = load_tokenizer(str(MODEL))
-    longest = max(len(chat.encode(row["conversations"])) for row in rows)
-    assert f"the longest trace has {longest:,} tokens" in (out / "README.md").read_text(encoding="utf-8")
+    card = (out / "README.md").read_text(encoding="utf-8")
+    _, tokens = made(raw, "--layout", "tokens", *TEMPLATED)
+    assert len(tokens) == len(rows)
+    longest = max(len(row["input_ids"]) for row in tokens)
+    assert f"the longest trace has {longest:,} tokens" in card
     out, _ = made(raw)
     assert "the longest trace has" not in (out / "README.md").read_text(encoding="utf-8")
 

@@ -1,14 +1,16 @@
 """TRL trains on SFT_DATA and rewards by RL_DATA: python tests/consumers/check_trl.py RUN RL_DATA
 
 Runs from the checkout's root, with that on PYTHONPATH, inside TRL's own environment (`make trl`): SFTTrainer two steps
-in each of the two ways that put the loss on the assistant's words alone, GRPOTrainer one step and many answers, as
-turns and as text. Exits non-zero on failure.
+in each of the two ways that put the loss on the assistant's words alone, and examples/trl_sft.py on a set of tokens;
+GRPOTrainer one step and many answers, as turns and as text. Exits non-zero on failure.
 """
 
 from __future__ import annotations
 
 import importlib
+import json
 import math
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -69,6 +71,42 @@ def check(rows: Dataset, traces: list[str], **options: Any) -> str:
     return " and ".join(f"{loss:.3f}" for loss in losses)
 
 
+def tokens(row: dict[str, Any], tokenizer: Any) -> dict[str, Any]:
+    prompt, text = (
+        tokenizer.apply_chat_template(row["conversations"][:count], tokenize=True, return_dict=False, **more)
+        for count, more in ((1, {"add_generation_prompt": True}), (2, {}))
+    )
+    assert text[: len(prompt)] == prompt
+    return {"input_ids": text, "labels": [IGNORED] * len(prompt) + text[len(prompt) :]}
+
+
+def check_example(rows: Dataset) -> str:
+    """Two steps of examples/trl_sft.py, but for what a CPU needs, on a set of tokens. Gives the losses, for people."""
+    with tempfile.TemporaryDirectory() as folder:
+        data, out = Path(folder, "data"), Path(folder, "out")
+        given = {"tokenizer": AutoTokenizer.from_pretrained(MODEL)}
+        rows.map(tokens, fn_kwargs=given, remove_columns=rows.column_names).to_parquet(str(data / "train.parquet"))
+        flags = {
+            "model_name_or_path": MODEL,
+            "dataset_name": data,
+            "output_dir": out,
+            "max_steps": STEPS,
+            "logging_steps": 1,
+            "use_cpu": True,
+            "bf16": False,
+            "report_to": "none",
+        }
+        words = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
+        subprocess.run([sys.executable, "examples/trl_sft.py", *words], check=True)
+        (state,) = out.rglob("trainer_state.json")
+        log = json.loads(state.read_text(encoding="utf-8"))["log_history"]
+        losses = [entry["loss"] for entry in log if "loss" in entry]
+        assert (out / "model.safetensors").read_bytes() != Path(MODEL, "model.safetensors").read_bytes()
+    assert len(losses) == STEPS, losses
+    assert all(math.isfinite(float(loss)) and float(loss) > 0 for loss in losses), losses
+    return " and ".join(f"{float(loss):.3f}" for loss in losses)
+
+
 def as_text(row: dict[str, Any]) -> dict[str, Any]:
     return {"prompt": row["prompt"][0]["content"]}
 
@@ -121,6 +159,7 @@ def main(run: Path, rl: Path) -> None:
     }
     told = ", ".join(f"{way} {loss}" for way, loss in losses.items())
     sys.path.insert(0, str(rl))
+    told += f", examples/trl_sft.py {check_example(rows)}"
     answers = [check_reward(rl, turns=turns) for turns in (True, False)]
     told += f"; {answers[0]} answers as turns and {answers[1]} as text rewarded by GRPOTrainer, a step with each"
     print(f"TRL: {len(traces)} traces, none cut, {STEPS} steps each way with loss on the assistant alone: {told}")
