@@ -39,7 +39,8 @@ class Answer:
 def settings_of(trainer: str, layout: str, config: Path | None, template: str) -> dict[str, Any]:
     """Return the trainer's settings: those of the YAML file over ours. `template` is the model's chat template.
 
-    Raises ValueError for a file that cannot be read, and where the trainer's own template must be named and is not.
+    Raises ValueError for a file that cannot be read, for several sets in it, and where the trainer's own template must
+    be named and is not.
     """
     known, given = TRAINERS[trainer], dict[str, Any]()
     if config is not None:
@@ -50,6 +51,8 @@ def settings_of(trainer: str, layout: str, config: Path | None, template: str) -
         if not isinstance(given, dict):
             raise ValueError(f"--config {config} holds no settings: give {known['shown']}'s own, name: value")
     settings: dict[str, Any] = known["settings"].get(layout, {}) | given
+    if len(settings.get("datasets") or [layout]) != 1:
+        raise ValueError(f"--config {config} names several sets in datasets: leave the entry of this one alone")
     if "templates" in known and "template" not in settings:
         fitting = (row["name"] for row in known["templates"] if _fits(row, template))
         if not (name := next(fitting, "")):
