@@ -95,6 +95,12 @@ class _Subject:
 def inspect(wanted: Wanted) -> Found:
     """Have the trainer, or the template, make its examples of the set. Raises ValueError for wrong input."""
     model, source = find(wanted.model), find_set(wanted.sft)
+    trainer = TRAINERS[wanted.trainer or TEMPLATE]
+    if model.own_code and trainer.get("runs_model_code"):
+        files = " and ".join(model.own_code)
+        raise ValueError(
+            f"{trainer['shown']} would run the code that {files} of {wanted.model} names: that is not asked"
+        )
     format_ = ChatFormat(own_template(model), wanted.chat_kwargs or {})
     chat = ChatTokenizer(model.path, model.hub_revision, format_)
     with tempfile.TemporaryDirectory() as name:
@@ -107,7 +113,6 @@ def inspect(wanted: Wanted) -> Found:
             settings = settings_of(wanted.trainer, subject.layout, wanted.config, chat.template)
             answer = ask(wanted.trainer, wanted.python, subject.data, model.path, settings)
     report = Report() if answer.refused else compare(asked, answer.examples)
-    trainer = TRAINERS[wanted.trainer or TEMPLATE]
     counts = {"refused": len(asked)} if answer.refused else report.counts()
     return Found(
         set=str(source),
