@@ -113,6 +113,12 @@ def inspect(wanted: Sequence[Wanted]) -> list[Found]:
 
 def _subject(wanted: Wanted, data: Path) -> _Subject:
     model, source = find_model(wanted.model), find_set(wanted.sft)
+    trainer = TRAINERS[wanted.trainer or TEMPLATE]
+    if model.own_code and trainer.get("runs_model_code"):
+        files = " and ".join(model.own_code)
+        raise ValueError(
+            f"{trainer['shown']} would run the code that {files} of {wanted.model} names: that is not asked"
+        )
     format_ = ChatFormat(own_template(model), wanted.chat_kwargs or {})
     chat = ChatTokenizer(model.path, model.hub_revision, format_)
     table = copy_rows(source, wanted.rows, data)

@@ -42,9 +42,11 @@ def sft(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def check(sft: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Check:
-    def run(written: str | None, *flags: str) -> tuple[int, dict[str, Any], str]:
+    def run(written: str | None, *flags: str, **config: Any) -> tuple[int, dict[str, Any], str]:
         model = tmp_path / "model"
         shutil.copytree(MODEL, model)
+        said = json.loads((model / "config.json").read_text(encoding="utf-8"))
+        (model / "config.json").write_text(json.dumps(said | config), encoding="utf-8")
         if written is not None:
             (model / "chat_template.jinja").write_text(written, encoding="utf-8")
         code = main(["--sft", str(sft), "--model", str(model), "--json", str(tmp_path / "found.json"), *flags])
@@ -128,6 +130,14 @@ def test_wrong_input(
     error = capsys.readouterr().err
     assert (ended.value.code, error.count("\n")) == (2, 1)
     assert message in error
+
+
+def test_no_code_of_a_model_is_run(check: Check, capsys: pytest.CaptureFixture[str]) -> None:
+    """As ms-swift would, whatever it is told."""
+    with pytest.raises(SystemExit) as ended:
+        check(None, "--trainer", "ms-swift", auto_map={"AutoConfig": "code.Config"})
+    assert ended.value.code == 2
+    assert "ms-swift would run the code that config.json of" in capsys.readouterr().err
 
 
 def test_it_runs_as_a_module_on_a_run(sft: Path) -> None:
