@@ -4,7 +4,7 @@
 # make setup      set up alone
 # make slurm      the launcher on a real Slurm of two nodes, made for it on this machine; installs it as root
 # make wheels     what we use of vLLM, held against the Python files of its CUDA wheels (560 MiB, downloaded once)
-# make consumers  LLaMA-Factory, ms-swift, verl and TRL, each in an environment of its own, take what `make run` made;
+# make consumers  LLaMA-Factory, ms-swift, verl, TRL, axolotl, OpenRLHF and SkyRL, each in an environment of its own, take what `make run` made;
 #                 assembly.check finds what they do to it
 #
 # EXTRA=gpu or EXTRA=cpu chooses the build of vLLM; by default the one that .venv has, else what this machine has.
@@ -34,7 +34,8 @@ PIP := $(BIN)/python -m pip install $(PIP_FLAGS)
 # What the consumers are shown: RUN=runs/other to show another run.
 DEFAULT_RUN := runs/countdown_3arg-skillfactory-tiny-3m
 RUN ?= $(DEFAULT_RUN)
-CONSUMERS := llamafactory ms-swift verl trl checked
+CHECKED := llamafactory trl verl axolotl ms-swift openrlhf
+CONSUMERS := $(CHECKED) skyrl checked
 
 .PHONY: run test test-all ray-tests wheels setup check slurm clean consumers $(CONSUMERS)
 
@@ -107,22 +108,34 @@ $(READY_DEV): $(READY)
 consumers: $(CONSUMERS)
 
 # The consumer's real code takes the run's folders; its own talk is kept in a log and shown when it fails.
-llamafactory trl: %: .venv-%/ready $(RUN)/RL_DATA/train.parquet
-	@$(call consume,$@)
+llamafactory: .venv-llamafactory/ready $(RUN)/RL_DATA/train.parquet
+	@$(call consume,llamafactory,$(RUN))
+
+axolotl: .venv-axolotl/ready $(RUN)/RL_DATA/train.parquet
+	@$(call laid_out,axolotl,--layout tokens --model generation/builtin/model)
+	@$(call consume,axolotl,$(RUN) .venv-axolotl/shown/SFT_DATA)
+
+# These find the graders in the checkout.
+trl openrlhf skyrl: %: .venv-%/ready $(RUN)/RL_DATA/train.parquet
+	@$(call laid_out,$@,--rl_layout $@)
+	@PYTHONPATH=$(CURDIR) $(call consume,$@,$(if $(filter trl,$@),$(RUN)) .venv-$@/shown/RL_DATA)
 
 verl ms-swift: %: .venv-%/ready $(RUN)/RL_DATA/train.parquet
 	@# As their users do: reward.py finds the graders in the installed project. Both build it in the same folder.
 	@flock setup.cfg sh -c 'rm -rf build \
 		&& .venv-$*/bin/python -m pip install $(PIP_FLAGS) --no-deps . && rm -rf build'
-	@$(call consume,$@)
+	@$(call consume,$@,$(RUN))
 
 # In our own environment, which asks theirs.
-checked: $(READY_DEV) .venv-llamafactory/ready .venv-ms-swift/ready .venv-trl/ready .venv-verl/ready \
-		$(RUN)/RL_DATA/train.parquet
-	@HF_HUB_OFFLINE=1 nice $(BIN)/python -m pytest -n 2 tests/consumers/test_checked.py
+checked: $(READY_DEV) $(CHECKED:%=.venv-%/ready) $(RUN)/RL_DATA/train.parquet
+	@HF_HUB_OFFLINE=1 nice $(BIN)/python -m pytest -n 2 --dist loadgroup tests/consumers/test_checked.py
 
-consume = HF_HOME=$(CURDIR)/.venv-$(1)/cache HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false \
-	nice .venv-$(1)/bin/python tests/consumers/check_$(subst -,_,$(1)).py $(RUN) >.venv-$(1)/check.log 2>&1 \
+# SFT_DATA or RL_DATA in the columns that the consumer reads.
+laid_out = $(BIN)/python -m assembly.run --raw $(RUN) $(2) --out .venv-$(1)/shown/SFT_DATA >.venv-$(1)/check.log 2>&1 \
+	|| { tail -n 60 .venv-$(1)/check.log; exit 1; }
+
+consume = HF_HOME=$(CURDIR)/.venv-$(1)/cache HF_HUB_OFFLINE=1 DO_NOT_TRACK=1 TOKENIZERS_PARALLELISM=false \
+	nice .venv-$(1)/bin/python tests/consumers/check_$(subst -,_,$(1)).py $(2) >.venv-$(1)/check.log 2>&1 \
 	|| { tail -n 60 .venv-$(1)/check.log; exit 1; }; tail -n 1 .venv-$(1)/check.log
 
 $(DEFAULT_RUN)/RL_DATA/train.parquet: | $(READY)
@@ -142,4 +155,4 @@ $(DEFAULT_RUN)/RL_DATA/train.parquet: | $(READY)
 	@touch $@
 
 clean:
-	rm -rf .venv-llamafactory .venv-ms-swift .venv-verl .venv-trl .venv-peers .wheels $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(CHECKED:%=.venv-%) .venv-skyrl .venv-peers .wheels $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -15,6 +15,12 @@ def asked_by(chat: ChatTokenizer, rows: Iterable[tuple[str, str]]) -> list[Asked
     return [Asked(*_around(chat.render(_turns(question)), question), trace, ends) for question, trace in rows]
 
 
+def lengths_of(chat: ChatTokenizer, asked: Iterable[Asked]) -> list[int]:
+    """Return the length of each row in tokens: its prompt, its trace and the token that ends it."""
+    texts = [f"{one.head}{one.question}{one.tail}{one.trace[one.opened :]}{one.ends[0]}" for one in asked]
+    return [len(ids) for ids in chat.tokenize(texts)] if texts else []
+
+
 def ends_of(chat: ChatTokenizer) -> tuple[str, ...]:
     """Return the tokens that end the model's turn, as text: the template's own first, and the tokenizer's.
 

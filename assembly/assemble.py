@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assembly import feasibility
-from assembly.asked import notes_on_prompt
+from assembly.asked import asked_by, lengths_of, notes_on_prompt
 from assembly.candidates import OTHER_VARIANT, POOL, choose, questions_of
 from assembly.feasibility import NothingMadeError, Supply
 from assembly.settings import SftSettings, choose_formats
@@ -43,6 +43,7 @@ from assembly.sft import (
 )
 from assembly.traces import FAULTS, assemble_question, framed
 from cluster.inference.engine import Message
+from cluster.inference.tokenizer import ChatTokenizer
 from cluster.jobs.atomic import check_replaceable, replace_folder
 from cluster.jobs.card import UNKNOWN
 from cluster.jobs.progress import follow
@@ -179,10 +180,10 @@ def make_bucket(bucket: int, path: Path, *, files: Sequence[Path], buckets: int,
         counts.questions += 1
         traces = assemble_question(asked, formats, settings)
         counts.not_given.update(traces.not_given)
-        for number, made in enumerate(traces.made):
-            text = framed(made.text, settings.frame)
+        texts = [framed(made.text, settings.frame) for made in traces.made]
+        lengths = _lengths(tokenizer, asked.question, texts)
+        for number, (made, text, tokens) in enumerate(zip(traces.made, texts, lengths, strict=True)):
             turns = [Message(role="user", content=asked.question), Message(role="assistant", content=text)]
-            tokens = len(tokenizer.encode(turns)) if tokenizer else 0
             if settings.max_trace_tokens is not None and tokens > settings.max_trace_tokens:
                 counts.too_long[made.format, made.label] += 1
                 counts.shortest = min(counts.shortest or tokens, tokens)
@@ -203,6 +204,13 @@ def make_bucket(bucket: int, path: Path, *, files: Sequence[Path], buckets: int,
     with pa.ipc.new_file(path, SFT_SCHEMA) as file:
         file.write_table(pa.Table.from_pylist(rows, SFT_SCHEMA))
     return BucketTraces(path, [(row["format"], row["sft_template_type_idx"]) for row in rows], scores, counts)
+
+
+def _lengths(tokenizer: ChatTokenizer | None, question: str, texts: Sequence[str]) -> list[int]:
+    """Return the length of a question's rows in tokens, 0 if they are not counted."""
+    if tokenizer is None:
+        return [0] * len(texts)
+    return lengths_of(tokenizer, asked_by(tokenizer, [(question, text) for text in texts]))
 
 
 def _read_bucket(files: Sequence[Path], bucket: int, buckets: int) -> pa.Table:

@@ -27,7 +27,7 @@ class Config:
 
     sft: Path = flag(MISSING, "the SFT_DATA, or the run that holds it", local)
     model: str = flag(MISSING, "the model to be trained: a folder, hub id or well-known name", local_or_name)
-    trainer: Literal["llamafactory", "ms-swift", "trl", "verl"] | None = flag(
+    trainer: Literal["llamafactory", "trl", "verl", "axolotl", "ms-swift", "openrlhf"] | None = flag(
         None, "default: the model's chat template alone"
     )
     config: Path | None = flag(None, "the trainer's own configuration, as YAML", local)
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the check; return 0 if every trace is whole, else 1. Exits with 2 on wrong input."""
     config = parse(Config, argv)
     try:
-        found = inspect(config.wanted)
+        (found,) = inspect([config.wanted])
     except ValueError as error:
         fail(str(error))
     if config.json is not None:

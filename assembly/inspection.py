@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from assembly.asked import lengths_of
 from assembly.layouts import LayoutName, layout_of
 from assembly.sets import asked_in, copy_rows, find_set, written_in_full
+from assembly.settings import find_model
 from assembly.trained import Asked, Hurt, Report, compare
-from assembly.trainers import TEMPLATE, TRAINERS, Answer, ask, settings_of
+from assembly.trainers import TEMPLATE, TRAINERS, Answer, Job, ask, settings_of
 from cluster.inference.chat_templates import own_template
-from cluster.inference.models import Model, find
+from cluster.inference.models import Model
 from cluster.inference.tokenizer import ChatFormat, ChatTokenizer
 from cluster.texts import first_line
 
@@ -68,7 +70,8 @@ class Found:
 class _Subject:
     """The rows that are looked at, and the model's part in them."""
 
-    data: Path
+    source: Path
+    data: Path  # where the rows are by themselves
     layout: LayoutName
     rows: Sequence[Mapping[str, Any]]
     chat: ChatTokenizer
@@ -78,11 +81,13 @@ class _Subject:
         """Return the rows as vLLM asks them, and the longest in tokens. Raises ValueError if they cannot be asked."""
         try:
             asked = asked_in(self.chat, self.rows)
-            texts = (f"{one.head}{one.question}{one.tail}{one.trace[one.opened :]}{one.ends[0]}" for one in asked)
-            return asked, max(map(len, self.chat.tokenize(list(texts))))
+            return asked, max(lengths_of(self.chat, asked))
         except Exception as error:
             # A template is a program, and can raise anything.
             raise ValueError(f"model {self.model.name} cannot be asked these questions: {first_line(error)}") from error
+
+    def job(self, trainer: str, config: Path | None) -> Job:
+        return Job(self.data, self.model.path, settings_of(trainer, self.layout, config, self.chat.template))
 
     def by_template(self) -> Answer:
         try:
@@ -92,30 +97,40 @@ class _Subject:
             return Answer({}, refused=first_line(error))
 
 
-def inspect(wanted: Wanted) -> Found:
-    """Have the trainer, or the template, make its examples of the set. Raises ValueError for wrong input."""
-    model, source = find(wanted.model), find_set(wanted.sft)
+def inspect(wanted: Sequence[Wanted]) -> list[Found]:
+    """Have one trainer, or the template, make its examples of each set. Raises ValueError for wrong input."""
+    trainer, python = wanted[0].trainer, wanted[0].python
+    with tempfile.TemporaryDirectory() as name:
+        subjects = [_subject(one, Path(name, str(place))) for place, one in enumerate(wanted)]
+        asked = [subject.asked() for subject in subjects]
+        if trainer is None:
+            answers = [subject.by_template() for subject in subjects]
+        else:
+            jobs = [subject.job(trainer, one.config) for subject, one in zip(subjects, wanted, strict=True)]
+            answers = ask(trainer, python, jobs)
+    return [_found(*one) for one in zip(wanted, subjects, asked, answers, strict=True)]
+
+
+def _subject(wanted: Wanted, data: Path) -> _Subject:
+    model, source = find_model(wanted.model), find_set(wanted.sft)
     trainer = TRAINERS[wanted.trainer or TEMPLATE]
     if model.own_code and trainer.get("runs_model_code"):
         files = " and ".join(model.own_code)
-        raise ValueError(
-            f"{trainer['shown']} would run the code that {files} of {wanted.model} names: that is not asked"
-        )
+        told = f"would run the code that {files} of {wanted.model} names, and is not asked about that model"
+        raise ValueError(f"{trainer['shown']} {told}")
     format_ = ChatFormat(own_template(model), wanted.chat_kwargs or {})
     chat = ChatTokenizer(model.path, model.hub_revision, format_)
-    with tempfile.TemporaryDirectory() as name:
-        table = copy_rows(source, wanted.rows, Path(name, "set"))
-        subject = _Subject(Path(name, "set"), layout_of(table.schema), table.to_pylist(), chat, model)
-        asked, longest = subject.asked()
-        if wanted.trainer is None:
-            answer = subject.by_template()
-        else:
-            settings = settings_of(wanted.trainer, subject.layout, wanted.config, chat.template)
-            answer = ask(wanted.trainer, wanted.python, subject.data, model.path, settings)
+    table = copy_rows(source, wanted.rows, data)
+    return _Subject(source, data, layout_of(table.schema), table.to_pylist(), chat, model)
+
+
+def _found(wanted: Wanted, subject: _Subject, rows: tuple[list[Asked], int], answer: Answer) -> Found:
+    asked, longest = rows
     report = Report() if answer.refused else compare(asked, answer.examples)
+    trainer = TRAINERS[wanted.trainer or TEMPLATE]
     counts = {"refused": len(asked)} if answer.refused else report.counts()
     return Found(
-        set=str(source),
+        set=str(subject.source),
         model=wanted.model,
         trainer=trainer["shown"],
         versions=answer.versions,
@@ -123,7 +138,7 @@ def inspect(wanted: Wanted) -> Found:
         traces=len(asked),
         hurt=len(asked) if answer.refused else len(report.hurts),
         damage=counts,
-        remedies={name: trainer["remedies"][name] for name in counts if name in trainer["remedies"]},
+        remedies={name: trainer["remedies"].get(name, trainer["remedies"]["otherwise"]) for name in counts},
         refused=answer.refused,
         longest=longest,
         limit=answer.longest,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from assembly.asked import notes_on_prompt
 from assembly.assemble import assemble, check_destination
 from assembly.candidates import NO_REFLECTION
 from assembly.feasibility import Coverage, NothingMadeError, Supply, count_served, notes_on_supply
@@ -22,6 +23,7 @@ from generation.plan import Plan, amounts
 from generation.raw.counts import OUTCOMES, RawCounts
 from generation.raw.report import summary
 from generation.raw.schema import RAW_DATA
+from generation.records import RlLayoutName
 from generation.settings import Settings
 from generation.variants import parse_names
 
@@ -52,11 +54,14 @@ def with_traces(plan: Plan, wanted: SftSettings) -> Plan:
         check_replaceable(plan.out / RL_DATA)
     rollout = plan.rollout
     notes = _notes(wanted, len(rollout.variants), rollout.samples, rollout.reflections)
+    if chat := _counted(wanted, plan).chat():
+        notes += tuple(notes_on_prompt(chat))
     return replace(plan, texts={**plan.texts, "phrases": PHRASES}).with_notes(*notes)
 
 
-def make_sets(job: Job, plan: Plan, wanted: SftSettings) -> tuple[list[str], int]:
+def make_sets(job: Job, plan: Plan, wanted: SftSettings, rl_layout: RlLayoutName) -> tuple[list[str], int]:
     """Make SFT_DATA, unless there are no traces, and RL_DATA. Return the folders made and the number of traces."""
+    wanted = _counted(wanted, plan)
     raw, out, folders, traces = plan.out / RAW_DATA, plan.out / SFT_DATA, [RAW_DATA], 0
     try:
         made = assemble(raw, out, wanted, license=plan.license, published=job.published(RAW_DATA), starts=job.starts)
@@ -67,9 +72,22 @@ def make_sets(job: Job, plan: Plan, wanted: SftSettings) -> tuple[list[str], int
         kept = f"{out} stays as it was" if out.exists() else f"there is no {SFT_DATA}"
         print(f"failed: {error}\n{RAW_DATA} is kept in {plan.out}; {kept}", file=sys.stderr)
     if plan.rl_questions:
-        rl_data(plan.rl_questions, plan.out / RL_DATA, plan.configuration, plan.license, starts=job.starts)
+        told = (plan.configuration, plan.license)
+        rl_data(plan.rl_questions, plan.out / RL_DATA, *told, starts=job.starts, layout=rl_layout)
         folders.append(RL_DATA)
     return folders, traces
+
+
+def _counted(wanted: SftSettings, plan: Plan) -> SftSettings:
+    """Return the settings with the run's own model, which counts the tokens of traces, if it can write a reply."""
+    model = plan.model
+    if model.served:
+        return wanted
+    name = f"{model.path}@{model.hub_revision}" if model.hub_revision else model.path
+    try:
+        return replace(wanted, model=name, chat_kwargs=dict(plan.chat.kwargs) or None)
+    except ValueError:
+        return wanted
 
 
 def say_next(run: Path, wanted: SftSettings, traces: int, served: Mapping[str, int]) -> None:

@@ -18,7 +18,7 @@ LayoutName = Literal["sharegpt", "messages", "reasoning", "prompt_completion", "
 IGNORED = -100
 """The label of a token that carries no loss, in PyTorch and so in all trainers."""
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
-_REASONED = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string()), ("reasoning_content", pa.string())]))
+_THOUGHTS = ("reasoning_content", "thinking")  # where chat templates look for a thought; the second is gpt-oss's
 _IDS = pa.list_(pa.int32())
 _TURNS = "the plain question (user) and the trace (assistant)"
 _THOUGHT = re.compile(r"\s*<think>(.*?)</think>\s*", re.DOTALL)
@@ -37,13 +37,15 @@ def _taken(name: str) -> Mapping[str, object]:
     return {"formatting": "sharegpt", "columns": {"messages": name}, "tags": tags}
 
 
+def _reasoning(thought: str) -> Layout:
+    turns = pa.list_(pa.struct([*MESSAGES.value_type, (thought, pa.string())]))
+    return Layout((Column("messages", turns, f"{_TURNS}, its thought apart from what follows it"),), None)
+
+
 LAYOUTS: dict[str, Layout] = {
     "sharegpt": Layout((Column("conversations", MESSAGES, _TURNS),), _taken("conversations")),
     "messages": Layout((Column("messages", MESSAGES, _TURNS),), _taken("messages")),
-    "reasoning": Layout(
-        (Column("messages", _REASONED, f"{_TURNS}, its thought apart from what follows it"),),
-        None,
-    ),
+    "reasoning": _reasoning(_THOUGHTS[0]),
     "prompt_completion": Layout(
         (
             Column("prompt", pa.string(), "the question as the model's chat template asks it"),
@@ -64,9 +66,21 @@ LAYOUTS: dict[str, Layout] = {
 }
 
 
+def layout_for(name: LayoutName, template: str = "") -> Layout:
+    """Return a layout as the model's chat template, if that is known, looks for it."""
+    if name == "reasoning" and _THOUGHTS[0] not in template and re.search(rf"[.'\"]{_THOUGHTS[1]}\b", template):
+        return _reasoning(_THOUGHTS[1])
+    return LAYOUTS[name]
+
+
+def thought_in(turn: Mapping[str, Any]) -> str | None:
+    """Return the thought of a turn that has it apart, None if it has none."""
+    return next((turn[name] for name in _THOUGHTS if turn.get(name) is not None), None)
+
+
 def layout_of(schema: pa.Schema) -> LayoutName:
     """Return the layout of a set with these columns. Raises ValueError if it is none."""
-    if "messages" in schema.names and "reasoning_content" in str(schema.field("messages").type):
+    if "messages" in schema.names and any(name in str(schema.field("messages").type) for name in _THOUGHTS):
         return "reasoning"
     names: tuple[LayoutName, ...] = get_args(LayoutName)
     for name in names:
@@ -78,30 +92,35 @@ def layout_of(schema: pa.Schema) -> LayoutName:
 def written_in(name: LayoutName, chat: ChatTokenizer | None) -> Callable[[pa.Table], pa.Table]:
     """Return what puts the rows of a set, whose first column is `conversations`, in a layout.
 
-    `chat` is the model's, for layouts that are templated. Raises whatever its template raises, and ValueError where its
-    tokenizer does not give a text back.
+    `chat` is the model's, without which no templated layout can be written. Raises whatever its template raises, and
+    ValueError where its tokenizer does not give a text back.
     """
-    columns = LAYOUTS[name].columns
+    columns = layout_for(name, chat.template if chat else "").columns
 
     def write(rows: pa.Table) -> pa.Table:
         if name in ("sharegpt", "messages"):
             return rows.rename_columns([columns[0].name, *rows.column_names[1:]])
         turns = rows["conversations"].to_pylist()
-        made = [_reasoned(one) for one in turns] if chat is None else _templated(name, chat, turns)
+        if LAYOUTS[name].templated:
+            assert chat is not None
+            made = _templated(name, chat, turns)
+        else:
+            field = columns[0].type.value_type.field(2).name
+            made = [_reasoned(one, field) for one in turns]
         first = {column.name: pa.array([row[column.name] for row in made], column.type) for column in columns}
         return pa.table(first | {column: rows[column] for column in rows.column_names[1:]})
 
     return write
 
 
-def _reasoned(turns: Sequence[Message]) -> dict[str, Any]:
+def _reasoned(turns: Sequence[Message], field: str) -> dict[str, Any]:
     """Return the turns with the thought of the reply apart from it."""
     question, reply = turns
     thought = _THOUGHT.match(reply["content"])
-    said = {"role": "assistant", "content": reply["content"], "reasoning_content": None}
+    said = {"role": "assistant", "content": reply["content"], field: None}
     if thought:
-        said |= {"content": reply["content"][thought.end() :], "reasoning_content": thought[1].strip("\n")}
-    return {"messages": [{**question, "reasoning_content": None}, said]}
+        said |= {"content": reply["content"][thought.end() :], field: thought[1].strip("\n")}
+    return {"messages": [{**question, field: None}, said]}
 
 
 def _templated(name: LayoutName, chat: ChatTokenizer, chats: Sequence[Sequence[Message]]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""RL_DATA: questions held out for RL, in the columns that verl's trainers read, and their reward.
+"""RL_DATA: questions held out for RL, in the columns that a trainer reads, and their reward.
 
 A complete dataset repository. Knows nothing about traces.
 """
@@ -11,27 +11,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from assembly.layouts import MESSAGES
 from assembly.reward import truth_of
+from assembly.rl_layouts import RL_LAYOUTS, RL_TRAINERS, Held, held_in, instructions
 from cluster.jobs.atomic import replace_folder
 from cluster.jobs.card import UNKNOWN, Split, Table, fill_card, header, json_block, run_section
-from generation.raw.schema import Column, columns_table, without_surrogates
-from generation.records import Question, stable_hash
-
-SOURCE = "skillfactory/"
-_EXTRA = pa.struct([("index", pa.int64()), ("question_key", pa.string()), ("split", pa.string())])
-RL_COLUMNS = (
-    Column("data_source", pa.string(), f"`{SOURCE}` and the task: a name that no trainer has a rule of its own for"),
-    Column("prompt", MESSAGES, "the plain question as one user turn"),
-    Column("ability", pa.string(), "always `math`, as published"),
-    Column(
-        "reward_model",
-        pa.struct([("style", pa.string()), ("ground_truth", pa.string())]),
-        "`rule`, and a JSON string with the gold answer, the grader's name and the facts it needs",
-    ),
-    Column("extra_info", _EXTRA, "place among the questions of both splits, the question's name, the split"),
-)
-RL_SCHEMA = pa.schema([(column.name, column.type) for column in RL_COLUMNS])
+from cluster.texts import first_line
+from generation.raw.schema import columns_table, without_surrogates
+from generation.records import Question, RlLayoutName, stable_hash
 
 RL_DATA = "RL_DATA"  # its folder in a run directory, and the prefix of its repositories' names
 FILES = {"train": "train.parquet", "validation": "val.parquet"}
@@ -42,7 +28,8 @@ _VALIDATION_SHARE = 0.1
 _REWARD = '''"""The graders that judged the samples of this run, as trainers call them.
 
 verl: compute_score. TRL: reward. ms-swift: --external_plugins reward.py --reward_funcs skillfactory. OpenRLHF:
---reward.remote_url reward.py. slime: --custom-rm-path reward.score, with this folder on PYTHONPATH.
+--reward.remote_url reward.py. slime: --custom-rm-path reward.score, with this folder on PYTHONPATH. SkyRL: imported
+where skyrl_gym is, it registers the environment skillfactory.
 """
 
 import sys
@@ -75,6 +62,23 @@ if "swift" in sys.modules:
             return reward(completions, **columns)
 
     orms["skillfactory"] = SkillFactory
+
+
+if "skyrl_gym" in sys.modules:
+    import skyrl_gym
+    from skyrl_gym.envs.base_text_env import BaseTextEnv
+
+    class SkillFactoryEnv(BaseTextEnv):
+        def __init__(self, env_config=None, extras=None):
+            super().__init__()
+            self.truth = extras["reward_spec"]["ground_truth"]
+
+        def step(self, action):
+            (found,) = reward([action], ground_truth=[self.truth])
+            return {"observations": [], "reward": found, "done": True, "metadata": {}}
+
+    if "skillfactory" not in skyrl_gym.registry:
+        skyrl_gym.register("skillfactory", entry_point=SkillFactoryEnv)
 '''
 
 
@@ -85,55 +89,75 @@ def rl_data(
     license: str = UNKNOWN,
     *,
     starts: Sequence[Mapping[str, Any]] = (),
+    layout: RlLayoutName = "verl",
 ) -> None:
     """Replace `destination` with RL_DATA; within each split the questions keep their order.
 
     There is a validation split if there are two or more questions. The card shows `configuration`, JSON values, and
     the `starts` of the run that held out the questions.
     """
-    rows = _rows_by_split(questions)
+    chosen = validation_keys(questions)
+    held = [
+        Held(
+            index,
+            question.key,
+            question.task,
+            "validation" if question.key in chosen else "train",
+            question.text,
+            truth_of(question),
+        )
+        for index, question in enumerate(questions)
+    ]
+    write_rl(held, destination, layout, {"configuration": configuration or {}, "starts": starts, "license": license})
+
+
+def write_rl(held: Sequence[Held], destination: Path, layout: RlLayoutName, told: Mapping[str, Any]) -> None:
+    """Replace `destination` with RL_DATA in a layout; `told` is for its card: configuration, starts and license."""
+    columns, row_of = RL_LAYOUTS[layout]
+    schema = RL_LAYOUTS[layout].schema
+    of_split = {split: [one for one in held if one.split == split] for split in FILES}
 
     def build(folder: Path) -> None:
         splits = []
-        for name, of_split in rows.items():
-            path, table = folder / FILES[name], pa.Table.from_pylist(of_split, schema=RL_SCHEMA)
+        for name, rows in of_split.items():
+            # `datasets` cannot read an empty split next to one that is not.
+            if not rows and name != "train":
+                continue
+            made = [without_surrogates(row_of(one)) for one in rows]
+            path, table = folder / FILES[name], pa.Table.from_pylist(made, schema=schema)
             # Statistics are not deterministic.
             pq.write_table(table, path, compression="zstd", write_statistics=False)
-            splits.append(Split(len(of_split), table.nbytes, [path], name=name, path=path.name))
+            splits.append(Split(len(rows), table.nbytes, [path], name=name, path=path.name))
         (folder / REWARD_FILE).write_text(_REWARD, encoding="utf-8")
-        counts = {
-            name: Counter(row["data_source"].removeprefix(SOURCE) for row in of_split)
-            for name, of_split in rows.items()
-        }
-        tasks = [(task, *(of[task] for of in counts.values())) for task in sorted(set().union(*counts.values()))]
+        counts = [Counter(one.task for one in of_split[split.name]) for split in splits]
+        tasks = [(task, *(of[task] for of in counts)) for task in sorted(set().union(*counts))]
+        tags = ["skillfactory", "reasoning", "rl", layout]
         values = {
-            "header": header(RL_SCHEMA, splits, tags=["skillfactory", "reasoning", "rl", "verl"], license=license),
-            "tasks": Table(("task", *rows), tasks).markdown(1),
-            "columns": columns_table(RL_COLUMNS),
-            "configuration": json_block(configuration or {}),
-            "run": run_section(starts),
-            "files": "\n".join(f"data.{Path(split.path).stem}_files={split.path}" for split in splits),
+            "header": header(schema, splits, tags=tags, license=told["license"]),
+            "trainer": RL_TRAINERS[layout]["shown"],
+            "tasks": Table(("task", *(split.name for split in splits)), tasks).markdown(1),
+            "columns": columns_table(columns),
+            "configuration": json_block(told["configuration"]),
+            "run": run_section(told["starts"]),
+            "instructions": instructions(layout, {split.name: split.path for split in splits}),
         }
         (folder / "README.md").write_text(fill_card("assembly", values, "rl_card.md"), encoding="utf-8")
 
     replace_folder(build, destination)
 
 
-def _rows_by_split(questions: Sequence[Question]) -> dict[str, list[dict[str, Any]]]:
-    held_out = validation_keys(questions)
-    rows: dict[str, list[dict[str, Any]]] = {split: [] for split in FILES}
-    for index, question in enumerate(questions):
-        split = "validation" if question.key in held_out else "train"
-        row = {
-            "data_source": f"{SOURCE}{question.task}",
-            "prompt": [{"role": "user", "content": question.text}],
-            "ability": "math",
-            "reward_model": {"style": "rule", "ground_truth": truth_of(question)},
-            "extra_info": {"index": index, "question_key": question.key, "split": split},
-        }
-        rows[split].append(without_surrogates(row))
-    # `datasets` cannot read an empty split next to one that is not.
-    return {split: of_split for split, of_split in rows.items() if of_split or split == "train"}
+def read_rl(folder: Path) -> list[Held]:
+    """Return the questions of an RL_DATA in any layout, in their order. Raises ValueError if there is none."""
+    held = list[Held]()
+    for split, name in FILES.items():
+        if (path := folder / name).exists():
+            try:
+                held += [held_in(row, split) for row in pq.read_table(path).to_pylist()]
+            except (OSError, pa.ArrowException, LookupError, TypeError, AttributeError) as error:
+                raise ValueError(f"{path} is no {RL_DATA} that a run has made: {first_line(error)}") from error
+    if not held:
+        raise ValueError(f"--rl_layout is for the {RL_DATA} of a run, and {folder} is none: give a run with --raw")
+    return sorted(held)
 
 
 def validation_keys(questions: Sequence[Question]) -> frozenset[str]:

@@ -1,20 +1,25 @@
 """Turns RAW_DATA into a training set: python -m assembly.run --raw DIR_OR_REPO."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, fields
+from functools import partial
 from pathlib import Path
 
 from assembly.assemble import assemble
 from assembly.feasibility import NothingMadeError
+from assembly.rl import RL_DATA, read_rl, write_rl
 from assembly.settings import SftSettings
 from assembly.sft import SFT_DATA, summary_text
 from cluster.flags import fail, flag, page, parse
 from cluster.inference.values import check_range
+from cluster.jobs.atomic import check_replaceable
 from cluster.jobs.card import UNKNOWN, check_license
 from cluster.jobs.progress import stage_line
-from cluster.paths import dataset_folder, local_or_name
+from cluster.jobs.run_directory import config_of, starts_of, this_command
+from cluster.paths import check_dataset_folder, dataset_folder, local_or_name
 from generation.raw.schema import RAW_DATA
+from generation.records import RlLayoutName
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,9 @@ class Config(SftSettings, Input):
     out: Path | None = flag(None, "the folder to make (default: SFT_DATA beside the raw folder)", dataset_folder)
     processes: int | None = flag(None, "default: as many as cores; the set does not depend on it")
     license: str = flag(UNKNOWN, "of the card, in the hub's words, such as apache-2.0 or cc-by-4.0")
+    rl_layout: RlLayoutName | None = flag(
+        None, "write the run's RL_DATA anew too, beside the set, in the columns that this trainer reads"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -48,11 +56,19 @@ class Config(SftSettings, Input):
     def destination(self) -> Path:
         if self.out is not None:
             return self.out
-        # A hub dataset has no local folder, so its set goes to the current one.
+        return self.run / SFT_DATA
+
+    @property
+    def rl_destination(self) -> Path:
+        return self.destination.parent / RL_DATA
+
+    @property
+    def run(self) -> Path:
+        """Return the folder that RAW_DATA lies in; a hub dataset has none, so the current one."""
         raw = Path(self.raw)
         if not os.path.exists(raw):
-            return Path(SFT_DATA)
-        return (raw if (raw / RAW_DATA).is_dir() else raw.resolve().parent) / SFT_DATA
+            return Path()
+        return raw if (raw / RAW_DATA).is_dir() else raw.resolve().parent
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -60,11 +76,30 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = parse(Config, argv)
     out = config.destination
     try:
+        rewrite = _rewriting(config) if config.rl_layout is not None else None
         summary = assemble(config.raw, out, config.settings, config.processes, license=config.license)
+        if rewrite is not None:
+            rewrite()
     except ValueError as error:
         fail(f"{error}; {out} stays as it was" if isinstance(error, NothingMadeError) and out.exists() else str(error))
-    made, train = stage_line("made", str(out)), stage_line("next", f"train on {out.name}: docs/training.md")
-    page(f"{summary_text(summary)}\n\n{made}\n{train}")
+    made = [out] if rewrite is None else [out, config.rl_destination]
+    lines = [stage_line("made", str(path)) for path in made]
+    lines.append(stage_line("next", f"train on {out.name}: docs/training.md"))
+    page("\n".join([f"{summary_text(summary)}\n", *lines]))
+
+
+def _rewriting(config: Config) -> Callable[[], None]:
+    """Return what lays RL_DATA out anew. Raises ValueError if it cannot be."""
+    assert config.rl_layout is not None
+    to = config.rl_destination
+    if config.destination.name == RL_DATA:
+        raise ValueError(f"--out {config.destination} is where {RL_DATA} goes with --rl_layout: give another folder")
+    check_dataset_folder(to)
+    check_replaceable(to)
+    held = read_rl(config.run / RL_DATA)
+    starts = [*starts_of(config.run), this_command(state="laid out anew", questions=len(held))]
+    told = {"configuration": config_of(config.run), "starts": starts, "license": config.license}
+    return partial(write_rl, held, to, config.rl_layout, told)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
 from assembly.asked import asked_by, ends_of, written_by
-from assembly.layouts import IGNORED
+from assembly.layouts import IGNORED, thought_in
 from assembly.sft import DATASET_INFO, SFT_DATA, VERL_TOKENS
 from assembly.trained import Asked, Example
 from cluster.inference.tokenizer import ChatTokenizer
@@ -51,7 +51,7 @@ def asked_in(chat: ChatTokenizer, rows: Sequence[Mapping[str, Any]]) -> list[Ask
     ends, first = ends_of(chat), rows[0]
     if _turns_in(first):
         turns = [_turns_in(row) for row in rows]
-        if any("reasoning_content" in reply for _, reply in turns):
+        if any(thought_in(reply) is not None for _, reply in turns):
             return [_of_template(chat, one, ends) for one in turns]
         return asked_by(chat, [(question["content"], reply["content"]) for question, reply in turns])
     if {"prompt", "completion"} <= first.keys() or {"input_ids", "labels"} <= first.keys():
@@ -80,7 +80,7 @@ def _of_template(chat: ChatTokenizer, turns: list[dict[str, Any]], ends: tuple[s
     """Return a row whose thought stands apart: as the template writes it, and as most do if it leaves it out."""
     prompt, text = chat.render(turns[:1]), chat.render(turns, opened=False)
     (asked,) = asked_by(chat, [(turns[0]["content"], "")])
-    thought, said = turns[1].get("reasoning_content", ""), turns[1]["content"]
+    thought, said = thought_in(turns[1]) or "", turns[1]["content"]
     start = len(prompt) if text.startswith(prompt) else text.index(asked.question) + len(asked.question)
     if thought.strip() not in text[start:]:
         return asked._replace(trace=f"<think>\n{thought}\n</think>\n\n{said}")

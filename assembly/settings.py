@@ -3,20 +3,21 @@
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
+from assembly.asked import asked_by, lengths_of
 from assembly.layouts import LAYOUTS, LayoutName
 from cluster.flags import flag
 from cluster.inference.chat import Prompt, fault_in, fit, probe
 from cluster.inference.chat_templates import own_template
-from cluster.inference.engine import Message
-from cluster.inference.models import find
+from cluster.inference.models import Model, find
 from cluster.inference.tokenizer import ChatFormat, ChatTokenizer
 from cluster.inference.values import check_range
 from cluster.paths import local_or_name
 from cluster.texts import first_line, nearest
+from generation import builtin
 from generation.variants import PLAIN
 
 THINK = "think"
@@ -179,9 +180,20 @@ class SftSettings:
     def bounds(self) -> Attempts:
         return read_attempts(self.attempts)
 
+    def shown(self) -> dict[str, Any]:
+        """Return the settings for a card, the model by its name, not by its place on this machine."""
+        return asdict(self) | {"model": self.model and find_model(self.model).name}
+
     def chat(self) -> ChatTokenizer | None:
         """Return the tokenizer of --model, if that is given. Raises ValueError if it cannot render a chat."""
         return None if self.model is None else load_tokenizer(self.model, json.dumps(self.chat_kwargs or {}))
+
+
+def find_model(name: str) -> Model:
+    """Return a model as `find` does, or the built-in one by its name or folder. Raises ValueError as `find` does."""
+    if name in (builtin.NAME, str(builtin.MODEL)):
+        return replace(find(str(builtin.MODEL)), name=builtin.NAME)
+    return find(name)
 
 
 @cache
@@ -190,12 +202,12 @@ def load_tokenizer(name: str, kwargs: str = "{}") -> ChatTokenizer:
 
     `kwargs` are the variables of its template, as JSON.
     """
-    model, turns = find(name), probe(("user", "assistant"))
+    model, turns = find_model(name), probe(("user", "assistant"))
     try:
         chat = ChatTokenizer(model.path, model.hub_revision, ChatFormat(own_template(model), json.loads(kwargs)))
         chat = fit(chat, [Prompt("", turns)]).chat
         fault = fault_in(chat.render(turns), turns)
-        chat.encode([Message(role="user", content="2 + 2?"), Message(role="assistant", content="4")])
+        lengths_of(chat, asked_by(chat, [("2 + 2?", "4")]))
     except Exception as error:
         # Chat templates and tokenizers come with the model, and raise anything.
         raise ValueError(f"--model {name} cannot write a conversation: {first_line(error)[:160]}") from error

@@ -6,7 +6,7 @@ Knows columns and counts, not how traces are made.
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from importlib import resources
 from operator import itemgetter
@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from assembly.layouts import LAYOUTS, LayoutName, written_in
+from assembly.layouts import LAYOUTS, layout_for, written_in
 from assembly.settings import TOO_ALIKE, SftSettings
 from assembly.traces import FAULTS, PHRASES
 from cluster.jobs import card
@@ -127,6 +127,8 @@ def summary_text(summary: Summary) -> str:
     traces = [(label if label == of else f"{label} of {of}", n) for (of, label), n in sorted(summary.traces.items())]
     lines = [f"{summary.questions:,} questions with {summary.samples:,} samples in all"]
     lines += [f"{summary.traces.total():,} traces", *counts_text(traces)]
+    if summary.longest:
+        lines.append(f"{summary.longest:,} tokens in the longest, its question included")
     if len(tasks := summary.counts("task")) > 1:
         lines += ["traces by task", *counts_text((name or NONE, count) for name, count in tasks.items())]
     if summary.not_given:
@@ -160,7 +162,7 @@ def sft_card(
     drawn = "What is said between attempts and before the answer is drawn from these, a line each."
     values = {
         "header": card.header(
-            schema_in(settings.layout),
+            schema_in(settings),
             [split],
             tags=_TAGS,
             license=license,
@@ -180,13 +182,13 @@ def sft_card(
         "shown": card.fenced(summary.shown[1], "text") if summary.shown else "There is none.",
         "rules": Table(("fault", "a trace shows it when"), rules).markdown(1),
         "shares": Table(("by", "", "traces", *map(code, FAULTS)), shares).markdown(),
-        "columns": columns_table(columns_in(settings.layout)),
+        "columns": columns_table(columns_in(settings)),
         "longest": longest_text(summary, settings),
         "source": code(source.name),
         "commit": f", at commit {code(source.revision)}" if source.revision else "",
         "digest": code(source.digest),
         "written": f"; its samples are by {', '.join(map(code, source.models))}" if source.models else "",
-        "configuration": card.json_block(asdict(settings), sort_keys=False),
+        "configuration": card.json_block(settings.shown(), sort_keys=False),
         "run": card.run_section(starts),
         "phrases": card.texts_section("The phrases", {"phrases": PHRASES}, drawn),
     }
@@ -207,13 +209,14 @@ class BucketTraces(NamedTuple):
     counts: Summary
 
 
-def columns_in(layout: LayoutName) -> tuple[Column, ...]:
-    """Return the columns of a set in this layout."""
-    return (*LAYOUTS[layout].columns, *SFT_COLUMNS[1:])
+def columns_in(settings: SftSettings) -> tuple[Column, ...]:
+    """Return the columns of a set with these settings."""
+    chat = settings.chat()
+    return (*layout_for(settings.layout, chat.template if chat else "").columns, *SFT_COLUMNS[1:])
 
 
-def schema_in(layout: LayoutName) -> pa.Schema:
-    return pa.schema([(column.name, column.type) for column in columns_in(layout)])
+def schema_in(settings: SftSettings) -> pa.Schema:
+    return pa.schema([(column.name, column.type) for column in columns_in(settings)])
 
 
 def longest_text(summary: Summary, settings: SftSettings) -> str:
@@ -221,7 +224,7 @@ def longest_text(summary: Summary, settings: SftSettings) -> str:
     if not summary.longest:
         return ""
     counted = f"the longest trace has {summary.longest:,} tokens, its question included"
-    return f"By the tokenizer of {code(settings.model or '')} {counted}: a trainer's limit must not be below."
+    return f"By the tokenizer of {code(settings.shown()['model'])} {counted}: a trainer's limit must be above."
 
 
 def write_sft(map_: Map, made: Sequence[BucketTraces], settings: SftSettings, summary: Summary, folder: Path) -> Split:
@@ -262,9 +265,8 @@ def choose_traces(made: Sequence[BucketTraces], subsample: int | None) -> np.nda
 def _write_file(
     path: Path, places: np.ndarray, *, buckets: Sequence[tuple[Path, int]], settings: SftSettings
 ) -> Summary:
-    counts, schema = Summary(), schema_in(settings.layout)
-    chat = settings.chat() if LAYOUTS[settings.layout].templated else None
-    laid_out = written_in(settings.layout, chat)
+    counts, schema = Summary(), schema_in(settings)
+    laid_out = written_in(settings.layout, settings.chat())
     # Texts of traces are distinct, so a dictionary would be as large as they are.
     words = [column.name for column in SFT_COLUMNS[1:]]
     with pq.ParquetWriter(path, schema, compression="zstd", write_statistics=False, use_dictionary=words) as writer:

@@ -83,7 +83,7 @@ def compare(asked: Sequence[Asked], examples: Iterable[Example]) -> Report:
     report, left = Report(), dict[str, list[int]]()
     for number, one in enumerate(asked):
         left.setdefault(one.question, []).append(number)
-    seen = set[int]()
+    seen, strays = set[int](), list[str]()
     for example in examples:
         found = list[int]()
         for spot in spots(example, left):
@@ -98,13 +98,21 @@ def compare(asked: Sequence[Asked], examples: Iterable[Example]) -> Report:
         if rest := _unasked(example):
             for number in _torn(asked, rest):
                 report.hurts[number].append(Hurt("torn", asked[number].trace, rest))
+        if not found:
+            strays.append("".join(piece for piece, _ in example.pieces))
         if not example.apart and len(found) > 1:
             for number in found:
                 report.hurts[number].append(Hurt("mixed"))
         seen.update(found)
-    for number in range(len(asked)):
+    bare = ["".join(text.split()) for text in strays]
+    for number, one in enumerate(asked):
         if number not in seen:
-            report.hurts[number].append(Hurt("dropped", asked[number].trace))
+            question = "".join(one.question.split())
+            place = next((place for place, text in enumerate(bare) if question and question in text), None)
+            text = strays[place] if place is not None else ""
+            report.hurts[number].append(
+                Hurt("spaces" if text else "dropped", one.question if text else one.trace, text)
+            )
     report.hurts = defaultdict(list, {number: of for number, of in sorted(report.hurts.items()) if of})
     return report
 

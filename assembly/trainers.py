@@ -1,14 +1,15 @@
-"""Asks a trainer's own data code what it makes of a set, in the trainer's environment, by `trainer_probe.py`."""
+"""Asks a trainer's own data code what it makes of a set, in the trainer's environment, by the package `probe`."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -17,6 +18,8 @@ from cluster.texts import load_table
 
 TRAINERS: dict[str, dict[str, Any]] = load_table("assembly", "trainers.toml")
 TEMPLATE = "template"  # the chat template alone, which is no trainer but has remedies as well
+_PROBE = Path(__file__).with_name("probe")
+_START = "import sys; sys.path[0] = sys.argv.pop(1); from probe.ask import main; main(sys.argv[1])"
 _LIMIT_S = 3600.0
 _TAIL = 20  # lines of its log that are told
 
@@ -36,7 +39,8 @@ class Answer:
 def settings_of(trainer: str, layout: str, config: Path | None, template: str) -> dict[str, Any]:
     """Return the trainer's settings: those of the YAML file over ours. `template` is the model's chat template.
 
-    Raises ValueError for a file that cannot be read, and where the trainer's own template must be named and is not.
+    Raises ValueError for a file that cannot be read, for several sets in it, and where the trainer's own template must
+    be named and is not.
     """
     known, given = TRAINERS[trainer], dict[str, Any]()
     if config is not None:
@@ -47,6 +51,8 @@ def settings_of(trainer: str, layout: str, config: Path | None, template: str) -
         if not isinstance(given, dict):
             raise ValueError(f"--config {config} holds no settings: give {known['shown']}'s own, name: value")
     settings: dict[str, Any] = known["settings"].get(layout, {}) | given
+    if len(settings.get("datasets") or [layout]) != 1:
+        raise ValueError(f"--config {config} names several sets in datasets: leave the entry of this one alone")
     if "templates" in known and "template" not in settings:
         fitting = (row["name"] for row in known["templates"] if _fits(row, template))
         if not (name := next(fitting, "")):
@@ -60,18 +66,31 @@ def _fits(row: Mapping[str, Any], template: str) -> bool:
     return all(mark in template for mark in row["has"]) and not any(mark in template for mark in row.get("lacks", ()))
 
 
-def ask(trainer: str, python: Path | None, data: Path, model: str, settings: Mapping[str, Any]) -> Answer:
-    """Return what the trainer makes of the set in the folder `data`. Raises ValueError if it cannot be asked."""
-    shown, probe = TRAINERS[trainer]["shown"], resources.files("assembly").joinpath("trainer_probe.py")
-    executable = str(python or sys.executable)
-    with tempfile.TemporaryDirectory() as name, resources.as_file(probe) as script:
-        job, out, log = (Path(name, part) for part in ("job.json", "out.jsonl", "log"))
-        told = {"trainer": trainer, "data": str(data), "model": model, "settings": dict(settings)}
-        job.write_text(json.dumps(told, default=str), encoding="utf-8")
+class Job(NamedTuple):
+    """A set, in a folder, that a trainer is asked about."""
+
+    data: Path
+    model: str  # its folder or hub id
+    settings: Mapping[str, Any]  # the trainer's own
+
+
+def ask(trainer: str, python: Path | None, jobs: Sequence[Job]) -> list[Answer]:
+    """Return what the trainer makes of each of the sets. Raises ValueError if it cannot be asked."""
+    shown, executable = TRAINERS[trainer]["shown"], str(python or sys.executable)
+    with tempfile.TemporaryDirectory() as name:
+        # By itself: where it lies, modules have names that other packages have too.
+        shutil.copytree(_PROBE, Path(name, _PROBE.name))
+        todo, log = Path(name, "jobs.json"), Path(name, "log")
+        outs = [Path(name, f"{place}.jsonl") for place in range(len(jobs))]
+        told = [{**job._asdict(), "out": out} for job, out in zip(jobs, outs, strict=True)]
+        todo.write_text(json.dumps({"trainer": trainer, "jobs": told}, default=str), encoding="utf-8")
         try:
             with log.open("wb") as file:
-                command = [executable, str(script), str(job), str(out)]
-                ended = subprocess.run(command, stdout=file, stderr=file, timeout=_LIMIT_S, check=False)
+                command = [executable, "-c", _START, name, str(todo)]
+                environment = {"TOKENIZERS_PARALLELISM": "false", **os.environ, "TMPDIR": name}
+                ended = subprocess.run(
+                    command, env=environment, stdout=file, stderr=file, timeout=_LIMIT_S, check=False
+                )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise ValueError(f"{shown} cannot be asked by {executable}: {error}") from error
         said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
@@ -79,7 +98,7 @@ def ask(trainer: str, python: Path | None, data: Path, model: str, settings: Map
             last = said[-1] if said else f"exit code {ended.returncode}"
             where = "--python" if python else "--python, the one of its environment"
             raise ValueError(f"{shown} is not found by {executable} ({last}): give {where}")
-        return _read(out, settings)
+        return [_read(out, job.settings) for out, job in zip(outs, jobs, strict=True)]
 
 
 def _read(out: Path, settings: Mapping[str, Any]) -> Answer:

@@ -9,6 +9,8 @@ from typing import Any, Literal, NamedTuple
 from cluster.inference.engine import Completion
 
 Outcome = Literal["right", "wrong", "unknown"]
+RlLayoutName = Literal["verl", "trl", "ms-swift", "openrlhf", "skyrl"]
+"""The trainer whose columns RL_DATA has; assembly writes them."""
 
 NO_ANSWER = "no answer"
 CUT = "cut at the length limit"

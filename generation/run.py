@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
         coverage = Coverage(wanted)
         counts = write_raw_data(plan, job, coverage.add, coverage.markdown)
         say_counts(counts, coverage)
-        made, traces = make_sets(job, plan, wanted)
+        made, traces = make_sets(job, plan, wanted, settings.rl_layout)
         done = {"samples": counts.all().samples, "traces": traces, "failed_questions": counts.lost.total()}
         job.set_state("done", counts=done)
         job.hand_over(made, failed=not traces)

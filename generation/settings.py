@@ -11,6 +11,7 @@ from cluster.jobs.plan import JobSettings
 from cluster.paths import each_part, local_or_name
 from generation import builtin
 from generation.grading.answers import read_answer_in
+from generation.records import RlLayoutName
 from generation.tasks import countdown, custom, registry
 from generation.tasks.countdown import Ranges
 from generation.tasks.custom_facts import GraderName, Reading
@@ -68,6 +69,7 @@ class Settings(JobSettings):
     )
     formats: tuple[str, ...] = flag(("*C_full",), f"comma list of {', '.join(FORMATS)}; quote the stars")
     attempts: str = flag("5", "attempts a trace, N, or a range such as 2-5")
+    rl_layout: RlLayoutName = flag("verl", "the columns of RL_DATA, by the trainer that reads them; docs/training.md")
 
     def __post_init__(self) -> None:
         self._check_task()

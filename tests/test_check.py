@@ -101,10 +101,14 @@ def test_the_page_for_people_is_inert(check: Check, tmp_path: Path) -> None:
         (["--sft", "SFT_DATA", "--model", "MODEL", "--python", "x"], "--python is for a trainer: give --trainer too"),
         (
             ["--sft", "SFT_DATA", "--model", "MODEL", "--trainer", "torchtune"],
-            "--trainer wants one of llamafactory, ms-swift, trl",
+            "--trainer wants one of llamafactory, trl, verl",
         ),
         (["--sft", "SFT_DATA", "--model", "MODEL", "--trainer", "trl", "--config", "bad.yaml"], "read as YAML"),
         (["--sft", "SFT_DATA", "--model", "MODEL", "--trainer", "trl", "--config", "list.yaml"], "holds no settings"),
+        (
+            ["--sft", "SFT_DATA", "--model", "MODEL", "--trainer", "axolotl", "--config", "two.yaml"],
+            "names several sets",
+        ),
         (["--sft", "SFT_DATA", "--model", "MODEL", "--trainer", "trl", "--python", "./none"], "TRL cannot be asked"),
         (["--sft", "SFT_DATA", "--model", "MODEL", "--trainer", "verl"], "verl is not found by"),
         (["--sft", "SFT_DATA", "--model", "MODEL", "--rows", "0"], "--rows must be between 1"),
@@ -120,6 +124,7 @@ def test_wrong_input(
     monkeypatch.chdir(sft.parent)
     Path("bad.yaml").write_text("a: [")
     Path("list.yaml").write_text("- a")
+    Path("two.yaml").write_text("datasets: [{path: a}, {path: b}]")
     with pytest.raises(SystemExit) as ended:
         main([str(MODEL) if flag == "MODEL" else flag for flag in flags])
     error = capsys.readouterr().err

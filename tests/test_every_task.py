@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset
 
-from assembly.rl import SOURCE
+from assembly.rl_layouts import SOURCE
 from generation.run import main
 from generation.tasks.registry import TASKS
 from generation.tasks.task import HEADER

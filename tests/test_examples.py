@@ -84,6 +84,17 @@ def test_the_zero_stage_is_the_papers() -> None:
     assert deepspeed["zero_optimization"]["stage"] == 2
 
 
+def test_axolotls_settings_are_the_papers_too() -> None:
+    settings = yaml.safe_load((EXAMPLES / "axolotl_sft.yaml").read_text(encoding="utf-8"))
+    names = ["learning_rate", "warmup_ratio", "weight_decay", "adam_beta1", "adam_beta2", "bf16"]
+    assert {name: settings[name] for name in names} == {name: SFT[name] for name in names}
+    assert settings["base_model"] == SFT["model_name_or_path"]
+    assert settings["num_epochs"] == SFT["num_train_epochs"]
+    assert settings["micro_batch_size"] == SFT["per_device_train_batch_size"]
+    assert settings["lr_scheduler"] == SFT["lr_scheduler_type"]
+    assert settings["sequence_len"] == SFT["cutoff_len"]
+
+
 @pytest.fixture
 def asked(tmp_path: Path) -> list[str]:
     """What verl_grpo.sh asks python3 for, on the run `tmp_path/my run` and with two words of its caller's."""

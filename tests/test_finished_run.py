@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from generation.run import main
@@ -65,6 +66,17 @@ def test_other_formats_of_a_finished_run_need_neither_ray_nor_an_engine(finished
     assert "0C" in (finished / "SFT_DATA" / "README.md").read_text()
     assert {path: path.read_bytes() for path in (finished / "RAW_DATA").rglob("*.parquet")} == before
     assert [start["state"] for start in json.loads((finished / "run.json").read_text())["starts"]] == ["done"] * 2
+
+
+def test_another_layout_of_its_rl_questions_needs_none_either(finished: Path) -> None:
+    raw, verl = (finished / name / "README.md" for name in ("RAW_DATA", "RL_DATA"))
+    before, asked = raw.read_bytes(), pq.read_table(finished / "RL_DATA" / "train.parquet").to_pylist()
+    done = without_engines("generation.run", *FLAGS, f"--out={finished}", "--rl_layout=openrlhf")
+    assert done.returncode == 0, done.stderr
+    rows = pq.read_table(finished / "RL_DATA" / "train.parquet").to_pylist()
+    assert [row["ground_truth"] for row in rows] == [row["reward_model"]["ground_truth"] for row in asked]
+    assert "--data.label_key ground_truth" in verl.read_text(encoding="utf-8")
+    assert before.partition(b"## The run")[0] == raw.read_bytes().partition(b"## The run")[0]
 
 
 def test_more_reflections_that_are_there_need_none_either(tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from datasets import load_dataset
 
+from assembly.settings import load_tokenizer
 from assembly.traces import render
+from generation.builtin import MODEL
 from tests.processes import Job
 from tests.raw_rows import assert_whole, rows_of
 from tests.trace_texts import parse
@@ -64,6 +66,16 @@ def test_traces_open_and_come_apart(finished: tuple[Path, Job]) -> None:
         user, assistant = row["conversations"]
         assert (user["role"], assistant["role"]) == ("user", "assistant")
         assert render(parse(assistant["content"])) == assistant["content"]
+
+
+def test_the_longest_trace_is_counted_by_the_runs_own_model(finished: tuple[Path, Job]) -> None:
+    out, _ = finished
+    card = (out / "SFT_DATA" / "README.md").read_text(encoding="utf-8")
+    rows = load_dataset(str(out / "SFT_DATA"), split="train")
+    chat = load_tokenizer(str(MODEL))
+    longest = max(len(chat.tokenize([chat.render(turns, opened=False)])[0]) for turns in rows["conversations"]) - 1
+    assert f"By the tokenizer of `skillfactory-tiny-3m` the longest trace has {longest:,} tokens" in card
+    assert str(MODEL) not in card
 
 
 def test_sft_and_rl_questions_are_apart(finished: tuple[Path, Job]) -> None:

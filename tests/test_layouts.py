@@ -15,7 +15,7 @@ from datasets import load_dataset
 from assembly.layouts import IGNORED, LAYOUTS, LayoutName, layout_of, written_in
 from assembly.run import main
 from assembly.sets import asked_in, find_set, written_in_full
-from assembly.settings import load_tokenizer
+from assembly.settings import SftSettings, load_tokenizer
 from assembly.sft import schema_in
 from assembly.traces import framed
 from assembly.trained import compare
@@ -78,7 +78,7 @@ def test_tokens_are_those_that_vllm_sees(raw: Path) -> None:
 def test_each_is_read_back_whole(name: LayoutName, raw: Path, tmp_path: Path) -> None:
     out, rows = made(raw, "--layout", name, *TEMPLATED)
     assert layout_of(pq.read_schema(next((out / "data").iterdir()))) == name
-    assert pq.read_schema(next((out / "data").iterdir())).equals(schema_in(name))
+    assert pq.read_schema(next((out / "data").iterdir())).equals(schema_in(SftSettings(layout=name, model=str(MODEL))))
     assert len(load_dataset(str(out), split="train", cache_dir=str(tmp_path / "cache"))) == len(rows) == 12
     assert find_set(out) == out
     chat = load_tokenizer(str(MODEL))
@@ -128,9 +128,11 @@ def test_what_does_not_go(flags: list[str], message: str, raw: Path, capsys: pyt
 
 def test_the_card_has_the_longest_in_tokens(raw: Path) -> None:
     out, rows = made(raw, *TEMPLATED)
-    chat = load_tokenizer(str(MODEL))
-    longest = max(len(chat.encode(row["conversations"])) for row in rows)
-    assert f"the longest trace has {longest:,} tokens" in (out / "README.md").read_text(encoding="utf-8")
+    card = (out / "README.md").read_text(encoding="utf-8")
+    _, tokens = made(raw, "--layout", "tokens", *TEMPLATED)
+    assert len(tokens) == len(rows)
+    longest = max(len(row["input_ids"]) for row in tokens)
+    assert f"the longest trace has {longest:,} tokens" in card
     out, _ = made(raw)
     assert "the longest trace has" not in (out / "README.md").read_text(encoding="utf-8")
 
@@ -170,3 +172,19 @@ def test_rows_keep_their_other_columns() -> None:
     )
     assert written_in("messages", None)(rows).column_names == ["messages", "x"]
     assert written_in("reasoning", None)(rows).to_pylist()[0]["x"] == 1
+
+
+def test_the_thought_stands_where_the_template_looks_for_it(raw: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(MODEL, model)
+    template = (
+        "{% for m in messages %}[{{ m.role }}]"
+        "{% if m.thinking %}<a>{{ m.thinking }}</a>{% endif %}{{ m.content }}<|im_end|>{% endfor %}"
+        "{% if add_generation_prompt %}[assistant]{% endif %}"
+    )
+    (model / "chat_template.jinja").write_text(template, encoding="utf-8")
+    out, rows = made(raw, "--layout", "reasoning", "--model", str(model))
+    assert all(row["messages"][1]["thinking"].startswith("<sample>") for row in rows)
+    assert layout_of(pq.read_schema(next((out / "data").iterdir()))) == "reasoning"
+    (asked, *_) = asked_in(load_tokenizer(str(model)), rows)
+    assert asked.trace.startswith("<a><sample>")

@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assembly import reward
-from assembly.rl import FILES, RL_SCHEMA, rl_data, validation_keys
+from assembly.rl import FILES, rl_data, validation_keys
+from assembly.rl_layouts import RL_LAYOUTS
 from generation.records import Question
 from generation.tasks import countdown
 from tests.countdown_questions import make
@@ -31,7 +32,7 @@ def _rows(folder: Path) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def _reward_module(folder: Path) -> ModuleType:
+def reward_module(folder: Path) -> ModuleType:
     """As verl loads it: by path, under a name of its own."""
     spec = importlib.util.spec_from_file_location("custom_module", folder / "reward.py")
     assert spec is not None
@@ -47,7 +48,7 @@ def test_datasets_opens_both_splits(tmp_path: Path) -> None:
     splits = load_dataset(str(tmp_path / "RL_DATA"), cache_dir=str(tmp_path / "cache"))
     assert {name: len(split) for name, split in splits.items()} == {"train": 36, "validation": 4}
     for split in splits.values():
-        assert split.features == Features.from_arrow_schema(RL_SCHEMA)
+        assert split.features == Features.from_arrow_schema(RL_LAYOUTS["verl"].schema)
 
 
 def test_a_row_says_what_verl_asks(tmp_path: Path) -> None:
@@ -113,7 +114,7 @@ def test_a_former_set_is_replaced_and_nothing_is_left_of_it(tmp_path: Path) -> N
 def test_its_reward_gives_each_gold_answer_one(tmp_path: Path) -> None:
     own = [Question(f"{n} + 1?", f"{n + 1}", "sums", "a file", "answer", "number") for n in range(9)]
     rl_data([*QUESTIONS, *own], tmp_path / "RL_DATA")
-    module = _reward_module(tmp_path / "RL_DATA")
+    module = reward_module(tmp_path / "RL_DATA")
     assert (module.compute_score, module.compute_score_batch) == (reward.compute_score, reward.compute_score_batch)
     gold = {question.key: question.answer for question in [*QUESTIONS, *own]}
     for row in (row for split in _rows(tmp_path / "RL_DATA").values() for row in split):

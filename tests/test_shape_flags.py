@@ -65,6 +65,7 @@ def test_flags_of_the_whole_job_are_frozen() -> None:
         "answer_in",
         "formats",
         "attempts",
+        "rl_layout",
     ]
 
 
@@ -100,6 +101,7 @@ def test_flags_of_the_assembly_are_frozen() -> None:
         "out",
         "processes",
         "license",
+        "rl_layout",
     ]
 
 

@@ -42,6 +42,7 @@ REPLY = TRACE.partition("</think>\n\n\n")[2]
         ([(ASK, False), (EMPTY + TRACE + END, True)], ["added", "prompt"]),
         ([(ASK + EMPTY, False), (TRACE + END, True)], ["prompt"]),
         ([(ASK, False), (TRACE.replace("\n\n\n", "\n\n") + END, True)], ["spaces"]),
+        ([(ASK.replace(" ", ""), False), ((TRACE + END).replace(" ", "").replace("\n", ""), True)], ["spaces"]),
         ([(ASK + BEGINNING, False), (REST + END, True)], ["late"]),
         ([(ASK + TRACE + END, False)], ["late"]),
         ([(ASK, False), (TRACE[:-4], True), (TRACE[-4:] + END, False)], ["early", "end"]),

@@ -176,6 +176,11 @@ def config_of(path: Path) -> Mapping[str, Any]:
     return read_record(path)["configuration"] if os.path.exists(path / RUN_FILE) else {}
 
 
+def starts_of(path: Path) -> list[dict[str, Any]]:
+    """Return the starts of the run in this directory, none if there is none. Raises as read_record does."""
+    return [*read_record(path).get("starts", ())] if os.path.exists(path / RUN_FILE) else []
+
+
 def read_record(path: Path) -> dict[str, Any]:
     """Return the run.json of a run directory. Raises ValueError, naming the file, if it cannot be read."""
     file = path / RUN_FILE

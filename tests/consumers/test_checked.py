@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,12 +16,15 @@ import pytest
 import yaml
 
 from assembly.check import main
+from assembly.inspection import Found, Wanted, inspect
 from assembly.run import main as assemble
+from assembly.trainers import TRAINERS
 from generation.builtin import MODEL
 
 pytestmark = pytest.mark.consumers
 RUN = Path("runs/countdown_3arg-skillfactory-tiny-3m")
 ROWS = 40
+BOS = "<|endoftext|>"
 TEMPLATES = next(Path(".venv-trl").glob("lib/python*/site-packages/trl/chat_templates"), Path("missing"))
 
 
@@ -34,6 +38,13 @@ class Case(NamedTuple):
     settings: dict[str, object] = {}  # noqa: RUF012
     formats: str = "*C_full"
     chat_kwargs: str = "{}"
+    bos: bool = False  # the tokenizer puts a BOS token before every text
+
+
+def of_entry(**options: object) -> dict[str, object]:
+    """Return axolotl's settings for a set of turns, whose own path is no matter."""
+    entry = {"path": "any", "type": "chat_template", "field_messages": "conversations"}
+    return {"datasets": [entry | options]}
 
 
 SWIFT: dict[str, object] = {"model_type": "qwen2"}
@@ -54,6 +65,33 @@ WHOLE = [
     Case("trl", "glm4moe", "tokens"),
     Case("verl", "qwen2_5", "sharegpt"),
     Case("verl", "qwen3", "tokens"),
+    Case("axolotl", "qwen2_5", "sharegpt"),
+    Case("axolotl", "qwen2_5", "messages"),
+    Case("axolotl", "qwen3_instruct_2507", "sharegpt"),
+    Case("axolotl", "qwen3", "sharegpt", settings=of_entry(chat_template="chatml")),
+    Case("axolotl", "qwen3_8", "reasoning"),
+    Case("axolotl", "qwen3", "tokens"),
+    Case("axolotl", "deepseek_r1_distill", "tokens"),
+    Case("axolotl", "qwen3_8", "tokens"),
+    Case("axolotl", "qwen3", "prompt_completion"),
+    Case("axolotl", "glm4moe", "prompt_completion", settings={"sample_packing": True, "attn_implementation": "sdpa"}),
+    Case("openrlhf", "qwen2_5", "sharegpt"),
+    Case("openrlhf", "qwen2_5", "messages"),
+    Case("openrlhf", "qwen2_5", "prompt_completion"),
+    Case("openrlhf", "qwen3", "prompt_completion"),
+    Case("openrlhf", "deepseek_r1_distill", "prompt_completion"),
+    Case("openrlhf", "qwen3_5_nothink", "prompt_completion", chat_kwargs='{"enable_thinking": true}'),
+    Case("openrlhf", "qwen3_8", "prompt_completion"),
+    Case("openrlhf", "llama3_1", "prompt_completion"),
+    Case("openrlhf", "glm4moe", "prompt_completion"),
+    Case(
+        "openrlhf",
+        "llama3_1",
+        "prompt_completion",
+        (),
+        {"data": {"max_len": 4096, "input_template": f"{BOS}{{}}"}},
+        bos=True,
+    ),
 ]
 HURT = [
     Case("llamafactory", "qwen2_5", "sharegpt", ("cut", "mixed"), {"cutoff_len": 500, "packing": True}),
@@ -94,35 +132,113 @@ HURT = [
     Case("verl", "qwen3_5_nothink", "sharegpt", ("late",)),
     Case("verl", "qwen2_5", "sharegpt", ("refused",), {"max_length": 300}),
     Case("verl", "qwen2_5", "sharegpt", ("cut",), {"max_length": 300, "truncation": "right"}),
+    Case("axolotl", "qwen3", "sharegpt", ("spaces", "late")),
+    Case("axolotl", "qwen3", "sharegpt", ("late",), of_entry(split_thinking=True)),
+    Case("axolotl", "qwen3", "reasoning", ("late",)),
+    Case("axolotl", "qwen3_5_nothink", "sharegpt", ("late", "prompt")),
+    Case("axolotl", "deepseek_r1_distill", "sharegpt", ("lost",)),
+    Case("axolotl", "glm4moe", "sharegpt", ("spaces", "late")),
+    Case("axolotl", "qwen3_8", "sharegpt", ("prompt",)),
+    Case("axolotl", "llama3_1", "sharegpt", ("end",)),
+    Case("axolotl", "qwen2_5", "sharegpt", ("refused",), {"datasets": [{"path": "any", "type": "chat_template"}]}),
+    Case("axolotl", "qwen2_5", "sharegpt", ("dropped",), {"sequence_len": 500}),
+    Case("axolotl", "qwen2_5", "sharegpt", ("cut",), {"sequence_len": 500, "excess_length_strategy": "truncate"}),
+    Case("axolotl", "qwen2_5", "sharegpt", ("mixed",), {"sample_packing": True}),
+    Case("axolotl", "qwen2_5", "tokens", ("refused",), {"sample_packing": True, "attn_implementation": "sdpa"}),
+    Case("axolotl", "qwen2_5", "sharegpt", ("question",), {"train_on_inputs": True}),
+    Case("openrlhf", "qwen2_5", "sharegpt", ("cut",), {"max_len": 300}),
+    Case("openrlhf", "qwen2_5", "sharegpt", ("dropped",), {"data": {"max_len": 50}}),
+    Case("openrlhf", "qwen2_5", "sharegpt", ("dropped",), {"data.apply_chat_template": False}),
+    Case("openrlhf", "qwen2_5", "sharegpt", ("refused",), {"max_length": 300}),
+    Case("openrlhf", "qwen2_5", "prompt_completion", ("prompt",), {"input_template": "User: {}\nAssistant: "}),
+    Case("openrlhf", "qwen2_5", "prompt_completion", ("question",), {"model.pretrain_mode_enable": True}),
+    Case("openrlhf", "llama3_1", "prompt_completion", ("prompt",), bos=True),
+    Case("openrlhf", "qwen2_5", "tokens", ("refused",)),
+    Case("openrlhf", "qwen3", "sharegpt", ("spaces",)),
+    Case("openrlhf", "deepseek_r1_distill", "sharegpt", ("lost",)),
+    Case("openrlhf", "qwen3_5_nothink", "sharegpt", ("lost", "added")),
+    Case("openrlhf", "qwen3_8", "sharegpt", ("added",)),
 ]
 
 
-def found(case: Case, folder: Path) -> dict[str, int]:
-    """Return how many traces show each damage."""
+def asked_of(case: Case, folder: Path) -> Wanted:
+    """Make the case's set, model and configuration."""
     model = folder / "model"
     shutil.copytree(MODEL, model)
     template = TEMPLATES / f"{case.template}.jinja"
     (model / "chat_template.jinja").write_text(template.read_text(encoding="utf-8"), encoding="utf-8")
-    sft, config, told = folder / "SFT_DATA", folder / "config.yaml", folder / "found.json"
+    if case.bos:
+        put_bos(model)
+    sft, config = folder / "SFT_DATA", folder / "config.yaml"
     chat = ["--model", str(model), "--chat_kwargs", case.chat_kwargs]
     flags = ["--layout", case.layout, "--formats", case.formats, "--subsample", str(ROWS)]
     assemble(["--raw", str(RUN), "--out", str(sft), *flags, *chat])
     # Longer than any of these rows, where the case does not say otherwise.
-    limit = {"llamafactory": "cutoff_len"}.get(case.trainer, "max_length")
-    config.write_text(yaml.safe_dump({limit: 4096} | case.settings), encoding="utf-8")
+    config.write_text(yaml.safe_dump({TRAINERS[case.trainer]["limit"]: 4096} | case.settings), encoding="utf-8")
     python = Path(f".venv-{case.trainer}/bin/python").absolute()
-    asked = ["--trainer", case.trainer, "--python", str(python), "--config", str(config), "--json", str(told)]
-    code = main(["--sft", str(sft), *chat, *asked])
-    damage: dict[str, int] = json.loads(told.read_text(encoding="utf-8"))["damage"]
-    assert code == bool(damage)
-    return damage
+    return Wanted(sft, str(model), case.trainer, config, python, chat_kwargs=json.loads(case.chat_kwargs))
 
 
-@pytest.mark.parametrize("case", WHOLE, ids=lambda case: "-".join(case[:3]))
-def test_it_is_trained_whole(case: Case, tmp_path: Path) -> None:
-    assert found(case, tmp_path) == {}
+def put_bos(model: Path) -> None:
+    """Have the tokenizer put a BOS token before texts, as those of Llama, Gemma and DeepSeek do."""
+    files = {
+        name: json.loads((model / name).read_text("utf-8")) for name in ("tokenizer.json", "tokenizer_config.json")
+    }
+    (number,) = [token["id"] for token in files["tokenizer.json"]["added_tokens"] if token["content"] == BOS]
+    first, texts = (
+        {"SpecialToken": {"id": BOS, "type_id": 0}},
+        [{"Sequence": {"id": one, "type_id": 0}} for one in "AB"],
+    )
+    files["tokenizer.json"]["post_processor"] = {
+        "type": "TemplateProcessing",
+        "single": [first, texts[0]],
+        "pair": [first, *texts],
+        "special_tokens": {BOS: {"id": BOS, "ids": [number], "tokens": [BOS]}},
+    }
+    files["tokenizer_config.json"]["bos_token"] = BOS
+    for name, content in files.items():
+        (model / name).write_text(json.dumps(content), encoding="utf-8")
 
 
-@pytest.mark.parametrize("case", HURT, ids=lambda case: "-".join([*case[:3], *case.damage]))
-def test_what_befalls_it(case: Case, tmp_path: Path) -> None:
-    assert {*case.damage} <= found(case, tmp_path).keys()
+@pytest.fixture(scope="module")
+def found_in(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Case], Found]:
+    """Return what gives the findings of a case; a trainer, which takes long to start, is asked about all at once."""
+    known: dict[int, Found] = {}
+
+    def find(case: Case) -> Found:
+        if id(case) not in known:
+            of_trainer = [one for one in (*WHOLE, *HURT) if one.trainer == case.trainer]
+            folders = [tmp_path_factory.mktemp(case.trainer) for _ in of_trainer]
+            found = inspect([asked_of(*one) for one in zip(of_trainer, folders, strict=True)])
+            known.update(zip(map(id, of_trainer), found, strict=True))
+        return known[id(case)]
+
+    return find
+
+
+def params(cases: Iterable[Case]) -> list[object]:
+    """Return the cases, those of a trainer in one process."""
+    marks = pytest.mark.xdist_group
+    return [pytest.param(one, marks=marks(one.trainer), id="-".join([*one[:3], *one.damage])) for one in cases]
+
+
+@pytest.mark.parametrize("case", params(WHOLE))
+def test_it_is_trained_whole(case: Case, found_in: Callable[[Case], Found]) -> None:
+    assert found_in(case).damage == {}
+
+
+@pytest.mark.parametrize("case", params(HURT))
+def test_what_befalls_it(case: Case, found_in: Callable[[Case], Found]) -> None:
+    found = found_in(case)
+    assert {*case.damage} <= found.damage.keys()
+    assert found.remedies.keys() & found.damage.keys()
+
+
+@pytest.mark.xdist_group("trl")
+@pytest.mark.parametrize(("damage", "code"), [((), 0), (("cut",), 1)])
+def test_the_command_says_so(damage: tuple[str, ...], code: int, tmp_path: Path) -> None:
+    (case, *_) = [one for one in (*WHOLE, *HURT) if one.trainer == "trl" and one.damage == damage]
+    asked, told = asked_of(case, tmp_path), tmp_path / "found.json"
+    trainer = ["--trainer", "trl", "--python", str(asked.python), "--config", str(asked.config)]
+    assert main(["--sft", str(asked.sft), "--model", asked.model, *trainer, "--json", str(told)]) == code
+    assert {*json.loads(told.read_text(encoding="utf-8"))["damage"]} == {*damage}

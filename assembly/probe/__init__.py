@@ -1,0 +1,1 @@
+"""Runs in a trainer's environment, by `assembly.trainers`, and imports nothing of ours; one module for each trainer."""
