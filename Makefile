@@ -116,15 +116,14 @@ axolotl: .venv-axolotl/ready $(RUN)/RL_DATA/train.parquet
 	@$(call consume,axolotl,$(RUN) .venv-axolotl/shown/SFT_DATA)
 
 # These find the graders in the checkout.
-trl openrlhf skyrl: %: .venv-%/ready $(RUN)/RL_DATA/train.parquet
+trl openrlhf skyrl ms-swift: %: .venv-%/ready $(RUN)/RL_DATA/train.parquet
 	@$(call laid_out,$@,--rl_layout $@)
-	@PYTHONPATH=$(CURDIR) $(call consume,$@,$(if $(filter trl,$@),$(RUN)) .venv-$@/shown/RL_DATA)
+	@PYTHONPATH=$(CURDIR) $(call consume,$@,$(if $(filter trl ms-swift,$@),$(RUN)) .venv-$@/shown/RL_DATA)
 
-verl ms-swift: %: .venv-%/ready $(RUN)/RL_DATA/train.parquet
-	@# As their users do: reward.py finds the graders in the installed project. Both build it in the same folder.
-	@flock setup.cfg sh -c 'rm -rf build \
-		&& .venv-$*/bin/python -m pip install $(PIP_FLAGS) --no-deps . && rm -rf build'
-	@$(call consume,$@,$(RUN))
+verl: .venv-verl/ready $(RUN)/RL_DATA/train.parquet
+	@# As its users do: reward.py finds the graders in the installed project.
+	@rm -rf build && .venv-verl/bin/python -m pip install $(PIP_FLAGS) --no-deps . && rm -rf build
+	@$(call consume,verl,$(RUN))
 
 # In our own environment, which asks theirs.
 checked: $(READY_DEV) $(CHECKED:%=.venv-%/ready) $(RUN)/RL_DATA/train.parquet

@@ -116,9 +116,8 @@ def _subject(wanted: Wanted, data: Path) -> _Subject:
     trainer = TRAINERS[wanted.trainer or TEMPLATE]
     if model.own_code and trainer.get("runs_model_code"):
         files = " and ".join(model.own_code)
-        raise ValueError(
-            f"{trainer['shown']} would run the code that {files} of {wanted.model} names: that is not asked"
-        )
+        told = f"would run the code that {files} of {wanted.model} names, and is not asked about that model"
+        raise ValueError(f"{trainer['shown']} {told}")
     format_ = ChatFormat(own_template(model), wanted.chat_kwargs or {})
     chat = ChatTokenizer(model.path, model.hub_revision, format_)
     table = copy_rows(source, wanted.rows, data)

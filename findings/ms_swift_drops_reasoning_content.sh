@@ -16,7 +16,7 @@ pip=(env/bin/pip install --quiet --disable-pip-version-check --no-deps --no-comp
 "${pip[@]}" 'torch==2.13.0+cpu' 2>/dev/null \
     || "${pip[@]}" --extra-index-url https://download.pytorch.org/whl/cpu 'torch==2.13.0+cpu'
 export HF_HUB_OFFLINE=1 HF_HOME="$work/home" MODELSCOPE_CACHE="$work/cache"
-env/bin/python - >out 2>log <<'PY' || { tail -n 20 log; exit 1; }
+env/bin/python - >said 2>log <<'PY' || { tail -n 20 log; exit 1; }
 import json
 from pathlib import Path
 
@@ -62,11 +62,11 @@ def made(row, template):
 
 seen = {(row, template): made(row, template) for row in ("inside", "apart") for template in ("qwen3", "qwen3_thinking")}
 for (row, template), (reply, trained) in seen.items():
-    print(f"thought {row:<6} {template:<14} reads {reply!r}, trains {trained!r}")
+    print(f"{row:<6} {template:<14} reads {reply!r}, trains {trained!r}")
 assert all("So much." in trained for (row, _), (_, trained) in seen.items() if row == "inside"), seen
 assert not any("So much." in reply for (row, _), (reply, _) in seen.items() if row == "apart"), seen
 assert seen["apart", "qwen3"][0].startswith("<think>\n\n</think>\n\nIt is 4."), seen
 assert "think" not in seen["apart", "qwen3"][1], seen
 PY
-grep '^thought' out
-! grep reasoning_content out log
+cat said
+! grep reasoning_content log

@@ -1,8 +1,8 @@
-"""ms-swift itself takes two steps on SFT_DATA, one of GRPO on RL_DATA: python tests/consumers/check_ms_swift.py [RUN]
+"""ms-swift itself takes two steps on SFT_DATA, one of GRPO on RL_DATA: check_ms_swift.py [RUN RL_DATA]
 
-Runs from the checkout's root inside ms-swift's own environment (`make ms-swift`), where this project was installed
-without its dependencies, with `examples/ms_swift_sft.yaml` but for what a CPU and a small model need. Exits non-zero
-on failure.
+Runs from the checkout's root inside ms-swift's own environment (`make ms-swift`), with this checkout on PYTHONPATH for
+the graders and RL_DATA in the layout `ms-swift`. SFT goes by `examples/ms_swift_sft.yaml` but for what a CPU and a
+small model need. Exits non-zero on failure.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from swift.pipelines.train.sft import SwiftSft
 from swift.rlhf_trainers.grpo_trainer import GRPOTrainer
 
 RUN = Path("runs/countdown_3arg-skillfactory-tiny-3m")
+SHOWN = Path(".venv-ms-swift/shown/RL_DATA")
 MODEL = "generation/builtin/model"
 STEPS = 2
 IGNORED = -100
@@ -43,7 +44,6 @@ HERE: dict[str, Any] = {
 """What a CPU and a small model need."""
 GRPO: dict[str, Any] = {
     "rlhf_type": "grpo",
-    "columns": {"prompt": "messages"},
     "reward_funcs": "skillfactory",
     "use_vllm": False,
     "tuner_type": "full",
@@ -110,7 +110,7 @@ def check_reward(data: Path, folder: Path) -> list[float]:
     def watched(trainer: Any, samples: list[Any]) -> torch.Tensor:
         """As the trainer grades, then the same samples as if other answers had been written."""
         given = deepcopy(samples)
-        right = json.loads(samples[0].extra["reward_model"]["ground_truth"])["answer"]
+        right = json.loads(samples[0].extra["ground_truth"])["answer"]
         for sample, answer in zip(given, (right, f"{right} + 1"), strict=True):
             sample.messages[-1]["content"] = f"<think>\nHm.\n</think>\n\n<answer>{answer}</answer>"
         graded.append(grade(trainer, given)[:, 0].tolist())
@@ -127,12 +127,12 @@ def check_reward(data: Path, folder: Path) -> list[float]:
     return graded[0]
 
 
-def main(run: Path) -> None:
+def main(run: Path, questions: Path) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["MODELSCOPE_CACHE"] = str(folder / "cache")
         traces, losses = check_training(run / "SFT_DATA", folder)
-        right, wrong = check_reward(run / "RL_DATA", folder)
+        right, wrong = check_reward(questions, folder)
     told = " and ".join(f"{loss:.3f}" for loss in losses)
     print(
         f"ms-swift: {traces} traces, none cut, {STEPS} steps with loss on the assistant alone: {told}; "
@@ -141,4 +141,4 @@ def main(run: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else RUN)
+    main(*(map(Path, sys.argv[1:]) if len(sys.argv) > 1 else (RUN, SHOWN)))
