@@ -36,6 +36,7 @@ TABLE = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="ut
 FAMILIES: dict[str, dict[str, Any]] = {family["name"]: family for family in TABLE["families"]}
 LIMIT = 8192  # tokens of a row, more than any has here
 ROWS = 8
+_BY_NAME = ("model_type", "template")  # what a trainer knows of a real model, or what is in the table itself
 _OF_A_MODEL = "template"  # the setting that depends on it
 
 
@@ -105,7 +106,11 @@ class Desk:
         config = self.folder / f"{len(self.made)}.yaml"
         self.made[str(config),] = config
         limit = {TRAINERS[cell.trainer]["limit"]: LIMIT}
-        config.write_text(yaml.safe_dump(limit | settings_for(cell.trainer, cell.family)), encoding="utf-8")
+        settings = limit | settings_for(cell.trainer, cell.family)
+        if LAYOUTS[cell.layout].templated:
+            # A templated set is read by the template that is none.
+            settings.pop(_OF_A_MODEL, None)
+        config.write_text(yaml.safe_dump(settings), encoding="utf-8")
         python = Path(f".venv-{cell.trainer}/bin/python").absolute()
         model, set_ = self.model(cell.family), self.set(cell.family, cell.layout)
         return Wanted(set_, str(model), cell.trainer, config, python, chat_kwargs=kwargs_of(cell.family))
@@ -145,15 +150,15 @@ def tables(found: Mapping[Cell, Found]) -> str:
     for name in trainers:
         for layout in dict.fromkeys(cell.layout for cell in best.values() if cell.trainer == name):
             lines.append(f"| {shown[name]} | `{layout}` | {as_line(TRAINERS[name]['settings'][layout])} |")
-        for family in dict.fromkeys(cell.family for cell in best.values() if settings_for(name, cell.family)):
-            lines.append(f"| {shown[name]} | {family} | {as_line(settings_for(name, family))} |")
+        for family in dict.fromkeys(cell.family for cell in best.values() if cell.trainer == name):
+            if more := {one: two for one, two in settings_for(name, family).items() if one not in _BY_NAME}:
+                lines.append(f"| {shown[name]} | {family} | {as_line(more)} |")
     return "\n".join(lines)
 
 
 def settings_for(trainer: str, family: str) -> dict[str, Any]:
     """Return settings that the trainer needs for a family."""
-    settings: dict[str, Any] = FAMILIES[family].get("settings", {}).get(trainer, {})
-    return settings
+    return dict(FAMILIES[family].get("settings", {}).get(trainer, {}))
 
 
 def as_line(settings: Mapping[str, Any]) -> str:

@@ -174,7 +174,9 @@ def asked_of(case: Case, folder: Path) -> Wanted:
     flags = ["--layout", case.layout, "--formats", case.formats, "--subsample", str(ROWS)]
     assemble(["--raw", str(RUN), "--out", str(sft), *flags, *chat])
     # Longer than any of these rows, where the case does not say otherwise.
-    config.write_text(yaml.safe_dump({TRAINERS[case.trainer]["limit"]: 4096} | case.settings, sort_keys=False), encoding="utf-8")
+    config.write_text(
+        yaml.safe_dump({TRAINERS[case.trainer]["limit"]: 4096} | case.settings, sort_keys=False), encoding="utf-8"
+    )
     python = Path(f".venv-{case.trainer}/bin/python").absolute()
     return Wanted(sft, str(model), case.trainer, config, python, chat_kwargs=json.loads(case.chat_kwargs))
 
