@@ -127,13 +127,16 @@ verl: .venv-verl/ready $(RUN)/RL_DATA/train.parquet
 
 # In our own environment, which asks theirs.
 checked: $(READY_DEV) $(CHECKED:%=.venv-%/ready) $(RUN)/RL_DATA/train.parquet
-	@HF_HUB_OFFLINE=1 nice $(BIN)/python -m pytest -n 2 --dist loadgroup tests/consumers/test_checked.py
+	@PYTHONDONTWRITEBYTECODE= HF_HUB_OFFLINE=1 nice $(BIN)/python -m pytest -n 2 --dist loadgroup tests/consumers
 
 # SFT_DATA or RL_DATA in the columns that the consumer reads.
 laid_out = $(BIN)/python -m assembly.run --raw $(RUN) $(2) --out .venv-$(1)/shown/SFT_DATA >.venv-$(1)/check.log 2>&1 \
 	|| { tail -n 60 .venv-$(1)/check.log; exit 1; }
 
-consume = HF_HOME=$(CURDIR)/.venv-$(1)/cache HF_HUB_OFFLINE=1 DO_NOT_TRACK=1 TOKENIZERS_PARALLELISM=false \
+OUR_TORCH = $(addprefix $(VENV)/lib/python*/site-packages/,torch torchgen functorch $(subst ==,-,$(TORCH_CPU)).dist-info)
+
+# Bytecode is kept, whatever the shell says: a trainer's first import takes half a minute without.
+consume = PYTHONDONTWRITEBYTECODE= HF_HOME=$(CURDIR)/.venv-$(1)/cache HF_HUB_OFFLINE=1 DO_NOT_TRACK=1 TOKENIZERS_PARALLELISM=false \
 	nice .venv-$(1)/bin/python tests/consumers/check_$(subst -,_,$(1)).py $(2) >.venv-$(1)/check.log 2>&1 \
 	|| { tail -n 60 .venv-$(1)/check.log; exit 1; }; tail -n 1 .venv-$(1)/check.log
 
@@ -146,7 +149,9 @@ $(DEFAULT_RUN)/RL_DATA/train.parquet: | $(READY)
 	@echo "set-up: a virtual environment for $* in .venv-$*; this happens once and takes minutes"
 	@test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$*
 	@.venv-$*/bin/python -m pip install $(PIP_FLAGS) --no-deps --no-compile --requirement $<
+	@# The torch of our own environment where that is the CPU build: by links, it takes neither time nor room.
 	@.venv-$*/bin/python -c 'import torch' 2>/dev/null \
+		|| cp -al $(OUR_TORCH) .venv-$*/lib/python*/site-packages/ 2>/dev/null \
 		|| .venv-$*/bin/python -m pip install $(PIP_FLAGS) --no-deps --no-compile '$(TORCH_CPU)' 2>/dev/null \
 		|| .venv-$*/bin/python -m pip install $(PIP_FLAGS) --no-deps --no-compile --retries 0 \
 			--extra-index-url $(TORCH_INDEX) '$(TORCH_CPU)'

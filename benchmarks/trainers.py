@@ -84,9 +84,12 @@ class Desk:
             tokenizer = self.tokenizers and self.tokenizers / FAMILIES[family].get("tokenizer", "none") / "models"
             if tokenizer and tokenizer.is_dir():
                 shutil.copytree(tokenizer, path, dirs_exist_ok=True)
-                told = json.loads((path / "tokenizer_config.json").read_text(encoding="utf-8"))
-                told.pop("chat_template", None)
-                (path / "tokenizer_config.json").write_text(json.dumps(told), encoding="utf-8")
+            told = json.loads((path / "tokenizer_config.json").read_text(encoding="utf-8"))
+            told.pop("chat_template", None)
+            if not told.get("bos_token") and "bos_token" in template.read_text(encoding="utf-8"):
+                # The built-in tokenizer has none, and the template cannot do without.
+                told["bos_token"] = told["pad_token"]
+            (path / "tokenizer_config.json").write_text(json.dumps(told), encoding="utf-8")
             shutil.copy(template, path / "chat_template.jinja")
             self.made[family,] = path
         return self.made[family,]
@@ -143,7 +146,8 @@ def tables(found: Mapping[Cell, Found]) -> str:
     shown = {name: TRAINERS[name]["shown"] for name in trainers}
     lines = [f"| | {' | '.join(shown.values())} |", f"| --- |{' --- |' * len(shown)}"]
     for family in dict.fromkeys(cell.family for cell in found):
-        row = [told(cell, found[cell]) if (cell := best.get((family, name))) else "none" for name in trainers]
+        chosen = [best.get((family, name)) for name in trainers]
+        row = [told(one, found[one]) if one else "none" for one in chosen]
         asked = f", asked with `{json.dumps(kwargs)}`" if (kwargs := kwargs_of(family)) else ""
         lines.append(f"| {family}{asked} | {' | '.join(row)} |")
     lines += ["", "| | layout | settings |", "| --- | --- | --- |"]

@@ -209,8 +209,8 @@ WAYS: list[tuple[str, Callable[[Reader, str], None]]] = [
     (r"pip install .*", can_be_installed),
     (r"ray job .*", of_ray),
     (r"hf auth login", of_the_hub),
-    (r"llamafactory-cli train .*", of_another_package),
-    (r"swift sft .*", of_another_package),
+    (r"(FORCE_TORCHRUN=1 )?llamafactory-cli train .*", of_another_package),
+    (r"(axolotl train|swift sft|accelerate launch) .*", of_another_package),
     (r"MODEL=… RUN=runs/… bash .*", of_another_package),
 ]
 
