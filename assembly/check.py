@@ -81,8 +81,9 @@ def summary(found: Found) -> Iterator[str]:
         yield wrapped(stage_line("refused", found.refused))
     yield stage_line("hurt", f"{found.hurt:,} of {found.traces:,} traces")
     yield from counts_text((f"{name:<9} {DAMAGE[name]}", count) for name, count in found.damage.items())
-    for name, words in found.remedies.items():
-        yield wrapped(stage_line("remedy", f"{name}: {words}"))
+    for words in dict.fromkeys(found.remedies.values()):
+        names = ", ".join(name for name, one in found.remedies.items() if one == words)
+        yield wrapped(stage_line("remedy", f"{names}: {words}"))
     if found.limit is not None and found.longest > found.limit:
         yield stage_line("limit", f"{found.limit_name} is {found.limit:,}, and the longest row has {found.longest:,}")
 
