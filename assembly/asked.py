@@ -22,12 +22,12 @@ def lengths_of(chat: ChatTokenizer, asked: Iterable[Asked]) -> list[int]:
 
 
 def ends_of(chat: ChatTokenizer) -> tuple[str, ...]:
-    """Return the tokens that end the model's turn, as text: the template's own first, and the tokenizer's.
+    """Return the tokens that end the model's turn, as text: the template's own first, and the model's.
 
     Raises ValueError if there are none.
     """
     after = chat.render(_turns("2 + 2?", _MARK), opened=False).rpartition(_MARK)[2].strip()
-    if not (ends := tuple(dict.fromkeys(filter(None, (after, chat.eos))))):
+    if not (ends := tuple(dict.fromkeys(filter(None, (after, *chat.ends))))):
         raise ValueError("neither the chat template nor the tokenizer has a token that ends the model's turn")
     return ends
 

@@ -152,7 +152,7 @@ def _examples(report: Report, asked: Sequence[Asked]) -> Iterator[Example]:
     for name in report.counts():
         shown = [(row, hurt) for row, of in report.hurts.items() for hurt in of if hurt.damage == name][:EXAMPLES]
         for row, hurt in shown:
-            yield Example(name, row, asked[row].question[:_LONGEST], *_texts(hurt))
+            yield Example(name, row, asked[row].question[: 2 * _LONGEST], *_texts(hurt))
 
 
 def _texts(hurt: Hurt) -> tuple[str, str]:

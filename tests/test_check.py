@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from assembly.asked import ends_of
 from assembly.assemble import assemble
 from assembly.check import main
+from assembly.settings import load_tokenizer
 from generation.builtin import MODEL
 from tests.assembly_rows import published_row, settings, write_parquet
 
@@ -130,6 +132,17 @@ def test_wrong_input(
     error = capsys.readouterr().err
     assert (ended.value.code, error.count("\n")) == (2, 1)
     assert message in error
+
+
+def test_a_token_at_which_vllm_stops_is_an_end(sft: Path, tmp_path: Path) -> None:
+    """As GLM's `<|user|>`, which is no EOS token of its tokenizer."""
+    model = tmp_path / "model"
+    shutil.copytree(MODEL, model)
+    before = ends_of(load_tokenizer(str(model)))
+    (other,) = load_tokenizer(str(model)).tokenize(["7"])
+    (model / "generation_config.json").write_text(json.dumps({"eos_token_id": other}), encoding="utf-8")
+    load_tokenizer.cache_clear()
+    assert ends_of(load_tokenizer(str(model))) == (*before, "7")
 
 
 def test_no_code_of_a_model_is_run(check: Check, capsys: pytest.CaptureFixture[str]) -> None:

@@ -67,10 +67,16 @@ class ChatTokenizer:
         """Return the text of the BOS token that the tokenizer puts before texts, "" if it puts none."""
         return "" if self.bos is None else str(self._tokenizer.bos_token)
 
-    @property
-    def eos(self) -> str:
-        """Return the text of the token that ends a text, "" if the tokenizer has none."""
-        return str(self._tokenizer.eos_token or "")
+    @cached_property
+    def ends(self) -> list[str]:
+        """The texts of tokens that end a reply: the tokenizer's, and those of generation_config.json, as in vLLM."""
+        try:
+            config = _transformers().GenerationConfig.from_pretrained(self._model, revision=self._revision)
+            ids = config.eos_token_id
+        except (OSError, ValueError):
+            ids = None
+        listed = ids if isinstance(ids, list) else [] if ids is None else [ids]
+        return list(dict.fromkeys(filter(None, (self._tokenizer.eos_token, *(self.decode([one]) for one in listed)))))
 
     @property
     def size(self) -> int:
