@@ -39,6 +39,7 @@ class Case(NamedTuple):
     formats: str = "*C_full"
     chat_kwargs: str = "{}"
     bos: bool = False  # the tokenizer puts a BOS token before every text
+    frame: str = "think"
 
 
 def of_entry(**options: object) -> dict[str, object]:
@@ -106,6 +107,8 @@ HURT = [
     Case("llamafactory", "gemma3", "sharegpt", ("refused",), {"template": "gemma3"}),
     Case("trl", "qwen3", "messages", ("spaces",)),
     Case("trl", "deepseekv3", "messages", ("lost",)),
+    # Another frame is not taken away, but the prompt opens a thought.
+    Case("trl", "deepseekv3", "messages", ("prompt",), frame="thought"),
     Case("trl", "qwen3_8", "messages", ("added",)),
     Case("trl", "qwen3_5_nothink", "messages", ("spaces", "prompt")),
     Case("verl", "qwen3", "sharegpt", ("refused",)),
@@ -152,7 +155,7 @@ def asked_of(case: Case, folder: Path) -> Wanted:
         put_bos(model)
     sft, config = folder / "SFT_DATA", folder / "config.yaml"
     chat = ["--model", str(model), "--chat_kwargs", case.chat_kwargs]
-    flags = ["--layout", case.layout, "--formats", case.formats, "--subsample", str(ROWS)]
+    flags = ["--layout", case.layout, "--formats", case.formats, "--frame", case.frame, "--subsample", str(ROWS)]
     assemble(["--raw", str(RUN), "--out", str(sft), *flags, *chat])
     # Longer than any of these rows, where the case does not say otherwise.
     config.write_text(
