@@ -102,7 +102,7 @@ def on_a_run(reader: Reader, command: str) -> None:
 
 def on_a_set(reader: Reader, command: str) -> None:
     """The template alone; the trainer is in no environment here, and what is said of it is that."""
-    run = reader.folder / "runs" / "countdown_3arg-skillfactory-tiny-3m"
+    run = reader.folder / re.findall(r"--sft (\S+)", command)[0]
     write_parquet(run / "RAW_DATA" / "data" / "train-00000-of-00001.parquet", ROWS)
     reader.types(f"python -m assembly.run --raw {run} --attempts 1")
     template, asks, trainer = command.partition(" --trainer")
