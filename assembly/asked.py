@@ -1,12 +1,14 @@
 """A question and its trace as vLLM asks the one and a model writes the other, by the model's chat template."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from assembly.trained import Asked, Example, common
 from cluster.inference.tokenizer import ChatTokenizer
 
 _MARK = "zq7qz"  # a reply that no template changes
+_DAYS = ("2001-01-01", "2012-12-12")
 
 
 def asked_by(chat: ChatTokenizer, rows: Iterable[tuple[str, str]]) -> list[Asked]:
@@ -24,23 +26,30 @@ def lengths_of(chat: ChatTokenizer, asked: Iterable[Asked]) -> list[int]:
 def ends_of(chat: ChatTokenizer) -> tuple[str, ...]:
     """Return the tokens that end the model's turn, as text: the template's own first, and the model's.
 
-    Raises ValueError if there are none.
+    Other text that a template writes behind a reply is no end. Raises ValueError if there are none.
     """
     after = chat.render(_turns("2 + 2?", _MARK), opened=False).rpartition(_MARK)[2].strip()
+    after = after if after and chat.is_marks(after) else ""
     if not (ends := tuple(dict.fromkeys(filter(None, (after, *chat.ends))))):
         raise ValueError("neither the chat template nor the tokenizer has a token that ends the model's turn")
     return ends
 
 
-def notes_on_prompt(chat: ChatTokenizer) -> list[str]:
-    """Return a note if the prompt of the template ends on a thought that is over, so that replies have none."""
-    if "</think>" not in chat.render(_turns("2 + 2?")):
-        return []
-    told = "the chat template ends its prompt on an empty thought, behind which no trace is written"
-    remedy = (
-        "give --chat_kwargs '{\"enable_thinking\": true}' here, and the same to the trainer and wherever it is asked"
-    )
-    return [f"{told}: {remedy}"]
+def notes_on_template(chat: ChatTokenizer) -> list[str]:
+    """Return what of the chat template lets a trace be asked or ended otherwise than it was trained."""
+    notes, here = [], "here, and the same to the trainer and wherever it is asked"
+    if "</think>" in chat.render(_turns("2 + 2?")):
+        told = "the chat template ends its prompt on an empty thought, behind which no trace is written"
+        notes.append(f"{told}: give --chat_kwargs '{{\"enable_thinking\": true}}' {here}")
+    some, other = (chat.within(replace(chat.format, date=day)).render(_turns("2 + 2?")) for day in _DAYS)
+    if some != other:
+        told = "the chat template writes the day's date, so that what is trained today is asked otherwise tomorrow"
+        notes.append(f'{told}: give --chat_kwargs a date, such as \'{{"date_string": "26 Jul 2024"}}\', {here}')
+    end = ends_of(chat)[0]
+    if end not in chat.ends:
+        told = f"the chat template ends a reply with {end}, at which vLLM does not stop by this model's files"
+        notes.append(f"{told}: name it as eos_token_id in the generation_config.json of the trained model")
+    return notes
 
 
 def written_by(chat: ChatTokenizer, chats: Iterable[Sequence[Mapping[str, Any]]]) -> Iterator[Example]:

@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assembly import feasibility
-from assembly.asked import asked_by, lengths_of, notes_on_prompt
+from assembly.asked import asked_by, lengths_of, notes_on_template
 from assembly.candidates import OTHER_VARIANT, POOL, choose, questions_of
 from assembly.feasibility import NothingMadeError, Supply
 from assembly.settings import SftSettings, choose_formats
@@ -78,7 +78,7 @@ def assemble(
     parts = open_parts(raw)
     source = source_of(raw, parts, published)
     chat = settings.chat()
-    summary = Summary(notes=[*source.notes, *(notes_on_prompt(chat) if chat else ())])
+    summary = Summary(notes=[*source.notes, *(notes_on_template(chat) if chat else ())])
 
     def build(folder: Path) -> None:
         count = processes or min(len(parts), os.cpu_count() or 1)

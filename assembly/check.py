@@ -2,6 +2,7 @@
 
 import html
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, asdict, dataclass
@@ -12,6 +13,7 @@ from typing import Any, Literal
 from assembly.inspection import Found, Wanted, inspect
 from assembly.trained import DAMAGE
 from cluster.flags import fail, flag, page, parse
+from cluster.inference.chat_templates import check_kwargs
 from cluster.inference.values import check_range
 from cluster.jobs.atomic import atomic_write_text
 from cluster.jobs.card import counts_text
@@ -32,7 +34,7 @@ class Config:
     )
     config: Path | None = flag(None, "the trainer's own configuration, as YAML", local)
     python: Path | None = flag(None, "of the trainer's environment (default: the one that runs this)", local)
-    rows: int = flag(1000, "look at so many rows of the set, evenly spread")
+    rows: int = flag(1000, "look at so many rows of the set, the longest among them")
     chat_kwargs: dict[str, Any] | None = flag(None, "variables of the chat template, as for generation.run")
     json: Path | None = flag(None, "write what was found to this file, for scripts", folder)
     html: Path | None = flag(None, "write it to this file, for people", folder)
@@ -43,8 +45,12 @@ class Config:
             if getattr(self, name) is not None and self.trainer is None:
                 raise ValueError(f"--{name} is for a trainer: give --trainer too")
         for path in filter(None, (self.json, self.html)):
-            if not path.absolute().parent.is_dir() or path.is_dir():
+            parent = path.absolute().parent
+            if not os.access(parent, os.W_OK) or not parent.is_dir() or path.is_dir():
                 raise ValueError(f"{path} cannot be written: give a file in a folder that is there")
+        if self.json is not None and self.json == self.html:
+            raise ValueError("--json and --html are one file: give two")
+        check_kwargs(self.chat_kwargs)
 
     @property
     def wanted(self) -> Wanted:
@@ -56,13 +62,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = parse(Config, argv)
     try:
         (found,) = inspect([config.wanted])
-    except ValueError as error:
+        if config.json is not None:
+            told = json.dumps(asdict(found), indent=1, ensure_ascii=False, default=str)
+            atomic_write_text(config.json, f"{told}\n")
+        if config.html is not None:
+            atomic_write_text(config.html, page_of(found))
+    except (ValueError, OSError) as error:
         fail(str(error))
-    if config.json is not None:
-        told = json.dumps(asdict(found), indent=1, ensure_ascii=False, default=str)
-        atomic_write_text(config.json, f"{told}\n")
-    if config.html is not None:
-        atomic_write_text(config.html, page_of(found))
     page("\n".join([*summary(found), *shown(found)]))
     return 1 if found.hurt else 0
 
@@ -73,9 +79,11 @@ def summary(found: Found) -> Iterator[str]:
     yield stage_line("set", found.set)
     yield stage_line("model", found.model)
     yield stage_line("trainer", f"{found.trainer}{f' ({versions})' if versions else ''}")
-    yield stage_line("looked at", f"{found.traces:,} traces, the longest row of {found.longest:,} tokens")
+    of = f" of {found.total:,}" if found.total > found.traces else ""
+    yield stage_line("looked at", f"{found.traces:,}{of} traces, the longest row of {found.longest:,} tokens")
+    yield from (wrapped(stage_line("note", note)) for note in found.notes)
     if not found.hurt:
-        yield stage_line("whole", "every trace is trained whole, and nothing else")
+        yield stage_line("whole", f"every trace{' looked at' if of else ''} is trained whole, and nothing else")
         return
     if found.refused:
         yield wrapped(stage_line("refused", found.refused))

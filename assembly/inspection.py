@@ -2,16 +2,19 @@
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from assembly.asked import lengths_of
-from assembly.layouts import LayoutName, layout_of
-from assembly.sets import asked_in, copy_rows, find_set, written_in_full
+from assembly.asked import lengths_of, notes_on_template
+from assembly.layouts import LAYOUTS, LayoutName, layout_of
+from assembly.sets import asked_in, check_rows, copy_rows, find_set, written_in_full
 from assembly.settings import find_model
+from assembly.sft import DATASET_INFO, VERL_TOKENS
 from assembly.trained import Asked, Hurt, Report, compare
 from assembly.trainers import TEMPLATE, TRAINERS, Answer, Job, ask, settings_of
+from cluster.inference.chat import Prompt, fit, probe
 from cluster.inference.chat_templates import own_template
 from cluster.inference.models import Model
 from cluster.inference.tokenizer import ChatFormat, ChatTokenizer
@@ -19,6 +22,7 @@ from cluster.texts import first_line
 
 EXAMPLES = 3  # of each damage
 _LONGEST = 200  # characters of a text that is shown
+_OF_A_LIMIT = {"dropped", "cut"}
 _AT_ITS_END = {"cut", "early", "end"}  # damage that is seen where a text ends
 
 
@@ -55,7 +59,8 @@ class Found:
     trainer: str
     versions: Mapping[str, str]
     settings: Mapping[str, Any]
-    traces: int  # looked at
+    total: int  # traces in the set
+    traces: int  # of these looked at
     hurt: int
     damage: Mapping[str, int]  # traces that show each
     remedies: Mapping[str, str]
@@ -63,6 +68,7 @@ class Found:
     longest: int  # row, in tokens, by the model's chat template
     limit: int | None  # the trainer's for a row, in tokens; None if it has none
     limit_name: str
+    notes: Sequence[str]  # on the chat template
     examples: Sequence[Example]
 
 
@@ -71,7 +77,8 @@ class _Subject:
     """The rows that are looked at, and the model's part in them."""
 
     source: Path
-    data: Path  # where the rows are by themselves
+    total: int  # rows in it
+    data: Path  # where those that are looked at are by themselves
     layout: LayoutName
     rows: Sequence[Mapping[str, Any]]
     chat: ChatTokenizer
@@ -87,7 +94,20 @@ class _Subject:
             raise ValueError(f"model {self.model.name} cannot be asked these questions: {first_line(error)}") from error
 
     def job(self, trainer: str, config: Path | None) -> Job:
+        described = trainer == "llamafactory" and LAYOUTS[self.layout].takes is not None
+        read = trainer == "verl" and self.layout == "tokens"
+        for name, needed in ((DATASET_INFO, described), (VERL_TOKENS, read)):
+            if needed and not (self.data / name).exists():
+                shown = TRAINERS[trainer]["shown"]
+                raise ValueError(f"{self.source} has no {name}, which {shown} reads: make the set anew")
         return Job(self.data, self.model.path, settings_of(trainer, self.layout, config, self.chat.template))
+
+    def notes(self) -> list[str]:
+        try:
+            return notes_on_template(self.chat)
+        except Exception:
+            # What it raises is told of its rows.
+            return []
 
     def by_template(self) -> Answer:
         try:
@@ -118,10 +138,14 @@ def _subject(wanted: Wanted, data: Path) -> _Subject:
         files = " and ".join(model.own_code)
         told = f"would run the code that {files} of {wanted.model} names, and is not asked about that model"
         raise ValueError(f"{trainer['shown']} {told}")
-    format_ = ChatFormat(own_template(model), wanted.chat_kwargs or {})
-    chat = ChatTokenizer(model.path, model.hub_revision, format_)
-    table = copy_rows(source, wanted.rows, data)
-    return _Subject(source, data, layout_of(table.schema), table.to_pylist(), chat, model)
+    chat = ChatTokenizer(model.path, model.hub_revision, ChatFormat(own_template(model), wanted.chat_kwargs or {}))
+    with suppress(ValueError):
+        # What is wrong with a template is told by what it does to the rows.
+        chat = fit(chat, [Prompt("", probe(("user",)))]).chat
+    table, total = copy_rows(source, wanted.rows, data)
+    layout, rows = layout_of(table.schema), table.to_pylist()
+    check_rows(rows)
+    return _Subject(source, total, data, layout, rows, chat, model)
 
 
 def _found(wanted: Wanted, subject: _Subject, rows: tuple[list[Asked], int], answer: Answer) -> Found:
@@ -135,16 +159,24 @@ def _found(wanted: Wanted, subject: _Subject, rows: tuple[list[Asked], int], ans
         trainer=trainer["shown"],
         versions=answer.versions,
         settings=answer.settings,
+        total=subject.total,
         traces=len(asked),
         hurt=len(asked) if answer.refused else len(report.hurts),
         damage=counts,
-        remedies={name: trainer["remedies"].get(name, trainer["remedies"]["otherwise"]) for name in counts},
+        remedies={name: _remedy(trainer["remedies"], name, longest, answer) for name in counts},
         refused=answer.refused,
         longest=longest,
         limit=answer.longest,
         limit_name=answer.setting,
+        notes=subject.notes(),
         examples=list(_examples(report, asked)),
     )
+
+
+def _remedy(remedies: Mapping[str, str], damage: str, longest: int, answer: Answer) -> str:
+    if damage in _OF_A_LIMIT and answer.longest is not None and longest <= answer.longest:
+        return "no row is too long: look for a setting that leaves rows out, such as their number or a split"
+    return remedies.get(damage, remedies["otherwise"])
 
 
 def _examples(report: Report, asked: Sequence[Asked]) -> Iterator[Example]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from assembly.asked import notes_on_prompt
+from assembly.asked import notes_on_template
 from assembly.assemble import assemble, check_destination
 from assembly.candidates import NO_REFLECTION
 from assembly.feasibility import Coverage, NothingMadeError, Supply, count_served, notes_on_supply
@@ -55,7 +55,7 @@ def with_traces(plan: Plan, wanted: SftSettings) -> Plan:
     rollout = plan.rollout
     notes = _notes(wanted, len(rollout.variants), rollout.samples, rollout.reflections)
     if chat := _counted(wanted, plan).chat():
-        notes += tuple(notes_on_prompt(chat))
+        notes += tuple(notes_on_template(chat))
     return replace(plan, texts={**plan.texts, "phrases": PHRASES}).with_notes(*notes)
 
 

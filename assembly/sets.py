@@ -1,39 +1,51 @@
 """Reads a training set back, in any of the layouts, as questions that are asked and traces that are to be written."""
 
-from collections.abc import Mapping, Sequence
+import random
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
 from assembly.asked import asked_by, ends_of, written_by
-from assembly.layouts import IGNORED, thought_in
+from assembly.layouts import IGNORED, LAYOUTS, layout_of, thought_in
 from assembly.sft import DATASET_INFO, SFT_DATA, VERL_TOKENS
 from assembly.trained import Asked, Example
 from cluster.inference.tokenizer import ChatTokenizer
 
 _QUESTION = "zq2qz"
+_LONGEST = 10  # rows that are always looked at, for the limits of trainers
+_MARKS = re.compile(r"<[^<>]*>|\b(?:analysis|assistant|final)\b|\s")
+"""What a template may write around a thought: tags and tokens, and the words of gpt-oss's channels."""
 
 
 def find_set(path: Path) -> Path:
-    """Return the folder of the set, of its own or a run's. Raises ValueError if there is none."""
+    """Return the folder of the set, of its own or a run's. Raises ValueError if there is none, or not all of it."""
     folder = path / SFT_DATA if (path / SFT_DATA).is_dir() else path
-    if not any((folder / "data").glob("*.parquet")):
+    if not (files := [*(folder / "data").glob("*.parquet")]):
         raise ValueError(f"--sft {path} holds no {SFT_DATA}: give the folder that assembly.run or a run has made")
+    if (count := max(int(of[1]) if (of := re.search(r"-of-(\d+)\.", one.name)) else 0 for one in files)) > len(files):
+        raise ValueError(f"--sft {path} holds {len(files)} of its {count} files: give a whole set")
     return folder
 
 
-def copy_rows(folder: Path, most: int, to: Path) -> pa.Table:
-    """Write a set of at most so many rows of the set, evenly spread, to a new folder, and return them.
+def copy_rows(folder: Path, most: int, to: Path) -> tuple[pa.Table, int]:
+    """Write a set of at most so many rows of the set to a new folder; return them, and how many there are in all.
 
-    Raises ValueError if its files cannot be read, or hold no rows.
+    They are drawn at random, always the same, and the longest are among them. Raises ValueError if the files cannot be
+    read, or hold no rows.
     """
     try:
         rows = pads.dataset(folder / "data", format="parquet")
         count = rows.count_rows()
-        kept = rows.to_table() if count <= most else rows.take([count * place // most for place in range(most)])
+        kept = rows.to_table() if count <= most else rows.take(_drawn(rows, count, most))
     except (OSError, pa.ArrowException) as error:
         raise ValueError(f"{folder} cannot be read: {error}") from error
     if not count:
@@ -43,7 +55,45 @@ def copy_rows(folder: Path, most: int, to: Path) -> pa.Table:
     for name in (DATASET_INFO, VERL_TOKENS):
         if (folder / name).exists():
             (to / name).write_bytes((folder / name).read_bytes())
-    return kept
+    return kept, count
+
+
+def _drawn(rows: pads.Dataset, count: int, most: int) -> list[int]:
+    """Return the indices of so many rows, in order: the longest, and others at random."""
+    name = LAYOUTS[layout_of(rows.schema)].columns[-1].name
+    sizes = np.concatenate([_sizes(batch.column(0)) for batch in rows.to_batches(columns=[name])])
+    longest = np.argsort(-sizes, kind="stable")[: min(_LONGEST, most)].tolist()
+    others = random.Random(0).sample([*{*range(count)}.difference(longest)], most - len(longest))
+    return sorted([*longest, *others])
+
+
+def _sizes(column: pa.Array) -> np.ndarray:
+    """Return the size of each reply, int64: of texts and turns in characters, of labels in tokens."""
+    if not pa.types.is_list(column.type):
+        sizes: np.ndarray = np.asarray(pc.fill_null(pc.utf8_length(column), 0), np.int64)
+        return sizes
+    weights = np.ones(len(column.flatten()))
+    if pa.types.is_struct(column.type.value_type):
+        turns = column.flatten()
+        texts = [turns.field(place) for place in range(turns.type.num_fields)]
+        weights = np.sum([np.asarray(pc.fill_null(pc.utf8_length(text), 0)) for text in texts], axis=0)
+    places = np.asarray(pc.list_parent_indices(column))
+    return np.bincount(places, weights, minlength=len(column)).astype(np.int64)
+
+
+def check_rows(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Raise ValueError, naming the first such row, if one is not a question and a trace."""
+    for number, row in enumerate(rows):
+        if turns := row.get("conversations") or row.get("messages"):
+            texts = [turn.get("content") for turn in turns]
+            whole = [turn.get("role") for turn in turns] == ["user", "assistant"]
+        elif "input_ids" in row:
+            ids, labels = row["input_ids"] or [], row["labels"] or []
+            texts, whole = ["-" if ids else "", "-" if {*labels} - {IGNORED} else ""], len(ids) == len(labels)
+        else:
+            texts, whole = [row.get("prompt"), row.get("completion")], True
+        if not whole or not all(isinstance(text, str) and text.strip() for text in texts):
+            raise ValueError(f"row {number:,} of those looked at is not one question and one trace: {row!r:.120}")
 
 
 def asked_in(chat: ChatTokenizer, rows: Sequence[Mapping[str, Any]]) -> list[Asked]:
@@ -63,7 +113,17 @@ def written_in_full(chat: ChatTokenizer, rows: Sequence[Mapping[str, Any]]) -> l
     """Return what the chat template alone makes of the rows; those that are templated already are as they are."""
     if _turns_in(rows[0]):
         return list(written_by(chat, map(_turns_in, rows)))
+    if "input_ids" in rows[0]:
+        return [Example(tuple(_pieces(chat, row))) for row in rows]
     return [Example(((prompt, False), (reply, True))) for prompt, reply in _texts_in(chat, rows)]
+
+
+def _pieces(chat: ChatTokenizer, row: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
+    """Yield the text of a row of tokens in pieces, each with whether it is trained as what it is."""
+    seen = row.get("attention_mask") or [1] * len(row["input_ids"])
+    kept = [(one, label == one) for one, label, mask in zip(row["input_ids"], row["labels"], seen, strict=True) if mask]
+    for carries, run in groupby(kept, itemgetter(1)):
+        yield chat.decode([one for one, _ in run]), carries
 
 
 def _turns_in(row: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -82,9 +142,11 @@ def _of_template(chat: ChatTokenizer, turns: list[dict[str, Any]], ends: tuple[s
     (asked,) = asked_by(chat, [(turns[0]["content"], "")])
     thought, said = thought_in(turns[1]) or "", turns[1]["content"]
     start = len(prompt) if text.startswith(prompt) else text.index(asked.question) + len(asked.question)
-    if thought.strip() not in text[start:]:
-        return asked._replace(trace=f"<think>\n{thought}\n</think>\n\n{said}")
     reply = text[start:].rstrip()
+    before, found, rest = reply.partition(thought.strip())
+    between, also, after = rest.partition(said.strip())
+    if not found or not also or _MARKS.sub("", before + between + after):
+        return asked._replace(trace=f"<think>\n{thought}\n</think>\n\n{said}")
     return asked._replace(trace=next((reply.removesuffix(end) for end in ends if reply.endswith(end)), reply))
 
 

@@ -11,7 +11,7 @@ from assembly.asked import asked_by, lengths_of
 from assembly.layouts import LAYOUTS, LayoutName
 from cluster.flags import flag
 from cluster.inference.chat import Prompt, fault_in, fit, probe
-from cluster.inference.chat_templates import own_template
+from cluster.inference.chat_templates import check_kwargs, own_template
 from cluster.inference.models import Model, find
 from cluster.inference.tokenizer import ChatFormat, ChatTokenizer
 from cluster.inference.values import check_range
@@ -174,6 +174,7 @@ class SftSettings:
             raise ValueError(f"--unique_variants and --max_similarity {why}, or make its set for itself")
         if self.chat_kwargs is not None and self.model is None:
             raise ValueError("--chat_kwargs is for a chat template: give --model too")
+        check_kwargs(self.chat_kwargs)
         self.chat()
 
     @property

@@ -21,7 +21,7 @@ TEMPLATE = "template"  # the chat template alone, which is no trainer but has re
 _PROBE = Path(__file__).with_name("probe")
 _START = "import sys; sys.path[0] = sys.argv.pop(1); from probe.ask import main; main(sys.argv[1])"
 _LIMIT_S = 3600.0
-_TAIL = 20  # lines of its log that are told
+_GIVE = "give --python, the one of its environment"
 
 
 @dataclass
@@ -46,13 +46,20 @@ def settings_of(trainer: str, layout: str, config: Path | None, template: str) -
     if config is not None:
         try:
             given = yaml.safe_load(config.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
             raise ValueError(f"--config {config} cannot be read as YAML: {str(error).splitlines()[0]}") from error
-        if not isinstance(given, dict):
+        if not isinstance(given, dict) or not all(isinstance(name, str) for name in given):
             raise ValueError(f"--config {config} holds no settings: give {known['shown']}'s own, name: value")
+        try:
+            json.dumps(given, default=str)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"--config {config} cannot be passed on: {error}") from error
     settings: dict[str, Any] = known["settings"].get(layout, {}) | given
-    if len(settings.get("datasets") or [layout]) != 1:
-        raise ValueError(f"--config {config} names several sets in datasets: leave the entry of this one alone")
+    match settings.get("datasets"):
+        case None | [dict()]:
+            pass
+        case _:
+            raise ValueError(f"--config {config} needs one entry in datasets, of this set: leave others out")
     if "templates" in known and "template" not in settings:
         fitting = (row["name"] for row in known["templates"] if _fits(row, template))
         if not (name := next(fitting, "")):
@@ -96,8 +103,11 @@ def ask(trainer: str, python: Path | None, jobs: Sequence[Job]) -> list[Answer]:
         said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         if ended.returncode:
             last = said[-1] if said else f"exit code {ended.returncode}"
-            where = "--python" if python else "--python, the one of its environment"
-            raise ValueError(f"{shown} is not found by {executable} ({last}): give {where}")
+            if "ImportError" in last or "ModuleNotFoundError" in last:
+                raise ValueError(f"{shown} is not found by {executable} ({last}): {_GIVE}")
+            raise ValueError(f"{shown} was asked by {executable}, and ended: {last}")
+        if not all(out.exists() for out in outs):
+            raise ValueError(f"{executable} is no Python, and says nothing of {shown}: {_GIVE}")
         return [_read(out, job.settings) for out, job in zip(outs, jobs, strict=True)]
 
 

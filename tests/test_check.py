@@ -7,14 +7,19 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from assembly.asked import ends_of
 from assembly.assemble import assemble
 from assembly.check import main
+from assembly.layouts import IGNORED
+from assembly.sets import check_rows, copy_rows, find_set
 from assembly.settings import load_tokenizer
 from generation.builtin import MODEL
 from tests.assembly_rows import published_row, settings, write_parquet
@@ -109,7 +114,7 @@ def test_the_page_for_people_is_inert(check: Check, tmp_path: Path) -> None:
         (["--sft", "SFT_DATA", "--model", "MODEL", "--trainer", "trl", "--config", "list.yaml"], "holds no settings"),
         (
             ["--sft", "SFT_DATA", "--model", "MODEL", "--trainer", "axolotl", "--config", "two.yaml"],
-            "names several sets",
+            "needs one entry in datasets",
         ),
         (["--sft", "SFT_DATA", "--model", "MODEL", "--trainer", "trl", "--python", "./none"], "TRL cannot be asked"),
         (["--sft", "SFT_DATA", "--model", "MODEL", "--trainer", "verl"], "verl is not found by"),
@@ -157,4 +162,95 @@ def test_it_runs_as_a_module_on_a_run(sft: Path) -> None:
     command = [sys.executable, "-m", "assembly.check", "--sft", str(sft.parent), "--model", str(MODEL), "--rows", "5"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "5 traces, the longest row of" in done.stdout
+    assert "5 of 12 traces, the longest row of" in done.stdout
+
+
+def laid_out(sft: Path, **more: Any) -> None:
+    """Make the set again, in another layout."""
+    assemble(sft.with_name("raw.parquet"), sft, replace(settings("*C_full"), **more), 1)
+
+
+def columns(sft: Path, **made: Callable[[list[int]], list[int]]) -> None:
+    """Change columns of the set of tokens."""
+    (path,) = (sft / "data").glob("*.parquet")
+    table = pq.read_table(path)
+    for name, change in made.items():
+        column = pa.array(map(change, table[name].to_pylist()), table.schema.field(name).type)
+        table = table.set_column(table.schema.get_field_index(name), name, column)
+    pq.write_table(table, path)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "damage"),
+    [
+        ("labels", lambda labels: [*labels[:-9], IGNORED, *labels[-8:]], "early"),
+        ("labels", lambda labels: [*labels[:-1], IGNORED], "end"),
+        ("labels", lambda labels: [label if label == IGNORED else 5 for label in labels], "late"),
+        ("attention_mask", lambda mask: [*mask[:-40], *[0] * 40], "cut"),
+    ],
+)
+def test_labels_that_are_not_the_trace_are_told(
+    name: str, change: Callable[[list[int]], list[int]], damage: str, sft: Path, check: Check
+) -> None:
+    laid_out(sft, layout="tokens", model=str(MODEL))
+    columns(sft, **{name: change})
+    code, found, _ = check(None)
+    assert (code, damage in found["damage"]) == (1, True), found["damage"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "damage"),
+    [
+        ("<think>\n{{ m.reasoning_content }}\n</think>\n\n{{ m.content }}", None),
+        ("<think>\n{{ m.reasoning_content }}\n</think>", "cut"),
+        ("<think>\n{{ m.reasoning_content }}\n</think>I am a helpful bot.{{ m.content }}", "added"),
+        ("{{ m.content }}", "lost"),
+    ],
+)
+def test_a_template_that_takes_thoughts_apart_keeps_all_of_them(
+    reply: str, damage: str | None, sft: Path, check: Check
+) -> None:
+    laid_out(sft, layout="reasoning")
+    code, found, _ = check(template(reply))
+    assert (code, [*found["damage"]]) == (int(damage is not None), [damage] if damage else []), found["examples"]
+
+
+def test_what_a_template_says_behind_a_reply_is_added(check: Check) -> None:
+    code, found, _ = check(template(PLAIN, end="{{ '<|im_end|>\\nP.S. I like you.<|im_end|>\\n' }}"))
+    assert (code, "added" in found["damage"]) == (1, True), found["damage"]
+
+
+@pytest.mark.parametrize(
+    ("written", "note"),
+    [
+        ("{{ strftime_now('%d %b %Y') }}" + template(PLAIN), "writes the day's date"),
+        (template(PLAIN, end="{{ '<|endoftext|>\\n' }}"), "at which vLLM does not stop"),
+        (template(PLAIN), ""),
+    ],
+)
+def test_what_is_asked_otherwise_another_day_or_never_ends_is_noted(written: str, note: str, check: Check) -> None:
+    _, found, said = check(written)
+    assert [note in one for one in found["notes"]] == ([True] if note else [])
+    assert note in " ".join(said.split())
+
+
+def test_the_longest_rows_are_among_those_looked_at(sft: Path, tmp_path: Path) -> None:
+    every, total = copy_rows(sft, 10**6, tmp_path / "all")
+    some, of = copy_rows(sft, 11, tmp_path / "some")
+    assert (total, of, some.num_rows) == (12, 12, 11)
+    sizes = [sum(len(turn["content"]) for turn in row) for row in every["conversations"].to_pylist()]
+    kept = [sum(len(turn["content"]) for turn in row) for row in some["conversations"].to_pylist()]
+    assert sorted(sizes)[-10:] == sorted(kept)[-10:]
+
+
+def test_a_set_without_all_of_its_files_is_refused(sft: Path) -> None:
+    (path,) = (sft / "data").glob("*.parquet")
+    path.rename(path.with_name("train-00000-of-00002.parquet"))
+    with pytest.raises(ValueError, match="holds 1 of its 2 files"):
+        find_set(sft)
+
+
+def test_a_row_that_is_none_is_named(sft: Path) -> None:
+    turn = {"role": "user", "content": "2 + 2?"}
+    with pytest.raises(ValueError, match=r"row 1 of those looked at is not one question and one trace"):
+        check_rows([{"messages": [turn, {"role": "assistant", "content": "4"}]}, {"messages": [turn]}])

@@ -75,14 +75,29 @@ def answer(trainer: Any, job: dict[str, Any]) -> None:
 
 def pieces(tokenizer: Any, ids: Sequence[int], trained: Iterable[bool]) -> list[tuple[str, bool]]:
     """Return the text of the tokens in pieces, each with whether it carries loss."""
+    spelled = spelled_in(tokenizer, ids)
+
+    def shown(text: str) -> str:
+        for token in spelled:
+            text = text.replace(token, f"{token[0]} {token[1:]}")
+        return text
+
     found, start, end, text = list[tuple[str, bool]](), 0, 0, decode(tokenizer, ids)
     for carries, run in groupby(trained):
         end += len(list(run))
         # Decoded from the start: a tokenizer may write the first token of a text otherwise than inside it.
         place = len(text) if end == len(ids) else len(decode(tokenizer, ids[:end]).rstrip("\ufffd"))
-        found.append((text[start:place], bool(carries)))
+        found.append((shown(text[start:place]), bool(carries)))
         start = max(start, place)
     return found
+
+
+def spelled_in(tokenizer: Any, ids: Sequence[int]) -> list[str]:
+    """Return the special tokens that stand there in letters, which a model reads as letters."""
+    known = tokenizer.added_tokens_decoder
+    runs = (decode(tokenizer, [*run]) for added, run in groupby(ids, known.__contains__) if not added)
+    names = [str(token) for token in known.values() if token.special and len(str(token)) > 1]
+    return sorted({name for text in runs for name in names if name in text})
 
 
 def decode(tokenizer: Any, ids: Sequence[int]) -> str:

@@ -13,7 +13,7 @@ from axolotl.loaders import load_tokenizer
 from axolotl.utils.collators.batching import BatchSamplerDataCollatorForSeq2Seq
 from axolotl.utils.data import sft
 from axolotl.utils.samplers import MultipackBatchSampler, get_dataset_lengths
-from probe.examples import IGNORED, Examples, Made, chosen
+from probe.examples import Examples, Made, carried, chosen
 
 PACKAGE, LIMIT = "axolotl", "sequence_len"
 
@@ -24,7 +24,7 @@ def examples(job: dict[str, Any], work: str) -> Examples:
     sft.save_preprocessed_dataset = lambda *_: None
     # All rows of this set and no others; and nothing leaves this machine.
     given = chosen(job["settings"], "val_set_size", "test_datasets", "pretraining_dataset", "push_dataset_to_hub")
-    where = ("data_files", "ds_type", "name", "split", "revision")
+    where = ("data_files", "ds_type", "name", "revision")
     (entry,) = given["datasets"]
     given["datasets"] = [{name: value for name, value in entry.items() if name not in where} | {"path": job["data"]}]
     given |= {"base_model": job["model"], "output_dir": work, "dataset_prepared_path": work, "dataset_num_proc": 0}
@@ -36,7 +36,7 @@ def examples(job: dict[str, Any], work: str) -> Examples:
     def made() -> Made:
         if not config.sample_packing:
             for row in rows:
-                yield row["input_ids"], [label != IGNORED for label in row["labels"]], True
+                yield row["input_ids"], carried(row["input_ids"], row["labels"]), True
             return
         # As its trainer packs, which itself needs a model.
         packs = MultipackBatchSampler(range(len(rows)), 1, most, get_dataset_lengths(rows), most, drop_last=False)
@@ -44,6 +44,6 @@ def examples(job: dict[str, Any], work: str) -> Examples:
         for (pack,) in packs:
             batch = collate([rows[place] for place in pack])
             ids, labels = (batch[name][0].tolist() for name in ("input_ids", "labels"))
-            yield ids, [label != IGNORED for label in labels], bool(config.attn_decontaminates_packing)
+            yield ids, carried(ids, labels), bool(config.attn_decontaminates_packing)
 
     return Examples(tokenizer, most, made())

@@ -7,7 +7,7 @@ from typing import Any
 from llamafactory.data import get_dataset, get_template_and_fix_tokenizer
 from llamafactory.hparams import get_train_args
 from llamafactory.model import load_tokenizer
-from probe.examples import IGNORED, Examples, Made, chosen
+from probe.examples import IGNORED, Examples, Made, carried, chosen
 
 PACKAGE, LIMIT = "llamafactory", "cutoff_len"
 
@@ -28,6 +28,6 @@ def examples(job: dict[str, Any], work: str) -> Examples:
             while data.packing and end and labels[end - 1] == IGNORED and ids[end - 1] == tokenizer.pad_token_id:
                 end -= 1
             apart = not data.packing or len({*row["attention_mask"][:end]}) > 1
-            yield ids[:end], [label != IGNORED for label in labels[:end]], apart
+            yield ids[:end], carried(ids[:end], labels[:end]), apart
 
     return Examples(tokenizer, data.cutoff_len, made())

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from probe.examples import IGNORED, Examples, Made, chosen
+from probe.examples import Examples, Made, carried, chosen
 from swift.cli.main import parse_yaml_args
 from swift.pipelines.train.sft import SwiftSft
 
@@ -34,8 +34,8 @@ def examples(job: dict[str, Any], work: str) -> Examples:
     def made() -> Made:
         for row in (rows[place] for place in range(len(rows))) if hasattr(rows, "__len__") else rows:
             batch = data.template.data_collator(row if isinstance(row, list) else [row])
-            labels = batch["labels"][0].tolist()
+            ids, labels = (batch[name][0].tolist() for name in ("input_ids", "labels"))
             # Packed rows are kept apart by flash attention, without which it packs none.
-            yield batch["input_ids"][0].tolist(), [label != IGNORED for label in labels], True
+            yield ids, carried(ids, labels), True
 
     return Examples(data.tokenizer, data.args.max_length, made())

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from datasets import load_dataset
-from probe.examples import IGNORED, Examples, Made, chosen
+from probe.examples import Examples, Made, carried, chosen
 from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
-from trl import SFTConfig, SFTTrainer
+from trl import ModelConfig, ScriptArguments, SFTConfig, SFTTrainer
 
 PACKAGE, LIMIT = "trl", "max_length"
 
 
 def examples(job: dict[str, Any], work: str) -> Examples:
-    of_script = ("model_name_or_path", "dataset_name", "dtype", "attn_implementation", "use_peft", "use_liger_kernel")
-    given = {name: value for name, value in chosen(job["settings"], *of_script).items() if "lora" not in name}
-    args = SFTConfig(output_dir=work, use_cpu=True, bf16=False, report_to="none", **given)
+    of_script = {field.name for kind in (ScriptArguments, ModelConfig) for field in fields(kind)}
+    given = chosen(
+        job["settings"], "use_liger_kernel", *of_script.difference(field.name for field in fields(SFTConfig))
+    )
+    args = SFTConfig(**given | {"output_dir": work, "use_cpu": True, "bf16": False, "report_to": "none"})
     tokenizer = AutoTokenizer.from_pretrained(job["model"])
     # A model is needed to begin with, and none of its weights is looked at.
     small = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
@@ -26,6 +29,6 @@ def examples(job: dict[str, Any], work: str) -> Examples:
 
     def made() -> Made:
         for row in trainer.train_dataset:
-            yield row["input_ids"], [label != IGNORED for label in row["labels"]], apart
+            yield row["input_ids"], carried(row["input_ids"], row["labels"]), apart
 
     return Examples(tokenizer, args.max_length, made())

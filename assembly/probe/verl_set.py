@@ -17,7 +17,10 @@ PACKAGE, LIMIT = "verl", "data.max_length"
 
 def examples(job: dict[str, Any], _: str) -> Examples:
     tokenizer = hf_tokenizer(job["model"])
-    settings = {"max_length": 1024, "custom_cls": {"path": None}, **job["settings"], "pad_mode": "no_padding"}
+    # As its command line has them, data.max_length, or a file of its own, data: {max_length: 9}; or by the name alone.
+    given = {name.removeprefix("data."): value for name, value in job["settings"].items()}
+    given |= given.pop("data", {})
+    settings = {"max_length": 1024, "custom_cls": {"path": None}, **given, "pad_mode": "no_padding"}
     config = OmegaConf.create(settings)
     files = sorted(str(path) for path in Path(job["data"], "data").glob("*.parquet"))
     # As its trainer chooses, which itself needs a dozen packages more.

@@ -78,6 +78,10 @@ class ChatTokenizer:
         listed = ids if isinstance(ids, list) else [] if ids is None else [ids]
         return list(dict.fromkeys(filter(None, (self._tokenizer.eos_token, *(self.decode([one]) for one in listed)))))
 
+    def is_marks(self, text: str) -> bool:
+        """Return True if the text is nothing but tokens that the tokenizer has added for themselves, as marks are."""
+        return set(self.tokenize([text])[0]) <= {*self._tokenizer.added_tokens_decoder}
+
     @property
     def size(self) -> int:
         """Return the number of tokens that it knows."""

@@ -55,6 +55,14 @@ WHOLE = [
     Case("trl", "qwen2_5", "messages"),
     Case("trl", "glm4moe", "tokens"),
     Case("trl", "qwen3_8", "reasoning"),
+    # What a training has beside its data is no matter of it.
+    Case(
+        "trl",
+        "qwen2_5",
+        "tokens",
+        settings={"report_to": "wandb", "push_to_hub": True, "eval_strategy": "steps", "dataset_train_split": "train"},
+    ),
+    Case("llamafactory", "qwen2_5", "sharegpt", settings={"val_size": 0.1, "eval_strategy": "steps"}),
     Case("axolotl", "qwen3", "sharegpt", settings=of_entry(chat_template="chatml")),
     Case("axolotl", "qwen3_8", "reasoning"),
     Case("axolotl", "glm4moe", "prompt_completion", settings={"sample_packing": True, "attn_implementation": "sdpa"}),
@@ -68,6 +76,8 @@ WHOLE = [
     ),
 ]
 HURT = [
+    Case("llamafactory", "qwen2_5", "sharegpt", ("end", "prompt"), {"split_special_tokens": True}),
+    Case("verl", "qwen2_5", "sharegpt", ("cut",), {"data": {"max_length": 300, "truncation": "right"}}),
     Case("llamafactory", "qwen2_5", "sharegpt", ("cut", "mixed"), {"cutoff_len": 500, "packing": True}),
     Case("llamafactory", "qwen3", "sharegpt", ("lost",), {"enable_thinking": False}),
     Case("llamafactory", "qwen3", "sharegpt", ("added",), formats="star"),
