@@ -17,7 +17,7 @@ DAMAGE = {
     "early": "loss ends early, or has a hole",
     "end": "no end token is trained: a model would not stop",
     "question": "loss is on the question too",
-    "prompt": "is asked otherwise than vLLM will ask",
+    "prompt": "its prompt is not the one that vLLM will send",
     "mixed": "is packed with others that it sees",
 }
 """What may befall a trace, the worst first."""

@@ -7,6 +7,8 @@ Further flags are those of TRL's SFTConfig. Takes a set in the layout `tokens` o
 template comes between the traces and the loss.
 """
 
+import sys
+
 from datasets import load_dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import ModelConfig, ScriptArguments, SFTConfig, SFTTrainer, TrlParser
@@ -36,7 +38,8 @@ def main() -> None:
     parser.set_defaults_with_config(**PAPER)
     script, args, model = parser.parse_args_and_config()
     rows = load_dataset(script.dataset_name, split=script.dataset_train_split)
-    assert {"input_ids", "completion"} & {*rows.column_names}, "make the set with --layout tokens or prompt_completion"
+    if not {"input_ids", "completion"} & {*rows.column_names}:
+        sys.exit(f"{script.dataset_name}: make the set with --layout tokens or prompt_completion of assembly.run")
     trainer = SFTTrainer(
         model=AutoModelForCausalLM.from_pretrained(model.model_name_or_path, dtype=model.dtype),
         args=args,
