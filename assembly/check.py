@@ -46,7 +46,8 @@ class Config:
                 raise ValueError(f"--{name} is for a trainer: give --trainer too")
         for path in filter(None, (self.json, self.html)):
             parent = path.absolute().parent
-            if not os.access(parent, os.W_OK) or not parent.is_dir() or path.is_dir():
+            # A device, such as /dev/null, would be replaced by the file.
+            if not os.access(parent, os.W_OK) or not parent.is_dir() or (path.exists() and not path.is_file()):
                 raise ValueError(f"{path} cannot be written: give a file in a folder that is there")
         if self.json is not None and self.json == self.html:
             raise ValueError("--json and --html are one file: give two")

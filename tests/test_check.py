@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -120,9 +121,18 @@ def test_the_page_for_people_is_inert(check: Check, tmp_path: Path) -> None:
         (["--sft", "SFT_DATA", "--model", "MODEL", "--trainer", "verl"], "verl is not found by"),
         (["--sft", "SFT_DATA", "--model", "MODEL", "--rows", "0"], "--rows must be between 1"),
         (
+            ["--sft", "SFT_DATA", "--model", "MODEL", "--trainer", "axolotl", "--config", "five.yaml"],
+            "needs one entry in datasets",
+        ),
+        (["--sft", "SFT_DATA", "--model", "MODEL", "--trainer", "trl", "--python", "/bin/true"], "is no Python"),
+        (["--sft", "SFT_DATA", "--model", "MODEL", "--chat_kwargs", '{"tokenize": true}'], "cannot set 'tokenize'"),
+        (["--sft", "SFT_DATA", "--model", "MODEL", "--json", "same", "--html", "same"], "are one file: give two"),
+        (
             ["--sft", "SFT_DATA", "--model", "MODEL", "--json", "no/where.json"],
             "cannot be written: give a file in a folder that is there",
         ),
+        # As a device would be, it would be replaced.
+        (["--sft", "SFT_DATA", "--model", "MODEL", "--json", "pipe"], "pipe cannot be written"),
     ],
 )
 def test_wrong_input(
@@ -131,6 +141,8 @@ def test_wrong_input(
     monkeypatch.chdir(sft.parent)
     Path("bad.yaml").write_text("a: [")
     Path("list.yaml").write_text("- a")
+    Path("five.yaml").write_text("datasets: 5")
+    os.mkfifo("pipe")
     Path("two.yaml").write_text("datasets: [{path: a}, {path: b}]")
     with pytest.raises(SystemExit) as ended:
         main([str(MODEL) if flag == "MODEL" else flag for flag in flags])
