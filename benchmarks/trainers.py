@@ -36,6 +36,7 @@ TABLE = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="ut
 FAMILIES: dict[str, dict[str, Any]] = {family["name"]: family for family in TABLE["families"]}
 LIMIT = 8192  # tokens of a row, more than any has here
 ROWS = 8
+_MARKS = re.compile(r"<\|\w+\|>|<｜[\w▁]+｜>|<(?:start|end)_of_turn>|\[gMASK\]|<sop>")
 _BY_NAME = ("model_type", "template")  # what a trainer knows of a real model, or what is in the table itself
 _OF_A_MODEL = "template"  # the setting that depends on it
 
@@ -84,11 +85,10 @@ class Desk:
             tokenizer = self.tokenizers and self.tokenizers / FAMILIES[family].get("tokenizer", "none") / "models"
             if tokenizer and tokenizer.is_dir():
                 shutil.copytree(tokenizer, path, dirs_exist_ok=True)
+            else:
+                stand_in(path, template.read_text(encoding="utf-8"), FAMILIES[family].get("end"))
             told = json.loads((path / "tokenizer_config.json").read_text(encoding="utf-8"))
             told.pop("chat_template", None)
-            if not told.get("bos_token") and "bos_token" in template.read_text(encoding="utf-8"):
-                # The built-in tokenizer has none, and the template cannot do without.
-                told["bos_token"] = told["pad_token"]
             (path / "tokenizer_config.json").write_text(json.dumps(told), encoding="utf-8")
             shutil.copy(template, path / "chat_template.jinja")
             self.made[family,] = path
@@ -117,6 +117,21 @@ class Desk:
         python = Path(f".venv-{cell.trainer}/bin/python").absolute()
         model, set_ = self.model(cell.family), self.set(cell.family, cell.layout)
         return Wanted(set_, str(model), cell.trainer, config, python, chat_kwargs=kwargs_of(cell.family))
+
+
+def stand_in(path: Path, template: str, end: str | None) -> None:
+    """Give the built-in model's tokenizer the tokens of another model's template, and the one that ends its turns."""
+    tokens = json.loads((path / "tokenizer.json").read_text(encoding="utf-8"))
+    told = json.loads((path / "tokenizer_config.json").read_text(encoding="utf-8"))
+    known = {token["content"]: token["id"] for token in tokens["added_tokens"]}
+    ids = range(1 + max(*known.values(), *tokens["model"]["vocab"].values()), 10**6)
+    found = [one for one in dict.fromkeys([*_MARKS.findall(template), *([end] if end else [])]) if one not in known]
+    plain = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    tokens["added_tokens"] += [{"id": place, "content": one, **plain} for place, one in zip(ids, found, strict=False)]
+    told |= {"eos_token": end} if end else {}
+    told |= {"bos_token": told["pad_token"]} if "bos_token" in template else {}
+    (path / "tokenizer.json").write_text(json.dumps(tokens), encoding="utf-8")
+    (path / "tokenizer_config.json").write_text(json.dumps(told), encoding="utf-8")
 
 
 def kwargs_of(family: str) -> dict[str, Any]:
