@@ -86,7 +86,7 @@ class Desk:
             if tokenizer and tokenizer.is_dir():
                 shutil.copytree(tokenizer, path, dirs_exist_ok=True)
             else:
-                stand_in(path, template.read_text(encoding="utf-8"), FAMILIES[family].get("end"))
+                stand_in(path, template.read_text(encoding="utf-8"), *map(FAMILIES[family].get, ("bos", "end")))
             told = json.loads((path / "tokenizer_config.json").read_text(encoding="utf-8"))
             told.pop("chat_template", None)
             (path / "tokenizer_config.json").write_text(json.dumps(told), encoding="utf-8")
@@ -119,17 +119,30 @@ class Desk:
         return Wanted(set_, str(model), cell.trainer, config, python, chat_kwargs=kwargs_of(cell.family))
 
 
-def stand_in(path: Path, template: str, end: str | None) -> None:
-    """Give the built-in model's tokenizer the tokens of another model's template, and the one that ends its turns."""
+def stand_in(path: Path, template: str, bos: str | None = None, end: str | None = None) -> None:
+    """Give the built-in model's tokenizer the tokens of another model's template.
+
+    It puts `bos` before texts, as those of Llama, Gemma and DeepSeek do, and `end` ends a turn.
+    """
     tokens = json.loads((path / "tokenizer.json").read_text(encoding="utf-8"))
     told = json.loads((path / "tokenizer_config.json").read_text(encoding="utf-8"))
     known = {token["content"]: token["id"] for token in tokens["added_tokens"]}
-    ids = range(1 + max(*known.values(), *tokens["model"]["vocab"].values()), 10**6)
-    found = [one for one in dict.fromkeys([*_MARKS.findall(template), *([end] if end else [])]) if one not in known]
+    first = 1 + max(*known.values(), *tokens["model"]["vocab"].values())
+    found = dict.fromkeys([*_MARKS.findall(template), *filter(None, (bos, end))])
+    known |= {one: first + place for place, one in enumerate(one for one in found if one not in known)}
     plain = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-    tokens["added_tokens"] += [{"id": place, "content": one, **plain} for place, one in zip(ids, found, strict=False)]
-    told |= {"eos_token": end} if end else {}
-    told |= {"bos_token": told["pad_token"]} if "bos_token" in template else {}
+    tokens["added_tokens"] = [{"id": place, "content": one, **plain} for one, place in known.items()]
+    if end:
+        told["eos_token"] = end
+    if bos:
+        told["bos_token"] = bos
+        before, texts = (
+            {"SpecialToken": {"id": bos, "type_id": 0}},
+            [{"Sequence": {"id": one, "type_id": 0}} for one in "AB"],
+        )
+        special = {bos: {"id": bos, "ids": [known[bos]], "tokens": [bos]}}
+        parts = {"single": [before, texts[0]], "pair": [before, *texts], "special_tokens": special}
+        tokens["post_processor"] = {"type": "TemplateProcessing", **parts}
     (path / "tokenizer.json").write_text(json.dumps(tokens), encoding="utf-8")
     (path / "tokenizer_config.json").write_text(json.dumps(told), encoding="utf-8")
 

@@ -19,6 +19,7 @@ from assembly.check import main
 from assembly.inspection import Found, Wanted, inspect
 from assembly.run import main as assemble
 from assembly.trainers import TRAINERS
+from benchmarks.trainers import stand_in
 from generation.builtin import MODEL
 
 pytestmark = pytest.mark.consumers
@@ -162,7 +163,7 @@ def asked_of(case: Case, folder: Path) -> Wanted:
     template = TEMPLATES / f"{case.template}.jinja"
     (model / "chat_template.jinja").write_text(template.read_text(encoding="utf-8"), encoding="utf-8")
     if case.bos:
-        put_bos(model)
+        stand_in(model, "", BOS)
     sft, config = folder / "SFT_DATA", folder / "config.yaml"
     chat = ["--model", str(model), "--chat_kwargs", case.chat_kwargs]
     flags = ["--layout", case.layout, "--formats", case.formats, "--frame", case.frame, "--subsample", str(ROWS)]
@@ -173,27 +174,6 @@ def asked_of(case: Case, folder: Path) -> Wanted:
     )
     python = Path(f".venv-{case.trainer}/bin/python").absolute()
     return Wanted(sft, str(model), case.trainer, config, python, chat_kwargs=json.loads(case.chat_kwargs))
-
-
-def put_bos(model: Path) -> None:
-    """Have the tokenizer put a BOS token before texts, as those of Llama, Gemma and DeepSeek do."""
-    files = {
-        name: json.loads((model / name).read_text("utf-8")) for name in ("tokenizer.json", "tokenizer_config.json")
-    }
-    (number,) = [token["id"] for token in files["tokenizer.json"]["added_tokens"] if token["content"] == BOS]
-    first, texts = (
-        {"SpecialToken": {"id": BOS, "type_id": 0}},
-        [{"Sequence": {"id": one, "type_id": 0}} for one in "AB"],
-    )
-    files["tokenizer.json"]["post_processor"] = {
-        "type": "TemplateProcessing",
-        "single": [first, texts[0]],
-        "pair": [first, *texts],
-        "special_tokens": {BOS: {"id": BOS, "ids": [number], "tokens": [BOS]}},
-    }
-    files["tokenizer_config.json"]["bos_token"] = BOS
-    for name, content in files.items():
-        (model / name).write_text(json.dumps(content), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
