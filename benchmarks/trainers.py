@@ -86,7 +86,9 @@ class Desk:
             if tokenizer and tokenizer.is_dir():
                 shutil.copytree(tokenizer, path, dirs_exist_ok=True)
             else:
-                stand_in(path, template.read_text(encoding="utf-8"), *map(FAMILIES[family].get, ("bos", "end")))
+                stand_in(
+                    path, template.read_text(encoding="utf-8"), *map(FAMILIES[family].get, ("bos", "end", "puts_bos"))
+                )
             told = json.loads((path / "tokenizer_config.json").read_text(encoding="utf-8"))
             told.pop("chat_template", None)
             (path / "tokenizer_config.json").write_text(json.dumps(told), encoding="utf-8")
@@ -119,10 +121,12 @@ class Desk:
         return Wanted(set_, str(model), cell.trainer, config, python, chat_kwargs=kwargs_of(cell.family))
 
 
-def stand_in(path: Path, template: str, bos: str | None = None, end: str | None = None) -> None:
+def stand_in(
+    path: Path, template: str, bos: str | None = None, end: str | None = None, puts_bos: bool | None = True
+) -> None:
     """Give the built-in model's tokenizer the tokens of another model's template.
 
-    It puts `bos` before texts, as those of Llama, Gemma and DeepSeek do, and `end` ends a turn.
+    It puts `bos` before texts, if it `puts_bos`, as those of Llama and Gemma do; `end` ends a turn.
     """
     tokens = json.loads((path / "tokenizer.json").read_text(encoding="utf-8"))
     told = json.loads((path / "tokenizer_config.json").read_text(encoding="utf-8"))
@@ -136,6 +140,7 @@ def stand_in(path: Path, template: str, bos: str | None = None, end: str | None 
         told["eos_token"] = end
     if bos:
         told["bos_token"] = bos
+    if bos and puts_bos:
         before, texts = (
             {"SpecialToken": {"id": bos, "type_id": 0}},
             [{"Sequence": {"id": one, "type_id": 0}} for one in "AB"],
