@@ -105,15 +105,19 @@ def test_a_killed_run_asks_only_what_was_in_flight_again(server: OpenAIServer, s
 
 def test_a_server_that_goes_away_is_waited_for(server: OpenAIServer, start: Start, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    server.delay_s = 0.3
+    server.delay_s = 0.6
     process = start(_SHARDS + _MAIN, "--server", server.url, "--concurrency=2", "--silence=3", *FLAGS, f"--out={run}")
     wait_for_shards(run, 3)
     before = {json.dumps(body["messages"]) for body in server.answered}
     server.stop()
-    time.sleep(7)
+    assert process.stdout is not None
+    printed = ""
+    while f"waiting for {server.url}/v1: " not in printed and (line := process.stdout.readline()):
+        printed += line
     server.delay_s = 0
     server.start()
-    printed, _ = process.communicate(timeout=180)
+    rest, _ = process.communicate(timeout=180)
+    printed += rest
     assert process.returncode == 0, printed
     assert f"waiting for {server.url}/v1: " in printed
     assert f"engine 0 was lost ({server.url}/v1: " in printed
