@@ -63,6 +63,15 @@ WHOLE = [
         "tokens",
         settings={"report_to": "wandb", "push_to_hub": True, "eval_strategy": "steps", "dataset_train_split": "train"},
     ),
+    # Traces without a thought.
+    Case("llamafactory", "qwen3", "sharegpt", settings={"template": "qwen3_nothink"}, formats="star"),
+    Case(
+        "ms-swift",
+        "qwen3",
+        "sharegpt",
+        settings={**SWIFT, "template": "qwen3", "add_non_thinking_prefix": False},
+        formats="star",
+    ),
     Case("llamafactory", "qwen2_5", "sharegpt", settings={"val_size": 0.1, "eval_strategy": "steps"}),
     Case("axolotl", "qwen3", "sharegpt", settings=of_entry(chat_template="chatml")),
     Case("axolotl", "qwen3_8", "reasoning"),
@@ -77,6 +86,8 @@ WHOLE = [
     ),
 ]
 HURT = [
+    Case("llamafactory", "llama3_1", "sharegpt", ("prompt",), bos=True),
+    Case("verl", "qwen3", "sharegpt", ("lost",), {"ignore_input_ids_mismatch": True}),
     Case("llamafactory", "qwen2_5", "sharegpt", ("end", "prompt"), {"split_special_tokens": True}),
     Case("verl", "qwen2_5", "sharegpt", ("cut",), {"data": {"max_length": 300, "truncation": "right"}}),
     Case("llamafactory", "qwen2_5", "sharegpt", ("cut", "mixed"), {"cutoff_len": 500, "packing": True}),
