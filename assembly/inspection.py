@@ -163,7 +163,7 @@ def _found(wanted: Wanted, subject: _Subject, rows: tuple[list[Asked], int], ans
         traces=len(asked),
         hurt=len(asked) if answer.refused else len(report.hurts),
         damage=counts,
-        remedies={name: _remedy(trainer["remedies"], name, longest, answer) for name in counts},
+        remedies={name: _remedy(trainer, subject.layout, name, longest, answer) for name in counts},
         refused=answer.refused,
         longest=longest,
         limit=answer.longest,
@@ -173,7 +173,11 @@ def _found(wanted: Wanted, subject: _Subject, rows: tuple[list[Asked], int], ans
     )
 
 
-def _remedy(remedies: Mapping[str, str], damage: str, longest: int, answer: Answer) -> str:
+def _remedy(trainer: Mapping[str, Any], layout: str, damage: str, longest: int, answer: Answer) -> str:
+    remedies: Mapping[str, str] = trainer["remedies"]
+    taken = trainer.get("settings", {layout: {}})
+    if damage == "refused" and layout not in taken:
+        return f"--layout {' or '.join(taken)} of assembly.run: it does not take {layout}"
     if damage in _OF_A_LIMIT and answer.longest is not None and longest <= answer.longest:
         return "no row is too long: look for a setting that leaves rows out, such as their number or a split"
     return remedies.get(damage, remedies["otherwise"])

@@ -222,6 +222,12 @@ def test_what_befalls_it(case: Case, found_in: Callable[[Case], Found]) -> None:
 
 
 @pytest.mark.xdist_group("trl")
+def test_a_layout_that_it_does_not_take_is_named(found_in: Callable[[Case], Found]) -> None:
+    (case,) = [one for one in HURT if one[:3] == ("trl", "qwen2_5", "sharegpt")]
+    assert "--layout messages or reasoning" in found_in(case).remedies["refused"]
+
+
+@pytest.mark.xdist_group("trl")
 @pytest.mark.parametrize(("damage", "code"), [((), 0), (("cut",), 1)])
 def test_the_command_says_so(damage: tuple[str, ...], code: int, tmp_path: Path) -> None:
     (case, *_) = [one for one in (*WHOLE, *HURT) if one.trainer == "trl" and one.damage == damage]
