@@ -15,7 +15,7 @@ import types
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, field, fields
-from inspect import Parameter, Signature, getdoc
+from inspect import Parameter, Signature, get_annotations, getdoc
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -215,13 +215,13 @@ def _help(config_class: Any, flags: Mapping[str, Field[Any]], kinds: Mapping[str
 
     def command() -> None: ...
 
+    def base_of(name: str) -> int:
+        return next(n for n, one in enumerate(config_class.__mro__) if name in get_annotations(one))
+
     parameters = [
         Parameter(name, Parameter.KEYWORD_ONLY, default=Parameter.empty if one.default is MISSING else "")
-        # Required flags come first, then a command's own before those of its base, which other commands have too.
-        for name, one in sorted(
-            flags.items(),
-            key=lambda item: (item[1].default is not MISSING, item[0] not in config_class.__annotations__),
-        )
+        # Required flags come first, then a command's own before those of its bases, which other commands have too.
+        for name, one in sorted(flags.items(), key=lambda item: (item[1].default is not MISSING, base_of(item[0])))
     ]
     command.__doc__, command.__signature__ = getdoc(config_class), Signature(parameters)  # type: ignore[attr-defined]
     spec = getattr(sys.modules["__main__"], "__spec__", None)

@@ -55,13 +55,13 @@ class Examples:
 
     def ask(self, variant: Variant, question: Question) -> Messages:
         """Return the chat that asks the question under this variant, examples first: all questions share them."""
-        system, asked = variants.messages(variant, question)
+        *system, asked = variants.messages(variant, question)
         turns = list[Message]()
         for one in self.answering:
             if one.variant in ("", variant.name):
-                _, shown = variants.messages(variant, replace(question, text=one.question, answer=one.answer))
+                shown = variants.messages(variant, replace(question, text=one.question, answer=one.answer))[-1]
                 turns += [shown, Message(role="assistant", content=one.response)]
-        return (system, *turns, asked)
+        return (*system, *turns, asked)
 
     def look(self, name: str, question: str, sample: str) -> Messages:
         """Return the chat that asks for a reflection on a sample with this prompt, examples first."""

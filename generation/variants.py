@@ -34,10 +34,14 @@ def _variants() -> dict[str, Variant]:
 
 VARIANTS = _variants()  # all eight by name, the plain four first
 PLAIN = tuple(name for name, variant in VARIANTS.items() if not variant.rationalized)
+BARE = Variant("question", "", "", rationalized=False)
+"""The question alone, as a trained model is asked: none of the eight, and no variant of samples for traces."""
 
 
 def messages(variant: Variant, question: Question) -> tuple[Message, ...]:
-    """Return the chat messages that ask the question under this variant."""
+    """Return the chat messages that ask the question under this variant, the user's turn last."""
+    if variant == BARE:
+        return (Message(role="user", content=question.text),)
     values = {"answer_type_str": question.answer_type, "answer": question.answer}
     user = f"{question.text}\n\n{fill(variant.user, values)}"
     return (Message(role="system", content=variant.system), Message(role="user", content=user))

@@ -8,7 +8,8 @@ import pytest
 
 from cluster.flags import parse
 from generation.builtin import RANGES
-from generation.settings import Settings, read_range
+from generation.question_settings import read_range
+from generation.settings import Settings
 from generation.tasks.countdown import NAMES, Ranges
 
 

@@ -30,10 +30,13 @@ RANKS = {
     "generation.raw": 3,
     "generation.builtin": 4,
     "generation": 4,
+    "generation.evaluation": 5,
     "reflection.added": 5,
     "assembly": 5,
     "cluster.slurm": COMMANDS,
     "assembly.check": COMMANDS,
+    "generation.evaluate": COMMANDS,
+    "generation.regrade": COMMANDS,
     **{f"{package}.run": COMMANDS for package in PACKAGES},
 }
 """Of each room and of what lies alone; the longest prefix wins. A module imports from its own rank or lower."""

@@ -1,0 +1,1 @@
+"""Evaluations: EVAL_DATA, its figures with intervals, comparisons, budget forcing."""

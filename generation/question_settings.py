@@ -1,0 +1,103 @@
+"""The flags that say which questions are asked, checked once, on construction."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cluster.flags import flag
+from cluster.jobs.plan import JobSettings
+from cluster.paths import each_part, local_or_name
+from generation import builtin
+from generation.grading.answers import read_answer_in
+from generation.tasks import countdown, custom, registry
+from generation.tasks.countdown import Ranges
+from generation.tasks.custom_facts import GraderName, Reading
+from generation.tasks.task import Task
+
+DEFAULT_TASK = "countdown_3arg"
+_RANGE = re.compile(r"(\d{1,6})-(\d{1,6})")
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionSettings(JobSettings):
+    """Settings of every job that asks questions."""
+
+    task: str | None = flag(
+        None,
+        f"a name, NAME:COUNT,NAME:COUNT, or your my_task.py; see --list_tasks (default: {DEFAULT_TASK})",
+        each_part,
+    )
+    list_tasks: bool = flag(False, "print every task with an example and its grader, and stop")
+    questions: int | str | None = flag(
+        None,
+        "how many, or your own: FILE.jsonl, FILE.parquet or hub dataset owner/name:configuration@revision, with :COUNT"
+        " appended for that many of them, drawn by --seed (default: 4000; built-in model 32; of your own all)",
+        local_or_name,
+        (1, 10**7),
+    )
+    grader: GraderName | None = flag(
+        None, "of your own questions (default: countdown by the wording, else number, math or text by the gold answer)"
+    )
+    question_column: str | None = flag(None, "of your own questions (default: question)")
+    answer_column: str | None = flag(None, "of your own questions (default: answer)")
+    split: str | None = flag(None, "of the hub dataset with your questions (default: train)")
+    inputs: str | None = flag(None, "countdown inputs, LOW-HIGH (default: 1-99; built-in model 1-10)")
+    targets: str | None = flag(None, "countdown targets, LOW-HIGH (default: 100-200; built-in model 10-50)")
+    answer_in: str | None = flag(
+        None,
+        "where answers stand, tried in order: tag, boxed, last_line, REGEX (default: tag; math, number: tag,boxed)",
+    )
+
+    def __post_init__(self) -> None:
+        self._check_task()
+        super().__post_init__()
+        if self.answer_in is not None:
+            read_answer_in(self.answer_in)
+        read_range("--inputs", self.inputs, (1, 99))
+        read_range("--targets", self.targets, (100, 200))
+
+    def _check_task(self) -> None:
+        """Raise ValueError for flags that conflict with --task or with the user's own questions."""
+        named = registry.parse(DEFAULT_TASK if self.task is None else self.task)
+        flags = (("--task", self.task), ("--inputs", self.inputs), ("--targets", self.targets))
+        made = [f"{name} {value}" for name, value in flags if value is not None]
+        if isinstance(self.questions, str):
+            if made:
+                raise ValueError(f"{made[0]} is for questions made here: leave it out with --questions FILE")
+            if self.reading.question_column == self.reading.answer_column:
+                told = f"--question_column and --answer_column both name {self.reading.answer_column!r}"
+                raise ValueError(f"{told}: give the column of the gold answers with --answer_column")
+            custom.parse(self.questions)
+            return
+        for name in named:
+            registry.check_name(name)
+        if self.questions is not None and any(named.values()):
+            raise ValueError(f"--questions {self.questions} and the counts in --task {self.task}: give one of them")
+        ranges = made if self.task is None else made[1:]
+        if ranges and not any(name in countdown.NAMES for name in named):
+            raise ValueError(f"{ranges[0]} is for countdown tasks: leave it out with --task {self.task}")
+        for name in Reading._fields:
+            if getattr(self, name) is not None:
+                raise ValueError(f"--{name} is for questions of your own: give --questions FILE or a hub dataset")
+
+    @property
+    def reading(self) -> Reading:
+        """Return how to read the user's own questions."""
+        return Reading(**{name: value for name in Reading._fields if (value := getattr(self, name)) is not None})
+
+    def tasks(self, named: Mapping[str, int | None], *, small: bool) -> list[Task]:
+        """Return the tasks of these names. Raises ValueError. `small` means the built-in model's defaults."""
+        default = builtin.RANGES if small else Ranges()
+        inputs = read_range("--inputs", self.inputs, default.inputs)
+        ranges = Ranges(inputs, read_range("--targets", self.targets, default.targets))
+        return [registry.find(name, ranges) for name in named]
+
+
+def read_range(flag: str, text: str | None, default: tuple[int, int]) -> tuple[int, int]:
+    """Parse LOW-HIGH into its two ends. Raises ValueError for any other text."""
+    if text is None:
+        return default
+    found = _RANGE.fullmatch(text)
+    if found is None or int(found[1]) > int(found[2]):
+        raise ValueError(f"{flag} must be LOW-HIGH in whole numbers, such as {default[0]}-{default[1]}, not {text!r}")
+    return int(found[1]), int(found[2])
