@@ -43,26 +43,30 @@ OF_EVERY_JOB = [
     "dry_run",
 ]
 
+OF_QUESTIONS = [
+    "task",
+    "list_tasks",
+    "questions",
+    "grader",
+    "question_column",
+    "answer_column",
+    "split",
+    "inputs",
+    "targets",
+    "answer_in",
+]
+
 
 def test_flags_of_the_whole_job_are_frozen() -> None:
     """A new flag must be added here, and to the README, and earn its place."""
     assert [field.name for field in dataclasses.fields(Settings)] == [
         *OF_EVERY_JOB,
-        "task",
-        "list_tasks",
-        "questions",
-        "grader",
-        "question_column",
-        "answer_column",
-        "split",
+        *OF_QUESTIONS,
         "rl_questions",
-        "inputs",
-        "targets",
         "variants",
         "samples",
         "reflections",
         "reflection_sampling",
-        "answer_in",
         "formats",
         "attempts",
         "rl_layout",
