@@ -90,6 +90,11 @@ def test_every_layout_has_the_rates_and_keeps_them(
     assert {one.key: (one.pass_rate, one.n) for one in rows} == {
         key: (row["pass_rate"], row["n"]) for key, row in held(sampled).items()
     }
+    for row in splits["train"]:
+        assert (
+            "extra_info" not in row
+            or {name: row[name] for name in ("pass_rate", "n")}.items() <= row["extra_info"].items()
+        )
     assert "| `pass_rate` | `double` |" in (made / "README.md").read_text(encoding="utf-8")
 
 
