@@ -113,6 +113,9 @@ def test_selection_is_made_anew_from_all_rates_without_an_engine(
     assert f"{below:>7}  left out: below\n" in said
     assert f"| left out: below | {below} |" in card
     assert "Kept are those with a `pass_rate` from 0.4 to 0.6." in card
+    assert "| groups without contrast | of 8 answers | of 16 answers |" in card
+    assert [line[2:18].strip() for line in said.splitlines() if " to " in line] == ["all questions", "those kept"]
+    assert max(map(len, said.split("RL questions", 1)[1].splitlines()[1:9])) <= 80
     assert main([*FLAGS, SAMPLES, f"--out={sampled}"]) == 0
     assert bytes_of(sampled / "RL_DATA") == before
 
