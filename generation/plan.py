@@ -124,7 +124,7 @@ def make_plan(settings: Settings) -> Plan:
             **({"reflection_sampling": looking.parameters()} if looking else {}),
             "context": context,
             "seed": settings.seed,
-            **_places(supplied),
+            **places_in((*supplied.sft, *supplied.rl)),
             **examples.configuration,
         },
         model=model,
@@ -176,9 +176,9 @@ def _with_places(supplied: Supplied, answer_in: str | None) -> Supplied:
     return supplied._replace(sft=tuple(sft), rl=tuple(rl))
 
 
-def _places(supplied: Supplied) -> dict[str, JSON]:
+def places_in(questions: Iterable[Question]) -> dict[str, JSON]:
     """Return where answers stand, by grader, as the configuration has it: nothing where it is as it always was."""
-    there = {q.grader: list(q.answer_in) for q in (*supplied.sft, *supplied.rl) if q.answer_in != ANSWER_IN}
+    there = {question.grader: list(question.answer_in) for question in questions if question.answer_in != ANSWER_IN}
     return {"answer_in": there} if there else {}
 
 
@@ -224,9 +224,6 @@ def describe(plan: Plan) -> str:
     rollout, longest = plan.rollout, plan.sampling.max_tokens
     looking = rollout.of_reflections
     sft, rl = (Counter(question.task for question in asked) for asked in (plan.questions, plan.rl_questions))
-    firsts: dict[str, Question] = {}
-    for question in plan.questions:
-        firsts.setdefault(question.grader, question)
     # The token bound assumes that every question and every completion is as long as the longest.
     sizes = chat.lengths([(Message(role="user", content=f"{q.text}\n\n{q.answer}"),) for q in plan.questions])
     worst = plan.questions[sizes.index(max(sizes))]
@@ -242,7 +239,7 @@ def describe(plan: Plan) -> str:
         asked=[
             f"task        {plan.task}: {len(plan.questions)} questions, {len(plan.rl_questions)} more held out for RL",
             *(f"            {name}: {count:,} and {rl[name]:,}" for name, count in sft.items() if len(sft) > 1),
-            *map(_graded_by, firsts.values()),
+            *map(graded_by, first_of_each_grader(plan.questions)),
             f"variants    {', '.join(variant.name for variant in rollout.variants)}",
             *rollout.examples.described,
         ],
@@ -255,7 +252,16 @@ def describe(plan: Plan) -> str:
     )
 
 
-def _graded_by(first: Question) -> str:
+def first_of_each_grader(questions: Iterable[Question]) -> list[Question]:
+    """Return the first question of each grader."""
+    firsts: dict[str, Question] = {}
+    for question in questions:
+        firsts.setdefault(question.grader, question)
+    return [*firsts.values()]
+
+
+def graded_by(first: Question) -> str:
+    """Return the line of a description that says how questions such as this one are graded."""
     places = f"; answers in {', '.join(first.answer_in)}" if first.answer_in != ANSWER_IN else ""
     return f"graded by   {first.grader}, the first gold answer {' '.join(first.answer.split())[:60]!r}{places}"
 

@@ -115,7 +115,7 @@ def _row(attempt: Attempt) -> dict[str, Any]:
         f"{_INNER}__eval_is_correct": [[one.grade.is_correct for one in attempt.inner]],
         f"{_INNER}__eval_extracted_answers": [[one.grade.extracted for one in attempt.inner]],
         THOUGHT: completion.thought,
-        ATTEMPTS: [_inner(one) for one in attempt.inner] or None,
+        ATTEMPTS: [inner_record(one) for one in attempt.inner] or None,
         REFLECTIONS: [reflection.completion.text for reflection in attempt.reflections],
         REFLECTIONS_THOUGHT: [reflection.completion.thought for reflection in attempt.reflections],
         "question_key": question.key,
@@ -129,16 +129,16 @@ def _row(attempt: Attempt) -> dict[str, Any]:
         "task": question.task,
         "task_source": question.source,
         "metadata": json.dumps(metadata, sort_keys=True),
-        SAMPLE_PROVENANCE: _request(completion, attempt.seed),
+        SAMPLE_PROVENANCE: request_record(completion, attempt.seed),
         PROVENANCE: [provenance_of(reflection) for reflection in attempt.reflections],
     }
 
 
-def _request(completion: Completion, seed: int) -> dict[str, Any]:
+def request_record(completion: Completion, seed: int) -> dict[str, Any]:
     return {"seed": seed, **{name: getattr(completion, name) for name in _REQUEST if name != "seed"}}
 
 
-def _inner(one: InnerAttempt) -> dict[str, Any]:
+def inner_record(one: InnerAttempt) -> dict[str, Any]:
     """Return the attempt's entry in column sample__attempts."""
     grade = one.grade
     told = {name: getattr(grade, name) for name in ("extracted", "outcome", "reason", "found", "is_correct")}
@@ -154,7 +154,7 @@ def provenance_of(reflection: Reflection) -> dict[str, Any]:
     """Return the reflection's entry in column reflections__provenance."""
     verdict = _verdict(reflection.verdict)
     told = {"prompt_name": reflection.prompt_name, "verdict": verdict, "valid": reflection.valid}
-    return told | _request(reflection.completion, reflection.seed)
+    return told | request_record(reflection.completion, reflection.seed)
 
 
 def without_surrogates(value: Any) -> Any:
