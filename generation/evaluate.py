@@ -7,10 +7,9 @@ from cluster.flags import fail, page, parse
 from cluster.inference.replicas import Fleet
 from cluster.jobs.job import Job
 from cluster.jobs.progress import say
-from generation.evaluation.compare import compare_sets
-from generation.evaluation.figures import figures_text
-from generation.evaluation.plan import describe_evaluation, look_at_questions, plan_evaluation
+from generation.evaluation.compared import compare_sets
 from generation.evaluation.eval_data import write_evaluation
+from generation.evaluation.plan import describe_evaluation, look_at_questions, plan_evaluation
 from generation.evaluation.schema import EVAL_DATA
 from generation.evaluation.settings import EvaluateSettings
 from generation.placement import check_engines, choose_fleet
@@ -25,7 +24,7 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
         return 0
     if settings.compare:
         try:
-            page(compare_sets(settings.compare, settings.out, settings.seed))
+            page(compare_sets(settings.compare, settings.arm, settings.out, settings.seed))
         except ValueError as error:
             fail(str(error))
         return 0
@@ -41,9 +40,9 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
         if job.owed and fleet is None:
             fleet = choose_fleet(plan, settings)
         job.roll_out(plan, plan.work, fleet)
-        evaluation, lost = write_evaluation(plan, job)
-        print(f"\n{figures_text(evaluation, settings.seed)}\n", flush=True)
-        job.set_state("done", counts={"replies": evaluation.replies.num_rows, "failed_questions": lost.total()})
+        told, lost = write_evaluation(plan, job)
+        print(f"\n{told.text()}", flush=True)
+        job.set_state("done", counts={"replies": told.evaluation.replies.num_rows, "failed_questions": lost.total()})
         job.hand_over([EVAL_DATA])
         say("next", f"python -m generation.evaluate --compare {plan.out} OTHER", whole=True)
     return job.code

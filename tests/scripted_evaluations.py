@@ -6,6 +6,8 @@ All that it says is a function of the request, and each of its kinds of reply go
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
+from typing import Any
 
 from cluster.inference.engine import Completion, Request
 from examples.builtin_model.curriculum import whole_solution
@@ -20,25 +22,29 @@ def reply(request: Request) -> str | Completion:
     facts = countdown.facts_of(said)
     assert facts is not None
     rng = random.Random(request.seed)
-    if facts["target"] % 17 == 0 and not request.begun:
+    numbers, target = _facts(facts)
+    if target % 17 == 0 and not request.begun:
         return Completion("", "error", 7, error=REFUSED, final=True)
-    numbers: list[int] = list(facts["numbers"])
     if request.begun.endswith("<answer>\n"):
-        return f"{_expression(numbers, facts['target'], rng)}\n</answer>"
+        return f"{_expression(numbers, target, rng)}\n</answer>"
     if request.begun.endswith("<sample>\n"):
-        return f"{_attempt(numbers, facts['target'], rng)}\n</think>\n\n<answer>\n{numbers[0]} + {numbers[1]}\n</answer>"
+        return f"{_attempt(numbers, target, rng)}\n</think>\n\n<answer>\n{numbers[0]} + {numbers[1]}\n</answer>"
     if request.begun:
-        return f", once more.\n</think>\n\n<answer>\n{_expression(numbers, facts['target'], rng)}\n</answer>"
+        return f", once more.\n</think>\n\n<answer>\n{_expression(numbers, target, rng)}\n</answer>"
     kind = rng.choice(("plain", "thought", "trace", "unanswered"))
     if kind == "unanswered":
         return "Let me check this. I do not know."
-    answer = _expression(numbers, facts["target"], rng)
+    answer = _expression(numbers, target, rng)
     if kind == "plain":
         return f"Wait, I see it.\n<answer>\n{answer}\n</answer>"
     if kind == "thought":
         return f"<think>\nIt may be {answer}.\n</think>\n\n<answer>\n{answer}\n</answer>"
-    tried = "\n".join(f"<sample>\n{_attempt(numbers, facts['target'], rng)}" for _ in range(rng.randint(1, 3)))
+    tried = "\n".join(f"<sample>\n{_attempt(numbers, target, rng)}" for _ in range(rng.randint(1, 3)))
     return f"<think>\n{tried}\n</think>\n\n<answer>\n{answer}\n</answer>"
+
+
+def _facts(facts: Mapping[str, Any]) -> tuple[list[int], int]:
+    return [*facts["numbers"]], int(facts["target"])
 
 
 def _attempt(numbers: list[int], target: int, rng: random.Random) -> str:

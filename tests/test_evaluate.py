@@ -123,7 +123,9 @@ def test_an_evaluation_that_was_stopped_goes_on_to_the_same_bytes(forced: Path, 
 
 def test_forced_replies_go_on_from_where_their_form_ends(forced: Path) -> None:
     rows, kinds = rows_of(forced), set[str]()
-    by_arm = {arm: {row["question_key"]: row for row in rows if row["arm"] == arm} for arm in ("stopped", "forced", "control")}
+    by_arm = {
+        arm: {row["question_key"]: row for row in rows if row["arm"] == arm} for arm in ("stopped", "forced", "control")
+    }
     assert len({len(of) for of in by_arm.values()}) == 1
     for key, row in by_arm["forced"].items():
         base = by_arm["stopped"][key]

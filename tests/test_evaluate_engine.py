@@ -59,7 +59,7 @@ def test_the_control_begins_as_the_stopped_reply_did(run: Path) -> None:
 
 
 def test_its_figures_come_with_intervals(run: Path) -> None:
-    assert set(read_evaluation(run).order) == set("countdown_3arg countdown_2arg".split())
+    assert set(read_evaluation(run).order) == {"countdown_3arg", "countdown_2arg"}
     card = (run / "EVAL_DATA" / "README.md").read_text()
     assert "95%" in card
     assert "skillfactory-tiny-3m" in card

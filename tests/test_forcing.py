@@ -22,7 +22,7 @@ def written(text: str) -> Completion:
     [
         (TRACE, TRACE.partition("</think>")[0], "<sample>\n"),
         # cut at the limit, in a sample
-        (TRACE[:28], "<think>\n<sample>\nI try.\n</sam\n", "<sample>\n"),
+        (TRACE[:28], "<think>\n<sample>\nI try.\n</sa\n", "<sample>\n"),
         # a trace without a frame
         (TRACE.replace("<think>\n", "").replace("</think>\n\n", ""), TRACE[8:].partition("</think>")[0], "<sample>\n"),
         ("<think>\nIt is 7.\n</think>\n\n7", "<think>\nIt is 7.\n", "Wait"),
@@ -49,7 +49,7 @@ def test_the_users_trigger_and_the_models_mark() -> None:
     [
         ("I do not know.", ("tag",), "I do not know.\n\n<answer>\n"),
         ("<think>\nIt is", ("tag",), "<think>\nIt is\n</think>\n\n<answer>\n"),
-        (TRACE[:28], ("boxed", "tag"), "<think>\n<sample>\nI try.\n</sam\n</think>\n\n\\boxed{"),
+        (TRACE[:28], ("boxed", "tag"), "<think>\n<sample>\nI try.\n</sa\n</think>\n\n\\boxed{"),
         ("So.", ("last_line",), "So.\n\nThe answer is "),
         ("", ("tag",), "<answer>\n"),
     ],

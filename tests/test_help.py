@@ -18,6 +18,7 @@ import generation.settings
 from assembly.settings import FORMATS
 from cluster import COMMANDS
 from cluster.flags import HELP_WIDTH, parse
+from generation.evaluation.settings import EvaluateSettings
 from generation.settings import Settings
 from generation.variants import PLAIN
 from reflection.added.plan import AdditionSettings
@@ -32,7 +33,7 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.fullmatch(r"skillfactory-data (\d[\w.]*|\(not installed\))\n", capsys.readouterr().out)
 
 
-REAL = [Settings, AdditionSettings, assembly.run.Config, assembly.check.Config, cluster.slurm.Options]
+REAL = [Settings, EvaluateSettings, AdditionSettings, assembly.run.Config, assembly.check.Config, cluster.slurm.Options]
 
 
 @pytest.mark.parametrize("command", REAL)

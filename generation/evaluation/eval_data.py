@@ -4,16 +4,18 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 
 from cluster.jobs import card
 from cluster.jobs.job import Job
-from generation.evaluation.figures import figures_json, figures_markdown
+from generation.evaluation.changes import Change, changes, changes_json, changes_markdown, changes_text
+from generation.evaluation.figures import Evaluation, Row, figures, figures_json
 from generation.evaluation.plan import EvaluationPlan
-from generation.evaluation.reader import Evaluation, read_evaluation
-from generation.evaluation.schema import COLUMNS, EVAL_DATA, EVAL_SCHEMA, SCHEMA_VERSION
+from generation.evaluation.reader import read_evaluation
+from generation.evaluation.report import figures_markdown, figures_text
+from generation.evaluation.schema import COLUMNS, EVAL_DATA, EVAL_SCHEMA, FORCED, SCHEMA_VERSION, STOPPED
 from generation.raw.report import lost_units, made_sections, reasons_table
 from generation.raw.schema import columns_table
 
@@ -21,21 +23,50 @@ FIGURES = "figures.json"
 TAGS = ("skillfactory", "evaluation", "reasoning")
 
 
-def write_evaluation(plan: EvaluationPlan, job: Job) -> tuple[Evaluation, Counter[str]]:
-    """Write EVAL_DATA/ from the shards. Return what it holds, and the questions lost, by reason.
+class Told(NamedTuple):
+    """The figures of an evaluation."""
+
+    evaluation: Evaluation
+    rows: list[Row]
+    changes: list[Change]
+    """What forcing changed; empty without it."""
+
+    def text(self) -> str:
+        """Return them for a terminal."""
+        forced = ["", *changes_text(self.changes)] if self.changes else []
+        return "\n".join([figures_text(self.evaluation, self.rows).rstrip("\n"), *forced])
+
+    def markdown(self) -> str:
+        """Return them for a card."""
+        forced = [changes_markdown(self.changes)] if self.changes else []
+        return "\n".join([figures_markdown(self.evaluation, self.rows), *forced])
+
+    def json(self) -> str:
+        """Return all of them."""
+        forced = {"forcing": changes_json(self.changes)} if self.changes else {}
+        return json.dumps(figures_json(self.evaluation, self.rows) | forced, indent=1) + "\n"
+
+
+def figures_told(evaluation: Evaluation) -> Told:
+    """Make the figures of an evaluation."""
+    arms = {*evaluation.replies["arm"].unique().to_pylist()}
+    return Told(evaluation, figures(evaluation), changes(evaluation) if {STOPPED, FORCED} <= arms else [])
+
+
+def write_evaluation(plan: EvaluationPlan, job: Job) -> tuple[Told, Counter[str]]:
+    """Write EVAL_DATA/ from the shards. Return its figures, and the questions lost, by reason.
 
     Raises AllFailedError if no question is finished.
     """
     lost, finished = lost_units(plan, job), job.store.finished()
     order = [key for key in plan.keys if key in finished]
-    made = list[Evaluation]()
+    made = list[Told]()
 
     def finish(folder: Path) -> None:
-        evaluation = read_evaluation(folder)._replace(name=plan.name, model=plan.model.full_name)
-        made.append(evaluation)
-        figures = figures_json(evaluation, plan.configuration["seed"])
-        (folder / FIGURES).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-        text = evaluation_card(folder, evaluation, plan, job.record, lost)
+        told = figures_told(read_evaluation(folder)._replace(name=plan.name, model=plan.model.full_name))
+        made.append(told)
+        (folder / FIGURES).write_text(told.json(), encoding="utf-8")
+        text = evaluation_card(folder, told.markdown(), plan, job.record, lost)
         (folder / "README.md").write_text(text, encoding="utf-8")
 
     job.store.merge(order, plan.out / EVAL_DATA, split="test", finish=finish)
@@ -43,9 +74,9 @@ def write_evaluation(plan: EvaluationPlan, job: Job) -> tuple[Evaluation, Counte
 
 
 def evaluation_card(
-    folder: Path, evaluation: Evaluation, plan: EvaluationPlan, record: Mapping[str, Any], lost: Counter[str]
+    folder: Path, figures: str, plan: EvaluationPlan, record: Mapping[str, Any], lost: Counter[str]
 ) -> str:
-    """Return the README.md of an EVAL_DATA; `record` is the contents of run.json."""
+    """Return the README.md of an EVAL_DATA with its `figures`; `record` is the contents of run.json."""
     files = sorted(folder.glob("data/*.parquet"))
     rows = memory = 0
     for path in files:
@@ -58,7 +89,7 @@ def evaluation_card(
     values = {
         "header": card.header(EVAL_SCHEMA, [split], tags=TAGS, license=plan.license, models=models),
         "name": f"{EVAL_DATA}-{plan.name}",
-        "figures": figures_markdown(evaluation, plan.configuration["seed"]),
+        "figures": figures,
         "lost": reasons_table("Questions without rows:", ("reason", "questions"), lost),
         "version": str(SCHEMA_VERSION),
         "columns": columns_table(COLUMNS),

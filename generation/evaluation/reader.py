@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster.inference.thoughts import part_unknown
 from generation.evaluation.equivalence import same_answers
+from generation.evaluation.figures import Evaluation
 from generation.evaluation.schema import ARM, EVAL_DATA, PREFIX, REPLIES, SKILLS, VERDICTS
 from generation.evaluation.skills import skills_in
 from generation.raw.files import find_files, reading
@@ -31,17 +32,8 @@ _WORDS = {True: "correct", False: "incorrect", None: "none", "Correct": "correct
 Row = Mapping[str, Any]
 
 
-class Evaluation(NamedTuple):
-    """The replies of a model to questions."""
-
-    name: str
-    model: str  # "" if nobody wrote it down
-    replies: pa.Table  # of schema REPLIES
-    order: tuple[str, ...]  # the tasks, in the order of the questions
-
-
 def read_evaluation(what: str | Path) -> Evaluation:
-    """Read an EVAL_DATA: a run, a folder, a file or a hub dataset. Raises ValueError if it is none or cannot be read."""
+    """Read an EVAL_DATA: a run, folder, file or hub dataset. Raises ValueError if it is none or cannot be read."""
     files = find_files(what, EVAL_DATA)
     tables, model = list[pa.Table](), ""
     for path in files:
@@ -72,7 +64,9 @@ def _check(path: Path, schema: pa.Schema) -> None:
         check_once(name, schema, path)
     for name in (PREFIX, _RIGHT):
         if not is_list(schema.field(name).type):
-            raise ValueError(f"{path}: column {name!r} is of type {schema.field(name).type}; expected a list for each row")
+            raise ValueError(
+                f"{path}: column {name!r} is of type {schema.field(name).type}; expected a list for each row"
+            )
 
 
 def _replies(row: Row, path: Path) -> Iterator[dict[str, Any]]:
@@ -89,9 +83,10 @@ def _replies(row: Row, path: Path) -> Iterator[dict[str, Any]]:
     ours = "responses__outcome" in row
     told = list(_of_ours(row) if ours else _of_others(row))
     for number, (text, one) in enumerate(zip(texts, told, strict=True)):
-        thought = one.pop("thought")
-        inner = one.pop("inner")
-        yield {**of_row, "sample": number, **one, **_inside(inner, thought, text or "")}
+        thought, inner = one.pop("thought"), one.pop("inner")
+        # The words of a reply that was forced to go on are partly ours.
+        words = None if one.get("trigger") else f"{thought or ''}\n{text or ''}"
+        yield {**of_row, "sample": number, **one, **_inside(inner, words)}
 
 
 def _task(row: Row) -> str:
@@ -145,7 +140,10 @@ def _of_others(row: Row) -> Iterator[dict[str, Any]]:
                 "answer_forced": False,
                 "thought": parted.thought,
                 "inner": [
-                    ({True: "right", False: "wrong", None: ""}[is_right], [_WORDS[parse_verdict(it)] for it in one.reflections])
+                    (
+                        {True: "right", False: "wrong", None: ""}[is_right],
+                        [_WORDS[parse_verdict(it)] for it in one.reflections],
+                    )
                     for one, is_right in zip(found, known, strict=True)
                 ],
             }
@@ -168,10 +166,10 @@ def _same(row: Row, made: Sequence[Mapping[str, Any]]) -> list[int | None]:
     return same_answers(question, grades)
 
 
-def _inside(inner: Sequence[tuple[str, Sequence[str]]], thought: str | None, text: str) -> dict[str, Any]:
-    """Return what a reply shows of skills: by its tags if it is a trace, else by its words."""
+def _inside(inner: Sequence[tuple[str, Sequence[str]]], words: str | None) -> dict[str, Any]:
+    """Return what a reply shows of skills: by its tags if it is a trace, else by its words, if they are its own."""
     if not inner:
-        return dict(zip(SKILLS, skills_in(f"{thought or ''}\n{text}"), strict=True))
+        return {} if words is None else dict(zip(SKILLS, skills_in(words), strict=True))
     found = dict.fromkeys(VERDICTS, 0)
     for outcome, verdicts in inner:
         for verdict in verdicts:

@@ -48,7 +48,8 @@ def figures_text(evaluation: Evaluation, rows: Sequence[Row] | None = None) -> s
     shown += [
         "",
         *textwrap.wrap(
-            f"In percent; behind ± is half of an interval's width, behind < and > the one limit that is not the figure. {NOTE}",
+            "In percent; behind ± is half of an interval's width, behind < and > the one limit that is not the figure. "
+            f"{NOTE}",
             WIDTH,
         ),
     ]

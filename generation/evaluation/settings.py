@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 from cluster.flags import flag
 from cluster.paths import each_part, local, local_or_name
@@ -20,7 +20,7 @@ SAMPLES = 4  # for each question, as in the paper
 _SMALL = 32  # default number of questions per task for the built-in model
 _MOST_SAMPLES = 10_000
 _SAMPLES = re.compile(r"(?:(?P<task>[^=,]+)=)?(?P<count>[0-9]{1,6})")
-_COMPARING = {"compare", "out", "seed"}
+_COMPARING = {"compare", "arm", "out", "seed"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,12 +64,17 @@ class EvaluateSettings(QuestionSettings):
         local_or_name,
         words=True,
     )
+    arm: Literal["stopped", "forced", "control"] | None = flag(
+        None, "of budget forcing, to compare (default: forced, if all have it)"
+    )
 
     def __post_init__(self) -> None:
         if self.compare:
             self._check_comparing()
             return
         super().__post_init__()
+        if self.arm is not None:
+            raise ValueError("--arm is one of evaluations to compare: give --compare A B too")
         self.asked_under()
         if self.force_to is None:
             for name in ("force_at", "trigger"):
