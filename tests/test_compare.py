@@ -173,7 +173,7 @@ def test_what_forcing_changed_is_paired_by_sample() -> None:
     assert [*found] == ["sums", "other", "overall"]
     # a: one each of two; b: one of two to right; c: none of one, as the other request failed.
     assert found["sums"].figures["changed to right"].value == pytest.approx((1 / 2 + 1 / 2 + 0) / 3)
-    assert found["sums"].figures["changed from right"].value == pytest.approx((1 / 2) / 3)
+    assert found["sums"].figures["changed to wrong"].value == pytest.approx((1 / 2) / 3)
     assert found["other"].figures["changed to right"] == (1, None, None, 1)
     assert found["overall"].figures["changed to right"].value == pytest.approx((1 / 3 + 1) / 2)
     assert found["overall"].questions == 4

@@ -15,7 +15,7 @@ from generation.evaluation.shown import lines, percent
 from generation.evaluation.statistics import Draws, Figure, Ratio, bootstrap, figures_of
 from generation.records import REQUEST_FAILED
 
-TO_RIGHT, TO_WRONG = "changed to right", "changed from right"
+TO_RIGHT, TO_WRONG = "changed to right", "changed to wrong"
 CHANGES = (TO_RIGHT, TO_WRONG)
 _PAIR = ("task", "variant", "question_key", "sample")
 

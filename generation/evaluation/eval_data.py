@@ -11,15 +11,18 @@ import pyarrow.parquet as pq
 from cluster.jobs import card
 from cluster.jobs.job import Job
 from generation.evaluation.changes import Change, changes, changes_json, changes_markdown, changes_text
+from generation.evaluation.compare import Comparison, compare_arms, comparison_json
+from generation.evaluation.compare_report import comparison_markdown, comparison_text
 from generation.evaluation.figures import Evaluation, Row, figures, figures_json
 from generation.evaluation.plan import EvaluationPlan
 from generation.evaluation.reader import read_evaluation
 from generation.evaluation.report import figures_markdown, figures_text
-from generation.evaluation.schema import COLUMNS, EVAL_DATA, EVAL_SCHEMA, FORCED, SCHEMA_VERSION, STOPPED
+from generation.evaluation.schema import ARM, COLUMNS, CONTROL, EVAL_DATA, EVAL_SCHEMA, FORCED, SCHEMA_VERSION, STOPPED
 from generation.raw.report import lost_units, made_sections, reasons_table
 from generation.raw.schema import columns_table
 
 FIGURES = "figures.json"
+_CHANGED = "What forcing changed"
 TAGS = ("skillfactory", "evaluation", "reasoning")
 
 
@@ -30,27 +33,44 @@ class Told(NamedTuple):
     rows: list[Row]
     changes: list[Change]
     """What forcing changed; empty without it."""
+    forced: Comparison | None
+    """The forced arm against its control."""
 
     def text(self) -> str:
         """Return them for a terminal."""
-        forced = ["", *changes_text(self.changes)] if self.changes else []
-        return "\n".join([figures_text(self.evaluation, self.rows).rstrip("\n"), *forced])
+        told = figures_text(self.evaluation, self.rows)
+        if self.forced is None:
+            return told
+        return "\n".join([told, *changes_text(self.changes), "", comparison_text(self.forced)])
 
     def markdown(self) -> str:
         """Return them for a card."""
-        forced = [changes_markdown(self.changes)] if self.changes else []
-        return "\n".join([figures_markdown(self.evaluation, self.rows), *forced])
+        told = figures_markdown(self.evaluation, self.rows)
+        if self.forced is None:
+            return told
+        return "\n".join([told, f"### {_CHANGED}\n", changes_markdown(self.changes), comparison_markdown(self.forced)])
 
     def json(self) -> str:
         """Return all of them."""
-        forced = {"forcing": changes_json(self.changes)} if self.changes else {}
-        return json.dumps(figures_json(self.evaluation, self.rows) | forced, indent=1) + "\n"
+        told = figures_json(self.evaluation, self.rows)
+        if self.forced is not None:
+            told |= {"forcing": changes_json(self.changes), "forced_against_control": comparison_json(self.forced)}
+        return json.dumps(told, indent=1) + "\n"
 
 
 def figures_told(evaluation: Evaluation) -> Told:
     """Make the figures of an evaluation."""
-    arms = {*evaluation.replies["arm"].unique().to_pylist()}
-    return Told(evaluation, figures(evaluation), changes(evaluation) if {STOPPED, FORCED} <= arms else [])
+    rows, arms = figures(evaluation), {*evaluation.replies[ARM].unique().to_pylist()}
+    if not {STOPPED, FORCED, CONTROL} <= arms:
+        return Told(evaluation, rows, [], None)
+    return Told(evaluation, rows, changes(evaluation), compare_arms(evaluation._replace(name=ARM)))
+
+
+def figures_of_folder(folder: Path) -> str:
+    """Write the figures of an EVAL_DATA into its folder, and return them for its card."""
+    told = figures_told(read_evaluation(folder))
+    (folder / FIGURES).write_text(told.json(), encoding="utf-8")
+    return told.markdown()
 
 
 def write_evaluation(plan: EvaluationPlan, job: Job) -> tuple[Told, Counter[str]]:

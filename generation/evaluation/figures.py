@@ -10,9 +10,8 @@ from generation.evaluation.schema import CONTROL, SKILLS, STOPPED
 from generation.evaluation.schema import FORCED as FORCED_ARM
 from generation.evaluation.statistics import LEVEL, RESAMPLES, Draws, Figure, bootstrap, figures_of
 from generation.evaluation.tallies import (
-    ANSWER_FORCED,
     ATTEMPTS,
-    FORCED,
+    FORCING_OF,
     MAJORITY,
     REFLECTIONS,
     RIGHT_TOKENS,
@@ -113,8 +112,7 @@ def _average(
 
 def _whole(named: Mapping[str, Figure], samples: int, arm: str) -> dict[str, Figure]:
     """Return the figures in their order, with those that are undefined."""
-    forced = (FORCED, ANSWER_FORCED) if arm == FORCED_ARM else ()
-    names = (*map(pass_name, range(1, samples + 1)), *NAMES, *forced)
+    names = (*map(pass_name, range(1, samples + 1)), *NAMES, *FORCING_OF.get(arm, ()))
     return {name: named.get(name, _UNDEFINED) for name in names}
 
 

@@ -30,6 +30,8 @@ _FACTS = ("task", "task_config", "task_source", "answer", "metadata", "question_
 _SHORT = 60  # characters; a longer text is no name of a task
 _WORDS = {True: "correct", False: "incorrect", None: "none", "Correct": "correct", "Incorrect": "incorrect"}
 Row = Mapping[str, Any]
+Inner = Sequence[tuple[str, Sequence[str]]]
+"""The attempts inside a reply: the outcome of each, and the verdicts said of it, in the words of VERDICTS."""
 
 
 def read_evaluation(what: str | Path) -> Evaluation:
@@ -80,8 +82,7 @@ def _replies(row: Row, path: Path) -> Iterator[dict[str, Any]]:
         "arm": row.get(ARM) or "",
         "variant": row.get("prompt_variant") or "",
     }
-    ours = "responses__outcome" in row
-    told = list(_of_ours(row) if ours else _of_others(row))
+    told = list(_of_ours(row) if "responses__thought" in row else _of_others(row))
     for number, (text, one) in enumerate(zip(texts, told, strict=True)):
         thought, inner = one.pop("thought"), one.pop("inner")
         # The words of a reply that was forced to go on are partly ours.
@@ -112,44 +113,51 @@ def _of_ours(row: Row) -> Iterator[dict[str, Any]]:
             "trigger": forced["trigger"] or None if forced else None,
             "answer_forced": bool(forced and forced["answer"]),
             "thought": one["thought"],
-            "inner": [
-                (attempt["outcome"], [_WORDS[said["verdict"]] for said in attempt["reflections"]])
-                for attempt in one["attempts"] or ()
-            ],
+            "inner": _graded_inner(one["attempts"] or ()),
         }
 
 
 def _of_others(row: Row) -> Iterator[dict[str, Any]]:
-    """Yield what a published row tells of each reply, in its own words and by its own grades."""
-    count = len(row[PREFIX])
-    extracted, cuts, inner = ([*(row.get(name) or ()), *[None] * count][:count] for name in (_EXTRACTED, _CUT, _INNER))
+    """Yield what a published row tells of each reply, by its own grades, or by ours where it was graded again."""
+    texts = row[PREFIX]
+    again = ("outcome", "reason", "same_answer", "attempts")
+    names = (_RIGHT, _EXTRACTED, _CUT, _INNER, *(f"responses__{name}" for name in again))
+    columns = ([*(row.get(name) or ()), *[None] * len(texts)][: len(texts)] for name in names)
     made = list[dict[str, Any]]()
-    for text, right, answer, was_cut, marks in zip(row[PREFIX], row[_RIGHT], extracted, cuts, inner, strict=True):
+    for text, right, answer, was_cut, marks, outcome, reason, place, attempts in zip(texts, *columns, strict=True):
         parted = part_unknown(text or "")
-        found = attempts_in(parted.thought or "")
-        known: Sequence[bool | None] = marks if marks is not None and len(marks) == len(found) else [None] * len(found)
         answered = bool((answer or "").strip())
-        outcome = "right" if right else "unknown" if right is None or not answered else "wrong"
+        derived = "right" if right else "unknown" if right is None or not answered else "wrong"
         unknown = UNDECIDED if right is None else CUT if was_cut else NO_ANSWER
-        made.append(
-            {
-                "outcome": outcome,
-                "reason": unknown if outcome == "unknown" else "",
-                "answer": answer if answered else None,
-                "cut": bool(was_cut),
-                "answer_forced": False,
-                "thought": parted.thought,
-                "inner": [
-                    (
-                        {True: "right", False: "wrong", None: ""}[is_right],
-                        [_WORDS[parse_verdict(it)] for it in one.reflections],
-                    )
-                    for one, is_right in zip(found, known, strict=True)
-                ],
-            }
-        )
-    for one, place in zip(made, _same(row, made), strict=True):
-        yield one | {"same_answer": place}
+        one = {
+            "outcome": outcome or derived,
+            "reason": reason if outcome else unknown if derived == "unknown" else "",
+            "answer": answer if answered else None,
+            "same_answer": place,
+            "cut": bool(was_cut),
+            "answer_forced": False,
+            "thought": parted.thought,
+            "inner": _graded_inner(attempts) if attempts is not None else _found_inner(parted.thought, marks),
+        }
+        made.append(one)
+    if "responses__same_answer" not in row:
+        for one, place in zip(made, _same(row, made), strict=True):
+            one["same_answer"] = place
+    yield from made
+
+
+def _graded_inner(attempts: Sequence[Mapping[str, Any]]) -> Inner:
+    return [(one["outcome"], [_WORDS[said["verdict"]] for said in one["reflections"]]) for one in attempts]
+
+
+def _found_inner(thought: str | None, marks: Sequence[bool | None] | None) -> Inner:
+    """Return the attempts in a thought, with their grades if there is one for each."""
+    found = attempts_in(thought or "")
+    known = marks if marks is not None and len(marks) == len(found) else [None] * len(found)
+    return [
+        ({True: "right", False: "wrong", None: ""}[right], [_WORDS[parse_verdict(said)] for said in one.reflections])
+        for one, right in zip(found, known, strict=True)
+    ]
 
 
 def _same(row: Row, made: Sequence[Mapping[str, Any]]) -> list[int | None]:
@@ -166,7 +174,7 @@ def _same(row: Row, made: Sequence[Mapping[str, Any]]) -> list[int | None]:
     return same_answers(question, grades)
 
 
-def _inside(inner: Sequence[tuple[str, Sequence[str]]], words: str | None) -> dict[str, Any]:
+def _inside(inner: Inner, words: str | None) -> dict[str, Any]:
     """Return what a reply shows of skills: by its tags if it is a trace, else by its words, if they are its own."""
     if not inner:
         return {} if words is None else dict(zip(SKILLS, skills_in(words), strict=True))

@@ -91,7 +91,7 @@ def _block_text(rows: Sequence[Row]) -> list[str]:
         ]
         shown += ["", *lines(("", *names), skills, (20, 11, 11, 13, 12, 13))]
     for first, named in (("by words: a proxy", SKILLS), ("", (FORCED, ANSWER_FORCED))):
-        if any(_of(row, named[0]).value is not None for row in rows):
+        if any(_of(row, named[-1]).value is not None for row in rows):
             cells = [[row.name, *(about(_of(row, name)) for name in named)] for row in rows]
             shown += ["", *lines((first, *(name.replace("_", " ") for name in named)), cells, (20, *[15] * len(named)))]
     return shown + _failures(rows)
@@ -147,7 +147,7 @@ def _block_markdown(rows: Sequence[Row]) -> list[str]:
         ]
         parts.append(Table(("task", "traces", "attempts", "reflections", *verdicts), cells).markdown(1))
     for names, why in ((SKILLS, f"{PROXY}\n"), ((FORCED, ANSWER_FORCED), "")):
-        if any(_of(row, names[0]).value is not None for row in rows):
+        if any(_of(row, names[-1]).value is not None for row in rows):
             cells = [[row.name, *(percent(_of(row, name), unit="%") for name in names)] for row in rows]
             parts += [Table(("task", *(name.replace("_", " ") for name in names)), cells).markdown(1), why]
     return [*filter(None, parts), *(f"{line}\n" for line in _failures(rows))]

@@ -9,7 +9,7 @@ import pyarrow as pa
 from cluster.inference.engine import Completion, EngineInfo, Message, Sampling
 from generation.evaluation.forcing import Cut
 from generation.evaluation.schema import EVAL_SCHEMA, PREFIX, SCHEMA_VERSION
-from generation.raw.schema import WRITER, inner_record, request_record, sampling_record, without_surrogates
+from generation.raw.schema import WRITER, attempt_entry, request_record, sampling_record, without_surrogates
 from generation.records import Grade, InnerAttempt, Question
 
 
@@ -72,7 +72,7 @@ def _row(row: Row) -> dict[str, Any]:
         "responses__reason": [one.reason for one in grades],
         "responses__found": [one.found for one in grades],
         "responses__same_answer": list(row.same_answers),
-        "responses__attempts": [[inner_record(one) for one in reply.inner] for reply in row.replies],
+        "responses__attempts": [[attempt_entry(one) for one in reply.inner] for reply in row.replies],
         "responses__provenance": [request_record(one.completion, one.seed) for one in row.replies],
         "responses__forced": [_forced(one) for one in row.replies],
         "arm": row.arm,

@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from generation.evaluation.schema import CONTROL, REPLIES, SKILLS, VERDICTS
 from generation.evaluation.schema import FORCED as FORCED_ARM
-from generation.evaluation.schema import REPLIES, SKILLS, VERDICTS
 from generation.evaluation.statistics import Ratio, majority, pass_at_each
 from generation.records import CUT, CUT_THOUGHT, REQUEST_FAILED, WITHOUT_ANSWER
 
@@ -45,6 +45,10 @@ class Tally(NamedTuple):
         return self._replace(
             keys=self.keys[places], counts={name: counted[places] for name, counted in self.counts.items()}
         )
+
+
+FORCING_OF = {FORCED_ARM: (FORCED, ANSWER_FORCED), CONTROL: (ANSWER_FORCED,)}
+"""Shares of replies, by the arm that has them."""
 
 
 def pass_name(k: int) -> str:
@@ -142,6 +146,5 @@ def ratios(counted: Tally, arm: str) -> dict[str, Ratio]:
         found[f"{verdict}_recall"] = Ratio(hits, there)
         found[f"{verdict}_f1"] = Ratio(2 * hits, hits + false + there)
     found |= {name: Ratio(counts[name], counts["worded"]) for name in SKILLS}
-    if arm == FORCED_ARM:
-        found |= {name: Ratio(counts[name] / replies, one) for name in (FORCED, ANSWER_FORCED)}
+    found |= {name: Ratio(counts[name] / replies, one) for name in FORCING_OF.get(arm, ())}
     return {name: ratio for name, ratio in found.items() if ratio.denominator.any()}

@@ -63,8 +63,8 @@ def chosen_question(row: tuple[str, str, str, str, str | None], chosen: Chosen) 
         return question_of(*row)
     if chosen.grader is None:
         question = question_of(*row)
-        asked = question.answer_in if chosen.answer_in is None else read_answer_in(chosen.answer_in)
-        return replace(question, answer_in=asked)
+        places = question.answer_in if chosen.answer_in is None else read_answer_in(chosen.answer_in)
+        return replace(question, answer_in=places)
     known = _known(metadata) or {}
     facts, needed = known.get("facts"), FACTS.get(chosen.grader, ())
     if known and isinstance(facts, dict) and {*needed} <= facts.keys():
