@@ -257,6 +257,17 @@ def test_text_fits_a_terminal_and_markdown_is_whole_tables() -> None:
     assert "a proxy" in page
 
 
+def test_with_unequal_numbers_of_replies_the_pass_that_all_have_is_shown() -> None:
+    text = figures_text(
+        _evaluation(marked({"a": "R111", "b": "1111"}, "few"), marked({"c": "R" * 8, "d": "1" * 8}, "many"))
+    )
+    assert "pass@4" in text
+    assert "pass@8" not in text
+    alone = figures_text(_evaluation(marked({"a": "R", "b": "1"})))
+    assert "pass@1" in alone
+    assert "majority" not in alone
+
+
 def test_no_average_of_a_single_task_is_shown() -> None:
     evaluation = _evaluation(marked(SUMS))
     assert "overall" not in figures_text(evaluation)

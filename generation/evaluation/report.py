@@ -55,7 +55,9 @@ def figures_text(evaluation: Evaluation, rows: Sequence[Row] | None = None) -> s
 
 
 def _block_text(rows: Sequence[Row]) -> list[str]:
-    most = max((row.samples for row in rows if not row.tasks), default=1)
+    samples = [row.samples for row in rows if row.samples]
+    least = min(samples, default=1)
+    most = least if least > 1 else max(samples, default=1)  # for as many tasks, and so averages, as there can be
     last = pass_name(most) if most > 1 else ""
     main = [
         [row.name, row.questions, *(percent(_of(row, name)) for name in ("pass@1", last, MAJORITY))] for row in rows
