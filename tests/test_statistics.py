@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from generation.evaluation.statistics import (
     Draws,
@@ -103,6 +104,13 @@ def test_mcnemar_against_whole_numbers(one: int, other: int) -> None:
     total = one + other
     tail = sum(math.comb(total, count) for count in range(min(one, other) + 1))
     assert mcnemar(one, other) == pytest.approx(min(1.0, float(Fraction(2 * tail, 2**total))), rel=1e-10)
+
+
+@given(st.integers(0, 2_000), st.integers(0, 2_000))
+@settings(max_examples=60)
+def test_mcnemar_is_that_of_scipy(one: int, other: int) -> None:
+    expected = binomtest(one, one + other, 0.5).pvalue if one + other else 1.0
+    assert mcnemar(one, other) == pytest.approx(expected, rel=1e-9)
 
 
 def test_mcnemar_of_large_counts_is_near_the_normal_one() -> None:
