@@ -58,6 +58,12 @@ def notes_on_supply(settings: SftSettings, supply: Supply) -> tuple[str, ...]:
     raise ValueError("; ".join(f"no trace of {', '.join(names)} can come: {why}; {help}" for why, help, names in lacks))
 
 
+def feasible(settings: SftSettings, supply: Supply) -> tuple[Format, ...]:
+    """Return the formats that can come of some question."""
+    asked = choose_formats(settings.formats, settings.bounds)
+    return tuple(format_ for format_ in asked if _infeasibility(format_, settings, supply) is None)
+
+
 def _infeasibility(format_: Format, settings: SftSettings, supply: Supply) -> tuple[str, str] | None:
     """Return why no question can give a format, and the remedy; None if some can."""
     bounds, attempts = settings.bounds, f"--attempts {settings.attempts}"

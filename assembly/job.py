@@ -3,14 +3,18 @@
 import shlex
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from assembly.asked import notes_on_template
 from assembly.assemble import assemble, check_destination
 from assembly.candidates import NO_REFLECTION
-from assembly.feasibility import Coverage, NothingMadeError, Supply, count_served, notes_on_supply
+from assembly.enough import Enough, check_enough
+from assembly.feasibility import Coverage, NothingMadeError, Supply, count_served, feasible, notes_on_supply
+from assembly.rates import COLUMNS as RATE_COLUMNS
+from assembly.rates import NO_RATE, PassRates, rates_of
 from assembly.rl import RL_DATA, rl_data
 from assembly.settings import FORMATS, Attempts, SftSettings
 from assembly.sft import SFT_DATA, summary_text
@@ -23,8 +27,7 @@ from generation.plan import Plan, amounts
 from generation.raw.counts import OUTCOMES, RawCounts
 from generation.raw.report import summary
 from generation.raw.schema import RAW_DATA
-from generation.records import RlLayoutName
-from generation.settings import Settings
+from generation.settings import Settings, read_pass_rates
 from generation.variants import parse_names
 
 SETS = (RAW_DATA, SFT_DATA, RL_DATA)  # the dataset folders in a run directory
@@ -34,7 +37,10 @@ _PROPOSED = ("*C*IC", "*CC", "*C_full", "algorithm1", "0C", "star")  # formats i
 
 def sft_settings(settings: Settings) -> SftSettings:
     """Return the assembly's settings from the flags of the whole job. Raises ValueError as SftSettings does."""
-    return SftSettings(settings.formats, settings.attempts, settings.seed)
+    wanted = SftSettings(settings.formats, settings.attempts, settings.seed)
+    if settings.enough:
+        check_enough(wanted)
+    return wanted
 
 
 def check_flags(settings: Settings) -> None:
@@ -43,12 +49,19 @@ def check_flags(settings: Settings) -> None:
 
 
 def _notes(wanted: SftSettings, variants: int, samples: int, reflections: int) -> tuple[str, ...]:
+    return notes_on_supply(wanted, _supply(variants, samples, reflections))
+
+
+def _supply(variants: int, samples: int, reflections: int) -> Supply:
     more = (", or more --samples or --variants", "give --reflections 1 or more, or --formats star, which needs none")
-    return notes_on_supply(wanted, Supply(variants * samples, variants, reflections > 0, *more))
+    return Supply(variants * samples, variants, reflections > 0, *more)
 
 
-def with_traces(plan: Plan, wanted: SftSettings) -> Plan:
-    """Add phrases, and notes on infeasible formats. Raises ValueError if all are, or if the sets cannot be written."""
+def with_traces(plan: Plan, wanted: SftSettings, *, enough: bool = False) -> Plan:
+    """Add phrases, and notes on infeasible formats. Raises ValueError if all are, or if the sets cannot be written.
+
+    With `enough` the sampling of a question ends when it can serve those that are feasible.
+    """
     check_destination(plan.out / SFT_DATA, plan.out / RAW_DATA)
     if plan.rl_questions:
         check_replaceable(plan.out / RL_DATA)
@@ -56,11 +69,18 @@ def with_traces(plan: Plan, wanted: SftSettings) -> Plan:
     notes = _notes(wanted, len(rollout.variants), rollout.samples, rollout.reflections)
     if chat := _counted(wanted, plan).chat():
         notes += tuple(notes_on_template(chat))
+    if enough:
+        supply = _supply(len(rollout.variants), rollout.samples, rollout.reflections)
+        lacking = Enough(wanted, feasible(wanted, supply))
+        plan = replace(plan, rollout=replace(rollout, lacking=lacking), per_item=lacking.lacking(0, 0))
     return replace(plan, texts={**plan.texts, "phrases": PHRASES}).with_notes(*notes)
 
 
-def make_sets(job: Job, plan: Plan, wanted: SftSettings, rl_layout: RlLayoutName) -> tuple[list[str], int]:
-    """Make SFT_DATA, unless there are no traces, and RL_DATA. Return the folders made and the number of traces."""
+def make_sets(job: Job, plan: Plan, wanted: SftSettings, settings: Settings) -> tuple[list[str], int]:
+    """Make SFT_DATA, unless there are no traces, and RL_DATA, unless selection leaves no question.
+
+    Return the folders made and the number of traces.
+    """
     wanted = _counted(wanted, plan)
     raw, out, folders, traces = plan.out / RAW_DATA, plan.out / SFT_DATA, [RAW_DATA], 0
     try:
@@ -71,11 +91,33 @@ def make_sets(job: Job, plan: Plan, wanted: SftSettings, rl_layout: RlLayoutName
     except NothingMadeError as error:
         kept = f"{out} stays as it was" if out.exists() else f"there is no {SFT_DATA}"
         print(f"failed: {error}\n{RAW_DATA} is kept in {plan.out}; {kept}", file=sys.stderr)
-    if plan.rl_questions:
-        told = (plan.configuration, plan.license)
-        rl_data(plan.rl_questions, plan.out / RL_DATA, *told, starts=job.starts, layout=rl_layout)
+    if plan.rl_questions and _make_rl(job, plan, settings):
         folders.append(RL_DATA)
     return folders, traces
+
+
+def all_made(plan: Plan, folders: Sequence[str]) -> bool:
+    """Return True if these are all the sets that the run is to give."""
+    return {*folders} == {*(SETS if plan.rl_questions else SETS[:2])}
+
+
+def _make_rl(job: Job, plan: Plan, settings: Settings) -> bool:
+    """Make RL_DATA, with pass rates if the questions were sampled; return False, after a line, if none is selected."""
+    out, sampled = plan.out / RL_DATA, None
+    if keys := [question.key for question in plan.sampled_for_rl]:
+        finished = job.store.finished()
+        found = rates_of(job.store.scan([key for key in keys if key in finished], RATE_COLUMNS))
+        rates = {key: found.get(key, NO_RATE) for key in keys}
+        sampled = PassRates(rates, read_pass_rates(settings.rl_pass_rate), settings.seed)
+        print(f"{sampled.text()}\n", flush=True)
+    write = partial(rl_data, starts=job.starts, layout=settings.rl_layout, sampled=sampled)
+    try:
+        write(plan.rl_questions, out, plan.configuration, plan.license)
+    except NothingMadeError as error:
+        kept = f"{out} stays as it was" if out.exists() else f"there is no {RL_DATA}"
+        print(f"failed: {error}; {kept}", file=sys.stderr)
+        return False
+    return True
 
 
 def _counted(wanted: SftSettings, plan: Plan) -> SftSettings:

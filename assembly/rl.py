@@ -11,6 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from assembly.feasibility import NothingMadeError
+from assembly.rates import NO_RATE, PassRates
 from assembly.reward import truth_of
 from assembly.rl_layouts import RL_LAYOUTS, RL_TRAINERS, Held, held_in, instructions
 from cluster.jobs.atomic import replace_folder
@@ -90,13 +92,17 @@ def rl_data(
     *,
     starts: Sequence[Mapping[str, Any]] = (),
     layout: RlLayoutName = "verl",
+    sampled: PassRates | None = None,
 ) -> None:
     """Replace `destination` with RL_DATA; within each split the questions keep their order.
 
     There is a validation split if there are two or more questions. The card shows `configuration`, JSON values, and
-    the `starts` of the run that held out the questions.
+    the `starts` of the run that held out the questions. If they were `sampled`, each has its pass rate, and only those
+    to be kept are written: each stays in the split that it would be in without selection. Raises NothingMadeError if
+    none is left to train on; `destination` is unchanged then.
     """
     chosen = validation_keys(questions)
+    rates = sampled.rates if sampled else {}
     held = [
         Held(
             index,
@@ -105,16 +111,28 @@ def rl_data(
             "validation" if question.key in chosen else "train",
             question.text,
             truth_of(question),
+            *((rates.get(question.key, NO_RATE).value, rates.get(question.key, NO_RATE).n) if sampled else ()),
         )
         for index, question in enumerate(questions)
     ]
-    write_rl(held, destination, layout, {"configuration": configuration or {}, "starts": starts, "license": license})
+    if sampled is not None and sampled.between is not None:
+        kept = sampled.kept
+        held = [one for one in held if one.key in kept]
+        if not any(one.split == "train" for one in held):
+            left = f"of {len(questions):,} RL questions" + " to train on" * bool(held)
+            low, high = sampled.between
+            raise NothingMadeError(f"--rl_pass_rate {low:g}-{high:g} leaves none {left}")
+    told = {"configuration": configuration or {}, "starts": starts, "license": license}
+    write_rl(held, destination, layout, told | {"rates": sampled.markdown() if sampled else ""})
 
 
 def write_rl(held: Sequence[Held], destination: Path, layout: RlLayoutName, told: Mapping[str, Any]) -> None:
-    """Replace `destination` with RL_DATA in a layout; `told` is for its card: configuration, starts and license."""
-    columns, row_of = RL_LAYOUTS[layout]
-    schema = RL_LAYOUTS[layout].schema
+    """Replace `destination` with RL_DATA in a layout; `told` is for its card: configuration, starts, license, rates."""
+    laid_out = RL_LAYOUTS[layout]
+    if any(one.n is not None for one in held):
+        laid_out = laid_out.with_rates()
+    columns, row_of = laid_out
+    schema = laid_out.schema
     of_split = {split: [one for one in held if one.split == split] for split in FILES}
 
     def build(folder: Path) -> None:
@@ -136,6 +154,7 @@ def write_rl(held: Sequence[Held], destination: Path, layout: RlLayoutName, told
             "header": header(schema, splits, tags=tags, license=told["license"]),
             "trainer": RL_TRAINERS[layout]["shown"],
             "tasks": Table(("task", *(split.name for split in splits)), tasks).markdown(1),
+            "rates": told.get("rates", ""),
             "columns": columns_table(columns),
             "configuration": json_block(told["configuration"]),
             "run": run_section(told["starts"]),

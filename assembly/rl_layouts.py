@@ -28,6 +28,13 @@ _FLAT = (
 )
 
 
+RATES = (
+    Column("pass_rate", pa.float64(), "share of the run's own samples of it that are right; null if none was answered"),
+    Column("n", pa.int64(), "how many samples that is of: those whose request did not fail"),
+)
+"""Columns that each layout has behind its own if the questions were sampled."""
+
+
 class Held(NamedTuple):
     """A question held out for RL."""
 
@@ -37,6 +44,8 @@ class Held(NamedTuple):
     split: str
     text: str
     truth: str  # all that is needed to grade an answer, as JSON
+    pass_rate: float | None = None  # share of the run's own samples that are right; None if not known
+    n: int | None = None  # samples that this is of; None if the run took none of any question
 
     @property
     def source(self) -> str:
@@ -64,6 +73,10 @@ class RlLayout(NamedTuple):
     @property
     def schema(self) -> pa.Schema:
         return pa.schema([(column.name, column.type) for column in self.columns])
+
+    def with_rates(self) -> "RlLayout":
+        """Return the layout with the columns of pass rates behind the others."""
+        return RlLayout((*self.columns, *RATES), lambda one: {**self.row(one), "pass_rate": one.pass_rate, "n": one.n})
 
 
 def _verl(one: Held) -> dict[str, Any]:
@@ -132,7 +145,7 @@ def held_in(row: Mapping[str, Any], split: str) -> Held:
     truth = (row.get("reward_model") or row.get("reward_spec") or row)["ground_truth"]
     task = (row["datasource"] if "datasource" in row else row["data_source"]).removeprefix(SOURCE)
     of = row.get("extra_info") or row
-    return Held(of["index"], of["question_key"], task, split, text, truth)
+    return Held(of["index"], of["question_key"], task, split, text, truth, row.get("pass_rate"), row.get("n"))
 
 
 def instructions(layout: RlLayoutName, files: Mapping[str, str]) -> str:

@@ -6,21 +6,11 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from cluster.inference.chat import Prompt
-from cluster.inference.engine import Message, Sampling
-from cluster.inference.sampling import check_stops, check_token_ids
+from cluster.inference.engine import Message
+from cluster.inference.sampling import check_token_ids
 from cluster.jobs.plan import JobPlan
-from cluster.jobs.run_directory import JSON
 from cluster.texts import excerpt
 from generation import variants
-from generation.examples import (
-    Examples,
-    check_apart,
-    check_golds,
-    load_examples,
-    notes_on_answering,
-    notes_on_reflecting,
-)
-from generation.grading.answers import places_of
 from generation.model_plan import (
     choose_model,
     fit_chat,
@@ -35,9 +25,9 @@ from generation.records import ANSWER_IN, Question, stable_hash
 from generation.rollout import Rollout
 from generation.served_plan import chat_of
 from generation.settings import Settings
+from generation.supplied import check_answer_stops, configured, examples_beside, places_in, with_places
 from generation.tasks.registry import run_name, supply
-from generation.tasks.task import Supplied
-from generation.variants import Variant
+from generation.variants import BARE
 from reflection import prompts
 
 _PLACEHOLDER = "(the sample, as the model wrote it)"
@@ -60,14 +50,38 @@ class Plan(JobPlan):
 
     @property
     def keys(self) -> list[str]:
+        return [question.key for question in (*self.questions, *self.sampled_for_rl)]
+
+    @property
+    def merged(self) -> list[str]:
         return [question.key for question in self.questions]
 
     def items(self, keys: Collection[str]) -> Iterator[Question]:
-        return (replace(one, place=place) for place, one in enumerate(self.questions) if one.key in keys)
+        kept, asked = len(self.questions), (*self.questions, *self.sampled_for_rl)
+        places = ((place, one) for place, one in enumerate(asked) if one.key in keys)
+        return (replace(one, place=place, held_out=place >= kept) for place, one in places)
+
+    @property
+    def sampled_for_rl(self) -> tuple[Question, ...]:
+        """The questions of RL if they are sampled, else none."""
+        return self.rl_questions if self.rollout.rl_samples else ()
+
+    @property
+    def rl_samples(self) -> int:
+        return len(self.sampled_for_rl) * self.rollout.rl_samples
+
+    @property
+    def each(self) -> int:
+        """The most samples of a question that is not of RL."""
+        return len(self.rollout.variants) * self.rollout.samples
 
     @property
     def samples(self) -> int:
-        return len(self.questions) * self.per_item
+        return len(self.questions) * self.each
+
+    @property
+    def upto(self) -> str:
+        return "up to " if self.rollout.lacking else ""
 
     @property
     def max_tokens(self) -> int:
@@ -75,12 +89,14 @@ class Plan(JobPlan):
 
     def introduction(self) -> list[tuple[str, str]]:
         rollout, revision = self.rollout, self.model.full_revision or "unknown"
+        samples = f"{self.upto}{self.samples:,} samples"
         sft, rl, variants = len(self.questions), len(self.rl_questions), len(rollout.variants)
         return [
             ("model", f"{self.model.full_name}, revision {revision}"),
             ("questions", f"{sft:,} of {self.task} for SFT, {rl:,} others for RL"),
             *(("note", note) for note in self.notes),
-            ("plan", f"{self.samples:,} samples under {variants} variants, {rollout.reflections} reflections each"),
+            ("plan", f"{samples} under {variants} variants, {rollout.reflections} reflections each"),
+            *([("plan", f"{self.rl_samples:,} samples of the RL questions")] if self.rl_samples else []),
         ]
 
 
@@ -96,16 +112,20 @@ def make_plan(settings: Settings) -> Plan:
     task = run_name([part.task.name for part in parts])
     samples, reflections = amounts(settings)
     model, sampling, chat, chosen, out, notes = choose_model(settings, f"runs/{task}", samples, "samples of a variant")
-    supplied = _with_places(supply(parts), settings.answer_in)
+    supplied = with_places(supply(parts), settings.answer_in)
+    if settings.rl_samples and not supplied.rl:
+        raise ValueError(f"--rl_samples {settings.rl_samples}: no questions are held out for RL: give --rl_questions")
     asked = variants.parse_names(settings.variants)
     chats = {one.name: {"system": one.system, "user": f"{{question}}\n\n{one.user}"} for one in asked}
     task_config = json.dumps(supplied.config, sort_keys=True)
-    examples, shown = _examples(settings.examples, asked, supplied, reflections)
+    examples, shown = examples_beside(settings.examples, asked, supplied, reflections)
     looking = sampling_of_reflections(settings, sampling, model, chat) if reflections else None
-    _check_stops(supplied, sampling, looking or sampling, reflections)
+    check_answer_stops(supplied, sampling, looking or sampling, reflections)
     # Room for question, sample, reflection prompt and reflection; more is never used.
     longest = sampling.max_tokens + (looking or sampling).max_tokens
     context = min(model.context, longest + 4096 + examples.size(asked))
+    rollout = Rollout(asked, samples, reflections, sampling, settings.seed)
+    rollout = replace(rollout, examples=examples, reflection_sampling=looking, rl_samples=settings.rl_samples or 0)
     return Plan(
         name=f"{task}-{model.label}",
         # Engines and traces are not part of it.
@@ -116,14 +136,8 @@ def make_plan(settings: Settings) -> Plan:
             "questions": len(supplied.sft),
             "rl_questions": len(supplied.rl),
             "questions_hash": stable_hash(*((q.key, q.answer) for q in (*supplied.sft, *supplied.rl)))[:16],
-            "prompts_hash": stable_hash(*asked, *prompts.PROMPTS.items())[:16],
-            "variants": [variant.name for variant in asked],
-            "samples": samples,
-            "reflections": reflections,
-            "sampling": sampling.parameters(),
-            **({"reflection_sampling": looking.parameters()} if looking else {}),
+            **configured(settings, rollout),
             "context": context,
-            "seed": settings.seed,
             **places_in((*supplied.sft, *supplied.rl)),
             **examples.configuration,
         },
@@ -146,40 +160,8 @@ def make_plan(settings: Settings) -> Plan:
         questions=supplied.sft,
         rl_questions=supplied.rl,
         task_config=task_config,
-        rollout=Rollout(
-            asked, samples, reflections, sampling, settings.seed, examples=examples, reflection_sampling=looking
-        ),
+        rollout=rollout,
     )
-
-
-def _examples(
-    path: str | None, asked: tuple[Variant, ...], supplied: Supplied, reflections: int
-) -> tuple[Examples, list[str]]:
-    """Return the examples in a file and notes on them. Raises ValueError if they do not go with the questions."""
-    examples = load_examples(path)
-    check_golds(examples, asked)
-    check_apart(examples, (question.text for question in (*supplied.sft, *supplied.rl)))
-    notes = [*notes_on_answering(examples, asked, {question.answer_in for question in supplied.sft})]
-    return examples, [*notes, *(notes_on_reflecting(examples) if reflections else ())]
-
-
-def _check_stops(supplied: Supplied, sampling: Sampling, looking: Sampling, reflections: int) -> None:
-    if any("tag" in q.answer_in for q in (*supplied.sft, *supplied.rl)):
-        check_stops(sampling, "answer", "sample")
-    if reflections:
-        check_stops(looking, "verdict", "reflection")
-
-
-def _with_places(supplied: Supplied, answer_in: str | None) -> Supplied:
-    """Set where samples of each question give their answers."""
-    sft, rl = ([replace(q, answer_in=places_of(q.grader, answer_in)) for q in of] for of in (supplied.sft, supplied.rl))
-    return supplied._replace(sft=tuple(sft), rl=tuple(rl))
-
-
-def places_in(questions: Iterable[Question]) -> dict[str, JSON]:
-    """Return where answers stand, by grader, as the configuration has it: nothing where it is as it always was."""
-    there = {question.grader: list(question.answer_in) for question in questions if question.answer_in != ANSWER_IN}
-    return {"answer_in": there} if there else {}
 
 
 def look_at_prompts(plan: Plan) -> Plan:
@@ -197,6 +179,9 @@ def look_at_prompts(plan: Plan) -> Plan:
             if size > room:
                 for name, messages in _variant_chats(plan, question):
                     yield Prompt(f"{name} of {excerpt(question.text)}", messages)
+        for question in plan.sampled_for_rl:
+            if len(question.text.encode(errors="replace")) > room:
+                yield Prompt(f"RL question {excerpt(question.text)}", _bare_chat(plan, question).messages)
 
     looks = {prompts.VERDICT: plan.rollout.of_reflections.max_tokens} if plan.rollout.reflections else {}
     larger = f"a larger --max_tokens makes a larger context, up to {plan.model.context:,}"
@@ -206,7 +191,7 @@ def look_at_prompts(plan: Plan) -> Plan:
         kinds=_kinds(plan),
         frames=[chat.messages for chat in _chats(plan, replace(plan.questions[0], text="", answer=""), sample="")],
         longer=longer,
-        total=len(plan.questions) * len(plan.rollout.variants),
+        total=len(plan.questions) * len(plan.rollout.variants) + len(plan.sampled_for_rl),
         what="prompts",
         least={_LEAST: plan.sampling.max_tokens} | looks,
         remedy=larger if plan.context < plan.model.context else "",
@@ -230,8 +215,10 @@ def describe(plan: Plan) -> str:
     lengths = chat.lengths([prompt.messages for prompt in _chats(plan, worst)])
     asked, looks = lengths[: len(rollout.variants)], lengths[len(rollout.variants) :]
     reflections = plan.samples * rollout.reflections
-    written = plan.samples * longest + reflections * looking.max_tokens
-    read = plan.samples * min(max(asked), plan.context)
+    written = (plan.samples + plan.rl_samples) * longest + reflections * looking.max_tokens
+    bare = [_bare_chat(plan, question).messages for question in plan.sampled_for_rl]
+    read = plan.rl_samples * min(max(chat.lengths(bare)), plan.context) if bare else 0
+    read += plan.samples * min(max(asked), plan.context)
     read += reflections * min(max(looks, default=0) + longest, plan.context)
     return write_out(
         plan,
@@ -245,7 +232,8 @@ def describe(plan: Plan) -> str:
         ],
         bounds=[
             *([f"reflections {named(looking.parameters())}"] if rollout.reflection_sampling else []),
-            f"requests    {plan.samples:,} samples and up to {reflections:,} reflections",
+            f"requests    {plan.upto}{plan.samples:,} samples and up to {reflections:,} reflections",
+            *([f"            {plan.rl_samples:,} samples of the RL questions"] if plan.rl_samples else []),
             f"tokens      at most {written:,} written and {read:,} read",
         ],
         shown=[Prompt(f" of {name}", messages) for name, messages in _first_chats(plan)],
@@ -273,7 +261,7 @@ def _first_chats(plan: Plan) -> list[Prompt]:
     chats = _chats(plan, first)
     for task in sorted(others):
         chats += [Prompt(f"{task}, {name}", messages) for name, messages in _variant_chats(plan, others[task])]
-    return chats
+    return [*chats, *(_bare_chat(plan, question) for question in plan.sampled_for_rl[:1])]
 
 
 def _chats(plan: Plan, question: Question, sample: str = _PLACEHOLDER) -> list[Prompt]:
@@ -286,3 +274,7 @@ def _chats(plan: Plan, question: Question, sample: str = _PLACEHOLDER) -> list[P
 def _variant_chats(plan: Plan, question: Question) -> list[Prompt]:
     rollout = plan.rollout
     return [Prompt(f"variant {v.name}", rollout.sample_request(question, v, 0).messages) for v in rollout.variants]
+
+
+def _bare_chat(plan: Plan, question: Question) -> Prompt:
+    return Prompt("RL question", plan.rollout.sample_request(question, BARE, 0).messages)

@@ -44,6 +44,7 @@ class Question:
     answer_in: tuple[str, ...] = ANSWER_IN
     """Where responses give their answers, in the order of trial, as `generation.grading.answers` reads --answer_in."""
     place: int = field(default=0, compare=False)  # index among the questions of a run
+    held_out: bool = field(default=False, compare=False)  # True for a question of RL, sampled for its pass rate alone
 
     @property
     def key(self) -> str:

@@ -1,21 +1,23 @@
 """The coroutine for one question: sample, grade, reflect. The only place where these stages meet.
 
-All samples of all variants are requested at once. Each is graded on arrival, and its reflections are requested
-immediately from the same engine, which still has their prefix cached.
+All samples of all variants are requested at once, or with `lacking` as many as are still needed. Each is graded on
+arrival, and its reflections are requested immediately from the same engine, which still has their prefix cached.
 """
 
 import asyncio
 import random
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
+
+import pyarrow as pa
 
 from cluster.errors import ItemFailedError
 from cluster.inference.engine import Completion, Engine, Message, Request, Sampling, without_system
 from generation import variants
 from generation.examples import NO_EXAMPLES, Examples
 from generation.grading import grade
-from generation.raw.schema import Rolled, to_table
+from generation.raw.schema import SCHEMA, Rolled, to_table
 from generation.records import (
     Attempt,
     Grade,
@@ -26,13 +28,15 @@ from generation.records import (
     collapse_spaces,
     request_seed,
 )
-from generation.variants import Variant
+from generation.variants import BARE, Variant
 from reflection import prompts
 from reflection.inner import attempts_in
 from reflection.verdict import parse_verdict
 
 TRIES = 3  # attempts at a request that the engine refuses
 T = TypeVar("T")
+Lacking = Callable[[pa.Table], int]
+"""Returns how many more samples a question with these rows needs at least; 0 if it has enough. Picklable."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ class Rollout:
     fold_system: bool = False  # True if the system text goes into the user's turn
     reflection_sampling: Sampling | None = None  # of reflections, where they differ from samples
     examples: Examples = NO_EXAMPLES
+    rl_samples: int = 0  # of each question held out for RL, which has no variants and no reflections
+    lacking: Lacking | None = None  # None takes all samples of each question
 
     @property
     def of_reflections(self) -> Sampling:
@@ -63,11 +69,38 @@ class Rollout:
 
     async def __call__(self, engine: Engine, question: Question) -> tuple[Attempt, ...]:
         """Return all attempts, by variant and index. Raises ItemFailedError if every sample failed, EngineDiedError."""
-        owed = [(variant, index) for variant in self.variants for index in range(self.samples)]
-        attempts = await together(self._attempt(engine, question, *one) for one in owed)
-        if all(attempt.completion.finish_reason == "error" for attempt in attempts):
-            raise ItemFailedError(attempts[0].completion.error)
-        return tuple(attempts)
+        owed, attempts = self.order(question), dict[tuple[str, int], Attempt]()
+        while owed and (count := await self._count(engine, question, attempts.values(), len(owed))):
+            batch, owed = owed[:count], owed[count:]
+            for one in await together(self._attempt(engine, question, *asked) for asked in batch):
+                attempts[one.variant, one.index] = one
+        names = [variant.name for variant in (*self.variants, BARE)]
+        sorted_ = sorted(attempts.values(), key=lambda one: (names.index(one.variant), one.index))
+        if all(attempt.completion.finish_reason == "error" for attempt in sorted_):
+            raise ItemFailedError(sorted_[0].completion.error)
+        return tuple(sorted_)
+
+    def order(self, question: Question) -> list[tuple[Variant, int]]:
+        """Return variant and index of each sample of the question, in the order of asking.
+
+        With `lacking` they come in rounds: round i has sample i of every variant, in an order drawn for it.
+        """
+        if question.held_out:
+            return [(BARE, index) for index in range(self.rl_samples)]
+        if self.lacking is None:
+            return [(variant, index) for variant in self.variants for index in range(self.samples)]
+        drawn = (random.Random(f"{self.seed}/{question.key}/round {index}") for index in range(self.samples))
+        rounds = (rng.sample(self.variants, len(self.variants)) for rng in drawn)
+        return [(variant, index) for index, variants in enumerate(rounds) for variant in variants]
+
+    async def _count(self, engine: Engine, question: Question, attempts: Collection[Attempt], left: int) -> int:
+        """Return how many samples to ask for next."""
+        if self.lacking is None or question.held_out:
+            return left
+        if not attempts:
+            return self.lacking(SCHEMA.empty_table())
+        table = await asyncio.to_thread(to_table, tuple(attempts), engine.info, self.recorded, "")
+        return await asyncio.to_thread(self.lacking, table)
 
     async def _attempt(self, engine: Engine, question: Question, variant: Variant, index: int) -> Attempt:
         request = self.sample_request(question, variant, index)
@@ -75,7 +108,7 @@ class Rollout:
         # Off the event loop, which the engine's front end shares.
         said = completion.text, question, completion.finish_reason, completion.thought
         judged = await asyncio.to_thread(grade, *said)
-        wanted = self.reflections if judged.outcome != "unknown" else 0
+        wanted = self.reflections if judged.outcome != "unknown" and not question.held_out else 0
         inner = await asyncio.to_thread(grade_inner, completion.thought, question, judged)
         shown = next((one.text for one in inner if one.is_final), completion.text)
         names = prompts.draw(wanted, random.Random(f"{self.seed}/{question.key}/{variant.name}/{index}"))

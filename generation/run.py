@@ -3,8 +3,9 @@
 import sys
 from collections.abc import Sequence
 
+from assembly.enough import traces_goal
 from assembly.feasibility import Coverage, early_warning
-from assembly.job import SETS, make_sets, say_counts, say_next, sft_settings, with_traces
+from assembly.job import SETS, all_made, make_sets, say_counts, say_next, sft_settings, with_traces
 from cluster.flags import page, parse
 from cluster.inference.replicas import Fleet
 from cluster.jobs.job import Job
@@ -25,24 +26,25 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
     with Job(settings) as job:
         wanted = sft_settings(settings)
         plan = make_plan(settings)
-        job.check(plan, SETS)
+        job.check(plan, SETS, traces_goal(wanted, settings.traces))
         if job.owed and fleet is None:
             check_engines(settings, plan)
         if job.owed or settings.dry_run:
             plan = look_at_prompts(plan)
-        plan = with_traces(plan, wanted)
+        plan = with_traces(plan, wanted, enough=settings.enough)
         if settings.dry_run:
             return job.show(describe(plan))
         if job.owed and fleet is None:
             fleet = choose_fleet(plan, settings)
         job.roll_out(plan, Work(plan.rollout, plan.task_config), fleet, look=early_warning(wanted))
         coverage = Coverage(wanted)
-        counts = write_raw_data(plan, job, coverage.add, coverage.markdown)
+        most = plan.each if settings.enough else None
+        counts = write_raw_data(plan, job, coverage.add, coverage.markdown, most=most)
         say_counts(counts, coverage)
-        made, traces = make_sets(job, plan, wanted, settings.rl_layout)
+        made, traces = make_sets(job, plan, wanted, settings)
         done = {"samples": counts.all().samples, "traces": traces, "failed_questions": counts.lost.total()}
         job.set_state("done", counts=done)
-        job.hand_over(made, failed=not traces)
+        job.hand_over(made, failed=not all_made(plan, made))
         say_next(plan.out, wanted, traces, coverage.served())
     return job.code
 

@@ -1,5 +1,6 @@
 """The flags of the whole job, checked once, on construction."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,8 @@ from generation.variants import VARIANTS, parse_names
 
 FORMATS = ("0C", "*C", "*C_full", "*C*IC", "*CC", "random", "no_reflection", "algorithm1", "star")
 """Trace formats, listed here only for --help: assembly defines and checks them."""
+_NUMBER = r"(\d{0,9}\.?\d{1,9})"
+_RATES = re.compile(f"{_NUMBER}-{_NUMBER}")
 _SMALL = 32  # default number of questions per task for the built-in model
 
 
@@ -28,6 +31,9 @@ class Settings(QuestionSettings):
     rl_questions: int | None = flag(
         None, "held out for RL, never in SFT (default: a quarter as many)", bounds=(0, 10**7)
     )
+    rl_samples: int | None = flag(
+        None, "of each of these, as the plain question: its pass rate (default: none)", bounds=(1, 1_000)
+    )
     variants: tuple[str, ...] = flag(("plain",), f"plain (4), all (8), or a comma list of {', '.join(VARIANTS)}")
     samples: int | None = flag(None, "per question and variant (default: 16; built-in model 2)", bounds=(1, 10_000))
     reflections: int | None = flag(None, "per sample (default: 4; built-in model 2)", bounds=(0, 1_000))
@@ -36,12 +42,24 @@ class Settings(QuestionSettings):
     )
     formats: tuple[str, ...] = flag(("*C_full",), f"comma list of {', '.join(FORMATS)}; quote the stars")
     attempts: str = flag("5", "attempts a trace, N, or a range such as 2-5")
+    enough: bool = flag(False, "end a question's sampling when it can serve the formats: docs/assembly.md")
+    traces: int | None = flag(None, "end the run when the questions so far can give this many", bounds=(1, 10**9))
     rl_layout: RlLayoutName = flag("verl", "the columns of RL_DATA, by the trainer that reads them; docs/training.md")
+    rl_pass_rate: str | None = flag(
+        None, "LOW-HIGH, such as 0.05-0.95: only RL questions between these; with --rl_samples"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         read_sampling(self.reflection_sampling or {}, "--reflection_sampling")
         parse_names(self.variants)
+        if self.rl_samples is not None and self.rl_questions == 0:
+            raise ValueError(
+                f"--rl_samples {self.rl_samples} is for questions held out for RL: --rl_questions 0 has none"
+            )
+        if self.rl_pass_rate is not None and self.rl_samples is None:
+            raise ValueError(f"--rl_pass_rate {self.rl_pass_rate} is of samples of the RL questions: give --rl_samples")
+        read_pass_rates(self.rl_pass_rate)
 
     def parts(self, *, small: bool) -> list[Part]:
         """Decide which tasks supply how many questions, without generating or loading any. Raises ValueError.
@@ -61,3 +79,13 @@ class Settings(QuestionSettings):
         if self.rl_questions is not None:
             held = registry.share(self.rl_questions, [count or 1 for count in counts])
         return [Part(task, Wanted(sft, rl, self.seed)) for task, sft, rl in zip(tasks, counts, held, strict=True)]
+
+
+def read_pass_rates(text: str | None) -> tuple[float, float] | None:
+    """Parse LOW-HIGH of --rl_pass_rate into its two ends, None into None. Raises ValueError for any other text."""
+    if text is None:
+        return None
+    found = _RATES.fullmatch(text)
+    if found is None or not 0 <= float(found[1]) <= float(found[2]) <= 1:
+        raise ValueError(f"--rl_pass_rate must be LOW-HIGH within 0 and 1, such as 0.05-0.95, not {text!r}")
+    return float(found[1]), float(found[2])

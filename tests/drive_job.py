@@ -15,6 +15,7 @@ from cluster.inference.engine import Completion, Request, ScriptedSettings
 from cluster.inference.replicas import Fleet
 from generation import run
 from generation.plan import make_plan
+from generation.records import Question
 from generation.settings import Settings
 from tests.scripted import knowing
 
@@ -29,8 +30,12 @@ class Knowing:
         self._answer: Callable[[Request], str] | None = None
 
     def __call__(self, request: Request) -> str:
-        self._answer = self._answer or knowing(make_plan(parse(Settings, self._argv)).questions)
+        self._answer = self._answer or knowing(self._questions())
         return self._answer(request)
+
+    def _questions(self) -> tuple[Question, ...]:
+        plan = make_plan(parse(Settings, self._argv))
+        return *plan.questions, *plan.rl_questions
 
 
 def main(argv: list[str], reply: Callable[[Request], str | Completion] | None = None) -> int:

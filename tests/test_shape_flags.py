@@ -64,13 +64,17 @@ def test_flags_of_the_whole_job_are_frozen() -> None:
         *OF_EVERY_JOB,
         *OF_QUESTIONS,
         "rl_questions",
+        "rl_samples",
         "variants",
         "samples",
         "reflections",
         "reflection_sampling",
         "formats",
         "attempts",
+        "enough",
+        "traces",
         "rl_layout",
+        "rl_pass_rate",
     ]
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from cluster.errors import Stopped
-from cluster.jobs.job import Stop
 from cluster.jobs.progress import STOPPED
+from cluster.jobs.stop import Stop
 from tests.processes import Job
 
 _BEGUN = "the stage has begun"

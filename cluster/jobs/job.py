@@ -3,21 +3,21 @@
 Items that are neither finished nor failed are owed. Engines are started only if there are any.
 """
 
-import os
-import signal
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any, Self
 
 from cluster.errors import NotPushed, Stopped
 from cluster.flags import fail, page
+from cluster.inference.pool import Done, Event, Failed
 from cluster.inference.replica import Work
 from cluster.inference.replicas import Fleet, Placement
 from cluster.jobs.atomic import check_replaceable
+from cluster.jobs.goal import Goal
 from cluster.jobs.hub import check_push, push
-from cluster.jobs.plan import JobPlan, JobSettings
+from cluster.jobs.plan import Item, JobPlan, JobSettings
 from cluster.jobs.progress import FAILED, STOPPED, Look, Tally, report_failure, say, stage_line, wrapped
 from cluster.jobs.run_directory import (
     ENGINE,
@@ -31,57 +31,10 @@ from cluster.jobs.run_directory import (
     versions,
     write_record,
 )
-from cluster.jobs.store import FAILED_ITEMS, Failures, ShardStore, finished_in
+from cluster.jobs.stop import Stop
+from cluster.jobs.store import FAILED_ITEMS, Failures, ShardStore, finished_in, rows_in
 
 SHARDS = "shards"
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # Slurm sends the last one before its time limit
-
-
-class Stop:
-    """A stop by signals: the first lets what is in flight finish within a grace period, the second does not."""
-
-    def __init__(self, grace_s: float) -> None:
-        self.asked = 0
-        self._grace_s, self._at_once = grace_s, False
-        self._tell: Callable[[float], object] | None = None
-
-    def listen(self) -> None:
-        """Install the signal handlers."""
-        for number in _SIGNALS:
-            signal.signal(number, self._hear)
-
-    def _hear(self, *_: Any) -> None:
-        self.asked += 1
-        wait_s = 0.0 if self._at_once or self.asked > 1 else self._grace_s
-        if self.asked == 1:
-            words = f"up to {wait_s:.0f} s for what is in flight; once more: at once" if wait_s else "at once"
-            # Not print: the signal may have come in the middle of one. The stream may be a caller's, without a number.
-            with suppress(OSError, ValueError):
-                os.write(sys.stdout.fileno(), f"\nstopping    {words}\n".encode())
-        if self._tell is not None:
-            self._tell(wait_s)
-
-    def on_stop(self, tell: Callable[[float], object] | None) -> None:
-        """Have a stop call `tell` with the seconds left; call it now with 0 if a stop was requested before."""
-        self._tell = tell
-        if tell is not None and self.asked:
-            tell(0.0)
-
-    def interrupt(self, *, at_once: bool = False) -> None:
-        """Raise Stopped, once, after the grace period of a stop, or `at_once`. For work that can be repeated."""
-        signal.signal(signal.SIGALRM, self._raise)
-        self._at_once = at_once
-        # A timer of 0 s would never fire.
-        self.on_stop(lambda wait_s: signal.setitimer(signal.ITIMER_REAL, max(0.001, wait_s)))
-
-    def _raise(self, *_: Any) -> None:
-        self._tell = None
-        raise Stopped
-
-    def defer(self) -> None:
-        """Raise nothing from now on."""
-        self._tell, self._at_once = None, False
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
 
 
 class Job:
@@ -122,21 +75,43 @@ class Job:
                 return False
         return True
 
-    def check(self, plan: JobPlan, folders: Sequence[str]) -> None:
-        """Accept a plan whose rows become the first folder, and find what is owed. Makes nothing. Raises ValueError."""
+    def check(self, plan: JobPlan, folders: Sequence[str], goal: Goal | None = None) -> None:
+        """Accept a plan whose rows become the first folder, and find what is owed. Makes nothing. Raises ValueError.
+
+        With a `goal` the run ends when that is reached, by those of its items that are merged.
+        """
         check_run(plan.out, plan.configuration)
         check_replaceable(plan.out / folders[0])
         self.plan, self._planned = plan, True
         self._finished: Collection[str] = finished_in(plan.out / SHARDS, plan.key)
         self._failures = Failures(plan.out)
+        self._goal = goal
+        if goal is not None:
+            goal.begin(plan.merged)
+            for rows in rows_in(plan.out / SHARDS):
+                goal.finish(rows)
+            if not self._settings.retry_failed:
+                goal.fail(self._failures.reasons())
         if namespace := self._settings.push_to:
             check_push(namespace, [f"{name}-{plan.name}" for name in folders], ask=not self._settings.dry_run)
 
+    def kept(self, merged: Sequence[str]) -> Sequence[str]:
+        """Return which of the plan's items to be merged are needed: with a goal that is reached, the first alone."""
+        goal = self._goal
+        return merged[: goal.items] if goal is not None and goal.reached else merged
+
+    @property
+    def wanted(self) -> list[str]:
+        """Return the keys of the items that the run takes to its end: those that are kept, and what is not merged."""
+        order = self.plan.merged
+        merged = set(order)
+        return [*self.kept(order), *(key for key in self.plan.keys if key not in merged)]
+
     @property
     def owed(self) -> set[str]:
-        """Return the keys of the items that are neither finished nor failed."""
+        """Return the keys of the items that are neither finished nor failed; with a goal that is reached, of fewer."""
         failures = () if self._settings.retry_failed and not self._begun else self._failures.reasons()
-        return set(self.plan.keys).difference(self._finished, failures)
+        return set(self.wanted).difference(self._finished, failures)
 
     @property
     def failed(self) -> dict[str, str]:
@@ -172,8 +147,9 @@ class Job:
                     self._stop.on_stop(pool.stop)
                     owed = self.owed
                     try:
-                        for event in pool.run(plan.items(owed), len(owed)):
+                        for event in pool.run(self._while_wanted(plan.items(owed)), len(owed)):
                             tally.take(event)
+                            self._count(event)
                             # Whoever asked to stop may kill us before the end.
                             if tally.keep(everything=self._stop.asked > 0):
                                 self.set_state("rolling out", tally.facts(fleet.placement))
@@ -182,12 +158,34 @@ class Job:
                         self._stop.on_stop(None)
                         tally.keep(everything=True)
                         self.set_state("rolling out", tally.facts(fleet.placement))
-        self.set_state("rolled out")
+        self.set_state("rolled out", self._progress())
         if missing := len(self.owed):
             assert self._stop.asked, f"{missing} {plan.item}s are neither done nor failed"
             raise Stopped
         # From here on, rerunning the command repeats everything.
         self._stop.interrupt()
+
+    def _while_wanted(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Yield the items, but none to be merged once the goal is reached."""
+        merged = set(self.plan.merged)
+        for item in items:
+            if self._goal is None or item.key not in merged or not self._goal.reached:
+                yield item
+
+    def _count(self, event: Event[Any, Any]) -> None:
+        """Tell the goal what has ended."""
+        if self._goal is not None and isinstance(event, Done):
+            self._goal.finish(event.result.table)
+        elif self._goal is not None and isinstance(event, Failed):
+            self._goal.fail([event.item.key])
+
+    def _progress(self) -> dict[str, Any]:
+        """Say how far the goal is reached, and return that for run.json."""
+        if (goal := self._goal) is None:
+            return {}
+        counted, total = goal.items, len(self.plan.merged)
+        say(goal.unit, f"{goal.worth:,} {goal.unit} possible after {counted:,} of {total:,} {self.plan.item}s")
+        return {goal.unit: {"wanted": goal.wanted, "possible": goal.worth, f"{self.plan.item}s": counted}}
 
     def set_state(self, state: str, start: Mapping[str, Any] = {}, **facts: JSON) -> None:
         """Write the state to run.json, with `facts` about the run, and `start` and the time about this start."""
@@ -208,10 +206,10 @@ class Job:
         plan, made = self.plan, [self.plan.out / name for name in folders]
         for folder in made:
             say("made", str(folder))
-        lost = plan.count(self.failed)
+        lost = plan.count(set(self.failed).intersection(self.wanted))
         self.code = FAILED if lost or failed else 0
         if lost:
-            missing = f"{lost:,} of {plan.count(plan.keys):,} {plan.unit}{stays}"
+            missing = f"{lost:,} of {plan.count(self.wanted):,} {plan.unit}{stays}"
             say("failed", f"{missing}, see {plan.out / FAILED_ITEMS}; --retry_failed tries again")
         try:
             for folder in made if self._settings.push_to else ():
@@ -240,6 +238,11 @@ class Job:
             say("note", f"--retry_failed has nothing to try again: nothing failed in {plan.out} before")
         elif self._settings.retry_failed:
             self._failures.forget(self._failures.reasons())
+        if (goal := self._goal) is not None:
+            # What another driver finished or saw fail meanwhile.
+            for rows in self.store.scan(goal.unknown(self._finished)):
+                goal.finish(rows)
+            goal.fail(self._failures.reasons())
         for shard in self.store.torn:
             say("shards", f"{shard.name} was torn and is kept in shards/torn; its {plan.unit} are asked again")
         for key in self.store.repeated:

@@ -146,6 +146,11 @@ class JobPlan(ABC):
     def keys(self) -> Sequence[str]:
         """Return the keys of all items, in order."""
 
+    @property
+    def merged(self) -> Sequence[str]:
+        """Return the keys of the items whose rows become the run's first dataset, in order: by default all."""
+        return self.keys
+
     @abstractmethod
     def items(self, keys: Collection[str]) -> Iterable[Item]:
         """Return the items of these keys, in order."""

@@ -143,7 +143,10 @@ def follow(results: Iterable[T], total: int, stage: str, unit: str) -> Iterator[
 
 
 class Tally:
-    """Counts, reports and stores the items of this start. `look` gets each one's rows, and returns a warning or ""."""
+    """Counts, reports and stores the items of this start.
+
+    `look` gets the rows of each that is merged, and returns a warning or "".
+    """
 
     def __init__(self, plan: JobPlan, store: ShardStore, failures: Failures, look: Look = lambda _: "") -> None:
         self._plan, self._store, self._failures, self._look = plan, store, failures, look
@@ -155,6 +158,7 @@ class Tally:
         self._bar = progress("loading")
         self._tables: list[pa.Table] = []
         self._shard_began = time.monotonic()
+        self._looked_at = frozenset(plan.merged)
 
     def __enter__(self) -> Self:
         return self
@@ -208,7 +212,7 @@ class Tally:
                 self.done += 1
                 self.output_tokens += result.output_tokens
                 self._advance(item)
-                if warning := self._look(result.table):
+                if item.key in self._looked_at and (warning := self._look(result.table)):
                     say("warning", warning)
             case Failed(item, reason, story):
                 self._advance(item)

@@ -9,7 +9,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, KeysView, Mapping, Sequence
+from collections.abc import Collection, Iterator, KeysView, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -111,11 +111,24 @@ class ShardStore:
         # One chunk, or the shards' boundaries would show in the file's pages.
         return table.take(order).combine_chunks()
 
+    def scan(self, keys: Collection[str], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """Yield the rows of these finished items shard by shard, in `columns`, the key's among them, or in all.
+
+        Raises TornShardError.
+        """
+        held: dict[Path, list[str]] = {}
+        for key in keys:
+            held.setdefault(self._shard_of[key], []).append(key)
+        for shard, of_shard in sorted(held.items()):
+            table = self._read(shard, columns)
+            yield table.filter(pc.is_in(table[self._key], value_set=pa.array(of_shard)))
+
     def merge(
         self,
         order: Sequence[str],
         destination: Path,
         *,
+        others: Collection[str] = (),
         rows_per_file: int = ROWS_PER_FILE,
         finish: Fill | None = None,
         split: str = "train",
@@ -124,9 +137,10 @@ class ShardStore:
 
         A file has whole items, up to `rows_per_file` rows unless one item has more. The same rows give the same
         bytes, whatever shards they are in. `finish` adds the rest of the folder, such as its card. Raises ValueError
-        if shards hold items that are not in `order`, TornShardError, and as replace_folder does.
+        if shards hold items that are neither in `order` nor among the `others` that stay in shards, TornShardError, and
+        as replace_folder does.
         """
-        if unknown := sorted(self._shard_of.keys() - set(order)):
+        if unknown := sorted(self._shard_of.keys() - {*order, *others}):
             problem = f"{len(unknown)} questions that this run does not ask, such as {unknown[0]}"
             raise ValueError(f"{self._folder} holds {problem}; give the folder of another run, or a new one")
 
@@ -216,6 +230,13 @@ def finished_in(folder: Path, key: str) -> set[str]:
         with suppress(*_UNREADABLE, KeyError), pq.ParquetFile(shard) as file:
             found.update(file.read(columns=[key])[key].to_pylist())
     return found
+
+
+def rows_in(folder: Path) -> Iterator[pa.Table]:
+    """Yield the readable shards of a folder, which need not exist, by name. Changes nothing there."""
+    for shard in sorted(folder.glob("*.parquet")):
+        with suppress(*_UNREADABLE), pq.ParquetFile(shard) as file:
+            yield file.read()
 
 
 def pack(keys: Sequence[str], rows: Mapping[str, int], limit: int) -> list[list[str]]:

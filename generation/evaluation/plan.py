@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from cluster.inference.chat import Prompt
-from cluster.inference.sampling import check_stops
 from cluster.inference.thoughts import THINK
 from cluster.jobs.plan import JobPlan
 from cluster.jobs.run_directory import JSON
@@ -16,12 +15,11 @@ from generation.evaluation.questions import supply_evaluation
 from generation.evaluation.schema import ARM, EVAL_SCHEMA
 from generation.evaluation.settings import PAPER, EvaluateSettings
 from generation.evaluation.work import EvaluationWork
-from generation.examples import Examples, check_apart, check_golds, load_examples, notes_on_answering
-from generation.grading.answers import places_of
 from generation.model_plan import choose_model, fit_chat, is_builtin, notes_on_prompts, write_out
-from generation.plan import first_of_each_grader, graded_by, places_in
+from generation.plan import first_of_each_grader, graded_by
 from generation.records import Question, stable_hash
 from generation.served_plan import chat_of
+from generation.supplied import check_answer_stops, examples_beside, places_in, with_places
 from generation.tasks.registry import run_name
 from generation.variants import BARE, Variant
 
@@ -78,10 +76,12 @@ def plan_evaluation(settings: EvaluateSettings) -> EvaluationPlan:
     samples = settings.samples_of(names)
     what = "replies to a question"
     model, sampling, chat, chosen, out, notes = choose_model(settings, f"evals/{task}", max(samples.values()), what)
-    asked = tuple(replace(one, answer_in=places_of(one.grader, settings.answer_in)) for one in supplied.sft)
-    if any("tag" in question.answer_in for question in asked):
-        check_stops(sampling, "answer", "reply")
-    examples, shown = _examples(settings.examples, variants, asked)
+    supplied = with_places(supplied, settings.answer_in)
+    check_answer_stops(supplied, sampling, sampling, 0)
+    examples, shown = examples_beside(settings.examples, variants, supplied, 0)
+    if count := len(examples.reflecting):
+        shown.append(f"--examples: {count:,} examples of reflecting are not used: no reflection is asked for")
+    asked = supplied.sft
     work = EvaluationWork(
         variants,
         samples,
@@ -128,17 +128,6 @@ def _configuration(asked: Sequence[Question], work: EvaluationWork) -> dict[str,
         **places_in(asked),
         **work.examples.configuration,
     }
-
-
-def _examples(path: str | None, variants: Sequence[Variant], asked: Sequence[Question]) -> tuple[Examples, list[str]]:
-    """Return the examples in a file and notes on them. Raises ValueError if they do not go with the questions."""
-    examples = load_examples(path)
-    check_golds(examples, tuple(variants))
-    check_apart(examples, (question.text for question in asked))
-    notes = [*notes_on_answering(examples, tuple(variants), {question.answer_in for question in asked})]
-    if count := len(examples.reflecting):
-        notes.append(f"--examples: {count:,} examples of reflecting are not used: no reflection is asked for")
-    return examples, notes
 
 
 def _forcing(settings: EvaluateSettings) -> Forcing | None:

@@ -90,6 +90,15 @@ class RawCounts:
     kept: Counter[str] = field(default_factory=Counter)
     """Rows that failed to get more reflections and are unchanged, by reason; filled in by the run."""
     served: str = ""
+    unasked: int | None = None
+    """Samples not asked since their questions had enough; None where each question is asked for all. Filled in by the
+    run, as the next is."""
+    unneeded: int = 0  # questions left out since those before them give the traces asked for
+
+    def unwritten(self) -> int:
+        """Return an estimate of the tokens that samples not asked, with their reflections, would have had."""
+        written = sum(count for (_, name), count in self.tokens.items() if name == "output_tokens")
+        return round((self.unasked or 0) * written / max(1, self.all().samples))
 
     def all(self) -> TaskCounts:
         whole = TaskCounts()

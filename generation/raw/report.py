@@ -28,34 +28,44 @@ _UNDECIDED = (
 )
 
 
-def write_raw_data(plan: JobPlan, job: Job, look: Look | None = None, served: Served | None = None) -> RawCounts:
-    """Write RAW_DATA/ from the shards, the same whichever engine made them. Raises AllFailedError if none finished."""
+def write_raw_data(
+    plan: JobPlan, job: Job, look: Look | None = None, served: Served | None = None, *, most: int | None = None
+) -> RawCounts:
+    """Write RAW_DATA/ from the shards, the same whichever engine made them. Raises AllFailedError if none finished.
+
+    `most` is how many samples an item has at most, where its sampling may end before.
+    """
     lost, finished = lost_units(plan, job), job.store.finished()
-    order = [key for key in plan.keys if key in finished]
+    merged = plan.merged
+    kept = job.kept(merged)
+    order = [key for key in kept if key in finished]
     counted: list[RawCounts] = []
 
     def finish(folder: Path) -> None:
         counts = counting.count_folder(folder, look, served)
         assert counts.questions == set(order), "questions were lost on the way"
         counts.lost = lost
+        counts.unneeded = len(merged) - len(kept)
+        counts.unasked = most * len(order) - counts.all().samples if most else None
         counted.append(counts)
         name, license = f"{schema.RAW_DATA}-{plan.name}", plan.license
         text = raw_card(counts, plan.configuration, job.record, name=name, license=license)
         (folder / "README.md").write_text(text, encoding="utf-8")
 
-    job.store.merge(order, plan.out / schema.RAW_DATA, finish=finish)
+    job.store.merge(order, plan.out / schema.RAW_DATA, others=plan.keys, finish=finish)
     return counted[0]
 
 
 def lost_units(plan: JobPlan, job: Job) -> Counter[str]:
     """Count the plan's units that failed, by reason. Raises AllFailedError if all did."""
     failed, finished, lost = job.failed, job.store.finished(), Counter[str]()
-    for key in plan.keys:
+    kept = job.kept(plan.merged)
+    for key in kept:
         if key not in finished:
             lost[failed[key]] += plan.size(key)
-    if not finished:
+    if lost and finished.isdisjoint(kept):
         why = lost.most_common(1)[0][0]
-        raise AllFailedError(f"all {plan.count(plan.keys):,} {plan.unit} failed: {why}", ONLY_RETRIED)
+        raise AllFailedError(f"all {plan.count(kept):,} {plan.unit} failed: {why}", ONLY_RETRIED)
     return lost
 
 
@@ -66,6 +76,12 @@ def summary(counts: RawCounts) -> str:
     if tasks:
         lines += _outcomes_text({name: [*map(one.outcome, OUTCOMES)] for name, one in tasks.items()}, "by task")
     lines += _reflections_text(whole)
+    if counts.unasked is not None:
+        saved, whole_count = counts.unwritten(), whole.samples + counts.unasked
+        lines.append(f"{counts.unasked:,} of {whole_count:,} samples were not asked: their questions had enough,")
+        lines.append(f"which saved about {saved:,} tokens, {counts.unasked / max(1, whole_count):.0%} of all")
+    if counts.unneeded:
+        lines.append(f"{counts.unneeded:,} further questions were not needed for the traces asked for")
     lines += _reasons_text(f"{counts.lost.total():,} questions failed and have no samples:", counts.lost)
     lines += _reasons_text(f"{counts.kept.total():,} rows failed and stay as they were:", counts.kept)
     if traces := counts.inner[counting.TRACES]:
@@ -151,6 +167,8 @@ def held(counts: RawCounts, *, lost: bool) -> str:
         ("questions", len(counts.questions)),
         *([("questions that failed and have no rows", counts.lost.total())] if lost else []),
         ("samples", whole.samples),
+        *([("questions not needed for the traces asked for", counts.unneeded)] if counts.unneeded else []),
+        *_not_asked(counts),
         ("samples that mention their hint", counts.hinted),
         ("samples whose request failed", counts.failed[schema.SAMPLE_PROVENANCE]),
         ("reflections", whole.reflections),
@@ -174,6 +192,14 @@ def held(counts: RawCounts, *, lost: bool) -> str:
     for task, one in tasks.items():
         parts += [f"### {card.code(task or NONE)}\n", *_task_tables(one)]
     return "\n".join(filter(None, parts))
+
+
+def _not_asked(counts: RawCounts) -> list[tuple[str, int]]:
+    """Return the rows of a card on samples that were not asked, if sampling could end early."""
+    if counts.unasked is None:
+        return []
+    asked = ("samples not asked, since their questions had enough", counts.unasked)
+    return [asked, ("tokens that this saved, estimated by the mean of those asked", counts.unwritten())]
 
 
 def _tokens(counts: RawCounts) -> list[tuple[str, int]]:

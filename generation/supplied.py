@@ -1,0 +1,71 @@
+"""What a plan makes of its questions: where they give answers, what goes with them, what its configuration says."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from cluster.inference.engine import Sampling
+from cluster.inference.sampling import check_stops
+from cluster.jobs.run_directory import JSON
+from generation.examples import (
+    Examples,
+    check_apart,
+    check_golds,
+    load_examples,
+    notes_on_answering,
+    notes_on_reflecting,
+)
+from generation.grading.answers import places_of
+from generation.records import ANSWER_IN, Question, stable_hash
+from generation.rollout import Rollout
+from generation.settings import Settings
+from generation.tasks.task import Supplied
+from generation.variants import Variant
+from reflection import prompts
+
+
+def examples_beside(
+    path: str | None, asked: tuple[Variant, ...], supplied: Supplied, reflections: int
+) -> tuple[Examples, list[str]]:
+    """Return the examples in a file and notes on them. Raises ValueError if they do not go with the questions."""
+    examples = load_examples(path)
+    check_golds(examples, asked)
+    check_apart(examples, (question.text for question in (*supplied.sft, *supplied.rl)))
+    notes = [*notes_on_answering(examples, asked, {question.answer_in for question in supplied.sft})]
+    return examples, [*notes, *(notes_on_reflecting(examples) if reflections else ())]
+
+
+def check_answer_stops(supplied: Supplied, sampling: Sampling, looking: Sampling, reflections: int) -> None:
+    """Raise ValueError for a stop that would end a sample before its answer, or a reflection before its verdict."""
+    if any("tag" in q.answer_in for q in (*supplied.sft, *supplied.rl)):
+        check_stops(sampling, "answer", "sample")
+    if reflections:
+        check_stops(looking, "verdict", "reflection")
+
+
+def with_places(supplied: Supplied, answer_in: str | None) -> Supplied:
+    """Set where samples of each question give their answers."""
+    sft, rl = ([replace(q, answer_in=places_of(q.grader, answer_in)) for q in of] for of in (supplied.sft, supplied.rl))
+    return supplied._replace(sft=tuple(sft), rl=tuple(rl))
+
+
+def places_in(questions: Iterable[Question]) -> dict[str, JSON]:
+    """Return where answers stand, by grader, as the configuration has it: nothing where it is as it always was."""
+    there = {question.grader: list(question.answer_in) for question in questions if question.answer_in != ANSWER_IN}
+    return {"answer_in": there} if there else {}
+
+
+def configured(settings: Settings, rollout: Rollout) -> dict[str, JSON]:
+    """Return what the configuration says of how questions are sampled. What is not used adds nothing."""
+    looking = rollout.reflection_sampling
+    enough: JSON = {"formats": sorted({*settings.formats}), "attempts": settings.attempts}
+    return {
+        "prompts_hash": stable_hash(*rollout.variants, *prompts.PROMPTS.items())[:16],
+        "variants": [variant.name for variant in rollout.variants],
+        "samples": rollout.samples,
+        "reflections": rollout.reflections,
+        "sampling": rollout.sampling.parameters(),
+        **({"reflection_sampling": looking.parameters()} if looking else {}),
+        **({"rl_samples": rollout.rl_samples} if rollout.rl_samples else {}),
+        **({"enough": enough} if settings.enough else {}),
+        "seed": rollout.seed,
+    }
