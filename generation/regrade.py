@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from pathlib import Path
 
 from cluster.flags import fail, flag, page, parse
@@ -26,11 +26,11 @@ from generation.tasks.custom_facts import GraderName
 class Config:
     """Grade the responses of a RAW_DATA or of an evaluation again; ours or a published one, which stays as it is."""
 
+    out: Path = flag(MISSING, "the folder to make, or one that this command made", dataset_folder)
     raw: str | None = flag(
         None, "a RAW_DATA or run folder, a parquet file, or a hub dataset (namespace/name)", local_or_name
     )
     eval: str | None = flag(None, "the same of an evaluation (EVAL_DATA)", local_or_name)
-    out: Path | None = flag(None, "the folder to make; must be given", dataset_folder)
     grader: GraderName | None = flag(None, "of all rows (default: as each row says, else by wording and gold answer)")
     task: str | None = flag(None, "a task, or your my_task.py, whose grader is for the rows of that name", local)
     answer_in: str | None = flag(
@@ -43,8 +43,6 @@ class Config:
         if (self.raw is None) == (self.eval is None):
             given = "--raw and --eval are both given" if self.raw else "neither --raw nor --eval is given"
             raise ValueError(f"{given}: give --raw=VALUE for a RAW_DATA or --eval=VALUE for an evaluation")
-        if self.out is None:
-            raise ValueError("--out is missing; it needs a path: --out=VALUE")
         if self.grader is not None and self.task is not None:
             raise ValueError(f"--grader {self.grader} and --task {self.task}: give one, as a task has its own grader")
         if self.answer_in is not None:
@@ -66,7 +64,6 @@ class Config:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command. Exits with 2, after one line on stderr, if the input is wrong, 1 if no grader starts."""
     config = parse(Config, argv)
-    assert config.out is not None
     try:
         what, kind = (config.raw, RAW) if config.raw is not None else (config.eval or "", EVAL)
         chosen, figures = config.chosen, figures_of_folder if kind is EVAL else None

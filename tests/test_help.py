@@ -14,6 +14,7 @@ import pytest
 import assembly.check
 import assembly.run
 import cluster.slurm
+import generation.regrade
 import generation.settings
 from assembly.settings import FORMATS
 from cluster import COMMANDS
@@ -33,7 +34,15 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.fullmatch(r"skillfactory-data (\d[\w.]*|\(not installed\))\n", capsys.readouterr().out)
 
 
-REAL = [Settings, EvaluateSettings, AdditionSettings, assembly.run.Config, assembly.check.Config, cluster.slurm.Options]
+REAL = [
+    Settings,
+    EvaluateSettings,
+    AdditionSettings,
+    generation.regrade.Config,
+    assembly.run.Config,
+    assembly.check.Config,
+    cluster.slurm.Options,
+]
 
 
 @pytest.mark.parametrize("command", REAL)
@@ -68,6 +77,7 @@ def test_the_formats_that_the_help_names_are_those_there_are() -> None:
         "generation.run --list_tasks",
         "generation.run --dry_run",
         "assembly.run --help",
+        "generation.regrade --help",
         "assembly.check --help",
         "cluster.slurm --nodes=1 --time=10 -- python train.py",
     ],

@@ -27,6 +27,7 @@ from tests.hub_server import serving
 from tests.hub_state import Hub, Repository
 from tests.hub_user import User
 from tests.readme import NO_COMMANDS, ROOT, commands, typed, working_copy
+from tests.regraded import evaluated_row
 
 README = ROOT / "README.md"
 TEXT = "\n".join(path.read_text(encoding="utf-8") for path in (README, *sorted((ROOT / "docs").glob("*.md"))))
@@ -78,6 +79,8 @@ def _hub() -> Hub:
     put(hub, "gsm8k", {"README.md": splits, "main/train-00000-of-00001.parquet": parquet(many)})
     raw = {"data/train-00000-of-00001.parquet": parquet(ROWS)}
     hub.repositories["NAMESPACE/RAW_DATA-countdown3args-Qwen2.5-1.5B-Instruct"] = Repository(False, files=raw)
+    replies = {"data/test-00000-of-00001.parquet": parquet([evaluated_row(question, gold) for question, gold in SUMS])}
+    hub.repositories["NAMESPACE/EVAL-cd3args-Qwen2.5-1.5B-Instruct"] = Repository(False, files=replies)
     questions = jsonl([{"question": text, "answer": gold} for text, gold in SUMS])
     told = card(("configuration", {"test": "test.jsonl"}))
     hub.repositories["owner/name"] = Repository(
@@ -199,6 +202,7 @@ WAYS: list[tuple[str, Callable[[Reader, str], None]]] = [
     (r"python -m generation\.run --list_tasks", as_written),
     (r"python -m generation\.run .*--address auto", on_a_cluster),
     (r"python -m generation\.run .*", planned),
+    (r"python -m generation\.regrade .*", on_a_run),
     (r"python -m reflection\.run .*", planned_on_a_run),
     (r"python -m assembly\.run .*", on_a_run),
     (r"python -m assembly\.check .*", on_a_set),
@@ -241,7 +245,9 @@ def test_the_set_up_says_how_to_go_on(reader: Reader) -> None:
     assert reader.types("make setup").splitlines()[-1].startswith("set-up: source .venv/bin/activate")
 
 
-@pytest.mark.parametrize("module", ["generation.run", "reflection.run", "assembly.run", "cluster.slurm", "generation"])
+@pytest.mark.parametrize(
+    "module", ["generation.run", "generation.regrade", "reflection.run", "assembly.run", "cluster.slurm", "generation"]
+)
 def test_without_the_environment_the_line_that_brings_it_is_told(module: str, tmp_path: Path) -> None:
     """In a shell where it is not active: a Python that has none of the packages."""
     ended = subprocess.run(

@@ -8,6 +8,7 @@ from assembly.check import Config as Check
 from assembly.run import Config
 from cluster.slurm import Options
 from generation.evaluation.settings import EvaluateSettings
+from generation.regrade import Config as Regrade
 from generation.settings import Settings
 from reflection.added.plan import AdditionSettings
 
@@ -128,6 +129,11 @@ def test_flags_of_the_check_are_frozen() -> None:
     assert names == ["sft", "model", "trainer", "config", "python", "rows", "chat_kwargs", "json", "html"]
 
 
+def test_flags_of_grading_again_are_frozen() -> None:
+    names = [field.name for field in dataclasses.fields(Regrade)]
+    assert names == ["out", "raw", "eval", "grader", "task", "answer_in", "processes", "license"]
+
+
 def test_flags_of_the_slurm_launcher_are_frozen() -> None:
     assert [field.name for field in dataclasses.fields(Options)] == [
         "nodes",
@@ -151,7 +157,7 @@ def test_flags_of_the_slurm_launcher_are_frozen() -> None:
     ]
 
 
-COMMANDS = (Settings, EvaluateSettings, AdditionSettings, Config, Options)
+COMMANDS = (Settings, EvaluateSettings, AdditionSettings, Config, Options, Regrade)
 
 
 def test_each_flag_has_a_line_of_help() -> None:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from generation.evaluation.settings import EvaluateSettings
 from generation.raw.files import reading
 from generation.records import Question, collapse_spaces
-from generation.tasks.task import Supplied, Task
+from generation.tasks.task import Drawn, Supplied, Task
 
 _KEY = "question_key"
 _HOLDERS = ((_KEY,), ("extra_info", _KEY))  # where SFT_DATA, RAW_DATA, EVAL_DATA and each RL_DATA name a question
@@ -26,9 +26,11 @@ def supply_evaluation(settings: EvaluateSettings, *, small: bool) -> tuple[Suppl
         left = [question for question in supplied.sft if question.key not in apart]
         chosen = left[:count]
         if not chosen or (count is not None and len(chosen) < count):
-            asked = f"of the {count:,} wanted" if count is not None else "to ask"
+            asked = f" of the {count:,} wanted" if count is not None else ""
             out = f", with {len(supplied.sft) - len(left):,} left out" if apart else ""
-            raise ValueError(f"{task.name} has {len(chosen):,} questions {asked}{out}: ask for fewer")
+            wider = " or widen --inputs or --targets" if isinstance(task, Drawn) and task.ranges else ""
+            told = f"{task.name} has {len(chosen):,} questions to evaluate on{asked}{out}"
+            raise ValueError(f"{told}: ask for fewer{wider}")
         if apart:
             notes.append(f"{len(supplied.sft) - len(left):,} questions of {task.name} are left out by --apart_from")
         taken += chosen

@@ -76,9 +76,9 @@ def chosen_question(row: tuple[str, str, str, str, str | None], chosen: Chosen) 
         question, _ = read_row(_PLACE, {"question": text, "answer": answer}, reading, task, source)
     else:
         raise ValueError(f"{_PLACE} has no {needed[0]!r}, which the grader {chosen.grader} needs")
-    asked = known.get("answer_in")
-    if chosen.answer_in is None and isinstance(asked, list):
-        return replace(question, answer_in=read_answer_in(",".join(map(str, asked))))
+    stated = known.get("answer_in", [*ANSWER_IN] if known.get("grader") == chosen.grader else None)
+    if chosen.answer_in is None and isinstance(stated, list):
+        return replace(question, answer_in=read_answer_in(",".join(map(str, stated))))
     return replace(question, answer_in=places_of(chosen.grader, chosen.answer_in))
 
 

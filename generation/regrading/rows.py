@@ -11,15 +11,15 @@ import pyarrow.compute as pc
 from cluster.inference.engine import FinishReason
 from generation.evaluation.equivalence import same_answers
 from generation.grading import find_answer, grade
-from generation.raw.questions import Chosen, chosen_question
+from generation.raw.questions import FACTS, Chosen, chosen_question
 from generation.raw.reader import UNDECIDED, parted
 from generation.raw.schema import as_lists, attempt_entry, is_list, lengths, lists_of
-from generation.records import NO_ANSWER, Grade, InnerAttempt, Outcome, Question
+from generation.records import NO_ANSWER, Grade, InnerAttempt, Outcome, Question, collapse_spaces
 from generation.regrading.columns import BEFORE, Layout
 from generation.rollout import grade_inner
 from generation.tasks.task import Dropped
 
-NO_RESPONSE = "no response"
+NO_RESPONSE, NO_QUESTION = "no response", "no question"
 _QUESTIONS = 4096  # kept in memory; the rows of a question are neighbours in most sets
 _TRACE = "<sample>"
 Row = tuple[str, str, str, str, str | None]
@@ -60,19 +60,18 @@ def reader_of(chosen: Chosen) -> Any:
 
     @lru_cache(_QUESTIONS)
     def read(row: Row) -> Read:
+        if not collapse_spaces(row[0]):
+            return Read(None, NO_QUESTION, NO_QUESTION)
         try:
             return Read(chosen_question(row, chosen))
         except ValueError as error:
-            ours = chosen.grader is not None and chosen.task in (None, row[2])
             reason = error.reason if isinstance(error, Dropped) else str(error)
-            return Read(None, reason, str(error), needed=ours and _is_of_facts(error))
+            is_chosen = chosen.grader in FACTS and chosen.task in (None, row[2])
+            # Other rows may have a gold answer that can be read; a fact that is missing is a fault of the choice.
+            of_gold = isinstance(error, Dropped) and "answer" in error.reason
+            return Read(None, reason, str(error), needed=is_chosen and not of_gold)
 
     return read
-
-
-def _is_of_facts(error: ValueError) -> bool:
-    """Return True unless the fault is the gold answer's, which other rows may not share."""
-    return not (isinstance(error, Dropped) and ("answer" in error.reason))
 
 
 def responses_of(batch: pa.RecordBatch, layout: Layout) -> Responses:

@@ -34,6 +34,9 @@ from generation.regrading.rows import new_rows, reader_of, rows_of, work_on
 
 CHANGES = "regraded.json"  # the file of a set made here that says what was changed
 _PART_BYTES = 64 << 20  # of all columns, uncompressed
+_BATCH_BYTES = 16 << 20
+_FEWEST = 16  # rows of a batch, and so of a row group, however long they are
+_LONGEST = 500  # characters of a message
 _SPLIT = re.compile(r"(?P<split>[A-Za-z]\w*)-\d{5}-of-\d{5}")
 
 
@@ -45,7 +48,13 @@ class Piece(NamedTuple):
     groups: tuple[int, ...]
     first_row: int  # index of its first row in the file
     rows: int
+    size: int  # bytes of all its columns, uncompressed
     split: str
+
+    @property
+    def batch_rows(self) -> int:
+        """Return how many rows are held in memory at a time: an evaluation's may hold many long replies."""
+        return max(_FEWEST, min(ROW_GROUP_ROWS, _BATCH_BYTES * self.rows // max(self.size, 1)))
 
 
 def regrade(
@@ -69,39 +78,13 @@ def regrade(
     pieces = pieces_of(what, files, kind)
     if chosen.task is not None:
         _check_task(chosen.task, what, pieces)
-    origin = origin_of(what, files)
-    changes = Changes()
+    origin, changes = origin_of(what, files), Changes()
 
     def build(folder: Path) -> None:
-        (folder / "data").mkdir()
-        totals, numbers = Counter(piece.split for piece in pieces), Counter[str]()
-        paths = []
-        for piece in pieces:
-            name = f"{piece.split}-{numbers[piece.split]:05}-of-{totals[piece.split]:05}.parquet"
-            numbers[piece.split] += 1
-            paths.append(folder / "data" / name)
-        count = processes or min(len(pieces), os.cpu_count() or 1)
-        pool = workers(min(count, len(pieces)))
-        memory = Counter[str]()
-        with pool or nullcontext():
-            made = (pool.map if pool else map)(partial(regrade_piece, chosen=chosen), pieces, paths)
-            for piece, found in zip(pieces, follow(made, len(pieces), "regrading", "parts"), strict=True):
-                changes.extend(found)
-                memory[piece.split] += found.memory
-        assert changes.rows == sum(piece.rows for piece in pieces), "rows were lost on the way"
+        splits = _write(pieces, folder, changes, chosen, processes)
         if not changes.graders:
             why, first = next(iter(changes.first_kept.items()))
-            raise ValueError(f"{what}: no row can be graded: {why}; the first: {first}"[:500])
-        splits = [
-            Split(
-                rows=sum(piece.rows for piece in pieces if piece.split == split),
-                memory=memory[split],
-                files=[path for piece, path in zip(pieces, paths, strict=True) if piece.split == split],
-                name=split,
-                path=f"data/{split}-*",
-            )
-            for split in totals
-        ]
+            raise ValueError(f"{what}: no row can be graded: {why}; the first: {first}"[:_LONGEST])
         told = json.dumps(as_json(changes, chosen), indent=2, ensure_ascii=False)
         (folder / CHANGES).write_text(f"{told}\n", encoding="utf-8")
         ended = {"ended": now(), "seconds": time.monotonic() - begun, "rows": changes.rows}
@@ -119,6 +102,32 @@ def regrade(
     return changes
 
 
+def _write(
+    pieces: Sequence[Piece], folder: Path, changes: Changes, chosen: Chosen, processes: int | None
+) -> list[Split]:
+    """Write the files of all pieces, add what changed, and return the splits that they are of."""
+    (folder / "data").mkdir()
+    totals = Counter(piece.split for piece in pieces)
+    files: dict[str, list[Path]] = {split: [] for split in totals}
+    paths = []
+    for piece in pieces:
+        number = len(files[piece.split])
+        paths.append(folder / "data" / f"{piece.split}-{number:05}-of-{totals[piece.split]:05}.parquet")
+        files[piece.split].append(paths[-1])
+    pool = workers(min(processes or os.cpu_count() or 1, len(pieces)))
+    memory = Counter[str]()
+    with pool or nullcontext():
+        made = (pool.map if pool else map)(partial(regrade_piece, chosen=chosen), pieces, paths)
+        for piece, found in zip(pieces, follow(made, len(pieces), "regrading", "parts"), strict=True):
+            changes.extend(found)
+            memory[piece.split] += found.memory
+    rows = Counter[str]()
+    for piece in pieces:
+        rows[piece.split] += piece.rows
+    assert changes.rows == rows.total(), "rows were lost on the way"
+    return [Split(rows[split], memory[split], files[split], split, f"data/{split}-*") for split in totals]
+
+
 def check_destination(out: Path, what: str, files: Sequence[Path]) -> None:
     """Raise ValueError unless `out` is absent, empty or a set that was graded again, and apart from the set to read."""
     check_dataset_folder(out)
@@ -128,7 +137,8 @@ def check_destination(out: Path, what: str, files: Sequence[Path]) -> None:
         real = out.resolve()
         held = files[0].resolve().parent
         held = held.parent if held.name == "data" else held
-        if Path(what).exists() and (held == real or (held in real.parents and files[0].parent.name == "data")):
+        whole = Path(what).is_dir() or files[0].parent.name == "data"  # not one file among others
+        if Path(what).exists() and (held == real or (whole and held in real.parents)):
             raise ValueError(f"--out {out} is in the set to read, which stays as it is: give another folder")
         if Path(what).exists() and any(real in path.resolve().parents for path in files):
             raise ValueError(f"--out {out} would be replaced, and holds the set to read: give another folder")
@@ -152,7 +162,7 @@ def pieces_of(what: str, files: Sequence[Path], kind: Kind, part_bytes: int = _P
     for path in files:
         with reading(path), pq.ParquetFile(path) as file:
             schema = file.schema_arrow
-            layout, row, size = layout_of(schema, path, kind), 0, 0
+            layout, row = layout_of(schema, path, kind), 0
             first = first or schema
             if names := differing_columns(schema, first):
                 raise ValueError(f"{path}: other columns than {files[0].name}: {', '.join(names)}")
@@ -160,13 +170,12 @@ def pieces_of(what: str, files: Sequence[Path], kind: Kind, part_bytes: int = _P
             split = found["split"] if found else ("test" if layout.is_eval else "train")
             for number in range(file.metadata.num_row_groups):
                 group = file.metadata.row_group(number)
-                if row and size + group.total_byte_size <= part_bytes:
-                    last = pieces[-1]
-                    pieces[-1] = last._replace(groups=(*last.groups, number), rows=last.rows + group.num_rows)
-                    size += group.total_byte_size
+                size = group.total_byte_size
+                if row and (last := pieces[-1]).size + size <= part_bytes:
+                    groups = (*last.groups, number)
+                    pieces[-1] = last._replace(groups=groups, rows=last.rows + group.num_rows, size=last.size + size)
                 elif group.num_rows:
-                    pieces.append(Piece(path, layout, (number,), row, group.num_rows, split))
-                    size = group.total_byte_size
+                    pieces.append(Piece(path, layout, (number,), row, group.num_rows, size, split))
                 row += group.num_rows
     if not pieces:
         raise ValueError(f"{what}: holds no rows")
@@ -197,7 +206,7 @@ def regrade_piece(piece: Piece, path: Path, *, chosen: Chosen) -> Changes:
         reading(piece.path, lambda: row),
         pq.ParquetFile(piece.path) as file,
     ):
-        for batch in file.iter_batches(ROW_GROUP_ROWS, row_groups=list(piece.groups)):
+        for batch in file.iter_batches(piece.batch_rows, row_groups=list(piece.groups)):
             batch.validate(full=True)
             rows = rows_of(batch, layout)
             questions = [read(one) for one in rows]
