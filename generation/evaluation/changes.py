@@ -39,7 +39,7 @@ def changes(evaluation: Evaluation, seed: int = 0) -> list[Change]:
     there = set(replies[ARM].unique().to_pylist())
     if not there.issuperset((STOPPED, FORCED)):
         raise ValueError(f"--{ARM}: {evaluation.name} has no arms {STOPPED} and {FORCED}")
-    told = replies.filter(pc.invert(pc.equal(replies["reason"], REQUEST_FAILED)))
+    told = replies.filter(pc.invert(pc.equal(pc.fill_null(replies["reason"], ""), REQUEST_FAILED)))
     right = pc.equal(told["outcome"], "right")
     arms = [told.select(_PAIR).append_column(arm, right).filter(pc.equal(told[ARM], arm)) for arm in (STOPPED, FORCED)]
     pairs = arms[0].join(arms[1], [*_PAIR], join_type="inner")

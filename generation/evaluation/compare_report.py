@@ -27,8 +27,8 @@ def _title(pair: Pair) -> str:
 
 def _questions(pair: Pair) -> str:
     alone = f"{pair.only_first:,} only in {pair.first}, {pair.only_second:,} only in {pair.second}"
-    missing = f"; {pair.unanswered:,} got no reply" if pair.unanswered else ""
-    return f"{pair.both:,} questions in both, {alone}{missing}"
+    missing = f"; {pair.unanswered:,} without a reply" if pair.unanswered else ""
+    return f"Questions: {pair.both:,} in both, {alone}{missing}"
 
 
 def _by_variant(pair: Pair) -> list[tuple[str, list[Match]]]:

@@ -23,6 +23,10 @@ from generation.evaluation.tallies import (
 )
 
 _NONE = Figure(None, None, None, 0)
+_KEY = (
+    "In percent; ± is half of an interval's width, < and > the one limit beside the figure. Tokens are those of a "
+    "reply; per right one, all tokens over the right replies."
+)
 PROXY = (
     "Verification, backtracking and restarts are shares of the replies that are no traces, by a table of words "
     "(skills.toml): a proxy for what the model does."
@@ -42,21 +46,18 @@ def blocks(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
 
 def figures_text(evaluation: Evaluation, rows: Sequence[Row] | None = None) -> str:
     """Return the main figures for a terminal of 80 columns."""
-    shown = [f"{evaluation.name}: {evaluation.model}" if evaluation.model else evaluation.name]
+    title = f"{evaluation.name}: {evaluation.model}" if evaluation.model else evaluation.name
+    shown = textwrap.wrap(title, WIDTH)
     for title, here in blocks(figures(evaluation) if rows is None else rows):
         shown += ["", *([f"{title}:"] if title else []), *_block_text(here)]
-    shown += [
-        "",
-        *textwrap.wrap(
-            f"In percent; behind ± is half of an interval's width, behind < and > the one limit that is not the figure. {NOTE}",
-            WIDTH,
-        ),
-    ]
+    shown += ["", *textwrap.wrap(f"{_KEY} {NOTE}", WIDTH)]
     return "\n".join(shown) + "\n"
 
 
 def _block_text(rows: Sequence[Row]) -> list[str]:
-    most = max((row.samples for row in rows if not row.tasks), default=1)
+    samples = [row.samples for row in rows if row.samples]
+    least = min(samples, default=1)
+    most = least if least > 1 else max(samples, default=1)  # for as many tasks, and so averages, as there can be
     last = pass_name(most) if most > 1 else ""
     main = [
         [row.name, row.questions, *(percent(_of(row, name)) for name in ("pass@1", last, MAJORITY))] for row in rows
@@ -78,7 +79,7 @@ def _block_text(rows: Sequence[Row]) -> list[str]:
     ]
     shown += [
         "",
-        *lines(("", "no answer", "cut", "undecided", "tokens", "per right one"), shares, (20, 12, 11, 12, 12, 13)),
+        *lines(("", "no answer", "cut", "undecided", "tokens", "per right"), shares, (20, 12, 11, 12, 12, 13)),
     ]
     if any(_of(row, TRACES).value for row in rows):
         skills = [
@@ -104,7 +105,7 @@ def _failures(rows: Sequence[Row]) -> list[str]:
     failed, unanswered = sum(row.failed for row in of_tasks), sum(row.unanswered for row in of_tasks)
     if not failed:
         return []
-    return [f"{failed:,} requests failed; {unanswered:,} questions got no reply and are in no figure."]
+    return [f"Failed requests: {failed:,}. Questions without a reply, which are in no figure: {unanswered:,}."]
 
 
 def _of(row: Row, name: str) -> Figure:

@@ -27,32 +27,37 @@ def _percents(value: float | None, signed: bool) -> str:
 
 def about(figure: Figure, *, share: bool = True, signed: bool = False) -> str:
     """Return a figure with half the width of its interval: "25.1±4.2" percent, "310±12"; "0.0<1.5" if it is a limit."""
-    if figure.value is None:
+    at, low, high, _ = figure
+    if at is None:
         return NONE
-    write = _percents if share else _amount
-    value, low, high = write(figure.value, signed), figure.low, figure.high
+
+    def written(value: float, signed: bool) -> str:
+        return _percents(value, signed) if share else _amount(value, signed, at)
+
     if low is None or high is None:
-        return value
-    if low == figure.value < high:
-        return f"{value}<{write(high, signed)}"
-    if low < figure.value == high:
-        return f"{value}>{write(low, signed)}"
-    return f"{value}±{write((high - low) / 2, False)}"
+        return written(at, signed)
+    if low == at < high:
+        return f"{written(at, signed)}<{written(high, signed)}"
+    if low < at == high:
+        return f"{written(at, signed)}>{written(low, signed)}"
+    return f"{written(at, signed)}±{written((high - low) / 2, False)}"
 
 
 def amount(figure: Figure, *, signed: bool = False) -> str:
     """Return an amount with its interval: "1,310 [1,200, 1,420]"; a missing limit is "-"."""
     if figure.value is None:
         return NONE
-    value, *limits = (NONE if one is None else _amount(one, signed) for one in figure[:3])
+    value, *limits = (NONE if one is None else _amount(one, signed, figure.value) for one in figure[:3])
     return value if limits == [NONE, NONE] else f"{value} [{', '.join(limits)}]"
 
 
-def _amount(value: float, signed: bool) -> str:
-    sign = "+" if signed else ""
-    if abs(value) >= 10_000:
+def _amount(value: float, signed: bool, like: float) -> str:
+    """Return an amount with as many digits as befit `like`."""
+    sign, size = "+" if signed else "", abs(like)
+    if size >= 100_000:
         return f"{value / 1000:{sign},.0f}k"
-    return f"{value:{sign},.0f}" if abs(value) >= 100 else f"{value:{sign}.1f}"
+    places = 0 if size >= 100 else 1 if size >= 10 else 2
+    return f"{value:{sign},.{places}f}"
 
 
 def p_value(p: float) -> str:

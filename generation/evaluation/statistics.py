@@ -120,8 +120,9 @@ def bootstrap(ratios: Sequence[Ratio], seed: int, resamples: int = RESAMPLES) ->
 
     All the replies of a question come and go together. A figure that is the same in each of Q questions has no spread
     to draw from: by the exact binomial limit (Clopper and Pearson), fewer than 1 - 0.025 ** (1 / Q) of all questions
-    are others, and the figure may lie as far off as these can move it within its bounds; a share that is 0 in each
-    question is at most 1 - 0.025 ** (1 / Q). It has no interval without bounds, or with one question.
+    are others, at a confidence of 97.5%, and the figure may lie as far off as these can move it within its bounds; a
+    share that is 0 in each question is at most 1 - 0.025 ** (1 / Q). It has no interval without bounds, or with one
+    question.
     """
     columns = {id(array): array for ratio in ratios for array in ratio[:2]}
     places = {name: place for place, name in enumerate(columns)}
