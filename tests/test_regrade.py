@@ -61,8 +61,7 @@ def test_a_fresh_run_is_graded_again_as_it_was(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own.jsonl").write_text("\n".join(map(json.dumps, OWN)), encoding="utf-8")
     held = ["--rl_questions", "0"] if "--questions" in flags else []
-    code = drive([*flags, *held, "--out", "run", "--formats", "star", "--reflections", "2"], reply)
-    assert code in (0, 1, 2)
+    drive([*flags, *held, "--out", "run", "--formats", "star", "--reflections", "2"], reply)
     before = table(tmp_path / "run" / "RAW_DATA")
     capsys.readouterr()
     main(["--raw", "run", "--out", "again"])

@@ -11,10 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from generation.raw.questions import Chosen
+from generation.records import CUT_THOUGHT, REQUEST_FAILED
 from generation.regrading.columns import BEFORE, RAW
 from generation.regrading.sets import regrade
 from tests.assembly_rows import PUBLISHED, README, RIGHT, WRONG, published_row, write_parquet
-from tests.regraded import TRACE, again, countdown, countdown_row, table
+from tests.regraded import TRACE, again, countdown, countdown_row, own_evaluation, table
 
 
 def test_a_published_set_is_graded_by_wording_and_gold_and_gets_our_columns(
@@ -169,6 +170,38 @@ def test_a_published_evaluation_is_graded_reply_by_reply(tmp_path: Path) -> None
     assert "split: test" in card
     twice = again("eval", tmp_path / "out", tmp_path / "twice")
     assert [row["responses__outcome"] for row in twice] == [first["responses__outcome"], ["right"]]
+
+
+def test_an_evaluation_of_ours_is_graded_as_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = own_evaluation()
+    (tmp_path / "run" / "EVAL_DATA" / "data").mkdir(parents=True)
+    pq.write_table(before, tmp_path / "run" / "EVAL_DATA" / "data" / "test-00000-of-00001.parquet")
+    again("eval", tmp_path / "run", tmp_path / "out")
+    after = table(tmp_path / "out")
+    assert after.schema.names[: len(before.schema.names)] == before.schema.names
+    for name in before.schema.names:
+        assert after[name].combine_chunks().equals(before[name].combine_chunks()), name
+    assert before["responses__same_answer"].to_pylist() == [[0, 1, None, None, 0, 5]]
+    assert before["responses__reason"].to_pylist()[0][2:4] == [CUT_THOUGHT, REQUEST_FAILED]
+    told = capsys.readouterr().out
+    assert "6 responses in 1 rows graded again, 0 have another outcome" in told
+
+
+def test_attempts_inside_an_evaluation_of_ours_are_counted(tmp_path: Path) -> None:
+    rows = own_evaluation()
+
+    def turned(one: dict[str, Any]) -> dict[str, Any]:
+        return {**one, "outcome": "right", "reflections": [{**it, "valid": False} for it in one["reflections"]]}
+
+    name = "responses__attempts"
+    given = [[[turned(one) for one in of] for of in attempts] for attempts in rows[name].to_pylist()]
+    column = pa.array(given, rows.schema.field(name).type)
+    pq.write_table(rows.set_column(rows.schema.get_field_index(name), name, column), tmp_path / "e.parquet")
+    (row,) = again("eval", tmp_path / "e.parquet", tmp_path / "out")
+    assert row[name] == rows[name].to_pylist()[0]
+    told = json.loads((tmp_path / "out" / "regraded.json").read_text(encoding="utf-8"))["regraded"]
+    assert told["inner"] == 1
+    assert told["inner_verdicts"] == {"now true": 2}
 
 
 def test_an_evaluation_of_a_run_is_found_by_its_folder(tmp_path: Path) -> None:

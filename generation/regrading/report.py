@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from cluster.jobs import card
 from cluster.jobs.card import NONE, Split, Table
+from cluster.texts import shortened
 from generation.evaluation.schema import COLUMNS as EVAL_COLUMNS
 from generation.raw import schema
 from generation.raw.counts import OUTCOMES
@@ -22,6 +23,7 @@ Figures = Callable[[Path], str]
 _EVAL_TAGS = ("skillfactory", "evaluation", "reasoning")
 _SAID = 3  # reasons and kinds of examples on the terminal
 _SHOWN = 2  # examples of a kind on the terminal
+_ANSWER = 17  # characters of an answer on the terminal
 
 
 def summary(changes: Changes) -> str:
@@ -80,9 +82,13 @@ def _told(one: Example) -> list[str]:
     return [
         one.place,
         f"  question: …{question[-60:]}",
-        f"  gold {one.gold!r}, read before {one.answer_before!r}, now {one.answer!r}",
+        f"  gold {_short(one.gold)}, read before {_short(one.answer_before)}, now {_short(one.answer)}",
         f"  {one.before} -> {one.now}",
     ]
+
+
+def _short(text: str | None) -> str:
+    return "none" if text is None else shortened(repr(text), _ANSWER)
 
 
 def as_json(changes: Changes, chosen: Chosen) -> dict[str, Any]:
@@ -175,6 +181,9 @@ def _examples(changes: Changes) -> str:
     for kind, examples in _kinds(changes):
         parts.append(f"### {kind}\n")
         for one in examples:
-            lines = [one.place, "", f"…{one.question}", "", f"…{one.response}", "", *_told(one)[2:]]
+            answers = {"gold": one.gold, "read before": one.answer_before, "read now": one.answer}
+            read = [f"{what}: {'none' if text is None else repr(text)}" for what, text in answers.items()]
+            graded = f"{one.before} -> {one.now}"
+            lines = [one.place, "", f"…{one.question}", "", f"…{one.response}", "", *read, graded]
             parts.append(card.fenced("\n".join(lines), "text"))
     return "\n".join(parts)
