@@ -6,17 +6,21 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset
 
-from cluster.inference.engine import ScriptedSettings
+from cluster.inference.engine import Completion, Request, ScriptedSettings
 from cluster.inference.replicas import Fleet
 from generation import evaluate
+from generation.evaluation.compare import compare
 from generation.evaluation.reader import read_evaluation
-from generation.evaluation.schema import EVAL_SCHEMA, PREFIX
+from generation.evaluation.schema import EVAL_SCHEMA, PREFIX, VERDICTS
 from generation.tasks import countdown
 from tests import scripted_evaluations
+from tests.openai_server import OpenAIServer, serving
 from tests.raw_rows import bytes_of
 
 SMALL = ["--task", "countdown_3arg:12", "--samples", "3", "--inputs", "1-10", "--targets", "10-50"]
@@ -179,3 +183,54 @@ def test_the_rows_of_a_small_evaluation_are_golden(tmp_path: Path) -> None:
     assert run(tmp_path / "run", *GOLDEN_ASKED) == 0
     rows = rows_of(tmp_path / "run")
     assert rows == json.loads(GOLDEN.read_text(encoding="utf-8"))
+
+
+def test_a_server_answers_as_an_engine_does(plain: Path, tmp_path: Path) -> None:
+    def answer(request: Request) -> str | Completion:
+        asked = countdown.facts_of(request.messages[-1]["content"]) is not None
+        return scripted_evaluations.reply(request) if asked else "Hello."
+
+    with serving(OpenAIServer(reply=answer)) as server:
+        flags = [*SMALL, "--server", f"{server.url}/v1", "--model", "scripted", "--out", str(tmp_path / "run")]
+        assert evaluate.main(flags) == 1
+    rows = {row["question_key"]: row for row in rows_of(tmp_path / "run")}
+    assert {row["engine"] for row in rows.values()} == {"vllm server"}
+    assert {key: len(row[PREFIX]) for key, row in rows.items()} == {row["question_key"]: 3 for row in rows_of(plain)}
+
+
+def test_two_evaluations_are_compared_and_written_down(
+    plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path / "other", *SMALL[:2], "--samples", "5", "--temperature", "0.5", *SMALL[4:]) in (0, 1)
+    capsys.readouterr()
+    out = tmp_path / "difference"
+    assert evaluate.main(["--compare", str(plain), str(tmp_path / "other"), "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "in both" in said
+    assert max(map(len, said.splitlines())) <= 80
+    told = json.loads((out / "comparison.json").read_text())
+    assert told["pairs"][0]["both"] == len(rows_of(plain))
+    assert "McNemar" in (out / "comparison.md").read_text()
+    assert evaluate.main(["--compare", str(plain), str(tmp_path / "other"), "--out", str(out)]) == 0
+
+
+def test_a_published_evaluation_is_compared_with_ours(plain: Path, tmp_path: Path) -> None:
+    """Its columns alone: no key, no outcome, no tokens; traces in the text of the reply."""
+    published = []
+    for row in rows_of(plain):
+        texts = [
+            reply if thought is None else f"<think>\n{thought}\n</think>\n\n{reply}"
+            for thought, reply in zip(row["responses__thought"], row[PREFIX], strict=True)
+        ]
+        kept = {name: row[name] for name in ("question", "answer", "task_source")}
+        graded = {name: row[name] for name in row if name.startswith(f"{PREFIX}__") and "length" not in name}
+        published.append({**kept, "task_config": row["task"], **graded, PREFIX: texts})
+    pq.write_table(pa.Table.from_pylist(published), tmp_path / "published.parquet")
+    ours, theirs = read_evaluation(plain), read_evaluation(tmp_path / "published.parquet")
+    assert theirs.order == ours.order
+    same = ["question_key", "task", "sample", "answer", "same_answer", "attempts", "reflections", *VERDICTS]
+    failed = pc.equal(ours.replies["reason"], "request failed")
+    assert theirs.replies.filter(pc.invert(failed)).select(same) == ours.replies.filter(pc.invert(failed)).select(same)
+    (pair,) = compare([ours, theirs]).pairs
+    assert (pair.only_first, pair.only_second) == (0, 0)
+    assert all(match.lost == match.won == 0 for match in pair.matches)

@@ -81,6 +81,8 @@ def plan_evaluation(settings: EvaluateSettings) -> EvaluationPlan:
     examples, shown = examples_beside(settings.examples, variants, supplied, 0)
     if count := len(examples.reflecting):
         shown.append(f"--examples: {count:,} examples of reflecting are not used: no reflection is asked for")
+    if is_builtin(settings) and BARE in variants:
+        shown.append("the built-in model was trained on prompt variants, not on questions alone: --variants original")
     asked = supplied.sft
     work = EvaluationWork(
         variants,

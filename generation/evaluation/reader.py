@@ -17,6 +17,7 @@ from generation.raw.questions import question_of
 from generation.raw.reader import UNDECIDED, check_once
 from generation.raw.schema import is_list
 from generation.records import CUT, NO_ANSWER, Grade, collapse_spaces, stable_hash
+from generation.variants import BARE
 from reflection.inner import attempts_in
 from reflection.verdict import parse_verdict
 
@@ -80,7 +81,8 @@ def _replies(row: Row, path: Path) -> Iterator[dict[str, Any]]:
         "question_key": stable_hash(collapse_spaces(row["question"]))[:16],
         "task": _task(row),
         "arm": row.get(ARM) or "",
-        "variant": row.get("prompt_variant") or "",
+        # Others ask the question alone.
+        "variant": row.get("prompt_variant") or BARE.name,
     }
     told = list(_of_ours(row) if "responses__thought" in row else _of_others(row))
     for number, (text, one) in enumerate(zip(texts, told, strict=True)):
