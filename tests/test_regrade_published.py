@@ -68,6 +68,29 @@ def test_texts_may_be_stored_in_any_way(kind: pa.DataType, tmp_path: Path) -> No
     assert pq.read_schema(next((tmp_path / "out" / "data").iterdir())).field("question").type == kind
 
 
+R, W = "<answer>3+5</answer>", "<answer>3+7</answer>"
+LISTS = pa.list_(pa.string(), 1), pa.list_(pa.bool_(), 1)
+
+
+@pytest.mark.parametrize(
+    ("responses", "flags", "right", "outcomes"),
+    [
+        ([[R, W], [W, R]], [[False], []], [[True, False], [False, True]], ["right", "wrong"]),
+        (pa.array([[R], [W]], LISTS[0]), pa.array([[False], [True]], LISTS[1]), [[True], [False]], ["right", "wrong"]),
+        ([[R], None], [[None], [True]], [[True], [True]], ["right", None]),
+        ([R, None], [True, None], [True, None], ["right", None]),
+        ([R, W], pa.nulls(2), [True, False], ["right", "wrong"]),
+    ],
+)
+def test_lists_of_any_kind_and_length(responses: Any, flags: Any, right: Any, outcomes: Any, tmp_path: Path) -> None:
+    """A row without a response keeps what it has; one with several gets a flag for each."""
+    columns = {"question": [countdown(8)] * 2, "answer": ["x"] * 2, PUBLISHED: responses}
+    pq.write_table(pa.table({**columns, f"{PUBLISHED}__eval_is_correct": flags}), tmp_path / "raw.parquet")
+    found = again("raw", tmp_path / "raw.parquet", tmp_path / "out")
+    assert [row[f"{PUBLISHED}__eval_is_correct"] for row in found] == right
+    assert [row["outcome"] for row in found] == outcomes
+
+
 def test_the_types_that_datasets_stores_fit_the_new_columns(tmp_path: Path) -> None:
     given = pa.Table.from_pylist([countdown_row(8, "3 + 5", correct=False)])
     features = {"question": {"dtype": "string", "_type": "Value"}}

@@ -61,7 +61,7 @@ def _matches_text(matches: Sequence[Match]) -> list[str]:
     ]
     head = ("task", "asked", "first", "second", "pass@1: difference", "won", "lost", "tied")
     rest = ("", "majority: diff.", "tokens", "solved: 1st", "only 2nd", "p")
-    return [*lines(head, main, (20, 7, 6, 7, 20, 6, 6, 6)), "", *lines(rest, more, (20, 20, 11, 12, 9, 7))]
+    return [*lines(head, main, (20, 7, 6, 7, 22, 6, 6, 6)), "", *lines(rest, more, (20, 20, 11, 12, 9, 7))]
 
 
 def comparison_markdown(comparison: Comparison) -> str:
