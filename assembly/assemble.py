@@ -4,17 +4,12 @@ A shuffle: each part of RAW_DATA becomes an Arrow file with its rows grouped by 
 keys; then each bucket is read from all files and its questions become traces, by hash; a process holds one at a time.
 """
 
-import gc
 import itertools
 import json
-import multiprocessing
 import os
-import signal
-import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
@@ -46,6 +41,7 @@ from cluster.inference.engine import Message
 from cluster.inference.tokenizer import ChatTokenizer
 from cluster.jobs.atomic import check_replaceable, replace_folder
 from cluster.jobs.card import UNKNOWN
+from cluster.jobs.processes import workers
 from cluster.jobs.progress import follow
 from cluster.jobs.run_directory import now, this_command
 from cluster.paths import check_dataset_folder
@@ -82,10 +78,9 @@ def assemble(
 
     def build(folder: Path) -> None:
         count = processes or min(len(parts), os.cpu_count() or 1)
-        spawn = multiprocessing.get_context("spawn")
-        workers = ProcessPoolExecutor(count, spawn, initializer=_initialize) if count > 1 else None
-        with TemporaryDirectory(dir=folder) as work, workers or nullcontext():
-            map_ = workers.map if workers else map
+        pool = workers(count)
+        with TemporaryDirectory(dir=folder) as work, pool or nullcontext():
+            map_ = pool.map if pool else map
             made = _make(map_, parts, settings, Path(work), summary)
             split = write_sft(map_, made, settings, summary, folder)
         alone = {"ended": now(), "seconds": time.monotonic() - begun, "questions": summary.questions}
@@ -221,24 +216,3 @@ def _read_bucket(files: Sequence[Path], bucket: int, buckets: int) -> pa.Table:
             file = pa.ipc.open_file(mapped)
             batches += [file.get_batch(number) for number in range(bucket, file.num_record_batches, buckets)]
     return pa.Table.from_batches([batch for batch in batches if batch.num_rows], POOL)
-
-
-def _initialize() -> None:
-    # Ctrl-C and Slurm's signals reach every process; the parent decides what happens.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-    # There are as many workers as cores, and none makes reference cycles worth collecting.
-    pa.set_cpu_count(1)
-    gc.disable()
-    # jemalloc returns less memory to the system between batches, which saves 5% of the time.
-    if "jemalloc" in pa.supported_memory_backends():
-        pa.set_memory_pool(pa.jemalloc_memory_pool())
-
-
-def _die_with_parent() -> None:
-    # Otherwise it would wait for work forever.
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)

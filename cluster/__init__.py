@@ -6,7 +6,15 @@ import re
 import sys
 from collections.abc import Sequence
 
-COMMANDS = ("generation.run", "reflection.run", "assembly.run", "assembly.check", "cluster.slurm")
+COMMANDS = (
+    "generation.run",
+    "generation.evaluate",
+    "generation.regrade",
+    "reflection.run",
+    "assembly.run",
+    "assembly.check",
+    "cluster.slurm",
+)
 PACKAGES = {name.partition(".")[0] for name in COMMANDS}
 PYTHON = re.compile(r"(.*/)?python[0-9.]*", re.DOTALL)  # such as python, python3.12 or .venv/bin/python
 _OPTIONS_WITH_VALUE = {"-W", "-X", "--check-hash-based-pycs"}

@@ -13,7 +13,7 @@ import sys
 import textwrap
 import types
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, Field, field, fields
 from inspect import Parameter, Signature, get_annotations, getdoc
 from pathlib import Path
@@ -65,9 +65,19 @@ _PLAIN: dict[Any, tuple[str, str, Callable[[str], Any]]] = {  # of each type: na
 }
 
 
-def flag(default: Any, text: str, path: Callable[[str], str] | None = None, bounds: Bounds | None = None) -> Any:
-    """Return a field for `parse`, required if `default` is MISSING. `path` parses paths; the class checks `bounds`."""
-    return field(default=default, metadata={"help": text, "path": path, "bounds": bounds})
+def flag(
+    default: Any,
+    text: str,
+    path: Callable[[str], str] | None = None,
+    bounds: Bounds | None = None,
+    *,
+    words: bool = False,
+) -> Any:
+    """Return a field for `parse`, required if `default` is MISSING. `path` parses paths; the class checks `bounds`.
+
+    A comma list may also be given as several `words`.
+    """
+    return field(default=default, metadata={"help": text, "path": path, "bounds": bounds, "words": words})
 
 
 def parse(config_class: type[T], argv: Sequence[str] | None = None) -> T:
@@ -82,7 +92,7 @@ def parse(config_class: type[T], argv: Sequence[str] | None = None) -> T:
         page(f"{PROJECT} {code_version()['version'] or '(not installed)'}")
         raise SystemExit(0)
     try:
-        texts = _split(tokens, kinds)
+        texts = _split(tokens, kinds, {name for name, one in flags.items() if one.metadata.get("words")})
         for name, one in flags.items():
             if one.default is MISSING and name not in texts:
                 raise ValueError(f"--{name} is missing; it needs {_wanted(kinds[name])}: --{name}=VALUE")
@@ -167,8 +177,11 @@ def _shown(text: str) -> str:
     return repr(shortened(text, 60))
 
 
-def _split(tokens: Sequence[str], kinds: Mapping[str, Any]) -> dict[str, str]:
-    """Return the text of each flag. Raises ValueError for anything but flags with values, each given once."""
+def _split(tokens: Sequence[str], kinds: Mapping[str, Any], wordy: Collection[str] = ()) -> dict[str, str]:
+    """Return the text of each flag. Raises ValueError for anything but flags with values, each given once.
+
+    All the words behind a `wordy` flag are joined by commas.
+    """
     switches = {f"no{name}": name for name, kind in kinds.items() if bool in _members(kind)}
     given, waiting = dict[str, str](), deque(tokens)
     while waiting:
@@ -195,6 +208,8 @@ def _split(tokens: Sequence[str], kinds: Mapping[str, Any]) -> dict[str, str]:
             text = "true"
         elif not equals:
             raise ValueError(f"--{name} needs a value, {_wanted(kinds[name])}: --{name}=VALUE")
+        while name in wordy and waiting and not _FLAG.match(waiting[0]):
+            text = f"{text},{waiting.popleft()}"
         given[name] = text
     return given
 

@@ -25,6 +25,7 @@ from cluster.jobs.atomic import atomic_write_text, make_folder
 from cluster.jobs.plan import JobSettings, check_bounds
 from cluster.paths import expanded, folder, local
 from cluster.texts import nearest
+from generation.evaluation.settings import EvaluateSettings
 from generation.settings import Settings
 from reflection.added.plan import AdditionSettings
 
@@ -42,7 +43,11 @@ _FIXED = "array chdir error no-kill no-requeue ntasks-per-node open-mode output 
 _OWN = (*_WORDS, "nodes", "time", "cpus_per_task", "gpus_per_node", "mem")
 _RESERVED = dict.fromkeys(_FIXED.split(), "leave it out") | {name.replace("_", "-"): f"give --{name}" for name in _OWN}
 """Options of sbatch that are not for --sbatch_args, and what to do instead."""
-_RUNS = {"generation.run": Settings, "reflection.run": AdditionSettings}  # our commands that a job can run
+_RUNS: dict[str, type[JobSettings]] = {  # our commands that a job can run
+    "generation.run": Settings,
+    "generation.evaluate": EvaluateSettings,
+    "reflection.run": AdditionSettings,
+}
 
 
 @dataclass(frozen=True)
@@ -141,9 +146,11 @@ def check_command(command: list[str], default: str) -> str:
     module, *flags = python_module(command) or [""]
     package, near = module.partition(".")[0], nearest(module, COMMANDS, cutoff=0.85)
     if module in _RUNS:
-        settings: JobSettings = parse(_RUNS[module], flags)
+        settings = parse(_RUNS[module], flags)
         if isinstance(settings, Settings):
             check_flags(settings)
+        if isinstance(settings, EvaluateSettings) and settings.compare:
+            raise ValueError("--compare asks no engine: run it as it is")
     elif module in COMMANDS:
         raise ValueError(f"{module} needs no Ray cluster: run it as it is, or by sbatch --wrap")
     elif package in PACKAGES or (near and package.isidentifier() and importlib.util.find_spec(package) is None):

@@ -138,7 +138,7 @@ def make_plan(settings: Settings) -> Plan:
             "questions_hash": stable_hash(*((q.key, q.answer) for q in (*supplied.sft, *supplied.rl)))[:16],
             **configured(settings, rollout),
             "context": context,
-            **places_in(supplied),
+            **places_in((*supplied.sft, *supplied.rl)),
             **examples.configuration,
         },
         model=model,
@@ -209,9 +209,6 @@ def describe(plan: Plan) -> str:
     rollout, longest = plan.rollout, plan.sampling.max_tokens
     looking = rollout.of_reflections
     sft, rl = (Counter(question.task for question in asked) for asked in (plan.questions, plan.rl_questions))
-    firsts: dict[str, Question] = {}
-    for question in plan.questions:
-        firsts.setdefault(question.grader, question)
     # The token bound assumes that every question and every completion is as long as the longest.
     sizes = chat.lengths([(Message(role="user", content=f"{q.text}\n\n{q.answer}"),) for q in plan.questions])
     worst = plan.questions[sizes.index(max(sizes))]
@@ -229,7 +226,7 @@ def describe(plan: Plan) -> str:
         asked=[
             f"task        {plan.task}: {len(plan.questions)} questions, {len(plan.rl_questions)} more held out for RL",
             *(f"            {name}: {count:,} and {rl[name]:,}" for name, count in sft.items() if len(sft) > 1),
-            *map(_graded_by, firsts.values()),
+            *map(graded_by, first_of_each_grader(plan.questions)),
             f"variants    {', '.join(variant.name for variant in rollout.variants)}",
             *rollout.examples.described,
         ],
@@ -243,7 +240,16 @@ def describe(plan: Plan) -> str:
     )
 
 
-def _graded_by(first: Question) -> str:
+def first_of_each_grader(questions: Iterable[Question]) -> list[Question]:
+    """Return the first question of each grader."""
+    firsts: dict[str, Question] = {}
+    for question in questions:
+        firsts.setdefault(question.grader, question)
+    return [*firsts.values()]
+
+
+def graded_by(first: Question) -> str:
+    """Return the line of a description that says how questions such as this one are graded."""
     places = f"; answers in {', '.join(first.answer_in)}" if first.answer_in != ANSWER_IN else ""
     return f"graded by   {first.grader}, the first gold answer {' '.join(first.answer.split())[:60]!r}{places}"
 

@@ -58,7 +58,7 @@ class QuestionSettings(JobSettings):
 
     def _check_task(self) -> None:
         """Raise ValueError for flags that conflict with --task or with the user's own questions."""
-        named = registry.parse(DEFAULT_TASK if self.task is None else self.task)
+        named = self.named()
         flags = (("--task", self.task), ("--inputs", self.inputs), ("--targets", self.targets))
         made = [f"{name} {value}" for name, value in flags if value is not None]
         if isinstance(self.questions, str):
@@ -79,6 +79,10 @@ class QuestionSettings(JobSettings):
         for name in Reading._fields:
             if getattr(self, name) is not None:
                 raise ValueError(f"--{name} is for questions of your own: give --questions FILE or a hub dataset")
+
+    def named(self) -> dict[str, int | None]:
+        """Return the tasks of --task with their counts, None without one. Raises ValueError."""
+        return registry.parse(DEFAULT_TASK if self.task is None else self.task)
 
     @property
     def reading(self) -> Reading:

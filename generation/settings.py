@@ -7,7 +7,7 @@ from typing import Any
 
 from cluster.flags import flag
 from cluster.inference.sampling import read_sampling
-from generation.question_settings import DEFAULT_TASK, QuestionSettings
+from generation.question_settings import QuestionSettings
 from generation.records import RlLayoutName
 from generation.tasks import custom, registry
 from generation.tasks.registry import Part
@@ -68,7 +68,7 @@ class Settings(QuestionSettings):
         """
         if isinstance(self.questions, str):
             return [Part(custom.task(self.questions, self.reading), Wanted(None, self.rl_questions, self.seed))]
-        named = registry.parse(self.task or DEFAULT_TASK)
+        named = self.named()
         tasks = self.tasks(named, small=small)
         counts = list(named.values())
         if self.questions is not None:

@@ -1,5 +1,6 @@
 """What a plan makes of its questions: where they give answers, what goes with them, what its configuration says."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from cluster.inference.engine import Sampling
@@ -14,7 +15,7 @@ from generation.examples import (
     notes_on_reflecting,
 )
 from generation.grading.answers import places_of
-from generation.records import ANSWER_IN, stable_hash
+from generation.records import ANSWER_IN, Question, stable_hash
 from generation.rollout import Rollout
 from generation.settings import Settings
 from generation.tasks.task import Supplied
@@ -47,9 +48,9 @@ def with_places(supplied: Supplied, answer_in: str | None) -> Supplied:
     return supplied._replace(sft=tuple(sft), rl=tuple(rl))
 
 
-def places_in(supplied: Supplied) -> dict[str, JSON]:
+def places_in(questions: Iterable[Question]) -> dict[str, JSON]:
     """Return where answers stand, by grader, as the configuration has it: nothing where it is as it always was."""
-    there = {q.grader: list(q.answer_in) for q in (*supplied.sft, *supplied.rl) if q.answer_in != ANSWER_IN}
+    there = {question.grader: list(question.answer_in) for question in questions if question.answer_in != ANSWER_IN}
     return {"answer_in": there} if there else {}
 
 

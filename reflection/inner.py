@@ -15,6 +15,11 @@ class InnerText(NamedTuple):
     reflections: tuple[str, ...]
 
 
+def after_last(text: str) -> int:
+    """Return the place behind the last tag that closes a block; 0 if there is none."""
+    return max((tag.end() for tag in _TAG.finditer(text) if tag["ends"]), default=0)
+
+
 def attempts_in(thought: str) -> tuple[InnerText, ...]:
     """Return the attempts in order; () if the text is no trace.
 

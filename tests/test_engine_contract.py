@@ -129,6 +129,24 @@ def test_a_long_answer_is_cut_at_the_limit(complete: Complete) -> None:
             assert completion.finish_reason == "length"
 
 
+def test_a_reply_that_was_begun_is_gone_on_with_or_refused(complete: Complete) -> None:
+    """Only what follows is counted as written; text and thought are those of the whole."""
+    greedy = replace(ask(2), sampling=Sampling(temperature=0.0, max_tokens=60))
+    (first,) = complete([greedy])
+    begun = first.written[: len(first.written) // 2]
+    (went_on,) = complete([replace(greedy, key="on", begun=begun or "So")])
+    if not begun:  # a server
+        assert went_on.finish_reason == "error"
+        assert went_on.final
+        return
+    assert went_on.written.startswith(begun)
+    assert went_on.text == went_on.written
+    assert went_on.prompt_tokens > first.prompt_tokens
+    assert 0 < went_on.output_tokens <= 60
+    if first.output_tokens > went_on.output_tokens:  # a model, and so the most likely text again
+        assert went_on.written == first.written
+
+
 def test_a_prompt_that_does_not_fit_is_data(complete: Complete) -> None:
     flood = Message(role="user", content="17 23 " * CONTEXT)
     too_long = replace(ask(0), key="flood", messages=(flood,))

@@ -14,10 +14,12 @@ import pytest
 import assembly.check
 import assembly.run
 import cluster.slurm
+import generation.regrade
 import generation.settings
 from assembly.settings import FORMATS
 from cluster import COMMANDS
 from cluster.flags import HELP_WIDTH, parse
+from generation.evaluation.settings import EvaluateSettings
 from generation.settings import Settings
 from generation.variants import PLAIN
 from reflection.added.plan import AdditionSettings
@@ -32,7 +34,15 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.fullmatch(r"skillfactory-data (\d[\w.]*|\(not installed\))\n", capsys.readouterr().out)
 
 
-REAL = [Settings, AdditionSettings, assembly.run.Config, assembly.check.Config, cluster.slurm.Options]
+REAL = [
+    Settings,
+    EvaluateSettings,
+    AdditionSettings,
+    generation.regrade.Config,
+    assembly.run.Config,
+    assembly.check.Config,
+    cluster.slurm.Options,
+]
 
 
 @pytest.mark.parametrize("command", REAL)
@@ -67,6 +77,7 @@ def test_the_formats_that_the_help_names_are_those_there_are() -> None:
         "generation.run --list_tasks",
         "generation.run --dry_run",
         "assembly.run --help",
+        "generation.regrade --help",
         "assembly.check --help",
         "cluster.slurm --nodes=1 --time=10 -- python train.py",
     ],

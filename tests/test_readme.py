@@ -27,6 +27,7 @@ from tests.hub_server import serving
 from tests.hub_state import Hub, Repository
 from tests.hub_user import User
 from tests.readme import NO_COMMANDS, ROOT, commands, typed, working_copy
+from tests.regraded import evaluated_row
 
 README = ROOT / "README.md"
 TEXT = "\n".join(path.read_text(encoding="utf-8") for path in (README, *sorted((ROOT / "docs").glob("*.md"))))
@@ -34,6 +35,11 @@ COMMANDS = commands(TEXT)
 MODELS = ("Qwen/Qwen2.5-1.5B-Instruct", "Qwen/Qwen2.5-7B-Instruct")
 RAW = "countdown_3arg-Qwen2.5-1.5B-Instruct"
 ROWS = [published_row(f"question {n}", f"{n} {s}", s % 2 == 0) for n in range(4) for s in range(12)]
+REPLIES = {
+    "model_responses": ["<answer>2</answer>", "<answer>4</answer>"],
+    "model_responses__eval_is_correct": [True, False],
+    "model_responses__eval_extracted_answers": ["2", "4"],
+}
 SUMS = [(f"{n} + {n}?", str(2 * n)) for n in range(10)]
 
 
@@ -74,10 +80,13 @@ def _hub() -> Hub:
     for name in MODELS:
         hub.repositories[name] = Repository(private=False, files=dict(files))
     many = [{"question": f"Tom has {n} apples. How many?", "answer": f"#### {n}"} for n in range(2000)]
-    splits = card(("main", {"train": "main/train-*"}))
-    put(hub, "gsm8k", {"README.md": splits, "main/train-00000-of-00001.parquet": parquet(many)})
+    files = {f"main/{split}-00000-of-00001.parquet": parquet(many) for split in ("train", "test")}
+    splits = card(("main", {"train": "main/train-*", "test": "main/test-*"}))
+    put(hub, "gsm8k", {"README.md": splits, **files})
     raw = {"data/train-00000-of-00001.parquet": parquet(ROWS)}
     hub.repositories["NAMESPACE/RAW_DATA-countdown3args-Qwen2.5-1.5B-Instruct"] = Repository(False, files=raw)
+    replies = {"data/test-00000-of-00001.parquet": parquet([evaluated_row(question, gold) for question, gold in SUMS])}
+    hub.repositories["NAMESPACE/EVAL-cd3args-Qwen2.5-1.5B-Instruct"] = Repository(False, files=replies)
     questions = jsonl([{"question": text, "answer": gold} for text, gold in SUMS])
     told = card(("configuration", {"test": "test.jsonl"}))
     hub.repositories["owner/name"] = Repository(
@@ -158,6 +167,14 @@ def can_be_installed(reader: Reader, command: str) -> None:
             assert Requirement(word).name == "ray", "a package that is on no index"
 
 
+def on_evaluations(reader: Reader, command: str) -> None:
+    """What the commands before it have made is there."""
+    for run in re.findall(r"evals/\w+", command.partition(" --out")[0]):
+        rows = [{"question": text, "answer": gold, **REPLIES} for text, gold in SUMS]
+        write_parquet(reader.folder / run / "EVAL_DATA" / "data" / "test-00000-of-00001.parquet", rows)
+    assert "10 in both" in reader.types(command)
+
+
 def of_ray(reader: Reader, command: str) -> None:
     """Ray's own command takes these flags, and the command behind `--` is a plan that works."""
     before, _, ours = command.partition(" -- ")
@@ -199,6 +216,9 @@ WAYS: list[tuple[str, Callable[[Reader, str], None]]] = [
     (r"python -m generation\.run --list_tasks", as_written),
     (r"python -m generation\.run .*--address auto", on_a_cluster),
     (r"python -m generation\.run .*", planned),
+    (r"python -m generation\.evaluate .*--compare .*", on_evaluations),
+    (r"python -m generation\.evaluate .*", planned),
+    (r"python -m generation\.regrade .*", on_a_run),
     (r"python -m reflection\.run .*", planned_on_a_run),
     (r"python -m assembly\.run .*", on_a_run),
     (r"python -m assembly\.check .*", on_a_set),
@@ -241,7 +261,9 @@ def test_the_set_up_says_how_to_go_on(reader: Reader) -> None:
     assert reader.types("make setup").splitlines()[-1].startswith("set-up: source .venv/bin/activate")
 
 
-@pytest.mark.parametrize("module", ["generation.run", "reflection.run", "assembly.run", "cluster.slurm", "generation"])
+@pytest.mark.parametrize(
+    "module", ["generation.run", "generation.regrade", "reflection.run", "assembly.run", "cluster.slurm", "generation"]
+)
 def test_without_the_environment_the_line_that_brings_it_is_told(module: str, tmp_path: Path) -> None:
     """In a shell where it is not active: a Python that has none of the packages."""
     ended = subprocess.run(

@@ -31,6 +31,7 @@ RANKS = {
     "generation.builtin": 4,
     "generation": 4,
     "generation.evaluation": 5,
+    "generation.regrading": 5,
     "reflection.added": 5,
     "assembly": 5,
     "cluster.slurm": COMMANDS,

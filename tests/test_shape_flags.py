@@ -7,6 +7,8 @@ import dataclasses
 from assembly.check import Config as Check
 from assembly.run import Config
 from cluster.slurm import Options
+from generation.evaluation.settings import EvaluateSettings
+from generation.regrade import Config as Regrade
 from generation.settings import Settings
 from reflection.added.plan import AdditionSettings
 
@@ -77,6 +79,15 @@ def test_flags_of_the_whole_job_are_frozen() -> None:
     ]
 
 
+def test_flags_of_an_evaluation_are_frozen() -> None:
+    """Those that it shares with the whole job have the same types there."""
+    fields = dataclasses.fields(EvaluateSettings)
+    own = ["samples", "variants", "apart_from", "force_to", "force_at", "trigger", "compare", "arm"]
+    assert [field.name for field in fields] == [*OF_EVERY_JOB, *OF_QUESTIONS, *own]
+    whole = {field.name: field.type for field in dataclasses.fields(Settings)}
+    assert [one.name for one in fields if one.name not in own and whole[one.name] != one.type] == []
+
+
 def test_flags_of_more_reflections_are_frozen() -> None:
     """All but the first are flags of the whole job too, with the same types and defaults."""
     fields = dataclasses.fields(AdditionSettings)
@@ -118,6 +129,11 @@ def test_flags_of_the_check_are_frozen() -> None:
     assert names == ["sft", "model", "trainer", "config", "python", "rows", "chat_kwargs", "json", "html"]
 
 
+def test_flags_of_grading_again_are_frozen() -> None:
+    names = [field.name for field in dataclasses.fields(Regrade)]
+    assert names == ["out", "raw", "eval", "grader", "task", "answer_in", "processes", "license"]
+
+
 def test_flags_of_the_slurm_launcher_are_frozen() -> None:
     assert [field.name for field in dataclasses.fields(Options)] == [
         "nodes",
@@ -141,7 +157,7 @@ def test_flags_of_the_slurm_launcher_are_frozen() -> None:
     ]
 
 
-COMMANDS = (Settings, AdditionSettings, Config, Options)
+COMMANDS = (Settings, EvaluateSettings, AdditionSettings, Config, Options, Regrade)
 
 
 def test_each_flag_has_a_line_of_help() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, Self, TypedDict
 
 from cluster.errors import EngineDiedError
-from cluster.inference.thoughts import THINK, part, tokens_in
+from cluster.inference.thoughts import THINK, behind, part, tokens_in
 
 FinishReason = Literal["stop", "length", "error"]
 SAMPLING_BOUNDS: dict[str, tuple[float, float]] = {  # of the parameters that a model may recommend; vLLM takes no more
@@ -74,13 +74,14 @@ class Request:
     sampling: Sampling
     seed: int  # in [0, 2**63)
     follows: bool = False  # True if its prompt goes on from an answer, which the engine's prefix cache may still hold
+    begun: str = ""  # what the reply begins with, as `Completion.written` has it; the engine writes what follows
 
 
 @dataclass(frozen=True)
 class Completion:
     """The response. A rejected or failed request has one too: finish_reason "error"."""
 
-    text: str  # the visible reply, without the thought
+    text: str  # the visible reply, without the thought; with what the request had begun
     finish_reason: FinishReason
     prompt_tokens: int = 0
     output_tokens: int = 0
@@ -89,6 +90,8 @@ class Completion:
     final: bool = False  # True for an error that asking again would only repeat
     thought: str | None = None  # what the model wrote before the reply, between its own marks; None if it has none
     thought_tokens: int = 0  # of the output tokens, those of the thought and its marks
+    written: str = ""  # reply and thought with all marks, as one text, to be gone on with; "" from a server
+    spans: tuple[tuple[int, int], ...] = ()  # of the thoughts in it, as in `thoughts.Parted`
 
 
 @dataclass(frozen=True)
@@ -178,17 +181,21 @@ class ScriptedEngine:
     async def generate(self, request: Request) -> Completion:
         if self._closed:
             raise EngineDiedError("the scripted engine was closed")
-        prompt_tokens = sum(len(message["content"].split()) for message in request.messages)
+        prompt_tokens = sum(len(message["content"].split()) for message in request.messages) + len(
+            request.begun.split()
+        )
         if (room := self.info.context - prompt_tokens) < 1:
             return Completion("", "error", prompt_tokens, error=no_room(prompt_tokens, self.info.context))
         if inspect.isawaitable(reply := self._reply(request)):
             reply = await reply
         if isinstance(reply, Completion):
             return reply
-        words = reply.split(" ")
+        words, begun = reply.split(" "), request.begun
         kept = words[: min(request.sampling.max_tokens, room)]
-        parted = part(" ".join(kept), [THINK])
-        spent = tokens_in(parted.spans, len(kept), lambda first, end: len(" ".join(kept[first:end])) + (first > 0))
+        written = begun + " ".join(kept)
+        parted = part(written, [THINK])
+        new = behind(parted.spans, len(begun))
+        spent = tokens_in(new, len(kept), lambda first, end: len(" ".join(kept[first:end])) + (first > 0))
         return Completion(
             parted.reply,
             "stop" if kept == words else "length",
@@ -196,6 +203,8 @@ class ScriptedEngine:
             len(kept),
             thought=parted.thought,
             thought_tokens=spent,
+            written=written,
+            spans=parted.spans,
         )
 
     async def close(self) -> None:

@@ -5,7 +5,7 @@ from functools import cached_property, lru_cache
 from itertools import chain
 from typing import NamedTuple
 
-from cluster.inference.byte_level import can_be_cut, pieces
+from cluster.inference.byte_level import can_be_cut, is_byte_level, pieces
 from cluster.inference.engine import Message
 from cluster.inference.thoughts import Marks
 from cluster.inference.tokenizer import ChatTokenizer
@@ -27,8 +27,20 @@ class PromptEncoder:
         self._chat = chat
         self._encode_piece = lru_cache(_PIECES)(self._piece)
 
-    def encode(self, messages: Sequence[Message]) -> Encoded:
-        """Return the tokens that `ChatTokenizer.encode` gives. Raises whatever the template or transformers raise."""
+    def encode(self, messages: Sequence[Message], begun: str = "") -> Encoded:
+        """Return the tokens of a prompt, as `ChatTokenizer.encode` gives them, and of what its reply begins with.
+
+        Raises whatever the template or transformers raise.
+        """
+        prompt = self._prompt(messages)
+        if not begun:
+            return prompt
+        # By itself, as a model writes its first token behind the prompt's last. Others put a space before a text.
+        if self._chat.backend is not None and is_byte_level(self._chat.backend):
+            return Encoded([*prompt.ids, *self._chat.tokenize([begun])[0]], prompt.opened)
+        return Encoded(self._chat.tokenize([self._chat.render(messages) + begun])[0], prompt.opened)
+
+    def _prompt(self, messages: Sequence[Message]) -> Encoded:
         chat = self._chat
         if not chat.template:
             opened = chat.thinking.opened_by(chat.render(messages)) if chat.thinking.own else None

@@ -142,6 +142,8 @@ class ServerEngine:
         raise ServerRefusedError(f"{str(refused[0]).rstrip('.')}{served}", refused[0].status)
 
     async def generate(self, request: Request) -> Completion:
+        if request.begun:
+            return Completion("", "error", error="servers are not asked to go on with a reply", final=True)
         try:
             return _read(await self._ask_within_context(request))
         except ServerRefusedError as error:

@@ -93,6 +93,20 @@ def part_unknown(text: str) -> Parted:
     return part(text, opened=THINK if alone else None)
 
 
+def behind(spans: Sequence[tuple[int, int]], place: int) -> list[tuple[int, int]]:
+    """Return what of the spans lies behind this place, counted from there."""
+    return [(max(0, start - place), end - place) for start, end in spans if end > place]
+
+
+def closing_of(text: str, span: tuple[int, int]) -> int | None:
+    """Return where the mark begins that closes a thought in this span of the text; None if nothing closes it."""
+    start, end = span
+    if end > len(text):
+        return None
+    found = (one.start() for marks in KNOWN for one in marks.closing.finditer(text, start, end) if one.end() == end)
+    return min(found, default=None)
+
+
 def _closed_alone(text: str, own: Sequence[Marks]) -> Marks | None:
     """Return the marks whose closing one comes before any opening one."""
     first, first_marks = len(text), None

@@ -14,7 +14,7 @@ from cluster.errors import EngineDiedError
 from cluster.inference.byte_level import decode, is_byte_level
 from cluster.inference.engine import Completion, EngineInfo, Message, Request, no_room
 from cluster.inference.prompts import Encoded, PromptEncoder
-from cluster.inference.thoughts import tokens_in
+from cluster.inference.thoughts import behind, tokens_in
 from cluster.inference.tokenizer import ChatTokenizer
 
 T = TypeVar("T")
@@ -61,7 +61,7 @@ class VllmEngine:
         self._adapter = LoRARequest("adapter", 1, adapter) if adapter else None
         self._thread = ThreadPoolExecutor(1, "texts")
         self._prompts = PromptEncoder(chat)
-        self._latest: tuple[tuple[Message, ...], asyncio.Future[Encoded]] | None = None
+        self._latest: tuple[tuple[tuple[Message, ...], str], asyncio.Future[Encoded]] | None = None
         # What vLLM itself decodes with, if whole answers are decoded alike.
         own = getattr(llm.tokenizer, "_tokenizer", None)
         self._decoder = own if isinstance(own, Tokenizer) and is_byte_level(own) else None
@@ -74,7 +74,7 @@ class VllmEngine:
 
         prompt = Encoded([])
         try:
-            prompt = await self._encode(request.messages)
+            prompt = await self._encode(request.messages, request.begun)
             tokens = len(prompt.ids)
             if (room := self.info.context - tokens) < 1:
                 return Completion("", "error", tokens, error=no_room(tokens, self.info.context))
@@ -89,7 +89,7 @@ class VllmEngine:
             fields["detokenize"] = self._decoder is None or bool(fields.get("stop"))
             params = SamplingParams(**fields, seed=request.seed, output_kind=RequestOutputKind.FINAL_ONLY)
             final = await self._last(self._ask(prompt.ids, params, request.key))
-            return await self._beside(self._completion, prompt, params, final)
+            return await self._beside(self._completion, prompt, params, final, request.begun)
         except (EngineDeadError, EngineDiedError) as error:
             raise EngineDiedError(str(error)) from error
         except Exception as error:
@@ -100,10 +100,10 @@ class VllmEngine:
                 raise EngineDiedError(repr(error)) from error
             return Completion("", "error", len(prompt.ids), error=f"{type(error).__name__}: {error}"[:500])
 
-    async def _encode(self, messages: tuple[Message, ...]) -> Encoded:
+    async def _encode(self, messages: tuple[Message, ...], begun: str) -> Encoded:
         """Encode a prompt, once for all requests in a row that have it."""
-        if self._latest is None or self._latest[0] != messages:
-            self._latest = messages, self._beside(self._prompts.encode, messages)
+        if self._latest is None or self._latest[0] != (messages, begun):
+            self._latest = (messages, begun), self._beside(self._prompts.encode, messages, begun)
         # One request that is cancelled must not take the others along.
         return await asyncio.shield(self._latest[1])
 
@@ -111,8 +111,8 @@ class VllmEngine:
         """Call the function on the engine's own thread, after all that was given to it before."""
         return asyncio.get_running_loop().run_in_executor(self._thread, function, *given)
 
-    def _completion(self, prompt: Encoded, params: Any, final: Any) -> Completion:
-        """Return what vLLM's last output says, the thought told from the reply."""
+    def _completion(self, prompt: Encoded, params: Any, final: Any, begun: str = "") -> Completion:
+        """Return what vLLM's last output says behind what was begun, the thought told from the reply."""
         output, thinking, tokens = final.outputs[0], self._chat.thinking, len(prompt.ids)
         if output.finish_reason not in {"length", "stop"}:
             return Completion("", "error", tokens, error=f"engine finished with {output.finish_reason!r}")
@@ -121,8 +121,9 @@ class VllmEngine:
             # As in vLLM, the token that stopped it is no part of the text, unless that was asked for.
             ended = output.finish_reason == "stop" and not params.include_stop_str_in_output
             text = decode(self._decoder, written[:-1] if ended else written, special=thinking.raw)
-        parted = thinking.part(text, prompt.opened)
-        spent = tokens_in(parted.spans, len(written), lambda first, end: self._chat.width(written[first:end]))
+        parted, text = thinking.part(begun + text, prompt.opened), begun + text
+        spans = behind(parted.spans, len(begun))
+        spent = tokens_in(spans, len(written), lambda first, end: self._chat.width(written[first:end]))
         return Completion(
             parted.reply,
             output.finish_reason,
@@ -131,6 +132,8 @@ class VllmEngine:
             final.num_cached_tokens or 0,
             thought=parted.thought,
             thought_tokens=spent,
+            written=text,
+            spans=parted.spans,
         )
 
     def _ask(self, ids: list[int], params: Any, key: str) -> AsyncIterator[Any]:

@@ -182,7 +182,7 @@ def run_section(starts: Sequence[Mapping[str, Any]]) -> str:
     """Return the card's section on the starts of a run: when, how far, on which engines, by what command."""
     if not starts:
         return ""
-    what = next((one for one in ("questions", "blocks") if any(one in start for start in starts)), "questions")
+    what = next((one for one in ("questions", "blocks", "rows") if any(one in start for start in starts)), "questions")
     head = ("begun (UTC)", "ended", "then", what, "tokens written", "seconds", "engines", "code")
     rows = [
         (

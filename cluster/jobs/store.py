@@ -131,8 +131,9 @@ class ShardStore:
         others: Collection[str] = (),
         rows_per_file: int = ROWS_PER_FILE,
         finish: Fill | None = None,
+        split: str = "train",
     ) -> None:
-        """Make `destination/data/train-*.parquet` from the finished items, in the order of their keys in `order`.
+        """Make `destination/data/SPLIT-*.parquet` from the finished items, in the order of their keys in `order`.
 
         A file has whole items, up to `rows_per_file` rows unless one item has more. The same rows give the same
         bytes, whatever shards they are in. `finish` adds the rest of the folder, such as its card. Raises ValueError
@@ -147,7 +148,7 @@ class ShardStore:
             (folder / "data").mkdir()
             files = pack(order, self._rows_of, rows_per_file)
             for number, keys in enumerate(files):
-                path = folder / "data" / f"train-{number:05d}-of-{len(files):05d}.parquet"
+                path = folder / "data" / f"{split}-{number:05d}-of-{len(files):05d}.parquet"
                 with pq.ParquetWriter(path, self._schema, **WRITING) as writer:
                     for group in pack(keys, self._rows_of, ROW_GROUP_ROWS):
                         rows = self.read(group)

@@ -32,12 +32,17 @@ _UNSURE = re.compile(
 
 def judge_choice(answer: str, question: Question) -> str:
     """Return "" if the answer names the same option as `question.answer`, else what is wrong."""
-    options = {str(key).upper(): str(text) for key, text in question.facts.get("choices", {}).items()}
     try:
-        gold = _option(question.answer, options)
+        gold = named_option(question.answer, question)
     except RefusedError as error:
         raise RefusedError(str(error), GOLD_UNREADABLE) from error
-    return "" if _option(answer, options) == gold else DIFFERS
+    return "" if named_option(answer, question) == gold else DIFFERS
+
+
+def named_option(answer: str, question: Question) -> str:
+    """Return the letter of the option that an answer names. Raises UnreadableError or SeveralError."""
+    options = {str(key).upper(): str(text) for key, text in question.facts.get("choices", {}).items()}
+    return _option(answer, options)
 
 
 def _options_with_text(text: str, options: Mapping[str, str]) -> set[str]:

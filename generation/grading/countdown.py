@@ -121,25 +121,36 @@ def judge_countdown(answer: str, question: Question) -> str:
     target, *given = (
         fact if type(fact) is int else Fraction(fact) for fact in (question.facts["target"], *question.facts["numbers"])
     )
-    stated = statements(answer) or [""]  # not an expression
-    if len(stated) > MAX_STEPS:
-        raise OutOfBoundsError(f"more than {MAX_STEPS} statements")
-    # Parse everything before judging any of it: an answer that is only partly readable is unreadable.
-    equations = [[read(side) for side in statement.split("=")] for statement in stated]
+    equations = _equations(answer)
     if any(side.value is None for sides in equations for side in sides):
         return "divides by zero"
     for sides in equations:
         for one, other in pairwise(sides):
             if one.value != other.value:
                 return f"false equality: {_short(one.value)} = {_short(other.value)}"
-    steps = _steps([next((side for side in sides if not side.is_bare), sides[0]) for sides in equations])
+    steps = _steps(equations)
     fault = _fault(steps, given, target)
     # Many solutions end with all steps written as one expression: then that one alone suffices.
     return fault if fault and _fault(steps[-1:], given, target) else ""
 
 
-def _steps(stated: Sequence[Expression]) -> list[Expression]:
+def value_of(answer: str) -> Value:
+    """Return what an answer's last step comes to, whatever is given. Raises UnreadableError or OutOfBoundsError."""
+    return _steps(_equations(answer))[-1].value
+
+
+def _equations(answer: str) -> list[list[Expression]]:
+    """Return the sides of each statement. Raises UnreadableError or OutOfBoundsError."""
+    stated = statements(answer) or [""]  # not an expression
+    if len(stated) > MAX_STEPS:
+        raise OutOfBoundsError(f"more than {MAX_STEPS} statements")
+    # Parse everything before judging any of it: an answer that is only partly readable is unreadable.
+    return [[read(side) for side in statement.split("=")] for statement in stated]
+
+
+def _steps(equations: Sequence[Sequence[Expression]]) -> list[Expression]:
     """Drop numbers that only repeat the last result. Raises UnreadableError for other bare numbers: that is a list."""
+    stated = [next((side for side in sides if not side.is_bare), sides[0]) for sides in equations]
     steps = list(stated[:1])
     for step in stated[1:]:
         if steps[0].is_bare or (step.is_bare and step.value != steps[-1].value):

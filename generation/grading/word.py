@@ -66,7 +66,7 @@ def judge_word(answer: str, question: Question) -> str:
     """Return "" if the answer is any fitting word, not just `question.answer`, else what is wrong."""
     letters, least = str(question.facts["letters"]).lower(), int(question.facts["min_length"])
     in_order = bool(question.facts["in_order"])
-    word = _word(answer)
+    word = word_in(answer)
     if len(word) < least:
         return f"has fewer than {least} letters"
     if Counter(word) - Counter(letters):
@@ -77,7 +77,7 @@ def judge_word(answer: str, question: Question) -> str:
     return "" if is_word(word) else "is no word of the dictionary"
 
 
-def _word(answer: str) -> str:
+def word_in(answer: str) -> str:
     """Return the one word in an answer, in lower case. Raises UnreadableError or SeveralError."""
     text = IN_TEXT.sub(r"\1", normalised(answer)).replace("**", "").lstrip("-*#> ")
     # A label and a word: "I would choose the word star". "Found one" may be two words.

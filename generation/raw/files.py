@@ -53,8 +53,11 @@ class RawSource(NamedTuple):
     notes: tuple[str, ...]
 
 
-def find_files(raw: str | Path) -> tuple[Path, ...]:
-    """Return the parquet files of a file, folder, run or hub repository. Raises ValueError if one is missing."""
+def find_files(raw: str | Path, kind: str = RAW_DATA) -> tuple[Path, ...]:
+    """Return the parquet files of a file, folder, run or hub repository. Raises ValueError if one is missing.
+
+    `kind` is the name of the folder that they have in a run.
+    """
     path = Path(raw)
     try:
         exists = path.exists()
@@ -68,11 +71,11 @@ def find_files(raw: str | Path) -> tuple[Path, ...]:
         with asking_hub(f"{raw}: a file or folder of this name"):
             wanted = ["data/*.parquet", "*.parquet", CARD]
             path = Path(snapshot_download(str(raw), repo_type="dataset", allow_patterns=wanted))
-    # Other parquet files in a run's folder are not its RAW_DATA.
-    folder = path / RAW_DATA if (path / RUN_FILE).exists() or (path / RAW_DATA).is_dir() else path
+    # Other parquet files in a run's folder are not its dataset.
+    folder = path / kind if (path / RUN_FILE).exists() or (path / kind).is_dir() else path
     files = sorted(folder.glob("data/*.parquet")) or sorted(folder.glob("*.parquet"))
     if not files and (path / RUN_FILE).exists():
-        raise ValueError(f"{raw}: is a run that has made no {RAW_DATA} yet; let its command go on to the end")
+        raise ValueError(f"{raw}: is a run that has made no {kind} yet; let its command go on to the end")
     if not files:
         raise ValueError(f"{raw}: holds no parquet file; expected data/*.parquet or *.parquet")
     _check_whole(files)
@@ -111,6 +114,11 @@ def source_of(raw: str | Path, parts: Sequence[Part], published: str = "") -> Ra
     """Describe the files of `raw`, pushed to `published` if any. Raises ValueError for unreadable or duplicate rows."""
     check_copies(raw, parts)
     files = [*dict.fromkeys(part.path for part in parts)]
+    return origin_of(raw, files, published)._replace(notes=tuple(notes_on_responses(parts)))
+
+
+def origin_of(raw: str | Path, files: Sequence[Path], published: str = "") -> RawSource:
+    """Describe these files of `raw`, without notes. Raises ValueError if they cannot be read."""
     local = Path(raw).exists()
     repository = published if local else str(raw)
     above = files[0].parts
@@ -127,7 +135,7 @@ def source_of(raw: str | Path, parts: Sequence[Part], published: str = "") -> Ra
                 first = next(file.iter_batches(1, row_groups=[0], columns=["model"]), None)
                 found += first.column(0).to_pylist() if first else []
     models = dict.fromkeys(model for model in found if isinstance(model, str) and _MODEL.fullmatch(model))
-    return RawSource(name, repository, revision, digest, card, tuple(models), tuple(notes_on_responses(parts)))
+    return RawSource(name, repository, revision, digest, card, tuple(models), ())
 
 
 @contextmanager

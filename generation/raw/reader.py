@@ -34,7 +34,7 @@ from generation.records import CUT, CUT_THOUGHT, NO_ANSWER, ONLY_THOUGHT, Outcom
 
 UNDECIDED = "undecided"  # reason for a row whose correctness is null, in a repository that gives no reasons
 _NAMED_COLUMNS = 8  # at most this many are listed in a message
-_RESPONSES = (PREFIX, "model_responses__example_annotation")
+RESPONSES = (PREFIX, "model_responses__example_annotation")
 _FITTING = {
     "text": (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
     "bool": (pa.types.is_boolean,),
@@ -54,7 +54,7 @@ _ROLES = {
     "answer": _Role(("answer",), required=True),
     "task": _Role(("task", "task_source")),
     "variant": _Role(("prompt_variant", "prompt_type")),
-    "response": _Role(_RESPONSES, in_list=True, required=True),
+    "response": _Role(RESPONSES, in_list=True, required=True),
     "thought": _Role((THOUGHT,)),
     "is_correct": _Role(("{response}__eval_is_correct",), pa.bool_(), in_list=True, required=True),
     "outcome": _Role(("outcome",)),
@@ -98,7 +98,7 @@ def open_parts(raw: str | Path, part_bytes: int = 64 << 20) -> tuple[Part, ...]:
 
 def find_columns(schema: pa.Schema, path: Path) -> Columns:
     """Map roles to columns. Raises ValueError if a column is missing, duplicated or of the wrong type."""
-    response = next((name for name in _RESPONSES if name in schema.names), PREFIX)
+    response = next((name for name in RESPONSES if name in schema.names), PREFIX)
     columns = {}
     for role, (names, type_, in_list, required) in _ROLES.items():
         candidates = [name.replace("{response}", response) for name in names]
@@ -171,7 +171,7 @@ def as_rows(batch: pa.RecordBatch, columns: Columns, path: Path, first_row: int)
     refuse(pc.is_null(values["response"]), "no response; expected text")
     told = "thought" in columns
     thoughts, responses = values["thought"], values["response"]
-    values["thought"], values["response"] = _parted(thoughts, responses, told=told, graded=True)
+    values["thought"], values["response"] = parted(thoughts, responses, told=told, graded=True)
     known = get_args(Outcome)
     for value in set(values["outcome"].unique().to_pylist()) - {None, *known}:
         refuse(pc.equal(values["outcome"], value), f"outcome is {value!r}; expected one of {', '.join(known)}")
@@ -199,7 +199,7 @@ def as_rows(batch: pa.RecordBatch, columns: Columns, path: Path, first_row: int)
     texts = given.get("reflections", none)
     lists = (texts if is_list(texts.type) else as_lists(texts.cast(pa.string()))).cast(ROWS.field("reflections").type)
     items = lists.flatten()
-    _, replies = _parted(pa.nulls(len(items), pa.string()), items, told=told)
+    _, replies = parted(pa.nulls(len(items), pa.string()), items, told=told)
     lists = lists if replies is items else lists_of(replies, lengths(lists))
     there = pc.fill_null(pc.not_equal(replies, ""), False)
     values["reflections"] = kept_items(lists, there.to_numpy(zero_copy_only=False))
@@ -227,7 +227,7 @@ def finals_of(attempts: pa.Array) -> pa.Array:
     return pa.array(places, mask=places < 0)
 
 
-def _parted(thoughts: pa.Array, texts: pa.Array, *, told: bool, graded: bool = False) -> tuple[pa.Array, pa.Array]:
+def parted(thoughts: pa.Array, texts: pa.Array, *, told: bool, graded: bool = False) -> tuple[pa.Array, pa.Array]:
     """Return thoughts and replies, telling them apart where no thought is known.
 
     If RAW_DATA has a column of thoughts, they were `told` by the marks of the model, and only a text that begins with
@@ -238,14 +238,16 @@ def _parted(thoughts: pa.Array, texts: pa.Array, *, told: bool, graded: bool = F
     if not len(places):
         return thoughts, texts
     marked = texts.take(pa.array(places)).to_pylist()
-    parted = [part(text) if told else part_unknown(text) for text in marked]
+    told_apart = [part(text) if told else part_unknown(text) for text in marked]
     if graded:
-        pairs = zip(marked, parted, strict=True)
-        parted = [Parted(None, all) if find_answer(all) and not find_answer(one.reply) else one for all, one in pairs]
-    found = [pa.array([getattr(one, name) for one in parted], pa.string()) for name in ("thought", "reply")]
+        pairs = zip(marked, told_apart, strict=True)
+        told_apart = [
+            Parted(None, all) if find_answer(all) and not find_answer(one.reply) else one for all, one in pairs
+        ]
+    found = [pa.array([getattr(one, name) for one in told_apart], pa.string()) for name in ("thought", "reply")]
     return pc.replace_with_mask(thoughts, may, found[0]), pc.replace_with_mask(texts, may, found[1])
 
 
 def visible(texts: pa.Array) -> pa.Array:
     """Return texts of unknown origin without the thoughts in them."""
-    return _parted(pa.nulls(len(texts), pa.string()), texts, told=False)[1]
+    return parted(pa.nulls(len(texts), pa.string()), texts, told=False)[1]

@@ -5,7 +5,7 @@ The column names are those of the first of the two published families.
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -76,6 +76,7 @@ COLUMNS = tuple(Column(name, _TYPES[kind], meaning) for name, (kind, meaning) in
 SCHEMA = pa.schema([(column.name, column.type) for column in COLUMNS])
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_HUB = b"huggingface"  # the metadata in which the `datasets` library stores its own type of each column
 
 
 class Rolled(NamedTuple):
@@ -115,7 +116,7 @@ def _row(attempt: Attempt) -> dict[str, Any]:
         f"{_INNER}__eval_is_correct": [[one.grade.is_correct for one in attempt.inner]],
         f"{_INNER}__eval_extracted_answers": [[one.grade.extracted for one in attempt.inner]],
         THOUGHT: completion.thought,
-        ATTEMPTS: [_inner(one) for one in attempt.inner] or None,
+        ATTEMPTS: [attempt_entry(one) for one in attempt.inner] or None,
         REFLECTIONS: [reflection.completion.text for reflection in attempt.reflections],
         REFLECTIONS_THOUGHT: [reflection.completion.thought for reflection in attempt.reflections],
         "question_key": question.key,
@@ -129,16 +130,16 @@ def _row(attempt: Attempt) -> dict[str, Any]:
         "task": question.task,
         "task_source": question.source,
         "metadata": json.dumps(metadata, sort_keys=True),
-        SAMPLE_PROVENANCE: _request(completion, attempt.seed),
+        SAMPLE_PROVENANCE: request_record(completion, attempt.seed),
         PROVENANCE: [provenance_of(reflection) for reflection in attempt.reflections],
     }
 
 
-def _request(completion: Completion, seed: int) -> dict[str, Any]:
+def request_record(completion: Completion, seed: int) -> dict[str, Any]:
     return {"seed": seed, **{name: getattr(completion, name) for name in _REQUEST if name != "seed"}}
 
 
-def _inner(one: InnerAttempt) -> dict[str, Any]:
+def attempt_entry(one: InnerAttempt) -> dict[str, Any]:
     """Return the attempt's entry in column sample__attempts."""
     grade = one.grade
     told = {name: getattr(grade, name) for name in ("extracted", "outcome", "reason", "found", "is_correct")}
@@ -154,7 +155,7 @@ def provenance_of(reflection: Reflection) -> dict[str, Any]:
     """Return the reflection's entry in column reflections__provenance."""
     verdict = _verdict(reflection.verdict)
     told = {"prompt_name": reflection.prompt_name, "verdict": verdict, "valid": reflection.valid}
-    return told | _request(reflection.completion, reflection.seed)
+    return told | request_record(reflection.completion, reflection.seed)
 
 
 def without_surrogates(value: Any) -> Any:
@@ -166,6 +167,25 @@ def without_surrogates(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: without_surrogates(item) for key, item in value.items()}
     return value
+
+
+def with_features(schema: pa.Schema, changed: Mapping[str, pa.DataType]) -> pa.Schema:
+    """Return the schema with these columns' types in what the `datasets` library stored about it, if it did."""
+    metadata = schema.metadata
+    if changed and _HUB in (metadata or {}):
+        stored = json.loads(metadata[_HUB])
+        if (features := stored.get("info", {}).get("features")) is not None:
+            features |= {name: _feature(type_) for name, type_ in changed.items()}
+        metadata |= {_HUB: json.dumps(stored).encode()}
+    return schema.with_metadata(metadata)
+
+
+def _feature(type_: pa.DataType) -> Any:
+    if is_list(type_):
+        return [_feature(type_.value_type)]
+    if pa.types.is_struct(type_):
+        return {field.name: _feature(field.type) for field in type_}
+    return {"dtype": str(type_).replace("double", "float64"), "_type": "Value"}
 
 
 def columns_table(columns: Iterable[Column]) -> str:

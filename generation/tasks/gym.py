@@ -19,7 +19,17 @@ from typing import Any
 
 from cluster.texts import first_line, nearest
 from generation.records import Question, request_seed
-from generation.tasks.task import HEADER, Problem, Splits, Supplied, Task, Wanted, supply_made, take_distinct
+from generation.tasks.task import (
+    EVALUATED_QUESTIONS,
+    HEADER,
+    Problem,
+    Splits,
+    Supplied,
+    Task,
+    Wanted,
+    supply_made,
+    take_distinct,
+)
 
 PREFIX = "reasoning_gym/"
 GRADER = "gym"
@@ -72,6 +82,11 @@ class _Gym(Task):
 
         config = {"reasoning_gym": version("reasoning-gym")}
         return supply_made(f"{self.name} gave only {{found}} different", wanted, config, make)
+
+    def evaluation(self, count: int | None, seed: int) -> Supplied:
+        """As Drawn.evaluation."""
+        supplied = self.supply(Wanted(1, count or EVALUATED_QUESTIONS, request_seed(seed, "evaluation")))
+        return supplied._replace(sft=supplied.rl, rl=(), config={**supplied.config, "held_out": True})
 
     def _questions(self, seed: int, size: int) -> Iterator[Question]:
         """Yield a question for each entry with a gold answer. Raises ValueError if the generator fails."""

@@ -7,7 +7,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from string import ascii_uppercase
@@ -18,7 +18,18 @@ from generation.grading.text import boxed
 from generation.records import Question, collapse_spaces, stable_hash
 from generation.tasks.gold import find_faults
 from generation.tasks.hub_rows import Place, Rows, load, load_files
-from generation.tasks.task import HEADER, Dropped, Problem, Supplied, Task, Wanted, split, supply_made, take_distinct
+from generation.tasks.task import (
+    EVALUATED_QUESTIONS,
+    HEADER,
+    Dropped,
+    Problem,
+    Supplied,
+    Task,
+    Wanted,
+    split,
+    supply_made,
+    take_distinct,
+)
 
 Row = Mapping[str, Any]
 _WHOLE = re.compile(r"(-?[0-9]+)\.0+")
@@ -84,6 +95,14 @@ class Loaded(Task):
     files: tuple[str, ...] = ()
     """For a dataset too large to load whole: read one at a time, in an order drawn from the seed."""
     usual: int | None = None  # default number of SFT questions; None for all
+    tests: Place | None = None  # where its test questions are, if elsewhere than the questions to train on
+
+    def evaluation(self, count: int | None, seed: int) -> Supplied:
+        if self.files:
+            supplied = self.supply(Wanted(1, count or EVALUATED_QUESTIONS, seed))
+            return supplied._replace(sft=supplied.rl, rl=())
+        task = self if self.tests is None else replace(self, place=self.tests, tests=None)
+        return super(Loaded, task).evaluation(count, seed)
 
     def supply(self, wanted: Wanted) -> Supplied:
         dataset, named = f"--task {self.name}: dataset {self.place.shown}", f"{self.name} (dataset {self.place.shown})"
@@ -204,6 +223,8 @@ _READERS = {"gsm8k": _gsm8k, "commonsenseQA": _commonsense, "gpqa": _gpqa, "open
 
 def _of_table(name: str, place: Mapping[str, str], columns: Sequence[str], shards: int = 0, **row: Any) -> Loaded:
     where = Place(**place)
+    if (split := row.pop("tests", None)) is not None:
+        row["tests"] = where._replace(split=split)
     read = _READERS.get(name) or (lambda row: _problem(row[columns[0]], row[columns[1]]))
     files = tuple(f"data/{where.split}-{shard:05}-of-{shards:05}.parquet" for shard in range(shards))
     return Loaded(name, place=where, columns=tuple(columns), read=read, files=files, **row)

@@ -167,7 +167,12 @@ class _OfFile(Task):
     sha256: str
 
     def supply(self, wanted: Wanted) -> Supplied:
-        supplied = self.made.supply(wanted)
+        return self._checked(self.made.supply(wanted))
+
+    def evaluation(self, count: int | None, seed: int) -> Supplied:
+        return self._checked(self.made.evaluation(count, seed))
+
+    def _checked(self, supplied: Supplied) -> Supplied:
         asked = (*supplied.sft, *supplied.rl)
         faults = find_faults(asked)
         for question in asked:

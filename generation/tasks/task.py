@@ -16,6 +16,7 @@ HEADER = (
 )
 """Precedes every problem that is generated or loaded here, as published for countdown (arXiv 2512.04072)."""
 DRAWN_QUESTIONS = 4000  # default number of SFT questions, as in the paper
+EVALUATED_QUESTIONS = 250  # default number to evaluate a drawn task on, as in the paper
 RL_SHARE = 0.2  # share of all questions that a task can make that is held out for RL
 MOST = 10**7  # most questions per task
 
@@ -67,6 +68,17 @@ class Task:
     def supply(self, wanted: Wanted) -> Supplied:
         """Return the questions of a run. Raises ValueError, in one line, if there are not enough."""
         raise NotImplementedError
+
+    def evaluation(self, count: int | None, seed: int) -> Supplied:
+        """Return up to `count` questions to evaluate on, or all, those to be taken first in front; all as `sft`.
+
+        Raises ValueError if there are none.
+        """
+        supplied = self.supply(Wanted(None, 0, seed))
+        if count is None:
+            return supplied
+        order = sorted(supplied.sft, key=lambda question: stable_hash("evaluation", seed, question.key))
+        return supplied._replace(sft=tuple(order[:count]))
 
     def example(self) -> Question:
         """Return a typical question, without network access."""
@@ -164,10 +176,18 @@ class Drawn(Task):
             widen = f", or widen {' or '.join(f'--{name}' for name in self.ranges)}"
         return supply_made(few, wanted, {name: list(ends) for name, ends in self.ranges.items()}, make, widen)
 
-    def _drawn(self, count: int, *, rl: bool, seed: int) -> list[Question]:
+    def evaluation(self, count: int | None, seed: int) -> Supplied:
+        """As Task.evaluation: of the families that are held out for RL, and so in no SFT set, but drawn anew."""
+        found = self._drawn(EVALUATED_QUESTIONS if count is None else count, rl=True, seed=seed, stream="evaluation")
+        if not found:
+            raise ValueError(f"{self.name} gave no questions to evaluate on")
+        config = {name: list(ends) for name, ends in self.ranges.items()}
+        return Supplied(tuple(found), (), {**config, "seed": seed, "held_out": True})
+
+    def _drawn(self, count: int, *, rl: bool, seed: int, stream: str = "") -> list[Question]:
         """Draw up to `count` questions; content alone decides between RL and SFT, so no run mixes them."""
         found: dict[tuple[Hashable, ...], Problem] = {}
-        rng = random.Random(f"{seed}/{self.name}/{'rl' if rl else 'sft'}")
+        rng = random.Random(f"{seed}/{self.name}/{stream or ('rl' if rl else 'sft')}")
         draws, last, patience = 0, 0, self.effort
         while len(found) < count and draws - last <= patience:
             problem = self.draw(rng)

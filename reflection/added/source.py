@@ -1,7 +1,6 @@
 """The RAW_DATA that reflections are added to: its columns, and its rows in blocks, in their order."""
 
 import itertools
-import json
 import sys
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -25,6 +24,7 @@ from generation.raw.schema import (
     is_list,
     is_part,
     lengths,
+    with_features,
 )
 
 ADDED = "reflections__added"
@@ -43,7 +43,6 @@ COLUMNS = (
 BLOCK_ROWS = 16
 _INDEX = "sample_index"
 _ASKED = ["question_key", "question", "response", "variant", "outcome"]
-_HUB = b"huggingface"
 
 
 class Sample(NamedTuple):
@@ -158,7 +157,7 @@ def read_samples(file: Part) -> Iterator[pa.Table]:
 
 def output_schema(schema: pa.Schema, path: Path) -> pa.Schema:
     """Return the file's schema with our columns. Raises ValueError if one of our names has another type."""
-    changed: dict[str, Any] = {}
+    changed: dict[str, pa.DataType] = {}
     texts = [make(text) for make in (pa.list_, pa.large_list) for text in (pa.string(), pa.large_string())]
     for name, type_, _ in COLUMNS:
         place = schema.get_field_index(name)
@@ -173,20 +172,5 @@ def output_schema(schema: pa.Schema, path: Path) -> pa.Schema:
             schema = schema.set(place, schema.field(place).with_type(type_))  # of an earlier version
         else:
             continue
-        changed[name] = _feature(type_)
-    metadata = schema.metadata
-    if changed and _HUB in (metadata or {}):
-        # The `datasets` library stored its own type of each column.
-        stored = json.loads(metadata[_HUB])
-        if (features := stored.get("info", {}).get("features")) is not None:
-            features |= changed
-        metadata |= {_HUB: json.dumps(stored).encode()}
-    return schema.with_metadata(metadata)
-
-
-def _feature(type_: pa.DataType) -> Any:
-    if pa.types.is_list(type_):
-        return [_feature(type_.value_type)]
-    if pa.types.is_struct(type_):
-        return {field.name: _feature(field.type) for field in type_}
-    return {"dtype": str(type_).replace("double", "float64"), "_type": "Value"}
+        changed[name] = type_
+    return with_features(schema, changed)

@@ -1,0 +1,119 @@
+"""Writes EVAL_DATA from shards, with its card and figures."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow.parquet as pq
+
+from cluster.jobs import card
+from cluster.jobs.job import Job
+from generation.evaluation.changes import Change, changes, changes_json, changes_markdown, changes_text
+from generation.evaluation.compare import Comparison, compare_arms, comparison_json
+from generation.evaluation.compare_report import comparison_markdown, comparison_text
+from generation.evaluation.figures import Evaluation, Row, figures, figures_json
+from generation.evaluation.plan import EvaluationPlan
+from generation.evaluation.reader import read_evaluation
+from generation.evaluation.report import figures_markdown, figures_text
+from generation.evaluation.schema import ARM, COLUMNS, CONTROL, EVAL_DATA, EVAL_SCHEMA, FORCED, SCHEMA_VERSION, STOPPED
+from generation.raw.report import lost_units, made_sections, reasons_table
+from generation.raw.schema import columns_table
+
+FIGURES = "figures.json"
+_CHANGED = "What forcing changed"
+TAGS = ("skillfactory", "evaluation", "reasoning")
+
+
+class Told(NamedTuple):
+    """The figures of an evaluation."""
+
+    evaluation: Evaluation
+    rows: list[Row]
+    changes: list[Change]
+    """What forcing changed; empty without it."""
+    forced: Comparison | None
+    """The forced arm against its control."""
+
+    def text(self) -> str:
+        """Return them for a terminal."""
+        told = figures_text(self.evaluation, self.rows)
+        if self.forced is None:
+            return told
+        return "\n".join([told, *changes_text(self.changes), "", comparison_text(self.forced)])
+
+    def markdown(self) -> str:
+        """Return them for a card."""
+        told = figures_markdown(self.evaluation, self.rows)
+        if self.forced is None:
+            return told
+        return "\n".join([told, f"### {_CHANGED}\n", changes_markdown(self.changes), comparison_markdown(self.forced)])
+
+    def json(self) -> str:
+        """Return all of them."""
+        told = figures_json(self.evaluation, self.rows)
+        if self.forced is not None:
+            told |= {"forcing": changes_json(self.changes), "forced_against_control": comparison_json(self.forced)}
+        return json.dumps(told, indent=1) + "\n"
+
+
+def figures_told(evaluation: Evaluation) -> Told:
+    """Make the figures of an evaluation."""
+    rows, arms = figures(evaluation), {*evaluation.replies[ARM].unique().to_pylist()}
+    if not {STOPPED, FORCED, CONTROL} <= arms:
+        return Told(evaluation, rows, [], None)
+    return Told(evaluation, rows, changes(evaluation), compare_arms(evaluation._replace(name=ARM)))
+
+
+def figures_of_folder(folder: Path) -> str:
+    """Write the figures of an EVAL_DATA into its folder, and return them for its card."""
+    told = figures_told(read_evaluation(folder))
+    (folder / FIGURES).write_text(told.json(), encoding="utf-8")
+    return told.markdown()
+
+
+def write_evaluation(plan: EvaluationPlan, job: Job) -> tuple[Told, Counter[str]]:
+    """Write EVAL_DATA/ from the shards. Return its figures, and the questions lost, by reason.
+
+    Raises AllFailedError if no question is finished.
+    """
+    lost, finished = lost_units(plan, job), job.store.finished()
+    order = [key for key in plan.keys if key in finished]
+    made = list[Told]()
+
+    def finish(folder: Path) -> None:
+        told = figures_told(read_evaluation(folder)._replace(name=plan.name, model=plan.model.full_name))
+        made.append(told)
+        (folder / FIGURES).write_text(told.json(), encoding="utf-8")
+        text = evaluation_card(folder, told.markdown(), plan, job.record, lost)
+        (folder / "README.md").write_text(text, encoding="utf-8")
+
+    job.store.merge(order, plan.out / EVAL_DATA, split="test", finish=finish)
+    return made[0], lost
+
+
+def evaluation_card(
+    folder: Path, figures: str, plan: EvaluationPlan, record: Mapping[str, Any], lost: Counter[str]
+) -> str:
+    """Return the README.md of an EVAL_DATA with its `figures`; `record` is the contents of run.json."""
+    files = sorted(folder.glob("data/*.parquet"))
+    rows = memory = 0
+    for path in files:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches():
+                rows, memory = rows + batch.num_rows, memory + batch.nbytes
+    split = card.Split(rows, memory, files, name="test", path="data/test-*")
+    configuration = plan.configuration
+    models = [str(configuration[name]) for name in ("model", "adapter") if name in configuration]
+    values = {
+        "header": card.header(EVAL_SCHEMA, [split], tags=TAGS, license=plan.license, models=models),
+        "name": f"{EVAL_DATA}-{plan.name}",
+        "figures": figures,
+        "lost": reasons_table("Questions without rows:", ("reason", "questions"), lost),
+        "version": str(SCHEMA_VERSION),
+        "columns": columns_table(COLUMNS),
+        "configuration": card.json_block(configuration),
+        **made_sections(record),
+    }
+    return card.fill_card("generation.evaluation", values)

@@ -1,0 +1,1 @@
+"""Stored responses graded again, without a model: RAW_DATA and EVAL sets, ours and published."""

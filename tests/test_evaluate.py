@@ -1,0 +1,236 @@
+"""python -m generation.evaluate on a scripted engine: its rows, its arms, how it goes on, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from datasets import load_dataset
+
+from cluster.inference.engine import Completion, Request, ScriptedSettings
+from cluster.inference.replicas import Fleet
+from generation import evaluate
+from generation.evaluation.compare import compare
+from generation.evaluation.reader import read_evaluation
+from generation.evaluation.schema import EVAL_SCHEMA, PREFIX, VERDICTS
+from generation.tasks import countdown
+from tests import scripted_evaluations
+from tests.openai_server import OpenAIServer, serving
+from tests.raw_rows import bytes_of
+
+SMALL = ["--task", "countdown_3arg:12", "--samples", "3", "--inputs", "1-10", "--targets", "10-50"]
+FORCED = [*SMALL, "--force_to", "60", "--force_at", "12"]
+GOLDEN_ASKED = ["--task", "countdown_2arg:3", "--samples", "2", "--seed", "5", *SMALL[4:]]
+GOLDEN = Path(__file__).parent / "golden" / "evaluation.json"
+
+
+def run(out: Path, *argv: str, reply: Any = scripted_evaluations.reply) -> int:
+    return evaluate.main([*argv, "--out", str(out)], fleet=Fleet(ScriptedSettings(reply)))
+
+
+def rows_of(out: Path) -> list[dict[str, Any]]:
+    (path,) = sorted((out / "EVAL_DATA" / "data").glob("*.parquet"))
+    assert path.name == "test-00000-of-00001.parquet"
+    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    return rows
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("plain") / "run"
+    assert run(out, *SMALL) == 1  # a question whose every request fails is lost, and says so
+    return out
+
+
+@pytest.fixture(scope="module")
+def forced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("forced") / "run"
+    assert run(out, *FORCED) == 1
+    return out
+
+
+def test_a_row_is_a_question_with_all_its_replies(plain: Path) -> None:
+    rows = rows_of(plain)
+    lost = json.loads((plain / "failed.json").read_text())
+    assert len(rows) + len(lost) == 12
+    assert lost
+    assert len({row["question_key"] for row in rows}) == len(rows)
+    for row in rows:
+        lists = [row[name] for name in EVAL_SCHEMA.names if name.startswith((PREFIX, "responses__"))]
+        assert {len(values) for values in lists} == {3}
+        assert row["prompt"] == [{"content": row["question"], "role": "user"}]
+        assert (row["arm"], row["prompt_variant"], row["original_split"]) == ("", "question", "test")
+        assert json.loads(row["metadata"])["grader"] == "countdown"
+
+
+def test_replies_of_every_kind_are_graded_and_taken_apart(plain: Path) -> None:
+    rows = rows_of(plain)
+    outcomes = {outcome for row in rows for outcome in row["responses__outcome"]}
+    assert outcomes == {"right", "wrong", "unknown"}
+    traces = 0
+    for row in rows:
+        replies = zip(
+            row["responses__thought"],
+            row["responses__attempts"],
+            row[f"{PREFIX}__internal_answers__eval_is_correct"],
+            row[f"{PREFIX}__internal_answers__eval_extracted_answers"],
+            strict=True,
+        )
+        for thought, attempts, right, answers in replies:
+            assert len(attempts) == len(right) == len(answers) == (thought or "").count("<sample>")
+            assert [one["is_correct"] for one in attempts] == right
+            traces += bool(attempts)
+    assert traces
+
+
+def test_datasets_opens_it_and_the_card_says_what_it_holds(plain: Path) -> None:
+    loaded = load_dataset(str(plain / "EVAL_DATA"), split="test")
+    assert len(loaded) == len(rows_of(plain))
+    card = (plain / "EVAL_DATA" / "README.md").read_text()
+    for words in ("pass@1", "countdown_3arg", "responses__same_answer", "test-*", "scripted_evaluations"[:8]):
+        assert words in card, words
+    figures = json.loads((plain / "EVAL_DATA" / "figures.json").read_text())
+    assert figures
+
+
+def test_no_other_question_is_asked_twice_or_by_training(plain: Path, tmp_path: Path) -> None:
+    """Of the family held out for RL, and apart from a run that is named."""
+    for row in rows_of(plain):
+        facts = countdown.facts_of(row["question"])
+        assert facts is not None
+    assert run(tmp_path / "other", *SMALL, "--apart_from", str(plain)) in (0, 1)
+    asked = [{row["question"] for row in rows_of(out)} for out in (plain, tmp_path / "other")]
+    assert not asked[0] & asked[1]
+
+
+def test_an_evaluation_that_was_stopped_goes_on_to_the_same_bytes(forced: Path, tmp_path: Path) -> None:
+    """Half of the questions fail at first, as if the engines had gone, and are asked again."""
+    out, seen = tmp_path / "run", set[str]()
+
+    def broken(request: Any) -> Any:
+        said = request.messages[-1]["content"]
+        if said not in seen and len(seen) < 5:
+            seen.add(said)
+        if said not in seen:
+            raise RuntimeError("gone")
+        return scripted_evaluations.reply(request)
+
+    assert run(out, *FORCED, reply=broken) == 1
+    assert run(out, *FORCED, "--retry_failed") == 1
+    assert bytes_of(out / "EVAL_DATA") == bytes_of(forced / "EVAL_DATA")
+
+
+def test_forced_replies_go_on_from_where_their_form_ends(forced: Path) -> None:
+    rows, kinds = rows_of(forced), set[str]()
+    by_arm = {
+        arm: {row["question_key"]: row for row in rows if row["arm"] == arm} for arm in ("stopped", "forced", "control")
+    }
+    assert len({len(of) for of in by_arm.values()}) == 1
+    for key, row in by_arm["forced"].items():
+        base = by_arm["stopped"][key]
+        for number, how in enumerate(row["responses__forced"]):
+            asked, first = row["responses__provenance"][number], base["responses__provenance"][number]
+            assert asked["seed"] == first["seed"]
+            if first["error"]:
+                assert how is None
+                continue
+            assert asked["output_tokens"] > first["output_tokens"]
+            assert asked["output_tokens"] <= 60 + 64
+            kinds.add(how["trigger"].strip())
+            if how["trigger"].startswith("<sample>"):
+                assert "<sample>" in base["responses__thought"][number]
+                assert len(row["responses__attempts"][number]) >= len(base["responses__attempts"][number])
+            else:
+                assert how["trigger"] == "Wait"
+    assert kinds == {"<sample>", "Wait"}
+
+
+def test_the_control_is_the_same_reply_unless_its_limit_ended_it(forced: Path) -> None:
+    rows = rows_of(forced)
+    by_arm = {arm: {row["question_key"]: row for row in rows if row["arm"] == arm} for arm in ("stopped", "control")}
+    longer = 0
+    for key, base in by_arm["stopped"].items():
+        control = by_arm["control"][key]
+        for number in range(3):
+            was_cut, how = base[f"{PREFIX}__finish_reason_length_flags"][number], control["responses__forced"][number]
+            if not was_cut and how is None:
+                assert control[PREFIX][number] == base[PREFIX][number]
+            elif was_cut:
+                said = control["responses__thought"][number] or control[PREFIX][number]
+                assert said.startswith((base["responses__thought"][number] or base[PREFIX][number])[:20])
+                longer += 1
+            if how is not None:
+                assert how == {"trigger": "", "kept": None, "answer": True}
+    assert longer
+
+
+def test_it_reads_back_as_it_was_written(forced: Path) -> None:
+    evaluation = read_evaluation(forced)
+    assert evaluation.order == ("countdown_3arg",)
+    rows = rows_of(forced)
+    assert evaluation.replies.num_rows == 3 * len(rows)
+    assert set(evaluation.replies["arm"].to_pylist()) == {"stopped", "forced", "control"}
+    assert evaluation.replies.equals(read_evaluation(forced / "EVAL_DATA").replies)
+
+
+def test_the_rows_of_a_small_evaluation_are_golden(tmp_path: Path) -> None:
+    """Word for word: what changes here changes for everyone who reads EVAL_DATA."""
+    assert run(tmp_path / "run", *GOLDEN_ASKED) == 0
+    rows = rows_of(tmp_path / "run")
+    assert rows == json.loads(GOLDEN.read_text(encoding="utf-8"))
+
+
+def test_a_server_answers_as_an_engine_does(plain: Path, tmp_path: Path) -> None:
+    def answer(request: Request) -> str | Completion:
+        asked = countdown.facts_of(request.messages[-1]["content"]) is not None
+        return scripted_evaluations.reply(request) if asked else "Hello."
+
+    with serving(OpenAIServer(reply=answer)) as server:
+        flags = [*SMALL, "--server", f"{server.url}/v1", "--model", "scripted", "--out", str(tmp_path / "run")]
+        assert evaluate.main(flags) == 1
+    rows = {row["question_key"]: row for row in rows_of(tmp_path / "run")}
+    assert {row["engine"] for row in rows.values()} == {"vllm server"}
+    assert {key: len(row[PREFIX]) for key, row in rows.items()} == {row["question_key"]: 3 for row in rows_of(plain)}
+
+
+def test_two_evaluations_are_compared_and_written_down(
+    plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path / "other", *SMALL[:2], "--samples", "5", "--temperature", "0.5", *SMALL[4:]) in (0, 1)
+    capsys.readouterr()
+    out = tmp_path / "difference"
+    assert evaluate.main(["--compare", str(plain), str(tmp_path / "other"), "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "in both" in said
+    assert max(map(len, said.splitlines())) <= 80
+    told = json.loads((out / "comparison.json").read_text())
+    assert told["pairs"][0]["both"] == len(rows_of(plain))
+    assert "McNemar" in (out / "comparison.md").read_text()
+    assert evaluate.main(["--compare", str(plain), str(tmp_path / "other"), "--out", str(out)]) == 0
+
+
+def test_a_published_evaluation_is_compared_with_ours(plain: Path, tmp_path: Path) -> None:
+    """Its columns alone: no key, no outcome, no tokens; traces in the text of the reply."""
+    published = []
+    for row in rows_of(plain):
+        texts = [
+            reply if thought is None else f"<think>\n{thought}\n</think>\n\n{reply}"
+            for thought, reply in zip(row["responses__thought"], row[PREFIX], strict=True)
+        ]
+        kept = {name: row[name] for name in ("question", "answer", "task_source")}
+        graded = {name: row[name] for name in row if name.startswith(f"{PREFIX}__") and "length" not in name}
+        published.append({**kept, "task_config": row["task"], **graded, PREFIX: texts})
+    pq.write_table(pa.Table.from_pylist(published), tmp_path / "published.parquet")
+    ours, theirs = read_evaluation(plain), read_evaluation(tmp_path / "published.parquet")
+    assert theirs.order == ours.order
+    same = ["question_key", "task", "sample", "answer", "same_answer", "attempts", "reflections", *VERDICTS]
+    failed = pc.equal(ours.replies["reason"], "request failed")
+    assert theirs.replies.filter(pc.invert(failed)).select(same) == ours.replies.filter(pc.invert(failed)).select(same)
+    (pair,) = compare([ours, theirs]).pairs
+    assert (pair.only_first, pair.only_second) == (0, 0)
+    assert all(match.lost == match.won == 0 for match in pair.matches)
