@@ -52,3 +52,14 @@ def test_an_item_that_is_neither_done_nor_failed_holds_back_those_behind_it() ->
     assert (goal.items, goal.worth, goal.reached) == (2, 10, True)
     _take(goal, "a", 5)
     assert goal.worth == 10, "an item counts once"
+
+
+def test_what_is_not_there_any_more_is_forgotten() -> None:
+    goal = Goal(3, "traces", _worth)
+    goal.begin(["a", "b", "c"])
+    for key in "abc":
+        _take(goal, key, 1)
+    assert goal.reached
+    goal.keep({"a", "c"})
+    assert (goal.items, goal.worth, goal.reached) == (1, 1, False)
+    assert goal.unknown({"a", "b", "c"}) == ["b"]

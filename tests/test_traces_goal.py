@@ -11,6 +11,7 @@ import pytest
 
 from cluster.inference.engine import Completion, Request
 from cluster.inference.pool import Pool
+from cluster.jobs.atomic import TEMPORARY
 from generation.run import main
 from tests import drive_job
 from tests.killed import run_killed_at_rename
@@ -146,6 +147,17 @@ def test_a_torn_shard_is_asked_again(tmp_path: Path, full: Path) -> None:
     shard = next((tmp_path / "shards").glob("*.parquet"))
     shard.write_bytes(shard.read_bytes()[:1000])
     assert run(tmp_path, "--traces=25") == 0
+    assert rows(tmp_path) == before == rows(full)[: len(before)]
+
+
+@pytest.mark.parametrize("flags", [(), ("--traces=25",)])
+def test_a_shard_that_a_killed_driver_was_writing_is_none(flags: tuple[str, ...], tmp_path: Path, full: Path) -> None:
+    """It may be whole, only not renamed: its questions are asked again, before the next start counts them as done."""
+    assert run(tmp_path, *flags) == 0
+    before = rows(tmp_path)
+    shard = next((tmp_path / "shards").glob("*.parquet"))
+    shard.rename(shard.with_name(f"{TEMPORARY}{shard.name}"))
+    assert run(tmp_path, *flags) == 0
     assert rows(tmp_path) == before == rows(full)[: len(before)]
 
 

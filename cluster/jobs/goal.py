@@ -27,6 +27,11 @@ class Goal:
         """Take the keys of the run's items, in order."""
         self._order = order
 
+    def keep(self, ended: Collection[str]) -> None:
+        """Forget what was taken of items other than these."""
+        self._worths = {key: worth for key, worth in self._worths.items() if key in ended}
+        self.worth = self._counted = 0
+
     def finish(self, rows: pa.Table) -> None:
         """Take all rows of finished items; of an item that was taken before, nothing changes."""
         for key, worth in self._worth_of(rows).items():

@@ -239,7 +239,8 @@ class Job:
         elif self._settings.retry_failed:
             self._failures.forget(self._failures.reasons())
         if (goal := self._goal) is not None:
-            # What another driver finished or saw fail meanwhile.
+            # The run is this driver's alone from here on: what counts is what lies in it now.
+            goal.keep({*self._finished, *self._failures.reasons()})
             for rows in self.store.scan(goal.unknown(self._finished)):
                 goal.finish(rows)
             goal.fail(self._failures.reasons())

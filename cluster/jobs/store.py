@@ -226,7 +226,7 @@ class Failures:
 def finished_in(folder: Path, key: str) -> set[str]:
     """Return the keys in the readable shards of a folder, which need not exist. Changes nothing there."""
     found: set[str] = set()
-    for shard in folder.glob("*.parquet"):
+    for shard in _shards(folder):
         with suppress(*_UNREADABLE, KeyError), pq.ParquetFile(shard) as file:
             found.update(file.read(columns=[key])[key].to_pylist())
     return found
@@ -234,9 +234,14 @@ def finished_in(folder: Path, key: str) -> set[str]:
 
 def rows_in(folder: Path) -> Iterator[pa.Table]:
     """Yield the readable shards of a folder, which need not exist, by name. Changes nothing there."""
-    for shard in sorted(folder.glob("*.parquet")):
+    for shard in _shards(folder):
         with suppress(*_UNREADABLE), pq.ParquetFile(shard) as file:
             yield file.read()
+
+
+def _shards(folder: Path) -> list[Path]:
+    """Return the shards by name, without what a killed driver was writing, which may be whole and is no shard."""
+    return sorted(path for path in folder.glob("*.parquet") if not path.name.startswith(TEMPORARY))
 
 
 def pack(keys: Sequence[str], rows: Mapping[str, int], limit: int) -> list[list[str]]:
