@@ -9,13 +9,14 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assembly.contrast import Share, foretell
-from cluster.jobs.card import WIDTH, Table
+from assembly.contrast import SIZES, Share, foretell
+from cluster.jobs.card import Table
 from cluster.jobs.store import KEY
 from generation.raw.schema import SAMPLE_PROVENANCE
 
 COLUMNS = [KEY, "outcome", SAMPLE_PROVENANCE]
 BELOW, ABOVE, UNKNOWN = "below", "above", "unknown, since its requests failed"
+_HEAD = ("groups without contrast", *(f"of {size} answers" for size in SIZES))
 _METHOD = (
     "The share of groups without contrast, in which all answers are right or all are wrong, is foretold for the model"
     " as it was sampled: a question's chance of a right answer is taken as drawn from a Beta distribution, fitted to"
@@ -85,20 +86,23 @@ class PassRates:
             *((f"left out: {why}", left_out[why]) for why in (BELOW, ABOVE, UNKNOWN) if left_out[why]),
         ]
 
-    def foretold(self) -> dict[int, Share]:
-        """Return by group size the share of groups without contrast among the questions that are kept."""
+    def foretold(self) -> list[tuple[str, dict[int, Share]]]:
+        """Return, for all questions and for those that are kept, the share of groups without contrast by their size."""
         counts = [(rate.right, rate.n) for rate in self.rates.values() if rate.n]
-        return foretell(counts, lambda *cell: not self.why_left_out(Rate(*cell)), seed=self.seed)
+        found = [("all questions", foretell(counts, seed=self.seed))]
+        if self.between is not None:
+            kept = foretell(counts, lambda *cell: not self.why_left_out(Rate(*cell)), seed=self.seed)
+            found.append(("those kept", kept))
+        return [(which, shares) for which, shares in found if shares]
 
     def text(self) -> str:
-        """Describe the rates in lines, none longer than WIDTH."""
+        """Describe the rates in lines of 80 columns at most."""
         right, n = (sum(getattr(rate, name) for rate in self.rates.values()) for name in Rate._fields)
         share = f", {right / n:.1%} of them right" if n else ""
         lines = [f"{n:,} samples of {len(self.rates):,} RL questions{share}"]
         lines += [f"  {count:>7,}  {what}" for what, count in self.rows()[1:] if count]
-        if foretold := self.foretold():
-            told = ", ".join(f"of {size} answers {_told(share)}" for size, share in foretold.items())
-            lines += textwrap.wrap(f"groups without contrast, foretold: {told}", WIDTH)
+        if rows := self._foretold_rows():
+            lines += Table(_HEAD, rows).text(24, 26)
         return "\n".join(lines)
 
     def markdown(self) -> str:
@@ -107,14 +111,10 @@ class PassRates:
         parts = ["## Pass rates\n", "Of the model of the run, asked the plain question:\n", asked]
         if self.between is not None:
             parts.append("Kept are those with a `pass_rate` from {:g} to {:g}.\n".format(*self.between))
-        if foretold := self.foretold():
-            rows = [
-                (str(size), share.value, f"{share.low:.1%} to {share.high:.1%}") for size, share in foretold.items()
-            ]
-            table = Table(("answers in a group", "groups without contrast", "95% interval"), rows).markdown()
-            parts += [*textwrap.wrap(_METHOD, 120), "", table]
+        if rows := self._foretold_rows():
+            parts += [*textwrap.wrap(_METHOD, 120), "", Table(_HEAD, rows).markdown()]
         return "\n".join(parts)
 
-
-def _told(share: Share) -> str:
-    return f"{share.value:.1%} ({share.low:.1%} to {share.high:.1%})"
+    def _foretold_rows(self) -> list[tuple[str, ...]]:
+        told = "{:.1%} ({:.1%} to {:.1%})"
+        return [(which, *(told.format(*share) for share in shares.values())) for which, shares in self.foretold()]

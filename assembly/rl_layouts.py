@@ -33,6 +33,7 @@ RATES = (
     Column("n", pa.int64(), "how many samples that is of: those whose request did not fail"),
 )
 """Columns that each layout has behind its own if the questions were sampled."""
+RATE_FIELDS = [pa.field(column.name, column.type) for column in RATES]
 
 
 class Held(NamedTuple):
@@ -75,8 +76,16 @@ class RlLayout(NamedTuple):
         return pa.schema([(column.name, column.type) for column in self.columns])
 
     def with_rates(self) -> "RlLayout":
-        """Return the layout with the columns of pass rates behind the others."""
-        return RlLayout((*self.columns, *RATES), lambda one: {**self.row(one), "pass_rate": one.pass_rate, "n": one.n})
+        """Return the layout with pass rates in columns behind the others, and in `extra_info` if there is one."""
+        extra = Column("extra_info", pa.struct([*_EXTRA, *RATE_FIELDS]), f"{_EXTRA_INFO.meaning}, its pass rate")
+
+        def row(one: Held) -> dict[str, Any]:
+            given, rate = self.row(one), {"pass_rate": one.pass_rate, "n": one.n}
+            inside = {"extra_info": given["extra_info"] | rate} if "extra_info" in given else {}
+            return {**given, **inside, **rate}
+
+        columns = (extra if column == _EXTRA_INFO else column for column in self.columns)
+        return RlLayout((*columns, *RATES), row)
 
 
 def _verl(one: Held) -> dict[str, Any]:

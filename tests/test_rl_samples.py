@@ -90,6 +90,11 @@ def test_every_layout_has_the_rates_and_keeps_them(
     assert {one.key: (one.pass_rate, one.n) for one in rows} == {
         key: (row["pass_rate"], row["n"]) for key, row in held(sampled).items()
     }
+    for row in splits["train"]:
+        assert (
+            "extra_info" not in row
+            or {name: row[name] for name in ("pass_rate", "n")}.items() <= row["extra_info"].items()
+        )
     assert "| `pass_rate` | `double` |" in (made / "README.md").read_text(encoding="utf-8")
 
 
@@ -108,6 +113,9 @@ def test_selection_is_made_anew_from_all_rates_without_an_engine(
     assert f"{below:>7}  left out: below\n" in said
     assert f"| left out: below | {below} |" in card
     assert "Kept are those with a `pass_rate` from 0.4 to 0.6." in card
+    assert "| groups without contrast | of 8 answers | of 16 answers |" in card
+    assert [line[2:18].strip() for line in said.splitlines() if " to " in line] == ["all questions", "those kept"]
+    assert max(map(len, said.split("RL questions", 1)[1].splitlines()[1:9])) <= 80
     assert main([*FLAGS, SAMPLES, f"--out={sampled}"]) == 0
     assert bytes_of(sampled / "RL_DATA") == before
 

@@ -13,6 +13,7 @@ from cluster.inference.engine import Completion, Request
 from cluster.inference.pool import Pool
 from generation.run import main
 from tests import drive_job
+from tests.killed import run_killed_at_rename
 from tests.raw_rows import bytes_of
 from tests.scripted import reply
 
@@ -146,3 +147,22 @@ def test_a_torn_shard_is_asked_again(tmp_path: Path, full: Path) -> None:
     shard.write_bytes(shard.read_bytes()[:1000])
     assert run(tmp_path, "--traces=25") == 0
     assert rows(tmp_path) == before == rows(full)[: len(before)]
+
+
+_KILLED = """
+import sys
+from tests import drive_job
+sys.exit(drive_job.main(sys.argv[1:]))
+"""
+
+
+def test_killed_while_it_writes_it_comes_to_the_same_sets(tmp_path: Path) -> None:
+    """At the renames of the state, of the shard and of the sets, each time in the same folder."""
+    flags = ("--traces=31", "--enough", "--rl_samples=2", "--rl_pass_rate=0-1")
+    assert run(tmp_path / "quiet", *flags) == 0
+    kills = [run_killed_at_rename(nth, _KILLED, *FLAGS, f"--out={tmp_path / 'run'}", *flags) for nth in (3, 5)]
+    assert all(kills)
+    assert run(tmp_path / "run", *flags) == 0
+    for name in ("RAW_DATA", "SFT_DATA", "RL_DATA"):
+        for path in sorted((tmp_path / "quiet" / name).rglob("*.parquet")):
+            assert path.read_bytes() == (tmp_path / "run" / path.relative_to(tmp_path / "quiet")).read_bytes()
