@@ -7,11 +7,12 @@ from cluster.flags import fail, page, parse
 from cluster.inference.replicas import Fleet
 from cluster.jobs.job import Job
 from cluster.jobs.progress import say
+from generation.evaluation.averages import PAPER_TASKS
 from generation.evaluation.compared import compare_sets
 from generation.evaluation.eval_data import write_evaluation
 from generation.evaluation.plan import describe_evaluation, look_at_questions, plan_evaluation
 from generation.evaluation.schema import EVAL_DATA
-from generation.evaluation.settings import EvaluateSettings
+from generation.evaluation.settings import PAPER, EvaluateSettings
 from generation.placement import check_engines, choose_fleet
 from generation.tasks.registry import listing
 
@@ -20,7 +21,8 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
     """Return the exit code: 0 done, 1 failed, 75 stopped on request; exit with 2 for invalid input."""
     settings = parse(EvaluateSettings, argv)
     if settings.list_tasks:
-        page(listing())
+        asked = sum(PAPER_TASKS.values())
+        page(f"{listing()}\n{PAPER}: {len(PAPER_TASKS)} of these, {asked:,} questions, as arXiv 2512.04072 evaluates")
         return 0
     if settings.compare:
         try:

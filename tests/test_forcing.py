@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from cluster.inference.engine import Completion, Sampling
+from cluster.inference.engine import Completion, Message, Sampling
+from cluster.inference.prompts import PromptEncoder
 from cluster.inference.thoughts import part
+from cluster.inference.tokenizer import ChatFormat, ChatTokenizer
+from generation.builtin import MODEL
 from generation.evaluation.forcing import ANSWER_TOKENS, Forcing, ask_for_answer, cut
 
+TEMPLATES = Path(__file__).parent / "tables" / "chat_templates"
 FORCING = Forcing(4096, 8192)
 TRACE = "<think>\n<sample>\nI try.\n</sample>\n<reflect>\nNo.\n</reflect>\n</think>\n\n<answer>\n1\n</answer>"
 
@@ -35,6 +41,18 @@ def test_the_form_of_a_reply_decides(text: str, kept: str, trigger: str) -> None
     found = cut(written(text), FORCING)
     assert (found.kept, found.trigger) == (kept, trigger)
     assert found.begun == kept + trigger
+
+
+@pytest.mark.parametrize("template", ["qwen3", "deepseek-r1", "qwen2.5", "llama3"])
+def test_nothing_stands_between_a_prompt_and_what_was_begun(template: str) -> None:
+    """Templates that are told of a begun thought as of a turn put an empty one before it (findings/)."""
+    source = (TEMPLATES / f"{template}.jinja").read_text(encoding="utf-8")
+    chat = ChatTokenizer(str(MODEL), None, ChatFormat(source))
+    asked = (Message(role="user", content="2 + 2?"),)
+    begun = cut(written("<think>\nIt is"), FORCING).begun
+    encoded = PromptEncoder(chat).encode(asked, begun)
+    assert chat.decode(encoded.ids) == chat.reread(chat.render(asked)) + begun
+    assert encoded.ids[: len(chat.encode(asked))] == chat.encode(asked)
 
 
 def test_the_users_trigger_and_the_models_mark() -> None:

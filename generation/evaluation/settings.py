@@ -7,15 +7,13 @@ from typing import Any, Literal
 
 from cluster.flags import flag
 from cluster.paths import each_part, local, local_or_name
-from cluster.texts import load_table
+from generation.evaluation.averages import PAPER_TASKS
 from generation.question_settings import QuestionSettings
 from generation.tasks import custom, registry
 from generation.tasks.task import Task
 from generation.variants import BARE, VARIANTS, Variant, parse_names
 
 PAPER = "paper"
-PAPER_TASKS: dict[str, int] = load_table("generation.evaluation", "paper.toml")["tasks"]
-"""The tasks that the paper evaluates on, each with its number of questions (arXiv 2512.04072, appendix B)."""
 SAMPLES = 4  # for each question, as in the paper
 _SMALL = 32  # default number of questions per task for the built-in model
 _MOST_SAMPLES = 10_000
