@@ -136,6 +136,11 @@ def planned(reader: Reader, command: str) -> None:
         assert Path(name).name in said or (reader.folder / name).is_symlink()
 
 
+def forced(reader: Reader, command: str) -> None:
+    """Within the context of the model that is there."""
+    planned(reader, command.replace(" 8192", " 800"))
+
+
 def on_a_cluster(reader: Reader, command: str) -> None:
     """As a plan, without the address of a cluster that is not here."""
     planned(reader, command.replace(" --address auto", ""))
@@ -217,6 +222,7 @@ WAYS: list[tuple[str, Callable[[Reader, str], None]]] = [
     (r"python -m generation\.run .*--address auto", on_a_cluster),
     (r"python -m generation\.run .*", planned),
     (r"python -m generation\.evaluate .*--compare .*", on_evaluations),
+    (r"python -m generation\.evaluate .*--force_to .*", forced),
     (r"python -m generation\.evaluate .*", planned),
     (r"python -m generation\.regrade .*", on_a_run),
     (r"python -m reflection\.run .*", planned_on_a_run),

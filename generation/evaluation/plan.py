@@ -15,7 +15,7 @@ from generation.evaluation.questions import supply_evaluation
 from generation.evaluation.schema import ARM, EVAL_SCHEMA
 from generation.evaluation.settings import PAPER, EvaluateSettings
 from generation.evaluation.work import EvaluationWork
-from generation.model_plan import choose_model, fit_chat, is_builtin, notes_on_prompts, write_out
+from generation.model_plan import ModelChoice, choose_model, fit_chat, is_builtin, notes_on_prompts, write_out
 from generation.plan import first_of_each_grader, graded_by
 from generation.records import Question, stable_hash
 from generation.served_plan import chat_of
@@ -74,8 +74,7 @@ def plan_evaluation(settings: EvaluateSettings) -> EvaluationPlan:
     names = [task.name for task in tasks]
     task = PAPER if settings.task == PAPER else run_name(names)
     samples = settings.samples_of(names)
-    what = "replies to a question"
-    model, sampling, chat, chosen, out, notes = choose_model(settings, f"evals/{task}", max(samples.values()), what)
+    model, sampling, chat, chosen, out, notes = _model(settings, task, max(samples.values()))
     supplied = with_places(supplied, settings.answer_in)
     check_answer_stops(supplied, sampling, sampling, 0)
     examples, shown = examples_beside(settings.examples, variants, supplied, 0)
@@ -113,6 +112,15 @@ def plan_evaluation(settings: EvaluateSettings) -> EvaluationPlan:
         questions=asked,
         work=work,
     )
+
+
+def _model(settings: EvaluateSettings, task: str, several: int) -> ModelChoice:
+    try:
+        return choose_model(settings, f"evals/{task}", several, "replies to a question")
+    except ValueError as error:
+        if settings.force_to is None:
+            raise
+        raise ValueError(str(error).replace("--max_tokens", "--force_to")) from error
 
 
 def _configuration(asked: Sequence[Question], work: EvaluationWork) -> dict[str, JSON]:

@@ -100,16 +100,18 @@ def _task(row: Row) -> str:
 
 
 def _of_ours(row: Row) -> Iterator[dict[str, Any]]:
-    columns = {name: row[f"responses__{name}"] for name in _OURS}
-    for number, outcome in enumerate(columns["outcome"]):
+    count = len(row[PREFIX])
+    columns = {name: row.get(f"responses__{name}") or [None] * count for name in _OURS}
+    answers, cuts = (row.get(name) or [None] * count for name in (_EXTRACTED, _CUT))
+    for number in range(count):
         one = {name: values[number] for name, values in columns.items()}
         asked, forced = one["provenance"] or {}, one["forced"]
         yield {
-            "outcome": outcome,
+            "outcome": one["outcome"],
             "reason": one["reason"],
-            "answer": row[_EXTRACTED][number],
+            "answer": answers[number],
             "same_answer": one["same_answer"],
-            "cut": bool(row[_CUT][number]),
+            "cut": bool(cuts[number]),
             "tokens": asked.get("output_tokens"),
             "cached_tokens": asked.get("cached_tokens"),
             "trigger": forced["trigger"] or None if forced else None,
