@@ -15,6 +15,7 @@ from cluster.jobs.store import KEY
 from generation.raw.schema import SAMPLE_PROVENANCE
 
 COLUMNS = [KEY, "outcome", SAMPLE_PROVENANCE]
+RATES_TITLE = "## Pass rates"
 BELOW, ABOVE, UNKNOWN = "below", "above", "unknown, since its requests failed"
 _HEAD = ("groups without contrast", *(f"of {size} answers" for size in SIZES))
 _METHOD = (
@@ -108,7 +109,7 @@ class PassRates:
     def markdown(self) -> str:
         """Return the card's section on the rates."""
         asked = Table(("questions", "count"), self.rows()).markdown()
-        parts = ["## Pass rates\n", "Of the model of the run, asked the plain question:\n", asked]
+        parts = [f"{RATES_TITLE}\n", "Of the model of the run, asked the plain question:\n", asked]
         if self.between is not None:
             parts.append("Kept are those with a `pass_rate` from {:g} to {:g}.\n".format(*self.between))
         if rows := self._foretold_rows():

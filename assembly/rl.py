@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assembly.feasibility import NothingMadeError
-from assembly.rates import NO_RATE, PassRates
+from assembly.rates import NO_RATE, RATES_TITLE, PassRates
 from assembly.reward import truth_of
 from assembly.rl_layouts import RL_LAYOUTS, RL_TRAINERS, Held, held_in, instructions
 from cluster.jobs.atomic import replace_folder
@@ -26,6 +26,7 @@ FILES = {"train": "train.parquet", "validation": "val.parquet"}
 """File of each split; verl reads files, `datasets` splits."""
 REWARD_FILE = "reward.py"
 _VALIDATION_SHARE = 0.1
+_NEXT = "\n## "
 
 _REWARD = '''"""The graders that judged the samples of this run, as trainers call them.
 
@@ -177,6 +178,16 @@ def read_rl(folder: Path) -> list[Held]:
     if not held:
         raise ValueError(f"--rl_layout is for the {RL_DATA} of a run, and {folder} is none: give a run with --raw")
     return sorted(held)
+
+
+def rates_told(folder: Path) -> str:
+    """Return what the card of an RL_DATA tells of pass rates, which another layout does not change; "" if nothing."""
+    try:
+        card = (folder / "README.md").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+    _, found, after = card.partition(f"\n{RATES_TITLE}\n")
+    return f"{RATES_TITLE}\n{after.partition(_NEXT)[0]}" if found else ""
 
 
 def validation_keys(questions: Sequence[Question]) -> frozenset[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from assembly.assemble import assemble
 from assembly.feasibility import NothingMadeError
-from assembly.rl import RL_DATA, read_rl, write_rl
+from assembly.rl import RL_DATA, rates_told, read_rl, write_rl
 from assembly.settings import SftSettings
 from assembly.sft import SFT_DATA, summary_text
 from cluster.flags import fail, flag, page, parse
@@ -98,7 +98,8 @@ def _rewriting(config: Config) -> Callable[[], None]:
     check_replaceable(to)
     held = read_rl(config.run / RL_DATA)
     starts = [*starts_of(config.run), this_command(state="laid out anew", questions=len(held))]
-    told = {"configuration": config_of(config.run), "starts": starts, "license": config.license}
+    rates = rates_told(config.run / RL_DATA)
+    told = {"configuration": config_of(config.run), "starts": starts, "license": config.license, "rates": rates}
     return partial(write_rl, held, to, config.rl_layout, told)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from cluster.inference.engine import Completion, Request, ScriptedSettings
 from cluster.inference.replicas import Fleet
 from generation import evaluate
 from generation.evaluation.compare import compare
+from generation.evaluation.figures import figures
 from generation.evaluation.reader import read_evaluation
 from generation.evaluation.schema import EVAL_SCHEMA, PREFIX, VERDICTS
 from generation.tasks import countdown
@@ -92,7 +94,14 @@ def test_datasets_opens_it_and_the_card_says_what_it_holds(plain: Path) -> None:
     loaded = load_dataset(str(plain / "EVAL_DATA"), split="test")
     assert len(loaded) == len(rows_of(plain))
     card = (plain / "EVAL_DATA" / "README.md").read_text()
-    for words in ("pass@1", "countdown_3arg", "responses__same_answer", "test-*", "scripted_evaluations"[:8]):
+    for words in (
+        "pass@1",
+        "countdown_3arg",
+        "responses__same_answer",
+        "test-*",
+        'split="test"',
+        "scripted_evaluations"[:8],
+    ):
         assert words in card, words
     figures = json.loads((plain / "EVAL_DATA" / "figures.json").read_text())
     assert figures
@@ -185,6 +194,34 @@ def test_the_rows_of_a_small_evaluation_are_golden(tmp_path: Path) -> None:
     assert rows == json.loads(GOLDEN.read_text(encoding="utf-8"))
 
 
+def test_an_answer_that_was_asked_for_in_vain_leaves_the_reply_as_it_was(tmp_path: Path) -> None:
+    def refuses(request: Request) -> str | Completion:
+        if request.begun.endswith("<answer>\n"):
+            return Completion("", "error", 7, error="no room", final=True)
+        return scripted_evaluations.reply(request)
+
+    assert run(tmp_path / "run", *FORCED, reply=refuses) == 1
+    control = [row for row in rows_of(tmp_path / "run") if row["arm"] == "control"]
+    asked = [how is not None for row in control for how in row["responses__forced"]]
+    reasons = [reason for row in control for reason in row["responses__reason"]]
+    assert any(asked)
+    assert {reason for reason, how in zip(reasons, asked, strict=True) if how} <= {
+        "no answer",
+        "no answer, only a thought",
+    }
+
+
+def test_what_does_not_fit_the_context_is_refused_before_an_engine_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        evaluate.main([*SMALL, "--force_to", "1000", "--out", str(tmp_path / "run"), "--dry_run"])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    most = int(re.findall(r"give (\d+) at most", said)[0])
+    assert evaluate.main([*SMALL, "--force_to", str(most), "--out", str(tmp_path / "run"), "--dry_run"]) == 0
+
+
 def test_a_server_answers_as_an_engine_does(plain: Path, tmp_path: Path) -> None:
     def answer(request: Request) -> str | Completion:
         asked = countdown.facts_of(request.messages[-1]["content"]) is not None
@@ -212,6 +249,53 @@ def test_two_evaluations_are_compared_and_written_down(
     assert told["pairs"][0]["both"] == len(rows_of(plain))
     assert "McNemar" in (out / "comparison.md").read_text()
     assert evaluate.main(["--compare", str(plain), str(tmp_path / "other"), "--out", str(out)]) == 0
+
+
+def test_evaluations_that_ask_in_their_own_ways_are_compared(
+    plain: Path, forced: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Under other variants, by another task's name, and with budget forcing beside none."""
+    asked = [{name: row[name] for name in ("question", "answer")} for row in rows_of(plain)]
+    (tmp_path / "own.jsonl").write_text("\n".join(map(json.dumps, asked)))
+    own = ["--questions", str(tmp_path / "own.jsonl"), "--samples", "3"]
+    assert run(tmp_path / "own", *own) == 0
+    for other, named in ((tmp_path / "own", "own"), (forced, "run, forced")):
+        capsys.readouterr()
+        assert evaluate.main(["--compare", str(plain), str(other)]) == 0
+        said = " ".join(capsys.readouterr().out.split())
+        assert f"Questions: {len(asked)} in both" in said
+        assert "countdown_3arg" in said
+        assert named in said or str(other) in said
+    renamed = pq.read_table(next((plain / "EVAL_DATA" / "data").iterdir()))
+    place = renamed.schema.get_field_index("prompt_variant")
+    renamed = renamed.set_column(place, "prompt_variant", pa.array(["original"] * len(renamed)))
+    pq.write_table(renamed, tmp_path / "original.parquet")
+    assert evaluate.main(["--compare", str(plain), str(tmp_path / "original.parquet")]) == 0
+    assert "under original" in " ".join(capsys.readouterr().out.split())
+    # The same questions by another name are not asked again either.
+    assert run(tmp_path / "apart", *SMALL, "--apart_from", str(tmp_path / "own")) in (0, 1)
+    assert not {row["question"] for row in rows_of(tmp_path / "apart")} & {row["question"] for row in asked}
+
+
+def test_rows_of_one_question_are_read_as_one(tmp_path: Path) -> None:
+    """Five replies in five rows: two are right, and no two of the others are the same."""
+    question = "Using the numbers in the list [3, 5], create an equation that equals 8."
+    rows = [
+        {
+            "question": question,
+            "answer": "3 + 5",
+            PREFIX: [f"<answer>{said}</answer>"],
+            f"{PREFIX}__eval_is_correct": [said in ("3 + 5", "5 + 3")],
+            f"{PREFIX}__eval_extracted_answers": [said],
+        }
+        for said in ("3 - 5", "3 + 5", "3 * 5", "5 + 3", "5 / 3")
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    evaluation = read_evaluation(tmp_path / "rows.parquet")
+    assert evaluation.replies["same_answer"].to_pylist() == [0, 1, 2, 1, 4]
+    assert evaluation.replies["sample"].to_pylist() == [0, 1, 2, 3, 4]
+    (row,) = [row for row in figures(evaluation) if not row.tasks]
+    assert row.figures["majority"].value == 1.0
 
 
 def test_a_published_evaluation_is_compared_with_ours(plain: Path, tmp_path: Path) -> None:

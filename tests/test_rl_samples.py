@@ -95,7 +95,11 @@ def test_every_layout_has_the_rates_and_keeps_them(
             "extra_info" not in row
             or {name: row[name] for name in ("pass_rate", "n")}.items() <= row["extra_info"].items()
         )
-    assert "| `pass_rate` | `double` |" in (made / "README.md").read_text(encoding="utf-8")
+    cards = [(folder / "README.md").read_text(encoding="utf-8") for folder in (made, sampled / "RL_DATA")]
+    assert "| `pass_rate` | `double` |" in cards[0]
+    told = [card.partition("## Pass rates\n")[2].partition("\n## ")[0] for card in cards]
+    assert "groups without contrast" in told[1]
+    assert told[0] == told[1]
 
 
 def test_selection_is_made_anew_from_all_rates_without_an_engine(

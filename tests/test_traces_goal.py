@@ -92,7 +92,7 @@ def test_a_goal_that_is_reached_asks_nothing_and_one_that_cannot_be_asks_all(
     capsys.readouterr()
     assert run(tmp_path, "--traces=100000") == 0
     possible = state(full)["counts"]["traces"]
-    assert f"{possible} traces possible after 24 of 24 questions\n" in capsys.readouterr().out
+    assert f"{possible} of the 100,000 wanted traces possible after 24 of 24 questions\n" in capsys.readouterr().out
     assert rows(tmp_path) == rows(full)
 
 

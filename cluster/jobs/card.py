@@ -165,11 +165,15 @@ def _feature(kind: pa.DataType) -> dict[str, Any]:
 
 
 def fill_card(package: str, values: Mapping[str, str], template: str = "card.md") -> str:
-    """Fill in the package's template, and {load} with how to load the dataset; empty blocks leave no blank lines."""
+    """Fill in the package's template, and {load} with how to load the dataset's `split`, by default train.
+
+    Empty blocks leave no blank lines.
+    """
     card, load = (
         resources.files(folder).joinpath(name).read_text(encoding="utf-8")
         for folder, name in ((package, template), ("cluster.jobs", "load.md"))
     )
+    load = fill(load, {"split": values.get("split", "train")})
     blocks = (fill(block, {**values, "load": load}).strip("\n") for block in card.split("\n\n"))
     return "\n\n".join(filter(None, blocks)) + "\n"
 

@@ -184,7 +184,8 @@ class Job:
         if (goal := self._goal) is None:
             return {}
         counted, total = goal.items, len(self.plan.merged)
-        say(goal.unit, f"{goal.worth:,} {goal.unit} possible after {counted:,} of {total:,} {self.plan.item}s")
+        short = "" if goal.reached else f" of the {goal.wanted:,} wanted"
+        say(goal.unit, f"{goal.worth:,}{short} {goal.unit} possible after {counted:,} of {total:,} {self.plan.item}s")
         return {goal.unit: {"wanted": goal.wanted, "possible": goal.worth, f"{self.plan.item}s": counted}}
 
     def set_state(self, state: str, start: Mapping[str, Any] = {}, **facts: JSON) -> None:

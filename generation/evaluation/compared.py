@@ -5,11 +5,15 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from cluster.jobs.atomic import atomic_write_text, make_folder
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cluster.jobs.atomic import atomic_write_text, check_parent, make_folder
 from generation.evaluation.compare import compare, comparison_json
 from generation.evaluation.compare_report import comparison_markdown, comparison_text
+from generation.evaluation.figures import Evaluation
 from generation.evaluation.reader import read_evaluation
-from generation.evaluation.schema import FORCED
+from generation.evaluation.schema import ARM, FORCED, REPLIES
 
 _FILES = ("comparison.md", "comparison.json")
 
@@ -17,34 +21,73 @@ _FILES = ("comparison.md", "comparison.json")
 def compare_sets(names: Sequence[str], arm: str | None, out: str | None, seed: int) -> str:
     """Return the comparison of these evaluations for a terminal, and write it into the folder `out`, if given.
 
-    Without an `arm` it is the forced one, where all have it.
-
-    Raises ValueError for what is no evaluation, for evaluations that cannot be compared, and for a folder that holds
-    something else.
+    Of those with budget forcing the `arm`, by default the forced one, is compared. Evaluations that ask under one
+    variant each are compared whatever these are. Raises ValueError for what is no evaluation, for evaluations that
+    cannot be compared, and for a folder that holds something else or cannot be written.
     """
     folder = None if out is None else Path(out)
     if folder is not None:
         _check(folder)
-    evaluations = [read_evaluation(name) for name in names]
-    for place, (name, one) in enumerate(zip(names, evaluations, strict=True)):
-        # Two runs may have folders of one name.
-        if [other.name for other in evaluations].count(one.name) > 1:
-            evaluations[place] = one._replace(name=name)
-    arms = [{*one.replies["arm"].unique().to_pylist()} for one in evaluations]
-    if arm is None and all(FORCED in of for of in arms):
-        arm = FORCED
-    comparison = compare(evaluations, arm, seed)
+    evaluations = _alike([read_evaluation(name) for name in names], names, arm)
+    comparison = compare(evaluations, None, seed)
     if folder is not None:
-        make_folder(folder)
         texts = (comparison_markdown(comparison), json.dumps(comparison_json(comparison), indent=1) + "\n")
-        for name, text in zip(_FILES, texts, strict=True):
-            atomic_write_text(folder / name, text)
+        try:
+            make_folder(folder)
+            for name, text in zip(_FILES, texts, strict=True):
+                atomic_write_text(folder / name, text)
+        except OSError as error:
+            raise ValueError(f"--out {folder} cannot be written: {error.strerror}; give another folder") from error
     return comparison_text(comparison)
+
+
+def _alike(evaluations: Sequence[Evaluation], names: Sequence[str], arm: str | None) -> list[Evaluation]:
+    """Return the evaluations with one arm each, under one variant if each has one, and the first one's tasks."""
+    several = len({one.name for one in evaluations}) < len(evaluations)
+    variants = [one.replies["variant"].unique().to_pylist() for one in evaluations]
+    differ = all(len(of) == 1 for of in variants) and len({*map(tuple, variants)}) > 1
+    if arm is not None and not any(_arms(one) for one in evaluations):
+        raise ValueError(f"--arm {arm}: none of these evaluations has arms: leave it out")
+    made = list[Evaluation]()
+    for one, name, of in zip(evaluations, names, variants, strict=True):
+        replies, told = one.replies, [name if several else one.name]
+        if there := _arms(one):
+            chosen = arm or FORCED
+            if chosen not in there:
+                raise ValueError(f"--arm {chosen}: {name} has the arms {', '.join(there)}")
+            replies = replies.filter(pc.equal(replies[ARM], chosen))
+            replies = _with(replies, ARM, pa.nulls(len(replies), pa.string()).fill_null(""))
+            told.append(chosen)
+        if differ:
+            told.append(f"under {of[0]}")
+            replies = _with(replies, "variant", pa.nulls(len(replies), pa.string()).fill_null(""))
+        made.append(_named_as(made[0] if made else None, one._replace(name=", ".join(told), replies=replies)))
+    return made
+
+
+def _arms(evaluation: Evaluation) -> list[str]:
+    return sorted(filter(None, evaluation.replies[ARM].unique().to_pylist()))
+
+
+def _with(replies: pa.Table, name: str, values: pa.Array | pa.ChunkedArray) -> pa.Table:
+    return replies.set_column(replies.schema.get_field_index(name), REPLIES.field(name), values)
+
+
+def _named_as(first: Evaluation | None, other: Evaluation) -> Evaluation:
+    """Return the other evaluation with the first one's names of the tasks of the questions that both have."""
+    if first is None:
+        return other
+    keys = first.replies["question_key"].combine_chunks()
+    places = pc.index_in(other.replies["question_key"], value_set=keys.unique())
+    # The first task of each key: a question that two tasks ask is refused when it is asked.
+    tasks = first.replies["task"].take(pc.index_in(keys.unique(), value_set=keys))
+    return other._replace(replies=_with(other.replies, "task", pc.coalesce(tasks.take(places), other.replies["task"])))
 
 
 def _check(folder: Path) -> None:
     """Raise ValueError unless the folder is absent, empty, or of an earlier comparison."""
     try:
+        check_parent(folder)
         there = sorted(os.listdir(folder)) if folder.exists() else []
     except OSError as error:
         raise ValueError(f"--out {folder} cannot be used: {error.strerror}; give another folder") from error

@@ -24,6 +24,7 @@ _COMPARED = frozenset({"answer", "exact", "math", "number"})
 _READ = frozenset({UNDECIDED, ANOTHER_UNIT, GOLD_UNREADABLE})
 """Why an answer may be undecided that the grader could read; it is asked about no other undecided ones."""
 
+_MOST_ASKED = 1000  # of one question; 34 replies that are all different take 561
 _COSTLY = frozenset({GRADER_TIMED_OUT, GRADER_DIED})  # after which it is asked no more about an answer
 
 
@@ -32,12 +33,13 @@ def same_answers(question: Question, grades: Sequence[Grade]) -> list[int | None
 
     All right answers are one class. Others are the same if their texts are, but for spaces; or by what the grader reads
     in them: the option, the word, or the value and the fault of a countdown expression; or if the grader takes one for
-    right where the other is the gold answer. The grader is asked at most once for each answer and class.
+    right where the other is the gold answer. The grader is asked at most once for each answer and class, and no more
+    than _MOST_ASKED times: among very many answers, what is equal in other words then counts apart.
     """
     right: int | None = None
     firsts = dict[tuple[str, ...], int]()  # of each class, by the text or by what is read in it
     readable = list[int]()  # the first of each class that the grader can be asked about
-    found = list[int | None]()
+    found, asked = list[int | None](), 0
     for place, grade in enumerate(grades):
         if grade.extracted is None:
             found.append(None)
@@ -49,7 +51,8 @@ def same_answers(question: Question, grades: Sequence[Grade]) -> list[int | None
         names = [("text", collapse_spaces(grade.extracted)), *_read(question, grade)]
         same = next((firsts[name] for name in names if name in firsts), None)
         if same is None and _is_compared(question, grade):
-            same = _equal_one(question, grade, [(first, grades[first]) for first in readable])
+            others = [(first, grades[first]) for first in readable[: max(0, _MOST_ASKED - asked)]]
+            same, asked = _equal_one(question, grade, others), asked + len(others)
             if same is None:
                 readable.append(place)
         same = place if same is None else same

@@ -50,9 +50,9 @@ class Told(NamedTuple):
             return told
         return "\n".join([told, f"### {_CHANGED}\n", changes_markdown(self.changes), comparison_markdown(self.forced)])
 
-    def json(self) -> str:
-        """Return all of them."""
-        told = figures_json(self.evaluation, self.rows)
+    def json(self, lost: Mapping[str, int] = {}) -> str:
+        """Return all of them, with the number of questions `lost`, by reason."""
+        told = figures_json(self.evaluation, self.rows) | {"questions_without_rows": dict(lost)}
         if self.forced is not None:
             told |= {"forcing": changes_json(self.changes), "forced_against_control": comparison_json(self.forced)}
         return json.dumps(told, indent=1) + "\n"
@@ -68,7 +68,11 @@ def figures_told(evaluation: Evaluation) -> Told:
 
 def figures_of_folder(folder: Path) -> str:
     """Write the figures of an EVAL_DATA into its folder, and return them for its card."""
-    told = figures_told(read_evaluation(folder))
+    try:
+        told = figures_told(read_evaluation(folder))
+    except ValueError as error:
+        # Rows of others may lack what figures need, and are graded all the same where they can be.
+        return f"No figures: {str(error).replace(f'{folder}/', '')}.\n"
     (folder / FIGURES).write_text(told.json(), encoding="utf-8")
     return told.markdown()
 
@@ -85,7 +89,7 @@ def write_evaluation(plan: EvaluationPlan, job: Job) -> tuple[Told, Counter[str]
     def finish(folder: Path) -> None:
         told = figures_told(read_evaluation(folder)._replace(name=plan.name, model=plan.model.full_name))
         made.append(told)
-        (folder / FIGURES).write_text(told.json(), encoding="utf-8")
+        (folder / FIGURES).write_text(told.json(lost), encoding="utf-8")
         text = evaluation_card(folder, told.markdown(), plan, job.record, lost)
         (folder / "README.md").write_text(text, encoding="utf-8")
 
@@ -107,6 +111,7 @@ def evaluation_card(
     configuration = plan.configuration
     models = [str(configuration[name]) for name in ("model", "adapter") if name in configuration]
     values = {
+        "split": "test",
         "header": card.header(EVAL_SCHEMA, [split], tags=TAGS, license=plan.license, models=models),
         "name": f"{EVAL_DATA}-{plan.name}",
         "figures": figures,

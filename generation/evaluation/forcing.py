@@ -45,7 +45,7 @@ def cut(base: Completion, forcing: Forcing) -> Cut:
     text, spans = base.written, base.spans
     closing = closing_of(text, spans[-1]) if spans else None
     inside = base.thought if spans else text
-    if SAMPLE in (inside or "").lower():
+    if (inside or "").lstrip().lower().startswith(SAMPLE):
         # Without a frame of its own a trace ends where its last block does.
         place = closing if spans else after_last(text) if attempts_in(text) else None
         return Cut(text[:place].rstrip() + "\n", forcing.trigger or f"{SAMPLE}\n")

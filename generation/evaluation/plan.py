@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from cluster.inference.chat import Prompt
 from cluster.inference.thoughts import THINK
+from cluster.inference.tokenizer import ChatTokenizer
 from cluster.jobs.plan import JobPlan
 from cluster.jobs.run_directory import JSON
 from cluster.texts import excerpt
@@ -25,6 +26,7 @@ from generation.variants import BARE, Variant
 
 _LEAST = "<answer>7</answer>"
 _MARK = "<think>"
+_AROUND_ANSWER = 32  # tokens of a trigger of ours, and of what closes a thought and begins an answer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +170,8 @@ def look_at_questions(plan: EvaluationPlan) -> EvaluationPlan:
                 for variant in plan.work.variants:
                     yield Prompt(f"{variant.name} of {excerpt(question.text)}", plan.work.messages(question, variant))
 
+    if plan.work.forcing is not None:
+        _check_room(plan, fitted.chat, plan.work.forcing)
     nothing = replace(plan.questions[0], text="", answer="")
     stop_at = plan.work.forcing.stop_at if plan.work.forcing else plan.sampling.max_tokens
     notes = notes_on_prompts(
@@ -181,6 +185,17 @@ def look_at_questions(plan: EvaluationPlan) -> EvaluationPlan:
         least={_LEAST: stop_at},
     )
     return plan.with_notes(*fitted.notes, *notes)
+
+
+def _check_room(plan: EvaluationPlan, chat: ChatTokenizer, forcing: Forcing) -> None:
+    """Raise ValueError if a reply of full length, its trigger and an answer do not fit behind the longest prompt."""
+    work = plan.work
+    longest = max(chat.lengths([work.messages(one, variant) for one in plan.questions for variant in work.variants]))
+    trigger = len(chat.tokenize([forcing.trigger or ""])[0]) + _AROUND_ANSWER
+    if (most := plan.context - longest - trigger - ANSWER_TOKENS) < forcing.end_at:
+        told = f"the longest prompt has {longest:,} tokens, {ANSWER_TOKENS} are for an answer"
+        remedy = f"give {most:,} at most" if most > 1 else "take another model"
+        raise ValueError(f"--force_to {forcing.end_at:,}: {told}, and the context is {plan.context:,}: {remedy}")
 
 
 def _firsts(plan: EvaluationPlan) -> list[Prompt]:

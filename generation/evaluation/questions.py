@@ -4,26 +4,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from generation.evaluation.settings import EvaluateSettings
 from generation.raw.files import reading
-from generation.records import Question, collapse_spaces
+from generation.records import Question, collapse_spaces, stable_hash
 from generation.tasks.task import Drawn, Supplied, Task
 
 _KEY = "question_key"
-_HOLDERS = ((_KEY,), ("extra_info", _KEY))  # where SFT_DATA, RAW_DATA, EVAL_DATA and each RL_DATA name a question
+_KEYS = (_KEY, "extra_info")  # where RAW_DATA, SFT_DATA, EVAL_DATA and each RL_DATA name a question
+_TEXTS = ("question", "conversations", "messages", "prompt")  # and where its text stands
 
 
 def supply_evaluation(settings: EvaluateSettings, *, small: bool) -> tuple[Supplied, list[Task]]:
     """Return the questions, as those for SFT, and their tasks. Raises ValueError if there are too few."""
     parts = settings.parts(small=small)
-    apart = {key for folder in settings.apart_from for key in keys_in(Path(folder))}
+    apart = {name for folder in settings.apart_from for name in asked_in(Path(folder))}
     taken, config, notes, names = list[Question](), dict[str, Any](), list[str](), list[str]()
     for task, count in parts:
         supplied = task.evaluation(None if count is None else count + len(apart), settings.seed)
-        left = [question for question in supplied.sft if question.key not in apart]
+        left = [question for question in supplied.sft if not {question.key, text_hash(question.text)} & apart]
         chosen = left[:count]
         if not chosen or (count is not None and len(chosen) < count):
             asked = f" of the {count:,} wanted" if count is not None else ""
@@ -52,22 +52,50 @@ def _check_once(questions: Sequence[Question]) -> None:
             raise ValueError(f"{question.task} and {first} ask the same question: evaluate them apart")
 
 
-def keys_in(folder: Path) -> set[str]:
-    """Return the keys of all questions in the parquet files of a run or dataset. Raises ValueError if it has none."""
-    told, keys = f"--apart_from {folder}", set[str]()
+def asked_in(path: Path) -> set[str]:
+    """Return the keys and the hashed texts of all questions in the parquet files of a run or dataset, or in one file.
+
+    Raises ValueError if there are none.
+    """
+    told, found = f"--apart_from {path}", set[str]()
     try:
-        files = sorted(folder.rglob("*.parquet")) if folder.is_dir() else [folder] if folder.is_file() else []
+        if not path.exists():
+            raise ValueError(f"{told}: no such file or folder")
+        files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
     except OSError as error:
         raise ValueError(f"{told}: cannot be looked at: {error.strerror}") from error
-    for path in files:
-        with reading(path), pq.ParquetFile(path) as file:
-            for column, *inner in _HOLDERS:
-                kind = file.schema_arrow.field(column).type if column in file.schema_arrow.names else None
-                if kind is None or (inner and not (pa.types.is_struct(kind) and kind.get_field_index(inner[0]) >= 0)):
-                    continue
-                for batch in file.iter_batches(columns=[".".join((column, *inner))]):
-                    values = batch.column(0).field(inner[0]) if inner else batch.column(0)
-                    keys.update(filter(None, values.unique().to_pylist()))
-    if not keys:
+    for file in files:
+        try:
+            found |= _asked_in_file(file)
+        except ValueError as error:
+            raise ValueError(f"--apart_from {error}") from error
+    if not found:
         raise ValueError(f"{told}: holds no questions: give a run, or a folder of RAW_DATA, SFT_DATA or RL_DATA")
-    return keys
+    return found
+
+
+def _asked_in_file(path: Path) -> set[str]:
+    found = set[str]()
+    with reading(path), pq.ParquetFile(path) as file:
+        names = [name for name in (*_KEYS, *_TEXTS) if name in file.schema_arrow.names]
+        for batch in file.iter_batches(1024, columns=names) if names else ():
+            for name in names:
+                for value in batch[name].to_pylist():
+                    if name in _KEYS:
+                        found.add(str((value or {}).get(_KEY) if isinstance(value, dict) else value))
+                    elif text := _first_text(value):
+                        found.add(text_hash(text))
+    return found - {"None"}
+
+
+def _first_text(value: Any) -> str:
+    """Return a question that stands by itself, or in the first turn of a user."""
+    if isinstance(value, str):
+        return value
+    turns = [turn for turn in value or () if isinstance(turn, dict)]
+    return next((str(turn.get("content") or "") for turn in turns if turn.get("role") == "user"), "")
+
+
+def text_hash(text: str) -> str:
+    """Return the name of a question by its text alone, whatever task asks it."""
+    return stable_hash(collapse_spaces(text))[:16]

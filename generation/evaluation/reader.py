@@ -1,8 +1,8 @@
 """Reads EVAL_DATA, ours or a published one, into a row per reply, from which figures are made."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,13 +10,14 @@ import pyarrow.parquet as pq
 from cluster.inference.thoughts import part_unknown
 from generation.evaluation.equivalence import same_answers
 from generation.evaluation.figures import Evaluation
+from generation.evaluation.questions import text_hash
 from generation.evaluation.schema import ARM, EVAL_DATA, PREFIX, REPLIES, SKILLS, VERDICTS
 from generation.evaluation.skills import skills_in
 from generation.raw.files import find_files, reading
 from generation.raw.questions import question_of
 from generation.raw.reader import UNDECIDED, check_once
-from generation.raw.schema import is_list
-from generation.records import CUT, NO_ANSWER, Grade, collapse_spaces, stable_hash
+from generation.raw.schema import is_of
+from generation.records import CUT, NO_ANSWER, Grade, collapse_spaces
 from generation.variants import BARE
 from reflection.inner import attempts_in
 from reflection.verdict import parse_verdict
@@ -26,6 +27,14 @@ _RIGHT, _EXTRACTED = f"{PREFIX}__eval_is_correct", f"{PREFIX}__eval_extracted_an
 _CUT = f"{PREFIX}__finish_reason_length_flags"
 _INNER = f"{PREFIX}__internal_answers__eval_is_correct"
 _NEEDED = ("question", PREFIX, _RIGHT)
+_TYPES = (  # columns of published sets: how deep their lists are, and of what
+    ("question", 0, "text"),
+    (PREFIX, 1, "text"),
+    (_RIGHT, 1, "bool"),
+    (_EXTRACTED, 1, "text"),
+    (_CUT, 1, "bool"),
+    (_INNER, 2, "bool"),
+)
 _OURS = ("outcome", "reason", "thought", "same_answer", "attempts", "provenance", "forced")  # after "responses__"
 _FACTS = ("task", "task_config", "task_source", "answer", "metadata", "question_key", ARM, "prompt_variant", "model")
 _SHORT = 60  # characters; a longer text is no name of a task
@@ -38,17 +47,23 @@ Inner = Sequence[tuple[str, Sequence[str]]]
 def read_evaluation(what: str | Path) -> Evaluation:
     """Read an EVAL_DATA: a run, folder, file or hub dataset. Raises ValueError if it is none or cannot be read."""
     files = find_files(what, EVAL_DATA)
-    tables, model = list[pa.Table](), ""
+    tables, model, cells = list[pa.Table](), "", dict[tuple[str, ...], _Known]()
     for path in files:
         with reading(path), pq.ParquetFile(path) as file:
             names = file.schema_arrow.names
             _check(path, file.schema_arrow)
+            first_row = 0
             wanted = {*_NEEDED, *_FACTS, _EXTRACTED, _CUT, _INNER, *(f"responses__{name}" for name in _OURS)}
             for batch in file.iter_batches(_BATCH_ROWS, columns=[name for name in names if name in wanted]):
                 rows = batch.to_pylist()
                 model = model or next((str(row["model"]) for row in rows if row.get("model")), "")
-                made = [reply for row in rows for reply in _replies(row, path)]
+                made = [
+                    reply
+                    for number, row in enumerate(rows, first_row)
+                    for reply in merged(_replies(row, f"{path}: row {number}"), cells)
+                ]
                 tables.append(pa.Table.from_pylist(made, schema=REPLIES))
+                first_row += len(rows)
     replies = pa.concat_tables(tables) if tables else REPLIES.empty_table()
     if not replies.num_rows:
         raise ValueError(f"{what}: holds no replies")
@@ -58,6 +73,37 @@ def read_evaluation(what: str | Path) -> Evaluation:
     return Evaluation(name, model, replies.combine_chunks(), order)
 
 
+class _Known(NamedTuple):
+    """What earlier rows have of the same question, arm and variant."""
+
+    replies: int
+    right: int | None  # place of the first right answer
+    texts: dict[str, int]  # place of the first answer of each other text
+
+
+def merged(replies: Iterable[dict[str, Any]], cells: dict[tuple[str, ...], _Known]) -> Iterator[dict[str, Any]]:
+    """Yield the replies of a row, behind those that earlier rows have of the same question.
+
+    Answers of several rows are the same if both are right, or their texts are the same.
+    """
+    for reply in replies:
+        cell = tuple(reply[name] for name in ("task", "arm", "variant", "question_key"))
+        known = cells.get(cell)
+        if reply["sample"] == 0 or known is None:
+            base = known.replies if known else 0
+        place, text = reply["same_answer"], collapse_spaces(reply["answer"] or "")
+        known = known or _Known(0, None, {})
+        right, texts = known.right, known.texts
+        if place is not None:
+            place += base
+            if reply["outcome"] == "right":
+                place = right = place if right is None else right
+            else:
+                place = texts.setdefault(text, place)
+        cells[cell] = _Known(max(known.replies, base + reply["sample"] + 1), right, texts)
+        yield reply | {"sample": base + reply["sample"], "same_answer": place}
+
+
 def _check(path: Path, schema: pa.Schema) -> None:
     """Raise ValueError unless the columns are those of an evaluation."""
     for name in _NEEDED:
@@ -65,20 +111,24 @@ def _check(path: Path, schema: pa.Schema) -> None:
             there = ", ".join(map(repr, schema.names[:8])) or "none"
             raise ValueError(f"{path}: no column {name!r}, so it is no evaluation; it has {there}")
         check_once(name, schema, path)
-    for name in (PREFIX, _RIGHT):
-        if not is_list(schema.field(name).type):
-            raise ValueError(
-                f"{path}: column {name!r} is of type {schema.field(name).type}; expected a list for each row"
-            )
+    for name, deep, wanted in _TYPES:
+        if name in schema.names and not is_of(found := schema.field(name).type, deep, wanted):
+            lists = "lists of lists of " if deep > 1 else "lists of " if deep else ""
+            raise ValueError(f"{path}: column {name!r} is of type {found}; expected {lists}{wanted}")
 
 
-def _replies(row: Row, path: Path) -> Iterator[dict[str, Any]]:
+def _replies(row: Row, place: str) -> Iterator[dict[str, Any]]:
+    """Yield the replies of a row. Raises ValueError, naming its place, for a row that is no question with replies."""
     texts, right = row[PREFIX] or [], row[_RIGHT] or []
+    if not collapse_spaces(row["question"] or ""):
+        raise ValueError(f"{place}: has no question")
+    if not texts:
+        raise ValueError(f"{place}: has no replies")
     if len(texts) != len(right):
-        raise ValueError(f"{path}: a row has {len(texts)} replies and {len(right)} grades")
+        raise ValueError(f"{place}: has {len(texts)} replies and {len(right)} grades")
     of_row = {
         # By the text alone, as published sets have no key of ours.
-        "question_key": stable_hash(collapse_spaces(row["question"]))[:16],
+        "question_key": text_hash(row["question"]),
         "task": _task(row),
         "arm": row.get(ARM) or "",
         # Others ask the question alone.
@@ -92,11 +142,17 @@ def _replies(row: Row, path: Path) -> Iterator[dict[str, Any]]:
         yield {**of_row, "sample": number, **one, **_inside(inner, words)}
 
 
+def _text(row: Row, name: str) -> str:
+    """Return what a column holds, "" for what is no text."""
+    value = row.get(name)
+    return value if isinstance(value, str) else ""
+
+
 def _task(row: Row) -> str:
     """Return the task's name; of published rows the configuration's, if that is a name, else the source's."""
-    config = row.get("task_config") or ""
+    config = _text(row, "task_config")
     named = config if len(config) <= _SHORT and not config.startswith(("{", "[")) else ""
-    return str(row.get("task") or named or row.get("task_source") or "")
+    return _text(row, "task") or named or _text(row, "task_source")
 
 
 def _of_ours(row: Row) -> Iterator[dict[str, Any]]:
@@ -168,7 +224,7 @@ def _same(row: Row, made: Sequence[Mapping[str, Any]]) -> list[int | None]:
     grades = [Grade(one["outcome"], one["reason"], one["answer"]) for one in made]
     try:
         question = question_of(
-            row["question"], str(row.get("answer") or ""), _task(row), row.get("task_source") or "", row.get("metadata")
+            row["question"], str(row.get("answer") or ""), _task(row), _text(row, "task_source"), _text(row, "metadata")
         )
     except ValueError:
         # Nothing of ours can tell more than that the texts are the same.

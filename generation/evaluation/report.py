@@ -105,7 +105,8 @@ def _failures(rows: Sequence[Row]) -> list[str]:
     failed, unanswered = sum(row.failed for row in of_tasks), sum(row.unanswered for row in of_tasks)
     if not failed:
         return []
-    return [f"Failed requests: {failed:,}. Questions without a reply, which are in no figure: {unanswered:,}."]
+    told = f"Failed requests: {failed:,}. Questions without a reply, which are in no figure: {unanswered:,}."
+    return textwrap.wrap(told, WIDTH)
 
 
 def _of(row: Row, name: str) -> Figure:

@@ -6,7 +6,7 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any, Literal
 
 from cluster.flags import flag
-from cluster.paths import each_part, local, local_or_name
+from cluster.paths import dataset_folder, each_part, local, local_or_name
 from generation.evaluation.averages import PAPER_TASKS
 from generation.question_settings import QuestionSettings
 from generation.tasks import custom, registry
@@ -55,15 +55,18 @@ class EvaluateSettings(QuestionSettings):
     trigger: str | None = flag(
         None, "what is appended to go on (default: <sample> in a trace, the model's mark of a thought, or Wait)"
     )
+    out: str | None = flag(
+        None, "the run directory (default: evals/<what is asked>-<model>); of --compare, its folder", dataset_folder
+    )
     compare: tuple[str, ...] = flag(
         (),
-        "evaluations to compare, A B C, the first with each other: runs, EVAL_DATA folders, hub datasets; with --out a"
-        " folder for the tables as Markdown and JSON",
+        "evaluations to compare, A B C, the first with each other: runs, EVAL_DATA folders, hub datasets; with --out"
+        " written as Markdown and JSON",
         local_or_name,
         words=True,
     )
     arm: Literal["stopped", "forced", "control"] | None = flag(
-        None, "of budget forcing, to compare (default: forced, if all have it)"
+        None, "which to compare of evaluations with budget forcing (default: forced)"
     )
 
     def __post_init__(self) -> None:
@@ -74,6 +77,8 @@ class EvaluateSettings(QuestionSettings):
         if self.arm is not None:
             raise ValueError("--arm is one of evaluations to compare: give --compare A B too")
         self.asked_under()
+        if self.trigger is not None and not self.trigger.strip():
+            raise ValueError("--trigger is blank: give a text, or leave it out")
         if self.force_to is None:
             for name in ("force_at", "trigger"):
                 if getattr(self, name) is not None:

@@ -124,7 +124,8 @@ class EvaluationWork:
         if asked is not None:
             begun, sampling = asked
             made.append(await ask(engine, _onward(request, "answer", begun, sampling)))
-            judged = await _judge(made[-1], question)
+            # Where that request fails, the reply stays without an answer.
+            judged = judged if made[-1].finish_reason == "error" else await _judge(made[-1], question)
         forced = None if where is None and asked is None else (where, asked is not None)
         whole = _summed(judged.completion, [*before, *made], made or before)
         return Reply(whole, judged.grade, judged.inner, request.seed, sum(one.output_tokens for one in made), forced)

@@ -18,6 +18,7 @@ from cluster.texts import first_line
 from generation.raw.schema import RAW_DATA, SAMPLE_PROVENANCE, lengths
 
 CARD = "README.md"
+_KINDS = (RAW_DATA, "EVAL_DATA")  # what a run makes of its rows
 _LONGEST_CARD, _LONGEST_NAME = 100_000, 120  # characters
 _NUMBERED = re.compile(r"(?P<set>.*)-(?P<number>\d{5})-of-(?P<total>\d{5})(-[0-9a-f]+)?\.parquet")
 """How `datasets` names the files of a table; older versions append a hash."""
@@ -74,6 +75,9 @@ def find_files(raw: str | Path, kind: str = RAW_DATA) -> tuple[Path, ...]:
     # Other parquet files in a run's folder are not its dataset.
     folder = path / kind if (path / RUN_FILE).exists() or (path / kind).is_dir() else path
     files = sorted(folder.glob("data/*.parquet")) or sorted(folder.glob("*.parquet"))
+    others = [name for name in _KINDS if name != kind and (path / name).is_dir()]
+    if not files and others:
+        raise ValueError(f"{raw}: holds {others[0]} and no {kind}: it is a run of another command")
     if not files and (path / RUN_FILE).exists():
         raise ValueError(f"{raw}: is a run that has made no {kind} yet; let its command go on to the end")
     if not files:

@@ -197,6 +197,22 @@ def is_list(type_: pa.DataType) -> bool:
     return bool(pa.types.is_list(type_) or pa.types.is_large_list(type_) or pa.types.is_fixed_size_list(type_))
 
 
+def is_of(type_: pa.DataType, deep: int, wanted: str, *, fewer: bool = False) -> bool:
+    """Return True for lists, `deep` within each other or, if allowed, `fewer`, of "text" or "bool", or for nulls."""
+    for _ in range(deep):
+        if pa.types.is_null(type_):
+            return True
+        if not is_list(type_) and not fewer:
+            return False
+        type_ = type_.value_type if is_list(type_) else type_
+    type_ = type_.value_type if pa.types.is_dictionary(type_) else type_
+    if pa.types.is_null(type_):
+        return True
+    if wanted == "bool":
+        return bool(pa.types.is_boolean(type_))
+    return any(test(type_) for test in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view))
+
+
 def lengths(lists: pa.Array) -> np.ndarray:
     """Return the length of each list, int64; 0 for null."""
     return np.asarray(pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False), dtype=np.int64)

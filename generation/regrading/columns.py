@@ -19,6 +19,7 @@ from generation.raw.schema import (
     SCHEMA,
     THOUGHT,
     is_list,
+    is_of,
     is_part,
     with_features,
 )
@@ -124,8 +125,9 @@ def _check_types(schema: pa.Schema, path: Path, there: Mapping[str, str], *, is_
         "inner_extracted": (2, "text"),
     }
     for role, (deep, wanted) in kinds.items():
-        if role in there and not _is_of(schema.field(there[role]).type, deep, wanted):
+        if role in there and not is_of(schema.field(there[role]).type, deep, wanted, fewer=not is_eval):
             lists = f" or lists of it, at most {deep} deep" if deep else ""
+            lists = f" in lists, {deep} deep" if deep and is_eval else lists
             found = schema.field(there[role]).type
             raise ValueError(f"{path}: column {there[role]!r} is of type {found}; expected {wanted}{lists}")
     if is_eval:
@@ -143,17 +145,6 @@ def _check_types(schema: pa.Schema, path: Path, there: Mapping[str, str], *, is_
 
 def _names(struct: pa.DataType) -> list[str]:
     return [field.name for field in struct] if pa.types.is_struct(struct) else []
-
-
-def _is_of(type_: pa.DataType, deep: int, wanted: str) -> bool:
-    for _ in range(deep):
-        type_ = type_.value_type if is_list(type_) else type_
-    type_ = type_.value_type if pa.types.is_dictionary(type_) else type_
-    if pa.types.is_null(type_):
-        return True
-    if wanted == "bool":
-        return bool(pa.types.is_boolean(type_))
-    return any(test(type_) for test in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view))
 
 
 def _written(schema: pa.Schema, graded: Mapping[str, str], kind: Kind, response: str) -> pa.Schema:

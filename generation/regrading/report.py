@@ -125,6 +125,7 @@ def card_of(
     firsts = "".join(f"- {card.code(first)}\n" for first in changes.first_kept.values())
     given = card.fenced(origin.card.rstrip(), "markdown")
     values = {
+        "split": splits[0].name,
         "header": card.header(
             written, splits, tags=tags, license=told["license"], models=origin.models, sources=[origin.repository]
         ),
