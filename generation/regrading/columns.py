@@ -127,9 +127,9 @@ def _check_types(schema: pa.Schema, path: Path, there: Mapping[str, str], *, is_
     for role, (deep, wanted) in kinds.items():
         if role in there and not is_of(schema.field(there[role]).type, deep, wanted, fewer=not is_eval):
             lists = f" or lists of it, at most {deep} deep" if deep else ""
-            lists = f" in lists, {deep} deep" if deep and is_eval else lists
+            expected = f"{'lists of ' * deep}{wanted}" if is_eval else f"{wanted}{lists}"
             found = schema.field(there[role]).type
-            raise ValueError(f"{path}: column {there[role]!r} is of type {found}; expected {wanted}{lists}")
+            raise ValueError(f"{path}: column {there[role]!r} is of type {found}; expected {expected}")
     if is_eval:
         ours = {"attempts": EVAL_SCHEMA.field(EVAL.roles["attempts"]).type}
     else:
