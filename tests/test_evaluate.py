@@ -100,7 +100,7 @@ def test_datasets_opens_it_and_the_card_says_what_it_holds(plain: Path) -> None:
         "responses__same_answer",
         "test-*",
         'split="test"',
-        "scripted_evaluations"[:8],
+        "scripted",
     ):
         assert words in card, words
     figures = json.loads((plain / "EVAL_DATA" / "figures.json").read_text())
