@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from cluster.inference.chat import Prompt
 from cluster.inference.engine import Message
@@ -52,7 +53,7 @@ class Plan(JobPlan):
     def keys(self) -> list[str]:
         return [question.key for question in (*self.questions, *self.sampled_for_rl)]
 
-    @property
+    @cached_property
     def merged(self) -> list[str]:
         return [question.key for question in self.questions]
 

@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 from cluster.inference.engine import Completion
@@ -46,9 +47,9 @@ class Question:
     place: int = field(default=0, compare=False)  # index among the questions of a run
     held_out: bool = field(default=False, compare=False)  # True for a question of RL, sampled for its pass rate alone
 
-    @property
+    @cached_property
     def key(self) -> str:
-        """Return a stable id, a hash of the task and the text alone."""
+        """A stable id, a hash of the task and the text alone."""
         return stable_hash(self.task, self.text)[:16]
 
     @property

@@ -100,7 +100,8 @@ class Rollout:
         if not attempts:
             return self.lacking(SCHEMA.empty_table())
         table = await asyncio.to_thread(to_table, tuple(attempts), engine.info, self.recorded, "")
-        return await asyncio.to_thread(self.lacking, table)
+        # A question that is short of one only would else wait for each in turn, 60 times for one that is never solved.
+        return (least := await asyncio.to_thread(self.lacking, table)) and max(least, len(attempts) // 4)
 
     async def _attempt(self, engine: Engine, question: Question, variant: Variant, index: int) -> Attempt:
         request = self.sample_request(question, variant, index)

@@ -20,7 +20,7 @@ MARKS: Mapping[str, tuple[str, str]] = {
 }
 """Outcome and reason of a reply; any other mark is a wrong answer, and equal marks are equal answers."""
 _EMPTY: dict[str, Any] = dict.fromkeys(
-    ("answer", "same_answer", "tokens", "cached_tokens", "trigger", "attempts", "reflections", *VERDICTS, *SKILLS)
+    ("answer", "same_answer", "tokens", "trigger", "attempts", "reflections", *VERDICTS, *SKILLS)
 )
 
 
@@ -29,7 +29,7 @@ def row(mark: str, key: str = "q", task: str = "sums", **more: Any) -> dict[str,
     outcome, reason = MARKS.get(mark, ("wrong", "differs"))
     answer = None if mark in "cnF" else mark
     told = {"question_key": key, "task": task, "arm": "", "variant": "question", "sample": 0, "outcome": outcome}
-    told |= {"reason": reason, "cut": mark == "c", "answer_forced": False}
+    told |= {"reason": reason, "answer_forced": False}
     return {**_EMPTY, **told, "answer": answer, **more}
 
 

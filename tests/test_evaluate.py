@@ -277,6 +277,16 @@ def test_evaluations_that_ask_in_their_own_ways_are_compared(
     assert not {row["question"] for row in rows_of(tmp_path / "apart")} & {row["question"] for row in asked}
 
 
+def test_other_gold_answers_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"question": "What is 2 + 2?", PREFIX: ["<answer>4</answer>"], f"{PREFIX}__eval_is_correct": [True]}
+    for name, gold in (("one", "4"), ("other", "5")):
+        pq.write_table(pa.Table.from_pylist([{**row, "answer": gold}]), tmp_path / f"{name}.parquet")
+    sets = [str(tmp_path / f"{name}.parquet") for name in ("one", "other")]
+    assert evaluate.main(["--compare", *sets, "--out", str(tmp_path / "out")]) == 0
+    assert "1 of 1 questions have another gold answer" in " ".join(capsys.readouterr().out.split())
+    assert len(json.loads((tmp_path / "out" / "comparison.json").read_text())["notes"]) == 1
+
+
 def test_rows_of_one_question_are_read_as_one(tmp_path: Path) -> None:
     """Five replies in five rows: two are right, and no two of the others are the same."""
     question = "Using the numbers in the list [3, 5], create an equation that equals 8."

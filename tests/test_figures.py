@@ -52,10 +52,11 @@ def test_shares_passes_and_the_majority_by_hand() -> None:
 
 def test_failed_requests_are_no_replies_and_are_counted() -> None:
     found = _rows(marked({"a": "RF1", "b": "FFF", "c": "111"}))["sums"]
-    assert (found.questions, found.replies, found.failed, found.unanswered, found.samples) == (2, 5, 4, 1, 2)
+    assert (found.questions, found.replies, found.failed, found.unanswered, found.samples) == (2, 5, 4, 1, 3)
     assert _values(found)["pass@1"] == 1 / 4
     assert _values(found)["pass@2"] == 1 / 2
-    assert "pass@3" not in found.figures
+    assert found.figures["pass@3"].questions == 1
+    assert "pass@4" not in found.figures
     text = figures_text(_evaluation(marked({"a": "RF1", "b": "FFF", "c": "111"})))
     assert "Failed requests: 4. Questions without a reply, which are in no figure: 1." in text
 

@@ -18,11 +18,11 @@ from generation.raw.questions import Chosen
 from generation.raw.schema import PREFIX, PROVENANCE
 from generation.records import REQUEST_FAILED
 from generation.regrade import main
-from generation.regrading.columns import BEFORE, RAW
+from generation.regrading.columns import BEFORE, EVAL, RAW
 from generation.regrading.sets import pieces_of, regrade
 from tests.assembly_rows import PUBLISHED, RIGHT, WRONG, write_parquet
 from tests.drive_job import main as drive
-from tests.regraded import TRACE, again, countdown_row, table
+from tests.regraded import TRACE, again, countdown_row, own_evaluation, table
 
 OWN = [
     {"question": "Which is a fruit?\nA) apple\nB) stone", "answer": "A"},
@@ -147,6 +147,19 @@ def test_the_set_does_not_depend_on_the_number_of_processes(tmp_path: Path) -> N
     )
     (piece,) = pieces_of("raw", find_files(tmp_path / "raw")[:1], RAW, 1 << 30)
     assert piece.rows == 100
+
+
+def test_an_evaluation_is_the_same_by_several_processes(tmp_path: Path) -> None:
+    """What another process gets is a copy."""
+    for file in range(2):
+        path = tmp_path / "set" / "data" / f"test-{file:05}-of-00002.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(own_evaluation(), path)
+    for count in (1, 2):
+        regrade(str(tmp_path / "set"), EVAL, tmp_path / f"by{count}", Chosen(), count)
+    one, two = (table(tmp_path / f"by{count}") for count in (1, 2))
+    assert one.equals(two)
+    assert [len(inner) for inner in one["responses__attempts"][1].as_py()] == [0, 1, 0, 0, 0, 0]
 
 
 def test_a_file_of_many_row_groups_becomes_several_in_the_same_order(tmp_path: Path) -> None:

@@ -24,7 +24,6 @@ from generation.evaluation.statistics import (
     mcnemar,
     mean_of,
     pass_at_each,
-    pass_at_k,
 )
 
 
@@ -33,27 +32,28 @@ def test_pass_at_k_is_the_share_of_subsets_with_a_right_one(counts: tuple[int, i
     replies, right, k = counts
     subsets = list(combinations([place < right for place in range(replies)], k))
     expected = sum(map(any, subsets)) / len(subsets)
-    assert pass_at_k(np.array([replies]), np.array([right]), k) == pytest.approx([expected], abs=1e-14)
+    assert pass_at_each(np.array([replies]), np.array([right]), k)[:, -1] == pytest.approx([expected], abs=1e-14)
 
 
 @given(st.integers(1, 3000).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n), st.integers(1, n))))
 def test_pass_at_k_is_exact_for_many_replies(counts: tuple[int, int, int]) -> None:
     replies, right, k = counts
     expected = 1 - Fraction(math.comb(replies - right, k), math.comb(replies, k))
-    assert pass_at_k(np.array([replies]), np.array([right]), k)[0] == pytest.approx(
+    assert pass_at_each(np.array([replies]), np.array([right]), k)[0, -1] == pytest.approx(
         float(expected), rel=1e-9, abs=1e-11
     )
 
 
 def test_pass_at_each_takes_questions_with_different_numbers_of_replies() -> None:
-    found = pass_at_each(np.array([3, 2, 4]), np.array([1, 0, 4]), 2)
-    assert found.tolist() == [[1 / 3, pytest.approx(2 / 3)], [0, 0], [1, 1]]
+    """Where k is more than there are it says nothing, and is left out of the mean."""
+    found = pass_at_each(np.array([3, 2, 4]), np.array([1, 0, 4]), 3)
+    assert found.tolist() == [[1 / 3, pytest.approx(2 / 3), 1], [0, 0, 0], [1, 1, 1]]
 
 
-@pytest.mark.parametrize(("replies", "right", "k"), [(4, 2, 0), (4, 2, 5), (4, 5, 1), (4, -1, 1)])
+@pytest.mark.parametrize(("replies", "right", "k"), [(4, 2, 0), (0, 0, 1), (4, 5, 1), (4, -1, 1)])
 def test_pass_at_k_refuses_what_cannot_be(replies: int, right: int, k: int) -> None:
-    with pytest.raises(ValueError, match=r"takes k between|more replies are right"):
-        pass_at_k(np.array([4, replies]), np.array([1, right]), k)
+    with pytest.raises(ValueError, match=r"takes k from 1|more replies are right"):
+        pass_at_each(np.array([4, replies]), np.array([1, right]), k)
 
 
 def _vote(replies: list[int]) -> Fraction:

@@ -131,7 +131,7 @@ class Job:
     def roll_out(self, plan: JobPlan, work: Work, fleet: Fleet | None, look: Look = lambda _: "") -> None:
         """Do the work on each item that is owed, and keep its rows; start no engine if none is.
 
-        Returns when every item of the run is finished or failed; raises Stopped if a stop was requested before that.
+        Returns when every wanted item is finished or failed; raises Stopped if a stop was requested before that.
         `look` is shown the rows of each item. Raises ValueError for an impossible run or impossible engines,
         EngineStartError, ClusterLostError, AllFailedError.
         """

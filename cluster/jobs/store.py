@@ -130,15 +130,16 @@ class ShardStore:
         *,
         others: Collection[str] = (),
         rows_per_file: int = ROWS_PER_FILE,
+        rows_per_group: int = ROW_GROUP_ROWS,
         finish: Fill | None = None,
         split: str = "train",
     ) -> None:
         """Make `destination/data/SPLIT-*.parquet` from the finished items, in the order of their keys in `order`.
 
-        A file has whole items, up to `rows_per_file` rows unless one item has more. The same rows give the same
-        bytes, whatever shards they are in. `finish` adds the rest of the folder, such as its card. Raises ValueError
-        if shards hold items that are neither in `order` nor among the `others` that stay in shards, TornShardError, and
-        as replace_folder does.
+        A file has whole items, up to `rows_per_file` rows unless one item has more, and likewise its row groups. The
+        same rows give the same bytes, whatever shards they are in. `finish` adds the rest of the folder, such as its
+        card. Raises ValueError if shards hold items that are neither in `order` nor among the `others` that stay in
+        shards, TornShardError, and as replace_folder does.
         """
         if unknown := sorted(self._shard_of.keys() - {*order, *others}):
             problem = f"{len(unknown)} questions that this run does not ask, such as {unknown[0]}"
@@ -150,7 +151,7 @@ class ShardStore:
             for number, keys in enumerate(files):
                 path = folder / "data" / f"{split}-{number:05d}-of-{len(files):05d}.parquet"
                 with pq.ParquetWriter(path, self._schema, **WRITING) as writer:
-                    for group in pack(keys, self._rows_of, ROW_GROUP_ROWS):
+                    for group in pack(keys, self._rows_of, rows_per_group):
                         rows = self.read(group)
                         writer.write_table(rows, row_group_size=max(rows.num_rows, 1))
             if finish is not None:

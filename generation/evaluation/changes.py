@@ -16,6 +16,7 @@ from generation.evaluation.statistics import Draws, Figure, Ratio, bootstrap, fi
 from generation.records import REQUEST_FAILED
 
 TO_RIGHT, TO_WRONG = "changed to right", "changed to wrong"
+ASKED = "Replies that only had to be asked for an answer are among those that changed."
 CHANGES = (TO_RIGHT, TO_WRONG)
 _PAIR = ("task", "variant", "question_key", "sample")
 
@@ -92,16 +93,16 @@ def changes_json(found: Sequence[Change]) -> list[dict[str, Any]]:
 def changes_text(found: Sequence[Change]) -> list[str]:
     """Return the shares as lines for a terminal of 80 columns, in percent."""
     rows = [[one.name, one.questions, *(percent(one.figures[name]) for name in CHANGES)] for one in _shown(found)]
-    return lines(("task", "asked", *CHANGES), rows, (30, 8, 21, 21))
+    return [*lines(("task", "asked", *CHANGES), rows, (30, 8, 21, 21)), ASKED]
 
 
 def changes_markdown(found: Sequence[Change]) -> str:
-    """Return the shares as a table for a card."""
+    """Return the shares as a table for a card, and what they are."""
     rows = [
         [_name(one, found), one.questions, *(percent(one.figures[name], unit="%") for name in CHANGES)]
         for one in _shown(found)
     ]
-    return Table(("task", "questions", *CHANGES), rows).markdown(1)
+    return f"{Table(('task', 'questions', *CHANGES), rows).markdown(1)}\n{ASKED}\n"
 
 
 def _shown(found: Sequence[Change]) -> list[Change]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.jobs.atomic import atomic_write_text, check_parent, make_folder
+from cluster.jobs.card import WIDTH
 from generation.evaluation.compare import compare, comparison_json
 from generation.evaluation.compare_report import comparison_markdown, comparison_text
 from generation.evaluation.figures import Evaluation
@@ -29,16 +31,35 @@ def compare_sets(names: Sequence[str], arm: str | None, out: str | None, seed: i
     if folder is not None:
         _check(folder)
     evaluations = _alike([read_evaluation(name) for name in names], names, arm)
-    comparison = compare(evaluations, None, seed)
+    comparison, notes = compare(evaluations, None, seed), notes_on_golds(evaluations)
     if folder is not None:
-        texts = (comparison_markdown(comparison), json.dumps(comparison_json(comparison), indent=1) + "\n")
+        told = {**comparison_json(comparison), "notes": notes}
+        shown = "\n".join([*(f"Note: {note}.\n" for note in notes), comparison_markdown(comparison)])
+        texts = (shown, json.dumps(told, indent=1) + "\n")
         try:
             make_folder(folder)
             for name, text in zip(_FILES, texts, strict=True):
                 atomic_write_text(folder / name, text)
         except OSError as error:
             raise ValueError(f"--out {folder} cannot be written: {error.strerror}; give another folder") from error
-    return comparison_text(comparison)
+    return "\n".join(
+        [*(line for note in notes for line in textwrap.wrap(f"Note: {note}.", WIDTH)), comparison_text(comparison)]
+    )
+
+
+def notes_on_golds(evaluations: Sequence[Evaluation]) -> list[str]:
+    """Return a note for each evaluation with other gold answers than the first to some of the same questions."""
+    first, *others = [
+        dict(zip(*(one.replies[name].to_pylist() for name in ("question_key", "gold")), strict=True))
+        for one in evaluations
+    ]
+    notes = []
+    for one, golds in zip(evaluations[1:], others, strict=True):
+        common = [key for key in golds if None not in (golds[key], first.get(key))]
+        if differing := sum(golds[key] != first[key] for key in common):
+            told = f"{differing:,} of {len(common):,} questions have another gold answer in {one.name}"
+            notes.append(f"{told} than in {evaluations[0].name}, so that their replies were graded by another truth")
+    return notes
 
 
 def _alike(evaluations: Sequence[Evaluation], names: Sequence[str], arm: str | None) -> list[Evaluation]:

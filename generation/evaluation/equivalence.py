@@ -52,7 +52,8 @@ def same_answers(question: Question, grades: Sequence[Grade]) -> list[int | None
         same = next((firsts[name] for name in names if name in firsts), None)
         if same is None and _is_compared(question, grade):
             others = [(first, grades[first]) for first in readable[: max(0, _MOST_ASKED - asked)]]
-            same, asked = _equal_one(question, grade, others), asked + len(others)
+            same, calls = _equal_one(question, grade, others)
+            asked += calls
             if same is None:
                 readable.append(place)
         same = place if same is None else same
@@ -82,14 +83,16 @@ def _is_compared(question: Question, grade: Grade) -> bool:
     return question.grader in _COMPARED and (grade.outcome == "wrong" or grade.reason in _READ)
 
 
-def _equal_one(question: Question, grade: Grade, others: Sequence[tuple[int, Grade]]) -> int | None:
-    """Return the place of the first of these whose answer, as the gold one, makes this one right."""
+def _equal_one(question: Question, grade: Grade, others: Sequence[tuple[int, Grade]]) -> tuple[int | None, int]:
+    """Return the place of the first of these whose answer, as the gold one, makes this one right; and the calls."""
+    calls = 0
     assert grade.extracted is not None
     for place, other in others:
         assert other.extracted is not None
         judged = GRADERS[question.grader](grade.extracted, replace(question, answer=other.extracted))
+        calls += 1
         if judged.outcome == "right":
-            return place
+            return place, calls
         if judged.reason in _COSTLY:
             break
-    return None
+    return None, calls

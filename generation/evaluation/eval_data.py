@@ -10,12 +10,13 @@ import pyarrow.parquet as pq
 
 from cluster.jobs import card
 from cluster.jobs.job import Job
+from cluster.jobs.store import ROW_GROUP_ROWS, ROWS_PER_FILE
 from generation.evaluation.changes import Change, changes, changes_json, changes_markdown, changes_text
 from generation.evaluation.compare import Comparison, compare_arms, comparison_json
 from generation.evaluation.compare_report import comparison_markdown, comparison_text
 from generation.evaluation.figures import Evaluation, Row, figures, figures_json
 from generation.evaluation.plan import EvaluationPlan
-from generation.evaluation.reader import read_evaluation
+from generation.evaluation.reader import BATCH_ROWS, read_evaluation
 from generation.evaluation.report import figures_markdown, figures_text
 from generation.evaluation.schema import ARM, COLUMNS, CONTROL, EVAL_DATA, EVAL_SCHEMA, FORCED, SCHEMA_VERSION, STOPPED
 from generation.raw.report import lost_units, made_sections, reasons_table
@@ -93,7 +94,11 @@ def write_evaluation(plan: EvaluationPlan, job: Job) -> tuple[Told, Counter[str]
         text = evaluation_card(folder, told.markdown(), plan, job.record, lost)
         (folder / "README.md").write_text(text, encoding="utf-8")
 
-    job.store.merge(order, plan.out / EVAL_DATA, split="test", finish=finish)
+    # A row has all replies of a question, so that a group holds as much as one of RAW_DATA.
+    each = max(plan.work.samples.values())
+    group, file = (max(1, rows // each) for rows in (ROW_GROUP_ROWS, ROWS_PER_FILE))
+    out = plan.out / EVAL_DATA
+    job.store.merge(order, out, split="test", finish=finish, rows_per_group=group, rows_per_file=file)
     return made[0], lost
 
 
@@ -105,7 +110,7 @@ def evaluation_card(
     rows = memory = 0
     for path in files:
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches():
+            for batch in file.iter_batches(BATCH_ROWS):
                 rows, memory = rows + batch.num_rows, memory + batch.nbytes
     split = card.Split(rows, memory, files, name="test", path="data/test-*")
     configuration = plan.configuration

@@ -62,7 +62,7 @@ class Row(NamedTuple):
     replies: int
     failed: int  # requests
     unanswered: int  # questions all of whose requests failed
-    samples: int  # the least number of replies to a question
+    samples: int  # the greatest number of replies to a question; of an average, what each of its tasks has
     figures: Mapping[str, Figure]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from generation.evaluation.settings import EvaluateSettings
@@ -22,8 +23,7 @@ def supply_evaluation(settings: EvaluateSettings, *, small: bool) -> tuple[Suppl
     apart = {name for folder in settings.apart_from for name in asked_in(Path(folder))}
     taken, config, notes, names = list[Question](), dict[str, Any](), list[str](), list[str]()
     for task, count in parts:
-        supplied = task.evaluation(None if count is None else count + len(apart), settings.seed)
-        left = [question for question in supplied.sft if not {question.key, text_hash(question.text)} & apart]
+        supplied, left = _apart(task, count, settings.seed, apart)
         chosen = left[:count]
         if not chosen or (count is not None and len(chosen) < count):
             asked = f" of the {count:,} wanted" if count is not None else ""
@@ -42,6 +42,20 @@ def supply_evaluation(settings: EvaluateSettings, *, small: bool) -> tuple[Suppl
     _check_once(taken)
     whole = {"tasks": config} if len(config) > 1 else next(iter(config.values()))
     return Supplied(tuple(taken), (), whole, tuple(notes)), [task for task, _ in parts]
+
+
+def _apart(task: Task, count: int | None, seed: int, apart: set[str]) -> tuple[Supplied, list[Question]]:
+    """Return what the task supplies, and of it the questions to be asked. Raises ValueError if it supplies nothing."""
+    supplied, wanted = task.evaluation(count, seed), count
+    while True:
+        left = [question for question in supplied.sft if not {question.key, text_hash(question.text)} & apart]
+        if wanted is None or count is None or len(left) >= count or len(supplied.sft) < wanted:
+            return supplied, left
+        wanted *= 2
+        try:
+            supplied = task.evaluation(wanted, seed)
+        except ValueError:
+            return supplied, left  # some tasks give all that are asked for, or nothing
 
 
 def _check_once(questions: Sequence[Question]) -> None:
@@ -65,6 +79,9 @@ def asked_in(path: Path) -> set[str]:
     except OSError as error:
         raise ValueError(f"{told}: cannot be looked at: {error.strerror}") from error
     for file in files:
+        # Of a run its datasets suffice.
+        if path.is_dir() and "shards" in file.relative_to(path).parts[:-1] and len(files) > 1:
+            continue
         try:
             found |= _asked_in_file(file)
         except ValueError as error:
@@ -75,17 +92,24 @@ def asked_in(path: Path) -> set[str]:
 
 
 def _asked_in_file(path: Path) -> set[str]:
-    found = set[str]()
+    found = set[str | None]()
     with reading(path), pq.ParquetFile(path) as file:
-        names = [name for name in (*_KEYS, *_TEXTS) if name in file.schema_arrow.names]
+        there = file.schema_arrow.names
+        texts = [name for name in _TEXTS if name in there][:1]
+        names = [*(name for name in _KEYS if name in there), *texts]
         for batch in file.iter_batches(1024, columns=names) if names else ():
             for name in names:
-                for value in batch[name].to_pylist():
-                    if name in _KEYS:
-                        found.add(str((value or {}).get(_KEY) if isinstance(value, dict) else value))
-                    elif text := _first_text(value):
-                        found.add(text_hash(text))
-    return found - {"None"}
+                column = batch[name]
+                if pa.types.is_struct(column.type):
+                    known = column.type.get_field_index(_KEY) >= 0
+                    found.update(column.field(_KEY).unique().to_pylist() if known else ())
+                elif name in _KEYS:
+                    found.update(map(str, column.unique().to_pylist()))
+                else:
+                    of_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+                    values = column.unique().to_pylist() if of_text else column.to_pylist()
+                    found.update(text_hash(text) for value in values if (text := _first_text(value)))
+    return {str(name) for name in found - {None, "None"}}
 
 
 def _first_text(value: Any) -> str:

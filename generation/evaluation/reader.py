@@ -18,11 +18,12 @@ from generation.raw.questions import question_of
 from generation.raw.reader import UNDECIDED, check_once
 from generation.raw.schema import is_of
 from generation.records import CUT, NO_ANSWER, Grade, collapse_spaces
+from generation.tasks.countdown import facts_of
 from generation.variants import BARE
 from reflection.inner import attempts_in
 from reflection.verdict import parse_verdict
 
-_BATCH_ROWS = 256
+BATCH_ROWS = 64  # with all their replies
 _RIGHT, _EXTRACTED = f"{PREFIX}__eval_is_correct", f"{PREFIX}__eval_extracted_answers"
 _CUT = f"{PREFIX}__finish_reason_length_flags"
 _INNER = f"{PREFIX}__internal_answers__eval_is_correct"
@@ -37,6 +38,7 @@ _TYPES = (  # columns of published sets: how deep their lists are, and of what
 )
 _OURS = ("outcome", "reason", "thought", "same_answer", "attempts", "provenance", "forced")  # after "responses__"
 _FACTS = ("task", "task_config", "task_source", "answer", "metadata", "question_key", ARM, "prompt_variant", "model")
+_MANY = ("countdown", "word", "gym")  # graders of questions with many right answers
 _SHORT = 60  # characters; a longer text is no name of a task
 _WORDS = {True: "correct", False: "incorrect", None: "none", "Correct": "correct", "Incorrect": "incorrect"}
 Row = Mapping[str, Any]
@@ -54,7 +56,7 @@ def read_evaluation(what: str | Path) -> Evaluation:
             _check(path, file.schema_arrow)
             first_row = 0
             wanted = {*_NEEDED, *_FACTS, _EXTRACTED, _CUT, _INNER, *(f"responses__{name}" for name in _OURS)}
-            for batch in file.iter_batches(_BATCH_ROWS, columns=[name for name in names if name in wanted]):
+            for batch in file.iter_batches(BATCH_ROWS, columns=[name for name in names if name in wanted]):
                 rows = batch.to_pylist()
                 model = model or next((str(row["model"]) for row in rows if row.get("model")), "")
                 made = [
@@ -129,6 +131,7 @@ def _replies(row: Row, place: str) -> Iterator[dict[str, Any]]:
     of_row = {
         # By the text alone, as published sets have no key of ours.
         "question_key": text_hash(row["question"]),
+        "gold": _gold(row),
         "task": _task(row),
         "arm": row.get(ARM) or "",
         # Others ask the question alone.
@@ -140,6 +143,15 @@ def _replies(row: Row, place: str) -> Iterator[dict[str, Any]]:
         # The words of a reply that was forced to go on are partly ours.
         words = None if one.get("trigger") else f"{thought or ''}\n{text or ''}"
         yield {**of_row, "sample": number, **one, **_inside(inner, words)}
+
+
+def _gold(row: Row) -> str | None:
+    """Return the gold answer, None for a question that has many right ones."""
+    metadata = _text(row, "metadata")
+    many = any(f'"grader": "{name}"' in metadata for name in _MANY)
+    if many or facts_of(row["question"]) is not None or row.get("answer") is None:
+        return None
+    return collapse_spaces(str(row["answer"]))
 
 
 def _text(row: Row, name: str) -> str:
@@ -158,7 +170,7 @@ def _task(row: Row) -> str:
 def _of_ours(row: Row) -> Iterator[dict[str, Any]]:
     count = len(row[PREFIX])
     columns = {name: row.get(f"responses__{name}") or [None] * count for name in _OURS}
-    answers, cuts = (row.get(name) or [None] * count for name in (_EXTRACTED, _CUT))
+    answers = row.get(_EXTRACTED) or [None] * count
     for number in range(count):
         one = {name: values[number] for name, values in columns.items()}
         asked, forced = one["provenance"] or {}, one["forced"]
@@ -167,9 +179,7 @@ def _of_ours(row: Row) -> Iterator[dict[str, Any]]:
             "reason": one["reason"],
             "answer": answers[number],
             "same_answer": one["same_answer"],
-            "cut": bool(cuts[number]),
             "tokens": asked.get("output_tokens"),
-            "cached_tokens": asked.get("cached_tokens"),
             "trigger": forced["trigger"] or None if forced else None,
             "answer_forced": bool(forced and forced["answer"]),
             "thought": one["thought"],
@@ -194,7 +204,6 @@ def _of_others(row: Row) -> Iterator[dict[str, Any]]:
             "reason": reason if outcome else unknown if derived == "unknown" else "",
             "answer": answer if answered else None,
             "same_answer": place,
-            "cut": bool(was_cut),
             "answer_forced": False,
             "thought": parted.thought,
             "inner": _graded_inner(attempts) if attempts is not None else _found_inner(parted.thought, marks),

@@ -43,6 +43,7 @@ SKILLS = ("verification", "backtracking", "restart")
 REPLIES = pa.schema(
     {
         "question_key": pa.string(),
+        "gold": pa.string(),  # null where it is one right answer of many
         "task": pa.string(),
         "arm": pa.string(),  # "" without budget forcing
         "variant": pa.string(),
@@ -51,9 +52,7 @@ REPLIES = pa.schema(
         "reason": pa.string(),  # as generation.records; "" when right
         "answer": pa.string(),  # as extracted; null without one
         "same_answer": pa.int32(),  # as responses__same_answer
-        "cut": pa.bool_(),
         "tokens": pa.int64(),  # written, thoughts included; null if nobody counted them
-        "cached_tokens": pa.int64(),  # of those read; null if nobody counted them
         "trigger": pa.string(),  # what forced it to go on; null if nothing did
         "answer_forced": pa.bool_(),
         "attempts": pa.int32(),  # inside a trace; null for a reply that is none

@@ -14,25 +14,21 @@ RESAMPLES = 2000
 _ENTRIES = 1 << 22  # weights held at once, 32 MiB; there are three arrays of that size
 
 
-def pass_at_k(replies: np.ndarray, right: np.ndarray, k: int) -> np.ndarray:
-    """Return the unbiased estimate of pass@k for each question, 1 - C(n - c, k) / C(n, k), arXiv 2107.03374.
-
-    `replies` (n) and `right` (c) are counts, one for each question. Raises ValueError unless 0 <= c <= n and
-    1 <= k <= n hold everywhere.
-    """
-    return pass_at_each(replies, right, k)[:, -1]
-
-
 def pass_at_each(replies: np.ndarray, right: np.ndarray, most: int) -> np.ndarray:
-    """Return pass_at_k of each question for k = 1 to `most`, of shape (questions, most). Raises as pass_at_k."""
+    """Return for each question the unbiased pass@k, 1 - C(n - c, k) / C(n, k), arXiv 2107.03374, k from 1 to `most`.
+
+    `replies` (n) and `right` (c) are counts, one for each question; the shape is (questions, most), with 0 where k is
+    more than n. Raises ValueError unless 0 <= c <= n, 1 <= n and 1 <= most hold everywhere.
+    """
     n, c = np.asarray(replies, dtype=np.float64), np.asarray(right, dtype=np.float64)
-    if not (1 <= most <= n.min(initial=np.inf)):
-        raise ValueError(f"pass@{most} takes k between 1 and the number of replies")
+    if most < 1 or not (n >= 1).all():
+        raise ValueError(f"pass@{most} takes k from 1 on, of questions with replies")
     if not ((c >= 0) & (c <= n)).all():
         raise ValueError("more replies are right than there are, or fewer than none")
     drawn = np.arange(most)
-    failed = np.cumprod(np.maximum((n - c)[:, None] - drawn, 0) / (n[:, None] - drawn), axis=1)
-    passed = 1 - failed
+    left = n[:, None] - drawn
+    failed = np.cumprod(np.maximum((n - c)[:, None] - drawn, 0) / np.maximum(left, 1), axis=1)
+    passed = np.where(left > 0, 1 - failed, 0.0)
     passed[:, 0] = c / n  # the same, but for rounding
     return passed
 

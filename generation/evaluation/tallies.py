@@ -38,8 +38,8 @@ class Tally(NamedTuple):
 
     @property
     def samples(self) -> int:
-        """Return the least number of replies that a question got."""
-        return int(self.counts["replies"].min(initial=np.iinfo(np.int64).max)) if len(self.keys) else 0
+        """Return the greatest number of replies that a question got."""
+        return int(self.counts["replies"].max(initial=0))
 
     def take(self, places: np.ndarray) -> "Tally":
         return self._replace(
@@ -130,7 +130,9 @@ def ratios(counted: Tally, arm: str) -> dict[str, Ratio]:
     counts = counted.counts
     replies, one = counts["replies"], np.ones(len(counted.keys))
     passed = pass_at_each(replies, counts["right"], counted.samples)
-    found = {pass_name(k): Ratio(passed[:, k - 1], one) for k in range(1, counted.samples + 1)}
+    # Of pass@k the questions with as many replies.
+    enough = {k: (replies >= k).astype(float) for k in range(1, counted.samples + 1)}
+    found = {pass_name(k): Ratio(passed[:, k - 1] * has, has) for k, has in enough.items()}
     found[MAJORITY] = Ratio(counts[MAJORITY], one)
     found |= {name: Ratio(counts[name] / replies, one) for name in SHARES}
     found[TOKENS] = Ratio(counts["tokens"], counts["counted"], None)

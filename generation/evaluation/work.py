@@ -118,15 +118,17 @@ class EvaluationWork:
         """Return the reply, with its answer asked for if it has none."""
         assert self.forcing is not None
         before, judged, where = course
-        made, asked = [] if judged.completion in before else [judged.completion], None
+        made, asked, answered = [] if judged.completion in before else [judged.completion], None, False
         if judged.grade.reason in WITHOUT_ANSWER and judged.completion.finish_reason != "error":
             asked = ask_for_answer(judged.completion, question.answer_in, self.sampling, self.forcing.mark)
         if asked is not None:
             begun, sampling = asked
-            made.append(await ask(engine, _onward(request, "answer", begun, sampling)))
+            what = f"{'control' if where is None else 'forced'} answer"
+            made.append(await ask(engine, _onward(request, what, begun, sampling)))
             # Where that request fails, the reply stays without an answer.
-            judged = judged if made[-1].finish_reason == "error" else await _judge(made[-1], question)
-        forced = None if where is None and asked is None else (where, asked is not None)
+            answered = made[-1].finish_reason != "error"
+            judged = await _judge(made[-1], question) if answered else judged
+        forced = (where, answered) if where is not None or answered else None
         whole = _summed(judged.completion, [*before, *made], made or before)
         return Reply(whole, judged.grade, judged.inner, request.seed, sum(one.output_tokens for one in made), forced)
 

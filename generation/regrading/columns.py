@@ -1,6 +1,6 @@
 """Which columns of a file hold responses, how they were graded and by what, for RAW_DATA and EVAL sets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -90,7 +90,7 @@ class Layout(NamedTuple):
 
     @property
     def is_eval(self) -> bool:
-        return self.kind is EVAL
+        return self.kind.name == EVAL.name  # not by identity: another process has a copy
 
 
 def layout_of(schema: pa.Schema, path: Path, kind: Kind) -> Layout:
@@ -185,7 +185,3 @@ def _takes(type_: pa.DataType) -> bool:
     if is_list(type_):
         return not pa.types.is_fixed_size_list(type_) and _takes(type_.value_type)
     return not pa.types.is_null(type_) and not pa.types.is_dictionary(type_)
-
-
-def same_columns(layouts: Sequence[Layout]) -> bool:
-    return all(one.written.equals(layouts[0].written) for one in layouts)

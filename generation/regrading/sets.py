@@ -8,7 +8,7 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
@@ -197,17 +197,32 @@ def _check_task(task: str, what: str, pieces: Sequence[Piece]) -> None:
     raise ValueError(f"--task: no row of {what} is of the task {task!r}; its tasks are {there}")
 
 
+def _batches(piece: Piece) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a piece. Raises ValueError, naming the row, for a file that cannot be read."""
+    row = piece.first_row
+    with reading(piece.path):
+        file = pq.ParquetFile(piece.path)
+
+    def read() -> pa.RecordBatch | None:
+        # Not around the yield: what befalls a batch afterwards is no fault of the file.
+        with reading(piece.path, lambda: row):
+            if (batch := next(batches, None)) is not None:
+                batch.validate(full=True)
+            return batch
+
+    with file:
+        batches = file.iter_batches(piece.batch_rows, row_groups=list(piece.groups))
+        while (batch := read()) is not None:
+            yield batch
+            row += batch.num_rows
+
+
 def regrade_piece(piece: Piece, path: Path, *, chosen: Chosen) -> Changes:
     """Write the rows of a piece, graded again, to `path`. Raises ValueError, naming the row, for what cannot be."""
     read, found, row = reader_of(chosen), Changes(), piece.first_row
     layout = piece.layout
-    with (
-        pq.ParquetWriter(path, layout.written, **WRITING) as writer,
-        reading(piece.path, lambda: row),
-        pq.ParquetFile(piece.path) as file,
-    ):
-        for batch in file.iter_batches(piece.batch_rows, row_groups=list(piece.groups)):
-            batch.validate(full=True)
+    with pq.ParquetWriter(path, layout.written, **WRITING) as writer:
+        for batch in _batches(piece):
             rows = rows_of(batch, layout)
             questions = [read(one) for one in rows]
             for place, one in enumerate(questions):

@@ -20,13 +20,13 @@ from typing import Any
 from cluster.texts import first_line, nearest
 from generation.records import Question, request_seed
 from generation.tasks.task import (
-    EVALUATED_QUESTIONS,
     HEADER,
     Problem,
     Splits,
     Supplied,
     Task,
     Wanted,
+    as_evaluation,
     supply_made,
     take_distinct,
 )
@@ -85,8 +85,7 @@ class _Gym(Task):
 
     def evaluation(self, count: int | None, seed: int) -> Supplied:
         """As Drawn.evaluation."""
-        supplied = self.supply(Wanted(1, count or EVALUATED_QUESTIONS, request_seed(seed, "evaluation")))
-        return supplied._replace(sft=supplied.rl, rl=(), config={**supplied.config, "held_out": True})
+        return as_evaluation(self.supply, count, seed)
 
     def _questions(self, seed: int, size: int) -> Iterator[Question]:
         """Yield a question for each entry with a gold answer. Raises ValueError if the generator fails."""

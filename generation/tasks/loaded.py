@@ -19,13 +19,13 @@ from generation.records import Question, collapse_spaces, stable_hash
 from generation.tasks.gold import find_faults
 from generation.tasks.hub_rows import Place, Rows, load, load_files
 from generation.tasks.task import (
-    EVALUATED_QUESTIONS,
     HEADER,
     Dropped,
     Problem,
     Supplied,
     Task,
     Wanted,
+    as_evaluation,
     split,
     supply_made,
     take_distinct,
@@ -99,8 +99,7 @@ class Loaded(Task):
 
     def evaluation(self, count: int | None, seed: int) -> Supplied:
         if self.files:
-            supplied = self.supply(Wanted(1, count or EVALUATED_QUESTIONS, seed))
-            return supplied._replace(sft=supplied.rl, rl=())
+            return as_evaluation(self.supply, count, seed)
         task = self if self.tests is None else replace(self, place=self.tests, tests=None)
         return super(Loaded, task).evaluation(count, seed)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from generation.records import Question, collapse_spaces, stable_hash
+from generation.records import Question, collapse_spaces, request_seed, stable_hash
 
 HEADER = (
     "Answer the following problem. Explain your reasoning step by step. When you are finished, give your answer in "
@@ -107,6 +107,17 @@ def supply_made(
             raise ValueError(f"{told} {kind} questions of the {asked} wanted: ask for fewer with --{flag}{widen}")
     notes = (f"gave {len(sft):,} different questions for SFT and no more",) if len(sft) < count else ()
     return Supplied(tuple(sft), tuple(rl[:held]), {**config, "seed": wanted.seed}, notes)
+
+
+def as_evaluation(supply: Callable[[Wanted], Supplied], count: int | None, seed: int) -> Supplied:
+    """Return what is held out for RL under a seed that no run has, as questions to evaluate on. Raises ValueError."""
+    other = request_seed(seed, "evaluation")
+    try:
+        supplied = supply(Wanted(1, EVALUATED_QUESTIONS if count is None else count, other))
+    except ValueError as error:
+        told = str(error).replace("--rl_questions", "--questions").replace(" RL questions", " questions")
+        raise ValueError(told) from error
+    return supplied._replace(sft=supplied.rl, rl=(), config={**supplied.config, "held_out": True})
 
 
 def held_out(*family: Hashable) -> bool:
