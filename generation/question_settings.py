@@ -15,6 +15,7 @@ from generation.tasks.custom_facts import GraderName, Reading
 from generation.tasks.task import Task
 
 DEFAULT_TASK = "countdown_3arg"
+_SMALL = 32  # default number of questions per task for the built-in model
 _RANGE = re.compile(r"(\d{1,6})-(\d{1,6})")
 
 
@@ -95,6 +96,12 @@ class QuestionSettings(JobSettings):
         inputs = read_range("--inputs", self.inputs, default.inputs)
         ranges = Ranges(inputs, read_range("--targets", self.targets, default.targets))
         return [registry.find(name, ranges) for name in named]
+
+    def counts(self, named: Mapping[str, int | None], *, small: bool) -> list[int | None]:
+        """Return how many questions each of these tasks supplies, None for its own number; a total is split evenly."""
+        if isinstance(self.questions, int):
+            return [*registry.share(self.questions, [1] * len(named))]
+        return [_SMALL if small and count is None else count for count in named.values()]
 
 
 def read_range(flag: str, text: str | None, default: tuple[int, int]) -> tuple[int, int]:

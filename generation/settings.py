@@ -18,7 +18,6 @@ FORMATS = ("0C", "*C", "*C_full", "*C*IC", "*CC", "random", "no_reflection", "al
 """Trace formats, listed here only for --help: assembly defines and checks them."""
 _NUMBER = r"(\d{0,9}\.?\d{1,9})"
 _RATES = re.compile(f"{_NUMBER}-{_NUMBER}")
-_SMALL = 32  # default number of questions per task for the built-in model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,11 +69,7 @@ class Settings(QuestionSettings):
             return [Part(custom.task(self.questions, self.reading), Wanted(None, self.rl_questions, self.seed))]
         named = self.named()
         tasks = self.tasks(named, small=small)
-        counts = list(named.values())
-        if self.questions is not None:
-            counts = list(registry.share(self.questions, [1] * len(named)))
-        elif small:
-            counts = [_SMALL if count is None else count for count in counts]
+        counts = self.counts(named, small=small)
         held: Sequence[int | None] = [None] * len(named)
         if self.rl_questions is not None:
             held = registry.share(self.rl_questions, [count or 1 for count in counts])

@@ -9,13 +9,12 @@ from cluster.flags import flag
 from cluster.paths import dataset_folder, each_part, local, local_or_name
 from generation.evaluation.averages import PAPER_TASKS
 from generation.question_settings import QuestionSettings
-from generation.tasks import custom, registry
+from generation.tasks import custom
 from generation.tasks.task import Task
 from generation.variants import BARE, VARIANTS, Variant, parse_names
 
 PAPER = "paper"
 SAMPLES = 4  # for each question, as in the paper
-_SMALL = 32  # default number of questions per task for the built-in model
 _MOST_SAMPLES = 10_000
 _SAMPLES = re.compile(r"(?:(?P<task>[^=,]+)=)?(?P<count>[0-9]{1,6})")
 _COMPARING = {"compare", "arm", "out", "seed"}
@@ -151,10 +150,5 @@ class EvaluateSettings(QuestionSettings):
         if isinstance(self.questions, str):
             return [(custom.task(self.questions, self.reading), None)]
         named = self.named()
-        tasks = self.tasks(named, small=small)
-        counts = list(named.values())
-        if self.questions is not None:
-            counts = list(registry.share(self.questions, [1] * len(named)))
-        elif small:
-            counts = [_SMALL if count is None else count for count in counts]
+        tasks, counts = self.tasks(named, small=small), self.counts(named, small=small)
         return list(zip(tasks, counts, strict=True))
