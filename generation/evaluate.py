@@ -8,7 +8,7 @@ from cluster.inference.replicas import Fleet
 from cluster.jobs.job import Job
 from cluster.jobs.progress import say
 from generation.evaluation.averages import PAPER_TASKS
-from generation.evaluation.compared import compare_sets
+from generation.evaluation.compare_sets import compare_sets
 from generation.evaluation.eval_data import write_evaluation
 from generation.evaluation.plan import describe_evaluation, look_at_questions, plan_evaluation
 from generation.evaluation.schema import EVAL_DATA

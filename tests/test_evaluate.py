@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from datasets import load_dataset
 from cluster.inference.engine import Completion, Request, ScriptedSettings
 from cluster.inference.replicas import Fleet
 from generation import evaluate
+from generation.evaluation.questions import asked_in
 from generation.evaluation.reader import read_evaluation
 from generation.evaluation.schema import EVAL_SCHEMA, PREFIX
 from generation.tasks import countdown
@@ -38,18 +40,20 @@ def rows_of(out: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def evaluated(folder: Path, *argv: str) -> Path:
+    """A run in which a question whose every request fails is lost, and says so."""
+    assert run(folder / "run", *argv) == 1
+    return folder / "run"
+
+
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("plain") / "run"
-    assert run(out, *SMALL) == 1  # a question whose every request fails is lost, and says so
-    return out
+    return evaluated(tmp_path_factory.mktemp("plain"), *SMALL)
 
 
 @pytest.fixture(scope="module")
 def forced(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("forced") / "run"
-    assert run(out, *FORCED) == 1
-    return out
+    return evaluated(tmp_path_factory.mktemp("forced"), *FORCED)
 
 
 def test_a_row_is_a_question_with_all_its_replies(plain: Path) -> None:
@@ -111,6 +115,10 @@ def test_no_other_question_is_asked_twice_or_by_training(plain: Path, tmp_path: 
     assert run(tmp_path / "other", *SMALL, "--apart_from", str(plain)) in (0, 1)
     asked = [{row["question"] for row in rows_of(out)} for out in (plain, tmp_path / "other")]
     assert not asked[0] & asked[1]
+    # Of a run that has made no set yet the shards tell.
+    (tmp_path / "begun").mkdir()
+    shutil.copytree(plain / "shards", tmp_path / "begun" / "shards")
+    assert asked_in(tmp_path / "begun") == asked_in(plain)
 
 
 def test_an_evaluation_that_was_stopped_goes_on_to_the_same_bytes(forced: Path, tmp_path: Path) -> None:

@@ -15,21 +15,17 @@ from generation.evaluation.compare import compare
 from generation.evaluation.figures import figures
 from generation.evaluation.reader import read_evaluation
 from generation.evaluation.schema import PREFIX, VERDICTS
-from tests.test_evaluate import FORCED, SMALL, rows_of, run
+from tests.test_evaluate import FORCED, SMALL, evaluated, rows_of, run
 
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("plain") / "run"
-    assert run(out, *SMALL) == 1
-    return out
+    return evaluated(tmp_path_factory.mktemp("plain"), *SMALL)
 
 
 @pytest.fixture(scope="module")
 def forced(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("forced") / "run"
-    assert run(out, *FORCED) == 1
-    return out
+    return evaluated(tmp_path_factory.mktemp("forced"), *FORCED)
 
 
 def test_two_evaluations_are_compared_and_written_down(

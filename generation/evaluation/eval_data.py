@@ -18,16 +18,25 @@ from generation.evaluation.figures import Evaluation, Row, figures, figures_json
 from generation.evaluation.plan import EvaluationPlan
 from generation.evaluation.reader import BATCH_ROWS, read_evaluation
 from generation.evaluation.report import figures_markdown, figures_text
-from generation.evaluation.schema import ARM, COLUMNS, CONTROL, EVAL_DATA, EVAL_SCHEMA, FORCED, SCHEMA_VERSION, STOPPED
+from generation.evaluation.schema import (
+    ARM,
+    COLUMNS,
+    CONTROL,
+    EVAL_DATA,
+    EVAL_SCHEMA,
+    FORCED,
+    SCHEMA_VERSION,
+    STOPPED,
+    TAGS,
+)
 from generation.raw.report import lost_units, made_sections, reasons_table
 from generation.raw.schema import columns_table
 
 FIGURES = "figures.json"
 _CHANGED = "What forcing changed"
-TAGS = ("skillfactory", "evaluation", "reasoning")
 
 
-class Told(NamedTuple):
+class FigureReport(NamedTuple):
     """The figures of an evaluation."""
 
     evaluation: Evaluation
@@ -59,12 +68,12 @@ class Told(NamedTuple):
         return json.dumps(told, indent=1) + "\n"
 
 
-def figures_told(evaluation: Evaluation) -> Told:
+def figures_told(evaluation: Evaluation) -> FigureReport:
     """Make the figures of an evaluation."""
     rows, arms = figures(evaluation), {*evaluation.replies[ARM].unique().to_pylist()}
     if not {STOPPED, FORCED, CONTROL} <= arms:
-        return Told(evaluation, rows, [], None)
-    return Told(evaluation, rows, changes(evaluation), compare_arms(evaluation._replace(name=ARM)))
+        return FigureReport(evaluation, rows, [], None)
+    return FigureReport(evaluation, rows, changes(evaluation), compare_arms(evaluation._replace(name=ARM)))
 
 
 def figures_of_folder(folder: Path) -> str:
@@ -78,14 +87,14 @@ def figures_of_folder(folder: Path) -> str:
     return told.markdown()
 
 
-def write_evaluation(plan: EvaluationPlan, job: Job) -> tuple[Told, Counter[str]]:
+def write_evaluation(plan: EvaluationPlan, job: Job) -> tuple[FigureReport, Counter[str]]:
     """Write EVAL_DATA/ from the shards. Return its figures, and the questions lost, by reason.
 
     Raises AllFailedError if no question is finished.
     """
     lost, finished = lost_units(plan, job), job.store.finished()
     order = [key for key in plan.keys if key in finished]
-    made = list[Told]()
+    made = list[FigureReport]()
 
     def finish(folder: Path) -> None:
         told = figures_told(read_evaluation(folder)._replace(name=plan.name, model=plan.model.full_name))

@@ -38,7 +38,7 @@ NOTE = (
     "has the exact binomial limits instead. Undecided replies count as not right."
 )
 COUNTS = ("questions", "replies", "failed", "unanswered")  # fields of Row
-_UNDEFINED = Figure(None, None, None, 0)
+UNDEFINED = Figure(None, None, None, 0)
 
 
 ARMS = ("", STOPPED, FORCED_ARM, CONTROL)
@@ -113,7 +113,7 @@ def _average(
 def _whole(named: Mapping[str, Figure], samples: int, arm: str) -> dict[str, Figure]:
     """Return the figures in their order, with those that are undefined."""
     names = (*map(pass_name, range(1, samples + 1)), *NAMES, *FORCING_OF.get(arm, ()))
-    return {name: named.get(name, _UNDEFINED) for name in names}
+    return {name: named.get(name, UNDEFINED) for name in names}
 
 
 def in_order(tasks: Sequence[str], order: Sequence[str]) -> list[str]:

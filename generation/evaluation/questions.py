@@ -78,10 +78,9 @@ def asked_in(path: Path) -> set[str]:
         files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
     except OSError as error:
         raise ValueError(f"{told}: cannot be looked at: {error.strerror}") from error
-    for file in files:
-        # Of a run its datasets suffice.
-        if path.is_dir() and "shards" in file.relative_to(path).parts[:-1] and len(files) > 1:
-            continue
+    # Of a run that has made its datasets these suffice.
+    made = [file for file in files if "shards" not in file.relative_to(path.parent).parts]
+    for file in made or files:
         try:
             found |= _asked_in_file(file)
         except ValueError as error:

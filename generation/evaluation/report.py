@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from cluster.jobs.card import WIDTH, Table
 from generation.evaluation.averages import OVERALL
-from generation.evaluation.figures import NOTE, VERDICT_FIGURES, Evaluation, Row, figures
+from generation.evaluation.figures import NOTE, UNDEFINED, VERDICT_FIGURES, Evaluation, Row, figures
 from generation.evaluation.schema import SKILLS
 from generation.evaluation.shown import about, amount, lines, percent
 from generation.evaluation.statistics import Figure
@@ -22,7 +22,6 @@ from generation.evaluation.tallies import (
     pass_name,
 )
 
-_NONE = Figure(None, None, None, 0)
 _KEY = (
     "In percent; ± is half of an interval's width, < and > the one limit beside the figure. Tokens are those of a "
     "reply; per right one, all tokens over the right replies."
@@ -110,7 +109,7 @@ def _failures(rows: Sequence[Row]) -> list[str]:
 
 
 def _of(row: Row, name: str) -> Figure:
-    return row.figures.get(name, _NONE)
+    return row.figures.get(name, UNDEFINED)
 
 
 def figures_markdown(evaluation: Evaluation, rows: Sequence[Row] | None = None) -> str:

@@ -10,6 +10,7 @@ from generation.raw.schema import ATTEMPT, REQUESTS, SAMPLE_PROVENANCE, SCHEMA, 
 
 _TABLE = load_table("generation.evaluation", "columns.toml")
 SCHEMA_VERSION: int = _TABLE["version"]
+TAGS = ("skillfactory", "evaluation", "reasoning")  # of its card
 EVAL_DATA = "EVAL_DATA"  # its folder in a run directory, and the prefix of its repositories' names
 PREFIX = "model_responses"
 ARM = "arm"

@@ -30,7 +30,7 @@ class Judged(NamedTuple):
     inner: tuple[InnerAttempt, ...]
 
 
-class Course(NamedTuple):
+class Continuation(NamedTuple):
     """How a reply came about until its answer is looked for."""
 
     before: list[Completion]  # that it goes on from, of another reply
@@ -104,17 +104,19 @@ class EvaluationWork:
             return Reply(*base, request.seed, 0)
         where = cut(first, self.forcing)
         went_on = await ask(engine, _onward(request, "forced", where.begun, self.sampling.within(left)))
-        return await self._answered(engine, question, request, Course([first], await _judge(went_on, question), where))
+        return await self._answered(
+            engine, question, request, Continuation([first], await _judge(went_on, question), where)
+        )
 
     async def _control(self, engine: Engine, question: Question, request: Request, base: Judged) -> Reply:
         """Return the reply that the same seed gives without a stop: the same, unless that was what ended it."""
-        course = Course([base.completion], base)
+        course = Continuation([base.completion], base)
         if base.completion.finish_reason == "length":
             longer = replace(request, key=f"{request.key}/control")
-            course = Course([], await _judge(await ask(engine, longer), question))
+            course = Continuation([], await _judge(await ask(engine, longer), question))
         return await self._answered(engine, question, request, course)
 
-    async def _answered(self, engine: Engine, question: Question, request: Request, course: Course) -> Reply:
+    async def _answered(self, engine: Engine, question: Question, request: Request, course: Continuation) -> Reply:
         """Return the reply, with its answer asked for if it has none."""
         assert self.forcing is not None
         before, judged, where = course

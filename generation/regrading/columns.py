@@ -27,9 +27,18 @@ from generation.raw.schema import (
 BEFORE = "__before"
 _NAMED_COLUMNS = 8  # at most this many are listed in a message
 _INNER = "__internal_answers"
-OF_RESPONSES = ("correct", "extracted", "outcome", "reason", "found", "same")
-"""The roles of graded columns that hold a value for each response."""
-GRADED = (*OF_RESPONSES, "inner_correct", "inner_extracted", "attempts", "reflected")
+GRADED = (
+    "correct",
+    "extracted",
+    "outcome",
+    "reason",
+    "found",
+    "same",
+    "inner_correct",
+    "inner_extracted",
+    "attempts",
+    "reflected",
+)
 _ADDED = ("extracted", "outcome", "reason", "found", "same")
 """The roles that are added to a set that lacks them; of an EVAL set `attempts` too."""
 

@@ -10,6 +10,7 @@ from cluster.jobs import card
 from cluster.jobs.card import NONE, Split, Table
 from cluster.texts import shortened
 from generation.evaluation.schema import COLUMNS as EVAL_COLUMNS
+from generation.evaluation.schema import TAGS as EVAL_TAGS
 from generation.raw import schema
 from generation.raw.counts import OUTCOMES
 from generation.raw.files import RawSource
@@ -20,7 +21,6 @@ from generation.regrading.columns import BEFORE, EVAL, Kind
 
 Figures = Callable[[Path], str]
 """Returns the figures of a set in this folder, as Markdown for its card."""
-_EVAL_TAGS = ("skillfactory", "evaluation", "reasoning")
 _SAID = 3  # reasons and kinds of examples on the terminal
 _SHOWN = 2  # examples of a kind on the terminal
 _ANSWER = 17  # characters of an answer on the terminal
@@ -116,7 +116,7 @@ def card_of(
 ) -> str:
     """Return the README.md of the set; `told` holds its `kind`, `chosen`, `license`, `starts` and `figures`."""
     kind: Kind = told["kind"]
-    tags = _EVAL_TAGS if kind is EVAL else TAGS
+    tags = EVAL_TAGS if kind is EVAL else TAGS
     rows = [(task, before, *counts) for task, before, counts in changes.table()]
     graders = [(task, grader, count) for (task, grader), count in _by_count(changes)]
     kept = reasons_table(

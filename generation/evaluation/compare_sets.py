@@ -42,9 +42,8 @@ def compare_sets(names: Sequence[str], arm: str | None, out: str | None, seed: i
                 atomic_write_text(folder / name, text)
         except OSError as error:
             raise ValueError(f"--out {folder} cannot be written: {error.strerror}; give another folder") from error
-    return "\n".join(
-        [*(line for note in notes for line in textwrap.wrap(f"Note: {note}.", WIDTH)), comparison_text(comparison)]
-    )
+    lines = [line for note in notes for line in textwrap.wrap(f"Note: {note}.", WIDTH)]
+    return "\n".join([*lines, comparison_text(comparison)])
 
 
 def notes_on_golds(evaluations: Sequence[Evaluation]) -> list[str]:
