@@ -4,7 +4,7 @@
 # make setup      set up alone
 # make slurm      the launcher on a real Slurm of two nodes, made for it on this machine; installs it as root
 # make wheels     what we use of vLLM, held against the Python files of its CUDA wheels (560 MiB, downloaded once)
-# make consumers  LLaMA-Factory, ms-swift, verl, TRL, axolotl, OpenRLHF and SkyRL, each in an environment of its own, take what `make run` made;
+# make consumers  LLaMA-Factory, ms-swift, verl, TRL, axolotl, OpenRLHF and SkyRL, each in an environment of its own, take what a run with the built-in model made;
 #                 assembly.check finds what they do to it
 #
 # EXTRA=gpu or EXTRA=cpu chooses the build of vLLM; by default the one that .venv has, else what this machine has.
@@ -32,7 +32,7 @@ PIP_FLAGS := --quiet --quiet --disable-pip-version-check
 PIP := $(BIN)/python -m pip install $(PIP_FLAGS)
 
 # What the consumers are shown: RUN=runs/other to show another run.
-DEFAULT_RUN := runs/countdown_3arg-skillfactory-tiny-3m
+DEFAULT_RUN := runs/consumers
 RUN ?= $(DEFAULT_RUN)
 CHECKED := llamafactory trl verl axolotl ms-swift openrlhf
 CONSUMERS := $(CHECKED) skyrl checked
@@ -140,9 +140,9 @@ consume = PYTHONDONTWRITEBYTECODE= HF_HOME=$(CURDIR)/.venv-$(1)/cache HF_HUB_OFF
 	nice .venv-$(1)/bin/python tests/consumers/check_$(subst -,_,$(1)).py $(2) >.venv-$(1)/check.log 2>&1 \
 	|| { tail -n 60 .venv-$(1)/check.log; exit 1; }; tail -n 1 .venv-$(1)/check.log
 
-# With pass rates, which every trainer must let pass.
+# With pass rates, which every trainer must let pass; in a folder of its own, as `make run` has another configuration.
 $(DEFAULT_RUN)/RL_DATA/train.parquet: | $(READY)
-	@$(BIN)/python -m generation.run --rl_samples 2
+	@$(BIN)/python -m generation.run --rl_samples 2 --out $(DEFAULT_RUN)
 
 # The requirements name every package, so nothing is resolved; what is never imported need not be compiled.
 # torchaudio's compiled part is a CUDA build, and fails where torch is not: without it the package imports.

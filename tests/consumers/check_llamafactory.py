@@ -20,7 +20,7 @@ from llamafactory.extras.constants import IGNORE_INDEX
 from llamafactory.train.tuner import run_exp
 from transformers import TrainerCallback
 
-RUN = Path("runs/countdown_3arg-skillfactory-tiny-3m")
+RUN = Path("runs/consumers")
 MODEL = Path("generation/builtin/model")
 STEPS = 2
 HOSTILE = (

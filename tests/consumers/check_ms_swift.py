@@ -25,7 +25,7 @@ from swift.pipelines import rlhf_main
 from swift.pipelines.train.sft import SwiftSft
 from swift.rlhf_trainers.grpo_trainer import GRPOTrainer
 
-RUN = Path("runs/countdown_3arg-skillfactory-tiny-3m")
+RUN = Path("runs/consumers")
 SHOWN = Path(".venv-ms-swift/shown/RL_DATA")
 MODEL = "generation/builtin/model"
 STEPS = 2

@@ -28,7 +28,7 @@ from verl.workers.reward_manager import get_reward_manager_cls
 
 import assembly
 
-RUN = Path("runs/countdown_3arg-skillfactory-tiny-3m")
+RUN = Path("runs/consumers")
 MODEL = "generation/builtin/model"
 PAPER = {
     "algorithm.adv_estimator": "grpo",

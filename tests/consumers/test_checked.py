@@ -23,7 +23,7 @@ from benchmarks.trainers import stand_in
 from generation.builtin import MODEL
 
 pytestmark = pytest.mark.consumers
-RUN = Path("runs/countdown_3arg-skillfactory-tiny-3m")
+RUN = Path("runs/consumers")
 ROWS = 40
 BOS = "<|endoftext|>"
 TEMPLATES = next(Path(".venv-trl").glob("lib/python*/site-packages/trl/chat_templates"), Path("missing"))
