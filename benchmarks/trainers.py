@@ -29,7 +29,7 @@ from assembly.trainers import TRAINERS
 from cluster.flags import flag, parse
 from generation.builtin import MODEL
 
-RUN = Path("runs/countdown_3arg-skillfactory-tiny-3m")
+RUN = Path("runs/consumers")  # which `make consumers` makes
 PAGE = Path("docs/training.md")
 MARKS = ("<!-- python -m benchmarks.trainers -->\n", "<!-- end -->")
 TABLE = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))

@@ -91,7 +91,9 @@ def main(logs: str) -> None:
                 told.append({"started": event.number})
             elif isinstance(event, Lost):
                 told.append({"lost": event.number, "again": event.again})
-            if not killed and sum("started" in one for one in told) == placement.engines:
+            # Each has begun, and both of the doomed node's have done something, so that they hold more.
+            begun = sum("started" in one for one in told) == placement.engines
+            if not killed and begun and _hosts_on(doomed.node_id, told) == 2:
                 killed = True
                 cluster.remove_node(doomed, allow_graceful=False)
             elif killed and not added and sum("lost" in one for one in told) == 2:
@@ -124,6 +126,10 @@ def _items(told: list[dict[str, Any]]) -> Any:
     while number < ITEMS or not _used(told):
         yield number
         number += 1
+
+
+def _hosts_on(node: str, told: list[dict[str, Any]]) -> int:
+    return len({one["done"]["host"] for one in told if "done" in one and one["done"]["node"] == node})
 
 
 def _used(told: list[dict[str, Any]]) -> bool:

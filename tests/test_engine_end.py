@@ -288,7 +288,8 @@ def test_a_real_engine_of_two_workers_without_memory_says_so_and_comes_back_with
             lost += [event.reason] if isinstance(event, Lost) else []
             if isinstance(event, Done):
                 assert event.result.finish_reason != "error"
-    (told,) = lost
-    assert re.fullmatch(
-        r"ValueError: Available memory on node .*; it comes back with 128 sequences and \d+ MiB of cache", told
-    )
+    # Once on a quiet machine; where others take memory between two starts, a second time with less.
+    assert len(lost) in (1, 2), lost
+    numbers = r"; it comes back with 128 sequences and \d+ MiB of cache"
+    assert re.fullmatch(rf"ValueError: Available memory on node .*{numbers}", lost[0]), lost
+    assert all(re.search(rf"{numbers}$", told) for told in lost), lost
