@@ -27,15 +27,16 @@ from assembly.feasibility import NothingMadeError, Supply
 from assembly.settings import SftSettings, choose_formats
 from assembly.sft import (
     ANALYSIS,
+    BUCKET_SCHEMA,
     DATASET_INFO,
     DATASET_NAME,
-    SFT_SCHEMA,
+    TOKENS,
     BucketTraces,
     Map,
     Summary,
-    sft_card,
     write_sft,
 )
+from assembly.sft_report import sft_card
 from assembly.traces import FAULTS, assemble_question, framed
 from cluster.inference.engine import Message
 from cluster.inference.tokenizer import ChatTokenizer
@@ -85,7 +86,7 @@ def assemble(
             split = write_sft(map_, made, settings, summary, folder)
         alone = {"ended": now(), "seconds": time.monotonic() - begun, "questions": summary.questions}
         told = starts if starts is not None else [command | alone]
-        card = sft_card(summary, settings, split, source, license=license, starts=told)
+        card = sft_card(summary, settings, split, source, folder, license=license, starts=told)
         (folder / "README.md").write_text(card, encoding="utf-8")
 
     replace_folder(build, out)
@@ -194,10 +195,11 @@ def make_bucket(bucket: int, path: Path, *, files: Sequence[Path], buckets: int,
                 "task": asked.task,
                 "variants": [one.variant for one in made.attempts],
                 "faults": [fault for fault, shows in FAULTS.items() if shows(made)],
+                TOKENS: tokens,
             }
             rows.append(row)
-    with pa.ipc.new_file(path, SFT_SCHEMA) as file:
-        file.write_table(pa.Table.from_pylist(rows, SFT_SCHEMA))
+    with pa.ipc.new_file(path, BUCKET_SCHEMA) as file:
+        file.write_table(pa.Table.from_pylist(rows, BUCKET_SCHEMA))
     return BucketTraces(path, [(row["format"], row["sft_template_type_idx"]) for row in rows], scores, counts)
 
 

@@ -17,7 +17,8 @@ from assembly.rates import COLUMNS as RATE_COLUMNS
 from assembly.rates import NO_RATE, PassRates, rates_of
 from assembly.rl import RL_DATA, rl_data
 from assembly.settings import FORMATS, Attempts, SftSettings
-from assembly.sft import SFT_DATA, summary_text
+from assembly.sft import SFT_DATA
+from assembly.sft_report import summary_text
 from assembly.traces import PHRASES
 from cluster.jobs.atomic import check_replaceable
 from cluster.jobs.card import WIDTH, Table, counts_text

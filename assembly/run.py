@@ -10,7 +10,8 @@ from assembly.assemble import assemble
 from assembly.feasibility import NothingMadeError
 from assembly.rl import RL_DATA, rates_told, read_rl, write_rl
 from assembly.settings import SftSettings
-from assembly.sft import SFT_DATA, summary_text
+from assembly.sft import SFT_DATA
+from assembly.sft_report import summary_text
 from cluster.flags import fail, flag, page, parse
 from cluster.inference.values import check_range
 from cluster.jobs.atomic import check_replaceable

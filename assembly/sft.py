@@ -1,4 +1,4 @@
-"""SFT_DATA, the input of supervised training: its counts, its card and its files.
+"""SFT_DATA, the input of supervised training: its counts and its files.
 
 Knows columns and counts, not how traces are made.
 """
@@ -19,13 +19,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from assembly.layouts import LAYOUTS, layout_for, written_in
-from assembly.settings import TOO_ALIKE, SftSettings
-from assembly.traces import FAULTS, PHRASES
-from cluster.jobs import card
-from cluster.jobs.card import NONE, Split, Table, code, counts_text
-from cluster.jobs.progress import follow, wrapped
-from generation.raw.files import RawSource
-from generation.raw.schema import Column, columns_table
+from assembly.settings import SftSettings
+from assembly.traces import FAULTS, cut_at_the_length_limit
+from cluster.jobs.card import NONE, Split
+from cluster.jobs.progress import follow
+from generation.raw.schema import Column
 from generation.tasks.registry import share
 
 SFT_DATA = "SFT_DATA"  # its folder in a run directory, and the prefix of its repositories' names
@@ -39,10 +37,13 @@ SFT_COLUMNS = (
     Column("faults", pa.list_(pa.string()), "what is wrong with the trace, as far as rules can tell"),
 )
 SFT_SCHEMA = pa.schema([(column.name, column.type) for column in SFT_COLUMNS])
-_TAGS = ("skillfactory", "self-distillation", "reasoning", "sft")
+TOKENS = "tokens"
+BUCKET_SCHEMA = SFT_SCHEMA.append(pa.field(TOKENS, pa.int32()))
+"""Of the rows of a bucket, which know their length with the question; 0 if it was not counted."""
+_CUT = cut_at_the_length_limit.__name__
 EXAMPLES = 3
 _LONGEST_EXAMPLE = 600
-_KINDS = ("label", "task", "variant")
+KINDS = ("label", "task", "variant")
 DATASET_NAME = "skillfactory"  # the name for LLaMA-Factory's `dataset:`, and the key in dataset_info.json
 DATASET_INFO = "dataset_info.json"
 ANALYSIS = "analysis.json"
@@ -70,16 +71,26 @@ class Summary:
     longest: int = 0  # tokens of the longest trace that was made, with its question; 0 if they were not counted
     traces: Counter[tuple[str, str]] = field(default_factory=Counter)  # by (format, label)
     faults: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    """Traces by (fault, "format" or one of _KINDS, its value); fault "" counts all traces."""
+    """Traces by (fault, "format" or one of KINDS, its value); fault "" counts all traces."""
     examples: dict[str, list[str]] = field(default_factory=dict)  # beginnings of the first EXAMPLES traces with a fault
+    attempts: Counter[int] = field(default_factory=Counter)  # traces by number of attempts
+    flawed: Counter[tuple[str, str]] = field(default_factory=Counter)  # traces with a fault, by (format, label)
+    lengths: Counter[tuple[bool, int]] = field(default_factory=Counter)
+    """Traces by (whether an attempt was cut, length in tokens, with the question, or else in characters)."""
     memory: int = 0  # bytes of the traces as Arrow tables
-    shown: tuple[tuple[bool, bool, int], str] | None = None
-    """(rank, text) of the smallest rank, the card's example: with a retry, without faults and short if possible."""
+    shown: tuple[tuple[bool, bool, int], str, str] | None = None
+    """(rank, question, text) of the smallest rank, the example: with a retry, without faults and short if possible."""
 
-    def add(self, row: Mapping[str, Any], text: str) -> None:
-        """Count a trace, given its row and text; once under each prompt variant among its attempts."""
+    def add(self, row: Mapping[str, Any], question: str, text: str) -> None:
+        """Count a trace, given its row, question and text; once under each prompt variant among its attempts.
+
+        The row has its length in `tokens` beside the columns of SFT_DATA, 0 if they were not counted.
+        """
         label = row["sft_template_type_idx"]
         self.traces[row["format"], label] += 1
+        self.attempts[len(row["variants"])] += 1
+        self.flawed[row["format"], label] += bool(row["faults"])
+        self.lengths[_CUT in row["faults"], row["tokens"] or len(text)] += 1
         groups = [("format", row["format"]), ("label", label), ("task", row["task"])]
         groups += [("variant", name) for name in set(row["variants"])]
         for fault in ("", *row["faults"]):
@@ -88,7 +99,7 @@ class Summary:
                 examples.append(text[:_LONGEST_EXAMPLE])
         rank = (len(row["variants"]) < 2, bool(row["faults"]), len(text))
         if self.shown is None or rank < self.shown[0]:
-            self.shown = (rank, text)
+            self.shown = (rank, question, text)
 
     def extend(self, later: Self) -> None:
         """Merge in the counts of a later part."""
@@ -99,7 +110,17 @@ class Summary:
         self.longest = max(self.longest, later.longest)
         self.shortest = min(filter(None, (self.shortest, later.shortest)), default=0)
         self.shown = min(filter(None, (self.shown, later.shown)), key=itemgetter(0), default=None)
-        for name in ("variants", "left_out", "not_given", "too_long", "traces", "faults"):
+        for name in (
+            "variants",
+            "left_out",
+            "not_given",
+            "too_long",
+            "traces",
+            "faults",
+            "attempts",
+            "flawed",
+            "lengths",
+        ):
             getattr(self, name).update(getattr(later, name))
         for fault, examples in later.examples.items():
             self.examples[fault] = [*self.examples.get(fault, ()), *examples][:EXAMPLES]
@@ -113,7 +134,7 @@ class Summary:
         found: dict[str, Any] = {}
         for fault, rule in FAULTS.items():
             found[fault] = {"rule": rule.__doc__}
-            for kind in _KINDS:
+            for kind in KINDS:
                 found[fault][f"by_{kind}"] = {
                     name or NONE: {"traces": count, "share": round(self.faults[fault, kind, name] / count, 6)}
                     for name, count in self.counts(kind).items()
@@ -122,86 +143,8 @@ class Summary:
         return found
 
 
-def summary_text(summary: Summary) -> str:
-    """Format the summary for the terminal."""
-    traces = [(label if label == of else f"{label} of {of}", n) for (of, label), n in sorted(summary.traces.items())]
-    lines = [f"{summary.questions:,} questions with {summary.samples:,} samples in all"]
-    lines += [f"{summary.traces.total():,} traces", *counts_text(traces)]
-    if summary.longest:
-        lines.append(f"{summary.longest:,} tokens in the longest, its question included")
-    if len(tasks := summary.counts("task")) > 1:
-        lines += ["traces by task", *counts_text((name or NONE, count) for name, count in tasks.items())]
-    if summary.not_given:
-        some = ", or not all of it" if any(why == TOO_ALIKE for _, why in summary.not_given) else ""
-        lines.append(f"questions that could not give a format{some}")
-        lines += counts_text((f"{name}: {why}", count) for (name, why), count in sorted(summary.not_given.items()))
-    if summary.left_out:
-        lines += ["samples that no trace may use", *counts_text(sorted(summary.left_out.items()))]
-    if summary.too_long:
-        lines.append(f"{summary.too_long.total():,} traces left out: longer than --max_trace_tokens")
-    return "\n".join([*lines, *(wrapped(f"note        {note}") for note in summary.notes)])
-
-
-def sft_card(
-    summary: Summary,
-    settings: SftSettings,
-    split: Split,
-    source: RawSource,
-    *,
-    license: str,
-    starts: Sequence[Mapping[str, Any]],
-) -> str:
-    """Return the README.md of SFT_DATA with the files of `split`, made from `source` by a run with these `starts`."""
-    missing = summary.too_long or summary.not_given or summary.left_out
-    rules = [(name, rule.__doc__) for name, rule in FAULTS.items()]
-    shares = [
-        (kind, code(name or NONE), count, *(summary.faults[fault, kind, name] / count for fault in FAULTS))
-        for kind in _KINDS
-        for name, count in summary.counts(kind).items()
-    ]
-    drawn = "What is said between attempts and before the answer is drawn from these, a line each."
-    values = {
-        "header": card.header(
-            schema_in(settings),
-            [split],
-            tags=_TAGS,
-            license=license,
-            models=source.models,
-            sources=[source.repository],
-        ),
-        "traces": f"{split.rows:,}",
-        "questions": f"{summary.questions:,}",
-        "samples": f"{summary.samples:,}",
-        "formats": _table(("format", "traces"), summary.counts("format"), 1),
-        "labels": _table(("label", "traces"), summary.counts("label"), 1),
-        "tasks": _table(("task", "traces"), summary.counts("task"), 1),
-        "too_long": _table(("format", "label", "traces longer than asked for"), summary.too_long, 2),
-        "not_given": _table(("format", "why a question could not give it", "questions"), summary.not_given, 1),
-        "left_out": _table(("why a sample stands in no trace", "samples"), summary.left_out, 0),
-        "nothing": "" if missing else "Nothing: every question gave every format, and every sample could be used.",
-        "shown": card.fenced(summary.shown[1], "text") if summary.shown else "There is none.",
-        "rules": Table(("fault", "a trace shows it when"), rules).markdown(1),
-        "shares": Table(("by", "", "traces", *map(code, FAULTS)), shares).markdown(),
-        "columns": columns_table(columns_in(settings)),
-        "longest": longest_text(summary, settings),
-        "source": code(source.name),
-        "commit": f", at commit {code(source.revision)}" if source.revision else "",
-        "digest": code(source.digest),
-        "written": f"; its samples are by {', '.join(map(code, source.models))}" if source.models else "",
-        "configuration": card.json_block(settings.shown(), sort_keys=False),
-        "run": card.run_section(starts),
-        "phrases": card.texts_section("The phrases", {"phrases": PHRASES}, drawn),
-    }
-    return card.fill_card("assembly", values, "sft_card.md")
-
-
-def _table(head: tuple[str, ...], counts: Mapping[Any, int], names: int) -> str:
-    rows = [(*((key,) if isinstance(key, str) else key), count) for key, count in sorted(counts.items())]
-    return Table(head, rows).markdown(names) if rows else ""
-
-
 class BucketTraces(NamedTuple):
-    """The traces of a bucket's questions: rows of schema SFT_SCHEMA, in order, in an Arrow file."""
+    """The traces of a bucket's questions: rows of BUCKET_SCHEMA, in order, in an Arrow file."""
 
     path: Path
     labels: list[tuple[str, str]]  # (format, label) of each
@@ -217,14 +160,6 @@ def columns_in(settings: SftSettings) -> tuple[Column, ...]:
 
 def schema_in(settings: SftSettings) -> pa.Schema:
     return pa.schema([(column.name, column.type) for column in columns_in(settings)])
-
-
-def longest_text(summary: Summary, settings: SftSettings) -> str:
-    """Say how long the longest trace is, "" if its tokens were not counted."""
-    if not summary.longest:
-        return ""
-    counted = f"the longest trace has {summary.longest:,} tokens, its question included"
-    return f"By the tokenizer of {code(settings.shown()['model'])} {counted}: a trainer's limit must be above."
 
 
 def write_sft(map_: Map, made: Sequence[BucketTraces], settings: SftSettings, summary: Summary, folder: Path) -> Split:
@@ -272,11 +207,12 @@ def _write_file(
     with pq.ParquetWriter(path, schema, compression="zstd", write_statistics=False, use_dictionary=words) as writer:
         for first in range(0, len(places), ROWS_PER_GROUP):
             rows = read_traces(places[first : first + ROWS_PER_GROUP], buckets)
-            counts.memory += rows.nbytes
+            counts.memory += rows.drop_columns(TOKENS).nbytes
             texts = pc.list_flatten(rows["conversations"]).combine_chunks().field("content").to_pylist()
-            for text, row in zip(texts[1::2], rows.drop_columns("conversations").to_pylist(), strict=True):
-                counts.add(row, text)
-            writer.write_table(laid_out(rows).cast(schema))
+            told = rows.drop_columns("conversations").to_pylist()
+            for question, text, row in zip(texts[::2], texts[1::2], told, strict=True):
+                counts.add(row, question, text)
+            writer.write_table(laid_out(rows.drop_columns(TOKENS)).cast(schema))
     return counts
 
 

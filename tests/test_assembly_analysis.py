@@ -92,10 +92,14 @@ def test_faults_are_counted_by_label_task_and_variant() -> None:
             "task": "sums",
             "variants": ["plan", "plan"],
             "faults": faults,
+            "tokens": 7 if number else 0,
         }
-        summary.add(row, f"trace {number} " + "x" * 5000)
+        summary.add(row, "question", f"trace {number} " + "x" * 5000)
     row = {"format": "*C", "sft_template_type_idx": "1C", "task": "sums", "variants": ["original"], "faults": []}
-    summary.add(row, "fine")
+    summary.add(row | {"tokens": 0}, "question", "fine")
+    assert summary.flawed == {("*C", "2C"): 4, ("*C", "1C"): 0}
+    assert summary.attempts == {2: 5, 1: 1}
+    assert summary.lengths == {(False, 5008): 1, (False, 7): 4, (False, 4): 1}
     found = summary.as_json()["names_hint"]
     assert found["by_label"] == {"1C": {"traces": 1, "share": 0.0}, "2C": {"traces": 5, "share": 0.8}}
     assert found["by_task"] == {"sums": {"traces": 6, "share": round(4 / 6, 6)}}

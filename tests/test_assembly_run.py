@@ -113,7 +113,8 @@ def test_the_card_tells_what_is_there_and_what_is_not(raw: Path) -> None:
         '```json\n{\n  "formats": [\n    "*C_full",\n    "*CC",\n    "0C"\n  ],\n  "attempts": "3",\n  "seed": 0,',
     ]:
         assert f"\n{line}\n" in card
-    shown = card.split("```text\n")[1].split("\n```")[0]
+    question, shown = (block.split("\n```")[0] for block in card.split("```text\n")[1:3])
+    assert question == "a"
     assert len(parse(shown).steps) > 1
 
 

@@ -47,6 +47,7 @@ HOMES = {
     "ray": {"cluster.inference.ray_replicas", "cluster.session", "cluster.nodes"},
     "fire": {"cluster.flags"},
     "datasets": {"generation.tasks.hub_rows"},
+    "matplotlib": {"cluster.jobs.plots"},
     **{name: {"generation.grading.word"} for name in ("spellchecker", "spylls")},
     "reasoning_gym": {"generation.tasks.gym"},
     **dict.fromkeys(("math_verify", "latex2sympy2_extended", "antlr4", "sympy"), MATH),

@@ -15,6 +15,7 @@ from generation.evaluation.changes import Change, changes, changes_json, changes
 from generation.evaluation.compare import Comparison, compare_arms, comparison_json
 from generation.evaluation.compare_report import comparison_markdown, comparison_text
 from generation.evaluation.figures import Evaluation, Row, figures, figures_json
+from generation.evaluation.opening import main_figures, one_question
 from generation.evaluation.plan import EvaluationPlan
 from generation.evaluation.reader import BATCH_ROWS, read_evaluation
 from generation.evaluation.report import figures_markdown, figures_text
@@ -77,14 +78,14 @@ def figures_told(evaluation: Evaluation) -> FigureReport:
 
 
 def figures_of_folder(folder: Path) -> str:
-    """Write the figures of an EVAL_DATA into its folder, and return them for its card."""
+    """Write the figures of an EVAL_DATA, and plots of them, into its folder; return them for its card."""
     try:
         told = figures_told(read_evaluation(folder))
     except ValueError as error:
         # Rows of others may lack what figures need, and are graded all the same where they can be.
         return f"No figures: {str(error).replace(f'{folder}/', '')}.\n"
     (folder / FIGURES).write_text(told.json(), encoding="utf-8")
-    return told.markdown()
+    return f"{main_figures(told.rows, told.evaluation.replies, folder)}\n{told.markdown()}"
 
 
 def write_evaluation(plan: EvaluationPlan, job: Job) -> tuple[FigureReport, Counter[str]]:
@@ -100,7 +101,7 @@ def write_evaluation(plan: EvaluationPlan, job: Job) -> tuple[FigureReport, Coun
         told = figures_told(read_evaluation(folder)._replace(name=plan.name, model=plan.model.full_name))
         made.append(told)
         (folder / FIGURES).write_text(told.json(lost), encoding="utf-8")
-        text = evaluation_card(folder, told.markdown(), plan, job.record, lost)
+        text = evaluation_card(folder, told, plan, job.record, lost)
         (folder / "README.md").write_text(text, encoding="utf-8")
 
     # A row has all replies of a question, so that a group holds as much as one of RAW_DATA.
@@ -112,9 +113,9 @@ def write_evaluation(plan: EvaluationPlan, job: Job) -> tuple[FigureReport, Coun
 
 
 def evaluation_card(
-    folder: Path, figures: str, plan: EvaluationPlan, record: Mapping[str, Any], lost: Counter[str]
+    folder: Path, told: FigureReport, plan: EvaluationPlan, record: Mapping[str, Any], lost: Counter[str]
 ) -> str:
-    """Return the README.md of an EVAL_DATA with its `figures`; `record` is the contents of run.json."""
+    """Return the README.md of an EVAL_DATA, and write its plots; `record` is the contents of run.json."""
     files = sorted(folder.glob("data/*.parquet"))
     rows = memory = 0
     for path in files:
@@ -128,7 +129,9 @@ def evaluation_card(
         "split": "test",
         "header": card.header(EVAL_SCHEMA, [split], tags=TAGS, license=plan.license, models=models),
         "name": f"{EVAL_DATA}-{plan.name}",
-        "figures": figures,
+        "main": main_figures(told.rows, told.evaluation.replies, folder),
+        "example": one_question(files[0]),
+        "figures": told.markdown(),
         "lost": reasons_table("Questions without rows:", ("reason", "questions"), lost),
         "version": str(SCHEMA_VERSION),
         "columns": columns_table(COLUMNS),

@@ -4,13 +4,28 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from cluster.jobs.plots import Lengths
+from generation.raw.example import Example, find_example
 from generation.raw.reader import as_rows, find_columns
-from generation.raw.schema import FOUND, REFLECTIONS, REFLECTIONS_THOUGHT, REQUESTS, as_lists, is_blank, is_part, owners
+from generation.raw.schema import (
+    FOUND,
+    PROVENANCE,
+    REFLECTIONS,
+    REFLECTIONS_THOUGHT,
+    REQUESTS,
+    SAMPLE_PROVENANCE,
+    as_lists,
+    is_blank,
+    is_list,
+    is_part,
+    owners,
+)
 from reflection.verdict import parse_verdicts
 
 OUTCOMES = ("right", "wrong", "unknown")
@@ -29,6 +44,9 @@ TRACES, INNER, INNER_RIGHT, INNER_REFLECTIONS, INNER_VALID = (
     "reflections inside these whose verdict is right",
 )
 _BATCH_ROWS = 1024
+_BATCHES_FOR_EXAMPLE = 8
+CHARACTERS = "characters"
+TEXTS = {SAMPLE_PROVENANCE: "samples", PROVENANCE: "reflections"}
 Look = Callable[[pa.Table], None]  # called with each batch of rows, as a table of schema ROWS
 Served = Callable[[Sequence[str]], str]
 """Returns the card's table of how many questions of these tasks can serve each trace format."""
@@ -76,6 +94,14 @@ class RawCounts:
     memory: int = 0  # bytes of the rows as Arrow tables
     files: list[Path] = field(default_factory=list)
     questions: set[str] = field(default_factory=set)
+    folder: Path | None = None  # of the files
+    asked: Counter[str] = field(default_factory=Counter)  # samples by question
+    solved: Counter[str] = field(default_factory=Counter)  # right samples by question
+    lengths: dict[str, Lengths] = field(
+        default_factory=dict
+    )  # of samples, and of reflections if their tokens are known
+    unit: str = "tokens"  # of these; CHARACTERS where rows do not tell
+    example: Example | None = None
     hinted: int = 0  # samples that mention their hint
     found: Counter[str] = field(default_factory=Counter)  # samples by where their answer was found, if rows say so
     inner: Counter[str] = field(default_factory=Counter)
@@ -133,7 +159,10 @@ def shares(verdicts: Counter[tuple[str, str]], verdict: str) -> tuple[float | No
 
 def count_folder(folder: Path, look: Look | None = None, served: Served | None = None) -> RawCounts:
     """Count the rows of `folder/data/*.parquet`."""
-    counts = RawCounts(files=sorted(folder.glob("data/*.parquet")))
+    counts = RawCounts(files=sorted(folder.glob("data/*.parquet")), folder=folder)
+    if not all(_has_tokens(pq.read_schema(path), SAMPLE_PROVENANCE) for path in counts.files):
+        counts.unit = CHARACTERS
+    looked = 0
     for path in counts.files:
         with pq.ParquetFile(path) as file:
             columns = find_columns(file.schema_arrow, path)
@@ -141,6 +170,10 @@ def count_folder(folder: Path, look: Look | None = None, served: Served | None =
                 counts.memory += batch.nbytes
                 rows = as_rows(batch, columns, path, 0)
                 _count(counts, batch, rows)
+                if looked < _BATCHES_FOR_EXAMPLE and not (counts.example and counts.example.whole):
+                    looked += 1
+                    found = filter(None, (counts.example, find_example(rows)))
+                    counts.example = min(found, key=lambda example: example.rank, default=None)
                 if look is not None:
                     look(rows)
     counts.served = served(sorted(counts.tasks)) if served else ""
@@ -149,6 +182,8 @@ def count_folder(folder: Path, look: Look | None = None, served: Served | None =
 
 def _count(counts: RawCounts, batch: pa.RecordBatch, rows: pa.Table) -> None:
     counts.questions.update(rows["question_key"].unique().to_pylist())
+    counts.asked.update(_tallied(rows["question_key"]))
+    counts.solved.update(_tallied(rows["question_key"].filter(pc.equal(rows["outcome"], "right"))))
     counts.hinted += pc.sum(rows["mentions_hint"]).as_py() or 0
     names = ["task", "variant", "outcome", "reason"]
     for group in rows.group_by(names).aggregate([([], "count_all")]).to_pylist():
@@ -165,10 +200,10 @@ def _count(counts: RawCounts, batch: pa.RecordBatch, rows: pa.Table) -> None:
         counts.tasks[group["task"]].verdicts[group["outcome"], group["verdict"]] += group["count_all"]
 
     _count_inner(counts, rows["attempts"].combine_chunks())
+    _count_lengths(counts, batch, rows)
 
     if FOUND in batch.schema.names:
-        places = batch[FOUND].filter(pc.not_equal(batch[FOUND], "")).value_counts().to_pylist()
-        counts.found.update({one["values"]: one["counts"] for one in places})
+        counts.found.update(_tallied(batch[FOUND].filter(pc.not_equal(batch[FOUND], ""))))
 
     # Failures and tokens, if the rows record requests.
     for column, type_ in REQUESTS.items():
@@ -194,3 +229,36 @@ def _count_inner(counts: RawCounts, attempts: pa.Array) -> None:
     counts.inner[INNER_RIGHT] += pc.sum(pc.equal(pc.struct_field(inner, "outcome"), "right")).as_py() or 0
     counts.inner[INNER_REFLECTIONS] += len(said)
     counts.inner[INNER_VALID] += pc.sum(pc.struct_field(said, "valid")).as_py() or 0
+
+
+def _count_lengths(counts: RawCounts, batch: pa.RecordBatch, rows: pa.Table) -> None:
+    """Count lengths in tokens, of reflections too, or in characters."""
+    if counts.unit == CHARACTERS:
+        _add_lengths(counts, TEXTS[SAMPLE_PROVENANCE], pc.utf8_length(rows["response"]), rows["cut"])
+        return
+    for column, what in TEXTS.items():
+        if _has_tokens(batch.schema, column):
+            made = as_lists(batch[column]).flatten()
+            made = made.filter(pc.is_null(pc.struct_field(made, "error")))
+            was_cut = pc.equal(pc.struct_field(made, "finish_reason"), "length")
+            _add_lengths(counts, what, pc.struct_field(made, "output_tokens"), was_cut)
+
+
+def _has_tokens(schema: pa.Schema, column: str) -> bool:
+    if column not in schema.names:
+        return False
+    kind = schema.field(column).type
+    kind = kind.value_type if is_list(kind) else kind
+    needed = ("output_tokens", "finish_reason", "error")
+    return pa.types.is_struct(kind) and all(kind.get_field_index(name) >= 0 for name in needed)
+
+
+def _add_lengths(counts: RawCounts, what: str, lengths: pa.Array, was_cut: pa.Array) -> None:
+    of, was_cut = counts.lengths.setdefault(what, Lengths(Counter(), Counter())), pc.fill_null(was_cut, False)
+    of.cut.update(_tallied(lengths.filter(was_cut)))
+    of.ended.update(_tallied(lengths.filter(pc.invert(was_cut))))
+
+
+def _tallied(values: pa.Array) -> dict[Any, int]:
+    """Return how often each value that is not null occurs."""
+    return {one["values"]: one["counts"] for one in values.drop_null().value_counts().to_pylist()}

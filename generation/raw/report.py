@@ -14,6 +14,7 @@ from cluster.jobs.progress import ONLY_RETRIED
 from generation.raw import counts as counting
 from generation.raw import schema
 from generation.raw.counts import OUTCOMES, TOKENS, VERDICTS, Look, RawCounts, Served, TaskCounts
+from generation.raw.figures import opening
 
 TAGS = ("skillfactory", "self-distillation", "reasoning")
 _STAGES = {schema.SAMPLE_PROVENANCE: "samples", schema.PROVENANCE: "reflections"}
@@ -132,12 +133,16 @@ def _reasons_text(head: str, found: Counter[str]) -> list[str]:
 def raw_card(
     counts: RawCounts, configuration: Mapping[str, Any], record: Mapping[str, Any], *, name: str, license: str
 ) -> str:
-    """Return the README.md of a RAW_DATA; `configuration` is shown as JSON, `record` is the contents of run.json."""
+    """Return the README.md of a RAW_DATA, and write its plots into the folder that was counted.
+
+    `configuration` is shown as JSON, `record` is the contents of run.json.
+    """
     split = card.Split(counts.all().samples, counts.memory, counts.files)
     models = [configuration[name] for name in ("model", "adapter") if name in configuration]
     values = {
         "header": card.header(schema.SCHEMA, [split], tags=TAGS, license=license, models=models),
         "name": name,
+        **opening(counts),
         "held": held(counts, lost=True),
         "lost": reasons_table("Questions without rows:", ("reason", "questions"), counts.lost),
         "version": str(schema.SCHEMA_VERSION),

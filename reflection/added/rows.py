@@ -14,6 +14,7 @@ from cluster.jobs.job import Job
 from cluster.jobs.store import ROW_GROUP_ROWS, WRITING, ShardStore
 from generation.raw import schema
 from generation.raw.counts import Look, RawCounts, Served, count_folder
+from generation.raw.figures import opening
 from generation.raw.files import Columns, reading
 from generation.raw.reader import visible
 from generation.raw.report import TAGS, held, lost_units, made_sections, reasons_table
@@ -113,7 +114,7 @@ def _unknown_origins(lists: pa.Array, right: pa.Array) -> pa.Array:
 
 
 def reflected_card(counts: RawCounts, plan: AdditionPlan, record: Mapping[str, Any]) -> str:
-    """Return the README.md of the counted files; `record` is the run's run.json."""
+    """Return the README.md of the counted files, and write its plots; `record` is the run's run.json."""
     written = pq.read_schema(counts.files[0])
     meanings = {column.name: column.meaning for column in (*schema.COLUMNS, *COLUMNS)}
     meanings["model"] = "the model that wrote samples and first reflections"
@@ -129,6 +130,7 @@ def reflected_card(counts: RawCounts, plan: AdditionPlan, record: Mapping[str, A
         "source": code(plan.source.name),
         "reflections": str(plan.work.reflections),
         "model": code(plan.model.full_name),
+        **opening(counts),
         "kept": reasons_table("Rows that could not be done, and stay as they were:", ("reason", "rows"), counts.kept),
         "held": held(counts, lost=False),
         "columns": schema.columns_table(columns),

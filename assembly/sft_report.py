@@ -1,0 +1,152 @@
+"""What is said of SFT_DATA: on the terminal, and in its card, with its main figures and plots."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from assembly.settings import TOO_ALIKE, SftSettings
+from assembly.sft import KINDS, Summary, columns_in, schema_in
+from assembly.traces import FAULTS, PHRASES
+from cluster.jobs import card
+from cluster.jobs.card import NONE, Split, Table, code, counts_text
+from cluster.jobs.plots import Lengths, draw_lengths, draw_parts
+from cluster.jobs.progress import wrapped
+from generation.raw.files import RawSource
+from generation.raw.schema import columns_table
+
+_FAULTY, _CUT = ("no fault found", "with a fault"), ("without a cut attempt", "with a cut attempt")
+_TAGS = ("skillfactory", "self-distillation", "reasoning", "sft")
+
+
+def summary_text(summary: Summary) -> str:
+    """Format the summary for the terminal."""
+    traces = [(label if label == of else f"{label} of {of}", n) for (of, label), n in sorted(summary.traces.items())]
+    lines = [f"{summary.questions:,} questions with {summary.samples:,} samples in all"]
+    lines += [f"{summary.traces.total():,} traces", *counts_text(traces)]
+    if summary.longest:
+        lines.append(f"{summary.longest:,} tokens in the longest, its question included")
+    if len(tasks := summary.counts("task")) > 1:
+        lines += ["traces by task", *counts_text((name or NONE, count) for name, count in tasks.items())]
+    if summary.not_given:
+        some = ", or not all of it" if any(why == TOO_ALIKE for _, why in summary.not_given) else ""
+        lines.append(f"questions that could not give a format{some}")
+        lines += counts_text((f"{name}: {why}", count) for (name, why), count in sorted(summary.not_given.items()))
+    if summary.left_out:
+        lines += ["samples that no trace may use", *counts_text(sorted(summary.left_out.items()))]
+    if summary.too_long:
+        lines.append(f"{summary.too_long.total():,} traces left out: longer than --max_trace_tokens")
+    return "\n".join([*lines, *(wrapped(f"note        {note}") for note in summary.notes)])
+
+
+def sft_card(
+    summary: Summary,
+    settings: SftSettings,
+    split: Split,
+    source: RawSource,
+    folder: Path,
+    *,
+    license: str,
+    starts: Sequence[Mapping[str, Any]],
+) -> str:
+    """Return the README.md of SFT_DATA with the files of `split`, made from `source` by a run with these `starts`.
+
+    Writes its plots into the folder.
+    """
+    missing = summary.too_long or summary.not_given or summary.left_out
+    rules = [(name, rule.__doc__) for name, rule in FAULTS.items()]
+    shares = [
+        (kind, code(name or NONE), count, *(summary.faults[fault, kind, name] / count for fault in FAULTS))
+        for kind in KINDS
+        for name, count in summary.counts(kind).items()
+    ]
+    drawn = "What is said between attempts and before the answer is drawn from these, a line each."
+    values = {
+        "header": card.header(
+            schema_in(settings),
+            [split],
+            tags=_TAGS,
+            license=license,
+            models=source.models,
+            sources=[source.repository],
+        ),
+        "traces": f"{split.rows:,}",
+        "questions": f"{summary.questions:,}",
+        "samples": f"{summary.samples:,}",
+        "formats": _table(("format", "traces"), summary.counts("format"), 1),
+        "labels": _table(("label", "traces"), summary.counts("label"), 1),
+        "tasks": _table(("task", "traces"), summary.counts("task"), 1),
+        "too_long": _table(("format", "label", "traces longer than asked for"), summary.too_long, 2),
+        "not_given": _table(("format", "why a question could not give it", "questions"), summary.not_given, 1),
+        "left_out": _table(("why a sample stands in no trace", "samples"), summary.left_out, 0),
+        "nothing": "" if missing else "Nothing: every question gave every format, and every sample could be used.",
+        "main": _main(summary, settings, folder),
+        "shown": _one_trace(summary),
+        "rules": Table(("fault", "a trace shows it when"), rules).markdown(1),
+        "shares": Table(("by", "", "traces", *map(code, FAULTS)), shares).markdown(),
+        "columns": columns_table(columns_in(settings)),
+        "longest": longest_text(summary, settings),
+        "source": code(source.name),
+        "commit": f", at commit {code(source.revision)}" if source.revision else "",
+        "digest": code(source.digest),
+        "written": f"; its samples are by {', '.join(map(code, source.models))}" if source.models else "",
+        "configuration": card.json_block(settings.shown(), sort_keys=False),
+        "run": card.run_section(starts),
+        "phrases": card.texts_section("The phrases", {"phrases": PHRASES}, drawn),
+    }
+    return card.fill_card("assembly", values, "sft_card.md")
+
+
+def _main(summary: Summary, settings: SftSettings, folder: Path) -> str:
+    """Return the main figures as a table, with two plots, which are written into the folder."""
+    of = Counter(summary.traces)
+    names = sorted(of, key=lambda one: (one[0], len(one[1]), one[1]))
+    plain = len({form for form, _ in names}) == 1
+    parts = {
+        label if plain or label == form else f"{label} of {form}": (
+            of[form, label] - summary.flawed[form, label],
+            summary.flawed[form, label],
+        )
+        for form, label in names
+    }
+    unit = "tokens" if settings.chat() else "characters"
+    ended, cut = (
+        Counter({length: n for (was_cut, length), n in summary.lengths.items() if was_cut is kind})
+        for kind in (False, True)
+    )
+    lengths, traces, faults = Lengths(ended, cut), of.total(), summary.flawed.total()
+    each = sum(count * n for count, n in summary.attempts.items()) / max(1, traces)
+    fewest, most = (limit(summary.attempts, default=0) for limit in (min, max))
+    rows = [
+        ("traces", f"{traces:,} of {summary.questions:,} questions"),
+        ("attempts in a trace", f"{each:.1f} on average, {fewest} to {most}"),
+        ("length of a trace", f"median {lengths.median():,} {unit}, longest {lengths.longest():,}"),
+        ("traces that show a fault", f"{faults:,}, {faults / max(1, traces):.1%}, as far as rules can tell"),
+    ]
+    return "\n".join(
+        [
+            Table(("what", "figures"), rows).markdown(),
+            draw_parts(folder, "traces", "Traces by label", parts, _FAULTY, whole=False),
+            draw_lengths(folder, "lengths", unit, {"traces": lengths}, _CUT),
+        ]
+    )
+
+
+def _one_trace(summary: Summary) -> str:
+    if summary.shown is None:
+        return "There is none."
+    _, question, text = summary.shown
+    return f"{card.fenced(question, 'text')}\nThe model is trained to answer:\n\n{card.fenced(text, 'text')}"
+
+
+def _table(head: tuple[str, ...], counts: Mapping[Any, int], names: int) -> str:
+    rows = [(*((key,) if isinstance(key, str) else key), count) for key, count in sorted(counts.items())]
+    return Table(head, rows).markdown(names) if rows else ""
+
+
+def longest_text(summary: Summary, settings: SftSettings) -> str:
+    """Say how long the longest trace is, "" if its tokens were not counted."""
+    if not summary.longest:
+        return ""
+    counted = f"the longest trace has {summary.longest:,} tokens, its question included"
+    return f"By the tokenizer of {code(settings.shown()['model'])} {counted}: a trainer's limit must be above."
