@@ -24,6 +24,7 @@ from assembly import feasibility
 from assembly.asked import asked_by, lengths_of, notes_on_template
 from assembly.candidates import OTHER_VARIANT, POOL, choose, questions_of
 from assembly.feasibility import NothingMadeError, Supply
+from assembly.sessions import SESSIONS, choose_sessions, write_sessions
 from assembly.settings import SftSettings, choose_formats
 from assembly.sft import (
     ANALYSIS,
@@ -34,6 +35,8 @@ from assembly.sft import (
     BucketTraces,
     Map,
     Summary,
+    choose_traces,
+    read_traces,
     write_sft,
 )
 from assembly.sft_report import sft_card
@@ -63,18 +66,25 @@ def assemble(
     license: str = UNKNOWN,
     published: str = "",
     starts: Sequence[Mapping[str, Any]] | None = None,
+    sessions: int | None = None,
 ) -> Summary:
     """Replace `out` with SFT_DATA made from a RAW_DATA folder, file or hub repository.
 
     Uses as many processes as cores by default, or as parts if there are fewer. The card shows `license`, `published`
     (the repository that a local RAW_DATA is pushed to) and the `starts` of the run, by default this command alone.
+    With `sessions` so many of the traces are written for the hub's viewer too, beside `out`.
     Raises ValueError for unusable paths and files, NothingMadeError if there are no traces; `out` is unchanged then.
     """
     check_destination(out, raw)
+    if sessions is not None:
+        if out.name == SESSIONS:
+            raise ValueError(f"{out} is where --export_traces writes: give another folder")
+        check_replaceable(out.parent / SESSIONS)
     begun, command = time.monotonic(), this_command(state="assembled")
     parts = open_parts(raw)
     source = source_of(raw, parts, published)
     chat = settings.chat()
+    shown = list[pa.Table]()
     summary = Summary(notes=[*source.notes, *(notes_on_template(chat) if chat else ())])
 
     def build(folder: Path) -> None:
@@ -84,13 +94,25 @@ def assemble(
             map_ = pool.map if pool else map
             made = _make(map_, parts, settings, Path(work), summary)
             split = write_sft(map_, made, settings, summary, folder)
+            if sessions is not None:
+                shown.append(_shown(made, settings, sessions))
         alone = {"ended": now(), "seconds": time.monotonic() - begun, "questions": summary.questions}
         told = starts if starts is not None else [command | alone]
         card = sft_card(summary, settings, split, source, folder, license=license, starts=told)
         (folder / "README.md").write_text(card, encoding="utf-8")
 
     replace_folder(build, out)
+    for traces in shown:
+        count = summary.traces.total()
+        write_sessions(traces, settings, out.parent / SESSIONS, of=count, source=source, license=license)
     return summary
+
+
+def _shown(made: Sequence[BucketTraces], settings: SftSettings, most: int) -> pa.Table:
+    """Return the traces that become sessions."""
+    labels = [label for bucket in made for label in bucket.labels]
+    places = choose_sessions(labels, choose_traces(made, settings.subsample), most)
+    return read_traces(places, [(bucket.path, len(bucket.labels)) for bucket in made])
 
 
 def check_destination(out: Path, raw: str | Path) -> None:

@@ -16,6 +16,7 @@ from assembly.feasibility import Coverage, NothingMadeError, Supply, count_serve
 from assembly.rates import COLUMNS as RATE_COLUMNS
 from assembly.rates import NO_RATE, PassRates, rates_of
 from assembly.rl import RL_DATA, rl_data
+from assembly.sessions import SESSIONS
 from assembly.settings import FORMATS, Attempts, SftSettings
 from assembly.sft import SFT_DATA
 from assembly.sft_report import summary_text
@@ -31,7 +32,7 @@ from generation.raw.schema import RAW_DATA
 from generation.settings import Settings, read_pass_rates
 from generation.variants import parse_names
 
-SETS = (RAW_DATA, SFT_DATA, RL_DATA)  # the dataset folders in a run directory
+SETS = (RAW_DATA, SFT_DATA, RL_DATA)  # the dataset folders in a run directory, which may hold SESSIONS too
 _BY_TASK = ("0C", "*C", "*C*IC", "*CC", "star")  # formats counted by task
 _PROPOSED = ("*C*IC", "*CC", "*C_full", "algorithm1", "0C", "star")  # formats in the order they are suggested
 
@@ -58,19 +59,26 @@ def _supply(variants: int, samples: int, reflections: int) -> Supply:
     return Supply(variants * samples, variants, reflections > 0, *more)
 
 
-def with_traces(plan: Plan, wanted: SftSettings, *, enough: bool = False) -> Plan:
+def sets_of(settings: Settings) -> tuple[str, ...]:
+    """Return the names of the folders that the run may make and push."""
+    return (*SETS, SESSIONS) if settings.export_traces else SETS
+
+
+def with_traces(plan: Plan, wanted: SftSettings, settings: Settings) -> Plan:
     """Add phrases, and notes on infeasible formats. Raises ValueError if all are, or if the sets cannot be written.
 
-    With `enough` the sampling of a question ends when it can serve those that are feasible.
+    With --enough the sampling of a question ends when it can serve those that are feasible.
     """
     check_destination(plan.out / SFT_DATA, plan.out / RAW_DATA)
     if plan.rl_questions:
         check_replaceable(plan.out / RL_DATA)
+    if settings.export_traces:
+        check_replaceable(plan.out / SESSIONS)
     rollout = plan.rollout
     notes = _notes(wanted, len(rollout.variants), rollout.samples, rollout.reflections)
     if chat := _counted(wanted, plan).chat():
         notes += tuple(notes_on_template(chat))
-    if enough:
+    if settings.enough:
         supply = _supply(len(rollout.variants), rollout.samples, rollout.reflections)
         lacking = Enough(wanted, feasible(wanted, supply))
         plan = replace(plan, rollout=replace(rollout, lacking=lacking), per_item=lacking.lacking(0, 0))
@@ -85,9 +93,10 @@ def make_sets(job: Job, plan: Plan, wanted: SftSettings, settings: Settings) -> 
     wanted = _counted(wanted, plan)
     raw, out, folders, traces = plan.out / RAW_DATA, plan.out / SFT_DATA, [RAW_DATA], 0
     try:
-        made = assemble(raw, out, wanted, license=plan.license, published=job.published(RAW_DATA), starts=job.starts)
+        write = partial(assemble, published=job.published(RAW_DATA), starts=job.starts, sessions=settings.export_traces)
+        made = write(raw, out, wanted, license=plan.license)
         print(f"{summary_text(made)}\n", flush=True)
-        folders.append(SFT_DATA)
+        folders += [SFT_DATA, *([SESSIONS] if settings.export_traces else [])]
         traces = made.traces.total()
     except NothingMadeError as error:
         kept = f"{out} stays as it was" if out.exists() else f"there is no {SFT_DATA}"
@@ -99,7 +108,7 @@ def make_sets(job: Job, plan: Plan, wanted: SftSettings, settings: Settings) -> 
 
 def all_made(plan: Plan, folders: Sequence[str]) -> bool:
     """Return True if these are all the sets that the run is to give."""
-    return {*folders} == {*(SETS if plan.rl_questions else SETS[:2])}
+    return {*folders} - {SESSIONS} == {*(SETS if plan.rl_questions else SETS[:2])}
 
 
 def _make_rl(job: Job, plan: Plan, settings: Settings) -> bool:

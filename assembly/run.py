@@ -9,6 +9,7 @@ from pathlib import Path
 from assembly.assemble import assemble
 from assembly.feasibility import NothingMadeError
 from assembly.rl import RL_DATA, rates_told, read_rl, write_rl
+from assembly.sessions import MOST, SESSIONS
 from assembly.settings import SftSettings
 from assembly.sft import SFT_DATA
 from assembly.sft_report import summary_text
@@ -43,9 +44,14 @@ class Config(SftSettings, Input):
         None, "write the run's RL_DATA anew too, beside the set, in the columns that this trainer reads"
     )
 
+    export_traces: int | None = flag(
+        None, "write so many of the traces as sessions for the hub's trace viewer, beside the set"
+    )
+
     def __post_init__(self) -> None:
         super().__post_init__()
         check_license(self.license)
+        check_range("--export_traces", self.export_traces, 1, MOST)
         check_range("--processes", self.processes, 1, 1024)
 
     @property
@@ -78,12 +84,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     out = config.destination
     try:
         rewrite = _rewriting(config) if config.rl_layout is not None else None
-        summary = assemble(config.raw, out, config.settings, config.processes, license=config.license)
+        write = partial(assemble, license=config.license, sessions=config.export_traces)
+        summary = write(config.raw, out, config.settings, config.processes)
         if rewrite is not None:
             rewrite()
     except ValueError as error:
         fail(f"{error}; {out} stays as it was" if isinstance(error, NothingMadeError) and out.exists() else str(error))
-    made = [out] if rewrite is None else [out, config.rl_destination]
+    made = [
+        out,
+        *([config.rl_destination] if rewrite else []),
+        *([out.parent / SESSIONS] if config.export_traces else []),
+    ]
     lines = [stage_line("made", str(path)) for path in made]
     lines.append(stage_line("next", f"train on {out.name}: docs/training.md"))
     page("\n".join([f"{summary_text(summary)}\n", *lines]))

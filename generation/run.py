@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from assembly.enough import traces_goal
 from assembly.feasibility import Coverage, early_warning
-from assembly.job import SETS, all_made, make_sets, say_counts, say_next, sft_settings, with_traces
+from assembly.job import all_made, make_sets, say_counts, say_next, sets_of, sft_settings, with_traces
 from cluster.flags import page, parse
 from cluster.inference.replicas import Fleet
 from cluster.jobs.job import Job
@@ -26,12 +26,12 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
     with Job(settings) as job:
         wanted = sft_settings(settings)
         plan = make_plan(settings)
-        job.check(plan, SETS, traces_goal(wanted, settings.traces))
+        job.check(plan, sets_of(settings), traces_goal(wanted, settings.traces))
         if job.owed and fleet is None:
             check_engines(settings, plan)
         if job.owed or settings.dry_run:
             plan = look_at_prompts(plan)
-        plan = with_traces(plan, wanted, enough=settings.enough)
+        plan = with_traces(plan, wanted, settings)
         if settings.dry_run:
             return job.show(describe(plan))
         if job.owed and fleet is None:

@@ -43,6 +43,9 @@ class Settings(QuestionSettings):
     attempts: str = flag("5", "attempts a trace, N, or a range such as 2-5")
     enough: bool = flag(False, "end a question's sampling when it can serve the formats: docs/assembly.md")
     traces: int | None = flag(None, "end the run when the questions so far can give this many", bounds=(1, 10**9))
+    export_traces: int | None = flag(
+        None, "write so many of the traces as sessions for the hub's trace viewer", bounds=(1, 9_999)
+    )
     rl_layout: RlLayoutName = flag("verl", "the columns of RL_DATA, by the trainer that reads them; docs/training.md")
     rl_pass_rate: str | None = flag(
         None, "LOW-HIGH, such as 0.05-0.95: only RL questions between these; with --rl_samples"

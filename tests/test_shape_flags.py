@@ -74,6 +74,7 @@ def test_flags_of_the_whole_job_are_frozen() -> None:
         "attempts",
         "enough",
         "traces",
+        "export_traces",
         "rl_layout",
         "rl_pass_rate",
     ]
@@ -121,6 +122,7 @@ def test_flags_of_the_assembly_are_frozen() -> None:
         "processes",
         "license",
         "rl_layout",
+        "export_traces",
     ]
 
 

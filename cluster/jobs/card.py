@@ -107,7 +107,7 @@ def digest_of(files: Sequence[Path]) -> str:
 
 
 def header(
-    schema: pa.Schema,
+    schema: pa.Schema | None,
     splits: Sequence[Split],
     *,
     tags: Sequence[str],
@@ -118,13 +118,19 @@ def header(
     """Return the YAML block at the head of a README.md, as `datasets.load_dataset` and the hub's viewer read it.
 
     It names those with a hub id of `models`, which wrote the texts, and of `sources`, the datasets they were made from.
-    Columns are left out if the hub has no name for a type: libraries then look into the files.
+    Columns are left out if the hub has no name for a type: libraries then look into the files. Without a schema so are
+    all counts.
     """
     try:
         # `datasets` would call float64 so and not double, takes 0.7 s to import, and its method for this is private
-        features = {"features": _features(schema)}
+        features = {"features": _features(schema)} if schema is not None else {}
     except TypeError:
         features = {}
+    sizes_told = {
+        "splits": [{"name": split.name, "num_bytes": split.memory, "num_examples": split.rows} for split in splits],
+        "download_size": sum(file.stat().st_size for split in splits for file in split.files),
+        "dataset_size": sum(split.memory for split in splits),
+    }
     # `datasets` caches a folder under the folder's name and a hash of `configs`: without a digest of the contents, it
     # could return old rows for a dataset that was made again, or for another of that name.
     contents = f"contents {'-'.join(digest_of(split.files) for split in splits)}"
@@ -138,12 +144,7 @@ def header(
         base_model=[model for model in models if HUB_ID.fullmatch(model)] or None,
         source_datasets=[source for source in sources if HUB_ID.fullmatch(source)] or None,
         configs=[{"config_name": "default", "description": contents, "data_files": files}],
-        dataset_info={
-            **features,
-            "splits": [{"name": split.name, "num_bytes": split.memory, "num_examples": split.rows} for split in splits],
-            "download_size": sum(file.stat().st_size for split in splits for file in split.files),
-            "dataset_size": sum(split.memory for split in splits),
-        },
+        dataset_info=features | sizes_told if schema is not None else None,
     )
     return f"---\n{data.to_yaml()}\n---\n"
 
