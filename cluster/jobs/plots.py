@@ -24,6 +24,7 @@ _MOST = 24  # rows of a plot; others are left out, and the plot says so
 _NAME = 30  # characters of a row's name
 _DPI = 160  # of 8 inches: 1280 pixels, twice what a card is wide on a phone, and half more than beside a sidebar
 _BINS = 40
+_EDGE = 0.1  # inches that stay free around a plot
 _SHADES = 96
 _ALT = 900  # characters of an image's alternative text
 _MARKUP = re.compile(r"[!-$&-'*+<-@\[-`{-~]")  # ASCII's punctuation, but for what a sentence needs
@@ -182,6 +183,9 @@ def _figure(folder: Path, name: str, height: float) -> Iterator[Any]:
         matplotlib.rcdefaults()  # whatever the user's own file says
         # Names are no formulas, whatever dollars they hold.
         matplotlib.rcParams.update({"text.parse_math": False, "font.size": 11})
+        matplotlib.rcParams.update(
+            dict.fromkeys(("figure.constrained_layout.w_pad", "figure.constrained_layout.h_pad"), _EDGE)
+        )
         figure = Figure(figsize=(8, height), dpi=_DPI, layout="constrained")
         canvas = FigureCanvasAgg(figure)
         yield figure
