@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,14 @@ from datasets import disable_progress_bars, load_dataset
 from markdown_it import MarkdownIt
 
 from assembly.assemble import assemble
+from cluster.inference.engine import ScriptedSettings
+from cluster.inference.replicas import Fleet
+from generation import evaluate
 from generation.raw.counts import count_folder
 from generation.raw.example import find_example
 from generation.raw.figures import opening
 from generation.raw.reader import ROWS
-from tests import drive_job
+from tests import drive_job, scripted_evaluations
 from tests.assembly_rows import RIGHT, WRONG, RawRow, published_row, raw_row, settings, write_parquet
 from tests.raw_rows import card_of
 from tests.test_sessions import HOSTILE
@@ -113,3 +117,20 @@ def test_without_a_sample_of_known_outcome_there_is_none() -> None:
     one = _example(raw_row("seven", True, reflections=[]))
     assert [sample.reflection for sample in one.samples] == [None]
     assert "reflection" not in one.markdown()
+
+
+@pytest.mark.parametrize("argv", [[], ["--force_to=60", "--force_at=20"]], ids=["plain", "forced"])
+def test_an_evaluation_opens_with_its_rates(argv: list[str], tmp_path: Path) -> None:
+    asked = ["--task=countdown_3arg:8,countdown_4arg:4", "--samples=3", f"--out={tmp_path}", *argv]
+    evaluate.main(asked, fleet=Fleet(ScriptedSettings(scripted_evaluations.reply)))
+    folder = tmp_path / "EVAL_DATA"
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert images(card) == ["plots/right.png", "plots/lengths.png"]
+    assert all((folder / image).is_file() for image in images(card))
+    figures = json.loads((folder / "figures.json").read_text(encoding="utf-8"))
+    for one in figures["tasks"]:
+        share = one["figures"]["pass@1"]["value"]
+        named = f"{one['task']}, arm {one['arm']}" if one["arm"] else one["task"]
+        assert re.search(rf"^\| `{named}` \| {one['questions']} \| .*\| {100 * share:.1f}% \[", card, re.MULTILINE)
+    assert "A right reply, under `question`:" in card
+    assert "A wrong reply, under `question`:" in card
