@@ -1,7 +1,7 @@
 """Draws a Status: as a panel for a terminal of any size, or as one line for a log. Pure: it only reads the status."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Literal
 
 from rich.console import Console, Group, RenderableType
@@ -18,8 +18,9 @@ _HEAD = 12  # columns before the words
 _GAP = 4  # columns between tables
 _NAME = 36  # longest name in a table
 _BAR_LEAST, _BAR_MOST = 10, 60
+_GOES_ON = ("planning", "loading", "rolling out", "draining")
 _FEW = 8  # engines that get a row each; of more only those that are not as they should be
-_ROWS = (40, 16, 10, 6, 4, 2, 0)  # rows of a table, tried in turn until the panel is not higher than the terminal
+_ROWS = (40, 16, 10, 6, 4)  # rows of a table, tried in turn until the panel is not higher than the terminal
 _DIM, _STAGE = "dim", "bold"
 
 
@@ -61,13 +62,20 @@ def line(status: Status) -> str:
 
 
 def panel(status: Status, width: int, height: int) -> RenderableType:
-    """Return what to draw in so many columns and lines; where lines are short, tables show their first rows only."""
-    console = Console(width=width, height=height, file=None, color_system=None)
+    """Return what to draw in so many columns and lines; where lines are short, the first tables and rows only."""
+    head = [*_head(status, width)]
     for most in _ROWS:
-        drawn = Group(*_parts(status, width, most))
-        if len(console.render_lines(drawn, pad=False)) < height:
+        tables = [*_tables(status, width, most)]
+        if _lines([*head, *tables], width) <= height:
             break
-    return drawn
+    while tables and _lines([*head, *tables], width) > height:
+        tables.pop()
+    return Group(*head, *tables)
+
+
+def _lines(parts: Sequence[RenderableType], width: int) -> int:
+    console = Console(width=width, color_system=None)
+    return len(console.render_lines(Group(*parts), pad=False))
 
 
 def bar(stage: str, done: int, total: int, words: str, width: int) -> RenderableType:
@@ -84,26 +92,50 @@ def bar(stage: str, done: int, total: int, words: str, width: int) -> Renderable
     return row
 
 
-def _parts(status: Status, width: int, most: int) -> Iterator[RenderableType]:
+def _head(status: Status, width: int) -> Iterator[RenderableType]:
     ended = status.before + status.done + status.failed
     yield bar(status.stage, ended, status.total, _counts(status), width)
-    times = [f"{duration(status.seconds)} so far"] if status.seconds else []
-    failed = [f"{status.failed:,} failed"] if status.failed else []
+    took = duration(status.seconds or _since_begun(status))
+    times = [left(status), f"{took} so far" if status.stage in _GOES_ON else f"rolled out in {took}"]
     before = [f"{status.before:,} before this start"] if status.before else []
-    yield from _words("", [*filter(None, [left(status)]), *times, *before, *failed], width)
+    yield from _words("", [*filter(None, times), *before], width)
     written = [f"{status.output_tokens:,} written"] if status.output_tokens else []
     yield from _words("tokens/s", [*_rates(status), *written], width)
     yield from _words("engines", _engines_told(status), width)
+    for note in status.notes:
+        yield Text(plain(note), style=_STAGE, no_wrap=True, overflow="ellipsis")
+
+
+def _tables(status: Status, width: int, most: int) -> Iterator[RenderableType]:
+    """Yield the tables, as many beside each other as the width holds, each with so many rows at most."""
+    console = Console(width=width, color_system=None)
+    drawn = [_table(one, most) for one in (*_of_engines(status), *status.sections) if one.table.rows]
+    rows, used = list[list[Grid]](), width
+    for one in drawn:
+        wide = Measurement.get(console, console.options, one).maximum
+        if used + _GAP + wide > width:
+            rows.append([])
+            used = -_GAP
+        rows[-1].append(one)
+        used += _GAP + wide
+    for some in rows:
+        row = Grid.grid(padding=(0, _GAP, 0, 0))
+        row.add_row(*some)
+        yield Group(Text(""), row)
+
+
+def _of_engines(status: Status) -> Iterator[Section]:
     if odd := _shown_engines(status.engines):
+        head = ("engine", "state", status.unit, "running", "waiting", "tokens", "lost")
         rows = [
             (str(one.number), one.state, one.items, one.running, one.waiting, one.output_tokens, one.lost)
             for one in odd
         ]
-        head = ("engine", "state", status.unit, "running", "waiting", "tokens", "lost")
-        yield from _tables([Section("", Table(head, rows))], width, most)
-    yield from _tables(status.sections, width, most)
-    for note in status.notes:
-        yield Text(plain(note, width - 3), style=_DIM, no_wrap=True, overflow="ellipsis")
+        yield Section("", Table(head, rows))
+
+
+def _since_begun(status: Status) -> float:
+    return (datetime.fromisoformat(status.updated) - datetime.fromisoformat(status.begun)).total_seconds()
 
 
 def _counts(status: Status) -> str:
@@ -168,24 +200,6 @@ def _words(head: str, words: Sequence[str], width: int) -> Iterator[RenderableTy
     for number, text in enumerate(lines):
         told = Text(f"{'' if number else head:<{_HEAD}}", style=_DIM)
         yield told.append(Text(text, style="default")) if text else told
-
-
-def _tables(sections: Iterable[Section], width: int, most: int) -> Iterator[RenderableType]:
-    """Yield the tables, as many beside each other as the width holds, each with so many rows at most."""
-    console = Console(width=max(width, 1), file=None, color_system=None)
-    drawn = [_table(one, most) for one in sections if most and one.table.rows]
-    widths = [min(width, Measurement.get(console, console.options, one).maximum) for one in drawn]
-    places, line, used = list[int](), 0, 0
-    for wide in widths:
-        if used and used + _GAP + wide > width:
-            line, used = line + 1, 0
-        used += wide + (_GAP if used else 0)
-        places.append(line)
-    for _, some in groupby(zip(places, drawn, strict=True), key=lambda one: one[0]):
-        row = Grid.grid(padding=(0, _GAP, 0, 0))
-        row.add_row(*(table for _, table in some))
-        yield Text("")
-        yield row
 
 
 def _table(section: Section, most: int) -> Grid:
