@@ -142,7 +142,7 @@ class Monitor:
         if write:
             self._next_write = at + WRITE_S
             self._publish()
-        if everything or self._is_moment(at):
+        if everything or (self._began is not None and is_due(at - self._last_moment, at - self._began)):
             self._keep_moment(at)
         if self._screen is not None:
             self._screen.draw(panel(self._status, *self._screen.room()))
@@ -222,14 +222,13 @@ class Monitor:
         for observe in self.observers:
             observe(self._status)
 
-    def _is_moment(self, at: float) -> bool:
-        """Return True if another line of the history is due, of which there are few, however long the run."""
-        if self._began is None:
-            return False
-        return at - self._last_moment >= max(_MOMENT_S, _MOMENT_SHARE * (at - self._began))
-
     def _keep_moment(self, at: float) -> None:
         self._last_moment, meter, seconds = at, self._meter, self._status.seconds
         counts = (self._done, self._failed, self._status.output_tokens)
         with suppress(OSError):
             add_moment(self._plan.out, Moment(now(), self._start, seconds, *counts, meter.ready, meter.lost))
+
+
+def is_due(since_s: float, so_far_s: float) -> bool:
+    """Return True if another line of the history is due: few in all, however long a run is."""
+    return since_s >= max(_MOMENT_S, _MOMENT_SHARE * so_far_s)

@@ -29,7 +29,7 @@ def duration(seconds: float) -> str:
     if seconds < 99.5:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
-    if minutes < 100:
+    if minutes < 60:
         return f"{minutes} min"
     hours, rest = divmod(minutes, 60)
     if hours < 48:
@@ -63,7 +63,7 @@ def line(status: Status) -> str:
 
 def panel(status: Status, width: int, height: int) -> RenderableType:
     """Return what to draw in so many columns and lines; where lines are short, the first tables and rows only."""
-    head = [*_head(status, width)]
+    head = [*_head(status, width)][:height]
     for most in _ROWS:
         tables = [*_tables(status, width, most)]
         if _lines([*head, *tables], width) <= height:
@@ -80,15 +80,12 @@ def _lines(parts: Sequence[RenderableType], width: int) -> int:
 
 def bar(stage: str, done: int, total: int, words: str, width: int) -> RenderableType:
     """Return a stage with its bar and the words behind it, on one line."""
-    row = Grid.grid(padding=(0, 1, 0, 0))
-    row.add_column(width=_HEAD - 1, no_wrap=True)
-    cells: list[RenderableType] = [Text(stage, style=_STAGE)]
-    room = width - _HEAD - len(words) - 2
-    if room >= _BAR_LEAST and total:
-        row.add_column(no_wrap=True)
-        cells.append(ProgressBar(total, min(done, total), width=min(room, _BAR_MOST)))
-    row.add_column(no_wrap=True, overflow="ellipsis")
-    row.add_row(*cells, Text(words))
+    head = Text(f"{stage:<{_HEAD}}", style=_STAGE, no_wrap=True, overflow="ellipsis")
+    room = width - _HEAD - len(words) - 1
+    if room < _BAR_LEAST or not total:
+        return head.append(Text(words, style="default"))
+    row = Grid.grid()
+    row.add_row(head, ProgressBar(total, min(done, total), width=min(room, _BAR_MOST)), Text(f" {words}"))
     return row
 
 
@@ -198,8 +195,8 @@ def _words(head: str, words: Sequence[str], width: int) -> Iterator[RenderableTy
         else:
             lines[-1] = joined
     for number, text in enumerate(lines):
-        told = Text(f"{'' if number else head:<{_HEAD}}", style=_DIM)
-        yield told.append(Text(text, style="default")) if text else told
+        told = Text(f"{'' if number else head:<{_HEAD}}", style=_DIM, no_wrap=True, overflow="ellipsis")
+        yield told.append(Text(text, style="default"))
 
 
 def _table(section: Section, most: int) -> Grid:
