@@ -76,6 +76,9 @@ def test_flags_of_the_whole_job_are_frozen() -> None:
         "traces",
         "rl_layout",
         "rl_pass_rate",
+        "probe",
+        "like",
+        "preview",
     ]
 
 

@@ -1,0 +1,116 @@
+"""From how many questions each format will come, and how many traces, foretold from few samples of some of them.
+
+What further samples of a question will be is taken as drawn from its own shares of right, wrong and unusable ones,
+which are drawn from a Dirichlet distribution fitted to all questions (the Dirichlet-multinomial model).
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+
+from assembly.feasibility import count_served
+from assembly.settings import Attempts, Format
+from generation.expectation import FEWEST, Range
+
+_DRAWS = 200
+_TAILS = (0.05, 0.95)
+_SPREADS = np.geomspace(0.05, 2000, 40)  # the sum of the distribution's parameters
+_LEAST = 0.5  # added to each count: what was never seen is not impossible
+
+
+class Foretold(NamedTuple):
+    """What a format will give: from which share of the questions, and how many traces."""
+
+    name: str
+    share: Range
+    traces: Range
+
+
+def foretell(
+    found: Sequence[Sequence[int]], samples: int, questions: int, formats: Sequence[Format], bounds: Attempts, seed: int
+) -> list[Foretold]:
+    """Return what each format will give of so many questions with so many samples each, with 90% ranges.
+
+    `found` has for each question that was measured its usable right samples, its usable wrong ones, the right ones
+    that are usable alone, and all others. Where there are more than `samples`, so many are drawn of them. The ranges
+    are of a bootstrap over the questions measured, each time with as many questions as there will be.
+    """
+    counts = np.array(found, dtype=np.int64).reshape(-1, 4)
+    rng = np.random.default_rng(seed)
+    weights = counts.sum(axis=0) + _LEAST
+    mean = weights / weights.sum()
+    spread = _fitted(counts, mean)
+    shares = np.zeros((_DRAWS, len(formats)))
+    traces = np.zeros((_DRAWS, len(formats)))
+    most = min(questions, 2000)
+    for row in range(_DRAWS):
+        # Of few questions each may be of any share of those measured; which these are is not known well.
+        resampled = counts[rng.integers(0, len(counts), len(counts))]
+        drawn = _completed(resampled[rng.integers(0, len(counts), most)], samples, mean * spread, rng)
+        cells = Counter[tuple[int, ...]]((int(right), int(wrong), int(alone)) for right, wrong, alone, _ in drawn)
+        for place, format_ in enumerate(formats):
+            shares[row, place] = count_served(format_, cells, bounds) / most
+            traces[row, place] = sum(many * traces_of(format_, cell, bounds) for cell, many in cells.items()) / most
+    told = []
+    for place, format_ in enumerate(formats):
+        ranges = (Range(float(of.mean()), *_ends(of, len(counts))) for of in (shares[:, place], traces[:, place]))
+        share, each = ranges
+        told.append(Foretold(format_.name, share, each.times(questions, questions, questions)))
+    return told
+
+
+def _ends(drawn: np.ndarray, measured: int) -> tuple[float, ...]:
+    return tuple(float(np.quantile(drawn, tail)) for tail in _TAILS) if measured >= FEWEST else ()
+
+
+def _fitted(counts: np.ndarray, mean: np.ndarray) -> float:
+    """Return the spread, of _SPREADS, under which these counts of each question are likeliest around this mean."""
+    most = int(counts.sum(axis=1).max(initial=0))
+    steps = np.arange(most)
+
+    def log_rising(start: np.ndarray) -> np.ndarray:
+        """Return log(start (start + 1) ... (start + k - 1)) for each k, of shape (spreads, k)."""
+        return np.pad(np.cumsum(np.log(start[:, None] + steps), axis=1), ((0, 0), (1, 0)))
+
+    likelihood = -log_rising(_SPREADS)[:, counts.sum(axis=1)].sum(axis=1)
+    for place, share in enumerate(mean):
+        likelihood += log_rising(_SPREADS * share)[:, counts[:, place]].sum(axis=1)
+    return float(_SPREADS[np.argmax(likelihood)])
+
+
+def _completed(counts: np.ndarray, samples: int, prior: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return what questions of these counts will have of so many samples: those that there are, and what else comes."""
+    there = counts.sum(axis=1)
+    drawn = counts.copy()
+    for place in np.flatnonzero(there > samples):
+        drawn[place] = rng.multivariate_hypergeometric(counts[place], samples)
+    lacking = np.maximum(samples - there, 0)
+    if lacking.any():
+        chances = rng.standard_gamma(counts + prior)
+        drawn += rng.multinomial(lacking, chances / chances.sum(axis=1, keepdims=True))
+    return drawn
+
+
+@cache
+def traces_of(format_: Format, usable: tuple[int, ...], bounds: Attempts) -> float:
+    """Return how many traces a question gives with these attempts: right, wrong, right but only usable alone.
+
+    On average, where their number is drawn.
+    """
+    right, wrong, alone = usable
+    if format_.lengths == "alone":
+        return right + alone
+    if format_.shortage(right, wrong, bounds) is not None:
+        return 0
+    if format_.lengths == "each":
+        return bounds.most - (bounds.least or 1) + 1
+    if format_.lengths == "used up":
+        expected = [0.0]
+        for left in range(1, right + 1):
+            behind = [expected[max(0, left - taken)] for taken in range(1, bounds.most + 1)]
+            expected.append(1 + sum(behind) / bounds.most)
+        return expected[right]
+    return 1
