@@ -139,10 +139,10 @@ class _Asking:
         if not self._tables:
             reason = self._failed[0] if self._failed else "there was none"
             raise AllFailedError(f"no question of the probe could be asked: {reason}", ASKED_AGAIN)
-        over, ready = time.time(), self._ready or began
+        ready = self._ready or began
         engines = fleet.placement.engines
         speed, ending_s = speed_in(self._spans, self._ended, ready, self._dealt, engines, fleet.placement.gpus_each)
-        asked_s, stored = over - ready, stored_bytes(self._tables)
+        asked_s, stored = max(self._ended) - ready, stored_bytes(self._tables)
         return Probe(self._tables, len(self._failed), speed, ready - began, asked_s, ending_s, stored)
 
     def _while_it_lasts(self) -> Iterator[Question]:

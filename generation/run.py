@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
         job.check(plan, SETS, traces_goal(wanted, settings.traces))
         if job.owed and fleet is None:
             check_engines(settings, plan)
-        if job.owed or settings.only_planned:
+        if job.owed or settings.only_planned or plan.previewed:
             plan = look_at_prompts(plan)
         plan = with_room(with_traces(plan, wanted, enough=settings.enough), job.owed)
         if settings.only_planned:
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
         done = {"samples": counts.all().samples, "traces": traces, "failed_questions": counts.lost.total()}
         job.set_state("done", counts=done)
         job.hand_over(made, failed=not all_made(plan, made))
-        say_next(plan.out, wanted, traces, coverage.served())
+        say_next(plan, wanted, traces, coverage.served())
     return job.code
 
 
