@@ -40,16 +40,14 @@ def foretell(
     """
     counts = np.array(found, dtype=np.int64).reshape(-1, 4)
     rng = np.random.default_rng(seed)
-    weights = counts.sum(axis=0) + _LEAST
-    mean = weights / weights.sum()
-    spread = _fitted(counts, mean)
     shares = np.zeros((_DRAWS, len(formats)))
     traces = np.zeros((_DRAWS, len(formats)))
     most = min(questions, 2000)
     for row in range(_DRAWS):
-        # Of few questions each may be of any share of those measured; which these are is not known well.
+        # Fitted anew each time: how questions differ is known from these few alone.
         resampled = counts[rng.integers(0, len(counts), len(counts))]
-        drawn = _completed(resampled[rng.integers(0, len(counts), most)], samples, mean * spread, rng)
+        prior = _fitted(resampled)
+        drawn = _completed(resampled[rng.integers(0, len(counts), most)], samples, prior, rng)
         cells = Counter[tuple[int, ...]]((int(right), int(wrong), int(alone)) for right, wrong, alone, _ in drawn)
         for place, format_ in enumerate(formats):
             shares[row, place] = count_served(format_, cells, bounds) / most
@@ -66,19 +64,23 @@ def _ends(drawn: np.ndarray, measured: int) -> tuple[float, ...]:
     return tuple(float(np.quantile(drawn, tail)) for tail in _TAILS) if measured >= FEWEST else ()
 
 
-def _fitted(counts: np.ndarray, mean: np.ndarray) -> float:
-    """Return the spread, of _SPREADS, under which these counts of each question are likeliest around this mean."""
-    most = int(counts.sum(axis=1).max(initial=0))
-    steps = np.arange(most)
+def _fitted(counts: np.ndarray) -> np.ndarray:
+    """Return the parameters of the distribution, of the spreads in _SPREADS the likeliest, around the mean of all."""
+    weights = counts.sum(axis=0) + _LEAST
+    mean, sizes = weights / weights.sum(), counts.sum(axis=1)
+    steps = np.arange(int(sizes.max(initial=0)))
 
     def log_rising(start: np.ndarray) -> np.ndarray:
         """Return log(start (start + 1) ... (start + k - 1)) for each k, of shape (spreads, k)."""
         return np.pad(np.cumsum(np.log(start[:, None] + steps), axis=1), ((0, 0), (1, 0)))
 
-    likelihood = -log_rising(_SPREADS)[:, counts.sum(axis=1)].sum(axis=1)
+    def summed(start: np.ndarray, met: np.ndarray) -> np.ndarray:
+        return log_rising(start) @ np.bincount(met, minlength=len(steps) + 1)
+
+    likelihood = -summed(_SPREADS, sizes)
     for place, share in enumerate(mean):
-        likelihood += log_rising(_SPREADS * share)[:, counts[:, place]].sum(axis=1)
-    return float(_SPREADS[np.argmax(likelihood)])
+        likelihood += summed(_SPREADS * share, counts[:, place])
+    return np.asarray(mean * _SPREADS[np.argmax(likelihood)])
 
 
 def _completed(counts: np.ndarray, samples: int, prior: np.ndarray, rng: np.random.Generator) -> np.ndarray:
