@@ -4,15 +4,16 @@ Each with its 90% range, and with the source that it is known from.
 """
 
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from assembly.enough import Enough
 from assembly.feasibility import Coverage
-from assembly.foretold import Foretold, foretell
+from assembly.foretold import Foretold, asked_share, foretell
 from assembly.settings import SftSettings, choose_formats
 from cluster.inference.replicas import Fleet
 from cluster.session import local_resources
@@ -65,18 +66,23 @@ def _amounts(plan: Plan, settings: Settings, wanted: SftSettings, owed: set[str]
     order = plan.merged
     left = sum(key in owed for key in order)
     bare = len(owed) - left
-    formats = _formats(plan, wanted, source)
+    cells = _cells(plan, wanted, source)
+    formats = _formats(plan, wanted, cells)
     each = sum(one.traces.value for one in formats) / len(order)
     if settings.traces and each and (last := round(settings.traces / each)) < len(order):
         left = max(1, min(left, last - (len(order) - left)))
         yield f"ending      after about {last:,} questions, when {settings.traces:,} traces are possible"
-    tokens = total(groups_of(source.measured, plan.rollout, left, bare, whole=source.whole), settings.seed)
+    groups = groups_of(source.measured, plan.rollout, left, bare, whole=source.whole)
+    enough, asked = plan.rollout.lacking, Range(1.0)
+    if isinstance(enough, Enough) and cells and not source.whole:
+        asked = asked_share(cells, plan.each, enough.lacking, settings.seed)
+        yield f"ending      of each question when it has enough, after {percent(asked)} of its samples on average"
+    tokens = total([groups[0].scaled(asked.value), *groups[1:]], settings.seed)
+    low, high = (end / asked.value for end in asked.ends)
+    tokens = tokens.times(low, 1.0, high)
     more = "more " if len(owed) < len(plan.keys) else ""
-    upto = "at most " if plan.rollout.lacking and not source.whole else ""
     few = "" if tokens.low is not None else "; too few questions for a range"
-    yield f"expected    {upto}{amount(tokens)} {more}tokens written (90% range, from {source.name}{few})"
-    if upto:
-        yield "            --enough ends the sampling of questions before that"
+    yield f"expected    {amount(tokens)} {more}tokens written (90% range, from {source.name}{few})"
     yield from _time(plan, settings, tokens, source)
     size = tokens.times(*[source.token_bytes * _STORED] * 3)
     yield f"disk        about {_size(size.ends[1])}, with SFT_DATA"
@@ -86,8 +92,8 @@ def _amounts(plan: Plan, settings: Settings, wanted: SftSettings, owed: set[str]
         yield f"format      {one.name} from {percent(one.share)} of the questions: {amount(one.traces)} traces"
 
 
-def _formats(plan: Plan, wanted: SftSettings, source: Source) -> list[Foretold]:
-    """Return what each format asked for will give of all questions of the plan; nothing if no sample tells."""
+def _cells(plan: Plan, wanted: SftSettings, source: Source) -> list[tuple[int, ...]]:
+    """Return for each question that was measured how many of its samples are of each kind, as `foretell` takes them."""
     names = [variant.name for variant in plan.rollout.variants]
     coverage, measured = Coverage(wanted), source.measured.under(names)
     for table in source.tables:
@@ -97,9 +103,15 @@ def _formats(plan: Plan, wanted: SftSettings, source: Source) -> list[Foretold]:
             coverage.add(as_rows(batch, columns, _HERE, 0))
     found = coverage.by_question()
     counts = zip(measured.questions, np.bincount(measured.question, minlength=len(measured.questions)), strict=True)
-    cells = [(*found[key], int(samples) - sum(found[key])) for key, samples in counts]
+    return [(*found[key], int(samples) - sum(found[key])) for key, samples in counts]
+
+
+def _formats(plan: Plan, wanted: SftSettings, cells: Sequence[tuple[int, ...]]) -> list[Foretold]:
+    """Return what each format asked for will give of all questions of the plan; nothing if no sample tells."""
     formats = choose_formats(wanted.formats, wanted.bounds)
-    return foretell(cells, plan.each, len(plan.questions), formats, wanted.bounds, wanted.seed) if cells else []
+    if not cells:
+        return []
+    return foretell(cells, plan.each, len(plan.questions), formats, wanted.bounds, seed=wanted.seed)
 
 
 def _time(plan: Plan, settings: Settings, tokens: Range, source: Source) -> Iterator[str]:

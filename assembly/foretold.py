@@ -5,7 +5,7 @@ which are drawn from a Dirichlet distribution fitted to all questions (the Diric
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -14,8 +14,10 @@ import numpy as np
 from assembly.feasibility import count_served
 from assembly.settings import Attempts, Format
 from generation.expectation import FEWEST, Range
+from generation.rollout import next_batch
 
 _DRAWS = 200
+_SEQUENCES = 60  # of samples in the order of asking, and how often these are drawn
 _TAILS = (0.05, 0.95)
 _SPREADS = np.geomspace(0.05, 2000, 40)  # the sum of the distribution's parameters
 _LEAST = 0.5  # added to each count: what was never seen is not impossible
@@ -30,7 +32,13 @@ class Foretold(NamedTuple):
 
 
 def foretell(
-    found: Sequence[Sequence[int]], samples: int, questions: int, formats: Sequence[Format], bounds: Attempts, seed: int
+    found: Sequence[Sequence[int]],
+    samples: int,
+    questions: int,
+    formats: Sequence[Format],
+    bounds: Attempts,
+    *,
+    seed: int,
 ) -> list[Foretold]:
     """Return what each format will give of so many questions with so many samples each, with 90% ranges.
 
@@ -58,6 +66,29 @@ def foretell(
         share, each = ranges
         told.append(Foretold(format_.name, share, each.times(questions, questions, questions)))
     return told
+
+
+def asked_share(found: Sequence[Sequence[int]], samples: int, lacking: Callable[[int, int], int], seed: int) -> Range:
+    """Return which share of so many samples is asked for where each question ends when nothing is `lacking`.
+
+    `found` is as for `foretell`; `lacking` takes a question's usable right and wrong samples.
+    """
+    counts, rng, known = np.array(found, dtype=np.int64).reshape(-1, 4), np.random.default_rng(seed), cache(lacking)
+    shares = []
+    for _ in range(_SEQUENCES):
+        resampled = counts[rng.integers(0, len(counts), len(counts))]
+        drawn = _completed(resampled[rng.integers(0, len(counts), _SEQUENCES)], samples, _fitted(resampled), rng)
+        asked = sum(_asked(rng.permutation(np.repeat(np.arange(4), one)).tolist(), known) for one in drawn)
+        shares.append(asked / (samples * len(drawn)))
+    return Range(float(np.mean(shares)), *_ends(np.array(shares), len(counts)))
+
+
+def _asked(kinds: Sequence[int], lacking: Callable[[int, int], int]) -> int:
+    """Return how many samples of these kinds, in order, the rollout asks for."""
+    asked = 0
+    while asked < len(kinds) and (least := lacking(kinds[:asked].count(0), kinds[:asked].count(1))):
+        asked += next_batch(least, asked)
+    return min(asked, len(kinds))
 
 
 def _ends(drawn: np.ndarray, measured: int) -> tuple[float, ...]:

@@ -47,6 +47,10 @@ class Group(NamedTuple):
     measured: np.ndarray
     left: int
 
+    def scaled(self, factor: float) -> "Group":
+        """Return the group with so many times of everything that was measured."""
+        return Group(self.measured * factor, self.left)
+
 
 def total(groups: Sequence[Group], seed: int) -> Range:
     """Return what all that is left will come to, by the mean of what was measured, with its 90% range.

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cluster.errors import AllFailedError
+from cluster.errors import AllFailedError, Stopped
 from cluster.inference.engine import Completion, Engine, EngineInfo, Request
 from cluster.inference.pool import Done, Failed, Loading, Lost, Started
 from cluster.inference.replicas import Fleet
@@ -115,6 +115,9 @@ def probe(plan: Plan, settings: Settings, owed: set[str], fleet: Fleet | None) -
     except Exception:
         say("probe", f"what the engines said is in {folder}")
         raise
+    except Stopped:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     shutil.rmtree(folder, ignore_errors=True)
     return found._replace(speed=found.speed and found.speed._replace(served=plan.model.served is not None))
 
@@ -140,8 +143,8 @@ class _Asking:
             reason = self._failed[0] if self._failed else "there was none"
             raise AllFailedError(f"no question of the probe could be asked: {reason}", ASKED_AGAIN)
         ready = self._ready or began
-        engines = fleet.placement.engines
-        speed, ending_s = speed_in(self._spans, self._ended, ready, self._dealt, engines, fleet.placement.gpus_each)
+        engines, gpus = fleet.placement.engines, fleet.placement.gpus_each
+        speed, ending_s = speed_in(self._spans, self._ended, ready, self._dealt, engines=engines, gpus_each=gpus)
         asked_s, stored = max(self._ended) - ready, stored_bytes(self._tables)
         return Probe(self._tables, len(self._failed), speed, ready - began, asked_s, ending_s, stored)
 
@@ -177,7 +180,7 @@ def stored_bytes(tables: Sequence[pa.Table]) -> int:
 
 
 def speed_in(
-    spans: Sequence[Span], ended: Sequence[float], ready: float, dealt: float, engines: int, gpus_each: int = 0
+    spans: Sequence[Span], ended: Sequence[float], ready: float, dealt: float, *, engines: int, gpus_each: int = 0
 ) -> tuple[Speed | None, float]:
     """Return the speed while the engines were full, and how many seconds the end took beyond the same work at it.
 

@@ -24,6 +24,7 @@ from generation.probe import Span, speed_in
 from generation.records import Question
 from generation.run import main
 from tests.countdown_questions import make
+from tests.openai_server import OpenAIServer, serving
 from tests.scripted import reply, slow_reply
 
 FLAGS = ("--questions=60", "--rl_questions=10", "--samples=4")
@@ -143,6 +144,18 @@ def test_the_goal_of_traces_shortens_what_is_expected(tmp_path: Path, capsys: py
     assert ends(lines["expected"])[1] < whole[0] / 2
 
 
+def test_what_enough_saves_is_foretold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--questions=100", "--rl_questions=0", "--samples=8", "--enough", "--attempts=4", f"--out={tmp_path}/run"]
+    assert main([*flags, "--probe"], fleet=fleet()) == 0
+    lines = told(capsys)
+    assert main(flags, fleet=fleet()) == 0
+    rows = pq.read_table(tmp_path / "run" / "RAW_DATA" / "data").num_rows
+    low, high = ends(lines["ending"].partition("after ")[2])
+    assert 0.9 * low <= 100 * rows / 3200 <= 1.1 * high
+    low, high = ends(lines["expected"])
+    assert 0.9 * low <= read_record(tmp_path / "run")["starts"][0]["output_tokens"] <= 1.1 * high
+
+
 def test_each_beginning_of_the_order_has_its_share_of_each_task() -> None:
     questions = [
         Question(f"{task} {n}", "", task, "", "", "") for task, many in (("a", 300), ("b", 100)) for n in range(many)
@@ -208,3 +221,19 @@ def test_what_is_measured_of_rows_is_what_they_say(tmp_path: Path) -> None:
     assert found.reflection_tokens.tolist() == [sum(look["output_tokens"] for look in one) for one in looks]
     assert found.agreeing.tolist() == [sum(look["valid"] for look in one) for one in looks]
     assert found.unsaid.tolist() == [sum(look["verdict"] is None for look in one) for one in looks]
+
+
+def test_a_server_is_probed_and_previewed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With --dry_run too, which alone asks a server nothing."""
+    made = ["--questions=12", "--rl_questions=2", "--inputs=1-10", "--targets=10-50", "--variants=original"]
+    with serving(OpenAIServer()) as server:
+        flags = [*made, "--samples=3", "--attempts=2", f"--server={server.url}", f"--out={tmp_path}/run"]
+        assert main([*flags, "--probe", "--dry_run"]) == 0
+        lines = told(capsys)
+        assert "24 samples of 12 questions" in lines["expected"]
+        assert "on a server" in lines["expected"]
+        assert "on 1 server at" in lines["time"]
+        assert "cost" not in lines
+        assert [*tmp_path.iterdir()] == []
+        assert main([*flags, "--preview=1"]) == 0
+    assert "=== question 1 of 1" in capsys.readouterr().out
