@@ -68,18 +68,21 @@ def _amounts(plan: Plan, settings: Settings, wanted: SftSettings, owed: set[str]
     bare = len(owed) - left
     cells = _cells(plan, wanted, source)
     formats = _formats(plan, wanted, cells)
-    each = sum(one.traces.value for one in formats) / len(order)
-    if settings.traces and each and (last := round(settings.traces / each)) < len(order):
-        left = max(1, min(left, last - (len(order) - left)))
-        yield f"ending      after about {last:,} questions, when {settings.traces:,} traces are possible"
+    until = Range(1.0)
+    if settings.traces and formats and left:
+        until = _until(settings.traces, formats, len(order), left)
+        if until.value < left:
+            yield f"ending      after {amount(until)} more questions, when {settings.traces:,} traces are possible"
+        left = round(until.value)
     groups = groups_of(source.measured, plan.rollout, left, bare, whole=source.whole)
     enough, asked = plan.rollout.lacking, Range(1.0)
     if isinstance(enough, Enough) and cells and not source.whole:
         asked = asked_share(cells, plan.each, enough.lacking, settings.seed)
         yield f"ending      of each question when it has enough, after {percent(asked)} of its samples on average"
     tokens = total([groups[0].scaled(asked.value), *groups[1:]], settings.seed)
-    low, high = (end / asked.value for end in asked.ends)
-    tokens = tokens.times(low, 1.0, high)
+    for part in (asked, until):
+        low, high = (end / part.value for end in part.ends)
+        tokens = tokens.times(low, 1.0, high)
     more = "more " if len(owed) < len(plan.keys) else ""
     few = "" if tokens.low is not None else "; too few questions for a range"
     yield f"expected    {amount(tokens)} {more}tokens written (90% range, from {source.name}{few})"
@@ -90,6 +93,14 @@ def _amounts(plan: Plan, settings: Settings, wanted: SftSettings, owed: set[str]
         yield f"note        {lack}"
     for one in formats:
         yield f"format      {one.name} from {percent(one.share)} of the questions: {amount(one.traces)} traces"
+
+
+def _until(traces: int, formats: Sequence[Foretold], questions: int, left: int) -> Range:
+    """Return how many of the questions `left` are still asked until so many traces are possible; one at least."""
+    ends = [sum(one.traces.ends[side] for one in formats) for side in (1, 0)]
+    value = sum(one.traces.value for one in formats)
+    needed = [traces * questions / max(each, 1e-9) - (questions - left) for each in (value, *ends)]
+    return Range(*(float(min(left, max(1, round(one)))) for one in needed))
 
 
 def _cells(plan: Plan, wanted: SftSettings, source: Source) -> list[tuple[int, ...]]:
@@ -130,6 +141,8 @@ def _time(plan: Plan, settings: Settings, tokens: Range, source: Source) -> Iter
     rate = amount(Range(*(one * factor for one in (speed.mean, speed.low, speed.high))))
     loading = f", and {duration(Range(source.loaded_s))} to load" if source.loaded_s else ""
     scaled = f", taken as {factor:g} times that of the source" if factor != 1 else ""
+    if engines != speed.engines and not (gpus_each or speed.served):
+        scaled = ", not scaled, as engines on one CPU share its cores"
     count = f"{engines:,} {'server' if speed.served else 'engine'}{'s' * (engines != 1)}"
     yield f"time        {duration(needed)} on {count} at {rate} tokens/s{scaled}{loading}"
     if gpus_each:

@@ -113,7 +113,10 @@ def probe(plan: Plan, settings: Settings, owed: set[str], fleet: Fleet | None) -
     try:
         found = asking.ask(fleet or choose_fleet(small, settings), ProbeWork(asked, plan.task_config))
     except Exception:
-        say("probe", f"what the engines said is in {folder}")
+        if any(folder.iterdir()):
+            say("probe", f"what the engines said is in {folder}")
+        else:
+            folder.rmdir()
         raise
     except Stopped:
         shutil.rmtree(folder, ignore_errors=True)

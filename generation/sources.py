@@ -17,6 +17,7 @@ from generation.probe import probe
 from generation.settings import Settings
 from generation.variants import BARE
 
+_MANY = 0.005  # of all samples, that are worth a word
 _MOST_ROWS = 200_000  # that a plan is foretold from; more would tell no more
 
 
@@ -127,5 +128,5 @@ def _differences(run: Path, other: Mapping[str, Any], measured: Measured, plan: 
     if rollout.reflections and not measured.reflections.any():
         yield f"{run} has no reflections: taken to be as long as its samples"
     longest = other.get("sampling", {}).get("max_tokens", 0)
-    if measured.cut.any() and longest < rollout.sampling.max_tokens:
+    if measured.cut.mean() >= _MANY and longest < rollout.sampling.max_tokens:
         yield f"{measured.cut.mean():.0%} of the samples of {run} were cut at {longest:,} tokens: longer ones may come"

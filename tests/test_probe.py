@@ -142,6 +142,10 @@ def test_the_goal_of_traces_shortens_what_is_expected(tmp_path: Path, capsys: py
     lines = told(capsys)
     assert "50 traces" in lines["ending"]
     assert ends(lines["expected"])[1] < whole[0] / 2
+    assert main([*FLAGS, "--traces=50", f"--out={tmp_path}/run"], fleet=fleet()) == 0
+    (count,) = re.findall(r"possible after ([\d,]+) of 60 questions", capsys.readouterr().out)
+    low, high = ends(lines["ending"].removeprefix("after "))
+    assert low - 2 <= int(count) <= high + 2
 
 
 def test_what_enough_saves_is_foretold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
