@@ -189,6 +189,10 @@ class Coverage:
                 self.right_left_out[why] += count
                 found[2] += count * (why in UNREFLECTED)
 
+    def by_question(self) -> dict[str, tuple[int, ...]]:
+        """Return the attempts of each question, as `usable` counts them."""
+        return {key: tuple(found) for key, (_, found) in self._found.items()}
+
     def usable(self, task: str | None = None) -> Counter[tuple[int, ...]]:
         """Count questions, of one task or all, by their attempts: right, wrong, right but only usable for star."""
         return Counter(tuple(found) for of, found in self._found.values() if task in (None, of))

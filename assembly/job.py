@@ -20,7 +20,9 @@ from assembly.sessions import SESSIONS
 from assembly.settings import FORMATS, Attempts, SftSettings
 from assembly.sft import SFT_DATA
 from assembly.sft_report import summary_text
+from assembly.shown import preview_text
 from assembly.traces import PHRASES
+from cluster.flags import page
 from cluster.jobs.atomic import check_replaceable
 from cluster.jobs.card import WIDTH, Table, counts_text
 from cluster.jobs.job import Job
@@ -99,6 +101,8 @@ def make_sets(job: Job, plan: Plan, wanted: SftSettings, settings: Settings) -> 
         folders += [SFT_DATA, *([SESSIONS] if settings.export_traces else [])]
         traces = made.traces.total()
     except NothingMadeError as error:
+        if plan.previewed:
+            return folders, 0  # the preview says why
         kept = f"{out} stays as it was" if out.exists() else f"there is no {SFT_DATA}"
         print(f"failed: {error}\n{RAW_DATA} is kept in {plan.out}; {kept}", file=sys.stderr)
     if plan.rl_questions and _make_rl(job, plan, settings):
@@ -107,8 +111,8 @@ def make_sets(job: Job, plan: Plan, wanted: SftSettings, settings: Settings) -> 
 
 
 def all_made(plan: Plan, folders: Sequence[str]) -> bool:
-    """Return True if these are all the sets that the run is to give."""
-    return {*folders} - {SESSIONS} == {*(SETS if plan.rl_questions else SETS[:2])}
+    """Return True if these are all the sets that the run is to give; a preview is to give none but RAW_DATA."""
+    return plan.previewed > 0 or {*folders} - {SESSIONS} == {*(SETS if plan.rl_questions else SETS[:2])}
 
 
 def _make_rl(job: Job, plan: Plan, settings: Settings) -> bool:
@@ -142,12 +146,15 @@ def _counted(wanted: SftSettings, plan: Plan) -> SftSettings:
         return wanted
 
 
-def say_next(run: Path, wanted: SftSettings, traces: int, served: Mapping[str, int]) -> None:
-    """Suggest the next commands; `served` counts the questions that can serve each format."""
+def say_next(plan: Plan, wanted: SftSettings, traces: int, served: Mapping[str, int]) -> None:
+    """Suggest the next commands, or show a preview; `served` counts the questions that can serve each format."""
+    if plan.previewed:
+        page(preview_text(plan, wanted))
+        return
     if traces:
         say("next", f"train on {SFT_DATA}: docs/training.md")
     if others := [name for name in _PROPOSED if name not in wanted.formats and served[name]]:
-        say("next", f"{assembling(run)} --formats {shlex.quote(others[0])} --out traces", whole=True)
+        say("next", f"{assembling(plan.out)} --formats {shlex.quote(others[0])} --out traces", whole=True)
 
 
 def assembling(raw: Path) -> str:

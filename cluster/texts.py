@@ -5,6 +5,7 @@ import os
 import re
 import sys
 import tomllib
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
@@ -38,6 +39,18 @@ def listed(names: Sequence[str], most: int) -> str:
 def counted(reasons: Counter[str]) -> str:
     """Return each reason with its count, the most frequent first."""
     return ", ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common())
+
+
+def inert(text: str) -> str:
+    """Return the text with all that a terminal would obey written out, such as \\x1b; newlines and tabs stay.
+
+    So are marks that turn the direction of writing, and what is of no width, save those that join letters or emoji.
+    """
+    return "".join(char if _is_shown(char) else char.encode("unicode_escape").decode() for char in text)
+
+
+def _is_shown(char: str) -> bool:
+    return char in "\n\t\u200c\u200d" or unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 def excerpt(text: str, longest: int = 50) -> str:

@@ -48,6 +48,7 @@ class Plan(JobPlan):
     task_config: str
     """JSON: everything that the questions depend on."""
     rollout: Rollout
+    previewed: int = 0  # how many of the questions are to be shown; 0 for a run that is no preview
 
     @property
     def keys(self) -> list[str]:
@@ -204,8 +205,8 @@ def _kinds(plan: Plan) -> list[Prompt]:
     return [Prompt(name.replace("variant ", ""), messages) for name, messages in _first_chats(plan)]
 
 
-def describe(plan: Plan) -> str:
-    """Describe the plan: counts, an upper bound on tokens, and prompts as the model will see them."""
+def describe(plan: Plan, expected: Iterable[str] = ()) -> str:
+    """Describe the plan: counts, a bound on tokens, what is `expected`, and prompts as the model will see them."""
     chat = chat_of(plan)
     rollout, longest = plan.rollout, plan.sampling.max_tokens
     looking = rollout.of_reflections
@@ -236,6 +237,7 @@ def describe(plan: Plan) -> str:
             f"requests    {plan.upto}{plan.samples:,} samples and up to {reflections:,} reflections",
             *([f"            {plan.rl_samples:,} samples of the RL questions"] if plan.rl_samples else []),
             f"tokens      at most {written:,} written and {read:,} read",
+            *expected,
         ],
         shown=[Prompt(f" of {name}", messages) for name, messages in _first_chats(plan)],
     )

@@ -100,8 +100,7 @@ class Rollout:
         if not attempts:
             return self.lacking(SCHEMA.empty_table())
         table = await asyncio.to_thread(to_table, tuple(attempts), engine.info, self.recorded, "")
-        # A question that is short of one only would else wait for each in turn, 60 times for one that is never solved.
-        return (least := await asyncio.to_thread(self.lacking, table)) and max(least, len(attempts) // 4)
+        return next_batch(await asyncio.to_thread(self.lacking, table), len(attempts))
 
     async def _attempt(self, engine: Engine, question: Question, variant: Variant, index: int) -> Attempt:
         request = self.sample_request(question, variant, index)
@@ -154,6 +153,12 @@ class Work:
         tokens = sum(attempt.completion.output_tokens for attempt in attempts)
         tokens += sum(look.completion.output_tokens for attempt in attempts for look in attempt.reflections)
         return Rolled(table, tokens)
+
+
+def next_batch(least: int, asked: int) -> int:
+    """Return how many samples to ask for where at least so many are lacking after those `asked`; 0 if none is."""
+    # A question that is short of one only would else wait for each in turn, 60 times for one that is never solved.
+    return least and max(least, asked // 4)
 
 
 def grade_inner(thought: str | None, question: Question, judged: Grade) -> tuple[InnerAttempt, ...]:

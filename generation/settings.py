@@ -7,6 +7,7 @@ from typing import Any
 
 from cluster.flags import flag
 from cluster.inference.sampling import read_sampling
+from cluster.paths import local
 from generation.question_settings import QuestionSettings
 from generation.records import RlLayoutName
 from generation.tasks import custom, registry
@@ -50,6 +51,11 @@ class Settings(QuestionSettings):
     rl_pass_rate: str | None = flag(
         None, "LOW-HIGH, such as 0.05-0.95: only RL questions between these; with --rl_samples"
     )
+    probe: bool = flag(False, "ask the engines for about a minute, print the plan with what that foretells, and stop")
+    like: str | None = flag(None, "print the plan with what an earlier run, this directory, foretells, and stop", local)
+    preview: int | None = flag(
+        None, "show this many questions whole, with what became of them, in OUT-preview", bounds=(1, 1_000)
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -62,6 +68,30 @@ class Settings(QuestionSettings):
         if self.rl_pass_rate is not None and self.rl_samples is None:
             raise ValueError(f"--rl_pass_rate {self.rl_pass_rate} is of samples of the RL questions: give --rl_samples")
         read_pass_rates(self.rl_pass_rate)
+        self._check_plans()
+        if self.probe and self.dry_run:
+            # A dry run asks no server and needs no GPU; a probe does, and ends with the plan all the same.
+            object.__setattr__(self, "dry_run", False)
+        elif self.like is not None:
+            object.__setattr__(self, "dry_run", True)
+
+    @property
+    def only_planned(self) -> bool:
+        """Return True if the command ends with the plan."""
+        return self.dry_run or self.probe
+
+    def _check_plans(self) -> None:
+        """Raise ValueError for flags of which each says what to do instead of the run."""
+        if self.probe and self.like is not None:
+            raise ValueError("--probe and --like both say what the plan is foretold from: give one of them")
+        if self.preview is None:
+            return
+        for name in ("dry_run", "probe", "like"):
+            if getattr(self, name):
+                told = f"--preview makes rows and --{name} only a plan: give one of them"
+                raise ValueError(told)
+        if self.push_to is not None:
+            raise ValueError("--preview makes rows to look at, and pushes none: leave --push_to out")
 
     def parts(self, *, small: bool) -> list[Part]:
         """Decide which tasks supply how many questions, without generating or loading any. Raises ValueError.

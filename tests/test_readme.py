@@ -20,7 +20,10 @@ from typing import NamedTuple
 import pytest
 from packaging.requirements import Requirement
 
+from cluster.inference.engine import ScriptedSettings
+from cluster.inference.replicas import Fleet
 from generation.builtin import MODEL
+from generation.run import main
 from tests.assembly_rows import published_row, write_parquet
 from tests.hub_datasets import card, jsonl, parquet, put
 from tests.hub_server import serving
@@ -28,6 +31,7 @@ from tests.hub_state import Hub, Repository
 from tests.hub_user import User
 from tests.readme import NO_COMMANDS, ROOT, commands, typed, working_copy
 from tests.regraded import evaluated_row
+from tests.scripted import reply
 
 README = ROOT / "README.md"
 TEXT = "\n".join(path.read_text(encoding="utf-8") for path in (README, *sorted((ROOT / "docs").glob("*.md"))))
@@ -136,6 +140,13 @@ def planned(reader: Reader, command: str) -> None:
         assert Path(name).name in said or (reader.folder / name).is_symlink()
 
 
+def like_a_run(reader: Reader, command: str) -> None:
+    """What it is like is there, made by an engine that is scripted."""
+    run = reader.folder / re.findall(r"--like (\S+)", command)[0]
+    assert main([f"--out={run}", "--questions=8"], fleet=Fleet(ScriptedSettings(reply))) == 0
+    assert "90% range" in reader.types(command)
+
+
 def forced(reader: Reader, command: str) -> None:
     """Within the context of the model that is there."""
     planned(reader, command.replace(" 8192", " 800"))
@@ -220,6 +231,8 @@ WAYS: list[tuple[str, Callable[[Reader, str], None]]] = [
     (r"source \.venv/bin/activate", goes_into_the_environment),
     (r"python -m generation\.run --list_tasks", as_written),
     (r"python -m generation\.run .*--address auto", on_a_cluster),
+    (r"python -m generation\.run .*--like .*", like_a_run),
+    (r"python -m generation\.run (--probe|--preview \d)", as_written),
     (r"python -m generation\.run .*", planned),
     (r"python -m generation\.evaluate .*--compare .*", on_evaluations),
     (r"python -m generation\.evaluate .*--force_to .*", forced),

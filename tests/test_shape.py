@@ -31,6 +31,7 @@ RANKS = {
     "generation.builtin": 4,
     "generation": 4,
     "generation.evaluation": 5,
+    "generation.expectation": 5,
     "generation.regrading": 5,
     "reflection.added": 5,
     "assembly": 5,
@@ -53,8 +54,11 @@ HOMES = {
     "reasoning_gym": {"generation.tasks.gym"},
     **dict.fromkeys(("math_verify", "latex2sympy2_extended", "antlr4", "sympy"), MATH),
 }
-ABOVE_HOMES = {"generation.placement", "generation.downloads"}
-"""They place engines on Ray, and weights on its nodes, and so cannot be imported without.
+ABOVE_HOMES = {
+    *("generation.placement", "generation.downloads"),
+    *("generation.probe", "generation.sources", "assembly.expected"),
+}
+"""They place engines on Ray, and weights on its nodes, or probe these, and so cannot be imported without.
 
 Besides any run.py. A new name here needs a reason.
 """

@@ -78,6 +78,9 @@ def test_flags_of_the_whole_job_are_frozen() -> None:
         "export_traces",
         "rl_layout",
         "rl_pass_rate",
+        "probe",
+        "like",
+        "preview",
     ]
 
 
