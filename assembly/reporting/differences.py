@@ -92,23 +92,23 @@ def _compared(first: Side, second: Side, labels: Sequence[str]) -> Iterator[dict
 def changes(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of two run.json that differ, and their texts that do, as lines of a unified diff."""
     fields = [dict(flat(one.get("configuration", {}))) for one in (first, second)]
-    texts = [{".".join((kind, name)): text for kind, named in one.get("texts", {}).items() for name, text in named.items()}
-             for one in (first, second)]
+    texts = [dict(texts_of(one)) for one in (first, second)]
+    diffs = {name: difflib.unified_diff(*(one.get(name, []) for one in texts), lineterm="") for name in texts[0] | texts[1]}
     return {
         "configuration": [
             [name, *(one.get(name) for one in fields)]
-            for name in sorted({*fields[0], *fields[1]})
+            for name in sorted(fields[0] | fields[1])
             if fields[0].get(name) != fields[1].get(name)
         ],
-        "texts": [
-            [name, [*difflib.unified_diff(*(lines(one.get(name)) for one in texts), lineterm="")][2:]]
-            for name in dict.fromkeys([*texts[0], *texts[1]])
-            if texts[0].get(name) != texts[1].get(name)
-        ],
+        "texts": [[name, lines[2:]] for name, diff in diffs.items() if (lines := [*diff])],
     }
 
 
-def lines(text: object) -> list[str]:
-    """Return the lines of a text of a run.json: one text, a list of them, or texts by role."""
-    parts = text.values() if isinstance(text, Mapping) else [text] if isinstance(text, str) else text or ()
-    return [line for part in parts for line in str(part).splitlines()]
+def texts_of(record: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """Yield the prompts and phrases of a run.json: one text, a list of them, or texts by role, each in lines."""
+    for kind, named in record.get("texts", {}).items():
+        for name, text in named.items() if isinstance(named, Mapping) else [("", named)]:
+            roles = text.items() if isinstance(text, Mapping) else [("", text)]
+            parts = [part for role, words in roles for part in (f"[{role}]" if role else "", words)]
+            texts = [one for part in parts for one in ([part] if isinstance(part, str) else part or ())]
+            yield f"{kind} {name}".strip(), [line for one in texts if one for line in str(one).splitlines()]

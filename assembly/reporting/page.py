@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from assembly.reporting.differences import changes, differences, lines
+from assembly.reporting.differences import changes, differences, texts_of
 from assembly.reporting.gather import KINDS, Contents, Subject, find_sets
 from assembly.reporting.sample import inert, shown
 from assembly.sft import SFT_DATA
@@ -73,11 +73,8 @@ def _side(subject: Subject, record: Mapping[str, Any], found: Mapping[str, Conte
     moments = [*read_history(subject.run)] if subject.run else []
     told |= {"state": record.get("state"), "configuration": [*flat(record.get("configuration", {}))], "starts": starts}
     told |= {"history": moments[:: len(moments) // _MOMENTS + 1], "contents": [one.told() for one in found.values()]}
-    told["texts"] = [
-        [f"{kind}: {name}", shown("\n".join(lines(text)), _TEXT)]
-        for kind, named in record.get("texts", {}).items()
-        for name, text in named.items()
-    ][:_TEXTS]
+    texts = [[name, shown("\n".join(lines), _TEXT)] for name, lines in texts_of(record)]
+    told["texts"] = texts[:_TEXTS]
     if EVAL_DATA in found:
         made = Path(subject.sets[EVAL_DATA], FIGURES)
         text = made.read_text() if made.is_file() else figures_told(read_evaluation(subject.sets[EVAL_DATA])).json()
