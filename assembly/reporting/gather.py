@@ -32,7 +32,7 @@ SUMS = ("samples", "cut", "tokens", "counted", *VERDICTS)
 OF_TRACES = ("traces", "attempts", *FAULTS)
 _LABEL = "sft_template_type_idx"
 _REFLECTION, _QUESTION = 3_000, 3_000  # characters that are shown
-_REASON = r"(?s)^([^:]{0,60}).*"  # what follows the colon differs from sample to sample
+_REASON = r"(?s)^([^:]{0,60}).*"  # what follows the colon differs from sample to sample, and so do numbers
 _BINS, _TABLES, _ROWS = 40, 64, 1_000
 _THOUGHTS = "responses__thought"
 _OF_TRACE = ("question_key", "task", _LABEL, "format", "variants", "faults")
@@ -154,7 +154,8 @@ def _samples(rows: pa.Table, said: Mapping[str, np.ndarray], tokens: pa.Array, t
     """Return the columns of samples that are summed and told apart by; `said` counts VERDICTS."""
     counted = np.asarray(tokens.is_valid())
     outcome = {name: pc.fill_null(rows[name], "") for name in ("task", "variant", "outcome")}
-    outcome["reason"] = pc.replace_substring_regex(rows["reason"], _REASON, r"\1")
+    reason = pc.replace_substring_regex(rows["reason"], _REASON, r"\1")
+    outcome["reason"] = pc.replace_substring_regex(reason, "[0-9]+", "#")
     some = [said[name] + said[other] > 0 for name, other in zip(VERDICTS[:3], VERDICTS[3:], strict=True)]
     return pa.table(
         {**outcome, "key": rows["question_key"], "samples": np.ones(len(rows), np.int64)}

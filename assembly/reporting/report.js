@@ -55,7 +55,9 @@ const percent = (value, digits = 1) => (value === null || value === undefined ? 
 const sum = (values) => values.reduce((all, one) => all + one, 0);
 const plural = (number, word) => `${count(number)} ${word}${number === 1 ? "" : "s"}`;
 const named = (name) => name || "(none)";
-const reasonOf = (reason) => (reason || "").split(":")[0].slice(0, 60);
+/** A name that may be broken behind its underscores. */
+const broken = (name) => named(name).split(/(?<=_)/).flatMap((part, place) => (place ? [h("wbr"), part] : [part]));
+const reasonOf = (reason) => (reason || "").split(":")[0].slice(0, 60).replace(/[0-9]+/g, "#");
 function duration(seconds) {
   const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor((seconds % 3600) / 60)];
   return hours ? `${hours} h ${minutes} min` : minutes ? `${minutes} min ${Math.round(seconds % 60)} s` : `${Math.round(seconds)} s`;
@@ -111,7 +113,9 @@ function ticks(most) {
 }
 const short = (value) => (Math.abs(value) >= 1e6 ? `${+(value / 1e6).toFixed(1)}M` : Math.abs(value) >= 1e4 ? `${+(value / 1e3).toFixed(1)}k` : count(+value.toFixed(2)));
 
+const narrow = matchMedia("(max-width: 560px)");
 function frame(label, most, { width = 620, height = 190, x, y, left = 46 }) {
+  width = narrow.matches ? Math.min(width, 340) : width;
   const drawn = s("svg", { viewBox: `0 0 ${width} ${height + 42}`, role: "img", "aria-label": label });
   const scale = (value) => height - (value / (most || 1)) * (height - 14);
   for (const at of ticks(most)) {
@@ -122,9 +126,9 @@ function frame(label, most, { width = 620, height = 190, x, y, left = 46 }) {
 }
 
 /** Bars of [name, [[class, value], …]] beside each other, each stacked. */
-function bars(label, rows, { x, y, every = 1, unit = "" }) {
+function bars(label, rows, { x, y, every = 1, unit = "", width: wide }) {
   const most = Math.max(1, ...rows.map(([, parts]) => sum(parts.map((one) => one[1]))));
-  const { drawn, scale, left, width, height } = frame(label, most, { x, y });
+  const { drawn, scale, left, width, height } = frame(label, most, { x, y, width: wide });
   const step = (width - left) / rows.length;
   rows.forEach(([name, parts], place) => {
     let base = 0;
@@ -139,9 +143,9 @@ function bars(label, rows, { x, y, every = 1, unit = "" }) {
 }
 
 /** Lines of [x, y], with upright marks of [x, class, words]; a gap where y is null. */
-function lines(label, points, marks, { x, y, write }) {
+function lines(label, points, marks, { x, y, write, width: wide }) {
   const most = Math.max(0.001, ...points.map((one) => one[1] || 0)), last = Math.max(1e-9, ...points.map((one) => one[0]));
-  const { drawn, scale, left, width, height } = frame(label, most, { x, y });
+  const { drawn, scale, left, width, height } = frame(label, most, { x, y, width: wide });
   const across = (value) => left + (value / last) * (width - left);
   for (const at of ticks(last)) drawn.append(s("text", { x: across(at), y: height + 15, "text-anchor": at ? "middle" : "start" }, write(at)));
   for (const [at, kind, words] of marks) drawn.append(s("line", { class: kind, x1: across(at), x2: across(at), y1: 8, y2: height }, s("title", {}, words)));
@@ -189,7 +193,7 @@ function tiles(side) {
       tile(percent(agree / said), `of ${plural(said, "reflection")} judge rightly`);
     }
     const counted = sum(samples.groups.map((one) => one.counted));
-    if (counted) tile(count(Math.round(sum(samples.groups.map((one) => one.tokens)) / counted)), "tokens a sample");
+    if (counted) tile(count(Math.round(sum(samples.groups.map((one) => one.tokens)) / counted)), samples.kind === "EVAL_DATA" ? "tokens a reply" : "tokens a sample");
   }
   if (traces) tile(count(traces.rows), "traces");
   const [seconds, tokens] = ["seconds", "output_tokens"].map((name) => sum(side.starts.map((one) => one[name] || 0)));
@@ -219,14 +223,14 @@ function yieldsPanel(samples) {
     const counts = OUTCOMES.map((name) => sum(groups.filter((one) => one.outcome === name).map((one) => one.samples)));
     const open = (outcome) => () => go({ task: tasks ? task : undefined, variant, outcome });
     const share = (place) => [h("button", { type: "button", class: "link", onclick: open(OUTCOMES[place]), "aria-label": `${OUTCOMES[place]}: ${count(counts[place])} of ${named(variant)}` }, count(counts[place])), " ", h("span", { class: "soft" }, percent(counts[place] / total, 0))];
-    return [...(tasks ? [named(task)] : []), named(variant), h("td", { class: "stack" }, stacked(OUTCOMES.map((name, place) => [name, counts[place]]), OUTCOMES.map((name, place) => `${count(counts[place])} ${name}`).join(", "))), ...counts.map((value, place) => (value ? share(place) : "0"))];
+    return [...(tasks ? [broken(task)] : []), broken(variant), h("td", { class: "stack" }, stacked(OUTCOMES.map((name, place) => [name, counts[place]]), OUTCOMES.map((name, place) => `${count(counts[place])} ${name}`).join(", "))), ...counts.map((value, place) => (value ? share(place) : "0"))];
   });
   const first = tasks ? 3 : 2;
   const unknown = samples.groups.filter((one) => one.outcome !== "right");
   const reasons = [...grouped(unknown, (one) => JSON.stringify([one.outcome, one.reason]))].map(([key, groups]) => [...JSON.parse(key), sum(groups.map((one) => one.samples))]).sort((one, other) => other[2] - one[2]);
-  return panel("Yields by task and variant", null, "more", legend([["right", "right"], ["wrong", "wrong"], ["unknown", "unknown"]]),
-    table([...(tasks ? ["task"] : []), "variant", "", ...OUTCOMES], rows, { caption: "Samples by variant and outcome", numbers: [first, first + 1, first + 2] }),
-    reasons.length ? [h("h3", {}, "Why not right"), table(["outcome", "reason", "samples"], reasons.slice(0, 12).map(([outcome, reason, samples]) => [h("td", {}, h("span", { class: outcome }, outcome)), h("td", { class: "text" }, h("button", { type: "button", class: "link", onclick: () => go({ outcome, reason }) }, named(reason))), count(samples)]), { caption: "Reasons", numbers: [2] }),
+  return panel("Yields by task and variant", null, sum(samples.verdicts.map((one) => one[2])) ? "more" : "wide", legend([["right", "right"], ["wrong", "wrong"], ["unknown", "unknown"]]),
+    table([...(tasks ? ["task"] : []), "variant", h("th", { class: "stack" }), ...OUTCOMES], rows, { caption: "Samples by variant and outcome", numbers: [first, first + 1, first + 2] }),
+    reasons.length ? [h("h3", {}, "Why not right"), table(["outcome", "reason", "samples"], reasons.slice(0, 12).map(([outcome, reason, samples]) => [h("td", {}, h("span", { class: outcome }, outcome)), h("td", { class: "wrap" }, h("button", { type: "button", class: "link", onclick: () => go({ outcome, reason }) }, named(reason))), count(samples)]), { caption: "Reasons", numbers: [2] }),
       reasons.length > 12 ? h("p", { class: "note" }, `and ${plural(reasons.length - 12, "reason")} more`) : null] : null);
 }
 
@@ -240,7 +244,7 @@ function lengthsPanel(contents, title, about, size) {
     const name_of = (place) => (width === 1 ? String(place) : `${count(place * width)}–${count((place + 1) * width - 1)}`);
     const rows = ended.map((value, place) => [name_of(place), [["fill", value, "ended"], ["cut", cut[place], "cut at the limit"]]]);
     const some = rows.filter(([, parts]) => sum(parts.map((one) => one[1])));
-    box.replaceChildren(bars(title, rows, { x: contents.unit, y: contents.kind === "SFT_DATA" ? "traces" : "samples", every: length > 14 ? Math.ceil(length / 8) : 1, unit: ` ${contents.unit}` }),
+    box.replaceChildren(bars(title, rows, { x: contents.unit, y: contents.kind === "SFT_DATA" ? "traces" : "samples", every: length > 14 ? Math.ceil(length / (narrow.matches ? 4 : 8)) : 1, unit: ` ${contents.unit}`, width: size === "third" ? 330 : 620 }),
       h("details", {}, h("summary", {}, "Numbers"), table([contents.unit, "ended", "cut"], some.map(([words, parts]) => [words, ...parts.map((one) => count(one[1]))]), { caption: title, numbers: [1, 2] })));
   };
   draw("");
@@ -255,7 +259,7 @@ function verdictsPanel(samples) {
   const verdicts = ["Correct", "Incorrect", "none"];
   const row = (outcome) => {
     const all = sum(verdicts.map((name) => counts[`${outcome} ${name}`])) || 1;
-    return [h("th", { scope: "row" }, h("span", { class: outcome }, `${outcome} samples`)), ...verdicts.map((name) => {
+    return [h("th", { scope: "row" }, h("span", { class: outcome }, outcome)), ...verdicts.map((name) => {
       const value = counts[`${outcome} ${name}`], good = name === (outcome === "right" ? "Correct" : "Incorrect");
       const cell = h("td", {}, h("b", {}, count(value)), h("span", { class: "soft" }, percent(value / all)));
       const tint = name === "none" ? "--unknown" : good ? "--right" : "--wrong";
@@ -263,7 +267,7 @@ function verdictsPanel(samples) {
       return cell;
     })];
   };
-  const square = table(["", ...verdicts.map((one) => (one === "none" ? "no verdict" : `says ${one}`))], [row("right"), row("wrong")], { caption: "Verdicts by outcome of the sample" });
+  const square = table(["", ...verdicts.map((one) => (one === "none" ? "no verdict" : one))], [row("right"), row("wrong")], { caption: "Verdicts by outcome of the sample" });
   square.classList.add("square");
   return panel("Verdicts", samples.kind === "RAW_DATA" ? "What reflections say of samples whose outcome is known; shares are of a row." : "What the attempts inside replies are said to be; shares are of a row.", "third", square,
     h("h3", {}, "By class"), table(["", "precision", "recall", "F1"], Object.entries(samples.scores).map(([name, scores]) => [name, ...scores.map((one) => percent(one))]), { caption: "Scores of verdicts", numbers: [1, 2, 3] }),
@@ -273,8 +277,9 @@ function verdictsPanel(samples) {
 function tracesPanel(traces, side) {
   const faults = Object.keys(traces.rules);
   const words = (name) => name.replaceAll("_", " ");
+  const there = faults.filter((name) => traces.labels.some((one) => one[name]));
   const rows = [...grouped(traces.labels, (one) => one.label)].sort().map(([label, all]) => {
-    const total = sum(all.map((one) => one.traces)), faulty = faults.map((name) => sum(all.map((one) => one[name])));
+    const total = sum(all.map((one) => one.traces)), faulty = there.map((name) => sum(all.map((one) => one[name])));
     return [h("button", { type: "button", class: "link", onclick: () => go({ label }) }, named(label)), count(total), (sum(all.map((one) => one.attempts)) / total).toFixed(1), ...faulty.map((one) => (one ? `${count(one)} (${percent(one / total, 0)})` : "0"))];
   });
   const shown = DATA.shown.find((one) => one.side === side && one.kind === "SFT_DATA");
@@ -283,7 +288,7 @@ function tracesPanel(traces, side) {
     return [h("td", {}, h("b", {}, words(name)), h("br"), h("span", { class: "soft" }, traces.rules[name])), `${count(all)} (${percent(all / traces.rows)})`,
       h("td", {}, having.length ? having.map((row, place) => [place ? ", " : "", h("button", { type: "button", class: "link", onclick: () => go({ fault: name }, row.key), "aria-label": `example ${place + 1} of ${words(name)}` }, `example ${place + 1}`)]) : h("span", { class: "soft" }, "none"))];
   });
-  return [panel("Traces by label", null, "more", table(["label", "traces", "attempts each", ...faults.map(words)], rows, { caption: "Traces by label", numbers: [1, 2, ...faults.map((_, place) => place + 3)] }), h("h3", {}, "Faults, as far as rules can tell"), table(["fault", "traces", "examples"], examples, { caption: "Faults", numbers: [1] })),
+  return [panel("Traces by label", null, "more", table(["label", "traces", "attempts each", ...there.map(words)], rows, { caption: "Traces by label", numbers: [1, 2, ...there.map((_, place) => place + 3)] }), h("h3", {}, "Faults, as far as rules can tell"), table(["fault", "traces", "examples"], examples, { caption: "Faults", numbers: [1] })),
     lengthsPanel(traces, "Attempts in a trace", null, "third")];
 }
 
@@ -303,7 +308,7 @@ function speedPanel(side) {
   }
   const rows = side.starts.map((one, place) => [place + 1, (one.begun || "").replace("T", " ").replace("+00:00", ""), one.state || "", count(one.questions ?? one.blocks ?? one.rows ?? 0), count(one.output_tokens || 0), one.seconds ? duration(one.seconds) : "", one.seconds ? count(Math.round((one.output_tokens || 0) / one.seconds)) : "", one.engines ? `${one.engines.wanted}${one.engines.gpus_each ? ` on ${one.engines.gpus_each} GPU each` : " on the CPU"}` : "", one.engines ? count(one.engines.lost || 0) : ""]);
   return panel("Speed and restarts", "Seconds are those in which engines answered.", "wide",
-    points.length > 1 ? [lines("Tokens per second over time", points, marks, { x: "time in which engines answered", y: "tokens/s", write: duration }), legend([["some", "tokens/s"], ["wrong", `engines lost: ${count(marks.filter((one) => one[1] === "lost").length)}`]])] : null,
+    points.length > 1 ? [lines("Tokens per second over time", points, marks, { x: "time in which engines answered", y: "tokens/s", write: duration, width: 1180 }), legend([["some", "tokens/s"], ["wrong", `engines lost: ${count(marks.filter((one) => one[1] === "lost").length)}`]])] : null,
     table(["start", "begun (UTC)", "then", "questions", "tokens written", "time", "tokens/s", "engines", "lost"], rows, { caption: "Starts of the run", numbers: [0, 3, 4, 5, 6, 8] }));
 }
 
@@ -318,7 +323,7 @@ function figuresPanel(side) {
   const curves = made.tasks.filter((row) => row.samples > 1).map((row) => {
     const points = Array.from({ length: row.samples }, (_, place) => [place + 1, row.figures[`pass@${place + 1}`]]).filter(([, one]) => one && one.value !== null);
     return h("div", {}, h("h3", {}, [named(row.task), row.variant, row.arm].filter(Boolean).join(" · ")),
-      lines(`pass@k of ${named(row.task)}`, [[0, null], ...points.map(([k, one]) => [k, 100 * one.value, `pass@${k}: ${percent(one.value)} [${percent(one.low)}, ${percent(one.high)}]`])], [], { x: "k", y: "pass@k in percent", write: (k) => (Number.isInteger(k) ? String(k) : "") }));
+      lines(`pass@k of ${named(row.task)}`, points.map(([k, one]) => [k - 1, 100 * one.value, `pass@${k}: ${percent(one.value)} [${percent(one.low)}, ${percent(one.high)}]`]), [], { x: "k", y: "pass@k in percent", width: 400, write: (at) => (Number.isInteger(at) ? String(at + 1) : "") }));
   });
   return panel("Evaluation", `In percent, with ${percent(made.interval.level, 0)} intervals over questions (${made.interval.method}, ${count(made.interval.resamples)} resamples).`, "wide",
     table(head, cells, { caption: "Figures of the evaluation", numbers: head.map((_, place) => place).slice(2) }), h("div", { class: "cards" }, curves));
@@ -335,8 +340,8 @@ function ranPanel(side) {
   ].filter(([, value]) => value);
   const commands = [...new Set(side.starts.map((one) => one.command).filter(Boolean))];
   return panel("What was run", null, "wide", h("dl", { class: "facts" }, facts.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])),
-    commands.length ? [h("h3", {}, plural(commands.length, "command")), h("pre", { class: "boxed" }, commands.join("\n"))] : null,
-    side.configuration.length ? h("details", {}, h("summary", {}, `Configuration: ${plural(side.configuration.length, "field")}`), table(["field", "value"], side.configuration.map(([name, value]) => [name, h("td", { class: "text" }, value)]), { caption: "Configuration" })) : null,
+    commands.length ? [h("h3", {}, commands.length > 1 ? "Commands" : "Command"), h("pre", { class: "boxed" }, commands.join("\n"))] : null,
+    side.configuration.length ? h("details", {}, h("summary", {}, `Configuration: ${plural(side.configuration.length, "field")}`), table(["field", "value"], side.configuration.map(([name, value]) => [name, h("td", { class: "wrap" }, value)]), { caption: "Configuration" })) : null,
     side.texts.length ? h("details", {}, h("summary", {}, `Prompts and phrases: ${count(side.texts.length)}`), side.texts.map(([name, text]) => h("details", {}, h("summary", {}, name), h("pre", { class: "boxed", dir: "auto" }, prose(text))))) : null);
 }
 
@@ -349,20 +354,28 @@ function comparePanels() {
   const panels = Object.entries(DATA.differences).map(([kind, rows]) => {
     const first = rows[0];
     const about = first ? (first.paired ? `On the ${plural(first.questions[0], "question")} that both have, in pairs.` : `On different questions: ${count(first.questions[0])} and ${count(first.questions[1])}, as two independent samples.`) : "Nothing of both can be compared.";
-    const cells = rows.map((row) => [row.task ? `${row.task}, ${named(row.variant)}` : "all", row.figure.replaceAll("_", " "), figure(row, row.first), figure(row, row.second), figure(row, row.difference, true), h("td", { class: "stack" }, forest(row))]);
+    const told = rows.filter((row) => row.first[0] || row.second[0]), zero = [...new Set(rows.filter((row) => !told.includes(row)).map((row) => row.figure.replaceAll("_", " ")))];
+    let before = null;
+    const cells = told.flatMap((row) => {
+      const group = row.task || row.variant ? [row.task, row.variant].map(named).join(", ") : "all";
+      const title = group === before ? [] : [[h("th", { colspan: 5, scope: "rowgroup", class: "group" }, group)]];
+      before = group;
+      return [...title, [row.figure.replaceAll("_", " "), figure(row, row.first), figure(row, row.second), figure(row, row.difference, true), h("td", { class: "stack" }, forest(row))]];
+    });
     return panel(`${kind}: ${other} less ${one}`, `${about} 95% intervals over questions, by a bootstrap that draws whole questions; of a share that is the same everywhere, exact limits. Shares in percent, differences in points.`, "wide",
-      table(["of", "figure", `A: ${one}`, `B: ${other}`, "B − A", "interval"], cells, { caption: `Differences of ${kind}`, numbers: [2, 3, 4] }));
+      table(["figure", `A: ${one}`, `B: ${other}`, "B − A", h("th", { class: "stack" }, "around zero")], cells, { caption: `Differences of ${kind}`, numbers: [1, 2, 3] }),
+      zero.length ? h("p", { class: "note" }, `Zero in both, somewhere or everywhere, and left out there: ${zero.join(", ")}.`) : null);
   });
   const { configuration, texts } = DATA.changes;
   panels.push(panel("What differs in configuration", configuration.length ? null : "No field of the configuration differs, as far as both are known.", "wide",
-    configuration.length ? table(["field", `A: ${one}`, `B: ${other}`], configuration.map(([name, ...values]) => [name, ...values.map((value) => h("td", { class: "text" }, value === null ? h("span", { class: "soft" }, "not set") : value))]), { caption: "Configuration that differs" }) : null));
+    configuration.length ? table(["field", `A: ${one}`, `B: ${other}`], configuration.map(([name, ...values]) => [name, ...values.map((value) => h("td", { class: "wrap" }, value === null ? h("span", { class: "soft" }, "not set") : value))]), { caption: "Configuration that differs" }) : null));
   panels.push(panel("What differs in prompts and phrases", texts.length ? `Lines of A alone are marked −, of B alone +.` : "No prompt or phrase differs, as far as both are known.", "wide",
     texts.map(([name, changed]) => h("details", { open: texts.length < 4 }, h("summary", {}, name), h("pre", { class: "boxed diff", dir: "auto" }, changed.map((line) => h("div", { class: { "+": "add", "-": "gone", "@": "where" }[line[0]] || "same" }, line[0] === "@" ? line : line.slice(1) || " ")))))));
   return panels;
 }
 
 function forest({ difference: [value, low, high], share }) {
-  if (value === null || low === null || high === null) return h("span", { class: "soft" }, "no interval");
+  if (value === null || low === null || high === null) return h("span", { class: "soft" }, value === 0 ? "the same" : "no interval");
   const most = share ? Math.max(0.1, Math.ceil(10 * Math.max(-low, high)) / 10) : Math.max(-low, high, 1e-9), across = (at) => 70 + (66 * at) / most;
   return s("svg", { viewBox: "0 0 140 16", role: "img", "aria-label": low > 0 ? "above zero" : high < 0 ? "below zero" : "holds zero" },
     s("line", { class: "zero", x1: 70, x2: 70, y1: 0, y2: 16 }), s("line", { class: "range", x1: across(low), x2: across(high), y1: 8, y2: 8 }), s("circle", { class: "point", cx: across(value), cy: 8, r: 3.5 }, s("title", {}, `from ${-most} to ${most}`)));
@@ -441,7 +454,9 @@ function fitting(question) {
     return { fit, specific };
   });
   if (kept.some((one) => one.specific && !one.fit.length)) return null;
-  return kept.some((one) => one.fit.length) ? kept.flatMap((one) => one.fit) : null;
+  if (!kept.some((one) => one.fit.length)) return null;
+  const sought = kept.filter((one) => one.specific), rows = kept.flatMap((one) => one.fit);
+  return Object.assign(rows, { sought: sought.length ? sum(sought.map((one) => one.fit.length)) : rows.length });
 }
 
 function rowJSON(row) {
@@ -532,8 +547,8 @@ function samplesTable(rows) {
   const several = DATA.sides.length > 1;
   return table(["", ...(several ? ["from"] : []), "variant", "outcome", "extracted answer", "reason", "tokens", "verdicts"], rows.map((row, place) => [
     h("a", { href: `#row-${place + 1}`, onclick: (event) => { event.preventDefault(); document.getElementById(`row-${place + 1}`).scrollIntoView({ block: "start" }); } }, String(place + 1)), ...(several ? ["AB"[row.side]] : []),
-    named(row.variant), h("span", { class: row.outcome }, row.outcome), h("td", { class: "text" }, h("bdi", {}, row.answer === null ? h("span", { class: "soft" }, "none") : whole(row.answer).slice(0, 200))), h("td", { class: "text" }, h("bdi", {}, row.reason || "")),
-    row.tokens === null ? "" : count(row.tokens), row.said.map((one) => one[0]).join(", "),
+    broken(row.variant), h("span", { class: row.outcome }, row.outcome), h("td", { class: "wrap" }, h("bdi", {}, row.answer === null ? h("span", { class: "soft" }, "none") : whole(row.answer).slice(0, 200))), h("td", { class: "wrap" }, h("bdi", {}, row.reason || "")),
+    row.tokens === null ? "" : count(row.tokens), [...grouped(row.said, (one) => one[0])].sort().map(([verdict, all]) => `${all.length > 1 ? `${all.length} ` : ""}${verdict === "none" ? "without" : verdict}`).join(", "),
   ]), { caption: "Samples of this question", numbers: [several ? 6 : 5] });
 }
 
@@ -543,16 +558,19 @@ function detail(question, fit) {
   const samples = rows.filter((row) => !row.trace).sort((one, other) => one.side - other.side || (one.variant > other.variant) - (one.variant < other.variant) || one.row - other.row);
   const traces = rows.filter((row) => row.trace);
   const rates = question.rates.map((rate, side) => rate && `${DATA.sides.length > 1 ? `${"AB"[side]}: ` : ""}${count(rate[0])} of ${count(rate[1])} samples right`).filter(Boolean);
+  const sought = state.filters.label !== undefined || state.filters.fault !== undefined;
+  const drawnSamples = samples.length ? [sought ? h("h3", {}, "The samples") : null, h("div", { class: "cards" }, samples.map((row, place) => sampleCard(row, place + 1)))] : null;
+  const drawnTraces = traces.length ? [h("h3", { id: "traces" }, plural(traces.length, "trace")), legend([["sample", "sample"], ["reflect", "reflection"], ["glue", "glue: what is said between"], ["answer", "answer"]]), h("div", { class: "cards traces" }, traces.map(traceCard))] : null;
   const there = question.rows.filter((row) => !row.trace).length, asked = sum(question.rates.map((rate) => (rate ? rate[1] : 0)));
   return h("section", { class: "detail", id: "detail", tabindex: -1, "aria-label": "Question" },
     h("div", { class: "panel" }, h("h2", {}, "Question"), h("div", { class: "boxed", tabindex: 0, role: "group", "aria-label": "Text of the question" }, h("div", { class: "text", dir: "auto" }, prose(question.text))),
       h("dl", { class: "facts" }, question.gold === null ? null : [h("dt", {}, "gold answer"), h("dd", {}, h("bdi", {}, prose(question.gold)))], h("dt", {}, "key"), h("dd", {}, `${question.key}${question.rows[0].task ? `, ${question.rows[0].task}` : ""}`), rates.length ? [h("dt", {}, "in the whole set"), h("dd", {}, rates.join("; "), asked > there ? h("span", { class: "soft" }, `; ${count(there)} of them in this page`) : null)] : null),
       h("div", { class: "bar-of" }, h("button", { type: "button", onclick: () => step(-1) }, "← previous"), h("button", { type: "button", onclick: () => step(1) }, "next →"),
         h("button", { type: "button", onclick: (event) => copy(location.href, event.currentTarget) }, "copy link"),
+        traces.length && !sought ? h("button", { type: "button", onclick: () => document.getElementById("traces").scrollIntoView({ block: "start" }) }, `${plural(traces.length, "trace")} ↓`) : null,
         hidden > 0 ? h("button", { type: "button", "aria-pressed": String(state.all), onclick: () => { state.all = !state.all; draw(); } }, state.all ? "only rows that fit" : `show ${plural(hidden, "row")} that do not fit`) : null),
-      samples.length ? [h("h3", {}, plural(samples.length, "sample")), samplesTable(samples)] : null),
-    samples.length ? h("div", { class: "cards" }, samples.map((row, place) => sampleCard(row, place + 1))) : null,
-    traces.length ? [h("h3", {}, plural(traces.length, "trace")), legend([["sample", "sample"], ["reflect", "reflection"], ["glue", "glue: what is said between"], ["answer", "answer"]]), h("div", { class: "cards" }, traces.map(traceCard))] : null);
+      samples.length && !sought ? [h("h3", {}, plural(samples.length, "sample")), samplesTable(samples)] : null),
+    ...(sought ? [drawnTraces, drawnSamples] : [drawnSamples, drawnTraces]));
 }
 
 let found = [];
@@ -573,13 +591,13 @@ function browser() {
   const items = found.slice(0, most).map(([question, fit], place) => {
     const rate = question.rates.find(Boolean), traces = fit.filter((row) => row.trace).length;
     return h("li", {}, h("button", { type: "button", "aria-current": place === at ? "true" : null, onclick: () => open(question.key) }, h("span", { class: "asks", dir: "auto" }, question.head || "(no text)"),
-      h("span", { class: "facts" }, rate && rate[1] ? [stacked([["right", rate[0]], ["wrong", rate[1] - rate[0]]], `${rate[0]} of ${rate[1]} right`), `${count(rate[0])} of ${count(rate[1])} right`] : null, traces ? plural(traces, "trace") : null)));
+      h("span", { class: "facts" }, rate && rate[1] ? [stacked([["right", rate[0]], ["wrong", rate[1] - rate[0]]], `${rate[0]} of ${rate[1]} right`), h("span", {}, `${count(rate[0])} of ${count(rate[1])} right`)] : null, traces ? h("span", {}, plural(traces, "trace")) : null)));
   });
   const totals = DATA.sides.flatMap((side, place) => side.contents.map((one) => { const here = ROWS.filter((row) => row.side === place && row.kind === one.kind).length; return here < one.rows ? `${count(here)} of the ${count(one.rows)} rows of ${one.kind} of ${side.name}` : null; })).filter(Boolean);
   return [
     totals.length ? h("p", { class: "note", id: "sampled" }, `These are ${totals.join(", and ")}: a sample drawn by task, variant, outcome, reason and verdicts, or by label and faults, with some of each (${DATA.sides.flatMap((side) => side.contents.map((one) => `${count(one.strata)} strata of ${one.kind}`)).join(", ")}), always the same. All counts of the overview are over all rows.`) : h("p", { class: "note", id: "sampled" }, "All rows are here."),
     h("div", { class: "filters", role: "search" }, classes, choose, search, reset),
-    h("div", { class: "browser" }, h("nav", { class: "list", id: "list", "aria-label": "Questions" }, h("div", { class: "count", role: "status", "aria-live": "polite" }, `${plural(found.length, "question")}, ${plural(sum(found.map((one) => one[1].length)), "row")}${active ? " fit" : ""}`), h("ol", {}, items), found.length > most ? h("div", { class: "count" }, `and ${count(found.length - most)} more: filter or search to see them`) : null),
+    h("div", { class: "browser" }, h("nav", { class: "list", id: "list", "aria-label": "Questions" }, h("div", { class: "count", role: "status", "aria-live": "polite" }, `${plural(found.length, "question")}, ${plural(sum(found.map((one) => one[1].sought)), "row")}${active ? " fit" : ""}`), h("ol", {}, items), found.length > most ? h("div", { class: "count" }, `and ${count(found.length - most)} more: filter or search to see them`) : null),
       detail(found[at]?.[0], found[at]?.[1])),
   ];
 }
@@ -643,6 +661,7 @@ function paint() {
   if (button) button.textContent = `theme: ${theme}`;
 }
 dark.addEventListener("change", paint);
+narrow.addEventListener("change", () => draw());
 
 const KEYS = [["/", "search in all texts"], ["j or ↓", "next question"], ["k or ↑", "previous question"], ["Enter", "go to the question's rows"], ["Esc", "leave the search, or close this"], ["o", "overview"], ["r", "rows"], ["t", "light, dark, or as the system"], ["?", "this help"]];
 const help = h("dialog", { id: "help", "aria-labelledby": "help-title" }, h("h2", { id: "help-title" }, "Keys"), table(["key", "does"], KEYS.map(([key, words]) => [h("kbd", {}, key), words]), { caption: "Keys" }), h("p", { class: "note" }, "Characters that cannot be seen, or that turn the direction of text, are shown by their numbers, such as ", visible("\u202e"), ". Texts longer than 8,000 characters (reflections and questions: 3,000) are cut in the middle."), h("form", { method: "dialog" }, h("button", {}, "close")));
