@@ -13,6 +13,7 @@ COMMANDS = (
     "reflection.run",
     "assembly.run",
     "assembly.check",
+    "assembly.report",
     "cluster.slurm",
 )
 PACKAGES = {name.partition(".")[0] for name in COMMANDS}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from assembly.enough import traces_goal
 from assembly.feasibility import Coverage, early_warning
 from assembly.job import SETS, all_made, make_sets, say_counts, say_next, sft_settings, with_traces
+from assembly.reporting.page import leave_report
 from cluster.flags import page, parse
 from cluster.inference.replicas import Fleet
 from cluster.jobs.job import Job
@@ -45,6 +46,7 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
         done = {"samples": counts.all().samples, "traces": traces, "failed_questions": counts.lost.total()}
         job.set_state("done", counts=done)
         job.hand_over(made, failed=not all_made(plan, made))
+        leave_report(plan.out)
         say_next(plan.out, wanted, traces, coverage.served())
     return job.code
 

@@ -36,6 +36,7 @@ RANKS = {
     "assembly": 5,
     "cluster.slurm": COMMANDS,
     "assembly.check": COMMANDS,
+    "assembly.report": COMMANDS,
     "generation.evaluate": COMMANDS,
     "generation.regrade": COMMANDS,
     **{f"{package}.run": COMMANDS for package in PACKAGES},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from assembly.check import Config as Check
+from assembly.report import Config as Report
 from assembly.run import Config
 from cluster.slurm import Options
 from generation.evaluation.settings import EvaluateSettings
@@ -129,6 +130,10 @@ def test_flags_of_the_check_are_frozen() -> None:
     assert names == ["sft", "model", "trainer", "config", "python", "rows", "chat_kwargs", "json", "html"]
 
 
+def test_flags_of_the_report_are_frozen() -> None:
+    assert [field.name for field in dataclasses.fields(Report)] == ["data", "out"]
+
+
 def test_flags_of_grading_again_are_frozen() -> None:
     names = [field.name for field in dataclasses.fields(Regrade)]
     assert names == ["out", "raw", "eval", "grader", "task", "answer_in", "processes", "license"]
@@ -157,7 +162,7 @@ def test_flags_of_the_slurm_launcher_are_frozen() -> None:
     ]
 
 
-COMMANDS = (Settings, EvaluateSettings, AdditionSettings, Config, Options, Regrade)
+COMMANDS = (Settings, EvaluateSettings, AdditionSettings, Config, Options, Regrade, Report)
 
 
 def test_each_flag_has_a_line_of_help() -> None:

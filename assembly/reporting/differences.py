@@ -25,7 +25,9 @@ def differences(first: Contents, second: Contents) -> Iterator[dict[str, Any]]:
     They are of the questions that both have, and drawn in pairs, where these are at least half of those of either.
     """
     group = "label" if first.kind == SFT_DATA else "variant"
-    tables = [one.sums.by(("task", group, *(() if group == "label" else ("outcome",)), "key")) for one in (first, second)]
+    tables = [
+        one.sums.by(("task", group, *(() if group == "label" else ("outcome",)), "key")) for one in (first, second)
+    ]
     found = [{*zip(one["task"].to_pylist(), one[group].to_pylist(), strict=True)} for one in tables]
     labels = sorted({label for _, label in found[0] | found[1]}) if group == "label" else []
     for place in [None, *sorted(set() if labels else found[0] & found[1])]:
@@ -84,16 +86,22 @@ def _compared(first: Side, second: Side, labels: Sequence[str]) -> Iterator[dict
     told = zip(names, *(figures_of(draws) for draws in (one, other, other.minus(one))), strict=True)
     asked = [len(of["key"]) for of in sides]
     for name, *figures in told:
-        yield {"figure": name, "paired": paired, "questions": asked, "share": ratios[0][name].bounds is not None} | dict(
-            zip(("first", "second", "difference"), ([*one[:3]] for one in figures), strict=True)
-        )
+        yield {
+            "figure": name,
+            "paired": paired,
+            "questions": asked,
+            "share": ratios[0][name].bounds is not None,
+        } | dict(zip(("first", "second", "difference"), ([*one[:3]] for one in figures), strict=True))
 
 
 def changes(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of two run.json that differ, and their texts that do, as lines of a unified diff."""
     fields = [dict(flat(one.get("configuration", {}))) for one in (first, second)]
     texts = [dict(texts_of(one)) for one in (first, second)]
-    diffs = {name: difflib.unified_diff(*(one.get(name, []) for one in texts), lineterm="") for name in texts[0] | texts[1]}
+    diffs = {
+        name: difflib.unified_diff(texts[0].get(name, []), texts[1].get(name, []), lineterm="")
+        for name in texts[0] | texts[1]
+    }
     return {
         "configuration": [
             [name, *(one.get(name) for one in fields)]

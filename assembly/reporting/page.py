@@ -28,6 +28,7 @@ _ROWS = 1_450_000  # bytes of all rows that are shown
 _OF_TRACES = 0.3  # of these
 _TEXT, _TEXTS = 4_000, 100  # characters of a prompt or of the phrases of a kind that are shown, and how many texts
 _MOMENTS = 300
+_LARGE = 1_000_000  # rows, of which a run makes no report unasked
 
 
 def write_report(subjects: Sequence[Subject], out: Path) -> None:
@@ -40,18 +41,21 @@ def write_report(subjects: Sequence[Subject], out: Path) -> None:
     size = _ROWS / len(subjects) / sum(share.values())
     found = [{kind: Contents(kind, one.sets[kind], int(size * share[kind])) for kind in kinds} for one in subjects]
     records = [_record(one) for one in subjects]
-    told = {"made": now(), **code_version(), "sides": [_side(*one) for one in zip(subjects, records, found, strict=True)]}
+    page: dict[str, Any] = {"made": now(), **code_version()}
+    page["sides"] = [_side(*one) for one in zip(subjects, records, found, strict=True)]
     if len(found) == 2:
         figures = {kind: [*differences(*(one[kind] for one in found))] for kind in kinds}
-        told |= {"differences": figures, "changes": changes(*records)}
+        page |= {"differences": figures, "changes": changes(*records)}
     rows = b",".join(_rows(side, one) for side, of in enumerate(found) for one in of.values())
-    atomic_write_text(out, _filled(inert(told)[:-1] + b',"shown":[' + rows + b"]}"))
+    atomic_write_text(out, _filled(inert(page)[:-1] + b',"shown":[' + rows + b"]}"))
 
 
 def leave_report(what: str | Path, out: Path | None = None) -> None:
     """Write the report of a run that has ended, and say where; a failure is told in a line, and is no failure of it."""
     try:
         subject = find_sets(what)
+        if (rows := subject.rows) > _LARGE:
+            return say("report", f"of {rows:,} rows: python -m assembly.report {what}")
         out = out or Path(what) / REPORT
         write_report([subject], out)
     except Exception as error:

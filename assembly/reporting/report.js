@@ -163,6 +163,18 @@ function lines(label, points, marks, { x, y, write, width: wide }) {
 
 const state = { side: 0, view: "overview", question: null, filters: {}, search: "", all: false };
 const of = (side, kind) => side.contents.find((one) => one.kind === kind);
+for (const side of DATA.sides) {
+  for (const one of side.contents) {
+    if (one.kind === "SFT_DATA") continue;
+    const said = Object.fromEntries(["right", "wrong"].flatMap((outcome) => ["Correct", "Incorrect", "none"].map((verdict) => [`${outcome} ${verdict}`, sum(one.groups.map((group) => group[`${outcome}_${verdict.toLowerCase()}`]))])));
+    one.verdicts = Object.entries(said).map(([name, number]) => [...name.split(" "), number]);
+    // As generation/raw/counts.py: a reflection without a verdict is a miss.
+    one.scores = Object.fromEntries([["Correct", "right", "wrong"], ["Incorrect", "wrong", "right"]].map(([verdict, outcome, other]) => {
+      const hits = said[`${outcome} ${verdict}`], taken = hits + said[`${other} ${verdict}`], there = sum(["Correct", "Incorrect", "none"].map((name) => said[`${outcome} ${name}`]));
+      return [verdict, [[hits, taken], [hits, there], [2 * hits, taken + there]].map(([part, all]) => (all ? part / all : null))];
+    }));
+  }
+}
 const samplesOf = (side) => side.contents.find((one) => one.kind !== "SFT_DATA");
 const settingOf = (side, name) => {
   const found = side.configuration.find((one) => one[0] === name);
@@ -235,21 +247,21 @@ function yieldsPanel(samples) {
 }
 
 function lengthsPanel(contents, title, about, size) {
-  const { width, bins } = contents.lengths, names = [...new Set(bins.map((one) => one[0]))];
+  const { width, lengths } = contents, names = [...new Set(lengths.map((one) => one.group))].sort();
   const box = h("div", {});
   const draw = (name) => {
-    const chosen = bins.filter((one) => name === "" || one[0] === name), length = Math.max(1, ...chosen.map((one) => one[2].length));
-    const total = (cut) => Array.from({ length }, (_, place) => sum(chosen.filter((one) => Boolean(one[1]) === cut).map((one) => one[2][place] || 0)));
+    const chosen = lengths.filter((one) => one.length !== null && (name === null || one.group === name)), length = Math.max(0, ...chosen.map((one) => one.length)) + 1;
+    const total = (cut) => Array.from({ length }, (_, place) => sum(chosen.filter((one) => Boolean(one.cut) === cut && one.length === place).map((one) => one.rows)));
     const [ended, cut] = [total(false), total(true)];
     const name_of = (place) => (width === 1 ? String(place) : `${count(place * width)}–${count((place + 1) * width - 1)}`);
     const rows = ended.map((value, place) => [name_of(place), [["fill", value, "ended"], ["cut", cut[place], "cut at the limit"]]]);
     const some = rows.filter(([, parts]) => sum(parts.map((one) => one[1])));
-    box.replaceChildren(bars(title, rows, { x: contents.unit, y: contents.kind === "SFT_DATA" ? "traces" : "samples", every: length > 14 ? Math.ceil(length / (narrow.matches ? 4 : 8)) : 1, unit: ` ${contents.unit}`, width: size === "third" ? 330 : 620 }),
-      h("details", {}, h("summary", {}, "Numbers"), table([contents.unit, "ended", "cut"], some.map(([words, parts]) => [words, ...parts.map((one) => count(one[1]))]), { caption: title, numbers: [1, 2] })));
+    box.replaceChildren(bars(title, rows, { x: contents.measure, y: contents.kind === "SFT_DATA" ? "traces" : "samples", every: length > 14 ? Math.ceil(length / (narrow.matches ? 4 : 8)) : 1, unit: ` ${contents.measure}`, width: size === "third" ? 330 : 620 }),
+      h("details", {}, h("summary", {}, "Numbers"), table([contents.measure, "ended", "cut"], some.map(([words, parts]) => [words, ...parts.map((one) => count(one[1]))]), { caption: title, numbers: [1, 2] })));
   };
-  draw("");
-  const choose = h("select", { "aria-label": "of", onchange: (event) => draw(event.target.value) }, h("option", { value: "" }, "all"), names.map((name) => h("option", { value: name }, named(name))));
-  const cut = sum(bins.filter((one) => one[1]).map((one) => sum(one[2])));
+  draw(null);
+  const choose = h("select", { "aria-label": "of", onchange: (event) => draw(event.target.selectedIndex ? names[event.target.selectedIndex - 1] : null) }, h("option", {}, "all"), names.map((name) => h("option", {}, named(name))));
+  const cut = sum(lengths.filter((one) => one.cut).map((one) => one.rows));
   return panel(title, about, size, contents.kind === "SFT_DATA" ? null : legend([["some", "ended by the model"], ["wrong", `cut at the limit: ${count(cut)}`]]), names.length > 1 ? h("div", { class: "filters" }, h("label", {}, "of", choose)) : null, box);
 }
 
@@ -277,14 +289,14 @@ function verdictsPanel(samples) {
 function tracesPanel(traces, side) {
   const faults = Object.keys(traces.rules);
   const words = (name) => name.replaceAll("_", " ");
-  const there = faults.filter((name) => traces.labels.some((one) => one[name]));
-  const rows = [...grouped(traces.labels, (one) => one.label)].sort().map(([label, all]) => {
+  const there = faults.filter((name) => traces.groups.some((one) => one[name]));
+  const rows = [...grouped(traces.groups, (one) => one.label)].sort().map(([label, all]) => {
     const total = sum(all.map((one) => one.traces)), faulty = there.map((name) => sum(all.map((one) => one[name])));
     return [h("button", { type: "button", class: "link", onclick: () => go({ label }) }, named(label)), count(total), (sum(all.map((one) => one.attempts)) / total).toFixed(1), ...faulty.map((one) => (one ? `${count(one)} (${percent(one / total, 0)})` : "0"))];
   });
   const shown = DATA.shown.find((one) => one.side === side && one.kind === "SFT_DATA");
   const examples = faults.map((name) => {
-    const having = shown.rows.filter((row) => row.faults.includes(name)).slice(0, 3), all = sum(traces.labels.map((one) => one[name]));
+    const having = shown.rows.filter((row) => row.faults.includes(name)).slice(0, 3), all = sum(traces.groups.map((one) => one[name]));
     return [h("td", {}, h("b", {}, words(name)), h("br"), h("span", { class: "soft" }, traces.rules[name])), `${count(all)} (${percent(all / traces.rows)})`,
       h("td", {}, having.length ? having.map((row, place) => [place ? ", " : "", h("button", { type: "button", class: "link", onclick: () => go({ fault: name }, row.key), "aria-label": `example ${place + 1} of ${words(name)}` }, `example ${place + 1}`)]) : h("span", { class: "soft" }, "none"))];
   });
@@ -387,7 +399,7 @@ function overview() {
   return [
     DATA.sides.length > 1 ? h("div", { class: "grid" }, comparePanels()) : null,
     DATA.sides.length > 1 ? h("div", { class: "head" }, h("h1", {}, "Each by itself")) : null, choose, tiles(side),
-    h("div", { class: "grid" }, figuresPanel(side), samples ? [yieldsPanel(samples), verdictsPanel(samples), questionsPanel(samples), lengthsPanel(samples, `Lengths of ${samples.kind === "EVAL_DATA" ? "replies" : "samples"}`, samples.unit === "tokens" ? "In tokens that the model wrote, thoughts included." : "In characters, since nobody counted tokens.", "")] : null,
+    h("div", { class: "grid" }, figuresPanel(side), samples ? [yieldsPanel(samples), verdictsPanel(samples), questionsPanel(samples), lengthsPanel(samples, `Lengths of ${samples.kind === "EVAL_DATA" ? "replies" : "samples"}`, samples.measure === "tokens" ? "In tokens that the model wrote, thoughts included." : "In characters, since nobody counted tokens.", "")] : null,
       traces ? tracesPanel(traces, state.side) : null, speedPanel(side), ranPanel(side)),
   ];
 }
@@ -422,21 +434,21 @@ function heads() {
 }
 heads();
 
-const verdictsOf = (row) => new Set((row.said || []).map((one) => one[0]).concat((row.inner || []).flatMap((one) => one.said.map((it) => it[0]))));
+const verdictsOf = (row) => new Set((row.said || []).map((one) => one[0]));
 const FILTERS = {
   side: ["from", (row) => [String(row.side)], null],
   task: ["task", (row) => [row.task || ""], null],
   variant: ["variant", (row) => (row.trace ? null : [row.variant])],
   outcome: ["outcome", (row) => (row.trace ? null : [row.outcome])],
   reason: ["reason", (row) => (row.trace ? null : [reasonOf(row.reason)])],
-  verdict: ["verdict", (row) => (row.trace ? null : row.said.length || row.inner.length ? [...verdictsOf(row)] : ["no reflection"])],
+  verdict: ["verdict", (row) => (row.trace ? null : row.said.length ? [...verdictsOf(row)] : ["no reflection"])],
   label: ["trace label", (row) => (row.trace ? [row.label] : null)],
   fault: ["fault", (row) => (row.trace ? (row.faults.length ? row.faults : ["none"]) : null)],
 };
 const CHOICES = Object.fromEntries(Object.entries(FILTERS).map(([name, [, read]]) => [name, [...new Set(ROWS.flatMap((row) => read(row) || []))].sort()]));
 
 function wordsOf(row) {
-  row.words ??= [row.answer, row.text, row.thought, row.reason, row.variant, row.label, ...(row.said || []).map((one) => one[2]), ...(row.inner || []).flatMap((one) => [one.text, ...one.said.map((it) => it[2])])].map(whole).join("\n").toLowerCase();
+  row.words ??= [row.answer, row.text, row.response, row.thought, row.reason, row.variant, row.label, ...(row.said || []).map((one) => one[2])].map(whole).join("\n").toLowerCase();
   return row.words;
 }
 
@@ -447,7 +459,7 @@ function fitting(question) {
   const words = search.toLowerCase(), asked = words && `${whole(question.text)}\n${whole(question.gold)}\n${question.key}`.toLowerCase().includes(words);
   const kept = [false, true].map((trace) => {
     const active = Object.entries(FILTERS).filter(([name]) => filters[name] !== undefined);
-    const own = active.filter(([, [, read]]) => read(trace ? { trace, faults: [], label: "" } : { trace, said: [], inner: [] }) !== null);
+    const own = active.filter(([, [, read]]) => read(trace ? { trace, faults: [], label: "" } : { trace, said: [] }) !== null);
     const there = question.rows.filter((row) => row.trace === trace);
     const fit = there.filter((row) => own.every(([name, [, read]]) => read(row).includes(filters[name])) && (!words || asked || wordsOf(row).includes(words)));
     const specific = own.some(([name]) => !["side", "task"].includes(name));
@@ -466,7 +478,6 @@ function rowJSON(row) {
   const said = (all) => all.map(([verdict, prompt, text]) => ({ verdict, prompt, text: whole(text) }));
   const read = { set: DATA.sides[row.side].name, kind: row.kind, question: whole(question.text), gold: question.gold === null ? null : whole(question.gold), ...told };
   if (read.said) read.said = said(read.said);
-  if (read.inner) read.inner = read.inner.map((one) => ({ ...one, said: said(one.said) }));
   read.side = undefined;
   return JSON.stringify(plain(read), null, 2);
 }
@@ -531,8 +542,7 @@ function sampleCard(row, number) {
     h("header", {}, h("b", {}, number), sideChip(row), h("span", { class: `chip ${row.outcome}` }, row.outcome), h("span", { class: "chip" }, named(row.variant)), row.cut ? h("span", { class: "chip wrong" }, "cut") : null, copyButton(row)),
     h("dl", { class: "facts" }, h("dt", {}, "answer"), h("dd", {}, row.answer === null ? h("span", { class: "soft" }, "none") : h("bdi", {}, prose(row.answer))), row.reason ? [h("dt", {}, "reason"), h("dd", {}, h("bdi", {}, row.reason))] : null),
     row.thought ? h("details", {}, h("summary", {}, "Thought"), drawText(row.thought)) : null,
-    h("div", { class: "boxed", tabindex: 0, role: "group", "aria-label": `Text of sample ${number}` }, whole(row.text).trim() ? drawText(row.text) : h("span", { class: "soft" }, "an empty text")),
-    row.inner.map((one, place) => h("details", {}, h("summary", {}, `Attempt ${place + 1} inside: `, h("span", { class: `chip ${one.outcome}` }, one.outcome)), h("div", { class: "text", dir: "auto" }, prose(one.text)), reflections(one.said, one.outcome))),
+    h("div", { class: "boxed", tabindex: 0, role: "group", "aria-label": `Text of sample ${number}` }, whole(row.response).trim() ? drawText(row.response) : h("span", { class: "soft" }, "an empty text")),
     reflections(row.said, row.outcome));
 }
 

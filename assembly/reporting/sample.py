@@ -39,7 +39,7 @@ def shown(text: str | None, longest: int = LONGEST) -> str | list[str | int] | N
 
 
 class Sample:
-    """Rows, and the questions that they are of, as JSON of at most `size` bytes; `rows` counts all that were offered."""
+    """Rows and their questions, as JSON of at most `size` bytes; `rows` counts all that were offered."""
 
     def __init__(self, size: int) -> None:
         self.rows, self._size, self._most, self._bytes = 0, size, _MOST, 0
@@ -65,8 +65,8 @@ class Sample:
             ranks = [(int(block[one]), int(hashes[one]), int(first[one])) for one in order[stratum[order] == place]]
             ranks = [rank for rank in ranks[: self._most] if worst is None or rank < worst]
             places = [rank[2] - int(first[0]) for rank in ranks]
-            for rank, place, (asked, row) in zip(ranks, places, write(places) if places else (), strict=True):
-                key = keys[place]
+            for rank, at, (asked, row) in zip(ranks, places, write(places) if places else (), strict=True):
+                key = keys[at]
                 self._questions.setdefault(key, inert(asked))
                 held.append((rank, key, inert(row)))
                 self._bytes += len(held[-1][2])
