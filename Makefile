@@ -1,7 +1,8 @@
 # make run        set up once, then run the whole job with the built-in model
 # make test       add what tests need, then format, lint, types, and every test that needs no Ray cluster, Slurm or trainer
-# make test-all   the same, then kills and nodes, `make wheels`, `make consumers` and `make slurm`; CI runs this
+# make test-all   the same, then kills and nodes, `make browser`, `make wheels`, `make consumers` and `make slurm`; CI runs this
 # make setup      set up alone
+# make browser    the pages that we write in a real browser, Debian's chromium; installs it as root; screenshots lie in .screenshots
 # make slurm      the launcher on a real Slurm of two nodes, made for it on this machine; installs it as root
 # make wheels     what we use of vLLM, held against the Python files of its CUDA wheels (560 MiB, downloaded once)
 # make consumers  LLaMA-Factory, ms-swift, verl, TRL, axolotl, OpenRLHF and SkyRL, each in an environment of its own, take what a run with the built-in model made;
@@ -37,7 +38,7 @@ RUN ?= $(DEFAULT_RUN)
 CHECKED := llamafactory trl verl axolotl ms-swift openrlhf
 CONSUMERS := $(CHECKED) skyrl checked
 
-.PHONY: run test test-all ray-tests wheels setup check slurm clean consumers $(CONSUMERS)
+.PHONY: run test test-all ray-tests wheels browser setup check slurm clean consumers $(CONSUMERS)
 
 run: $(READY)
 	@$(BIN)/python -m generation.run $(ARGS)
@@ -50,13 +51,19 @@ test: $(READY_DEV) check
 
 test-all: test
 	@# Tests with Ray wait for processes, Slurm's for its daemons, and a consumer's set-up for disk and network.
-	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target ray-tests wheels slurm consumers
+	@# The browser is installed before: Slurm's set-up holds apt's lock.
+	@bash tests/browser/install.sh
+	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target ray-tests wheels browser slurm consumers
 
 ray-tests: $(READY_DEV)
 	@$(PYTEST) -m ray
 
 wheels: $(READY_DEV)
 	@$(BIN)/python -m pytest -m wheels tests/test_wheels.py
+
+browser: $(READY_DEV)
+	@bash tests/browser/install.sh
+	@$(BIN)/python -m pytest tests/browser
 
 # Its runs lie outside /tmp, of which each node has its own.
 slurm: $(READY_DEV)
@@ -160,4 +167,4 @@ $(DEFAULT_RUN)/RL_DATA/train.parquet: | $(READY)
 	@touch $@
 
 clean:
-	rm -rf $(CHECKED:%=.venv-%) .venv-skyrl .venv-peers .wheels $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(CHECKED:%=.venv-%) .venv-skyrl .venv-peers .wheels $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .screenshots
