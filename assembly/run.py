@@ -8,6 +8,7 @@ from pathlib import Path
 
 from assembly.assemble import assemble
 from assembly.feasibility import NothingMadeError
+from assembly.reporting.page import leave_report
 from assembly.rl import RL_DATA, rates_told, read_rl, write_rl
 from assembly.sessions import MOST, SESSIONS
 from assembly.settings import SftSettings
@@ -18,7 +19,7 @@ from cluster.inference.values import check_range
 from cluster.jobs.atomic import check_replaceable
 from cluster.jobs.card import UNKNOWN, check_license
 from cluster.jobs.progress import stage_line
-from cluster.jobs.run_directory import config_of, starts_of, this_command
+from cluster.jobs.run_directory import RUN_FILE, config_of, starts_of, this_command
 from cluster.paths import check_dataset_folder, dataset_folder, local_or_name
 from generation.raw.schema import RAW_DATA
 from generation.records import RlLayoutName
@@ -98,6 +99,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     lines = [stage_line("made", str(path)) for path in made]
     lines.append(stage_line("next", f"train on {out.name}: docs/training.md"))
     page("\n".join([f"{summary_text(summary)}\n", *lines]))
+    in_run = out.name == SFT_DATA and (out.parent / RUN_FILE).exists()
+    leave_report(out.parent if in_run else out, None if in_run else out.with_name(f"{out.name}.html"))
 
 
 def _rewriting(config: Config) -> Callable[[], None]:

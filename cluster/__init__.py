@@ -13,6 +13,7 @@ COMMANDS = (
     "reflection.run",
     "assembly.run",
     "assembly.check",
+    "assembly.report",
     "cluster.slurm",
     "cluster.status",
 )

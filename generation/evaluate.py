@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 
+from assembly.reporting.page import leave_report
 from cluster.flags import fail, page, parse
 from cluster.inference.replicas import Fleet
 from cluster.jobs.job import Job
@@ -47,6 +48,7 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
         print(f"\n{told.text()}", flush=True)
         job.set_state("done", counts={"replies": told.evaluation.replies.num_rows, "failed_questions": lost.total()})
         job.hand_over([EVAL_DATA])
+        leave_report(plan.out)
         say("next", f"python -m generation.evaluate --compare {plan.out} OTHER", whole=True)
     return job.code
 

@@ -7,6 +7,7 @@ from assembly.enough import traces_goal
 from assembly.expected import expected, with_room
 from assembly.feasibility import Coverage
 from assembly.job import all_made, make_sets, say_counts, say_next, sets_of, sft_settings, with_traces
+from assembly.reporting.page import leave_report
 from assembly.so_far import RolloutSoFar
 from cluster.flags import page, parse
 from cluster.inference.replicas import Fleet
@@ -48,6 +49,7 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
         done = {"samples": counts.all().samples, "traces": traces, "failed_questions": counts.lost.total()}
         job.set_state("done", counts=done)
         job.hand_over(made, failed=not all_made(plan, made))
+        leave_report(plan.out)
         say_next(plan, wanted, traces, coverage.served())
     return job.code
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from assembly.feasibility import Coverage, why_unusable
 from assembly.job import assembling, say_counts
+from assembly.reporting.page import leave_report
 from assembly.settings import SftSettings
 from cluster.flags import parse
 from cluster.inference.replicas import Fleet
@@ -41,6 +42,7 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
         job.set_state("done", counts=done)
         say_counts(counts, coverage)
         job.hand_over([RAW_DATA], stays=", which stay as they were")
+        leave_report(plan.out)
         say("next", assembling(plan.out), whole=True)
     return job.code
 

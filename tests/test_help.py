@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import pytest
 
 import assembly.check
+import assembly.report
 import assembly.run
 import cluster.slurm
 import cluster.status
@@ -42,6 +43,7 @@ REAL = [
     generation.regrade.Config,
     assembly.run.Config,
     assembly.check.Config,
+    assembly.report.Config,
     cluster.slurm.Options,
     cluster.status.Config,
 ]

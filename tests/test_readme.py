@@ -184,11 +184,20 @@ def can_be_installed(reader: Reader, command: str) -> None:
 
 
 def on_evaluations(reader: Reader, command: str) -> None:
+    lay_evaluations(reader, command)
+    assert "10 in both" in reader.types(command)
+
+
+def lay_evaluations(reader: Reader, command: str) -> None:
     """What the commands before it have made is there."""
     for run in re.findall(r"evals/\w+", command.partition(" --out")[0]):
         rows = [{"question": text, "answer": gold, **REPLIES} for text, gold in SUMS]
         write_parquet(reader.folder / run / "EVAL_DATA" / "data" / "test-00000-of-00001.parquet", rows)
-    assert "10 in both" in reader.types(command)
+
+
+def shown_beside_each_other(reader: Reader, command: str) -> None:
+    lay_evaluations(reader, command)
+    as_written(reader, command)
 
 
 def of_ray(reader: Reader, command: str) -> None:
@@ -241,6 +250,8 @@ WAYS: list[tuple[str, Callable[[Reader, str], None]]] = [
     (r"python -m reflection\.run .*", planned_on_a_run),
     (r"python -m assembly\.run .*", on_a_run),
     (r"python -m assembly\.check .*", on_a_set),
+    (r"python -m assembly\.report evals.*", shown_beside_each_other),
+    (r"python -m assembly\.report .*", on_a_run),
     (r"python -m cluster\.slurm .*", as_written),
     (r"python examples/look\.py .*", on_a_run),
     (r"python -m (benchmarks|examples\.\w+)\.\w+( \S+)?", is_there),

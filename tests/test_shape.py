@@ -38,6 +38,7 @@ RANKS = {
     "cluster.slurm": COMMANDS,
     "cluster.status": COMMANDS,
     "assembly.check": COMMANDS,
+    "assembly.report": COMMANDS,
     "generation.evaluate": COMMANDS,
     "generation.regrade": COMMANDS,
     **{f"{package}.run": COMMANDS for package in PACKAGES},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from assembly.check import Config as Check
+from assembly.report import Config as Report
 from assembly.run import Config
 from cluster.slurm import Options
 from cluster.status import Config as Status
@@ -135,6 +136,10 @@ def test_flags_of_the_check_are_frozen() -> None:
     assert names == ["sft", "model", "trainer", "config", "python", "rows", "chat_kwargs", "json", "html"]
 
 
+def test_flags_of_the_report_are_frozen() -> None:
+    assert [field.name for field in dataclasses.fields(Report)] == ["data", "out"]
+
+
 def test_flags_of_grading_again_are_frozen() -> None:
     names = [field.name for field in dataclasses.fields(Regrade)]
     assert names == ["out", "raw", "eval", "grader", "task", "answer_in", "processes", "license"]
@@ -167,7 +172,7 @@ def test_flags_of_the_status_are_frozen() -> None:
     assert [field.name for field in dataclasses.fields(Status)] == ["run", "watch", "json"]
 
 
-COMMANDS = (Settings, EvaluateSettings, AdditionSettings, Config, Options, Regrade, Status)
+COMMANDS = (Settings, EvaluateSettings, AdditionSettings, Config, Options, Regrade, Report, Status)
 
 
 def test_each_flag_has_a_line_of_help() -> None:

@@ -202,7 +202,7 @@ def run_section(starts: Sequence[Mapping[str, Any]]) -> str:
         )
         for start in starts
     ]
-    commands = dict.fromkeys(_at_home(str(start["command"])) for start in starts if start.get("command"))
+    commands = dict.fromkeys(at_home(str(start["command"])) for start in starts if start.get("command"))
     counted = "Seconds are those in which engines answered; what was in flight when a start ended is not\ncounted"
     asked = f"Each start of the run. {counted}, and a start that was killed is known until its last shard.\n"
     note = asked if any(start.get("engines") for start in starts) else "No engine was asked.\n"
@@ -219,8 +219,8 @@ def _engines(engines: Mapping[str, Any] | None) -> str:
     return ", ".join([f"{engines['wanted']} {each}", *engines.get("started", {}), *lost])
 
 
-def _at_home(command: str) -> str:
-    # Anyone may read a card, and the user's home is private.
+def at_home(command: str) -> str:
+    """Return a command with `~` for the user's home, which is private, while anyone may read a card."""
     home = str(Path.home())
     return command.replace(f"{home}/", "~/") if len(home) > 1 else command
 

@@ -133,7 +133,7 @@ def check_run(path: Path, configuration: Mapping[str, JSON]) -> dict[str, Any] |
             raise ValueError(f"{path} holds {foreign[0]!r} and no {RUN_FILE}; give the folder of a run, or a new one")
         return None
     record = read_record(path)
-    before, now = dict(_flat(record["configuration"])), dict(_flat(configuration))
+    before, now = dict(flat(record["configuration"])), dict(flat(configuration))
     differences = [
         f"{key} was {shortened(before.get(key, 'not set'), _SHOWN)}, now {shortened(now.get(key, 'not set'), _SHOWN)}"
         for key in sorted({**before, **now})
@@ -162,11 +162,11 @@ def check_build(path: Path, build: str, *, accept: bool) -> str:
     return f"{told}; each row names its own"
 
 
-def _flat(value: JSON, name: str = "") -> Iterator[tuple[str, str]]:
+def flat(value: JSON, name: str = "") -> Iterator[tuple[str, str]]:
     """Yield each field as `outer.inner`, with its value as JSON."""
     if isinstance(value, Mapping) and value:
         for key, inner in value.items():
-            yield from _flat(inner, f"{name}.{key}" if name else key)
+            yield from flat(inner, f"{name}.{key}" if name else key)
     elif name:
         yield name, _text(value)
 
