@@ -49,6 +49,7 @@ HOMES = {
     "datasets": {"generation.tasks.hub_rows"},
     **{name: {"generation.grading.word"} for name in ("spellchecker", "spylls")},
     "reasoning_gym": {"generation.tasks.gym"},
+    **{name: {"cluster.jobs.trackers"} for name in ("wandb", "mlflow")},
     **dict.fromkeys(("math_verify", "latex2sympy2_extended", "antlr4", "sympy"), MATH),
 }
 ABOVE_HOMES = {"generation.placement", "generation.downloads"}
