@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ import pytest
 from cluster.inference.engine import ScriptedSettings
 from cluster.inference.replicas import Fleet
 from cluster.jobs.card import Table
-from cluster.jobs.run_directory import fingerprint, read_record, write_record
+from cluster.jobs.run_directory import fingerprint, now, read_record, write_record
 from cluster.jobs.status import EngineStatus, Section, Status, write_status
 from cluster.jobs.trackers import TRACKERS_FILE, figures, final_counts, leaves
 from cluster.jobs.tracking import check_library, check_tracker, tracking
@@ -62,9 +63,24 @@ def begun(folder: Path) -> Path:
     """A run directory that a job has begun."""
     folder.mkdir()
     configuration = {"sampling": {"temperature": 0.5}, "variants": ["original", "rephrase"]}
-    record = {"configuration": configuration, "fingerprint": fingerprint(configuration), "starts": [{"state": "begun"}]}
+    record = {"configuration": configuration, "fingerprint": fingerprint(configuration), "starts": []}
     write_record(folder, record)
+    start(folder)
     return folder
+
+
+def start(run: Path) -> None:
+    """Another start of the run, a second after the last."""
+    time.sleep(1)
+    record = read_record(run)
+    record["starts"].append({"state": "begun", "begun": now()})
+    write_record(run, record)
+
+
+def is_doing(run: Path, done: int) -> None:
+    """The command has this many units done by now, and its tracker has the time to see it."""
+    write_status(run, replace(STATUS, done=done, updated=datetime.now(UTC).isoformat()))
+    time.sleep(1)
 
 
 def end(run: Path, state: str, **counts: int) -> None:
@@ -136,11 +152,12 @@ def test_a_run_is_followed_and_gone_on_with(tmp_path: Path) -> None:
     with tracking(run, "wandb", told.append, every_s=0.1):
         wait_for(lambda: told)
         for done in (1, 2):
-            write_status(run, replace(STATUS, done=done, updated=f"now {done}"))
-            time.sleep(1)
+            is_doing(run, done)
         end(run, "stopped", samples=20)
+    start(run)
     with tracking(run, "wandb", told.append, every_s=0.1):
-        write_status(run, replace(STATUS, done=3, updated="now 3"))
+        wait_for(lambda: len(told) > 1)
+        is_doing(run, 3)
         end(run, "done", samples=30)
     first, second = runs_in(run / "logs")
     assert first.id == second.id == json.loads((run / TRACKERS_FILE).read_text())["wandb"]

@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,6 +28,7 @@ TRACKERS_FILE = "trackers.json"  # by name, the id of the tracker's run
 PROJECT = "skillfactory"  # wandb's project and mlflow's experiment, unless their own variables name another
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)  # meant for the run
 _PARAMETERS, _METRICS = 100, 1000  # of one request to mlflow
+_PASSWORD = re.compile(r"//[^/@\s]*@")  # of a URL
 _EXIT_CODES = {"done": 0, "stopped": 75}
 _OUTCOMES = {"done": "FINISHED", "failed": "FAILED"}
 
@@ -171,7 +173,8 @@ class Mlflow:
             begun = mlflow.start_run(run_name=run.name)
         if begun.info.run_id != known:
             _keep_id(run, "mlflow", begun.info.run_id)
-        told = iter([*leaves(record["configuration"]), *leaves({"run": _facts(run)})])
+        mlflow.set_tags(dict(leaves(_facts(run))))  # unlike parameters they may change
+        told = leaves(record["configuration"])
         while some := dict(islice(told, _PARAMETERS)):
             mlflow.log_params(some)
         self.where = f"run {begun.info.run_id} at {mlflow.get_tracking_uri()}"
@@ -199,25 +202,30 @@ class Mlflow:
 TRACKERS: dict[str, Any] = {"wandb": Wandb, "mlflow": Mlflow}
 
 
+def _is_since(time: str, other: str) -> bool:
+    return datetime.fromisoformat(time) >= datetime.fromisoformat(other)
+
+
 def follow(name: str, run: Path, tell: Tell, every_s: float) -> None:
     """Log the status of a run whenever it has changed, until standard input ends; then its final counts.
 
     What fails is tried again the next time, and told once.
     """
     tracker: Tracker | None = None
-    failed, latest, ended = False, None, False
+    failed, latest, ended = False, "", False
     while True:
         try:
+            record, status = read_record(run), read_status(run)
             if tracker is None:
-                tracker = TRACKERS[name](run, read_record(run))
+                tracker = TRACKERS[name](run, record)
                 tell(f"{name}, {tracker.where}")
-            status = read_status(run)
-            if status is not None and status.updated != latest:
+            start = record["starts"][-1]
+            # An earlier start's last status has been logged by that.
+            if status is not None and status.updated != latest and _is_since(status.updated, start["begun"]):
                 tracker.log(status)
                 latest = status.updated
             if ended:
-                record = read_record(run)
-                tracker.close(record["starts"][-1].get("state", ""), final_counts(record))
+                tracker.close(start.get("state", ""), final_counts(record))
         except Exception as error:
             # Also what is no fault of ours, network or quota: the run goes on, and so does this.
             print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
@@ -245,7 +253,7 @@ def main(argv: list[str]) -> None:
 
     def tell(words: str) -> None:
         with suppress(OSError):  # the command may be gone
-            print(" ".join(words.split()), file=said, flush=True)
+            print(_PASSWORD.sub("//", " ".join(words.split())), file=said, flush=True)
 
     follow(name, Path(run), tell, float(every_s))
 
