@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,8 +63,8 @@ def _offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def begun(folder: Path) -> Path:
     """A run directory that a job has begun."""
     folder.mkdir()
-    configuration = {"sampling": {"temperature": 0.5}, "variants": ["original", "rephrase"]}
-    record = {"configuration": configuration, "fingerprint": fingerprint(configuration), "starts": []}
+    configuration: dict[str, Any] = {"sampling": {"temperature": 0.5}, "variants": ["original", "rephrase"]}
+    record: dict[str, Any] = {"configuration": configuration, "fingerprint": fingerprint(configuration), "starts": []}
     write_record(folder, record)
     start(folder)
     return folder
