@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from assembly.candidates import UNREFLECTED, choose
 from assembly.settings import FORMATS, Attempts, Format, SftSettings, choose_formats
 from assembly.sft import Summary
 from cluster.jobs.card import NONE, Table, code
+from cluster.jobs.store import KEY
 from cluster.texts import counted, load_table, nearest
 from generation.raw.reader import as_rows, find_columns, open_parts, read_part
 from generation.records import CUT
@@ -85,19 +87,22 @@ def _infeasibility(format_: Format, settings: SftSettings, supply: Supply) -> tu
 
 
 def early_warning(settings: SftSettings) -> Callable[[pa.Table], str]:
-    """Return a callback for each question's rows; returns a warning once if FIRST questions have no usable sample."""
-    here, left_out, questions = Path("rollout"), Counter[str](), 0
+    """Return a callback for rows of whole questions; it returns a warning once if the first have no usable sample.
+
+    Of FIRST questions, whatever number of them comes at once.
+    """
+    here, left_out, questions = Path("rollout"), Counter[str](), list[str]()
     usable = {"", *UNREFLECTED} if any(not FORMATS[name].reflected for name in settings.formats) else {""}
 
     def look(table: pa.Table) -> str:
-        nonlocal questions
-        questions += 1
-        if questions > FIRST or not usable.isdisjoint(left_out):
+        if len(questions) >= FIRST or not usable.isdisjoint(left_out):
             return ""
+        more = table[KEY].unique()[: FIRST - len(questions)]
+        questions.extend(more.to_pylist())
         columns = find_columns(table.schema, here)
-        for batch in table.to_batches():
+        for batch in table.filter(pc.is_in(table[KEY], value_set=more)).to_batches():
             left_out.update(choose(as_rows(batch, columns, here, 0), settings)["left_out"].to_pylist())
-        if questions < FIRST or not usable.isdisjoint(left_out):
+        if len(questions) < FIRST or not usable.isdisjoint(left_out):
             return ""
         samples = f"{_samples(left_out.total())} of the first {FIRST} questions"
         return f"no trace can come of the {samples}: {_why(left_out, settings)}. Ctrl-C stops the run"

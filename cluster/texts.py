@@ -1,6 +1,7 @@
 """Text helpers: tables kept as data files, templates, and pieces of messages (similar names, shortened lists)."""
 
 import difflib
+import os
 import re
 import sys
 import tomllib
@@ -58,5 +59,5 @@ def nearest(word: str, known: Iterable[str], most: int = 1, cutoff: float = 0.5)
 
 
 def bars() -> bool:
-    """Return True if progress may be drawn as a bar: stdout and stderr are terminals, not files or pipes."""
-    return sys.stdout.isatty() and sys.stderr.isatty()
+    """Return True if progress may be drawn: stdout and stderr are terminals that can move the cursor."""
+    return sys.stdout.isatty() and sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")

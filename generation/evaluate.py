@@ -13,6 +13,7 @@ from generation.evaluation.eval_data import write_evaluation
 from generation.evaluation.plan import describe_evaluation, look_at_questions, plan_evaluation
 from generation.evaluation.schema import EVAL_DATA
 from generation.evaluation.settings import PAPER, EvaluateSettings
+from generation.evaluation.so_far import RepliesSoFar
 from generation.placement import check_engines, choose_fleet
 from generation.tasks.registry import listing
 
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
             return job.show(describe_evaluation(plan))
         if job.owed and fleet is None:
             fleet = choose_fleet(plan, settings)
-        job.roll_out(plan, plan.work, fleet)
+        job.roll_out(plan, plan.work, fleet, RepliesSoFar())
         told, lost = write_evaluation(plan, job)
         print(f"\n{told.text()}", flush=True)
         job.set_state("done", counts={"replies": told.evaluation.replies.num_rows, "failed_questions": lost.total()})

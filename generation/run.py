@@ -4,8 +4,9 @@ import sys
 from collections.abc import Sequence
 
 from assembly.enough import traces_goal
-from assembly.feasibility import Coverage, early_warning
+from assembly.feasibility import Coverage
 from assembly.job import SETS, all_made, make_sets, say_counts, say_next, sft_settings, with_traces
+from assembly.so_far import RolloutSoFar
 from cluster.flags import page, parse
 from cluster.inference.replicas import Fleet
 from cluster.jobs.job import Job
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
             return job.show(describe(plan))
         if job.owed and fleet is None:
             fleet = choose_fleet(plan, settings)
-        job.roll_out(plan, Work(plan.rollout, plan.task_config), fleet, look=early_warning(wanted))
+        job.roll_out(plan, Work(plan.rollout, plan.task_config), fleet, RolloutSoFar(wanted))
         coverage = Coverage(wanted)
         most = plan.each if settings.enough else None
         counts = write_raw_data(plan, job, coverage.add, coverage.markdown, most=most)

@@ -14,6 +14,7 @@ from generation.placement import check_engines, choose_fleet
 from generation.raw.schema import RAW_DATA
 from reflection.added.plan import AdditionSettings, describe_additions, look_at_samples, plan_additions
 from reflection.added.rows import write_reflected
+from reflection.added.so_far import ReflectionsSoFar
 
 
 def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> int:
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
             return job.show(describe_additions(plan))
         if job.owed and fleet is None:
             fleet = choose_fleet(plan, settings)
-        job.roll_out(plan, plan.work, fleet)
+        job.roll_out(plan, plan.work, fleet, ReflectionsSoFar())
         coverage = Coverage(wanted)
         counts = write_reflected(plan, job, coverage.add, coverage.markdown)
         whole = counts.all()

@@ -15,7 +15,7 @@ from cluster.inference.engine import EngineSettings, ScriptedSettings
 from cluster.inference.hosted import HostedFleet
 from cluster.inference.replicas import Fleet
 from cluster.inference.vllm_settings import VllmSettings
-from cluster.jobs import progress
+from cluster.jobs import tally
 from cluster.session import local_resources
 from generation.placement import place
 from generation.plan import Plan
@@ -54,7 +54,7 @@ def main(folder: str, questions: str, engine: str, engines: str, address: str | 
             inner = replace(real, max_sequences=1, more=more)
         return Tallied(inner, folder, "/original/0/sample")
 
-    progress.SHARD_S = 0.5  # many shards, so that there is something to lose
+    tally.SHARD_S = 0.5  # many shards, so that there is something to lose
 
     def fleet(plan: Plan) -> Fleet:
         if engine != "hosted":

@@ -9,14 +9,14 @@ import sys
 
 import tests.scripted
 from cluster.inference.engine import ScriptedSettings
-from cluster.jobs import progress
+from cluster.jobs import tally
 from generation.settings import Settings
 from tests.fleets import on_ray, roll
 
 
 def main(out: str, questions: str, reply: str) -> int:
     settings = Settings(questions=int(questions), rl_questions=0, variants=("all",), engines=2, out=out)
-    progress.SHARD_S = 0.5  # many shards, so that there is something to lose
+    tally.SHARD_S = 0.5  # many shards, so that there is something to lose
     scripted = ScriptedSettings(getattr(tests.scripted, reply))
     job = roll(settings, lambda plan: on_ray(plan, settings, lambda _: scripted, in_flight=4))
     if job.code == 0:

@@ -8,7 +8,7 @@ import sys
 
 from cluster.inference.engine import Completion, Request, ScriptedSettings
 from cluster.inference.replicas import Fleet
-from cluster.jobs import progress
+from cluster.jobs import tally
 from generation import evaluate
 from tests import scripted_evaluations
 
@@ -22,5 +22,5 @@ async def slow_reply(request: Request) -> str | Completion:
 
 
 if __name__ == "__main__":
-    progress.SHARD_S = 0.1  # many shards, so that there is something to lose
+    tally.SHARD_S = 0.1  # many shards, so that there is something to lose
     sys.exit(evaluate.main(sys.argv[1:], fleet=Fleet(ScriptedSettings(slow_reply, max_sequences=16))))

@@ -11,7 +11,7 @@ from unittest.mock import patch
 import tests.scripted_reflections
 from cluster.inference.engine import ScriptedSettings
 from cluster.inference.ray_replicas import RayFleet
-from cluster.jobs import progress
+from cluster.jobs import tally
 from reflection import run
 from reflection.added.plan import AdditionPlan, AdditionSettings
 from tests.fleets import on_ray
@@ -22,7 +22,7 @@ def main(reply: str, argv: list[str]) -> int:
         scripted = ScriptedSettings(getattr(tests.scripted_reflections, reply), context=plan.context)
         return on_ray(plan, settings, lambda _: scripted, in_flight=4)
 
-    progress.SHARD_S = 0.3
+    tally.SHARD_S = 0.3
     with patch("reflection.run.choose_fleet", hire_scripted):
         return run.main(argv)
 

@@ -15,7 +15,7 @@ from reflection import run
 
 
 def main(reply: str, argv: list[str]) -> int:
-    with patch("cluster.jobs.progress.SHARD_ROWS", 40):
+    with patch("cluster.jobs.tally.SHARD_ROWS", 40):
         return run.main(argv, fleet=Fleet(ScriptedSettings(getattr(tests.scripted_reflections, reply))))
 
 

@@ -13,7 +13,7 @@ import tests.scripted
 from cluster.inference.engine import Request, ScriptedSettings
 from cluster.inference.ray_replicas import RayFleet
 from cluster.inference.replicas import Placement
-from cluster.jobs import progress
+from cluster.jobs import tally
 from cluster.session import Resources
 from generation import run
 from generation.plan import Plan
@@ -33,7 +33,7 @@ def drive(
         scripted = ScriptedSettings(reply, context=plan.context)
         return on_ray(plan, settings, lambda _: scripted, in_flight=in_flight, tell=tell)
 
-    progress.SHARD_S = shard_s
+    tally.SHARD_S = shard_s
     with patch("generation.run.choose_fleet", hire_scripted):
         return run.main(list(argv))
 

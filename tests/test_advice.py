@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from cluster.errors import ClusterLostError, EngineStartError, StoreGoneError, TornShardError
 from cluster.inference.engine import EngineInfo
-from cluster.inference.pool import Loading, Lost, Started, Tick
-from cluster.jobs import progress as terminal
-from cluster.jobs.progress import Tally, report_failure
+from cluster.inference.pool import Event, Loading, Lost, Started, Tick
+from cluster.jobs import monitor
+from cluster.jobs.progress import report_failure
+from cluster.jobs.stop import Stop
 from cluster.jobs.store import Failures, ShardStore
+from cluster.jobs.tally import Tally
 from generation.plan import make_plan
 from generation.settings import Settings
 
@@ -57,19 +60,27 @@ def test_the_advice_after_a_failure_is_true(
 def test_while_engines_load_that_is_what_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(terminal, "EVERY_S", 1e-9)
-    monkeypatch.setattr(terminal, "LOADING_EVERY_S", 1e-9)
+    monkeypatch.setattr(monitor, "FIRST_LINE_S", -1.0)
+    monkeypatch.setattr(monitor, "LINE_S", -1.0)
+    monkeypatch.setattr(monitor, "DRAW_S", -1.0)
     plan = make_plan(Settings(questions=8, out=str(tmp_path)))
     store = ShardStore(tmp_path / "shards", schema=plan.schema, sort_by=plan.sort_by)
-    tally = Tally(plan, store, Failures(tmp_path))
-    with tally:
-        for event in (Loading(0), Tick(), Lost(0, "it died", 0), Tick(), Loading(0)):
+    tally, told = Tally(plan, store, Failures(tmp_path)), monitor.Monitor(plan, 0, Stop(20))
+    events: list[Event[Any, Any]] = [Loading(0), Tick(), Lost(0, "it died", 0), Tick(), Loading(0)]
+    with told.watching(plan, 1, None, (), ()), tally:
+        for event in events:
             tally.take(event)
+            told.take(event)
         loading = capsys.readouterr().out
-        tally.take(Started(0, EngineInfo("vllm", "1", "m", "", 64)))
-        tally.take(Tick())
-        ready = capsys.readouterr().out
-    assert loading.startswith("engines     engine 0 loading the model\nloading     the engines, 0 s\n")
+        tally.take(ready := Started(0, EngineInfo("vllm", "1", "m", "", 64)))
+        told.take(ready)
+        begun = capsys.readouterr().out
+    lines = loading.splitlines()
+    assert lines[:2] == ["engines     engine 0 loading the model", "loading     0/8 questions, 0 of 1 engine ready"]
+    assert "engines     engine 0 was lost (it died)" in lines
+    assert lines[-1] == "loading     0/8 questions, 0 of 1 engine ready, 1 lost"
     assert "rollout" not in loading
-    assert ready.startswith("engines     engine 0 ready: vllm 1\nrollout     0/8 questions, ")
-    assert "loading" not in ready
+    assert begun.startswith(
+        "engines     engine 0 ready: vllm 1\nrollout     0/8 questions, 1 of 1 engine ready, 1 lost\n"
+    )
+    assert "loading" not in begun

@@ -11,6 +11,7 @@ from typing import Any, Generic, NamedTuple, Protocol, Self, TypeAlias, TypeVar
 
 from cluster.errors import ClusterLostError, ItemFailedError
 from cluster.inference.engine import EngineInfo, error_text
+from cluster.inference.replica import Report
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -38,6 +39,20 @@ class Lost(NamedTuple):
     again: int = 0
 
 
+class Load(NamedTuple):
+    """How a ready engine is doing, every few seconds."""
+
+    number: int
+    report: Report
+    items: int = 0  # that it holds
+
+
+class Released(NamedTuple):
+    """An engine was given back, since nothing is left for it."""
+
+    number: int
+
+
 class Tick(NamedTuple):
     """Nothing has happened for a moment: time to check the clock."""
 
@@ -55,7 +70,7 @@ class Failed(NamedTuple, Generic[Item]):
     story: str  # the traceback, if there is one
 
 
-Event: TypeAlias = Loading | Started | Lost | Tick | Done[Item, Result] | Failed[Item]
+Event: TypeAlias = Loading | Started | Lost | Load | Released | Tick | Done[Item, Result] | Failed[Item]
 
 TRIES = 3  # attempts at an item whose work raises
 _DEATHS = 2  # engine deaths after which an item is quarantined, that is, run alone
@@ -170,14 +185,11 @@ class Pool(Generic[Item, Result]):
         self._stop_at = time.monotonic() + grace_s
 
     def run(self, items: Iterable[Item], count: float = math.inf) -> Iterator[Event[Item, Result]]:
-        """Yield events, each item once, as Done or Failed, in any order. Raises EngineStartError, ClusterLostError.
-
-        `count` is the number of items, if it is known.
-        """
+        """Yield events, each of `count` items once as Done or Failed. Raises EngineStartError, ClusterLostError."""
         self._source, self._unread = iter(items), count
         while not self._over():
             if self._stop_at is None:
-                self._deal()
+                yield from self._deal()
             for event in self._replicas.poll(_TICK_S):
                 if isinstance(event, Finished):
                     yield from self._finish(event)
@@ -186,6 +198,8 @@ class Pool(Generic[Item, Result]):
                     share.vacant, share.watched = event.requests, None
                 elif isinstance(event, Lost):
                     yield from self._preempt(event)
+                elif isinstance(event, Load):
+                    yield event._replace(items=len(self._shares[event.number].tasks))
                 else:
                     if isinstance(event, Loading):
                         self._loading.add(event.number)
@@ -206,7 +220,7 @@ class Pool(Generic[Item, Result]):
             self._unread = max(0, self._unread - 1) if self._waiting else 0
         return bool(self._waiting)
 
-    def _deal(self) -> None:
+    def _deal(self) -> Iterator[Released]:
         """Submit what there is room for, watch the engines that have none, release those for which nothing is left."""
         while scheduled := self._schedule():
             number, task = scheduled
@@ -228,6 +242,7 @@ class Pool(Generic[Item, Result]):
                 self._replicas.release(number)
                 # If it has to come back after all, it begins with nothing.
                 del self._shares[number]
+                yield Released(number)
 
     def _schedule(self) -> tuple[int, _Task[Item]] | None:
         """Return which replica gets which item next; None if all are full or no item is left."""
@@ -282,5 +297,4 @@ class Pool(Generic[Item, Result]):
                 self._quarantine.append(task)
             else:
                 self._waiting.appendleft(task)
-        if lost.number == self._isolated:
-            self._isolated = None
+        self._isolated = None if lost.number == self._isolated else self._isolated

@@ -6,7 +6,7 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cluster.errors import EngineDiedError, EngineMemoryError
 from cluster.inference.engine import Completion, Engine, EngineInfo, EngineSettings, Request, error_text
@@ -14,7 +14,19 @@ from cluster.inference.engine import Completion, Engine, EngineInfo, EngineSetti
 _FULL = 1.125  # requests in the engine, per one that it completes at once: the others take the places that fall free
 _ROOM = 1 / 32  # told from so many requests on, likewise: items of one request are not dealt one by one
 _TAIL_BYTES = 200_000
+_COUNTED = ("prompt_tokens", "cached_tokens", "output_tokens")
 Work = Callable[[Engine, Any], Awaitable[Any]]
+
+
+class Report(NamedTuple):
+    """How an engine is doing; tokens are those of the requests that it has completed since its start."""
+
+    stalled_s: float  # since the last request or item returned; 0 if no item is running
+    running: int  # requests in the engine
+    waiting: int  # requests that wait for a place in it
+    prompt_tokens: int
+    cached_tokens: int  # of these found in the prefix cache
+    output_tokens: int
 
 
 class Turns:
@@ -26,12 +38,13 @@ class Turns:
 
     def __init__(self, most: int) -> None:
         self.fresh_first = False
-        self._most, self._inside = most, 0
+        self.inside = 0
+        self._most = most
         self._waiting: dict[bool, deque[asyncio.Future[None]]] = {False: deque(), True: deque()}
 
     async def enter(self, follows: bool) -> None:
-        if self._inside < self._most:
-            self._inside += 1
+        if self.inside < self._most:
+            self.inside += 1
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[follows].append(turn)
@@ -49,7 +62,7 @@ class Turns:
                 if not (turn := waiting.popleft()).done():
                     turn.set_result(None)
                     return
-        self._inside -= 1
+        self.inside -= 1
 
 
 class Replica:
@@ -67,6 +80,7 @@ class Replica:
         self._asked = Counter[bool]()  # requests not answered yet, those that follow an answer apart
         self._eased = asyncio.Event()
         self._moved = time.monotonic()
+        self._tokens = Counter[str]()
 
     async def start(self) -> EngineInfo:
         """Start the engine. Raises EngineDiedError with the engine's own message."""
@@ -103,6 +117,7 @@ class Replica:
             self._asked[request.follows] -= 1
             self._eased.set()
         self._moved = time.monotonic()
+        self._tokens.update({name: getattr(completion, name) for name in _COUNTED})
         return completion
 
     async def vacancies(self, items: int, per_item: int, early: bool) -> int:
@@ -126,9 +141,10 @@ class Replica:
         self._begun += 1
         self._eased.set()
 
-    async def stalled_s(self) -> float:
-        """Return the seconds since the last request or item returned; 0 if no item is running."""
-        return time.monotonic() - self._moved if self._running else 0.0
+    async def report(self) -> Report:
+        stalled_s = time.monotonic() - self._moved if self._running else 0.0
+        inside = min(self._turns.inside, self._settings.max_sequences)
+        return Report(stalled_s, inside, self._asked.total() - inside, *(self._tokens[name] for name in _COUNTED))
 
     async def close(self) -> None:
         await self._engine.close()

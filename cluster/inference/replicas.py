@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from cluster.errors import ClusterLostError, EngineDiedError, EngineMemoryError, EngineStartError
 from cluster.inference.engine import EngineSettings, error_text
 from cluster.inference.limits import Limits
-from cluster.inference.pool import Finished, Loading, Lost, Notice, Pool, Started, Tick, Vacant
+from cluster.inference.pool import Finished, Load, Loading, Lost, Notice, Pool, Started, Tick, Vacant
 from cluster.inference.replica import Replica, Work
 
 _BACKOFF_S = 5.0  # between two health checks, and so between two attempts to place an engine
@@ -35,9 +35,9 @@ class _Phase(NamedTuple):
     silent: str = ""
 
 
-_PLACING = _Phase("stalled_s", 20, "found no place{}")
+_PLACING = _Phase("report", 20, "found no place{}")
 _STARTING = _Phase("start", 3, "did not start{}", "it was not ready after")
-_RUNNING = _Phase("stalled_s", 6, "died{} and finished nothing", "it gave no sign of life for")
+_RUNNING = _Phase("report", 6, "died{} and finished nothing", "it gave no sign of life for")
 
 
 @dataclass(frozen=True)
@@ -209,8 +209,10 @@ class ReplicaSet(ABC):
             del self._failures[number, phase]
             self._ask(member, _STARTING if phase is _PLACING else _RUNNING)
             yield Loading(number, self._settings[number].loading()) if phase is _PLACING else Started(number, result)
-        elif result > self.placement.silence_s:
-            yield from self._terminate(member, TimeoutError(f"it answered nothing for {result:.0f} s"))
+        elif result.stalled_s > self.placement.silence_s:
+            yield from self._terminate(member, TimeoutError(f"it answered nothing for {result.stalled_s:.0f} s"))
+        else:
+            yield Load(number, result)
 
     def _terminate(self, member: _Member, error: BaseException) -> Iterator[Lost]:
         """End the replica; `_reconcile` replaces it. Raises EngineStartError after too many failures in a row."""

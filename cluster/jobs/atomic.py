@@ -13,21 +13,23 @@ MADE_HERE = ".made-here"  # marks a folder made by replace_folder; from its seco
 _BYPRODUCTS = frozenset({"__pycache__", ".DS_Store"})  # left behind by programs that only read the folder
 
 
-def atomic_write_text(path: Path, text: str) -> None:
-    """Write the file so that a reader, or a crash, finds either the old text or the whole new one."""
-    with written_beside(path) as temporary:
+def atomic_write_text(path: Path, text: str, *, durable: bool = True) -> None:
+    """Write the file so that a reader finds either the old text or the whole new one; if `durable`, a crash too."""
+    with written_beside(path, durable=durable) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 @contextlib.contextmanager
-def written_beside(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the same folder, then durably rename it to `path`. If that fails, remove it."""
+def written_beside(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """Yield a temporary path in the same folder, then rename it to `path`. If that fails, remove it."""
     temporary = path.with_name(f"{TEMPORARY}{path.name}")
     try:
         yield temporary
-        sync(temporary)
+        if durable:
+            sync(temporary)
         os.replace(temporary, path)
-        sync(path.parent)
+        if durable:
+            sync(path.parent)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()

@@ -35,7 +35,7 @@ class Table(NamedTuple):
         right = [all(isinstance(row[place], int) for row in self.rows) for place in range(len(self.head))]
         lines = [list(self.head), ["---:" if counts else "---" for counts in right]]
         for row in self.rows:
-            lines.append([code(str(cell or NONE)) for cell in row[:names]] + [_cell(cell) for cell in row[names:]])
+            lines.append([code(str(cell or NONE)) for cell in row[:names]] + [shown_cell(cell) for cell in row[names:]])
         escaped = ((cell.replace("|", "\\|").replace("\n", " ") for cell in line) for line in lines)
         return "\n".join(f"| {' | '.join(line)} |" for line in escaped) + "\n"
 
@@ -43,12 +43,13 @@ class Table(NamedTuple):
         """Return the table as lines: names cut to `first` columns, other cells right-aligned in `others` each."""
         lines = [f"{self.head[0]:<{first + 2}}" + "".join(f"{cell:>{others}}" for cell in self.head[1:])]
         for name, *cells in self.rows:
-            shown = "".join(f"{_cell(cell, none='-'):>{others}}" for cell in cells)
+            shown = "".join(f"{shown_cell(cell, none='-'):>{others}}" for cell in cells)
             lines.append(f"  {cut(str(name or NONE), first):<{first}}{shown}")
         return lines
 
 
-def _cell(value: object, none: str = "") -> str:
+def shown_cell(value: object, none: str = "") -> str:
+    """Return a cell of a Table as people read it."""
     if value is None:
         return none
     if isinstance(value, float):

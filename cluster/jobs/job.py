@@ -5,7 +5,7 @@ Items that are neither finished nor failed are owed. Engines are started only if
 
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from functools import partial
 from typing import Any, Self
 
@@ -17,8 +17,9 @@ from cluster.inference.replicas import Fleet, Placement
 from cluster.jobs.atomic import check_replaceable
 from cluster.jobs.goal import Goal
 from cluster.jobs.hub import check_push, push
+from cluster.jobs.monitor import Look, Monitor
 from cluster.jobs.plan import Item, JobPlan, JobSettings
-from cluster.jobs.progress import FAILED, STOPPED, Look, Tally, report_failure, say, stage_line, wrapped
+from cluster.jobs.progress import FAILED, STOPPED, report_failure, say, stage_line, wrapped
 from cluster.jobs.run_directory import (
     ENGINE,
     JSON,
@@ -31,11 +32,15 @@ from cluster.jobs.run_directory import (
     versions,
     write_record,
 )
+from cluster.jobs.status import Stage
 from cluster.jobs.stop import Stop
 from cluster.jobs.store import FAILED_ITEMS, Failures, ShardStore, finished_in, rows_in
+from cluster.jobs.tally import Tally
 from cluster.jobs.tracking import check_tracker, tracking
 
 SHARDS = "shards"
+_STAGES: dict[str, Stage] = {"rolled out": "making sets", "done": "done", "failed": "failed", "stopped": "stopped"}
+"""By the state that run.json has from then on."""
 
 
 class Job:
@@ -131,12 +136,12 @@ class Job:
         page(wrapped(head) + gap + prompts)
         return 0
 
-    def roll_out(self, plan: JobPlan, work: Work, fleet: Fleet | None, look: Look = lambda _: "") -> None:
+    def roll_out(self, plan: JobPlan, work: Work, fleet: Fleet | None, look: Look | None = None) -> None:
         """Do the work on each item that is owed, and keep its rows; start no engine if none is.
 
         Returns when every wanted item is finished or failed; raises Stopped if a stop was requested before that.
-        `look` is shown the rows of each item. Raises ValueError for an impossible run or impossible engines,
-        EngineStartError, ClusterLostError, AllFailedError.
+        `look` is shown the rows of those that are merged. Raises ValueError for an impossible run or impossible
+        engines, EngineStartError, ClusterLostError, AllFailedError.
         """
         self.plan = plan
         if not self.owed:
@@ -146,13 +151,14 @@ class Job:
             with fleet.open(work) as pool:
                 self._begin(fleet.placement)
                 self._stop.defer()
-                with Tally(plan, self.store, self._failures, look) as tally:
+                with Tally(plan, self.store, self._failures) as tally, self._watching(fleet.placement, look):
                     self._stop.on_stop(pool.stop)
                     owed = self.owed
                     try:
                         for event in pool.run(self._while_wanted(plan.items(owed)), len(owed)):
                             tally.take(event)
                             self._count(event)
+                            self._monitor.take(event)
                             # Whoever asked to stop may kill us before the end.
                             if tally.keep(everything=self._stop.asked > 0):
                                 self.set_state("rolling out", tally.facts(fleet.placement))
@@ -167,6 +173,10 @@ class Job:
             raise Stopped
         # From here on, rerunning the command repeats everything.
         self._stop.interrupt()
+
+    def _watching(self, placed: Placement, look: Look | None) -> AbstractContextManager[None]:
+        before = {*self._finished, *self._failures.reasons()}
+        return self._monitor.watching(self.plan, placed.engines, look, before, rows_in(self.plan.out / SHARDS))
 
     def _while_wanted(self, items: Iterable[Item]) -> Iterator[Item]:
         """Yield the items, but none to be merged once the goal is reached."""
@@ -196,6 +206,8 @@ class Job:
         self.starts[-1] |= {"state": state, **start, "ended": now()}
         self.record |= {"state": state, **facts}
         write_record(self.plan.out, self.record)
+        if state in _STAGES:
+            self._monitor.stage(_STAGES[state])
 
     def published(self, folder: str) -> str:
         """Return the folder's name on the hub, "" if it is not pushed."""
@@ -237,6 +249,8 @@ class Job:
         self.starts.append(this_command(versions=versions(), **build))
         self.store = ShardStore(plan.out / SHARDS, schema=plan.schema, sort_by=plan.sort_by, key=plan.key)
         self._finished, self._failures = self.store.finished(), Failures(plan.out)
+        self._monitor = self._locked.enter_context(Monitor(plan, len(self.starts) - 1, self._stop, self._goal))
+        self._monitor.stage("planning")
         self._begun = True
         if self._settings.retry_failed and not self._failures.reasons():
             say("note", f"--retry_failed has nothing to try again: nothing failed in {plan.out} before")

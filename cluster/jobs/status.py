@@ -25,6 +25,7 @@ class Section(NamedTuple):
 
     title: str
     table: Table
+    brief: str = ""  # the same in a few words, for a line of a log
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ class Moment(NamedTuple):
 
 def write_status(run: Path, status: Status) -> None:
     """Replace the status.json of a run directory. Raises OSError."""
-    atomic_write_text(run / STATUS_FILE, json.dumps(asdict(status), ensure_ascii=False) + "\n")
+    # Every few seconds, so not for eternity: after a power failure nobody needs it.
+    atomic_write_text(run / STATUS_FILE, json.dumps(asdict(status)) + "\n", durable=False)
 
 
 def read_status(run: Path) -> Status | None:
@@ -90,7 +92,7 @@ def read_status(run: Path) -> Status | None:
     with suppress(OSError, ValueError, TypeError, KeyError):
         told: dict[str, Any] = json.loads((run / STATUS_FILE).read_text(encoding="utf-8"))
         engines = tuple(EngineStatus(**one) for one in told.pop("engines"))
-        sections = tuple(Section(title, Table(*table)) for title, table in told.pop("sections"))
+        sections = tuple(Section(title, Table(*table), brief) for title, table, brief in told.pop("sections"))
         left = told.pop("left_s")
         return Status(**told, left_s=left and tuple(left), engines=engines, sections=sections)
     return None

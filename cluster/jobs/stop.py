@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -19,6 +20,13 @@ class Stop:
         self.asked = 0
         self._grace_s, self._at_once = grace_s, False
         self._tell: Callable[[float], object] | None = None
+        self._until = 0.0
+        self.silent = False  # True while what is drawn on the terminal tells it
+
+    @property
+    def left_s(self) -> float:
+        """Return the seconds until a stop that was asked for waits no more."""
+        return max(0.0, self._until - time.monotonic())
 
     def listen(self) -> None:
         """Install the signal handlers."""
@@ -28,7 +36,8 @@ class Stop:
     def _hear(self, *_: Any) -> None:
         self.asked += 1
         wait_s = 0.0 if self._at_once or self.asked > 1 else self._grace_s
-        if self.asked == 1:
+        self._until = time.monotonic() + wait_s
+        if self.asked == 1 and not self.silent:
             words = f"up to {wait_s:.0f} s for what is in flight; once more: at once" if wait_s else "at once"
             # Not print: the signal may have come in the middle of one. The stream may be a caller's, without a number.
             with suppress(OSError, ValueError):

@@ -212,7 +212,8 @@ def follow(name: str, run: Path, tell: Tell, every_s: float) -> None:
     What fails is tried again the next time, and told once.
     """
     tracker: Tracker | None = None
-    failed, latest, ended = False, "", False
+    latest: Status | None = None
+    failed = ended = False
     while True:
         try:
             record, status = read_record(run), read_status(run)
@@ -221,9 +222,9 @@ def follow(name: str, run: Path, tell: Tell, every_s: float) -> None:
                 tell(f"{name}, {tracker.where}")
             start = record["starts"][-1]
             # An earlier start's last status has been logged by that.
-            if status is not None and status.updated != latest and _is_since(status.updated, start["begun"]):
+            if status is not None and status != latest and _is_since(status.updated, start["begun"]):
                 tracker.log(status)
-                latest = status.updated
+                latest = status
             if ended:
                 tracker.close(start.get("state", ""), final_counts(record))
         except Exception as error:
