@@ -186,6 +186,9 @@ def test_a_job_is_followed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert wrote.summary["counts/samples"] == record["counts"]["samples"]
     assert wrote.summary["start/output_tokens"] == record["starts"][-1]["output_tokens"] > 0
     assert wrote.config["seed"] == 0
+    assert wrote.history[-1]["done"] == wrote.history[-1]["total"] == 4
+    assert wrote.history[-1]["output_tokens"] == record["starts"][-1]["output_tokens"]
+    assert any(name.endswith("/original/right") for name in wrote.history[-1])
     # Nothing that the rows or the configuration depend on: the run goes on without a tracker, too.
     assert main([*flags[:4], "--out", str(run)], fleet=Fleet(ScriptedSettings(reply))) == 0
     assert len(runs_in(run / "logs")) == 1

@@ -11,7 +11,7 @@ import secrets
 import select
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from itertools import islice
@@ -68,10 +68,10 @@ def figures(status: Status) -> dict[str, float]:
         "requests/running": sum(engine.running for engine in status.engines),
         "requests/waiting": sum(engine.waiting for engine in status.engines),
     }
-    for title, table in status.sections:
-        for row in table.rows:
-            for column, cell in zip(table.head[1:], row[1:], strict=False):
-                name = "/".join(map(_word, (title, str(row[0] if row else ""), column)))
+    for section in status.sections:
+        for row in section.table.rows:
+            for column, cell in zip(section.table.head[1:], row[1:], strict=False):
+                name = "/".join(map(_word, (section.title, str(row[0]), column)))
                 told.setdefault(name, cell)
     return {name: float(value) for name, value in told.items() if _is_figure(value)}
 
@@ -206,37 +206,53 @@ def _is_since(time: str, other: str) -> bool:
     return datetime.fromisoformat(time) >= datetime.fromisoformat(other)
 
 
-def follow(name: str, run: Path, tell: Tell, every_s: float) -> None:
-    """Log the status of a run whenever it has changed, until standard input ends; then its final counts.
+class _Follower:
+    """Follows one run. What fails is tried again the next time, and told once."""
 
-    What fails is tried again the next time, and told once.
-    """
-    tracker: Tracker | None = None
-    latest: Status | None = None
-    failed = ended = False
-    while True:
+    def __init__(self, name: str, run: Path, tell: Tell) -> None:
+        self._name, self._run, self._tell = name, run, tell
+        self._tracker: Tracker | None = None
+        self._latest: Status | None = None
+        self._failed = False
+
+    def attempt(self, step: Callable[[], None]) -> None:
         try:
-            record, status = read_record(run), read_status(run)
-            if tracker is None:
-                tracker = TRACKERS[name](run, record)
-                tell(f"{name}, {tracker.where}")
-            start = record["starts"][-1]
-            # An earlier start's last status has been logged by that.
-            if status is not None and status != latest and _is_since(status.updated, start["begun"]):
-                tracker.log(status)
-                latest = status
-            if ended:
-                tracker.close(start.get("state", ""), final_counts(record))
+            step()
         except Exception as error:
             # Also what is no fault of ours, network or quota: the run goes on, and so does this.
             print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
-            if not failed:
-                failed = True
+            if not self._failed:
                 why = shortened(first_line(error), 200)
-                tell(f"{name} does not take the figures ({why}); the run goes on, and they are tried again")
-        if ended:
-            return
-        ended = bool(select.select([sys.stdin], [], [], every_s)[0])
+                self._tell(f"{self._name} does not take the figures ({why}); the run goes on, and they are tried again")
+            self._failed = True
+
+    def log(self) -> None:
+        """Log the run's status if it has changed. Raises whatever the library raises."""
+        record, status = read_record(self._run), read_status(self._run)
+        if self._tracker is None:
+            self._tracker = TRACKERS[self._name](self._run, record)
+            self._tell(f"{self._name}, {self._tracker.where}")
+        # An earlier start's last status has been logged by that.
+        begun = record["starts"][-1]["begun"]
+        if status is not None and status != self._latest and _is_since(status.updated, begun):
+            self._tracker.log(status)
+            self._latest = status
+
+    def close(self) -> None:
+        """Log how the run ended. Raises whatever the library raises."""
+        if self._tracker is not None:
+            record = read_record(self._run)
+            self._tracker.close(record["starts"][-1].get("state", ""), final_counts(record))
+
+
+def follow(name: str, run: Path, tell: Tell, every_s: float) -> None:
+    """Log the status of a run whenever it has changed, until standard input ends; then how the run ended."""
+    follower = _Follower(name, run, tell)
+    follower.attempt(follower.log)
+    while not select.select([sys.stdin], [], [], every_s)[0]:
+        follower.attempt(follower.log)
+    follower.attempt(follower.log)
+    follower.attempt(follower.close)
 
 
 def main(argv: list[str]) -> None:
