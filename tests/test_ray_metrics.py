@@ -47,7 +47,7 @@ def test_a_scrape_shows_our_metrics_and_those_of_vllm(tmp_path: Path) -> None:
         wanted = {f"ray_skillfactory_{name}" for name in OURS} | {f"ray_vllm_{name}" for name in VLLMS}
         found: dict[str, list[tuple[str, float]]] = {}
         try:
-            deadline = time.monotonic() + 240
+            deadline = time.monotonic() + 400
             while not wanted <= found.keys() or not _value(found, "ray_skillfactory_output_tokens_total"):
                 assert job.process.poll() is None, job.output()
                 assert time.monotonic() < deadline, (wanted - found.keys(), job.output())

@@ -35,7 +35,8 @@ class Metrics:
             metric.set_default_tags(tags)
             return metric
 
-        tags = {"run": run, "engine": str(number)}
+        # A folder's name may be no text.
+        tags = {"run": run.encode(errors="replace").decode(), "engine": str(number)}
         self._gauges = {
             "running": of(Gauge, "requests_running", "Requests in the engine."),
             "waiting": of(Gauge, "requests_waiting", "Requests that wait for a place in the engine."),
@@ -44,11 +45,13 @@ class Metrics:
             name: of(Counter, name, f"{name.capitalize().replace('_', ' ')} of the requests that were completed.")
             for name in ("prompt_tokens", "cached_tokens", "output_tokens")
         }
-        self._counters["items"] = of(Counter, "items", "Items, such as questions, whose work has ended.")
+        self._counters["items"] = of(Counter, "items", "Items, such as questions, that are done.")
         self._counted = dict.fromkeys(self._counters, 0)
-        of(Gauge, "engine_restarts", "How often the engine was started again.").set(restarts)
+        self._restarts, self._restarted = of(Gauge, "engine_restarts", "How often it was started again."), restarts
 
     def set(self, report: Report, items: int) -> None:
+        """Take what the engine reports, and how many items have ended on it."""
+        self._restarts.set(self._restarted)
         for name, gauge in self._gauges.items():
             gauge.set(getattr(report, name))
         for name, counter in self._counters.items():
