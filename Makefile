@@ -133,7 +133,7 @@ verl: .venv-verl/ready $(RUN)/RL_DATA/train.parquet
 	@$(call consume,verl,$(RUN))
 
 # In our own environment, which asks theirs.
-checked: $(READY_DEV) $(CHECKED:%=.venv-%/ready) $(RUN)/RL_DATA/train.parquet
+checked: $(READY_DEV) $(CHECKED:%=.venv-%/ready) .venv-mlflow/ready $(RUN)/RL_DATA/train.parquet
 	@PYTHONDONTWRITEBYTECODE= HF_HUB_OFFLINE=1 nice $(BIN)/python -m pytest -n 2 --dist loadgroup tests/consumers
 
 # SFT_DATA or RL_DATA in the columns that the consumer reads.
@@ -167,4 +167,4 @@ $(DEFAULT_RUN)/RL_DATA/train.parquet: | $(READY)
 	@touch $@
 
 clean:
-	rm -rf $(CHECKED:%=.venv-%) .venv-skyrl .venv-peers .wheels $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .screenshots
+	rm -rf $(CHECKED:%=.venv-%) .venv-skyrl .venv-mlflow .venv-peers .wheels $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .screenshots

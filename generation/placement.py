@@ -231,6 +231,8 @@ def _engine(plan: JobPlan, settings: JobSettings, limits: Limits | None) -> Vllm
         quantized=bool(model.quantization),
         run_code=model.run_code,
         adapter=model.adapter,
+        # Who runs a cluster scrapes it; vLLM's own metrics cost a little (benchmarks/RESULTS.md).
+        ray_metrics=settings.address is not None and not given.get("disable_log_stats"),
         more=passed_on(given),
     )
     return replace(engine, max_sequences=limits.sequences, max_batched_tokens=limits.tokens) if limits else engine

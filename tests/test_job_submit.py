@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -17,12 +15,10 @@ from typing import NamedTuple
 import pyarrow.parquet as pq
 import pytest
 
-from cluster import reaper
+from tests.ray_head import RAY, ROOT, ray_head
 
 pytestmark = pytest.mark.ray
 
-ROOT = Path(__file__).parent.parent
-RAY = str(Path(sys.executable).with_name("ray"))
 QUESTIONS = 6
 
 
@@ -38,57 +34,13 @@ class Cluster(NamedTuple):
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    folder = Path("/tmp") / f"ray-submit-{os.getpid()}"  # short, for the sockets in it
-    folder.mkdir(mode=0o700)
-    (folder / "ray_bootstrap_config.yaml").write_text("provider: {type: local}\n")
-    mark, log_file = reaper.new_mark(), tmp_path_factory.mktemp("ray") / "ray.log"
-    environment = os.environ | {
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": secrets.token_hex(32),
-        "RAY_USAGE_STATS_REPORT_URL": "http://127.0.0.1:9/",
-        "GRPC_ENABLE_FORK_SUPPORT": "0",  # without it a process for a client dies at random (README)
+    log = tmp_path_factory.mktemp("ray") / "ray.log"
+    more = {
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests" / "slow_ray")]),
-        "SKILLFACTORY_TEST_SLOW": str(log_file.with_name("slow")),
+        "SKILLFACTORY_TEST_SLOW": str(log.with_name("slow")),
     }
-    head, dashboard, client, agent = free_ports(4)
-    words = ["--head", "--block", "--node-ip-address=127.0.0.1", f"--port={head}", "--include-dashboard=true"]
-    words += [f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}", "--num-cpus=2"]
-    # Its own port may be that of another Ray's agent on this machine, and then this one has none.
-    words += [f"--dashboard-agent-listen-port={agent}"]
-    words += [f"--temp-dir={folder / 'r'}", "--object-store-memory=100000000"]
-    watcher = reaper.start(mark, str(folder))
-    with log_file.open("wb") as log:
-        process = subprocess.Popen(
-            [RAY, "start", *words], stdout=log, stderr=log, env=environment | {mark: "1", "HOME": str(folder)}
-        )
-    try:
-        wait_until_open(dashboard, process, log_file)
-        yield Cluster(
-            f"http://127.0.0.1:{dashboard}", f"ray://127.0.0.1:{client}", log_file.with_name("slow"), environment
-        )
-    finally:
-        watcher.communicate()
-        process.wait(30)
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(one.getsockname()[1]) for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
-def wait_until_open(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            time.sleep(0.2)
-        else:
-            return
-    raise AssertionError(log.read_text(errors="replace"))
+    with ray_head("submit", log, more) as head:
+        yield Cluster(head.dashboard, head.client, log.with_name("slow"), head.environment)
 
 
 def copy_code(code: Path) -> Path:

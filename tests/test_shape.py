@@ -53,6 +53,7 @@ HOMES = {
     "matplotlib": {"cluster.jobs.plots"},
     **{name: {"generation.grading.word"} for name in ("spellchecker", "spylls")},
     "reasoning_gym": {"generation.tasks.gym"},
+    **{name: {"cluster.jobs.trackers"} for name in ("wandb", "mlflow")},
     **dict.fromkeys(("math_verify", "latex2sympy2_extended", "antlr4", "sympy"), MATH),
 }
 ABOVE_HOMES = {

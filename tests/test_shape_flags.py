@@ -44,6 +44,7 @@ OF_EVERY_JOB = [
     "push_to",
     "public",
     "license",
+    "log_to",
     "dry_run",
 ]
 

@@ -32,6 +32,7 @@ from tests.wheels import ROOT, Source, ends_of_range, faults, setup_cfg, texts_i
 pytestmark = pytest.mark.wheels
 ENGINE = "cluster/inference/vllm_engine.py"
 HELD = {  # what the names of that file hold
+    "engine": ("vllm.v1.engine.async_llm", "AsyncLLM"),
     "self._llm": ("vllm.v1.engine.async_llm", "AsyncLLM"),
     "final": ("vllm.outputs", "RequestOutput"),
     "output": ("vllm.outputs", "CompletionOutput"),

@@ -25,16 +25,25 @@ _GRACE_S = 2.0  # how long vLLM itself may take to report that its core is gone
 
 
 async def start_vllm(
-    arguments: Mapping[str, Any], info: EngineInfo, chat: ChatTokenizer, adapter: str | None = None
+    arguments: Mapping[str, Any],
+    info: EngineInfo,
+    chat: ChatTokenizer,
+    adapter: str | None = None,
+    *,
+    ray_metrics: bool = False,
 ) -> "VllmEngine":
-    """Load the model, in seconds to minutes; `adapter` is the folder of a LoRA adapter. Raises whatever vLLM raises."""
+    """Load the model, in seconds to minutes; `adapter` is the folder of a LoRA adapter. Raises whatever vLLM raises.
+
+    With `ray_metrics`, in an actor of Ray, its own metrics go to Ray's exporter.
+    """
     engine, settings, version = await asyncio.to_thread(_import)
+    loggers = await asyncio.to_thread(_ray_loggers) if ray_metrics else None
     sys.setswitchinterval(_SWITCH_S)
     # Else each full collection goes through all that was imported, for half a second. The engine itself is not frozen:
     # it must be collected when it is given back.
     gc.collect()
     gc.freeze()
-    llm = await asyncio.to_thread(engine.from_engine_args, settings(**arguments))
+    llm = await asyncio.to_thread(lambda: engine.from_engine_args(settings(**arguments), stat_loggers=loggers))
     return VllmEngine(llm, replace(info, engine_version=version), chat, adapter)
 
 
@@ -45,6 +54,27 @@ def _import() -> tuple[Any, Any, str]:
     from vllm.v1.engine.async_llm import AsyncLLM
 
     return AsyncLLM, AsyncEngineArgs, vllm.__version__
+
+
+def _ray_loggers() -> list[Any] | None:
+    """Return what tells vLLM's metrics to Ray's exporter; None if vLLM cannot, which the log says."""
+    try:
+        from vllm.v1.metrics.ray_wrappers import RayPrometheusMetric, RayPrometheusStatLogger
+
+        RayPrometheusMetric()
+    except ImportError as error:
+        # vLLM imports ray.serve with it, which needs more packages than Ray itself.
+        print(f"Ray's exporter gets no metrics of vLLM, pip install 'ray[serve]': {error}", file=sys.stderr, flush=True)
+        return None
+
+    class Logger(RayPrometheusStatLogger):  # type: ignore[misc]
+        def record(self, scheduler_stats: Any, iteration_stats: Any, *others: Any, **more: Any) -> None:
+            if iteration_stats is not None:
+                # One observation a token, most of what the metrics cost; requests tell their mean all the same.
+                iteration_stats.inter_token_latencies_iter = []
+            super().record(scheduler_stats, iteration_stats, *others, **more)
+
+    return [Logger]
 
 
 class VllmEngine:

@@ -46,6 +46,7 @@ class VllmSettings(EngineSettings):
     quantized: bool = False  # True if the weights come quantized
     run_code: bool = False  # True if code that came with the model may be run
     adapter: Adapter | None = None
+    ray_metrics: bool = False  # True in an actor of Ray whose exporter is to have vLLM's own metrics
     more: Mapping[str, Any] = field(default_factory=dict, hash=False)  # further arguments of vLLM, in place of ours
 
     async def start(self) -> VllmEngine:
@@ -53,7 +54,7 @@ class VllmSettings(EngineSettings):
         folder = await asyncio.to_thread(self.adapter.on_this_machine) if self.adapter else None
         chat = ChatTokenizer(self.model, self.revision, self.chat, run_code=self.run_code)
         info = EngineInfo("vllm", "", self.name, self.known_revision, self.context)
-        return await start_vllm(self.arguments(), info, chat, folder)
+        return await start_vllm(self.arguments(), info, chat, folder, ray_metrics=self.ray_metrics)
 
     def loading(self) -> str:
         """Say too that a GPU is compiled for, which is done once, as far as this machine's cache tells."""

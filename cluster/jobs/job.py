@@ -36,6 +36,7 @@ from cluster.jobs.status import Stage
 from cluster.jobs.stop import Stop
 from cluster.jobs.store import FAILED_ITEMS, Failures, ShardStore, finished_in, rows_in
 from cluster.jobs.tally import Tally
+from cluster.jobs.tracking import check_tracker, tracking
 
 SHARDS = "shards"
 _STAGES: dict[str, Stage] = {"done": "done", "failed": "failed", "stopped": "stopped"}
@@ -97,6 +98,8 @@ class Job:
                 goal.finish(rows)
             if not self._settings.retry_failed:
                 goal.fail(self._failures.reasons())
+        if not self._settings.dry_run:
+            check_tracker(self._settings.log_to)
         if namespace := self._settings.push_to:
             check_push(namespace, [f"{name}-{plan.name}" for name in folders], ask=not self._settings.dry_run)
 
@@ -282,6 +285,7 @@ class Job:
             words = f"; {lost:,} failed before, --retry_failed tries them again" if lost else ""
             say("rollout", f"going on: {done:,} of {plan.count(plan.keys):,} {plan.unit} are done already{words}")
         self.set_state("rolling out", texts=plan.texts)
+        self._locked.enter_context(tracking(plan.out, self._settings.log_to, partial(say, "tracker")))
 
     def _safe(self) -> str:
         if not self._begun:

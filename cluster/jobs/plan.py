@@ -20,6 +20,7 @@ from cluster.inference.values import check_range
 from cluster.jobs.card import UNKNOWN, check_license
 from cluster.jobs.run_directory import JSON
 from cluster.jobs.store import KEY
+from cluster.jobs.tracking import TrackerName, check_library
 from cluster.paths import dataset_folder, local, local_or_name
 
 _MODEL = "hub id, also @COMMIT, local folder, or well-known name (default: the built-in one)"
@@ -71,6 +72,9 @@ class JobSettings:
     push_to: str | None = flag(None, "a hub namespace to push what is made to, private")
     public: bool = flag(False, "push it for everyone to see")
     license: str = flag(UNKNOWN, "of the cards, in the hub's words, such as apache-2.0 or cc-by-4.0")
+    log_to: TrackerName | None = flag(
+        None, "a tracker for the run's figures: wandb or mlflow, each an extra of its name"
+    )
     dry_run: bool = flag(False, "print the plan and stop")
 
     def __post_init__(self) -> None:
@@ -86,6 +90,7 @@ class JobSettings:
                 raise ValueError(f"--{name} and {name} in --sampling: give one of them")
         self.given_sampling()
         check_engine_args(self.engine_args or {})
+        check_library(self.log_to)
         check_server_flags(self)
 
     def given_sampling(self) -> dict[str, Any]:
