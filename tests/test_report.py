@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +102,7 @@ def test_a_sample_holds_little_and_has_something_of_each_stratum(size: int) -> N
     for batch in range(40):
         strata = [f"{number % 7}" for number in range(500)]
         keys = [f"{batch}/{number // 50}" for number in range(500)]
-        sample.add(strata, keys, lambda places, keys=keys: [("?", [keys[place], "x" * 80]) for place in places])
+        sample.add(strata, keys, partial(_texts_of, keys))
         held = max(held, sum(len(row) for rows in sample._held.values() for *_, row in rows))
     rows, questions = sample.taken()
     assert sample.rows == 20_000
@@ -172,8 +174,12 @@ def test_a_run_tells_how_it_went(tmp_path: Path) -> None:
     assert find_sets(tmp_path / "run" / "RAW_DATA").run == tmp_path / "run"
 
 
+def _texts_of(keys: list[str], places: Sequence[int]) -> list[tuple[str, list[str]]]:
+    return [("?", [keys[place], "x" * 80]) for place in places]
+
+
 def _record() -> dict[str, Any]:
-    configuration = {"model": "m", "sampling": {"temperature": 0.8}}
+    configuration: dict[str, Any] = {"model": "m", "sampling": {"temperature": 0.8}}
     from_home = f"python -m generation.run --out {os.path.expanduser('~')}/runs"
     return {
         "configuration": configuration,

@@ -64,7 +64,7 @@ def test_other_questions_are_two_samples(tmp_path: Path, questions: range, paire
 
 
 def test_what_was_asked_otherwise_is_told(tmp_path: Path) -> None:
-    told = [
+    told: list[tuple[dict[str, Any], dict[str, Any]]] = [
         ({"model": "m", "sampling": {"temperature": 0.8}}, {"variants": {"original": {"user": "{question}\nThink."}}}),
         (
             {"model": "m", "sampling": {"temperature": 1.0}, "seed": 1},
