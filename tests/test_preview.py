@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -14,6 +16,7 @@ from cluster.inference.replicas import Fleet
 from cluster.jobs.card import WIDTH
 from cluster.texts import inert
 from generation.run import main
+from tests.processes import Job
 from tests.scripted import reply
 
 HOSTILE = (
@@ -154,18 +157,22 @@ def test_what_a_terminal_obeys_is_written_out(text: str, shown: str) -> None:
 
 
 @pytest.mark.engine
-def test_the_real_engine_is_probed_and_previewed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The prompts as the built-in model gets them, its own samples, and lengths that the preview bears out."""
-    flags = ["--questions=6", "--rl_questions=0", "--samples=1", f"--out={tmp_path}/run"]
-    assert main([*flags, "--preview=6"]) == 0
-    text = shown(capsys)
+def test_the_real_engine_is_previewed_and_probed(tmp_path: Path, start: Callable[..., Job]) -> None:
+    """The prompts as the built-in model gets them, its own samples, and lengths that the probe then tells."""
+    flags = ["--questions=6", "--rl_questions=0", "--samples=1", "--attempts=4", f"--out={tmp_path}/run"]
+    job = start("generation.run", *flags, "--preview=6")
+    assert job.wait() == 0, job.output()
+    text = job.output().partition("=== question 1 of 6")[2]
     assert "You like to" in text
     assert "verdict>" in text
-    record = json.loads((tmp_path / "run-preview" / "run.json").read_text())
-    assert main([*flags, "--probe"]) == 0
-    said = capsys.readouterr().out
+    assert job.left_behind() == {}
+    written = json.loads((tmp_path / "run-preview" / "run.json").read_text())["starts"][0]["output_tokens"]
+    job = start("generation.run", *flags, "--probe")
+    assert job.wait() == 0, job.output()
+    said = job.output()
     assert "from --probe, 24 samples of 6 questions" in said
     assert "CPU cores" in said
-    low = int(said.partition("expected    ")[2].split(" ")[0].replace(",", ""))
-    assert low <= record["starts"][0]["output_tokens"] <= 1.6 * low
-    assert [path.name for path in tmp_path.iterdir()] == ["run-preview"]
+    low, high = re.findall(r"expected +([\d,]+) to ([\d,]+) tokens", said)[0]
+    assert 0.95 * int(low.replace(",", "")) <= written <= 1.05 * int(high.replace(",", ""))
+    assert job.left_behind() == {}
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir() and "run" in path.name] == ["run-preview"]
