@@ -24,27 +24,16 @@ from cluster.inference.engine import ScriptedSettings
 from cluster.inference.replicas import Fleet
 from generation.builtin import MODEL
 from generation.run import main
-from tests.assembly_rows import published_row, write_parquet
-from tests.hub_datasets import card, jsonl, parquet, put
+from tests.assembly_rows import write_parquet
 from tests.hub_server import serving
-from tests.hub_state import Hub, Repository
 from tests.hub_user import User
 from tests.readme import NO_COMMANDS, ROOT, commands, typed, working_copy
-from tests.regraded import evaluated_row
+from tests.readme_hub import RAW, REPLIES, ROWS, SUMS, readers_hub
 from tests.scripted import reply
 
 README = ROOT / "README.md"
 TEXT = "\n".join(path.read_text(encoding="utf-8") for path in (README, *sorted((ROOT / "docs").glob("*.md"))))
 COMMANDS = commands(TEXT)
-MODELS = ("Qwen/Qwen2.5-1.5B-Instruct", "Qwen/Qwen2.5-7B-Instruct")
-RAW = "countdown_3arg-Qwen2.5-1.5B-Instruct"
-ROWS = [published_row(f"question {n}", f"{n} {s}", s % 2 == 0) for n in range(4) for s in range(12)]
-REPLIES = {
-    "model_responses": ["<answer>2</answer>", "<answer>4</answer>"],
-    "model_responses__eval_is_correct": [True, False],
-    "model_responses__eval_extracted_answers": ["2", "4"],
-}
-SUMS = [(f"{n} + {n}?", str(2 * n)) for n in range(10)]
 
 
 class Reader(NamedTuple):
@@ -62,7 +51,7 @@ class Reader(NamedTuple):
 
 @pytest.fixture
 def reader(tmp_path: Path) -> Iterator[Reader]:
-    with serving(_hub()) as hub:
+    with serving(readers_hub()) as hub:
         folder = working_copy(tmp_path / "skillfactory")
         for name, question, answer in (("my_questions", "question", "answer"), ("sums", "problem", "solution")):
             lines = [json.dumps({question: text, answer: gold}) for text, gold in SUMS]
@@ -76,27 +65,6 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
             environment.pop(name, None)
         environment["PATH"] = os.defpath
         yield Reader(folder, environment)
-
-
-def _hub() -> Hub:
-    hub = Hub()
-    files = {path.name: path.read_bytes() for path in MODEL.iterdir() if path.is_file()}
-    for name in MODELS:
-        hub.repositories[name] = Repository(private=False, files=dict(files))
-    many = [{"question": f"Tom has {n} apples. How many?", "answer": f"#### {n}"} for n in range(2000)]
-    files = {f"main/{split}-00000-of-00001.parquet": parquet(many) for split in ("train", "test")}
-    splits = card(("main", {"train": "main/train-*", "test": "main/test-*"}))
-    put(hub, "gsm8k", {"README.md": splits, **files})
-    raw = {"data/train-00000-of-00001.parquet": parquet(ROWS)}
-    hub.repositories["NAMESPACE/RAW_DATA-countdown3args-Qwen2.5-1.5B-Instruct"] = Repository(False, files=raw)
-    replies = {"data/test-00000-of-00001.parquet": parquet([evaluated_row(question, gold) for question, gold in SUMS])}
-    hub.repositories["NAMESPACE/EVAL-cd3args-Qwen2.5-1.5B-Instruct"] = Repository(False, files=replies)
-    questions = jsonl([{"question": text, "answer": gold} for text, gold in SUMS])
-    told = card(("configuration", {"test": "test.jsonl"}))
-    hub.repositories["owner/name"] = Repository(
-        False, files={"README.md": told, "test.jsonl": questions}, commits=["revision"]
-    )
-    return hub
 
 
 # ---- the ways to try a command
@@ -145,6 +113,13 @@ def like_a_run(reader: Reader, command: str) -> None:
     run = reader.folder / re.findall(r"--like (\S+)", command)[0]
     assert main([f"--out={run}", "--questions=8"], fleet=Fleet(ScriptedSettings(reply))) == 0
     assert "90% range" in reader.types(command)
+
+
+def watched_to_its_end(reader: Reader, command: str) -> None:
+    """Of a run that is done, which it says."""
+    run = reader.folder / re.findall(r"runs/\S+", command)[0]
+    assert main([f"--out={run}", "--questions=8"], fleet=Fleet(ScriptedSettings(reply))) == 0
+    assert "done" in reader.types(command)
 
 
 def forced(reader: Reader, command: str) -> None:
@@ -253,7 +228,7 @@ WAYS: list[tuple[str, Callable[[Reader, str], None]]] = [
     (r"python -m assembly\.report evals.*", shown_beside_each_other),
     (r"python -m assembly\.report .*", on_a_run),
     (r"python -m cluster\.slurm .*", as_written),
-    (r"python examples/look\.py .*", on_a_run),
+    (r"python -m cluster\.status .*", watched_to_its_end),
     (r"python -m (benchmarks|examples\.\w+)\.\w+( \S+)?", is_there),
     (r"python -m pytest .*", of_the_tests),
     (r"pip install .*", can_be_installed),
