@@ -232,7 +232,7 @@ WAYS: list[tuple[str, Callable[[Reader, str], None]]] = [
     (r"python -m (benchmarks|examples\.\w+)\.\w+( \S+)?", is_there),
     (r"python -m pytest .*", of_the_tests),
     (r"pip install .*", can_be_installed),
-    (r"ray (job|metrics) .*", of_ray),
+    (r"ray (job|metrics|start) .*", of_ray),
     (r"hf auth login", of_the_hub),
     (r"(FORCE_TORCHRUN=1 )?llamafactory-cli train .*", of_another_package),
     (r"(axolotl train|swift sft|accelerate launch) .*", of_another_package),
