@@ -16,7 +16,7 @@ from cluster.jobs.status import EngineStatus, Section, Status
 LINE = 200  # characters of a line for a log, at most
 _HEAD = 12  # columns before the words
 _GAP = 4  # columns between tables
-_NAME = 36  # longest name in a table
+_NAME, _WIDEST = 36, 10_000  # longest name in a table; wider than any table
 _BAR_LEAST, _BAR_MOST = 10, 60
 _GOES_ON = ("planning", "loading", "rolling out", "draining")
 _FEW = 8  # engines that get a row each; of more only those that are not as they should be
@@ -105,11 +105,16 @@ def _head(status: Status, width: int) -> Iterator[RenderableType]:
 
 def _tables(status: Status, width: int, most: int) -> Iterator[RenderableType]:
     """Yield the tables, as many beside each other as the width holds, each with so many rows at most."""
-    console = Console(width=width, color_system=None)
-    drawn = [_table(one, most) for one in (*_of_engines(status), *status.sections) if one.table.rows]
+    console = Console(width=_WIDEST, color_system=None)
     rows, used = list[list[Grid]](), width
-    for one in drawn:
-        wide = Measurement.get(console, console.options, one).maximum
+    for section in (*_of_engines(status), *status.sections):
+        if not section.table.rows:
+            continue
+        # Where the terminal is narrow, the first columns.
+        for count in range(len(section.table.head), 0, -1):
+            one = _table(section, most, count)
+            if (wide := Measurement.get(console, console.options, one).maximum) <= width:
+                break
         if used + _GAP + wide > width:
             rows.append([])
             used = -_GAP
@@ -199,8 +204,9 @@ def _words(head: str, words: Sequence[str], width: int) -> Iterator[RenderableTy
         yield told.append(Text(text, style="default"))
 
 
-def _table(section: Section, most: int) -> Grid:
-    head, rows = section.table
+def _table(section: Section, most: int, columns: int) -> Grid:
+    """Return the first columns and rows of a section's table."""
+    head, rows = section.table.head[:columns], [row[:columns] for row in section.table.rows]
     table = Grid(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False, header_style=_STAGE)
     numbers = [all(not isinstance(row[place], str) for row in rows) for place in range(len(head))]
     for place, name in enumerate(head):
