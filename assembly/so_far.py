@@ -35,6 +35,6 @@ class RolloutSoFar:
             return self._samples.sections()
         served = self._coverage.served()
         rows = [(name, served[name], served[name] / questions) for name in dict.fromkeys(self._settings.formats)]
-        brief = f"{max(count for _, count, _ in rows):,} questions give traces"
+        brief = f"traces possible of {max(count for _, count, _ in rows):,}"
         table = Table(("traces possible", "questions", "share"), rows)
         return [*self._samples.sections(), Section("traces possible", table, brief)]

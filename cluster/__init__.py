@@ -14,6 +14,7 @@ COMMANDS = (
     "assembly.run",
     "assembly.check",
     "cluster.slurm",
+    "cluster.status",
 )
 PACKAGES = {name.partition(".")[0] for name in COMMANDS}
 PYTHON = re.compile(r"(.*/)?python[0-9.]*", re.DOTALL)  # such as python, python3.12 or .venv/bin/python

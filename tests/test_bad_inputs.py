@@ -47,6 +47,6 @@ def test_the_table_is_long_and_has_every_command() -> None:
     assert len(TABLE) >= 100
     commands = {one.command for _, one in TABLE}
     work = {"generation.run", "generation.evaluate", "generation.regrade", "reflection.run"}
-    assert commands == {*work, "assembly.run", "cluster.slurm"}
+    assert commands == {*work, "assembly.run", "cluster.slurm", "cluster.status"}
     lines = [(one.command, *one.argv, str(one.files), str(one.models), str(one.raw)) for _, one in TABLE]
     assert len(set(lines)) == len(lines)

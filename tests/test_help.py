@@ -14,6 +14,7 @@ import pytest
 import assembly.check
 import assembly.run
 import cluster.slurm
+import cluster.status
 import generation.regrade
 import generation.settings
 from assembly.settings import FORMATS
@@ -42,6 +43,7 @@ REAL = [
     assembly.run.Config,
     assembly.check.Config,
     cluster.slurm.Options,
+    cluster.status.Config,
 ]
 
 

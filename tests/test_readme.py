@@ -20,6 +20,7 @@ from typing import NamedTuple
 import pytest
 from packaging.requirements import Requirement
 
+from cluster.jobs.run_directory import fingerprint, write_record
 from generation.builtin import MODEL
 from tests.assembly_rows import published_row, write_parquet
 from tests.hub_datasets import card, jsonl, parquet, put
@@ -107,6 +108,13 @@ def on_a_run(reader: Reader, command: str) -> None:
     for run in ("more", f"runs/{RAW}", "runs/countdown_3arg-skillfactory-tiny-3m"):
         write_parquet(reader.folder / run / "RAW_DATA" / "data" / "train-00000-of-00001.parquet", ROWS)
     as_written(reader, command)
+
+
+def on_a_finished_run(reader: Reader, command: str) -> None:
+    run = reader.folder / re.findall(r"status (\S+)", command)[0]
+    run.mkdir(parents=True)
+    write_record(run, {"configuration": {}, "fingerprint": fingerprint({}), "state": "done"})
+    assert "done" in reader.types(command)
 
 
 def on_a_set(reader: Reader, command: str) -> None:
@@ -229,6 +237,7 @@ WAYS: list[tuple[str, Callable[[Reader, str], None]]] = [
     (r"python -m assembly\.run .*", on_a_run),
     (r"python -m assembly\.check .*", on_a_set),
     (r"python -m cluster\.slurm .*", as_written),
+    (r"python -m cluster\.status .*", on_a_finished_run),
     (r"python examples/look\.py .*", on_a_run),
     (r"python -m (benchmarks|examples\.\w+)\.\w+( \S+)?", is_there),
     (r"python -m pytest .*", of_the_tests),

@@ -146,3 +146,21 @@ def test_how_many_more_requests_it_could_take() -> None:
         assert full.result() == 1
 
     on_a_replica(test)
+
+
+def test_a_replica_reports_its_load() -> None:
+    """Requests in the engine, those that wait for a place, and the tokens of those that were completed."""
+
+    async def test(replica: Replica, held: Held) -> None:
+        idle = await replica.report()
+        assert idle == (0.0, 0, 0, 0, 0, 0)
+        requests = [request(f"two words {number}") for number in range(12)]
+        working = asyncio.ensure_future(replica.do(requests))
+        await settled()
+        assert (await replica.report())[1:] == (8, 4, 0, 0, 0)
+        await held.end("two words 0", "two words 1")
+        assert (await replica.report())[1:] == (8, 2, 6, 0, 6)
+        assert (await replica.report()).stalled_s < 5
+        working.cancel()
+
+    on_a_replica(test)

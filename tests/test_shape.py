@@ -35,6 +35,7 @@ RANKS = {
     "reflection.added": 5,
     "assembly": 5,
     "cluster.slurm": COMMANDS,
+    "cluster.status": COMMANDS,
     "assembly.check": COMMANDS,
     "generation.evaluate": COMMANDS,
     "generation.regrade": COMMANDS,

@@ -7,6 +7,7 @@ import dataclasses
 from assembly.check import Config as Check
 from assembly.run import Config
 from cluster.slurm import Options
+from cluster.status import Config as Status
 from generation.evaluation.settings import EvaluateSettings
 from generation.regrade import Config as Regrade
 from generation.settings import Settings
@@ -158,7 +159,11 @@ def test_flags_of_the_slurm_launcher_are_frozen() -> None:
     ]
 
 
-COMMANDS = (Settings, EvaluateSettings, AdditionSettings, Config, Options, Regrade)
+def test_flags_of_the_status_are_frozen() -> None:
+    assert [field.name for field in dataclasses.fields(Status)] == ["run", "watch", "json"]
+
+
+COMMANDS = (Settings, EvaluateSettings, AdditionSettings, Config, Options, Regrade, Status)
 
 
 def test_each_flag_has_a_line_of_help() -> None:

@@ -39,7 +39,7 @@ from cluster.jobs.tally import Tally
 from cluster.jobs.tracking import check_tracker, tracking
 
 SHARDS = "shards"
-_STAGES: dict[str, Stage] = {"rolled out": "making sets", "done": "done", "failed": "failed", "stopped": "stopped"}
+_STAGES: dict[str, Stage] = {"done": "done", "failed": "failed", "stopped": "stopped"}
 """By the state that run.json has from then on."""
 
 
@@ -171,6 +171,7 @@ class Job:
         if missing := len(self.owed):
             assert self._stop.asked, f"{missing} {plan.item}s are neither done nor failed"
             raise Stopped
+        self._monitor.stage("making sets")
         # From here on, rerunning the command repeats everything.
         self._stop.interrupt()
 

@@ -32,6 +32,7 @@ from cluster.texts import bars
 BEAT_S = 10.0  # between two signs of life
 FIRST_LINE_S, LINE_S = 10.0, 60.0  # until the first line of a log, and between two
 DRAW_S, WRITE_S = 0.5, 2.0  # between two pictures, and between two writings
+_OLD_S = 15.0  # tokens counted longer ago are none since
 _MOMENT_S, _MOMENT_SHARE = 5.0, 0.02  # between two lines of the history: seconds, and a share of the time so far
 
 
@@ -63,6 +64,7 @@ class Monitor:
         self._tokens = self._done = self._failed = 0  # of items that ended
         self._began: float | None = None  # when the first engine was ready
         self._units_pace, self._tokens_pace = Pace(), Pace()
+        self._counted_s = 0.0  # when the tokens were counted last
         self._next_look = self._next_write = self._next_line = self._last_moment = 0.0
         self._over = threading.Event()
 
@@ -81,7 +83,8 @@ class Monitor:
 
     def stage(self, stage: Stage) -> None:
         """Tell that another stage begins."""
-        self._status = replace(self._status, stage=stage, updated=now(), left_s=None, engines=(), notes=self._notes())
+        nothing: dict[str, Any] = {"left_s": None, "recent": None, "engines": ()}
+        self._status = replace(self._status, stage=stage, updated=now(), notes=self._notes(), **nothing)
         self._publish()
 
     @contextmanager
@@ -124,12 +127,13 @@ class Monitor:
             case Started() if self._began is None:
                 self._began, self._next_line = at, at + FIRST_LINE_S
         self._meter.take(event)
-        if at >= self._next_look or isinstance(event, Lost):
+        if at >= self._next_look or isinstance(event, Lost | Started):
             self._refresh(at, everything=isinstance(event, Lost))
 
     def _refresh(self, at: float, *, everything: bool) -> None:
         self._next_look = at + DRAW_S
-        write = everything or at >= self._next_write
+        said = self._screen is None and at >= self._next_line
+        write = everything or said or at >= self._next_write
         if write:
             self._look_at(self._rows)
         if write or self._began is None:
@@ -138,11 +142,11 @@ class Monitor:
         if write:
             self._next_write = at + WRITE_S
             self._publish()
-        if everything or self._is_moment(at):
+        if everything or (self._began is not None and is_due(at - self._last_moment, at - self._began)):
             self._keep_moment(at)
         if self._screen is not None:
             self._screen.draw(panel(self._status, *self._screen.room()))
-        elif at >= self._next_line:
+        elif said:
             self._next_line = at + LINE_S
             print(wrapped(line(self._status)), flush=True)
 
@@ -164,7 +168,9 @@ class Monitor:
         # An engine tells of each request, but only now and then; an item of all its requests, but when it has ended.
         output = max(self._tokens, self._meter.tokens["output_tokens"])
         ended = self._done + self._failed
-        recent = self._tokens_pace.recent(seconds, output) if output else None
+        if output > self._status.output_tokens or seconds - self._counted_s > _OLD_S:
+            self._counted_s = seconds
+        recent = self._tokens_pace.recent(self._counted_s, output) if output else None
         left_s = self._units_pace.left(seconds, ended, self._remaining())
         self._tokens_pace.add(seconds, output)
         self._units_pace.add(seconds, ended)
@@ -177,8 +183,8 @@ class Monitor:
             failed=self._failed,
             seconds=round(seconds, 1),
             output_tokens=output,
-            recent=recent,
-            average=output / seconds if output and seconds else None,
+            recent=recent and round(recent, 1),
+            average=round(output / self._counted_s, 1) if output and self._counted_s else None,
             left_s=None if stage == "draining" else left_s,
             prompt_tokens=self._meter.tokens["prompt_tokens"],
             cached_tokens=self._meter.tokens["cached_tokens"],
@@ -216,14 +222,13 @@ class Monitor:
         for observe in self.observers:
             observe(self._status)
 
-    def _is_moment(self, at: float) -> bool:
-        """Return True if another line of the history is due, of which there are few, however long the run."""
-        if self._began is None:
-            return False
-        return at - self._last_moment >= max(_MOMENT_S, _MOMENT_SHARE * (at - self._began))
-
     def _keep_moment(self, at: float) -> None:
         self._last_moment, meter, seconds = at, self._meter, self._status.seconds
         counts = (self._done, self._failed, self._status.output_tokens)
         with suppress(OSError):
             add_moment(self._plan.out, Moment(now(), self._start, seconds, *counts, meter.ready, meter.lost))
+
+
+def is_due(since_s: float, so_far_s: float) -> bool:
+    """Return True if another line of the history is due: few in all, however long a run is."""
+    return since_s >= max(_MOMENT_S, _MOMENT_SHARE * so_far_s)

@@ -1,11 +1,10 @@
 """Draws a Status: as a panel for a terminal of any size, or as one line for a log. Pure: it only reads the status."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 
-from rich.console import Console, Group, RenderableType
-from rich.measure import Measurement
+from rich.cells import cell_len, set_cell_size
+from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table as Grid
 from rich.text import Text
@@ -18,8 +17,9 @@ _HEAD = 12  # columns before the words
 _GAP = 4  # columns between tables
 _NAME = 36  # longest name in a table
 _BAR_LEAST, _BAR_MOST = 10, 60
+_GOES_ON = ("planning", "loading", "rolling out", "draining")
 _FEW = 8  # engines that get a row each; of more only those that are not as they should be
-_ROWS = (40, 16, 10, 6, 4, 2, 0)  # rows of a table, tried in turn until the panel is not higher than the terminal
+_ROWS = (40, 16, 10, 6, 4)  # rows of a table, tried in turn until the panel is not higher than the terminal
 _DIM, _STAGE = "dim", "bold"
 
 
@@ -28,7 +28,7 @@ def duration(seconds: float) -> str:
     if seconds < 99.5:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
-    if minutes < 100:
+    if minutes < 60:
         return f"{minutes} min"
     hours, rest = divmod(minutes, 60)
     if hours < 48:
@@ -61,49 +61,75 @@ def line(status: Status) -> str:
 
 
 def panel(status: Status, width: int, height: int) -> RenderableType:
-    """Return what to draw in so many columns and lines; where lines are short, tables show their first rows only."""
-    console = Console(width=width, height=height, file=None, color_system=None)
+    """Return what to draw in so many columns and lines; where lines are short, the first tables and rows only."""
+    head = [*_head(status, width)][:height]
     for most in _ROWS:
-        drawn = Group(*_parts(status, width, most))
-        if len(console.render_lines(drawn, pad=False)) < height:
+        tables = _tables(status, width, most)
+        if len(head) + sum(map(len, tables)) <= height:
             break
-    return drawn
+    while tables and len(head) + sum(map(len, tables)) > height:
+        tables.pop()
+    return Group(*head, *(line for table in tables for line in table))
 
 
 def bar(stage: str, done: int, total: int, words: str, width: int) -> RenderableType:
     """Return a stage with its bar and the words behind it, on one line."""
-    row = Grid.grid(padding=(0, 1, 0, 0))
-    row.add_column(width=_HEAD - 1, no_wrap=True)
-    cells: list[RenderableType] = [Text(stage, style=_STAGE)]
-    room = width - _HEAD - len(words) - 2
-    if room >= _BAR_LEAST and total:
-        row.add_column(no_wrap=True)
-        cells.append(ProgressBar(total, min(done, total), width=min(room, _BAR_MOST)))
-    row.add_column(no_wrap=True, overflow="ellipsis")
-    row.add_row(*cells, Text(words))
+    head = Text(f"{stage:<{_HEAD}}", style=_STAGE, no_wrap=True, overflow="ellipsis")
+    room = width - _HEAD - len(words) - 1
+    if room < _BAR_LEAST or not total:
+        return head.append(Text(words, style="default"))
+    row = Grid.grid()
+    row.add_row(head, ProgressBar(total, min(done, total), width=min(room, _BAR_MOST)), Text(f" {words}"))
     return row
 
 
-def _parts(status: Status, width: int, most: int) -> Iterator[RenderableType]:
+def _head(status: Status, width: int) -> Iterator[RenderableType]:
     ended = status.before + status.done + status.failed
     yield bar(status.stage, ended, status.total, _counts(status), width)
-    times = [f"{duration(status.seconds)} so far"] if status.seconds else []
-    failed = [f"{status.failed:,} failed"] if status.failed else []
+    took = duration(status.seconds or _since_begun(status))
+    times = [left(status), f"{took} so far" if status.stage in _GOES_ON else f"rolled out in {took}"]
     before = [f"{status.before:,} before this start"] if status.before else []
-    yield from _words("", [*filter(None, [left(status)]), *times, *before, *failed], width)
+    yield from _words("", [*filter(None, times), *before], width)
     written = [f"{status.output_tokens:,} written"] if status.output_tokens else []
     yield from _words("tokens/s", [*_rates(status), *written], width)
     yield from _words("engines", _engines_told(status), width)
+    for note in status.notes:
+        yield Text(plain(note), style=_STAGE, no_wrap=True, overflow="ellipsis")
+
+
+def _tables(status: Status, width: int, most: int) -> list[list[Text]]:
+    """Return the lines of the tables, as many beside each other as the width holds, each of so many rows at most."""
+    found = list[list[Text]]()
+    used = width
+    for section in (*_of_engines(status), *status.sections):
+        if not section.table.rows:
+            continue
+        table = _table(section, most, width)
+        wide = cell_len(table[0])
+        if used + _GAP + wide > width:
+            found.append([Text("")])
+            used = -_GAP
+        beside = found[-1]
+        beside += [Text("") for _ in range(1 + len(table) - len(beside))]
+        for number, text in enumerate(beside[1:]):
+            told = table[number] if number < len(table) else " " * wide
+            text.append(" " * (used + _GAP - text.cell_len)).append(told, style="default" if number else _STAGE)
+        used += _GAP + wide
+    return found
+
+
+def _of_engines(status: Status) -> Iterator[Section]:
     if odd := _shown_engines(status.engines):
+        head = ("engine", "state", status.unit, "running", "waiting", "tokens", "lost")
         rows = [
             (str(one.number), one.state, one.items, one.running, one.waiting, one.output_tokens, one.lost)
             for one in odd
         ]
-        head = ("engine", "state", status.unit, "running", "waiting", "tokens", "lost")
-        yield from _tables([Section("", Table(head, rows))], width, most)
-    yield from _tables(status.sections, width, most)
-    for note in status.notes:
-        yield Text(plain(note, width - 3), style=_DIM, no_wrap=True, overflow="ellipsis")
+        yield Section("", Table(head, rows))
+
+
+def _since_begun(status: Status) -> float:
+    return (datetime.fromisoformat(status.updated) - datetime.fromisoformat(status.begun)).total_seconds()
 
 
 def _counts(status: Status) -> str:
@@ -166,38 +192,31 @@ def _words(head: str, words: Sequence[str], width: int) -> Iterator[RenderableTy
         else:
             lines[-1] = joined
     for number, text in enumerate(lines):
-        told = Text(f"{'' if number else head:<{_HEAD}}", style=_DIM)
-        yield told.append(Text(text, style="default")) if text else told
+        told = Text(f"{'' if number else head:<{_HEAD}}", style=_DIM, no_wrap=True, overflow="ellipsis")
+        yield told.append(Text(text, style="default"))
 
 
-def _tables(sections: Iterable[Section], width: int, most: int) -> Iterator[RenderableType]:
-    """Yield the tables, as many beside each other as the width holds, each with so many rows at most."""
-    console = Console(width=max(width, 1), file=None, color_system=None)
-    drawn = [_table(one, most) for one in sections if most and one.table.rows]
-    widths = [min(width, Measurement.get(console, console.options, one).maximum) for one in drawn]
-    places, line, used = list[int](), 0, 0
-    for wide in widths:
-        if used and used + _GAP + wide > width:
-            line, used = line + 1, 0
-        used += wide + (_GAP if used else 0)
-        places.append(line)
-    for _, some in groupby(zip(places, drawn, strict=True), key=lambda one: one[0]):
-        row = Grid.grid(padding=(0, _GAP, 0, 0))
-        row.add_row(*(table for _, table in some))
-        yield Text("")
-        yield row
-
-
-def _table(section: Section, most: int) -> Grid:
+def _table(section: Section, most: int, width: int) -> list[str]:
+    """Return a section's head and first rows as lines of the same width, with as many columns as the width holds."""
     head, rows = section.table
-    table = Grid(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False, header_style=_STAGE)
-    numbers = [all(not isinstance(row[place], str) for row in rows) for place in range(len(head))]
+    columns = list[list[str]]()
     for place, name in enumerate(head):
         title = section.title or name if place == 0 else name
-        side: Literal["right", "left"] = "right" if numbers[place] else "left"
-        table.add_column(plain(str(title), _NAME), justify=side, no_wrap=True, overflow="ellipsis")
-    for row in rows[:most]:
-        table.add_row(*(Text(plain(shown_cell(cell, none="-") or NONE, _NAME)) for cell in row))
-    if len(rows) > most:
-        table.add_row(Text(f"and {len(rows) - most:,} more", style=_DIM))
-    return table
+        values = [row[place] for row in rows[:most]]
+        cells = [plain(one, _NAME) for one in (title, *(shown_cell(value, none="-") or NONE for value in values))]
+        if place == 0 and len(rows) > most:
+            cells.append(f"and {len(rows) - most:,} more")
+        cells = [set_cell_size(one, min(cell_len(one), width)) for one in cells]
+        wide = max(map(cell_len, cells))
+        if columns and cell_len("  ".join(column[0] for column in columns)) + 2 + wide > width:
+            break
+        left = any(isinstance(row[place], str) for row in rows)
+        columns.append([_padded(one, wide, left=left) for one in cells])
+    lines = max(map(len, columns))
+    filled = [[*column, *[" " * cell_len(column[0])] * (lines - len(column))] for column in columns]
+    return ["  ".join(cells) for cells in zip(*filled, strict=True)]
+
+
+def _padded(text: str, wide: int, *, left: bool) -> str:
+    gap = " " * (wide - cell_len(text))
+    return text + gap if left else gap + text
