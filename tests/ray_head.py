@@ -41,6 +41,7 @@ def ray_head(name: str, log_file: Path, more: Mapping[str, str]) -> Iterator[Hea
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_USAGE_STATS_REPORT_URL": "http://127.0.0.1:9/",
+        "RAY_worker_niceness": "0",  # else an engine gets almost nothing beside another process
         "GRPC_ENABLE_FORK_SUPPORT": "0",  # without it a process for a client dies at random (CONTRIBUTING.md)
         **more,
     }

@@ -75,7 +75,7 @@ class Terminal:
         if not select.select([self._terminal], [], [], seconds)[0]:
             return True
         try:
-            sent = os.read(self._terminal, 1 << 16)
+            sent = os.read(self._terminal, 256)  # so that no picture is missed between two looks
         except OSError:  # the other end is closed
             return False
         self.sent += sent

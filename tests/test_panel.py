@@ -135,9 +135,12 @@ def test_hostile_names_draw_nothing_but_themselves() -> None:
     assert max(map(cell_len, drawn(status, 80))) <= 80
 
 
-def test_wide_characters_are_counted_as_they_are_drawn() -> None:
-    status = replace(STATUS, sections=[Section("任务", Table(("任务", "n"), [("数" * 60, 1)]))])
-    assert max(map(cell_len, drawn(status, 60))) <= 60
+@pytest.mark.parametrize("width", [20, 60, 80])
+def test_wide_characters_are_counted_as_they_are_drawn(width: int) -> None:
+    status = replace(STATUS, sections=[Section("任务", Table(("任务", "n"), [("数" * 60, 1)])), SECTIONS[2]])
+    lines = drawn(status, width)
+    assert max(map(cell_len, lines)) <= width
+    assert any("数" in line for line in lines)
 
 
 @pytest.mark.parametrize(

@@ -216,6 +216,19 @@ def test_gpus_that_the_cpu_build_of_vllm_cannot_use_are_told_and_get_no_engine(
     assert "make setup EXTRA=gpu" in told
 
 
+@pytest.mark.parametrize(
+    ("given", "on_ray", "told"),
+    [(None, True, False), (False, True, True), (True, True, False), (False, False, False)],
+)
+def test_metrics_of_vllm_go_to_ray_where_they_are_asked_for(given: bool | None, on_ray: bool, told: bool) -> None:
+    """They cost an engine's front end nearly as much again."""
+    settings = Settings(questions=2, engine_args=None if given is None else {"disable_log_stats": given})
+    engine = place(make_plan(settings), settings, Resources((LAPTOP,)), on_ray=on_ray).settings
+    assert isinstance(engine, VllmSettings)
+    assert engine.ray_metrics is told
+    assert engine.arguments()["disable_log_stats"] is (given is not False)
+
+
 @pytest.mark.parametrize(("workers", "cores", "threads"), [(1, 8, "8"), (3, 8, "2"), (4, 2, "1")])
 def test_the_workers_of_a_node_share_its_cores(workers: int, cores: int, threads: str) -> None:
     assert cpu_environment(workers, cores)["OMP_NUM_THREADS"] == threads

@@ -42,7 +42,8 @@ def scrape(head: Head) -> dict[str, list[tuple[str, float]]]:
 def test_a_scrape_shows_our_metrics_and_those_of_vllm(tmp_path: Path) -> None:
     with ray_head("metrics", tmp_path / "ray.log", {"PYTHONPATH": str(ROOT)}) as head:
         run = tmp_path / "run"
-        arguments = ["--address", head.address, *FLAGS, "--out", str(run)]
+        asked = ["--engine_args", '{"disable_log_stats": false}']
+        arguments = ["--address", head.address, *FLAGS, *asked, "--out", str(run)]
         job = Job("generation.run", arguments, tmp_path / "log", head.environment)
         wanted = {f"ray_skillfactory_{name}" for name in OURS} | {f"ray_vllm_{name}" for name in VLLMS}
         found: dict[str, list[tuple[str, float]]] = {}

@@ -22,6 +22,7 @@ from packaging.requirements import Requirement
 
 from cluster.inference.engine import ScriptedSettings
 from cluster.inference.replicas import Fleet
+from cluster.jobs.run_directory import fingerprint, write_record
 from generation.builtin import MODEL
 from generation.run import main
 from tests.assembly_rows import write_parquet
@@ -81,6 +82,13 @@ def on_a_run(reader: Reader, command: str) -> None:
     as_written(reader, command)
 
 
+def on_a_finished_run(reader: Reader, command: str) -> None:
+    run = reader.folder / re.findall(r"status (\S+)", command)[0]
+    run.mkdir(parents=True)
+    write_record(run, {"configuration": {}, "fingerprint": fingerprint({}), "state": "done"})
+    assert "done" in reader.types(command)
+
+
 def on_a_set(reader: Reader, command: str) -> None:
     """The template alone; the trainer is in no environment here, and what is said of it is that."""
     run = reader.folder / re.findall(r"--sft (\S+)", command)[0]
@@ -113,13 +121,6 @@ def like_a_run(reader: Reader, command: str) -> None:
     run = reader.folder / re.findall(r"--like (\S+)", command)[0]
     assert main([f"--out={run}", "--questions=8"], fleet=Fleet(ScriptedSettings(reply))) == 0
     assert "90% range" in reader.types(command)
-
-
-def watched_to_its_end(reader: Reader, command: str) -> None:
-    """Of a run that is done, which it says."""
-    run = reader.folder / re.findall(r"runs/\S+", command)[0]
-    assert main([f"--out={run}", "--questions=8"], fleet=Fleet(ScriptedSettings(reply))) == 0
-    assert "done" in reader.types(command)
 
 
 def forced(reader: Reader, command: str) -> None:
@@ -228,7 +229,7 @@ WAYS: list[tuple[str, Callable[[Reader, str], None]]] = [
     (r"python -m assembly\.report evals.*", shown_beside_each_other),
     (r"python -m assembly\.report .*", on_a_run),
     (r"python -m cluster\.slurm .*", as_written),
-    (r"python -m cluster\.status .*", watched_to_its_end),
+    (r"python -m cluster\.status .*", on_a_finished_run),
     (r"python -m (benchmarks|examples\.\w+)\.\w+( \S+)?", is_there),
     (r"python -m pytest .*", of_the_tests),
     (r"pip install .*", can_be_installed),

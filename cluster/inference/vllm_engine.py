@@ -66,15 +66,7 @@ def _ray_loggers() -> list[Any] | None:
         # vLLM imports ray.serve with it, which needs more packages than Ray itself.
         print(f"Ray's exporter gets no metrics of vLLM, pip install 'ray[serve]': {error}", file=sys.stderr, flush=True)
         return None
-
-    class Logger(RayPrometheusStatLogger):  # type: ignore[misc]
-        def record(self, scheduler_stats: Any, iteration_stats: Any, *others: Any, **more: Any) -> None:
-            if iteration_stats is not None:
-                # One observation a token, most of what the metrics cost; requests tell their mean all the same.
-                iteration_stats.inter_token_latencies_iter = []
-            super().record(scheduler_stats, iteration_stats, *others, **more)
-
-    return [Logger]
+    return [RayPrometheusStatLogger]
 
 
 class VllmEngine:

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Literal
 
-from rich.console import Console, Group, RenderableType
-from rich.measure import Measurement
+from rich.cells import cell_len, set_cell_size
+from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table as Grid
 from rich.text import Text
@@ -65,17 +64,12 @@ def panel(status: Status, width: int, height: int) -> RenderableType:
     """Return what to draw in so many columns and lines; where lines are short, the first tables and rows only."""
     head = [*_head(status, width)][:height]
     for most in _ROWS:
-        tables = [*_tables(status, width, most)]
-        if _lines([*head, *tables], width) <= height:
+        tables = _tables(status, width, most)
+        if len(head) + sum(map(len, tables)) <= height:
             break
-    while tables and _lines([*head, *tables], width) > height:
+    while tables and len(head) + sum(map(len, tables)) > height:
         tables.pop()
-    return Group(*head, *tables)
-
-
-def _lines(parts: Sequence[RenderableType], width: int) -> int:
-    console = Console(width=width, color_system=None)
-    return len(console.render_lines(Group(*parts), pad=False))
+    return Group(*head, *(line for table in tables for line in table))
 
 
 def bar(stage: str, done: int, total: int, words: str, width: int) -> RenderableType:
@@ -103,22 +97,25 @@ def _head(status: Status, width: int) -> Iterator[RenderableType]:
         yield Text(plain(note), style=_STAGE, no_wrap=True, overflow="ellipsis")
 
 
-def _tables(status: Status, width: int, most: int) -> Iterator[RenderableType]:
-    """Yield the tables, as many beside each other as the width holds, each with so many rows at most."""
-    console = Console(width=width, color_system=None)
-    drawn = [_table(one, most) for one in (*_of_engines(status), *status.sections) if one.table.rows]
-    rows, used = list[list[Grid]](), width
-    for one in drawn:
-        wide = Measurement.get(console, console.options, one).maximum
+def _tables(status: Status, width: int, most: int) -> list[list[Text]]:
+    """Return the lines of the tables, as many beside each other as the width holds, each of so many rows at most."""
+    found = list[list[Text]]()
+    used = width
+    for section in (*_of_engines(status), *status.sections):
+        if not section.table.rows:
+            continue
+        table = _table(section, most, width)
+        wide = cell_len(table[0])
         if used + _GAP + wide > width:
-            rows.append([])
+            found.append([Text("")])
             used = -_GAP
-        rows[-1].append(one)
+        beside = found[-1]
+        beside += [Text("") for _ in range(1 + len(table) - len(beside))]
+        for number, text in enumerate(beside[1:]):
+            told = table[number] if number < len(table) else " " * wide
+            text.append(" " * (used + _GAP - text.cell_len)).append(told, style="default" if number else _STAGE)
         used += _GAP + wide
-    for some in rows:
-        row = Grid.grid(padding=(0, _GAP, 0, 0))
-        row.add_row(*some)
-        yield Group(Text(""), row)
+    return found
 
 
 def _of_engines(status: Status) -> Iterator[Section]:
@@ -199,16 +196,27 @@ def _words(head: str, words: Sequence[str], width: int) -> Iterator[RenderableTy
         yield told.append(Text(text, style="default"))
 
 
-def _table(section: Section, most: int) -> Grid:
+def _table(section: Section, most: int, width: int) -> list[str]:
+    """Return a section's head and first rows as lines of the same width, with as many columns as the width holds."""
     head, rows = section.table
-    table = Grid(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False, header_style=_STAGE)
-    numbers = [all(not isinstance(row[place], str) for row in rows) for place in range(len(head))]
+    columns = list[list[str]]()
     for place, name in enumerate(head):
         title = section.title or name if place == 0 else name
-        side: Literal["right", "left"] = "right" if numbers[place] else "left"
-        table.add_column(plain(str(title), _NAME), justify=side, no_wrap=True, overflow="ellipsis")
-    for row in rows[:most]:
-        table.add_row(*(Text(plain(shown_cell(cell, none="-") or NONE, _NAME)) for cell in row))
-    if len(rows) > most:
-        table.add_row(Text(f"and {len(rows) - most:,} more", style=_DIM))
-    return table
+        values = [row[place] for row in rows[:most]]
+        cells = [plain(one, _NAME) for one in (title, *(shown_cell(value, none="-") or NONE for value in values))]
+        if place == 0 and len(rows) > most:
+            cells.append(f"and {len(rows) - most:,} more")
+        cells = [set_cell_size(one, min(cell_len(one), width)) for one in cells]
+        wide = max(map(cell_len, cells))
+        if columns and cell_len("  ".join(column[0] for column in columns)) + 2 + wide > width:
+            break
+        left = any(isinstance(row[place], str) for row in rows)
+        columns.append([_padded(one, wide, left=left) for one in cells])
+    lines = max(map(len, columns))
+    filled = [[*column, *[" " * cell_len(column[0])] * (lines - len(column))] for column in columns]
+    return ["  ".join(cells) for cells in zip(*filled, strict=True)]
+
+
+def _padded(text: str, wide: int, *, left: bool) -> str:
+    gap = " " * (wide - cell_len(text))
+    return text + gap if left else gap + text

@@ -146,7 +146,7 @@ class Screen:
             up = "\x1b[A" * (folded - 1)
             console.file.write(f"\r{up}\x1b[J{down}")
         self._size = size
-        console.size = ConsoleDimensions(size.columns, size.lines)
+        console.size = ConsoleDimensions(size.columns - 1, size.lines)
         return size
 
 
