@@ -84,11 +84,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     except ValueError as error:
         fail(f"{error}; {out} stays as it was" if isinstance(error, NothingMadeError) and out.exists() else str(error))
     made = [out] if rewrite is None else [out, config.rl_destination]
-    lines = [stage_line("made", str(path)) for path in made]
-    lines.append(stage_line("next", f"train on {out.name}: docs/training.md"))
-    page("\n".join([f"{summary_text(summary)}\n", *lines]))
+    page("\n".join([f"{summary_text(summary)}\n", *(stage_line("made", str(path)) for path in made)]))
     in_run = out.name == SFT_DATA and (out.parent / RUN_FILE).exists()
     leave_report(out.parent if in_run else out, None if in_run else out.with_name(f"{out.name}.html"))
+    page(stage_line("next", f"train on {out.name}: docs/training.md"))
 
 
 def _rewriting(config: Config) -> Callable[[], None]:

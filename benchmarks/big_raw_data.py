@@ -138,8 +138,8 @@ def make(out: Path, rows: int, seed: int = 0) -> None:
             numbers = range(file * per_file, min((file + 1) * per_file, questions))
             for first in range(0, len(numbers), _QUESTIONS_PER_GROUP):
                 group = numbers[first : first + _QUESTIONS_PER_GROUP]
-                rows = [row for number in group for row in rows_of(number, seed)]
-                writer.write_table(pa.Table.from_pylist(rows, schema=SCHEMA))
+                made = [row for number in group for row in rows_of(number, seed)]
+                writer.write_table(pa.Table.from_pylist(made, schema=SCHEMA))
 
 
 def main() -> None:

@@ -10,7 +10,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from generation.raw.reader import as_rows, find_columns
-from generation.raw.schema import FOUND, REFLECTIONS, REFLECTIONS_THOUGHT, REQUESTS, as_lists, is_blank, is_part, owners
+from generation.raw.schema import (
+    FOUND,
+    REFLECTIONS,
+    REFLECTIONS_THOUGHT,
+    REQUESTS,
+    as_lists,
+    is_blank,
+    owners,
+    requests_in,
+)
 from reflection.verdict import parse_verdicts
 
 OUTCOMES = ("right", "wrong", "unknown")
@@ -171,8 +180,8 @@ def _count(counts: RawCounts, batch: pa.RecordBatch, rows: pa.Table) -> None:
         counts.found.update({one["values"]: one["counts"] for one in places})
 
     # Failures and tokens, if the rows record requests.
-    for column, type_ in REQUESTS.items():
-        if column in batch.schema.names and is_part((made := as_lists(batch[column]).flatten()).type, type_):
+    for column in REQUESTS:
+        if (made := requests_in(batch, column)) is not None:
             fields = {field.name: pc.struct_field(made, field.name) for field in made.type}
             counts.failed[column] += pc.count(fields["error"]).as_py() if "error" in fields else 0
             counts.tokens.update(

@@ -132,7 +132,9 @@ def test_keys_lead_through_the_questions(browser: Browser, page: Path) -> None:
     press(browser, "r")
 
     def place() -> int:
-        return browser.run("return [...document.querySelectorAll('#list ol button')].findIndex(b => b.ariaCurrent)")
+        return int(
+            browser.run("return [...document.querySelectorAll('#list ol button')].findIndex(b => b.ariaCurrent)")
+        )
 
     assert place() == 0
     for key, expected in (("j", 1), (Keys.ARROW_DOWN, 2), ("k", 1), (Keys.ARROW_UP, 0), (Keys.ARROW_UP, 0), ("j", 1)):
@@ -172,7 +174,7 @@ def test_where_the_clipboard_is_refused_a_row_is_copied_all_the_same(browser: Br
 def test_the_parts_of_a_trace_have_their_colours(browser: Browser, page: Path) -> None:
     browser.open(page, fragment=f"{ROWS}&label=2C")
     parts = browser.all("article.trace .part")
-    kinds = [one.get_attribute("class").split()[1] for one in parts]
+    kinds = [str(one.get_attribute("class")).split()[1] for one in parts]
     assert [kind for kind in kinds if kind != "glue"] == ["sample", "reflect", "sample", "reflect", "answer"]
     assert kinds.count("glue") >= 3
     colours = {one.value_of_css_property("background-color") for one in parts}
