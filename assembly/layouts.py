@@ -89,6 +89,15 @@ def layout_of(schema: pa.Schema) -> LayoutName:
     raise ValueError(f"the set is in no known layout: it has the columns {', '.join(schema.names)}")
 
 
+def text_of(layout: LayoutName, row: Mapping[str, Any]) -> tuple[str, str]:
+    """Return a row's question and its trace, as far as no tokenizer is needed: of a row of tokens two empty texts."""
+    if LAYOUTS[layout].templated:
+        return row.get("prompt") or "", row.get("completion") or ""
+    asked, *_, reply = row.get("conversations") or row["messages"]
+    thought, text = thought_in(reply), reply["content"] or ""
+    return asked["content"] or "", text if thought is None else f"<think>\n{thought}\n</think>\n{text}"
+
+
 def written_in(name: LayoutName, chat: ChatTokenizer | None) -> Callable[[pa.Table], pa.Table]:
     """Return what puts the rows of a set, whose first column is `conversations`, in a layout.
 

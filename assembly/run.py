@@ -96,11 +96,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         *([config.rl_destination] if rewrite else []),
         *([out.parent / SESSIONS] if config.export_traces else []),
     ]
-    lines = [stage_line("made", str(path)) for path in made]
-    lines.append(stage_line("next", f"train on {out.name}: docs/training.md"))
-    page("\n".join([f"{summary_text(summary)}\n", *lines]))
+    page("\n".join([f"{summary_text(summary)}\n", *(stage_line("made", str(path)) for path in made)]))
     in_run = out.name == SFT_DATA and (out.parent / RUN_FILE).exists()
     leave_report(out.parent if in_run else out, None if in_run else out.with_name(f"{out.name}.html"))
+    page(stage_line("next", f"train on {out.name}: docs/training.md"))
 
 
 def _rewriting(config: Config) -> Callable[[], None]:

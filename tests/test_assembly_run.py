@@ -65,6 +65,7 @@ def test_a_set_is_made_beside_the_raw_folder(raw: Path, tmp_path: Path, capsys: 
         "        1  no reflection with the right verdict",
         "",
         f"made        {out}",
+        f"report      {out}.html",
         f"next        train on {out.name}: docs/training.md",
     ]
     rows = _rows(out, tmp_path / "cache")

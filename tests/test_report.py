@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from assembly.report import main
 from assembly.reporting.gather import Contents, find_sets
 from assembly.reporting.sample import LONGEST, Sample, inert, shown
 from benchmarks.big_raw_data import make, rows_of
-from cluster.jobs.run_directory import fingerprint
+from cluster.jobs.run_directory import JSON, fingerprint
 from cluster.jobs.status import Moment, add_moment
 from generation.raw.counts import count_folder
 from tests.assembly_rows import PUBLISHED, published_row, write_parquet
@@ -102,11 +101,12 @@ def test_a_sample_holds_little_and_has_something_of_each_stratum(size: int) -> N
     for batch in range(40):
         strata = [f"{number % 7}" for number in range(500)]
         keys = [f"{batch}/{number // 50}" for number in range(500)]
-        sample.add(strata, keys, partial(_texts_of, keys))
+        shown_rows = [("?", [key, "x" * 80]) for key in keys]
+        sample.add(strata, keys, partial(map, shown_rows.__getitem__))
         held = max(held, sum(len(row) for rows in sample._held.values() for *_, row in rows))
     rows, questions = sample.taken()
     assert sample.rows == 20_000
-    assert held <= 6 * size
+    assert held <= 3 * size
     assert sum(map(len, rows)) < size
     assert len(rows) > size / 200
     assert {json.loads(row)[0] for row in rows} == set(questions)
@@ -174,12 +174,8 @@ def test_a_run_tells_how_it_went(tmp_path: Path) -> None:
     assert find_sets(tmp_path / "run" / "RAW_DATA").run == tmp_path / "run"
 
 
-def _texts_of(keys: list[str], places: Sequence[int]) -> list[tuple[str, list[str]]]:
-    return [("?", [keys[place], "x" * 80]) for place in places]
-
-
 def _record() -> dict[str, Any]:
-    configuration: dict[str, Any] = {"model": "m", "sampling": {"temperature": 0.8}}
+    configuration: dict[str, JSON] = {"model": "m", "sampling": {"temperature": 0.8}}
     from_home = f"python -m generation.run --out {os.path.expanduser('~')}/runs"
     return {
         "configuration": configuration,

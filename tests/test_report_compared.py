@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cluster.jobs.run_directory import fingerprint
+from cluster.jobs.run_directory import JSON, fingerprint
 from tests.assembly_rows import published_row, write_parquet
 from tests.report_pages import page_of, told_in, write_raw, write_traces
 
@@ -64,7 +64,7 @@ def test_other_questions_are_two_samples(tmp_path: Path, questions: range, paire
 
 
 def test_what_was_asked_otherwise_is_told(tmp_path: Path) -> None:
-    told: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    told: list[tuple[dict[str, JSON], dict[str, Any]]] = [
         ({"model": "m", "sampling": {"temperature": 0.8}}, {"variants": {"original": {"user": "{question}\nThink."}}}),
         (
             {"model": "m", "sampling": {"temperature": 1.0}, "seed": 1},

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from assembly.reporting.gather import Contents
 from assembly.sft import SFT_DATA
 from assembly.traces import FAULTS
-from cluster.jobs.run_directory import flat
+from cluster.jobs.run_directory import differing, texts_of
 from generation.evaluation.schema import VERDICTS
 from generation.evaluation.statistics import RESAMPLES, Ratio, bootstrap, figures_of
 
@@ -86,37 +86,18 @@ def _compared(first: Side, second: Side, labels: Sequence[str]) -> Iterator[dict
     told = zip(names, *(figures_of(draws) for draws in (one, other, other.minus(one))), strict=True)
     asked = [len(of["key"]) for of in sides]
     for name, *figures in told:
-        yield {
-            "figure": name,
-            "paired": paired,
-            "questions": asked,
-            "share": ratios[0][name].bounds is not None,
-        } | dict(zip(("first", "second", "difference"), ([*one[:3]] for one in figures), strict=True))
+        shown = zip(("first", "second", "difference"), (figure[:3] for figure in figures), strict=True)
+        share = ratios[0][name].bounds is not None
+        yield {"figure": name, "paired": paired, "questions": asked, "share": share, **dict(shown)}
 
 
 def changes(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of two run.json that differ, and their texts that do, as lines of a unified diff."""
-    fields = [dict(flat(one.get("configuration", {}))) for one in (first, second)]
-    texts = [dict(texts_of(one)) for one in (first, second)]
-    diffs = {
-        name: difflib.unified_diff(texts[0].get(name, []), texts[1].get(name, []), lineterm="")
-        for name in texts[0] | texts[1]
-    }
+    one, other = dict(texts_of(first)), dict(texts_of(second))
+    diffs = [
+        [name, [*difflib.unified_diff(one.get(name, []), other.get(name, []), lineterm="")]] for name in one | other
+    ]
     return {
-        "configuration": [
-            [name, *(one.get(name) for one in fields)]
-            for name in sorted(fields[0] | fields[1])
-            if fields[0].get(name) != fields[1].get(name)
-        ],
-        "texts": [[name, lines[2:]] for name, diff in diffs.items() if (lines := [*diff])],
+        "configuration": differing(first.get("configuration", {}), second.get("configuration", {})),
+        "texts": [[name, lines[2:]] for name, lines in diffs if lines],
     }
-
-
-def texts_of(record: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
-    """Yield the prompts and phrases of a run.json: one text, a list of them, or texts by role, each in lines."""
-    for kind, named in record.get("texts", {}).items():
-        for name, text in named.items() if isinstance(named, Mapping) else [("", named)]:
-            roles = text.items() if isinstance(text, Mapping) else [("", text)]
-            parts = [part for role, words in roles for part in (f"[{role}]" if role else "", words)]
-            texts = [one for part in parts for one in ([part] if isinstance(part, str) else part or ())]
-            yield f"{kind} {name}".strip(), [line for one in texts if one for line in str(one).splitlines()]

@@ -8,14 +8,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from assembly.reporting.differences import changes, differences, texts_of
+from assembly.reporting.differences import changes, differences
 from assembly.reporting.gather import KINDS, Contents, Subject, find_sets
 from assembly.reporting.sample import inert, shown
 from assembly.sft import SFT_DATA
 from cluster.jobs.atomic import atomic_write_text
 from cluster.jobs.card import at_home
 from cluster.jobs.progress import say
-from cluster.jobs.run_directory import code_version, flat, now, read_record
+from cluster.jobs.run_directory import code_version, flat, now, read_record, texts_of
 from cluster.jobs.status import read_history
 from cluster.texts import fill, first_line
 from generation.evaluation.eval_data import FIGURES, figures_told

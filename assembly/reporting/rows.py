@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from assembly.layouts import LAYOUTS, layout_of, thought_in
+from assembly.layouts import LAYOUTS, LayoutName, layout_of, text_of
 from assembly.reporting.sample import LONGEST, Shown, Write, shown
 from assembly.sft import SFT_DATA
 from assembly.traces import FAULTS
@@ -19,7 +19,7 @@ from generation.evaluation.schema import EVAL_DATA, VERDICTS
 from generation.evaluation.schema import PREFIX as REPLIES
 from generation.raw.files import find_files, reading
 from generation.raw.reader import open_parts, read_batches
-from generation.raw.schema import PROVENANCE, REQUESTS, SAMPLE_PROVENANCE, as_lists, first_items, is_part, owners
+from generation.raw.schema import PROVENANCE, REQUESTS, SAMPLE_PROVENANCE, as_lists, first_items, owners, requests_in
 from generation.records import CUT, CUT_THOUGHT, stable_hash
 from reflection.verdict import parse_verdicts
 
@@ -31,7 +31,6 @@ _ROWS = 1_000
 _SAID = ("none", "Incorrect", "Correct")
 _LABEL, _THOUGHTS = "sft_template_type_idx", "responses__thought"
 _OF_TRACE = ("question_key", "task", _LABEL, "format", "variants", "faults")
-_SHOWN = ("task", "variant", "outcome", "reason", "cut")
 
 
 class Batch(NamedTuple):
@@ -51,7 +50,7 @@ def raw_rows(source: str | Path) -> Iterator[Batch]:
             counts = [np.bincount(of[verdicts == code], minlength=len(rows)) for code in (1, 0, -1)]
             graded = [np.asarray(pc.equal(rows["outcome"], outcome)) for outcome in ("right", "wrong")]
             told = dict(zip(VERDICTS, (count * outcome for outcome in graded for count in counts), strict=True))
-            asked = _requests(batch, SAMPLE_PROVENANCE)
+            asked = requests_in(batch, SAMPLE_PROVENANCE)
             tokens = pa.nulls(len(rows), pa.int64())
             if asked is not None and asked.type.get_field_index("output_tokens") >= 0:
                 tokens = pc.struct_field(asked, "output_tokens")
@@ -64,30 +63,23 @@ def _raw(
 ) -> Iterator[Shown]:
     # As they stand in the set: samples that are traces are taken apart in `rows`.
     texts = {role: first_items(as_lists(batch[columns[role]])) for role in ("response", "thought") if role in columns}
-    asked, written = _requests(batch, PROVENANCE), _requests(batch, SAMPLE_PROVENANCE)
-    for place, row in zip(places, rows.take(places).to_pylist(), strict=True):
-        said = pa.array(row["reflections"], pa.string())
-        known = [one.get("prompt_name") for one in batch[PROVENANCE][place].as_py() or ()] if asked is not None else []
-        names = known if len(known) == len(said) else [None] * len(said)
-        parts = zip(parse_verdicts(said), names, row["reflections"], strict=True)
-        yield (
-            _question(row["question"], row["answer"]),
-            {
-                **{name: row[name] for name in _SHOWN},
-                **{"key": row["question_key"], "row": first + place, "answer": shown(row["extracted_answer"], _SHORT)},
-                **{name: shown(text[place].as_py()) for name, text in texts.items()},
-                "tokens": None if written is None else written[place].as_py().get("output_tokens"),
-                "said": [[_SAID[code + 1], name, shown(text, _SHORT)] for code, name, text in parts],
-            },
-        )
+    written, named = (requests_in(batch, column) for column in (SAMPLE_PROVENANCE, PROVENANCE))
+    taken = rows.take(places)
+    verdicts = iter(parse_verdicts(taken["reflections"].combine_chunks().flatten()))
+    for place, row in zip(places, taken.to_pylist(), strict=True):
+        names = [one.get("prompt_name") for one in batch[PROVENANCE][place].as_py() or ()] if named is not None else []
+        said = row["reflections"]
+        parts = zip(names if len(names) == len(said) else [None] * len(said), said, verdicts, strict=False)
+        told = _sample(row, row["extracted_answer"], first + place)
+        told |= {name: shown(text[place].as_py()) for name, text in texts.items()}
+        told["tokens"] = None if written is None else (written[place].as_py() or {}).get("output_tokens")
+        told["said"] = [[_SAID[code + 1], name, shown(text, _SHORT)] for name, text, code in parts]
+        yield _question(row["question"], row["answer"]), told
 
 
-def _requests(batch: pa.RecordBatch, column: str) -> pa.Array | None:
-    """Return the records of a column of requests, None if there are none as we write them."""
-    if column not in batch.schema.names:
-        return None
-    found = as_lists(batch[column]).flatten()
-    return found if is_part(found.type, REQUESTS[column]) else None
+def _sample(row: Mapping[str, Any], answer: str | None, place: int) -> dict[str, object]:
+    told = {name: row[name] for name in ("task", "variant", "outcome", "reason", "cut")}
+    return {**told, "key": row["question_key"], "row": place, "answer": shown(answer, _SHORT)}
 
 
 def replies(source: str | Path) -> Iterator[Batch]:
@@ -113,16 +105,10 @@ def _reply(rows: pa.Table, batch: pa.RecordBatch, first: int, places: list[int])
     of = owners(batch[REPLIES])
     for place, row in zip(places, rows.take(places).to_pylist(), strict=True):
         asked = {name: batch[name][int(of[place])].as_py() for name in batch.schema.names if name not in texts}
-        response, thought = (texts[name][place].as_py() if name in texts else None for name in (REPLIES, _THOUGHTS))
-        gold = asked.get("answer")
-        yield (
-            _question(asked["question"], None if gold is None else str(gold)),
-            {
-                **{name: row[name] for name in _SHOWN},
-                **{"key": row["question_key"], "row": first + place, "answer": shown(row["answer"], _SHORT)},
-                **{"response": shown(response), "thought": shown(thought), "tokens": row["tokens"], "said": []},
-            },
-        )
+        told = _sample(row, row["answer"], first + place) | {"tokens": row["tokens"], "said": []}
+        for name, role in ((REPLIES, "response"), (_THOUGHTS, "thought")):
+            told[role] = shown(texts[name][place].as_py()) if name in texts else None
+        yield _question(asked["question"], asked.get("answer")), told
 
 
 def _samples(
@@ -146,8 +132,8 @@ def _samples(
     return Batch(pa.table(made), (np.array([1, 2, 4]) @ some).astype(str).tolist(), measure, write)
 
 
-def _question(text: str, gold: str | None) -> dict[str, object]:
-    return {"text": shown(text, _SHORT), "gold": shown(gold, _SHORT)}
+def _question(text: str, gold: object) -> dict[str, object]:
+    return {"text": shown(text, _SHORT), "gold": None if gold is None else shown(str(gold), _SHORT)}
 
 
 def traces(source: str | Path) -> Iterator[Batch]:
@@ -169,14 +155,9 @@ def traces(source: str | Path) -> Iterator[Batch]:
                 first += len(made)
 
 
-def _trace(layout: str, row: Mapping[str, Any], place: int) -> tuple[dict[str, object], dict[str, Any]]:
+def _trace(layout: LayoutName, row: Mapping[str, Any], place: int) -> tuple[dict[str, object], dict[str, Any]]:
     """Return what is shown of a trace: no text of a set of tokens, which only its tokenizer can read."""
-    if layout in ("tokens", "prompt_completion"):
-        asked, text = row.get("prompt") or "", row.get("completion") or ""
-    else:
-        turns = row.get("conversations") or row["messages"]
-        asked, thought, text = turns[0]["content"], thought_in(turns[-1]), turns[-1]["content"]
-        text = text if thought is None else f"<think>\n{thought}\n</think>\n{text}"
+    asked, text = text_of(layout, row)
     variants = row.get("variants")
     return _question(asked, None), {
         **{"task": row.get("task") or "", "label": row.get(_LABEL) or "", "format": row.get("format") or ""},

@@ -133,11 +133,10 @@ def check_run(path: Path, configuration: Mapping[str, JSON]) -> dict[str, Any] |
             raise ValueError(f"{path} holds {foreign[0]!r} and no {RUN_FILE}; give the folder of a run, or a new one")
         return None
     record = read_record(path)
-    before, now = dict(flat(record["configuration"])), dict(flat(configuration))
     differences = [
-        f"{key} was {shortened(before.get(key, 'not set'), _SHOWN)}, now {shortened(now.get(key, 'not set'), _SHOWN)}"
-        for key in sorted({**before, **now})
-        if before.get(key) != now.get(key) and key != ENGINE
+        f"{key} was {shortened(before or 'not set', _SHOWN)}, now {shortened(now or 'not set', _SHOWN)}"
+        for key, before, now in differing(record["configuration"], configuration)
+        if key != ENGINE
     ]
     if differences:
         problem = f"{path} is a run of another configuration: {'; '.join(differences)}"
@@ -160,6 +159,22 @@ def check_build(path: Path, build: str, *, accept: bool) -> str:
         why = "under another version the same seeds draw other samples"
         raise ValueError(f"{told}: {why}; install the earlier one, or add --accept_version to go on with both")
     return f"{told}; each row names its own"
+
+
+def differing(first: JSON, second: JSON) -> list[tuple[str, str | None, str | None]]:
+    """Return each field that differs between two configurations, sorted, with its values as JSON; None if not set."""
+    one, other = dict(flat(first)), dict(flat(second))
+    return [(key, one.get(key), other.get(key)) for key in sorted(one | other) if one.get(key) != other.get(key)]
+
+
+def texts_of(record: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """Yield the prompts and phrases of a run.json by name, in lines: of a text, of several, or of texts by role."""
+    for kind, named in record.get("texts", {}).items():
+        for name, text in named.items() if isinstance(named, Mapping) else [("", named)]:
+            roles = text.items() if isinstance(text, Mapping) else [("", text)]
+            parts = [part for role, words in roles for part in (f"[{role}]" if role else "", words)]
+            texts = [one for part in parts for one in ([part] if isinstance(part, str) else part or ())]
+            yield f"{kind} {name}".strip(), [line for one in texts if one for line in str(one).splitlines()]
 
 
 def flat(value: JSON, name: str = "") -> Iterator[tuple[str, str]]:

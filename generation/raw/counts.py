@@ -23,8 +23,8 @@ from generation.raw.schema import (
     as_lists,
     is_blank,
     is_list,
-    is_part,
     owners,
+    requests_in,
 )
 from reflection.verdict import parse_verdicts
 
@@ -206,8 +206,8 @@ def _count(counts: RawCounts, batch: pa.RecordBatch, rows: pa.Table) -> None:
         counts.found.update(_tallied(batch[FOUND].filter(pc.not_equal(batch[FOUND], ""))))
 
     # Failures and tokens, if the rows record requests.
-    for column, type_ in REQUESTS.items():
-        if column in batch.schema.names and is_part((made := as_lists(batch[column]).flatten()).type, type_):
+    for column in REQUESTS:
+        if (made := requests_in(batch, column)) is not None:
             fields = {field.name: pc.struct_field(made, field.name) for field in made.type}
             counts.failed[column] += pc.count(fields["error"]).as_py() if "error" in fields else 0
             counts.tokens.update(
