@@ -32,8 +32,12 @@ from cluster.texts import bars
 BEAT_S = 10.0  # between two signs of life
 FIRST_LINE_S, LINE_S = 10.0, 60.0  # until the first line of a log, and between two
 DRAW_S, WRITE_S = 0.5, 2.0  # between two pictures, and between two writings
+_REST, _LAST_S = 50, 5.0  # counting rests for so many times as long as it took, save at the end, for so many seconds
 _OLD_S = 15.0  # tokens counted longer ago are none since
 _MOMENT_S, _MOMENT_SHARE = 5.0, 0.02  # between two lines of the history: seconds, and a share of the time so far
+
+
+Observer = Callable[[Status], object]
 
 
 class Look(Protocol):
@@ -51,21 +55,23 @@ class Monitor:
 
     def __init__(self, plan: JobPlan, start: int, stop: Stop, goal: Goal | None = None) -> None:
         """Take the place of this start among those of run.json."""
-        self.observers: list[Callable[[Status], object]] = []  # each gets every Status that is written
+        self.observers: Sequence[Observer] = ()  # each gets every Status that is written
         self._plan, self._start, self._stop, self._goal = plan, start, stop, goal
         begun, total = now(), plan.count(plan.keys)
         self._status = Status("planning", socket.gethostname(), os.getpid(), begun, begun, plan.unit, total)
         self._meter = Meter(0)
         self._look: Look | None = None
         self._screen: Screen | None = None
+        self._sections: Sequence[Section] = ()
         self._rows: list[pa.Table] = []  # that were not looked at yet
         self._earlier: Iterator[pa.Table] = iter(())  # likewise, of earlier starts
+        self._counts_earlier = False
         self._merged = frozenset[str]()
         self._tokens = self._done = self._failed = 0  # of items that ended
         self._began: float | None = None  # when the first engine was ready
         self._units_pace, self._tokens_pace = Pace(), Pace()
         self._counted_s = 0.0  # when the tokens were counted last
-        self._next_look = self._next_write = self._next_line = self._last_moment = 0.0
+        self._next_draw = self._next_count = self._next_write = self._next_line = self._last_moment = 0.0
         self._over = threading.Event()
 
     def __enter__(self) -> Self:
@@ -99,6 +105,7 @@ class Monitor:
         self._merged = frozenset(plan.merged)
         if look is not None:
             keys = pa.array(sorted(self._merged.intersection(before)), pa.string())
+            self._counts_earlier = len(keys) > 0
             self._earlier = (rows.filter(pc.is_in(rows[plan.key], value_set=keys)) for rows in earlier)
         self._status = replace(self._status, stage="loading", before=plan.count(before))
         self._next_line = time.monotonic() + FIRST_LINE_S
@@ -109,7 +116,9 @@ class Monitor:
             try:
                 yield
             finally:
-                self._look_at(self._rows)
+                until = time.monotonic() + _LAST_S
+                while self._counts_earlier and time.monotonic() < until:
+                    self._count()
                 self._refresh(time.monotonic(), everything=True)
                 self._screen, self._stop.silent = None, False
 
@@ -127,17 +136,15 @@ class Monitor:
             case Started() if self._began is None:
                 self._began, self._next_line = at, at + FIRST_LINE_S
         self._meter.take(event)
-        if at >= self._next_look or isinstance(event, Lost | Started):
+        if at >= self._next_draw or isinstance(event, Lost | Started):
             self._refresh(at, everything=isinstance(event, Lost))
 
     def _refresh(self, at: float, *, everything: bool) -> None:
-        self._next_look = at + DRAW_S
+        self._next_draw = at + DRAW_S
         said = self._screen is None and at >= self._next_line
         write = everything or said or at >= self._next_write
-        if write:
-            self._look_at(self._rows)
-        if write or self._began is None:
-            self._look_at_earlier()
+        if everything or at >= self._next_count:
+            self._count()
         self._measure(at)
         if write:
             self._next_write = at + WRITE_S
@@ -150,17 +157,24 @@ class Monitor:
             self._next_line = at + LINE_S
             print(wrapped(line(self._status)), flush=True)
 
-    def _look_at(self, rows: list[pa.Table]) -> None:
-        if rows and self._look is not None:
-            table = pa.concat_tables(rows)
-            rows.clear()
-            if warning := self._look.take(table, earlier=False):
-                say("warning", warning)
-
-    def _look_at_earlier(self) -> None:
-        """Count a shard of earlier starts, so that many of them hold nothing up."""
-        if self._look is not None and (rows := next(self._earlier, None)) is not None and rows.num_rows:
-            self._look.take(rows, earlier=True)
+    def _count(self) -> None:
+        """Have the rows counted that came since, and a shard of earlier starts, so that many of them delay nothing."""
+        began, look = time.monotonic(), self._look
+        if look is None:
+            return
+        rows, self._rows = self._rows, []
+        warning = look.take(pa.concat_tables(rows), earlier=False) if rows else ""
+        if self._counts_earlier:
+            earlier = next(self._earlier, None)
+            self._counts_earlier = earlier is not None
+            if earlier is not None and earlier.num_rows:
+                look.take(earlier, earlier=True)
+        self._sections = look.sections()
+        now = time.monotonic()
+        loading = self._counts_earlier and self._began is None  # when there is nothing else to do
+        self._next_count = now + (DRAW_S if loading else max(WRITE_S, _REST * (now - began)))
+        if warning:
+            say("warning", warning)
 
     def _measure(self, at: float) -> None:
         """Bring the status up to date."""
@@ -189,7 +203,7 @@ class Monitor:
             prompt_tokens=self._meter.tokens["prompt_tokens"],
             cached_tokens=self._meter.tokens["cached_tokens"],
             engines=self._meter.engines,
-            sections=self._sections(),
+            sections=[*self._sections, *self._of_goal()],
             notes=self._notes(),
         )
 
@@ -200,17 +214,17 @@ class Monitor:
             return remaining
         return min(remaining, max(0.0, goal.wanted - goal.worth) * items / goal.worth)
 
-    def _sections(self) -> list[Section]:
-        sections = [*self._look.sections()] if self._look is not None else []
-        if (goal := self._goal) is not None:
-            head = (goal.unit, "possible", "wanted")
-            brief = f"{goal.worth:,} of {goal.wanted:,} {goal.unit}"
-            table = Table(head, [(f"of the first {goal.items:,} {self._plan.unit}", goal.worth, goal.wanted)])
-            sections.append(Section(goal.unit, table, brief))
-        return sections
+    def _of_goal(self) -> list[Section]:
+        if (goal := self._goal) is None:
+            return []
+        head = (goal.unit, "possible", "wanted")
+        table = Table(head, [(f"of the first {goal.items:,} {self._plan.unit}", goal.worth, goal.wanted)])
+        return [Section(goal.unit, table, f"{goal.worth:,} of {goal.wanted:,} {goal.unit}")]
 
     def _notes(self) -> list[str]:
         notes = [f"{self._failed:,} failed, see {self._plan.out / FAILED_ITEMS}"] if self._failed else []
+        if self._counts_earlier:
+            notes.append("what earlier starts made is still being counted")
         if self._stop.asked and self._stop.left_s:
             left = duration(self._stop.left_s)
             notes.append(f"stopping: up to {left} for what is in flight; Ctrl-C once more: at once")
