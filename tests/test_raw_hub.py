@@ -13,6 +13,7 @@ from tests.assembly_rows import published_row, write_parquet
 from tests.hub_server import serving
 from tests.hub_state import Hub, Repository
 from tests.hub_user import User
+from tests.report_pages import told_in
 
 REPOSITORY = "someone/RAW_DATA-small"
 
@@ -51,3 +52,11 @@ def test_a_repository_that_is_not_there_is_told_in_one_line(user: User) -> None:
     assert done.returncode == 2
     assert "someone/else: a file or folder of this name is not here, and" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_report_shows_a_hub_repository(user: User) -> None:
+    done = user.run("assembly.report", REPOSITORY)
+    assert (done.returncode, done.stdout) == (0, "report      report.html\n"), done.stderr
+    (side,) = told_in(user.folder / "report.html")["sides"]
+    assert (side["name"], side["sets"][0]["revision"]) == (REPOSITORY, user.hub.repositories[REPOSITORY].commits[-1])
+    assert user.hub.count("GET .*train-00000-of-00001.parquet") == 1
