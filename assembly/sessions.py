@@ -40,10 +40,13 @@ def choose_sessions(labels: Sequence[tuple[str, str]], kept: np.ndarray, most: i
     places: dict[tuple[str, str], list[int]] = {}
     for place in kept.tolist():
         places.setdefault(labels[place], []).append(place)
-    shares = share(most, [len(places[label]) for label in sorted(places)])
+    names = sorted(places)
+    shares = [*zip(names, share(most, [len(places[name]) for name in names]), strict=True)]
+    given = [(name, count) for name, count in shares if count]
+    # Each label begins elsewhere, or few sessions of many labels would all be of the same questions.
     chosen = [
-        places[label][number * len(places[label]) // count]
-        for label, count in zip(sorted(places), shares, strict=True)
+        places[name][(number * len(given) + offset) * len(places[name]) // (count * len(given))]
+        for offset, (name, count) in enumerate(given)
         for number in range(count)
     ]
     return np.sort(np.array(chosen, np.int64))

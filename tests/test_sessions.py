@@ -106,6 +106,13 @@ def test_they_are_taken_from_the_first_question_to_the_last() -> None:
     assert np.bincount(chosen // 50, minlength=10).tolist() == [5] * 10
 
 
+def test_few_are_of_different_questions() -> None:
+    labels = [("*C_full", f"{n}C") for _ in range(32) for n in range(1, 6)]
+    chosen = choose_sessions(labels, np.arange(160), 5)
+    assert [*(chosen // 5)] == [0, 6, 12, 19, 25]
+    assert {*(chosen % 5)} == {*range(5)}
+
+
 def test_datasets_takes_them_for_what_they_are(raw: Path, tmp_path: Path) -> None:
     """As the hub does: it asks for the package that reads sessions, and reads lines without."""
     assemble(raw, tmp_path / "SFT_DATA", settings("*C_full", "star"), sessions=7)
