@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from assembly.feasibility import Coverage, early_warning
-from assembly.settings import SftSettings
+from assembly.feasibility import Coverage, count_served, early_warning
+from assembly.foretold import traces_of
+from assembly.settings import SftSettings, choose_formats
 from cluster.jobs.card import Table
 from cluster.jobs.status import Section
 from generation.raw.reader import as_rows, find_columns
@@ -30,11 +31,14 @@ class RolloutSoFar:
         return "" if earlier else self._warn(rows)
 
     def sections(self) -> Sequence[Section]:
-        questions = self._coverage.usable().total()
-        if not questions:
+        usable, bounds = self._coverage.usable(), self._settings.bounds
+        if not (questions := usable.total()):
             return self._samples.sections()
-        served = self._coverage.served()
-        rows = [(name, served[name], served[name] / questions) for name in dict.fromkeys(self._settings.formats)]
-        brief = f"traces possible of {max(count for _, count, _ in rows):,}"
-        table = Table(("traces possible", "questions", "share"), rows)
+        rows = []
+        for format_ in choose_formats(self._settings.formats, bounds):
+            served = count_served(format_, usable, bounds)
+            traces = round(sum(many * traces_of(format_, cell, bounds) for cell, many in usable.items()))
+            rows.append((format_.name, traces, served, served / questions))
+        brief = f"{sum(traces for _, traces, _, _ in rows):,} traces possible"
+        table = Table(("traces possible", "traces", "questions", "share of them"), rows)
         return [*self._samples.sections(), Section("traces possible", table, brief)]
