@@ -98,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     ]
     page("\n".join([f"{summary_text(summary)}\n", *(stage_line("made", str(path)) for path in made)]))
     in_run = out.name == SFT_DATA and (out.parent / RUN_FILE).exists()
-    leave_report(out.parent if in_run else out, None if in_run else out.with_name(f"{out.name}.html"))
+    leave_report(out.parent if in_run else out, out=None if in_run else out.with_name(f"{out.name}.html"))
     page(stage_line("next", f"train on {out.name}: docs/training.md"))
 
 

@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
         print(f"\n{told.text()}", flush=True)
         job.set_state("done", counts={"replies": told.evaluation.replies.num_rows, "failed_questions": lost.total()})
         job.hand_over([EVAL_DATA])
-        leave_report(plan.out)
+        leave_report(plan.out, [EVAL_DATA])
         say("next", f"python -m generation.evaluate --compare {plan.out} OTHER", whole=True)
     return job.code
 

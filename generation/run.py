@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
         done = {"samples": counts.all().samples, "traces": traces, "failed_questions": counts.lost.total()}
         job.set_state("done", counts=done)
         job.hand_over(made, failed=not all_made(plan, made))
-        leave_report(plan.out)
+        leave_report(plan.out, made)
         say_next(plan, wanted, traces, coverage.served())
     return job.code
 

@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> in
         job.set_state("done", counts=done)
         say_counts(counts, coverage)
         job.hand_over([RAW_DATA], stays=", which stay as they were")
-        leave_report(plan.out)
+        leave_report(plan.out, [RAW_DATA])
         say("next", assembling(plan.out), whole=True)
     return job.code
 

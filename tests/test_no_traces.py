@@ -126,6 +126,7 @@ def test_after_a_rollout_without_traces_the_rows_are_kept_and_the_former_set_too
         assert len(printed.err.splitlines()) == 2
         assert f"made        {run / 'RAW_DATA'}\n" in printed.out
         assert f"made        {run / 'RL_DATA'}\n" in printed.out
+        assert f"report      {run / 'report.html'}\n" in printed.out
         assert "SFT_DATA" not in printed.out
         assert pq.read_table(run / "RAW_DATA" / "data").num_rows == 48
         assert (run / "SFT_DATA" / "dataset_info.json").exists() is former
@@ -141,6 +142,7 @@ def test_the_end_names_each_folder_once_and_what_may_follow(tmp_path: Path, caps
         f"made        {run / 'RAW_DATA'}",
         f"made        {run / 'SFT_DATA'}",
         f"made        {run / 'RL_DATA'}",
+        f"report      {run / 'report.html'}",
         "next        train on SFT_DATA: docs/training.md",
         f"next        python -m assembly.run --raw {run} --formats '*C*IC' --out traces",
     ]

@@ -66,6 +66,6 @@ def test_a_run_of_very_many_rows_says_how_to_make_it(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(page, "_LARGE", 10)
-    page.leave_report(run, tmp_path / "page.html")
+    page.leave_report(run, out=tmp_path / "page.html")
     assert f": python -m assembly.report {run}" in capsys.readouterr().out
     assert not (tmp_path / "page.html").exists()

@@ -42,12 +42,15 @@ class Subject(NamedTuple):
         return sum(pq.read_metadata(file).num_rows for file in files)
 
 
-def find_sets(what: str | Path) -> Subject:
-    """Find the sets of a run, folder, file or hub dataset. Raises ValueError if it holds none, or not all of one."""
+def find_sets(what: str | Path, kinds: Sequence[str] = KINDS) -> Subject:
+    """Find the sets of a run, of these kinds, or that of a folder, file or hub dataset.
+
+    Raises ValueError if it holds none, or not all of one.
+    """
     path = Path(what)
     places = (path, *path.absolute().parents[:2]) if path.exists() else ()
     run = next((one for one in places if (one / RUN_FILE).is_file()), None)
-    sets: dict[str, str | Path] = {kind: path / kind for kind in KINDS if (path / kind).is_dir()}
+    sets: dict[str, str | Path] = {kind: path / kind for kind in KINDS if kind in kinds and (path / kind).is_dir()}
     if not sets:
         file = find_files(what)[0]
         with reading(file):

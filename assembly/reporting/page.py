@@ -50,13 +50,13 @@ def write_report(subjects: Sequence[Subject], out: Path) -> None:
     atomic_write_text(out, _filled(inert(page)[:-1] + b',"shown":[' + rows + b"]}"))
 
 
-def leave_report(what: str | Path, out: Path | None = None) -> None:
-    """Write the report of a run that has ended, and say where; a failure is told in a line, and is no failure of it."""
+def leave_report(what: Path, kinds: Sequence[str] = KINDS, out: Path | None = None) -> None:
+    """Write the report of what a run has made, by default in it, and say where; a failure is told, and fails no run."""
     try:
-        subject = find_sets(what)
+        subject = find_sets(what, kinds)
         if (rows := subject.rows) > _LARGE:
             return say("report", f"of {rows:,} rows: python -m assembly.report {what}")
-        out = out or Path(what) / REPORT
+        out = out or what / REPORT
         write_report([subject], out)
     except Exception as error:
         # It shows what is there, and nothing depends on it.
