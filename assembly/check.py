@@ -2,7 +2,6 @@
 
 import html
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, asdict, dataclass
@@ -18,7 +17,7 @@ from cluster.inference.values import check_range
 from cluster.jobs.atomic import atomic_write_text
 from cluster.jobs.card import counts_text
 from cluster.jobs.progress import stage_line, wrapped
-from cluster.paths import folder, local, local_or_name
+from cluster.paths import check_file, folder, local, local_or_name
 
 _PAGE = "check.html"
 
@@ -44,11 +43,9 @@ class Config:
         for name in ("config", "python"):
             if getattr(self, name) is not None and self.trainer is None:
                 raise ValueError(f"--{name} is for a trainer: give --trainer too")
-        for path in filter(None, (self.json, self.html)):
-            parent = path.absolute().parent
-            # A device, such as /dev/null, would be replaced by the file.
-            if not os.access(parent, os.W_OK) or not parent.is_dir() or (path.exists() and not path.is_file()):
-                raise ValueError(f"{path} cannot be written: give a file in a folder that is there")
+        for name in ("json", "html"):
+            if (path := getattr(self, name)) is not None:
+                check_file(f"--{name}", path)
         if self.json is not None and self.json == self.html:
             raise ValueError("--json and --html are one file: give two")
         check_kwargs(self.chat_kwargs)

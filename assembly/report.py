@@ -1,7 +1,5 @@
 """Shows what a run or a set holds, or how two differ, as one page: python -m assembly.report RUN."""
 
-import itertools
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass
@@ -12,14 +10,14 @@ from assembly.reporting.page import REPORT, write_report
 from cluster.flags import fail, flag, page, parse
 from cluster.jobs.progress import stage_line
 from cluster.jobs.run_directory import RUN_FILE
-from cluster.paths import folder, local_or_name
+from cluster.paths import check_file, folder, local_or_name
 
 
 @dataclass(frozen=True)
 class Config:
     """Make a page of a run, or of a RAW_DATA, EVAL_DATA or SFT_DATA; of two, how they differ.
 
-    What is shown may come first, without its flag: python -m assembly.report RUN OTHER.
+    What is shown needs no flag before it: python -m assembly.report RUN OTHER.
     """
 
     data: tuple[str, ...] = flag(MISSING, "a run, folder, file or hub dataset; or two", local_or_name, words=True)
@@ -28,10 +26,7 @@ class Config:
     def __post_init__(self) -> None:
         if len(self.data) > 2:
             raise ValueError(f"--data takes one or two, and got {len(self.data)}")
-        path, parent = self.page, self.page.absolute().parent
-        # A device, such as /dev/null, would be replaced by the file.
-        if not os.access(parent, os.W_OK) or not parent.is_dir() or (path.exists() and not path.is_file()):
-            raise ValueError(f"--out {path} cannot be written: give a file in a folder that is there")
+        check_file("--out", self.page)
 
     @property
     def page(self) -> Path:
@@ -41,9 +36,7 @@ class Config:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the page; return 0. Exits with 2 on wrong input."""
-    words = sys.argv[1:] if argv is None else [*argv]
-    shown = [*itertools.takewhile(lambda word: not word.startswith("-"), words)]
-    config = parse(Config, [f"--data={','.join(shown)}", *words[len(shown) :]] if shown else words)
+    config = parse(Config, argv, first="data")
     try:
         write_report([find_sets(one) for one in config.data], config.page)
     except (ValueError, OSError) as error:

@@ -80,8 +80,11 @@ def flag(
     return field(default=default, metadata={"help": text, "path": path, "bounds": bounds, "words": words})
 
 
-def parse(config_class: type[T], argv: Sequence[str] | None = None) -> T:
-    """Return the parsed dataclass. Raises SystemExit: 0 after --help or --version, 2 after an error, even its own."""
+def parse(config_class: type[T], argv: Sequence[str] | None = None, *, first: str | None = None) -> T:
+    """Return the parsed dataclass. Raises SystemExit: 0 after --help or --version, 2 after an error, even its own.
+
+    Words that belong to no flag are those of `first`, if a flag is named there.
+    """
     tokens = sys.argv[1:] if argv is None else list(argv)
     flags = {one.name: one for one in fields(config_class)}  # type: ignore[arg-type]
     kinds = get_type_hints(config_class)
@@ -91,8 +94,9 @@ def parse(config_class: type[T], argv: Sequence[str] | None = None) -> T:
     if "--version" in tokens:
         page(f"{PROJECT} {code_version()['version'] or '(not installed)'}")
         raise SystemExit(0)
+    wordy = {name for name, one in flags.items() if one.metadata.get("words")}
     try:
-        texts = _split(tokens, kinds, {name for name, one in flags.items() if one.metadata.get("words")})
+        texts = _split(_led(tokens, kinds, wordy, first) if first else tokens, kinds, wordy)
         for name, one in flags.items():
             if one.default is MISSING and name not in texts:
                 raise ValueError(f"--{name} is missing; it needs {_wanted(kinds[name])}: --{name}=VALUE")
@@ -175,6 +179,24 @@ def _fault_of_object(text: str) -> str:
 
 def _shown(text: str) -> str:
     return repr(shortened(text, 60))
+
+
+def _led(tokens: Sequence[str], kinds: Mapping[str, Any], wordy: Collection[str], first: str) -> list[str]:
+    """Return the tokens with the words that are no value of a flag as the value of the flag `first`."""
+    words, rest, flag = list[str](), list[str](), ""
+    for token in tokens:
+        if token.startswith("-"):
+            written, equals, _ = token.partition("=")
+            name = written.removeprefix("--").replace("-", "_")
+            # A switch needs no value.
+            flag = "" if equals or kinds.get(name) is bool else name
+        elif flag or token.lower() in ("true", "false"):
+            flag = flag if flag in wordy else ""
+        else:
+            words.append(token)
+            continue
+        rest.append(token)
+    return [f"--{first}={','.join(words)}", *rest] if words else rest
 
 
 def _split(tokens: Sequence[str], kinds: Mapping[str, Any], wordy: Collection[str] = ()) -> dict[str, str]:

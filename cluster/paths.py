@@ -44,6 +44,14 @@ local_or_name = partial(local, remedy="give a path here, or owner/name of the hu
 """Parse a path, or a hub name such as owner/name, which stays as it is."""
 
 
+def check_file(name: str, path: Path) -> None:
+    """Raise ValueError, naming the flag, if no file can be written to this path."""
+    parent = path.absolute().parent
+    # A device, such as /dev/null, would be replaced by the file.
+    if not os.access(parent, os.W_OK) or not parent.is_dir() or (path.exists() and not path.is_file()):
+        raise ValueError(f"{name} {path} cannot be written: give a file in a folder that is there")
+
+
 def dataset_folder(text: str) -> str:
     """Parse the path of a folder to create datasets in. Raises ValueError also as check_dataset_folder does."""
     path = folder(text)

@@ -40,7 +40,7 @@ class Config:
     Exit codes: 0 done; 1 failed; 3 it runs; 75 it was stopped or killed, and the same command goes on.
     """
 
-    run: str = flag(MISSING, "the run directory; its name alone, without the flag, will do", local)
+    run: str = flag(MISSING, "the run directory; needs no flag before it", local)
     watch: bool = flag(False, "show it until the run ends")
     json: bool = flag(False, "print it as JSON")
 
@@ -62,7 +62,7 @@ class Seen(NamedTuple):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Return the exit code, as Config says. Exits with 2 if there is no run."""
-    config = parse(Config, _named(sys.argv[1:] if argv is None else argv))
+    config = parse(Config, argv, first="run")
     run = Path(config.run)
     try:
         seen = look(run)
@@ -73,14 +73,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         fail(str(error))
     page(_as_json(seen) if config.json else _as_text(seen))
     return seen.code
-
-
-def _named(tokens: Sequence[str]) -> list[str]:
-    """Return the command line with its one word that belongs to no flag as --run."""
-    words = [place for place, word in enumerate(tokens) if not word.startswith("-") and word != "help"]
-    if len(words) != 1 or (words[0] and tokens[words[0] - 1] == "--run"):
-        return [*tokens]
-    return [f"--run={word}" if place == words[0] else word for place, word in enumerate(tokens)]
 
 
 def look(run: Path) -> Seen:
