@@ -32,6 +32,7 @@ from cluster.texts import bars
 BEAT_S = 10.0  # between two signs of life
 FIRST_LINE_S, LINE_S = 10.0, 60.0  # until the first line of a log, and between two
 DRAW_S, WRITE_S = 0.5, 2.0  # between two pictures, and between two writings
+_EARLIER_S, _CATCH_UP_S = 0.1, 5.0  # for counting shards of earlier starts: at each writing, and at the end
 _OLD_S = 15.0  # tokens counted longer ago are none since
 _MOMENT_S, _MOMENT_SHARE = 5.0, 0.02  # between two lines of the history: seconds, and a share of the time so far
 
@@ -110,6 +111,8 @@ class Monitor:
                 yield
             finally:
                 self._look_at(self._rows)
+                if not self._stop.asked:
+                    self._look_at_earlier(_CATCH_UP_S)
                 self._refresh(time.monotonic(), everything=True)
                 self._screen, self._stop.silent = None, False
 
@@ -137,7 +140,7 @@ class Monitor:
         if write:
             self._look_at(self._rows)
         if write or self._began is None:
-            self._look_at_earlier()
+            self._look_at_earlier(_EARLIER_S)
         self._measure(at)
         if write:
             self._next_write = at + WRITE_S
@@ -157,10 +160,14 @@ class Monitor:
             if warning := self._look.take(table, earlier=False):
                 say("warning", warning)
 
-    def _look_at_earlier(self) -> None:
-        """Count a shard of earlier starts, so that many of them hold nothing up."""
-        if self._look is not None and (rows := next(self._earlier, None)) is not None and rows.num_rows:
-            self._look.take(rows, earlier=True)
+    def _look_at_earlier(self, seconds: float) -> None:
+        """Count shards of earlier starts, one at least, for so long, so that many of them hold nothing up."""
+        until = time.monotonic() + seconds
+        while self._look is not None and (rows := next(self._earlier, None)) is not None:
+            if rows.num_rows:
+                self._look.take(rows, earlier=True)
+            if time.monotonic() >= until:
+                return
 
     def _measure(self, at: float) -> None:
         """Bring the status up to date."""
