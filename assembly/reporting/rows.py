@@ -51,7 +51,7 @@ def raw_rows(source: str | Path) -> Iterator[Batch]:
             counts = [np.bincount(of[verdicts == code], minlength=len(rows)) for code in (1, 0, -1)]
             graded = [np.asarray(pc.equal(rows["outcome"], outcome)) for outcome in ("right", "wrong")]
             told = dict(zip(VERDICTS, (count * outcome for outcome in graded for count in counts), strict=True))
-            asked = _requests(batch, SAMPLE_PROVENANCE)
+            asked = _of_samples(batch)
             tokens = pa.nulls(len(rows), pa.int64())
             if asked is not None and asked.type.get_field_index("output_tokens") >= 0:
                 tokens = pc.struct_field(asked, "output_tokens")
@@ -64,7 +64,7 @@ def _raw(
 ) -> Iterator[Shown]:
     # As they stand in the set: samples that are traces are taken apart in `rows`.
     texts = {role: first_items(as_lists(batch[columns[role]])) for role in ("response", "thought") if role in columns}
-    asked, written = _requests(batch, PROVENANCE), _requests(batch, SAMPLE_PROVENANCE)
+    asked, written = _requests(batch, PROVENANCE), _of_samples(batch)
     for place, row in zip(places, rows.take(places).to_pylist(), strict=True):
         said = pa.array(row["reflections"], pa.string())
         known = [one.get("prompt_name") for one in batch[PROVENANCE][place].as_py() or ()] if asked is not None else []
@@ -76,18 +76,24 @@ def _raw(
                 **{name: row[name] for name in _SHOWN},
                 **{"key": row["question_key"], "row": first + place, "answer": shown(row["extracted_answer"], _SHORT)},
                 **{name: shown(text[place].as_py()) for name, text in texts.items()},
-                "tokens": None if written is None else written[place].as_py().get("output_tokens"),
+                "tokens": None if written is None else (written[place].as_py() or {}).get("output_tokens"),
                 "said": [[_SAID[code + 1], name, shown(text, _SHORT)] for code, name, text in parts],
             },
         )
 
 
 def _requests(batch: pa.RecordBatch, column: str) -> pa.Array | None:
-    """Return the records of a column of requests, None if there are none as we write them."""
+    """Return the records of a column of requests, a list a row; None if there are none as we write them."""
     if column not in batch.schema.names:
         return None
-    found = as_lists(batch[column]).flatten()
-    return found if is_part(found.type, REQUESTS[column]) else None
+    found = as_lists(batch[column])
+    return found if is_part(found.type.value_type, REQUESTS[column]) else None
+
+
+def _of_samples(batch: pa.RecordBatch) -> pa.Array | None:
+    """Return the record of each sample's request, null for a row without one; None if there are none."""
+    found = _requests(batch, SAMPLE_PROVENANCE)
+    return None if found is None else first_items(found)
 
 
 def replies(source: str | Path) -> Iterator[Batch]:
