@@ -38,7 +38,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Write the page; return 0. Exits with 2 on wrong input."""
     config = parse(Config, argv, first="data")
     try:
-        write_report([find_sets(one) for one in config.data], config.page)
+        subjects = [find_sets(one) for one in config.data]
+        if len({one.name for one in subjects}) < len(subjects):
+            subjects = [one._replace(name=told) for one, told in zip(subjects, config.data, strict=True)]
+        write_report(subjects, config.page)
     except (ValueError, OSError) as error:
         fail(str(error))
     page(stage_line("report", str(config.page)))

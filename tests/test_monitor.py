@@ -214,6 +214,21 @@ def test_rows_are_looked_at_in_batches_and_the_rate_of_looking_does_not_follow_t
     assert len(looked) < 20
 
 
+def test_what_earlier_starts_made_is_counted_by_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tally, "SHARD_ROWS", 1)
+    assert start(tmp_path, questions=40) == 0
+    shards = sorted((tmp_path / "shards").glob("*.parquet"))
+    assert len(shards) > 10
+    shards[0].unlink()
+    monkeypatch.setattr(monitor, "_EARLIER_S", 0.0)
+    assert start(tmp_path, questions=40) == 0
+    samples = cells(of_run(tmp_path).sections[0])
+    assert (
+        sum(one["samples"] for one in samples.values())
+        == pq.read_metadata(next((tmp_path / "RAW_DATA/data").iterdir())).num_rows
+    )
+
+
 def test_with_a_goal_its_worth_is_told(tmp_path: Path) -> None:
     assert start(tmp_path, "--traces=20") == 0
     goal = of_run(tmp_path).sections[-1]

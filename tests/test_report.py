@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from assembly.report import main
@@ -18,6 +20,7 @@ from benchmarks.big_raw_data import make, rows_of
 from cluster.jobs.run_directory import JSON, fingerprint
 from cluster.jobs.status import Moment, add_moment
 from generation.raw.counts import count_folder
+from generation.raw.schema import SCHEMA
 from tests.assembly_rows import PUBLISHED, published_row, write_parquet
 from tests.raw_rows import bytes_of
 from tests.report_pages import HOSTILE, TOLD, hostile_rows, page_of, rows_in, told_in, write_raw, write_traces
@@ -93,6 +96,31 @@ def test_all_rows_of_a_small_set_are_shown(tmp_path: Path) -> None:
     assert {tuple(rate) for rate in shown_rows["rates"].values()} == {(1, 4)}
     (contents,) = told_in(page)["sides"][0]["contents"]
     assert contents["measure"] == "characters"
+
+
+def test_rows_without_a_record_of_their_request_are_counted(tmp_path: Path) -> None:
+    rows = rows_of(0, 0)
+    for row in rows[::3]:
+        row["sample__provenance"] = None
+    (tmp_path / "data").mkdir()
+    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), tmp_path / "data" / "train-00000-of-00001.parquet")
+    page = page_of(tmp_path, out=tmp_path / "page.html")
+    (contents,) = told_in(page)["sides"][0]["contents"]
+    known = [row for row in rows if row["sample__provenance"]]
+    assert sum(one["counted"] for one in contents["groups"]) == len(known) < len(rows)
+    assert sum(one["tokens"] for one in contents["groups"]) == 150 * len(known)
+    assert [row["tokens"] for row in rows_in(page)] == [150 if row["sample__provenance"] else None for row in rows]
+
+
+def test_many_tasks_and_reasons_leave_less_room_for_rows(tmp_path: Path) -> None:
+    rows = [row for number in range(64) for row in rows_of(number, 0)]
+    for number, row in enumerate(rows):
+        letters = "".join(chr(97 + number // power % 26) for power in (1, 26, 676))
+        row |= {"task": f"task {letters}", "outcome": "wrong", "outcome_reason": f"of its own kind, as is {letters}"}
+    page = page_of(write_raw(tmp_path / "set", rows), out=tmp_path / "page.html")
+    assert len(told_in(page)["sides"][0]["contents"][0]["groups"]) == len(rows) == 4096
+    assert 1_500_000 < page.stat().st_size < 2_000_000
+    assert rows_in(page)
 
 
 @pytest.mark.parametrize("size", [2_000, 20_000])

@@ -80,6 +80,12 @@ def test_what_was_asked_otherwise_is_told(tmp_path: Path) -> None:
     assert changes["texts"] == [["variants original", ["@@ -1,3 +1,2 @@", " [user]", " {question}", "-Think."]]]
 
 
+def test_two_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    sets = [_raw(tmp_path / name / "RAW_DATA", 0.5, range(4)) for name in "ab"]
+    sides = told_in(page_of(*sets, out=tmp_path / "page.html"))["sides"]
+    assert [side["name"] for side in sides] == [*map(str, sets)]
+
+
 def test_traces_are_compared_by_label_and_fault(tmp_path: Path) -> None:
     sample = "<sample>\na\n</sample>\n"
     sets = [

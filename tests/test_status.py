@@ -130,10 +130,11 @@ def test_a_run_of_an_earlier_version_is_told_from_its_record(
     record = json.loads((copy / "run.json").read_text())
     (copy / "run.json").write_text(json.dumps(record | {"state": state}))
     assert told(copy, capsys)[0] == code
-    (copy / STATUS_FILE).write_text('{"half')
-    found, text = told(copy, capsys)
-    assert found == code
-    assert f"state       {state}" in text
+    for torn in ('{"half', "null", "[]", '{"engines": [1]}'):
+        (copy / STATUS_FILE).write_text(torn)
+        found, text = told(copy, capsys)
+        assert found == code
+        assert f"state       {state}" in text
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from generation.evaluation.schema import EVAL_DATA
 from generation.raw.files import find_files, origin_of
 
 REPORT = "report.html"
-_ROWS = 1_450_000  # bytes of all rows that are shown
+_ROWS, _PAGE = 1_450_000, 1_900_000  # bytes of all rows that are shown, and of the page without its program
 _OF_TRACES = 0.3  # of these
 _TEXT, _TEXTS = 4_000, 100  # characters of a prompt or of the phrases of a kind that are shown, and how many texts
 _MOMENTS = 300
@@ -46,8 +46,11 @@ def write_report(subjects: Sequence[Subject], out: Path) -> None:
     if len(found) == 2:
         figures = {kind: [*differences(*(one[kind] for one in found))] for kind in kinds}
         page |= {"differences": figures, "changes": changes(*records)}
-    rows = b",".join(_rows(side, one) for side, of in enumerate(found) for one in of.values())
-    atomic_write_text(out, _filled(inert(page)[:-1] + b',"shown":[' + rows + b"]}"))
+    overview = inert(page)
+    # Many tasks, variants and reasons leave less room for rows.
+    room = min(1.0, max(0.0, (_PAGE - len(overview)) / _ROWS))
+    rows = b",".join(_rows(side, one, room) for side, of in enumerate(found) for one in of.values())
+    atomic_write_text(out, _filled(overview[:-1] + b',"shown":[' + rows + b"]}"))
 
 
 def leave_report(what: Path, kinds: Sequence[str] = KINDS, out: Path | None = None) -> None:
@@ -86,9 +89,12 @@ def _side(subject: Subject, record: Mapping[str, Any], found: Mapping[str, Conte
     return told
 
 
-def _rows(side: int, contents: Contents) -> bytes:
-    """Return the rows of a set that are shown, with their questions, and how often these were answered right."""
-    rows, asked = contents.sample.taken()
+def _rows(side: int, contents: Contents, room: float) -> bytes:
+    """Return the rows of a set that are shown, with their questions, and how often these were answered right.
+
+    `room` is the share of their bytes that there is.
+    """
+    rows, asked = contents.sample.taken(room)
     rates = {key: [right, n] for _, key, right, n in contents.rates() if key in asked}
     questions = b",".join(inert(key) + b":" + text for key, text in asked.items())
     told = inert({"side": side, "kind": contents.kind, "rates": rates})[:-1]

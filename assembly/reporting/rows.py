@@ -19,7 +19,7 @@ from generation.evaluation.schema import EVAL_DATA, VERDICTS
 from generation.evaluation.schema import PREFIX as REPLIES
 from generation.raw.files import find_files, reading
 from generation.raw.reader import open_parts, read_batches
-from generation.raw.schema import PROVENANCE, REQUESTS, SAMPLE_PROVENANCE, as_lists, first_items, owners, requests_in
+from generation.raw.schema import PROVENANCE, REQUESTS, SAMPLE_PROVENANCE, as_lists, first_items, is_part, owners
 from generation.records import CUT, CUT_THOUGHT, stable_hash
 from reflection.verdict import parse_verdicts
 
@@ -50,7 +50,7 @@ def raw_rows(source: str | Path) -> Iterator[Batch]:
             counts = [np.bincount(of[verdicts == code], minlength=len(rows)) for code in (1, 0, -1)]
             graded = [np.asarray(pc.equal(rows["outcome"], outcome)) for outcome in ("right", "wrong")]
             told = dict(zip(VERDICTS, (count * outcome for outcome in graded for count in counts), strict=True))
-            asked = requests_in(batch, SAMPLE_PROVENANCE)
+            asked = _of_samples(batch)
             tokens = pa.nulls(len(rows), pa.int64())
             if asked is not None and asked.type.get_field_index("output_tokens") >= 0:
                 tokens = pc.struct_field(asked, "output_tokens")
@@ -63,7 +63,7 @@ def _raw(
 ) -> Iterator[Shown]:
     # As they stand in the set: samples that are traces are taken apart in `rows`.
     texts = {role: first_items(as_lists(batch[columns[role]])) for role in ("response", "thought") if role in columns}
-    written, named = (requests_in(batch, column) for column in (SAMPLE_PROVENANCE, PROVENANCE))
+    written, named = _of_samples(batch), _requests(batch, PROVENANCE)
     taken = rows.take(places)
     verdicts = iter(parse_verdicts(taken["reflections"].combine_chunks().flatten()))
     for place, row in zip(places, taken.to_pylist(), strict=True):
@@ -80,6 +80,20 @@ def _raw(
 def _sample(row: Mapping[str, Any], answer: str | None, place: int) -> dict[str, object]:
     told = {name: row[name] for name in ("task", "variant", "outcome", "reason", "cut")}
     return {**told, "key": row["question_key"], "row": place, "answer": shown(answer, _SHORT)}
+
+
+def _requests(batch: pa.RecordBatch, column: str) -> pa.Array | None:
+    """Return the records of a column of requests, a list a row; None if there are none as we write them."""
+    if column not in batch.schema.names:
+        return None
+    found = as_lists(batch[column])
+    return found if is_part(found.type.value_type, REQUESTS[column]) else None
+
+
+def _of_samples(batch: pa.RecordBatch) -> pa.Array | None:
+    """Return the record of each sample's request, null for a row without one; None if there are none."""
+    found = _requests(batch, SAMPLE_PROVENANCE)
+    return None if found is None else first_items(found)
 
 
 def replies(source: str | Path) -> Iterator[Batch]:

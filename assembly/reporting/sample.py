@@ -59,11 +59,12 @@ class Sample:
         hashes = np.array([int(stable_hash(SEED, key)[:15], 16) for key in found], np.int64)[question]
         block = _blocks(stratum * len(found) + question)
         order = np.lexsort((first, hashes, block, stratum))
-        for place, name in enumerate(names):
+        ends = np.cumsum(np.bincount(stratum, minlength=len(names)))
+        for name, of in zip(names, np.split(order, ends[:-1]), strict=True):
             held = self._held[name]
             worst = held[-1][0] if len(held) >= self._most else None
-            ranks = [(int(block[one]), int(hashes[one]), int(first[one])) for one in order[stratum[order] == place]]
-            ranks = [rank for rank in ranks[: self._most] if worst is None or rank < worst]
+            ranks = [(int(block[one]), int(hashes[one]), int(first[one])) for one in of[: self._most]]
+            ranks = [rank for rank in ranks if worst is None or rank < worst]
             places = [rank[2] - int(first[0]) for rank in ranks]
             for rank, at, (asked, row) in zip(ranks, places, write(places) if places else (), strict=True):
                 key = keys[at]
@@ -81,15 +82,15 @@ class Sample:
         self._held[name] = held[: self._most]
         self._bytes -= sum(len(row) for *_, row in held[self._most :])
 
-    def taken(self) -> tuple[list[bytes], dict[str, bytes]]:
-        """Return the rows that fit, in the order they were offered, and their questions by key.
+    def taken(self, share: float = 1.0) -> tuple[list[bytes], dict[str, bytes]]:
+        """Return the rows that fit in this share of the size, in the order they were offered; their questions by key.
 
         Each stratum gets a few; what room is left is for more rows of the same questions, and then of others.
         """
         strata = [self._held[name] for name in sorted(self._held)]
         first = [held[level] for level in range(_FEW) for held in strata if level < len(held)]
         others = sorted(one for held in strata for one in held[_FEW:])
-        kept, asked, left = list[tuple[int, bytes]](), dict[str, bytes](), self._size
+        kept, asked, left = list[tuple[int, bytes]](), dict[str, bytes](), int(share * self._size)
         for rank, key, row in [*first, *others]:
             size = len(row) + (0 if key in asked else len(self._questions[key]) + len(key) + 4) + 1
             if size <= left:

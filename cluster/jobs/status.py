@@ -89,7 +89,7 @@ def write_status(run: Path, status: Status) -> None:
 
 def read_status(run: Path) -> Status | None:
     """Return the last status of a run; None if there is none that can be read."""
-    with suppress(OSError, ValueError, TypeError, KeyError):
+    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
         told: dict[str, Any] = json.loads((run / STATUS_FILE).read_text(encoding="utf-8"))
         engines = tuple(EngineStatus(**one) for one in told.pop("engines"))
         sections = tuple(Section(title, Table(*table), brief) for title, table, brief in told.pop("sections"))
