@@ -155,7 +155,9 @@ _screens: list[Screen] = []  # what is drawn now, at most one
 
 def _terminal() -> os.terminal_size:
     with contextlib.suppress(OSError, ValueError):
-        return os.get_terminal_size(sys.stdout.fileno())
+        # One that nobody told its size has none.
+        if all(size := os.get_terminal_size(sys.stdout.fileno())):
+            return size
     return shutil.get_terminal_size()
 
 
