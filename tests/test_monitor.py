@@ -17,13 +17,8 @@ from assembly.so_far import RolloutSoFar
 from cluster.inference.engine import Request, ScriptedSettings
 from cluster.inference.replicas import Fleet
 from cluster.jobs import monitor, tally
-from cluster.jobs.job import Job
 from cluster.jobs.status import STATUS_FILE, Section, Status, read_history, read_status, write_status
 from generation import evaluate, run
-from generation.plan import make_plan
-from generation.raw.schema import RAW_DATA
-from generation.rollout import Work
-from generation.settings import Settings
 from tests.drive_shown import Dying
 from tests.scripted import reply, slow_reply
 
@@ -237,18 +232,3 @@ def test_an_evaluation_tells_its_replies_by_task(tmp_path: Path) -> None:
     (told,) = cells(section).values()
     assert told["replies"] == 18
     assert told["right"] + told["wrong"] + told["unknown"] == pytest.approx(1)
-
-
-def test_observers_get_every_status(tmp_path: Path, stages: list[Status]) -> None:
-    seen: list[Status] = []
-    settings = Settings(questions=8, rl_questions=0, samples=1, attempts="2", out=str(tmp_path))
-    with Job(settings) as job:
-        job.observers.append(seen.append)
-        plan = make_plan(settings)
-        job.check(plan, [RAW_DATA])
-        fleet = Fleet(ScriptedSettings(reply))
-        job.roll_out(plan, Work(plan.rollout, plan.task_config), fleet)
-        job.set_state("done")
-    assert job.code == 0
-    assert len(seen) > 3
-    assert seen == stages

@@ -17,7 +17,7 @@ from cluster.inference.replicas import Fleet, Placement
 from cluster.jobs.atomic import check_replaceable
 from cluster.jobs.goal import Goal
 from cluster.jobs.hub import check_push, push
-from cluster.jobs.monitor import Look, Monitor, Observer
+from cluster.jobs.monitor import Look, Monitor
 from cluster.jobs.plan import Item, JobPlan, JobSettings
 from cluster.jobs.progress import FAILED, STOPPED, report_failure, say, stage_line, wrapped
 from cluster.jobs.run_directory import (
@@ -55,7 +55,6 @@ class Job:
         self._stop = Stop(settings.grace_s)
         self._locked = ExitStack()
         self._planned = self._begun = False
-        self.observers: list[Observer] = []  # each gets every Status of this start, about every two seconds
 
     def __enter__(self) -> Self:
         self._stop.listen()
@@ -252,7 +251,6 @@ class Job:
         self.store = ShardStore(plan.out / SHARDS, schema=plan.schema, sort_by=plan.sort_by, key=plan.key)
         self._finished, self._failures = self.store.finished(), Failures(plan.out)
         self._monitor = self._locked.enter_context(Monitor(plan, len(self.starts) - 1, self._stop, self._goal))
-        self._monitor.observers = self.observers
         self._monitor.stage("planning")
         self._begun = True
         if self._settings.retry_failed and not self._failures.reasons():

@@ -1,4 +1,4 @@
-"""Keeps the Status of a start, and tells it: on the terminal, in the run directory, to observers.
+"""Keeps the Status of a start, and tells it on the terminal and in the run directory.
 
 It decides nothing: where it cannot write, the run goes on.
 """
@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Protocol, Self
@@ -37,9 +37,6 @@ _OLD_S = 15.0  # tokens counted longer ago are none since
 _MOMENT_S, _MOMENT_SHARE = 5.0, 0.02  # between two lines of the history: seconds, and a share of the time so far
 
 
-Observer = Callable[[Status], object]
-
-
 class Look(Protocol):
     """What a command tells of the rows so far."""
 
@@ -55,7 +52,6 @@ class Monitor:
 
     def __init__(self, plan: JobPlan, start: int, stop: Stop, goal: Goal | None = None) -> None:
         """Take the place of this start among those of run.json."""
-        self.observers: Sequence[Observer] = ()  # each gets every Status that is written
         self._plan, self._start, self._stop, self._goal = plan, start, stop, goal
         begun, total = now(), plan.count(plan.keys)
         self._status = Status("planning", socket.gethostname(), os.getpid(), begun, begun, plan.unit, total)
@@ -117,7 +113,7 @@ class Monitor:
                 yield
             finally:
                 until = time.monotonic() + _LAST_S
-                while self._counts_earlier and time.monotonic() < until:
+                while self._counts_earlier and not self._stop.asked and time.monotonic() < until:
                     self._count()
                 self._refresh(time.monotonic(), everything=True)
                 self._screen, self._stop.silent = None, False
@@ -233,8 +229,6 @@ class Monitor:
     def _publish(self) -> None:
         with suppress(OSError):
             write_status(self._plan.out, self._status)
-        for observe in self.observers:
-            observe(self._status)
 
     def _keep_moment(self, at: float) -> None:
         self._last_moment, meter, seconds = at, self._meter, self._status.seconds

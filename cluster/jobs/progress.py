@@ -45,8 +45,9 @@ def say(stage: str, text: str, *, whole: bool = False) -> None:
     """Print a stage and what happened, wrapped to fit a terminal unless `whole`, for a command to be copied."""
     line = stage_line(stage, text)
     line = line if whole else wrapped(line)
-    if _screens:
-        _screens[-1].say(line)
+    # Looked at once: what a tracker says is said by another thread than the one that draws.
+    if drawn := _screens[-1:]:
+        drawn[0].say(line)
     else:
         print(line, flush=True)
 
