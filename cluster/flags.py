@@ -4,6 +4,7 @@ Fire guesses types, accepts one-letter flags, and finds a typo after the work; h
 """
 
 import contextlib
+import io
 import json
 import math
 import os
@@ -85,6 +86,9 @@ def parse(config_class: type[T], argv: Sequence[str] | None = None, *, first: st
 
     Words that belong to no flag are those of `first`, if a flag is named there.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What the terminal's encoding has no letter for is a question mark there, and ends no run.
+        sys.stdout.reconfigure(errors="replace")
     tokens = sys.argv[1:] if argv is None else list(argv)
     flags = {one.name: one for one in fields(config_class)}  # type: ignore[arg-type]
     kinds = get_type_hints(config_class)

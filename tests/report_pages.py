@@ -46,19 +46,19 @@ def write_raw(folder: Path, rows: Sequence[dict[str, Any]]) -> Path:
     return folder
 
 
-def write_traces(folder: Path, texts: Mapping[str, str]) -> Path:
-    """A set of a trace for each label, all of one question, each with a fault of its own name."""
+def write_traces(folder: Path, texts: Mapping[str, str], of: Sequence[str] = ()) -> Path:
+    """A set of a trace for each label, all of one question or each of its own, each with a fault of its own name."""
     rows = [
         {
             "conversations": [{"role": "user", "content": "3 + 4?"}, {"role": "assistant", "content": text}],
             "sft_template_type_idx": label,
             "format": "*C",
-            "question_key": "q",
+            "question_key": key,
             "task": "sums",
             "variants": ["original"] * text.count("<sample>"),
             "faults": [] if label == "whole" else ["names_hint"],
         }
-        for label, text in texts.items()
+        for (label, text), key in zip(texts.items(), of or ["q"] * len(texts), strict=True)
     ]
     write_parquet(folder / "data" / "train-00000-of-00001.parquet", rows)
     return folder

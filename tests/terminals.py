@@ -41,6 +41,10 @@ class Terminal:
         self._resize(columns, lines)
         self._screen.resize(lines, columns)
 
+    def resize_untold(self) -> None:
+        """Let the terminal have no size, as where a program made it that has none."""
+        self._resize(0, 0)
+
     def _resize(self, columns: int, lines: int) -> None:
         fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 

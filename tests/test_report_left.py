@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ import assembly.run
 from assembly.reporting import page
 from cluster.inference.engine import ScriptedSettings
 from cluster.inference.replicas import Fleet
+from cluster.jobs.run_directory import read_record
 from generation import evaluate
 from reflection import run as reflection
 from tests import drive_job, scripted_evaluations, scripted_reflections
@@ -60,6 +64,20 @@ def test_a_report_that_cannot_be_made_fails_no_run(tmp_path: Path, capsys: pytes
     (tmp_path / "run" / "report.html" / "mine").touch()
     page.leave_report(tmp_path / "run")
     assert capsys.readouterr().out.startswith("note        report could not be made: ")
+
+
+def test_a_stop_while_it_is_made_leaves_a_run_that_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def slow(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        time.sleep(30)
+
+    monkeypatch.setattr(page, "write_report", slow)
+    flags = ["--questions=6", "--rl_questions=2", "--grace_s=0", f"--out={tmp_path / 'run'}"]
+    assert drive_job.main(flags) == 0
+    assert read_record(tmp_path / "run")["state"] == "done"
+    assert "report was not made, since this was stopped" in capsys.readouterr().out
 
 
 def test_a_run_of_very_many_rows_says_how_to_make_it(

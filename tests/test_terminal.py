@@ -143,6 +143,21 @@ def test_who_wants_less_gets_less(name: str, value: str, tmp_path: Path) -> None
     assert (b"\x1b" in terminal.sent) == (name == "NO_COLOR")
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_an_encoding_without_our_letters_ends_no_run(encoding: str, tmp_path: Path) -> None:
+    flags = ("--questions=8", *FLAGS[1:], "--variants=original,rephrase")
+    terminal = Terminal(driven("slow", tmp_path, *flags), COLUMNS, 400, {"PYTHONIOENCODING": encoding})
+    assert terminal.wait() == 0, "\n".join(terminal.lines)
+    assert b"tokens/s" in terminal.sent
+
+
+def test_a_terminal_that_nobody_told_its_size_is_taken_for_80_columns(tmp_path: Path) -> None:
+    terminal = Terminal(driven("slow", tmp_path, "--questions=8", *FLAGS[1:]), COLUMNS, 40)
+    terminal.resize_untold()
+    assert terminal.wait() == 0, "\n".join(terminal.lines)
+    assert b"on average" in terminal.sent
+
+
 @pytest.mark.parametrize("end", ["| cat", "2>&1 | cat", "2>errors"])
 def test_where_something_is_piped_there_are_lines(end: str, tmp_path: Path) -> None:
     """On a terminal, with one of the two streams led elsewhere, as by `| tee run.log`."""

@@ -12,6 +12,7 @@ from assembly.reporting.differences import changes, differences
 from assembly.reporting.gather import KINDS, Contents, Subject, find_sets
 from assembly.reporting.sample import inert, shown
 from assembly.sft import SFT_DATA
+from cluster.errors import Stopped
 from cluster.jobs.atomic import atomic_write_text
 from cluster.jobs.card import at_home
 from cluster.jobs.progress import say
@@ -54,13 +55,15 @@ def write_report(subjects: Sequence[Subject], out: Path) -> None:
 
 
 def leave_report(what: Path, kinds: Sequence[str] = KINDS, out: Path | None = None) -> None:
-    """Write the report of what a run has made, by default in it, and say where; a failure is told, and fails no run."""
+    """Write the report of what has ended, by default in it, and say where; a failure or a stop is told, and no more."""
     try:
         subject = find_sets(what, kinds)
         if (rows := subject.rows) > _LARGE:
             return say("report", f"of {rows:,} rows: python -m assembly.report {what}")
         out = out or what / REPORT
         write_report([subject], out)
+    except Stopped:
+        say("note", f"report was not made, since this was stopped: python -m assembly.report {what}")
     except Exception as error:
         # It shows what is there, and nothing depends on it.
         say("note", f"report could not be made: {first_line(error)}")
@@ -84,7 +87,11 @@ def _side(subject: Subject, record: Mapping[str, Any], found: Mapping[str, Conte
     told["texts"] = texts[:_TEXTS]
     if EVAL_DATA in found:
         made = Path(subject.sets[EVAL_DATA], FIGURES)
-        text = made.read_text() if made.is_file() else figures_told(read_evaluation(subject.sets[EVAL_DATA])).json()
+        text = (
+            made.read_text(encoding="utf-8")
+            if made.is_file()
+            else figures_told(read_evaluation(subject.sets[EVAL_DATA])).json()
+        )
         told["figures"] = json.loads(text)
     return told
 

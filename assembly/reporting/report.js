@@ -307,7 +307,7 @@ function tracesPanel(traces, side) {
 function speedPanel(side) {
   if (!side.starts.length) return null;
   const points = [], marks = [];
-  let offset = 0, before = null;
+  let offset = 0, before = null, losses = 0;
   for (const one of side.history) {
     if (!before || one[1] !== before[1]) {
       if (before) { offset += before[2]; points.push([offset, null]); marks.push([offset, "start", `start ${one[1] + 1}`]); }
@@ -315,12 +315,13 @@ function speedPanel(side) {
     }
     const [seconds, tokens, lost] = before ? [one[2] - before[2], one[5] - before[5], one[7] - before[7]] : [one[2], one[5], one[7]];
     if (seconds > 0) points.push([offset + one[2], tokens / seconds, `after ${duration(offset + one[2])}: ${count(Math.round(tokens / seconds))} tokens/s on ${plural(one[6], "engine")}`]);
+    losses += Math.max(0, lost);
     if (lost > 0) marks.push([offset + one[2], "lost", `${plural(lost, "engine")} lost`]);
     before = one;
   }
-  const rows = side.starts.map((one, place) => [place + 1, (one.begun || "").replace("T", " ").replace("+00:00", ""), one.state || "", count(one.questions ?? one.blocks ?? one.rows ?? 0), count(one.output_tokens || 0), one.seconds ? duration(one.seconds) : "", one.seconds ? count(Math.round((one.output_tokens || 0) / one.seconds)) : "", one.engines ? `${one.engines.wanted}${one.engines.gpus_each ? ` on ${one.engines.gpus_each} GPU each` : " on the CPU"}` : "", one.engines ? count(one.engines.lost || 0) : ""]);
+  const rows = side.starts.map((one, place) => [place + 1, (one.begun || "").replace("T", " ").replace("+00:00", ""), one.state || "", count(one.questions ?? one.blocks ?? one.rows ?? 0), count(one.output_tokens || 0), one.seconds ? duration(one.seconds) : "", one.seconds ? count(Math.round((one.output_tokens || 0) / one.seconds)) : "", one.engines ? `${one.engines.wanted}${one.engines.served ? " on a server" : one.engines.gpus_each ? ` on ${one.engines.gpus_each} GPU each` : " on the CPU"}` : "", one.engines ? count(one.engines.lost || 0) : ""]);
   return panel("Speed and restarts", "Seconds are those in which engines answered.", "wide",
-    points.length > 1 ? [lines("Tokens per second over time", points, marks, { x: "time in which engines answered", y: "tokens/s", write: duration, width: 1180 }), legend([["some", "tokens/s"], ["wrong", `engines lost: ${count(marks.filter((one) => one[1] === "lost").length)}`]])] : null,
+    points.length > 1 ? [lines("Tokens per second over time", points, marks, { x: "time in which engines answered", y: "tokens/s", write: duration, width: 1180 }), legend([["some", "tokens/s"], ["wrong", `engines lost: ${count(losses)}`]])] : null,
     table(["start", "begun (UTC)", "then", "questions", "tokens written", "time", "tokens/s", "engines", "lost"], rows, { caption: "Starts of the run", numbers: [0, 3, 4, 5, 6, 8] }));
 }
 
@@ -413,7 +414,7 @@ for (const set of DATA.shown) {
     const one = QUESTIONS.get(key) || QUESTIONS.set(key, { key, text: asked.text, gold: null, rates: [], rows: [] }).get(key);
     if (!Array.isArray(one.text) && whole(one.text).length < whole(asked.text).length && set.kind !== "SFT_DATA") one.text = asked.text;
     one.gold = one.gold ?? asked.gold;
-    if (set.rates[key]) one.rates[set.side] = set.rates[key];
+    if (Object.hasOwn(set.rates, key)) one.rates[set.side] = set.rates[key];
   }
 }
 for (const row of ROWS) QUESTIONS.get(row.key).rows.push(row);
@@ -591,7 +592,7 @@ function browser() {
   const choose = Object.entries(FILTERS).filter(([name]) => CHOICES[name].length > 1 || state.filters[name] !== undefined).map(([name, [words]]) => {
     const given = state.filters[name], options = [...new Set([...CHOICES[name], ...(given === undefined ? [] : [given])])];
     return h("label", {}, words, h("select", { name, class: given === undefined ? null : "on", onchange: (event) => { const value = event.target.selectedIndex; filter(name, value ? options[value - 1] : undefined); } },
-      h("option", {}, "all"), options.map((value) => h("option", { selected: value === given }, name === "side" ? DATA.sides[Number(value)].name : named(value).replaceAll("_", " ")))));
+      h("option", {}, "all"), options.map((value) => h("option", { selected: value === given }, name === "side" && DATA.sides[value] ? DATA.sides[value].name : named(value).replaceAll("_", " ")))));
   });
   const classes = h("label", {}, "questions", h("select", { name: "right", class: state.filters.right ? "on" : null, onchange: (event) => filter("right", event.target.value || undefined) }, h("option", { value: "" }, "all"), Object.entries(CLASSES).map(([name, words]) => h("option", { value: name, selected: state.filters.right === name }, words))));
   const search = h("label", { class: "search" }, "search in all texts", h("input", { type: "search", id: "search", value: state.search, placeholder: "press / to search", autocomplete: "off", spellcheck: "false", oninput: (event) => { state.search = event.target.value; clearTimeout(browser.wait); browser.wait = setTimeout(() => { remember(); draw({ keep: "search" }); }, 150); } }));

@@ -113,7 +113,7 @@ class Monitor:
                 yield
             finally:
                 until = time.monotonic() + _LAST_S
-                while self._counts_earlier and time.monotonic() < until:
+                while self._counts_earlier and not self._stop.asked and time.monotonic() < until:
                     self._count()
                 self._refresh(time.monotonic(), everything=True)
                 self._screen, self._stop.silent = None, False

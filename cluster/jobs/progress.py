@@ -45,8 +45,9 @@ def say(stage: str, text: str, *, whole: bool = False) -> None:
     """Print a stage and what happened, wrapped to fit a terminal unless `whole`, for a command to be copied."""
     line = stage_line(stage, text)
     line = line if whole else wrapped(line)
-    if _screens:
-        _screens[-1].say(line)
+    # Looked at once: what a tracker says is said by another thread than the one that draws.
+    if drawn := _screens[-1:]:
+        drawn[0].say(line)
     else:
         print(line, flush=True)
 
@@ -155,7 +156,9 @@ _screens: list[Screen] = []  # what is drawn now, at most one
 
 def _terminal() -> os.terminal_size:
     with contextlib.suppress(OSError, ValueError):
-        return os.get_terminal_size(sys.stdout.fileno())
+        # One that nobody told its size has none.
+        if all(size := os.get_terminal_size(sys.stdout.fileno())):
+            return size
     return shutil.get_terminal_size()
 
 

@@ -12,9 +12,12 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
 from benchmarks.big_raw_data import make
+from cluster.jobs.run_directory import hold_run, write_record
+from cluster.jobs.status import Moment, add_moment
 from tests import drive_job
+from tests.assembly_rows import published_row
 from tests.browser.lab import DESKTOP, PHONE, Browser, Device
-from tests.report_pages import page_of
+from tests.report_pages import page_of, write_raw
 
 pytestmark = pytest.mark.browser
 
@@ -196,3 +199,25 @@ def test_a_hundred_thousand_rows_open_at_once(browser: Browser, tmp_path: Path) 
     browser.open(page, fragment=ROWS)
     assert "of the 100,032 rows of RAW_DATA" in browser.find("#sampled").text
     assert quote("view=rows") in quote(browser.driver.current_url)
+
+
+def test_starts_say_what_they_ran_on_and_each_engine_that_was_lost_counts(browser: Browser, tmp_path: Path) -> None:
+    start = {"begun": "2026-01-01T00:00:00+00:00", "state": "done", "seconds": 40.0, "output_tokens": 4000}
+    engines = [
+        {"wanted": 2, "gpus_each": 0, "served": True},
+        {"wanted": 1, "gpus_each": 0},
+        {"wanted": 3, "gpus_each": 2},
+    ]
+    starts = [{**start, "engines": one} for one in engines]
+    with hold_run(tmp_path, {"task": "sums"}) as record:
+        write_record(tmp_path, {**record, "state": "done", "starts": starts})
+    write_raw(tmp_path / "RAW_DATA", [published_row("3 + 4?", "7", True)])
+    (tmp_path / "logs").mkdir(exist_ok=True)
+    for seconds, lost in ((10.0, 0), (20.0, 3), (40.0, 4)):
+        add_moment(tmp_path, Moment("2026-01-01T00:00:00+00:00", 0, seconds, 1, 0, int(100 * seconds), 2, lost))
+    browser.open(page_of(tmp_path, out=tmp_path / "page.html"))
+    text = browser.run("return document.body.innerText")
+    assert "2 on a server" in text
+    assert "1 on the CPU" in text
+    assert "3 on 2 GPU each" in text
+    assert "engines lost: 4" in text

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.assembly_rows import published_row
 from tests.browser.lab import DESKTOP, PHONE, Browser, Device
 from tests.report_pages import HOSTILE, SCRIPT, TOLD, hostile_rows, page_of, write_raw, write_traces
 
@@ -73,6 +74,24 @@ def test_hostile_names_are_inert_in_filters_and_search(browser: Browser, page: P
     unharmed(browser)
     browser.open(page, fragment=f"{ROWS}&variant=<script>1</script>&question=__proto__&right=constructor")
     unharmed(browser)
+
+
+def test_keys_that_javascript_has_of_its_own_are_keys(browser: Browser, tmp_path: Path) -> None:
+    names = ("__proto__", "constructor", "toString")
+    rows = [published_row(f"{name}?", "7", True, question_key=name, task=name, prompt_variant=name) for name in names]
+    write_raw(tmp_path / "RAW_DATA", rows)
+    traces = dict.fromkeys(names, "<think>\nx\n</think>\n")
+    write_traces(tmp_path / "SFT_DATA", traces, of=names)
+    made = page_of(tmp_path, out=tmp_path / "page.html")
+    for fragment in (ROWS, f"{ROWS}&right=always", f"{ROWS}&right=always&question=__proto__"):
+        browser.open(made, fragment=fragment)
+        assert len(browser.all("#list ol button")) == len(names)
+        assert "1 of 1 samples right" in browser.run("return document.getElementById('detail').innerText")
+
+
+def test_a_link_to_a_side_that_is_not_there_finds_no_rows(browser: Browser, page: Path) -> None:
+    browser.open(page, fragment=f"{ROWS}&side=7")
+    assert "No question fits these filters." in browser.run("return document.body.innerText")
 
 
 @pytest.mark.parametrize("text", ["\ud800 alone", "x\udfff"])
