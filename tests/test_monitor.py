@@ -220,7 +220,6 @@ def test_what_earlier_starts_made_is_counted_by_the_end(tmp_path: Path, monkeypa
     shards = sorted((tmp_path / "shards").glob("*.parquet"))
     assert len(shards) > 10
     shards[0].unlink()
-    monkeypatch.setattr(monitor, "_EARLIER_S", 0.0)
     assert start(tmp_path, questions=40) == 0
     samples = cells(of_run(tmp_path).sections[0])
     assert (
