@@ -8,7 +8,7 @@ import pytest
 
 from cluster.inference.engine import ScriptedSettings
 from cluster.inference.replicas import Fleet
-from cluster.jobs import progress
+from cluster.jobs import tally
 from generation.settings import Settings
 from tests.crash_engine import Paced
 from tests.crash_report import files
@@ -26,7 +26,7 @@ def make(folder: Path, engines: int, longest_s: float) -> tuple[dict[str, bytes]
 
 
 def test_one_two_and_four_engines_make_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "SHARD_ROWS", 1)
+    monkeypatch.setattr(tally, "SHARD_ROWS", 1)
     whole, order = make(tmp_path / "one", 1, 0.0)
     assert sum(map(len, whole.values())) > 10_000
     for engines, longest_s in ((2, 0.1), (4, 0.1), (4, 0.3)):

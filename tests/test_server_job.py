@@ -24,7 +24,7 @@ QUESTIONS = 12
 _MADE = (f"--questions={QUESTIONS}", "--rl_questions=2", "--inputs=1-10", "--targets=10-50", "--variants=original")
 FLAGS = (*_MADE, "--samples=3", "--reflections=1", "--attempts=2")
 KEY = "sk-2b7f-not-to-be-seen"
-_SHARDS = "import sys; from cluster.jobs import progress; progress.SHARD_S = 0.1; from generation.run import main; "
+_SHARDS = "import sys; from cluster.jobs import tally; tally.SHARD_S = 0.1; from generation.run import main; "
 _MAIN = "sys.exit(main(sys.argv[1:]))"
 _WALL = """
 import sys
