@@ -12,7 +12,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
 from benchmarks.big_raw_data import make
-from cluster.jobs.run_directory import hold_run, write_record
+from cluster.jobs.run_directory import JSON, hold_run, write_record
 from cluster.jobs.status import Moment, add_moment
 from tests import drive_job
 from tests.assembly_rows import published_row
@@ -208,7 +208,7 @@ def test_starts_say_what_they_ran_on_and_each_engine_that_was_lost_counts(browse
         {"wanted": 1, "gpus_each": 0},
         {"wanted": 3, "gpus_each": 2},
     ]
-    starts = [{**start, "engines": one} for one in engines]
+    starts: list[JSON] = [{**start, "engines": one} for one in engines]
     with hold_run(tmp_path, {"task": "sums"}) as record:
         write_record(tmp_path, {**record, "state": "done", "starts": starts})
     write_raw(tmp_path / "RAW_DATA", [published_row("3 + 4?", "7", True)])
