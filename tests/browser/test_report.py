@@ -202,7 +202,12 @@ def test_a_hundred_thousand_rows_open_at_once(browser: Browser, tmp_path: Path) 
 
 
 def test_starts_say_what_they_ran_on_and_each_engine_that_was_lost_counts(browser: Browser, tmp_path: Path) -> None:
-    start = {"begun": "2026-01-01T00:00:00+00:00", "state": "done", "seconds": 40.0, "output_tokens": 4000}
+    start: dict[str, JSON] = {
+        "begun": "2026-01-01T00:00:00+00:00",
+        "state": "done",
+        "seconds": 40.0,
+        "output_tokens": 4000,
+    }
     engines = [
         {"wanted": 2, "gpus_each": 0, "served": True},
         {"wanted": 1, "gpus_each": 0},
