@@ -1,5 +1,6 @@
 """Where a plan's lengths and speed are known from: a probe, an earlier run (`--like`), or the shards that are there."""
 
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from cluster.inference.replicas import Fleet
 from cluster.jobs.run_directory import RUN_FILE, read_record
 from cluster.machine import gpus_here
 from cluster.session import local_resources
+from cluster.texts import listed
 from generation.measured import Measured, Speed, files_of, measure, record_of, rows_of, speed_of
 from generation.plan import Plan
 from generation.probe import probe
@@ -18,7 +20,7 @@ from generation.settings import Settings
 from generation.variants import BARE
 
 _MANY = 0.005  # of all samples, that are worth a word
-_MOST_ROWS = 200_000  # that a plan is foretold from; more would tell no more
+_MOST_ROWS, _MOST_BYTES = 200_000, 1 << 30  # that a plan is foretold from; more would tell no more
 
 
 class Source(NamedTuple):
@@ -45,7 +47,10 @@ def find_source(plan: Plan, settings: Settings, owed: set[str], fleet: Fleet | N
     if settings.like is not None:
         run = Path(settings.like)
         return _of_run(run, record_of(run), plan)
-    return _of_run(plan.out, read_record(plan.out), None) if (plan.out / RUN_FILE).exists() else None
+    if not (plan.out / RUN_FILE).exists():
+        return None
+    source = _of_run(plan.out, read_record(plan.out), None)
+    return source and source._replace(notes=[*source.notes, *_not_begun(plan, owed, source)])
 
 
 def _of_probe(plan: Plan, settings: Settings, owed: set[str], fleet: Fleet | None) -> Source:
@@ -81,11 +86,13 @@ def _of_run(run: Path, record: Mapping[str, Any], plan: Plan | None) -> Source |
 
     Raises ValueError for one that was to tell something and holds nothing.
     """
-    files, tables, rows = files_of(run), list[pa.Table](), 0
+    files, tables, rows, held = files_of(run), list[pa.Table](), 0, 0
+    # A run asks its tasks one after the other: its first files alone would tell of some of them.
+    random.Random(0).shuffle(files)
     for table in rows_of(files):
         tables.append(table)
-        rows += table.num_rows
-        if rows >= _MOST_ROWS:
+        rows, held = rows + table.num_rows, held + table.nbytes
+        if rows >= _MOST_ROWS or held >= _MOST_BYTES:
             break
     if not rows:
         if plan is None:
@@ -106,6 +113,13 @@ def _of_run(run: Path, record: Mapping[str, Any], plan: Plan | None) -> Source |
         whole=plan is None,
         notes=[*_differences(run, record["configuration"], measured, plan)] if plan else (),
     )
+
+
+def _not_begun(plan: Plan, owed: set[str], source: Source) -> Iterator[str]:
+    """Yield a note on tasks of which the shards have no sample yet."""
+    there = {task for table in source.tables for task in table["task"].unique().to_pylist()}
+    if lacking := sorted({one.task for one in plan.questions if one.key in owed} - there):
+        yield f"the shards have no samples of {listed(lacking, 5)} yet: taken to be like those of the other tasks"
 
 
 def _counted(measured: Measured) -> str:

@@ -20,6 +20,7 @@ from generation.raw.counts import count_folder
 from generation.raw.example import find_example
 from generation.raw.figures import opening
 from generation.raw.reader import ROWS
+from generation.records import REQUEST_FAILED
 from tests import drive_job, scripted_evaluations
 from tests.assembly_rows import RIGHT, WRONG, RawRow, published_row, raw_row, settings, write_parquet
 from tests.raw_rows import card_of
@@ -58,10 +59,14 @@ def test_the_main_figures_are_counted(tmp_path: Path) -> None:
         published_row("sometimes", "abcde", False),
         published_row("always", "a", True, model_responses__mutated_prompts_reflection=["Hm."]),
     ]
+    # What was never asked counts for none of the three.
+    kept = {"outcome": None, "outcome_reason": None}
+    failed = {"outcome": "unknown", "outcome_reason": REQUEST_FAILED, "model_responses__mutated_prompts_reflection": []}
+    rows = [row | kept for row in rows] + [published_row(name, "", None) | failed for name in ("always", "unasked")]
     told = opening(count_folder(_folder(rows, tmp_path)))["main"]
     for line in (
-        "| questions | 3: 1 never right, 1 sometimes, 1 always |",
-        "| samples | 4: 50.0% right, 50.0% wrong, 0.0% unknown |",
+        "| questions | 4: 1 never right, 1 sometimes, 1 always |",
+        "| samples | 6: 33.3% right, 33.3% wrong, 33.3% unknown |",
         "| reflections | 4: 50.0% with a right verdict, 25.0% with a wrong one, 25.0% without one |",
         "| length of samples | median 3 characters, longest 5, 0 cut at the limit |",
     ):
@@ -117,6 +122,16 @@ def test_without_a_sample_of_known_outcome_there_is_none() -> None:
     one = _example(raw_row("seven", True, reflections=[]))
     assert [sample.reflection for sample in one.samples] == [None]
     assert "reflection" not in one.markdown()
+
+
+@pytest.mark.parametrize("variant", ["a`b", "a\n\n# b", "``", " `x` <b>"])
+def test_a_variant_cannot_end_the_code_it_stands_in(variant: str) -> None:
+    """Published sets name them as they like."""
+    card = _example(raw_row("seven", True, variant=variant, reflections=[])).markdown()
+    assert _shape(f"\n---\n{card}") == _shape(f"\n---\n{_example(raw_row('seven', True, reflections=[])).markdown()}")
+    (line,) = [one for one in card.splitlines() if one.startswith("A right sample")]
+    assert line.count("`") == 2
+    assert line.endswith("`:")
 
 
 @pytest.mark.parametrize("argv", [[], ["--force_to=60", "--force_at=20"]], ids=["plain", "forced"])

@@ -12,17 +12,22 @@ import pyarrow.parquet as pq
 import pytest
 
 from assembly.expected import lack_of_room
+from cluster.flags import parse
 from cluster.inference.engine import Completion, Request, ScriptedSettings
 from cluster.inference.replicas import Fleet
+from cluster.jobs import tally
 from cluster.jobs.run_directory import read_record
 from cluster.jobs.status import Moment, add_moment
-from generation import probe
+from generation import probe, sources
 from generation.builtin import RANGES
 from generation.measured import measure, rows_of, speed_of
+from generation.plan import make_plan
 from generation.preview import evenly
 from generation.probe import Span, speed_in
 from generation.records import Question
 from generation.run import main
+from generation.settings import Settings
+from generation.sources import find_source
 from tests.countdown_questions import make
 from tests.openai_server import OpenAIServer, serving
 from tests.scripted import reply, slow_reply
@@ -104,6 +109,31 @@ def test_shards_foretell_the_rest_of_their_run(tmp_path: Path, capsys: pytest.Ca
     assert main([*FLAGS, "--retry_failed", f"--out={run}"], fleet=fleet()) == 0
     low, high = ends(lines["expected"])
     assert 0.9 * low <= read_record(run)["starts"][1]["output_tokens"] <= 1.1 * high
+
+
+def test_of_many_rows_some_of_the_whole_run_are_read_and_tasks_not_begun_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run asks its tasks one after the other, and each shard is of one of them."""
+    monkeypatch.setattr(tally, "SHARD_ROWS", 1)
+    run, flags = tmp_path / "run", ["--rl_questions=0", "--samples=2"]
+    asked = "--task=countdown_3arg:30,countdown_4arg:30"
+    assert main([asked, *flags, f"--out={run}"], fleet=Fleet(ScriptedSettings(reply), in_flight=1)) == 0
+    plan = make_plan(parse(Settings, [asked, *flags, f"--out={run}"]))
+    monkeypatch.setattr(sources, "_MOST_BYTES", 1 << 18)
+    source = find_source(plan, parse(Settings, [f"--like={run}"]), {*plan.keys}, None)
+    assert source is not None
+    assert 4 < len(source.tables) < 40
+    assert {task for table in source.tables for task in table["task"].to_pylist()} == {
+        one.task for one in plan.questions
+    }
+
+    for shard in (run / "shards").iterdir():
+        if "countdown_4arg" in pq.read_table(shard)["task"].to_pylist():
+            shard.unlink()
+    capsys.readouterr()
+    assert main([asked, *flags, "--dry_run", f"--out={run}"]) == 0
+    assert "have no samples of countdown_4arg yet" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_probe_ends_after_its_time_and_finishes_what_it_began(

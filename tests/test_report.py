@@ -13,17 +13,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import generation.run
 from assembly.report import main
 from assembly.reporting.gather import Contents, find_sets
 from assembly.reporting.sample import LONGEST, Sample, inert, shown
 from benchmarks.big_raw_data import make, rows_of
+from cluster.inference.engine import Completion, Request, ScriptedSettings
+from cluster.inference.replicas import Fleet
 from cluster.jobs.run_directory import JSON, fingerprint
 from cluster.jobs.status import Moment, add_moment
 from generation.raw.counts import count_folder
 from generation.raw.schema import SCHEMA
+from generation.records import REQUEST_FAILED
 from tests.assembly_rows import PUBLISHED, published_row, write_parquet
 from tests.raw_rows import bytes_of
 from tests.report_pages import HOSTILE, TOLD, hostile_rows, page_of, rows_in, told_in, write_raw, write_traces
+from tests.scripted import reply
 
 MIB = 1 << 20
 
@@ -121,6 +126,24 @@ def test_many_tasks_and_reasons_leave_less_room_for_rows(tmp_path: Path) -> None
     assert len(told_in(page)["sides"][0]["contents"][0]["groups"]) == len(rows) == 4096
     assert 1_500_000 < page.stat().st_size < 2_000_000
     assert rows_in(page)
+
+
+def test_a_request_that_failed_has_no_length(tmp_path: Path) -> None:
+    """It is no sample of 0 tokens that ended by itself."""
+    refused = Completion("", "error", 7, error="not now", final=True)
+
+    def some(request: Request) -> str | Completion:
+        return refused if request.seed % 4 == 0 else reply(request)
+
+    argv = ["--questions=12", "--rl_questions=0", "--samples=2", "--attempts=2", f"--out={tmp_path / 'run'}"]
+    assert generation.run.main(argv, fleet=Fleet(ScriptedSettings(some))) == 0
+    (contents, *_) = told_in(tmp_path / "run" / "report.html")["sides"][0]["contents"]
+    rows = pq.read_table(tmp_path / "run" / "RAW_DATA" / "data").to_pylist()
+    made = [row for row in rows if row["outcome_reason"] != REQUEST_FAILED]
+    assert 0 < len(made) < len(rows)
+    assert sum(one["rows"] for one in contents["lengths"] if one["length"] is not None) == len(made)
+    assert sum(one["counted"] for one in contents["groups"]) == len(made)
+    assert sum(one["samples"] for one in contents["groups"]) == len(rows)
 
 
 @pytest.mark.parametrize("size", [2_000, 20_000])

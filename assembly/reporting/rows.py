@@ -20,7 +20,7 @@ from generation.evaluation.schema import PREFIX as REPLIES
 from generation.raw.files import find_files, reading
 from generation.raw.reader import open_parts, read_batches
 from generation.raw.schema import PROVENANCE, REQUESTS, SAMPLE_PROVENANCE, as_lists, first_items, is_part, owners
-from generation.records import CUT, CUT_THOUGHT, stable_hash
+from generation.records import CUT, CUT_THOUGHT, REQUEST_FAILED, stable_hash
 from reflection.verdict import parse_verdicts
 
 SUMS = ("samples", "cut", "tokens", "counted", *VERDICTS)
@@ -128,6 +128,9 @@ def _reply(rows: pa.Table, batch: pa.RecordBatch, first: int, places: list[int])
 def _samples(
     rows: pa.Table, said: Mapping[str, np.ndarray], tokens: pa.Array, texts: pa.Array, write: Callable[..., Any]
 ) -> Batch:
+    # A request that failed wrote nothing that a length could be of.
+    failed = pc.equal(pc.fill_null(rows["reason"], ""), REQUEST_FAILED)
+    tokens = pc.if_else(failed, None, tokens).combine_chunks()
     counted, ones = tokens.is_valid(), np.ones(len(rows), np.int64)
     reason = pc.replace_substring_regex(rows["reason"], _REASON, r"\1")
     made = {name: pc.fill_null(rows[name], "") for name in ("task", "variant", "outcome")} | {
@@ -141,7 +144,8 @@ def _samples(
         **{"counted": counted.cast(pa.int64()), **said},
     }
     measure = "tokens" if pc.any(counted).as_py() else "characters"
-    made["length"] = (tokens if measure == "tokens" else pc.utf8_length(texts)).cast(pa.int64())
+    length = tokens if measure == "tokens" else pc.if_else(failed, None, pc.utf8_length(texts))
+    made["length"] = length.cast(pa.int64())
     some = np.array([said[name] + said[other] > 0 for name, other in zip(VERDICTS[:3], VERDICTS[3:], strict=True)])
     return Batch(pa.table(made), (np.array([1, 2, 4]) @ some).astype(str).tolist(), measure, write)
 

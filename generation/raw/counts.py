@@ -26,6 +26,7 @@ from generation.raw.schema import (
     owners,
     requests_in,
 )
+from generation.records import REQUEST_FAILED
 from reflection.verdict import parse_verdicts
 
 OUTCOMES = ("right", "wrong", "unknown")
@@ -95,7 +96,7 @@ class RawCounts:
     files: list[Path] = field(default_factory=list)
     questions: set[str] = field(default_factory=set)
     folder: Path | None = None  # of the files
-    asked: Counter[str] = field(default_factory=Counter)  # samples by question
+    asked: Counter[str] = field(default_factory=Counter)  # samples by question, without failed requests
     solved: Counter[str] = field(default_factory=Counter)  # right samples by question
     lengths: dict[str, Lengths] = field(
         default_factory=dict
@@ -182,7 +183,7 @@ def count_folder(folder: Path, look: Look | None = None, served: Served | None =
 
 def _count(counts: RawCounts, batch: pa.RecordBatch, rows: pa.Table) -> None:
     counts.questions.update(rows["question_key"].unique().to_pylist())
-    counts.asked.update(_tallied(rows["question_key"]))
+    counts.asked.update(_tallied(_written(rows)["question_key"]))
     counts.solved.update(_tallied(rows["question_key"].filter(pc.equal(rows["outcome"], "right"))))
     counts.hinted += pc.sum(rows["mentions_hint"]).as_py() or 0
     names = ["task", "variant", "outcome", "reason"]
@@ -219,6 +220,11 @@ def _count(counts: RawCounts, batch: pa.RecordBatch, rows: pa.Table) -> None:
             counts.only_thoughts += pc.sum(pc.and_(is_blank(texts), thoughts.is_valid())).as_py() or 0
 
 
+def _written(rows: pa.Table) -> pa.Table:
+    """Return the samples whose request did not fail."""
+    return rows.filter(pc.not_equal(pc.fill_null(rows["reason"], ""), REQUEST_FAILED))
+
+
 def _count_inner(counts: RawCounts, attempts: pa.Array) -> None:
     if attempts.null_count == len(attempts):
         return
@@ -234,6 +240,7 @@ def _count_inner(counts: RawCounts, attempts: pa.Array) -> None:
 def _count_lengths(counts: RawCounts, batch: pa.RecordBatch, rows: pa.Table) -> None:
     """Count lengths in tokens, of reflections too, or in characters."""
     if counts.unit == CHARACTERS:
+        rows = _written(rows)
         _add_lengths(counts, TEXTS[SAMPLE_PROVENANCE], pc.utf8_length(rows["response"]), rows["cut"])
         return
     for column, what in TEXTS.items():

@@ -56,11 +56,16 @@ class Example(NamedTuple):
         chosen = f"Of the questions {both}among the first rows the one with the shortest texts.\n"
         parts = ["## One question\n", chosen, _block(self.question), "Its gold answer:\n", _block(self.answer)]
         for sample in self.samples:
-            under = f", under {code(sample.variant)}" if sample.variant else ""
+            under = f", under {code(_name(sample.variant))}" if sample.variant else ""
             parts += [f"A {sample.outcome} {text}{under}:\n", _block(sample.response)]
             if sample.reflection is not None:
                 parts += [f"A reflection on it, which {_VERDICTS[sample.verdict]}:\n", _block(sample.reflection)]
         return "\n".join(parts)
+
+
+def _name(text: str) -> str:
+    """Return a name that cannot end the code it stands in."""
+    return cut(" ".join(text.replace("`", "'").split()))
 
 
 def _block(text: str) -> str:
