@@ -4,6 +4,7 @@ Fire guesses types, accepts one-letter flags, and finds a typo after the work; h
 """
 
 import contextlib
+import io
 import json
 import math
 import os
@@ -83,6 +84,9 @@ def flag(
 def parse(config_class: type[T], argv: Sequence[str] | None = None) -> T:
     """Return the parsed dataclass. Raises SystemExit: 0 after --help or --version, 2 after an error, even its own."""
     tokens = sys.argv[1:] if argv is None else list(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        # No work ends because a terminal's encoding lacks a character.
+        sys.stdout.reconfigure(errors="replace")
     flags = {one.name: one for one in fields(config_class)}  # type: ignore[arg-type]
     kinds = get_type_hints(config_class)
     if "--help" in tokens or "-h" in tokens or tokens == ["help"]:
