@@ -24,7 +24,7 @@ from assembly import feasibility
 from assembly.asked import asked_by, lengths_of, notes_on_template
 from assembly.candidates import OTHER_VARIANT, POOL, choose, questions_of
 from assembly.feasibility import NothingMadeError, Supply
-from assembly.sessions import SESSIONS, choose_sessions, write_sessions
+from assembly.sessions import choose_sessions, sessions_beside, write_sessions
 from assembly.settings import SftSettings, choose_formats
 from assembly.sft import (
     ANALYSIS,
@@ -77,9 +77,7 @@ def assemble(
     """
     check_destination(out, raw)
     if sessions is not None:
-        if out.name == SESSIONS:
-            raise ValueError(f"{out} is where --export_traces writes: give another folder")
-        check_replaceable(out.parent / SESSIONS)
+        check_replaceable(sessions_beside(out))
     begun, command = time.monotonic(), this_command(state="assembled")
     parts = open_parts(raw)
     source = source_of(raw, parts, published)
@@ -104,7 +102,7 @@ def assemble(
     replace_folder(build, out)
     for traces in shown:
         count = summary.traces.total()
-        write_sessions(traces, settings, out.parent / SESSIONS, of=count, source=source, license=license)
+        write_sessions(traces, settings, sessions_beside(out), of=count, source=source, license=license)
     return summary
 
 

@@ -10,7 +10,7 @@ from assembly.assemble import assemble
 from assembly.feasibility import NothingMadeError
 from assembly.reporting.page import leave_report
 from assembly.rl import RL_DATA, rates_told, read_rl, write_rl
-from assembly.sessions import MOST, SESSIONS
+from assembly.sessions import MOST, sessions_beside
 from assembly.settings import SftSettings
 from assembly.sft import SFT_DATA
 from assembly.sft_report import summary_text
@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     made = [
         out,
         *([config.rl_destination] if rewrite else []),
-        *([out.parent / SESSIONS] if config.export_traces else []),
+        *([sessions_beside(out)] if config.export_traces else []),
     ]
     page("\n".join([f"{summary_text(summary)}\n", *(stage_line("made", str(path)) for path in made)]))
     in_run = out.name == SFT_DATA and (out.parent / RUN_FILE).exists()

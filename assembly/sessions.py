@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from assembly.settings import SftSettings
+from assembly.sft import SFT_DATA
 from cluster.jobs import card
 from cluster.jobs.atomic import replace_folder
 from cluster.jobs.card import Split, Table
@@ -28,6 +29,11 @@ HARNESS = "skillfactory"
 """The program that a session comes from. Of those without an icon of their own on the hub, which asks for the true one:
 it knows `llama.app` alone, and that has not made these."""
 _TAGS = ("skillfactory", "self-distillation", "reasoning", "sft", "agent-traces")
+
+
+def sessions_beside(sft: Path) -> Path:
+    """Return the folder of the sessions of this set, beside it."""
+    return sft.with_name(SESSIONS if sft.name == SFT_DATA else f"{sft.name}-{SESSIONS}")
 
 
 def choose_sessions(labels: Sequence[tuple[str, str]], kept: np.ndarray, most: int) -> np.ndarray:

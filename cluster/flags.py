@@ -90,6 +90,9 @@ def parse(config_class: type[T], argv: Sequence[str] | None = None, *, first: st
         # What the terminal's encoding has no letter for is a question mark there, and ends no run.
         sys.stdout.reconfigure(errors="replace")
     tokens = sys.argv[1:] if argv is None else list(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        # No work ends because a terminal's encoding lacks a character.
+        sys.stdout.reconfigure(errors="replace")
     flags = {one.name: one for one in fields(config_class)}  # type: ignore[arg-type]
     kinds = get_type_hints(config_class)
     if "--help" in tokens or "-h" in tokens or tokens == ["help"]:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import MISSING, asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -90,14 +91,17 @@ def look(run: Path) -> Seen:
 def _told(run: Path, state: str, status: Status | None) -> tuple[int, str]:
     """Return exit code and words for a state, which a process that is gone could not change any more."""
     if state in _CODES:
-        words = {"failed": _reason(run), "stopped": "the same command goes on"}.get(state, "")
+        words = {"failed": _reason(run, status), "stopped": "the same command goes on"}.get(state, "")
         return _CODES[state], f"{state}{f': {words}' if words else ''}"
     age = max(0.0, time.time() - (run / (STATUS_FILE if status else RUN_FILE)).stat().st_mtime)
     if status is None:
         told = f"{state}, says {RUN_FILE} of {duration(age)} ago; an earlier version of this project tells no more"
         return (STOPPED if age > _UNTOLD_S else RUNS), told
-    gone = status.host == socket.gethostname() and not _lives(status.pid)
-    if gone or age > _DEAD_S:
+    here = status.host == socket.gethostname()
+    if here and age > _DEAD_S and _lives(status.pid):
+        told = f"no sign of life for {duration(age)}, but process {status.pid} is there"
+        return RUNS, f"{told}: suspended, or its disk hangs"
+    if age > _DEAD_S or (here and not _lives(status.pid)):
         told = f"no sign of life for {duration(age)}; killed, or its machine is gone"
         return STOPPED, f"{told}; the same command goes on"
     return RUNS, f"it runs on {plain(status.host)}, process {status.pid}"
@@ -112,13 +116,15 @@ def _lives(pid: int) -> bool:
     return True
 
 
-def _reason(run: Path) -> str:
-    """Return the last line of the traceback that the failure left, if there is one."""
-    with suppress(OSError):
-        told = (run / LOGS / "failure.txt").read_text(encoding="utf-8", errors="replace")
-        lines = [one for one in told.splitlines() if re.match(r"\w+([.]\w+)*: ", one)]
-        return plain(lines[-1], 400) if lines else ""
-    return ""
+def _reason(run: Path, status: Status | None) -> str:
+    """Return the last line of the traceback that the failure of this start left, or where else to look."""
+    file = run / LOGS / "failure.txt"
+    with suppress(OSError, ValueError):
+        if status is None or file.stat().st_mtime >= datetime.fromisoformat(status.begun).timestamp():
+            told = file.read_text(encoding="utf-8", errors="replace")
+            lines = [one for one in told.splitlines() if re.match(r"\w+([.]\w+)*: ", one)]
+            return plain(lines[-1], 400) if lines else ""
+    return "not all that it was to make could be made; it said why"
 
 
 def _failed(run: Path) -> int:

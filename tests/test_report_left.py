@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 import assembly.run
+from assembly import report
 from assembly.reporting import page
 from cluster.inference.engine import ScriptedSettings
 from cluster.inference.replicas import Fleet
@@ -87,3 +90,11 @@ def test_a_run_of_very_many_rows_says_how_to_make_it(
     page.leave_report(run, out=tmp_path / "page.html")
     assert f": python -m assembly.report {run}" in capsys.readouterr().out
     assert not (tmp_path / "page.html").exists()
+
+
+def test_a_set_without_rows_hides_no_other(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    for file in (tmp_path / "run" / "SFT_DATA" / "data").iterdir():
+        pq.write_table(pq.read_schema(file).empty_table(), file)
+    assert report.main([str(tmp_path / "run")]) == 0
+    assert kinds(tmp_path / "run" / "report.html") == ["RAW_DATA"]

@@ -35,7 +35,7 @@ OPTIONAL = {"reasoningContent": str, "model": str}
 
 def sessions(folder: Path) -> list[list[dict[str, Any]]]:
     """Each file's lines, by what ends a line in JSONL alone."""
-    files = sorted((folder / SESSIONS / "sessions").iterdir())
+    files = sorted((folder / "sessions").iterdir())
     return [[json.loads(line) for line in file.read_bytes().removesuffix(b"\n").split(b"\n")] for file in files]
 
 
@@ -66,7 +66,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("frame", ["think", "reasoning", "none"])
 def test_every_session_keeps_the_rules_and_is_the_trace_word_for_word(raw: Path, frame: str, tmp_path: Path) -> None:
     assemble(raw, tmp_path / "SFT_DATA", settings("*C_full", "star", frame=frame), sessions=1000)
-    found, made = sessions(tmp_path), traces(tmp_path)
+    found, made = sessions(tmp_path / SESSIONS), traces(tmp_path)
     assert len(found) == len(made) > 20
     for head, *messages in found:
         assert (head["type"], head["harness"], type(head["id"])) == ("session", HARNESS, str)
@@ -122,7 +122,7 @@ def test_datasets_takes_them_for_what_they_are(raw: Path, tmp_path: Path) -> Non
         load_dataset(place, split="train", cache_dir=cache)
     assert "teich" in str(raised.value.__cause__)
     lines = load_dataset(place, split="train", cache_dir=cache, parse_agent_traces=False)
-    written = [line for session in sessions(tmp_path) for line in session]
+    written = [line for session in sessions(tmp_path / SESSIONS) for line in session]
     assert [line["message"] for line in lines if line["type"] == "message"] == [
         line["message"] for line in written if line["type"] == "message"
     ]
@@ -134,11 +134,11 @@ def test_the_commands_write_so_many_beside_the_set(tmp_path: Path, capsys: pytes
     argv = ["--questions=12", "--rl_questions=0", f"--out={run}", "--export_traces=9"]
     assert drive_job.main(argv) == 0
     assert f"made        {run / SESSIONS}" in capsys.readouterr().out
-    first = sessions(run)
+    first = sessions(run / SESSIONS)
     assert len(first) == 9
     assert "9 of the " in (run / SESSIONS / "README.md").read_text(encoding="utf-8")
     main([f"--raw={run}", f"--out={tmp_path / 'traces'}", "--export_traces=4"])
-    assert len(sessions(tmp_path)) == 4
-    assert len(sessions(run)) == 9
+    assert len(sessions(tmp_path / f"traces-{SESSIONS}")) == 4
+    assert len(sessions(run / SESSIONS)) == 9
     main([f"--raw={run}", f"--out={tmp_path / 'traces'}", "--export_traces=9"])
-    assert sessions(tmp_path) == first
+    assert sessions(tmp_path / f"traces-{SESSIONS}") == first

@@ -106,6 +106,31 @@ def test_one_that_was_killed_elsewhere_is_known_by_its_silence(copy: Path, capsy
     assert "state       no sign of life for 1 h; killed" in text
 
 
+def test_one_that_is_suspended_here_still_runs(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    change(copy, stage="rolling out", pid=os.getpid(), host=socket.gethostname())
+    old = time.time() - 3600
+    os.utime(copy / STATUS_FILE, (old, old))
+    code, text = told(copy, capsys)
+    assert code == 3
+    assert f"state       no sign of life for 1 h, but process {os.getpid()} is there: suspended" in text
+
+
+def test_a_command_that_could_not_make_all_of_it_failed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Not by an exception, and whatever an earlier start left."""
+    argv = ["--questions=2", "--rl_questions=0", "--samples=2", "--variants=original", "--formats=*C*IC"]
+    fleet = Fleet(ScriptedSettings(lambda _: "<answer>1</answer>"))
+    assert run.main([*argv, "--attempts=2", f"--out={tmp_path / 'run'}"], fleet=fleet) == 1
+    old = tmp_path / "run" / "logs" / "failure.txt"
+    old.write_text("OSError: of an earlier start\n")
+    os.utime(old, (0, 0))
+    capsys.readouterr()
+    code, text = told(tmp_path / "run", capsys)
+    assert (code, text.splitlines()[1]) == (
+        1,
+        "state       failed: not all that it was to make could be made; it said why",
+    )
+
+
 def test_stopped_and_failed_ones(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     change(copy, stage="stopped")
     code, text = told(copy, capsys)

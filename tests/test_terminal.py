@@ -94,6 +94,14 @@ def test_a_rollout_is_shown_below_what_is_said_and_ctrl_c_drains_it(shown: Termi
     assert status.stage == "stopped"
 
 
+def test_an_encoding_without_our_characters_ends_no_run(tmp_path: Path) -> None:
+    terminal = Terminal(driven("lasting", tmp_path, *FLAGS), COLUMNS, 40, {"PYTHONIOENCODING": "ascii"})
+    terminal.wait_for(lambda: terminal.find("now ? "))
+    terminal.type("\x03")
+    assert terminal.wait() == 75
+    assert terminal.find("of 400 questions are safe")
+
+
 def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
     command = [
         sys.executable,

@@ -56,8 +56,9 @@ def find_sets(what: str | Path, kinds: Sequence[str] = KINDS) -> Subject:
         with reading(file):
             names = {*pq.read_schema(file).names}
         sets = {RAW_DATA if names & {*RESPONSES} else EVAL_DATA if REPLIES in names else SFT_DATA: what}
-    for kind, one in sets.items():
-        find_files(one, kind)
+    found = {kind: Subject("", None, {kind: one}).rows for kind, one in sets.items()}
+    # A set without rows is left out, if another has some.
+    sets = {kind: one for kind, one in sets.items() if found[kind] or not any(found.values())}
     return Subject(path.resolve().name if path.exists() else str(what), run, sets)
 
 

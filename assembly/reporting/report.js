@@ -241,6 +241,7 @@ function yieldsPanel(samples) {
   const unknown = samples.groups.filter((one) => one.outcome !== "right");
   const reasons = [...grouped(unknown, (one) => JSON.stringify([one.outcome, one.reason]))].map(([key, groups]) => [...JSON.parse(key), sum(groups.map((one) => one.samples))]).sort((one, other) => other[2] - one[2]);
   return panel("Yields by task and variant", null, sum(samples.verdicts.map((one) => one[2])) ? "more" : "wide", legend([["right", "right"], ["wrong", "wrong"], ["unknown", "unknown"]]),
+    samples.groups.some((one) => one.variant.includes(" · ")) ? h("p", { class: "note" }, "Of a reply that was forced to go on there are several, its arms: shares over all variants, and of questions, are of all of them together.") : null,
     table([...(tasks ? ["task"] : []), "variant", h("th", { class: "stack" }), ...OUTCOMES], rows, { caption: "Samples by variant and outcome", numbers: [first, first + 1, first + 2] }),
     reasons.length ? [h("h3", {}, "Why not right"), table(["outcome", "reason", "samples"], reasons.slice(0, 12).map(([outcome, reason, samples]) => [h("td", {}, h("span", { class: outcome }, outcome)), h("td", { class: "wrap" }, h("button", { type: "button", class: "link", onclick: () => go({ outcome, reason }) }, named(reason))), count(samples)]), { caption: "Reasons", numbers: [2] }),
       reasons.length > 12 ? h("p", { class: "note" }, `and ${plural(reasons.length - 12, "reason")} more`) : null] : null);

@@ -239,6 +239,8 @@ class Job:
         except Stopped:
             say("stopped", "what was made is whole; the same command pushes it")
             self.code = STOPPED
+        if self.code:
+            self._monitor.stage("failed" if self.code == FAILED else "stopped")
 
     def _begin(self, placed: Placement | None = None) -> None:
         """Lock the run directory, open its shards, report what the run will do. Raises ValueError if it is not ours."""
