@@ -174,6 +174,9 @@ class Coverage:
         self.settings = settings
         # By question: its task, and its numbers of attempts that are right, wrong, and right but only usable for star.
         self._found: dict[str, tuple[str, list[int]]] = {}
+        # How many questions there are of each task and such numbers: what is told of a run while it runs has no time
+        # to go through all of them.
+        self._alike = Counter[tuple[str, tuple[int, ...]]]()
         # Right samples that are usable only for star, or not at all, by reason.
         self.right_left_out = Counter[str]()
 
@@ -182,12 +185,17 @@ class Coverage:
         columns = ["question_key", "task", "correct", "left_out"]
         counts = choose(rows, self.settings).group_by(columns, use_threads=False).aggregate([([], "count_all")])
         for key, task, right, why, count in zip(*(column.to_pylist() for column in counts.columns), strict=True):
-            _, found = self._found.setdefault(key, (task, [0, 0, 0]))
+            if key not in self._found:
+                self._found[key] = (task, [0, 0, 0])
+                self._alike[task, (0, 0, 0)] += 1
+            of, found = self._found[key]
+            self._alike[of, tuple(found)] -= 1
             if not why:
                 found[0 if right else 1] += count
             elif right:
                 self.right_left_out[why] += count
                 found[2] += count * (why in UNREFLECTED)
+            self._alike[of, tuple(found)] += 1
 
     def by_question(self) -> dict[str, tuple[int, ...]]:
         """Return the attempts of each question, as `usable` counts them."""
@@ -195,7 +203,11 @@ class Coverage:
 
     def usable(self, task: str | None = None) -> Counter[tuple[int, ...]]:
         """Count questions, of one task or all, by their attempts: right, wrong, right but only usable for star."""
-        return Counter(tuple(found) for of, found in self._found.values() if task in (None, of))
+        usable = Counter[tuple[int, ...]]()
+        for (of, found), count in self._alike.items():
+            if count and task in (None, of):
+                usable[found] += count
+        return usable
 
     def served(self, task: str | None = None) -> dict[str, int]:
         """Count the questions, of one task or all, that give traces, by format."""

@@ -74,6 +74,10 @@ class Terminal:
         os.close(self._terminal)
         return self.process.wait(10)
 
+    def hang_up(self) -> None:
+        """Let the terminal be gone, as a connection that broke."""
+        os.close(self._terminal)
+
     def _read(self, seconds: float) -> bool:
         """Return False at the end."""
         if not select.select([self._terminal], [], [], seconds)[0]:

@@ -116,8 +116,8 @@ def test_of_many_engines_only_the_odd_ones_are_named() -> None:
 
 
 def test_a_line_of_a_log_says_all_that_matters() -> None:
-    told = "rollout     2,234/4,000 questions, 12 failed, 2,380 tokens/s, 50% right, 78% of it"
-    assert line(STATUS) == f"{told}, 1 of 1 engine ready, 1 lost, 1 h 10 min to 1 h 30 min left"
+    told = "rollout     2,234/4,000 questions, 12 failed, 1 h 10 min to 1 h 30 min left, 2,380 tokens/s, 50% right"
+    assert line(STATUS) == f"{told}, 78% of it, 1 of 1 engine ready, 1 lost"
     long = replace(STATUS, sections=[Section("", Table((), ()), "x" * 50)] * 9)
     assert len(line(long)) == LINE
     assert line(replace(STATUS, stage="loading", recent=None, average=None, left_s=None, sections=())).startswith(

@@ -1,7 +1,7 @@
 """What a run or a set holds: sums by question over all rows, lengths, and a sample of rows; each set is read once."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +25,9 @@ KINDS = (RAW_DATA, EVAL_DATA, SFT_DATA)
 LENGTHS = ("cut", "length", "rows")
 GROUPS = ("task", "variant", "outcome", "reason")
 _READERS = {RAW_DATA: raw_rows, EVAL_DATA: replies, SFT_DATA: traces}
+OTHERS = "(others)"
 _BINS, _TABLES = 40, 64
+_NAMES = 60  # tasks, variants, labels, reasons: each of the others is counted with them all
 
 
 class Subject(NamedTuple):
@@ -100,12 +102,17 @@ class Contents:
         """Return its counts as JSON values."""
         lengths = self.lengths.by(("group", "cut", "length"))
         width = _width(pc.max(lengths["length"]).as_py() or 0)
-        lengths = lengths.set_column(2, "length", pc.divide(lengths["length"], width))
-        rates = Counter((task, right, n) for task, _, right, n in self.rates())
+        lengths = _fewer(lengths.set_column(2, "length", pc.divide(lengths["length"], width)), ("group",))
+        groups = _fewer(self.sums.by(self.names), [name for name in self.names if name != "outcome"])
+        tasks = {*groups["task"].to_pylist()}
+        rates = Counter((task if task in tasks else OTHERS, right, n) for task, _, right, n in self.rates())
         return {
             **{"kind": self.kind, "rows": self.sample.rows, "strata": self.sample.strata, "measure": self.measure},
             **{"width": width, "lengths": self.lengths.by(("group", "cut", "length"), lengths).to_pylist()},
-            **{"groups": self.sums.by(self.names).to_pylist(), "rates": [[*one, rates[one]] for one in sorted(rates)]},
+            **{
+                "groups": self.sums.by(self.names, groups).to_pylist(),
+                "rates": [[*one, rates[one]] for one in sorted(rates)],
+            },
             "rules": {name: rule.__doc__ for name, rule in FAULTS.items()} if self.kind == SFT_DATA else {},
         }
 
@@ -121,6 +128,17 @@ class Contents:
             asked[task, key] += samples * (reason != REQUEST_FAILED)
             right[task, key] += samples * (outcome == "right")
         yield from ((*name, right[name], count) for name, count in asked.items())
+
+
+def _fewer(table: pa.Table, names: Iterable[str]) -> pa.Table:
+    """Return the table with the most frequent values of these columns, the others as one, so that the page is small."""
+    for name in names:
+        found = table[name].value_counts()
+        if len(found) > _NAMES:
+            largest = pc.array_sort_indices(found.field("counts"), order="descending")[:_NAMES]
+            there = pc.is_in(table[name], value_set=found.field("values").take(largest))
+            table = table.set_column(table.column_names.index(name), name, pc.if_else(there, table[name], OTHERS))
+    return table
 
 
 def _width(most: int) -> int:

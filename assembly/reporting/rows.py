@@ -19,7 +19,7 @@ from generation.evaluation.schema import EVAL_DATA, VERDICTS
 from generation.evaluation.schema import PREFIX as REPLIES
 from generation.raw.files import find_files, reading
 from generation.raw.reader import open_parts, read_batches
-from generation.raw.schema import PROVENANCE, REQUESTS, SAMPLE_PROVENANCE, as_lists, first_items, is_part, owners
+from generation.raw.schema import PROVENANCE, REQUESTS, SAMPLE_PROVENANCE, as_lists, first_items, owners, requests_in
 from generation.records import CUT, CUT_THOUGHT, REQUEST_FAILED, stable_hash
 from reflection.verdict import parse_verdicts
 
@@ -63,7 +63,7 @@ def _raw(
 ) -> Iterator[Shown]:
     # As they stand in the set: samples that are traces are taken apart in `rows`.
     texts = {role: first_items(as_lists(batch[columns[role]])) for role in ("response", "thought") if role in columns}
-    written, named = _of_samples(batch), _requests(batch, PROVENANCE)
+    written, named = _of_samples(batch), requests_in(batch, PROVENANCE)
     taken = rows.take(places)
     verdicts = iter(parse_verdicts(taken["reflections"].combine_chunks().flatten()))
     for place, row in zip(places, taken.to_pylist(), strict=True):
@@ -82,17 +82,9 @@ def _sample(row: Mapping[str, Any], answer: str | None, place: int) -> dict[str,
     return {**told, "key": row["question_key"], "row": place, "answer": shown(answer, _SHORT)}
 
 
-def _requests(batch: pa.RecordBatch, column: str) -> pa.Array | None:
-    """Return the records of a column of requests, a list a row; None if there are none as we write them."""
-    if column not in batch.schema.names:
-        return None
-    found = as_lists(batch[column])
-    return found if is_part(found.type.value_type, REQUESTS[column]) else None
-
-
 def _of_samples(batch: pa.RecordBatch) -> pa.Array | None:
     """Return the record of each sample's request, null for a row without one; None if there are none."""
-    found = _requests(batch, SAMPLE_PROVENANCE)
+    found = requests_in(batch, SAMPLE_PROVENANCE)
     return None if found is None else first_items(found)
 
 

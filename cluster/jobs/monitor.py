@@ -22,7 +22,7 @@ from cluster.jobs.meter import Meter
 from cluster.jobs.pace import Pace
 from cluster.jobs.panel import duration, line, panel
 from cluster.jobs.plan import JobPlan
-from cluster.jobs.progress import Screen, say, wrapped
+from cluster.jobs.progress import Screen, say, tell, wrapped
 from cluster.jobs.run_directory import now
 from cluster.jobs.status import STATUS_FILE, Moment, Section, Stage, Status, add_moment, write_status
 from cluster.jobs.stop import Stop
@@ -151,7 +151,7 @@ class Monitor:
             self._screen.draw(panel(self._status, *self._screen.room()))
         elif said:
             self._next_line = at + LINE_S
-            print(wrapped(line(self._status)), flush=True)
+            tell(wrapped(line(self._status)))
 
     def _count(self) -> None:
         """Have the rows counted that came since, and a shard of earlier starts, so that many of them delay nothing."""

@@ -51,10 +51,8 @@ def plain(text: str, longest: int = LINE) -> str:
 
 def line(status: Status) -> str:
     """Return the status in one line of LINE characters at most, the less important words left out."""
-    said = [_counts(status), *_speed(status), *(one.brief for one in status.sections if one.brief)]
-    if engines := _engine_counts(status.engines):
-        said.append(engines)
-    said += filter(None, [left(status)])
+    said = [_counts(status), left(status), *_speed(status), *(one.brief for one in status.sections)]
+    said = [*filter(None, [*said, _engine_counts(status.engines)])]
     head = f"{'rollout' if status.stage == 'rolling out' else status.stage:<12}"
     text = f"{head}{', '.join(said)}"
     return plain(text)

@@ -44,12 +44,27 @@ ONLY_RETRIED = "the same command does not ask them again: mend that, and add --r
 def say(stage: str, text: str, *, whole: bool = False) -> None:
     """Print a stage and what happened, wrapped to fit a terminal unless `whole`, for a command to be copied."""
     line = stage_line(stage, text)
-    line = line if whole else wrapped(line)
-    # Looked at once: what a tracker says is said by another thread than the one that draws.
-    if drawn := _screens[-1:]:
-        drawn[0].say(line)
-    else:
-        print(line, flush=True)
+    tell(line if whole else wrapped(line))
+
+
+def tell(line: str) -> None:
+    """Print a line, above what is drawn, if anything is."""
+    with _heard():
+        # Looked at once: what a tracker says is said by another thread than the one that draws.
+        if drawn := _screens[-1:]:
+            drawn[0].say(line)
+        else:
+            print(line, flush=True)
+
+
+@contextlib.contextmanager
+def _heard() -> Iterator[None]:
+    """Let all go nowhere from now on if it cannot be written: the terminal was closed, or whoever read is gone."""
+    try:
+        yield
+    except OSError:
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def stage_line(stage: str, text: str) -> str:
@@ -114,30 +129,34 @@ class Screen:
         self._size = _terminal()
 
     def __enter__(self) -> Self:
-        self._live.start()
+        with _heard():
+            self._live.start()
         _screens.append(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._fit()
         _screens.remove(self)
-        self._live.stop()
+        with _heard():
+            self._fit()
+            self._live.stop()
 
     def room(self) -> tuple[int, int]:
         """Return how many columns and lines there are to draw in."""
-        size = self._fit()
-        return size.columns - 1, size.lines - 1
+        with _heard():
+            self._fit()
+        return self._size.columns - 1, self._size.lines - 1
 
     def draw(self, picture: RenderableType) -> None:
         """Draw this instead of what was drawn before."""
-        self._live.update(picture, refresh=True)
+        with _heard():
+            self._live.update(picture, refresh=True)
 
     def say(self, text: str) -> None:
         """Print a text above."""
         self._fit()
         self._live.console.print(Text(text), soft_wrap=True)
 
-    def _fit(self) -> os.terminal_size:
+    def _fit(self) -> None:
         """Take the terminal's size, and clear what is drawn if that was changed: lines too long were folded by it."""
         size, console = _terminal(), self._live.console
         if size != self._size and (drawn := self._live.get_renderable()):
@@ -148,7 +167,6 @@ class Screen:
             console.file.write(f"\r{up}\x1b[J{down}")
         self._size = size
         console.size = ConsoleDimensions(size.columns - 1, size.lines)
-        return size
 
 
 _screens: list[Screen] = []  # what is drawn now, at most one

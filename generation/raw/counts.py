@@ -208,7 +208,8 @@ def _count(counts: RawCounts, batch: pa.RecordBatch, rows: pa.Table) -> None:
 
     # Failures and tokens, if the rows record requests.
     for column in REQUESTS:
-        if (made := requests_in(batch, column)) is not None:
+        if (asked := requests_in(batch, column)) is not None:
+            made = asked.flatten()
             fields = {field.name: pc.struct_field(made, field.name) for field in made.type}
             counts.failed[column] += pc.count(fields["error"]).as_py() if "error" in fields else 0
             counts.tokens.update(

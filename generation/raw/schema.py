@@ -237,12 +237,12 @@ def is_part(there: pa.DataType, whole: pa.DataType) -> bool:
     return all(whole.get_field_index(one.name) >= 0 and is_part(one.type, whole.field(one.name).type) for one in there)
 
 
-def requests_in(batch: pa.RecordBatch, column: str) -> pa.StructArray | None:
-    """Return the entries of a column of REQUESTS, those of lists one after the other; None if it has none of ours."""
+def requests_in(batch: pa.RecordBatch, column: str) -> pa.Array | None:
+    """Return the entries of a column of REQUESTS, a list for each row; None if it has none of ours."""
     if column not in batch.schema.names:
         return None
-    found = as_lists(batch[column]).flatten()
-    return found if is_part(found.type, REQUESTS[column]) else None
+    found = as_lists(batch[column])
+    return found if is_part(found.type.value_type, REQUESTS[column]) else None
 
 
 def widened(values: pa.Array, type_: pa.DataType) -> pa.Array:
