@@ -77,10 +77,10 @@ def test_our_own_rows_get_reflections_with_their_origin(
             assert new[ADDED] == []
     assert len(set(seeds)) == len(seeds), "no request is drawn twice, those of the first run included"
     told = of_this_start(after.parent)
-    new = [look for row in rows_of(after) for look in row[PROVENANCE][-3:] if row["outcome"] != "unknown"]
-    assert told["all"] == (len(new), sum(look["valid"] for look in new) / len(new))
+    ours = [look for row in rows_of(after) for look in row[PROVENANCE][-3:] if row["outcome"] != "unknown"]
+    assert told["all"] == (len(ours), sum(look["valid"] for look in ours) / len(ours))
     for verdict in ("Correct", "Incorrect"):
-        assert told[verdict][0] == sum(look["verdict"] == verdict for look in new)
+        assert told[verdict][0] == sum(look["verdict"] == verdict for look in ours)
     counted, served = capsys.readouterr().out.split("\n\n")[1:3]
     assert counted.startswith("96 samples of 12 questions\n")
     assert served.startswith("questions that can serve a format with --attempts 5, of 12\n")
