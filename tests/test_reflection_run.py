@@ -79,8 +79,8 @@ def test_our_own_rows_get_reflections_with_their_origin(
     told = of_this_start(after.parent)
     ours = [look for row in rows_of(after) for look in row[PROVENANCE][-3:] if row["outcome"] != "unknown"]
     assert told["all"] == (len(ours), sum(look["valid"] for look in ours) / len(ours))
-    for verdict in ("Correct", "Incorrect"):
-        assert told[verdict][0] == sum(look["verdict"] == verdict for look in ours)
+    for name in ("Correct", "Incorrect"):
+        assert told[name][0] == sum(look["verdict"] == name for look in ours)
     counted, served = capsys.readouterr().out.split("\n\n")[1:3]
     assert counted.startswith("96 samples of 12 questions\n")
     assert served.startswith("questions that can serve a format with --attempts 5, of 12\n")
