@@ -63,14 +63,17 @@ class Terminal:
         """Read what is sent until it is so."""
         deadline = time.monotonic() + seconds
         while not happened():
-            assert time.monotonic() < deadline, "\n".join(self.lines)
-            assert self._read(0.1), "\n".join(self.lines)
+            if time.monotonic() > deadline or not self._read(0.1):
+                self.close()
+                raise AssertionError("\n".join(self.lines))
 
     def wait(self, seconds: float = 60) -> int:
         """The exit code, once all that is sent was read."""
         deadline = time.monotonic() + seconds
         while self._read(0.1):
-            assert time.monotonic() < deadline, "\n".join(self.lines)
+            if time.monotonic() > deadline:
+                self.close()
+                raise AssertionError("\n".join(self.lines))
         os.close(self._terminal)
         return self.process.wait(10)
 
@@ -78,12 +81,17 @@ class Terminal:
         """Let the terminal be gone, as a connection that broke."""
         os.close(self._terminal)
 
+    def close(self) -> None:
+        """End the command, however far it is."""
+        self.process.kill()
+        self.process.wait()
+
     def _read(self, seconds: float) -> bool:
         """Return False at the end."""
         if not select.select([self._terminal], [], [], seconds)[0]:
             return True
         try:
-            sent = os.read(self._terminal, 256)  # so that no picture is missed between two looks
+            sent = os.read(self._terminal, 4096)
         except OSError:  # the other end is closed
             return False
         self.sent += sent

@@ -59,7 +59,7 @@ def drawn(status: Status, width: int, height: int = 60) -> list[str]:
     console = Console(file=io.StringIO(), width=width, height=height, color_system=None)
     with console.capture() as found:
         console.print(panel(status, width, height))
-    return [one.rstrip() for one in found.get().splitlines()]
+    return found.get().splitlines()
 
 
 def test_at_80_columns_everything_that_matters_is_there() -> None:

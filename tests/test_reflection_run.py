@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from assembly.run import main as assemble
+from cluster.jobs.status import read_status
 from generation.raw.schema import PROVENANCE, REFLECTIONS, SCHEMA
 from reflection.added.source import ADDED, ADDITION, BLOCK_ROWS
 from reflection.prompts import PROMPTS
@@ -40,6 +41,13 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out / "RAW_DATA"
 
 
+def of_this_start(out: Path) -> dict[Any, tuple[Any, ...]]:
+    """Reflections as they were counted while they were made, by verdict: how many, and the share that agrees."""
+    status = read_status(out)
+    assert status is not None
+    return {row[0]: tuple(row[1:]) for row in status.sections[0].table.rows}
+
+
 def test_our_own_rows_get_reflections_with_their_origin(
     own: Path, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -68,6 +76,11 @@ def test_our_own_rows_get_reflections_with_their_origin(
         else:
             assert new[ADDED] == []
     assert len(set(seeds)) == len(seeds), "no request is drawn twice, those of the first run included"
+    told = of_this_start(after.parent)
+    ours = [look for row in rows_of(after) for look in row[PROVENANCE][-3:] if row["outcome"] != "unknown"]
+    assert told["all"] == (len(ours), sum(look["valid"] for look in ours) / len(ours))
+    for name in ("Correct", "Incorrect"):
+        assert told[name][0] == sum(look["verdict"] == name for look in ours)
     counted, served = capsys.readouterr().out.split("\n\n")[1:3]
     assert counted.startswith("96 samples of 12 questions\n")
     assert served.startswith("questions that can serve a format with --attempts 5, of 12\n")

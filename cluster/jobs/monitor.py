@@ -181,7 +181,8 @@ class Monitor:
         if output > self._status.output_tokens or seconds - self._counted_s > _OLD_S:
             self._counted_s = seconds
         recent = self._tokens_pace.recent(self._counted_s, output) if output else None
-        left_s = self._units_pace.left(seconds, ended, self._remaining())
+        remaining = self._remaining()
+        left_s = self._units_pace.left(seconds, ended, remaining) if remaining > 0 else None
         self._tokens_pace.add(seconds, output)
         self._units_pace.add(seconds, ended)
         stage: Stage = "draining" if self._stop.asked else "loading" if self._began is None else "rolling out"

@@ -109,9 +109,10 @@ def _tables(status: Status, width: int, most: int) -> list[list[Text]]:
             used = -_GAP
         beside = found[-1]
         beside += [Text("") for _ in range(1 + len(table) - len(beside))]
-        for number, text in enumerate(beside[1:]):
-            told = table[number] if number < len(table) else " " * wide
-            text.append(" " * (used + _GAP - text.cell_len)).append(told, style="default" if number else _STAGE)
+        # Nothing ends in spaces, which a terminal that becomes narrower would fold.
+        for number, (text, told) in enumerate(zip(beside[1:], table, strict=False)):
+            gap = " " * (used + _GAP - text.cell_len)
+            text.append(gap).append(told.rstrip(), style="default" if number else _STAGE)
         used += _GAP + wide
     return found
 
