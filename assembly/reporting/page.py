@@ -82,7 +82,9 @@ def _side(subject: Subject, record: Mapping[str, Any], found: Mapping[str, Conte
     starts = [{**one, "command": at_home(str(one.get("command", "")))} for one in record.get("starts", ())]
     moments = [*read_history(subject.run)] if subject.run else []
     told |= {"state": record.get("state"), "configuration": [*flat(record.get("configuration", {}))], "starts": starts}
-    told |= {"history": moments[:: len(moments) // _MOMENTS + 1], "contents": [one.told() for one in found.values()]}
+    # Of many the last one at least, which ends the line.
+    moments = moments[:: -(len(moments) // _MOMENTS + 1)][::-1]
+    told |= {"history": moments, "contents": [one.told() for one in found.values()]}
     texts = [[name, shown("\n".join(lines), _TEXT)] for name, lines in texts_of(record)]
     told["texts"] = texts[:_TEXTS]
     if EVAL_DATA in found:
