@@ -199,7 +199,7 @@ def _led(tokens: Sequence[str], kinds: Mapping[str, Any], wordy: Collection[str]
             flag = "" if equals or kinds.get(name) is bool else name
         elif flag or token.lower() in ("true", "false"):
             flag = flag if flag in wordy else ""
-        else:
+        elif first in wordy or not words:
             words.append(token)
             continue
         rest.append(token)
