@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from cluster.flags import parse
-from tests.test_flags import Config
+from cluster.flags import flag, parse
+
+
+@dataclass(frozen=True)
+class Config:
+    """Make a thing of other things."""
+
+    names: tuple[str, ...] = flag((), "of the others", words=True)
+    label: str | None = flag(None, "of the thing")
+    seed: int = flag(0, "of its chances")
+    dry_run: bool = flag(False, "make nothing")
 
 
 @pytest.mark.parametrize(
@@ -34,3 +44,10 @@ def test_without_a_first_flag_such_words_are_refused(capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit, match="2"):
         parse(Config, ["a", "--names=b"], first="names")
     assert "given twice" in capsys.readouterr().err
+
+
+def test_a_flag_that_takes_one_is_given_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert parse(Config, ["--dry_run", "a"], first="label") == Config(label="a", dry_run=True)
+    with pytest.raises(SystemExit, match="2"):
+        parse(Config, ["a", "b"], first="label")
+    assert "stray word 'b'" in capsys.readouterr().err
