@@ -41,7 +41,9 @@ def test_two_evaluations_are_compared_and_written_down(
     told = json.loads((out / "comparison.json").read_text())
     both = told["pairs"][0]["both"]
     assert both == len(rows_of(plain))
-    assert told["notes"][0].startswith(f"{both} of {both} questions have another number of replies in other than in run")
+    assert told["notes"][0].startswith(
+        f"{both} of {both} questions have another number of replies in other than in run"
+    )
     assert "Note: " in said
     assert "McNemar" in (out / "comparison.md").read_text()
     assert evaluate.main(["--compare", str(plain), str(tmp_path / "other"), "--out", str(out)]) == 0

@@ -66,7 +66,9 @@ def test_raw_data_holds_the_first_questions_that_suffice(
     assert f"{24 - count} further questions were not needed for the traces asked for:\n" in said
     ended = pq.read_table(tmp_path / "shards")["question_key"].unique()
     written = sum(
-        one["output_tokens"] for row in rows(tmp_path) for one in (row["sample__provenance"], *row["reflections__provenance"])
+        one["output_tokens"]
+        for row in rows(tmp_path)
+        for one in (row["sample__provenance"], *row["reflections__provenance"])
     )
     beyond = len({*ended.to_pylist()} - {row["question_key"] for row in rows(tmp_path)})
     saved = round((24 - count - beyond) * written / count)
