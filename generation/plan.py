@@ -26,7 +26,14 @@ from generation.records import ANSWER_IN, Question, stable_hash
 from generation.rollout import Rollout
 from generation.served_plan import chat_of
 from generation.settings import Settings
-from generation.supplied import check_answer_stops, configured, examples_beside, places_in, with_places
+from generation.supplied import (
+    check_answer_stops,
+    configured,
+    examples_beside,
+    graders_in,
+    places_in,
+    with_places,
+)
 from generation.tasks.registry import run_name, supply
 from generation.variants import BARE
 from reflection import prompts
@@ -156,6 +163,7 @@ def make_plan(settings: Settings) -> Plan:
             "reflections": prompts.PROMPTS if reflections else {},
             "examples": examples.texts,
             "chat_template": chat.template,
+            **graders_in((*supplied.sft, *supplied.rl)),
         },
         notes=(*supplied.notes, *notes, *shown),
         task=task,

@@ -54,6 +54,12 @@ def places_in(questions: Iterable[Question]) -> dict[str, JSON]:
     return {"answer_in": there} if there else {}
 
 
+def graders_in(questions: Iterable[Question]) -> dict[str, dict[str, str]]:
+    """Return the programs of graders that are the user's own, by name, as a run keeps its texts."""
+    programs = {question.grader: question.program for question in questions if question.program}
+    return {"graders": programs} if programs else {}
+
+
 def configured(settings: Settings, rollout: Rollout) -> dict[str, JSON]:
     """Return what the configuration says of how questions are sampled. What is not used adds nothing."""
     looking = rollout.reflection_sampling

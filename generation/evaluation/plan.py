@@ -20,7 +20,7 @@ from generation.model_plan import ModelChoice, choose_model, fit_chat, is_builti
 from generation.plan import first_of_each_grader, graded_by
 from generation.records import Question, stable_hash
 from generation.served_plan import chat_of
-from generation.supplied import check_answer_stops, examples_beside, places_in, with_places
+from generation.supplied import check_answer_stops, examples_beside, graders_in, places_in, with_places
 from generation.tasks.registry import run_name
 from generation.variants import BARE, Variant
 
@@ -108,7 +108,12 @@ def plan_evaluation(settings: EvaluateSettings) -> EvaluationPlan:
         per_item=max(1, round(sum(samples[one.task] for one in asked) / len(asked))) * len(variants),
         out=out,
         license=settings.license,
-        texts={"variants": of_variants, "examples": examples.texts, "chat_template": chat.template},
+        texts={
+            "variants": of_variants,
+            "examples": examples.texts,
+            "chat_template": chat.template,
+            **graders_in(asked),
+        },
         notes=(*supplied.notes, *notes, *shown),
         task=task,
         questions=asked,

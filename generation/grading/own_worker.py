@@ -1,4 +1,4 @@
-"""Runs a grader of the user's own, in a process that can be killed: the text of its file is executed once, as the setup.
+"""Runs a grader of the user's own in a process that can be killed: the text of its file is executed as the setup.
 
 Whatever it raises is a reply, and so is what it returns that is no grade. Knows nothing of questions.
 """
@@ -57,13 +57,17 @@ def _described(module: ModuleType) -> dict[str, Any]:
     columns, kind = getattr(module, "COLUMNS", ()), getattr(module, "ANSWER_TYPE", "answer")
     if not isinstance(columns, tuple | list) or not all(isinstance(one, str) and one for one in columns):
         raise _Unusable(f"COLUMNS is {columns!r:.40}, and must be a list of names, such as ['tests']")
+    if "answer" in columns:
+        raise _Unusable(
+            "COLUMNS names 'answer', which stands for the gold answer in every grader's facts: leave it out"
+        )
     if not isinstance(kind, str) or not kind.strip():
         raise _Unusable(f"ANSWER_TYPE is {kind!r:.40}, and must be a text, such as 'equation'")
     return {"line": line[:_LONGEST], "columns": list(columns), "answer_type": kind}
 
 
 def answer(request: Request) -> dict[str, Any]:
-    """Return `outcome` and `reason` of an `answer` by its `facts`, or how it `failed`; without one, what the file is."""
+    """Return `outcome` and `reason` of an `answer` by its `facts`, or how it `failed`; without one, what it is."""
     if "answer" not in request or "failed" in _about:
         return _about
     # A grader that draws numbers gives the same grade wherever it runs.

@@ -2,8 +2,8 @@
 
 A worker is a fresh interpreter that answers JSON requests one at a time. The kernel kills it when a request exceeds
 its CPU time, so that a busy machine changes no grade; a wall-clock limit catches one that gets no CPU time. A worker's
-module has `answer(request)` and `prepare(request)`, first called with the pool's `setup`, and may have MEMORY, the bytes
-of its address space; this module knows nothing about the requests.
+module has `answer(request)` and `prepare(request)`, first called with the pool's `setup`, and perhaps MEMORY, the
+bytes of its address space; this module knows nothing about the requests.
 """
 
 import atexit
