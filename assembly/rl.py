@@ -87,7 +87,8 @@ if "skyrl_gym" in sys.modules:
 
 
 _CALL = "carry"
-_CARRY = f"""# The grader of whoever made the questions. Its text is executed in a process that is killed when it takes too long; an
+_CARRY = f"""\
+# The grader of whoever made the questions. Its text is executed in a process that is killed when it takes too long; an
 # answer reaches its grade(answer, facts) as a str.
 from assembly.reward import {_CALL}  # noqa: E402"""
 
