@@ -31,39 +31,41 @@ def prepare(request: Request) -> None:
     sys.modules[module.__name__] = module  # dataclasses look up their module there
     try:
         exec(compile(request["source"], name, "exec"), module.__dict__)
-        _about.update(_described(module))
-        _grade.append(module.grade)
+        if not (fault := _fault(module)):
+            _grade.append(module.grade)
+        _about.update({"failed": fault} if fault else _described(module))
     except BaseException as error:  # a SystemExit of the user's, too
         said = "".join(str(error).splitlines()[:1])[:_LONGEST]
-        _about["failed"] = said if type(error) is _Unusable else f"{_raised(error, name)}: {said or 'no reason given'}"
+        _about["failed"] = f"{_raised(error, name)}: {said or 'no reason given'}"
 
 
-class _Unusable(ValueError):
-    """The file was executed, and has no grader that can be called."""
-
-
-def _described(module: ModuleType) -> dict[str, Any]:
-    """Return what the file says of its grader. Raises _Unusable."""
-    if not callable(grade := getattr(module, "grade", None)):
-        raise _Unusable("has no function grade(answer, facts): docs/extending.md has one")
+def _fault(module: ModuleType) -> str:
+    """Return why the file has no grader that can be called, "" if it has one."""
+    names = module.__dict__
+    grade, columns, kind = names.get("grade"), names.get("COLUMNS", ()), names.get("ANSWER_TYPE", "answer")
+    if not callable(grade):
+        return "has no function grade(answer, facts): docs/extending.md has one"
     if inspect.iscoroutinefunction(grade):
-        raise _Unusable("grade is async, and must be an ordinary function")
+        return "grade is async, and must be an ordinary function"
     try:
         inspect.signature(grade).bind("", {})
     except TypeError:
-        raise _Unusable(f"grade takes {inspect.signature(grade)}, and must take (answer, facts)") from None
-    if not (line := (inspect.getdoc(grade) or "").strip().partition("\n")[0]):
-        raise _Unusable("grade has no docstring: say in its first line which answers are right")
-    columns, kind = getattr(module, "COLUMNS", ()), getattr(module, "ANSWER_TYPE", "answer")
+        return f"grade takes {inspect.signature(grade)}, and must take (answer, facts)"
+    if not (inspect.getdoc(grade) or "").strip():
+        return "grade has no docstring: say in its first line which answers are right"
     if not isinstance(columns, tuple | list) or not all(isinstance(one, str) and one for one in columns):
-        raise _Unusable(f"COLUMNS is {columns!r:.40}, and must be a list of names, such as ['tests']")
+        return f"COLUMNS is {columns!r:.40}, and must be a list of names, such as ['tests']"
     if "answer" in columns:
-        raise _Unusable(
-            "COLUMNS names 'answer', which stands for the gold answer in every grader's facts: leave it out"
-        )
+        return "COLUMNS names 'answer', which stands for the gold answer in every grader's facts: leave it out"
     if not isinstance(kind, str) or not kind.strip():
-        raise _Unusable(f"ANSWER_TYPE is {kind!r:.40}, and must be a text, such as 'equation'")
-    return {"line": line[:_LONGEST], "columns": list(columns), "answer_type": kind}
+        return f"ANSWER_TYPE is {kind!r:.40}, and must be a text, such as 'equation'"
+    return ""
+
+
+def _described(module: ModuleType) -> dict[str, Any]:
+    line = (inspect.getdoc(module.grade) or "").strip().partition("\n")[0][:_LONGEST]
+    kind = getattr(module, "ANSWER_TYPE", "answer")
+    return {"line": line, "columns": list(getattr(module, "COLUMNS", ())), "answer_type": kind}
 
 
 def answer(request: Request) -> dict[str, Any]:
