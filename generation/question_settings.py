@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, get_args
 
 from cluster.flags import flag
@@ -41,7 +40,7 @@ class QuestionSettings(JobSettings):
         local_or_name,
         (1, 10**7),
     )
-    grader: GraderName | Path | None = flag(
+    grader: GraderName | str | None = flag(
         None,
         "of your own questions; your my_grader.py, too"
         " (default: countdown by the wording, else number, math or text by the gold answer)",
@@ -97,7 +96,7 @@ class QuestionSettings(JobSettings):
     @property
     def reading(self) -> Reading:
         """Return how to read the user's own questions."""
-        given: dict[str, Any] = {name: str(value) for name in _READING if (value := getattr(self, name)) is not None}
+        given: dict[str, Any] = {name: value for name in _READING if (value := getattr(self, name)) is not None}
         return Reading(**given)
 
     def tasks(self, named: Mapping[str, int | None], *, small: bool) -> list[Task]:
@@ -114,13 +113,13 @@ class QuestionSettings(JobSettings):
         return [_SMALL if small and count is None else count for count in named.values()]
 
 
-def check_grader(grader: str | Path | None) -> None:
+def check_grader(grader: str | None) -> None:
     """Raise ValueError if this is no grader of ours and no Python file."""
-    if isinstance(grader, Path) and grader.suffix != SUFFIX:
-        ours = get_args(GraderName)
-        meant = "".join(f"; did you mean {near}?" for near in nearest(str(grader).lower(), ours))
+    ours = get_args(GraderName)
+    if grader is not None and grader not in ours and not grader.endswith(SUFFIX):
+        meant = "".join(f"; did you mean {near}?" for near in nearest(grader, ours))
         known = f"one of {', '.join(ours)}, or the path of a .py file of your own"
-        raise ValueError(f"--grader wants {known}, not {str(grader)[:60]!r}{meant}")
+        raise ValueError(f"--grader wants {known}, not {grader[:60]!r}{meant}")
 
 
 def read_range(flag: str, text: str | None, default: tuple[int, int]) -> tuple[int, int]:

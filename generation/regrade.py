@@ -13,7 +13,7 @@ from cluster.paths import dataset_folder, local, local_or_name
 from generation.evaluation.eval_data import figures_of_folder
 from generation.grading.answers import read_answer_in
 from generation.grading.errors import CannotStartError
-from generation.grading.own import load
+from generation.grading.own import SUFFIX, load
 from generation.question_settings import check_grader
 from generation.raw.questions import Chosen
 from generation.regrading.columns import EVAL, RAW
@@ -33,7 +33,7 @@ class Config:
         None, "a RAW_DATA or run folder, a parquet file, or a hub dataset (namespace/name)", local_or_name
     )
     eval: str | None = flag(None, "the same of an evaluation (EVAL_DATA)", local_or_name)
-    grader: GraderName | Path | None = flag(
+    grader: GraderName | str | None = flag(
         None, "of all rows; your my_grader.py, too (default: as each row says, else by wording and gold answer)", local
     )
     task: str | None = flag(None, "a task, or your my_task.py, whose grader is for the rows of that name", local)
@@ -60,8 +60,8 @@ class Config:
     @property
     def chosen(self) -> Chosen:
         """Return how rows are graded. Raises ValueError for a file that cannot be used."""
-        if isinstance(self.grader, Path):
-            own = load(str(self.grader))
+        if self.grader is not None and self.grader.endswith(SUFFIX):
+            own = load(self.grader)
             return Chosen(own.name, self.answer_in, own=own)
         if self.task is None:
             return Chosen(self.grader, self.answer_in)
