@@ -25,7 +25,7 @@ from assembly.asked import asked_by, lengths_of, notes_on_template
 from assembly.candidates import OTHER_VARIANT, POOL, choose, questions_of
 from assembly.feasibility import NothingMadeError, Supply
 from assembly.sessions import choose_sessions, sessions_beside, write_sessions
-from assembly.settings import SftSettings, choose_formats
+from assembly.settings import SftSettings
 from assembly.sft import (
     ANALYSIS,
     BUCKET_SCHEMA,
@@ -188,7 +188,7 @@ def make_bucket(bucket: int, path: Path, *, files: Sequence[Path], buckets: int,
     pool, counts = _read_bucket(files, bucket, buckets), Summary()
     wanted = pool["question_key"].filter(pc.not_equal(pool["left_out"], OTHER_VARIANT))
     counts.most_samples = max(Counter(wanted.to_pylist()).values(), default=0)
-    formats = choose_formats(settings.formats, settings.bounds)
+    formats = settings.chosen
     tokenizer = settings.chat()
     rows: list[dict[str, Any]] = []
     scores = []

@@ -9,7 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -23,13 +23,14 @@ from generation.grading.errors import OutOfBoundsError, UnreadableError
 from generation.grading.text import to_ascii
 from generation.raw.schema import is_blank, kept_items, owners
 from generation.records import CUT, CUT_THOUGHT, ONLY_THOUGHT, WITHOUT_ANSWER, stable_hash
-from generation.variants import HINT_WORD, VARIANTS
+from generation.variants import hint_pattern
 from reflection.verdict import parse_verdicts
 
 UNDECIDED = "correctness undecided"
 BLANK = "its response is blank"
 HINT = "mentions its hint"
 FRAME_TAG = "holds `<think>`, `<sample>` or `<reflect>`, the tags of a trace"
+_OURS = ("reflect", "sample", "think")
 UNQUOTABLE = "its answer cannot be quoted"
 NO_REFLECTION = "no reflection with the right verdict"
 FRAMED_REFLECTION = "each reflection with the right verdict holds tags of a trace"
@@ -48,10 +49,7 @@ POOL = pa.schema(
 sample's, ready to be quoted; `reflections` are the valid ones; `left_out` is why a sample may not be used in a trace
 with reflections, empty if it may."""
 
-_FRAME_TAG = re.compile(r"<[\s/]*(?:think|sample|reflect)\b[^<>]*>", re.IGNORECASE)
-"""Any spelling of the trace's own tags: a model trained on a stray one would learn broken traces."""
 _ANSWER_TAG = re.compile(r"<[\s/]*answer\b[^<>]*>", re.IGNORECASE)
-_MAY_HOLD_FRAME_TAG = r"(?i)<[^<>]*(think|sample|reflect)"
 _BY_QUESTION = [("order", "ascending"), ("question_key", "ascending")]
 
 
@@ -76,9 +74,22 @@ class QuestionSamples(NamedTuple):
     unreflected: tuple[Candidate, ...]  # correct samples that only lack a valid reflection
 
 
-def has_frame_tag(text: str) -> bool:
-    """Return True if the text contains an opening or closing think, sample or reflect tag, in any spelling."""
-    return "<" in text and _FRAME_TAG.search(text) is not None
+@cache
+def _tag_pattern(tags: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(rf"<[\s/]*(?:{'|'.join(tags)})\b[^<>]*>", re.IGNORECASE)
+
+
+def has_frame_tag(text: str, tags: tuple[str, ...] = _OURS) -> bool:
+    """Return True if the text contains an opening or closing tag of these names, in any spelling.
+
+    A model trained on a stray one would learn broken traces.
+    """
+    return "<" in text and _tag_pattern(tags).search(text) is not None
+
+
+def _with_frame_tag(texts: pa.Array, tags: tuple[str, ...]) -> pa.Array:
+    may = f"(?i)<[^<>]*({'|'.join(tags)})"
+    return _flagged(texts, may, partial(has_frame_tag, tags=tags))
 
 
 def is_plain_answer(text: str) -> bool:
@@ -96,9 +107,11 @@ def choose(rows: pa.Table, settings: SftSettings) -> pa.Table:
     columns["order"] = hashes.take(keys.indices)
     if settings.thoughts == "show":
         columns["response"] = _with_thought(columns["thought"], columns["response"])
-        hinted = pc.is_in(columns["variant"], pa.array([name for name, one in VARIANTS.items() if one.rationalized]))
-        tells = pc.fill_null(pc.match_substring_regex(columns["thought"], HINT_WORD), False)
-        columns["mentions_hint"] = pc.or_(columns["mentions_hint"], pc.and_(hinted, tells))
+        for name, variant in settings.words.variants.known.items():
+            if variant.rationalized:
+                found = pc.match_substring_regex(columns["thought"], hint_pattern(variant.hint_word))
+                tells = pc.and_(pc.equal(columns["variant"], name), found)
+                columns["mentions_hint"] = pc.or_(columns["mentions_hint"], pc.fill_null(tells, False))
     columns["correct"] = pc.equal(columns["outcome"], "right")
     columns["gold"] = pc.utf8_trim_whitespace(columns["answer"])
     columns["answer"] = pc.utf8_trim_whitespace(pc.fill_null(columns["extracted_answer"], ""))
@@ -120,7 +133,7 @@ def _valid(reflections: pa.Array, correct: pa.Array, settings: SftSettings) -> t
     keep = parse_verdicts(texts) == correct.to_numpy(zero_copy_only=False)[rows]
     last_step = np.zeros(len(reflections), dtype=np.int8)
     last_step[rows[keep]] = 1
-    keep &= ~_flagged(texts, _MAY_HOLD_FRAME_TAG, has_frame_tag).to_numpy(zero_copy_only=False)
+    keep &= ~_with_frame_tag(texts, settings.tags).to_numpy(zero_copy_only=False)
     last_step[rows[keep]] = 2
     if settings.true_arithmetic:
         keep[keep] = [not any(false_equations(text)) for text in texts.filter(pa.array(keep)).to_pylist()]
@@ -143,7 +156,7 @@ def _left_out(columns: dict[str, pa.Array], unreflected: pa.Array, settings: Sft
         (unknown, pc.if_else(unanswered, columns["reason"], UNDECIDED)),
         (is_blank(columns["response"]), pc.if_else(thinking, columns["reason"], BLANK)),
         (columns["mentions_hint"], HINT),
-        (_flagged(columns["response"], _MAY_HOLD_FRAME_TAG, has_frame_tag), FRAME_TAG),
+        (_with_frame_tag(columns["response"], settings.tags), FRAME_TAG),
         (unquotable, UNQUOTABLE),
         (pc.not_equal(unreflected, ""), unreflected),
     ]

@@ -11,7 +11,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from assembly.candidates import choose, questions_of
-from assembly.settings import Format, SftSettings, choose_formats
+from assembly.formats import Format
+from assembly.settings import SftSettings
 from assembly.traces import assemble_question
 from cluster.jobs.goal import Goal
 from generation.raw.reader import as_rows, find_columns
@@ -21,8 +22,8 @@ _HERE = Path("rollout")  # stands for a file in messages on its rows
 
 def check_enough(settings: SftSettings) -> None:
     """Raise ValueError for formats of which every sample gives more, so that no question has enough."""
-    for format_ in choose_formats(settings.formats, settings.bounds):
-        if format_.lengths in ("alone", "used up"):
+    for format_ in settings.chosen:
+        if format_.lengths in ("alone", "used_up"):
             told = f"format {format_.name} takes every right sample there is, so no question ever has enough"
             raise ValueError(f"--enough: {told}: leave --enough out, or take other formats")
 
@@ -57,7 +58,7 @@ class Enough:
 
 def traces_goal(settings: SftSettings, wanted: int | None) -> Goal | None:
     """Return the goal of a run that is to give so many traces; None for None."""
-    formats: Sequence[Format] = choose_formats(settings.formats, settings.bounds)
+    formats: Sequence[Format] = settings.chosen
 
     def traces_of(rows: pa.Table) -> dict[str, int]:
         """Return how many traces each question gives, as the set to be made has them."""

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from assembly.enough import Enough
 from assembly.feasibility import Coverage
 from assembly.foretold import Foretold, asked_share, foretell
-from assembly.settings import SftSettings, choose_formats
+from assembly.settings import SftSettings
 from cluster.inference.replicas import Fleet
 from cluster.session import local_resources
 from generation.expectation import Range, by_question, groups_of, seconds, shares, total
@@ -119,7 +119,7 @@ def _cells(plan: Plan, wanted: SftSettings, source: Source) -> list[tuple[int, .
 
 def _formats(plan: Plan, wanted: SftSettings, cells: Sequence[tuple[int, ...]]) -> list[Foretold]:
     """Return what each format asked for will give of all questions of the plan; nothing if no sample tells."""
-    formats = choose_formats(wanted.formats, wanted.bounds)
+    formats = wanted.chosen
     if not cells:
         return []
     return foretell(cells, plan.each, len(plan.questions), formats, wanted.bounds, seed=wanted.seed)

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assembly.candidates import UNREFLECTED, choose
-from assembly.settings import FORMATS, Attempts, Format, SftSettings, choose_formats
+from assembly.formats import Attempts, Format
+from assembly.settings import SftSettings
 from assembly.sft import Summary
 from cluster.jobs.card import NONE, Table, code
 from cluster.jobs.store import KEY
@@ -52,7 +53,7 @@ def check_variants(wanted: Collection[str], there: Collection[str]) -> None:
 def notes_on_supply(settings: SftSettings, supply: Supply) -> tuple[str, ...]:
     """Return a note for each infeasible format. Raises ValueError if all are."""
     lacking = defaultdict[tuple[str, str] | None, list[str]](list)
-    for format_ in choose_formats(settings.formats, settings.bounds):
+    for format_ in settings.chosen:
         lacking[_infeasibility(format_, settings, supply)].append(format_.name)
     lacks = [(*lack, names) for lack, names in lacking.items() if lack]
     if None in lacking:
@@ -62,7 +63,7 @@ def notes_on_supply(settings: SftSettings, supply: Supply) -> tuple[str, ...]:
 
 def feasible(settings: SftSettings, supply: Supply) -> tuple[Format, ...]:
     """Return the formats that can come of some question."""
-    asked = choose_formats(settings.formats, settings.bounds)
+    asked = settings.chosen
     return tuple(format_ for format_ in asked if _infeasibility(format_, settings, supply) is None)
 
 
@@ -92,7 +93,7 @@ def early_warning(settings: SftSettings) -> Callable[[pa.Table], str]:
     Of FIRST questions, whatever number of them comes at once.
     """
     here, left_out, questions = Path("rollout"), Counter[str](), list[str]()
-    usable = {"", *UNREFLECTED} if any(not FORMATS[name].reflected for name in settings.formats) else {""}
+    usable = {"", *UNREFLECTED} if any(not format_.reflected for format_ in settings.chosen) else {""}
 
     def look(table: pa.Table) -> str:
         if len(questions) >= FIRST or not usable.isdisjoint(left_out):
@@ -211,8 +212,8 @@ class Coverage:
 
     def served(self, task: str | None = None) -> dict[str, int]:
         """Count the questions, of one task or all, that give traces, by format."""
-        usable = self.usable(task)
-        return {name: count_served(format_, usable, self.settings.bounds) for name, format_ in FORMATS.items()}
+        usable, known = self.usable(task), self.settings.words.formats
+        return {name: count_served(format_, usable, self.settings.bounds) for name, format_ in known.items()}
 
     def markdown(self, tasks: Sequence[str]) -> str:
         """Return the card's table of questions that give traces, by format, and by task if there are several."""

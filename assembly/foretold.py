@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from assembly.feasibility import count_served
-from assembly.settings import Attempts, Format
+from assembly.formats import Attempts, Format
 from generation.expectation import FEWEST, Range
 from generation.rollout import next_batch
 
@@ -140,7 +140,7 @@ def traces_of(format_: Format, usable: tuple[int, ...], bounds: Attempts) -> flo
         return 0
     if format_.lengths == "each":
         return bounds.most - (bounds.least or 1) + 1
-    if format_.lengths == "used up":
+    if format_.lengths == "used_up":
         expected = [0.0]
         for left in range(1, right + 1):
             behind = [expected[max(0, left - taken)] for taken in range(1, bounds.most + 1)]

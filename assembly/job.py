@@ -13,15 +13,15 @@ from assembly.assemble import assemble, check_destination
 from assembly.candidates import NO_REFLECTION
 from assembly.enough import Enough, check_enough
 from assembly.feasibility import Coverage, NothingMadeError, Supply, count_served, feasible, notes_on_supply
+from assembly.formats import FORMATS, Attempts
 from assembly.rates import COLUMNS as RATE_COLUMNS
 from assembly.rates import NO_RATE, PassRates, rates_of
 from assembly.rl import RL_DATA, rl_data
 from assembly.sessions import SESSIONS
-from assembly.settings import FORMATS, Attempts, SftSettings
+from assembly.settings import SftSettings
 from assembly.sft import SFT_DATA
 from assembly.sft_report import summary_text
 from assembly.shown import preview_text
-from assembly.traces import PHRASES
 from cluster.flags import page
 from cluster.jobs.atomic import check_replaceable
 from cluster.jobs.card import WIDTH, Table, counts_text
@@ -41,7 +41,7 @@ _PROPOSED = ("*C*IC", "*CC", "*C_full", "algorithm1", "0C", "star")  # formats i
 
 def sft_settings(settings: Settings) -> SftSettings:
     """Return the assembly's settings from the flags of the whole job. Raises ValueError as SftSettings does."""
-    wanted = SftSettings(settings.formats, settings.attempts, settings.seed)
+    wanted = SftSettings(settings.formats, settings.attempts, settings.seed, prompts=settings.prompts)
     if settings.enough:
         check_enough(wanted)
     return wanted
@@ -49,7 +49,8 @@ def sft_settings(settings: Settings) -> SftSettings:
 
 def check_flags(settings: Settings) -> None:
     """Raise ValueError for settings that cannot give any trace, whatever the model answers."""
-    _notes(sft_settings(settings), len(parse_names(settings.variants)), *amounts(settings))
+    wanted = sft_settings(settings)
+    _notes(wanted, len(parse_names(settings.variants, wanted.words.variants)), *amounts(settings))
 
 
 def _notes(wanted: SftSettings, variants: int, samples: int, reflections: int) -> tuple[str, ...]:
@@ -84,7 +85,7 @@ def with_traces(plan: Plan, wanted: SftSettings, settings: Settings) -> Plan:
         supply = _supply(len(rollout.variants), rollout.samples, rollout.reflections)
         lacking = Enough(wanted, feasible(wanted, supply))
         plan = replace(plan, rollout=replace(rollout, lacking=lacking), per_item=lacking.lacking(0, 0))
-    return replace(plan, texts={**plan.texts, "phrases": PHRASES}).with_notes(*notes)
+    return replace(plan, texts={**plan.texts, "phrases": wanted.words.phrases}).with_notes(*notes)
 
 
 def make_sets(job: Job, plan: Plan, wanted: SftSettings, settings: Settings) -> tuple[list[str], int]:
@@ -153,7 +154,7 @@ def say_next(plan: Plan, wanted: SftSettings, traces: int, served: Mapping[str, 
         return
     if traces:
         say("next", f"train on {SFT_DATA}: docs/training.md")
-    if others := [name for name in _PROPOSED if name not in wanted.formats and served[name]]:
+    if others := [name for name in _PROPOSED if name not in wanted.formats and served.get(name)]:
         say("next", f"{assembling(plan.out)} --formats {shlex.quote(others[0])} --out traces", whole=True)
 
 
@@ -179,15 +180,17 @@ def coverage_text(coverage: Coverage, counts: RawCounts) -> str:
         lines += textwrap.wrap(", ".join(names), WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
     # Questions that could give a *C trace of each length, up to 8, unless all lengths are the same.
     lengths = range(1, min(coverage.settings.bounds.most, 8) + 1)
-    shorter = {length: count_served(FORMATS["*C"], usable, Attempts(None, length)) for length in lengths}
+    plain = FORMATS["*C"]
+    shorter = {length: count_served(plain, usable, Attempts(None, length)) for length in lengths}
     if len({*shorter.values()}) > 1:
         given = "  ".join(f"{length}C {count:,}" for length, count in shorter.items())
         head = "questions with enough attempts for " if len(given) < WIDTH - 37 else ""
         lines.append(f"  {head}{given}")
     if len(counts.tasks) > 1:
         served = {task: coverage.served(task) for task in sorted(counts.tasks)}
-        rows = [(task, coverage.usable(task).total(), *(of[name] for name in _BY_TASK)) for task, of in served.items()]
-        lines += Table(("  by task", "questions", *_BY_TASK), rows).text(WIDTH - 2 - 10 * (1 + len(_BY_TASK)), 10)
+        shown = [name for name in _BY_TASK if name in coverage.settings.words.formats]
+        rows = [(task, coverage.usable(task).total(), *(of[name] for name in shown)) for task, of in served.items()]
+        lines += Table(("  by task", "questions", *shown), rows).text(WIDTH - 2 - 10 * (1 + len(shown)), 10)
     return "\n".join([*lines, *_remarks(coverage, counts)])
 
 
@@ -234,5 +237,5 @@ def _short_of_usable(coverage: Coverage, counts: RawCounts) -> list[str]:
         if not counts.all().reflections:
             return ["There are no reflections: only star comes; `python -m reflection.run` adds some."]
         return ["No right sample has a reflection that says so: only star comes."]
-    star = ", save alone in star" if coverage.served()["star"] else ""
+    star = ", save alone in star" if coverage.served().get("star") else ""
     return [f"No right sample may stand in a trace{star}:", *counts_text(coverage.right_left_out.most_common())]

@@ -96,7 +96,7 @@ def write_sessions(
         (folder / "sessions").mkdir()
         files = []
         for number, row in enumerate(rows):
-            session = session_of(row, settings.frame, model)
+            session = session_of(row, settings.frame or settings.words.formats[row["format"]].marks.frame, model)
             files.append(folder / "sessions" / f"{number:04}-{session[0]['id']}.jsonl")
             text = "".join(f"{json.dumps(line, ensure_ascii=True)}\n" for line in session)
             files[-1].write_text(text, encoding="utf-8")

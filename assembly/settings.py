@@ -1,121 +1,45 @@
-"""The table of trace formats, and all other settings that an assembled data set depends on."""
+"""All settings that an assembled data set depends on, the formats it may have among them."""
 
 import json
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Literal, NamedTuple
 
 from assembly.asked import asked_by, lengths_of
+from assembly.formats import (
+    FORMATS,
+    KEPT_TAGS,
+    OUR_MARKS,
+    TAG,
+    THINK,
+    Attempts,
+    Format,
+    choose_formats,
+    read_attempts,
+    read_formats,
+)
 from assembly.layouts import LAYOUTS, LayoutName
+from assembly.phrases import Phrases, read_phrases
 from cluster.flags import flag
 from cluster.inference.chat import Prompt, fault_in, fit, probe
 from cluster.inference.chat_templates import check_kwargs, own_template
 from cluster.inference.models import Model, find
 from cluster.inference.tokenizer import ChatFormat, ChatTokenizer
 from cluster.inference.values import check_range
-from cluster.paths import local_or_name
-from cluster.texts import first_line, nearest
+from cluster.paths import local, local_or_name
+from cluster.texts import first_line
 from generation import builtin
-from generation.variants import PLAIN
-
-THINK = "think"
-_TAGS = {"sample", "reflect", "answer", "verdict"}  # of a trace's parts, and so not of its frame
-TOO_FEW = "fewer usable attempts than asked for"
-TOO_FEW_CORRECT = "too few correct attempts"
-TOO_FEW_INCORRECT = "too few incorrect attempts"
-TOO_ALIKE = "too few usable attempts that --unique_variants or --max_similarity lets stand in one trace"
+from generation.text_files import PROMPTS_HELP, check_prompts, files_hash
+from generation.variants import PLAIN, Variants, read_variants
 
 
-class Attempts(NamedTuple):
-    """How many attempts a trace has: `most`, or if `least` is given, anything in between."""
+class Words(NamedTuple):
+    """What traces are made with: ours, or those of --prompts."""
 
-    least: int | None
-    most: int
-
-    @property
-    def fewest(self) -> int:
-        return self.least or self.most
-
-
-@cache
-def read_attempts(text: str) -> Attempts:
-    """Parse `5` or `2-5`. Raises ValueError."""
-    found = re.fullmatch(r"(?:(\d{1,4})-)?(\d{1,4})", text)
-    if found is None or not 1 <= int(found[1] or 1) <= int(found[2]) <= 1000:
-        raise ValueError(f"--attempts must be a number such as 5, or a range such as 2-5, not {text!r}")
-    return Attempts(int(found[1]) if found[1] else None, int(found[2]))
-
-
-@dataclass(frozen=True)
-class Format:
-    """What traces a format makes of a question; N is --attempts."""
-
-    name: str
-    label: str  # {n} stands for the number of attempts in the trace
-    lengths: Literal["one", "all", "each", "used up", "alone"]
-    """1 attempt; N attempts; a trace for each of 1..N; until no correct one is left; each correct sample by itself."""
-    last: tuple[bool | None, ...] = (True,)  # required correctness of the last attempts, in order; None for either
-    earlier_correct: int = 0  # how many attempts before those must be correct
-    whole_pool: bool = True
-    """Even its shorter traces need N usable attempts, as published, so that all labels cover the same questions."""
-    reflections: bool = True
-    review: Literal["backtrack", "confirm"] | None = None
-
-    @property
-    def shortest(self) -> int:
-        """Return the number of attempts in the shortest trace."""
-        return len(self.last) + self.earlier_correct
-
-    @property
-    def reflected(self) -> bool:
-        """Return True if each sample needs a reflection with the right verdict, shown or not, as published."""
-        return self.lengths != "alone"
-
-    def pool(self, attempts: Attempts) -> int:
-        """Return the number of usable attempts that a question needs."""
-        if not self.whole_pool:
-            return 1
-        return attempts.fewest if self.lengths == "all" else attempts.most
-
-    def shortage(self, correct: int, incorrect: int, attempts: Attempts) -> str | None:
-        """Return why this many usable attempts cannot give the format; None if they can."""
-        if correct + incorrect < self.pool(attempts):
-            return TOO_FEW
-        # As published, every format, even "random", leaves out questions without a correct attempt.
-        if correct < max(1, self.last.count(True) + self.earlier_correct):
-            return TOO_FEW_CORRECT
-        return TOO_FEW_INCORRECT if incorrect < self.last.count(False) else None
-
-
-_TABLE = (
-    Format("0C", "0C", "one", whole_pool=False),
-    Format("*C", "{n}C", "all"),
-    Format("*C_full", "{n}C", "each"),
-    Format("*C*IC", "*C*IC", "all", (False,), earlier_correct=1, review="backtrack"),
-    Format("*CC", "*CC", "all", (True, True), review="confirm"),
-    Format("random", "random", "each", (None,)),
-    Format("no_reflection", "no_reflection", "each", reflections=False),
-    # the paper's Algorithm 1, and its baseline of unchanged correct samples (arXiv 2512.04072)
-    Format("algorithm1", "algorithm1", "used up", whole_pool=False),
-    Format("star", "star", "alone", whole_pool=False, reflections=False),
-)
-FORMATS = {format_.name: format_ for format_ in _TABLE}
-
-
-def choose_formats(names: Sequence[str], attempts: Attempts) -> tuple[Format, ...]:
-    """Return the distinct formats of these names. Raises ValueError for an unknown one, or if N is too small for it."""
-    unknown = [name for name in names if name not in FORMATS]
-    if unknown or not names:
-        near = [one for name in unknown for one in nearest(name, FORMATS)]
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
-        raise ValueError(f"unknown format {', '.join(unknown) or '(none)'}; known are {', '.join(FORMATS)}{hint}")
-    formats = tuple(FORMATS[name] for name in dict.fromkeys(names))
-    for format_ in formats:
-        if attempts.fewest < format_.shortest and format_.lengths == "all":
-            raise ValueError(f"attempts is {attempts.fewest}; format {format_.name} needs at least {format_.shortest}")
-    return formats
+    formats: Mapping[str, Format]
+    phrases: Phrases
+    variants: Variants
 
 
 @dataclass(frozen=True)
@@ -145,30 +69,30 @@ class SftSettings:
     layout: LayoutName = flag(
         "sharegpt", "the columns of question and trace; docs/training.md has which trainer takes which"
     )
-    frame: str = flag("think", "the tag around attempts and reflections: think, another name, or none")
+    frame: str | None = flag(
+        None, "the tag around attempts and reflections: another name, or none (default: the format's, think)"
+    )
     model: str | None = flag(
         None, "the model to be trained: counts tokens, and its chat template is in some layouts", local_or_name
     )
     chat_kwargs: dict[str, Any] | None = flag(None, "variables of that chat template, as for generation.run")
     max_trace_tokens: int | None = flag(None, "leave out longer traces (question, trace and template)")
     subsample: int | None = flag(None, "keep this many traces, of each label its share")
+    prompts: str | None = flag(None, PROMPTS_HELP, local)
 
     def __post_init__(self) -> None:
-        formats = choose_formats(self.formats, self.bounds)
+        formats = self.chosen
         check_range("--repeats", self.repeats, 1, 1000)
         if self.max_similarity is not None and not 0 <= self.max_similarity < 1:
             raise ValueError(f"--max_similarity must be at least 0 and below 1, not {self.max_similarity}")
         if self.model is None and (self.max_trace_tokens is not None or LAYOUTS[self.layout].templated):
             flag_ = "--max_trace_tokens" if self.max_trace_tokens is not None else f"--layout {self.layout}"
             raise ValueError(f"{flag_} needs the model to be trained: give --model too")
-        if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", self.frame) or self.frame in _TAGS:
-            raise ValueError(f"--frame must be none or the name of a tag such as think, not {self.frame!r}")
-        if self.layout == "reasoning" and self.frame != THINK:
-            raise ValueError("--layout reasoning has a thought without a tag: leave --frame out")
+        self._check_frame()
         for name in ("max_trace_tokens", "subsample"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"--{name} must be at least 1, not {value}")
-        used_up = [format_.name for format_ in formats if format_.lengths == "used up"]
+        used_up = [format_.name for format_ in formats if format_.lengths == "used_up"]
         if used_up and (self.unique_variants or self.max_similarity is not None):
             why = f"do not go with format {used_up[0]}, which draws as the paper does; leave them out"
             raise ValueError(f"--unique_variants and --max_similarity {why}, or make its set for itself")
@@ -177,13 +101,43 @@ class SftSettings:
         check_kwargs(self.chat_kwargs)
         self.chat()
 
+    def _check_frame(self) -> None:
+        if self.frame is not None:
+            if not TAG.fullmatch(self.frame) or self.frame in {"sample", "reflect", *KEPT_TAGS}:
+                raise ValueError(f"--frame must be none or the name of a tag such as think, not {self.frame!r}")
+            for one in self.chosen:
+                if one.marks.frame != THINK:
+                    raise ValueError(f"--frame and the frame of format {one.name} in formats.toml: give one of them")
+        if self.layout == "reasoning" and self.frame not in (None, THINK):
+            raise ValueError("--layout reasoning has a thought without a tag: leave --frame out")
+        if self.layout == "reasoning" and (other := [one for one in self.chosen if one.marks.frame != THINK]):
+            told = f"--layout reasoning takes the thought out of <think>, which format {other[0].name} has not"
+            raise ValueError(f"{told}: give another layout")
+
+    @cached_property
+    def words(self) -> Words:
+        """Return formats, phrases and variants, which then stay as they were read, in other processes too."""
+        folder = check_prompts(self.prompts)
+        return Words(read_formats(folder), read_phrases(folder), read_variants(folder))
+
+    @property
+    def chosen(self) -> tuple[Format, ...]:
+        """Return the formats asked for. Raises ValueError as choose_formats does."""
+        return choose_formats(self.formats, self.bounds, self.words.formats)
+
+    @cached_property
+    def tags(self) -> tuple[str, ...]:
+        """Return the tags that no text of a trace may hold: ours, and those of the formats asked for."""
+        return tuple(sorted(OUR_MARKS.tags.union(*(one.marks.tags for one in self.chosen))))
+
     @property
     def bounds(self) -> Attempts:
         return read_attempts(self.attempts)
 
     def shown(self) -> dict[str, Any]:
         """Return the settings for a card, the model by its name, not by its place on this machine."""
-        return asdict(self) | {"model": self.model and find_model(self.model).name}
+        own = {"prompts": self.prompts and f"own, {files_hash(self.prompts)}"}
+        return asdict(self) | {"model": self.model and find_model(self.model).name} | own
 
     def chat(self) -> ChatTokenizer | None:
         """Return the tokenizer of --model, if that is given. Raises ValueError if it cannot render a chat."""

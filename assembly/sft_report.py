@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from assembly.settings import TOO_ALIKE, SftSettings
+from assembly.formats import TOO_ALIKE
+from assembly.settings import SftSettings
 from assembly.sft import KINDS, Summary, columns_in, schema_in
-from assembly.traces import FAULTS, PHRASES
+from assembly.traces import FAULTS
 from cluster.jobs import card
 from cluster.jobs.card import NONE, Split, Table, code, counts_text
 from cluster.jobs.plots import Lengths, draw_lengths, draw_parts
@@ -92,7 +93,7 @@ def sft_card(
         "written": f"; its samples are by {', '.join(map(code, source.models))}" if source.models else "",
         "configuration": card.json_block(settings.shown(), sort_keys=False),
         "run": card.run_section(starts),
-        "phrases": card.texts_section("The phrases", {"phrases": PHRASES}, drawn),
+        "phrases": card.texts_section("The phrases", {"phrases": settings.words.phrases}, drawn),
     }
     return card.fill_card("assembly", values, "sft_card.md")
 

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from assembly.candidates import choose, questions_of
-from assembly.settings import SftSettings, choose_formats
+from assembly.settings import SftSettings
 from assembly.sft import SFT_DATA
 from assembly.traces import assemble_question
 from cluster.jobs.card import WIDTH, cut
@@ -123,7 +123,7 @@ def _why_none(rows: pa.Table, wanted: SftSettings) -> Iterator[str]:
     why = pool["left_out"].value_counts().to_pylist()
     for one in why:
         yield f"  {one['counts']:>5,} samples: {one['values'] or 'may stand in a trace'}"
-    formats = choose_formats(wanted.formats, wanted.bounds)
+    formats = wanted.chosen
     lacks = [lack for asked in questions_of(pool) for lack in assemble_question(asked, formats, wanted).not_given]
     for name, reason in dict.fromkeys(lacks):
         yield f"  {lacks.count((name, reason)):>5,} questions give no {name}: {reason}"

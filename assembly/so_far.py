@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from assembly.feasibility import Coverage, count_served, early_warning
 from assembly.foretold import traces_of
-from assembly.settings import SftSettings, choose_formats
+from assembly.settings import SftSettings
 from cluster.jobs.card import Table
 from cluster.jobs.status import Section
 from generation.raw.reader import as_rows, find_columns
@@ -35,7 +35,7 @@ class RolloutSoFar:
         if not (questions := usable.total()):
             return self._samples.sections()
         rows = []
-        for format_ in choose_formats(self._settings.formats, bounds):
+        for format_ in self._settings.chosen:
             served = count_served(format_, usable, bounds)
             traces = round(sum(many * traces_of(format_, cell, bounds) for cell, many in usable.items()))
             rows.append((format_.name, traces, served, served / questions))

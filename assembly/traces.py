@@ -11,11 +11,9 @@ from random import Random
 from typing import NamedTuple
 
 from assembly.candidates import Candidate, QuestionSamples, false_equations, has_frame_tag, is_plain_answer
-from assembly.settings import THINK, TOO_ALIKE, TOO_FEW_CORRECT, Format, SftSettings
-from cluster.texts import load_table
-
-PHRASES = {kind: tuple(phrases) for kind, phrases in load_table("assembly", "phrases.toml").items()}
-"""Phrases by kind, each one line of plain text; phrases.toml says where each is used."""
+from assembly.formats import NO_TAG, OUR_MARKS, THINK, TOO_ALIKE, TOO_FEW_CORRECT, Format, Marks
+from assembly.phrases import Phrases, glue_after
+from assembly.settings import SftSettings
 
 
 class TraceStep(NamedTuple):
@@ -30,17 +28,20 @@ class Trace:
     """Attempts, the phrases between them, and the ending. Raises ValueError for parts that make no valid trace."""
 
     steps: tuple[TraceStep, ...]
-    glue: tuple[str, ...]  # one phrase fewer than steps
-    ending: str
+    glue: tuple[str, ...] | None  # one phrase fewer than steps; None in traces without
+    ending: str | None  # None in traces without
     answer: str
     review: tuple[str, ...] = ()  # follows the thinking: a phrase, and the earlier attempt that is returned to, if any
+    marks: Marks = OUR_MARKS
 
     def __post_init__(self) -> None:
-        if not self.steps or len(self.glue) != len(self.steps) - 1:
-            raise ValueError(f"{len(self.steps)} attempts cannot be joined by {len(self.glue)} phrases")
-        phrases = (*self.glue, self.ending, *self.review[:1])
+        glue = self.glue or ()
+        if not self.steps or (self.glue is not None and len(glue) != len(self.steps) - 1):
+            raise ValueError(f"{len(self.steps)} attempts cannot be joined by {len(glue)} phrases")
+        phrases = (*glue, *([] if self.ending is None else [self.ending]), *self.review[:1])
         shown = (text for step in self.steps for text in step if text is not None)
-        if any(map(has_frame_tag, (*shown, *phrases, *self.review[1:], self.answer))):
+        tags = tuple(sorted(self.marks.tags | OUR_MARKS.tags))
+        if any(has_frame_tag(text, tags) for text in (*shown, *phrases, *self.review[1:], self.answer)):
             raise ValueError("a text of the trace holds a tag of the trace's own frame")
         if any(not phrase or phrase != phrase.strip() or "\n" in phrase for phrase in phrases):
             raise ValueError("a phrase must be one line of text without space around it")
@@ -50,34 +51,33 @@ class Trace:
 
 def render(trace: Trace) -> str:
     """Render the trace in the published layout (arXiv 2512.04072)."""
-    lines = ["<think>"]
-    for step, glue in zip(trace.steps, (*trace.glue, None), strict=True):
-        lines += ["<sample>", step.response, "</sample>"]
+    lines, marks = list[str](), trace.marks
+    for place, step in enumerate(trace.steps):
+        lines += _marked(marks.sample, step.response)
         if step.reflection is not None:
-            lines += ["<reflect>", step.reflection, "</reflect>"]
-        if glue is not None:
-            lines.append(glue)
-    closing = (*trace.review, trace.ending, f"<answer>\n{trace.answer}\n</answer>")
-    return "\n".join([*lines, "</think>", "", "", "\n\n".join(closing)])
+            lines += _marked(marks.reflection, step.reflection)
+        lines += (trace.glue or ())[place : place + 1]
+    closing = (*trace.review, *([] if trace.ending is None else [trace.ending]), f"<answer>\n{trace.answer}\n</answer>")
+    inside = _marked(marks.frame, "\n".join(lines))
+    return "\n".join([*inside, "", "", "\n\n".join(closing)])
 
 
-def framed(text: str, frame: str) -> str:
+def _marked(tag: str, text: str) -> list[str]:
+    return [text] if tag == NO_TAG else [f"<{tag}>", text, f"</{tag}>"]
+
+
+def framed(text: str, frame: str | None) -> str:
     """Return a trace with another tag around its attempts, or "none". Raises ValueError if it holds that tag already.
 
     A text that is no trace, such as one of format `star`, stays as it is.
     """
-    if frame == THINK or not text.startswith("<think>\n"):
+    if frame in (None, THINK) or not text.startswith("<think>\n"):
         return text
-    if frame != "none" and re.search(rf"<[\s/]*{frame}\b", text, re.IGNORECASE):
+    if frame != NO_TAG and re.search(rf"<[\s/]*{frame}\b", text, re.IGNORECASE):
         raise ValueError(f"--frame {frame}: a sample holds a tag of this name, give another")
     inside, _, behind = text.removeprefix("<think>\n").partition("\n</think>\n")
-    opening, closing = ("", "") if frame == "none" else (f"<{frame}>\n", f"\n</{frame}>")
+    opening, closing = ("", "") if frame == NO_TAG else (f"<{frame}>\n", f"\n</{frame}>")
     return f"{opening}{inside}{closing}\n{behind}"
-
-
-def glue_after(was_correct: bool | None) -> tuple[str, ...]:
-    """Return the phrases that may follow an attempt; None if its correctness is not shown."""
-    return {None: (), True: PHRASES["correct"], False: PHRASES["incorrect"]}[was_correct] + PHRASES["generic"]
 
 
 class LabeledTrace(NamedTuple):
@@ -111,7 +111,7 @@ def assemble_question(asked: QuestionSamples, formats: Sequence[Format], setting
                 if attempts is None:
                     reason = TOO_ALIKE
                     continue
-                trace = _compose(format_, attempts, rng)
+                trace = _compose(format_, attempts, rng, settings.words.phrases)
                 label = format_.label.replace("{n}", str(len(attempts)))
                 one = LabeledTrace(format_.name, label, render(trace), tuple(attempts), trace)
                 different.setdefault(one.text, one)
@@ -128,7 +128,7 @@ def _groups(
     bounds, candidates = settings.bounds, asked.candidates
     for repeat in range(settings.repeats):
         behind = f"{asked.key}/{repeat}" if repeat else asked.key
-        if format_.lengths == "used up":
+        if format_.lengths == "used_up":
             rng = Random(f"{settings.seed}/{format_.name}/{behind}")
             yield from ((group, rng) for group in _use_up(candidates, bounds.most, rng))
             continue
@@ -192,17 +192,19 @@ def _use_up(candidates: Sequence[Candidate], most: int, rng: Random) -> Iterator
         yield [*earlier, taken[0]]
 
 
-def _compose(format_: Format, picked: Sequence[Candidate], rng: Random) -> Trace:
+def _compose(format_: Format, picked: Sequence[Candidate], rng: Random, phrases: Phrases) -> Trace:
     """Make a trace of the picked attempts: a reflection for each, phrases in between, the format's ending."""
     shown = format_.reflections
     steps = tuple(TraceStep(one.response, rng.choice(one.reflections) if shown else None) for one in picked)
-    glue = tuple(rng.choice(glue_after(one.correct if shown else None)) for one in picked[:-1])
-    review: tuple[str, ...] = (rng.choice(PHRASES[format_.review]),) if format_.review else ()
+    known = [one.correct if shown else None for one in picked[:-1]]
+    glue = tuple(rng.choice(glue_after(one, phrases)) for one in known) if "glue" in format_.blocks else None
+    review: tuple[str, ...] = (rng.choice(phrases[format_.review]),) if format_.review != "none" else ()
     final = picked[-1]
     if format_.review == "backtrack":
         final = next(one for one in reversed(picked) if one.correct)
         review += (final.response,)
-    return Trace(steps, glue, rng.choice(PHRASES["ending"]), final.answer, review)
+    ending = rng.choice(phrases["ending"]) if "ending" in format_.blocks else None
+    return Trace(steps, glue, ending, final.answer, review, format_.marks)
 
 
 _END = 400  # number of last characters of a sample that are searched for claims

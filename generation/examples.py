@@ -63,14 +63,14 @@ class Examples:
                 turns += [shown, Message(role="assistant", content=one.response)]
         return (*system, *turns, asked)
 
-    def look(self, name: str, question: str, sample: str) -> Messages:
+    def look(self, name: str, question: str, sample: str, among: Mapping[str, str] = prompts.ALL) -> Messages:
         """Return the chat that asks for a reflection on a sample with this prompt, examples first."""
         turns = list[Message]()
         for one in self.reflecting:
             if one.prompt in ("", name):
-                turns += prompts.messages(name, one.question, one.response)
+                turns += prompts.messages(name, one.question, one.response, among)
                 turns.append(Message(role="assistant", content=one.reflection))
-        return (*turns, *prompts.messages(name, question, sample))
+        return (*turns, *prompts.messages(name, question, sample, among))
 
     @property
     def configuration(self) -> dict[str, JSON]:
@@ -90,29 +90,35 @@ class Examples:
         line = f"examples    {len(self.answering):,} of answering, {len(self.reflecting):,} of reflecting"
         return [line] if self.answering or self.reflecting else []
 
-    def size(self, asked: Sequence[Variant]) -> int:
+    def size(self, asked: Sequence[Variant], among: Mapping[str, str]) -> int:
         """Return the bytes of the longest examples before a prompt, and so the most tokens that they have."""
         nothing = Question("", "", "", "", "", "")
         chats = [self.ask(variant, nothing) for variant in asked] if self.answering else []
-        chats += [self.look(name, "", "") for name in prompts.PROMPTS] if self.reflecting else []
+        chats += [self.look(name, "", "", among) for name in among] if self.reflecting else []
         return max((sum(len(turn["content"].encode()) for turn in chat) for chat in chats), default=0)
 
 
 NO_EXAMPLES = Examples()
 
 
-def load_examples(path: str | None) -> Examples:
-    """Read the file of --examples, if one is given. Raises ValueError, naming the line."""
+def load_examples(
+    path: str | None, asked: Mapping[str, Variant] = VARIANTS, among: Mapping[str, str] = prompts.ALL
+) -> Examples:
+    """Read the file of --examples, if one is given, whose rows may name variants and reflection prompts of these.
+
+    Raises ValueError, naming the line.
+    """
     if path is None:
         return NO_EXAMPLES
-    rows = [_example(place, row) for place, row in json_lines(Path(path), _OBJECT)]
+    choices = {"variant": [*asked], "prompt": [*among]}
+    rows = [_example(place, row, choices) for place, row in json_lines(Path(path), _OBJECT)]
     if not rows:
         raise ValueError(f"--examples {path} holds no examples: give lines such as {_OBJECT}")
     reflecting = [one for one in rows if one.reflection]
     return Examples(tuple(one for one in rows if not one.reflection), tuple(reflecting))
 
 
-def _example(place: str, row: Mapping[str, Any]) -> Example:
+def _example(place: str, row: Mapping[str, Any], choices: Mapping[str, Sequence[str]]) -> Example:
     given = {name: value for name, value in row.items() if value is not None}
     kind, known = ("reflecting", _REFLECTING) if "reflection" in given else ("answering", _ANSWERING)
     for name in given:
@@ -124,7 +130,7 @@ def _example(place: str, row: Mapping[str, Any]) -> Example:
         if name not in given:
             raise ValueError(f"{place} has no {name!r}: each line must be one object such as {_OBJECT}")
     texts = {name: _text(f"{place}: {name!r}", value, number=name == "answer") for name, value in given.items()}
-    for name, names in (("variant", VARIANTS), ("prompt", prompts.PROMPTS)):
+    for name, names in choices.items():
         if (said := texts.get(name)) is not None and said not in names:
             meant = "".join(f"; perhaps {near}" for near in nearest(said, names))
             raise ValueError(f"{place}: {name} {said!r} is unknown{meant}: take one of {', '.join(names)}")

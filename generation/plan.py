@@ -31,6 +31,7 @@ from generation.supplied import (
     configured,
     examples_beside,
     graders_in,
+    notes_on_variants,
     places_in,
     with_places,
 )
@@ -124,17 +125,18 @@ def make_plan(settings: Settings) -> Plan:
     supplied = with_places(supply(parts), settings.answer_in)
     if settings.rl_samples and not supplied.rl:
         raise ValueError(f"--rl_samples {settings.rl_samples}: no questions are held out for RL: give --rl_questions")
-    asked = variants.parse_names(settings.variants)
-    chats = {one.name: {"system": one.system, "user": f"{{question}}\n\n{one.user}"} for one in asked}
+    asked, looks = settings.asked_under(), settings.asked_to_reflect()
     task_config = json.dumps(supplied.config, sort_keys=True)
-    examples, shown = examples_beside(settings.examples, asked, supplied, reflections)
+    examples, shown = examples_beside(settings, asked, supplied, reflections)
     looking = sampling_of_reflections(settings, sampling, model, chat) if reflections else None
     check_answer_stops(supplied, sampling, looking or sampling, reflections)
     # Room for question, sample, reflection prompt and reflection; more is never used.
     longest = sampling.max_tokens + (looking or sampling).max_tokens
-    context = min(model.context, longest + 4096 + examples.size(asked))
+    context = min(model.context, longest + 4096 + examples.size(asked, looks))
     rollout = Rollout(asked, samples, reflections, sampling, settings.seed)
-    rollout = replace(rollout, examples=examples, reflection_sampling=looking, rl_samples=settings.rl_samples or 0)
+    rollout = replace(
+        rollout, prompts=looks, examples=examples, reflection_sampling=looking, rl_samples=settings.rl_samples or 0
+    )
     return Plan(
         name=f"{task}-{model.label}",
         # Engines and traces are not part of it.
@@ -159,13 +161,13 @@ def make_plan(settings: Settings) -> Plan:
         out=out,
         license=settings.license,
         texts={
-            "variants": chats,
-            "reflections": prompts.PROMPTS if reflections else {},
+            "variants": variants.texts_of(asked),
+            "reflections": looks if reflections else {},
             "examples": examples.texts,
             "chat_template": chat.template,
             **graders_in((*supplied.sft, *supplied.rl)),
         },
-        notes=(*supplied.notes, *notes, *shown),
+        notes=(*supplied.notes, *notes, *notes_on_variants(settings), *shown),
         task=task,
         questions=supplied.sft,
         rl_questions=supplied.rl,
@@ -277,8 +279,9 @@ def _first_chats(plan: Plan) -> list[Prompt]:
 
 def _chats(plan: Plan, question: Question, sample: str = _PLACEHOLDER) -> list[Prompt]:
     """Return the prompts for one question: each variant, then each reflection prompt around the sample."""
-    names = prompts.PROMPTS if plan.rollout.reflections else ()
-    looks = [Prompt(f"reflection {name}", plan.rollout.examples.look(name, question.text, sample)) for name in names]
+    rollout = plan.rollout
+    names = rollout.prompts if rollout.reflections else ()
+    looks = [Prompt(f"reflection {name}", rollout.look(name, question.text, sample)) for name in names]
     return [*_variant_chats(plan, question), *looks]
 
 

@@ -6,8 +6,8 @@ arrival, and its reflections are requested immediately from the same engine, whi
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Coroutine, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -52,6 +52,7 @@ class Rollout:
     reflection_sampling: Sampling | None = None  # of reflections, where they differ from samples
     examples: Examples = NO_EXAMPLES
     rl_samples: int = 0  # of each question held out for RL, which has no variants and no reflections
+    prompts: Mapping[str, str] = field(default_factory=lambda: prompts.PROMPTS)  # of reflections, by name
     lacking: Lacking | None = None  # None takes all samples of each question
 
     @property
@@ -111,9 +112,10 @@ class Rollout:
         wanted = self.reflections if judged.outcome != "unknown" and not question.held_out else 0
         inner = await asyncio.to_thread(grade_inner, completion.thought, question, judged)
         shown = next((one.text for one in inner if one.is_final), completion.text)
-        names = prompts.draw(wanted, random.Random(f"{self.seed}/{question.key}/{variant.name}/{index}"))
+        rng = random.Random(f"{self.seed}/{question.key}/{variant.name}/{index}")
+        names = prompts.draw(wanted, rng, among=self.prompts)
         asked = [
-            (name, self._look(self.examples.look(name, question.text, shown), request.key, number))
+            (name, self._look(self.look(name, question.text, shown), request.key, number))
             for number, name in enumerate(names)
         ]
         return Attempt(
@@ -131,6 +133,10 @@ class Rollout:
 
     def sample_request(self, question: Question, variant: Variant, index: int) -> Request:
         return self._request(self.examples.ask(variant, question), question.key, variant.name, index, "sample")
+
+    def look(self, name: str, question: str, sample: str) -> tuple[Message, ...]:
+        """Return the chat that asks for a reflection on a sample with this prompt."""
+        return self.examples.look(name, question, sample, self.prompts)
 
     def _request(self, messages: tuple[Message, ...], *parts: object) -> Request:
         messages = without_system(messages) if self.fold_system else messages

@@ -18,14 +18,14 @@ from generation.preview import previewed
 from generation.raw.report import write_raw_data
 from generation.rollout import Work
 from generation.settings import Settings
-from generation.tasks.registry import listing
+from generation.text_files import at_once
 
 
 def main(argv: Sequence[str] | None = None, *, fleet: Fleet | None = None) -> int:
     """Run the whole job; return the exit code: 0 done, 1 failed, 75 stopped on request. Exits with 2 on wrong input."""
     settings = parse(Settings, argv)
-    if settings.list_tasks:
-        page(listing())
+    if told := at_once(settings):
+        page(told)
         return 0
     with Job(settings) as job:
         wanted = sft_settings(settings)

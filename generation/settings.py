@@ -7,13 +7,15 @@ from typing import Any
 
 from cluster.flags import flag
 from cluster.inference.sampling import read_sampling
-from cluster.paths import local
+from cluster.paths import folder, local
 from generation.question_settings import QuestionSettings
 from generation.records import RlLayoutName
 from generation.tasks import custom, registry
 from generation.tasks.registry import Part
 from generation.tasks.task import Wanted
-from generation.variants import VARIANTS, parse_names
+from generation.text_files import PROMPTS_HELP, WRITE_HELP, check_prompts
+from generation.variants import VARIANTS, Variant, parse_names, read_variants
+from reflection.prompts import CHOICE, read_reflections
 
 FORMATS = ("0C", "*C", "*C_full", "*C*IC", "*CC", "random", "no_reflection", "algorithm1", "star")
 """Trace formats, listed here only for --help: assembly defines and checks them."""
@@ -37,6 +39,9 @@ class Settings(QuestionSettings):
     variants: tuple[str, ...] = flag(("plain",), f"plain (4), all (8), or a comma list of {', '.join(VARIANTS)}")
     samples: int | None = flag(None, "per question and variant (default: 16; built-in model 2)", bounds=(1, 10_000))
     reflections: int | None = flag(None, "per sample (default: 4; built-in model 2)", bounds=(0, 1_000))
+    reflection_prompts: tuple[str, ...] = flag((), CHOICE)
+    prompts: str | None = flag(None, PROMPTS_HELP, local)
+    write_prompts: str | None = flag(None, WRITE_HELP, folder)
     reflection_sampling: dict[str, Any] | None = flag(
         None, 'what differs for reflections, as JSON: {"temperature": 0.3}'
     )
@@ -60,7 +65,8 @@ class Settings(QuestionSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         read_sampling(self.reflection_sampling or {}, "--reflection_sampling")
-        parse_names(self.variants)
+        self.asked_under()
+        self.asked_to_reflect()
         if self.rl_samples is not None and self.rl_questions == 0:
             raise ValueError(
                 f"--rl_samples {self.rl_samples} is for questions held out for RL: --rl_questions 0 has none"
@@ -74,6 +80,14 @@ class Settings(QuestionSettings):
             object.__setattr__(self, "dry_run", False)
         elif self.like is not None:
             object.__setattr__(self, "dry_run", True)
+
+    def asked_under(self) -> tuple[Variant, ...]:
+        """Return the prompt variants. Raises ValueError as read_variants and parse_names do."""
+        return parse_names(self.variants, read_variants(check_prompts(self.prompts)))
+
+    def asked_to_reflect(self) -> dict[str, str]:
+        """Return the reflection prompts by name. Raises ValueError as read_reflections and choose do."""
+        return read_reflections(check_prompts(self.prompts)).choose(self.reflection_prompts)
 
     @property
     def only_planned(self) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Protocol
 
 from cluster.inference.engine import Sampling
 from cluster.inference.sampling import check_stops
@@ -19,15 +20,24 @@ from generation.records import ANSWER_IN, Question, stable_hash
 from generation.rollout import Rollout
 from generation.settings import Settings
 from generation.tasks.task import Supplied
-from generation.variants import Variant
-from reflection import prompts
+from generation.text_files import check_prompts
+from generation.variants import HINT, Variant, read_variants
+from reflection.prompts import read_reflections
+
+
+class HasExamples(Protocol):
+    @property
+    def examples(self) -> str | None: ...
+    @property
+    def prompts(self) -> str | None: ...
 
 
 def examples_beside(
-    path: str | None, asked: tuple[Variant, ...], supplied: Supplied, reflections: int
+    settings: HasExamples, asked: tuple[Variant, ...], supplied: Supplied, reflections: int
 ) -> tuple[Examples, list[str]]:
-    """Return the examples in a file and notes on them. Raises ValueError if they do not go with the questions."""
-    examples = load_examples(path)
+    """Return the examples of --examples and notes on them. Raises ValueError if they do not go with the questions."""
+    folder = check_prompts(settings.prompts)
+    examples = load_examples(settings.examples, read_variants(folder).known, read_reflections(folder).all)
     check_golds(examples, asked)
     check_apart(examples, (question.text for question in (*supplied.sft, *supplied.rl)))
     notes = [*notes_on_answering(examples, asked, {question.answer_in for question in supplied.sft})]
@@ -60,12 +70,22 @@ def graders_in(questions: Iterable[Question]) -> dict[str, dict[str, str]]:
     return {"graders": programs} if programs else {}
 
 
+def notes_on_variants(settings: Settings) -> tuple[str, ...]:
+    """Return notes on the variants' file, if `plain` of it was asked for."""
+    return read_variants(check_prompts(settings.prompts)).notes if "plain" in settings.variants else ()
+
+
+def hint_words(asked: Iterable[Variant]) -> list[str]:
+    """Return the words that rationalized responses must not hold where they are others than ours, for the hash."""
+    return sorted({one.hint_word for one in asked} - {HINT})
+
+
 def configured(settings: Settings, rollout: Rollout) -> dict[str, JSON]:
     """Return what the configuration says of how questions are sampled. What is not used adds nothing."""
     looking = rollout.reflection_sampling
     enough: JSON = {"formats": sorted({*settings.formats}), "attempts": settings.attempts}
     return {
-        "prompts_hash": stable_hash(*rollout.variants, *prompts.PROMPTS.items())[:16],
+        "prompts_hash": stable_hash(*rollout.variants, *hint_words(rollout.variants), *rollout.prompts.items())[:16],
         "variants": [variant.name for variant in rollout.variants],
         "samples": rollout.samples,
         "reflections": rollout.reflections,

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assembly.candidates import QuestionSamples, choose, questions_of
-from assembly.settings import FORMATS, SftSettings
+from assembly.formats import FORMATS
+from assembly.settings import SftSettings
 from assembly.traces import QuestionTraces, assemble_question
 from generation.raw.reader import ROWS, open_parts, read_part
 from generation.records import NO_ANSWER, Outcome

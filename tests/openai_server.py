@@ -104,7 +104,7 @@ class OpenAIServer:
     def sent(self) -> list[str]:
         """Return what tells the answered requests for samples and reflections apart, in their order."""
         told = [json.dumps([body["messages"], body["seed"]]) for body in self.answered]
-        return [text for text in told if "# Response" in text or "<answer>" in text]
+        return [text for text in told if "# Your attempt" in text or "<answer>" in text]
 
     @contextmanager
     def held(self, connection: socket.socket) -> Iterator[None]:

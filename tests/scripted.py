@@ -33,8 +33,8 @@ def reply(request: Request) -> str:
     question = Question(said, "", "", "", "countdown", "equation", facts)
     if rng.random() < 1 / 8:
         return "I do not know."
-    if "# Response" in said:
-        found = _EXPRESSION.findall(said.split("# Response")[1])
+    if "# Your attempt" in said:
+        found = _EXPRESSION.findall(said.split("# Your attempt")[1])
         attempt = Try(found[-1], operations(found[-1]))
         text = reflect("recompute", question, attempt, rng)
         lies = rng.random() < 1 / 8
@@ -66,8 +66,8 @@ def knowing(questions: Sequence[Question]) -> Callable[[Request], str]:
         rng = random.Random(request.seed)
         if rng.random() < 1 / 8:
             return "I do not know."
-        if "# Response" in said:
-            right = f"<answer>\n{question.answer}\n</answer>" in said.split("# Response")[1]
+        if "# Your attempt" in said:
+            right = f"<answer>\n{question.answer}\n</answer>" in said.split("# Your attempt")[1]
             verdict = "Correct" if right is (rng.random() < 7 / 8) else "Incorrect"
             return f"I looked at it once more.\n<verdict>{verdict}</verdict>"
         return f"Let me see.\n<answer>\n{question.answer if rng.random() < 1 / 2 else '-77'}\n</answer>"

@@ -235,8 +235,8 @@ def _boxing(request: Request) -> str:
     """Half of the answers right, and none in a tag; every verdict true."""
     said, rng = request.messages[-1]["content"], random.Random(request.seed)
     number = said.partition("What is ")[2].partition("/")[0]
-    if "# Response" in said:
-        is_right = rf"\boxed{{\frac{{{number}}}{{3}}}}" in said.partition("# Response")[2]
+    if "# Your attempt" in said:
+        is_right = rf"\boxed{{\frac{{{number}}}{{3}}}}" in said.partition("# Your attempt")[2]
         return f"I looked.\n<verdict>{'Correct' if is_right else 'Incorrect'}</verdict>"
     return rf"It is $\boxed{{\frac{{{number if rng.random() < 0.5 else 11}}}{{3}}}}$, way {rng.random()}."
 

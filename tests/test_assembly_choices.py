@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assembly.candidates import OTHER_VARIANT, has_frame_tag
-from assembly.settings import FORMATS, TOO_ALIKE
+from assembly.formats import FORMATS, TOO_ALIKE
 from assembly.traces import similarity
 from generation.records import CUT, NO_ANSWER
 from reflection.verdict import parse_verdict

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assembly.candidates import FRAME_TAG, FRAMED_REFLECTION, HINT, NO_REFLECTION, UNDECIDED, UNQUOTABLE
-from assembly.settings import (
+from assembly.formats import (
     FORMATS,
     TOO_FEW,
     TOO_FEW_CORRECT,

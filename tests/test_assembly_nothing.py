@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from assembly import candidates
-from assembly import settings as asked
+from assembly import formats as asked
 from assembly.assemble import assemble
 from assembly.feasibility import ADVICE, NothingMadeError
 from assembly.run import main

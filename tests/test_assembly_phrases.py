@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from assembly.traces import PHRASES, Trace, TraceStep, glue_after, render
+from assembly.phrases import PHRASES, glue_after
+from assembly.traces import Trace, TraceStep, render
 from tests.trace_texts import parse
 
 ALL = [(kind, phrase) for kind, phrases in PHRASES.items() for phrase in phrases]

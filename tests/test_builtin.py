@@ -20,7 +20,7 @@ from generation.grading import grade
 from generation.records import Question
 from generation.tasks import countdown
 from generation.variants import VARIANTS
-from reflection.prompts import PROMPTS
+from reflection.prompts import ALL
 from reflection.verdict import parse_verdict
 
 _MOST_BYTES = 8_000_000
@@ -66,30 +66,45 @@ def test_any_text_survives_the_tokenizer(text: str) -> None:
     assert tokenizer.decode(tokenizer(text, add_special_tokens=False)["input_ids"]) == text
 
 
+_SHOWN = re.compile(r"# (?:Response|Your attempt)\n(.*?)\n\n# (?:Task|Your check)\n", re.DOTALL)
+"""What a prompt shows of an answer: a reflection's, ours and the former ones, and a retry's."""
+
+
 def test_attempts_are_read_by_the_grader_and_mostly_right() -> None:
-    graded = [grade(said, _asked(user), "stop") for _, user, said in _examples(1500) if "# Response" not in user]
+    graded = [grade(said, _asked(user), "stop") for _, user, said in _examples(1500) if not _SHOWN.search(user)]
     assert {one.outcome for one in graded} == {"right", "wrong"}
     assert 0.8 < sum(one.outcome == "right" for one in graded) / len(graded) < 0.98
 
 
 def test_reflections_give_the_true_verdict_last_after_the_walk() -> None:
     seen = set()
-    for _, user, said in _examples(1500):
-        if "# Response" not in user:
+    for _, user, said in _examples(2000):
+        shown = _SHOWN.search(user)
+        if shown is None or "# Your check\n" in user:
             continue
-        sample = user.split("# Response\n")[1].split("\n\n# Task")[0]
-        truth = grade(sample, _asked(user), "stop").outcome == "right"
+        truth = grade(shown[1], _asked(user), "stop").outcome == "right"
         assert parse_verdict(said) is truth
         assert said.endswith("</verdict>")
         assert re.search(r"\d+ [-+*/] \d+ = \d+", said)
-        seen.add((next(name for name, text in PROMPTS.items() if text.split("# Task\n")[1] in user), truth))
-    assert len(seen) == 2 * len(PROMPTS)
+        seen.add((next(name for name, text in ALL.items() if text.split("# Task\n")[1] in user), truth))
+    assert len(seen) == 2 * len(ALL)
+
+
+def test_retries_see_a_wrong_attempt_and_are_mostly_right() -> None:
+    graded = []
+    for _, user, said in _examples(1500):
+        if (shown := _SHOWN.search(user)) is not None and "# Your check\n" in user:
+            assert grade(shown[1], _asked(user), "stop").outcome == "wrong"
+            assert parse_verdict(user.split("# Your check\n")[1].split("# Task")[0]) is False
+            graded.append(grade(said, _asked(user), "stop").outcome)
+    assert len(graded) > 50
+    assert 0.8 < graded.count("right") / len(graded) < 1
 
 
 def test_the_eight_styles_are_visibly_different() -> None:
     beginnings: dict[str, set[str]] = {}
     for system, user, said in _examples(3000):
-        if "# Response" not in user:
+        if not _SHOWN.search(user):
             name = next(
                 name
                 for name, variant in VARIANTS.items()

@@ -25,7 +25,7 @@ from tests.tiny_models import fetch
 
 _ROOT = Path(__file__).parents[1]
 _CORPUS = [
-    (_ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "CHANGELOG.md", "reflection/prompts.toml")
+    (_ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "CHANGELOG.md", "reflection/reflections.toml")
 ]
 _CORPUS += ["don't we'll 123 4567\r\n\r\n x\n\n\ny 日本語の文\nかな。\n e\u0301a\u0308\n\t\ttab\n\nWord\n9\n8\n" * 20]
 _TURN, _END = "<|turn|>", "<|end|>"

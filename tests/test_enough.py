@@ -19,7 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assembly.enough import Enough
-from assembly.settings import FORMATS, SftSettings, choose_formats, read_attempts
+from assembly.formats import FORMATS, choose_formats, read_attempts
+from assembly.settings import SftSettings
 from cluster.inference.engine import Completion, Request, Sampling, ScriptedEngine
 from generation.builtin import RANGES
 from generation.raw.schema import SCHEMA, to_table
@@ -33,7 +34,7 @@ from tests.scripted import reply
 QUESTIONS = make("countdown_3arg", 30, rl=False, seed=0, ranges=RANGES)
 FULL = Rollout(parse_names(("plain",)), samples=3, reflections=2, sampling=Sampling(max_tokens=512), seed=0)
 FLAGS = ("--questions=20", "--rl_questions=3")
-ENDING = [name for name, format_ in FORMATS.items() if format_.lengths not in ("alone", "used up")]
+ENDING = [name for name, format_ in FORMATS.items() if format_.lengths not in ("alone", "used_up")]
 
 
 def _enough(formats: Sequence[str], attempts: str = "5") -> Enough:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from assembly.candidates import Candidate, QuestionSamples
 from assembly.foretold import foretell, traces_of
-from assembly.settings import FORMATS, SftSettings, read_attempts
+from assembly.formats import FORMATS, read_attempts
+from assembly.settings import SftSettings
 from assembly.traces import assemble_question
 
 

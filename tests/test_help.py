@@ -18,7 +18,7 @@ import cluster.slurm
 import cluster.status
 import generation.regrade
 import generation.settings
-from assembly.settings import FORMATS
+from assembly.formats import FORMATS
 from cluster import COMMANDS
 from cluster.flags import HELP_WIDTH, parse
 from generation.evaluation.settings import EvaluateSettings

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assembly.candidates import has_frame_tag
-from assembly.traces import PHRASES, Trace, TraceStep, render
+from assembly.phrases import PHRASES
+from assembly.traces import Trace, TraceStep, render
 from reflection.inner import attempts_in
 
 

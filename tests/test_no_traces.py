@@ -42,7 +42,7 @@ def cut(request: Request) -> Completion:
 
 
 def no_verdict(request: Request) -> str:
-    return "Well." if "# Response" in request.messages[-1]["content"] else reply(request)
+    return "Well." if "# Your attempt" in request.messages[-1]["content"] else reply(request)
 
 
 def of_two_minds(request: Request) -> str:

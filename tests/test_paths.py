@@ -91,7 +91,19 @@ COMMANDS: tuple[Any, ...] = (Settings, AdditionSettings, Config, Check, Options)
 NEEDED = {AdditionSettings: ["--raw=x"], Config: ["--raw=x"], Options: ["--nodes=1", "--time=10"]}
 NEEDED[Check] = ["--sft=x", "--model=x"]
 PATHS = {"model", "task", "grader", "questions", "raw", "out", "env_setup", "container", "container_mounts"}
-PATHS |= {"adapter", "like", "chat_template", "examples", "sft", "config", "python", "json", "html"}
+PATHS |= {
+    "prompts",
+    "write_prompts",
+    "adapter",
+    "like",
+    "chat_template",
+    "examples",
+    "sft",
+    "config",
+    "python",
+    "json",
+    "html",
+}
 FLAGS = [(command, one.name) for command in COMMANDS for one in dataclasses.fields(command) if one.name in PATHS]
 
 

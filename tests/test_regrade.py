@@ -35,7 +35,7 @@ OWN = [
 def _tracing(request: Request) -> str | Completion:
     """A trace, a cut thought, a failure, or a reply with a box; reflections that are right half of the time."""
     number = request.seed % 5
-    if "# Response" in request.messages[-1]["content"]:
+    if "# Your attempt" in request.messages[-1]["content"]:
         return f"Hm.\n{RIGHT if number % 2 else WRONG}"
     if number == 0:
         return Completion("", "error", 3, error="the request was refused", final=True)

@@ -231,7 +231,7 @@ def test_questions_that_a_server_refuses_fail_alone(server: OpenAIServer, tmp_pa
 
     def refuse(body: dict[str, Any]) -> Fault | None:
         text = body["messages"][-1]["content"]
-        if "numbers in the list" not in text or "# Response" in text:
+        if "numbers in the list" not in text or "# Your attempt" in text:
             return None
         first[:] = first or [text]
         return Fault(400, {"error": {"message": "no"}}) if text == first[0] else None
@@ -252,7 +252,7 @@ def test_the_key_is_sent_and_stands_nowhere(
     server.key = KEY
     monkeypatch.setenv("THE_KEY", KEY)
     flags = ["--server", server.url, "--api_key_env", "THE_KEY", *FLAGS, f"--out={tmp_path / 'run'}"]
-    server.fault = lambda body: Fault(400, f"bad key {KEY}") if "# Response" in str(body) else None
+    server.fault = lambda body: Fault(400, f"bad key {KEY}") if "# Your attempt" in str(body) else None
     assert main(flags) in (0, 1)
     monkeypatch.setenv("THE_KEY", f"{KEY}-wrong")
     with pytest.raises(SystemExit) as ended:

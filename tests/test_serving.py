@@ -13,8 +13,9 @@ import pytest
 
 from assembly.assemble import assemble
 from assembly.feasibility import Coverage
+from assembly.formats import FORMATS
 from assembly.job import coverage_text
-from assembly.settings import FORMATS, SftSettings
+from assembly.settings import SftSettings
 from cluster.inference.engine import Request
 from examples.builtin_model.curriculum import whole_solution
 from generation.raw.counts import RawCounts, TaskCounts, count_folder
@@ -125,7 +126,7 @@ def always(expression: str) -> Callable[[Request], str]:
 
     def reply(request: Request) -> str:
         said = request.messages[-1]["content"]
-        if "# Response" in said:
+        if "# Your attempt" in said:
             return WRONG if expression else RIGHT
         facts = countdown.facts_of(said)
         assert facts is not None

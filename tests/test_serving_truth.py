@@ -12,7 +12,8 @@ import pytest
 from assembly.assemble import assemble
 from assembly.candidates import FRAME_TAG, FRAMED_REFLECTION, NO_REFLECTION
 from assembly.feasibility import Coverage
-from assembly.settings import FORMATS, SftSettings
+from assembly.formats import FORMATS
+from assembly.settings import SftSettings
 from tests.assembly_rows import RIGHT, WRONG, RawRow, no_answer, raw_row, settings, write_rows
 from tests.test_serving import RIGHT_ROW, WRONG_ROW, said_of, served_by
 

@@ -72,6 +72,9 @@ def test_flags_of_the_whole_job_are_frozen() -> None:
         "variants",
         "samples",
         "reflections",
+        "reflection_prompts",
+        "prompts",
+        "write_prompts",
         "reflection_sampling",
         "formats",
         "attempts",
@@ -89,7 +92,7 @@ def test_flags_of_the_whole_job_are_frozen() -> None:
 def test_flags_of_an_evaluation_are_frozen() -> None:
     """Those that it shares with the whole job have the same types there."""
     fields = dataclasses.fields(EvaluateSettings)
-    own = ["samples", "variants", "apart_from", "force_to", "force_at", "trigger", "compare", "arm"]
+    own = ["samples", "variants", "prompts", "apart_from", "force_to", "force_at", "trigger", "compare", "arm"]
     assert [field.name for field in fields] == [*OF_EVERY_JOB, *OF_QUESTIONS, *own]
     whole = {field.name: field.type for field in dataclasses.fields(Settings)}
     assert [one.name for one in fields if one.name not in own and whole[one.name] != one.type] == []
@@ -98,7 +101,7 @@ def test_flags_of_an_evaluation_are_frozen() -> None:
 def test_flags_of_more_reflections_are_frozen() -> None:
     """All but the first are flags of the whole job too, with the same types and defaults."""
     fields = dataclasses.fields(AdditionSettings)
-    assert [field.name for field in fields] == [*OF_EVERY_JOB, "raw", "reflections"]
+    assert [field.name for field in fields] == [*OF_EVERY_JOB, "raw", "reflections", "reflection_prompts", "prompts"]
     whole = {field.name: (field.default, field.type) for field in dataclasses.fields(Settings)}
     assert [f.name for f in fields if whole.get(f.name) != (f.default, f.type)] == ["raw"]
 
@@ -124,6 +127,7 @@ def test_flags_of_the_assembly_are_frozen() -> None:
         "chat_kwargs",
         "max_trace_tokens",
         "subsample",
+        "prompts",
         "out",
         "processes",
         "license",

@@ -29,4 +29,4 @@ def only_a_thought(request: Request) -> str:
 
 def thinking_of_reflections(request: Request) -> str:
     """A model that answers at once, and only thinks when it is to judge."""
-    return only_a_thought(request) if "# Response" in request.messages[-1]["content"] else reply(request)
+    return only_a_thought(request) if "# Your attempt" in request.messages[-1]["content"] else reply(request)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-from assembly.traces import PHRASES, Trace, TraceStep, render
+from assembly.phrases import PHRASES
+from assembly.traces import Trace, TraceStep, render
 from cluster.inference.engine import Request
 from generation.grading import find_answer
 from reflection import prompts
@@ -15,7 +16,7 @@ from tests import scripted
 def reply(request: Request) -> str:
     """Mostly a trace of one to four attempts, some right; one in eight is torn, one has tags missing, one is none."""
     rng, kind = random.Random(f"trace/{request.seed}"), random.Random(f"kind/{request.seed}").random()
-    if "# Response" in request.messages[-1]["content"] or kind < 1 / 8:
+    if "# Your attempt" in request.messages[-1]["content"] or kind < 1 / 8:
         return scripted.reply(request)
     steps = [_step(request, rng) for _ in range(rng.randint(1, 4))]
     answers = [answer for step in steps if (answer := find_answer(step.response))]

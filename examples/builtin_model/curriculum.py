@@ -1,4 +1,4 @@
-"""What the built-in model is trained on: attempts in eight styles, and reflections on attempts.
+"""What the built-in model is trained on: attempts in eight styles, reflections on attempts, and retries after them.
 
 Made from the countdown task's own generator, whose values are exact; prompts are the very messages
 the pipeline sends. Attempts are single: no style checks itself or retries, the method adds that.
@@ -10,8 +10,8 @@ import random
 from dataclasses import dataclass
 
 from cluster.inference.engine import Message
-from examples.builtin_model.reflections import reached, reflect
-from examples.builtin_model.styles import Try, names, write
+from examples.builtin_model.reflections import reached, reflect, retried
+from examples.builtin_model.styles import Try, answer_block, names, write
 from generation import variants
 from generation.builtin import RANGES
 from generation.records import Question
@@ -19,7 +19,9 @@ from generation.tasks import countdown
 from reflection import prompts
 
 _SIZES = {2: 0.10, 3: 0.85, 4: 0.05}
-_REFLECTIONS = 0.35
+_REFLECTIONS = 0.33
+_RETRIES = 0.09
+_FORMER_PROMPTS = 0.12
 _RATIONALIZED = 0.25
 _MISSES = 0.08
 _HINT_IGNORED = 0.25
@@ -37,8 +39,11 @@ class Example:
 def example(rng: random.Random, excluded: frozenset[tuple[object, ...]]) -> Example:
     """One example on a question outside `excluded` (identities of the evaluation questions)."""
     question, right = _question(rng, excluded)
-    if rng.random() < _REFLECTIONS:
+    kind = rng.random()
+    if kind < _REFLECTIONS:
         return _reflection(question, right, rng)
+    if kind < _REFLECTIONS + _RETRIES:
+        return _retry(question, right, rng)
     return _attempt(question, right, rng)
 
 
@@ -100,14 +105,27 @@ def _attempt(question: Question, right: Try, rng: random.Random) -> Example:
 
 
 def _reflection(question: Question, right: Try, rng: random.Random) -> Example:
-    correct = rng.random() < 0.5
-    attempt = right if correct else _wrong(question, right, rng)
+    attempt = right if rng.random() < 0.5 else _wrong(question, right, rng)
+    asked, _, said = _reflected(question, attempt, rng)
+    return Example(asked, said)
+
+
+def _reflected(question: Question, attempt: Try, rng: random.Random) -> tuple[tuple[Message, ...], str, str]:
+    """Return the chat that asks for a reflection on the attempt, the attempt's text, and the reflection."""
     if attempt.claim is None and rng.random() < 0.7:
         attempt = attempt.tidied()
-    variant = rng.choice(list(variants.VARIANTS))
-    sample = write(variant, question, attempt, rng)
-    name = rng.choice(list(prompts.PROMPTS))
-    return Example(prompts.messages(name, question.text, sample), reflect(name, question, attempt, rng))
+    sample = write(rng.choice(list(variants.VARIANTS)), question, attempt, rng)
+    former = [name for name in prompts.ALL if name not in prompts.PROMPTS]
+    name = rng.choice(former if rng.random() < _FORMER_PROMPTS else list(prompts.PROMPTS))
+    return prompts.messages(name, question.text, sample), sample, reflect(name, question, attempt, rng)
+
+
+def _retry(question: Question, right: Try, rng: random.Random) -> Example:
+    """Another attempt with the first one and the reflection on it in view."""
+    _, sample, said = _reflected(question, _wrong(question, right, rng), rng)
+    attempt = (_other(question, rng) if rng.random() < _MISSES else right).tidied()
+    asked = prompts.retry_messages(question.text, sample, said, question.answer_type)
+    return Example(asked, f"{retried(question, attempt, rng)}\n{answer_block(attempt.expression, rng)}")
 
 
 def _other(question: Question, rng: random.Random) -> Try:

@@ -16,9 +16,8 @@ _VERBS = {"+": "adds", "-": "takes", "*": "multiplies", "/": "divides"}
 
 def reflect(name: str, question: Question, attempt: Try, rng: random.Random) -> str:
     """A reflection in the manner of the named prompt, ending in the true verdict."""
-    right = attempt.value == question.facts["target"] and attempt.misused(question.facts["numbers"]) is None
     body = _MANNERS[name](question, attempt, rng)
-    return f"{body}\n<verdict>{'Correct' if right else 'Incorrect'}</verdict>"
+    return f"{body}\n<verdict>{'Correct' if _is_right(question, attempt) else 'Incorrect'}</verdict>"
 
 
 def _walk(attempt: Try) -> str:
@@ -41,6 +40,71 @@ def _numbers(question: Question, attempt: Try) -> str:
         return "each was given"
     number, twice = misused
     return f"{number} was used too often" if twice else f"{number} was not given"
+
+
+def _is_right(question: Question, attempt: Try) -> bool:
+    return attempt.value == question.facts["target"] and attempt.misused(question.facts["numbers"]) is None
+
+
+def _work_again(question: Question, attempt: Try, rng: random.Random) -> str:
+    opening = rng.choice(("Let me work it out again.", "I do the steps once more.", "Let me check the steps."))
+    return (
+        f"{opening} My answer is {attempt.expression}.\n{_walk(attempt)}.\nThat is {_reached(question, attempt)}."
+        f"\nI used {names(attempt.numbers)}: {_numbers(question, attempt)}."
+    )
+
+
+def _check_demands(question: Question, attempt: Try, rng: random.Random) -> str:
+    given = names(question.facts["numbers"])
+    return (
+        f"I may use only {given}, each at most once. I used {names(attempt.numbers)}, and"
+        f" {_numbers(question, attempt)}.\nI must reach {question.facts['target']}. {_walk(attempt)}, so I reach"
+        f" {_reached(question, attempt)}."
+    )
+
+
+def _look_for_mistake(question: Question, attempt: Try, rng: random.Random) -> str:
+    found = []
+    if attempt.misused(question.facts["numbers"]) is not None:
+        found.append(_numbers(question, attempt))
+    if attempt.value != question.facts["target"]:
+        found.append(f"{attempt.value} is not {question.facts['target']}")
+    end = f"There is my mistake: {', and '.join(found)}." if found else "I cannot find a mistake."
+    return (
+        f"Did I make a mistake in {attempt.expression}? The numbers {names(attempt.numbers)}:"
+        f" {_numbers(question, attempt)}. The steps: {_walk(attempt)}, so I get {_reached(question, attempt)}."
+        f"\n{end}"
+    )
+
+
+def _retrace(question: Question, attempt: Try, rng: random.Random) -> str:
+    opening = rng.choice(("I ended on", "In the end I had"))
+    return (
+        f"{opening} {attempt.expression}. Its steps were {_walk(attempt)}.\nSo it comes to"
+        f" {_reached(question, attempt)}. It needs {names(attempt.numbers)}, and {_numbers(question, attempt)}."
+    )
+
+
+def _doubt(question: Question, attempt: Try, rng: random.Random) -> str:
+    end = "I keep it." if _is_right(question, attempt) else "I drop it."
+    return (
+        f"What speaks against {attempt.expression}? I used {names(attempt.numbers)}, and"
+        f" {_numbers(question, attempt)}. I get {_walk(attempt)}, so it is {_reached(question, attempt)}.\n{end}"
+    )
+
+
+def retried(question: Question, attempt: Try, rng: random.Random) -> str:
+    """Another attempt after a wrong one: backwards from the target, which finds more than any other style."""
+    target = question.facts["target"]
+    opening = rng.choice(
+        (
+            f"Let me try another way, backwards from {target}.",
+            f"I start from {target} this time.",
+            f"So I need something else for {target}.",
+        )
+    )
+    lines = [f"{step.result} is {step.left} {step.op} {step.right}." for step in reversed(attempt.stated)]
+    return "\n".join([opening, *lines])
 
 
 def _recompute(question: Question, attempt: Try, rng: random.Random) -> str:
@@ -84,17 +148,20 @@ def _explain(question: Question, attempt: Try, rng: random.Random) -> str:
 
 
 def _second_opinion(question: Question, attempt: Try, rng: random.Random) -> str:
-    misused = attempt.misused(question.facts["numbers"]) is not None
-    right = attempt.value == question.facts["target"] and not misused
     opening = "Here is what I think." if rng.random() < 0.5 else "My honest opinion:"
     return (
         f"{opening} The response answers {attempt.expression}. It uses {names(attempt.numbers)}, and"
         f" {_numbers(question, attempt)}. I get {_walk(attempt)}, so it is {_reached(question, attempt)}."
-        f"\nI am {'convinced' if right else 'not convinced'}."
+        f"\nI am {'convinced' if _is_right(question, attempt) else 'not convinced'}."
     )
 
 
 _MANNERS: dict[str, Callable[[Question, Try, random.Random], str]] = {
+    "work_again": _work_again,
+    "check_demands": _check_demands,
+    "look_for_mistake": _look_for_mistake,
+    "retrace": _retrace,
+    "doubt": _doubt,
     "recompute": _recompute,
     "check_rules": _check_rules,
     "find_mistake": _find_mistake,

@@ -201,8 +201,11 @@ def _chain(steps: Sequence[Operation]) -> str:
 
 
 def _alternatively(question: Question, attempt: Try, rng: random.Random) -> str:
-    lines = [f"{other.expression}: {_chain(other.stated)}." for other in _candidates(question, attempt, rng)]
-    lines.append(f"{attempt.expression}: {_chain(attempt.stated)}.")
+    """The answer comes last, found backwards from the target: a model of this size sees no other way to it."""
+    target = question.facts["target"]
+    lines = [f"{other.expression}: {_chain(other.operations)}." for other in _candidates(question, attempt, rng)[:1]]
+    backwards = " and ".join(f"{step.result} is {step.left} {step.op} {step.right}" for step in attempt.stated[::-1])
+    lines.append(f"from {target}: {backwards}, which is {attempt.expression}.")
     text = "\nAlternatively, ".join(lines)
     return f"One potential answer is {text}\nOf these I take {attempt.expression}."
 

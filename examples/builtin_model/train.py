@@ -139,6 +139,24 @@ def make_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen2ForCausalL
     return Qwen2ForCausalLM(config)
 
 
+def grown(start: Path, tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen2ForCausalLM:
+    """Return the model in the folder `start` with the tokens of another tokenizer.
+
+    A token that it did not have begins as the mean of those that its text was cut into.
+    """
+    model, former = make_model(tokenizer, seed), Qwen2ForCausalLM.from_pretrained(start, dtype=torch.float32)
+    rows, known = former.get_input_embeddings().weight, PreTrainedTokenizerFast.from_pretrained(start)
+    own = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    pieces = [known(token, add_special_tokens=False)["input_ids"] for token in own]
+    for place, token in enumerate(own):
+        if (same := known.convert_tokens_to_ids(token)) is not None:
+            pieces[place] = [same]
+    weights = former.state_dict() | {"model.embed_tokens.weight": torch.stack([rows[one].mean(0) for one in pieces])}
+    weights["lm_head.weight"] = weights["model.embed_tokens.weight"]
+    model.load_state_dict({name: value.detach() for name, value in weights.items()})
+    return model
+
+
 def encode(tokenizer: PreTrainedTokenizerFast, drawn: Example) -> tuple[list[int], int]:
     """Token ids of prompt and completion, and how many are prompt."""
     prompt = tokenizer.apply_chat_template(list(drawn.messages), add_generation_prompt=True, tokenize=False)
@@ -262,18 +280,15 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=110)
     parser.add_argument("--out", type=Path, default=MODEL)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--start", type=Path, help="go on from the model in this folder")
+    parser.add_argument("--start", type=Path, help="go on from the weights in this folder, with tokens of their own")
+    parser.add_argument("--threads", type=int, default=2 if not torch.cuda.is_available() else 4)
     parser.add_argument("--learning_rate", type=float, default=Plan.learning_rate)
     parser.add_argument("--drills", type=float, default=Plan.drills)
     given = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    torch.set_num_threads(2 if device == "cpu" else 4)
-    if given.start:
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(given.start)
-        model = Qwen2ForCausalLM.from_pretrained(given.start, dtype=torch.float32)
-    else:
-        tokenizer = make_tokenizer(given.seed)
-        model = make_model(tokenizer, given.seed)
+    torch.set_num_threads(given.threads)
+    tokenizer = make_tokenizer(given.seed)
+    model = grown(given.start, tokenizer, given.seed) if given.start else make_model(tokenizer, given.seed)
     tokenizer.save_pretrained(given.out)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer)} tokens", flush=True)
     plan = Plan(given.minutes, learning_rate=given.learning_rate, drills=given.drills, seed=given.seed)

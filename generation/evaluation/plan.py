@@ -20,9 +20,16 @@ from generation.model_plan import ModelChoice, choose_model, fit_chat, is_builti
 from generation.plan import first_of_each_grader, graded_by
 from generation.records import Question, stable_hash
 from generation.served_plan import chat_of
-from generation.supplied import check_answer_stops, examples_beside, graders_in, places_in, with_places
+from generation.supplied import (
+    check_answer_stops,
+    examples_beside,
+    graders_in,
+    hint_words,
+    places_in,
+    with_places,
+)
 from generation.tasks.registry import run_name
-from generation.variants import BARE, Variant
+from generation.variants import BARE, Variant, texts_of
 
 _LEAST = "<answer>7</answer>"
 _MARK = "<think>"
@@ -79,7 +86,7 @@ def plan_evaluation(settings: EvaluateSettings) -> EvaluationPlan:
     model, sampling, chat, chosen, out, notes = _model(settings, task, max(samples.values()))
     supplied = with_places(supplied, settings.answer_in)
     check_answer_stops(supplied, sampling, sampling, 0)
-    examples, shown = examples_beside(settings.examples, variants, supplied, 0)
+    examples, shown = examples_beside(settings, variants, supplied, 0)
     if count := len(examples.reflecting):
         shown.append(f"--examples: {count:,} examples of reflecting are not used: no reflection is asked for")
     if is_builtin(settings) and BARE in variants:
@@ -94,9 +101,7 @@ def plan_evaluation(settings: EvaluateSettings) -> EvaluationPlan:
         examples=examples,
         forcing=_forcing(settings),
     )
-    context = min(model.context, sampling.max_tokens + ANSWER_TOKENS + 4096 + examples.size(variants))
-    of_variants = {one.name: {"system": one.system, "user": f"{{question}}\n\n{one.user}"} for one in variants}
-    of_variants.pop(BARE.name, None)
+    context = min(model.context, sampling.max_tokens + ANSWER_TOKENS + 4096 + examples.size(variants, {}))
     return EvaluationPlan(
         name=f"{task}-{model.label}",
         configuration={**chosen, "task": task, "context": context, **_configuration(asked, work)},
@@ -109,7 +114,7 @@ def plan_evaluation(settings: EvaluateSettings) -> EvaluationPlan:
         out=out,
         license=settings.license,
         texts={
-            "variants": of_variants,
+            "variants": texts_of(variants),
             "examples": examples.texts,
             "chat_template": chat.template,
             **graders_in(asked),
@@ -137,7 +142,7 @@ def _configuration(asked: Sequence[Question], work: EvaluationWork) -> dict[str,
         "questions": len(asked),
         "questions_hash": stable_hash(*((one.key, one.answer) for one in asked))[:16],
         "variants": [variant.name for variant in work.variants],
-        "prompts_hash": stable_hash(*work.variants)[:16],
+        "prompts_hash": stable_hash(*work.variants, *hint_words(work.variants))[:16],
         "samples": dict(work.samples),
         "sampling": work.sampling.parameters(),
         **({"forcing": _configured(work.forcing)} if work.forcing else {}),

@@ -11,7 +11,8 @@ from generation.evaluation.averages import PAPER_TASKS
 from generation.question_settings import QuestionSettings
 from generation.tasks import custom
 from generation.tasks.task import Task
-from generation.variants import BARE, VARIANTS, Variant, parse_names
+from generation.text_files import PROMPTS_HELP, check_prompts
+from generation.variants import BARE, VARIANTS, Variant, parse_names, read_variants
 
 PAPER = "paper"
 SAMPLES = 4  # for each question, as in the paper
@@ -44,6 +45,7 @@ class EvaluateSettings(QuestionSettings):
     variants: tuple[str, ...] = flag(
         (BARE.name,), f"question, the question alone; plain (4), all (8), or a comma list of {', '.join(VARIANTS)}"
     )
+    prompts: str | None = flag(None, PROMPTS_HELP, local)
     apart_from: tuple[str, ...] = flag((), "runs or dataset folders whose questions are not asked, by comma", local)
     force_to: int | None = flag(
         None, "budget forcing: go on with each reply to this many tokens in all, beside a control", bounds=(2, 10**7)
@@ -123,7 +125,8 @@ class EvaluateSettings(QuestionSettings):
         if len(others) < len(self.variants) - 1:
             raise ValueError(f"a variant is named twice in {','.join(self.variants)}: name each once")
         bare = (BARE,) if len(others) < len(self.variants) else ()
-        return (*bare, *(parse_names(others) if others or not bare else ()))
+        known = read_variants(check_prompts(self.prompts))
+        return (*bare, *(parse_names(others, known) if others or not bare else ()))
 
     def samples_of(self, names: list[str]) -> Mapping[str, int]:
         """Return the number of replies by task. Raises ValueError for other text, and for a task that is not asked."""

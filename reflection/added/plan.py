@@ -4,8 +4,9 @@ import asyncio
 import itertools
 import math
 import random
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import MISSING, dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, replace
+from functools import partial
 
 import pyarrow as pa
 
@@ -15,7 +16,7 @@ from cluster.inference.chat import Prompt
 from cluster.inference.engine import Engine, EngineInfo, Request, Sampling
 from cluster.inference.sampling import check_stops
 from cluster.jobs.plan import JobPlan, JobSettings
-from cluster.paths import local_or_name
+from cluster.paths import local, local_or_name
 from generation.examples import NO_EXAMPLES, Examples, check_apart, load_examples, notes_on_reflecting
 from generation.model_plan import choose_model, fit_chat, is_builtin, notes_on_prompts, write_out
 from generation.raw.schema import (
@@ -31,6 +32,7 @@ from generation.raw.schema import (
 from generation.records import Reflection, request_seed, stable_hash
 from generation.rollout import reflect, together
 from generation.served_plan import chat_of
+from generation.text_files import PROMPTS_HELP, check_prompts
 from reflection import prompts
 from reflection.added.source import (
     BLOCK_ROWS,
@@ -55,7 +57,6 @@ MADE = pa.schema(
 _RAW = "a RAW_DATA or run folder, a parquet file, or a hub dataset (namespace/name)"
 _REFLECTIONS = "how many more for each graded sample (default: 4; built-in model 2)"
 _MOST_CONTEXT = 32_768
-_FRAME = 1024  # more than the tokens of a reflection prompt without question and sample
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +68,16 @@ class AdditionSettings(JobSettings):
 
     raw: str = flag(MISSING, _RAW, local_or_name)
     reflections: int | None = flag(None, _REFLECTIONS, bounds=(1, 1_000))
+    reflection_prompts: tuple[str, ...] = flag((), prompts.CHOICE)
+    prompts: str | None = flag(None, PROMPTS_HELP, local)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.asked_to_reflect()
+
+    def asked_to_reflect(self) -> dict[str, str]:
+        """Return the reflection prompts by name. Raises ValueError as read_reflections and choose do."""
+        return prompts.read_reflections(check_prompts(self.prompts)).choose(self.reflection_prompts)
 
 
 @dataclass(frozen=True)
@@ -77,6 +88,7 @@ class AdditionWork:
     sampling: Sampling
     seed: int
     examples: Examples = NO_EXAMPLES
+    prompts: Mapping[str, str] = field(default_factory=lambda: prompts.PROMPTS)  # by name
 
     async def __call__(self, engine: Engine, block: Block) -> Rolled:
         """Return rows of schema MADE. Raises ItemFailedError if every request failed, EngineDiedError."""
@@ -92,8 +104,9 @@ class AdditionWork:
         identity = ("addition", *sample.identity)
         rng = random.Random("/".join(map(str, (self.seed, *identity, sample.there))))
         requests = []
-        for number, name in enumerate(prompts.draw(self.reflections, rng, sample.used), sample.there):
-            chat = self.examples.look(name, sample.question, sample.response)
+        drawn = prompts.draw(self.reflections, rng, sample.used, self.prompts)
+        for number, name in enumerate(drawn, sample.there):
+            chat = self.examples.look(name, sample.question, sample.response, self.prompts)
             seed = request_seed(self.seed, *identity, number)
             requests.append((name, Request(f"{block.key}/{sample.row}/{number}", chat, self.sampling, seed)))
         return requests
@@ -152,16 +165,19 @@ class AdditionPlan(JobPlan):
 def plan_additions(settings: AdditionSettings) -> AdditionPlan:
     """Decide everything, reading every row once. Raises ValueError for an unsuitable model or RAW_DATA."""
     source = open_source(settings.raw)
-    examples, of_examples = _examples(settings.examples, source)
+    looks = settings.asked_to_reflect()
+    examples, of_examples = _examples(settings, source)
     reflections = settings.reflections or (2 if is_builtin(settings) else 4)
-    alike = math.ceil(reflections / len(prompts.PROMPTS))
+    alike = math.ceil(reflections / len(looks))
     what = "reflections of one prompt on a sample"
     model, sampling, chat, chosen, out, notes = choose_model(settings, f"runs/{source.name}-reflected", alike, what)
     check_stops(sampling, "verdict", "reflection")
     if any(out.resolve() in file.path.resolve().parents for file in source.files):
         raise ValueError(f"{out} holds the RAW_DATA to read; give another folder")
     # A text has no more tokens than bytes. The engine rejects a sample that is longer still, and its row says so.
-    context = min(model.context, _MOST_CONTEXT, source.longest + _FRAME + sampling.max_tokens + examples.size(()))
+    # Around a sample stand a chat template and the longest prompt.
+    frame = 256 + max(len(text.encode()) for text in looks.values()) + examples.size((), looks)
+    context = min(model.context, _MOST_CONTEXT, source.longest + frame + sampling.max_tokens)
     return AdditionPlan(
         name=f"{source.name}-reflected-{model.label}",
         # Where the RAW_DATA is, is not part of it.
@@ -169,7 +185,7 @@ def plan_additions(settings: AdditionSettings) -> AdditionPlan:
             **chosen,
             "raw_rows": source.rows,
             "raw_hash": source.origin.digest,
-            "prompts_hash": stable_hash(*prompts.PROMPTS.items())[:16],
+            "prompts_hash": stable_hash(*looks.items())[:16],
             "reflections": reflections,
             "sampling": sampling.parameters(),
             "context": context,
@@ -184,16 +200,17 @@ def plan_additions(settings: AdditionSettings) -> AdditionPlan:
         per_item=BLOCK_ROWS * reflections,
         out=out,
         license=settings.license,
-        texts={"reflections": prompts.PROMPTS, "examples": examples.texts, "chat_template": chat.template},
+        texts={"reflections": looks, "examples": examples.texts, "chat_template": chat.template},
         notes=(*source.origin.notes, *notes, *of_examples),
         source=source,
-        work=AdditionWork(reflections, sampling, settings.seed, examples),
+        work=AdditionWork(reflections, sampling, settings.seed, examples, looks),
     )
 
 
-def _examples(path: str | None, source: Source) -> tuple[Examples, list[str]]:
+def _examples(settings: AdditionSettings, source: Source) -> tuple[Examples, list[str]]:
     """Return the examples of reflecting and notes on them. Raises ValueError if there are none in the file."""
-    given = load_examples(path)
+    path = settings.examples
+    given = load_examples(path, among=prompts.read_reflections(check_prompts(settings.prompts)).all)
     examples = Examples(reflecting=given.reflecting)
     if given.answering and not given.reflecting:
         raise ValueError(f"--examples {path} holds no example of reflecting: give lines with a 'reflection'")
@@ -207,8 +224,8 @@ def look_at_samples(plan: AdditionPlan) -> AdditionPlan:
     """Return the plan with chats as the template takes them, and the notes on them. Raises as notes_on_prompts does."""
     if plan.model.served:
         return plan
-    names = [*prompts.PROMPTS]
-    look = plan.work.examples.look
+    names = [*plan.work.prompts]
+    look = partial(plan.work.examples.look, among=plan.work.prompts)
     empty = [Prompt(f"reflection {name}", look(name, "", "")) for name in names]
 
     kinds = [*empty, _first(plan)]
