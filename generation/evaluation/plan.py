@@ -20,7 +20,14 @@ from generation.model_plan import ModelChoice, choose_model, fit_chat, is_builti
 from generation.plan import first_of_each_grader, graded_by
 from generation.records import Question, stable_hash
 from generation.served_plan import chat_of
-from generation.supplied import check_answer_stops, examples_beside, hint_words, places_in, with_places
+from generation.supplied import (
+    check_answer_stops,
+    examples_beside,
+    graders_in,
+    hint_words,
+    places_in,
+    with_places,
+)
 from generation.tasks.registry import run_name
 from generation.variants import BARE, Variant, texts_of
 
@@ -106,7 +113,12 @@ def plan_evaluation(settings: EvaluateSettings) -> EvaluationPlan:
         per_item=max(1, round(sum(samples[one.task] for one in asked) / len(asked))) * len(variants),
         out=out,
         license=settings.license,
-        texts={"variants": texts_of(variants), "examples": examples.texts, "chat_template": chat.template},
+        texts={
+            "variants": texts_of(variants),
+            "examples": examples.texts,
+            "chat_template": chat.template,
+            **graders_in(asked),
+        },
         notes=(*supplied.notes, *notes, *shown),
         task=task,
         questions=asked,
