@@ -14,6 +14,7 @@ TOO_FEW = "fewer usable attempts than asked for"
 TOO_FEW_CORRECT = "too few correct attempts"
 TOO_FEW_INCORRECT = "too few incorrect attempts"
 TOO_ALIKE = "too few usable attempts that --unique_variants or --max_similarity lets stand in one trace"
+FAULTY = "each trace that was drawn shows a fault of --drop_faults"
 
 THINK, NO_TAG = "think", "none"
 TAG = re.compile(r"[a-z][a-z0-9_]{0,31}")

@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from assembly.faults import FAULTS, cut_at_the_length_limit
 from assembly.layouts import LAYOUTS, layout_for, written_in
 from assembly.settings import SftSettings
-from assembly.traces import FAULTS, cut_at_the_length_limit
 from cluster.jobs.card import NONE, Split
 from cluster.jobs.progress import follow
 from generation.raw.schema import Column

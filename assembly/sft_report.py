@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from assembly.faults import FAULTS
 from assembly.formats import TOO_ALIKE
 from assembly.settings import SftSettings
 from assembly.sft import KINDS, Summary, columns_in, schema_in
-from assembly.traces import FAULTS
 from cluster.jobs import card
 from cluster.jobs.card import NONE, Split, Table, code, counts_text
 from cluster.jobs.plots import Lengths, draw_lengths, draw_parts
