@@ -93,9 +93,11 @@ def contradicts_grade(sample: str, correct: bool) -> bool:
     return needed and pattern.search(sample, max(0, len(sample) - _END)) is not None
 
 
-def names_hint(text: str) -> bool:
-    """Return True if the word "hint" stands in the text."""
-    return "hint" in text.lower() and re.search(r"\bhint", text, re.IGNORECASE) is not None
+def names_hint(text: str, words: tuple[str, ...]) -> bool:
+    """Return True if one of the words, which stand for a hint, begins a word of the text."""
+    lower = text.lower()
+    there = [word for word in words if word.lower() in lower]
+    return any(re.search(rf"(?<!\w){re.escape(word)}", text, re.IGNORECASE) for word in there)
 
 
 _DENIAL = re.compile(

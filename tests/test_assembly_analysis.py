@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from assembly.claims import false_equations
-from assembly.faults import FAULTS
+from assembly.faults import FAULTS, RULES
 from assembly.sft import EXAMPLES, Summary
 from tests.assembly_rows import RIGHT, WRONG, RawRow, made_of, raw_row, settings
 
@@ -96,7 +96,8 @@ def test_faults_are_told_by_their_rules(rows: list[RawRow], faults: set[str]) ->
 
 
 def test_every_fault_has_a_rule_to_print() -> None:
-    assert all(shows.__doc__ and shows.__doc__.endswith(".") for shows in FAULTS.values())
+    assert [*RULES] == [*FAULTS]
+    assert all(rule.endswith(".") and "\n" not in rule and "  " not in rule for rule in RULES.values())
 
 
 def test_faults_are_counted_by_label_task_and_variant() -> None:

@@ -252,7 +252,7 @@ def test_glue_that_contradicts_the_verdict_is_found_and_drawn_again(tmp_path: Pa
     own = _own_phrases(tmp_path / "own", generic=["That was wrong, so again.", "Again."], correct=["It is right."])
     rows = [raw_row(f"{n}", n > 2) for n in range(6)]
     fault = "glue_contradicts_verdict"
-    asked = {"prompts": str(own), "attempts": "5"}
+    asked: dict[str, Any] = {"prompts": str(own), "attempts": "5"}
     drawn = [one for seed in range(20) for one in made_of(rows, settings("*C", seed=seed, **asked)).made]
     assert {FAULTS[fault](one) for one in drawn} == {True, False}
     for one in drawn:
