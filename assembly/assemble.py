@@ -23,7 +23,9 @@ import pyarrow.compute as pc
 from assembly import feasibility
 from assembly.asked import asked_by, lengths_of, notes_on_template
 from assembly.candidates import OTHER_VARIANT, POOL, choose, questions_of
+from assembly.faults import FAULTS
 from assembly.feasibility import NothingMadeError, Supply
+from assembly.rendering import framed
 from assembly.sessions import choose_sessions, sessions_beside, write_sessions
 from assembly.settings import SftSettings
 from assembly.sft import (
@@ -40,7 +42,7 @@ from assembly.sft import (
     write_sft,
 )
 from assembly.sft_report import sft_card
-from assembly.traces import FAULTS, assemble_question, framed
+from assembly.traces import assemble_question
 from cluster.inference.engine import Message
 from cluster.inference.tokenizer import ChatTokenizer
 from cluster.jobs.atomic import check_replaceable, replace_folder

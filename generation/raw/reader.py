@@ -46,6 +46,7 @@ class _Role(NamedTuple):
     type: pa.DataType = pa.string()
     in_list: bool = False  # also accepted as a list, whose first element counts, except for reflections
     required: bool = False
+    ours: bool = False  # a column of this name and another type is somebody else's, and not read
 
 
 _ROLES = {
@@ -64,6 +65,7 @@ _ROLES = {
     "mentions_hint": _Role(("mentions_hint",), pa.bool_()),
     "reflections": _Role((REFLECTIONS,), pa.list_(pa.string()), in_list=True),
     "attempts": _Role((ATTEMPTS,), pa.list_(ATTEMPT)),
+    "metadata": _Role(("metadata",), ours=True),
 }
 ROWS = pa.schema([(name, role.type) for name, role in _ROLES.items()])
 """The schema every RAW_DATA is read as, one row per sample; `variant`, `is_correct` and `extracted_answer` may be null.
@@ -71,7 +73,7 @@ ROWS = pa.schema([(name, role.type) for name, role in _ROLES.items()])
 `outcome` is our own column, or else derived from `is_correct` (null is unknown). Where RAW_DATA tells no thought from
 its response or reflection, as before its version 2, the texts' own `<think>` tags do. Of a sample that is a trace
 itself, `response` is the attempt inside that gives its answer, if there is one, and `thought` is null;
-`attempts` is null for other samples.
+`attempts` is null for other samples; `metadata` is null in a published one.
 """
 _OPENS, _MARKED = r"^\s*<think", r"^\s*<think|</think>"  # what a text without a known thought holds if it may have one
 
@@ -100,7 +102,7 @@ def find_columns(schema: pa.Schema, path: Path) -> Columns:
     """Map roles to columns. Raises ValueError if a column is missing, duplicated or of the wrong type."""
     response = next((name for name in RESPONSES if name in schema.names), PREFIX)
     columns = {}
-    for role, (names, type_, in_list, required) in _ROLES.items():
+    for role, (names, type_, in_list, required, ours) in _ROLES.items():
         candidates = [name.replace("{response}", response) for name in names]
         name = next((name for name in candidates if name in schema.names), None)
         if name is not None:
@@ -115,6 +117,8 @@ def find_columns(schema: pa.Schema, path: Path) -> Columns:
                 continue
             holds = "bool" if type_ == pa.bool_() else "text"
             if not any(fits(inner) for fits in (*_FITTING[holds], pa.types.is_null)):
+                if ours:
+                    continue
                 wanted = f"{holds} or a list of it" if in_list else holds
                 raise ValueError(f"{path}: column {name!r} is of type {found}; expected {wanted}")
             columns[role] = name
