@@ -46,8 +46,6 @@ def false_equations(text: str) -> Iterator[str]:
                 yield f"{left} = {right[1]}"
 
 
-# The traces of a question share their attempts.
-@lru_cache(maxsize=256)
 def states_false_arithmetic(text: str) -> bool:
     """Return True if the text states an equation between numbers that is false."""
     return any(false_equations(text))
@@ -122,6 +120,8 @@ _DOUBT = re.compile(
 """Before it in the same clause: nothing is stated then."""
 _CLAUSE = re.compile(r"[.:;!\n]|, (?:and|so|but) ", re.IGNORECASE)
 _SEEN = 200  # characters before a denial that are looked at
+_DENYING = ("not given", "not provided", "not in the", "not one of", "not among", "n't ", "n’t ", "used too", "used more")
+"""A text that holds a denial contains one of these in small letters, and searching for them is much faster."""
 
 
 def denies_given(reflection: str, numbers: Collection[int], answer: str) -> bool:
@@ -129,7 +129,10 @@ def denies_given(reflection: str, numbers: Collection[int], answer: str) -> bool
 
     The latter only if the answer is one expression, which uses it no more often than it was given.
     """
-    for found in _DENIAL.finditer(reflection) if numbers else ():
+    lower = reflection.lower() if numbers else ""
+    if not any(words in lower for words in _DENYING):
+        return False
+    for found in _DENIAL.finditer(reflection):
         before = reflection[max(0, found.start() - _SEEN) : found.start()]
         number, clause = int(found[1]), _CLAUSE.split(before)[-1]
         if number in numbers and _BEFORE.search(before) and not _DOUBT.search(clause):

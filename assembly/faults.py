@@ -4,6 +4,7 @@ Only what a rule detects is called a fault; --drop_faults leaves out what shows 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 
 from assembly.claims import contradicts_grade, denies_given, states_false_arithmetic, verdict_of
 from assembly.claims import names_hint as _names_hint
@@ -17,14 +18,18 @@ def sample_contradicts_verdict(made: LabeledTrace) -> bool:
     return any(contradicts_grade(one.response, one.correct) for one in made.attempts)
 
 
+# The traces of a question share their attempts.
+_states_false = lru_cache(maxsize=256)(states_false_arithmetic)
+
+
 def sample_states_false_arithmetic(made: LabeledTrace) -> bool:
     """An attempt, right or wrong, states an equation between numbers that is false."""
-    return any(states_false_arithmetic(one.response) for one in made.attempts)
+    return any(_states_false(one.response) for one in made.attempts)
 
 
 def final_attempt_states_false_arithmetic(made: LabeledTrace) -> bool:
     """The attempt whose answer the trace gives is correct, and states an equation between numbers that is false."""
-    return made.final.correct and states_false_arithmetic(made.final.response)
+    return made.final.correct and _states_false(made.final.response)
 
 
 def reflection_states_false_arithmetic(made: LabeledTrace) -> bool:

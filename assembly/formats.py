@@ -143,7 +143,7 @@ def _format(file: TextTable, name: str) -> Format:
     row = file.check_keys([name], (*_KEYS, *Marks._fields), ("label", "attempts"))
     blocks, last = (_listed(file, name, key, row) for key in ("blocks", "last"))
     earlier, whole = row.get("earlier_correct", 0), row.get("whole_pool", True)
-    if not isinstance(earlier, int) or not 0 <= earlier <= _MOST:
+    if type(earlier) is not int or not 0 <= earlier <= _MOST:
         raise file.fault([name, "earlier_correct"], f"earlier_correct must be a number from 0 to {_MOST}")
     if not isinstance(whole, bool):
         raise file.fault([name, "whole_pool"], "whole_pool must be true or false")

@@ -216,7 +216,7 @@ def test_an_evaluation_asks_under_them(own: Path, tmp_path: Path) -> None:
 
 def test_plain_means_the_files_list_or_all_without_a_hint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     own = write_own(tmp_path / "own", "variants")
-    flags = ["--questions", "2", "--dry_run"]
+    flags = ["--questions", "2", "--dry_run", "--attempts", "2"]
     assert _generate(tmp_path / "run", own, *flags) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "--variants plain leaves out fifth, which its list does not name" in said

@@ -82,6 +82,20 @@ def on_a_run(reader: Reader, command: str) -> None:
     as_written(reader, command)
 
 
+def in_own_words(reader: Reader, command: str) -> None:
+    """With the folder that the page makes before: ours, and what it adds to two of the files."""
+    reader.types("python -m generation.run --write_prompts mine")
+    for name, start in (("variants", "[variants.short]"), ("formats", "[plainly]")):
+        (added,) = (block for block in TEXT.split("```\n")[1::2] if block.startswith(start))
+        path = reader.folder / "mine" / f"{name}.toml"
+        path.write_text(path.read_text(encoding="utf-8") + added, encoding="utf-8")
+    if command.startswith("python -m assembly"):
+        write_parquet(reader.folder / "runs" / RAW / "RAW_DATA" / "data" / "train-00000-of-00001.parquet", ROWS)
+        as_written(reader, command)
+    else:
+        planned(reader, command)
+
+
 def on_a_finished_run(reader: Reader, command: str) -> None:
     run = reader.folder / re.findall(r"status (\S+)", command)[0]
     run.mkdir(parents=True)
@@ -214,7 +228,8 @@ def is_there(reader: Reader, command: str) -> None:
 WAYS: list[tuple[str, Callable[[Reader, str], None]]] = [
     (r"make .*", make_would),
     (r"source \.venv/bin/activate", goes_into_the_environment),
-    (r"python -m generation\.run --list_tasks", as_written),
+    (r"python -m generation\.run (--list_tasks|--write_prompts mine)", as_written),
+    (r"python -m \w+\.\w+ .*--prompts mine.*", in_own_words),
     (r"python -m generation\.run .*--address auto", on_a_cluster),
     (r"python -m generation\.run .*--like .*", like_a_run),
     (r"python -m generation\.run (--probe|--preview \d)", as_written),
