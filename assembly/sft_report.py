@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from assembly.exclusion import EXCLUDED, FLAG
 from assembly.formats import TOO_ALIKE
 from assembly.settings import SftSettings
 from assembly.sft import KINDS, Summary, columns_in, schema_in
@@ -146,7 +147,9 @@ def _chosen(summary: Summary) -> str:
     if not summary.chosen:
         return ""
     rows = [(flag, what, count) for (flag, what), count in summary.chosen.items()]
-    return f"## What was chosen\n\n{Table(('choice', 'what', 'count'), rows).markdown(1)}"
+    listed = any(flag.startswith(FLAG) for flag, _ in summary.chosen)
+    where = f"The questions that stand in a set of `{FLAG}` are listed in `{EXCLUDED}`.\n\n" if listed else ""
+    return f"## What was chosen\n\n{where}{Table(('choice', 'what', 'count'), rows).markdown(1)}"
 
 
 def _one_trace(summary: Summary) -> str:
