@@ -59,12 +59,15 @@ UNREFLECTED = (NO_REFLECTION, FRAMED_REFLECTION, *(reason for reason, _ in _OF_R
 
 _TEXTS = ("question_key", "question", "numbers", "gold", "task", "variant", "response", "answer", "left_out")
 POOL = pa.schema(
-    {"order": pa.uint64(), **dict.fromkeys(_TEXTS, pa.string()), **dict.fromkeys(("correct", "cut"), pa.bool_())}
+    {"order": pa.uint64(), **dict.fromkeys(_TEXTS, pa.string())}
+    | dict.fromkeys(("correct", "cut", "rated"), pa.bool_())
     | {"reflections": pa.list_(pa.string())}
 )
 """Samples as the assembly uses them. `order` is a hash of the key, which questions are sorted by; `numbers` are those
 that the question gives, with commas between; `answer` is the sample's, ready to be quoted; `reflections` are the valid
-ones; `left_out` is why a sample may not be used in a trace with reflections, empty if it may."""
+ones; `left_out` is why a sample may not be used in a trace with reflections, empty if it may; `rated` is what counts in
+a pass rate: whether the sample is right, null if that is undecided, or if its prompt was not asked for or told it the
+answer."""
 
 _ANSWER_TAG = re.compile(r"<[\s/]*answer\b[^<>]*>", re.IGNORECASE)
 _BY_QUESTION = [("order", "ascending"), ("question_key", "ascending")]
@@ -117,7 +120,10 @@ def is_plain_answer(text: str) -> bool:
 
 def choose(rows: pa.Table, settings: SftSettings) -> pa.Table:
     """Convert rows of schema ROWS to schema POOL, in the same order; with --inner_attempts as `unfolded` has them."""
-    rows = unfolded(rows) if settings.inner_attempts else with_inner_reflections(rows)
+    if settings.inner_attempts:
+        rows = unfolded(rows)
+    elif not settings.reflected_under:
+        rows = with_inner_reflections(rows)
     (batch,) = rows.combine_chunks().to_batches()
     columns = dict(zip(batch.schema.names, batch.columns, strict=True))
     keys = columns["question_key"].dictionary_encode()
@@ -131,6 +137,7 @@ def choose(rows: pa.Table, settings: SftSettings) -> pa.Table:
                 tells = pc.and_(pc.equal(columns["variant"], name), found)
                 columns["mentions_hint"] = pc.or_(columns["mentions_hint"], pc.fill_null(tells, False))
     columns["correct"] = pc.equal(columns["outcome"], "right")
+    columns["rated"] = _rated(columns["is_correct"], pc.fill_null(columns["variant"], ""), settings)
     columns["gold"] = pc.utf8_trim_whitespace(columns["answer"])
     columns["answer"] = pc.utf8_trim_whitespace(pc.fill_null(columns["extracted_answer"], ""))
     given = pc.coalesce(columns["metadata"], columns["question"]).dictionary_encode()
@@ -138,6 +145,14 @@ def choose(rows: pa.Table, settings: SftSettings) -> pa.Table:
     columns["reflections"], unreflected = _valid(columns, settings)
     columns["left_out"] = _left_out(columns, unreflected, settings)
     return pa.Table.from_arrays([columns[name] for name in POOL.names], schema=POOL)
+
+
+def _rated(right: pa.Array, variants: pa.Array, settings: SftSettings) -> pa.Array:
+    hints = [name for name, variant in settings.words.variants.known.items() if variant.rationalized]
+    counts = pc.invert(pc.is_in(variants, pa.array(hints, pa.string())))
+    if settings.variants:
+        counts = pc.and_(counts, pc.is_in(variants, pa.array(settings.variants)))
+    return pc.if_else(counts, right, None)
 
 
 def _with_thought(thoughts: pa.Array, replies: pa.Array) -> pa.Array:

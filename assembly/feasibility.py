@@ -135,6 +135,9 @@ def _why(left_out: Counter[str], settings: SftSettings) -> str:
 
 def why_nothing(summary: Summary, settings: SftSettings) -> str:
     """Say why no question gave any trace, with a remedy."""
+    if summary.left_questions and summary.left_questions.total() == summary.questions:
+        told = f"of {summary.questions:,} questions none is wanted: {counted(summary.left_questions)}"
+        return f"no trace comes: {told}; give other ends to --pass_rate, or another set to --exclude"
     if summary.too_long:
         words = f"all {summary.too_long.total():,} are longer than --max_trace_tokens {settings.max_trace_tokens}"
         return f"no trace comes: {words}; the shortest has {summary.shortest:,} tokens"

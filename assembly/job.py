@@ -23,6 +23,7 @@ from assembly.sft import SFT_DATA
 from assembly.sft_report import summary_text
 from assembly.shown import preview_text
 from cluster.flags import page
+from cluster.inference.values import read_shares
 from cluster.jobs.atomic import check_replaceable
 from cluster.jobs.card import WIDTH, Table, counts_text
 from cluster.jobs.job import Job
@@ -31,7 +32,7 @@ from generation.plan import Plan, amounts
 from generation.raw.counts import OUTCOMES, RawCounts
 from generation.raw.report import summary
 from generation.raw.schema import RAW_DATA
-from generation.settings import Settings, read_pass_rates
+from generation.settings import Settings
 from generation.variants import parse_names
 
 SETS = (RAW_DATA, SFT_DATA, RL_DATA)  # the dataset folders in a run directory, which may hold SESSIONS too
@@ -124,7 +125,7 @@ def _make_rl(job: Job, plan: Plan, settings: Settings) -> bool:
         finished = job.store.finished()
         found = rates_of(job.store.scan([key for key in keys if key in finished], RATE_COLUMNS))
         rates = {key: found.get(key, NO_RATE) for key in keys}
-        sampled = PassRates(rates, read_pass_rates(settings.rl_pass_rate), settings.seed)
+        sampled = PassRates(rates, read_shares("--rl_pass_rate", settings.rl_pass_rate), settings.seed)
         print(f"{sampled.text()}\n", flush=True)
     write = partial(rl_data, starts=job.starts, layout=settings.rl_layout, sampled=sampled)
     try:

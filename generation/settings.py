@@ -1,12 +1,12 @@
 """The flags of the whole job, checked once, on construction."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cluster.flags import flag
 from cluster.inference.sampling import read_sampling
+from cluster.inference.values import read_shares
 from cluster.paths import folder, local
 from generation.question_settings import QuestionSettings
 from generation.records import RlLayoutName
@@ -19,8 +19,6 @@ from reflection.prompts import CHOICE, read_reflections
 
 FORMATS = ("0C", "*C", "*C_full", "*C*IC", "*CC", "random", "no_reflection", "algorithm1", "star")
 """Trace formats, listed here only for --help: assembly defines and checks them."""
-_NUMBER = r"(\d{0,9}\.?\d{1,9})"
-_RATES = re.compile(f"{_NUMBER}-{_NUMBER}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +71,7 @@ class Settings(QuestionSettings):
             )
         if self.rl_pass_rate is not None and self.rl_samples is None:
             raise ValueError(f"--rl_pass_rate {self.rl_pass_rate} is of samples of the RL questions: give --rl_samples")
-        read_pass_rates(self.rl_pass_rate)
+        read_shares("--rl_pass_rate", self.rl_pass_rate)
         self._check_plans()
         if self.probe and self.dry_run:
             # A dry run asks no server and needs no GPU; a probe does, and ends with the plan all the same.
@@ -121,13 +119,3 @@ class Settings(QuestionSettings):
         if self.rl_questions is not None:
             held = registry.share(self.rl_questions, [count or 1 for count in counts])
         return [Part(task, Wanted(sft, rl, self.seed)) for task, sft, rl in zip(tasks, counts, held, strict=True)]
-
-
-def read_pass_rates(text: str | None) -> tuple[float, float] | None:
-    """Parse LOW-HIGH of --rl_pass_rate into its two ends, None into None. Raises ValueError for any other text."""
-    if text is None:
-        return None
-    found = _RATES.fullmatch(text)
-    if found is None or not 0 <= float(found[1]) <= float(found[2]) <= 1:
-        raise ValueError(f"--rl_pass_rate must be LOW-HIGH within 0 and 1, such as 0.05-0.95, not {text!r}")
-    return float(found[1]), float(found[2])

@@ -93,6 +93,7 @@ NEEDED[Check] = ["--sft=x", "--model=x"]
 PATHS = {"model", "task", "grader", "questions", "raw", "out", "env_setup", "container", "container_mounts"}
 PATHS |= {
     "prompts",
+    "exclude",
     "write_prompts",
     "adapter",
     "like",

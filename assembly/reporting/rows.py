@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from assembly.faults import FAULTS
 from assembly.layouts import LAYOUTS, LayoutName, layout_of, text_of
 from assembly.reporting.sample import LONGEST, Shown, Write, shown
+from assembly.selection import TRAIN, VALIDATION
 from assembly.sft import SFT_DATA
 from generation.evaluation.reader import BATCH_ROWS, read_evaluation
 from generation.evaluation.schema import EVAL_DATA, VERDICTS
@@ -156,6 +157,8 @@ def traces(source: str | Path) -> Iterator[Batch]:
             names += [name for name in _OF_TRACE if name in file.schema_arrow.names]
             for batch in file.iter_batches(_ROWS, columns=names):
                 made = [_trace(layout, row, place) for place, row in enumerate(batch.to_pylist(), first)]
+                for _, one in made:
+                    one["split"] = path.parent.name if path.parent.name == VALIDATION else TRAIN
                 columns = {name: [one[name] for _, one in made] for name in ("task", "label", "key", "attempts")}
                 columns |= {"length": columns["attempts"], "cut": [0] * len(made)}
                 columns |= dict.fromkeys(("traces", "rows"), [1] * len(made))

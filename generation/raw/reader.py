@@ -3,7 +3,7 @@
 Supports both published families of column names, as lists or as plain values.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, get_args
 
@@ -144,16 +144,25 @@ def read_part(part: Part, batch_rows: int = 4096, *, thoughts: bool = True) -> I
 
 
 def read_batches(
-    part: Part, more: Collection[str] = (), batch_rows: int = 4096, *, thoughts: bool = True
+    part: Part,
+    more: Collection[str] = (),
+    batch_rows: int = 4096,
+    *,
+    thoughts: bool = True,
+    prepare: Callable[[pa.RecordBatch], pa.RecordBatch] | None = None,
 ) -> Iterator[tuple[pa.RecordBatch, pa.Table]]:
-    """Yield batches as in the file, with those of the `more` columns that it has, paired with their `as_rows`."""
+    """Yield batches as in the file, with those of the `more` columns that it has, paired with their `as_rows`.
+
+    `prepare` may change a batch before that, but not its number of rows.
+    """
     row = part.first_row
     with reading(part.path, lambda: row), pq.ParquetFile(part.path) as file:
         wanted = {*(name for role, name in part.columns.items() if thoughts or role != "thought"), *more}
         names = [name for name in file.schema_arrow.names if name in wanted]
         for batch in file.iter_batches(batch_rows, row_groups=list(part.groups), columns=names):
             batch.validate(full=True)
-            yield batch, as_rows(batch, part.columns, part.path, row)
+            prepared = batch if prepare is None else prepare(batch)
+            yield prepared, as_rows(prepared, part.columns, part.path, row)
             row += batch.num_rows
 
 
@@ -181,12 +190,7 @@ def as_rows(batch: pa.RecordBatch, columns: Columns, path: Path, first_row: int)
         refuse(pc.equal(values["outcome"], value), f"outcome is {value!r}; expected one of {', '.join(known)}")
     if "extracted_answer" not in columns:
         values["extracted_answer"] = pa.array(map(find_answer, values["response"].to_pylist()), pa.string())
-    keys = pc.if_else(pc.equal(values["question_key"], ""), None, values["question_key"])
-    if keys.null_count:
-        questions = values["question"].dictionary_encode()
-        hashed = pa.array([stable_hash(text)[:16] for text in questions.dictionary.to_pylist()], pa.string())
-        keys = pc.coalesce(keys, pc.take(hashed, questions.indices))
-    values["question_key"] = keys
+    values["question_key"] = _keys(values["question_key"], values["question"])
 
     # Our own outcome and reason if present, else derived from the published columns.
     right, stated = values["is_correct"], pc.is_valid(values["outcome"])
@@ -213,6 +217,33 @@ def as_rows(batch: pa.RecordBatch, columns: Columns, path: Path, first_row: int)
         values["response"] = pc.coalesce(finals, values["response"])
         values["thought"] = pc.if_else(values["attempts"].is_valid(), None, values["thought"])
     return pa.Table.from_arrays([values[name] for name in ROWS.names], schema=ROWS)
+
+
+def _keys(keys: pa.Array, questions: pa.Array) -> pa.Array:
+    """Return the keys, where there is none a hash of the question."""
+    keys = pc.if_else(pc.equal(keys, ""), None, keys)
+    if not keys.null_count:
+        return keys
+    texts = questions.dictionary_encode()
+    hashed = pa.array([stable_hash(text)[:16] for text in texts.dictionary.to_pylist()], pa.string())
+    return pc.coalesce(keys, pc.take(hashed, texts.indices))
+
+
+def questions_in(part: Part, batch_rows: int = 65_536) -> Iterator[tuple[str, str]]:
+    """Yield key and text of each question of the part, once. Raises ValueError for a file that cannot be read."""
+    row, seen = part.first_row, set[str]()
+    with reading(part.path, lambda: row), pq.ParquetFile(part.path) as file:
+        names = [part.columns[role] for role in ("question", "question_key") if role in part.columns]
+        for batch in file.iter_batches(batch_rows, row_groups=list(part.groups), columns=names):
+            columns = [first_items(one) if is_list(one.type) else one for one in map(batch.column, names)]
+            texts, *given = (column.cast(pa.string()) for column in columns)
+            keys = _keys(given[0] if given else pa.nulls(len(texts), pa.string()), texts)
+            found = pa.table({"key": keys, "text": texts}).group_by(["key", "text"], use_threads=False).aggregate([])
+            for key, text in zip(found["key"].to_pylist(), found["text"].to_pylist(), strict=True):
+                if text is not None and key not in seen:
+                    seen.add(key)
+                    yield key, text
+            row += batch.num_rows
 
 
 def _reasons(values: Mapping[str, pa.Array]) -> pa.Array:
