@@ -23,7 +23,9 @@ import pyarrow.compute as pc
 from assembly import feasibility
 from assembly.asked import asked_by, lengths_of, notes_on_template
 from assembly.candidates import OTHER_VARIANT, POOL, choose, questions_of
+from assembly.faults import FAULTS
 from assembly.feasibility import NothingMadeError, Supply
+from assembly.rendering import framed
 from assembly.sessions import choose_sessions, sessions_beside, write_sessions
 from assembly.settings import SftSettings
 from assembly.sft import (
@@ -40,7 +42,7 @@ from assembly.sft import (
     write_sft,
 )
 from assembly.sft_report import sft_card
-from assembly.traces import FAULTS, assemble_question, framed
+from assembly.traces import assemble_question
 from cluster.inference.engine import Message
 from cluster.inference.tokenizer import ChatTokenizer
 from cluster.jobs.atomic import check_replaceable, replace_folder
@@ -158,8 +160,8 @@ def _make(map_: Map, parts: Sequence[Part], settings: SftSettings, work: Path, s
     labels = Counter(label for bucket in made for label in bucket.labels)
     if not labels:
         variants = set(settings.variants) or summary.variants
-        reflected = any("reflections" in part.columns for part in parts)
-        feasibility.notes_on_supply(settings, Supply(summary.most_samples, len(variants), reflected))
+        reflected, retried = (any(role in part.columns for part in parts) for role in ("reflections", "parent"))
+        feasibility.notes_on_supply(settings, Supply(summary.most_samples, len(variants), reflected, retried))
         raise NothingMadeError(feasibility.why_nothing(summary, settings))
     summary.notes += feasibility.notes_on_missing(summary, settings, labels)
     return made
@@ -171,9 +173,11 @@ def sort_part(part: Part, path: Path, *, buckets: int, settings: SftSettings) ->
     with pa.ipc.new_file(path, POOL) as file:
         for rows in read_part(part, thoughts=settings.thoughts == "show"):
             pool = choose(rows, settings)
-            counts.samples += pool.num_rows
+            retries = pc.sum(pool["is_retry"]).as_py() or 0
+            counts.retries += retries
+            counts.samples += pool.num_rows - retries
             counts.left_out.update(pool["left_out"].to_pylist())
-            counts.variants.update(pc.fill_null(pool["variant"], "").to_pylist())
+            counts.variants.update(pc.fill_null(pool["variant"].filter(pc.invert(pool["is_retry"])), "").to_pylist())
             bucket_of = ((pool["order"].to_numpy() >> 32) * buckets >> 32).astype(np.int64)
             (batch,) = pool.take(np.argsort(bucket_of, kind="stable")).combine_chunks().to_batches()
             ends = np.cumsum(np.bincount(bucket_of, minlength=buckets)).tolist()
@@ -186,7 +190,7 @@ def sort_part(part: Part, path: Path, *, buckets: int, settings: SftSettings) ->
 def make_bucket(bucket: int, path: Path, *, files: Sequence[Path], buckets: int, settings: SftSettings) -> BucketTraces:
     """Write the traces of the bucket's questions to `path`. Raises ValueError if a key stands for several questions."""
     pool, counts = _read_bucket(files, bucket, buckets), Summary()
-    wanted = pool["question_key"].filter(pc.not_equal(pool["left_out"], OTHER_VARIANT))
+    wanted = pool["question_key"].filter(pc.and_not(pc.not_equal(pool["left_out"], OTHER_VARIANT), pool["is_retry"]))
     counts.most_samples = max(Counter(wanted.to_pylist()).values(), default=0)
     formats = settings.chosen
     tokenizer = settings.chat()

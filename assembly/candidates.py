@@ -5,24 +5,25 @@ sample is usable if it has a valid reflection. Works on Arrow columns; knows not
 """
 
 import itertools
+import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from fractions import Fraction
-from functools import cache, lru_cache, partial
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from assembly.claims import contradicts_grade, denies_given, names_hint, states_false_arithmetic
 from assembly.inner import unfolded, with_inner_reflections
+from assembly.retried import FIRST, of_retries
 from assembly.settings import SftSettings
-from generation.grading.countdown import read
-from generation.grading.errors import OutOfBoundsError, UnreadableError
-from generation.grading.text import to_ascii
+from generation.raw.retries import variants_of
 from generation.raw.schema import is_blank, kept_items, owners
 from generation.records import CUT, CUT_THOUGHT, ONLY_THOUGHT, WITHOUT_ANSWER, stable_hash
+from generation.tasks.countdown import facts_of
 from generation.variants import hint_pattern
 from reflection.verdict import parse_verdicts
 
@@ -35,19 +36,37 @@ UNQUOTABLE = "its answer cannot be quoted"
 NO_REFLECTION = "no reflection with the right verdict"
 FRAMED_REFLECTION = "each reflection with the right verdict holds tags of a trace"
 FALSE_REFLECTION = "each reflection with the right verdict states a false equation"
+DENYING_REFLECTION = "each reflection with the right verdict denies a number that was given"
+HINTING_REFLECTION = 'each reflection with the right verdict holds the word "hint"'
+CONTRADICTORY = "its end contradicts its grade"
+FALSE_SAMPLE = "states a false equation"
+HINTING = 'holds the word "hint"'
 OTHER_VARIANT = "under a prompt variant that was not asked for"
 
-UNREFLECTED = (NO_REFLECTION, FRAMED_REFLECTION, FALSE_REFLECTION)
+_OF_SAMPLE: Mapping[str, tuple[str, Callable[[str, bool], bool]]] = {
+    "sample_contradicts_verdict": (CONTRADICTORY, contradicts_grade),
+    "sample_states_false_arithmetic": (FALSE_SAMPLE, lambda text, _: states_false_arithmetic(text)),
+    "names_hint": (HINTING, lambda text, _: names_hint(text)),
+}
+"""Faults of a response alone: the reason to leave it out, and whether a response, correct or not, has the fault."""
+_OF_REFLECTION: Mapping[str, tuple[str, Callable[[str, tuple[int, ...], str], bool]]] = {
+    "reflection_states_false_arithmetic": (FALSE_REFLECTION, lambda text, *_: states_false_arithmetic(text)),
+    "reflection_denies_a_given_number": (DENYING_REFLECTION, denies_given),
+    "names_hint": (HINTING_REFLECTION, lambda text, *_: names_hint(text)),
+}
+"""Faults of a reflection alone: given it, the question's numbers and the sample's answer."""
+UNREFLECTED = (NO_REFLECTION, FRAMED_REFLECTION, *(reason for reason, _ in _OF_REFLECTION.values()))
 """Reasons, in the order they are checked, that concern only the reflections: such samples may be used alone."""
 
-_TEXTS = ("question_key", "question", "gold", "task", "variant", "response", "answer", "left_out")
+_TEXTS = ("question_key", "question", "numbers", "gold", "task", "variant", "response", "answer", "left_out")
 POOL = pa.schema(
     {"order": pa.uint64(), **dict.fromkeys(_TEXTS, pa.string()), **dict.fromkeys(("correct", "cut"), pa.bool_())}
-    | {"reflections": pa.list_(pa.string())}
+    | {"reflections": pa.list_(pa.string()), "is_retry": pa.bool_(), "first": FIRST}
 )
-"""Samples as the assembly uses them. `order` is a hash of the key, which questions are sorted by; `answer` is the
-sample's, ready to be quoted; `reflections` are the valid ones; `left_out` is why a sample may not be used in a trace
-with reflections, empty if it may."""
+"""Samples and retries as the assembly uses them. `order` is a hash of the key, which questions are sorted by; `numbers`
+are those that the question gives, with commas between; `answer` is the sample's, ready to be quoted; `reflections` are
+the valid ones; `left_out` is why it may not be used in a trace with reflections, empty if it may; `first` is null but
+for retries that may follow it in a trace."""
 
 _ANSWER_TAG = re.compile(r"<[\s/]*answer\b[^<>]*>", re.IGNORECASE)
 _BY_QUESTION = [("order", "ascending"), ("question_key", "ascending")]
@@ -64,6 +83,14 @@ class Candidate(NamedTuple):
     cut: bool
 
 
+class Retry(NamedTuple):
+    """A wrong sample, with the reflection that found it so, and the right answer of a retry that saw both."""
+
+    first: Candidate
+    after: Candidate
+    cut_place: int  # in `first`, behind its first false step; 0 if none is known
+
+
 class QuestionSamples(NamedTuple):
     """A question with its usable samples, sorted."""
 
@@ -72,6 +99,8 @@ class QuestionSamples(NamedTuple):
     task: str
     candidates: tuple[Candidate, ...]
     unreflected: tuple[Candidate, ...]  # correct samples that only lack a valid reflection
+    numbers: tuple[int, ...] = ()  # that the question gives, if it gives any
+    retries: tuple[Retry, ...] = ()
 
 
 @cache
@@ -115,8 +144,16 @@ def choose(rows: pa.Table, settings: SftSettings) -> pa.Table:
     columns["correct"] = pc.equal(columns["outcome"], "right")
     columns["gold"] = pc.utf8_trim_whitespace(columns["answer"])
     columns["answer"] = pc.utf8_trim_whitespace(pc.fill_null(columns["extracted_answer"], ""))
-    columns["reflections"], unreflected = _valid(columns["reflections"], columns["correct"], settings)
+    given = pc.coalesce(columns["metadata"], columns["question"]).dictionary_encode()
+    columns["numbers"] = pa.array(map(_numbers_in, given.dictionary.to_pylist()), pa.string()).take(given.indices)
+    columns["reflections"], unreflected = _valid(columns, settings)
+    columns["is_retry"] = columns["parent"].is_valid()
     columns["left_out"] = _left_out(columns, unreflected, settings)
+    columns["first"] = pa.nulls(batch.num_rows, FIRST)
+    if columns["is_retry"].true_count:
+        columns |= of_retries(
+            batch, columns, partial(choose, settings=settings), shown=any(one.retried for one in settings.chosen)
+        )
     return pa.Table.from_arrays([columns[name] for name in POOL.names], schema=POOL)
 
 
@@ -127,17 +164,39 @@ def _with_thought(thoughts: pa.Array, replies: pa.Array) -> pa.Array:
     return pc.if_else(is_blank(thoughts), replies, pc.if_else(is_blank(replies), thoughts, both))
 
 
-def _valid(reflections: pa.Array, correct: pa.Array, settings: SftSettings) -> tuple[pa.Array, pa.Array]:
+def _numbers_in(told: str) -> str:
+    """Return the whole numbers that a question gives, with commas between, by its metadata or else its wording."""
+    try:
+        known = json.loads(told)
+        facts = known.get("facts") if isinstance(known, dict) else None
+    except (ValueError, RecursionError):
+        facts = facts_of(told)
+    numbers = facts.get("numbers") if isinstance(facts, dict) else None
+    if isinstance(numbers, list) and all(type(number) is int for number in numbers):
+        return ",".join(map(str, numbers))
+    return ""
+
+
+def _numbers(told: str) -> tuple[int, ...]:
+    return tuple(map(int, told.split(","))) if told else ()
+
+
+def _valid(columns: Mapping[str, pa.Array], settings: SftSettings) -> tuple[pa.Array, pa.Array]:
     """Return the valid reflections of each row that can be shown, and why it has none, empty if it has some."""
+    reflections = columns["reflections"]
     texts, rows = reflections.flatten(), owners(reflections)
-    keep = parse_verdicts(texts) == correct.to_numpy(zero_copy_only=False)[rows]
+    keep = parse_verdicts(texts) == columns["correct"].to_numpy(zero_copy_only=False)[rows]
     last_step = np.zeros(len(reflections), dtype=np.int8)
     last_step[rows[keep]] = 1
     keep &= ~_with_frame_tag(texts, settings.tags).to_numpy(zero_copy_only=False)
     last_step[rows[keep]] = 2
-    if settings.true_arithmetic:
-        keep[keep] = [not any(false_equations(text)) for text in texts.filter(pa.array(keep)).to_pylist()]
-    last_step[rows[keep]] = 3
+    for step, (fault, (_, shows)) in enumerate(_OF_REFLECTION.items(), 3):
+        if fault in settings.dropped:
+            of = pa.array(rows[keep])
+            numbers, answers = (columns[name].take(of).to_pylist() for name in ("numbers", "answer"))
+            those = zip(texts.filter(pa.array(keep)).to_pylist(), map(_numbers, numbers), answers, strict=True)
+            keep[keep] = [not shows(*one) for one in those]
+        last_step[rows[keep]] = step
     return kept_items(reflections, keep), pa.array([*UNREFLECTED, ""]).take(pa.array(last_step))
 
 
@@ -160,10 +219,15 @@ def _left_out(columns: dict[str, pa.Array], unreflected: pa.Array, settings: Sft
         (unquotable, UNQUOTABLE),
         (pc.not_equal(unreflected, ""), unreflected),
     ]
-    if settings.drop_cut:
+    for fault, (why, shows) in _OF_SAMPLE.items():
+        if fault in settings.dropped:
+            told = zip(columns["response"].to_pylist(), columns["correct"].to_pylist(), strict=True)
+            reasons.insert(-1, (pa.array([shows(text, correct) for text, correct in told], pa.bool_()), why))
+    if "cut_at_the_length_limit" in settings.dropped:
         reasons.insert(0, (columns["cut"], pc.if_else(thinking, columns["reason"], CUT)))
     if settings.variants:
-        wanted = pc.is_in(pc.fill_null(columns["variant"], ""), pa.array(settings.variants))
+        under = pc.coalesce(variants_of(columns["parent"]), columns["variant"], "")
+        wanted = pc.is_in(under, pa.array(settings.variants))
         reasons.insert(0, (pc.invert(wanted), OTHER_VARIANT))
     conditions, texts = zip(*reasons, strict=True)
     return pc.case_when(pc.make_struct(*conditions), *texts, "")
@@ -182,17 +246,28 @@ def questions_of(pool: pa.Table) -> Iterator[QuestionSamples]:
     _check_one(pool, "question", "several questions")
     _check_one(pool, "gold", "a question with several gold answers")
     alone = pc.and_(pc.is_in(pool["left_out"], pa.array(UNREFLECTED)), pool["correct"])
-    standing = pool.filter(pc.or_(pc.equal(pool["left_out"], ""), alone))
+    plain = pc.and_not(pc.or_(pc.equal(pool["left_out"], ""), alone), pool["is_retry"])
+    standing = pool.filter(pc.or_(plain, pool["first"].is_valid()))
     columns = {name: standing[name] for name in Candidate._fields} | {"variant": pc.fill_null(standing["variant"], "")}
     samples = map(Candidate, *(column.to_pylist() for column in columns.values()))
     usable, unreflected = defaultdict[str, list[Candidate]](list), defaultdict[str, list[Candidate]](list)
-    keys, reasons = standing["question_key"].to_pylist(), standing["left_out"].to_pylist()
-    for key, why, sample in zip(keys, reasons, samples, strict=True):
-        (unreflected if why else usable)[key].append(sample)
-    firsts = [("question", "first"), ("task", "first")]
+    retries = defaultdict[str, list[Retry]](list)
+    told = (standing[name].to_pylist() for name in ("question_key", "left_out", "first"))
+    for key, why, first, sample in zip(*told, samples, strict=True):
+        if first is None:
+            (unreflected if why else usable)[key].append(sample)
+        else:
+            retries[key].append(_retry(first, sample))
+    firsts = [("question", "first"), ("task", "first"), ("numbers", "first")]
     asked = pool.group_by(["order", "question_key"], use_threads=False).aggregate(firsts).sort_by(_BY_QUESTION)
-    for _, key, question, task in zip(*(column.to_pylist() for column in asked.columns), strict=True):
-        yield QuestionSamples(key, question, task, tuple(sorted(usable[key])), tuple(sorted(unreflected[key])))
+    for _, key, question, task, numbers in zip(*(column.to_pylist() for column in asked.columns), strict=True):
+        candidates, alone = tuple(sorted(usable[key])), tuple(sorted(unreflected[key]))
+        yield QuestionSamples(key, question, task, candidates, alone, _numbers(numbers), tuple(sorted(retries[key])))
+
+
+def _retry(first: Mapping[str, Any], after: Candidate) -> Retry:
+    texts = first["variant"] or "", first["response"], False, first["answer"], [first["reflection"]]
+    return Retry(Candidate(*texts, first["cut"]), after, first["cut_place"] or 0)
 
 
 def _check_one(pool: pa.Table, column: str, several: str) -> None:
@@ -203,36 +278,3 @@ def _check_one(pool: pa.Table, column: str, several: str) -> None:
         if key == other:
             shown = " and ".join(repr(text[:60]) for text in pairs[column].slice(place, 2).to_pylist())
             raise ValueError(f"RAW_DATA: question_key {key!r} stands for {several}, such as {shown}; give each its own")
-
-
-_LEFT = " 0123456789.()+-*/×÷−·"
-_RIGHT = re.compile(r" *([-−]?\d{1,18}(?:\.\d{1,18})?)(?! *[-+*/×÷−·^(=%]| *\d)(?!\.\d)(?![^\W\d])")
-_OPERATION = re.compile(r"[\d)] *[-+*/×÷−·] *[-−(\d]")
-
-
-def false_equations(text: str) -> Iterator[str]:
-    """Yield the false equations between numbers in the text."""
-    place = -1
-    while (place := text.find("=", place + 1)) >= 0:
-        if (right := _RIGHT.match(text, place + 1)) is not None:
-            # What stands before, of 200 characters at most; empty if it is part of a word, as in "x2 + 3".
-            seen = text[max(0, place - 200) : place]
-            outside = seen.rstrip(_LEFT)
-            left = seen[len(outside) :]
-            left = "" if outside and outside[-1].isalnum() and not left.startswith(" ") else left.strip()
-            if _OPERATION.search(left) and not _holds(left, right[1]):
-                yield f"{left} = {right[1]}"
-
-
-# Reflections on a question repeat the same equations.
-@lru_cache(maxsize=16384)
-def _holds(left: str, stated: str) -> bool:
-    """Return False if the expression, rounded to as many places as stated, has another value than the stated one."""
-    try:
-        value = read(to_ascii(left)).value
-    except (UnreadableError, OutOfBoundsError):
-        return True
-    if value is None:
-        return True
-    _, _, places = stated.partition(".")
-    return abs(Fraction(stated.replace("−", "-")) - value) <= (Fraction(1, 2 * 10 ** len(places)) if places else 0)

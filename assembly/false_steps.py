@@ -7,7 +7,7 @@ reads wording, not meaning: it finds some of the steps, and now and then one tha
 import re
 from collections.abc import Iterator
 
-from assembly.equations import located_false
+from assembly.claims import located_false
 
 _CLAUSE = re.compile(r"(?<=[.;!?])\s+|\n|,?\s+(?=(?:but|while|whereas|however|yet)\b)", re.IGNORECASE)
 _FAULT = re.compile(

@@ -28,10 +28,23 @@ from cluster.inference.models import Model, find
 from cluster.inference.tokenizer import ChatFormat, ChatTokenizer
 from cluster.inference.values import check_range
 from cluster.paths import local, local_or_name
-from cluster.texts import first_line
+from cluster.texts import first_line, nearest
 from generation import builtin
 from generation.text_files import PROMPTS_HELP, check_prompts, files_hash
 from generation.variants import PLAIN, Variants, read_variants
+
+FAULT_NAMES = (
+    "sample_contradicts_verdict",
+    "sample_states_false_arithmetic",
+    "final_attempt_states_false_arithmetic",
+    "reflection_states_false_arithmetic",
+    "reflection_denies_a_given_number",
+    "glue_contradicts_verdict",
+    "repeats_an_attempt",
+    "cut_at_the_length_limit",
+    "names_hint",
+)
+"""Of the rules in `assembly.faults`."""
 
 
 class Words(NamedTuple):
@@ -66,6 +79,9 @@ class SftSettings:
         "drop", "what the model thought before its replies: drop it, or show it as text in the attempts"
     )
     true_arithmetic: bool = flag(False, "leave out reflections that state a false equation")
+    drop_faults: tuple[str, ...] = flag(
+        (), f"leave out what shows these faults: all, or a comma list of {', '.join(FAULT_NAMES)}"
+    )
     layout: LayoutName = flag(
         "sharegpt", "the columns of question and trace; docs/training.md has which trainer takes which"
     )
@@ -82,6 +98,12 @@ class SftSettings:
 
     def __post_init__(self) -> None:
         formats = self.chosen
+        for name in self.drop_faults:
+            if name not in ("all", *FAULT_NAMES):
+                meant = "".join(f"; did you mean {one}?" for one in nearest(name, ["all", *FAULT_NAMES]))
+                raise ValueError(
+                    f"--drop_faults {name!r} is unknown: take all, or any of {', '.join(FAULT_NAMES)}{meant}"
+                )
         check_range("--repeats", self.repeats, 1, 1000)
         if self.max_similarity is not None and not 0 <= self.max_similarity < 1:
             raise ValueError(f"--max_similarity must be at least 0 and below 1, not {self.max_similarity}")
@@ -124,6 +146,14 @@ class SftSettings:
     def chosen(self) -> tuple[Format, ...]:
         """Return the formats asked for. Raises ValueError as choose_formats does."""
         return choose_formats(self.formats, self.bounds, self.words.formats)
+
+    @cached_property
+    def dropped(self) -> tuple[str, ...]:
+        """Return the names of the faults that no trace may show."""
+        named = {*(FAULT_NAMES if "all" in self.drop_faults else self.drop_faults)}
+        named |= {"reflection_states_false_arithmetic"} if self.true_arithmetic else set()
+        named |= {"cut_at_the_length_limit"} if self.drop_cut else set()
+        return tuple(name for name in FAULT_NAMES if name in named)
 
     @cached_property
     def tags(self) -> tuple[str, ...]:

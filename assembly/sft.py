@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from assembly.faults import FAULTS, cut_at_the_length_limit
 from assembly.layouts import LAYOUTS, layout_for, written_in
 from assembly.settings import SftSettings
-from assembly.traces import FAULTS, cut_at_the_length_limit
 from cluster.jobs.card import NONE, Split
 from cluster.jobs.progress import follow
 from generation.raw.schema import Column
@@ -59,8 +59,9 @@ class Summary:
     notes: list[str] = field(default_factory=list)
     """Oddities in the RAW_DATA, and what was requested but could not be made."""
     samples: int = 0
+    retries: int = 0
     variants: Counter[str] = field(default_factory=Counter)  # samples by prompt variant, "" if unknown
-    left_out: Counter[str] = field(default_factory=Counter)  # samples left out of all traces, by reason
+    left_out: Counter[str] = field(default_factory=Counter)  # samples and retries left out of all traces, by reason
     questions: int = 0
     most_samples: int = 0  # largest number of samples of any question, under the variants asked for
     not_given: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -104,6 +105,7 @@ class Summary:
     def extend(self, later: Self) -> None:
         """Merge in the counts of a later part."""
         self.samples += later.samples
+        self.retries += later.retries
         self.questions += later.questions
         self.memory += later.memory
         self.most_samples = max(self.most_samples, later.most_samples)

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from assembly.faults import FAULTS
 from assembly.formats import TOO_ALIKE
 from assembly.settings import SftSettings
 from assembly.sft import KINDS, Summary, columns_in, schema_in
-from assembly.traces import FAULTS
 from cluster.jobs import card
 from cluster.jobs.card import NONE, Split, Table, code, counts_text
 from cluster.jobs.plots import Lengths, draw_lengths, draw_parts
@@ -23,7 +23,7 @@ _TAGS = ("skillfactory", "self-distillation", "reasoning", "sft")
 def summary_text(summary: Summary) -> str:
     """Format the summary for the terminal."""
     traces = [(label if label == of else f"{label} of {of}", n) for (of, label), n in sorted(summary.traces.items())]
-    lines = [f"{summary.questions:,} questions with {summary.samples:,} samples in all"]
+    lines = [f"{summary.questions:,} questions with {summary.samples:,} samples{_retries(summary)} in all"]
     lines += [f"{summary.traces.total():,} traces", *counts_text(traces)]
     if summary.longest:
         lines.append(f"{summary.longest:,} tokens in the longest, its question included")
@@ -38,6 +38,10 @@ def summary_text(summary: Summary) -> str:
     if summary.too_long:
         lines.append(f"{summary.too_long.total():,} traces left out: longer than --max_trace_tokens")
     return "\n".join([*lines, *(wrapped(f"note        {note}") for note in summary.notes)])
+
+
+def _retries(summary: Summary) -> str:
+    return f" and {summary.retries:,} retries" if summary.retries else ""
 
 
 def sft_card(
@@ -73,7 +77,7 @@ def sft_card(
         ),
         "traces": f"{split.rows:,}",
         "questions": f"{summary.questions:,}",
-        "samples": f"{summary.samples:,}",
+        "samples": f"{summary.samples:,} samples{_retries(summary)}",
         "formats": _table(("format", "traces"), summary.counts("format"), 1),
         "labels": _table(("label", "traces"), summary.counts("label"), 1),
         "tasks": _table(("task", "traces"), summary.counts("task"), 1),

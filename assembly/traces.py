@@ -1,93 +1,21 @@
-"""Makes all traces of one question: their attempts, the phrases between them, their text and their faults.
+"""Makes all traces of one question: their attempts, the phrases between them, and their text.
 
-All randomness is seeded by the question's key. `Trace` rejects parts whose text contains tags of the trace itself.
-Traces are silver data, which no one wrote on purpose: only what a rule detects is called a fault.
+All randomness is seeded by the question's key.
 """
 
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count, islice, repeat
 from random import Random
 from typing import NamedTuple
 
-from assembly.candidates import Candidate, QuestionSamples, false_equations, has_frame_tag, is_plain_answer
-from assembly.formats import NO_TAG, OUR_MARKS, THINK, TOO_ALIKE, TOO_FEW_CORRECT, Format, Marks
-from assembly.phrases import Phrases, glue_after
+from assembly.candidates import Candidate, QuestionSamples, Retry
+from assembly.faults import FAULTS
+from assembly.formats import FAULTY, NO_FALSE_STEP, NOT_RETRIED, TOO_ALIKE, TOO_FEW_CORRECT, Format
+from assembly.phrases import glue_after
+from assembly.rendering import LabeledTrace, Trace, TraceStep, render
 from assembly.settings import SftSettings
 
-
-class TraceStep(NamedTuple):
-    """An attempt as shown in the trace."""
-
-    response: str
-    reflection: str | None  # None in traces without reflections
-
-
-@dataclass(frozen=True)
-class Trace:
-    """Attempts, the phrases between them, and the ending. Raises ValueError for parts that make no valid trace."""
-
-    steps: tuple[TraceStep, ...]
-    glue: tuple[str, ...] | None  # one phrase fewer than steps; None in traces without
-    ending: str | None  # None in traces without
-    answer: str
-    review: tuple[str, ...] = ()  # follows the thinking: a phrase, and the earlier attempt that is returned to, if any
-    marks: Marks = OUR_MARKS
-
-    def __post_init__(self) -> None:
-        glue = self.glue or ()
-        if not self.steps or (self.glue is not None and len(glue) != len(self.steps) - 1):
-            raise ValueError(f"{len(self.steps)} attempts cannot be joined by {len(glue)} phrases")
-        phrases = (*glue, *([] if self.ending is None else [self.ending]), *self.review[:1])
-        shown = (text for step in self.steps for text in step if text is not None)
-        tags = tuple(sorted(self.marks.tags | OUR_MARKS.tags))
-        if any(has_frame_tag(text, tags) for text in (*shown, *phrases, *self.review[1:], self.answer)):
-            raise ValueError("a text of the trace holds a tag of the trace's own frame")
-        if any(not phrase or phrase != phrase.strip() or "\n" in phrase for phrase in phrases):
-            raise ValueError("a phrase must be one line of text without space around it")
-        if not is_plain_answer(self.answer):
-            raise ValueError("the final answer must be text without answer tags or space around it")
-
-
-def render(trace: Trace) -> str:
-    """Render the trace in the published layout (arXiv 2512.04072)."""
-    lines, marks = list[str](), trace.marks
-    for place, step in enumerate(trace.steps):
-        lines += _marked(marks.sample, step.response)
-        if step.reflection is not None:
-            lines += _marked(marks.reflection, step.reflection)
-        lines += (trace.glue or ())[place : place + 1]
-    closing = (*trace.review, *([] if trace.ending is None else [trace.ending]), f"<answer>\n{trace.answer}\n</answer>")
-    inside = _marked(marks.frame, "\n".join(lines))
-    return "\n".join([*inside, "", "", "\n\n".join(closing)])
-
-
-def _marked(tag: str, text: str) -> list[str]:
-    return [text] if tag == NO_TAG else [f"<{tag}>", text, f"</{tag}>"]
-
-
-def framed(text: str, frame: str | None) -> str:
-    """Return a trace with another tag around its attempts, or "none". Raises ValueError if it holds that tag already.
-
-    A text that is no trace, such as one of format `star`, stays as it is.
-    """
-    if frame in (None, THINK) or not text.startswith("<think>\n"):
-        return text
-    if frame != NO_TAG and re.search(rf"<[\s/]*{frame}\b", text, re.IGNORECASE):
-        raise ValueError(f"--frame {frame}: a sample holds a tag of this name, give another")
-    inside, _, behind = text.removeprefix("<think>\n").partition("\n</think>\n")
-    opening, closing = ("", "") if frame == NO_TAG else (f"<{frame}>\n", f"\n</{frame}>")
-    return f"{opening}{inside}{closing}\n{behind}"
-
-
-class LabeledTrace(NamedTuple):
-    """A trace and what it was made from."""
-
-    format: str
-    label: str
-    text: str  # the assistant turn
-    attempts: tuple[Candidate, ...]
-    trace: Trace | None  # None if the text is just a sample
+_DRAWS = 20  # how often a trace is drawn, at most, until it shows none of --drop_faults
 
 
 class QuestionTraces(NamedTuple):
@@ -101,36 +29,81 @@ def assemble_question(asked: QuestionSamples, formats: Sequence[Format], setting
     made: list[LabeledTrace] = []
     not_given = []
     for format_ in formats:
+        reasons = list[str]()
         if format_.lengths == "alone":
             samples = sorted(one for one in (*asked.candidates, *asked.unreflected) if one.correct)
-            made += [LabeledTrace(format_.name, format_.label, one.response, (one,), None) for one in samples]
-            reason = None if samples else TOO_FEW_CORRECT
-        elif (reason := format_.shortage(correct, len(asked.candidates) - correct, settings.bounds)) is None:
+            alone = [LabeledTrace(format_.name, format_.label, one.response, (one,), None, one) for one in samples]
+            sound = [one for one in alone if not _shows_any(settings.dropped, one)]
+            made += sound
+            reasons += [] if sound else [FAULTY if samples else TOO_FEW_CORRECT]
+        elif lack := _shortage(format_, asked, correct, settings):
+            reasons.append(lack)
+        else:
             different: dict[str, LabeledTrace] = {}
-            for attempts, rng in _groups(format_, asked, settings):
-                if attempts is None:
-                    reason = TOO_ALIKE
-                    continue
-                trace = _compose(format_, attempts, rng, settings.words.phrases)
-                label = format_.label.replace("{n}", str(len(attempts)))
-                one = LabeledTrace(format_.name, label, render(trace), tuple(attempts), trace)
-                different.setdefault(one.text, one)
+            for draws, rng in _groups(format_, asked, settings):
+                one = _sound(format_, asked, draws, rng, settings)
+                if isinstance(one, str):
+                    reasons.append(one)
+                else:
+                    different.setdefault(one.text, one)
             made += different.values()
-        if reason is not None:
-            not_given.append((format_.name, reason))
+        if reasons:
+            not_given.append((format_.name, reasons[-1]))
     return QuestionTraces(tuple(made), tuple(not_given))
+
+
+def _shortage(format_: Format, asked: QuestionSamples, correct: int, settings: SftSettings) -> str | None:
+    if format_.retried:
+        return None if pairs_of(format_, asked.retries) else NO_FALSE_STEP if asked.retries else NOT_RETRIED
+    return format_.shortage(correct, len(asked.candidates) - correct, settings.bounds)
+
+
+def pairs_of(format_: Format, retries: Iterable[Retry]) -> list[list[Candidate]]:
+    """Return the attempts of each trace of a format with retries: the sample, whole or cut, and the retry."""
+    if format_.lengths == "retried":
+        return [[one.first, one.after] for one in retries]
+    places = ((one, one.cut_place) for one in retries if one.cut_place)
+    return [[one.first._replace(response=one.first.response[:end], cut=False), one.after] for one, end in places]
+
+
+def _sound(
+    format_: Format,
+    asked: QuestionSamples,
+    draws: Iterable[list[Candidate] | None],
+    rng: Random,
+    settings: SftSettings,
+) -> LabeledTrace | str:
+    """Return the first trace that is drawn without a fault of --drop_faults, or why there is none."""
+    for attempts in islice(draws, _DRAWS if settings.dropped else 1):
+        if attempts is None:
+            return TOO_ALIKE
+        trace, final = _compose(format_, attempts, rng, settings)
+        label = format_.label.replace("{n}", str(len(attempts)))
+        one = LabeledTrace(format_.name, label, render(trace), tuple(attempts), trace, final, asked.numbers)
+        if not _shows_any(settings.dropped, one):
+            return one
+    return FAULTY
+
+
+def _shows_any(faults: Sequence[str], made: LabeledTrace) -> bool:
+    return any(FAULTS[name](made) for name in faults)
 
 
 def _groups(
     format_: Format, asked: QuestionSamples, settings: SftSettings
-) -> Iterator[tuple[list[Candidate] | None, Random]]:
-    """Yield the attempts of each trace, None if too few differ, with the generator that then draws its phrases."""
+) -> Iterator[tuple[Iterable[list[Candidate] | None], Random]]:
+    """Yield draws of each trace's attempts, None if too few differ, with the generator that then draws its phrases."""
     bounds, candidates = settings.bounds, asked.candidates
-    for repeat in range(settings.repeats):
-        behind = f"{asked.key}/{repeat}" if repeat else asked.key
+    for number in range(settings.repeats):
+        behind = f"{asked.key}/{number}" if number else asked.key
         if format_.lengths == "used_up":
             rng = Random(f"{settings.seed}/{format_.name}/{behind}")
-            yield from ((group, rng) for group in _use_up(candidates, bounds.most, rng))
+            yield from ((repeat(group), rng) for group in _use_up(candidates, bounds.most, rng))
+            continue
+        if format_.retried:
+            for place, pair in enumerate(pairs_of(format_, asked.retries)):
+                rng = Random(f"{settings.seed}/{format_.name}/{place}/{behind}")
+                yield repeat(None if _alike(pair, settings) else pair), rng
             continue
         lengths: Sequence[int] = [1 if format_.lengths == "one" else bounds.most]
         if format_.lengths == "each":
@@ -140,15 +113,15 @@ def _groups(
             lengths = [rng.randint(bounds.least, min(bounds.most, len(candidates)))]
         for length in lengths:
             rng = Random(f"{settings.seed}/{format_.name}/{length}/{behind}")
-            yield _pick(format_, candidates, length, rng, settings), rng
+            yield (_pick(format_, candidates, length, rng, settings) for _ in count()), rng
 
 
 def _pick(
-    format_: Format, candidates: Sequence[Candidate], count: int, rng: Random, settings: SftSettings
+    format_: Format, candidates: Sequence[Candidate], length: int, rng: Random, settings: SftSettings
 ) -> list[Candidate] | None:
-    """Draw `count` candidates, in trace order; None if too few differ enough."""
+    """Draw `length` candidates, in trace order; None if too few differ enough."""
     left, picked = list(candidates), list[Candidate]()
-    for wanted in (*reversed(format_.last), *[True] * format_.earlier_correct, *[None] * (count - format_.shortest)):
+    for wanted in (*reversed(format_.last), *[True] * format_.earlier_correct, *[None] * (length - format_.shortest)):
         places = [place for place, one in enumerate(left) if wanted in (None, one.correct)]
         while places:
             drawn = places.pop(rng.randrange(len(places)))
@@ -165,6 +138,11 @@ def _pick(
     last, earlier = picked[: len(format_.last)], picked[len(format_.last) :]
     rng.shuffle(earlier)
     return [*earlier, *reversed(last)]
+
+
+def _alike(pair: Sequence[Candidate], settings: SftSettings) -> bool:
+    first, after = (one.response for one in pair)
+    return settings.max_similarity is not None and similarity(first, after) > settings.max_similarity
 
 
 def similarity(first: str, second: str) -> float:
@@ -192,9 +170,14 @@ def _use_up(candidates: Sequence[Candidate], most: int, rng: Random) -> Iterator
         yield [*earlier, taken[0]]
 
 
-def _compose(format_: Format, picked: Sequence[Candidate], rng: Random, phrases: Phrases) -> Trace:
-    """Make a trace of the picked attempts: a reflection for each, phrases in between, the format's ending."""
-    shown = format_.reflections
+def _compose(
+    format_: Format, picked: Sequence[Candidate], rng: Random, settings: SftSettings
+) -> tuple[Trace, Candidate]:
+    """Make a trace of the picked attempts: a reflection for each, phrases in between, the format's ending.
+
+    Returned with it is the attempt whose answer it gives.
+    """
+    shown, phrases = format_.reflections, settings.words.phrases
     steps = tuple(TraceStep(one.response, rng.choice(one.reflections) if shown else None) for one in picked)
     known = [one.correct if shown else None for one in picked[:-1]]
     glue = tuple(rng.choice(glue_after(one, phrases)) for one in known) if "glue" in format_.blocks else None
@@ -204,67 +187,4 @@ def _compose(format_: Format, picked: Sequence[Candidate], rng: Random, phrases:
         final = next(one for one in reversed(picked) if one.correct)
         review += (final.response,)
     ending = rng.choice(phrases["ending"]) if "ending" in format_.blocks else None
-    return Trace(steps, glue, ending, final.answer, review, format_.marks)
-
-
-_END = 400  # number of last characters of a sample that are searched for claims
-_GIVES_UP = re.compile(
-    r"\b(?:(?:is|are|was) (?:not (?:correct|right|possible)|incorrect)|does(?: not|n't) (?:work|equal|reach|fit)"
-    r"|no solution|impossible|cannot be (?:done|made|reached)|(?:can't|cannot) find)\b",
-    re.IGNORECASE | re.ASCII,
-)
-_CLAIMS = re.compile(
-    r"\b(?:(?:is|are) (?:indeed )?(?:correct|right|the (?:correct|right) answer)|this works|which works|as required)\b",
-    re.IGNORECASE | re.ASCII,
-)
-_NEEDED = {
-    _GIVES_UP: ("not", "n't", "incorrect", "no solution", "impossible"),
-    _CLAIMS: ("correct", "right", "works", "as required"),
-}
-"""A text that matches the pattern contains one of these, and searching for them is much faster."""
-
-
-def _says(pattern: re.Pattern[str], text: str) -> bool:
-    """Return True if the pattern matches in the end of a sample."""
-    end = text[-_END:].lower()
-    needed = any(words in end for words in _NEEDED[pattern])
-    return needed and pattern.search(text, max(0, len(text) - _END)) is not None
-
-
-def sample_contradicts_verdict(made: LabeledTrace) -> bool:
-    """The end of a correct attempt says that it failed, or that of an incorrect one that it is right."""
-    if made.trace is None or not any(step.reflection for step in made.trace.steps):
-        return False
-    return any(_says(_GIVES_UP if one.correct else _CLAIMS, one.response) for one in made.attempts)
-
-
-def reflection_states_false_arithmetic(made: LabeledTrace) -> bool:
-    """A reflection states an equation between numbers that is false."""
-    steps = made.trace.steps if made.trace is not None else ()
-    return any(any(false_equations(step.reflection)) for step in steps if step.reflection is not None)
-
-
-def repeats_an_attempt(made: LabeledTrace) -> bool:
-    """Two attempts are the same text, but for case and spacing."""
-    return len({" ".join(one.response.lower().split()) for one in made.attempts}) < len(made.attempts)
-
-
-def cut_at_the_length_limit(made: LabeledTrace) -> bool:
-    """An attempt was cut at the length limit."""
-    return any(one.cut for one in made.attempts)
-
-
-def names_hint(made: LabeledTrace) -> bool:
-    """The word "hint" stands in it."""
-    return "hint" in made.text.lower() and re.search(r"\bhint", made.text, re.IGNORECASE) is not None
-
-
-_RULES = (
-    sample_contradicts_verdict,
-    reflection_states_false_arithmetic,
-    repeats_an_attempt,
-    cut_at_the_length_limit,
-    names_hint,
-)
-FAULTS = {rule.__name__: rule for rule in _RULES}
-"""What may be wrong with a trace, by name; the card prints the docstrings as rules."""
+    return Trace(steps, glue, ending, final.answer, review, format_.marks), final

@@ -115,6 +115,7 @@ class Parent:
     index: int  # of the sample
     number: int  # of the reflection, from 0
     sample: str  # as the retry saw it
+    answer: str | None  # that it gives
     reflection: str
     outcome: Outcome
     cut: bool  # True if the sample was cut at the length limit

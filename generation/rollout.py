@@ -214,6 +214,7 @@ def parents_of(sample: Attempt, most: int) -> list[Parent]:
             sample.index,
             number,
             shown,
+            sample.grade.extracted,
             sample.reflections[number].completion.text,
             sample.grade.outcome,
             cut=sample.completion.finish_reason == "length",

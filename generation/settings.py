@@ -17,7 +17,7 @@ from generation.text_files import PROMPTS_HELP, WRITE_HELP, check_prompts
 from generation.variants import VARIANTS, Variant, parse_names, read_variants
 from reflection.prompts import CHOICE, read_reflections
 
-FORMATS = ("0C", "*C", "*C_full", "*C*IC", "*CC", "random", "no_reflection", "algorithm1", "star")
+FORMATS = ("0C", "*C", "*C_full", "*C*IC", "*CC", "random", "no_reflection", "algorithm1", "star", "retry", "cut")
 """Trace formats, listed here only for --help: assembly defines and checks them."""
 _NUMBER = r"(\d{0,9}\.?\d{1,9})"
 _RATES = re.compile(f"{_NUMBER}-{_NUMBER}")

@@ -100,7 +100,7 @@ def notes_on_retries(rollout: Rollout, context: int) -> Iterator[str]:
 def retry_chat(rollout: Rollout, question: Question, sample: str) -> list[Prompt]:
     """Return the prompt of a retry of this sample, if there are retries; "" stands for an empty reflection too."""
     said = "(a reflection that says Incorrect, as the model wrote it)" if sample else ""
-    seen = Parent("", 0, 0, sample, said, "wrong", cut=False, mentions_hint=False)
+    seen = Parent("", 0, 0, sample, None, said, "wrong", cut=False, mentions_hint=False)
     return [Prompt("retry", rollout.retry_request(question, seen).messages)] if rollout.retries else []
 
 

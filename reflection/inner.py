@@ -1,6 +1,6 @@
 """Takes apart a thought that is laid out as our traces are: attempts, each followed by what the model said of it.
 
-The inverse of `assembly.traces.render`, for the text of any model: linear, and what is not whole is left out.
+The inverse of `assembly.rendering.render`, for the text of any model: linear, and what is not whole is left out.
 """
 
 import itertools

@@ -41,6 +41,7 @@ class RawRow(NamedTuple):
     mentions_hint: bool
     reflections: list[str]
     attempts: list[dict[str, Any]] | None = None
+    metadata: str | None = None
 
 
 def read(raw: str | Path, batch_rows: int = 4096) -> list[RawRow]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from assembly.candidates import false_equations
+from assembly.claims import false_equations
+from assembly.faults import FAULTS
 from assembly.sft import EXAMPLES, Summary
-from assembly.traces import FAULTS
 from tests.assembly_rows import RIGHT, WRONG, RawRow, made_of, raw_row, settings
 
 

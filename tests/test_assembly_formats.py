@@ -23,7 +23,8 @@ from assembly.formats import (
     choose_formats,
     read_attempts,
 )
-from assembly.traces import TraceStep, assemble_question
+from assembly.rendering import TraceStep
+from assembly.traces import assemble_question
 from generation.records import CUT, NO_ANSWER
 from tests.assembly_rows import RIGHT, WRONG, RawRow, left_out_of, made_of, no_answer, pooled, raw_row, settings
 from tests.trace_texts import parse

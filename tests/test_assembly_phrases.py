@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from assembly.phrases import PHRASES, glue_after
-from assembly.traces import Trace, TraceStep, render
+from assembly.rendering import Trace, TraceStep, render
 from tests.trace_texts import parse
 
 ALL = [(kind, phrase) for kind, phrases in PHRASES.items() for phrase in phrases]

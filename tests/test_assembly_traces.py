@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assembly.candidates import has_frame_tag, is_plain_answer
-from assembly.traces import Trace, TraceStep, render
+from assembly.rendering import Trace, TraceStep, render
 from tests.trace_texts import parse
 
 LAYOUT = """<think>

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from assembly.candidates import has_frame_tag
 from assembly.phrases import PHRASES
-from assembly.traces import Trace, TraceStep, render
+from assembly.rendering import Trace, TraceStep, render
 from reflection.inner import attempts_in
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from datasets import load_dataset
 
+from assembly.rendering import render
 from assembly.settings import load_tokenizer
-from assembly.traces import render
 from generation.builtin import MODEL
 from tests.processes import Job
 from tests.raw_rows import assert_whole, rows_of

@@ -13,11 +13,11 @@ import pytest
 from datasets import load_dataset
 
 from assembly.layouts import IGNORED, LAYOUTS, LayoutName, layout_of, written_in
+from assembly.rendering import framed
 from assembly.run import main
 from assembly.sets import asked_in, find_set, written_in_full
 from assembly.settings import SftSettings, load_tokenizer
 from assembly.sft import schema_in
-from assembly.traces import framed
 from assembly.trained import compare
 from generation.builtin import MODEL
 from tests.assembly_rows import published_row, write_parquet

@@ -121,6 +121,7 @@ def test_flags_of_the_assembly_are_frozen() -> None:
         "inner_attempts",
         "thoughts",
         "true_arithmetic",
+        "drop_faults",
         "layout",
         "frame",
         "model",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from assembly.traces import Trace, TraceStep
+from assembly.rendering import Trace, TraceStep
 
 
 def parse(text: str) -> Trace:

@@ -6,7 +6,7 @@ import random
 from dataclasses import replace
 
 from assembly.phrases import PHRASES
-from assembly.traces import Trace, TraceStep, render
+from assembly.rendering import Trace, TraceStep, render
 from cluster.inference.engine import Request
 from generation.grading import find_answer
 from reflection import prompts

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from assembly.faults import FAULTS
 from assembly.reporting.gather import Contents
 from assembly.sft import SFT_DATA
-from assembly.traces import FAULTS
 from cluster.jobs.run_directory import differing, texts_of
 from generation.evaluation.schema import VERDICTS
 from generation.evaluation.statistics import RESAMPLES, Ratio, bootstrap, figures_of

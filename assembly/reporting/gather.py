@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from assembly.faults import FAULTS
 from assembly.reporting.rows import SUMS, raw_rows, replies, traces
 from assembly.reporting.sample import Sample
 from assembly.sft import SFT_DATA
-from assembly.traces import FAULTS
 from cluster.jobs.run_directory import RUN_FILE
 from generation.evaluation.schema import EVAL_DATA
 from generation.evaluation.schema import PREFIX as REPLIES

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from assembly.faults import FAULTS
 from assembly.layouts import LAYOUTS, LayoutName, layout_of, text_of
 from assembly.reporting.sample import LONGEST, Shown, Write, shown
 from assembly.sft import SFT_DATA
-from assembly.traces import FAULTS
 from generation.evaluation.reader import BATCH_ROWS, read_evaluation
 from generation.evaluation.schema import EVAL_DATA, VERDICTS
 from generation.evaluation.schema import PREFIX as REPLIES

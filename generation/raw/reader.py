@@ -49,6 +49,7 @@ class _Role(NamedTuple):
     type: pa.DataType = pa.string()
     in_list: bool = False  # also accepted as a list, whose first element counts, except for reflections
     required: bool = False
+    ours: bool = False  # a column of this name and another type is somebody else's, and not read
 
 
 _ROLES = {
@@ -67,7 +68,8 @@ _ROLES = {
     "mentions_hint": _Role(("mentions_hint",), pa.bool_()),
     "reflections": _Role((REFLECTIONS,), pa.list_(pa.string()), in_list=True),
     "attempts": _Role((ATTEMPTS,), pa.list_(ATTEMPT)),
-    "parent": _Role((PARENT,)),
+    "metadata": _Role(("metadata",), ours=True),
+    "parent": _Role((PARENT,), ours=True),
     "seen": _Role((SEEN_COLUMN,), SEEN),
 }
 _AS_WRITTEN = ("attempts", "seen")  # roles whose columns are ours alone
@@ -77,7 +79,8 @@ ROWS = pa.schema([(name, role.type) for name, role in _ROLES.items()])
 `outcome` is our own column, or else derived from `is_correct` (null is unknown). Where RAW_DATA tells no thought from
 its response or reflection, as before its version 2, the texts' own `<think>` tags do. Of a sample that is a trace
 itself, `response` is the attempt inside that gives its answer, if there is one, and `thought` is null;
-`attempts` is null for other samples, `parent` and `seen` are null but for retries.
+`attempts` is null for other samples; `metadata` is null in a published one; `parent` and `seen` are null but for
+retries.
 """
 _OPENS, _MARKED = r"^\s*<think", r"^\s*<think|</think>"  # what a text without a known thought holds if it may have one
 
@@ -106,7 +109,7 @@ def find_columns(schema: pa.Schema, path: Path) -> Columns:
     """Map roles to columns. Raises ValueError if a column is missing, duplicated or of the wrong type."""
     response = next((name for name in RESPONSES if name in schema.names), PREFIX)
     columns = {}
-    for role, (names, type_, in_list, required) in _ROLES.items():
+    for role, (names, type_, in_list, required, ours) in _ROLES.items():
         candidates = [name.replace("{response}", response) for name in names]
         name = next((name for name in candidates if name in schema.names), None)
         if name is not None:
@@ -123,6 +126,8 @@ def find_columns(schema: pa.Schema, path: Path) -> Columns:
                 continue
             holds = "bool" if type_ == pa.bool_() else "text"
             if not any(fits(inner) for fits in (*_FITTING[holds], pa.types.is_null)):
+                if ours:
+                    continue
                 wanted = f"{holds} or a list of it" if in_list else holds
                 raise ValueError(f"{path}: column {name!r} is of type {found}; expected {wanted}")
             columns[role] = name

@@ -58,7 +58,10 @@ ATTEMPT = pa.struct(
 )
 """An entry of column sample__attempts."""
 SEEN = pa.struct(
-    {"sample": _TEXT, "reflection": _TEXT, "outcome": _TEXT, **dict.fromkeys(("cut", "mentions_hint"), _FLAG)}
+    {
+        **dict.fromkeys(("sample", "answer", "reflection", "outcome"), _TEXT),
+        **dict.fromkeys(("cut", "mentions_hint"), _FLAG),
+    }
 )
 """The type of column parent__seen."""
 _SAMPLING = {"temperature": _REAL, "top_p": _REAL, "top_k": _COUNT, "repetition_penalty": _REAL, "max_tokens": _COUNT}

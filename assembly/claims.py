@@ -1,0 +1,164 @@
+"""What the texts of a trace claim: equations, an outcome, which numbers were given. No text is ever evaluated.
+
+Each reader knows a few exact wordings: what it does not know, it does not find.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator
+from fractions import Fraction
+from functools import cache, lru_cache
+
+from cluster.texts import load_table
+from generation.grading.countdown import Expression, read
+from generation.grading.errors import OutOfBoundsError, UnreadableError
+from generation.grading.text import to_ascii
+
+_LEFT = " 0123456789.()+-*/×÷−·"
+_RIGHT = re.compile(r" *([-−]?\d{1,18}(?:\.\d{1,18})?)(?! *[-+*/×÷−·^(=%]| *\d)(?!\.\d)(?![^\W\d])")
+_OPERATION = re.compile(r"[\d)] *[-+*/×÷−·] *[-−(\d]")
+
+
+def false_equations(text: str) -> Iterator[str]:
+    """Yield the false equations between numbers in the text."""
+    return (said for _, said in located_false(text))
+
+
+def located_false(text: str) -> Iterator[tuple[int, str]]:
+    """Yield where each false equation ends, and the equation, in order."""
+    place = -1
+    while (place := text.find("=", place + 1)) >= 0:
+        if (right := _RIGHT.match(text, place + 1)) is not None:
+            # What stands before, of 200 characters at most; empty if it is part of a word, as in "x2 + 3".
+            seen = text[max(0, place - 200) : place]
+            outside = seen.rstrip(_LEFT)
+            left = seen[len(outside) :]
+            left = "" if outside and outside[-1].isalnum() and not left.startswith(" ") else left.strip()
+            if _OPERATION.search(left) and not _holds(left, right[1]):
+                yield right.end(), f"{left} = {right[1]}"
+
+
+# The traces of a question share their attempts.
+@lru_cache(maxsize=256)
+def states_false_arithmetic(text: str) -> bool:
+    """Return True if the text states an equation between numbers that is false."""
+    return any(false_equations(text))
+
+
+# Texts on a question repeat the same equations.
+@lru_cache(maxsize=16384)
+def _holds(left: str, stated: str) -> bool:
+    """Return False if the expression, rounded to as many places as stated, has another value than the stated one."""
+    try:
+        value = read(to_ascii(left)).value
+    except (UnreadableError, OutOfBoundsError):
+        return True
+    if value is None:
+        return True
+    _, _, places = stated.partition(".")
+    return abs(Fraction(stated.replace("−", "-")) - value) <= (Fraction(1, 2 * 10 ** len(places)) if places else 0)
+
+
+_END = 400  # number of last characters of a sample that are searched for claims
+_GIVES_UP = re.compile(
+    r"\b(?:(?:is|are|was) (?:not (?:correct|right|possible)|incorrect)|does(?: not|n't) (?:work|equal|reach|fit)"
+    r"|no solution|impossible|cannot be (?:done|made|reached)|(?:can't|cannot) find)\b",
+    re.IGNORECASE | re.ASCII,
+)
+_CLAIMS = re.compile(
+    r"\b(?:(?:is|are) (?:indeed )?(?:correct|right|the (?:correct|right) answer)|this works|which works|as required)\b",
+    re.IGNORECASE | re.ASCII,
+)
+_NEEDED = {
+    _GIVES_UP: ("not", "n't", "incorrect", "no solution", "impossible"),
+    _CLAIMS: ("correct", "right", "works", "as required"),
+}
+"""A text that matches the pattern contains one of these, and searching for them is much faster."""
+
+
+def contradicts_grade(sample: str, correct: bool) -> bool:
+    """Return True if the end of a correct sample says that it failed, or that of an incorrect one that it is right."""
+    pattern = _GIVES_UP if correct else _CLAIMS
+    end = sample[-_END:].lower()
+    needed = any(words in end for words in _NEEDED[pattern])
+    return needed and pattern.search(sample, max(0, len(sample) - _END)) is not None
+
+
+def names_hint(text: str) -> bool:
+    """Return True if the word "hint" stands in the text."""
+    return "hint" in text.lower() and re.search(r"\bhint", text, re.IGNORECASE) is not None
+
+
+_DENIAL = re.compile(
+    r"(?<![\w.,/^])(\d{1,9})(?:,? which)? (?:"
+    r"(?:(?:was|is) not|wasn['’]t|isn['’]t) (?:given|provided|in the (?:given )?list(?: of (?:given )?numbers)?"
+    r"|(?:one of|among) the (?:given )?numbers)"
+    r"|(?:was|is) (?P<often>used (?:too often|too many times|more often than (?:it was )?given)))"
+    r"(?= *(?:[.,;:!)<\n]|$|(?:and|but|so)\b))",
+    re.IGNORECASE,
+)
+"""A number, and a clause that ends after its predicate: not "was not given twice"."""
+_BEFORE = re.compile(
+    r"(?:^|[.:;!,] +|[\n(]|\b(?<!\d )(?:number|and|so|but|as|that|because|since|use|uses|used|using) )$",
+    re.IGNORECASE,
+)
+"""What may stand before that number: nothing of an expression, and no "step" or "line" that it counts."""
+_DOUBT = re.compile(
+    r"\b(?:if|whether|unless|suppose|supposing|would|could|might|claim(?:s|ed)?|says?|said|false that|untrue"
+    r"|not (?:true|right|correct|the case))\b|n['’]t (?:true|right|correct|the case)\b",
+    re.IGNORECASE,
+)
+"""Before it in the same clause: nothing is stated then."""
+_CLAUSE = re.compile(r"[.:;!\n]|, (?:and|so|but) ", re.IGNORECASE)
+_SEEN = 200  # characters before a denial that are looked at
+
+
+def denies_given(reflection: str, numbers: Collection[int], answer: str) -> bool:
+    """Return True if the reflection says of one of these numbers that it was not given, or was used too often.
+
+    The latter only if the answer is one expression, which uses it no more often than it was given.
+    """
+    for found in _DENIAL.finditer(reflection) if numbers else ():
+        before = reflection[max(0, found.start() - _SEEN) : found.start()]
+        number, clause = int(found[1]), _CLAUSE.split(before)[-1]
+        if number in numbers and _BEFORE.search(before) and not _DOUBT.search(clause):
+            if not found["often"]:
+                return True
+            used = _uses(answer)
+            if used is not None and used[number] <= [*numbers].count(number):
+                return True
+    return False
+
+
+@lru_cache(maxsize=256)
+def _uses(answer: str) -> Counter[object] | None:
+    """Count the numbers of an answer that is one expression, perhaps with what it equals; None for any other."""
+    left, _, right = answer.partition("=")
+    try:
+        expression = read(to_ascii(left).strip())
+    except (UnreadableError, OutOfBoundsError):
+        return None
+    return None if expression.is_bare or "=" in right else Counter(_leaves(expression))
+
+
+def _leaves(expression: Expression) -> Iterator[object]:
+    if not expression.parts:
+        yield expression.value
+    for part in expression.parts:
+        yield from _leaves(part)
+
+
+@cache
+def _verdict_words() -> tuple[re.Pattern[str], frozenset[str]]:
+    """Return a pattern of all words of verdict_words.toml, longest first, and those for a right attempt."""
+    table = load_table("assembly", "verdict_words.toml")
+    words = sorted([*table["right"], *table["wrong"]], key=len, reverse=True)
+    return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, words))})(?!\w)"), frozenset(table["right"])
+
+
+@lru_cache(maxsize=1024)
+def verdict_of(phrase: str) -> bool | None:
+    """Return whether a phrase says that the attempt before it is right; None if it says neither, or both."""
+    pattern, right = _verdict_words()
+    said = {found in right for found in pattern.findall(" ".join(phrase.lower().replace("’", "'").split()))}
+    return said.pop() if len(said) == 1 else None
