@@ -215,6 +215,10 @@ class Coverage:
             found[0] += mends
             found[1] += bool(place)
 
+    @property
+    def has_retries(self) -> bool:
+        return bool(self._retried)
+
     def retried(self, format_: Format, task: str | None = None) -> dict[str, int]:
         """Return how many traces of a format with retries each question with retries gives, of one task or all."""
         place = 0 if format_.lengths == "retried" else 1

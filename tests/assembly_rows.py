@@ -42,6 +42,8 @@ class RawRow(NamedTuple):
     reflections: list[str]
     attempts: list[dict[str, Any]] | None = None
     metadata: str | None = None
+    parent: str | None = None
+    seen: dict[str, Any] | None = None
 
 
 def read(raw: str | Path, batch_rows: int = 4096) -> list[RawRow]:
