@@ -98,6 +98,15 @@ def raw_row(response: str, correct: bool | None, **changes: Any) -> RawRow:
     return RawRow(**{**fields, **changes})
 
 
+def retry_row(response: str, correct: bool | None, first: str, seen: str, **changes: Any) -> RawRow:
+    """A retry of a wrong sample under "original" that saw a reflection; `changes` replaces fields, or those of `seen`."""
+    told = {"sample": first, "answer": "8", "reflection": seen, "outcome": "wrong"}
+    told |= {"cut": False, "mentions_hint": False}
+    told |= {name.removeprefix("seen_"): changes.pop(name) for name in [*changes] if name.startswith("seen_")}
+    row = raw_row(response, correct, variant="retry", parent="original/0/0", seen=told)
+    return row._replace(**changes)
+
+
 def no_answer(response: str) -> RawRow:
     """A sample without an answer, by the published convention: not correct."""
     return raw_row(response, False, outcome="unknown", reason=NO_ANSWER, extracted_answer=None)
