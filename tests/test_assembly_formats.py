@@ -27,7 +27,18 @@ from assembly.formats import (
 from assembly.rendering import TraceStep
 from assembly.traces import assemble_question
 from generation.records import CUT, NO_ANSWER
-from tests.assembly_rows import RIGHT, WRONG, RawRow, left_out_of, made_of, no_answer, pooled, raw_row, retry_row, settings
+from tests.assembly_rows import (
+    RIGHT,
+    WRONG,
+    RawRow,
+    left_out_of,
+    made_of,
+    no_answer,
+    pooled,
+    raw_row,
+    retry_row,
+    settings,
+)
 from tests.trace_texts import parse
 
 ROWS = [raw_row("five", False), raw_row("six", False), raw_row("seven", True), raw_row("sept", True)]

@@ -17,7 +17,7 @@ ENDED = "\n<answer>8</answer>"
     ("attempt", "reflection", "kept", "why"),
     [
         ("First 3 + 4 = 8. Then more.", "", "First 3 + 4 = 8.", "arithmetic"),
-        ("(3 + 4 = 8), then", "", "(3 + 4 = 8)", "a bracket that was opened before"),
+        ("[3 + 4 = 8], then", "", "[3 + 4 = 8]", "a bracket that was opened before"),
         ("$3 + 4 = 8$, then", "", "$3 + 4 = 8$", "marks of a formula"),
         ("2 * 2 = 4, 3 + 4 = 8, 1 + 1 = 3, so", "", "2 * 2 = 4, 3 + 4 = 8", "the first of two"),
         ("I use 9. Then I go on.", 'It says "I use 9", which is wrong.', "I use 9.", "a quotation"),
@@ -61,7 +61,22 @@ def test_what_must_not_be_cut(attempt: str, reflection: str, why: str) -> None:
 
 
 PIECES = st.sampled_from(
-    ["3 + 4 = 8", "3 + 4 = 7", '"', "wrong", ". ", "\n", "<answer>", "</answer>", "\\boxed{", "but ", "so ", "$", ")", "7"]
+    [
+        "3 + 4 = 8",
+        "3 + 4 = 7",
+        '"',
+        "wrong",
+        ". ",
+        "\n",
+        "<answer>",
+        "</answer>",
+        "\\boxed{",
+        "but ",
+        "so ",
+        "$",
+        ")",
+        "7",
+    ]
 )
 TEXTS = st.lists(st.one_of(PIECES, st.text(max_size=4)), max_size=12).map("".join)
 
@@ -87,6 +102,8 @@ def test_arithmetic_alone_cuts_at_the_first_false_equation(attempt: str) -> None
         assert [said for _, said in located_false(attempt[:place])] == [found[0][1]]
 
 
-@pytest.mark.parametrize("reflection", ['"' * 30_000, "1 + " * 10_000 + "= 3 wrong", "wrong " * 10_000, "(" * 30_000 + "="])
+@pytest.mark.parametrize(
+    "reflection", ['"' * 30_000, "1 + " * 10_000 + "= 3 wrong", "wrong " * 10_000, "(" * 30_000 + "="]
+)
 def test_hostile_texts_take_no_time(reflection: str) -> None:
     assert cut_place("3 + 4 = 7, " * 2_000 + "end", reflection) is None

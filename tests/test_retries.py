@@ -1,4 +1,4 @@
-"""Retries: what they are asked with, how they become rows, and that a run with them comes out the same whatever befell it."""
+"""Retries: what they are asked with, how they become rows, and that a run with them comes out the same every time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,11 @@ from tests.scripted import reply, slow_reply
 GOLDEN = Path(__file__).parent / "golden" / "retries.json"
 QUESTIONS = make("countdown_3arg", 3, rl=False, seed=0, ranges=RANGES)
 ROLLOUT = Rollout(
-    parse_names(("original", "rephrase_rationalized")), samples=3, reflections=3, sampling=Sampling(max_tokens=512), seed=0
+    parse_names(("original", "rephrase_rationalized")),
+    samples=3,
+    reflections=3,
+    sampling=Sampling(max_tokens=512),
+    seed=0,
 )
 RETRYING = replace(ROLLOUT, retries=2)
 FLAGS = ("--questions=12", "--rl_questions=2", "--retries=1")
@@ -75,7 +79,9 @@ def test_each_retry_follows_one_of_the_first_reflections_that_say_incorrect() ->
         made = [one.parent.name for one in attempts if one.parent]
         assert Counter(made) == Counter(names)
         assert all(one.variant == RETRY for one in attempts if one.parent)
-        assert [one.parent is None for one in attempts] == sorted((one.parent is None for one in attempts), reverse=True)
+        assert [one.parent is None for one in attempts] == sorted(
+            (one.parent is None for one in attempts), reverse=True
+        )
 
 
 def test_a_retry_sees_question_sample_and_reflection_and_nothing_of_the_answer() -> None:
@@ -217,8 +223,9 @@ def test_a_run_that_lost_a_shard_comes_out_the_same(tmp_path: Path, run: Path) -
     """As after a kill: what is in no shard is asked again, retries too."""
     out = tmp_path / "run"
     assert drive_job.main([*FLAGS, f"--out={out}"], slow_reply) == 0  # type: ignore[arg-type]
-    assert bytes_of(out / "RAW_DATA")["train-00000-of-00001.parquet"] == (
-        bytes_of(run / "RAW_DATA")["train-00000-of-00001.parquet"]
+    assert (
+        bytes_of(out / "RAW_DATA")["train-00000-of-00001.parquet"]
+        == (bytes_of(run / "RAW_DATA")["train-00000-of-00001.parquet"])
     )
     (shard,) = (out / "shards").glob("*.parquet")
     table = pq.read_table(shard)
@@ -226,8 +233,9 @@ def test_a_run_that_lost_a_shard_comes_out_the_same(tmp_path: Path, run: Path) -
     shard.unlink()
     pq.write_table(table.filter([key in keys for key in table["question_key"].to_pylist()]), shard)
     assert drive_job.main([*FLAGS, f"--out={out}"], reply) == 0
-    assert bytes_of(out / "RAW_DATA")["train-00000-of-00001.parquet"] == (
-        bytes_of(run / "RAW_DATA")["train-00000-of-00001.parquet"]
+    assert (
+        bytes_of(out / "RAW_DATA")["train-00000-of-00001.parquet"]
+        == (bytes_of(run / "RAW_DATA")["train-00000-of-00001.parquet"])
     )
 
 

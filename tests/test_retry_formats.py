@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from assembly.assemble import assemble
 from assembly.candidates import HINT, NO_REFLECTION, OTHER_VARIANT
 from assembly.feasibility import Coverage
-from assembly.formats import NO_FALSE_STEP, NOT_RETRIED, TOO_ALIKE, choose_formats, read_formats
+from assembly.formats import NO_FALSE_STEP, NOT_RETRIED, TOO_ALIKE, read_formats
 from assembly.retried import NOT_MENDED, RETRY, SEEN_LEFT_OUT
 from assembly.run import main
 from assembly.settings import SftSettings
+from assembly.traces import assemble_question
 from cluster.inference.engine import Request
 from generation.raw.reader import ROWS
 from generation.raw.schema import PARENT, SEEN_COLUMN
@@ -82,12 +83,8 @@ def test_a_cut_attempt_ends_behind_its_first_false_step() -> None:
 )
 def test_which_retries_give_a_trace(row: RawRow, changes: dict[str, Any], reason: str | None) -> None:
     wanted = settings("retry", **changes)
-    rows = [row, raw_row("7", True)]
-    made = made_of(rows, wanted)
-    assert len(made.made) == (reason is None)
-    left_out = left_out_of(rows, wanted)
-    assert left_out[reason or ""] == (reason is not None)
-    assert left_out[OTHER_VARIANT] == (2 if reason == OTHER_VARIANT else wanted.variants == ("rephrase",))
+    assert len(made_of([row], wanted).made) == (reason is None)
+    assert left_out_of([row], wanted) == ({} if reason is None else {reason: 1})
 
 
 def test_a_retry_is_no_attempt_of_other_formats() -> None:
@@ -113,7 +110,9 @@ def test_repeats_draw_other_phrases() -> None:
     assert len({one.text for one in many}) == len(many) > 1
 
 
-TEXTS = st.sampled_from(["3 + 4 = 8", "7", '"7 + 1 = 8" is wrong. ', "2 * 2 = 4. ", "<answer>8</answer>", "<think>", "\n"])
+TEXTS = st.sampled_from(
+    ["3 + 4 = 8", "7", '"7 + 1 = 8" is wrong. ', "2 * 2 = 4. ", "<answer>8</answer>", "<think>", "\n"]
+)
 
 
 @given(st.lists(st.tuples(st.lists(TEXTS, max_size=4).map("".join), st.lists(TEXTS, max_size=3).map("".join))))
@@ -131,23 +130,17 @@ def test_what_is_counted_is_what_is_made(told: list[tuple[str, str]]) -> None:
         assert coverage.served()[name] == bool(counted)
     for one in (one for one in made if one.format == "cut"):
         step = parse(one.text).steps[0].response
-        (whole,) = {first for first, _ in told if f"a{first}".startswith(step)} and {True}
-        assert whole
+        assert any(f"a{first}".startswith(step) for first, _ in told)
         assert "<answer" not in step
 
 
 def test_a_format_of_ones_own_with_retries(tmp_path: Path) -> None:
-    (tmp_path / "formats.toml").write_text('[mine]\nlabel = "m"\nattempts = "cut"\nblocks = ["glue"]\n')
+    (tmp_path / "formats.toml").write_text('[mine]\nlabel = "m"\nattempts = "cut"\nblocks = ["glue", "ending"]\n')
     assert read_formats(tmp_path)["mine"].retried
-    (made,) = made_of_own([retried()], SftSettings(("mine",), prompts=str(tmp_path)))
-    assert "<reflect>" not in made
-
-
-def made_of_own(rows: list[RawRow], wanted: SftSettings) -> list[str]:
-    from assembly.traces import assemble_question  # noqa: PLC0415
-
-    made = assemble_question(pooled(rows, wanted), choose_formats(wanted.formats, wanted.bounds, wanted.words.formats), wanted)
-    return [one.text for one in made.made]
+    wanted = SftSettings(("mine",), prompts=str(tmp_path))
+    (made,) = assemble_question(pooled([retried()], wanted), wanted.chosen, wanted).made
+    assert parse(made.text).steps[0] == ("3 + 4 = 8", None)
+    assert made.label == "m"
 
 
 def careless(request: Request) -> str:
