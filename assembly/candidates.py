@@ -30,29 +30,30 @@ from reflection.verdict import parse_verdicts
 UNDECIDED = "correctness undecided"
 BLANK = "its response is blank"
 HINT = "mentions its hint"
-FRAME_TAG = "holds `<think>`, `<sample>` or `<reflect>`, the tags of a trace"
+FRAME_TAG = "holds a tag of a trace, such as `<think>`"
 _OURS = ("reflect", "sample", "think")
 UNQUOTABLE = "its answer cannot be quoted"
 NO_REFLECTION = "no reflection with the right verdict"
 FRAMED_REFLECTION = "each reflection with the right verdict holds tags of a trace"
 FALSE_REFLECTION = "each reflection with the right verdict states a false equation"
 DENYING_REFLECTION = "each reflection with the right verdict denies a number that was given"
-HINTING_REFLECTION = 'each reflection with the right verdict holds the word "hint"'
+HINTING_REFLECTION = "each reflection with the right verdict names a hint"
 CONTRADICTORY = "its end contradicts its grade"
 FALSE_SAMPLE = "states a false equation"
-HINTING = 'holds the word "hint"'
+HINTING = "names a hint"
 OTHER_VARIANT = "under a prompt variant that was not asked for"
 
-_OF_SAMPLE: Mapping[str, tuple[str, Callable[[str, bool], bool]]] = {
-    "sample_contradicts_verdict": (CONTRADICTORY, contradicts_grade),
-    "sample_states_false_arithmetic": (FALSE_SAMPLE, lambda text, _: states_false_arithmetic(text)),
-    "names_hint": (HINTING, lambda text, _: names_hint(text)),
+Words = tuple[str, ...]  # that stand for a hint
+_OF_SAMPLE: Mapping[str, tuple[str, Callable[[str, bool, Words], bool]]] = {
+    "sample_contradicts_verdict": (CONTRADICTORY, lambda text, correct, _: contradicts_grade(text, correct)),
+    "sample_states_false_arithmetic": (FALSE_SAMPLE, lambda text, *_: states_false_arithmetic(text)),
+    "names_hint": (HINTING, lambda text, _, words: names_hint(text, words)),
 }
 """Faults of a response alone: the reason to leave it out, and whether a response, correct or not, has the fault."""
-_OF_REFLECTION: Mapping[str, tuple[str, Callable[[str, tuple[int, ...], str], bool]]] = {
+_OF_REFLECTION: Mapping[str, tuple[str, Callable[[str, tuple[int, ...], str, Words], bool]]] = {
     "reflection_states_false_arithmetic": (FALSE_REFLECTION, lambda text, *_: states_false_arithmetic(text)),
-    "reflection_denies_a_given_number": (DENYING_REFLECTION, denies_given),
-    "names_hint": (HINTING_REFLECTION, lambda text, *_: names_hint(text)),
+    "reflection_denies_a_given_number": (DENYING_REFLECTION, lambda *one: denies_given(*one[:3])),
+    "names_hint": (HINTING_REFLECTION, lambda text, *one: names_hint(text, one[-1])),
 }
 """Faults of a reflection alone: given it, the question's numbers and the sample's answer."""
 UNREFLECTED = (NO_REFLECTION, FRAMED_REFLECTION, *(reason for reason, _ in _OF_REFLECTION.values()))
@@ -195,7 +196,7 @@ def _valid(columns: Mapping[str, pa.Array], settings: SftSettings) -> tuple[pa.A
             of = pa.array(rows[keep])
             numbers, answers = (columns[name].take(of).to_pylist() for name in ("numbers", "answer"))
             those = zip(texts.filter(pa.array(keep)).to_pylist(), map(_numbers, numbers), answers, strict=True)
-            keep[keep] = [not shows(*one) for one in those]
+            keep[keep] = [not shows(*one, settings.hint_words) for one in those]
         last_step[rows[keep]] = step
     return kept_items(reflections, keep), pa.array([*UNREFLECTED, ""]).take(pa.array(last_step))
 
@@ -222,7 +223,7 @@ def _left_out(columns: dict[str, pa.Array], unreflected: pa.Array, settings: Sft
     for fault, (why, shows) in _OF_SAMPLE.items():
         if fault in settings.dropped:
             told = zip(columns["response"].to_pylist(), columns["correct"].to_pylist(), strict=True)
-            reasons.insert(-1, (pa.array([shows(text, correct) for text, correct in told], pa.bool_()), why))
+            reasons.insert(-1, (pa.array([shows(*one, settings.hint_words) for one in told], pa.bool_()), why))
     if "cut_at_the_length_limit" in settings.dropped:
         reasons.insert(0, (columns["cut"], pc.if_else(thinking, columns["reason"], CUT)))
     if settings.variants:

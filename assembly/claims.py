@@ -5,7 +5,7 @@ Each reader knows a few exact wordings: what it does not know, it does not find.
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from fractions import Fraction
 from functools import cache, lru_cache
 
@@ -17,6 +17,14 @@ from generation.grading.text import to_ascii
 _LEFT = " 0123456789.()+-*/×÷−·"
 _RIGHT = re.compile(r" *([-−]?\d{1,18}(?:\.\d{1,18})?)(?! *[-+*/×÷−·^(=%]| *\d)(?!\.\d)(?![^\W\d])")
 _OPERATION = re.compile(r"[\d)] *[-+*/×÷−·] *[-−(\d]")
+_UNSTATED = re.compile(
+    r" *(?:\?|,\d|\(?mod\b|r(?:em(?:ainder|\.)?)?\b|with (?:a )?(?:remainder|rest)\b"
+    r"|(?:,? which)? ?(?:is|was) (?:wrong|false|incorrect|not)\b|\(?(?:wrong|false|incorrect)\b)",
+    re.IGNORECASE,
+)
+"""Behind an equation: it is a question, another arithmetic, called false, or there is more of its last number."""
+_NOT_STATED = re.compile(r"(?:\d,|\b(?:not|if|whether|unless|suppose) *)$", re.IGNORECASE)
+"""Before one, likewise."""
 
 
 def false_equations(text: str) -> Iterator[str]:
@@ -34,7 +42,12 @@ def located_false(text: str) -> Iterator[tuple[int, str]]:
             outside = seen.rstrip(_LEFT)
             left = seen[len(outside) :]
             left = "" if outside and outside[-1].isalnum() and not left.startswith(" ") else left.strip()
-            if _OPERATION.search(left) and not _holds(left, right[1]):
+            if (
+                _OPERATION.search(left)
+                and not _holds(left, right[1])
+                and not _UNSTATED.match(text, right.end())
+                and not _NOT_STATED.search(outside[-20:])
+            ):
                 yield right.end(), f"{left} = {right[1]}"
 
 
@@ -48,7 +61,7 @@ def states_false_arithmetic(text: str) -> bool:
 # Texts on a question repeat the same equations.
 @lru_cache(maxsize=16384)
 def _holds(left: str, stated: str) -> bool:
-    """Return False if the expression, rounded to as many places as stated, has another value than the stated one."""
+    """Return False if the expression has another value than is stated, be it rounded or cut to the places stated."""
     try:
         value = read(to_ascii(left)).value
     except (UnreadableError, OutOfBoundsError):
@@ -56,7 +69,8 @@ def _holds(left: str, stated: str) -> bool:
     if value is None:
         return True
     _, _, places = stated.partition(".")
-    return abs(Fraction(stated.replace("−", "-")) - value) <= (Fraction(1, 2 * 10 ** len(places)) if places else 0)
+    apart = abs(Fraction(stated.replace("−", "-")) - value)
+    return apart < Fraction(1, 10 ** len(places)) if places else not apart
 
 
 _END = 400  # number of last characters of a sample that are searched for claims
@@ -84,9 +98,11 @@ def contradicts_grade(sample: str, correct: bool) -> bool:
     return needed and pattern.search(sample, max(0, len(sample) - _END)) is not None
 
 
-def names_hint(text: str) -> bool:
-    """Return True if the word "hint" stands in the text."""
-    return "hint" in text.lower() and re.search(r"\bhint", text, re.IGNORECASE) is not None
+def names_hint(text: str, words: tuple[str, ...]) -> bool:
+    """Return True if one of the words, which stand for a hint, begins a word of the text."""
+    lower = text.lower()
+    there = [word for word in words if word.lower() in lower]
+    return any(re.search(rf"(?<!\w){re.escape(word)}", text, re.IGNORECASE) for word in there)
 
 
 _DENIAL = re.compile(
@@ -149,16 +165,21 @@ def _leaves(expression: Expression) -> Iterator[object]:
 
 
 @cache
-def _verdict_words() -> tuple[re.Pattern[str], frozenset[str]]:
-    """Return a pattern of all words of verdict_words.toml, longest first, and those for a right attempt."""
+def _verdict_words() -> tuple[re.Pattern[str], Mapping[str, bool | None]]:
+    """Return a pattern of all words of verdict_words.toml, longest first, and what each says."""
     table = load_table("assembly", "verdict_words.toml")
-    words = sorted([*table["right"], *table["wrong"]], key=len, reverse=True)
-    return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, words))})(?!\w)"), frozenset(table["right"])
+    said = {word: verdict for kind, verdict in _VERDICTS.items() for word in table[kind]}
+    words = "|".join(map(re.escape, sorted(said, key=len, reverse=True)))
+    return re.compile(rf"(?<!\w)(?:{words})(?!\w)"), said
+
+
+_VERDICTS = {"right": True, "wrong": False, "neither": None}
 
 
 @lru_cache(maxsize=1024)
 def verdict_of(phrase: str) -> bool | None:
     """Return whether a phrase says that the attempt before it is right; None if it says neither, or both."""
-    pattern, right = _verdict_words()
-    said = {found in right for found in pattern.findall(" ".join(phrase.lower().replace("’", "'").split()))}
+    pattern, verdicts = _verdict_words()
+    found = pattern.findall(" ".join(phrase.lower().replace("’", "'").split()))
+    said = {verdicts[word] for word in found} - {None}
     return said.pop() if len(said) == 1 else None

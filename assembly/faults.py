@@ -34,15 +34,15 @@ def reflection_states_false_arithmetic(made: LabeledTrace) -> bool:
 
 def reflection_denies_a_given_number(made: LabeledTrace) -> bool:
     """A reflection says "N was not given", or "is not in the list", of a number that the question gives, or "N was used
-    too often" of one that an answer of a single expression uses no more often than it was given. Of questions with
-    given numbers, such as countdown's; a few such wordings are known, and no condition, doubt or quotation is meant."""
+    too often" of one that the answer, a single expression, uses no more often than it was given. For questions with
+    given numbers, such as countdown's, and such plain sentences alone: no condition, doubt, quotation or question."""
     shown = zip(made.attempts, made.reflections, strict=False)
     return any(text is not None and denies_given(text, made.numbers, one.answer) for one, text in shown)
 
 
 def glue_contradicts_verdict(made: LabeledTrace) -> bool:
-    """The phrase after an attempt that was judged correct calls it wrong, or after one judged incorrect calls it right.
-    By the words of verdict_words.toml, as a proxy."""
+    """The phrase after an attempt whose reflection says Correct calls it wrong, or after Incorrect right, as far as a
+    list of words can tell: a proxy."""
     if made.trace is None or made.trace.glue is None:
         return False
     judged = zip(made.attempts, made.reflections, made.trace.glue, strict=False)
@@ -60,8 +60,8 @@ def cut_at_the_length_limit(made: LabeledTrace) -> bool:
 
 
 def names_hint(made: LabeledTrace) -> bool:
-    """The word "hint" stands in it."""
-    return _names_hint(made.text)
+    """The word "hint" stands in it, or the word for it of your own variants."""
+    return _names_hint(made.text, made.hint_words)
 
 
 Rule = Callable[[LabeledTrace], bool]
@@ -77,4 +77,6 @@ _RULES: Sequence[Rule] = (
     names_hint,
 )
 FAULTS: Mapping[str, Rule] = {rule.__name__: rule for rule in _RULES}
-"""What may be wrong with a trace, by name; the card prints the docstrings as rules."""
+"""What may be wrong with a trace, by name."""
+RULES: Mapping[str, str] = {name: " ".join((rule.__doc__ or "").split()) for name, rule in FAULTS.items()}
+"""When a trace shows it, as the card says."""

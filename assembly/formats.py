@@ -1,5 +1,6 @@
 """The trace formats: how each picks its attempts and how it ends. They are data, rows of `formats.toml`."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -114,6 +115,25 @@ class Format:
         if correct < max(1, self.last.count(True) + self.earlier_correct):
             return TOO_FEW_CORRECT
         return TOO_FEW_INCORRECT if incorrect < self.last.count(False) else None
+
+
+def rows_of(formats: Sequence[Format]) -> dict[str, str]:
+    """Return formats as rows of a formats.toml, by name, with all that they say."""
+    names = {found: name for name, found in _CORRECTNESS.items()}
+    rows = {}
+    for one in formats:
+        said: dict[str, Any] = {
+            "label": one.label,
+            "attempts": one.lengths,
+            "last": [names[found] for found in one.last],
+            "earlier_correct": one.earlier_correct,
+            "whole_pool": one.whole_pool,
+            "blocks": [block for block in _BLOCKS if block in one.blocks],
+            "review": one.review,
+            **one.marks._asdict(),
+        }
+        rows[one.name] = "\n".join(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in said.items())
+    return rows
 
 
 @cache

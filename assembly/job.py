@@ -13,7 +13,7 @@ from assembly.assemble import assemble, check_destination
 from assembly.candidates import NO_REFLECTION
 from assembly.enough import Enough, check_enough
 from assembly.feasibility import Coverage, NothingMadeError, Supply, count_served, feasible, notes_on_supply
-from assembly.formats import FORMATS, Attempts
+from assembly.formats import Attempts, rows_of
 from assembly.rates import COLUMNS as RATE_COLUMNS
 from assembly.rates import NO_RATE, PassRates, rates_of
 from assembly.rl import RL_DATA, rl_data
@@ -92,7 +92,8 @@ def with_traces(plan: Plan, wanted: SftSettings, settings: Settings) -> Plan:
         supply = _supply(len(rollout.variants), rollout.samples, rollout.reflections, rollout.retries)
         lacking = Enough(wanted, feasible(wanted, supply))
         plan = replace(plan, rollout=replace(rollout, lacking=lacking), per_item=lacking.lacking(0, 0))
-    return replace(plan, texts={**plan.texts, "phrases": wanted.words.phrases}).with_notes(*notes)
+    texts = {**plan.texts, "phrases": wanted.words.phrases, "formats": rows_of(wanted.chosen)}
+    return replace(plan, texts=texts).with_notes(*notes)
 
 
 def make_sets(job: Job, plan: Plan, wanted: SftSettings, settings: Settings) -> tuple[list[str], int]:
@@ -162,7 +163,8 @@ def say_next(plan: Plan, wanted: SftSettings, traces: int, served: Mapping[str, 
     if traces:
         say("next", f"train on {SFT_DATA}: docs/training.md")
     if others := [name for name in _PROPOSED if name not in wanted.formats and served.get(name)]:
-        say("next", f"{assembling(plan.out)} --formats {shlex.quote(others[0])} --out traces", whole=True)
+        own = f" --prompts {shlex.quote(wanted.prompts)}" if wanted.prompts else ""
+        say("next", f"{assembling(plan.out)}{own} --formats {shlex.quote(others[0])} --out traces", whole=True)
 
 
 def assembling(raw: Path) -> str:
@@ -187,8 +189,8 @@ def coverage_text(coverage: Coverage, counts: RawCounts) -> str:
         lines += textwrap.wrap(", ".join(names), WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
     # Questions that could give a *C trace of each length, up to 8, unless all lengths are the same.
     lengths = range(1, min(coverage.settings.bounds.most, 8) + 1)
-    plain = FORMATS["*C"]
-    shorter = {length: count_served(plain, usable, Attempts(None, length)) for length in lengths}
+    plain = coverage.settings.words.formats.get("*C")
+    shorter = {length: count_served(plain, usable, Attempts(None, length)) for length in lengths if plain}
     if len({*shorter.values()}) > 1:
         given = "  ".join(f"{length}C {count:,}" for length, count in shorter.items())
         head = "questions with enough attempts for " if len(given) < WIDTH - 37 else ""

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from assembly.candidates import Candidate, has_frame_tag, is_plain_answer
 from assembly.formats import NO_TAG, OUR_MARKS, THINK, Marks
+from generation.variants import HINT
 
 
 class TraceStep(NamedTuple):
@@ -85,6 +86,7 @@ class LabeledTrace(NamedTuple):
     trace: Trace | None  # None if the text is just a sample
     final: Candidate  # the attempt whose answer the trace gives
     numbers: tuple[int, ...] = ()  # that the question gives, if it gives any
+    hint_words: tuple[str, ...] = (HINT,)
 
     @property
     def reflections(self) -> tuple[str | None, ...]:

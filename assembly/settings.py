@@ -31,7 +31,7 @@ from cluster.paths import local, local_or_name
 from cluster.texts import first_line, nearest
 from generation import builtin
 from generation.text_files import PROMPTS_HELP, check_prompts, files_hash
-from generation.variants import PLAIN, Variants, read_variants
+from generation.variants import HINT, PLAIN, Variants, read_variants
 
 FAULT_NAMES = (
     "sample_contradicts_verdict",
@@ -154,6 +154,12 @@ class SftSettings:
         named |= {"reflection_states_false_arithmetic"} if self.true_arithmetic else set()
         named |= {"cut_at_the_length_limit"} if self.drop_cut else set()
         return tuple(name for name in FAULT_NAMES if name in named)
+
+    @cached_property
+    def hint_words(self) -> tuple[str, ...]:
+        """Return the words for a hint in the prompts of the variants; ours where none gives a hint."""
+        words = {one.hint_word for one in self.words.variants.known.values() if one.rationalized}
+        return tuple(sorted(words or {HINT}))
 
     @cached_property
     def tags(self) -> tuple[str, ...]:

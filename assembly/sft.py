@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from assembly.faults import FAULTS, cut_at_the_length_limit
+from assembly.faults import RULES, cut_at_the_length_limit
 from assembly.layouts import LAYOUTS, layout_for, written_in
 from assembly.settings import SftSettings
 from cluster.jobs.card import NONE, Split
@@ -134,8 +134,8 @@ class Summary:
     def as_json(self) -> dict[str, Any]:
         """Return the contents of analysis.json: rule, shares by label, task and variant, and examples of each fault."""
         found: dict[str, Any] = {}
-        for fault, rule in FAULTS.items():
-            found[fault] = {"rule": rule.__doc__}
+        for fault, rule in RULES.items():
+            found[fault] = {"rule": rule}
             for kind in KINDS:
                 found[fault][f"by_{kind}"] = {
                     name or NONE: {"traces": count, "share": round(self.faults[fault, kind, name] / count, 6)}

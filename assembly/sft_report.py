@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from assembly.faults import FAULTS
-from assembly.formats import TOO_ALIKE
+from assembly.faults import FAULTS, RULES
+from assembly.formats import TOO_ALIKE, rows_of
 from assembly.settings import SftSettings
 from assembly.sft import KINDS, Summary, columns_in, schema_in
 from cluster.jobs import card
@@ -59,13 +59,13 @@ def sft_card(
     Writes its plots into the folder.
     """
     missing = summary.too_long or summary.not_given or summary.left_out
-    rules = [(name, rule.__doc__) for name, rule in FAULTS.items()]
     shares = [
         (kind, code(name or NONE), count, *(summary.faults[fault, kind, name] / count for fault in FAULTS))
         for kind in KINDS
         for name, count in summary.counts(kind).items()
     ]
     drawn = "What is said between attempts and before the answer is drawn from these, a line each."
+    own = {"formats": rows_of(settings.chosen)} if settings.prompts else {}
     values = {
         "header": card.header(
             schema_in(settings),
@@ -87,7 +87,7 @@ def sft_card(
         "nothing": "" if missing else "Nothing: every question gave every format, and every sample could be used.",
         "main": _main(summary, settings, folder),
         "shown": _one_trace(summary),
-        "rules": Table(("fault", "a trace shows it when"), rules).markdown(1),
+        "rules": Table(("fault", "a trace shows it when"), list(RULES.items())).markdown(1),
         "shares": Table(("by", "", "traces", *map(code, FAULTS)), shares).markdown(),
         "columns": columns_table(columns_in(settings)),
         "longest": longest_text(summary, settings),
@@ -97,7 +97,7 @@ def sft_card(
         "written": f"; its samples are by {', '.join(map(code, source.models))}" if source.models else "",
         "configuration": card.json_block(settings.shown(), sort_keys=False),
         "run": card.run_section(starts),
-        "phrases": card.texts_section("The phrases", {"phrases": settings.words.phrases}, drawn),
+        "phrases": card.texts_section("The phrases", {"phrases": settings.words.phrases, **own}, drawn),
     }
     return card.fill_card("assembly", values, "sft_card.md")
 

@@ -28,11 +28,14 @@ def assemble_question(asked: QuestionSamples, formats: Sequence[Format], setting
     correct = sum(one.correct for one in asked.candidates)
     made: list[LabeledTrace] = []
     not_given = []
+    words = settings.hint_words
     for format_ in formats:
         reasons = list[str]()
         if format_.lengths == "alone":
             samples = sorted(one for one in (*asked.candidates, *asked.unreflected) if one.correct)
-            alone = [LabeledTrace(format_.name, format_.label, one.response, (one,), None, one) for one in samples]
+            alone = [
+                LabeledTrace(format_.name, format_.label, one.response, (one,), None, one, (), words) for one in samples
+            ]
             sound = [one for one in alone if not _shows_any(settings.dropped, one)]
             made += sound
             reasons += [] if sound else [FAULTY if samples else TOO_FEW_CORRECT]
@@ -79,7 +82,9 @@ def _sound(
             return TOO_ALIKE
         trace, final = _compose(format_, attempts, rng, settings)
         label = format_.label.replace("{n}", str(len(attempts)))
-        one = LabeledTrace(format_.name, label, render(trace), tuple(attempts), trace, final, asked.numbers)
+        one = LabeledTrace(
+            format_.name, label, render(trace), tuple(attempts), trace, final, asked.numbers, settings.hint_words
+        )
         if not _shows_any(settings.dropped, one):
             return one
     return FAULTY

@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal, NamedTuple
 
 from cluster.inference.engine import Completion
@@ -46,6 +46,8 @@ class Question:
     """What the grader needs besides the gold answer; JSON values only."""
     answer_in: tuple[str, ...] = ANSWER_IN
     """Where responses give their answers, in the order of trial, as `generation.grading.answers` reads --answer_in."""
+    program: str = field(default="", repr=False)
+    """The source of the user's own grader, whose name in `grader` ends in .py; empty for ours."""
     place: int = field(default=0, compare=False)  # index among the questions of a run
     held_out: bool = field(default=False, compare=False)  # True for a question of RL, sampled for its pass rate alone
 
@@ -56,8 +58,13 @@ class Question:
 
     @property
     def grading(self) -> dict[str, Any]:
-        """Return how responses are graded, besides the gold answer, as JSON values; `answer_in` only if unusual."""
-        unusual = {"answer_in": list(self.answer_in)} if self.answer_in != ANSWER_IN else {}
+        """Return how responses are graded, besides the gold answer, as JSON values; `answer_in` only if unusual.
+
+        The user's own grader is told by its name and hash.
+        """
+        unusual: dict[str, Any] = {"answer_in": list(self.answer_in)} if self.answer_in != ANSWER_IN else {}
+        if self.program:
+            unusual["grader_sha256"] = hash_of_program(self.program)
         return {"facts": dict(self.facts), "grader": self.grader, **unusual}
 
 
@@ -159,6 +166,12 @@ def stable_hash(*parts: object) -> str:
         encoded = str(part).encode("utf-8", "surrogatepass")
         digest.update(len(encoded).to_bytes(8, "big") + encoded)
     return digest.hexdigest()
+
+
+@lru_cache(maxsize=64)
+def hash_of_program(source: str) -> str:
+    """Return the hex SHA-256 of a program's text."""
+    return hashlib.sha256(source.encode("utf-8")).hexdigest()
 
 
 def request_seed(*parts: object) -> int:

@@ -79,6 +79,12 @@ def graded_by(first: Question) -> str:
     return f"graded by   {first.grader}, the first gold answer {' '.join(first.answer.split())[:60]!r}{places}"
 
 
+def graders_in(questions: Iterable[Question]) -> dict[str, dict[str, str]]:
+    """Return the programs of graders that are the user's own, by name, as a run keeps its texts."""
+    programs = {question.grader: question.program for question in questions if question.program}
+    return {"graders": programs} if programs else {}
+
+
 def notes_on_variants(settings: Settings) -> tuple[str, ...]:
     """Return notes on the variants' file, if `plain` of it was asked for."""
     return read_variants(check_prompts(settings.prompts)).notes if "plain" in settings.variants else ()

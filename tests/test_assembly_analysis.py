@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from assembly.claims import false_equations
-from assembly.faults import FAULTS
+from assembly.faults import FAULTS, RULES
 from assembly.sft import EXAMPLES, Summary
 from tests.assembly_rows import RIGHT, WRONG, RawRow, made_of, raw_row, settings
 
@@ -32,6 +32,16 @@ def test_false_equations_are_found(text: str, false: list[str]) -> None:
         "3 + 4 = 7.",
         "5 − 9 = −4",
         "10 / 3 = 3.33",  # rounded
+        "2 / 3 = 0.66",  # cut
+        "1,000 + 2 = 1,002",
+        "17 / 5 = 3 remainder 2",
+        "17 / 5 = 3 R 2",
+        "7 + 8 = 3 (mod 12)",
+        "Is 3 + 4 = 8?",
+        "3 + 4 = 8 is wrong, since 3 + 4 = 7",
+        "3 + 4 = 8 (incorrect)",
+        "that is not 3 + 4 = 8",
+        "if 3 + 4 = 8, then all is lost",
         "3 + 4 = 7 + 2 = 9",  # the running "=" of school: both ends are meant
         "x2 + 3 = 9",  # an expression that grows out of a word
         "1. 3 + 4 = 8",  # numbering cannot be told from a factor
@@ -66,7 +76,14 @@ def _faults(*rows: RawRow, attempts: int) -> set[str]:
         ([raw_row("this is impossible, so: seven", True)], {"sample_contradicts_verdict"}),
         ([raw_row("seven", True), raw_row("eight. This is correct", False)], {"sample_contradicts_verdict"}),
         ([raw_row("seven. This is correct", True), raw_row("that does not work: eight", False)], set()),
-        ([raw_row("3 + 4 = 8", True, reflections=[RIGHT])], set()),  # a sample's own arithmetic is its grade's affair
+        (
+            [raw_row("3 + 4 = 8", True, reflections=[RIGHT])],
+            {"sample_states_false_arithmetic", "final_attempt_states_false_arithmetic"},
+        ),
+        (
+            [raw_row("seven", True), raw_row("3 + 4 = 8", False, reflections=[WRONG])],
+            {"sample_states_false_arithmetic"},
+        ),
         ([raw_row("7", True, reflections=[f"3 + 4 = 8 {RIGHT}"])], {"reflection_states_false_arithmetic"}),
         ([raw_row("Seven  it is", True), raw_row("seven it is", True)], {"repeats_an_attempt"}),
         ([raw_row("seven", True, cut=True)], {"cut_at_the_length_limit"}),
@@ -79,7 +96,8 @@ def test_faults_are_told_by_their_rules(rows: list[RawRow], faults: set[str]) ->
 
 
 def test_every_fault_has_a_rule_to_print() -> None:
-    assert all(shows.__doc__ and shows.__doc__.endswith(".") for shows in FAULTS.values())
+    assert [*RULES] == [*FAULTS]
+    assert all(rule.endswith(".") and "\n" not in rule and "  " not in rule for rule in RULES.values())
 
 
 def test_faults_are_counted_by_label_task_and_variant() -> None:

@@ -95,7 +95,7 @@ TOKENIZER = ("--model", str(MODEL))
             [],
             [
                 "of 24 samples none",
-                "holds `<think>`, `<sample>` or `<reflect>`, the tags of a trace (24)",
+                "holds a tag of a trace, such as `<think>` (24)",
                 "that writes no such tags",
             ],
         ),

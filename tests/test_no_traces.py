@@ -61,7 +61,7 @@ def told_of(reply: Reply, *formats: str, questions: int = FIRST + 3) -> list[str
 @pytest.mark.parametrize(
     ("reply", "formats", "reason", "help"),
     [
-        (tagged, ("*C_full", "star"), "`<think>`, `<sample>` or `<reflect>`, the tags of a trace", "no such tags"),
+        (tagged, ("*C_full", "star"), "holds a tag of a trace", "no such tags"),
         (endless, ("*C", "star"), "cut at the length limit, in its thought (128)", "enable_thinking"),
         (only_a_thought, ("*C",), "no answer, only a thought (128)", "enable_thinking"),
         (thinking_of_reflections, ("*C",), "no reflection with the right verdict", "--formats star"),
@@ -234,7 +234,7 @@ def test_the_places_of_the_sets_are_looked_at_before_any_work(
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({PUBLISHED: ["So: <think> 7"]}, ["no trace can come of these 6 samples", "the tags of a trace (6)"]),
+        ({PUBLISHED: ["So: <think> 7"]}, ["no trace can come of these 6 samples", "such as `<think>` (6)"]),
         ({PUBLISHED: ["So: <think> 7"], f"{PUBLISHED}_reflection": []}, ["of these 6 samples", "no such tags"]),
         ({PUBLISHED: ["<think>so</think> 7"]}, []),
         ({}, []),

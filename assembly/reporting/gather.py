@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from assembly.faults import FAULTS
+from assembly.faults import FAULTS, RULES
 from assembly.reporting.rows import SUMS, raw_rows, replies, traces
 from assembly.reporting.sample import Sample
 from assembly.sft import SFT_DATA
@@ -113,7 +113,7 @@ class Contents:
                 "groups": self.sums.by(self.names, groups).to_pylist(),
                 "rates": [[*one, rates[one]] for one in sorted(rates)],
             },
-            "rules": {name: rule.__doc__ for name, rule in FAULTS.items()} if self.kind == SFT_DATA else {},
+            "rules": dict(RULES) if self.kind == SFT_DATA else {},
         }
 
     def rates(self) -> Iterator[tuple[str, str, int, int]]:

@@ -126,11 +126,20 @@ class RawCounts:
     """Samples not asked since their questions had enough; None where each question is asked for all. Filled in by the
     run, as the next is."""
     unneeded: int = 0  # questions left out since those before them give the traces asked for
+    beyond: int = 0  # of these, the ones that ended all the same, as they were in flight
+
+    @property
+    def written(self) -> int:
+        """Return the tokens of all samples and reflections."""
+        return sum(count for (_, name), count in self.tokens.items() if name == "output_tokens")
 
     def unwritten(self) -> int:
         """Return an estimate of the tokens that samples not asked, with their reflections, would have had."""
-        written = sum(count for (_, name), count in self.tokens.items() if name == "output_tokens")
-        return round((self.unasked or 0) * written / max(1, self.all().samples))
+        return round((self.unasked or 0) * self.written / max(1, self.all().samples))
+
+    def unspent(self) -> int:
+        """Return an estimate of the tokens of questions that were not needed and did not end."""
+        return round((self.unneeded - self.beyond) * self.written / max(1, len(self.questions)))
 
     def all(self) -> TaskCounts:
         whole = TaskCounts()

@@ -51,6 +51,7 @@ def write_raw_data(
         assert counts.questions == set(order), "questions were lost on the way"
         counts.lost = lost
         counts.unneeded = len(merged) - len(kept)
+        counts.beyond = sum(key in finished or key in job.failed for key in merged[len(kept) :])
         counts.unasked = most * len(order) - counts.all().samples if most else None
         counted.append(counts)
         name, license = f"{schema.RAW_DATA}-{plan.name}", plan.license
@@ -87,7 +88,8 @@ def summary(counts: RawCounts) -> str:
         lines.append(f"{counts.unasked:,} of {whole_count:,} samples were not asked: their questions had enough,")
         lines.append(f"which saved about {saved:,} tokens, {counts.unasked / max(1, whole_count):.0%} of all")
     if counts.unneeded:
-        lines.append(f"{counts.unneeded:,} further questions were not needed for the traces asked for")
+        lines.append(f"{counts.unneeded:,} further questions were not needed for the traces asked for:")
+        lines.append(f"{counts.beyond:,} ended all the same, the others saved about {counts.unspent():,} tokens")
     lines += _reasons_text(f"{counts.lost.total():,} questions failed and have no samples:", counts.lost)
     lines += _reasons_text(f"{counts.kept.total():,} rows failed and stay as they were:", counts.kept)
     if traces := counts.inner[counting.TRACES]:

@@ -66,7 +66,8 @@ def reader_of(chosen: Chosen) -> Any:
             return Read(chosen_question(row, chosen))
         except ValueError as error:
             reason = error.reason if isinstance(error, Dropped) else str(error)
-            is_chosen = chosen.grader in FACTS and chosen.task in (None, row[2])
+            needs = chosen.grader in FACTS or (chosen.own is not None and chosen.own.columns)
+            is_chosen = bool(needs) and chosen.task in (None, row[2])
             # Other rows may have a gold answer that can be read; a fact that is missing is a fault of the choice.
             of_gold = isinstance(error, Dropped) and "answer" in error.reason
             return Read(None, reason, str(error), needed=is_chosen and not of_gold)

@@ -16,7 +16,7 @@ from cluster.inference.chat import Prompt
 from cluster.inference.engine import Engine, EngineInfo, Request, Sampling
 from cluster.inference.sampling import check_stops
 from cluster.jobs.plan import JobPlan, JobSettings
-from cluster.paths import folder, local, local_or_name
+from cluster.paths import local, local_or_name
 from generation.examples import NO_EXAMPLES, Examples, check_apart, load_examples, notes_on_reflecting
 from generation.model_plan import choose_model, fit_chat, is_builtin, notes_on_prompts, write_out
 from generation.raw.schema import (
@@ -32,7 +32,7 @@ from generation.raw.schema import (
 from generation.records import Reflection, request_seed, stable_hash
 from generation.rollout import reflect, together
 from generation.served_plan import chat_of
-from generation.text_files import PROMPTS_HELP, WRITE_HELP, check_prompts
+from generation.text_files import PROMPTS_HELP, check_prompts
 from reflection import prompts
 from reflection.added.source import (
     BLOCK_ROWS,
@@ -70,7 +70,6 @@ class AdditionSettings(JobSettings):
     reflections: int | None = flag(None, _REFLECTIONS, bounds=(1, 1_000))
     reflection_prompts: tuple[str, ...] = flag((), prompts.CHOICE)
     prompts: str | None = flag(None, PROMPTS_HELP, local)
-    write_prompts: str | None = flag(None, WRITE_HELP, folder)
 
     def __post_init__(self) -> None:
         super().__post_init__()
