@@ -178,8 +178,8 @@ def _make(
     labels = Counter(label for bucket in made for label in bucket.labels)
     if not labels and summary.left_questions.total() < summary.questions:
         variants = set(settings.variants) or summary.variants
-        reflected = any("reflections" in part.columns for part in parts)
-        feasibility.notes_on_supply(settings, Supply(summary.most_samples, len(variants), reflected))
+        reflected, retried = (any(role in part.columns for part in parts) for role in ("reflections", "parent"))
+        feasibility.notes_on_supply(settings, Supply(summary.most_samples, len(variants), reflected, retried))
     if not labels:
         raise NothingMadeError(feasibility.why_nothing(summary, settings))
     summary.notes += feasibility.notes_on_missing(summary, settings, labels)

@@ -52,9 +52,11 @@ def sort_part(part: Part, path: Path, *, buckets: int, settings: SftSettings) ->
     with pa.ipc.new_file(path, POOL) as file:
         for _, rows in read_batches(part, more, thoughts=settings.thoughts == "show", prepare=prepare):
             pool = choose(rows, settings)
-            counts.samples += pool.num_rows
+            retries = pc.sum(pool["is_retry"]).as_py() or 0
+            counts.retries += retries
+            counts.samples += pool.num_rows - retries
             counts.left_out.update(pool["left_out"].to_pylist())
-            counts.variants.update(pc.fill_null(pool["variant"], "").to_pylist())
+            counts.variants.update(pc.fill_null(pool["variant"].filter(pc.invert(pool["is_retry"])), "").to_pylist())
             bucket_of = ((pool["order"].to_numpy() >> 32) * buckets >> 32).astype(np.int64)
             (batch,) = pool.take(np.argsort(bucket_of, kind="stable")).combine_chunks().to_batches()
             ends = np.cumsum(np.bincount(bucket_of, minlength=buckets)).tolist()
@@ -78,7 +80,7 @@ def make_bucket(
     No question of the `excluded` keys gives any. Raises ValueError if a key stands for several questions.
     """
     pool, counts = _read_bucket(files, bucket, buckets), Summary()
-    wanted = pool["question_key"].filter(pc.not_equal(pool["left_out"], OTHER_VARIANT))
+    wanted = pool["question_key"].filter(pc.and_not(pc.not_equal(pool["left_out"], OTHER_VARIANT), pool["is_retry"]))
     counts.most_samples = max(Counter(wanted.to_pylist()).values(), default=0)
     kept, rows = set[str](), list[dict[str, Any]]()
     weights = read_weights(settings.weights).items()

@@ -51,16 +51,23 @@ def sft_settings(settings: Settings) -> SftSettings:
 def check_flags(settings: Settings) -> None:
     """Raise ValueError for settings that cannot give any trace, whatever the model answers."""
     wanted = sft_settings(settings)
-    _notes(wanted, len(parse_names(settings.variants, wanted.words.variants)), *amounts(settings))
+    _notes(wanted, len(parse_names(settings.variants, wanted.words.variants)), *amounts(settings), settings.retries)
 
 
-def _notes(wanted: SftSettings, variants: int, samples: int, reflections: int) -> tuple[str, ...]:
-    return notes_on_supply(wanted, _supply(variants, samples, reflections))
+def _notes(wanted: SftSettings, variants: int, samples: int, reflections: int, retries: int) -> tuple[str, ...]:
+    return notes_on_supply(wanted, _supply(variants, samples, reflections, retries))
 
 
-def _supply(variants: int, samples: int, reflections: int) -> Supply:
-    more = (", or more --samples or --variants", "give --reflections 1 or more, or --formats star, which needs none")
-    return Supply(variants * samples, variants, reflections > 0, *more)
+def _supply(variants: int, samples: int, reflections: int, retries: int) -> Supply:
+    return Supply(
+        variants * samples,
+        variants,
+        reflections > 0,
+        retries > 0,
+        more_samples=", or more --samples or --variants",
+        more_retries="give --retries 1 or more",
+        more_reflections="give --reflections 1 or more, or --formats star, which needs none",
+    )
 
 
 def sets_of(settings: Settings) -> tuple[str, ...]:
@@ -79,11 +86,11 @@ def with_traces(plan: Plan, wanted: SftSettings, settings: Settings) -> Plan:
     if settings.export_traces:
         check_replaceable(plan.out / SESSIONS)
     rollout = plan.rollout
-    notes = _notes(wanted, len(rollout.variants), rollout.samples, rollout.reflections)
+    notes = _notes(wanted, len(rollout.variants), rollout.samples, rollout.reflections, rollout.retries)
     if chat := _counted(wanted, plan).chat():
         notes += tuple(notes_on_template(chat))
     if settings.enough:
-        supply = _supply(len(rollout.variants), rollout.samples, rollout.reflections)
+        supply = _supply(len(rollout.variants), rollout.samples, rollout.reflections, rollout.retries)
         lacking = Enough(wanted, feasible(wanted, supply))
         plan = replace(plan, rollout=replace(rollout, lacking=lacking), per_item=lacking.lacking(0, 0))
     texts = {**plan.texts, "phrases": wanted.words.phrases, "formats": rows_of(wanted.chosen)}

@@ -62,7 +62,9 @@ def draw_pairs(
 def write_bucket_pairs(pool: pa.Table, settings: SftSettings, path: Path) -> None:
     """Write the pairs of the questions in a table of schema POOL to `path` with the suffix .pairs."""
     assert settings.pairs is not None
-    standing = pool.filter(pc.is_in(pool["left_out"], pa.array(["", *UNREFLECTED])))
+    # A retry refers to what it saw, which a pair does not show.
+    usable = pc.is_in(pool["left_out"], pa.array(["", *UNREFLECTED]))
+    standing = pool.filter(pc.and_not(usable, pool["is_retry"]))
     found: dict[str, tuple[str, str, dict[bool, list[tuple[str, str]]]]] = {}
     names = ("question_key", "question", "task", "variant", "response", "correct")
     standing = standing.sort_by([("order", "ascending"), ("question_key", "ascending")])

@@ -53,8 +53,9 @@ class Summary:
     notes: list[str] = field(default_factory=list)
     """Oddities in the RAW_DATA, and what was requested but could not be made."""
     samples: int = 0
+    retries: int = 0
     variants: Counter[str] = field(default_factory=Counter)  # samples by prompt variant, "" if unknown
-    left_out: Counter[str] = field(default_factory=Counter)  # samples left out of all traces, by reason
+    left_out: Counter[str] = field(default_factory=Counter)  # samples and retries left out of all traces, by reason
     questions: int = 0
     tasks: Counter[str] = field(default_factory=Counter)  # questions by task
     left_questions: Counter[str] = field(default_factory=Counter)  # questions of which no trace was wanted, by reason
@@ -102,6 +103,7 @@ class Summary:
     def extend(self, later: Self) -> None:
         """Merge in the counts of a later part."""
         self.samples += later.samples
+        self.retries += later.retries
         self.questions += later.questions
         self.memory += later.memory
         self.most_samples = max(self.most_samples, later.most_samples)

@@ -24,7 +24,7 @@ _TAGS = ("skillfactory", "self-distillation", "reasoning", "sft")
 def summary_text(summary: Summary) -> str:
     """Format the summary for the terminal."""
     traces = [(label if label == of else f"{label} of {of}", n) for (of, label), n in sorted(summary.traces.items())]
-    lines = [f"{summary.questions:,} questions with {summary.samples:,} samples in all"]
+    lines = [f"{summary.questions:,} questions with {summary.samples:,} samples{_retries(summary)} in all"]
     lines += [f"{summary.traces.total():,} traces", *counts_text(traces)]
     if summary.longest:
         lines.append(f"{summary.longest:,} tokens in the longest, its question included")
@@ -42,6 +42,10 @@ def summary_text(summary: Summary) -> str:
     if summary.too_long:
         lines.append(f"{summary.too_long.total():,} traces left out: longer than --max_trace_tokens")
     return "\n".join([*lines, *(wrapped(f"note        {note}") for note in summary.notes)])
+
+
+def _retries(summary: Summary) -> str:
+    return f" and {summary.retries:,} retries" if summary.retries else ""
 
 
 def sft_card(
@@ -77,7 +81,7 @@ def sft_card(
         ),
         "traces": f"{sum(split.rows for split in splits):,}",
         "questions": f"{summary.questions:,}",
-        "samples": f"{summary.samples:,}",
+        "samples": f"{summary.samples:,} samples{_retries(summary)}",
         "splits": Table(("split", "traces"), [(one.name, one.rows) for one in splits]).markdown(1)
         if len(splits) > 1
         else "",

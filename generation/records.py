@@ -27,6 +27,8 @@ UNDECIDED = "neither equal to the gold answer nor unequal for sure"
 GRADER_TIMED_OUT = "the grader ran out of time"
 GRADER_DIED = "the grader died of it"
 
+RETRY = "retry"  # the prompt variant of retries, which are asked by a prompt of their own
+
 ANSWER_IN = ("tag",)  # where answers are looked for by default
 WITHOUT_ANSWER = frozenset({NO_ANSWER, CUT, ONLY_THOUGHT, CUT_THOUGHT})
 """Reasons that mean no answer was found: published as False, not null (arXiv 2512.04072)."""
@@ -113,12 +115,31 @@ class InnerAttempt:
 
 
 @dataclass(frozen=True)
+class Parent:
+    """What a retry saw: a sample, and a reflection that called it incorrect; with what is known of that sample."""
+
+    variant: str
+    index: int  # of the sample
+    number: int  # of the reflection, from 0
+    sample: str  # as the retry saw it
+    answer: str | None  # that it gives
+    reflection: str
+    outcome: Outcome
+    cut: bool  # True if the sample was cut at the length limit
+    mentions_hint: bool
+
+    @property
+    def name(self) -> str:
+        return f"{self.variant}/{self.index}/{self.number}"
+
+
+@dataclass(frozen=True)
 class Attempt:
-    """One sample of a question under one variant, with its grade and reflections."""
+    """One sample of a question under one variant, or a retry after it, with its grade and reflections."""
 
     question: Question
-    variant: str
-    index: int  # index among the samples of this variant
+    variant: str  # RETRY for a retry
+    index: int  # index among the samples of this variant; of a retry that of its sample
     messages: tuple[Any, ...]
     completion: Completion
     seed: int
@@ -127,6 +148,7 @@ class Attempt:
     """True for a rationalized response that mentions its hint: kept in RAW_DATA, left out of traces."""
     reflections: tuple[Reflection, ...]
     inner: tuple[InnerAttempt, ...] = ()
+    parent: Parent | None = None  # of a retry
 
 
 _SPACES = re.compile("[\\s\u200b\u2060\ufeff]+")

@@ -17,7 +17,7 @@ from generation.text_files import PROMPTS_HELP, WRITE_HELP, check_prompts
 from generation.variants import VARIANTS, Variant, parse_names, read_variants
 from reflection.prompts import CHOICE, read_reflections
 
-FORMATS = ("0C", "*C", "*C_full", "*C*IC", "*CC", "random", "no_reflection", "algorithm1", "star")
+FORMATS = ("0C", "*C", "*C_full", "*C*IC", "*CC", "random", "no_reflection", "algorithm1", "star", "retry", "cut")
 """Trace formats, listed here only for --help: assembly defines and checks them."""
 
 
@@ -38,6 +38,9 @@ class Settings(QuestionSettings):
     samples: int | None = flag(None, "per question and variant (default: 16; built-in model 2)", bounds=(1, 10_000))
     reflections: int | None = flag(None, "per sample (default: 4; built-in model 2)", bounds=(0, 1_000))
     reflection_prompts: tuple[str, ...] = flag((), CHOICE)
+    retries: int = flag(
+        0, "of a sample, each after one of its reflections that say Incorrect: docs/assembly.md", bounds=(0, 1_000)
+    )
     prompts: str | None = flag(None, PROMPTS_HELP, local)
     write_prompts: str | None = flag(None, WRITE_HELP, folder)
     reflection_sampling: dict[str, Any] | None = flag(
@@ -65,6 +68,7 @@ class Settings(QuestionSettings):
         read_sampling(self.reflection_sampling or {}, "--reflection_sampling")
         self.asked_under()
         self.asked_to_reflect()
+        self.asked_to_retry()
         if self.rl_samples is not None and self.rl_questions == 0:
             raise ValueError(
                 f"--rl_samples {self.rl_samples} is for questions held out for RL: --rl_questions 0 has none"
@@ -86,6 +90,16 @@ class Settings(QuestionSettings):
     def asked_to_reflect(self) -> dict[str, str]:
         """Return the reflection prompts by name. Raises ValueError as read_reflections and choose do."""
         return read_reflections(check_prompts(self.prompts)).choose(self.reflection_prompts)
+
+    def asked_to_retry(self) -> str:
+        """Return the prompt of retries. Raises ValueError for retries without one, or without any reflection."""
+        prompt = read_reflections(check_prompts(self.prompts)).retry
+        if self.retries and self.reflections == 0:
+            raise ValueError(f"--retries {self.retries} follow reflections: give --reflections 1 or more")
+        if self.retries and not prompt:
+            told = f"the reflections.toml of --prompts {self.prompts} has no retry prompt"
+            raise ValueError(f'--retries {self.retries}: {told}: give one, retry = "..."')
+        return prompt
 
     @property
     def only_planned(self) -> bool:

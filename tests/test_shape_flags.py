@@ -73,6 +73,7 @@ def test_flags_of_the_whole_job_are_frozen() -> None:
         "samples",
         "reflections",
         "reflection_prompts",
+        "retries",
         "prompts",
         "write_prompts",
         "reflection_sampling",

@@ -42,10 +42,14 @@ class Batch(NamedTuple):
 
 
 def raw_rows(source: str | Path) -> Iterator[Batch]:
-    """Yield the samples of a RAW_DATA. Raises ValueError for what cannot be read."""
+    """Yield the samples of a RAW_DATA, without retries. Raises ValueError for what cannot be read."""
     first = 0
     for part in open_parts(source):
-        for batch, rows in read_batches(part, REQUESTS):
+        for whole, every in read_batches(part, REQUESTS):
+            plain = every["parent"].is_null().combine_chunks()
+            numbers = first + np.flatnonzero(plain)
+            first += len(every)
+            batch, rows = whole.filter(plain), every.filter(plain)
             said = rows["reflections"].combine_chunks()
             of, verdicts = owners(said), parse_verdicts(said.flatten())
             counts = [np.bincount(of[verdicts == code], minlength=len(rows)) for code in (1, 0, -1)]
@@ -55,12 +59,11 @@ def raw_rows(source: str | Path) -> Iterator[Batch]:
             tokens = pa.nulls(len(rows), pa.int64())
             if asked is not None and asked.type.get_field_index("output_tokens") >= 0:
                 tokens = pc.struct_field(asked, "output_tokens")
-            yield _samples(rows, told, tokens, rows["response"], partial(_raw, rows, batch, part.columns, first))
-            first += len(rows)
+            yield _samples(rows, told, tokens, rows["response"], partial(_raw, rows, batch, part.columns, numbers))
 
 
 def _raw(
-    rows: pa.Table, batch: pa.RecordBatch, columns: Mapping[str, str], first: int, places: list[int]
+    rows: pa.Table, batch: pa.RecordBatch, columns: Mapping[str, str], numbers: np.ndarray, places: list[int]
 ) -> Iterator[Shown]:
     # As they stand in the set: samples that are traces are taken apart in `rows`.
     texts = {role: first_items(as_lists(batch[columns[role]])) for role in ("response", "thought") if role in columns}
@@ -71,7 +74,7 @@ def _raw(
         names = [one.get("prompt_name") for one in batch[PROVENANCE][place].as_py() or ()] if named is not None else []
         said = row["reflections"]
         parts = zip(names if len(names) == len(said) else [None] * len(said), said, verdicts, strict=False)
-        told = _sample(row, row["extracted_answer"], first + place)
+        told = _sample(row, row["extracted_answer"], int(numbers[place]))
         told |= {name: shown(text[place].as_py()) for name, text in texts.items()}
         told["tokens"] = None if written is None else (written[place].as_py() or {}).get("output_tokens")
         told["said"] = [[_SAID[code + 1], name, shown(text, _SHORT)] for name, text, code in parts]

@@ -17,12 +17,13 @@ from generation.evaluation.schema import ARM, EVAL_SCHEMA
 from generation.evaluation.settings import PAPER, EvaluateSettings
 from generation.evaluation.work import EvaluationWork
 from generation.model_plan import ModelChoice, choose_model, fit_chat, is_builtin, notes_on_prompts, write_out
-from generation.plan import first_of_each_grader, graded_by
 from generation.records import Question, stable_hash
 from generation.served_plan import chat_of
 from generation.supplied import (
     check_answer_stops,
     examples_beside,
+    first_of_each_grader,
+    graded_by,
     graders_in,
     hint_words,
     places_in,

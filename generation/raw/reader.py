@@ -18,8 +18,11 @@ from generation.raw.files import Columns, Part, chunks_of, find_files, reading
 from generation.raw.schema import (
     ATTEMPT,
     ATTEMPTS,
+    PARENT,
     PREFIX,
     REFLECTIONS,
+    SEEN,
+    SEEN_COLUMN,
     THOUGHT,
     as_lists,
     first_items,
@@ -66,14 +69,18 @@ _ROLES = {
     "reflections": _Role((REFLECTIONS,), pa.list_(pa.string()), in_list=True),
     "attempts": _Role((ATTEMPTS,), pa.list_(ATTEMPT)),
     "metadata": _Role(("metadata",), ours=True),
+    "parent": _Role((PARENT,), ours=True),
+    "seen": _Role((SEEN_COLUMN,), SEEN),
 }
+_AS_WRITTEN = ("attempts", "seen")  # roles whose columns are ours alone
 ROWS = pa.schema([(name, role.type) for name, role in _ROLES.items()])
 """The schema every RAW_DATA is read as, one row per sample; `variant`, `is_correct` and `extracted_answer` may be null.
 
 `outcome` is our own column, or else derived from `is_correct` (null is unknown). Where RAW_DATA tells no thought from
 its response or reflection, as before its version 2, the texts' own `<think>` tags do. Of a sample that is a trace
 itself, `response` is the attempt inside that gives its answer, if there is one, and `thought` is null;
-`attempts` is null for other samples; `metadata` is null in a published one.
+`attempts` is null for other samples; `metadata` is null in a published one; `parent` and `seen` are null but for
+retries.
 """
 _OPENS, _MARKED = r"^\s*<think", r"^\s*<think|</think>"  # what a text without a known thought holds if it may have one
 
@@ -110,7 +117,9 @@ def find_columns(schema: pa.Schema, path: Path) -> Columns:
             found = schema.field(name).type
             inner = found.value_type if in_list and is_list(found) else found
             inner = inner.value_type if pa.types.is_dictionary(inner) else inner
-            if type_ == pa.list_(ATTEMPT):
+            if role == "parent" and SEEN_COLUMN not in schema.names:
+                continue  # another column of this name
+            if role in _AS_WRITTEN:
                 if found != type_:
                     raise ValueError(f"{path}: column {name!r} is not as written here; expected {type_}")
                 columns[role] = name
@@ -178,7 +187,7 @@ def as_rows(batch: pa.RecordBatch, columns: Columns, path: Path, first_row: int)
     values = {}
     for role in ROWS:
         column = given.get(role.name, none)
-        if role.name not in ("reflections", "attempts"):
+        if role.name not in ("reflections", *_AS_WRITTEN):
             values[role.name] = (first_items(column) if is_list(column.type) else column).cast(role.type)
     refuse(is_blank(pc.fill_null(values["question"], "")), "no question; expected text")
     refuse(pc.is_null(values["response"]), "no response; expected text")
@@ -211,7 +220,7 @@ def as_rows(batch: pa.RecordBatch, columns: Columns, path: Path, first_row: int)
     lists = lists if replies is items else lists_of(replies, lengths(lists))
     there = pc.fill_null(pc.not_equal(replies, ""), False)
     values["reflections"] = kept_items(lists, there.to_numpy(zero_copy_only=False))
-    values["attempts"] = given.get("attempts", none).cast(ROWS.field("attempts").type)
+    values |= {role: given.get(role, none).cast(ROWS.field(role).type) for role in _AS_WRITTEN}
     if values["attempts"].null_count < batch.num_rows:
         finals = pc.struct_field(values["attempts"].flatten(), "text").take(finals_of(values["attempts"]))
         values["response"] = pc.coalesce(finals, values["response"])
