@@ -10,11 +10,12 @@ from functools import partial
 from typing import Any, Self
 
 from cluster.errors import NotPushed, Stopped
+from cluster.flag_files import written
 from cluster.flags import fail, page
 from cluster.inference.pool import Done, Event, Failed
 from cluster.inference.replica import Work
 from cluster.inference.replicas import Fleet, Placement
-from cluster.jobs.atomic import check_replaceable
+from cluster.jobs.atomic import atomic_write_text, check_replaceable
 from cluster.jobs.goal import Goal
 from cluster.jobs.hub import check_push, push
 from cluster.jobs.monitor import Look, Monitor
@@ -24,6 +25,7 @@ from cluster.jobs.run_directory import (
     ENGINE,
     JSON,
     LOGS,
+    RUN_FLAGS,
     check_build,
     check_run,
     hold_run,
@@ -250,6 +252,7 @@ class Job:
         self.record = self._locked.enter_context(held)  # the contents of run.json
         self.starts: list[dict[str, Any]] = self.record.setdefault("starts", [])  # of the run, this one last
         self.starts.append(this_command(versions=versions(), **build))
+        atomic_write_text(plan.out / RUN_FLAGS, written(self._settings, plan.out))
         self.store = ShardStore(plan.out / SHARDS, schema=plan.schema, sort_by=plan.sort_by, key=plan.key)
         self._finished, self._failures = self.store.finished(), Failures(plan.out)
         self._monitor = self._locked.enter_context(Monitor(plan, len(self.starts) - 1, self._stop, self._goal))

@@ -39,7 +39,7 @@ _SILENCE = "seconds without an answer until an engine is replaced (default: 300 
 class JobSettings:
     """Settings that every job has, validated on creation."""
 
-    model: str | None = flag(None, _MODEL, local_or_name)
+    model: str | None = flag(None, _MODEL, local_or_name, group="model", often=True)
     revision: str | None = flag(None, "commit, branch or tag of a --model on the hub, also as --model NAME@COMMIT")
     adapter: str | None = flag(
         None, "a LoRA adapter for the model: hub id, also @COMMIT, or local folder", local_or_name
@@ -50,32 +50,46 @@ class JobSettings:
     examples: str | None = flag(
         None, "a JSON Lines file of few-shot examples for samples and reflections: docs/tasks.md", local
     )
-    temperature: float | None = flag(None, _OF_THE_MODEL)
+    temperature: float | None = flag(None, _OF_THE_MODEL, group="sampling")
     top_p: float | None = flag(None, _OF_THE_MODEL)
     top_k: int | None = flag(None, f"0 keeps all; {_OF_THE_MODEL}")
     repetition_penalty: float | None = flag(None, _OF_THE_MODEL)
-    max_tokens: int | None = flag(None, _LENGTH, bounds=(1, 10**7))
+    max_tokens: int | None = flag(None, _LENGTH, bounds=(1, 10**7), often=True)
     sampling: dict[str, Any] | None = flag(None, _MORE)
     seed: int = flag(0, "of questions, prompts, requests and traces", bounds=(0, 2**63 - 1))
-    engines: int | None = flag(None, "how many engines (default: all there is room for; CPU 1)", bounds=(1, 10_000))
+    engines: int | None = flag(
+        None,
+        "how many engines (default: all there is room for; CPU 1)",
+        bounds=(1, 10_000),
+        group="engines",
+        often=True,
+    )
     tensor_parallel: int = flag(1, "GPUs for each engine", bounds=(1, 64))
     engine_args: dict[str, Any] | None = flag(None, _ARGUMENTS)
     silence: float | None = flag(None, _SILENCE, bounds=(1, 10**6))
     address: str | None = flag(None, "a running Ray cluster (default: a Ray of its own)")
-    server: tuple[str, ...] = flag((), _SERVER)
+    server: tuple[str, ...] = flag((), _SERVER, often=True)
     api_key_env: str | None = flag(None, "the environment variable that holds the server's key")
     concurrency: int = flag(64, "requests in flight on each server", bounds=(1, 10_000))
-    retry_failed: bool = flag(False, "try again what failed before")
-    accept_version: bool = flag(False, "go on with a run under another version of vLLM, which draws other samples")
-    grace_s: int = flag(20, "when told to stop, the longest wait for what is in flight", bounds=(0, 10**6))
-    out: str | None = flag(None, "the run directory (default: runs/<what is asked>-<model>)", dataset_folder)
+    out: str | None = flag(
+        None,
+        "the run directory (default: runs/<what is asked>-<model>)",
+        dataset_folder,
+        group="output",
+        often=True,
+    )
+    dry_run: bool = flag(False, "print the plan and stop", often=True, once=True)
     push_to: str | None = flag(None, "a hub namespace to push what is made to, private")
     public: bool = flag(False, "push it for everyone to see")
     license: str = flag(UNKNOWN, "of the cards, in the hub's words, such as apache-2.0 or cc-by-4.0")
     log_to: TrackerName | None = flag(
         None, "a tracker for the run's figures: wandb or mlflow, each an extra of its name"
     )
-    dry_run: bool = flag(False, "print the plan and stop")
+    retry_failed: bool = flag(False, "try again what failed before", once=True)
+    accept_version: bool = flag(
+        False, "go on with a run under another version of vLLM, which draws other samples", once=True
+    )
+    grace_s: int = flag(20, "when told to stop, the longest wait for what is in flight", bounds=(0, 10**6))
 
     def __post_init__(self) -> None:
         if self.public and self.push_to is None:

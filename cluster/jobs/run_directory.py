@@ -22,6 +22,7 @@ from cluster.texts import shortened
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
 PROJECT = "skillfactory-data"  # name of the installed package
 RUN_FILE = "run.json"
+RUN_FLAGS = "run.toml"  # the flags of the last start, as --config takes them
 ENGINE = "engine"  # in the configuration and in each start: package and version of the engines, as far as known
 LOCK_FILE = "run.lock"
 LOGS = "logs"  # folder in which a launcher may write before the run's first start
@@ -128,8 +129,8 @@ def check_run(path: Path, configuration: Mapping[str, JSON]) -> dict[str, Any] |
     except OSError as error:
         raise ValueError(f"{path} cannot be used: {error.strerror}; give another folder") from error
     if RUN_FILE not in names:
-        # A launcher, or a driver that died before its first run.json, leaves these.
-        if foreign := sorted(name for name in names - {LOCK_FILE, LOGS} if not name.startswith(TEMPORARY)):
+        # A launcher, or a driver that died before its first run.json, leaves these; or somebody put a run.toml there.
+        if foreign := sorted(name for name in names - {LOCK_FILE, LOGS, RUN_FLAGS} if not name.startswith(TEMPORARY)):
             raise ValueError(f"{path} holds {foreign[0]!r} and no {RUN_FILE}; give the folder of a run, or a new one")
         return None
     record = read_record(path)

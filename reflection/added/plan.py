@@ -66,7 +66,7 @@ class AdditionSettings(JobSettings):
     """
 
     raw: str = flag(MISSING, _RAW, local_or_name)
-    reflections: int | None = flag(None, _REFLECTIONS, bounds=(1, 1_000))
+    reflections: int | None = flag(None, _REFLECTIONS, bounds=(1, 1_000), group="sampling", often=True)
 
 
 @dataclass(frozen=True)
