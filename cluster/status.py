@@ -18,12 +18,12 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from cluster.flags import fail, flag, page, parse
+from cluster.jobs.failures import FAILED_ITEMS
 from cluster.jobs.monitor import BEAT_S, LINE_S, WRITE_S
 from cluster.jobs.panel import duration, line, panel, plain
 from cluster.jobs.progress import FAILED, STOPPED, Screen, stage_line
 from cluster.jobs.run_directory import LOGS, RUN_FILE, read_record
 from cluster.jobs.status import STATUS_FILE, Status, read_status
-from cluster.jobs.store import FAILED_ITEMS
 from cluster.paths import local
 from cluster.texts import bars
 

@@ -6,7 +6,7 @@ arrival, and its reflections are requested immediately from the same engine, whi
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ from cluster.inference.engine import Completion, Engine, Message, Request, Sampl
 from generation import variants
 from generation.examples import NO_EXAMPLES, Examples
 from generation.grading import grade
+from generation.raw.grown import Grown, Row, sample_of, samples_in, with_reflections
 from generation.raw.schema import SCHEMA, Rolled, to_table
 from generation.records import (
     Attempt,
@@ -68,17 +69,34 @@ class Rollout:
         return replace(self.sampling, more=more)
 
     async def __call__(self, engine: Engine, question: Question) -> tuple[Attempt, ...]:
-        """Return all attempts, by variant and index. Raises ItemFailedError if every sample failed, EngineDiedError."""
-        owed, attempts = self.order(question), dict[tuple[str, int], Attempt]()
-        while owed and (count := await self._count(engine, question, attempts.values(), len(owed))):
-            batch, owed = owed[:count], owed[count:]
-            for one in await together(self._attempt(engine, question, *asked) for asked in batch):
+        """Return all attempts that the question lacks, by variant and index.
+
+        Raises ItemFailedError if every sample failed, EngineDiedError.
+        """
+        order, attempts = self.order(question), dict[tuple[str, int], Attempt]()
+        there, asked = samples_in(question.there), 0
+        # Samples that are there are met again in their turn, so that as many are asked as if none had been there.
+        while count := await self._count(engine, question, attempts, order[:asked]) if asked < len(order) else 0:
+            batch, asked = order[asked : asked + count], asked + count
+            missing = [one for one in batch if (one[0].name, one[1]) not in there]
+            for one in await together(self._attempt(engine, question, *lacking) for lacking in missing):
                 attempts[one.variant, one.index] = one
         names = [variant.name for variant in (*self.variants, BARE)]
         sorted_ = sorted(attempts.values(), key=lambda one: (names.index(one.variant), one.index))
-        if all(attempt.completion.finish_reason == "error" for attempt in sorted_):
+        if not there and all(attempt.completion.finish_reason == "error" for attempt in sorted_):
             raise ItemFailedError(sorted_[0].completion.error)
         return tuple(sorted_)
+
+    async def reflected(self, engine: Engine, question: Question) -> list[Grown]:
+        """Return the rows of the question that are there, with the reflections that they lacked."""
+
+        async def one(row: Row) -> Grown:
+            sample = sample_of(row)
+            lacking = self._looks(question, *sample.place, sample.shown, there=sample.reflections)
+            asked = lacking if sample.outcome != "unknown" and not question.held_out else []
+            return Grown(row, tuple(await reflect(engine, asked, sample.is_correct)))
+
+        return await together(map(one, question.there))
 
     def order(self, question: Question) -> list[tuple[Variant, int]]:
         """Return variant and index of each sample of the question, in the order of asking.
@@ -93,14 +111,23 @@ class Rollout:
         rounds = (rng.sample(self.variants, len(self.variants)) for rng in drawn)
         return [(variant, index) for index, variants in enumerate(rounds) for variant in variants]
 
-    async def _count(self, engine: Engine, question: Question, attempts: Collection[Attempt], left: int) -> int:
-        """Return how many samples to ask for next."""
+    async def _count(
+        self,
+        engine: Engine,
+        question: Question,
+        attempts: Mapping[tuple[str, int], Attempt],
+        asked: Sequence[tuple[Variant, int]],
+    ) -> int:
+        """Return how many samples come next, after those `asked`, which are attempts or were there."""
         if self.lacking is None or question.held_out:
-            return left
-        if not attempts:
+            return len(self.order(question))
+        if not asked:
             return self.lacking(SCHEMA.empty_table())
-        table = await asyncio.to_thread(to_table, tuple(attempts), engine.info, self.recorded, "")
-        return next_batch(await asyncio.to_thread(self.lacking, table), len(attempts))
+        places = {(variant.name, index) for variant, index in asked}
+        table = await asyncio.to_thread(to_table, tuple(attempts.values()), engine.info, self.recorded, "")
+        there = [row for place, row in samples_in(question.there).items() if place in places]
+        table = pa.concat_tables([pa.Table.from_pylist(there, SCHEMA), table])
+        return next_batch(await asyncio.to_thread(self.lacking, table), len(asked))
 
     async def _attempt(self, engine: Engine, question: Question, variant: Variant, index: int) -> Attempt:
         request = self.sample_request(question, variant, index)
@@ -108,14 +135,10 @@ class Rollout:
         # Off the event loop, which the engine's front end shares.
         said = completion.text, question, completion.finish_reason, completion.thought
         judged = await asyncio.to_thread(grade, *said)
-        wanted = self.reflections if judged.outcome != "unknown" and not question.held_out else 0
         inner = await asyncio.to_thread(grade_inner, completion.thought, question, judged)
         shown = next((one.text for one in inner if one.is_final), completion.text)
-        names = prompts.draw(wanted, random.Random(f"{self.seed}/{question.key}/{variant.name}/{index}"))
-        asked = [
-            (name, self._look(self.examples.look(name, question.text, shown), request.key, number))
-            for number, name in enumerate(names)
-        ]
+        known = judged.outcome != "unknown" and not question.held_out
+        asked = self._looks(question, variant.name, index, shown) if known else []
         return Attempt(
             question=question,
             variant=variant.name,
@@ -128,6 +151,18 @@ class Rollout:
             reflections=tuple(await reflect(engine, asked, judged.is_correct)),
             inner=inner,
         )
+
+    def _looks(
+        self, question: Question, variant: str, index: int, shown: str, *, there: int = 0
+    ) -> list[tuple[str, Request]]:
+        """Return prompt names and requests of the reflections on a sample, without the first that are `there`."""
+        names = prompts.draw(self.reflections, random.Random(f"{self.seed}/{question.key}/{variant}/{index}"))
+        sample = f"{question.key}/{variant}/{index}/sample"
+        return [
+            (name, self._look(self.examples.look(name, question.text, shown), sample, number))
+            for number, name in enumerate(names)
+            if number >= there
+        ]
 
     def sample_request(self, question: Question, variant: Variant, index: int) -> Request:
         return self._request(self.examples.ask(variant, question), question.key, variant.name, index, "sample")
@@ -148,11 +183,18 @@ class Work:
     task_config: str
 
     async def __call__(self, engine: Engine, question: Question) -> Rolled:
-        attempts = await self.rollout(engine, question)
-        table = await asyncio.to_thread(to_table, attempts, engine.info, self.rollout.recorded, self.task_config)
-        tokens = sum(attempt.completion.output_tokens for attempt in attempts)
-        tokens += sum(look.completion.output_tokens for attempt in attempts for look in attempt.reflections)
-        return Rolled(table, tokens)
+        """Return all rows of the question: those that are there, and those that it lacked."""
+        rollout, grown = self.rollout, await self.rollout.reflected(engine, question)
+        question = replace(question, there=tuple(with_reflections(*one) for one in grown))
+        attempts = await rollout(engine, question)
+        table = await asyncio.to_thread(to_table, attempts, engine.info, rollout.recorded, self.task_config)
+        if question.there:
+            table = pa.concat_tables([pa.Table.from_pylist(list(question.there), SCHEMA), table])
+        looks = [look for one in attempts for look in one.reflections] + [
+            look for one in grown for look in one.reflections
+        ]
+        asked = [one.completion for one in attempts] + [look.completion for look in looks]
+        return Rolled(table, sum(completion.output_tokens for completion in asked))
 
 
 def next_batch(least: int, asked: int) -> int:

@@ -145,14 +145,14 @@ def test_a_path_is_taken_from_the_folder_of_the_file(tmp_path: Path, monkeypatch
             assert getattr(parse(Config, ["--config", config]), name) == meant
 
 
-TEXTS = st.text(st.characters(exclude_categories=("Cs",)))
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 NUMBERS = st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
 VALUES = st.recursive(
     st.none() | st.booleans() | NUMBERS | TEXTS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner),
     max_leaves=8,
 )
-PLAIN = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp", "Cn")), min_size=1).filter(
+PLAIN = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp", "Cn"]), min_size=1).filter(
     lambda text: text.strip() == text and not set(text) & set("~,:/.")
 )
 

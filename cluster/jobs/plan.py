@@ -18,7 +18,8 @@ from cluster.inference.server_flags import check_server_flags
 from cluster.inference.tokenizer import ChatFormat
 from cluster.inference.values import check_range
 from cluster.jobs.card import UNKNOWN, check_license
-from cluster.jobs.run_directory import JSON
+from cluster.jobs.growth import Amounts, Asked, covers, first_of
+from cluster.jobs.run_directory import JSON, Earlier
 from cluster.jobs.store import KEY
 from cluster.jobs.tracking import TrackerName, check_library
 from cluster.paths import dataset_folder, local, local_or_name
@@ -141,6 +142,8 @@ class JobPlan(ABC):
     key: ClassVar[str] = KEY  # the column with the item's key
     item: ClassVar[str] = "question"  # what to call one item
     unit: ClassVar[str] = "questions"  # what the user sees counted; an item stands for `size` of them
+    grows: ClassVar[Sequence[str]] = ()  # the amounts in its configuration that may become more
+    of_each: ClassVar[Sequence[str]] = ()  # those of them that are asked of each item
 
     name: str  # the last part of the dataset repositories' names
     configuration: Mapping[str, JSON]  # all that the rows depend on; a run directory accepts no other
@@ -154,6 +157,7 @@ class JobPlan(ABC):
     license: str  # for the cards
     notes: tuple[str, ...] = ()  # for the user, before the run starts
     texts: Mapping[str, JSON] = field(default_factory=dict)  # every text in use, for run.json
+    earlier: Earlier | None = None  # what its configuration would be with smaller amounts; None if it cannot grow
 
     @property
     def max_tokens(self) -> int:
@@ -185,6 +189,26 @@ class JobPlan(ABC):
     def count(self, keys: Iterable[str]) -> int:
         """Return how many units these items stand for."""
         return sum(map(self.size, keys))
+
+    def asked(self, record: Mapping[str, Any] | None) -> Asked:
+        """Return what is asked of each item, and was by the run of this run.json at first."""
+        now, first = ({name: of.get(name) for name in self.of_each} for of in (self.configuration, self._first(record)))
+        return Asked(now, first, self.whole)
+
+    def _first(self, record: Mapping[str, Any] | None) -> Mapping[str, JSON]:
+        return self.configuration if record is None else first_of(record)
+
+    def whole(self, key: str, had: Amounts) -> bool:
+        """Return True if an item of which so much was asked lacks nothing."""
+        return all(covers(had.get(name), self.configuration.get(name)) for name in self.of_each)
+
+    def resumed(self, item: Any, rows: pa.Table) -> Item:
+        """Return the item as it is asked for what it lacks beside these rows, which its result holds too."""
+        raise NotImplementedError(f"{type(self).__name__} cannot grow")
+
+    def restated(self, rows: pa.Table) -> pa.Table:
+        """Return the rows with what they say of the whole run as it has become."""
+        return rows
 
     def with_notes(self, *notes: str) -> Self:
         """Return the plan with these notes added, except empty ones."""

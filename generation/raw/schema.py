@@ -22,7 +22,7 @@ _TABLE = load_table("generation.raw", "columns.toml")
 SCHEMA_VERSION: int = _TABLE["version"]
 RAW_DATA = "RAW_DATA"  # its folder in a run directory, and the prefix of its repositories' names
 PREFIX = "model_responses__mutated_prompts"
-_RIGHT = f"{PREFIX}__eval_is_correct"
+RIGHT = f"{PREFIX}__eval_is_correct"
 _EXTRACTED = f"{PREFIX}__eval_extracted_answers"
 _CUT = f"{PREFIX}__finish_reason_length_flags"
 REFLECTIONS = f"{PREFIX}_reflection"
@@ -110,7 +110,7 @@ def _row(attempt: Attempt) -> dict[str, Any]:
         "answer": question.answer,
         "prompt_variant": attempt.variant,
         PREFIX: [completion.text],
-        _RIGHT: [grade.is_correct],
+        RIGHT: [grade.is_correct],
         _EXTRACTED: [grade.extracted],
         _CUT: [completion.finish_reason == "length"],
         f"{_INNER}__eval_is_correct": [[one.grade.is_correct for one in attempt.inner]],
