@@ -126,7 +126,7 @@ class Rollout:
         places = {(variant.name, index) for variant, index in asked}
         table = await asyncio.to_thread(to_table, tuple(attempts.values()), engine.info, self.recorded, "")
         there = [row for place, row in samples_in(question.there).items() if place in places]
-        table = pa.concat_tables([pa.Table.from_pylist(there, SCHEMA), table])
+        table = pa.concat_tables([pa.Table.from_pylist(there, SCHEMA), table]).combine_chunks()
         return next_batch(await asyncio.to_thread(self.lacking, table), len(asked))
 
     async def _attempt(self, engine: Engine, question: Question, variant: Variant, index: int) -> Attempt:
@@ -189,11 +189,11 @@ class Work:
         attempts = await rollout(engine, question)
         table = await asyncio.to_thread(to_table, attempts, engine.info, rollout.recorded, self.task_config)
         if question.there:
-            table = pa.concat_tables([pa.Table.from_pylist(list(question.there), SCHEMA), table])
-        looks = [look for one in attempts for look in one.reflections] + [
-            look for one in grown for look in one.reflections
-        ]
-        asked = [one.completion for one in attempts] + [look.completion for look in looks]
+            # No empty table among those that have rows: its chunk would be a batch of none.
+            added = [table] if attempts else []
+            table = pa.concat_tables([pa.Table.from_pylist(list(question.there), SCHEMA), *added])
+        reflections = [one.reflections for one in attempts] + [one.reflections for one in grown]
+        asked = [one.completion for one in attempts] + [look.completion for looks in reflections for look in looks]
         return Rolled(table, sum(completion.output_tokens for completion in asked))
 
 
