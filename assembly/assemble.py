@@ -26,6 +26,7 @@ from assembly.candidates import OTHER_VARIANT, POOL, choose, questions_of
 from assembly.feasibility import NothingMadeError, Supply
 from assembly.sessions import choose_sessions, sessions_beside, write_sessions
 from assembly.settings import SftSettings, choose_formats
+from assembly.several import Raws, open_raws, without_copies
 from assembly.sft import (
     ANALYSIS,
     BUCKET_SCHEMA,
@@ -49,8 +50,8 @@ from cluster.jobs.processes import workers
 from cluster.jobs.progress import follow
 from cluster.jobs.run_directory import now, this_command
 from cluster.paths import check_dataset_folder
-from generation.raw.files import Part, source_of
-from generation.raw.reader import open_parts, read_part
+from generation.raw.files import Part
+from generation.raw.reader import read_part
 from generation.records import request_seed
 
 BUCKET_BYTES = 48 << 20
@@ -58,7 +59,7 @@ MOST_BUCKETS = 512  # enough that each gets only a few rows of a batch; larger d
 
 
 def assemble(
-    raw: str | Path,
+    raw: str | Path | Sequence[str | Path],
     out: Path,
     settings: SftSettings,
     processes: int | None = None,
@@ -68,29 +69,30 @@ def assemble(
     starts: Sequence[Mapping[str, Any]] | None = None,
     sessions: int | None = None,
 ) -> Summary:
-    """Replace `out` with SFT_DATA made from a RAW_DATA folder, file or hub repository.
+    """Replace `out` with SFT_DATA made from a RAW_DATA folder, file or hub repository, or from several of these.
 
     Uses as many processes as cores by default, or as parts if there are fewer. The card shows `license`, `published`
     (the repository that a local RAW_DATA is pushed to) and the `starts` of the run, by default this command alone.
     With `sessions` so many of the traces are written for the hub's viewer too, beside `out`.
     Raises ValueError for unusable paths and files, NothingMadeError if there are no traces; `out` is unchanged then.
     """
-    check_destination(out, raw)
+    for one in [raw] if isinstance(raw, str | Path) else raw:
+        check_destination(out, one)
     if sessions is not None:
         check_replaceable(sessions_beside(out))
     begun, command = time.monotonic(), this_command(state="assembled")
-    parts = open_parts(raw)
-    source = source_of(raw, parts, published)
+    raws = open_raws(raw, published)
+    source = raws.source
     chat = settings.chat()
     shown = list[pa.Table]()
     summary = Summary(notes=[*source.notes, *(notes_on_template(chat) if chat else ())])
 
     def build(folder: Path) -> None:
-        count = processes or min(len(parts), os.cpu_count() or 1)
+        count = processes or min(len(raws.parts), os.cpu_count() or 1)
         pool = workers(count)
         with TemporaryDirectory(dir=folder) as work, pool or nullcontext():
             map_ = pool.map if pool else map
-            made = _make(map_, parts, settings, Path(work), summary)
+            made = _make(map_, raws, settings, Path(work), summary)
             split = write_sft(map_, made, settings, summary, folder)
             if sessions is not None:
                 shown.append(_shown(made, settings, sessions))
@@ -140,19 +142,21 @@ def _is_sft_data(folder: Path) -> bool:
     return False
 
 
-def _make(map_: Map, parts: Sequence[Part], settings: SftSettings, work: Path, summary: Summary) -> list[BucketTraces]:
+def _make(map_: Map, raws: Raws, settings: SftSettings, work: Path, summary: Summary) -> list[BucketTraces]:
     """Write all traces into the folder `work` and add to the summary. Raises ValueError if there can be none."""
+    parts = raws.parts
     buckets = max(1, min(MOST_BUCKETS, sum(part.size for part in parts) // BUCKET_BYTES))
     files = [work / f"part-{number:06}.arrow" for number in range(len(parts))]
     sort = partial(sort_part, buckets=buckets, settings=settings)
     for counts in follow(map_(sort, parts, files), len(parts), "reading", "parts"):
         summary.extend(counts)
     feasibility.check_variants(settings.variants, summary.variants)
-    make = partial(make_bucket, files=files, buckets=buckets, settings=settings)
+    make = partial(make_bucket, files=[*zip(files, raws.owners, strict=True)], buckets=buckets, settings=settings)
     paths = [work / f"bucket-{number:06}.arrow" for number in range(buckets)]
     made: list[BucketTraces] = list(follow(map_(make, range(buckets), paths), buckets, "assembling", "parts"))
     for bucket in made:
         summary.extend(bucket.counts)
+    summary.left_out, summary.variants = +summary.left_out, +summary.variants
     for file in files:
         file.unlink()
     labels = Counter(label for bucket in made for label in bucket.labels)
@@ -183,9 +187,18 @@ def sort_part(part: Part, path: Path, *, buckets: int, settings: SftSettings) ->
     return counts
 
 
-def make_bucket(bucket: int, path: Path, *, files: Sequence[Path], buckets: int, settings: SftSettings) -> BucketTraces:
-    """Write the traces of the bucket's questions to `path`. Raises ValueError if a key stands for several questions."""
-    pool, counts = _read_bucket(files, bucket, buckets), Summary()
+def make_bucket(
+    bucket: int, path: Path, *, files: Sequence[tuple[Path, int]], buckets: int, settings: SftSettings
+) -> BucketTraces:
+    """Write the traces of the bucket's questions to `path`. Raises ValueError if a key stands for several questions.
+
+    `files` are those of `sort_part`, each with the place of its RAW_DATA among those given.
+    """
+    pool, owners = _read_bucket(files, bucket, buckets)
+    pool, copies = without_copies(pool, owners)
+    counts = Summary(samples=-copies.num_rows, repeated=copies.num_rows)
+    counts.left_out.subtract(filter(None, copies["left_out"].to_pylist()))
+    counts.variants.subtract(pc.fill_null(copies["variant"], "").to_pylist())
     wanted = pool["question_key"].filter(pc.not_equal(pool["left_out"], OTHER_VARIANT))
     counts.most_samples = max(Counter(wanted.to_pylist()).values(), default=0)
     formats = choose_formats(settings.formats, settings.bounds)
@@ -230,11 +243,13 @@ def _lengths(tokenizer: ChatTokenizer | None, question: str, texts: Sequence[str
     return lengths_of(tokenizer, asked_by(tokenizer, [(question, text) for text in texts]))
 
 
-def _read_bucket(files: Sequence[Path], bucket: int, buckets: int) -> pa.Table:
-    """Return all rows of a bucket, of schema POOL, in the order of RAW_DATA."""
-    batches = []
-    for path in files:
+def _read_bucket(files: Sequence[tuple[Path, int]], bucket: int, buckets: int) -> tuple[pa.Table, np.ndarray]:
+    """Return all rows of a bucket, of schema POOL, in the order of RAW_DATA, and the place of each row's RAW_DATA."""
+    batches, owners = [], [np.empty(0, np.int64)]
+    for path, owner in files:
         with pa.memory_map(str(path)) as mapped:
             file = pa.ipc.open_file(mapped)
-            batches += [file.get_batch(number) for number in range(bucket, file.num_record_batches, buckets)]
-    return pa.Table.from_batches([batch for batch in batches if batch.num_rows], POOL)
+            there = [file.get_batch(number) for number in range(bucket, file.num_record_batches, buckets)]
+        batches += [batch for batch in there if batch.num_rows]
+        owners.append(np.full(sum(batch.num_rows for batch in there), owner))
+    return pa.Table.from_batches(batches, POOL), np.concatenate(owners)

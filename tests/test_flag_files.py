@@ -121,7 +121,7 @@ def test_the_command_line_outweighs_the_file(tmp_path: Path) -> None:
 
 def test_a_required_flag_may_stand_in_the_file(tmp_path: Path) -> None:
     (tmp_path / "f.toml").write_text('raw = "RAW"\nattempts = 3', encoding="utf-8")
-    assert (parse(Assembly, ["--config", str(tmp_path / "f.toml")])).raw == "RAW"
+    assert (parse(Assembly, ["--config", str(tmp_path / "f.toml")])).raw == ("RAW",)
 
 
 def test_a_path_is_taken_from_the_folder_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,12 +98,12 @@ def test_questions_of_a_given_set_never_change_sides(total: int) -> None:
             sft, rl = split(pool(total), Wanted(count, held, seed=3), "mine")
             found[count, held] = {one.key for one in sft}, {one.key for one in rl}
             assert (len(sft), len(rl)) == (count, held)
-    for (count, held), (sft, rl) in found.items():
-        assert not sft & rl
+    for (count, held), (for_sft, for_rl) in found.items():
+        assert not for_sft & for_rl
         for more, further in itertools.product((count, count + 1, total), (held, held + 1)):
             if (more, further) in found:
-                assert sft <= found[more, further][0]
-                assert rl <= found[more, further][1]
+                assert for_sft <= found[more, further][0]
+                assert for_rl <= found[more, further][1]
 
 
 @pytest.mark.parametrize("task", ["countdown_3arg", "longmult_2dig", "acronym_4o", "countdown_3arg,longmult_2dig"])
