@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from cluster.jobs.growth import check_growth
-from cluster.jobs.run_directory import JSON
+from cluster.jobs.run_directory import JSON, Earlier
 from cluster.texts import excerpt
 from generation.model_plan import ModelChoice, sampling_of_reflections
 from generation.records import stable_hash
@@ -78,6 +78,19 @@ def decide(given: Given, asked: Amounts) -> Decided:
         **examples.configuration,
     }
     return Decided(rollout, context, configuration, notes)
+
+
+def earlier_of(given: Given, now: Mapping[str, Any]) -> Earlier:
+    """Return `configuration_of` for these, which makes the questions of an earlier configuration once."""
+    known = dict[str, Mapping[str, Any]]()
+
+    def earlier(before: Mapping[str, Any]) -> Mapping[str, Any]:
+        text = json.dumps(before, sort_keys=True)
+        if text not in known:
+            known[text] = configuration_of(before, given, now)
+        return known[text]
+
+    return earlier
 
 
 def configuration_of(before: Mapping[str, Any], given: Given, now: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -16,7 +16,7 @@ from cluster.inference.sampling import check_token_ids
 from cluster.jobs.growth import covers
 from cluster.jobs.plan import JobPlan
 from cluster.texts import excerpt
-from generation.amounts import GROWS, OF_EACH, Amounts, Given, configuration_of, decide
+from generation.amounts import GROWS, OF_EACH, Amounts, Given, decide, earlier_of
 from generation.model_plan import choose_model, fit_chat, is_builtin, named, notes_on_prompts, write_out
 from generation.raw.schema import SCHEMA, sampling_record
 from generation.records import ANSWER_IN, Question
@@ -158,7 +158,7 @@ def make_plan(settings: Settings) -> Plan:
             "chat_template": choice.chat.template,
         },
         notes=(*supplied.notes, *choice.notes, *decided.notes),
-        earlier=partial(configuration_of, given=given, now=decided.configuration),
+        earlier=earlier_of(given, decided.configuration),
         task=task,
         questions=supplied.sft,
         rl_questions=supplied.rl,

@@ -109,7 +109,7 @@ def test_a_run_that_grew_is_the_run_that_was_asked_for_more_at_once(
     for flags in starts:
         asked += run(grown, *flags)
         now = rows(grown)
-        assert _kept(before, now), "rows that were there are there, with more reflections at most"
+        assert kept(before, now), "rows that were there are there, with more reflections at most"
         before = now
     assert asked.keys() >= at_once.keys(), "all is asked"
     assert max(asked.values()) == 1, "nothing is asked twice"
@@ -121,7 +121,7 @@ def test_a_run_that_grew_is_the_run_that_was_asked_for_more_at_once(
     assert not run(grown, *starts[-1]), "it is done"
 
 
-def _kept(before: dict[Any, dict[str, Any]], now: dict[Any, dict[str, Any]]) -> bool:
+def kept(before: dict[Any, dict[str, Any]], now: dict[Any, dict[str, Any]]) -> bool:
     """Whether each row is there, its reflections the first of those it has now, and all else as it was."""
     lists = [
         name for row in before.values() for name in row if name.startswith("reflections__") or "_reflection" in name

@@ -95,14 +95,19 @@ class ShardStore:
         if not self._folder.exists() or not os.path.samestat(self._folder.stat(), self._opened):
             raise StoreGoneError(self._folder)
         try:
-            told = {} if self._asked.now == self._asked.first else {_ASKED: json.dumps(self._asked.now)}
             with written_beside(shard) as temporary:
-                pq.write_table(table.replace_schema_metadata(told), temporary, **WRITING)
+                pq.write_table(self._told(table), temporary, **WRITING)
         except FileNotFoundError as error:
             raise StoreGoneError(self._folder) from error
         self._next += 1
         self._add(shard, table, self._asked.now)
         return shard
+
+    def _told(self, table: pa.Table) -> pa.Table:
+        """Return the table as its shard says how much was asked of its items, if that is more than at first."""
+        if self._asked.now == self._asked.first:
+            return table
+        return table.replace_schema_metadata({**(table.schema.metadata or {}), _ASKED: json.dumps(self._asked.now)})
 
     def _held(self, keys: Collection[str]) -> dict[Path, list[str]]:
         """Return which of these items each shard holds, as far as it counts."""
@@ -197,7 +202,7 @@ class ShardStore:
                 if differing := differing_columns(file.schema_arrow, self._schema):
                     problem = f"{shard} has other columns than are written now ({', '.join(differing)})"
                     raise ValueError(f"{problem}; go on with the version that made it, or give another folder")
-                return file.read(columns).replace_schema_metadata(None)
+                return file.read(columns).replace_schema_metadata(self._schema.metadata)
         except _UNREADABLE as error:
             # A missing permission, for example, says nothing about the bytes.
             if isinstance(error, OSError) and error.errno not in (None, errno.EIO):
