@@ -28,6 +28,7 @@ from assembly.reflected import check_there
 from assembly.selection import check_tasks, read_weights
 from assembly.sessions import choose_sessions, sessions_beside, write_sessions
 from assembly.settings import SftSettings
+from assembly.several import Raws, open_raws
 from assembly.sft import ANALYSIS, DATASET_INFO, DATASET_NAME, Summary
 from assembly.sft_files import BucketTraces, Chosen, Map, choose_traces, read_traces, write_sft
 from assembly.sft_report import sft_card
@@ -37,15 +38,13 @@ from cluster.jobs.processes import workers
 from cluster.jobs.progress import follow
 from cluster.jobs.run_directory import now, this_command
 from cluster.paths import check_dataset_folder
-from generation.raw.files import Part, source_of
-from generation.raw.reader import open_parts
 
 BUCKET_BYTES = 48 << 20
 MOST_BUCKETS = 512  # enough that each gets only a few rows of a batch; larger data makes larger buckets
 
 
 def assemble(
-    raw: str | Path,
+    raw: str | Path | Sequence[str | Path],
     out: Path,
     settings: SftSettings,
     processes: int | None = None,
@@ -55,34 +54,35 @@ def assemble(
     starts: Sequence[Mapping[str, Any]] | None = None,
     sessions: int | None = None,
 ) -> Summary:
-    """Replace `out` with SFT_DATA made from a RAW_DATA folder, file or hub repository.
+    """Replace `out` with SFT_DATA made from a RAW_DATA folder, file or hub repository, or from several of these.
 
     Uses as many processes as cores by default, or as parts if there are fewer. The card shows `license`, `published`
     (the repository that a local RAW_DATA is pushed to) and the `starts` of the run, by default this command alone.
     With `sessions` so many of the traces are written for the hub's viewer too, beside `out`.
     Raises ValueError for unusable paths and files, NothingMadeError if there are no traces; `out` is unchanged then.
     """
-    check_destination(out, raw)
+    for one in [raw] if isinstance(raw, str | Path) else raw:
+        check_destination(out, one)
     if sessions is not None:
         check_replaceable(sessions_beside(out))
     if settings.pairs is not None:
         check_replaceable(pairs_beside(out))
     begun, command = time.monotonic(), this_command(state="assembled")
-    parts = open_parts(raw)
-    source = source_of(raw, parts, published)
+    raws = open_raws(raw, published)
+    source = raws.source
     chat = settings.chat()
     shown = list[pa.Table]()
     summary = Summary(notes=[*source.notes, *(notes_on_template(chat) if chat else ())])
 
     def build(folder: Path) -> None:
-        count = processes or min(len(parts), os.cpu_count() or 1)
+        count = processes or min(len(raws.parts), os.cpu_count() or 1)
         pool = workers(count)
         with TemporaryDirectory(dir=folder) as work, pool or nullcontext():
             map_ = pool.map if pool else map
             excluded = frozenset[str]()
             if settings.exclude:
-                excluded = exclude(map_, parts, settings.exclude, summary.chosen, folder)
-            made = _make(map_, parts, settings, Path(work), summary, excluded=excluded)
+                excluded = exclude(map_, raws.parts, settings.exclude, summary.chosen, folder)
+            made = _make(map_, raws, settings, Path(work), summary, excluded=excluded)
             kept = _choose(made, settings, summary)
             splits = write_sft(map_, made, kept.places, settings, summary, folder=folder)
             if sessions is not None:
@@ -149,7 +149,7 @@ def _is_sft_data(folder: Path) -> bool:
 
 def _make(
     map_: Map,
-    parts: Sequence[Part],
+    raws: Raws,
     settings: SftSettings,
     work: Path,
     summary: Summary,
@@ -157,6 +157,7 @@ def _make(
     excluded: Collection[str],
 ) -> list[BucketTraces]:
     """Write all traces into the folder `work` and add to the summary. Raises ValueError if there can be none."""
+    parts = raws.parts
     buckets = max(1, min(MOST_BUCKETS, sum(part.size for part in parts) // BUCKET_BYTES))
     files = [work / f"part-{number:06}.arrow" for number in range(len(parts))]
     sort = partial(sort_part, buckets=buckets, settings=settings)
@@ -165,11 +166,13 @@ def _make(
     feasibility.check_variants(settings.variants, summary.variants)
     if settings.reflected_under:
         check_there(settings.reflected_under, summary.reflected_under, summary.chosen)
-    make = partial(make_bucket, files=files, buckets=buckets, settings=settings, excluded=excluded)
+    owned = [*zip(files, raws.owners, strict=True)]
+    make = partial(make_bucket, files=owned, buckets=buckets, settings=settings, excluded=excluded)
     paths = [work / f"bucket-{number:06}.arrow" for number in range(buckets)]
     made: list[BucketTraces] = list(follow(map_(make, range(buckets), paths), buckets, "assembling", "parts"))
     for bucket in made:
         summary.extend(bucket.counts)
+    summary.left_out, summary.variants = +summary.left_out, +summary.variants
     for file in files:
         file.unlink()
     check_tasks(read_weights(settings.weights), [*summary.tasks])

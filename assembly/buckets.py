@@ -24,6 +24,7 @@ from assembly.reflected import only_under
 from assembly.rendering import framed
 from assembly.selection import Told, read_weights, repeats_for, side_of
 from assembly.settings import SftSettings
+from assembly.several import without_copies
 from assembly.sft import Summary
 from assembly.sft_files import BUCKET_SCHEMA, TOKENS, BucketTraces
 from assembly.traces import assemble_question
@@ -70,16 +71,21 @@ def make_bucket(
     bucket: int,
     path: Path,
     *,
-    files: Sequence[Path],
+    files: Sequence[tuple[Path, int]],
     buckets: int,
     settings: SftSettings,
     excluded: Collection[str] = frozenset(),
 ) -> BucketTraces:
     """Write the traces of the bucket's questions to `path`, and with --pairs their pairs beside it.
 
-    No question of the `excluded` keys gives any. Raises ValueError if a key stands for several questions.
+    `files` are those of `sort_part`, each with the place of its RAW_DATA among those given. No question of the
+    `excluded` keys gives any. Raises ValueError if a key stands for several questions.
     """
-    pool, counts = _read_bucket(files, bucket, buckets), Summary()
+    pool, copies = without_copies(*_read_bucket(files, bucket, buckets))
+    retries = pc.sum(copies["is_retry"]).as_py() or 0
+    counts = Summary(samples=retries - copies.num_rows, retries=-retries, repeated=copies.num_rows)
+    counts.left_out.subtract(filter(None, copies["left_out"].to_pylist()))
+    counts.variants.subtract(pc.fill_null(copies["variant"].filter(pc.invert(copies["is_retry"])), "").to_pylist())
     wanted = pool["question_key"].filter(pc.and_not(pc.not_equal(pool["left_out"], OTHER_VARIANT), pool["is_retry"]))
     counts.most_samples = max(Counter(wanted.to_pylist()).values(), default=0)
     kept, rows = set[str](), list[dict[str, Any]]()
@@ -172,11 +178,13 @@ def _lengths(settings: SftSettings, question: str, texts: Sequence[str]) -> list
     return lengths_of(chat, asked_by(chat, [(question, text) for text in texts], settings.system))
 
 
-def _read_bucket(files: Sequence[Path], bucket: int, buckets: int) -> pa.Table:
-    """Return all rows of a bucket, of schema POOL, in the order of RAW_DATA."""
-    batches = []
-    for path in files:
+def _read_bucket(files: Sequence[tuple[Path, int]], bucket: int, buckets: int) -> tuple[pa.Table, np.ndarray]:
+    """Return all rows of a bucket, of schema POOL, in the order of RAW_DATA, and the place of each row's RAW_DATA."""
+    batches, owners = [], [np.empty(0, np.int64)]
+    for path, owner in files:
         with pa.memory_map(str(path)) as mapped:
             file = pa.ipc.open_file(mapped)
-            batches += [file.get_batch(number) for number in range(bucket, file.num_record_batches, buckets)]
-    return pa.Table.from_batches([batch for batch in batches if batch.num_rows], POOL)
+            there = [file.get_batch(number) for number in range(bucket, file.num_record_batches, buckets)]
+        batches += [batch for batch in there if batch.num_rows]
+        owners.append(np.full(sum(batch.num_rows for batch in there), owner))
+    return pa.Table.from_batches(batches, POOL), np.concatenate(owners)

@@ -125,7 +125,17 @@ _DOUBT = re.compile(
 """Before it in the same clause: nothing is stated then."""
 _CLAUSE = re.compile(r"[.:;!\n]|, (?:and|so|but) ", re.IGNORECASE)
 _SEEN = 200  # characters before a denial that are looked at
-_DENYING = ("not given", "not provided", "not in the", "not one of", "not among", "n't ", "n’t ", "used too", "used more")
+_DENYING = (
+    "not given",
+    "not provided",
+    "not in the",
+    "not one of",
+    "not among",
+    "n't ",
+    "n’t ",
+    "used too",
+    "used more",
+)
 """A text that holds a denial contains one of these in small letters, and searching for them is much faster."""
 
 

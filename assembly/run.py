@@ -29,8 +29,11 @@ from generation.records import RlLayoutName
 class Input:
     """The source of the traces; a class of its own so that --raw comes first."""
 
-    raw: str = flag(
-        MISSING, "a RAW_DATA or run folder, a parquet file, or a hub dataset (namespace/name)", local_or_name
+    raw: tuple[str, ...] = flag(
+        MISSING,
+        "a RAW_DATA or run folder, a parquet file, or a hub dataset (namespace/name); or several, by comma",
+        local_or_name,
+        words=True,
     )
 
 
@@ -51,9 +54,22 @@ class Config(SftSettings, Input):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if len(self.raw) > 1:
+            self._check_several()
         check_license(self.license)
         check_range("--export_traces", self.export_traces, 1, MOST)
         check_range("--processes", self.processes, 1, 1024)
+
+    def _check_several(self) -> None:
+        """Raise ValueError for what several RAW_DATA do not go with."""
+        if twice := [raw for raw in self.raw if self.raw.count(raw) > 1]:
+            raise ValueError(f"--raw names {twice[0]} twice: give it once")
+        if self.out is None:
+            raise ValueError(
+                f"--raw names {len(self.raw)} RAW_DATA, beside none of which their set belongs: give --out"
+            )
+        if self.rl_layout is not None:
+            raise ValueError("--rl_layout writes the RL_DATA of one run: give that run alone as --raw")
 
     @property
     def settings(self) -> SftSettings:
@@ -73,7 +89,7 @@ class Config(SftSettings, Input):
     @property
     def run(self) -> Path:
         """Return the folder that RAW_DATA lies in; a hub dataset has none, so the current one."""
-        raw = Path(self.raw)
+        raw = Path(self.raw[0])
         if not os.path.exists(raw):
             return Path()
         return raw if (raw / RAW_DATA).is_dir() else raw.resolve().parent

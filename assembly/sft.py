@@ -54,6 +54,7 @@ class Summary:
     """Oddities in the RAW_DATA, and what was requested but could not be made."""
     samples: int = 0
     retries: int = 0
+    repeated: int = 0  # rows that another RAW_DATA has too, which are no samples of their own
     variants: Counter[str] = field(default_factory=Counter)  # samples by prompt variant, "" if unknown
     left_out: Counter[str] = field(default_factory=Counter)  # samples and retries left out of all traces, by reason
     questions: int = 0
@@ -104,6 +105,7 @@ class Summary:
         """Merge in the counts of a later part."""
         self.samples += later.samples
         self.retries += later.retries
+        self.repeated += later.repeated
         self.questions += later.questions
         self.memory += later.memory
         self.most_samples = max(self.most_samples, later.most_samples)

@@ -25,6 +25,8 @@ def summary_text(summary: Summary) -> str:
     """Format the summary for the terminal."""
     traces = [(label if label == of else f"{label} of {of}", n) for (of, label), n in sorted(summary.traces.items())]
     lines = [f"{summary.questions:,} questions with {summary.samples:,} samples{_retries(summary)} in all"]
+    if summary.repeated:
+        lines.append(repeated_text(summary))
     lines += [f"{summary.traces.total():,} traces", *counts_text(traces)]
     if summary.longest:
         lines.append(f"{summary.longest:,} tokens in the longest, its question included")
@@ -77,7 +79,7 @@ def sft_card(
             tags=_TAGS,
             license=license,
             models=source.models,
-            sources=[source.repository],
+            sources=source.repository.split(", "),
         ),
         "traces": f"{sum(split.rows for split in splits):,}",
         "questions": f"{summary.questions:,}",
@@ -104,6 +106,7 @@ def sft_card(
         "commit": f", at commit {code(source.revision)}" if source.revision else "",
         "digest": code(source.digest),
         "written": f"; its samples are by {', '.join(map(code, source.models))}" if source.models else "",
+        "repeated": f" {repeated_text(summary)[:1].upper()}{repeated_text(summary)[1:]}." if summary.repeated else "",
         "configuration": card.json_block(settings.shown(), sort_keys=False),
         "run": card.run_section(starts),
         "phrases": card.texts_section("The phrases", {"phrases": settings.words.phrases, **own}, drawn),
@@ -166,6 +169,11 @@ def _one_trace(summary: Summary) -> str:
 def _table(head: tuple[str, ...], counts: Mapping[Any, int], names: int) -> str:
     rows = [(*((key,) if isinstance(key, str) else key), count) for key, count in sorted(counts.items())]
     return Table(head, rows).markdown(names) if rows else ""
+
+
+def repeated_text(summary: Summary) -> str:
+    """Say how many rows were met in several RAW_DATA."""
+    return f"rows that more than one RAW_DATA has, and that count once: {summary.repeated:,}"
 
 
 def longest_text(summary: Summary, settings: SftSettings) -> str:

@@ -17,7 +17,7 @@ from assembly.settings import SftSettings
 from assembly.sft import SFT_DATA
 from assembly.traces import assemble_question
 from cluster.jobs.card import WIDTH, cut
-from cluster.jobs.store import Failures
+from cluster.jobs.failures import Failures
 from cluster.texts import inert
 from generation.plan import Plan
 from generation.raw.reader import as_rows, find_columns

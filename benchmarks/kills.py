@@ -27,6 +27,13 @@ SCENES: dict[str, dict[str, Any]] = {
         "questions": 400,
         "kinds": {"actor": 14, "driver": 3, "write": 2, "raylet": 1},
     },
+    "growing": {
+        "engine": "scripted",
+        "kills": 12,
+        "questions": 120,
+        "kinds": {"driver": 4, "write": 4, "actor": 4},
+        "grows": True,
+    },
     "nodes": {
         "engine": "scripted",
         "kills": 53,

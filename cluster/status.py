@@ -18,16 +18,16 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from cluster.flags import fail, flag, page, parse
+from cluster.jobs.failures import FAILED_ITEMS
 from cluster.jobs.monitor import BEAT_S, LINE_S, WRITE_S
 from cluster.jobs.panel import duration, line, panel, plain
 from cluster.jobs.progress import FAILED, STOPPED, Screen, stage_line
 from cluster.jobs.run_directory import LOGS, RUN_FILE, read_record
 from cluster.jobs.status import STATUS_FILE, Status, read_status
-from cluster.jobs.store import FAILED_ITEMS
 from cluster.paths import local
 from cluster.texts import bars
 
-RUNS = 3  # exit code
+RUNS, WAITS = 3, 4  # exit codes
 _DEAD_S = 6 * BEAT_S  # without a sign of life
 _UNTOLD_S = 600.0  # likewise, of a run whose version gave none but its shards
 _CODES = {"done": 0, "failed": FAILED, "stopped": STOPPED}
@@ -38,7 +38,8 @@ _TALL = 10_000
 class Config:
     """Show what a run is doing, or how it ended, from any shell or node that sees its folder; nothing is written.
 
-    Exit codes: 0 done; 1 failed; 3 it runs; 75 it was stopped or killed, and the same command goes on.
+    Exit codes: 0 done; 1 failed; 3 it runs; 4 it waits for engines, none of which is ready; 75 it was stopped or
+    killed, and the same command goes on.
     """
 
     run: str = flag(MISSING, "the run directory; needs no flag before it", local)
@@ -104,7 +105,10 @@ def _told(run: Path, state: str, status: Status | None) -> tuple[int, str]:
     if age > _DEAD_S or (here and not _lives(status.pid)):
         told = f"no sign of life for {duration(age)}; killed, or its machine is gone"
         return STOPPED, f"{told}; the same command goes on"
-    return RUNS, f"it runs on {plain(status.host)}, process {status.pid}"
+    where = f"on {plain(status.host)}, process {status.pid}"
+    if state == "loading" or (status.engines and all(engine.state != "ready" for engine in status.engines)):
+        return WAITS, f"it waits for engines {where}"
+    return RUNS, f"it runs {where}"
 
 
 def _lives(pid: int) -> bool:
@@ -137,14 +141,14 @@ def _watch(run: Path) -> Seen:
     """Show it until it ends, on a terminal as a panel, else in a line now and then."""
     due = 0.0
     if not bars():
-        while (seen := look(run)).code == RUNS:
+        while (seen := look(run)).code in (RUNS, WAITS):
             if seen.status and time.monotonic() >= due:
                 due = time.monotonic() + LINE_S
                 print(line(seen.status), flush=True)
             time.sleep(WRITE_S)
         return seen
     with Screen() as screen:
-        while (seen := look(run)).code == RUNS:
+        while (seen := look(run)).code in (RUNS, WAITS):
             columns, lines = screen.room()
             screen.draw(Group(*_picture(seen, columns, lines)))
             time.sleep(WRITE_S / 4)

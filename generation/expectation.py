@@ -122,7 +122,8 @@ def _retries_each(found: Measured, rollout: Rollout) -> np.ndarray:
     share = np.divide(
         found.rejecting, found.reflections, where=found.reflections > 0, out=np.zeros(len(found.reflections))
     )
-    return np.minimum(share * rollout.reflections, rollout.retries)
+    asked: np.ndarray = np.minimum(share * rollout.reflections, rollout.retries)
+    return asked
 
 
 def tokens_written(found: Measured) -> np.ndarray:

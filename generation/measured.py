@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cluster.jobs.atomic import TEMPORARY
-from cluster.jobs.run_directory import RUN_FILE, read_record
+from cluster.jobs.run_directory import GROWN, RUN_FILE, read_record
 from cluster.jobs.status import Moment, read_history
 from generation.raw.schema import PROVENANCE, RAW_DATA, SAMPLE_PROVENANCE, lengths, owners
 
@@ -88,9 +88,14 @@ def measure(tables: Sequence[pa.Table]) -> Measured:
 
 
 def files_of(run: Path) -> list[Path]:
-    """Return the parquet files with the rows of a run: its shards, or where these are gone, RAW_DATA."""
+    """Return the parquet files with the rows of a run: its shards, or where these are gone, RAW_DATA.
+
+    Shards of a run that has grown hold some rows twice, so its RAW_DATA comes first.
+    """
     shards = sorted(path for path in (run / "shards").glob("*.parquet") if not path.name.startswith(TEMPORARY))
-    return shards or sorted((run / RAW_DATA / "data").glob("*.parquet"))
+    whole = sorted((run / RAW_DATA / "data").glob("*.parquet"))
+    has_grown = (run / RUN_FILE).is_file() and GROWN in read_record(run)
+    return (whole or shards) if has_grown else (shards or whole)
 
 
 def rows_of(files: Iterable[Path], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:

@@ -2,43 +2,29 @@
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from cluster.inference.chat import Prompt
 from cluster.inference.engine import Message
 from cluster.inference.sampling import check_token_ids
+from cluster.jobs.growth import covers
 from cluster.jobs.plan import JobPlan
 from cluster.texts import excerpt
 from generation import variants
-from generation.model_plan import (
-    choose_model,
-    fit_chat,
-    is_builtin,
-    named,
-    notes_on_prompts,
-    sampling_of_reflections,
-    write_out,
-)
-from generation.raw.schema import PARENT, SCHEMA
-from generation.records import Question, stable_hash
+from generation.amounts import GROWS, OF_EACH, Amounts, Given, decide, earlier_of
+from generation.model_plan import choose_model, fit_chat, is_builtin, named, notes_on_prompts, write_out
+from generation.raw.schema import PARENT, SCHEMA, sampling_record
+from generation.records import Question
 from generation.rollout import Rollout
 from generation.served_plan import chat_of
 from generation.settings import Settings
-from generation.supplied import (
-    check_answer_stops,
-    configured,
-    examples_beside,
-    first_of_each_grader,
-    graded_by,
-    graders_in,
-    notes_on_retries,
-    notes_on_variants,
-    places_in,
-    retry_chat,
-    with_places,
-)
+from generation.supplied import first_of_each_grader, graded_by, graders_in, retry_chat, with_places
 from generation.tasks.registry import run_name, supply
 from generation.variants import BARE
 from reflection import prompts
@@ -53,6 +39,7 @@ class Plan(JobPlan):
 
     schema = SCHEMA
     sort_by = ("prompt_variant", "sample_index", PARENT)
+    grows, of_each = GROWS, OF_EACH
 
     task: str
     questions: tuple[Question, ...]
@@ -74,6 +61,27 @@ class Plan(JobPlan):
         kept, asked = len(self.questions), (*self.questions, *self.sampled_for_rl)
         places = ((place, one) for place, one in enumerate(asked) if one.key in keys)
         return (replace(one, place=place, held_out=place >= kept) for place, one in places)
+
+    def whole(self, key: str, had: Mapping[str, Any]) -> bool:
+        held_out = key in self._held_out
+        names = [name for name in self.of_each if (name == "rl_samples") == held_out]
+        return all(covers(had.get(name), self.configuration.get(name)) for name in names)
+
+    @cached_property
+    def _held_out(self) -> frozenset[str]:
+        return frozenset(question.key for question in self.sampled_for_rl)
+
+    def resumed(self, item: Question, rows: pa.Table) -> Question:
+        return replace(item, there=tuple(rows.to_pylist()))
+
+    def restated(self, rows: pa.Table) -> pa.Table:
+        """Return the rows with place, task_config and sampling as if all had been asked at once."""
+        places = pc.index_in(rows["question_key"], value_set=pa.array(self.keys, pa.string()))
+        recorded = pa.array([sampling_record(self.rollout.recorded)] * rows.num_rows, SCHEMA.field("sampling").type)
+        told = {"question_index": places, "task_config": pa.array([self.task_config] * rows.num_rows)}
+        for name, values in {**told, "sampling": recorded}.items():
+            rows = rows.set_column(rows.schema.get_field_index(name), SCHEMA.field(name), values)
+        return rows
 
     @property
     def sampled_for_rl(self) -> tuple[Question, ...]:
@@ -131,60 +139,40 @@ def make_plan(settings: Settings) -> Plan:
     parts = settings.parts(small=is_builtin(settings))
     task = run_name([part.task.name for part in parts])
     samples, reflections = amounts(settings)
-    model, sampling, chat, chosen, out, notes = choose_model(settings, f"runs/{task}", samples, "samples of a variant")
+    choice = choose_model(settings, f"runs/{task}", samples, "samples of a variant")
     supplied = with_places(supply(parts), settings.answer_in)
     if settings.rl_samples and not supplied.rl:
         raise ValueError(f"--rl_samples {settings.rl_samples}: no questions are held out for RL: give --rl_questions")
-    asked, looks = settings.asked_under(), settings.asked_to_reflect()
-    task_config = json.dumps(supplied.config, sort_keys=True)
-    examples, shown = examples_beside(settings, asked, supplied, reflections)
-    looking = sampling_of_reflections(settings, sampling, model, chat) if reflections else None
-    check_answer_stops(supplied, sampling, looking or sampling, reflections)
-    # Room for question, sample, reflection prompt and reflection, and a retry that sees all these; more is never used.
-    longest = sampling.max_tokens * (2 if settings.retries else 1) + (looking or sampling).max_tokens
-    context = min(model.context, longest + 4096 + examples.size(asked, looks))
-    rollout = Rollout(asked, samples, reflections, sampling, settings.seed)
-    rollout = replace(
-        rollout, prompts=looks, examples=examples, reflection_sampling=looking, rl_samples=settings.rl_samples or 0
-    )
-    rollout = replace(rollout, retries=settings.retries, retry_prompt=settings.asked_to_retry())
-    of_retries = notes_on_retries(rollout, model.context)
+    asked = settings.asked_under()
+    given = Given(settings, choice, parts, supplied)
+    wanted = Amounts(asked, samples, reflections, settings.retries, settings.rl_samples or 0)
+    decided = decide(given, wanted)
+    rollout = decided.rollout
     return Plan(
-        name=f"{task}-{model.label}",
-        # Engines and traces are not part of it.
-        configuration={
-            **chosen,
-            "task": task,
-            "task_config": json.loads(task_config),
-            "questions": len(supplied.sft),
-            "rl_questions": len(supplied.rl),
-            "questions_hash": stable_hash(*((q.key, q.answer) for q in (*supplied.sft, *supplied.rl)))[:16],
-            **configured(settings, rollout),
-            "context": context,
-            **places_in((*supplied.sft, *supplied.rl)),
-            **examples.configuration,
-        },
-        model=model,
-        sampling=sampling,
+        name=f"{task}-{choice.model.label}",
+        configuration=decided.configuration,
+        model=choice.model,
+        sampling=choice.sampling,
         engine_args=settings.engine_args or {},
-        chat=chat,
-        context=context,
+        chat=choice.chat,
+        context=decided.context,
         per_item=len(asked) * samples,
-        out=out,
+        out=choice.out,
         license=settings.license,
         texts={
             "variants": variants.texts_of(asked),
-            "reflections": looks if reflections else {},
+            "reflections": dict(rollout.prompts) if reflections else {},
             **({"retries": {"retry": rollout.retry_prompt}} if rollout.retries else {}),
-            "examples": examples.texts,
-            "chat_template": chat.template,
+            "examples": rollout.examples.texts,
+            "chat_template": choice.chat.template,
             **graders_in((*supplied.sft, *supplied.rl)),
         },
-        notes=(*supplied.notes, *notes, *notes_on_variants(settings), *shown, *of_retries),
+        notes=(*supplied.notes, *choice.notes, *decided.notes),
+        earlier=earlier_of(given, decided.configuration),
         task=task,
         questions=supplied.sft,
         rl_questions=supplied.rl,
-        task_config=task_config,
+        task_config=json.dumps(supplied.config, sort_keys=True),
         rollout=rollout,
     )
 

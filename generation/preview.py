@@ -41,6 +41,7 @@ def previewed(plan: Plan, count: int | None) -> Plan:
         plan,
         name=f"{plan.name}-preview",
         configuration={**plan.configuration, "preview": True},
+        earlier=None,
         out=out,
         questions=tuple(evenly(plan.questions, plan.rollout.seed)[:kept]),
         rl_questions=(),

@@ -31,14 +31,17 @@ class QuestionSettings(JobSettings):
         None,
         f"a name, NAME:COUNT,NAME:COUNT, or your my_task.py; see --list_tasks (default: {DEFAULT_TASK})",
         each_part,
+        group="questions",
+        often=True,
     )
-    list_tasks: bool = flag(False, "print every task with an example and its grader, and stop")
+    list_tasks: bool = flag(False, "print every task with an example and its grader, and stop", once=True)
     questions: int | str | None = flag(
         None,
         "how many, or your own: FILE.jsonl, FILE.parquet or hub dataset owner/name:configuration@revision, with :COUNT"
         " appended for that many of them, drawn by --seed (default: 4000; built-in model 32; of your own all)",
         local_or_name,
         (1, 10**7),
+        often=True,
     )
     grader: GraderName | str | None = flag(
         None,

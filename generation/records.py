@@ -50,6 +50,8 @@ class Question:
     """The source of the user's own grader, whose name in `grader` ends in .py; empty for ours."""
     place: int = field(default=0, compare=False)  # index among the questions of a run
     held_out: bool = field(default=False, compare=False)  # True for a question of RL, sampled for its pass rate alone
+    there: tuple[Mapping[str, Any], ...] = field(default=(), compare=False, repr=False)
+    """Its rows of RAW_DATA from an earlier start that asked for less; only what they lack is asked."""
 
     @cached_property
     def key(self) -> str:

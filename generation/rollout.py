@@ -7,7 +7,7 @@ A retry follows a reflection that says Incorrect, and is graded and reflected on
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -18,7 +18,8 @@ from cluster.inference.engine import Completion, Engine, Message, Request, Sampl
 from generation import variants
 from generation.examples import NO_EXAMPLES, Examples
 from generation.grading import grade
-from generation.raw.schema import SCHEMA, Rolled, to_table
+from generation.raw.grown import Grown, Row, sample_of, samples_in, with_reflections
+from generation.raw.schema import EXTRACTED, PARENT, REFLECTIONS, SCHEMA, WAS_CUT, Rolled, to_table
 from generation.records import (
     RETRY,
     Attempt,
@@ -75,18 +76,37 @@ class Rollout:
         return replace(self.sampling, more=more)
 
     async def __call__(self, engine: Engine, question: Question) -> tuple[Attempt, ...]:
-        """Return all attempts, by variant and index. Raises ItemFailedError if every sample failed, EngineDiedError."""
-        owed, attempts, retries = self.order(question), dict[tuple[str, int], Attempt](), list[Attempt]()
-        while owed and (count := await self._count(engine, question, attempts.values(), len(owed))):
-            batch, owed = owed[:count], owed[count:]
-            for one, *after in await together(self._with_retries(engine, question, *asked) for asked in batch):
+        """Return all attempts that the question lacks, by variant and index, retries last.
+
+        Raises ItemFailedError if every sample failed, EngineDiedError.
+        """
+        order, attempts = self.order(question), dict[tuple[str, int], Attempt]()
+        there, asked = samples_in(question.there), 0
+        retries = await self._lacking_retries(engine, question)
+        # Samples that are there are met again in their turn, so that as many are asked as if none had been there.
+        while count := await self._count(engine, question, attempts, order[:asked]) if asked < len(order) else 0:
+            batch, asked = order[asked : asked + count], asked + count
+            missing = [one for one in batch if (one[0].name, one[1]) not in there]
+            for one, *after in await together(self._with_retries(engine, question, *lacking) for lacking in missing):
                 attempts[one.variant, one.index] = one
                 retries += after
         names = [variant.name for variant in (*self.variants, BARE)]
         sorted_ = sorted(attempts.values(), key=lambda one: (names.index(one.variant), one.index))
-        if all(attempt.completion.finish_reason == "error" for attempt in sorted_):
+        if not there and all(attempt.completion.finish_reason == "error" for attempt in sorted_):
             raise ItemFailedError(sorted_[0].completion.error)
         return (*sorted_, *sorted(retries, key=lambda one: (one.index, one.parent and one.parent.name)))
+
+    async def reflected(self, engine: Engine, question: Question) -> list[Grown]:
+        """Return the rows of the question that are there, with the reflections that they lacked."""
+
+        async def one(row: Row) -> Grown:
+            sample = sample_of(row)
+            drawn, key = names_of(question, row)
+            lacking = self._looks(question, drawn, key, sample.shown, there=sample.reflections)
+            asked = lacking if sample.outcome != "unknown" and not question.held_out else []
+            return Grown(row, tuple(await reflect(engine, asked, sample.is_correct)))
+
+        return await together(map(one, question.there))
 
     def order(self, question: Question) -> list[tuple[Variant, int]]:
         """Return variant and index of each sample of the question, in the order of asking.
@@ -101,28 +121,44 @@ class Rollout:
         rounds = (rng.sample(self.variants, len(self.variants)) for rng in drawn)
         return [(variant, index) for index, variants in enumerate(rounds) for variant in variants]
 
-    async def _count(self, engine: Engine, question: Question, attempts: Collection[Attempt], left: int) -> int:
-        """Return how many samples to ask for next."""
+    async def _count(
+        self,
+        engine: Engine,
+        question: Question,
+        attempts: Mapping[tuple[str, int], Attempt],
+        asked: Sequence[tuple[Variant, int]],
+    ) -> int:
+        """Return how many samples come next, after those `asked`, which are attempts or were there."""
         if self.lacking is None or question.held_out:
-            return left
-        if not attempts:
+            return len(self.order(question))
+        if not asked:
             return self.lacking(SCHEMA.empty_table())
-        table = await asyncio.to_thread(to_table, tuple(attempts), engine.info, self.recorded, "")
-        return next_batch(await asyncio.to_thread(self.lacking, table), len(attempts))
+        places = {(variant.name, index) for variant, index in asked}
+        table = await asyncio.to_thread(to_table, tuple(attempts.values()), engine.info, self.recorded, "")
+        there = [row for place, row in samples_in(question.there).items() if place in places]
+        table = pa.concat_tables([pa.Table.from_pylist(there, SCHEMA), table]).combine_chunks()
+        return next_batch(await asyncio.to_thread(self.lacking, table), len(asked))
 
     async def _with_retries(self, engine: Engine, question: Question, variant: Variant, index: int) -> list[Attempt]:
         """Return a sample, and the retries after it."""
         request, drawn = self.sample_request(question, variant, index), f"{question.key}/{variant.name}/{index}"
         sample = await self._attempt(engine, question, variant, request, drawn, index=index)
-        made = [sample]
-        if self.retries:
-            after = parents_of(sample, self.retries)
-            requests = [self.retry_request(question, parent) for parent in after]
-            made += await together(
-                self._attempt(engine, question, variant, request, request.key, index=index, parent=parent)
-                for request, parent in zip(requests, after, strict=True)
-            )
-        return made
+        return [sample, *await self._retried(engine, question, parents_of(sample, self.retries))]
+
+    async def _lacking_retries(self, engine: Engine, question: Question) -> list[Attempt]:
+        """Return the retries after samples that are there which are not there themselves."""
+        known = {row[PARENT] for row in question.there}
+        after = [one for row in samples_in(question.there).values() for one in parents_in(row, self.retries)]
+        return await self._retried(engine, question, [one for one in after if one.name not in known])
+
+    async def _retried(self, engine: Engine, question: Question, after: Iterable[Parent]) -> list[Attempt]:
+        """Return a retry after each of these."""
+        variants = {variant.name: variant for variant in self.variants}
+        return await together(self._retry(engine, question, variants[parent.variant], parent) for parent in after)
+
+    async def _retry(self, engine: Engine, question: Question, variant: Variant, parent: Parent) -> Attempt:
+        request = self.retry_request(question, parent)
+        return await self._attempt(engine, question, variant, request, request.key, index=parent.index, parent=parent)
 
     async def _attempt(
         self,
@@ -140,14 +176,10 @@ class Rollout:
         # Off the event loop, which the engine's front end shares.
         said = completion.text, question, completion.finish_reason, completion.thought
         judged = await asyncio.to_thread(grade, *said)
-        wanted = self.reflections if judged.outcome != "unknown" and not question.held_out else 0
         inner = await asyncio.to_thread(grade_inner, completion.thought, question, judged)
         shown = shown_of(completion, inner)
-        names = prompts.draw(wanted, random.Random(f"{self.seed}/{drawn}"), among=self.prompts)
-        asked = [
-            (name, self._look(self.look(name, question.text, shown), request.key, number))
-            for number, name in enumerate(names)
-        ]
+        known = judged.outcome != "unknown" and not question.held_out
+        asked = self._looks(question, drawn, request.key, shown) if known else []
         return Attempt(
             question=question,
             variant=RETRY if parent else variant.name,
@@ -161,6 +193,17 @@ class Rollout:
             inner=inner,
             parent=parent,
         )
+
+    def _looks(
+        self, question: Question, drawn: str, key: str, shown: str, *, there: int = 0
+    ) -> list[tuple[str, Request]]:
+        """Return prompt names and requests of the reflections on what `key` asked for, without the first `there`."""
+        names = prompts.draw(self.reflections, random.Random(f"{self.seed}/{drawn}"), among=self.prompts)
+        return [
+            (name, self._look(self.look(name, question.text, shown), key, number))
+            for number, name in enumerate(names)
+            if number >= there
+        ]
 
     def sample_request(self, question: Question, variant: Variant, index: int) -> Request:
         return self._request(self.examples.ask(variant, question), question.key, variant.name, index, "sample")
@@ -192,11 +235,18 @@ class Work:
     task_config: str
 
     async def __call__(self, engine: Engine, question: Question) -> Rolled:
-        attempts = await self.rollout(engine, question)
-        table = await asyncio.to_thread(to_table, attempts, engine.info, self.rollout.recorded, self.task_config)
-        tokens = sum(attempt.completion.output_tokens for attempt in attempts)
-        tokens += sum(look.completion.output_tokens for attempt in attempts for look in attempt.reflections)
-        return Rolled(table, tokens)
+        """Return all rows of the question: those that are there, and those that it lacked."""
+        rollout, grown = self.rollout, await self.rollout.reflected(engine, question)
+        question = replace(question, there=tuple(with_reflections(*one) for one in grown))
+        attempts = await rollout(engine, question)
+        table = await asyncio.to_thread(to_table, attempts, engine.info, rollout.recorded, self.task_config)
+        if question.there:
+            # No empty table among those that have rows: its chunk would be a batch of none.
+            added = [table] if attempts else []
+            table = pa.concat_tables([pa.Table.from_pylist(list(question.there), SCHEMA), *added])
+        reflections = [one.reflections for one in attempts] + [one.reflections for one in grown]
+        asked = [one.completion for one in attempts] + [look.completion for looks in reflections for look in looks]
+        return Rolled(table, sum(completion.output_tokens for completion in asked))
 
 
 def shown_of(completion: Completion, inner: Iterable[InnerAttempt]) -> str:
@@ -222,6 +272,36 @@ def parents_of(sample: Attempt, most: int) -> list[Parent]:
         )
         for number in rejecting[:most]
     ]
+
+
+def parents_in(row: Row, most: int) -> list[Parent]:
+    """Return what retries of the sample in a row of RAW_DATA see, as `parents_of` does."""
+    verdicts = [parse_verdict(text) for text in row[REFLECTIONS]]
+    rejecting = [place for place, verdict in enumerate(verdicts) if verdict is False]
+    sample = sample_of(row)
+    return [
+        Parent(
+            *sample.place,
+            number,
+            sample.shown,
+            row[EXTRACTED][0],
+            row[REFLECTIONS][number],
+            row["outcome"],
+            cut=row[WAS_CUT][0],
+            mentions_hint=row["mentions_hint"],
+        )
+        for number in rejecting[:most]
+    ]
+
+
+def names_of(question: Question, row: Row) -> tuple[str, str]:
+    """Return what seeds the reflection prompts of the sample or retry in a row, and the key of its request."""
+    if row[PARENT] is None:
+        place = f"{question.key}/{row['prompt_variant']}/{row['sample_index']}"
+        return place, f"{place}/sample"
+    before, number = row[PARENT].rsplit("/", 1)
+    key = f"{question.key}/{before}/retry/{number}"
+    return key, key
 
 
 def next_batch(least: int, asked: int) -> int:

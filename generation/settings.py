@@ -29,24 +29,30 @@ class Settings(QuestionSettings):
     """
 
     rl_questions: int | None = flag(
-        None, "held out for RL, never in SFT (default: a quarter as many)", bounds=(0, 10**7)
+        None, "held out for RL, never in SFT (default: a quarter as many)", bounds=(0, 10**7), group="questions"
     )
     rl_samples: int | None = flag(
         None, "of each of these, as the plain question: its pass rate (default: none)", bounds=(1, 1_000)
     )
-    variants: tuple[str, ...] = flag(("plain",), f"plain (4), all (8), or a comma list of {', '.join(VARIANTS)}")
-    samples: int | None = flag(None, "per question and variant (default: 16; built-in model 2)", bounds=(1, 10_000))
-    reflections: int | None = flag(None, "per sample (default: 4; built-in model 2)", bounds=(0, 1_000))
+    variants: tuple[str, ...] = flag(
+        ("plain",), f"plain (4), all (8), or a comma list of {', '.join(VARIANTS)}", group="sampling", often=True
+    )
+    samples: int | None = flag(
+        None, "per question and variant (default: 16; built-in model 2)", bounds=(1, 10_000), often=True
+    )
+    reflections: int | None = flag(None, "per sample (default: 4; built-in model 2)", bounds=(0, 1_000), often=True)
     reflection_prompts: tuple[str, ...] = flag((), CHOICE)
     retries: int = flag(
         0, "of a sample, each after one of its reflections that say Incorrect: docs/assembly.md", bounds=(0, 1_000)
     )
     prompts: str | None = flag(None, PROMPTS_HELP, local)
-    write_prompts: str | None = flag(None, WRITE_HELP, folder)
+    write_prompts: str | None = flag(None, WRITE_HELP, folder, once=True)
     reflection_sampling: dict[str, Any] | None = flag(
         None, 'what differs for reflections, as JSON: {"temperature": 0.3}'
     )
-    formats: tuple[str, ...] = flag(("*C_full",), f"comma list of {', '.join(FORMATS)}; quote the stars")
+    formats: tuple[str, ...] = flag(
+        ("*C_full",), f"comma list of {', '.join(FORMATS)}; quote the stars", group="traces"
+    )
     attempts: str = flag("5", "attempts a trace, N, or a range such as 2-5")
     enough: bool = flag(False, "end a question's sampling when it can serve the formats: docs/assembly.md")
     traces: int | None = flag(None, "end the run when the questions so far can give this many", bounds=(1, 10**9))
@@ -57,10 +63,17 @@ class Settings(QuestionSettings):
     rl_pass_rate: str | None = flag(
         None, "LOW-HIGH, such as 0.05-0.95: only RL questions between these; with --rl_samples"
     )
-    probe: bool = flag(False, "ask the engines for about a minute, print the plan with what that foretells, and stop")
-    like: str | None = flag(None, "print the plan with what an earlier run, this directory, foretells, and stop", local)
+    probe: bool = flag(
+        False,
+        "ask the engines for about a minute, print the plan with what that foretells, and stop",
+        group="output",
+        once=True,
+    )
+    like: str | None = flag(
+        None, "print the plan with what an earlier run, this directory, foretells, and stop", local, once=True
+    )
     preview: int | None = flag(
-        None, "show this many questions whole, with what became of them, in OUT-preview", bounds=(1, 1_000)
+        None, "show this many questions whole, with what became of them, in OUT-preview", bounds=(1, 1_000), once=True
     )
 
     def __post_init__(self) -> None:

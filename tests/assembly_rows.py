@@ -100,7 +100,7 @@ def raw_row(response: str, correct: bool | None, **changes: Any) -> RawRow:
 
 def retry_row(response: str, correct: bool | None, first: str, seen: str, **changes: Any) -> RawRow:
     """A retry of a wrong sample that saw a reflection; `changes` replaces fields, or with seen_ those of `seen`."""
-    told = {"sample": first, "answer": "8", "reflection": seen, "outcome": "wrong"}
+    told: dict[str, Any] = {"sample": first, "answer": "8", "reflection": seen, "outcome": "wrong"}
     told |= {"cut": False, "mentions_hint": False}
     told |= {name.removeprefix("seen_"): changes.pop(name) for name in [*changes] if name.startswith("seen_")}
     row = raw_row(response, correct, variant="retry", parent="original/0/0", seen=told)

@@ -15,8 +15,9 @@ from cluster.errors import EngineDiedError
 from cluster.inference.engine import Completion, Engine, EngineInfo, EngineSettings, Request
 from tests.scripted import reply
 
-TALLY, HURRY, FAULT = "tally", "hurry", "fault"
-"""Files of the crash test's own folder: a line for each question begun; no delays while it is there; who is to die."""
+TALLY, HURRY, FAULT, SMALL = "tally", "hurry", "fault", "small"
+"""Files of the crash test's own folder: a line for each question begun; no delays while it is there; who is to die;
+less is asked while it is there."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ class Tallied:
 
     inner: EngineSettings
     folder: str
-    first: str
-    """How the key of a question's first request ends."""
+    first: tuple[str, ...]
+    """How the key of a question's first request ends, and of that which it lacked."""
 
     @property
     def max_sequences(self) -> int:

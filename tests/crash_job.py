@@ -20,7 +20,7 @@ from cluster.session import local_resources
 from generation.placement import place
 from generation.plan import Plan
 from generation.settings import Settings
-from tests.crash_engine import FAULT, HURRY, Paced, Tallied, die_at_a_rename
+from tests.crash_engine import FAULT, HURRY, SMALL, Paced, Tallied, die_at_a_rename
 from tests.fleets import on_ray, roll
 
 _LONGEST_S = 0.4
@@ -31,12 +31,13 @@ _REAL_TOKENS = 48
 
 def main(folder: str, questions: str, engine: str, engines: str, address: str | None = None) -> int:
     die_at_a_rename(Path(folder, FAULT))
+    small = Path(folder, SMALL).exists()
     settings = Settings(
-        questions=int(questions),
+        questions=int(questions) // (2 if small else 1),
         rl_questions=0,
         variants=("original",),
-        samples=2,
-        reflections=1,
+        samples=1 if small else 2,
+        reflections=0 if small else 1,
         max_tokens=None if engine == "scripted" else _REAL_TOKENS,
         engines=int(engines),
         retry_failed=True,
@@ -52,7 +53,7 @@ def main(folder: str, questions: str, engine: str, engines: str, address: str | 
             # A worker apart, as where there are several. A batch of one: what others ask for changes no float.
             more = {"distributed_executor_backend": "mp"} if engine == "vllm" else {}
             inner = replace(real, max_sequences=1, more=more)
-        return Tallied(inner, folder, "/original/0/sample")
+        return Tallied(inner, folder, tuple(f"/original/{index}/sample" for index in range(2)))
 
     tally.SHARD_S = 0.5  # many shards, so that there is something to lose
 

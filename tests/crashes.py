@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests import family
-from tests.crash_engine import FAULT, HURRY, TALLY
+from tests.crash_engine import FAULT, HURRY, SMALL, TALLY
 from tests.crash_report import Report
 from tests.nodes import QUICK, Nodes
 
@@ -48,6 +48,8 @@ class Course:
     """A job that is alive and begins no question and ends nothing for so long hangs."""
     at_the_end: Sequence[str] = ("RAW_DATA:1", "RAW_DATA:2")
     """Renames that kill the driver when all questions are done: what to, and which."""
+    grows: bool = False
+    """Whether less is asked until half of the kills, or until that is done."""
 
 
 class Victim:
@@ -76,6 +78,12 @@ class Victim:
                 start_new_session=True,
                 env=os.environ | QUICK,
             )
+
+    def grow(self) -> None:
+        """Ask for more, from the next start on, which is at once."""
+        self.kill()
+        (self.folder / SMALL).unlink()
+        self._process = None
 
     def code(self) -> int | None:
         """The exit code; None while it runs or when it was never started."""
@@ -135,14 +143,27 @@ class Runner:
     def run(self, quiet: Path) -> Report:
         """Kill, resume, and compare RAW_DATA with that in `quiet`."""
         began = time.monotonic()
-        while sum(self.report.kills.values()) < self._course.kills:
+        small = self._victim.folder / SMALL
+        if self._course.grows:
+            small.touch()
+        while (done := sum(self.report.kills.values())) < self._course.kills:
+            if small.exists() and 2 * done >= self._course.kills:
+                self._grow()
             if not self._ready():
-                break
+                if not small.exists():
+                    break
+                self._grow()
+                continue
             self._strike(self._next_kind())
         self._finish()
         self.report.compare(self._victim.folder, quiet, self._victim.begun())
         self.report.seconds = round(time.monotonic() - began, 1)
         return self.report
+
+    def _grow(self) -> None:
+        self._say("more is asked")
+        self._victim.grow()
+        self.report.left += self._victim.left_behind()
 
     def _next_kind(self) -> str:
         """Each kind once, in the order that the course names them, and then as often as it says."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-NO_COMMANDS = ("model", "expected", "<think>", "scrape_configs:", "[variants.short]", "[plainly]")
+NO_COMMANDS = ("model", "expected", "<think>", "scrape_configs:", "[variants.short]", "[plainly]", "variants")
 """How the fenced blocks begin that show what is printed, not what is typed."""
 _FENCE = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`((?:[A-Z]+=\S+ )*(?:make|source|python|pip|hf|ray|bash|llamafactory-cli|swift|sbatch) [^`]+)`")

@@ -13,9 +13,10 @@ from cluster.errors import ClusterLostError, EngineStartError, StoreGoneError, T
 from cluster.inference.engine import EngineInfo
 from cluster.inference.pool import Event, Loading, Lost, Started, Tick
 from cluster.jobs import monitor
+from cluster.jobs.failures import Failures
 from cluster.jobs.progress import report_failure
 from cluster.jobs.stop import Stop
-from cluster.jobs.store import Failures, ShardStore
+from cluster.jobs.store import ShardStore
 from cluster.jobs.tally import Tally
 from generation.plan import make_plan
 from generation.settings import Settings

@@ -205,9 +205,9 @@ def test_wrong_input_ends_in_one_line_and_changes_nothing(
 
 
 def test_what_is_asked_for_without_a_flag() -> None:
-    assert Config("raw").settings == SftSettings(("*C_full",), "5", 0)
+    assert Config(("raw",)).settings == SftSettings(("*C_full",), "5", 0)
     # a hub repository lies nowhere here
-    assert Config("someone/RAW_DATA").destination == Path("SFT_DATA")
+    assert Config(("someone/RAW_DATA",)).destination == Path("SFT_DATA")
 
 
 def test_the_set_does_not_depend_on_how_the_work_is_shared_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

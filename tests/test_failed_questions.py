@@ -16,8 +16,8 @@ import pytest
 from cluster.errors import ItemFailedError
 from cluster.inference.engine import Completion, Request, Sampling, ScriptedEngine, ScriptedSettings
 from cluster.inference.replicas import Fleet
+from cluster.jobs.failures import FAILED_ITEMS, Failures
 from cluster.jobs.job import Job
-from cluster.jobs.store import FAILED_ITEMS, Failures
 from cluster.jobs.tally import FAILED_FROM_THE_START
 from generation.builtin import RANGES
 from generation.plan import make_plan

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.flags import HELP_WIDTH, LONGEST_MESSAGE, fail, parse
+from cluster.flag_help import HELP_WIDTH
+from cluster.flags import LONGEST_MESSAGE, fail, parse
 
 ROOT = Path(__file__).parent.parent
 

@@ -20,7 +20,8 @@ import generation.regrade
 import generation.settings
 from assembly.formats import FORMATS
 from cluster import COMMANDS
-from cluster.flags import HELP_WIDTH, parse
+from cluster.flag_help import HELP_WIDTH
+from cluster.flags import parse
 from generation.evaluation.settings import EvaluateSettings
 from generation.settings import Settings
 from generation.variants import PLAIN

@@ -21,6 +21,12 @@ def test_actors_raylets_drivers_and_writes(tmp_path: Path) -> None:
     assert report["again"] > 0
 
 
+def test_a_run_that_grows(tmp_path: Path) -> None:
+    """Killed while it is small, and while more is asked: twice as many questions and samples, and reflections."""
+    report = kill("growing", 6, tmp_path)
+    assert report["kills"].keys() == {"driver", "write", "actor"}
+
+
 @pytest.mark.engine
 def test_real_engine_cores_workers_and_drivers(tmp_path: Path) -> None:
     """An engine on Ray with a worker apart; vLLM's processes outlive neither of those that started them."""

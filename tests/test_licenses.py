@@ -106,7 +106,7 @@ def test_what_is_no_licence_is_refused(name: str, near: str) -> None:
         with pytest.raises(ValueError, match="--license"):
             command()
     with pytest.raises(ValueError, match="--license"):
-        Config("x", license=name)
+        Config(("x",), license=name)
 
 
 def test_every_identifier_is_taken() -> None:

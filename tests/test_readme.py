@@ -137,6 +137,13 @@ def like_a_run(reader: Reader, command: str) -> None:
     assert "90% range" in reader.types(command)
 
 
+def of_a_file(reader: Reader, command: str) -> None:
+    """With the flags of a run that is there, made by an engine that is scripted."""
+    run = reader.folder / re.findall(r"--config (\S+)/run.toml", command)[0]
+    assert main([f"--out={run}", "--questions=8"], fleet=Fleet(ScriptedSettings(reply))) == 0
+    assert f"run         {run.relative_to(reader.folder)}" in reader.types(f"{command} --dry_run")
+
+
 def forced(reader: Reader, command: str) -> None:
     """Within the context of the model that is there."""
     planned(reader, command.replace(" 8192", " 800"))
@@ -232,6 +239,7 @@ WAYS: list[tuple[str, Callable[[Reader, str], None]]] = [
     (r"python -m \w+\.\w+ .*--prompts mine.*", in_own_words),
     (r"python -m generation\.run .*--address auto", on_a_cluster),
     (r"python -m generation\.run .*--like .*", like_a_run),
+    (r"python -m generation\.run --config .*", of_a_file),
     (r"python -m generation\.run (--probe|--preview \d)", as_written),
     (r"python -m generation\.run .*", planned),
     (r"python -m generation\.evaluate .*--compare .*", on_evaluations),

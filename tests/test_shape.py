@@ -48,7 +48,7 @@ HOMES = {
     "vllm": {"cluster.inference.vllm_engine"},
     "transformers": {"cluster.inference.tokenizer"},
     "ray": {"cluster.inference.ray_replicas", "cluster.session", "cluster.nodes"},
-    "fire": {"cluster.flags"},
+    "fire": {"cluster.flag_help"},
     "datasets": {"generation.tasks.hub_rows"},
     "matplotlib": {"cluster.jobs.plots"},
     **{name: {"generation.grading.word"} for name in ("spellchecker", "spylls")},

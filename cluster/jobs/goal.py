@@ -1,6 +1,7 @@
 """A run that ends early: when the first of its items, in order, are worth what is wanted of them together."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 
@@ -23,9 +24,12 @@ class Goal:
         self._counted = 0
         self._worths: dict[str, int] = {}
 
-    def begin(self, order: Sequence[str]) -> None:
-        """Take the keys of the run's items, in order."""
+    def begin(self, order: Sequence[str], rows: Iterable[pa.Table] = (), failed: Collection[str] = ()) -> None:
+        """Take the keys of the run's items, in order, and what has ended of them."""
         self._order = order
+        for table in rows:
+            self.finish(table)
+        self.fail(failed)
 
     def keep(self, ended: Collection[str]) -> None:
         """Forget what was taken of items other than these."""
@@ -45,6 +49,12 @@ class Goal:
     def unknown(self, keys: Collection[str]) -> list[str]:
         """Return those of the run's items with these keys that were not taken yet."""
         return [key for key in self._order if key in keys and key not in self._worths]
+
+    def progress(self, item: str) -> tuple[str, dict[str, Any]]:
+        """Return how far it is reached, in words and for run.json."""
+        short = "" if self.reached else f" of the {self.wanted:,} wanted"
+        words = f"{self.worth:,}{short} {self.unit} possible after {self.items:,} of {len(self._order):,} {item}s"
+        return words, {self.unit: {"wanted": self.wanted, "possible": self.worth, f"{item}s": self.items}}
 
     @property
     def items(self) -> int:

@@ -9,13 +9,18 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 from functools import partial
 from typing import Any, Self
 
+import pyarrow.compute as pc
+
 from cluster.errors import NotPushed, Stopped
+from cluster.flag_files import written
 from cluster.flags import fail, page
 from cluster.inference.pool import Done, Event, Failed
 from cluster.inference.replica import Work
 from cluster.inference.replicas import Fleet, Placement
-from cluster.jobs.atomic import check_replaceable
+from cluster.jobs.atomic import atomic_write_text, check_replaceable
+from cluster.jobs.failures import FAILED_ITEMS, Failures
 from cluster.jobs.goal import Goal
+from cluster.jobs.growth import grown
 from cluster.jobs.hub import check_push, push
 from cluster.jobs.monitor import Look, Monitor
 from cluster.jobs.plan import Item, JobPlan, JobSettings
@@ -24,6 +29,7 @@ from cluster.jobs.run_directory import (
     ENGINE,
     JSON,
     LOGS,
+    RUN_FLAGS,
     check_build,
     check_run,
     hold_run,
@@ -34,8 +40,8 @@ from cluster.jobs.run_directory import (
 )
 from cluster.jobs.status import Stage
 from cluster.jobs.stop import Stop
-from cluster.jobs.store import FAILED_ITEMS, Failures, ShardStore, finished_in, rows_in
-from cluster.jobs.tally import Tally
+from cluster.jobs.store import ShardStore, finished_in, rows_in
+from cluster.jobs.tally import Tally, say_engines
 from cluster.jobs.tracking import check_tracker, tracking
 
 SHARDS = "shards"
@@ -86,18 +92,16 @@ class Job:
 
         With a `goal` the run ends when that is reached, by those of its items that are merged.
         """
-        check_run(plan.out, plan.configuration)
+        record = check_run(plan.out, plan.configuration, plan.earlier)
         check_replaceable(plan.out / folders[0])
-        self.plan, self._planned = plan, True
-        self._finished: Collection[str] = finished_in(plan.out / SHARDS, plan.key)
+        self.plan, self._planned, self._asked = plan, True, plan.asked(record)
+        self._grows = grown(plan.grows, record["configuration"], plan.configuration) if record else ""
+        self._finished: Collection[str] = finished_in(plan.out / SHARDS, plan.key, self._asked)
         self._failures = Failures(plan.out)
         self._goal = goal
         if goal is not None:
-            goal.begin(plan.merged)
-            for rows in rows_in(plan.out / SHARDS):
-                goal.finish(rows)
-            if not self._settings.retry_failed:
-                goal.fail(self._failures.reasons())
+            failed = () if self._settings.retry_failed else self._failures.reasons()
+            goal.begin(plan.merged, rows_in(plan.out / SHARDS, plan.key, self._asked), failed)
         if not self._settings.dry_run:
             check_tracker(self._settings.log_to)
         if namespace := self._settings.push_to:
@@ -133,6 +137,8 @@ class Job:
         if owed < total:
             left = f"{owed:,} of {total:,} {self.plan.unit}" if owed else "nothing, so no engine would be started"
             head = f"{head}\n{stage_line('owed', left)}"
+        if self._grows:
+            head = f"{head}\n{stage_line('grows', f'{self._grows}; rows that are there stay')}"
         page(wrapped(head) + gap + prompts)
         return 0
 
@@ -155,7 +161,7 @@ class Job:
                     self._stop.on_stop(pool.stop)
                     owed = self.owed
                     try:
-                        for event in pool.run(self._while_wanted(plan.items(owed)), len(owed)):
+                        for event in pool.run(self._while_wanted(self._dealt(owed)), len(owed)):
                             tally.take(event)
                             self._count(event)
                             self._monitor.take(event)
@@ -167,7 +173,10 @@ class Job:
                         self._stop.on_stop(None)
                         tally.keep(everything=True)
                         self.set_state("rolling out", tally.facts(fleet.placement))
-        self.set_state("rolled out", self._progress())
+        words, facts = self._goal.progress(plan.item) if self._goal is not None else ("", {})
+        if self._goal is not None:
+            say(self._goal.unit, words)
+        self.set_state("rolled out", facts)
         if missing := len(self.owed):
             assert self._stop.asked, f"{missing} {plan.item}s are neither done nor failed"
             raise Stopped
@@ -177,7 +186,16 @@ class Job:
 
     def _watching(self, placed: Placement, look: Look | None) -> AbstractContextManager[None]:
         before = {*self._finished, *self._failures.reasons()}
-        return self._monitor.watching(self.plan, placed.engines, look, before, rows_in(self.plan.out / SHARDS))
+        rows = rows_in(self.plan.out / SHARDS, self.plan.key, self._asked)
+        return self._monitor.watching(self.plan, placed.engines, look, before, rows)
+
+    def _dealt(self, owed: Collection[str]) -> Iterator[Item]:
+        """Yield the items of these keys: first those that have rows, shard by shard, then the others."""
+        plan, begun = self.plan, self.store.begun() & {*owed}
+        for rows in self.store.scan(begun):
+            for item in plan.items({*rows[plan.key].to_pylist()}):
+                yield plan.resumed(item, rows.filter(pc.equal(rows[plan.key], item.key)))
+        yield from plan.items({*owed} - begun)
 
     def _while_wanted(self, items: Iterable[Item]) -> Iterator[Item]:
         """Yield the items, but none to be merged once the goal is reached."""
@@ -192,15 +210,6 @@ class Job:
             self._goal.finish(event.result.table)
         elif self._goal is not None and isinstance(event, Failed):
             self._goal.fail([event.item.key])
-
-    def _progress(self) -> dict[str, Any]:
-        """Say how far the goal is reached, and return that for run.json."""
-        if (goal := self._goal) is None:
-            return {}
-        counted, total = goal.items, len(self.plan.merged)
-        short = "" if goal.reached else f" of the {goal.wanted:,} wanted"
-        say(goal.unit, f"{goal.worth:,}{short} {goal.unit} possible after {counted:,} of {total:,} {self.plan.item}s")
-        return {goal.unit: {"wanted": goal.wanted, "possible": goal.worth, f"{self.plan.item}s": counted}}
 
     def set_state(self, state: str, start: Mapping[str, Any] = {}, **facts: JSON) -> None:
         """Write the state to run.json, with `facts` about the run, and `start` and the time about this start."""
@@ -246,11 +255,14 @@ class Job:
         """Lock the run directory, open its shards, report what the run will do. Raises ValueError if it is not ours."""
         plan, build = self.plan, {ENGINE: placed.build} if placed and placed.build else {}
         other = check_build(plan.out, build.get(ENGINE, ""), accept=self._settings.accept_version)
-        held = hold_run(plan.out, {**plan.configuration, **build})
+        held = hold_run(plan.out, {**plan.configuration, **build}, plan.earlier)
         self.record = self._locked.enter_context(held)  # the contents of run.json
         self.starts: list[dict[str, Any]] = self.record.setdefault("starts", [])  # of the run, this one last
         self.starts.append(this_command(versions=versions(), **build))
-        self.store = ShardStore(plan.out / SHARDS, schema=plan.schema, sort_by=plan.sort_by, key=plan.key)
+        atomic_write_text(plan.out / RUN_FLAGS, written(self._settings, plan.out))
+        self._asked, shards = plan.asked(self.record), plan.out / SHARDS
+        schema, sort_by = plan.schema, plan.sort_by
+        self.store = ShardStore(shards, schema=schema, sort_by=sort_by, key=plan.key, asked=self._asked)
         self._finished, self._failures = self.store.finished(), Failures(plan.out)
         self._monitor = self._locked.enter_context(Monitor(plan, len(self.starts) - 1, self._stop, self._goal))
         self._monitor.stage("planning")
@@ -269,22 +281,15 @@ class Job:
             say("shards", f"{shard.name} was torn and is kept in shards/torn; its {plan.unit} are asked again")
         for key in self.store.repeated:
             say("shards", f"{plan.item} {key} lies in two shards; the first counts")
-        for stage, words in plan.introduction():
-            say(stage, words)
-        if other:
-            say("note", other)
+        for stage, words in (*plan.introduction(), ("note", other), ("grows", self._grows)):
+            if words:
+                say(stage, words)
         if placed is not None:
-            logs = plan.out / LOGS
-            logs.mkdir(exist_ok=True)
-            gpus = f"{placed.gpus_each} GPU each, logs in {logs}" if placed.gpus_each else ""
-            where = "in this process, " if placed.hosted else ""
-            say("engines", f"{placed.engines} {where}{gpus or placed.settings.place(logs)}")
-            if limits := placed.limits:
-                most = f"{limits.sequences:,} sequences and {limits.tokens:,} tokens a step"
-                say("engines", f"{most} each: {limits.reason}")
-        done, lost = plan.count(self._finished), plan.count(self.failed)
-        if done or lost:
-            words = f"; {lost:,} failed before, --retry_failed tries them again" if lost else ""
+            say_engines(placed, plan.out / LOGS)
+        done, lost, begun = map(plan.count, (self._finished, self.failed, self.store.begun()))
+        if done or lost or begun:
+            words = f"; {begun:,} others have rows that stay, and are asked for what they lack" if begun else ""
+            words += f"; {lost:,} failed before, --retry_failed tries them again" if lost else ""
             say("rollout", f"going on: {done:,} of {plan.count(plan.keys):,} {plan.unit} are done already{words}")
         self.set_state("rolling out", texts=plan.texts)
         self._locked.enter_context(tracking(plan.out, self._settings.log_to, partial(say, "tracker")))

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from cluster.inference.pool import Done, Event, Failed, Lost, Started
 from cluster.jobs.card import Table
+from cluster.jobs.failures import FAILED_ITEMS
 from cluster.jobs.goal import Goal
 from cluster.jobs.meter import Meter
 from cluster.jobs.pace import Pace
@@ -26,7 +27,6 @@ from cluster.jobs.progress import Screen, say, tell, wrapped
 from cluster.jobs.run_directory import now
 from cluster.jobs.status import STATUS_FILE, Moment, Section, Stage, Status, add_moment, write_status
 from cluster.jobs.stop import Stop
-from cluster.jobs.store import FAILED_ITEMS
 from cluster.texts import bars
 
 BEAT_S = 10.0  # between two signs of life

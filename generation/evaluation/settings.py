@@ -33,6 +33,8 @@ class EvaluateSettings(QuestionSettings):
         "NAME:COUNT,NAME:COUNT, your my_task.py, or paper, its fifteen tasks and counts; see --list_tasks"
         " (default: countdown_3arg)",
         each_part,
+        group="questions",
+        often=True,
     )
     questions: int | str | None = flag(
         None,
@@ -40,15 +42,28 @@ class EvaluateSettings(QuestionSettings):
         " model; of test sets and of your own all)",
         local_or_name,
         (1, 10**7),
+        often=True,
     )
-    samples: str = flag(str(SAMPLES), "replies to each question; tasks may have their own number: 4,gpqa=34")
+    samples: str = flag(
+        str(SAMPLES),
+        "replies to each question; tasks may have their own number: 4,gpqa=34",
+        group="sampling",
+        often=True,
+    )
     variants: tuple[str, ...] = flag(
-        (BARE.name,), f"question, the question alone; plain (4), all (8), or a comma list of {', '.join(VARIANTS)}"
+        (BARE.name,),
+        f"question, the question alone; plain (4), all (8), or a comma list of {', '.join(VARIANTS)}",
+        often=True,
+    )
+    apart_from: tuple[str, ...] = flag(
+        (), "runs or dataset folders whose questions are not asked, by comma", local, group="questions"
     )
     prompts: str | None = flag(None, PROMPTS_HELP, local)
-    apart_from: tuple[str, ...] = flag((), "runs or dataset folders whose questions are not asked, by comma", local)
     force_to: int | None = flag(
-        None, "budget forcing: go on with each reply to this many tokens in all, beside a control", bounds=(2, 10**7)
+        None,
+        "budget forcing: go on with each reply to this many tokens in all, beside a control",
+        bounds=(2, 10**7),
+        group="sampling",
     )
     force_at: int | None = flag(
         None, "where the reply to be forced is stopped, in tokens (default: half of --force_to)", bounds=(1, 10**7)
@@ -57,7 +72,11 @@ class EvaluateSettings(QuestionSettings):
         None, "what is appended to go on (default: <sample> in a trace, the model's mark of a thought, or Wait)"
     )
     out: str | None = flag(
-        None, "the run directory (default: evals/<what is asked>-<model>); of --compare, its folder", dataset_folder
+        None,
+        "the run directory (default: evals/<what is asked>-<model>); of --compare, its folder",
+        dataset_folder,
+        group="output",
+        often=True,
     )
     compare: tuple[str, ...] = flag(
         (),
@@ -65,6 +84,7 @@ class EvaluateSettings(QuestionSettings):
         " written as Markdown and JSON",
         local_or_name,
         words=True,
+        group="comparison",
     )
     arm: Literal["stopped", "forced", "control"] | None = flag(
         None, "which to compare of evaluations with budget forcing (default: forced)"

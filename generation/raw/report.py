@@ -43,7 +43,8 @@ def write_raw_data(
     lost, finished = lost_units(plan, job), job.store.finished()
     merged = plan.merged
     kept = job.kept(merged)
-    order = [key for key in kept if key in finished]
+    there = finished | job.store.begun()  # what failed when more was asked of it has its rows all the same
+    order = [key for key in kept if key in there]
     counted: list[RawCounts] = []
 
     def finish(folder: Path) -> None:
@@ -58,7 +59,7 @@ def write_raw_data(
         text = raw_card(counts, plan.configuration, job.record, name=name, license=license)
         (folder / "README.md").write_text(text, encoding="utf-8")
 
-    job.store.merge(order, plan.out / schema.RAW_DATA, others=plan.keys, finish=finish)
+    job.store.merge(order, plan.out / schema.RAW_DATA, others=plan.keys, restate=plan.restated, finish=finish)
     return counted[0]
 
 

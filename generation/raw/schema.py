@@ -22,9 +22,9 @@ _TABLE = load_table("generation.raw", "columns.toml")
 SCHEMA_VERSION: int = _TABLE["version"]
 RAW_DATA = "RAW_DATA"  # its folder in a run directory, and the prefix of its repositories' names
 PREFIX = "model_responses__mutated_prompts"
-_RIGHT = f"{PREFIX}__eval_is_correct"
-_EXTRACTED = f"{PREFIX}__eval_extracted_answers"
-_CUT = f"{PREFIX}__finish_reason_length_flags"
+RIGHT = f"{PREFIX}__eval_is_correct"
+EXTRACTED = f"{PREFIX}__eval_extracted_answers"
+WAS_CUT = f"{PREFIX}__finish_reason_length_flags"
 REFLECTIONS = f"{PREFIX}_reflection"
 THOUGHT, REFLECTIONS_THOUGHT = "sample__thought", "reflections__thought"
 FOUND = "answer_found"
@@ -119,9 +119,9 @@ def _row(attempt: Attempt) -> dict[str, Any]:
         "answer": question.answer,
         "prompt_variant": attempt.variant,
         PREFIX: [completion.text],
-        _RIGHT: [grade.is_correct],
-        _EXTRACTED: [grade.extracted],
-        _CUT: [completion.finish_reason == "length"],
+        RIGHT: [grade.is_correct],
+        EXTRACTED: [grade.extracted],
+        WAS_CUT: [completion.finish_reason == "length"],
         f"{_INNER}__eval_is_correct": [[one.grade.is_correct for one in attempt.inner]],
         f"{_INNER}__eval_extracted_answers": [[one.grade.extracted for one in attempt.inner]],
         THOUGHT: completion.thought,

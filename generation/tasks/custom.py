@@ -98,7 +98,7 @@ class _Custom(Task):
             why = dropped or f"give at least one row; {reading.needs}"
             raise ValueError(f"--questions {where} holds no questions: {why}")
         intake.said.extend(_notes(questions, reading, taken))
-        sft, rl = split(questions, wanted._replace(sft=self.sft), where)
+        sft, rl = split(questions, wanted._replace(sft=self.sft if wanted.sft is None else wanted.sft), where)
         graders = Counter(question.grader for question in questions) if reading.grader is None else {}
         found = {"revision": intake.revision, "dropped": dict(intake.dropped), "graders": dict(graders)}
         given = reading._replace(own=None)._asdict()

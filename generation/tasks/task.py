@@ -141,8 +141,9 @@ def take_distinct(questions: Iterable[Question], sft: int, rl: int) -> Splits:
 def split(pool: Sequence[Question], wanted: Wanted, place: str) -> Splits:
     """Split the questions by hash, so that the order of rows does not matter.
 
-    RL is served first and gets the same ones whatever the seed; without a count, SFT gets all the others. Raises
-    ValueError, naming the `place`, if there are too few.
+    RL is served first and gets the same ones whatever the seed; without a count, SFT gets all the others. With a count
+    SFT gets those last that RL would get next, so that either may become more and keep its own, while no more than
+    RL_SHARE is for RL. Raises ValueError, naming the `place`, if there are too few.
     """
     total = len(pool)
     held = wanted.rl
@@ -154,10 +155,13 @@ def split(pool: Sequence[Question], wanted: Wanted, place: str) -> Splits:
     if held + count > total:
         more = f"{count:,} for SFT and {held:,} for RL are more"
         raise ValueError(f"{place} has {total:,} questions: {more}; ask for fewer")
-    kept = {question.key for question in sorted(pool, key=lambda question: stable_hash("rl", question.key))[:held]}
+    by_rl = sorted(pool, key=lambda question: stable_hash("rl", question.key))
+    kept = {question.key for question in by_rl[:held]}
     rest = [question for question in pool if question.key not in kept]
     if wanted.sft is not None:
-        rest = sorted(rest, key=lambda question: stable_hash("sft", wanted.seed, question.key))[:count]
+        share = max(held, int(total * RL_SHARE))
+        first = sorted(by_rl[share:], key=lambda question: stable_hash("sft", wanted.seed, question.key))
+        rest = [*first, *reversed(by_rl[held:share])][:count]
     return rest, [question for question in pool if question.key in kept]
 
 

@@ -7,6 +7,7 @@ import random
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import pyarrow as pa
 
@@ -15,10 +16,12 @@ from cluster.flags import flag
 from cluster.inference.chat import Prompt
 from cluster.inference.engine import Engine, EngineInfo, Request, Sampling
 from cluster.inference.sampling import check_stops
+from cluster.jobs.growth import check_growth
 from cluster.jobs.plan import JobPlan, JobSettings
 from cluster.paths import local, local_or_name
 from generation.examples import NO_EXAMPLES, Examples, check_apart, load_examples, notes_on_reflecting
 from generation.model_plan import choose_model, fit_chat, is_builtin, notes_on_prompts, write_out
+from generation.raw.grown import with_reflections
 from generation.raw.schema import (
     PROVENANCE,
     REFLECTIONS,
@@ -26,7 +29,6 @@ from generation.raw.schema import (
     SCHEMA,
     WRITER,
     Rolled,
-    provenance_of,
     without_surrogates,
 )
 from generation.records import Reflection, request_seed, stable_hash
@@ -46,11 +48,12 @@ from reflection.added.source import (
 )
 
 BLOCK, ROW = "block", "row"
+LISTS = (REFLECTIONS, REFLECTIONS_THOUGHT, PROVENANCE)
 MADE = pa.schema(
     [
         (BLOCK, pa.string()),
         (ROW, pa.int64()),
-        *map(SCHEMA.field, (REFLECTIONS, REFLECTIONS_THOUGHT, PROVENANCE, *WRITER)),
+        *map(SCHEMA.field, (*LISTS, *WRITER)),
     ]
 )
 """The rows of shards: for each row of a finished block, the reflections that it gets, and which engine wrote them."""
@@ -67,7 +70,7 @@ class AdditionSettings(JobSettings):
     """
 
     raw: str = flag(MISSING, _RAW, local_or_name)
-    reflections: int | None = flag(None, _REFLECTIONS, bounds=(1, 1_000))
+    reflections: int | None = flag(None, _REFLECTIONS, bounds=(1, 1_000), group="sampling", often=True)
     reflection_prompts: tuple[str, ...] = flag((), prompts.CHOICE)
     prompts: str | None = flag(None, PROMPTS_HELP, local)
 
@@ -92,9 +95,13 @@ class AdditionWork:
 
     async def __call__(self, engine: Engine, block: Block) -> Rolled:
         """Return rows of schema MADE. Raises ItemFailedError if every request failed, EngineDiedError."""
-        found = await together(reflect(engine, self.requests(block, one), one.is_correct) for one in block.samples)
+        made = {row[ROW]: row for row in block.there}
+        asked = [self.requests(block, one)[len(made[one.row][REFLECTIONS]) if made else 0 :] for one in block.samples]
+        found = await together(
+            reflect(engine, some, one.is_correct) for some, one in zip(asked, block.samples, strict=True)
+        )
         completions = [look.completion for looks in found for look in looks]
-        if completions and all(completion.finish_reason == "error" for completion in completions):
+        if completions and not made and all(completion.finish_reason == "error" for completion in completions):
             raise ItemFailedError(completions[0].error)
         table = await asyncio.to_thread(_table, block, found, engine.info)
         return Rolled(table, sum(completion.output_tokens for completion in completions))
@@ -114,18 +121,11 @@ class AdditionWork:
 
 def _table(block: Block, found: Sequence[Sequence[Reflection]], engine: EngineInfo) -> pa.Table:
     made = {sample.row: looks for sample, looks in zip(block.samples, found, strict=True)}
-    rows = [
-        {
-            BLOCK: block.key,
-            ROW: row,
-            REFLECTIONS: [look.completion.text for look in made.get(row, ())],
-            REFLECTIONS_THOUGHT: [look.completion.thought for look in made.get(row, ())],
-            PROVENANCE: [provenance_of(look) for look in made.get(row, ())],
-            **{name: getattr(engine, name) for name in WRITER},
-        }
-        for row in range(block.first, block.first + block.size)
-    ]
-    return pa.Table.from_pylist([without_surrogates(row) for row in rows], schema=MADE)
+    writer = {name: getattr(engine, name) for name in WRITER}
+    empty: dict[str, Any] = {BLOCK: block.key, **{name: [] for name in LISTS}, **writer}
+    there = block.there or [{**empty, ROW: row} for row in range(block.first, block.first + block.size)]
+    rows = [with_reflections(row, made.get(row[ROW], ())) for row in there]
+    return pa.Table.from_pylist([without_surrogates(dict(row)) for row in rows], schema=MADE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +137,7 @@ class AdditionPlan(JobPlan):
     key = BLOCK
     item = "block"
     unit = "rows"
+    grows = of_each = ("reflections",)
 
     source: Source
     work: AdditionWork
@@ -147,6 +148,9 @@ class AdditionPlan(JobPlan):
 
     def items(self, keys: Collection[str]) -> Iterator[Block]:
         return read_blocks(self.source, keys)
+
+    def resumed(self, item: Block, rows: pa.Table) -> Block:
+        return item._replace(there=tuple(rows.sort_by(ROW).to_pylist()))
 
     def size(self, key: str) -> int:
         number, first = map(int, key.split("-"))
@@ -178,20 +182,29 @@ def plan_additions(settings: AdditionSettings) -> AdditionPlan:
     # Around a sample stand a chat template and the longest prompt.
     frame = 256 + max(len(text.encode()) for text in looks.values()) + examples.size((), looks)
     context = min(model.context, _MOST_CONTEXT, source.longest + frame + sampling.max_tokens)
+    # Where the RAW_DATA is, is not part of it.
+    configuration = {
+        **chosen,
+        "raw_rows": source.rows,
+        "raw_hash": source.origin.digest,
+        "prompts_hash": stable_hash(*looks.items())[:16],
+        "reflections": reflections,
+        "sampling": sampling.parameters(),
+        "context": context,
+        "seed": settings.seed,
+        **examples.configuration,
+    }
+
+    def earlier(before: Mapping[str, Any]) -> Mapping[str, Any]:
+        if "raw_rows" not in before:
+            return configuration
+        check_growth(AdditionPlan.grows, before, configuration)
+        return {**configuration, "reflections": before["reflections"]}
+
     return AdditionPlan(
         name=f"{source.name}-reflected-{model.label}",
-        # Where the RAW_DATA is, is not part of it.
-        configuration={
-            **chosen,
-            "raw_rows": source.rows,
-            "raw_hash": source.origin.digest,
-            "prompts_hash": stable_hash(*looks.items())[:16],
-            "reflections": reflections,
-            "sampling": sampling.parameters(),
-            "context": context,
-            "seed": settings.seed,
-            **examples.configuration,
-        },
+        configuration=configuration,
+        earlier=earlier,
         model=model,
         sampling=sampling,
         engine_args=settings.engine_args or {},

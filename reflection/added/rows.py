@@ -52,6 +52,7 @@ def write_reflected(plan: AdditionPlan, job: Job, look: Look, served: Served) ->
 def write_files(source: Source, store: ShardStore, data: Path, sampling: Mapping[str, Any]) -> None:
     """Write each given file again, its rows extended, one row group at a time. Raises TornShardError, ValueError."""
     data.mkdir()
+    there = store.finished() | store.begun()
     for number, file in enumerate(source.files):
         row = 0
         path = data / f"train-{number:05d}-of-{len(source.files):05d}.parquet"
@@ -60,7 +61,7 @@ def write_files(source: Source, store: ShardStore, data: Path, sampling: Mapping
         with pq.ParquetWriter(path, written, **WRITING) as writer, pq.ParquetFile(file.path) as opened:
             for batch in opened.iter_batches(ROW_GROUP_ROWS):
                 end = row + batch.num_rows
-                made = store.read([key for key in block_keys(number, row, end) if key in store.finished()])
+                made = store.read([key for key in block_keys(number, row, end) if key in there])
                 places = pc.index_in(pa.array(range(row, end)), made[ROW])
                 ours = _grown(batch, file.columns, made.take(places), sampling)
                 arrays = [ours[one.name].cast(one.type) if one.name in ours else batch[one.name] for one in written]

@@ -67,6 +67,7 @@ class Block(NamedTuple):
     size: int
     samples: tuple[Sample, ...]  # its rows whose correctness is known
     task: str = ""  # empty: a block may hold rows of several
+    there: tuple[Mapping[str, Any], ...] = ()  # its rows of an earlier start, in order, that asked for fewer
 
 
 class Source(NamedTuple):
