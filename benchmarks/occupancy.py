@@ -25,7 +25,7 @@ from cluster.inference.engine import Completion, Engine, EngineInfo, EngineSetti
 from cluster.inference.pool import Done, Notice, Pool, items_begun_early, items_in_flight
 from cluster.inference.replica import Replica, Work
 from cluster.inference.replicas import Placement, ReplicaSet
-from generation.rollout import together
+from generation.asking import together
 
 LONG = (0.0, 0.002, 0.01, 0.03)  # shares of samples that run to the longest
 _BY_COUNT = 1.5  # times what fills an engine: what it held before, whatever was still asked

@@ -7,19 +7,20 @@ A retry follows a reflection that says Incorrect, and is graded and reflected on
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
 
 import pyarrow as pa
 
 from cluster.errors import ItemFailedError
-from cluster.inference.engine import Completion, Engine, Message, Request, Sampling, without_system
+from cluster.inference.engine import Engine, Message, Request, Sampling, without_system
 from generation import variants
+from generation.asking import ask, reflect, together
 from generation.examples import NO_EXAMPLES, Examples
 from generation.grading import grade
+from generation.parents import names_of, parents_in, parents_of, shown_of
 from generation.raw.grown import Grown, Row, sample_of, samples_in, with_reflections
-from generation.raw.schema import EXTRACTED, PARENT, REFLECTIONS, SCHEMA, WAS_CUT, Rolled, to_table
+from generation.raw.schema import PARENT, SCHEMA, Rolled, to_table
 from generation.records import (
     RETRY,
     Attempt,
@@ -28,7 +29,6 @@ from generation.records import (
     InnerReflection,
     Parent,
     Question,
-    Reflection,
     collapse_spaces,
     request_seed,
 )
@@ -38,8 +38,6 @@ from reflection.inner import attempts_in
 from reflection.prompts import OURS
 from reflection.verdict import parse_verdict
 
-TRIES = 3  # attempts at a request that the engine refuses
-T = TypeVar("T")
 Lacking = Callable[[pa.Table], int]
 """Returns how many more samples a question with these rows needs at least; 0 if it has enough. Picklable."""
 
@@ -249,61 +247,6 @@ class Work:
         return Rolled(table, sum(completion.output_tokens for completion in asked))
 
 
-def shown_of(completion: Completion, inner: Iterable[InnerAttempt]) -> str:
-    """Return what of a sample is reflected on: of one that is a trace itself, the attempt that gives its answer."""
-    return next((one.text for one in inner if one.is_final), completion.text)
-
-
-def parents_of(sample: Attempt, most: int) -> list[Parent]:
-    """Return what retries of a sample see: each of its first reflections that say Incorrect, whether it is or not."""
-    rejecting = [place for place, look in enumerate(sample.reflections) if look.verdict is False]
-    shown = shown_of(sample.completion, sample.inner)
-    return [
-        Parent(
-            sample.variant,
-            sample.index,
-            number,
-            shown,
-            sample.grade.extracted,
-            sample.reflections[number].completion.text,
-            sample.grade.outcome,
-            cut=sample.completion.finish_reason == "length",
-            mentions_hint=sample.mentions_hint,
-        )
-        for number in rejecting[:most]
-    ]
-
-
-def parents_in(row: Row, most: int) -> list[Parent]:
-    """Return what retries of the sample in a row of RAW_DATA see, as `parents_of` does."""
-    verdicts = [parse_verdict(text) for text in row[REFLECTIONS]]
-    rejecting = [place for place, verdict in enumerate(verdicts) if verdict is False]
-    sample = sample_of(row)
-    return [
-        Parent(
-            *sample.place,
-            number,
-            sample.shown,
-            row[EXTRACTED][0],
-            row[REFLECTIONS][number],
-            row["outcome"],
-            cut=row[WAS_CUT][0],
-            mentions_hint=row["mentions_hint"],
-        )
-        for number in rejecting[:most]
-    ]
-
-
-def names_of(question: Question, row: Row) -> tuple[str, str]:
-    """Return what seeds the reflection prompts of the sample or retry in a row, and the key of its request."""
-    if row[PARENT] is None:
-        place = f"{question.key}/{row['prompt_variant']}/{row['sample_index']}"
-        return place, f"{place}/sample"
-    before, number = row[PARENT].rsplit("/", 1)
-    key = f"{question.key}/{before}/retry/{number}"
-    return key, key
-
-
 def next_batch(least: int, asked: int) -> int:
     """Return how many samples to ask for where at least so many are lacking after those `asked`; 0 if none is."""
     # A question that is short of one only would else wait for each in turn, 60 times for one that is never solved.
@@ -330,33 +273,3 @@ def _is_same_answer(one: Grade, other: Grade) -> bool:
     if one.extracted is None or other.extracted is None or one.outcome != other.outcome:
         return False
     return collapse_spaces(one.extracted) == collapse_spaces(other.extracted)
-
-
-async def reflect(engine: Engine, asked: Iterable[tuple[str, Request]], is_correct: bool | None) -> list[Reflection]:
-    """Request reflections on a sample of this correctness; each request comes with the name of its prompt."""
-
-    async def one(name: str, request: Request) -> Reflection:
-        completion = await ask(engine, request)
-        verdict = parse_verdict(completion.text)
-        return Reflection(name, completion, request.seed, verdict, verdict is not None and verdict == is_correct)
-
-    return await together(one(name, request) for name, request in asked)
-
-
-async def ask(engine: Engine, request: Request) -> Completion:
-    """Return the completion, or the last of TRIES refusals if the engine refuses every time, or the first final one."""
-    for _ in range(TRIES):
-        completion = await engine.generate(request)
-        if completion.finish_reason != "error" or completion.final:
-            break
-    return completion
-
-
-async def together(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Gather all results in order; if one fails, cancel the others so that no request is left running."""
-    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
-    try:
-        return list(await asyncio.gather(*tasks))
-    finally:
-        for task in tasks:
-            task.cancel()

@@ -22,9 +22,10 @@ from assembly.enough import Enough
 from assembly.formats import FORMATS, choose_formats, read_attempts
 from assembly.settings import SftSettings
 from cluster.inference.engine import Completion, Request, Sampling, ScriptedEngine
+from generation.asking import TRIES
 from generation.builtin import RANGES
 from generation.raw.schema import SCHEMA, to_table
-from generation.rollout import TRIES, Rollout
+from generation.rollout import Rollout
 from generation.run import main
 from generation.variants import parse_names
 from tests import drive_job

@@ -19,12 +19,13 @@ from cluster.inference.replicas import Fleet
 from cluster.jobs.failures import FAILED_ITEMS, Failures
 from cluster.jobs.job import Job
 from cluster.jobs.tally import FAILED_FROM_THE_START
+from generation.asking import TRIES
 from generation.builtin import RANGES
 from generation.plan import make_plan
 from generation.raw.counts import RawCounts
 from generation.raw.report import summary, write_raw_data
 from generation.records import Question
-from generation.rollout import TRIES, Rollout, Work
+from generation.rollout import Rollout, Work
 from generation.settings import Settings
 from generation.tasks import countdown
 from generation.variants import parse_names

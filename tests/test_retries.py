@@ -17,9 +17,10 @@ import pytest
 
 from cluster.inference.engine import Completion, EngineInfo, Request, Sampling, ScriptedEngine
 from generation.builtin import RANGES
+from generation.parents import parents_of
 from generation.raw.schema import PARENT, SEEN_COLUMN, to_table
 from generation.records import REQUEST_FAILED, RETRY, Attempt
-from generation.rollout import Rollout, parents_of
+from generation.rollout import Rollout
 from generation.run import main
 from generation.variants import parse_names
 from reflection.prompts import OURS, retry_messages

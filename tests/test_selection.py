@@ -16,7 +16,7 @@ from generation.tasks import countdown
 from generation.tasks.countdown import Ranges
 from generation.tasks.made import LETTERS, LONGMULT
 from generation.tasks.same import identity_of, is_made
-from generation.tasks.task import HEADER
+from generation.tasks.task import HEADER, Drawn
 
 TRACES = st.lists(
     st.fixed_dictionaries(

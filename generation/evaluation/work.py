@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from cluster.errors import ItemFailedError
 from cluster.inference.engine import Completion, Engine, Message, Request, Sampling, without_system
+from generation.asking import ask, together
 from generation.evaluation.equivalence import same_answers
 from generation.evaluation.forcing import Cut, Forcing, ask_for_answer, cut
 from generation.evaluation.rows import Reply, Row, to_table
@@ -15,7 +16,7 @@ from generation.examples import NO_EXAMPLES, Examples
 from generation.grading import grade
 from generation.raw.schema import Rolled
 from generation.records import WITHOUT_ANSWER, Grade, InnerAttempt, Question, request_seed
-from generation.rollout import ask, grade_inner, together
+from generation.rollout import grade_inner
 from generation.variants import Variant
 
 _SPENT = ("output_tokens", "thought_tokens")

@@ -19,6 +19,7 @@ from cluster.inference.sampling import check_stops
 from cluster.jobs.growth import check_growth
 from cluster.jobs.plan import JobPlan, JobSettings
 from cluster.paths import local, local_or_name
+from generation.asking import reflect, together
 from generation.examples import NO_EXAMPLES, Examples, check_apart, load_examples, notes_on_reflecting
 from generation.model_plan import choose_model, fit_chat, is_builtin, notes_on_prompts, write_out
 from generation.raw.grown import with_reflections
@@ -32,7 +33,6 @@ from generation.raw.schema import (
     without_surrogates,
 )
 from generation.records import Reflection, request_seed, stable_hash
-from generation.rollout import reflect, together
 from generation.served_plan import chat_of
 from generation.text_files import PROMPTS_HELP, check_prompts
 from reflection import prompts
