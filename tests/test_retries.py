@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +16,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from cluster.inference.engine import Completion, EngineInfo, Request, Sampling, ScriptedEngine
+from cluster.inference.engine import Completion, EngineInfo, Request, Sampling, ScriptedEngine, ScriptedSettings
+from cluster.inference.replicas import Fleet
 from generation.builtin import RANGES
 from generation.parents import parents_of
 from generation.raw.schema import PARENT, SEEN_COLUMN, to_table
@@ -240,10 +242,20 @@ def test_a_run_that_lost_a_shard_comes_out_the_same(tmp_path: Path, run: Path) -
     )
 
 
-def test_another_number_of_retries_is_another_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_more_retries_are_added_and_fewer_refused(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run that grows by retries, reflections and samples has the rows of one that was asked for all at once."""
+    grown, whole = tmp_path / "grown", tmp_path / "whole"
+    shutil.copytree(run, grown)
+    more = [*FLAGS[:2], "--retries=2", "--reflections=3", "--samples=3"]
+    for out in (grown, whole):
+        assert main([*more, f"--out={out}"], fleet=Fleet(ScriptedSettings(reply))) == 0
+    rows, once = ([row for row in rows_of(out)] for out in (grown, whole))
+    assert rows == once
+    assert len([row for row in rows if row["parent"]]) > len([row for row in rows_of(run) if row["parent"]])
+    capsys.readouterr()
     with pytest.raises(SystemExit, match="2"):
-        main([*FLAGS[:2], "--retries=2", f"--out={run}"])
-    assert "retries was 1, now 2" in capsys.readouterr().err
+        main([*more[:-3], "--retries=1", "--reflections=3", "--samples=3", f"--out={grown}"])
+    assert "--retries was 2, now 1" in capsys.readouterr().err
 
 
 def test_the_plan_bounds_what_retries_add(tmp_path: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -55,10 +55,10 @@ class EvaluateSettings(QuestionSettings):
         f"question, the question alone; plain (4), all (8), or a comma list of {', '.join(VARIANTS)}",
         often=True,
     )
+    prompts: str | None = flag(None, PROMPTS_HELP, local)
     apart_from: tuple[str, ...] = flag(
         (), "runs or dataset folders whose questions are not asked, by comma", local, group="questions"
     )
-    prompts: str | None = flag(None, PROMPTS_HELP, local)
     force_to: int | None = flag(
         None,
         "budget forcing: go on with each reply to this many tokens in all, beside a control",
