@@ -11,10 +11,20 @@ _MARK = "zq7qz"  # a reply that no template changes
 _DAYS = ("2001-01-01", "2012-12-12")
 
 
-def asked_by(chat: ChatTokenizer, rows: Iterable[tuple[str, str]]) -> list[Asked]:
-    """Return questions and traces as they are asked and written. Raises whatever the template raises."""
+def asked_by(chat: ChatTokenizer, rows: Iterable[tuple[str, str]], system: str | None = None) -> list[Asked]:
+    """Return questions and traces as they are asked and written, behind a system turn if one is given.
+
+    Raises whatever the template raises.
+    """
+    return asked_in_turns(chat, (_turns(question, trace, system) for question, trace in rows))
+
+
+def asked_in_turns(chat: ChatTokenizer, chats: Iterable[Sequence[Mapping[str, Any]]]) -> list[Asked]:
+    """Return the same, given the turns: question and trace come last, and a system turn may be before them."""
     ends = ends_of(chat)
-    return [Asked(*_around(chat.render(_turns(question)), question), trace, ends) for question, trace in rows]
+    return [
+        Asked(*_around(chat.render(turns[:-1]), turns[-2]["content"]), turns[-1]["content"], ends) for turns in chats
+    ]
 
 
 def lengths_of(chat: ChatTokenizer, asked: Iterable[Asked]) -> list[int]:
@@ -62,8 +72,14 @@ def written_by(chat: ChatTokenizer, chats: Iterable[Sequence[Mapping[str, Any]]]
         yield Example(((text[:start], False), (text[start:], True)))
 
 
-def _turns(question: str, reply: str | None = None) -> list[dict[str, Any]]:
-    asked = [{"role": "user", "content": question}]
+def system_in(turns: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return the text of the system turn in front, None if there is none."""
+    return turns[0]["content"] if turns[0]["role"] == "system" else None
+
+
+def _turns(question: str, reply: str | None = None, system: str | None = None) -> list[dict[str, Any]]:
+    before = [] if system is None else [{"role": "system", "content": system}]
+    asked = [*before, {"role": "user", "content": question}]
     return asked if reply is None else [*asked, {"role": "assistant", "content": reply}]
 
 

@@ -4,47 +4,33 @@ A shuffle: each part of RAW_DATA becomes an Arrow file with its rows grouped by 
 keys; then each bucket is read from all files and its questions become traces, by hash; a process holds one at a time.
 """
 
-import itertools
 import json
 import os
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from assembly import feasibility
-from assembly.asked import asked_by, lengths_of, notes_on_template
-from assembly.candidates import OTHER_VARIANT, POOL, choose, questions_of
+from assembly.asked import notes_on_template
+from assembly.buckets import make_bucket, sort_part
+from assembly.exclusion import exclude
 from assembly.faults import FAULTS
 from assembly.feasibility import NothingMadeError, Supply
-from assembly.rendering import framed
+from assembly.pairs import check_pairs, pairs_beside, write_pairs
+from assembly.reflected import check_there
+from assembly.selection import check_tasks, read_weights
 from assembly.sessions import choose_sessions, sessions_beside, write_sessions
 from assembly.settings import SftSettings
-from assembly.sft import (
-    ANALYSIS,
-    BUCKET_SCHEMA,
-    DATASET_INFO,
-    DATASET_NAME,
-    TOKENS,
-    BucketTraces,
-    Map,
-    Summary,
-    choose_traces,
-    read_traces,
-    write_sft,
-)
+from assembly.sft import ANALYSIS, DATASET_INFO, DATASET_NAME, Summary
+from assembly.sft_files import BucketTraces, Chosen, Map, choose_traces, read_traces, write_sft
 from assembly.sft_report import sft_card
-from assembly.traces import assemble_question
-from cluster.inference.engine import Message
-from cluster.inference.tokenizer import ChatTokenizer
 from cluster.jobs.atomic import check_replaceable, replace_folder
 from cluster.jobs.card import UNKNOWN
 from cluster.jobs.processes import workers
@@ -52,8 +38,7 @@ from cluster.jobs.progress import follow
 from cluster.jobs.run_directory import now, this_command
 from cluster.paths import check_dataset_folder
 from generation.raw.files import Part, source_of
-from generation.raw.reader import open_parts, read_part
-from generation.records import request_seed
+from generation.raw.reader import open_parts
 
 BUCKET_BYTES = 48 << 20
 MOST_BUCKETS = 512  # enough that each gets only a few rows of a batch; larger data makes larger buckets
@@ -80,6 +65,8 @@ def assemble(
     check_destination(out, raw)
     if sessions is not None:
         check_replaceable(sessions_beside(out))
+    if settings.pairs is not None:
+        check_replaceable(pairs_beside(out))
     begun, command = time.monotonic(), this_command(state="assembled")
     parts = open_parts(raw)
     source = source_of(raw, parts, published)
@@ -92,13 +79,22 @@ def assemble(
         pool = workers(count)
         with TemporaryDirectory(dir=folder) as work, pool or nullcontext():
             map_ = pool.map if pool else map
-            made = _make(map_, parts, settings, Path(work), summary)
-            split = write_sft(map_, made, settings, summary, folder)
+            excluded = frozenset[str]()
+            if settings.exclude:
+                excluded = exclude(map_, parts, settings.exclude, summary.chosen, folder)
+            made = _make(map_, parts, settings, Path(work), summary, excluded=excluded)
+            kept = _choose(made, settings, summary)
+            splits = write_sft(map_, made, kept.places, settings, summary, folder=folder)
             if sessions is not None:
-                shown.append(_shown(made, settings, sessions))
+                shown.append(_shown(made, kept, sessions))
+            if settings.pairs is not None:
+                paths = [bucket.path for bucket in made]
+                to = pairs_beside(out)
+                figures = write_pairs(paths, settings, to, cut=kept.cut, source=source, license=license)
+                summary.notes += [f"{to.name}: {what}: {figure}" for what, figure in figures.rows]
         alone = {"ended": now(), "seconds": time.monotonic() - begun, "questions": summary.questions}
         told = starts if starts is not None else [command | alone]
-        card = sft_card(summary, settings, split, source, folder, license=license, starts=told)
+        card = sft_card(summary, settings, splits, source, folder, license=license, starts=told)
         (folder / "README.md").write_text(card, encoding="utf-8")
 
     replace_folder(build, out)
@@ -108,10 +104,19 @@ def assemble(
     return summary
 
 
-def _shown(made: Sequence[BucketTraces], settings: SftSettings, most: int) -> pa.Table:
+def _choose(made: Sequence[BucketTraces], settings: SftSettings, summary: Summary) -> Chosen:
+    """Return the traces to keep, and add to the summary what was left out. Raises NothingMadeError if none is kept."""
+    kept = choose_traces(made, settings)
+    summary.chosen.update(kept.told)
+    if not len(kept.all):
+        raise NothingMadeError(f"no trace is kept with --weights {','.join(settings.weights)}: give another weight")
+    return kept
+
+
+def _shown(made: Sequence[BucketTraces], kept: Chosen, most: int) -> pa.Table:
     """Return the traces that become sessions."""
     labels = [label for bucket in made for label in bucket.labels]
-    places = choose_sessions(labels, choose_traces(made, settings.subsample), most)
+    places = choose_sessions(labels, kept.all, most)
     return read_traces(places, [(bucket.path, len(bucket.labels)) for bucket in made])
 
 
@@ -142,7 +147,15 @@ def _is_sft_data(folder: Path) -> bool:
     return False
 
 
-def _make(map_: Map, parts: Sequence[Part], settings: SftSettings, work: Path, summary: Summary) -> list[BucketTraces]:
+def _make(
+    map_: Map,
+    parts: Sequence[Part],
+    settings: SftSettings,
+    work: Path,
+    summary: Summary,
+    *,
+    excluded: Collection[str],
+) -> list[BucketTraces]:
     """Write all traces into the folder `work` and add to the summary. Raises ValueError if there can be none."""
     buckets = max(1, min(MOST_BUCKETS, sum(part.size for part in parts) // BUCKET_BYTES))
     files = [work / f"part-{number:06}.arrow" for number in range(len(parts))]
@@ -150,93 +163,24 @@ def _make(map_: Map, parts: Sequence[Part], settings: SftSettings, work: Path, s
     for counts in follow(map_(sort, parts, files), len(parts), "reading", "parts"):
         summary.extend(counts)
     feasibility.check_variants(settings.variants, summary.variants)
-    make = partial(make_bucket, files=files, buckets=buckets, settings=settings)
+    if settings.reflected_under:
+        check_there(settings.reflected_under, summary.reflected_under, summary.chosen)
+    make = partial(make_bucket, files=files, buckets=buckets, settings=settings, excluded=excluded)
     paths = [work / f"bucket-{number:06}.arrow" for number in range(buckets)]
     made: list[BucketTraces] = list(follow(map_(make, range(buckets), paths), buckets, "assembling", "parts"))
     for bucket in made:
         summary.extend(bucket.counts)
     for file in files:
         file.unlink()
+    check_tasks(read_weights(settings.weights), [*summary.tasks])
+    if settings.pairs is not None:
+        check_pairs(paths)
     labels = Counter(label for bucket in made for label in bucket.labels)
-    if not labels:
+    if not labels and summary.left_questions.total() < summary.questions:
         variants = set(settings.variants) or summary.variants
-        reflected = any("reflections" in part.columns for part in parts)
-        feasibility.notes_on_supply(settings, Supply(summary.most_samples, len(variants), reflected))
+        reflected, retried = (any(role in part.columns for part in parts) for role in ("reflections", "parent"))
+        feasibility.notes_on_supply(settings, Supply(summary.most_samples, len(variants), reflected, retried))
+    if not labels:
         raise NothingMadeError(feasibility.why_nothing(summary, settings))
     summary.notes += feasibility.notes_on_missing(summary, settings, labels)
     return made
-
-
-def sort_part(part: Part, path: Path, *, buckets: int, settings: SftSettings) -> Summary:
-    """Write the part's rows, of schema POOL, as one record batch per bucket in turn. Raises ValueError for bad rows."""
-    counts = Summary()
-    with pa.ipc.new_file(path, POOL) as file:
-        for rows in read_part(part, thoughts=settings.thoughts == "show"):
-            pool = choose(rows, settings)
-            counts.samples += pool.num_rows
-            counts.left_out.update(pool["left_out"].to_pylist())
-            counts.variants.update(pc.fill_null(pool["variant"], "").to_pylist())
-            bucket_of = ((pool["order"].to_numpy() >> 32) * buckets >> 32).astype(np.int64)
-            (batch,) = pool.take(np.argsort(bucket_of, kind="stable")).combine_chunks().to_batches()
-            ends = np.cumsum(np.bincount(bucket_of, minlength=buckets)).tolist()
-            for start, end in itertools.pairwise([0, *ends]):
-                file.write_batch(batch.slice(start, end - start))
-    del counts.left_out[""]
-    return counts
-
-
-def make_bucket(bucket: int, path: Path, *, files: Sequence[Path], buckets: int, settings: SftSettings) -> BucketTraces:
-    """Write the traces of the bucket's questions to `path`. Raises ValueError if a key stands for several questions."""
-    pool, counts = _read_bucket(files, bucket, buckets), Summary()
-    wanted = pool["question_key"].filter(pc.not_equal(pool["left_out"], OTHER_VARIANT))
-    counts.most_samples = max(Counter(wanted.to_pylist()).values(), default=0)
-    formats = settings.chosen
-    tokenizer = settings.chat()
-    rows: list[dict[str, Any]] = []
-    scores = []
-    for asked in questions_of(pool):
-        counts.questions += 1
-        traces = assemble_question(asked, formats, settings)
-        counts.not_given.update(traces.not_given)
-        texts = [framed(made.text, settings.frame) for made in traces.made]
-        lengths = _lengths(tokenizer, asked.question, texts)
-        for number, (made, text, tokens) in enumerate(zip(traces.made, texts, lengths, strict=True)):
-            turns = [Message(role="user", content=asked.question), Message(role="assistant", content=text)]
-            if settings.max_trace_tokens is not None and tokens > settings.max_trace_tokens:
-                counts.too_long[made.format, made.label] += 1
-                counts.shortest = min(counts.shortest or tokens, tokens)
-                continue
-            counts.longest = max(counts.longest, tokens)
-            if settings.subsample is not None:
-                scores.append(request_seed(settings.seed, "subsample", asked.key, made.format, number))
-            row = {
-                "conversations": turns,
-                "sft_template_type_idx": made.label,
-                "format": made.format,
-                "question_key": asked.key,
-                "task": asked.task,
-                "variants": [one.variant for one in made.attempts],
-                "faults": [fault for fault, shows in FAULTS.items() if shows(made)],
-                TOKENS: tokens,
-            }
-            rows.append(row)
-    with pa.ipc.new_file(path, BUCKET_SCHEMA) as file:
-        file.write_table(pa.Table.from_pylist(rows, BUCKET_SCHEMA))
-    return BucketTraces(path, [(row["format"], row["sft_template_type_idx"]) for row in rows], scores, counts)
-
-
-def _lengths(tokenizer: ChatTokenizer | None, question: str, texts: Sequence[str]) -> list[int]:
-    """Return the length of a question's rows in tokens, 0 if they are not counted."""
-    if tokenizer is None:
-        return [0] * len(texts)
-    return lengths_of(tokenizer, asked_by(tokenizer, [(question, text) for text in texts]))
-
-
-def _read_bucket(files: Sequence[Path], bucket: int, buckets: int) -> pa.Table:
-    """Return all rows of a bucket, of schema POOL, in the order of RAW_DATA."""
-    batches = []
-    for path in files:
-        with pa.memory_map(str(path)) as mapped:
-            file = pa.ipc.open_file(mapped)
-            batches += [file.get_batch(number) for number in range(bucket, file.num_record_batches, buckets)]
-    return pa.Table.from_batches([batch for batch in batches if batch.num_rows], POOL)

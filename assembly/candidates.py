@@ -10,7 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,9 @@ import pyarrow.compute as pc
 
 from assembly.claims import contradicts_grade, denies_given, names_hint, states_false_arithmetic
 from assembly.inner import unfolded, with_inner_reflections
+from assembly.retried import FIRST, of_retries
 from assembly.settings import SftSettings
+from generation.raw.retries import variants_of
 from generation.raw.schema import is_blank, kept_items, owners
 from generation.records import CUT, CUT_THOUGHT, ONLY_THOUGHT, WITHOUT_ANSWER, stable_hash
 from generation.tasks.countdown import facts_of
@@ -59,12 +61,15 @@ UNREFLECTED = (NO_REFLECTION, FRAMED_REFLECTION, *(reason for reason, _ in _OF_R
 
 _TEXTS = ("question_key", "question", "numbers", "gold", "task", "variant", "response", "answer", "left_out")
 POOL = pa.schema(
-    {"order": pa.uint64(), **dict.fromkeys(_TEXTS, pa.string()), **dict.fromkeys(("correct", "cut"), pa.bool_())}
-    | {"reflections": pa.list_(pa.string())}
+    {"order": pa.uint64(), **dict.fromkeys(_TEXTS, pa.string())}
+    | dict.fromkeys(("correct", "cut", "rated", "is_retry"), pa.bool_())
+    | {"reflections": pa.list_(pa.string()), "first": FIRST}
 )
-"""Samples as the assembly uses them. `order` is a hash of the key, which questions are sorted by; `numbers` are those
-that the question gives, with commas between; `answer` is the sample's, ready to be quoted; `reflections` are the valid
-ones; `left_out` is why a sample may not be used in a trace with reflections, empty if it may."""
+"""Samples and retries as the assembly uses them. `order` is a hash of the key, which questions are sorted by; `numbers`
+are those that the question gives, with commas between; `answer` is the sample's, ready to be quoted; `reflections` are
+the valid ones; `left_out` is why it may not be used in a trace with reflections, empty if it may; `first` is null but
+for retries that may follow it in a trace; `rated` is what counts in a pass rate: whether the sample is right, null if
+that is undecided, if its prompt was not asked for or told it the answer, and of a retry."""
 
 _ANSWER_TAG = re.compile(r"<[\s/]*answer\b[^<>]*>", re.IGNORECASE)
 _BY_QUESTION = [("order", "ascending"), ("question_key", "ascending")]
@@ -81,6 +86,14 @@ class Candidate(NamedTuple):
     cut: bool
 
 
+class Retry(NamedTuple):
+    """A wrong sample, with the reflection that found it so, and the right answer of a retry that saw both."""
+
+    first: Candidate
+    after: Candidate
+    cut_place: int  # in `first`, behind its first false step; 0 if none is known
+
+
 class QuestionSamples(NamedTuple):
     """A question with its usable samples, sorted."""
 
@@ -90,6 +103,7 @@ class QuestionSamples(NamedTuple):
     candidates: tuple[Candidate, ...]
     unreflected: tuple[Candidate, ...]  # correct samples that only lack a valid reflection
     numbers: tuple[int, ...] = ()  # that the question gives, if it gives any
+    retries: tuple[Retry, ...] = ()
 
 
 @cache
@@ -117,7 +131,10 @@ def is_plain_answer(text: str) -> bool:
 
 def choose(rows: pa.Table, settings: SftSettings) -> pa.Table:
     """Convert rows of schema ROWS to schema POOL, in the same order; with --inner_attempts as `unfolded` has them."""
-    rows = unfolded(rows) if settings.inner_attempts else with_inner_reflections(rows)
+    if settings.inner_attempts:
+        rows = unfolded(rows)
+    elif not settings.reflected_under:
+        rows = with_inner_reflections(rows)
     (batch,) = rows.combine_chunks().to_batches()
     columns = dict(zip(batch.schema.names, batch.columns, strict=True))
     keys = columns["question_key"].dictionary_encode()
@@ -131,13 +148,29 @@ def choose(rows: pa.Table, settings: SftSettings) -> pa.Table:
                 tells = pc.and_(pc.equal(columns["variant"], name), found)
                 columns["mentions_hint"] = pc.or_(columns["mentions_hint"], pc.fill_null(tells, False))
     columns["correct"] = pc.equal(columns["outcome"], "right")
+    columns["is_retry"] = columns["parent"].is_valid()
+    rated = _rated(columns["is_correct"], pc.fill_null(columns["variant"], ""), settings)
+    columns["rated"] = pc.if_else(columns["is_retry"], None, rated)
     columns["gold"] = pc.utf8_trim_whitespace(columns["answer"])
     columns["answer"] = pc.utf8_trim_whitespace(pc.fill_null(columns["extracted_answer"], ""))
     given = pc.coalesce(columns["metadata"], columns["question"]).dictionary_encode()
     columns["numbers"] = pa.array(map(_numbers_in, given.dictionary.to_pylist()), pa.string()).take(given.indices)
     columns["reflections"], unreflected = _valid(columns, settings)
     columns["left_out"] = _left_out(columns, unreflected, settings)
+    columns["first"] = pa.nulls(batch.num_rows, FIRST)
+    if columns["is_retry"].true_count:
+        columns |= of_retries(
+            batch, columns, partial(choose, settings=settings), shown=any(one.retried for one in settings.chosen)
+        )
     return pa.Table.from_arrays([columns[name] for name in POOL.names], schema=POOL)
+
+
+def _rated(right: pa.Array, variants: pa.Array, settings: SftSettings) -> pa.Array:
+    hints = [name for name, variant in settings.words.variants.known.items() if variant.rationalized]
+    counts = pc.invert(pc.is_in(variants, pa.array(hints, pa.string())))
+    if settings.variants:
+        counts = pc.and_(counts, pc.is_in(variants, pa.array(settings.variants)))
+    return pc.if_else(counts, right, None)
 
 
 def _with_thought(thoughts: pa.Array, replies: pa.Array) -> pa.Array:
@@ -209,7 +242,8 @@ def _left_out(columns: dict[str, pa.Array], unreflected: pa.Array, settings: Sft
     if "cut_at_the_length_limit" in settings.dropped:
         reasons.insert(0, (columns["cut"], pc.if_else(thinking, columns["reason"], CUT)))
     if settings.variants:
-        wanted = pc.is_in(pc.fill_null(columns["variant"], ""), pa.array(settings.variants))
+        under = pc.coalesce(variants_of(columns["parent"]), columns["variant"], "")
+        wanted = pc.is_in(under, pa.array(settings.variants))
         reasons.insert(0, (pc.invert(wanted), OTHER_VARIANT))
     conditions, texts = zip(*reasons, strict=True)
     return pc.case_when(pc.make_struct(*conditions), *texts, "")
@@ -228,18 +262,28 @@ def questions_of(pool: pa.Table) -> Iterator[QuestionSamples]:
     _check_one(pool, "question", "several questions")
     _check_one(pool, "gold", "a question with several gold answers")
     alone = pc.and_(pc.is_in(pool["left_out"], pa.array(UNREFLECTED)), pool["correct"])
-    standing = pool.filter(pc.or_(pc.equal(pool["left_out"], ""), alone))
+    plain = pc.and_not(pc.or_(pc.equal(pool["left_out"], ""), alone), pool["is_retry"])
+    standing = pool.filter(pc.or_(plain, pool["first"].is_valid()))
     columns = {name: standing[name] for name in Candidate._fields} | {"variant": pc.fill_null(standing["variant"], "")}
     samples = map(Candidate, *(column.to_pylist() for column in columns.values()))
     usable, unreflected = defaultdict[str, list[Candidate]](list), defaultdict[str, list[Candidate]](list)
-    keys, reasons = standing["question_key"].to_pylist(), standing["left_out"].to_pylist()
-    for key, why, sample in zip(keys, reasons, samples, strict=True):
-        (unreflected if why else usable)[key].append(sample)
+    retries = defaultdict[str, list[Retry]](list)
+    told = (standing[name].to_pylist() for name in ("question_key", "left_out", "first"))
+    for key, why, first, sample in zip(*told, samples, strict=True):
+        if first is None:
+            (unreflected if why else usable)[key].append(sample)
+        else:
+            retries[key].append(_retry(first, sample))
     firsts = [("question", "first"), ("task", "first"), ("numbers", "first")]
     asked = pool.group_by(["order", "question_key"], use_threads=False).aggregate(firsts).sort_by(_BY_QUESTION)
     for _, key, question, task, numbers in zip(*(column.to_pylist() for column in asked.columns), strict=True):
         candidates, alone = tuple(sorted(usable[key])), tuple(sorted(unreflected[key]))
-        yield QuestionSamples(key, question, task, candidates, alone, _numbers(numbers))
+        yield QuestionSamples(key, question, task, candidates, alone, _numbers(numbers), tuple(sorted(retries[key])))
+
+
+def _retry(first: Mapping[str, Any], after: Candidate) -> Retry:
+    texts = first["variant"] or "", first["response"], False, first["answer"], [first["reflection"]]
+    return Retry(Candidate(*texts, first["cut"]), after, first["cut_place"] or 0)
 
 
 def _check_one(pool: pa.Table, column: str, several: str) -> None:

@@ -29,6 +29,11 @@ _NOT_STATED = re.compile(r"(?:\d,|\b(?:not|if|whether|unless|suppose) *)$", re.I
 
 def false_equations(text: str) -> Iterator[str]:
     """Yield the false equations between numbers in the text."""
+    return (said for _, said in located_false(text))
+
+
+def located_false(text: str) -> Iterator[tuple[int, str]]:
+    """Yield where each false equation ends, and the equation, in order."""
     place = -1
     while (place := text.find("=", place + 1)) >= 0:
         if (right := _RIGHT.match(text, place + 1)) is not None:
@@ -43,7 +48,7 @@ def false_equations(text: str) -> Iterator[str]:
                 and not _UNSTATED.match(text, right.end())
                 and not _NOT_STATED.search(outside[-20:])
             ):
-                yield f"{left} = {right[1]}"
+                yield right.end(), f"{left} = {right[1]}"
 
 
 def states_false_arithmetic(text: str) -> bool:

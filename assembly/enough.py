@@ -26,6 +26,9 @@ def check_enough(settings: SftSettings) -> None:
         if format_.lengths in ("alone", "used_up"):
             told = f"format {format_.name} takes every right sample there is, so no question ever has enough"
             raise ValueError(f"--enough: {told}: leave --enough out, or take other formats")
+        if format_.retried:
+            told = f"format {format_.name} takes every retry there is, so no question ever has enough"
+            raise ValueError(f"--enough: {told}: leave --enough out, or take other formats")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ Each with its 90% range, and with the source that it is known from.
 """
 
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from assembly.enough import Enough
 from assembly.feasibility import Coverage
-from assembly.foretold import Foretold, asked_share, foretell
+from assembly.foretold import Foretold, asked_share, foretell, foretell_retried
 from assembly.settings import SftSettings
 from cluster.inference.replicas import Fleet
 from cluster.session import local_resources
@@ -22,6 +22,7 @@ from generation.measured import Speed
 from generation.placement import count_engines, usable
 from generation.plan import Plan
 from generation.raw.reader import as_rows, find_columns
+from generation.records import RETRY
 from generation.settings import Settings
 from generation.sources import Source, find_source
 
@@ -66,8 +67,9 @@ def _amounts(plan: Plan, settings: Settings, wanted: SftSettings, owed: set[str]
     order = plan.merged
     left = sum(key in owed for key in order)
     bare = len(owed) - left
-    cells = _cells(plan, wanted, source)
-    formats = _formats(plan, wanted, cells)
+    coverage = Coverage(wanted)
+    cells = _cells(plan, coverage, source)
+    formats = _formats(plan, wanted, coverage, cells)
     until = Range(1.0)
     if settings.traces and formats and left:
         until = _until(settings.traces, formats, len(order), left)
@@ -77,7 +79,7 @@ def _amounts(plan: Plan, settings: Settings, wanted: SftSettings, owed: set[str]
     groups = groups_of(source.measured, plan.rollout, left, bare, whole=source.whole)
     enough, asked = plan.rollout.lacking, Range(1.0)
     if isinstance(enough, Enough) and cells and not source.whole:
-        asked = asked_share(cells, plan.each, enough.lacking, settings.seed)
+        asked = asked_share([*cells.values()], plan.each, enough.lacking, settings.seed)
         yield f"ending      of each question when it has enough, after {percent(asked)} of its samples on average"
     tokens = total([groups[0].scaled(asked.value), *groups[1:]], settings.seed)
     for part in (asked, until):
@@ -103,26 +105,34 @@ def _until(traces: int, formats: Sequence[Foretold], questions: int, left: int) 
     return Range(*(float(min(left, max(1, round(one)))) for one in needed))
 
 
-def _cells(plan: Plan, wanted: SftSettings, source: Source) -> list[tuple[int, ...]]:
-    """Return for each question that was measured how many of its samples are of each kind, as `foretell` takes them."""
+def _cells(plan: Plan, coverage: Coverage, source: Source) -> dict[str, tuple[int, ...]]:
+    """Return for each question that was measured how many of its samples are of each kind, as `foretell` takes them.
+
+    All its rows are added to the coverage.
+    """
     names = [variant.name for variant in plan.rollout.variants]
-    coverage, measured = Coverage(wanted), source.measured.under(names)
+    measured = source.measured.under(names)
     for table in source.tables:
-        rows = table.filter(pc.is_in(table["prompt_variant"], pa.array(names)))
+        rows = table.filter(pc.is_in(table["prompt_variant"], pa.array([*names, RETRY])))
         columns = find_columns(rows.schema, _HERE)
         for batch in rows.to_batches():
             coverage.add(as_rows(batch, columns, _HERE, 0))
     found = coverage.by_question()
     counts = zip(measured.questions, np.bincount(measured.question, minlength=len(measured.questions)), strict=True)
-    return [(*found[key], int(samples) - sum(found[key])) for key, samples in counts]
+    return {key: (*found[key], int(samples) - sum(found[key])) for key, samples in counts}
 
 
-def _formats(plan: Plan, wanted: SftSettings, cells: Sequence[tuple[int, ...]]) -> list[Foretold]:
+def _formats(plan: Plan, wanted: SftSettings, coverage: Coverage, cells: Mapping[str, Sequence[int]]) -> list[Foretold]:
     """Return what each format asked for will give of all questions of the plan; nothing if no sample tells."""
-    formats = wanted.chosen
     if not cells:
         return []
-    return foretell(cells, plan.each, len(plan.questions), formats, wanted.bounds, seed=wanted.seed)
+    formats, sizes, questions = wanted.chosen, [sum(one) for one in cells.values()], len(plan.questions)
+    plain = [one for one in formats if not one.retried]
+    told = foretell([*cells.values()], plan.each, questions, plain, wanted.bounds, seed=wanted.seed) if plain else []
+    for one in (one for one in formats if one.retried and coverage.has_retries):
+        traces = [coverage.retried(one).get(key, 0) for key in cells]
+        told.append(foretell_retried(one.name, traces, sizes, plan.each, questions, seed=wanted.seed))
+    return told
 
 
 def _time(plan: Plan, settings: Settings, tokens: Range, source: Source) -> Iterator[str]:

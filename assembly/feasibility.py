@@ -36,7 +36,9 @@ class Supply(NamedTuple):
     samples: int
     variants: int
     reflections: bool
+    retries: bool = False
     more_samples: str = ""  # appended to "give --attempts 8 or fewer"
+    more_retries: str = "`generation.run --retries` makes some; take other --formats"
     more_reflections: str = "`python -m reflection.run` adds some; --formats star needs none"
 
 
@@ -73,6 +75,8 @@ def _infeasibility(format_: Format, settings: SftSettings, supply: Supply) -> tu
     samples, variants = (f"there {'is' if one == 1 else 'are'} {one}" for one in (supply.samples, supply.variants))
     if format_.reflected and not supply.reflections:
         return "it takes samples that a reflection judged rightly, and none has any", supply.more_reflections
+    if format_.retried:
+        return None if supply.retries else ("it takes retries, and there are none", supply.more_retries)
     wanted = max(format_.pool(bounds), format_.shortest)
     if wanted > supply.samples:
         too_long = format_.shortest > supply.samples
@@ -135,11 +139,14 @@ def _why(left_out: Counter[str], settings: SftSettings) -> str:
 
 def why_nothing(summary: Summary, settings: SftSettings) -> str:
     """Say why no question gave any trace, with a remedy."""
+    if summary.left_questions and summary.left_questions.total() == summary.questions:
+        told = f"of {summary.questions:,} questions none is wanted: {counted(summary.left_questions)}"
+        return f"no trace comes: {told}; give other ends to --pass_rate, or another set to --exclude"
     if summary.too_long:
         words = f"all {summary.too_long.total():,} are longer than --max_trace_tokens {settings.max_trace_tokens}"
         return f"no trace comes: {words}; the shortest has {summary.shortest:,} tokens"
     samples = _samples(summary.samples)
-    if summary.left_out.total() == summary.samples:
+    if summary.left_out.total() == summary.samples + summary.retries:
         return f"no trace comes: of {samples} none may stand in one: {_why(summary.left_out, settings)}"
     why = Counter[str]()
     for (_, reason), count in summary.not_given.items():
@@ -180,11 +187,16 @@ class Coverage:
         self._alike = Counter[tuple[str, tuple[int, ...]]]()
         # Right samples that are usable only for star, or not at all, by reason.
         self.right_left_out = Counter[str]()
+        # By question with retries: its task, and how many traces these give, whole and cut.
+        self._retried: dict[str, tuple[str, list[int]]] = {}
 
     def add(self, rows: pa.Table) -> None:
         """Count rows of schema ROWS."""
         columns = ["question_key", "task", "correct", "left_out"]
-        counts = choose(rows, self.settings).group_by(columns, use_threads=False).aggregate([([], "count_all")])
+        pool = choose(rows, self.settings)
+        self._add_retries(pool.filter(pool["is_retry"]))
+        samples = pool.filter(pc.invert(pool["is_retry"]))
+        counts = samples.group_by(columns, use_threads=False).aggregate([([], "count_all")])
         for key, task, right, why, count in zip(*(column.to_pylist() for column in counts.columns), strict=True):
             if key not in self._found:
                 self._found[key] = (task, [0, 0, 0])
@@ -197,6 +209,23 @@ class Coverage:
                 self.right_left_out[why] += count
                 found[2] += count * (why in UNREFLECTED)
             self._alike[of, tuple(found)] += 1
+
+    def _add_retries(self, pool: pa.Table) -> None:
+        places = pc.struct_field(pool["first"].combine_chunks(), "cut_place").to_pylist()
+        told = (pool[name].to_pylist() for name in ("question_key", "task"))
+        for key, task, mends, place in zip(*told, pool["first"].is_valid().to_pylist(), places, strict=True):
+            found = self._retried.setdefault(key, (task, [0, 0]))[1]
+            found[0] += mends
+            found[1] += bool(place)
+
+    @property
+    def has_retries(self) -> bool:
+        return bool(self._retried)
+
+    def retried(self, format_: Format, task: str | None = None) -> dict[str, int]:
+        """Return how many traces of a format with retries each question with retries gives, of one task or all."""
+        place = 0 if format_.lengths == "retried" else 1
+        return {key: found[place] for key, (of, found) in self._retried.items() if task in (None, of)}
 
     def by_question(self) -> dict[str, tuple[int, ...]]:
         """Return the attempts of each question, as `usable` counts them."""
@@ -211,9 +240,12 @@ class Coverage:
         return usable
 
     def served(self, task: str | None = None) -> dict[str, int]:
-        """Count the questions, of one task or all, that give traces, by format."""
-        usable, known = self.usable(task), self.settings.words.formats
-        return {name: count_served(format_, usable, self.settings.bounds) for name, format_ in known.items()}
+        """Count the questions, of one task or all, that give traces, by format, those with retries if there are any."""
+        usable, bounds = self.usable(task), self.settings.bounds
+        known = self.settings.words.formats.items()
+        counts = {name: count_served(one, usable, bounds) for name, one in known if not one.retried}
+        with_retries = [one for _, one in known if one.retried and (self._retried or one in self.settings.chosen)]
+        return counts | {one.name: sum(map(bool, self.retried(one, task).values())) for one in with_retries}
 
     def markdown(self, tasks: Sequence[str]) -> str:
         """Return the card's table of questions that give traces, by format, and by task if there are several."""

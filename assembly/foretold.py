@@ -13,7 +13,7 @@ import numpy as np
 
 from assembly.feasibility import count_served
 from assembly.formats import Attempts, Format
-from generation.expectation import FEWEST, Range
+from generation.expectation import FEWEST, Range, shares
 from generation.rollout import next_batch
 
 _DRAWS = 200
@@ -66,6 +66,21 @@ def foretell(
         share, each = ranges
         told.append(Foretold(format_.name, share, each.times(questions, questions, questions)))
     return told
+
+
+def foretell_retried(
+    name: str, traces: Sequence[int], asked: Sequence[int], samples: int, questions: int, *, seed: int
+) -> Foretold:
+    """Return what a format with retries will give, with 90% ranges, of so many questions with so many samples each.
+
+    `traces` are those that retries gave of each question that was measured, `asked` its samples. Each further sample is
+    taken to give as many as those of its question did on average.
+    """
+    each = np.array(traces, dtype=float) / np.maximum(np.array(asked, dtype=float), 1)
+    some = 1 - (1 - np.minimum(each, 1)) ** samples
+    ones = np.ones(len(each))
+    share, rate = shares([(some, ones), (each * samples, ones)], seed)
+    return Foretold(name, share, rate.times(questions, questions, questions))
 
 
 def asked_share(found: Sequence[Sequence[int]], samples: int, lacking: Callable[[int, int], int], seed: int) -> Range:

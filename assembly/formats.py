@@ -15,13 +15,16 @@ TOO_FEW = "fewer usable attempts than asked for"
 TOO_FEW_CORRECT = "too few correct attempts"
 TOO_FEW_INCORRECT = "too few incorrect attempts"
 TOO_ALIKE = "too few usable attempts that --unique_variants or --max_similarity lets stand in one trace"
+NOT_RETRIED = "no retry mended a wrong attempt"
+NO_FALSE_STEP = "no retry mended an attempt whose first false step is known"
 FAULTY = "each trace that was drawn shows a fault of --drop_faults"
 
 THINK, NO_TAG = "think", "none"
 TAG = re.compile(r"[a-z][a-z0-9_]{0,31}")
 KEPT_TAGS = {"answer", "verdict"}  # of what stands in a trace, and so not of its frame
-Lengths = Literal["one", "all", "each", "used_up", "alone"]
-"""1 attempt; N attempts; a trace for each of 1..N; until no correct one is left; each correct sample by itself."""
+Lengths = Literal["one", "all", "each", "used_up", "alone", "retried", "cut"]
+"""1 attempt; N attempts; a trace for each of 1..N; until no correct one is left; each correct sample by itself; each
+wrong sample with the retry that mended it, whole or cut behind its first false step."""
 Review = Literal["backtrack", "confirm", "none"]
 _BLOCKS = ("reflection", "glue", "ending")
 _KEYS = ("label", "attempts", "last", "earlier_correct", "whole_pool", "blocks", "review")
@@ -87,6 +90,11 @@ class Format:
     def shortest(self) -> int:
         """Return the number of attempts in the shortest trace."""
         return len(self.last) + self.earlier_correct
+
+    @property
+    def retried(self) -> bool:
+        """Return True if its traces are a wrong attempt and the retry that saw it."""
+        return self.lengths in ("retried", "cut")
 
     @property
     def reflected(self) -> bool:
@@ -186,6 +194,10 @@ def _tag(file: TextTable, keys: Sequence[str]) -> str:
 
 def _check_whole(file: TextTable, made: Format) -> None:
     """Raise ValueError for a row whose parts do not go together."""
+    for key in ("last", "earlier_correct", "whole_pool", "review") if made.retried else ():
+        if key in file.table[made.name]:
+            told = f"attempts {made.lengths} are a wrong one and its retry: leave {key} out"
+            raise file.fault([made.name, key], told)
     if made.review == "backtrack" and not (made.earlier_correct or True in made.last):
         told = "review backtrack returns to a correct attempt: give earlier_correct 1 or more"
         raise file.fault([made.name, "review"], told)

@@ -21,11 +21,14 @@ def with_inner_reflections(rows: pa.Table) -> pa.Table:
 def unfolded(rows: pa.Table) -> pa.Table:
     """Return each inner attempt as a row of schema ROWS, with its own grade and reflections.
 
-    A sample stays as a row before its attempts, unless one of them gives its answer, which then has its reflections.
+    A sample stays as a row before its attempts, unless one of them gives its answer, which then has its reflections. So
+    does a retry, as only its whole answer follows what it saw.
     """
     attempts = rows["attempts"].combine_chunks()
     if attempts.null_count == len(attempts):
         return rows
+    retries = rows["parent"].is_valid().to_numpy()
+    attempts = attempts.take(pa.array(np.arange(len(attempts)), mask=retries))
     inner, of = attempts.flatten(), owners(attempts)
     finals = finals_of(attempts)
     is_final = pc.fill_null(pc.struct_field(inner, "final"), False).to_numpy(zero_copy_only=False)

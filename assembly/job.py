@@ -23,6 +23,7 @@ from assembly.sft import SFT_DATA
 from assembly.sft_report import summary_text
 from assembly.shown import preview_text
 from cluster.flags import page
+from cluster.inference.values import read_shares
 from cluster.jobs.atomic import check_replaceable
 from cluster.jobs.card import WIDTH, Table, counts_text
 from cluster.jobs.job import Job
@@ -31,7 +32,7 @@ from generation.plan import Plan, amounts
 from generation.raw.counts import OUTCOMES, RawCounts
 from generation.raw.report import summary
 from generation.raw.schema import RAW_DATA
-from generation.settings import Settings, read_pass_rates
+from generation.settings import Settings
 from generation.variants import parse_names
 
 SETS = (RAW_DATA, SFT_DATA, RL_DATA)  # the dataset folders in a run directory, which may hold SESSIONS too
@@ -50,16 +51,23 @@ def sft_settings(settings: Settings) -> SftSettings:
 def check_flags(settings: Settings) -> None:
     """Raise ValueError for settings that cannot give any trace, whatever the model answers."""
     wanted = sft_settings(settings)
-    _notes(wanted, len(parse_names(settings.variants, wanted.words.variants)), *amounts(settings))
+    _notes(wanted, len(parse_names(settings.variants, wanted.words.variants)), *amounts(settings), settings.retries)
 
 
-def _notes(wanted: SftSettings, variants: int, samples: int, reflections: int) -> tuple[str, ...]:
-    return notes_on_supply(wanted, _supply(variants, samples, reflections))
+def _notes(wanted: SftSettings, variants: int, samples: int, reflections: int, retries: int) -> tuple[str, ...]:
+    return notes_on_supply(wanted, _supply(variants, samples, reflections, retries))
 
 
-def _supply(variants: int, samples: int, reflections: int) -> Supply:
-    more = (", or more --samples or --variants", "give --reflections 1 or more, or --formats star, which needs none")
-    return Supply(variants * samples, variants, reflections > 0, *more)
+def _supply(variants: int, samples: int, reflections: int, retries: int) -> Supply:
+    return Supply(
+        variants * samples,
+        variants,
+        reflections > 0,
+        retries > 0,
+        more_samples=", or more --samples or --variants",
+        more_retries="give --retries 1 or more",
+        more_reflections="give --reflections 1 or more, or --formats star, which needs none",
+    )
 
 
 def sets_of(settings: Settings) -> tuple[str, ...]:
@@ -78,11 +86,11 @@ def with_traces(plan: Plan, wanted: SftSettings, settings: Settings) -> Plan:
     if settings.export_traces:
         check_replaceable(plan.out / SESSIONS)
     rollout = plan.rollout
-    notes = _notes(wanted, len(rollout.variants), rollout.samples, rollout.reflections)
+    notes = _notes(wanted, len(rollout.variants), rollout.samples, rollout.reflections, rollout.retries)
     if chat := _counted(wanted, plan).chat():
         notes += tuple(notes_on_template(chat))
     if settings.enough:
-        supply = _supply(len(rollout.variants), rollout.samples, rollout.reflections)
+        supply = _supply(len(rollout.variants), rollout.samples, rollout.reflections, rollout.retries)
         lacking = Enough(wanted, feasible(wanted, supply))
         plan = replace(plan, rollout=replace(rollout, lacking=lacking), per_item=lacking.lacking(0, 0))
     texts = {**plan.texts, "phrases": wanted.words.phrases, "formats": rows_of(wanted.chosen)}
@@ -124,7 +132,7 @@ def _make_rl(job: Job, plan: Plan, settings: Settings) -> bool:
         finished = job.store.finished()
         found = rates_of(job.store.scan([key for key in keys if key in finished], RATE_COLUMNS))
         rates = {key: found.get(key, NO_RATE) for key in keys}
-        sampled = PassRates(rates, read_pass_rates(settings.rl_pass_rate), settings.seed)
+        sampled = PassRates(rates, read_shares("--rl_pass_rate", settings.rl_pass_rate), settings.seed)
         print(f"{sampled.text()}\n", flush=True)
     write = partial(rl_data, starts=job.starts, layout=settings.rl_layout, sampled=sampled)
     try:

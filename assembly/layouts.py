@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import pyarrow as pa
 
-from assembly.asked import asked_by
+from assembly.asked import asked_in_turns
 from cluster.inference.engine import Message
 from cluster.inference.tokenizer import ChatTokenizer
 from generation.raw.schema import Column
@@ -93,7 +93,7 @@ def text_of(layout: LayoutName, row: Mapping[str, Any]) -> tuple[str, str]:
     """Return a row's question and its trace, as far as no tokenizer is needed: of a row of tokens two empty texts."""
     if LAYOUTS[layout].templated:
         return row.get("prompt") or "", row.get("completion") or ""
-    asked, *_, reply = row.get("conversations") or row["messages"]
+    *_, asked, reply = row.get("conversations") or row["messages"]
     thought, text = thought_in(reply), reply["content"] or ""
     return asked["content"] or "", text if thought is None else f"<think>\n{thought}\n</think>\n{text}"
 
@@ -124,16 +124,16 @@ def written_in(name: LayoutName, chat: ChatTokenizer | None) -> Callable[[pa.Tab
 
 def _reasoned(turns: Sequence[Message], field: str) -> dict[str, Any]:
     """Return the turns with the thought of the reply apart from it."""
-    question, reply = turns
+    *asked, reply = turns
     thought = _THOUGHT.match(reply["content"])
     said = {"role": "assistant", "content": reply["content"], field: None}
     if thought:
         said |= {"content": reply["content"][thought.end() :], field: thought[1].strip("\n")}
-    return {"messages": [{**question, field: None}, said]}
+    return {"messages": [*({**turn, field: None} for turn in asked), said]}
 
 
 def _templated(name: LayoutName, chat: ChatTokenizer, chats: Sequence[Sequence[Message]]) -> list[dict[str, Any]]:
-    asked = asked_by(chat, [(question["content"], reply["content"]) for question, reply in chats])
+    asked = asked_in_turns(chat, chats)
     texts = [(one.head + one.question + one.tail, one.trace[one.opened :] + one.ends[0]) for one in asked]
     if name == "prompt_completion":
         # Whoever reads a text puts the BOS token before it, as the tokenizer says.

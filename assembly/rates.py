@@ -52,6 +52,13 @@ def rates_of(tables: Iterable[pa.Table]) -> dict[str, Rate]:
     return rates
 
 
+def rates_in(pool: pa.Table) -> dict[str, Rate]:
+    """Count the samples in rows of a POOL whose correctness is decided, right and all, by question_key."""
+    counts = pool.group_by("question_key", use_threads=False).aggregate([("rated", "sum"), ("rated", "count")])
+    columns = (counts[name].to_pylist() for name in ("question_key", "rated_sum", "rated_count"))
+    return {key: Rate(right or 0, n) for key, right, n in zip(*columns, strict=True)}
+
+
 @dataclass(frozen=True)
 class PassRates:
     """The pass rates of a run's RL questions, and which are wanted. Each question is in `rates`."""

@@ -2,13 +2,14 @@
 
 As in a run, only the reply is graded, not the thought before it. The `reward.py` of every RL_DATA imports it. Needs
 only the standard library, so that `pip install --no-deps` of this project suffices in a trainer's environment; the
-graders `word`, `math` and `gym` need their own packages there.
+graders `word`, `math`, `gym` and the user's own need their packages there. A `reward.py` carries the text of the last.
 """
 
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -16,12 +17,21 @@ from cluster.inference.thoughts import part_unknown
 from generation.grading import GRADERS, grade
 from generation.grading.answers import WORDS, read_answer_in
 from generation.grading.workers import pool_size
-from generation.records import ANSWER_IN, Question
+from generation.records import ANSWER_IN, Question, hash_of_program
 
 Completion = str | Sequence[Mapping[str, Any]]
 _TAIL = 200  # characters of a prompt that its query surely holds
 _ENDS = re.compile(r"(?:\s|<\|[^<>|]*\|>|<｜[^<>｜]*｜>|</s>|<eos>|<end_of_turn>)+\Z")
 _IN_PROCESSES = {"math", "gym"}  # graders that use worker processes, as a search for a regular expression does
+
+
+_carried: dict[str, str] = {}
+"""The texts of the user's own graders by their hashes, as every reward.py that was loaded here carries them."""
+
+
+def carry(*sources: str) -> None:
+    """Grade by these programs where a ground truth names their hash; nothing else is ever executed."""
+    _carried.update({hash_of_program(source): source for source in sources})
 
 
 def truth_of(question: Question) -> str:
@@ -92,7 +102,7 @@ async def score(args: object, sample: Any, **_: Any) -> float | list[float]:
 
 
 def _needs_processes(question: Question) -> bool:
-    return question.grader in _IN_PROCESSES or not WORDS.issuperset(question.answer_in)
+    return bool(question.program) or question.grader in _IN_PROCESSES or not WORDS.issuperset(question.answer_in)
 
 
 # A GRPO step grades each question once per rollout.
@@ -102,8 +112,14 @@ def _question(truth: str) -> Question:
         said = json.loads(truth)
         places = read_answer_in(",".join(said.get("answer_in", ANSWER_IN)))
         question = Question("", said["answer"], "", "", said["grader"], "", said["facts"], places)
-        # No grader can read "?", so this only checks that no fact is missing, before the first rollout would.
-        GRADERS[question.grader]("?", question)
+        if (program := said.get("grader_sha256")) is None:
+            # No grader can read "?", so this only checks that no fact is missing, before the first rollout would.
+            GRADERS[question.grader]("?", question)
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise ValueError(f"this ground truth is not from an RL_DATA of this project: {truth!r:.80}") from error
-    return question
+    if program is None:
+        return question
+    if program not in _carried:
+        told = f"this ground truth is graded by {question.grader} (SHA-256 {program:.12}…)"
+        raise ValueError(f"{told}: load the reward.py of its own RL_DATA, which carries that")
+    return replace(question, program=_carried[program])

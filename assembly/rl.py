@@ -3,6 +3,7 @@
 A complete dataset repository. Knows nothing about traces.
 """
 
+import ast
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -85,6 +86,13 @@ if "skyrl_gym" in sys.modules:
 '''
 
 
+_CALL = "carry"
+_CARRY = f"""\
+# The grader of whoever made the questions. Its text is executed in a process that is killed when it takes too long; an
+# answer reaches its grade(answer, facts) as a str.
+from assembly.reward import {_CALL}  # noqa: E402"""
+
+
 def rl_data(
     questions: Sequence[Question],
     destination: Path,
@@ -104,6 +112,7 @@ def rl_data(
     """
     chosen = validation_keys(questions)
     rates = sampled.rates if sampled else {}
+    programs = list(dict.fromkeys(question.program for question in questions if question.program))
     held = [
         Held(
             index,
@@ -123,12 +132,16 @@ def rl_data(
             left = f"of {len(questions):,} RL questions" + " to train on" * bool(held)
             low, high = sampled.between
             raise NothingMadeError(f"--rl_pass_rate {low:g}-{high:g} leaves none {left}")
-    told = {"configuration": configuration or {}, "starts": starts, "license": license}
+    told = {"configuration": configuration or {}, "starts": starts, "license": license, "programs": programs}
     write_rl(held, destination, layout, told | {"rates": sampled.markdown() if sampled else ""})
 
 
 def write_rl(held: Sequence[Held], destination: Path, layout: RlLayoutName, told: Mapping[str, Any]) -> None:
-    """Replace `destination` with RL_DATA in a layout; `told` is for its card: configuration, starts, license, rates."""
+    """Replace `destination` with RL_DATA in a layout.
+
+    `told` is for its card: configuration, starts, license, rates; and for its reward.py, the `programs` of graders that
+    are the user's own.
+    """
     laid_out = RL_LAYOUTS[layout]
     if any(one.n is not None for one in held):
         laid_out = laid_out.with_rates()
@@ -147,7 +160,7 @@ def write_rl(held: Sequence[Held], destination: Path, layout: RlLayoutName, told
             # Statistics are not deterministic.
             pq.write_table(table, path, compression="zstd", write_statistics=False)
             splits.append(Split(len(rows), table.nbytes, [path], name=name, path=path.name))
-        (folder / REWARD_FILE).write_text(_REWARD, encoding="utf-8")
+        (folder / REWARD_FILE).write_text(_REWARD + _carrying(told.get("programs", ())), encoding="utf-8")
         counts = [Counter(one.task for one in of_split[split.name]) for split in splits]
         tasks = [(task, *(of[task] for of in counts)) for task in sorted(set().union(*counts))]
         tags = ["skillfactory", "reasoning", "rl", layout]
@@ -178,6 +191,26 @@ def read_rl(folder: Path) -> list[Held]:
     if not held:
         raise ValueError(f"--rl_layout is for the {RL_DATA} of a run, and {folder} is none: give a run with --raw")
     return sorted(held)
+
+
+def _carrying(programs: Sequence[str]) -> str:
+    """Return the end of a reward.py that grades by these programs."""
+    if not programs:
+        return ""
+    texts = ""
+    for program in programs:
+        texts += "\n".join(f"    {line!r}" for line in program.splitlines(keepends=True)) + ",\n"
+    return f"\n\n{_CARRY}\n\n{_CALL}(\n{texts})\n"
+
+
+def programs_in(folder: Path) -> list[str]:
+    """Return the programs that the reward.py of an RL_DATA carries; it is read, and not executed."""
+    try:
+        source = (folder / REWARD_FILE).read_text(encoding="utf-8")
+        _, found, after = source.partition(f"\n{_CALL}(\n")
+        return list(ast.literal_eval(f"({after}")) if found else []
+    except (OSError, ValueError, SyntaxError) as error:
+        raise ValueError(f"{folder / REWARD_FILE} is none that a run has made: {first_line(error)}") from error
 
 
 def rates_told(folder: Path) -> str:

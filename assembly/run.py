@@ -9,7 +9,7 @@ from pathlib import Path
 from assembly.assemble import assemble
 from assembly.feasibility import NothingMadeError
 from assembly.reporting.page import leave_report
-from assembly.rl import RL_DATA, rates_told, read_rl, write_rl
+from assembly.rl import RL_DATA, programs_in, rates_told, read_rl, write_rl
 from assembly.sessions import MOST, sessions_beside
 from assembly.settings import SftSettings
 from assembly.sft import SFT_DATA
@@ -114,6 +114,7 @@ def _rewriting(config: Config) -> Callable[[], None]:
     starts = [*starts_of(config.run), this_command(state="laid out anew", questions=len(held))]
     rates = rates_told(config.run / RL_DATA)
     told = {"configuration": config_of(config.run), "starts": starts, "license": config.license, "rates": rates}
+    told["programs"] = programs_in(config.run / RL_DATA)
     return partial(write_rl, held, to, config.rl_layout, told)
 
 

@@ -60,7 +60,8 @@ def choose_sessions(labels: Sequence[tuple[str, str]], kept: np.ndarray, most: i
 
 def session_of(row: dict[str, Any], frame: str, model: str | None) -> list[dict[str, Any]]:
     """Return the lines of a trace's session; the row has the columns of SFT_DATA in layout sharegpt."""
-    question, text = (turn["content"] for turn in row["conversations"])
+    *before, asked, answer = row["conversations"]
+    question, text = asked["content"], answer["content"]
     thought, content = _parted(text, frame)
     told = {name: row[name] for name in ("format", "task", "question_key")}
     told |= {"label": row["sft_template_type_idx"], **{name: ", ".join(row[name]) for name in ("variants", "faults")}}
@@ -75,7 +76,7 @@ def session_of(row: dict[str, Any], frame: str, model: str | None) -> list[dict[
     reply = {"role": "assistant", "content": content}
     reply |= {"reasoningContent": thought} if thought else {}
     reply |= {"model": model} if model else {}
-    return [head, *({"type": "message", "message": one} for one in ({"role": "user", "content": question}, reply))]
+    return [head, *({"type": "message", "message": one} for one in (*before, asked, reply))]
 
 
 def _parted(text: str, frame: str) -> tuple[str, str]:

@@ -14,13 +14,15 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
-from assembly.asked import asked_by, ends_of, written_by
+from assembly.asked import asked_by, asked_in_turns, ends_of, written_by
 from assembly.layouts import IGNORED, LAYOUTS, layout_of, thought_in
-from assembly.sft import DATASET_INFO, SFT_DATA, VERL_TOKENS
+from assembly.selection import TRAIN
+from assembly.sft import DATASET_INFO, FOLDERS, SFT_DATA, VERL_TOKENS
 from assembly.trained import Asked, Example
 from cluster.inference.tokenizer import ChatTokenizer
 
-_QUESTION = "zq2qz"
+_QUESTION, _SYSTEM = "zq2qz", "zq3qz"
+_ROLES = ["system", "user", "assistant"]
 _LONGEST = 10  # rows that are always looked at, for the limits of trainers
 _MARKS = re.compile(r"<[^<>]*>|\b(?:analysis|assistant|final)\b|\s")
 """What a template may write around a thought: tags and tokens, and the words of gpt-oss's channels."""
@@ -29,21 +31,27 @@ _MARKS = re.compile(r"<[^<>]*>|\b(?:analysis|assistant|final)\b|\s")
 def find_set(path: Path) -> Path:
     """Return the folder of the set, of its own or a run's. Raises ValueError if there is none, or not all of it."""
     folder = path / SFT_DATA if (path / SFT_DATA).is_dir() else path
-    if not (files := [*(folder / "data").glob("*.parquet")]):
+    if not _files(folder, TRAIN):
         raise ValueError(f"--sft {path} holds no {SFT_DATA}: give the folder that assembly.run or a run has made")
-    if (count := max(int(of[1]) if (of := re.search(r"-of-(\d+)\.", one.name)) else 0 for one in files)) > len(files):
-        raise ValueError(f"--sft {path} holds {len(files)} of its {count} files: give a whole set")
+    for files in filter(None, (_files(folder, split) for split in FOLDERS)):
+        count = max(int(of[1]) if (of := re.search(r"-of-(\d+)\.", one.name)) else 0 for one in files)
+        if count > len(files):
+            raise ValueError(f"--sft {path} holds {len(files)} of its {count} files: give a whole set")
     return folder
+
+
+def _files(folder: Path, split: str) -> list[Path]:
+    return sorted((folder / FOLDERS[split]).glob("*.parquet"))
 
 
 def copy_rows(folder: Path, most: int, to: Path) -> tuple[pa.Table, int]:
     """Write a set of at most so many rows of the set to a new folder; return them, and how many there are in all.
 
-    They are drawn at random, always the same, and the longest are among them. Raises ValueError if the files cannot be
-    read, or hold no rows.
+    They are drawn at random from all splits, always the same, and the longest are among them. Raises ValueError if the
+    files cannot be read, or hold no rows.
     """
     try:
-        rows = pads.dataset(folder / "data", format="parquet")
+        rows = pads.dataset([one for split in FOLDERS for one in _files(folder, split)], format="parquet")
         count = rows.count_rows()
         kept = rows.to_table() if count <= most else rows.take(_drawn(rows, count, most))
     except (OSError, pa.ArrowException) as error:
@@ -86,7 +94,7 @@ def check_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     for number, row in enumerate(rows):
         if turns := row.get("conversations") or row.get("messages"):
             texts = [turn.get("content") for turn in turns]
-            whole = [turn.get("role") for turn in turns] == ["user", "assistant"]
+            whole = [turn.get("role") for turn in turns] in (_ROLES, _ROLES[1:])
         elif "input_ids" in row:
             ids, labels = row["input_ids"] or [], row["labels"] or []
             texts, whole = ["-" if ids else "", "-" if {*labels} - {IGNORED} else ""], len(ids) == len(labels)
@@ -101,9 +109,9 @@ def asked_in(chat: ChatTokenizer, rows: Sequence[Mapping[str, Any]]) -> list[Ask
     ends, first = ends_of(chat), rows[0]
     if _turns_in(first):
         turns = [_turns_in(row) for row in rows]
-        if any(thought_in(reply) is not None for _, reply in turns):
+        if any(thought_in(one[-1]) is not None for one in turns):
             return [_of_template(chat, one, ends) for one in turns]
-        return asked_by(chat, [(question["content"], reply["content"]) for question, reply in turns])
+        return asked_in_turns(chat, turns)
     if {"prompt", "completion"} <= first.keys() or {"input_ids", "labels"} <= first.keys():
         return [_apart(chat, prompt, reply, ends) for prompt, reply in _texts_in(chat, rows)]
     raise ValueError(f"a row is not one question and one trace: it has the columns {', '.join(first)}")
@@ -130,7 +138,7 @@ def _turns_in(row: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the turns of a row, [] if it holds none."""
     turns = row.get("conversations") or row.get("messages") or []
     match turns:
-        case [{"role": "user"}, {"role": "assistant"}]:
+        case [{"role": "user"}, {"role": "assistant"}] | [{"role": "system"}, {"role": "user"}, {"role": "assistant"}]:
             # A template may look for a thought by whether there is one at all.
             return [{name: text for name, text in turn.items() if text is not None} for turn in turns]
     return []
@@ -138,9 +146,9 @@ def _turns_in(row: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _of_template(chat: ChatTokenizer, turns: list[dict[str, Any]], ends: tuple[str, ...]) -> Asked:
     """Return a row whose thought stands apart: as the template writes it, and as most do if it leaves it out."""
-    prompt, text = chat.render(turns[:1]), chat.render(turns, opened=False)
-    (asked,) = asked_by(chat, [(turns[0]["content"], "")])
-    thought, said = thought_in(turns[1]) or "", turns[1]["content"]
+    prompt, text = chat.render(turns[:-1]), chat.render(turns, opened=False)
+    (asked,) = asked_in_turns(chat, [[*turns[:-1], {"role": "assistant", "content": ""}]])
+    thought, said = thought_in(turns[-1]) or "", turns[-1]["content"]
     start = len(prompt) if text.startswith(prompt) else text.index(asked.question) + len(asked.question)
     reply = text[start:].rstrip()
     before, found, rest = reply.partition(thought.strip())
@@ -163,7 +171,22 @@ def _texts_in(chat: ChatTokenizer, rows: Sequence[Mapping[str, Any]]) -> list[tu
 
 def _apart(chat: ChatTokenizer, prompt: str, reply: str, ends: tuple[str, ...]) -> Asked:
     """Return a templated row as this model is asked: by its own template, whatever the row has around its question."""
-    (asked,) = asked_by(chat, [(_QUESTION, "")])
+    (asked,) = asked_by(chat, [(_QUESTION, "")], _system_of(chat, prompt))
     question = prompt.removeprefix(asked.head).removesuffix(asked.tail)
     trace = next((reply.removesuffix(end) for end in ends if reply.endswith(end)), reply)
     return asked._replace(question=question, trace=trace)
+
+
+def _system_of(chat: ChatTokenizer, prompt: str) -> str | None:
+    """Return the system turn of a templated prompt, None if it begins as the template begins one without."""
+    (plain,) = asked_by(chat, [(_QUESTION, "")])
+    if prompt.startswith(plain.head):
+        return None
+    try:
+        (asked,) = asked_by(chat, [(_QUESTION, "")], _SYSTEM)
+    except Exception:
+        # A template that takes no system turn has written none.
+        return None
+    before, _, between = asked.head.partition(_SYSTEM)
+    system, found, _ = prompt.removeprefix(before).partition(between)
+    return system if prompt.startswith(before) and between and found else None

@@ -21,18 +21,22 @@ from assembly.formats import (
 )
 from assembly.layouts import LAYOUTS, LayoutName
 from assembly.phrases import Phrases, read_phrases
+from assembly.selection import read_caps, read_weights, repeats_for
 from cluster.flags import flag
 from cluster.inference.chat import Prompt, fault_in, fit, probe
 from cluster.inference.chat_templates import check_kwargs, own_template
 from cluster.inference.models import Model, find
 from cluster.inference.tokenizer import ChatFormat, ChatTokenizer
-from cluster.inference.values import check_range
+from cluster.inference.values import check_range, read_shares
 from cluster.paths import local, local_or_name
 from cluster.texts import first_line, nearest
 from generation import builtin
+from generation.tasks.asked_sets import shown_place
 from generation.text_files import PROMPTS_HELP, check_prompts, files_hash
 from generation.variants import HINT, PLAIN, Variants, read_variants
+from reflection.prompts import read_reflections
 
+_MOST_REPEATS = 1000
 FAULT_NAMES = (
     "sample_contradicts_verdict",
     "sample_states_false_arithmetic",
@@ -95,6 +99,24 @@ class SftSettings:
     max_trace_tokens: int | None = flag(None, "leave out longer traces (question, trace and template)")
     subsample: int | None = flag(None, "keep this many traces, of each label its share")
     prompts: str | None = flag(None, PROMPTS_HELP, local)
+    reflection_prompts: tuple[str, ...] = flag(
+        (), "comma list: only reflections that were written under these prompts, or groups of them"
+    )
+    pass_rate: str | None = flag(
+        None, "LOW-HIGH, such as 0.1-0.9: only questions of whose samples such a share is right; docs/assembly.md"
+    )
+    exclude: tuple[str, ...] = flag(
+        (), "comma list of files, folders and hub datasets: no question that stands in one of them", local_or_name
+    )
+    weights: tuple[str, ...] = flag(
+        (), "TASK=0.5,TASK=2: the traces of each task, as a multiple of what it has; above 1 others are drawn"
+    )
+    cap: tuple[str, ...] = flag((), "3, the most traces of a question; or task=1000,question=3,variant=500")
+    validation: float | None = flag(None, "hold out this share of the questions as a split of their own, such as 0.1")
+    system: str | None = flag(None, "a system turn in front of every conversation")
+    pairs: int | None = flag(
+        None, "write so many pairs of each question, a right and a wrong sample, beside the set: for DPO"
+    )
 
     def __post_init__(self) -> None:
         formats = self.chosen
@@ -104,7 +126,7 @@ class SftSettings:
                 raise ValueError(
                     f"--drop_faults {name!r} is unknown: take all, or any of {', '.join(FAULT_NAMES)}{meant}"
                 )
-        check_range("--repeats", self.repeats, 1, 1000)
+        check_range("--repeats", self.repeats, 1, _MOST_REPEATS)
         if self.max_similarity is not None and not 0 <= self.max_similarity < 1:
             raise ValueError(f"--max_similarity must be at least 0 and below 1, not {self.max_similarity}")
         if self.model is None and (self.max_trace_tokens is not None or LAYOUTS[self.layout].templated):
@@ -121,7 +143,24 @@ class SftSettings:
         if self.chat_kwargs is not None and self.model is None:
             raise ValueError("--chat_kwargs is for a chat template: give --model too")
         check_kwargs(self.chat_kwargs)
+        self._check_selection()
         self.chat()
+
+    def _check_selection(self) -> None:
+        read_shares("--pass_rate", self.pass_rate)
+        if self.reflection_prompts and self.inner_attempts:
+            told = "reflections inside samples are under no prompt: leave --reflection_prompts or --inner_attempts out"
+            raise ValueError(told)
+        read_caps(self.cap)
+        check_range("--pairs", self.pairs, 1, 1000)
+        if self.validation is not None and not 0 < self.validation < 1:
+            raise ValueError(f"--validation must be a share between 0 and 1, such as 0.1, not {self.validation:g}")
+        if self.system is not None and not self.system.strip():
+            raise ValueError("--system is blank: leave it out, or give the text of the turn")
+        for task, weight in read_weights(self.weights).items():
+            if repeats_for(weight, self.repeats) > _MOST_REPEATS:
+                told = f"--weights {task}={weight:g} with --repeats {self.repeats}"
+                raise ValueError(f"{told} draws more than {_MOST_REPEATS:,} times from a question: give less of one")
 
     def _check_frame(self) -> None:
         if self.frame is not None:
@@ -142,7 +181,20 @@ class SftSettings:
         folder = check_prompts(self.prompts)
         return Words(read_formats(folder), read_phrases(folder), read_variants(folder))
 
+    @cached_property
+    def reflected_under(self) -> Mapping[str, frozenset[str]]:
+        """Return the names of prompts that each of --reflection_prompts stands for: those of a group, or itself."""
+        if not self.reflection_prompts:
+            return {}
+        groups = read_reflections(check_prompts(self.prompts)).groups
+        return {name: frozenset(groups.get(name, (name,))) for name in self.reflection_prompts}
+
     @property
+    def scored(self) -> bool:
+        """Return True if each trace needs a random number of its own, as some are left out at random."""
+        return bool(self.weights or self.cap or self.subsample is not None)
+
+    @cached_property
     def chosen(self) -> tuple[Format, ...]:
         """Return the formats asked for. Raises ValueError as choose_formats does."""
         return choose_formats(self.formats, self.bounds, self.words.formats)
@@ -172,12 +224,15 @@ class SftSettings:
 
     def shown(self) -> dict[str, Any]:
         """Return the settings for a card, the model by its name, not by its place on this machine."""
-        own = {"prompts": self.prompts and f"own, {files_hash(self.prompts)}"}
+        own: dict[str, Any] = {"prompts": self.prompts and f"own, {files_hash(self.prompts)}"}
+        own["exclude"] = [shown_place(one) for one in self.exclude]
         return asdict(self) | {"model": self.model and find_model(self.model).name} | own
 
     def chat(self) -> ChatTokenizer | None:
         """Return the tokenizer of --model, if that is given. Raises ValueError if it cannot render a chat."""
-        return None if self.model is None else load_tokenizer(self.model, json.dumps(self.chat_kwargs or {}))
+        if self.model is None:
+            return None
+        return load_tokenizer(self.model, json.dumps(self.chat_kwargs or {}), self.system)
 
 
 def find_model(name: str) -> Model:
@@ -188,18 +243,19 @@ def find_model(name: str) -> Model:
 
 
 @cache
-def load_tokenizer(name: str, kwargs: str = "{}") -> ChatTokenizer:
+def load_tokenizer(name: str, kwargs: str = "{}", system: str | None = None) -> ChatTokenizer:
     """Load a model's tokenizer by folder, hub id or well-known name. Raises ValueError if it cannot render a chat.
 
-    `kwargs` are the variables of its template, as JSON.
+    `kwargs` are the variables of its template, as JSON; `system` is the text of a turn that it must write.
     """
-    model, turns = find_model(name), probe(("user", "assistant"))
+    roles = ("user", "assistant") if system is None else ("system", "user", "assistant")
+    model, turns = find_model(name), probe(roles)
     try:
         chat = ChatTokenizer(model.path, model.hub_revision, ChatFormat(own_template(model), json.loads(kwargs)))
         chat = fit(chat, [Prompt("", turns)]).chat
         fault = fault_in(chat.render(turns), turns)
         if not fault:
-            lengths_of(chat, asked_by(chat, [("2 + 2?", "4")]))
+            lengths_of(chat, asked_by(chat, [("2 + 2?", "4")], system))
     except Exception as error:
         # Chat templates and tokenizers come with the model, and raise anything.
         raise ValueError(f"--model {name} cannot write a conversation: {first_line(error)[:160]}") from error

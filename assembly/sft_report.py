@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from assembly.exclusion import EXCLUDED, FLAG
 from assembly.faults import FAULTS, RULES
 from assembly.formats import TOO_ALIKE, rows_of
 from assembly.settings import SftSettings
@@ -23,7 +24,7 @@ _TAGS = ("skillfactory", "self-distillation", "reasoning", "sft")
 def summary_text(summary: Summary) -> str:
     """Format the summary for the terminal."""
     traces = [(label if label == of else f"{label} of {of}", n) for (of, label), n in sorted(summary.traces.items())]
-    lines = [f"{summary.questions:,} questions with {summary.samples:,} samples in all"]
+    lines = [f"{summary.questions:,} questions with {summary.samples:,} samples{_retries(summary)} in all"]
     lines += [f"{summary.traces.total():,} traces", *counts_text(traces)]
     if summary.longest:
         lines.append(f"{summary.longest:,} tokens in the longest, its question included")
@@ -35,26 +36,33 @@ def summary_text(summary: Summary) -> str:
         lines += counts_text((f"{name}: {why}", count) for (name, why), count in sorted(summary.not_given.items()))
     if summary.left_out:
         lines += ["samples that no trace may use", *counts_text(sorted(summary.left_out.items()))]
+    if summary.chosen:
+        lines.append("what was chosen")
+        lines += counts_text((f"{flag}: {what}", count) for (flag, what), count in summary.chosen.items())
     if summary.too_long:
         lines.append(f"{summary.too_long.total():,} traces left out: longer than --max_trace_tokens")
     return "\n".join([*lines, *(wrapped(f"note        {note}") for note in summary.notes)])
 
 
+def _retries(summary: Summary) -> str:
+    return f" and {summary.retries:,} retries" if summary.retries else ""
+
+
 def sft_card(
     summary: Summary,
     settings: SftSettings,
-    split: Split,
+    splits: Sequence[Split],
     source: RawSource,
     folder: Path,
     *,
     license: str,
     starts: Sequence[Mapping[str, Any]],
 ) -> str:
-    """Return the README.md of SFT_DATA with the files of `split`, made from `source` by a run with these `starts`.
+    """Return the README.md of SFT_DATA with the files of `splits`, made from `source` by a run with these `starts`.
 
     Writes its plots into the folder.
     """
-    missing = summary.too_long or summary.not_given or summary.left_out
+    missing = summary.left_questions or summary.too_long or summary.not_given or summary.left_out
     shares = [
         (kind, code(name or NONE), count, *(summary.faults[fault, kind, name] / count for fault in FAULTS))
         for kind in KINDS
@@ -65,18 +73,23 @@ def sft_card(
     values = {
         "header": card.header(
             schema_in(settings),
-            [split],
+            splits,
             tags=_TAGS,
             license=license,
             models=source.models,
             sources=[source.repository],
         ),
-        "traces": f"{split.rows:,}",
+        "traces": f"{sum(split.rows for split in splits):,}",
         "questions": f"{summary.questions:,}",
-        "samples": f"{summary.samples:,}",
+        "samples": f"{summary.samples:,} samples{_retries(summary)}",
+        "splits": Table(("split", "traces"), [(one.name, one.rows) for one in splits]).markdown(1)
+        if len(splits) > 1
+        else "",
         "formats": _table(("format", "traces"), summary.counts("format"), 1),
         "labels": _table(("label", "traces"), summary.counts("label"), 1),
         "tasks": _table(("task", "traces"), summary.counts("task"), 1),
+        "chosen": _chosen(summary),
+        "left_questions": _table(("why no trace of a question is wanted", "questions"), summary.left_questions, 0),
         "too_long": _table(("format", "label", "traces longer than asked for"), summary.too_long, 2),
         "not_given": _table(("format", "why a question could not give it", "questions"), summary.not_given, 1),
         "left_out": _table(("why a sample stands in no trace", "samples"), summary.left_out, 0),
@@ -131,6 +144,16 @@ def _main(summary: Summary, settings: SftSettings, folder: Path) -> str:
             draw_lengths(folder, "lengths", unit, {"traces": lengths}, _CUT),
         ]
     )
+
+
+def _chosen(summary: Summary) -> str:
+    """Return the section on what each choice kept and left out, "" if there was none."""
+    if not summary.chosen:
+        return ""
+    rows = [(flag, what, count) for (flag, what), count in summary.chosen.items()]
+    listed = any(flag.startswith(FLAG) for flag, _ in summary.chosen)
+    where = f"The questions that stand in a set of `{FLAG}` are listed in `{EXCLUDED}`.\n\n" if listed else ""
+    return f"## What was chosen\n\n{where}{Table(('choice', 'what', 'count'), rows).markdown(1)}"
 
 
 def _one_trace(summary: Summary) -> str:

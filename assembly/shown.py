@@ -21,7 +21,7 @@ from cluster.jobs.store import Failures
 from cluster.texts import inert
 from generation.plan import Plan
 from generation.raw.reader import as_rows, find_columns
-from generation.raw.schema import FOUND, PREFIX, PROVENANCE, RAW_DATA, REFLECTIONS, SAMPLE_PROVENANCE, THOUGHT
+from generation.raw.schema import FOUND, PARENT, PREFIX, PROVENANCE, RAW_DATA, REFLECTIONS, SAMPLE_PROVENANCE, THOUGHT
 from generation.records import Question
 from generation.served_plan import chat_of
 
@@ -46,7 +46,7 @@ def preview_text(plan: Plan, wanted: SftSettings) -> str:
         if rows:
             lines += _samples_text(rows)
             names = [variant.name for variant in plan.rollout.variants]
-            lines += _whole(plan, _one_under(rows, names[place % len(names)]))
+            lines += _whole(plan, _one_under(rows, names[place % len(names)]), rows)
         else:
             lines += _folded(f"it failed: {failed.get(question.key, 'it has no rows')}")
     return "\n".join([*lines, *_trace_text(plan, wanted, shown, table)])
@@ -54,7 +54,8 @@ def preview_text(plan: Plan, wanted: SftSettings) -> str:
 
 def _one_under(rows: Sequence[dict[str, Any]], variant: str) -> dict[str, Any]:
     """Return a sample under this variant, one that was told right or wrong if there is one; of any if it has none."""
-    under = [row for row in rows if row["prompt_variant"] == variant] or rows
+    plain = [row for row in rows if row[PARENT] is None]
+    under = [row for row in plain if row["prompt_variant"] == variant] or plain
     return next((row for row in under if row["outcome"] != "unknown"), under[0])
 
 
@@ -64,21 +65,21 @@ def _samples_text(rows: Sequence[dict[str, Any]]) -> list[str]:
         verdicts = [look["verdict"] for look in row[PROVENANCE]]
         told = " ".join(f"{verdicts.count(name)} {name or 'none'}" for name in dict.fromkeys(verdicts))
         answer = inert(" ".join((row[_EXTRACTED][0] or "-").split()))
-        name = f"{row['prompt_variant']} {row['sample_index']}"
+        name = f"{row['prompt_variant']} {row[PARENT] or row['sample_index']}"
         cells.append((name, row["outcome"], cut(answer, 2 * _CELL), cut(told, WIDTH - _NAME - 3 * _CELL - 4)))
     head = f"  {'sample':<{_NAME}}{'grade':<{_CELL}}{'answer':<{2 * _CELL}} verdicts"
     return [
         "",
         head,
         *(
-            f"  {name:<{_NAME}}{grade:<{_CELL}}{answer:<{2 * _CELL}} {said}".rstrip()
+            f"  {cut(name, _NAME - 1):<{_NAME}}{grade:<{_CELL}}{answer:<{2 * _CELL}} {said}".rstrip()
             for name, grade, answer, said in cells
         ),
     ]
 
 
-def _whole(plan: Plan, row: dict[str, Any]) -> list[str]:
-    """Return one sample with all that belongs to it."""
+def _whole(plan: Plan, row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return one sample with all that belongs to it, the retries among the question's rows too."""
     made, name = row[SAMPLE_PROVENANCE], f"{row['prompt_variant']} {row['sample_index']}"
     lines = [*_heading(f"the prompt of {name}, as the model gets it"), *_folded(chat_of(plan).render(row["prompt"]))]
     if row[THOUGHT] is not None:
@@ -95,6 +96,9 @@ def _whole(plan: Plan, row: dict[str, Any]) -> list[str]:
         )
         verdict = f"{look['verdict'] or 'no verdict'}, {agrees}"
         lines += [*_heading(f"a reflection on it, {look['prompt_name']}: {verdict}"), *_folded(text)]
+    for again in (one for one in rows if (one[PARENT] or "").startswith(f"{name.replace(' ', '/')}/")):
+        number = int(again[PARENT].rpartition("/")[2]) + 1
+        lines += [*_heading(f"a retry after reflection {number}: {again['outcome']}"), *_folded(again[PREFIX][0])]
     return lines
 
 

@@ -36,8 +36,12 @@ class RolloutSoFar:
             return self._samples.sections()
         rows = []
         for format_ in self._settings.chosen:
-            served = count_served(format_, usable, bounds)
-            traces = round(sum(many * traces_of(format_, cell, bounds) for cell, many in usable.items()))
+            if format_.retried:
+                each = self._coverage.retried(format_).values()
+                served, traces = sum(map(bool, each)), sum(each)
+            else:
+                served = count_served(format_, usable, bounds)
+                traces = round(sum(many * traces_of(format_, cell, bounds) for cell, many in usable.items()))
             rows.append((format_.name, traces, served, served / questions))
         brief = f"{sum(traces for _, traces, _, _ in rows):,} traces possible"
         table = Table(("traces possible", "traces", "questions", "share of them"), rows)

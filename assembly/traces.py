@@ -8,9 +8,9 @@ from itertools import count, islice, repeat
 from random import Random
 from typing import NamedTuple
 
-from assembly.candidates import Candidate, QuestionSamples
+from assembly.candidates import Candidate, QuestionSamples, Retry
 from assembly.faults import FAULTS
-from assembly.formats import FAULTY, TOO_ALIKE, TOO_FEW_CORRECT, Format
+from assembly.formats import FAULTY, NO_FALSE_STEP, NOT_RETRIED, TOO_ALIKE, TOO_FEW_CORRECT, Format
 from assembly.phrases import glue_after
 from assembly.rendering import LabeledTrace, Trace, TraceStep, render
 from assembly.settings import SftSettings
@@ -39,7 +39,7 @@ def assemble_question(asked: QuestionSamples, formats: Sequence[Format], setting
             sound = [one for one in alone if not _shows_any(settings.dropped, one)]
             made += sound
             reasons += [] if sound else [FAULTY if samples else TOO_FEW_CORRECT]
-        elif lack := format_.shortage(correct, len(asked.candidates) - correct, settings.bounds):
+        elif lack := _shortage(format_, asked, correct, settings):
             reasons.append(lack)
         else:
             different: dict[str, LabeledTrace] = {}
@@ -53,6 +53,20 @@ def assemble_question(asked: QuestionSamples, formats: Sequence[Format], setting
         if reasons:
             not_given.append((format_.name, reasons[-1]))
     return QuestionTraces(tuple(made), tuple(not_given))
+
+
+def _shortage(format_: Format, asked: QuestionSamples, correct: int, settings: SftSettings) -> str | None:
+    if format_.retried:
+        return None if pairs_of(format_, asked.retries) else NO_FALSE_STEP if asked.retries else NOT_RETRIED
+    return format_.shortage(correct, len(asked.candidates) - correct, settings.bounds)
+
+
+def pairs_of(format_: Format, retries: Iterable[Retry]) -> list[list[Candidate]]:
+    """Return the attempts of each trace of a format with retries: the sample, whole or cut, and the retry."""
+    if format_.lengths == "retried":
+        return [[one.first, one.after] for one in retries]
+    places = ((one, one.cut_place) for one in retries if one.cut_place)
+    return [[one.first._replace(response=one.first.response[:end], cut=False), one.after] for one, end in places]
 
 
 def _sound(
@@ -91,6 +105,11 @@ def _groups(
             rng = Random(f"{settings.seed}/{format_.name}/{behind}")
             yield from ((repeat(group), rng) for group in _use_up(candidates, bounds.most, rng))
             continue
+        if format_.retried:
+            for place, pair in enumerate(pairs_of(format_, asked.retries)):
+                rng = Random(f"{settings.seed}/{format_.name}/{place}/{behind}")
+                yield repeat(None if _alike(pair, settings) else pair), rng
+            continue
         lengths: Sequence[int] = [1 if format_.lengths == "one" else bounds.most]
         if format_.lengths == "each":
             lengths = range(bounds.least or 1, bounds.most + 1)
@@ -124,6 +143,11 @@ def _pick(
     last, earlier = picked[: len(format_.last)], picked[len(format_.last) :]
     rng.shuffle(earlier)
     return [*earlier, *reversed(last)]
+
+
+def _alike(pair: Sequence[Candidate], settings: SftSettings) -> bool:
+    first, after = (one.response for one in pair)
+    return settings.max_similarity is not None and similarity(first, after) > settings.max_similarity
 
 
 def similarity(first: str, second: str) -> float:

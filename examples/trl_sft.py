@@ -3,7 +3,8 @@
 python -m assembly.run --raw runs/RUN --layout tokens --model Qwen/Qwen2.5-1.5B-Instruct --out traces
 accelerate launch examples/trl_sft.py --model_name_or_path Qwen/Qwen2.5-1.5B-Instruct --dataset_name traces
 
-Further flags are those of TRL's SFTConfig. Takes a set in the layout `tokens` or `prompt_completion`, in which no chat
+Further flags are those of TRL's SFTConfig; with --eval_strategy epoch it evaluates on the split that --validation of
+assembly.run holds out. Takes a set in the layout `tokens` or `prompt_completion`, in which no chat
 template comes between the traces and the loss.
 """
 
@@ -44,6 +45,7 @@ def main() -> None:
         model=AutoModelForCausalLM.from_pretrained(model.model_name_or_path, dtype=model.dtype),
         args=args,
         train_dataset=rows,
+        eval_dataset=None if args.eval_strategy == "no" else load_dataset(script.dataset_name, split="validation"),
         processing_class=AutoTokenizer.from_pretrained(model.model_name_or_path),
     )
     trainer.train()

@@ -10,6 +10,7 @@ import numpy as np
 
 from generation.evaluation.statistics import Ratio, bootstrap
 from generation.measured import Measured, Speed
+from generation.records import RETRY
 from generation.rollout import Rollout
 from generation.variants import BARE
 
@@ -93,7 +94,8 @@ def tokens_each(found: Measured, rollout: Rollout) -> np.ndarray:
 
     Each variant counts the same; those that a question has no sample under count as the mean of its others. A sample is
     reflected on if it was told right or wrong; reflections of which none was measured count as the mean of all, or of
-    the samples, if there are none at all. Nothing is longer than the run lets it be.
+    the samples, if there are none at all. A retry counts as a sample with its reflections, as often as these said
+    Incorrect. Nothing is longer than the run lets it be.
     """
     looked = found.reflections > 0
     of_look = np.divide(found.reflection_tokens, found.reflections, where=looked, out=np.zeros(len(looked)))
@@ -101,7 +103,8 @@ def tokens_each(found: Measured, rollout: Rollout) -> np.ndarray:
     if len(tokens):
         of_look[~looked] = of_look[looked].mean() if looked.any() else tokens.mean()
     of_look = np.minimum(of_look, rollout.of_reflections.max_tokens)
-    unit = tokens + rollout.reflections * of_look * (found.outcome != "unknown")
+    looks = rollout.reflections * of_look
+    unit = tokens + looks * (found.outcome != "unknown") + _retries_each(found, rollout) * (tokens + looks)
     wide = len(found.variants)
     cell = found.question * wide + found.variant
     counts = np.bincount(cell, minlength=len(found.questions) * wide).reshape(-1, wide)
@@ -110,6 +113,16 @@ def tokens_each(found: Measured, rollout: Rollout) -> np.ndarray:
     means = np.divide(sums, counts, where=there, out=np.zeros(counts.shape))
     each = means.sum(axis=1) / np.maximum(there.sum(axis=1), 1)
     return np.asarray(each * rollout.samples * len(rollout.variants))
+
+
+def _retries_each(found: Measured, rollout: Rollout) -> np.ndarray:
+    """Return how many retries each sample would have; without any reflection the most that it can have."""
+    if not (rollout.retries and found.reflections.any()):
+        return np.full(len(found.reflections), float(min(rollout.retries, rollout.reflections)))
+    share = np.divide(
+        found.rejecting, found.reflections, where=found.reflections > 0, out=np.zeros(len(found.reflections))
+    )
+    return np.minimum(share * rollout.reflections, rollout.retries)
 
 
 def tokens_written(found: Measured) -> np.ndarray:
@@ -132,11 +145,11 @@ def groups_of(found: Measured, rollout: Rollout, left: int, bare_left: int, *, w
     names = [variant.name for variant in rollout.variants]
     own, bare = found.under(names), found.under([BARE.name])
     if not own.questions:
-        own = found.under(set(found.variants) - {BARE.name})
+        own = found.under(set(found.variants) - {BARE.name, RETRY})
     if not bare.questions:
         bare = own
     if whole:
-        return [Group(tokens_written(own), left), Group(tokens_written(bare), bare_left)]
+        return [Group(tokens_written(found.under([*names, RETRY])), left), Group(tokens_written(bare), bare_left)]
     return [Group(tokens_each(own, rollout), left), Group(bare_tokens_each(bare, rollout), bare_left)]
 
 

@@ -36,6 +36,7 @@ class Measured(NamedTuple):
     reflection_tokens: np.ndarray  # written, of all of these
     agreeing: np.ndarray  # how many of these have the right verdict
     unsaid: np.ndarray  # how many of these have no verdict
+    rejecting: np.ndarray  # how many of these say Incorrect
 
     def under(self, variants: Iterable[str]) -> "Measured":
         """Return the samples under these variants, with the questions that have any."""
@@ -82,6 +83,7 @@ def measure(tables: Sequence[pa.Table]) -> Measured:
         summed(pc.struct_field(each, "output_tokens")),
         summed(pc.cast(pc.struct_field(each, "valid"), pa.int64())),
         summed(pc.cast(pc.is_null(pc.struct_field(each, "verdict")), pa.int64())),
+        summed(pc.cast(pc.equal(pc.struct_field(each, "verdict"), "Incorrect"), pa.int64())),
     )
 
 

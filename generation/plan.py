@@ -21,8 +21,8 @@ from generation.model_plan import (
     sampling_of_reflections,
     write_out,
 )
-from generation.raw.schema import SCHEMA
-from generation.records import ANSWER_IN, Question, stable_hash
+from generation.raw.schema import PARENT, SCHEMA
+from generation.records import Question, stable_hash
 from generation.rollout import Rollout
 from generation.served_plan import chat_of
 from generation.settings import Settings
@@ -30,8 +30,13 @@ from generation.supplied import (
     check_answer_stops,
     configured,
     examples_beside,
+    first_of_each_grader,
+    graded_by,
+    graders_in,
+    notes_on_retries,
     notes_on_variants,
     places_in,
+    retry_chat,
     with_places,
 )
 from generation.tasks.registry import run_name, supply
@@ -47,7 +52,7 @@ class Plan(JobPlan):
     """A plan whose items are questions."""
 
     schema = SCHEMA
-    sort_by = ("prompt_variant", "sample_index")
+    sort_by = ("prompt_variant", "sample_index", PARENT)
 
     task: str
     questions: tuple[Question, ...]
@@ -89,6 +94,11 @@ class Plan(JobPlan):
         return len(self.questions) * self.each
 
     @property
+    def retries(self) -> int:
+        """The most retries of all samples."""
+        return self.samples * min(self.rollout.retries, self.rollout.reflections)
+
+    @property
     def upto(self) -> str:
         return "up to " if self.rollout.lacking else ""
 
@@ -105,6 +115,7 @@ class Plan(JobPlan):
             ("questions", f"{sft:,} of {self.task} for SFT, {rl:,} others for RL"),
             *(("note", note) for note in self.notes),
             ("plan", f"{samples} under {variants} variants, {rollout.reflections} reflections each"),
+            *([("plan", f"up to {self.retries:,} retries, and as many reflections each")] if self.retries else []),
             *([("plan", f"{self.rl_samples:,} samples of the RL questions")] if self.rl_samples else []),
         ]
 
@@ -129,13 +140,15 @@ def make_plan(settings: Settings) -> Plan:
     examples, shown = examples_beside(settings, asked, supplied, reflections)
     looking = sampling_of_reflections(settings, sampling, model, chat) if reflections else None
     check_answer_stops(supplied, sampling, looking or sampling, reflections)
-    # Room for question, sample, reflection prompt and reflection; more is never used.
-    longest = sampling.max_tokens + (looking or sampling).max_tokens
+    # Room for question, sample, reflection prompt and reflection, and a retry that sees all these; more is never used.
+    longest = sampling.max_tokens * (2 if settings.retries else 1) + (looking or sampling).max_tokens
     context = min(model.context, longest + 4096 + examples.size(asked, looks))
     rollout = Rollout(asked, samples, reflections, sampling, settings.seed)
     rollout = replace(
         rollout, prompts=looks, examples=examples, reflection_sampling=looking, rl_samples=settings.rl_samples or 0
     )
+    rollout = replace(rollout, retries=settings.retries, retry_prompt=settings.asked_to_retry())
+    of_retries = notes_on_retries(rollout, model.context)
     return Plan(
         name=f"{task}-{model.label}",
         # Engines and traces are not part of it.
@@ -162,10 +175,12 @@ def make_plan(settings: Settings) -> Plan:
         texts={
             "variants": variants.texts_of(asked),
             "reflections": looks if reflections else {},
+            **({"retries": {"retry": rollout.retry_prompt}} if rollout.retries else {}),
             "examples": examples.texts,
             "chat_template": chat.template,
+            **graders_in((*supplied.sft, *supplied.rl)),
         },
-        notes=(*supplied.notes, *notes, *notes_on_variants(settings), *shown),
+        notes=(*supplied.notes, *notes, *notes_on_variants(settings), *shown, *of_retries),
         task=task,
         questions=supplied.sft,
         rl_questions=supplied.rl,
@@ -224,12 +239,13 @@ def describe(plan: Plan, expected: Iterable[str] = ()) -> str:
     worst = plan.questions[sizes.index(max(sizes))]
     lengths = chat.lengths([prompt.messages for prompt in _chats(plan, worst)])
     asked, looks = lengths[: len(rollout.variants)], lengths[len(rollout.variants) :]
-    reflections = plan.samples * rollout.reflections
-    written = (plan.samples + plan.rl_samples) * longest + reflections * looking.max_tokens
+    reflections = (plan.samples + plan.retries) * rollout.reflections
+    written = (plan.samples + plan.retries + plan.rl_samples) * longest + reflections * looking.max_tokens
     bare = [_bare_chat(plan, question).messages for question in plan.sampled_for_rl]
     read = plan.rl_samples * min(max(chat.lengths(bare)), plan.context) if bare else 0
     read += plan.samples * min(max(asked), plan.context)
     read += reflections * min(max(looks, default=0) + longest, plan.context)
+    read += plan.retries * min(max(looks, default=0) + longest + looking.max_tokens, plan.context)
     return write_out(
         plan,
         chat,
@@ -243,26 +259,13 @@ def describe(plan: Plan, expected: Iterable[str] = ()) -> str:
         bounds=[
             *([f"reflections {named(looking.parameters())}"] if rollout.reflection_sampling else []),
             f"requests    {plan.upto}{plan.samples:,} samples and up to {reflections:,} reflections",
+            *([f"            up to {plan.retries:,} retries, their reflections counted above"] if plan.retries else []),
             *([f"            {plan.rl_samples:,} samples of the RL questions"] if plan.rl_samples else []),
             f"tokens      at most {written:,} written and {read:,} read",
             *expected,
         ],
         shown=[Prompt(f" of {name}", messages) for name, messages in _first_chats(plan)],
     )
-
-
-def first_of_each_grader(questions: Iterable[Question]) -> list[Question]:
-    """Return the first question of each grader."""
-    firsts: dict[str, Question] = {}
-    for question in questions:
-        firsts.setdefault(question.grader, question)
-    return [*firsts.values()]
-
-
-def graded_by(first: Question) -> str:
-    """Return the line of a description that says how questions such as this one are graded."""
-    places = f"; answers in {', '.join(first.answer_in)}" if first.answer_in != ANSWER_IN else ""
-    return f"graded by   {first.grader}, the first gold answer {' '.join(first.answer.split())[:60]!r}{places}"
 
 
 def _first_chats(plan: Plan) -> list[Prompt]:
@@ -276,11 +279,11 @@ def _first_chats(plan: Plan) -> list[Prompt]:
 
 
 def _chats(plan: Plan, question: Question, sample: str = _PLACEHOLDER) -> list[Prompt]:
-    """Return the prompts for one question: each variant, then each reflection prompt around the sample."""
+    """Return the prompts for one question: each variant, each reflection prompt around the sample, and the retry's."""
     rollout = plan.rollout
     names = rollout.prompts if rollout.reflections else ()
     looks = [Prompt(f"reflection {name}", rollout.look(name, question.text, sample)) for name in names]
-    return [*_variant_chats(plan, question), *looks]
+    return [*_variant_chats(plan, question), *looks, *retry_chat(rollout, question, sample)]
 
 
 def _variant_chats(plan: Plan, question: Question) -> list[Prompt]:

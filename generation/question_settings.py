@@ -3,12 +3,15 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, get_args
 
 from cluster.flags import flag
 from cluster.jobs.plan import JobSettings
-from cluster.paths import each_part, local_or_name
+from cluster.paths import each_part, local, local_or_name
+from cluster.texts import nearest
 from generation import builtin
 from generation.grading.answers import read_answer_in
+from generation.grading.own import SUFFIX
 from generation.tasks import countdown, custom, registry
 from generation.tasks.countdown import Ranges
 from generation.tasks.custom_facts import GraderName, Reading
@@ -16,6 +19,7 @@ from generation.tasks.task import Task
 
 DEFAULT_TASK = "countdown_3arg"
 _SMALL = 32  # default number of questions per task for the built-in model
+_READING = ("grader", "question_column", "answer_column", "split")
 _RANGE = re.compile(r"(\d{1,6})-(\d{1,6})")
 
 
@@ -36,8 +40,11 @@ class QuestionSettings(JobSettings):
         local_or_name,
         (1, 10**7),
     )
-    grader: GraderName | None = flag(
-        None, "of your own questions (default: countdown by the wording, else number, math or text by the gold answer)"
+    grader: GraderName | str | None = flag(
+        None,
+        "of your own questions; your my_grader.py, too"
+        " (default: countdown by the wording, else number, math or text by the gold answer)",
+        local,
     )
     question_column: str | None = flag(None, "of your own questions (default: question)")
     answer_column: str | None = flag(None, "of your own questions (default: answer)")
@@ -52,6 +59,7 @@ class QuestionSettings(JobSettings):
     def __post_init__(self) -> None:
         self._check_task()
         super().__post_init__()
+        check_grader(self.grader)
         if self.answer_in is not None:
             read_answer_in(self.answer_in)
         read_range("--inputs", self.inputs, (1, 99))
@@ -77,7 +85,7 @@ class QuestionSettings(JobSettings):
         ranges = made if self.task is None else made[1:]
         if ranges and not any(name in countdown.NAMES for name in named):
             raise ValueError(f"{ranges[0]} is for countdown tasks: leave it out with --task {self.task}")
-        for name in Reading._fields:
+        for name in _READING:
             if getattr(self, name) is not None:
                 raise ValueError(f"--{name} is for questions of your own: give --questions FILE or a hub dataset")
 
@@ -88,7 +96,8 @@ class QuestionSettings(JobSettings):
     @property
     def reading(self) -> Reading:
         """Return how to read the user's own questions."""
-        return Reading(**{name: value for name in Reading._fields if (value := getattr(self, name)) is not None})
+        given: dict[str, Any] = {name: value for name in _READING if (value := getattr(self, name)) is not None}
+        return Reading(**given)
 
     def tasks(self, named: Mapping[str, int | None], *, small: bool) -> list[Task]:
         """Return the tasks of these names. Raises ValueError. `small` means the built-in model's defaults."""
@@ -102,6 +111,15 @@ class QuestionSettings(JobSettings):
         if isinstance(self.questions, int):
             return [*registry.share(self.questions, [1] * len(named))]
         return [_SMALL if small and count is None else count for count in named.values()]
+
+
+def check_grader(grader: str | None) -> None:
+    """Raise ValueError if this is no grader of ours and no Python file."""
+    ours = get_args(GraderName)
+    if grader is not None and grader not in ours and not grader.endswith(SUFFIX):
+        meant = "".join(f"; did you mean {near}?" for near in nearest(grader, ours))
+        known = f"one of {', '.join(ours)}, or the path of a .py file of your own"
+        raise ValueError(f"--grader wants {known}, not {grader[:60]!r}{meant}")
 
 
 def read_range(flag: str, text: str | None, default: tuple[int, int]) -> tuple[int, int]:

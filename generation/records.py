@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal, NamedTuple
 
 from cluster.inference.engine import Completion
@@ -27,6 +27,8 @@ UNDECIDED = "neither equal to the gold answer nor unequal for sure"
 GRADER_TIMED_OUT = "the grader ran out of time"
 GRADER_DIED = "the grader died of it"
 
+RETRY = "retry"  # the prompt variant of retries, which are asked by a prompt of their own
+
 ANSWER_IN = ("tag",)  # where answers are looked for by default
 WITHOUT_ANSWER = frozenset({NO_ANSWER, CUT, ONLY_THOUGHT, CUT_THOUGHT})
 """Reasons that mean no answer was found: published as False, not null (arXiv 2512.04072)."""
@@ -44,6 +46,8 @@ class Question:
     """What the grader needs besides the gold answer; JSON values only."""
     answer_in: tuple[str, ...] = ANSWER_IN
     """Where responses give their answers, in the order of trial, as `generation.grading.answers` reads --answer_in."""
+    program: str = field(default="", repr=False)
+    """The source of the user's own grader, whose name in `grader` ends in .py; empty for ours."""
     place: int = field(default=0, compare=False)  # index among the questions of a run
     held_out: bool = field(default=False, compare=False)  # True for a question of RL, sampled for its pass rate alone
 
@@ -54,8 +58,13 @@ class Question:
 
     @property
     def grading(self) -> dict[str, Any]:
-        """Return how responses are graded, besides the gold answer, as JSON values; `answer_in` only if unusual."""
-        unusual = {"answer_in": list(self.answer_in)} if self.answer_in != ANSWER_IN else {}
+        """Return how responses are graded, besides the gold answer, as JSON values; `answer_in` only if unusual.
+
+        The user's own grader is told by its name and hash.
+        """
+        unusual: dict[str, Any] = {"answer_in": list(self.answer_in)} if self.answer_in != ANSWER_IN else {}
+        if self.program:
+            unusual["grader_sha256"] = hash_of_program(self.program)
         return {"facts": dict(self.facts), "grader": self.grader, **unusual}
 
 
@@ -106,12 +115,31 @@ class InnerAttempt:
 
 
 @dataclass(frozen=True)
+class Parent:
+    """What a retry saw: a sample, and a reflection that called it incorrect; with what is known of that sample."""
+
+    variant: str
+    index: int  # of the sample
+    number: int  # of the reflection, from 0
+    sample: str  # as the retry saw it
+    answer: str | None  # that it gives
+    reflection: str
+    outcome: Outcome
+    cut: bool  # True if the sample was cut at the length limit
+    mentions_hint: bool
+
+    @property
+    def name(self) -> str:
+        return f"{self.variant}/{self.index}/{self.number}"
+
+
+@dataclass(frozen=True)
 class Attempt:
-    """One sample of a question under one variant, with its grade and reflections."""
+    """One sample of a question under one variant, or a retry after it, with its grade and reflections."""
 
     question: Question
-    variant: str
-    index: int  # index among the samples of this variant
+    variant: str  # RETRY for a retry
+    index: int  # index among the samples of this variant; of a retry that of its sample
     messages: tuple[Any, ...]
     completion: Completion
     seed: int
@@ -120,6 +148,7 @@ class Attempt:
     """True for a rationalized response that mentions its hint: kept in RAW_DATA, left out of traces."""
     reflections: tuple[Reflection, ...]
     inner: tuple[InnerAttempt, ...] = ()
+    parent: Parent | None = None  # of a retry
 
 
 _SPACES = re.compile("[\\s\u200b\u2060\ufeff]+")
@@ -137,6 +166,12 @@ def stable_hash(*parts: object) -> str:
         encoded = str(part).encode("utf-8", "surrogatepass")
         digest.update(len(encoded).to_bytes(8, "big") + encoded)
     return digest.hexdigest()
+
+
+@lru_cache(maxsize=64)
+def hash_of_program(source: str) -> str:
+    """Return the hex SHA-256 of a program's text."""
+    return hashlib.sha256(source.encode("utf-8")).hexdigest()
 
 
 def request_seed(*parts: object) -> int:

@@ -13,6 +13,8 @@ from cluster.paths import dataset_folder, local, local_or_name
 from generation.evaluation.eval_data import figures_of_folder
 from generation.grading.answers import read_answer_in
 from generation.grading.errors import CannotStartError
+from generation.grading.own import SUFFIX, load
+from generation.question_settings import check_grader
 from generation.raw.questions import Chosen
 from generation.regrading.columns import EVAL, RAW
 from generation.regrading.report import summary
@@ -31,7 +33,9 @@ class Config:
         None, "a RAW_DATA or run folder, a parquet file, or a hub dataset (namespace/name)", local_or_name
     )
     eval: str | None = flag(None, "the same of an evaluation (EVAL_DATA)", local_or_name)
-    grader: GraderName | None = flag(None, "of all rows (default: as each row says, else by wording and gold answer)")
+    grader: GraderName | str | None = flag(
+        None, "of all rows; your my_grader.py, too (default: as each row says, else by wording and gold answer)", local
+    )
     task: str | None = flag(None, "a task, or your my_task.py, whose grader is for the rows of that name", local)
     answer_in: str | None = flag(
         None, "where the answers of these rows stand: tag, boxed, last_line, REGEX (default: as each row says)"
@@ -43,6 +47,7 @@ class Config:
         if (self.raw is None) == (self.eval is None):
             given = "--raw and --eval are both given" if self.raw else "neither --raw nor --eval is given"
             raise ValueError(f"{given}: give --raw=VALUE for a RAW_DATA or --eval=VALUE for an evaluation")
+        check_grader(self.grader)
         if self.grader is not None and self.task is not None:
             raise ValueError(f"--grader {self.grader} and --task {self.task}: give one, as a task has its own grader")
         if self.answer_in is not None:
@@ -54,11 +59,14 @@ class Config:
 
     @property
     def chosen(self) -> Chosen:
-        """Return how rows are graded. Raises ValueError for a task file that cannot be used."""
+        """Return how rows are graded. Raises ValueError for a file that cannot be used."""
+        if self.grader is not None and self.grader.endswith(SUFFIX):
+            own = load(self.grader)
+            return Chosen(own.name, self.answer_in, own=own)
         if self.task is None:
             return Chosen(self.grader, self.answer_in)
         task = registry.find(self.task, Ranges())
-        return Chosen(task.grader, self.answer_in, task.name)
+        return Chosen(task.grader, self.answer_in, task.name, registry.own_grader(task))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

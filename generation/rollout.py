@@ -1,7 +1,8 @@
-"""The coroutine for one question: sample, grade, reflect. The only place where these stages meet.
+"""The coroutine for one question: sample, grade, reflect, retry. The only place where these stages meet.
 
 All samples of all variants are requested at once, or with `lacking` as many as are still needed. Each is graded on
 arrival, and its reflections are requested immediately from the same engine, which still has their prefix cached.
+A retry follows a reflection that says Incorrect, and is graded and reflected on as a sample; none follows a retry.
 """
 
 import asyncio
@@ -19,10 +20,12 @@ from generation.examples import NO_EXAMPLES, Examples
 from generation.grading import grade
 from generation.raw.schema import SCHEMA, Rolled, to_table
 from generation.records import (
+    RETRY,
     Attempt,
     Grade,
     InnerAttempt,
     InnerReflection,
+    Parent,
     Question,
     Reflection,
     collapse_spaces,
@@ -31,6 +34,7 @@ from generation.records import (
 from generation.variants import BARE, Variant
 from reflection import prompts
 from reflection.inner import attempts_in
+from reflection.prompts import OURS
 from reflection.verdict import parse_verdict
 
 TRIES = 3  # attempts at a request that the engine refuses
@@ -53,6 +57,8 @@ class Rollout:
     examples: Examples = NO_EXAMPLES
     rl_samples: int = 0  # of each question held out for RL, which has no variants and no reflections
     prompts: Mapping[str, str] = field(default_factory=lambda: prompts.PROMPTS)  # of reflections, by name
+    retries: int = 0  # of each sample at most, after as many of its reflections that say Incorrect, right or not
+    retry_prompt: str = OURS.retry
     lacking: Lacking | None = None  # None takes all samples of each question
 
     @property
@@ -70,16 +76,17 @@ class Rollout:
 
     async def __call__(self, engine: Engine, question: Question) -> tuple[Attempt, ...]:
         """Return all attempts, by variant and index. Raises ItemFailedError if every sample failed, EngineDiedError."""
-        owed, attempts = self.order(question), dict[tuple[str, int], Attempt]()
+        owed, attempts, retries = self.order(question), dict[tuple[str, int], Attempt](), list[Attempt]()
         while owed and (count := await self._count(engine, question, attempts.values(), len(owed))):
             batch, owed = owed[:count], owed[count:]
-            for one in await together(self._attempt(engine, question, *asked) for asked in batch):
+            for one, *after in await together(self._with_retries(engine, question, *asked) for asked in batch):
                 attempts[one.variant, one.index] = one
+                retries += after
         names = [variant.name for variant in (*self.variants, BARE)]
         sorted_ = sorted(attempts.values(), key=lambda one: (names.index(one.variant), one.index))
         if all(attempt.completion.finish_reason == "error" for attempt in sorted_):
             raise ItemFailedError(sorted_[0].completion.error)
-        return tuple(sorted_)
+        return (*sorted_, *sorted(retries, key=lambda one: (one.index, one.parent and one.parent.name)))
 
     def order(self, question: Question) -> list[tuple[Variant, int]]:
         """Return variant and index of each sample of the question, in the order of asking.
@@ -103,24 +110,47 @@ class Rollout:
         table = await asyncio.to_thread(to_table, tuple(attempts), engine.info, self.recorded, "")
         return next_batch(await asyncio.to_thread(self.lacking, table), len(attempts))
 
-    async def _attempt(self, engine: Engine, question: Question, variant: Variant, index: int) -> Attempt:
-        request = self.sample_request(question, variant, index)
+    async def _with_retries(self, engine: Engine, question: Question, variant: Variant, index: int) -> list[Attempt]:
+        """Return a sample, and the retries after it."""
+        request, drawn = self.sample_request(question, variant, index), f"{question.key}/{variant.name}/{index}"
+        sample = await self._attempt(engine, question, variant, request, drawn, index=index)
+        made = [sample]
+        if self.retries:
+            after = parents_of(sample, self.retries)
+            requests = [self.retry_request(question, parent) for parent in after]
+            made += await together(
+                self._attempt(engine, question, variant, request, request.key, index=index, parent=parent)
+                for request, parent in zip(requests, after, strict=True)
+            )
+        return made
+
+    async def _attempt(
+        self,
+        engine: Engine,
+        question: Question,
+        variant: Variant,
+        request: Request,
+        drawn: str,
+        *,
+        index: int,
+        parent: Parent | None = None,
+    ) -> Attempt:
+        """Return what the request gives, graded and reflected on; `drawn` seeds which reflection prompts it gets."""
         completion = await ask(engine, request)
         # Off the event loop, which the engine's front end shares.
         said = completion.text, question, completion.finish_reason, completion.thought
         judged = await asyncio.to_thread(grade, *said)
         wanted = self.reflections if judged.outcome != "unknown" and not question.held_out else 0
         inner = await asyncio.to_thread(grade_inner, completion.thought, question, judged)
-        shown = next((one.text for one in inner if one.is_final), completion.text)
-        rng = random.Random(f"{self.seed}/{question.key}/{variant.name}/{index}")
-        names = prompts.draw(wanted, rng, among=self.prompts)
+        shown = shown_of(completion, inner)
+        names = prompts.draw(wanted, random.Random(f"{self.seed}/{drawn}"), among=self.prompts)
         asked = [
             (name, self._look(self.look(name, question.text, shown), request.key, number))
             for number, name in enumerate(names)
         ]
         return Attempt(
             question=question,
-            variant=variant.name,
+            variant=RETRY if parent else variant.name,
             index=index,
             messages=request.messages,
             completion=completion,
@@ -129,10 +159,18 @@ class Rollout:
             mentions_hint=variants.mentions_hint(variant, f"{completion.thought if inner else ''}\n{completion.text}"),
             reflections=tuple(await reflect(engine, asked, judged.is_correct)),
             inner=inner,
+            parent=parent,
         )
 
     def sample_request(self, question: Question, variant: Variant, index: int) -> Request:
         return self._request(self.examples.ask(variant, question), question.key, variant.name, index, "sample")
+
+    def retry_request(self, question: Question, parent: Parent) -> Request:
+        asked = prompts.retry_messages(
+            question.text, parent.sample, parent.reflection, question.answer_type, self.retry_prompt
+        )
+        place = question.key, parent.variant, parent.index, "retry", parent.number
+        return replace(self._request(asked, *place), follows=True)
 
     def look(self, name: str, question: str, sample: str) -> tuple[Message, ...]:
         """Return the chat that asks for a reflection on a sample with this prompt."""
@@ -159,6 +197,31 @@ class Work:
         tokens = sum(attempt.completion.output_tokens for attempt in attempts)
         tokens += sum(look.completion.output_tokens for attempt in attempts for look in attempt.reflections)
         return Rolled(table, tokens)
+
+
+def shown_of(completion: Completion, inner: Iterable[InnerAttempt]) -> str:
+    """Return what of a sample is reflected on: of one that is a trace itself, the attempt that gives its answer."""
+    return next((one.text for one in inner if one.is_final), completion.text)
+
+
+def parents_of(sample: Attempt, most: int) -> list[Parent]:
+    """Return what retries of a sample see: each of its first reflections that say Incorrect, whether it is or not."""
+    rejecting = [place for place, look in enumerate(sample.reflections) if look.verdict is False]
+    shown = shown_of(sample.completion, sample.inner)
+    return [
+        Parent(
+            sample.variant,
+            sample.index,
+            number,
+            shown,
+            sample.grade.extracted,
+            sample.reflections[number].completion.text,
+            sample.grade.outcome,
+            cut=sample.completion.finish_reason == "length",
+            mentions_hint=sample.mentions_hint,
+        )
+        for number in rejecting[:most]
+    ]
 
 
 def next_batch(least: int, asked: int) -> int:

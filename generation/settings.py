@@ -1,12 +1,12 @@
 """The flags of the whole job, checked once, on construction."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cluster.flags import flag
 from cluster.inference.sampling import read_sampling
+from cluster.inference.values import read_shares
 from cluster.paths import folder, local
 from generation.question_settings import QuestionSettings
 from generation.records import RlLayoutName
@@ -17,10 +17,8 @@ from generation.text_files import PROMPTS_HELP, WRITE_HELP, check_prompts
 from generation.variants import VARIANTS, Variant, parse_names, read_variants
 from reflection.prompts import CHOICE, read_reflections
 
-FORMATS = ("0C", "*C", "*C_full", "*C*IC", "*CC", "random", "no_reflection", "algorithm1", "star")
+FORMATS = ("0C", "*C", "*C_full", "*C*IC", "*CC", "random", "no_reflection", "algorithm1", "star", "retry", "cut")
 """Trace formats, listed here only for --help: assembly defines and checks them."""
-_NUMBER = r"(\d{0,9}\.?\d{1,9})"
-_RATES = re.compile(f"{_NUMBER}-{_NUMBER}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +38,9 @@ class Settings(QuestionSettings):
     samples: int | None = flag(None, "per question and variant (default: 16; built-in model 2)", bounds=(1, 10_000))
     reflections: int | None = flag(None, "per sample (default: 4; built-in model 2)", bounds=(0, 1_000))
     reflection_prompts: tuple[str, ...] = flag((), CHOICE)
+    retries: int = flag(
+        0, "of a sample, each after one of its reflections that say Incorrect: docs/assembly.md", bounds=(0, 1_000)
+    )
     prompts: str | None = flag(None, PROMPTS_HELP, local)
     write_prompts: str | None = flag(None, WRITE_HELP, folder)
     reflection_sampling: dict[str, Any] | None = flag(
@@ -67,13 +68,14 @@ class Settings(QuestionSettings):
         read_sampling(self.reflection_sampling or {}, "--reflection_sampling")
         self.asked_under()
         self.asked_to_reflect()
+        self.asked_to_retry()
         if self.rl_samples is not None and self.rl_questions == 0:
             raise ValueError(
                 f"--rl_samples {self.rl_samples} is for questions held out for RL: --rl_questions 0 has none"
             )
         if self.rl_pass_rate is not None and self.rl_samples is None:
             raise ValueError(f"--rl_pass_rate {self.rl_pass_rate} is of samples of the RL questions: give --rl_samples")
-        read_pass_rates(self.rl_pass_rate)
+        read_shares("--rl_pass_rate", self.rl_pass_rate)
         self._check_plans()
         if self.probe and self.dry_run:
             # A dry run asks no server and needs no GPU; a probe does, and ends with the plan all the same.
@@ -88,6 +90,16 @@ class Settings(QuestionSettings):
     def asked_to_reflect(self) -> dict[str, str]:
         """Return the reflection prompts by name. Raises ValueError as read_reflections and choose do."""
         return read_reflections(check_prompts(self.prompts)).choose(self.reflection_prompts)
+
+    def asked_to_retry(self) -> str:
+        """Return the prompt of retries. Raises ValueError for retries without one, or without any reflection."""
+        prompt = read_reflections(check_prompts(self.prompts)).retry
+        if self.retries and self.reflections == 0:
+            raise ValueError(f"--retries {self.retries} follow reflections: give --reflections 1 or more")
+        if self.retries and not prompt:
+            told = f"the reflections.toml of --prompts {self.prompts} has no retry prompt"
+            raise ValueError(f'--retries {self.retries}: {told}: give one, retry = "..."')
+        return prompt
 
     @property
     def only_planned(self) -> bool:
@@ -121,13 +133,3 @@ class Settings(QuestionSettings):
         if self.rl_questions is not None:
             held = registry.share(self.rl_questions, [count or 1 for count in counts])
         return [Part(task, Wanted(sft, rl, self.seed)) for task, sft, rl in zip(tasks, counts, held, strict=True)]
-
-
-def read_pass_rates(text: str | None) -> tuple[float, float] | None:
-    """Parse LOW-HIGH of --rl_pass_rate into its two ends, None into None. Raises ValueError for any other text."""
-    if text is None:
-        return None
-    found = _RATES.fullmatch(text)
-    if found is None or not 0 <= float(found[1]) <= float(found[2]) <= 1:
-        raise ValueError(f"--rl_pass_rate must be LOW-HIGH within 0 and 1, such as 0.05-0.95, not {text!r}")
-    return float(found[1]), float(found[2])

@@ -42,6 +42,8 @@ class RawRow(NamedTuple):
     reflections: list[str]
     attempts: list[dict[str, Any]] | None = None
     metadata: str | None = None
+    parent: str | None = None
+    seen: dict[str, Any] | None = None
 
 
 def read(raw: str | Path, batch_rows: int = 4096) -> list[RawRow]:
@@ -94,6 +96,15 @@ def raw_row(response: str, correct: bool | None, **changes: Any) -> RawRow:
         "reflections": [f"On {response}: {RIGHT if correct else WRONG}"],
     }
     return RawRow(**{**fields, **changes})
+
+
+def retry_row(response: str, correct: bool | None, first: str, seen: str, **changes: Any) -> RawRow:
+    """A retry of a wrong sample that saw a reflection; `changes` replaces fields, or with seen_ those of `seen`."""
+    told = {"sample": first, "answer": "8", "reflection": seen, "outcome": "wrong"}
+    told |= {"cut": False, "mentions_hint": False}
+    told |= {name.removeprefix("seen_"): changes.pop(name) for name in [*changes] if name.startswith("seen_")}
+    row = raw_row(response, correct, variant="retry", parent="original/0/0", seen=told)
+    return row._replace(**changes)
 
 
 def no_answer(response: str) -> RawRow:

@@ -25,5 +25,5 @@ def run_killed_at_rename(nth: int, code: str, *arguments: object) -> bool:
     command = [sys.executable, "-c", _DIE.replace("{nth}", str(nth)) + code, *map(str, arguments)]
     root = Path(__file__).parent.parent
     ended = subprocess.run(command, check=False, cwd=root, capture_output=True, text=True)
-    assert ended.returncode in (0, -signal.SIGKILL), ended.stderr
+    assert ended.returncode in (0, -signal.SIGKILL), (ended.returncode, ended.stdout[-2000:], ended.stderr)
     return ended.returncode != 0

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from cluster.inference.engine import Completion, Request
 from examples.builtin_model.curriculum import whole_solution
-from examples.builtin_model.reflections import reflect
-from examples.builtin_model.styles import Try, operations, write
+from examples.builtin_model.reflections import reflect, retried
+from examples.builtin_model.styles import Try, answer_block, operations, write
 from generation.records import Question
 from generation.tasks import countdown
 from generation.variants import VARIANTS
@@ -25,7 +25,7 @@ _EXPRESSION = re.compile(r"<answer>\s*([\d+\-*/() ]+?)\s*</answer>")
 
 
 def reply(request: Request) -> str:
-    """One attempt or one reflection; one in eight attempts gives no answer, one in eight no verdict."""
+    """One attempt, reflection or retry; one in eight attempts gives no answer, one in eight no verdict."""
     rng = random.Random(request.seed)
     said = request.messages[-1]["content"]
     facts = countdown.facts_of(said)
@@ -33,6 +33,9 @@ def reply(request: Request) -> str:
     question = Question(said, "", "", "", "countdown", "equation", facts)
     if rng.random() < 1 / 8:
         return "I do not know."
+    if "# Your check" in said:
+        attempt = _tried(question, rng)
+        return f"{retried(question, attempt, rng)}\n{answer_block(attempt.expression, rng)}"
     if "# Your attempt" in said:
         found = _EXPRESSION.findall(said.split("# Your attempt")[1])
         attempt = Try(found[-1], operations(found[-1]))
@@ -44,6 +47,10 @@ def reply(request: Request) -> str:
 
 def _attempt(question: Question, system: str, rng: random.Random) -> str:
     variant = next((name for name, known in VARIANTS.items() if known.system == system), "original")
+    return write(variant, question, _tried(question, rng), rng)
+
+
+def _tried(question: Question, rng: random.Random) -> Try:
     numbers = question.facts["numbers"]
     attempt = Try(f"{numbers[0]} + {numbers[1]}", operations(f"{numbers[0]} + {numbers[1]}"))
     for _ in range(rng.choice((1, 200))):
@@ -52,7 +59,7 @@ def _attempt(question: Question, system: str, rng: random.Random) -> str:
             attempt = Try.of(found)
         if attempt.value == question.facts["target"]:
             break
-    return write(variant, question, attempt, rng)
+    return attempt
 
 
 def knowing(questions: Sequence[Question]) -> Callable[[Request], str]:
@@ -66,7 +73,7 @@ def knowing(questions: Sequence[Question]) -> Callable[[Request], str]:
         rng = random.Random(request.seed)
         if rng.random() < 1 / 8:
             return "I do not know."
-        if "# Your attempt" in said:
+        if "# Your attempt" in said and "# Your check" not in said:
             right = f"<answer>\n{question.answer}\n</answer>" in said.split("# Your attempt")[1]
             verdict = "Correct" if right is (rng.random() < 7 / 8) else "Incorrect"
             return f"I looked at it once more.\n<verdict>{verdict}</verdict>"

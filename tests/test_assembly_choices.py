@@ -13,7 +13,7 @@ from reflection.verdict import parse_verdict
 from tests.assembly_rows import RIGHT, WRONG, left_out_of, made_of, no_answer, pooled, raw_row, settings
 
 ROWS = [raw_row("five", False), raw_row("six", False), raw_row("seven", True), raw_row("sept", True)]
-FRAMED = sorted(set(FORMATS) - {"star", "algorithm1"})
+FRAMED = sorted(set(FORMATS) - {"star", "algorithm1", "retry", "cut"})
 
 
 def test_a_range_of_attempts_draws_a_length_and_leaves_out_the_shorter_ones() -> None:

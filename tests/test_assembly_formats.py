@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,10 +27,23 @@ from assembly.formats import (
 from assembly.rendering import TraceStep
 from assembly.traces import assemble_question
 from generation.records import CUT, NO_ANSWER
-from tests.assembly_rows import RIGHT, WRONG, RawRow, left_out_of, made_of, no_answer, pooled, raw_row, settings
+from tests.assembly_rows import (
+    RIGHT,
+    WRONG,
+    RawRow,
+    left_out_of,
+    made_of,
+    no_answer,
+    pooled,
+    raw_row,
+    retry_row,
+    settings,
+)
 from tests.trace_texts import parse
 
 ROWS = [raw_row("five", False), raw_row("six", False), raw_row("seven", True), raw_row("sept", True)]
+SAID = f"3 + 4 is not 8. {WRONG}"
+RETRY = retry_row("So it is seven.", True, "3 + 4 = 8. That is it.\n<answer>8</answer>", SAID)
 GOLDEN = Path(__file__).with_name("golden") / "traces.txt"
 
 
@@ -39,7 +53,9 @@ def _texts(rows: Sequence[RawRow], name: str, attempts: int, seed: int = 0) -> l
 
 def test_each_format_gives_its_golden_trace() -> None:
     """The longest trace of each format, to the letter: layout, choice, phrases and final answer."""
-    shown = [f"##### {name}\n{_texts(ROWS, name, 3)[-1]}\n" for name in FORMATS]
+    shown = [f"##### {name}\n{_texts([*ROWS, RETRY], name, 3)[-1]}\n" for name in FORMATS]
+    if os.environ.get("SKILLFACTORY_GOLDEN") == "write":
+        GOLDEN.write_text("".join(shown), encoding="utf-8")
     assert "".join(shown) == GOLDEN.read_text(encoding="utf-8")
 
 
@@ -144,7 +160,7 @@ def test_two_samples_of_the_same_text_are_two() -> None:
 
 
 POOLS = st.lists(st.booleans(), min_size=5, max_size=9).filter(lambda kinds: sum(kinds) > 1 and not all(kinds))
-FRAMED = sorted(set(FORMATS) - {"star", "algorithm1"})
+FRAMED = sorted(set(FORMATS) - {"star", "algorithm1", "retry", "cut"})
 
 
 @given(POOLS, st.sampled_from(FRAMED), st.integers(2, 5), st.integers(), st.randoms())
@@ -222,7 +238,7 @@ def test_the_reflection_of_the_trace_is_drawn_among_the_right_ones() -> None:
         (
             ["*D"],
             "5",
-            r"unknown format \*D; known are 0C, \*C, \*C_full, .*, no_reflection, algorithm1, star",
+            r"unknown format \*D; known are 0C, \*C, \*C_full, .*, algorithm1, star, retry, cut",
         ),
         ([], "5", "unknown format"),
         (["*C"], "0", "--attempts must be a number such as 5, or a range"),

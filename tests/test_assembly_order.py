@@ -10,21 +10,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assembly.sft import SFT_SCHEMA, BucketTraces, Summary, choose_traces, read_traces
+from assembly.sft import Summary
+from assembly.sft_files import BUCKET_SCHEMA, BucketTraces, choose_traces, read_traces
+from tests.assembly_rows import settings
 
 LABELS = (("*C_full", "1C"), ("*C_full", "2C"), ("0C", "0C"))
 
 
 def bucket(rows: list[tuple[str, int, int]], path: Path) -> BucketTraces:
     """Rows given as (key, score, label)."""
-    columns = {name: [None] * len(rows) for name in SFT_SCHEMA.names} | {
+    columns = {name: [None] * len(rows) for name in BUCKET_SCHEMA.names} | {
         "format": [LABELS[label][0] for _, _, label in rows],
         "sft_template_type_idx": [LABELS[label][1] for _, _, label in rows],
         "question_key": [key for key, _, _ in rows],
+        "score": [score for _, score, _ in rows],
+        "more": [False] * len(rows),
     }
-    with pa.ipc.new_file(path, SFT_SCHEMA) as writer:
-        writer.write_table(pa.table(columns, schema=SFT_SCHEMA), max_chunksize=2)
-    return BucketTraces(path, [LABELS[label] for _, _, label in rows], [score for _, score, _ in rows], Summary())
+    with pa.ipc.new_file(path, BUCKET_SCHEMA) as writer:
+        writer.write_table(pa.table(columns, schema=BUCKET_SCHEMA), max_chunksize=2)
+    return BucketTraces(path, [LABELS[label] for _, _, label in rows], Summary())
 
 
 @given(
@@ -46,7 +50,10 @@ def test_every_kept_row_comes_once_and_in_order(
         bucket([(key, scores.pop(), label) for key, label in zip(*rows, strict=True)], folder / f"{number}.arrow")
         for number, rows in enumerate(zip(keys, labels, strict=True))
     ]
-    kept, files = choose_traces(made, subsample), [(one.path, len(one.labels)) for one in made]
+    kept, files = (
+        choose_traces(made, settings("*C", subsample=subsample)).all,
+        [(one.path, len(one.labels)) for one in made],
+    )
     groups = [kept[first : first + at_once] for first in range(0, len(kept), at_once)]
     found = [key for group in groups for key in read_traces(group, files)["question_key"].to_pylist()]
     assert found == sorted(set(found))

@@ -34,7 +34,7 @@ from tests.scripted import reply
 QUESTIONS = make("countdown_3arg", 30, rl=False, seed=0, ranges=RANGES)
 FULL = Rollout(parse_names(("plain",)), samples=3, reflections=2, sampling=Sampling(max_tokens=512), seed=0)
 FLAGS = ("--questions=20", "--rl_questions=3")
-ENDING = [name for name, format_ in FORMATS.items() if format_.lengths not in ("alone", "used_up")]
+ENDING = [name for name, format_ in FORMATS.items() if format_.lengths not in ("alone", "used_up", "retried", "cut")]
 
 
 def _enough(formats: Sequence[str], attempts: str = "5") -> Enough:

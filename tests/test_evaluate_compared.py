@@ -39,7 +39,12 @@ def test_two_evaluations_are_compared_and_written_down(
     assert "in both" in said
     assert max(map(len, said.splitlines())) <= 80
     told = json.loads((out / "comparison.json").read_text())
-    assert told["pairs"][0]["both"] == len(rows_of(plain))
+    both = told["pairs"][0]["both"]
+    assert both == len(rows_of(plain))
+    assert told["notes"][0].startswith(
+        f"{both} of {both} questions have another number of replies in other than in run"
+    )
+    assert "Note: " in said
     assert "McNemar" in (out / "comparison.md").read_text()
     assert evaluate.main(["--compare", str(plain), str(tmp_path / "other"), "--out", str(out)]) == 0
 
@@ -77,7 +82,8 @@ def test_other_gold_answers_are_told(tmp_path: Path, capsys: pytest.CaptureFixtu
     sets = [str(tmp_path / f"{name}.parquet") for name in ("one", "other")]
     assert evaluate.main(["--compare", *sets, "--out", str(tmp_path / "out")]) == 0
     assert "1 of 1 questions have another gold answer" in " ".join(capsys.readouterr().out.split())
-    assert len(json.loads((tmp_path / "out" / "comparison.json").read_text())["notes"]) == 1
+    notes = json.loads((tmp_path / "out" / "comparison.json").read_text())["notes"]
+    assert len(notes) == 1, "as many replies are no news"
 
 
 def test_rows_of_one_question_are_read_as_one(tmp_path: Path) -> None:

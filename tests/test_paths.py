@@ -90,9 +90,10 @@ def test_what_names_another_place_is_refused() -> None:
 COMMANDS: tuple[Any, ...] = (Settings, AdditionSettings, Config, Check, Options)
 NEEDED = {AdditionSettings: ["--raw=x"], Config: ["--raw=x"], Options: ["--nodes=1", "--time=10"]}
 NEEDED[Check] = ["--sft=x", "--model=x"]
-PATHS = {"model", "task", "questions", "raw", "out", "env_setup", "container", "container_mounts"}
+PATHS = {"model", "task", "grader", "questions", "raw", "out", "env_setup", "container", "container_mounts"}
 PATHS |= {
     "prompts",
+    "exclude",
     "write_prompts",
     "adapter",
     "like",

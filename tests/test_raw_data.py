@@ -73,6 +73,8 @@ def test_a_row_says_all_that_its_record_does() -> None:
         "question_key": QUESTION.key,
         "question_index": 5,
         "sample_index": 2,
+        "parent": None,
+        "parent__seen": None,
         "outcome": "right",
         "outcome_reason": "",
         "answer_found": "the only answer tag",
@@ -92,7 +94,7 @@ def test_a_row_says_all_that_its_record_does() -> None:
         "engine": "scripted",
         "engine_version": "1",
         "sampling": asdict(SAMPLING) | {"more": '{"min_p": 0.1}'},
-        "schema_version": 2,
+        "schema_version": 3,
     }
 
 

@@ -16,10 +16,11 @@ from assembly.rl import FILES, rl_data
 from assembly.rl_layouts import RL_LAYOUTS, held_in
 from cluster.flags import parse
 from cluster.inference.engine import Completion, Request
+from cluster.inference.values import read_shares
 from generation.plan import make_plan
 from generation.records import RlLayoutName
 from generation.run import main
-from generation.settings import Settings, read_pass_rates
+from generation.settings import Settings
 from tests import drive_job
 from tests.raw_rows import bytes_of
 from tests.scripted import reply
@@ -198,10 +199,10 @@ def test_a_dry_run_counts_them(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 def test_reading_a_range() -> None:
     for text, ends in (("0.05-0.95", (0.05, 0.95)), ("0-1", (0, 1)), (".5-.5", (0.5, 0.5)), (None, None)):
-        assert read_pass_rates(text) == ends
+        assert read_shares("--rl_pass_rate", text) == ends
     for text in ("", "0.5", "0.9-0.1", "-0.1-0.5", "0-1.5", "0.1-nan", "a-b", "1e-3-1", "0.1-0.5-0.9"):
         with pytest.raises(ValueError, match=r"--rl_pass_rate must be LOW-HIGH"):
-            read_pass_rates(text)
+            read_shares("--rl_pass_rate", text)
 
 
 def test_the_ends_are_kept(tmp_path: Path) -> None:

@@ -63,6 +63,16 @@ def test_raw_data_holds_the_first_questions_that_suffice(
     assert found["possible"] - made["question_key"].to_pylist().count(last) < 31
     card = (tmp_path / "RAW_DATA" / "README.md").read_text(encoding="utf-8")
     assert f"| questions not needed for the traces asked for | {24 - count} |" in card
+    assert f"{24 - count} further questions were not needed for the traces asked for:\n" in said
+    ended = pq.read_table(tmp_path / "shards")["question_key"].unique()
+    written = sum(
+        one["output_tokens"]
+        for row in rows(tmp_path)
+        for one in (row["sample__provenance"], *row["reflections__provenance"])
+    )
+    beyond = len({*ended.to_pylist()} - {row["question_key"] for row in rows(tmp_path)})
+    saved = round((24 - count - beyond) * written / count)
+    assert f"{beyond} ended all the same, the others saved about {saved:,} tokens\n" in said
 
 
 def test_more_traces_go_on_and_all_of_them_are_the_whole_run(

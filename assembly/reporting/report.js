@@ -445,6 +445,7 @@ const FILTERS = {
   reason: ["reason", (row) => (row.trace ? null : [reasonOf(row.reason)])],
   verdict: ["verdict", (row) => (row.trace ? null : row.said.length ? [...verdictsOf(row)] : ["no reflection"])],
   label: ["trace label", (row) => (row.trace ? [row.label] : null)],
+  split: ["split", (row) => (row.trace ? [row.split] : null)],
   fault: ["fault", (row) => (row.trace ? (row.faults.length ? row.faults : ["none"]) : null)],
 };
 const CHOICES = Object.fromEntries(Object.entries(FILTERS).map(([name, [, read]]) => [name, [...new Set(ROWS.flatMap((row) => read(row) || []))].sort()]));
@@ -550,7 +551,7 @@ function sampleCard(row, number) {
 
 function traceCard(row) {
   return h("article", { class: "card trace", "aria-label": `Trace ${row.label}` },
-    h("header", {}, sideChip(row), h("b", {}, named(row.label)), h("span", { class: "chip" }, `of ${row.format}`), row.faults.map((name) => h("span", { class: "chip wrong" }, name.replaceAll("_", " "))), copyButton(row)),
+    h("header", {}, sideChip(row), h("b", {}, named(row.label)), h("span", { class: "chip" }, `of ${row.format}`), row.split === "validation" ? h("span", { class: "chip" }, "validation") : null, row.faults.map((name) => h("span", { class: "chip wrong" }, name.replaceAll("_", " "))), copyButton(row)),
     row.variants.length ? h("p", { class: "note" }, row.variants.map(named).join(", then ")) : null,
     whole(row.text).trim() ? prose(row.text, drawParts) : h("p", { class: "note" }, "A set of tokens: only its tokenizer can read it."));
 }

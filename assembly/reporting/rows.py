@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from assembly.faults import FAULTS
 from assembly.layouts import LAYOUTS, LayoutName, layout_of, text_of
 from assembly.reporting.sample import LONGEST, Shown, Write, shown
+from assembly.selection import TRAIN, VALIDATION
 from assembly.sft import SFT_DATA
 from generation.evaluation.reader import BATCH_ROWS, read_evaluation
 from generation.evaluation.schema import EVAL_DATA, VERDICTS
@@ -41,10 +42,14 @@ class Batch(NamedTuple):
 
 
 def raw_rows(source: str | Path) -> Iterator[Batch]:
-    """Yield the samples of a RAW_DATA. Raises ValueError for what cannot be read."""
+    """Yield the samples of a RAW_DATA, without retries. Raises ValueError for what cannot be read."""
     first = 0
     for part in open_parts(source):
-        for batch, rows in read_batches(part, REQUESTS):
+        for whole, every in read_batches(part, REQUESTS):
+            plain = every["parent"].is_null().combine_chunks()
+            numbers = first + np.flatnonzero(plain)
+            first += len(every)
+            batch, rows = whole.filter(plain), every.filter(plain)
             said = rows["reflections"].combine_chunks()
             of, verdicts = owners(said), parse_verdicts(said.flatten())
             counts = [np.bincount(of[verdicts == code], minlength=len(rows)) for code in (1, 0, -1)]
@@ -54,12 +59,11 @@ def raw_rows(source: str | Path) -> Iterator[Batch]:
             tokens = pa.nulls(len(rows), pa.int64())
             if asked is not None and asked.type.get_field_index("output_tokens") >= 0:
                 tokens = pc.struct_field(asked, "output_tokens")
-            yield _samples(rows, told, tokens, rows["response"], partial(_raw, rows, batch, part.columns, first))
-            first += len(rows)
+            yield _samples(rows, told, tokens, rows["response"], partial(_raw, rows, batch, part.columns, numbers))
 
 
 def _raw(
-    rows: pa.Table, batch: pa.RecordBatch, columns: Mapping[str, str], first: int, places: list[int]
+    rows: pa.Table, batch: pa.RecordBatch, columns: Mapping[str, str], numbers: np.ndarray, places: list[int]
 ) -> Iterator[Shown]:
     # As they stand in the set: samples that are traces are taken apart in `rows`.
     texts = {role: first_items(as_lists(batch[columns[role]])) for role in ("response", "thought") if role in columns}
@@ -70,7 +74,7 @@ def _raw(
         names = [one.get("prompt_name") for one in batch[PROVENANCE][place].as_py() or ()] if named is not None else []
         said = row["reflections"]
         parts = zip(names if len(names) == len(said) else [None] * len(said), said, verdicts, strict=False)
-        told = _sample(row, row["extracted_answer"], first + place)
+        told = _sample(row, row["extracted_answer"], int(numbers[place]))
         told |= {name: shown(text[place].as_py()) for name, text in texts.items()}
         told["tokens"] = None if written is None else (written[place].as_py() or {}).get("output_tokens")
         told["said"] = [[_SAID[code + 1], name, shown(text, _SHORT)] for name, text, code in parts]
@@ -156,6 +160,8 @@ def traces(source: str | Path) -> Iterator[Batch]:
             names += [name for name in _OF_TRACE if name in file.schema_arrow.names]
             for batch in file.iter_batches(_ROWS, columns=names):
                 made = [_trace(layout, row, place) for place, row in enumerate(batch.to_pylist(), first)]
+                for _, one in made:
+                    one["split"] = path.parent.name if path.parent.name == VALIDATION else TRAIN
                 columns = {name: [one[name] for _, one in made] for name in ("task", "label", "key", "attempts")}
                 columns |= {"length": columns["attempts"], "cut": [0] * len(made)}
                 columns |= dict.fromkeys(("traces", "rows"), [1] * len(made))

@@ -3,8 +3,12 @@
 A rule has a `kind`, and for numbers the bounds `low` and `high`.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeGuard
+
+_NUMBER = r"(\d{0,9}\.?\d{1,9})"
+_SHARES = re.compile(f"{_NUMBER}-{_NUMBER}")
 
 
 class _Kind(NamedTuple):
@@ -69,3 +73,13 @@ def check_range(name: str, value: float | None, low: float, high: float) -> None
     if value is not None and not low <= value <= high:
         least, most = (f"{bound:,}" if isinstance(bound, int) else f"{bound:g}" for bound in (low, high))
         raise ValueError(f"{name} must be between {least} and {most}, not {value}")
+
+
+def read_shares(name: str, text: str | None) -> tuple[float, float] | None:
+    """Parse LOW-HIGH, two shares, into its ends, None into None. Raises ValueError, naming the flag, for other text."""
+    if text is None:
+        return None
+    found = _SHARES.fullmatch(text)
+    if found is None or not 0 <= float(found[1]) <= float(found[2]) <= 1:
+        raise ValueError(f"{name} must be LOW-HIGH within 0 and 1, such as 0.05-0.95, not {text!r}")
+    return float(found[1]), float(found[2])

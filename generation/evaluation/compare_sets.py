@@ -3,6 +3,7 @@
 import json
 import os
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def compare_sets(names: Sequence[str], arm: str | None, out: str | None, seed: i
     if folder is not None:
         _check(folder)
     evaluations = _alike([read_evaluation(name) for name in names], names, arm)
-    comparison, notes = compare(evaluations, None, seed), notes_on_golds(evaluations)
+    comparison, notes = compare(evaluations, None, seed), [*notes_on_golds(evaluations), *notes_on_replies(evaluations)]
     if folder is not None:
         told = {**comparison_json(comparison), "notes": notes}
         shown = "\n".join([*(f"Note: {note}.\n" for note in notes), comparison_markdown(comparison)])
@@ -58,6 +59,22 @@ def notes_on_golds(evaluations: Sequence[Evaluation]) -> list[str]:
         if differing := sum(golds[key] != first[key] for key in common):
             told = f"{differing:,} of {len(common):,} questions have another gold answer in {one.name}"
             notes.append(f"{told} than in {evaluations[0].name}, so that their replies were graded by another truth")
+    return notes
+
+
+def notes_on_replies(evaluations: Sequence[Evaluation]) -> list[str]:
+    """Return a note for each evaluation with another number of replies than the first to some of the same questions."""
+    first, *others = [
+        Counter(zip(*(one.replies[name].to_pylist() for name in ("question_key", "variant")), strict=True))
+        for one in evaluations
+    ]
+    notes = []
+    for one, asked in zip(evaluations[1:], others, strict=True):
+        common = first.keys() & asked.keys()
+        if differing := sum(asked[key] != first[key] for key in common):
+            told = f"{differing:,} of {len(common):,} questions have another number of replies in {one.name}"
+            # The expectation of pass@1 is the same for any number, that of a vote is not.
+            notes.append(f"{told} than in {evaluations[0].name}: compare pass@1, as more replies make a surer majority")
     return notes
 
 

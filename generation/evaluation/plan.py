@@ -17,10 +17,18 @@ from generation.evaluation.schema import ARM, EVAL_SCHEMA
 from generation.evaluation.settings import PAPER, EvaluateSettings
 from generation.evaluation.work import EvaluationWork
 from generation.model_plan import ModelChoice, choose_model, fit_chat, is_builtin, notes_on_prompts, write_out
-from generation.plan import first_of_each_grader, graded_by
 from generation.records import Question, stable_hash
 from generation.served_plan import chat_of
-from generation.supplied import check_answer_stops, examples_beside, hint_words, places_in, with_places
+from generation.supplied import (
+    check_answer_stops,
+    examples_beside,
+    first_of_each_grader,
+    graded_by,
+    graders_in,
+    hint_words,
+    places_in,
+    with_places,
+)
 from generation.tasks.registry import run_name
 from generation.variants import BARE, Variant, texts_of
 
@@ -106,7 +114,12 @@ def plan_evaluation(settings: EvaluateSettings) -> EvaluationPlan:
         per_item=max(1, round(sum(samples[one.task] for one in asked) / len(asked))) * len(variants),
         out=out,
         license=settings.license,
-        texts={"variants": texts_of(variants), "examples": examples.texts, "chat_template": chat.template},
+        texts={
+            "variants": texts_of(variants),
+            "examples": examples.texts,
+            "chat_template": chat.template,
+            **graders_in(asked),
+        },
         notes=(*supplied.notes, *notes, *shown),
         task=task,
         questions=asked,

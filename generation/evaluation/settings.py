@@ -117,7 +117,11 @@ class EvaluateSettings(QuestionSettings):
         return given if self.force_to is None else given | {"max_tokens": self.force_to}
 
     def named(self) -> dict[str, int | None]:
-        return dict(PAPER_TASKS) if self.task == PAPER else super().named()
+        if self.task == PAPER:
+            return dict(PAPER_TASKS)
+        if PAPER in (named := super().named()):
+            raise ValueError(f"--task {self.task}: {PAPER} stands alone, as it has its own tasks and counts")
+        return named
 
     def asked_under(self) -> tuple[Variant, ...]:
         """Return the variants, the question alone among them if it is named. Raises as parse_names does."""

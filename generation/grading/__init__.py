@@ -1,6 +1,6 @@
 """Grades a response: finds its answer, then calls the question's grader. "unknown" is not "wrong".
 
-`grade` is the only entry point and `GRADERS` the only list of graders; neither knows how samples are made.
+`grade` is the only entry point and `GRADERS` the only list of graders of ours; neither knows how samples are made.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,6 +13,7 @@ from generation.grading.errors import RefusedError
 from generation.grading.gym import judge_gym
 from generation.grading.mathematics import judge_math
 from generation.grading.number import judge_number
+from generation.grading.own import judge_own
 from generation.grading.text import check_readable, judge_exact, judge_own_answer
 from generation.grading.word import judge_word
 from generation.records import ANSWER_IN, CUT, CUT_THOUGHT, NO_ANSWER, ONLY_THOUGHT, REQUEST_FAILED, Grade, Question
@@ -51,7 +52,8 @@ def grade(response: str, question: Question, finish_reason: FinishReason, though
 
     Raises ValueError for an unknown grader.
     """
-    if question.grader not in GRADERS:
+    judge = judge_own if question.program else GRADERS.get(question.grader)
+    if judge is None:
         raise ValueError(f"no grader is called {question.grader!r}; the graders are {', '.join(GRADERS)}")
     if finish_reason == "error":
         return Grade("unknown", REQUEST_FAILED)
@@ -63,7 +65,7 @@ def grade(response: str, question: Question, finish_reason: FinishReason, though
     if found is None:
         reasons = (NO_ANSWER, CUT) if thought is None or response.strip() else (ONLY_THOUGHT, CUT_THOUGHT)
         return Grade("unknown", reasons[was_cut])
-    judged = GRADERS[question.grader](found.answer, question)
+    judged = judge(found.answer, question)
     return Grade(judged.outcome, judged.reason, judged.extracted, found.place)
 
 

@@ -2,7 +2,8 @@
 
 A worker is a fresh interpreter that answers JSON requests one at a time. The kernel kills it when a request exceeds
 its CPU time, so that a busy machine changes no grade; a wall-clock limit catches one that gets no CPU time. A worker's
-module has `answer(request)` and `prepare(request)`; this module knows nothing about the requests.
+module has `answer(request)` and `prepare(request)`, first called with the pool's `setup`, and perhaps MEMORY, the
+bytes of its address space; this module knows nothing about the requests.
 """
 
 import atexit
@@ -18,28 +19,30 @@ from collections.abc import Mapping
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from queue import LifoQueue
+from types import MappingProxyType
 from typing import Any
 
 from generation.grading.errors import CannotStartError, DiedError, RefusedError, TimedOutError
 
 CPU_S = 2.0  # CPU time per request
 WALL_S = 10.0  # timeout of one answer, even on a busy machine
+SETUP_CPU_S = 20.0  # CPU time of the pool's setup, if it has one
 START_S = 120.0  # timeout of a worker's start, which takes a second of CPU time, half a minute next to many others
 TRIES = 3  # attempts to start a worker
 _LARGEST = 1 << 20  # bytes of a reply
 _MEMORY = 1 << 30  # bytes of a worker's address space
-_RETIRES_AT = 300 << 20  # bytes of memory at which a worker exits; it starts with about 100 MiB
+_MAY_GROW = 200 << 20  # bytes of memory that a worker may gain after its start before it exits
 
 Request = Mapping[str, Any]
 
 
 class _Worker:
-    def __init__(self, module: str) -> None:
+    def __init__(self, module: str, setup: Request) -> None:
         self._pipe, theirs = Pipe()
         # The worker can import whatever this process can.
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
         code = f"from generation.grading.workers import serve; import {module} as worker"
-        code += f"; serve({theirs.fileno()}, {os.getpid()}, {CPU_S}, worker)"
+        code += f"; serve({theirs.fileno()}, {os.getpid()}, {CPU_S}, {SETUP_CPU_S}, worker)"
         self.process = subprocess.Popen(
             [sys.executable, "-c", code],
             stdin=subprocess.DEVNULL,
@@ -52,11 +55,15 @@ class _Worker:
             start_new_session=True,
         )
         theirs.close()
+        self._send(setup)
 
     def ask(self, request: Request) -> dict[str, Any]:
-        with contextlib.suppress(OSError):  # the read below tells how a dead process ended
-            self._pipe.send_bytes(json.dumps(request).encode("ascii"))
+        self._send(request)
         return self.read(WALL_S)
+
+    def _send(self, request: Request) -> None:
+        with contextlib.suppress(OSError):  # reading tells how a dead process ended
+            self._pipe.send_bytes(json.dumps(request).encode("ascii"))
 
     def read(self, wait_s: float) -> dict[str, Any]:
         """Return the next reply; end the worker if none comes. Raises TimedOutError or DiedError."""
@@ -72,16 +79,18 @@ class _Worker:
             raise DiedError(f"it ended with {self.process.returncode}") from error
 
     def end(self) -> None:
-        self.process.kill()
+        # With what it has started: its process leads a group, which is there until the process is waited for.
+        if self.process.returncode is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         self._pipe.close()
 
 
 class WorkerPool:
-    """At most `size` workers of a module, started on demand; each serves one thread at a time."""
+    """At most `size` workers of a module, started on demand, each with `setup`; each serves one thread at a time."""
 
-    def __init__(self, module: str, size: int) -> None:
-        self._module = module
+    def __init__(self, module: str, size: int, setup: Request = MappingProxyType({})) -> None:
+        self._module, self._setup = module, dict(setup)
         self._workers: list[_Worker | None] = [None] * size
         self._free: LifoQueue[int] = LifoQueue()
         for slot in range(size):
@@ -111,22 +120,25 @@ class WorkerPool:
         if worker and worker.process.poll() is None:
             return worker
         for _ in range(TRIES):
-            worker = self._workers[slot] = _Worker(self._module)
+            worker = self._workers[slot] = _Worker(self._module, self._setup)
             try:
                 worker.read(START_S)
                 return worker
             except RefusedError as error:
                 # A signal to all of a job's processes kills a worker that does not ignore signals yet.
                 reason = str(error)
+                if self._setup and isinstance(error, TimedOutError):
+                    break  # it would again
         raise CannotStartError(f"{self._module} does not start: {reason}")
 
 
-_pools: dict[tuple[int, str], WorkerPool] = {}
+_pools: dict[tuple[int, str, str], WorkerPool] = {}
 
 
-def pool_of(module: str) -> WorkerPool:
-    """Return this process's pool for a module; a forked child must not use its parent's pipes."""
-    return _pools.setdefault((os.getpid(), module), WorkerPool(module, pool_size()))
+def pool_of(module: str, **setup: str) -> WorkerPool:
+    """Return this process's pool for a module and a setup; a forked child must not use its parent's pipes."""
+    key = os.getpid(), module, json.dumps(setup)
+    return _pools.setdefault(key, WorkerPool(module, pool_size(), setup))
 
 
 def pool_size() -> int:
@@ -137,21 +149,36 @@ def pool_size() -> int:
 @atexit.register
 def close_pools() -> None:
     """End all workers of this process."""
-    for (pid, _), pool in list(_pools.items()):
+    for (pid, *_), pool in list(_pools.items()):
         if pid == os.getpid():
             pool.close()
 
 
-def serve(descriptor: int, parent: int, cpu_s: float, worker: Any) -> None:
-    """Answer requests with a worker's module until the parent is gone; `prepare` has no CPU limit."""
+def serve(descriptor: int, parent: int, cpu_s: float, setup_cpu_s: float, worker: Any) -> None:
+    """Answer requests with a worker's module until the parent is gone, then end the group of this process.
+
+    `prepare` has no CPU limit but for the setup, if there is one.
+    """
+    _serve(descriptor, parent, cpu_s, setup_cpu_s, worker)
+    # A thread or a process that a request has left behind would stay.
+    os.killpg(os.getpid(), signal.SIGKILL)
+
+
+def _serve(descriptor: int, parent: int, cpu_s: float, setup_cpu_s: float, worker: Any) -> None:
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(name, signal.SIG_IGN)
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    memory = getattr(worker, "MEMORY", _MEMORY)
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     logging.disable(logging.CRITICAL)
+    os.set_inheritable(descriptor, False)
     connection = Connection(descriptor)
-    worker.prepare({})
+    setup = json.loads(connection.recv_bytes())
+    signal.setitimer(signal.ITIMER_PROF, setup_cpu_s if setup else 0)
+    worker.prepare(setup)
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    retires_at = _memory() + _MAY_GROW
     connection.send_bytes(b"{}")
     with contextlib.suppress(EOFError, OSError):
         while True:
@@ -165,7 +192,12 @@ def serve(descriptor: int, parent: int, cpu_s: float, worker: Any) -> None:
             reply = worker.answer(request)
             signal.setitimer(signal.ITIMER_PROF, 0)
             connection.send_bytes(json.dumps(reply).encode("ascii"))
-            # Not getrusage: its maximum includes what the parent held at the fork.
-            with open("/proc/self/statm", encoding="ascii") as file:
-                if int(file.read().split()[1]) * resource.getpagesize() > _RETIRES_AT:
-                    return
+            if _memory() > retires_at:
+                return
+
+
+def _memory() -> int:
+    """Return the bytes that this process holds."""
+    # Not getrusage: its maximum includes what the parent held at the fork.
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()

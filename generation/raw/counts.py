@@ -13,8 +13,10 @@ import pyarrow.parquet as pq
 from cluster.jobs.plots import Lengths
 from generation.raw.example import Example, find_example
 from generation.raw.reader import as_rows, find_columns
+from generation.raw.retries import RetryCounts
 from generation.raw.schema import (
     FOUND,
+    PARENT,
     PROVENANCE,
     REFLECTIONS,
     REFLECTIONS_THOUGHT,
@@ -92,6 +94,8 @@ class RawCounts:
     """The contents of a RAW_DATA folder, counted."""
 
     tasks: dict[str, TaskCounts] = field(default_factory=dict)
+    rows: int = 0  # samples and retries
+    retries: RetryCounts = field(default_factory=RetryCounts)  # these are counted nowhere else, but for their tokens
     memory: int = 0  # bytes of the rows as Arrow tables
     files: list[Path] = field(default_factory=list)
     questions: set[str] = field(default_factory=set)
@@ -110,7 +114,8 @@ class RawCounts:
     failed: Counter[str] = field(default_factory=Counter)
     """Failed requests by column of REQUESTS; failed reflections have no text and are counted nowhere else."""
     tokens: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """Tokens by column of REQUESTS and by TOKENS, if the rows have them; cached tokens are a part of the prompt's."""
+    """Tokens by column of REQUESTS and by TOKENS, if the rows have them; cached tokens are a part of the prompt's.
+    Those of retries and of reflections on them are under PARENT."""
     only_thoughts: int = 0  # reflections without a text, but with a thought; counted nowhere else
     lost: Counter[str] = field(default_factory=Counter)
     """Questions that failed and so have no rows, by reason; filled in by the run."""
@@ -121,11 +126,20 @@ class RawCounts:
     """Samples not asked since their questions had enough; None where each question is asked for all. Filled in by the
     run, as the next is."""
     unneeded: int = 0  # questions left out since those before them give the traces asked for
+    beyond: int = 0  # of these, the ones that ended all the same, as they were in flight
+
+    @property
+    def written(self) -> int:
+        """Return the tokens of all samples and reflections."""
+        return sum(count for (_, name), count in self.tokens.items() if name == "output_tokens")
 
     def unwritten(self) -> int:
         """Return an estimate of the tokens that samples not asked, with their reflections, would have had."""
-        written = sum(count for (_, name), count in self.tokens.items() if name == "output_tokens")
-        return round((self.unasked or 0) * written / max(1, self.all().samples))
+        return round((self.unasked or 0) * self.written / max(1, self.all().samples))
+
+    def unspent(self) -> int:
+        """Return an estimate of the tokens of questions that were not needed and did not end."""
+        return round((self.unneeded - self.beyond) * self.written / max(1, len(self.questions)))
 
     def all(self) -> TaskCounts:
         whole = TaskCounts()
@@ -169,16 +183,40 @@ def count_folder(folder: Path, look: Look | None = None, served: Served | None =
             columns = find_columns(file.schema_arrow, path)
             for batch in file.iter_batches(_BATCH_ROWS):
                 counts.memory += batch.nbytes
-                rows = as_rows(batch, columns, path, 0)
-                _count(counts, batch, rows)
+                every = as_rows(batch, columns, path, 0)
+                plain, rows = _without_retries(counts, batch, every)
+                _count(counts, plain, rows)
                 if looked < _BATCHES_FOR_EXAMPLE and not (counts.example and counts.example.whole):
                     looked += 1
                     found = filter(None, (counts.example, find_example(rows)))
                     counts.example = min(found, key=lambda example: example.rank, default=None)
                 if look is not None:
-                    look(rows)
+                    look(every)
     counts.served = served(sorted(counts.tasks)) if served else ""
     return counts
+
+
+def _without_retries(counts: RawCounts, batch: pa.RecordBatch, rows: pa.Table) -> tuple[pa.RecordBatch, pa.Table]:
+    """Count the retries of a batch, and return its samples."""
+    counts.rows += rows.num_rows
+    plain = rows["parent"].is_null().combine_chunks()
+    if plain.true_count == len(plain):
+        return batch, rows
+    counts.retries.add(rows)
+    retries = batch.filter(pc.invert(plain))
+    for column in REQUESTS:
+        for name, count in _tokens_in(retries, column).items():
+            counts.tokens[PARENT, name] += count
+    return batch.filter(plain), rows.filter(plain)
+
+
+def _tokens_in(batch: pa.RecordBatch, column: str) -> dict[str, int]:
+    """Return the sums of TOKENS of a column of REQUESTS, as far as it has them."""
+    if (asked := requests_in(batch, column)) is None:
+        return {}
+    made = asked.flatten()
+    there = [name for name in TOKENS if made.type.get_field_index(name) >= 0]
+    return {name: pc.sum(pc.struct_field(made, name)).as_py() or 0 for name in there}
 
 
 def _count(counts: RawCounts, batch: pa.RecordBatch, rows: pa.Table) -> None:
@@ -210,11 +248,9 @@ def _count(counts: RawCounts, batch: pa.RecordBatch, rows: pa.Table) -> None:
     for column in REQUESTS:
         if (asked := requests_in(batch, column)) is not None:
             made = asked.flatten()
-            fields = {field.name: pc.struct_field(made, field.name) for field in made.type}
-            counts.failed[column] += pc.count(fields["error"]).as_py() if "error" in fields else 0
-            counts.tokens.update(
-                {(column, name): pc.sum(fields[name]).as_py() or 0 for name in TOKENS if name in fields}
-            )
+            has_errors = made.type.get_field_index("error") >= 0
+            counts.failed[column] += pc.count(pc.struct_field(made, "error")).as_py() if has_errors else 0
+            counts.tokens.update({(column, name): count for name, count in _tokens_in(batch, column).items()})
     if {REFLECTIONS, REFLECTIONS_THOUGHT} <= set(batch.schema.names):
         texts, thoughts = (as_lists(batch[name]).flatten() for name in (REFLECTIONS, REFLECTIONS_THOUGHT))
         if len(texts) == len(thoughts):

@@ -42,6 +42,8 @@ def _rows(counts: RawCounts) -> list[tuple[str, str]]:
         if undecided := whole.reflections - sum(told.values()):
             told["on samples of unknown outcome"] = undecided
         rows.append(("reflections", f"{whole.reflections:,}: {_shares(told)}"))
+    if text := counts.retries.text():
+        rows.append(("retries", text.replace(" retries", "", 1)))
     for what, lengths in _texts(counts).items():
         middle, most = lengths.median(), lengths.longest()
         limit = f"{lengths.cut.total():,} cut at the limit"

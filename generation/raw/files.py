@@ -18,6 +18,7 @@ from cluster.texts import first_line
 from generation.raw.schema import RAW_DATA, SAMPLE_PROVENANCE, lengths
 
 CARD = "README.md"
+_HELD_OUT = {"SFT_DATA": "validation"}  # the folder of the split that is held out, by the kinds that may have one
 _KINDS = (RAW_DATA, "EVAL_DATA")  # what a run makes of its rows
 _LONGEST_CARD, _LONGEST_NAME = 100_000, 120  # characters
 _NUMBERED = re.compile(r"(?P<set>.*)-(?P<number>\d{5})-of-(?P<total>\d{5})(-[0-9a-f]+)?\.parquet")
@@ -57,7 +58,7 @@ class RawSource(NamedTuple):
 def find_files(raw: str | Path, kind: str = RAW_DATA) -> tuple[Path, ...]:
     """Return the parquet files of a file, folder, run or hub repository. Raises ValueError if one is missing.
 
-    `kind` is the name of the folder that they have in a run.
+    `kind` is the name of the folder that they have in a run. Those of a split that is held out come last.
     """
     path = Path(raw)
     try:
@@ -71,10 +72,12 @@ def find_files(raw: str | Path, kind: str = RAW_DATA) -> tuple[Path, ...]:
     if not exists:
         with asking_hub(f"{raw}: a file or folder of this name"):
             wanted = ["data/*.parquet", "*.parquet", CARD]
+            wanted += [f"{_HELD_OUT[kind]}/*.parquet"] if kind in _HELD_OUT else []
             path = Path(snapshot_download(str(raw), repo_type="dataset", allow_patterns=wanted))
     # Other parquet files in a run's folder are not its dataset.
     folder = path / kind if (path / RUN_FILE).exists() or (path / kind).is_dir() else path
     files = sorted(folder.glob("data/*.parquet")) or sorted(folder.glob("*.parquet"))
+    files += sorted((folder / _HELD_OUT[kind]).glob("*.parquet")) if files and kind in _HELD_OUT else []
     others = [name for name in _KINDS if name != kind and (path / name).is_dir()]
     if not files and others:
         raise ValueError(f"{raw}: holds {others[0]} and no {kind}: it is a run of another command")

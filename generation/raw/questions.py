@@ -10,9 +10,11 @@ from typing import Any, NamedTuple, cast
 
 from generation.grading import GRADERS
 from generation.grading.answers import places_of, read_answer_in
+from generation.grading.own import SUFFIX, OwnGrader
 from generation.records import ANSWER_IN, Question, collapse_spaces
 from generation.tasks.custom_facts import ANSWER_TYPES, GraderName, Reading, read_row
-from generation.tasks.gold import check_gold
+from generation.tasks.gold import check_gold, final_answer
+from generation.tasks.task import Dropped
 
 FACTS: Mapping[str, tuple[str, ...]] = {
     "choice": ("choices",),
@@ -31,6 +33,7 @@ class Chosen(NamedTuple):
     grader: str | None = None
     answer_in: str | None = None  # as --answer_in
     task: str | None = None  # of these rows alone
+    own: OwnGrader | None = None  # the grader that `grader` names, if it is the user's own
 
 
 def question_of(text: str, answer: str, task: str, source: str, metadata: str | None) -> Question:
@@ -44,6 +47,9 @@ def question_of(text: str, answer: str, task: str, source: str, metadata: str | 
         question, _ = read_row(_PLACE, {"question": text, "answer": answer}, Reading(), task, source)
         return replace(question, answer_in=places_of(question.grader, None))
     grader, facts, places = known["grader"], known.get("facts", {}), known.get("answer_in", list(ANSWER_IN))
+    if grader.endswith(SUFFIX):
+        # A program that comes with data is never executed.
+        raise ValueError(f"graded by {grader:.60}, a file of its maker's own: give that file with --grader or --task")
     if grader not in GRADERS:
         raise ValueError(f"no grader is called {grader!r:.60}; the graders are {', '.join(GRADERS)}")
     if not isinstance(facts, dict) or not isinstance(places, list) or not all(isinstance(one, str) for one in places):
@@ -67,7 +73,9 @@ def chosen_question(row: tuple[str, str, str, str, str | None], chosen: Chosen) 
         return replace(question, answer_in=places)
     known = _known(metadata) or {}
     facts, needed = known.get("facts"), FACTS.get(chosen.grader, ())
-    if known and isinstance(facts, dict) and {*needed} <= facts.keys():
+    if chosen.own is not None:
+        question = _by_own(Question(text, answer, task, source, "", "", facts or {}), chosen.own, is_ours=bool(known))
+    elif known and isinstance(facts, dict) and {*needed} <= facts.keys():
         kind = ANSWER_TYPES.get(chosen.grader, "answer")
         question = _checked(Question(text, answer, task, source, chosen.grader, kind, facts))
         check_gold(_PLACE, question)
@@ -80,6 +88,19 @@ def chosen_question(row: tuple[str, str, str, str, str | None], chosen: Chosen) 
     if chosen.answer_in is None and isinstance(stated, list):
         return replace(question, answer_in=read_answer_in(",".join(map(str, stated))))
     return replace(question, answer_in=places_of(chosen.grader, chosen.answer_in))
+
+
+def _by_own(question: Question, own: OwnGrader, *, is_ours: bool) -> Question:
+    """Return the question as graded by the user's own grader. Raises ValueError if it lacks a fact."""
+    if lacking := [column for column in own.columns if column not in question.facts]:
+        raise ValueError(f"{_PLACE} has no {lacking[0]!r}, which the grader {own.name} needs")
+    gold = question.answer
+    if not is_ours:
+        try:
+            gold = final_answer(gold).answer
+        except ValueError as error:
+            raise Dropped(f"a gold answer that has {error}", f"{_PLACE}: the gold answer has {error}") from error
+    return replace(question, answer=gold, grader=own.name, answer_type=own.answer_type, program=own.source)
 
 
 def _known(metadata: str | None) -> dict[str, Any] | None:

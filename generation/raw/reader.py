@@ -3,7 +3,7 @@
 Supports both published families of column names, as lists or as plain values.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, get_args
 
@@ -18,8 +18,11 @@ from generation.raw.files import Columns, Part, chunks_of, find_files, reading
 from generation.raw.schema import (
     ATTEMPT,
     ATTEMPTS,
+    PARENT,
     PREFIX,
     REFLECTIONS,
+    SEEN,
+    SEEN_COLUMN,
     THOUGHT,
     as_lists,
     first_items,
@@ -66,14 +69,18 @@ _ROLES = {
     "reflections": _Role((REFLECTIONS,), pa.list_(pa.string()), in_list=True),
     "attempts": _Role((ATTEMPTS,), pa.list_(ATTEMPT)),
     "metadata": _Role(("metadata",), ours=True),
+    "parent": _Role((PARENT,), ours=True),
+    "seen": _Role((SEEN_COLUMN,), SEEN),
 }
+_AS_WRITTEN = ("attempts", "seen")  # roles whose columns are ours alone
 ROWS = pa.schema([(name, role.type) for name, role in _ROLES.items()])
 """The schema every RAW_DATA is read as, one row per sample; `variant`, `is_correct` and `extracted_answer` may be null.
 
 `outcome` is our own column, or else derived from `is_correct` (null is unknown). Where RAW_DATA tells no thought from
 its response or reflection, as before its version 2, the texts' own `<think>` tags do. Of a sample that is a trace
 itself, `response` is the attempt inside that gives its answer, if there is one, and `thought` is null;
-`attempts` is null for other samples; `metadata` is null in a published one.
+`attempts` is null for other samples; `metadata` is null in a published one; `parent` and `seen` are null but for
+retries.
 """
 _OPENS, _MARKED = r"^\s*<think", r"^\s*<think|</think>"  # what a text without a known thought holds if it may have one
 
@@ -110,7 +117,9 @@ def find_columns(schema: pa.Schema, path: Path) -> Columns:
             found = schema.field(name).type
             inner = found.value_type if in_list and is_list(found) else found
             inner = inner.value_type if pa.types.is_dictionary(inner) else inner
-            if type_ == pa.list_(ATTEMPT):
+            if role == "parent" and SEEN_COLUMN not in schema.names:
+                continue  # another column of this name
+            if role in _AS_WRITTEN:
                 if found != type_:
                     raise ValueError(f"{path}: column {name!r} is not as written here; expected {type_}")
                 columns[role] = name
@@ -144,16 +153,25 @@ def read_part(part: Part, batch_rows: int = 4096, *, thoughts: bool = True) -> I
 
 
 def read_batches(
-    part: Part, more: Collection[str] = (), batch_rows: int = 4096, *, thoughts: bool = True
+    part: Part,
+    more: Collection[str] = (),
+    batch_rows: int = 4096,
+    *,
+    thoughts: bool = True,
+    prepare: Callable[[pa.RecordBatch], pa.RecordBatch] | None = None,
 ) -> Iterator[tuple[pa.RecordBatch, pa.Table]]:
-    """Yield batches as in the file, with those of the `more` columns that it has, paired with their `as_rows`."""
+    """Yield batches as in the file, with those of the `more` columns that it has, paired with their `as_rows`.
+
+    `prepare` may change a batch before that, but not its number of rows.
+    """
     row = part.first_row
     with reading(part.path, lambda: row), pq.ParquetFile(part.path) as file:
         wanted = {*(name for role, name in part.columns.items() if thoughts or role != "thought"), *more}
         names = [name for name in file.schema_arrow.names if name in wanted]
         for batch in file.iter_batches(batch_rows, row_groups=list(part.groups), columns=names):
             batch.validate(full=True)
-            yield batch, as_rows(batch, part.columns, part.path, row)
+            prepared = batch if prepare is None else prepare(batch)
+            yield prepared, as_rows(prepared, part.columns, part.path, row)
             row += batch.num_rows
 
 
@@ -169,7 +187,7 @@ def as_rows(batch: pa.RecordBatch, columns: Columns, path: Path, first_row: int)
     values = {}
     for role in ROWS:
         column = given.get(role.name, none)
-        if role.name not in ("reflections", "attempts"):
+        if role.name not in ("reflections", *_AS_WRITTEN):
             values[role.name] = (first_items(column) if is_list(column.type) else column).cast(role.type)
     refuse(is_blank(pc.fill_null(values["question"], "")), "no question; expected text")
     refuse(pc.is_null(values["response"]), "no response; expected text")
@@ -181,12 +199,7 @@ def as_rows(batch: pa.RecordBatch, columns: Columns, path: Path, first_row: int)
         refuse(pc.equal(values["outcome"], value), f"outcome is {value!r}; expected one of {', '.join(known)}")
     if "extracted_answer" not in columns:
         values["extracted_answer"] = pa.array(map(find_answer, values["response"].to_pylist()), pa.string())
-    keys = pc.if_else(pc.equal(values["question_key"], ""), None, values["question_key"])
-    if keys.null_count:
-        questions = values["question"].dictionary_encode()
-        hashed = pa.array([stable_hash(text)[:16] for text in questions.dictionary.to_pylist()], pa.string())
-        keys = pc.coalesce(keys, pc.take(hashed, questions.indices))
-    values["question_key"] = keys
+    values["question_key"] = _keys(values["question_key"], values["question"])
 
     # Our own outcome and reason if present, else derived from the published columns.
     right, stated = values["is_correct"], pc.is_valid(values["outcome"])
@@ -207,12 +220,39 @@ def as_rows(batch: pa.RecordBatch, columns: Columns, path: Path, first_row: int)
     lists = lists if replies is items else lists_of(replies, lengths(lists))
     there = pc.fill_null(pc.not_equal(replies, ""), False)
     values["reflections"] = kept_items(lists, there.to_numpy(zero_copy_only=False))
-    values["attempts"] = given.get("attempts", none).cast(ROWS.field("attempts").type)
+    values |= {role: given.get(role, none).cast(ROWS.field(role).type) for role in _AS_WRITTEN}
     if values["attempts"].null_count < batch.num_rows:
         finals = pc.struct_field(values["attempts"].flatten(), "text").take(finals_of(values["attempts"]))
         values["response"] = pc.coalesce(finals, values["response"])
         values["thought"] = pc.if_else(values["attempts"].is_valid(), None, values["thought"])
     return pa.Table.from_arrays([values[name] for name in ROWS.names], schema=ROWS)
+
+
+def _keys(keys: pa.Array, questions: pa.Array) -> pa.Array:
+    """Return the keys, where there is none a hash of the question."""
+    keys = pc.if_else(pc.equal(keys, ""), None, keys)
+    if not keys.null_count:
+        return keys
+    texts = questions.dictionary_encode()
+    hashed = pa.array([stable_hash(text)[:16] for text in texts.dictionary.to_pylist()], pa.string())
+    return pc.coalesce(keys, pc.take(hashed, texts.indices))
+
+
+def questions_in(part: Part, batch_rows: int = 65_536) -> Iterator[tuple[str, str]]:
+    """Yield key and text of each question of the part, once. Raises ValueError for a file that cannot be read."""
+    row, seen = part.first_row, set[str]()
+    with reading(part.path, lambda: row), pq.ParquetFile(part.path) as file:
+        names = [part.columns[role] for role in ("question", "question_key") if role in part.columns]
+        for batch in file.iter_batches(batch_rows, row_groups=list(part.groups), columns=names):
+            columns = [first_items(one) if is_list(one.type) else one for one in map(batch.column, names)]
+            texts, *given = (column.cast(pa.string()) for column in columns)
+            keys = _keys(given[0] if given else pa.nulls(len(texts), pa.string()), texts)
+            found = pa.table({"key": keys, "text": texts}).group_by(["key", "text"], use_threads=False).aggregate([])
+            for key, text in zip(found["key"].to_pylist(), found["text"].to_pylist(), strict=True):
+                if text is not None and key not in seen:
+                    seen.add(key)
+                    yield key, text
+            row += batch.num_rows
 
 
 def _reasons(values: Mapping[str, pa.Array]) -> pa.Array:

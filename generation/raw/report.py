@@ -17,7 +17,11 @@ from generation.raw.counts import OUTCOMES, TOKENS, VERDICTS, Look, RawCounts, S
 from generation.raw.figures import opening
 
 TAGS = ("skillfactory", "self-distillation", "reasoning")
-_STAGES = {schema.SAMPLE_PROVENANCE: "samples", schema.PROVENANCE: "reflections"}
+_STAGES = {
+    schema.SAMPLE_PROVENANCE: "samples",
+    schema.PROVENANCE: "reflections",
+    schema.PARENT: "retries and reflections on them",
+}
 _REASONS, _REASONS_SAID = 20, 5  # at most this many are listed, in a card and on the terminal
 _SEEDS = {
     "ignored": "The server that wrote these rows did not keep to the seeds: **they cannot be made again.**",
@@ -47,6 +51,7 @@ def write_raw_data(
         assert counts.questions == set(order), "questions were lost on the way"
         counts.lost = lost
         counts.unneeded = len(merged) - len(kept)
+        counts.beyond = sum(key in finished or key in job.failed for key in merged[len(kept) :])
         counts.unasked = most * len(order) - counts.all().samples if most else None
         counted.append(counts)
         name, license = f"{schema.RAW_DATA}-{plan.name}", plan.license
@@ -77,12 +82,14 @@ def summary(counts: RawCounts) -> str:
     if tasks:
         lines += _outcomes_text({name: [*map(one.outcome, OUTCOMES)] for name, one in tasks.items()}, "by task")
     lines += _reflections_text(whole)
+    lines += filter(None, [counts.retries.text()])
     if counts.unasked is not None:
         saved, whole_count = counts.unwritten(), whole.samples + counts.unasked
         lines.append(f"{counts.unasked:,} of {whole_count:,} samples were not asked: their questions had enough,")
         lines.append(f"which saved about {saved:,} tokens, {counts.unasked / max(1, whole_count):.0%} of all")
     if counts.unneeded:
-        lines.append(f"{counts.unneeded:,} further questions were not needed for the traces asked for")
+        lines.append(f"{counts.unneeded:,} further questions were not needed for the traces asked for:")
+        lines.append(f"{counts.beyond:,} ended all the same, the others saved about {counts.unspent():,} tokens")
     lines += _reasons_text(f"{counts.lost.total():,} questions failed and have no samples:", counts.lost)
     lines += _reasons_text(f"{counts.kept.total():,} rows failed and stay as they were:", counts.kept)
     if traces := counts.inner[counting.TRACES]:
@@ -96,7 +103,7 @@ def summary(counts: RawCounts) -> str:
         lines.append(f"{counts.only_thoughts:,} reflections are only a thought: more --max_tokens may help")
     reused = [(what, counts.reused(column)) for column, what in _STAGES.items()]
     if any(share for _, share in reused):
-        told = ", ".join(f"{share:.0%} of {what}" for what, share in reused if share is not None)
+        told = ", ".join(f"{share:.0%} of {what.split()[0]}" for what, share in reused if share is not None)
         lines.append(f"prompt tokens found in the prefix cache: {told}")
     for name, one in tasks.items():
         lines += ["", card.cut(f"task {name or NONE}: {one.samples:,} samples")]
@@ -137,7 +144,7 @@ def raw_card(
 
     `configuration` is shown as JSON, `record` is the contents of run.json.
     """
-    split = card.Split(counts.all().samples, counts.memory, counts.files)
+    split = card.Split(counts.rows, counts.memory, counts.files)
     models = [configuration[name] for name in ("model", "adapter") if name in configuration]
     values = {
         "header": card.header(schema.SCHEMA, [split], tags=TAGS, license=license, models=models),
@@ -183,6 +190,8 @@ def held(counts: RawCounts, *, lost: bool) -> str:
         ("reflections whose verdict is right", whole.valid),
         ("reflections whose request failed", counts.failed[schema.PROVENANCE]),
         ("reflections that are only a thought", counts.only_thoughts),
+        *([("retries", counts.retries.total)] if counts.retries.total else []),
+        *([("reflections on retries", counts.retries.reflections)] if counts.retries.total else []),
         *counts.inner.items(),
         *_tokens(counts),
     ]
@@ -192,6 +201,7 @@ def held(counts: RawCounts, *, lost: bool) -> str:
         Table(("task", "samples", *OUTCOMES), by_task).markdown(1) if tasks else "",
         *_task_tables(whole, _UNDECIDED),
         reasons_table("", ("where an answer was found", "samples"), counts.found, names=0),
+        counts.retries.markdown(),
         counts.served,
     ]
     for task, one in tasks.items():

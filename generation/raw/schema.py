@@ -28,6 +28,7 @@ _CUT = f"{PREFIX}__finish_reason_length_flags"
 REFLECTIONS = f"{PREFIX}_reflection"
 THOUGHT, REFLECTIONS_THOUGHT = "sample__thought", "reflections__thought"
 FOUND = "answer_found"
+PARENT, SEEN_COLUMN = "parent", "parent__seen"  # null but for retries
 ATTEMPTS = "sample__attempts"
 _INNER = f"{PREFIX}__internal_answers"  # published for evaluations
 SAMPLE_PROVENANCE = "sample__provenance"
@@ -56,6 +57,13 @@ ATTEMPT = pa.struct(
     | {"is_correct": _FLAG, "reflections": pa.list_(_INNER_REFLECTION), "final": _FLAG}
 )
 """An entry of column sample__attempts."""
+SEEN = pa.struct(
+    {
+        **dict.fromkeys(("sample", "answer", "reflection", "outcome"), _TEXT),
+        **dict.fromkeys(("cut", "mentions_hint"), _FLAG),
+    }
+)
+"""The type of column parent__seen."""
 _SAMPLING = {"temperature": _REAL, "top_p": _REAL, "top_k": _COUNT, "repetition_penalty": _REAL, "max_tokens": _COUNT}
 _SAMPLING["more"] = _TEXT  # JSON
 _TYPES = {
@@ -66,6 +74,7 @@ _TYPES = {
     "nested texts": pa.list_(pa.list_(_TEXT)),
     "nested flags": pa.list_(pa.list_(_FLAG)),
     "attempts": pa.list_(ATTEMPT),
+    "seen": SEEN,
     "place": pa.int32(),
     "messages": pa.list_(pa.struct({"content": _TEXT, "role": _TEXT})),
     "sampling": pa.struct(_SAMPLING),
@@ -122,6 +131,8 @@ def _row(attempt: Attempt) -> dict[str, Any]:
         "question_key": question.key,
         "question_index": question.place,
         "sample_index": attempt.index,
+        PARENT: attempt.parent and attempt.parent.name,
+        SEEN_COLUMN: attempt.parent and {field.name: getattr(attempt.parent, field.name) for field in SEEN},
         "outcome": grade.outcome,
         "outcome_reason": grade.reason,
         FOUND: grade.found,

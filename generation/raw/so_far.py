@@ -9,22 +9,27 @@ import pyarrow.compute as pc
 from cluster.jobs.card import Table
 from cluster.jobs.status import Section
 from generation.raw.counts import OUTCOMES, VERDICTS, TaskCounts, shares
-from generation.raw.schema import PROVENANCE, SAMPLE_PROVENANCE, owners
+from generation.raw.retries import RetryCounts
+from generation.raw.schema import PARENT, PROVENANCE, REFLECTIONS, SAMPLE_PROVENANCE, SEEN_COLUMN, owners
 
 CUT, FAILED = "cut", "failed"
 _ENDS = {"length": CUT, "error": FAILED}
 
 
 class SamplesSoFar:
-    """Samples by variant and outcome, reflections by outcome and verdict."""
+    """Samples by variant and outcome, reflections by outcome and verdict, retries by what they mend and spoil."""
 
     def __init__(self) -> None:
-        self.counts = TaskCounts()
+        self.counts, self.retries = TaskCounts(), RetryCounts()
         self._ends = Counter[tuple[str, str]]()  # samples that were cut or whose request failed, by variant
         self._reflections = Counter[str]()  # likewise
 
     def add(self, rows: pa.Table) -> None:
         """Count rows of RAW_DATA's schema."""
+        named = {"seen": SEEN_COLUMN, "reflections": REFLECTIONS}
+        named |= {name: name for name in ("question_key", "parent", "outcome")}
+        self.retries.add(pa.table({name: rows[column] for name, column in named.items()}))
+        rows = rows.filter(rows[PARENT].is_null())
         ends = pc.struct_field(rows[SAMPLE_PROVENANCE], "finish_reason")
         facts = {"variant": rows["prompt_variant"], "outcome": rows["outcome"], "end": ends}
         for (variant, outcome, end), count in grouped(facts):
@@ -53,7 +58,9 @@ class SamplesSoFar:
         right = self.counts.outcome("right") / max(1, self.counts.samples)
         head = ("variant", "samples", *OUTCOMES, *_ENDS.values())
         samples = Section("samples by variant", Table(head, rows), f"{right:.0%} right")
-        return [samples, *reflected(self.counts, self._reflections)]
+        told = self.retries.text()
+        retried = [Section("retries", self.retries.table(), told.partition(": ")[2])] if told else []
+        return [samples, *reflected(self.counts, self._reflections), *retried]
 
 
 def of_all(counts: Iterable[int]) -> list[float]:

@@ -17,6 +17,7 @@ from generation.raw.schema import (
     REFLECTIONS,
     SAMPLE_PROVENANCE,
     SCHEMA,
+    SEEN_COLUMN,
     THOUGHT,
     is_list,
     is_of,
@@ -38,6 +39,7 @@ GRADED = (
     "inner_extracted",
     "attempts",
     "reflected",
+    "seen",
 )
 _ADDED = ("extracted", "outcome", "reason", "found", "same")
 """The roles that are added to a set that lacks them; of an EVAL set `attempts` too."""
@@ -70,6 +72,7 @@ RAW = Kind(
         **_PUBLISHED,
         **{"thought": THOUGHT, "outcome": "outcome", "reason": "outcome_reason", "found": FOUND},
         **{"attempts": ATTEMPTS, "requests": SAMPLE_PROVENANCE, "reflections": REFLECTIONS, "reflected": PROVENANCE},
+        "seen": SEEN_COLUMN,
     },
     SCHEMA,
 )
@@ -143,6 +146,7 @@ def _check_types(schema: pa.Schema, path: Path, there: Mapping[str, str], *, is_
         ours = {"attempts": EVAL_SCHEMA.field(EVAL.roles["attempts"]).type}
     else:
         ours = {"attempts": SCHEMA.field(ATTEMPTS).type, "reflected": SCHEMA.field(PROVENANCE).type}
+        ours["seen"] = SCHEMA.field(SEEN_COLUMN).type
     for role, type_ in ours.items():
         if role not in there or (found := schema.field(there[role]).type) == type_:
             continue

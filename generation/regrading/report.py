@@ -100,7 +100,10 @@ def as_json(changes: Changes, chosen: Chosen) -> dict[str, Any]:
         "graders": [{"task": task, "grader": grader, "rows": rows} for (task, grader), rows in _by_count(changes)],
         "examples": [{"kind": kind, **example._asdict()} for kind, examples in _kinds(changes) for example in examples],
     }
-    return {"regraded": {"by": chosen._asdict(), **told}}
+    by = chosen._asdict()
+    if (own := by.pop("own")) is not None:
+        by["grader_sha256"] = own.sha256
+    return {"regraded": {"by": by, **told}}
 
 
 def _named(counts: Sequence[int]) -> dict[str, int]:
@@ -159,7 +162,8 @@ def _contents(origin: RawSource) -> Iterator[str]:
 
 def _how(chosen: Chosen) -> str:
     which = f"Rows of the task {card.code(chosen.task)}" if chosen.task else "All rows"
-    how = [f"by the grader {card.code(chosen.grader)}"] if chosen.grader else []
+    own = "" if chosen.own is None else f" (SHA-256 {chosen.own.sha256}: {chosen.own.line})"
+    how = [f"by the grader {card.code(chosen.grader)}{own}"] if chosen.grader else []
     how += [f"with answers looked for in {card.code(chosen.answer_in)}"] if chosen.answer_in else []
     if how:
         return f"{which} were graded {', '.join(how)}."

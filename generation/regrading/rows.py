@@ -66,7 +66,8 @@ def reader_of(chosen: Chosen) -> Any:
             return Read(chosen_question(row, chosen))
         except ValueError as error:
             reason = error.reason if isinstance(error, Dropped) else str(error)
-            is_chosen = chosen.grader in FACTS and chosen.task in (None, row[2])
+            needs = chosen.grader in FACTS or (chosen.own is not None and chosen.own.columns)
+            is_chosen = bool(needs) and chosen.task in (None, row[2])
             # Other rows may have a gold answer that can be read; a fact that is missing is a fault of the choice.
             of_gold = isinstance(error, Dropped) and "answer" in error.reason
             return Read(None, reason, str(error), needed=is_chosen and not of_gold)
@@ -224,6 +225,8 @@ def _values(work: Work, role: str) -> list[Any]:
         return made if work.layout.is_eval else [one or None for one in made]
     if role == "same":
         return _same(work)
+    if role == "seen":
+        return []  # a value for each row, not for each response
     return [getattr(one, role) for one in grades]
 
 
@@ -241,6 +244,8 @@ def _column(work: Work, role: str, values: list[Any]) -> pa.Array:
     name = work.layout.graded[role]
     type_ = work.layout.written.field(name).type
     there = batch[name] if name in batch.schema.names else None
+    if role == "seen":
+        return seen_again(there, work.questions).cast(type_)
     if role == "reflected":
         made = reflected_again(there, _firsts(values, counts)).cast(type_)
     elif is_list(type_) and (role != "attempts" or work.layout.is_eval):
@@ -252,6 +257,16 @@ def _column(work: Work, role: str, values: list[Any]) -> pa.Array:
     count = batch.num_rows
     places = np.where(kept, count + np.arange(count), np.arange(count))
     return pa.concat_arrays([made, there.cast(type_)]).take(pa.array(places))
+
+
+def seen_again(seen: pa.Array, questions: Sequence[Read]) -> pa.Array:
+    """Return what retries saw, the samples in it graded again; null, and rows that cannot be graded, stay."""
+    rows = seen.to_pylist()
+    for row, read in zip(rows, questions, strict=True):
+        if row is not None and read.question is not None:
+            judged = grade(row["sample"], read.question, "length" if row["cut"] else "stop")
+            row |= {"outcome": judged.outcome, "answer": judged.extracted}
+    return pa.array(rows, seen.type)
 
 
 def _firsts(values: Sequence[Any], counts: np.ndarray) -> list[Any]:

@@ -27,10 +27,12 @@ from cluster.jobs.store import ROW_GROUP_ROWS, WRITING, differing_columns
 from cluster.paths import check_dataset_folder
 from generation.raw.files import find_files, origin_of, reading
 from generation.raw.questions import Chosen
+from generation.records import Question
 from generation.regrading.changes import Changes, changes_in
 from generation.regrading.columns import Kind, Layout, layout_of
 from generation.regrading.report import Figures, as_json, card_of
 from generation.regrading.rows import new_rows, reader_of, rows_of, work_on
+from generation.tasks.gold import MOST_OWN, check_own
 
 CHANGES = "regraded.json"  # the file of a set made here that says what was changed
 _PART_BYTES = 64 << 20  # of all columns, uncompressed
@@ -78,6 +80,8 @@ def regrade(
     pieces = pieces_of(what, files, kind)
     if chosen.task is not None:
         _check_task(chosen.task, what, pieces)
+    if chosen.own is not None:
+        _check_golds(chosen, pieces)
     origin, changes = origin_of(what, files), Changes()
 
     def build(folder: Path) -> None:
@@ -195,6 +199,20 @@ def _check_task(task: str, what: str, pieces: Sequence[Piece]) -> None:
             return
     there = ", ".join(list(seen)[:8]) or "none, as it has no such column"
     raise ValueError(f"--task: no row of {what} is of the task {task!r}; its tasks are {there}")
+
+
+def _check_golds(chosen: Chosen, pieces: Sequence[Piece]) -> None:
+    """Raise ValueError if the user's own grader fails the first gold answers, as at the beginning of a run."""
+    read, found = reader_of(chosen), dict[str, Question]()
+    for piece in pieces:
+        for batch in _batches(piece):
+            rows = (read(row).question for row in rows_of(batch, piece.layout))
+            found |= {question.key: question for question in rows if question is not None and question.program}
+            if len(found) >= MOST_OWN:
+                break
+        if found:
+            break
+    check_own([*found.values()])
 
 
 def _batches(piece: Piece) -> Iterator[pa.RecordBatch]:

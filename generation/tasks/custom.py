@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster.texts import counted, first_line
+from generation.grading import own
 from generation.records import Question
-from generation.tasks.custom_facts import COLUMNS, Reading, perhaps, read_row
+from generation.tasks.custom_facts import Reading, perhaps, read_row
 from generation.tasks.gold import WHOLE, is_placeholder
 from generation.tasks.hub_rows import Place, Rows, json_object, load, parquet_rows
 from generation.tasks.loaded import Intake, Row
@@ -63,9 +64,13 @@ def task(text: str, reading: Reading) -> Task:
     """Return the task of this file or dataset. Like its `supply`, raises ValueError for whatever is wrong."""
     where, sft = parse(text)
     path = Path(where)
+    if reading.grader is not None and reading.grader.endswith(own.SUFFIX):
+        loaded = own.load(reading.grader)
+        reading = reading._replace(grader=loaded.name, own=loaded)
     # Only the file's name, not its folder, so that moving it does not change the questions.
     name = path.stem if path.suffix in _READERS else where.partition(":")[0].partition("@")[0]
-    return _Custom(name, f"questions of {where}", reading.grader or "answer", "answer", where, sft, reading)
+    kind = reading.own.answer_type if reading.own else "answer"
+    return _Custom(name, f"questions of {where}", reading.grader or "answer", kind, where, sft, reading)
 
 
 @dataclass(frozen=True)
@@ -96,9 +101,12 @@ class _Custom(Task):
         sft, rl = split(questions, wanted._replace(sft=self.sft), where)
         graders = Counter(question.grader for question in questions) if reading.grader is None else {}
         found = {"revision": intake.revision, "dropped": dict(intake.dropped), "graders": dict(graders)}
+        given = reading._replace(own=None)._asdict()
+        if reading.own:
+            given["grader_sha256"] = reading.own.sha256
         config = {
             "questions": where,
-            **{name: value for name, value in reading._asdict().items() if value != Reading._field_defaults[name]},
+            **{name: value for name, value in given.items() if value != Reading._field_defaults.get(name)},
             **{name: value for name, value in found.items() if value},
         }
         return Supplied(tuple(sft), tuple(rl), config, intake.notes)
@@ -113,6 +121,8 @@ def _notes(questions: Sequence[Question], reading: Reading, taken: Mapping[str, 
         yield f"graded as the gold answers look, without --grader: {', '.join(graded)}"
     if places := Counter(taken[question.key] for question in questions if question.key in taken):
         yield f"of {places.total():,} gold answers the final answer alone is taken: {counted(places)}"
+    if reading.own:
+        yield f"graded by {reading.own.name}: {reading.own.line}"
     golds = [question.answer for question in questions if question.grader in ("answer", "exact")]
     for what, is_doubtful in _DOUBTS[: None if reading.grader is None else 2]:
         if doubtful := [gold for gold in golds if is_doubtful(gold)]:
@@ -148,7 +158,7 @@ def _find(where: str, reading: Reading) -> tuple[bool, Rows]:
     if hub is None:
         raise ValueError(f"--questions {where!r} is no count, no {_KINDS} file, and no hub dataset (owner/name)")
     place = Place(hub["repository"], hub["configuration"], reading.split or "train", hub["revision"])
-    rows = load(place, f"--questions dataset {place.shown}", {reading.question_column, reading.answer_column, *COLUMNS})
+    rows = load(place, f"--questions dataset {place.shown}", reading.columns)
     _check_columns(f"dataset {place.shown}", rows.columns, reading)
     return True, rows
 
@@ -179,7 +189,7 @@ def _parquet(path: Path, reading: Reading) -> Iterator[tuple[str, dict[str, Any]
     try:
         with pq.ParquetFile(path) as file:
             _check_columns(str(path), file.schema_arrow.names, reading)
-            yield from parquet_rows(str(path), file, {reading.question_column, reading.answer_column, *COLUMNS})
+            yield from parquet_rows(str(path), file, reading.columns)
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{path} cannot be read as parquet: {first_line(error)}; write the file again") from error
 

@@ -1,15 +1,17 @@
 """Turns a row of the user's own into a question: chooses the grader and collects what it needs.
 
 Some graders read further columns: `choices` for choice; `numbers` (or `nums`) and `target` for countdown;
-`letters`, `min_length` and `in_order` for word.
+`letters`, `min_length` and `in_order` for word; a grader of the user's own, those that it names.
 """
 
+import json
 import re
 from collections.abc import Collection, Mapping
 from string import ascii_uppercase
 from typing import Any, Literal, NamedTuple
 
 from cluster.texts import nearest
+from generation.grading.own import OwnGrader
 from generation.records import Question, collapse_spaces
 from generation.tasks import countdown
 from generation.tasks.gold import WHOLE, FinalAnswer, check_gold, final_answer, grader_of
@@ -35,10 +37,16 @@ _OPTION = re.compile(r"^[ \t]*[(\[]?([A-Z])[)\].:][ \t]+(\S.*?)[ \t]*$", re.MULT
 
 
 class Reading(NamedTuple):
-    grader: GraderName | None = None  # None to guess it from the question and its gold answer
+    grader: str | None = None  # a GraderName or a file's name; None to guess from the question and its gold answer
     question_column: str = "question"
     answer_column: str = "answer"
     split: str | None = None  # split of a hub dataset; None for "train"
+    own: OwnGrader | None = None  # the grader that `grader` names, if it is the user's own
+
+    @property
+    def columns(self) -> set[str]:
+        """Return the columns that are read, if they are there."""
+        return {self.question_column, self.answer_column, *COLUMNS, *(self.own.columns if self.own else ())}
 
     @property
     def needs(self) -> str:
@@ -74,7 +82,10 @@ def read_row(place: str, row: Row, reading: Reading, task: str, source: str) -> 
                 told = f"{place} has {there[-1]!r}, which is read with --grader {other} alone"
                 raise ValueError(f"{told}: give that, or --grader exact, number or math to leave the column unread")
         grader = "choice" if _bare(final.answer) in _options_in(text) else grader_of(final)
-    answer, facts = final.answer, {}
+    answer, facts, own = final.answer, {}, reading.own
+    if own is not None:
+        facts = {column: _fact(place, row, column, own.name) for column in own.columns}
+        return Question(text, answer, task, source, own.name, own.answer_type, facts, program=own.source), final.where
     if grader == "countdown":
         facts = _countdown(place, row, text)
     elif grader == "choice":
@@ -105,6 +116,17 @@ def _cell(place: str, row: Row, flag: str, reading: Reading) -> str:
     else:
         return str(value)
     raise Dropped(f"{column!r} is {reason}", f"{place}: {column!r} {told}")
+
+
+def _fact(place: str, row: Row, column: str, grader: str) -> Any:
+    """Return what the column holds. Raises Dropped if it is missing, or holds what JSON cannot."""
+    if column not in row:
+        there = ", ".join(row)[:200]
+        raise Dropped(f"no {column!r}", f"{place} has no {column!r}, which COLUMNS of {grader} names; only {there}")
+    try:
+        return json.loads(json.dumps(row[column], allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise Dropped(f"{column!r} is no JSON", f"{place}: {column!r} cannot be written as JSON: {error}") from error
 
 
 def _countdown(place: str, row: Row, text: str) -> dict[str, Any]:

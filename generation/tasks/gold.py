@@ -14,6 +14,7 @@ from generation.grading.errors import CannotStartError, DiedError, RefusedError,
 from generation.grading.formula import formula, is_wordy
 from generation.grading.mathematics import compare
 from generation.grading.number import in_digits, number_of
+from generation.grading.own import judge_own
 from generation.grading.text import boxed
 from generation.grading.workers import pool_size
 from generation.records import Question
@@ -22,6 +23,7 @@ from generation.tasks.task import Dropped
 
 MOST_FORMULAS = 20_000
 """Most distinct formulas parsed by the workers, about a minute; of the others only the notation is checked."""
+MOST_OWN = 16  # gold answers tried on a grader of the user's own, which may take two seconds for each
 MOST_SEARCHED = 1_000  # most countdown questions solved by brute force, half a minute at worst
 _MOST_NUMBERS = 4  # in a question solved by brute force; five take sixty times as long
 _LOOKED_AT = frozenset({"choice", "exact", "number", "word"})
@@ -117,7 +119,11 @@ class Faults(NamedTuple):
 
 
 def find_faults(questions: Sequence[Question]) -> Faults:
-    """Parse all formulas, and solve all unproven countdown questions. Raises ValueError if no math worker starts."""
+    """Parse all formulas, and solve all unproven countdown questions.
+
+    Raises ValueError if no worker starts, or if the user's own grader fails one of the first gold answers.
+    """
+    check_own(questions)
     faults: dict[str, str] = {}
     formulas: dict[str, str] = {}
     for answer in dict.fromkeys(question.answer for question in questions if question.grader == "math"):
@@ -150,6 +156,18 @@ def find_faults(questions: Sequence[Question]) -> Faults:
     left = zip(counts, ("formulas of the gold answers", "countdown questions"), strict=True)
     notes = (f"{count:,} {what} more than are tried before the run" for count, what in left if count > 0)
     return Faults(by_key, tuple(notes))
+
+
+def check_own(questions: Sequence[Question]) -> None:
+    """Raise ValueError if a grader of the user's own takes one of the first gold answers for anything but right."""
+    for question in [question for question in questions if question.program][:MOST_OWN]:
+        told = f"the grader {question.grader}: the gold answer {question.answer[:60]!r} of {question.text[-60:]!r}"
+        try:
+            graded = judge_own(question.answer, question)
+        except CannotStartError as error:
+            raise ValueError(f"{told} cannot be graded: {error}") from error
+        if graded.outcome != "right":
+            raise ValueError(f"{told} must be right, and is {graded.outcome}: {graded.reason}")
 
 
 def unread(text: str) -> str:

@@ -1,7 +1,7 @@
 """The table of tasks, what else `--task` may name, and the questions of a run, from one task or a mixture.
 
-A user's own file defines `TASK`, a Drawn or a Loaded, as our tasks are. It is executed only here, before any engine
-starts; the answers are judged by one of our graders.
+A user's own file defines `TASK`, a Drawn or a Loaded, as our tasks are. It is executed here, before any engine starts;
+answers are judged by one of our graders, or by the file's own `grade`, which runs in the graders' processes alone.
 """
 
 import hashlib
@@ -18,6 +18,8 @@ from types import MappingProxyType, ModuleType
 from typing import Any, NamedTuple
 
 from cluster.texts import first_line
+from generation.grading import own
+from generation.grading.own import OwnGrader
 from generation.records import Question, collapse_spaces, stable_hash
 from generation.tasks import countdown, gym, made
 from generation.tasks.custom_facts import ANSWER_TYPES
@@ -28,6 +30,7 @@ from generation.tasks.task import MOST, Drawn, Dropped, Problem, Supplied, Task,
 TASKS: Mapping[str, Task] = MappingProxyType(
     {task.name: task for task in (*countdown.TASKS, *made.LETTERS, *made.LONGMULT, *HUB_TASKS)}
 )
+_OWN = "grade"  # the grader of a TASK that is a function of its file
 _NAME_OF_FILE = re.compile(r"[A-Za-z0-9][\w.-]{0,59}")
 _PART = re.compile(r"(?P<name>[^:,]+)(?::(?P<count>[0-9]{1,8}))?")
 
@@ -75,6 +78,11 @@ def find(name: str, ranges: countdown.Ranges) -> Task:
     if name.startswith(gym.PREFIX):
         return gym.task(name)
     return TASKS[name] if name in TASKS else _of_file(name)
+
+
+def own_grader(task: Task) -> OwnGrader | None:
+    """Return the grader that a task of the user's own brings."""
+    return task.own if isinstance(task, _OfFile) else None
 
 
 def listing() -> str:
@@ -151,13 +159,20 @@ def _of_file(given: str) -> Task:
         raise ValueError(f"{told}: TASK is a {type(made).__name__}, and must be a Drawn or a Loaded")
     if not isinstance(made.name, str) or not _NAME_OF_FILE.fullmatch(made.name) or made.name in TASKS:
         raise ValueError(f"{told}: {made.name!r} is no name, or one of ours; letters, digits, _ . - will do")
-    if made.grader not in ANSWER_TYPES:
-        raise ValueError(f"{told}: no grader is called {made.grader!r}; take one of {', '.join(ANSWER_TYPES)}")
+    if made.grader not in (*ANSWER_TYPES, _OWN):
+        known = f"{', '.join(ANSWER_TYPES)}, or {_OWN!r} for the file's own function"
+        raise ValueError(f"{told}: no grader is called {made.grader!r}; take one of {known}")
+    if hasattr(module, _OWN) and made.grader != _OWN:
+        raise ValueError(
+            f"{told} has a function grade, and TASK says grader={made.grader!r}: say {_OWN!r}, or rename it"
+        )
+    grader = own.load(given, "--task") if made.grader == _OWN else None
     if isinstance(made, Drawn):
         made = replace(made, draw=partial(_made, given, made.draw))
     else:
         made = replace(made, read=partial(_made, given, made.read))
-    return _OfFile(made.name, made.line, made.grader, made.answer_type, made, given, hashlib.sha256(source).hexdigest())
+    sha256, name = hashlib.sha256(source).hexdigest(), grader.name if grader else made.grader
+    return _OfFile(made.name, made.line, name, made.answer_type, made, given, sha256, grader)
 
 
 @dataclass(frozen=True)
@@ -165,6 +180,7 @@ class _OfFile(Task):
     made: Drawn | Loaded
     given: str
     sha256: str
+    own: OwnGrader | None
 
     def supply(self, wanted: Wanted) -> Supplied:
         return self._checked(self.made.supply(wanted))
@@ -172,7 +188,17 @@ class _OfFile(Task):
     def evaluation(self, count: int | None, seed: int) -> Supplied:
         return self._checked(self.made.evaluation(count, seed))
 
+    def _graded(self, question: Question) -> Question:
+        if self.own is None:
+            return question
+        if "answer" in question.facts:
+            told = f"--task file {self.given}: {question.text[-60:]!r}"
+            raise ValueError(f"{told} has facts with 'answer', which stands for the gold answer: name that otherwise")
+        return replace(question, grader=self.own.name, program=self.own.source)
+
     def _checked(self, supplied: Supplied) -> Supplied:
+        sft, rl = (tuple(map(self._graded, of)) for of in (supplied.sft, supplied.rl))
+        supplied = supplied._replace(sft=sft, rl=rl)
         asked = (*supplied.sft, *supplied.rl)
         faults = find_faults(asked)
         for question in asked:
@@ -181,10 +207,11 @@ class _OfFile(Task):
             if fault := faults.by_key.get(question.key):
                 raise ValueError(f"{place}: {fault}")
         origin = {"file": Path(self.given).name, "file_sha256": self.sha256}
-        return supplied._replace(config={**supplied.config, **origin}, notes=(*supplied.notes, *faults.notes))
+        notes = [f"graded by {self.own.name}: {self.own.line}"] if self.own else []
+        return supplied._replace(config={**supplied.config, **origin}, notes=(*supplied.notes, *notes, *faults.notes))
 
     def example(self) -> Question:
-        return self.made.example()
+        return self._graded(self.made.example())
 
 
 def _made(given: str, make: Callable[[Any], Any], value: Any) -> Any:

@@ -62,7 +62,7 @@ class Task:
 
     name: str
     line: str  # what is asked, shown by --list_tasks
-    grader: str
+    grader: str  # one of ours; in a file of the user's own also "grade", its function
     answer_type: str  # fills {answer_type_str}; reads well after "your resulting" and "a correct"
 
     def supply(self, wanted: Wanted) -> Supplied:

@@ -40,7 +40,7 @@ def write_reflected(plan: AdditionPlan, job: Job, look: Look, served: Served) ->
     def build(folder: Path) -> None:
         write_files(plan.source, job.store, folder / "data", schema.sampling_record(plan.sampling))
         counts = count_folder(folder, look, served)
-        assert counts.all().samples == plan.source.rows, "rows were lost on the way"
+        assert counts.rows == plan.source.rows, "rows were lost on the way"
         counts.kept = lost
         counted.append(counts)
         (folder / "README.md").write_text(reflected_card(counts, plan, job.record), encoding="utf-8")
@@ -119,7 +119,7 @@ def reflected_card(counts: RawCounts, plan: AdditionPlan, record: Mapping[str, A
     meanings = {column.name: column.meaning for column in (*schema.COLUMNS, *COLUMNS)}
     meanings["model"] = "the model that wrote samples and first reflections"
     columns = [schema.Column(field.name, field.type, meanings.get(field.name, "as it was given")) for field in written]
-    split = Split(counts.all().samples, counts.memory, counts.files)
+    split = Split(counts.rows, counts.memory, counts.files)
     origin = plan.source.origin
     models = dict.fromkeys([*origin.models, *plan.model.names])
     # the card that came with the rows is quoted: its links and header mean nothing here

@@ -42,14 +42,15 @@ COLUMNS = (
 )
 BLOCK_ROWS = 16
 _INDEX = "sample_index"
-_ASKED = ["question_key", "question", "response", "variant", "outcome"]
+_ASKED = ["question_key", "question", "response", "variant", "outcome", "parent"]
 
 
 class Sample(NamedTuple):
     """A graded sample, and what its reflections must differ from."""
 
     row: int  # its index in the file
-    identity: tuple[str, str, str]  # question key, variant, and sample index or, without one, row of all files
+    identity: tuple[str, str, str]
+    """Question key, variant, and sample index or, without one, row of all files; of a retry, what it follows."""
     question: str
     response: str
     is_correct: bool
@@ -131,9 +132,10 @@ def read_blocks(source: Source, keys: Collection[str] | None = None) -> Iterator
 
 
 def _sample(place: int, row: Mapping[str, Any], name: str) -> Sample:
+    index = name if row["index"] is None else str(row["index"])
     return Sample(
         row=place,
-        identity=(row["question_key"], row["variant"] or "", name if row["index"] is None else str(row["index"])),
+        identity=(row["question_key"], row["variant"] or "", row["parent"] or index),
         question=row["question"],
         response=row["response"],
         is_correct=row["outcome"] == "right",
