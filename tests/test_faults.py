@@ -27,7 +27,6 @@ from assembly.phrases import PHRASES
 from assembly.run import main
 from assembly.settings import FAULT_NAMES, SftSettings
 from cluster.texts import load_table
-from generation.raw.schema import SCHEMA_VERSION
 from tests.assembly_rows import (
     RIGHT,
     WRONG,
@@ -305,4 +304,3 @@ def test_metadata_of_somebody_else_is_not_read(tmp_path: Path) -> None:
     raw = write_parquet(tmp_path / "raw.parquet", rows)
     main(["--raw", str(raw), "--out", str(tmp_path / "out"), "--attempts", "1"])
     assert len(pq.read_table(tmp_path / "out" / "data")) == 1
-    assert SCHEMA_VERSION == 2  # whose metadata is read
