@@ -43,8 +43,7 @@ def located_false(text: str) -> Iterator[tuple[int, str]]:
             left = seen[len(outside) :]
             left = "" if outside and outside[-1].isalnum() and not left.startswith(" ") else left.strip()
             if (
-                _OPERATION.search(left)
-                and not _holds(left, right[1])
+                _differs(left, right[1])
                 and not _UNSTATED.match(text, right.end())
                 and not _NOT_STATED.search(outside[-20:])
             ):
@@ -53,22 +52,24 @@ def located_false(text: str) -> Iterator[tuple[int, str]]:
 
 def states_false_arithmetic(text: str) -> bool:
     """Return True if the text states an equation between numbers that is false."""
-    return any(false_equations(text))
+    return "=" in text and any(True for _ in located_false(text))
 
 
 # Texts on a question repeat the same equations.
 @lru_cache(maxsize=16384)
-def _holds(left: str, stated: str) -> bool:
-    """Return False if the expression has another value than is stated, be it rounded or cut to the places stated."""
+def _differs(left: str, stated: str) -> bool:
+    """Return True if an expression has another value than is stated, be it rounded or cut to the places stated."""
+    if not _OPERATION.search(left):
+        return False
     try:
         value = read(to_ascii(left)).value
     except (UnreadableError, OutOfBoundsError):
-        return True
+        return False
     if value is None:
-        return True
+        return False
     _, _, places = stated.partition(".")
     apart = abs(Fraction(stated.replace("−", "-")) - value)
-    return apart < Fraction(1, 10 ** len(places)) if places else not apart
+    return apart >= Fraction(1, 10 ** len(places)) if places else apart > 0
 
 
 _END = 400  # number of last characters of a sample that are searched for claims

@@ -54,9 +54,17 @@ def glue_contradicts_verdict(made: LabeledTrace) -> bool:
     return any(text is not None and verdict_of(phrase) is (not one.correct) for one, text, phrase in judged)
 
 
+_SEEN, _LETTERS = 80, 24
+
+
 def repeats_an_attempt(made: LabeledTrace) -> bool:
     """Two attempts are the same text, but for case and spacing."""
-    return len({" ".join(one.response.lower().split()) for one in made.attempts}) < len(made.attempts)
+    texts = [one.response for one in made.attempts]
+    # Most differ in their last letters, which is seen much faster.
+    ends = {"".join(text[-_SEEN:].lower().split())[-_LETTERS:] for text in texts}
+    if len(ends) == len(texts) and all(len(end) == _LETTERS for end in ends):
+        return False
+    return len({" ".join(text.lower().split()) for text in texts}) < len(texts)
 
 
 def cut_at_the_length_limit(made: LabeledTrace) -> bool:

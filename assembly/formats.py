@@ -136,7 +136,6 @@ def rows_of(formats: Sequence[Format]) -> dict[str, str]:
     return rows
 
 
-@cache
 def read_formats(folder: Path | None = None) -> Mapping[str, Format]:
     """Return the formats of a folder's formats.toml by name, or ours. Raises ValueError, with file and line."""
     file = open_table("assembly", "formats.toml", folder)

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 
 from cluster.text_tables import open_table
@@ -13,7 +12,6 @@ Phrases = Mapping[str, tuple[str, ...]]
 """Phrases by kind, each one line of plain text; phrases.toml says where each is used."""
 
 
-@cache
 def read_phrases(folder: Path | None = None) -> Phrases:
     """Return the phrases of a folder's phrases.toml, or ours. Raises ValueError, with file and line."""
     file = open_table("assembly", "phrases.toml", folder)

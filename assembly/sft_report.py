@@ -18,6 +18,7 @@ from generation.raw.files import RawSource
 from generation.raw.schema import columns_table
 
 _FAULTY, _CUT = ("no fault found", "with a fault"), ("without a cut attempt", "with a cut attempt")
+_DRAWN = "What is said between attempts and before the answer is drawn from these, a line each."
 _TAGS = ("skillfactory", "self-distillation", "reasoning", "sft")
 
 
@@ -70,7 +71,6 @@ def sft_card(
         for kind in KINDS
         for name, count in summary.counts(kind).items()
     ]
-    drawn = "What is said between attempts and before the answer is drawn from these, a line each."
     own = {"formats": rows_of(settings.chosen)} if settings.prompts else {}
     values = {
         "header": card.header(
@@ -109,7 +109,7 @@ def sft_card(
         "repeated": f" {repeated_text(summary)[:1].upper()}{repeated_text(summary)[1:]}." if summary.repeated else "",
         "configuration": card.json_block(settings.shown(), sort_keys=False),
         "run": card.run_section(starts),
-        "phrases": card.texts_section("The phrases", {"phrases": settings.words.phrases, **own}, drawn),
+        "phrases": card.texts_section("The phrases", {"phrases": settings.words.phrases, **own}, _DRAWN),
     }
     return card.fill_card("assembly", values, "sft_card.md")
 

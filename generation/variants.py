@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,7 +39,6 @@ class Variants(NamedTuple):
     notes: tuple[str, ...] = ()  # for the user
 
 
-@cache
 def read_variants(folder: Path | None = None) -> Variants:
     """Return the variants of a folder's variants.toml, or ours. Raises ValueError, with file and line."""
     file = open_table("generation", "variants.toml", folder)

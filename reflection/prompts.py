@@ -3,7 +3,6 @@
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,7 +44,6 @@ class Reflections(NamedTuple):
         return {name: every[name] for name in chosen}
 
 
-@cache
 def read_reflections(folder: Path | None = None) -> Reflections:
     """Return the prompts of a folder's reflections.toml, or ours. Raises ValueError, with file and line."""
     file = open_table("reflection", "reflections.toml", folder)

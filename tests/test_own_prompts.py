@@ -81,6 +81,14 @@ def test_each_file_may_come_alone(name: str, tmp_path: Path) -> None:
     assert [key for key, one in zip(TEXTS, ours, strict=True) if own[key] != one] == [name]
 
 
+def test_a_file_that_was_edited_is_read_anew(tmp_path: Path) -> None:
+    """As in a notebook, which runs one command after another."""
+    folder = write_own(tmp_path / "own", "phrases")
+    assert read_phrases(folder)["confirm"] == ("Own: twice.",)
+    (folder / "phrases.toml").write_text(OWN_PHRASES.replace("twice", "two times"), encoding="utf-8")
+    assert read_phrases(folder)["confirm"] == ("Own: two times.",)
+
+
 def test_formats_are_told_as_rows_that_read_back(own: Path, tmp_path: Path) -> None:
     for known in (FORMATS, read_formats(own)):
         rows = [f"[{json.dumps(name)}]\n{text}\n" for name, text in rows_of(list(known.values())).items()]
