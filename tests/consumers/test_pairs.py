@@ -24,7 +24,14 @@ def test_every_pair_is_read_whole(trainer: str, layout: str, tmp_path: Path) -> 
     flags = ["--layout", layout, "--pairs", "2", "--validation", "0.3", "--system", "Check each step."]
     main(["--raw", str(RUN), "--attempts", "1", "--out", str(sft), *flags])
     python = Path(f".venv-{trainer}/bin/python").absolute()
-    command = [str(python), "tests/consumers/ask_pairs.py", trainer, str(tmp_path / "PAIRS_DATA"), str(MODEL), str(told)]
+    command = [
+        str(python),
+        "tests/consumers/ask_pairs.py",
+        trainer,
+        str(tmp_path / "PAIRS_DATA"),
+        str(MODEL),
+        str(told),
+    ]
     environment = os.environ | {"HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1"}
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=500)
     assert ended.returncode == 0, ended.stderr[-3000:]
