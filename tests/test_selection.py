@@ -16,7 +16,7 @@ from generation.tasks import countdown
 from generation.tasks.countdown import Ranges
 from generation.tasks.made import LETTERS, LONGMULT
 from generation.tasks.same import identity_of, is_made
-from generation.tasks.task import HEADER
+from generation.tasks.task import HEADER, Drawn
 
 TRACES = st.lists(
     st.fixed_dictionaries(
@@ -137,7 +137,7 @@ def test_questions_that_differ_are_not_the_same(one: str, other: str, why: str) 
 @pytest.mark.parametrize(
     "task", [countdown.task("countdown_3arg", Ranges()), *LETTERS, *LONGMULT], ids=lambda one: one.name
 )
-def test_made_questions_are_told_by_their_facts(task: countdown.Drawn) -> None:
+def test_made_questions_are_told_by_their_facts(task: Drawn) -> None:
     """Two are the same here exactly where the task itself keeps them on one side of SFT and RL."""
     questions = task.evaluation(60, 0).sft
     identities = [identity_of(question.text) for question in questions]
