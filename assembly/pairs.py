@@ -129,6 +129,10 @@ def _columns(settings: SftSettings) -> tuple[Column, ...]:
     return (*texts, *(Column(name, MESSAGES, meaning) for name, meaning in _MEANING.items()), *_TOLD)
 
 
+def _schema(settings: SftSettings) -> pa.Schema:
+    return pa.schema([(column.name, column.type) for column in _columns(settings)])
+
+
 def _laid_out(rows: pa.Table, settings: SftSettings, schema: pa.Schema) -> pa.Table:
     before = [] if settings.system is None else [Message(role="system", content=settings.system)]
     made = []
@@ -173,11 +177,10 @@ def write_pairs(
 
     Return what is told of them.
     """
-    schema = pa.schema([(column.name, column.type) for column in _columns(settings)])
-    lengths = _Lengths()
+    schema, lengths = _schema(settings), _Lengths()
 
     def build(folder: Path) -> None:
-        splits = [_write_split(paths, name, cut, settings, schema, folder) for name in (TRAIN, VALIDATION)]
+        splits = [_write_split(paths, name, cut, settings, folder=folder) for name in (TRAIN, VALIDATION)]
         for path in paths:
             for rows in _tables(path):
                 lengths.add(rows, settings)
@@ -206,10 +209,9 @@ def _unit(settings: SftSettings) -> str:
     return "characters" if settings.model is None else "tokens"
 
 
-def _write_split(
-    paths: Sequence[Path], name: str, cut: float, settings: SftSettings, schema: pa.Schema, folder: Path
-) -> Split | None:
+def _write_split(paths: Sequence[Path], name: str, cut: float, settings: SftSettings, *, folder: Path) -> Split | None:
     """Write the pairs of a split; return None if there are none."""
+    schema = _schema(settings)
     file, rows, memory = folder / FOLDERS[name] / f"{name}-00000-of-00001.parquet", 0, 0
     writer: pq.ParquetWriter | None = None
     for table in (table for path in paths for table in _tables(path)):

@@ -73,20 +73,11 @@ def sft_card(
     ]
     own = {"formats": rows_of(settings.chosen)} if settings.prompts else {}
     values = {
-        "header": card.header(
-            schema_in(settings),
-            splits,
-            tags=_TAGS,
-            license=license,
-            models=source.models,
-            sources=source.repository.split(", "),
-        ),
+        "header": _header(splits, settings, source, license),
         "traces": f"{sum(split.rows for split in splits):,}",
         "questions": f"{summary.questions:,}",
         "samples": f"{summary.samples:,} samples{_retries(summary)}",
-        "splits": Table(("split", "traces"), [(one.name, one.rows) for one in splits]).markdown(1)
-        if len(splits) > 1
-        else "",
+        "splits": _table(("split", "traces"), {one.name: one.rows for one in splits[1:] and splits}, 1),
         "formats": _table(("format", "traces"), summary.counts("format"), 1),
         "labels": _table(("label", "traces"), summary.counts("label"), 1),
         "tasks": _table(("task", "traces"), summary.counts("task"), 1),
@@ -112,6 +103,18 @@ def sft_card(
         "phrases": card.texts_section("The phrases", {"phrases": settings.words.phrases, **own}, _DRAWN),
     }
     return card.fill_card("assembly", values, "sft_card.md")
+
+
+def _header(splits: Sequence[Split], settings: SftSettings, source: RawSource, license: str) -> str:
+    """Return the YAML at the head of the card."""
+    return card.header(
+        schema_in(settings),
+        splits,
+        tags=_TAGS,
+        license=license,
+        models=source.models,
+        sources=[source.repository],
+    )
 
 
 def _main(summary: Summary, settings: SftSettings, folder: Path) -> str:
