@@ -305,4 +305,4 @@ def test_metadata_of_somebody_else_is_not_read(tmp_path: Path) -> None:
     raw = write_parquet(tmp_path / "raw.parquet", rows)
     main(["--raw", str(raw), "--out", str(tmp_path / "out"), "--attempts", "1"])
     assert len(pq.read_table(tmp_path / "out" / "data")) == 1
-    assert SCHEMA_VERSION == 2  # whose metadata is read
+    assert SCHEMA_VERSION == 3  # whose metadata is read
