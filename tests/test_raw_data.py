@@ -111,7 +111,7 @@ def test_the_schema_is_fixed_for_this_version() -> None:
     assert [column.name for column in COLUMNS if not column.meaning] == []
     assert list(SCHEMA.field("sampling").type.names) == list(asdict(Sampling()))
     assert SCHEMA.field("schema_version").type == pa.int32()
-    assert len(SCHEMA) == 33
+    assert len(SCHEMA) == 35
 
 
 GRADES: list[tuple[Outcome, str, bool | None]] = [
