@@ -113,7 +113,7 @@ def _header(splits: Sequence[Split], settings: SftSettings, source: RawSource, l
         tags=_TAGS,
         license=license,
         models=source.models,
-        sources=[source.repository],
+        sources=source.repository.split(", "),
     )
 
 

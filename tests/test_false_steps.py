@@ -19,7 +19,7 @@ ENDED = "\n<answer>8</answer>"
         ("First 3 + 4 = 8. Then more.", "", "First 3 + 4 = 8.", "arithmetic"),
         ("[3 + 4 = 8], then", "", "[3 + 4 = 8]", "a bracket that was opened before"),
         ("$3 + 4 = 8$, then", "", "$3 + 4 = 8$", "marks of a formula"),
-        ("2 * 2 = 4, 3 + 4 = 8, 1 + 1 = 3, so", "", "2 * 2 = 4, 3 + 4 = 8", "the first of two"),
+        ("2 * 2 = 4; 3 + 4 = 8; 1 + 1 = 3, so", "", "2 * 2 = 4; 3 + 4 = 8;", "the first of two"),
         ("I use 9. Then I go on.", 'It says "I use 9", which is wrong.', "I use 9.", "a quotation"),
         ("I use 9. Then I go on.", "`I use 9` is not allowed.", "I use 9.", "marked as code"),
         ("I use 9. Then I go on.", "The step “I use 9” is an error.", "I use 9.", "printer's marks"),

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from cluster.jobs.plots import Lengths
 from generation.raw.example import Example, find_example
 from generation.raw.reader import as_rows, find_columns
-from generation.raw.retries import RetryCounts
+from generation.raw.retries import RetryCounts, tokens_in
 from generation.raw.schema import (
     FOUND,
     PARENT,
@@ -205,18 +205,9 @@ def _without_retries(counts: RawCounts, batch: pa.RecordBatch, rows: pa.Table) -
     counts.retries.add(rows)
     retries = batch.filter(pc.invert(plain))
     for column in REQUESTS:
-        for name, count in _tokens_in(retries, column).items():
+        for name, count in tokens_in(retries, column, TOKENS).items():
             counts.tokens[PARENT, name] += count
     return batch.filter(plain), rows.filter(plain)
-
-
-def _tokens_in(batch: pa.RecordBatch, column: str) -> dict[str, int]:
-    """Return the sums of TOKENS of a column of REQUESTS, as far as it has them."""
-    if (asked := requests_in(batch, column)) is None:
-        return {}
-    made = asked.flatten()
-    there = [name for name in TOKENS if made.type.get_field_index(name) >= 0]
-    return {name: pc.sum(pc.struct_field(made, name)).as_py() or 0 for name in there}
 
 
 def _count(counts: RawCounts, batch: pa.RecordBatch, rows: pa.Table) -> None:
@@ -250,7 +241,7 @@ def _count(counts: RawCounts, batch: pa.RecordBatch, rows: pa.Table) -> None:
             made = asked.flatten()
             has_errors = made.type.get_field_index("error") >= 0
             counts.failed[column] += pc.count(pc.struct_field(made, "error")).as_py() if has_errors else 0
-            counts.tokens.update({(column, name): count for name, count in _tokens_in(batch, column).items()})
+            counts.tokens.update({(column, name): count for name, count in tokens_in(batch, column, TOKENS).items()})
     if {REFLECTIONS, REFLECTIONS_THOUGHT} <= set(batch.schema.names):
         texts, thoughts = (as_lists(batch[name]).flatten() for name in (REFLECTIONS, REFLECTIONS_THOUGHT))
         if len(texts) == len(thoughts):

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.jobs.card import Table
+from generation.raw.schema import requests_in
 
 _KNOWN = ("wrong", "right")  # outcomes of samples that are reflected on, and so may be retried
 _OUTCOMES = ("right", "wrong", "unknown")
@@ -106,6 +107,15 @@ class RetryCounts:
             if (share := self.changed(before))
         ]
         return f"{self.total:,} retries: {', '.join(told)}" if told else ""
+
+
+def tokens_in(batch: pa.RecordBatch, column: str, names: Iterable[str]) -> dict[str, int]:
+    """Return the sums of these token counts in a column of REQUESTS, as far as it has them."""
+    if (asked := requests_in(batch, column)) is None:
+        return {}
+    made = asked.flatten()
+    there = [name for name in names if made.type.get_field_index(name) >= 0]
+    return {name: pc.sum(pc.struct_field(made, name)).as_py() or 0 for name in there}
 
 
 def variants_of(parents: pa.Array) -> pa.Array:
