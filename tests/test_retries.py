@@ -242,7 +242,9 @@ def test_a_run_that_lost_a_shard_comes_out_the_same(tmp_path: Path, run: Path) -
     )
 
 
-def test_more_retries_are_added_and_fewer_refused(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_more_retries_are_added_and_fewer_refused(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A run that grows by retries, reflections and samples has the rows of one that was asked for all at once."""
     grown, whole = tmp_path / "grown", tmp_path / "whole"
     shutil.copytree(run, grown)
