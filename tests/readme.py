@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
 NO_COMMANDS = ("model", "expected", "<think>", "scrape_configs:", "[variants.short]", "[plainly]", "variants")
@@ -61,3 +62,16 @@ def typed(command: str, folder: Path, environment: Mapping[str, str]) -> subproc
         check=False,
         timeout=300,
     )
+
+
+class Reader(NamedTuple):
+    """Somebody who reads the README, has a working copy, and reaches a hub."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    def types(self, command: str) -> str:
+        """What the command prints when it ends well."""
+        ended = typed(command, self.folder, self.environment)
+        assert ended.returncode == 0, f"{command}\n{ended.stdout}{ended.stderr}"
+        return ended.stdout

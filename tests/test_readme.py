@@ -15,7 +15,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from packaging.requirements import Requirement
@@ -28,26 +27,13 @@ from generation.run import main
 from tests.assembly_rows import write_parquet
 from tests.hub_server import serving
 from tests.hub_user import User
-from tests.readme import NO_COMMANDS, ROOT, commands, typed, working_copy
+from tests.readme import NO_COMMANDS, ROOT, Reader, commands, typed, working_copy
 from tests.readme_hub import RAW, REPLIES, ROWS, SUMS, readers_hub
 from tests.scripted import reply
 
 README = ROOT / "README.md"
 TEXT = "\n".join(path.read_text(encoding="utf-8") for path in (README, *sorted((ROOT / "docs").glob("*.md"))))
 COMMANDS = commands(TEXT)
-
-
-class Reader(NamedTuple):
-    """Somebody who reads the README, has a working copy, and reaches a hub."""
-
-    folder: Path
-    environment: dict[str, str]
-
-    def types(self, command: str) -> str:
-        """What the command prints when it ends well."""
-        ended = typed(command, self.folder, self.environment)
-        assert ended.returncode == 0, f"{command}\n{ended.stdout}{ended.stderr}"
-        return ended.stdout
 
 
 @pytest.fixture

@@ -251,7 +251,7 @@ def test_more_retries_are_added_and_fewer_refused(
     more = [*FLAGS[:2], "--retries=2", "--reflections=3", "--samples=3"]
     for out in (grown, whole):
         assert main([*more, f"--out={out}"], fleet=Fleet(ScriptedSettings(reply))) == 0
-    rows, once = ([row for row in rows_of(out)] for out in (grown, whole))
+    rows, once = (list(rows_of(out)) for out in (grown, whole))
     assert rows == once
     assert len([row for row in rows if row["parent"]]) > len([row for row in rows_of(run) if row["parent"]])
     capsys.readouterr()
