@@ -31,7 +31,7 @@ class Config:
     trainer: Literal["llamafactory", "trl", "verl", "axolotl", "ms-swift", "openrlhf"] | None = flag(
         None, "default: the model's chat template alone"
     )
-    trainer_config: Path | None = flag(None, "the trainer's own configuration, as YAML", local)
+    config: Path | None = flag(None, "the trainer's own configuration, as YAML", local)
     python: Path | None = flag(None, "of the trainer's environment (default: the one that runs this)", local)
     rows: int = flag(1000, "look at so many rows of the set, the longest among them")
     chat_kwargs: dict[str, Any] | None = flag(None, "variables of the chat template, as for generation.run")
@@ -40,7 +40,7 @@ class Config:
 
     def __post_init__(self) -> None:
         check_range("--rows", self.rows, 1, 10**9)
-        for name in ("trainer_config", "python"):
+        for name in ("config", "python"):
             if getattr(self, name) is not None and self.trainer is None:
                 raise ValueError(f"--{name} is for a trainer: give --trainer too")
         for name in ("json", "html"):
@@ -52,7 +52,7 @@ class Config:
 
     @property
     def wanted(self) -> Wanted:
-        return Wanted(self.sft, self.model, self.trainer, self.trainer_config, self.python, self.rows, self.chat_kwargs)
+        return Wanted(self.sft, self.model, self.trainer, self.config, self.python, self.rows, self.chat_kwargs)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

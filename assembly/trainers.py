@@ -47,26 +47,24 @@ def settings_of(trainer: str, layout: str, config: Path | None, template: str) -
         try:
             given = yaml.safe_load(config.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-            raise ValueError(
-                f"--trainer_config {config} cannot be read as YAML: {str(error).splitlines()[0]}"
-            ) from error
+            raise ValueError(f"--config {config} cannot be read as YAML: {str(error).splitlines()[0]}") from error
         if not isinstance(given, dict) or not all(isinstance(name, str) for name in given):
-            raise ValueError(f"--trainer_config {config} holds no settings: give {known['shown']}'s own, name: value")
+            raise ValueError(f"--config {config} holds no settings: give {known['shown']}'s own, name: value")
         try:
             json.dumps(given, default=str)
         except (TypeError, ValueError, RecursionError) as error:
-            raise ValueError(f"--trainer_config {config} cannot be passed on: {error}") from error
+            raise ValueError(f"--config {config} cannot be passed on: {error}") from error
     settings: dict[str, Any] = known["settings"].get(layout, {}) | given
     match settings.get("datasets"):
         case None | [dict()]:
             pass
         case _:
-            raise ValueError(f"--trainer_config {config} needs one entry in datasets, of this set: leave others out")
+            raise ValueError(f"--config {config} needs one entry in datasets, of this set: leave others out")
     if "templates" in known and "template" not in settings:
         fitting = (row["name"] for row in known["templates"] if _fits(row, template))
         if not (name := next(fitting, "")):
             told = "has a template of its own for each model, and none is known here for this one"
-            raise ValueError(f"{known['shown']} {told}: name it in --trainer_config, as template: NAME")
+            raise ValueError(f"{known['shown']} {told}: name it in --config, as template: NAME")
         settings["template"] = name
     return settings
 

@@ -58,22 +58,21 @@ def parse(config_class: type[T], argv: Sequence[str] | None = None, *, first: st
         # What the terminal's encoding has no letter for is a question mark there, and ends no run.
         sys.stdout.reconfigure(errors="replace")
     tokens = sys.argv[1:] if argv is None else list(argv)
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        # No work ends because a terminal's encoding lacks a character.
-        sys.stdout.reconfigure(errors="replace")
     flags = {one.name: one for one in fields(config_class)}  # type: ignore[arg-type]
     kinds = get_type_hints(config_class)
+    # A command whose own flag has this name, as a trainer's configuration, takes no flags from a file.
+    by_file = {} if FILE in flags else {FILE: given_by_file()}
+    known: dict[str, Any] = {**dict.fromkeys(by_file, str | None), **kinds}
     if "--help" in tokens or "-h" in tokens or tokens == ["help"]:
-        page(help_page(config_class, {**flags, FILE: given_by_file()}, {**kinds, FILE: str | None}))
+        page(help_page(config_class, {**by_file, **flags}, known))
         raise SystemExit(0)
     if "--version" in tokens:
         page(f"{PROJECT} {code_version()['version'] or '(not installed)'}")
         raise SystemExit(0)
     wordy = {name for name, one in flags.items() if one.metadata.get("words")}
-    known = {**kinds, FILE: str | None}
     try:
         texts = _split(_led(tokens, known, wordy, first) if first else tokens, known, wordy)
-        file = texts.pop(FILE, None)
+        file = texts.pop(FILE, None) if by_file else None
         values = {name: value_of(flags[name], kinds[name], text) for name, text in texts.items()}
         if file is not None:
             file = value_of(given_by_file(), str | None, file)
@@ -87,7 +86,7 @@ def parse(config_class: type[T], argv: Sequence[str] | None = None, *, first: st
 
 
 def given_by_file() -> Any:
-    """Return the flag that every command has beside its own."""
+    """Return the flag that commands have beside their own."""
     one = flag(None, _OF_FILE, local)
     one.name = FILE
     return one

@@ -91,14 +91,14 @@ COMMANDS: tuple[Any, ...] = (Settings, AdditionSettings, Config, Check, Options)
 NEEDED = {AdditionSettings: ["--raw=x"], Config: ["--raw=x"], Options: ["--nodes=1", "--time=10"]}
 NEEDED[Check] = ["--sft=x", "--model=x"]
 PATHS = {"model", "task", "grader", "questions", "raw", "out", "env_setup", "container", "container_mounts"}
-PATHS |= {"adapter", "like", "chat_template", "examples", "sft", "trainer_config", "python", "json", "html"}
+PATHS |= {"adapter", "like", "chat_template", "examples", "sft", "config", "python", "json", "html"}
 PATHS |= {"prompts", "exclude", "write_prompts"}
 FLAGS = [(command, one.name) for command in COMMANDS for one in dataclasses.fields(command) if one.name in PATHS]
 
 
 def given(command: Any, name: str, text: str) -> Any:
     needed = [word for word in NEEDED.get(command, []) if not word.startswith(f"--{name}=")]
-    if name in ("trainer_config", "python"):
+    if name in ("config", "python"):
         needed.append("--trainer=trl")
     if name == "container_mounts":
         needed.append("--container=x")

@@ -148,7 +148,7 @@ def test_flags_of_the_assembly_are_frozen() -> None:
 
 def test_flags_of_the_check_are_frozen() -> None:
     names = [field.name for field in dataclasses.fields(Check)]
-    assert names == ["sft", "model", "trainer", "trainer_config", "python", "rows", "chat_kwargs", "json", "html"]
+    assert names == ["sft", "model", "trainer", "config", "python", "rows", "chat_kwargs", "json", "html"]
 
 
 def test_flags_of_the_report_are_frozen() -> None:

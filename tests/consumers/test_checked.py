@@ -232,6 +232,6 @@ def test_a_layout_that_it_does_not_take_is_named(found_in: Callable[[Case], Foun
 def test_the_command_says_so(damage: tuple[str, ...], code: int, tmp_path: Path) -> None:
     (case, *_) = [one for one in (*WHOLE, *HURT) if one.trainer == "trl" and one.damage == damage]
     asked, told = asked_of(case, tmp_path), tmp_path / "found.json"
-    trainer = ["--trainer", "trl", "--python", str(asked.python), "--trainer_config", str(asked.config)]
+    trainer = ["--trainer", "trl", "--python", str(asked.python), "--config", str(asked.config)]
     assert main(["--sft", str(asked.sft), "--model", asked.model, *trainer, "--json", str(told)]) == code
     assert {*json.loads(told.read_text(encoding="utf-8"))["damage"]} == {*damage}
