@@ -28,6 +28,7 @@ wrong sample with the retry that mended it, whole or cut behind its first false 
 Review = Literal["backtrack", "confirm", "none"]
 _BLOCKS = ("reflection", "glue", "ending")
 _KEYS = ("label", "attempts", "last", "earlier_correct", "whole_pool", "blocks", "review")
+_NOT_OF_RETRIES = ("last", "earlier_correct", "whole_pool", "review")
 _CORRECTNESS = {"correct": True, "incorrect": False, "any": None}
 _MOST = 1000
 
@@ -132,7 +133,8 @@ def rows_of(formats: Sequence[Format]) -> dict[str, str]:
             "review": one.review,
             **one.marks._asdict(),
         }
-        rows[one.name] = "\n".join(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in said.items())
+        keys = [key for key in said if not (one.retried and key in _NOT_OF_RETRIES)]
+        rows[one.name] = "\n".join(f"{key} = {json.dumps(said[key], ensure_ascii=False)}" for key in keys)
     return rows
 
 
@@ -193,7 +195,7 @@ def _tag(file: TextTable, keys: Sequence[str]) -> str:
 
 def _check_whole(file: TextTable, made: Format) -> None:
     """Raise ValueError for a row whose parts do not go together."""
-    for key in ("last", "earlier_correct", "whole_pool", "review") if made.retried else ():
+    for key in _NOT_OF_RETRIES if made.retried else ():
         if key in file.table[made.name]:
             told = f"attempts {made.lengths} are a wrong one and its retry: leave {key} out"
             raise file.fault([made.name, key], told)

@@ -228,11 +228,11 @@ def test_plain_means_the_files_list_or_all_without_a_hint(tmp_path: Path, capsys
     assert _generate(tmp_path / "run", own, *flags) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "--variants plain leaves out fifth, which its list does not name" in said
-    assert "under 2 variants" in said
+    assert "variants middle, bare note" in said
     whole = write_own(tmp_path / "whole", "variants", variants="\n".join(VARIANTS.splitlines()[2:]))
     assert _generate(tmp_path / "run", whole, *flags) == 0
     said = capsys.readouterr().out
-    assert "under 3 variants" in said
+    assert "variants    middle, bare, fifth\n" in said
     assert "leaves out" not in said
 
 
