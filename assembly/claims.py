@@ -3,6 +3,7 @@
 Each reader knows a few exact wordings: what it does not know, it does not find.
 """
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
@@ -23,8 +24,12 @@ _UNSTATED = re.compile(
     re.IGNORECASE,
 )
 """Behind an equation: it is a question, another arithmetic, called false, or there is more of its last number."""
-_NOT_STATED = re.compile(r"(?:\d,|\b(?:not|if|whether|unless|suppose) *)$", re.IGNORECASE)
+_NOT_STATED = re.compile(r"\b(?:not|if|whether|unless|suppose) *$", re.IGNORECASE)
 """Before one, likewise."""
+_BACKWARDS = re.compile(r"(?:^|[.:;]\s+|\n)(\d{1,9}) is (\d{1,9} ?[-+*/×÷] ?\d{1,9})", re.MULTILINE)
+"""A value, and the operation that gives it, at the beginning of a clause: 27 is 21 + 6."""
+_MORE_BACKWARDS = re.compile(r" and (\d{1,9}) is (\d{1,9} ?[-+*/×÷] ?\d{1,9})")
+_GOES_ON = re.compile(r" *(?:[-+*/×÷=^(%\d]|[.,]\d)")
 
 
 def false_equations(text: str) -> Iterator[str]:
@@ -33,7 +38,21 @@ def false_equations(text: str) -> Iterator[str]:
 
 
 def located_false(text: str) -> Iterator[tuple[int, str]]:
-    """Yield where each false equation ends, and the equation, in order."""
+    """Yield where each false equation ends, and the equation, in order; also "27 is 20 + 6", as one."""
+    return iter(sorted([*_forwards(text), *_backwards(text)]))
+
+
+def _backwards(text: str) -> Iterator[tuple[int, str]]:
+    for found in _BACKWARDS.finditer(text) if " is " in text else ():
+        one: re.Match[str] | None = found
+        while one is not None:
+            goes_on = _GOES_ON.match(text, one.end())
+            if not goes_on and _differs(one[2], one[1]) and not _UNSTATED.match(text, one.end()):
+                yield one.end(), f"{one[1]} is {one[2]}"
+            one = None if goes_on else _MORE_BACKWARDS.match(text, one.end())
+
+
+def _forwards(text: str) -> Iterator[tuple[int, str]]:
     place = -1
     while (place := text.find("=", place + 1)) >= 0:
         if (right := _RIGHT.match(text, place + 1)) is not None:
@@ -41,7 +60,9 @@ def located_false(text: str) -> Iterator[tuple[int, str]]:
             seen = text[max(0, place - 200) : place]
             outside = seen.rstrip(_LEFT)
             left = seen[len(outside) :]
-            left = "" if outside and outside[-1].isalnum() and not left.startswith(" ") else left.strip()
+            # Behind a digit and a comma without a space there is more of a number, as in 1,000 + 2 = 1,002.
+            inside = outside[-1:].isalnum() or re.search(r"\d,$", outside)
+            left = "" if inside and not left.startswith(" ") else left.strip()
             if (
                 _differs(left, right[1])
                 and not _UNSTATED.match(text, right.end())
@@ -52,7 +73,7 @@ def located_false(text: str) -> Iterator[tuple[int, str]]:
 
 def states_false_arithmetic(text: str) -> bool:
     """Return True if the text states an equation between numbers that is false."""
-    return "=" in text and any(True for _ in located_false(text))
+    return any(True for _ in itertools.chain(_forwards(text), _backwards(text)))
 
 
 # Texts on a question repeat the same equations.

@@ -20,6 +20,10 @@ from tests.assembly_rows import RIGHT, WRONG, RawRow, made_of, raw_row, settings
         ("5 − 9 = −3", ["5 − 9 = −3"]),
         ("10 / 3 = 3.5", ["10 / 3 = 3.5"]),
         ("so 1/2 = 0.4", ["1/2 = 0.4"]),
+        ("2 * 2 = 4, 3 + 4 = 8, 1 + 1 = 2.", ["3 + 4 = 8"]),
+        ("I go backwards.\n19 is 5 * 10.\n5 is 5 - 4.", ["19 is 5 * 10", "5 is 5 - 4"]),
+        ("from 24: 24 is 6 * 4 and 6 is 6 + 1, which is (6 + 1) * 4.", ["6 is 6 + 1"]),
+        ("7 is 3 + 5. So 3 + 4 = 8.", ["7 is 3 + 5", "3 + 4 = 8"]),
     ],
 )
 def test_false_equations_are_found(text: str, false: list[str]) -> None:
@@ -56,6 +60,13 @@ def test_false_equations_are_found(text: str, false: list[str]) -> None:
         "9**9**9**9 = 1",
         "= 8",
         "3 + = 8",
+        "27 is 21 + 6. 21 is 7 * 3.",
+        "the sum of 3 and 4 is 2 + 6",  # no clause begins with the value
+        "8 is 3 + 4 + 1",
+        "8 is 3 + 4 = 7",
+        "8 is 3 + 4 is wrong",
+        "option 8 is 3 + 4",
+        "8 is 4 people + 3",
         "=" * 10_000,
         "(" * 10_000 + "1 + 1 = 3",
     ],
