@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from assembly import candidates
+from assembly import candidates, retried
 from assembly import formats as asked
 from assembly.assemble import assemble
 from assembly.feasibility import ADVICE, NothingMadeError
@@ -163,7 +163,12 @@ def bytes_below(folder: Path) -> dict[Path, bytes]:
 
 
 def test_all_advice_is_on_a_reason_that_there_is() -> None:
-    known = {value for module in (candidates, asked, records) for value in vars(module).values() if type(value) is str}
+    known = {
+        value
+        for module in (candidates, asked, records, retried)
+        for value in vars(module).values()
+        if type(value) is str
+    }
     assert not ADVICE.keys() - known
     assert {asked.TOO_FEW, asked.TOO_FEW_CORRECT, asked.TOO_FEW_INCORRECT, asked.TOO_ALIKE} <= ADVICE.keys()
 
@@ -244,7 +249,7 @@ def test_rows_without_a_key_or_variant_are_counted_too(tmp_path: Path) -> None:
 
 def test_in_processes_of_their_own_it_ends_alike(tmp_path: Path) -> None:
     raw = write_parquet(tmp_path / "raw.parquet", list(map(marked, ROWS)))
-    with pytest.raises(NothingMadeError, match="holds `<think>`"):
+    with pytest.raises(NothingMadeError, match="holds a tag of a trace"):
         assemble(raw, tmp_path / "sft", settings("*C"), processes=2)
     assert [path.name for path in tmp_path.iterdir()] == ["raw.parquet"]
 

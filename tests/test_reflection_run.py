@@ -205,7 +205,7 @@ def test_another_configuration_is_refused_by_name(run: Run, tmp_path: Path, caps
     raw = write_parquet(tmp_path / "raw.parquet", foreign_rows())
     run(raw)
     for flags, told in [
-        (["--reflections=3"], "reflections was 2, now 3"),
+        (["--reflections=1"], "--reflections was 2, now 1"),
         (["--seed=1"], "seed was 0, now 1"),
         (["--top_p=0.5"], "sampling.top_p was 0.95, now 0.5"),
     ]:

@@ -110,7 +110,7 @@ HINTED = next(name for name, one in VARIANTS.items() if one.rationalized)
         ({"thought": "I see."}, [None, None]),
         ({"thought": ""}, [None, None]),
         ({"thought": None}, [None, None]),
-        ({"thought": "a <sample> b"}, [None, "holds `<think>`"]),
+        ({"thought": "a <sample> b"}, [None, "holds a tag of a trace"]),
         ({"thought": "The hint says so."}, [None, None]),
         ({"thought": "The hint says so.", "variant": HINTED}, [None, "mentions its hint"]),
         ({"thought": "I see.", "variant": HINTED}, [None, None]),

@@ -157,7 +157,8 @@ class JobPlan(ABC):
     license: str  # for the cards
     notes: tuple[str, ...] = ()  # for the user, before the run starts
     texts: Mapping[str, JSON] = field(default_factory=dict)  # every text in use, for run.json
-    earlier: Earlier | None = None  # what its configuration would be with smaller amounts; None if it cannot grow
+    earlier: Earlier | None = field(default=None, compare=False)
+    """What its configuration would be with smaller amounts; None if it cannot grow."""
 
     @property
     def max_tokens(self) -> int:
