@@ -163,12 +163,8 @@ def bytes_below(folder: Path) -> dict[Path, bytes]:
 
 
 def test_all_advice_is_on_a_reason_that_there_is() -> None:
-    known = {
-        value
-        for module in (candidates, asked, records, retried)
-        for value in vars(module).values()
-        if type(value) is str
-    }
+    modules = (candidates, asked, records, retried)
+    known = {value for module in modules for value in vars(module).values() if type(value) is str}
     assert not ADVICE.keys() - known
     assert {asked.TOO_FEW, asked.TOO_FEW_CORRECT, asked.TOO_FEW_INCORRECT, asked.TOO_ALIKE} <= ADVICE.keys()
 
