@@ -41,7 +41,9 @@ class Input:
 class Config(SftSettings, Input):
     """Make SkillFactory training traces from a RAW_DATA, ready for LLaMA-Factory."""
 
-    out: Path | None = flag(None, "the folder to make (default: SFT_DATA beside the raw folder)", dataset_folder)
+    out: Path | None = flag(
+        None, "the folder to make (default: SFT_DATA beside the raw folder)", dataset_folder, group="output", often=True
+    )
     processes: int | None = flag(None, "default: as many as cores; the set does not depend on it")
     license: str = flag(UNKNOWN, "of the card, in the hub's words, such as apache-2.0 or cc-by-4.0")
     rl_layout: RlLayoutName | None = flag(
