@@ -8,6 +8,7 @@ from pathlib import Path
 
 from assembly.assemble import assemble
 from assembly.feasibility import NothingMadeError
+from assembly.pairs import pairs_beside
 from assembly.reporting.page import leave_report
 from assembly.rl import RL_DATA, programs_in, rates_told, read_rl, write_rl
 from assembly.sessions import MOST, sessions_beside
@@ -111,6 +112,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         fail(f"{error}; {out} stays as it was" if isinstance(error, NothingMadeError) and out.exists() else str(error))
     made = [
         out,
+        *([pairs_beside(out)] if config.pairs else []),
         *([config.rl_destination] if rewrite else []),
         *([sessions_beside(out)] if config.export_traces else []),
     ]

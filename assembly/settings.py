@@ -63,7 +63,9 @@ class Words(NamedTuple):
 class SftSettings:
     """The settings of a set of traces. Raises ValueError, naming the flag, for settings that cannot work."""
 
-    formats: tuple[str, ...] = flag(("*C_full",), f"comma list of {', '.join(FORMATS)}; quote the stars", group="traces")
+    formats: tuple[str, ...] = flag(
+        ("*C_full",), f"comma list of {', '.join(FORMATS)}; quote the stars", group="traces"
+    )
     attempts: str = flag("5", "N, the most attempts in a trace; or a range, 2-5")
     seed: int = flag(0, "another seed draws another set")
     repeats: int = flag(1, "traces of each format and length from a question")
@@ -117,7 +119,9 @@ class SftSettings:
     validation: float | None = flag(None, "hold out this share of the questions as a split of their own, such as 0.1")
     system: str | None = flag(None, "a system turn in front of every conversation", group="layout")
     pairs: int | None = flag(
-        None, "write so many pairs of each question, a right and a wrong sample, beside the set: for DPO", group="output"
+        None,
+        "write so many pairs of each question, a right and a wrong sample, beside the set: for DPO",
+        group="output",
     )
 
     def __post_init__(self) -> None:

@@ -1,6 +1,6 @@
 """The grader of docs/own.md: an equation is right only if it uses each given number exactly once.
 
-What a model wrote is never evaluated: Python's own parser reads it, and only numbers and + - * / are worked out, exactly.
+What a model wrote is never evaluated: Python's parser reads it, and only whole numbers and + - * / are worked out.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def grade(answer: str, facts: dict[str, Any]) -> bool | str | tuple[bool | str, 
 
 def _value(node: ast.expr, used: list[int]) -> Fraction:
     match node:
-        case ast.Constant(value=int(number)):
+        case ast.Constant(value=int(number)) if not isinstance(number, bool):
             used.append(number)
             return Fraction(number)
         case ast.BinOp(left, ast.Add(), right):
