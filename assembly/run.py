@@ -8,6 +8,7 @@ from pathlib import Path
 
 from assembly.assemble import assemble
 from assembly.feasibility import NothingMadeError
+from assembly.pairs import pairs_beside
 from assembly.reporting.page import leave_report
 from assembly.rl import RL_DATA, programs_in, rates_told, read_rl, write_rl
 from assembly.sessions import MOST, sessions_beside
@@ -41,7 +42,9 @@ class Input:
 class Config(SftSettings, Input):
     """Make SkillFactory training traces from a RAW_DATA, ready for LLaMA-Factory."""
 
-    out: Path | None = flag(None, "the folder to make (default: SFT_DATA beside the raw folder)", dataset_folder)
+    out: Path | None = flag(
+        None, "the folder to make (default: SFT_DATA beside the raw folder)", dataset_folder, group="output", often=True
+    )
     processes: int | None = flag(None, "default: as many as cores; the set does not depend on it")
     license: str = flag(UNKNOWN, "of the card, in the hub's words, such as apache-2.0 or cc-by-4.0")
     rl_layout: RlLayoutName | None = flag(
@@ -109,6 +112,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         fail(f"{error}; {out} stays as it was" if isinstance(error, NothingMadeError) and out.exists() else str(error))
     made = [
         out,
+        *([pairs_beside(out)] if config.pairs else []),
         *([config.rl_destination] if rewrite else []),
         *([sessions_beside(out)] if config.export_traces else []),
     ]

@@ -63,12 +63,14 @@ class Words(NamedTuple):
 class SftSettings:
     """The settings of a set of traces. Raises ValueError, naming the flag, for settings that cannot work."""
 
-    formats: tuple[str, ...] = flag(("*C_full",), f"comma list of {', '.join(FORMATS)}; quote the stars")
+    formats: tuple[str, ...] = flag(
+        ("*C_full",), f"comma list of {', '.join(FORMATS)}; quote the stars", group="traces"
+    )
     attempts: str = flag("5", "N, the most attempts in a trace; or a range, 2-5")
     seed: int = flag(0, "another seed draws another set")
     repeats: int = flag(1, "traces of each format and length from a question")
     variants: tuple[str, ...] = flag(
-        (), f"comma list: only samples under these prompt variants, such as {', '.join(PLAIN)}"
+        (), f"comma list: only samples under these prompt variants, such as {', '.join(PLAIN)}", group="attempts"
     )
     unique_variants: bool = flag(False, "no two attempts of a trace under one prompt variant")
     max_similarity: float | None = flag(None, "no two attempts of a trace more alike than this, 0 to 1")
@@ -87,7 +89,7 @@ class SftSettings:
         (), f"leave out what shows these faults: all, or a comma list of {', '.join(FAULT_NAMES)}"
     )
     layout: LayoutName = flag(
-        "sharegpt", "the columns of question and trace; docs/training.md has which trainer takes which"
+        "sharegpt", "the columns of question and trace; docs/training.md has which trainer takes which", group="layout"
     )
     frame: str | None = flag(
         None, "the tag around attempts and reflections: another name, or none (default: the format's, think)"
@@ -97,13 +99,15 @@ class SftSettings:
     )
     chat_kwargs: dict[str, Any] | None = flag(None, "variables of that chat template, as for generation.run")
     max_trace_tokens: int | None = flag(None, "leave out longer traces (question, trace and template)")
-    subsample: int | None = flag(None, "keep this many traces, of each label its share")
-    prompts: str | None = flag(None, PROMPTS_HELP, local)
+    subsample: int | None = flag(None, "keep this many traces, of each label its share", group="selection")
+    prompts: str | None = flag(None, PROMPTS_HELP, local, group="traces")
     reflection_prompts: tuple[str, ...] = flag(
-        (), "comma list: only reflections that were written under these prompts, or groups of them"
+        (), "comma list: only reflections that were written under these prompts, or groups of them", group="attempts"
     )
     pass_rate: str | None = flag(
-        None, "LOW-HIGH, such as 0.1-0.9: only questions of whose samples such a share is right; docs/assembly.md"
+        None,
+        "LOW-HIGH, such as 0.1-0.9: only questions of whose samples such a share is right; docs/assembly.md",
+        group="selection",
     )
     exclude: tuple[str, ...] = flag(
         (), "comma list of files, folders and hub datasets: no question that stands in one of them", local_or_name
@@ -113,9 +117,11 @@ class SftSettings:
     )
     cap: tuple[str, ...] = flag((), "3, the most traces of a question; or task=1000,question=3,variant=500")
     validation: float | None = flag(None, "hold out this share of the questions as a split of their own, such as 0.1")
-    system: str | None = flag(None, "a system turn in front of every conversation")
+    system: str | None = flag(None, "a system turn in front of every conversation", group="layout")
     pairs: int | None = flag(
-        None, "write so many pairs of each question, a right and a wrong sample, beside the set: for DPO"
+        None,
+        "write so many pairs of each question, a right and a wrong sample, beside the set: for DPO",
+        group="output",
     )
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from cluster.flag_values import wanted
 
 HELP_WIDTH = 80
-GROUPS = ("model", "questions", "sampling", "engines", "traces", "output")
+GROUPS = ("model", "questions", "sampling", "engines", "traces", "attempts", "selection", "layout", "output")
 """In the order of --help; other groups come before these, as they are declared."""
 _REQUIRED = "required"
 _NOT_OURS = re.compile(r"\x1b\[\d*m|(?<=    )-\w, (?=--)|\n +Default: ''")

@@ -61,10 +61,11 @@ def parse(config_class: type[T], argv: Sequence[str] | None = None, *, first: st
     flags = {one.name: one for one in fields(config_class)}  # type: ignore[arg-type]
     kinds = get_type_hints(config_class)
     # A command whose own flag has this name, as a trainer's configuration, takes no flags from a file.
-    by_file = {} if FILE in flags else {FILE: given_by_file()}
+    grouped = any(one.metadata.get("group") for one in flags.values())
+    by_file = {} if FILE in flags else {FILE: given_by_file("output" if grouped else "")}
     known: dict[str, Any] = {**dict.fromkeys(by_file, str | None), **kinds}
     if "--help" in tokens or "-h" in tokens or tokens == ["help"]:
-        page(help_page(config_class, {**by_file, **flags}, known))
+        page(help_page(config_class, {**flags, **by_file}, known))
         raise SystemExit(0)
     if "--version" in tokens:
         page(f"{PROJECT} {code_version()['version'] or '(not installed)'}")
@@ -85,9 +86,9 @@ def parse(config_class: type[T], argv: Sequence[str] | None = None, *, first: st
         fail(str(error))
 
 
-def given_by_file() -> Any:
+def given_by_file(group: str = "") -> Any:
     """Return the flag that commands have beside their own."""
-    one = flag(None, _OF_FILE, local)
+    one = flag(None, _OF_FILE, local, group=group)
     one.name = FILE
     return one
 

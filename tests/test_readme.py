@@ -82,6 +82,13 @@ def in_own_words(reader: Reader, command: str) -> None:
         planned(reader, command)
 
 
+def on_my_own_run(reader: Reader, command: str) -> None:
+    """With the run of docs/own.md, made by an engine that is scripted."""
+    flags = ["--config=examples/own/run.toml", f"--out={reader.folder / 'runs' / 'own'}"]
+    assert main(flags, fleet=Fleet(ScriptedSettings(reply))) == 0
+    as_written(reader, command)
+
+
 def on_a_finished_run(reader: Reader, command: str) -> None:
     run = reader.folder / re.findall(r"status (\S+)", command)[0]
     run.mkdir(parents=True)
@@ -223,9 +230,10 @@ WAYS: list[tuple[str, Callable[[Reader, str], None]]] = [
     (r"source \.venv/bin/activate", goes_into_the_environment),
     (r"python -m generation\.run (--list_tasks|--write_prompts mine)", as_written),
     (r"python -m \w+\.\w+ .*--prompts mine.*", in_own_words),
+    (r"python -m assembly\.(run --raw|report) runs/own .*", on_my_own_run),
     (r"python -m generation\.run .*--address auto", on_a_cluster),
     (r"python -m generation\.run .*--like .*", like_a_run),
-    (r"python -m generation\.run --config .*", of_a_file),
+    (r"python -m generation\.run --config runs/.*", of_a_file),
     (r"python -m generation\.run (--probe|--preview \d)", as_written),
     (r"python -m generation\.run .*", planned),
     (r"python -m generation\.evaluate .*--compare .*", on_evaluations),
@@ -233,10 +241,9 @@ WAYS: list[tuple[str, Callable[[Reader, str], None]]] = [
     (r"python -m generation\.evaluate .*", planned),
     (r"python -m generation\.regrade .*", on_a_run),
     (r"python -m reflection\.run .*", planned_on_a_run),
-    (r"python -m assembly\.run .*", on_a_run),
     (r"python -m assembly\.check .*", on_a_set),
     (r"python -m assembly\.report evals.*", shown_beside_each_other),
-    (r"python -m assembly\.report .*", on_a_run),
+    (r"python -m assembly\.(run|report) .*", on_a_run),
     (r"python -m cluster\.slurm .*", as_written),
     (r"python -m cluster\.status .*", on_a_finished_run),
     (r"python -m (benchmarks|examples\.\w+)\.\w+( \S+)?", is_there),
