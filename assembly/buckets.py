@@ -116,7 +116,8 @@ def _why_left_out(pool: pa.Table, settings: SftSettings, excluded: Collection[st
     if between:
         counted = sum(rate.n for rate in wanted.rates.values())
         told[flag, "samples that count"] += counted
-        told[flag, "samples that do not: undecided, or of prompts that tell the answer"] += pool.num_rows - counted
+        others = pool.num_rows - (pc.sum(pool["is_retry"]).as_py() or 0) - counted
+        told[flag, "samples that do not: undecided, or of prompts that tell the answer"] += others
 
     def why(key: str) -> str:
         if key in excluded:

@@ -157,6 +157,9 @@ class SftSettings:
         if self.reflection_prompts and self.inner_attempts:
             told = "reflections inside samples are under no prompt: leave --reflection_prompts or --inner_attempts out"
             raise ValueError(told)
+        if self.reflection_prompts and (retried := [one.name for one in self.chosen if one.retried]):
+            told = "no retry tells under which prompt the reflection that it saw was written"
+            raise ValueError(f"{told}: leave --reflection_prompts or format {retried[0]} out")
         read_caps(self.cap)
         check_range("--pairs", self.pairs, 1, 1000)
         if self.validation is not None and not 0 < self.validation < 1:

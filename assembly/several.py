@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from generation.raw.files import Part, RawSource, source_of
 from generation.raw.reader import open_parts
@@ -14,6 +15,8 @@ from generation.raw.schema import lengths
 
 _SAME = ("question_key", "question", "gold", "variant", "response")
 """The columns in which the same sample agrees wherever it is; reflections may have been added to it since."""
+_SEEN = ("response", "reflection")
+"""What the same retry saw; of a retry that stands in no trace this is not known, and does not matter."""
 
 
 class Raws(NamedTuple):
@@ -69,7 +72,8 @@ def without_copies(pool: pa.Table, owners: np.ndarray) -> tuple[pa.Table, pa.Tab
         return pool, pool.slice(0, 0)
     counts = lengths(pool["reflections"].combine_chunks())
     met, best = Counter[tuple[object, ...]](), dict[tuple[object, ...], int]()
-    columns = zip(*(pool[name].to_pylist() for name in _SAME), strict=True)
+    seen = [pc.struct_field(pool["first"], name) for name in _SEEN]
+    columns = zip(*(column.to_pylist() for column in (*(pool[name] for name in _SAME), *seen)), strict=True)
     for row, (owner, same) in enumerate(zip(owners.tolist(), columns, strict=True)):
         met[owner, same] += 1
         place = (*same, met[owner, same])

@@ -48,10 +48,10 @@ def with_flags(*flags: str) -> list[str]:
     return [*(flag for flag in SMALL if flag.partition("=")[0] not in names), *flags]
 
 
-def rows(out: Path) -> dict[tuple[str, str, int], dict[str, Any]]:
+def rows(out: Path) -> dict[tuple[str, str, int, str | None], dict[str, Any]]:
     files = sorted((out / "RAW_DATA" / "data").glob("*.parquet"))
     found = [row for file in files for row in pq.read_table(file).to_pylist()]
-    return {(row["question_key"], row["prompt_variant"], row["sample_index"]): row for row in found}
+    return {(row["question_key"], row["prompt_variant"], row["sample_index"], row["parent"]): row for row in found}
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +80,13 @@ GROWTHS: list[tuple[str, list[list[str]]]] = [
             with_flags("--questions=12", "--samples=4", "--reflections=4", "--variants=all"),
         ],
     ),
+    (
+        "retries with more of all else",
+        [
+            with_flags("--retries=1"),
+            with_flags("--retries=2", "--reflections=3", "--samples=3", "--variants=original,rephrase,alternatively"),
+        ],
+    ),
     ("samples of RL questions", [SMALL, with_flags("--rl_samples=2"), with_flags("--rl_samples=4", "--samples=3")]),
     ("more RL questions", [with_flags("--rl_samples=2"), with_flags("--rl_samples=2", "--rl_questions=5")]),
     (
@@ -105,7 +112,7 @@ def test_a_run_that_grew_is_the_run_that_was_asked_for_more_at_once(
 ) -> None:
     whole, grown = tmp_path / "whole", tmp_path / "grown"
     at_once = run(whole, *starts[-1])
-    asked, before = Counter[str](), dict[tuple[str, str, int], dict[str, Any]]()
+    asked, before = Counter[str](), dict[tuple[str, str, int, str | None], dict[str, Any]]()
     for flags in starts:
         asked += run(grown, *flags)
         now = rows(grown)

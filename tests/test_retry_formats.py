@@ -204,3 +204,11 @@ def test_retries_left_out_are_counted_with_their_reason(run: Path) -> None:
     assert summary.retries == summary.left_out[RETRY] == sum(row[PARENT] is not None for row in rows)
     assert summary.samples == 12 * 4 * 2
     assert chosen([retried()], settings("*C"))["left_out"].to_pylist() == [RETRY]
+
+
+def test_retries_are_no_samples_that_do_not_count(run: Path, tmp_path: Path) -> None:
+    """A pass rate is of samples alone."""
+    summary = assemble(run, tmp_path / "SFT_DATA", SftSettings(("retry",), pass_rate="0-1"), 1)
+    counts = [count for (_, what), count in summary.chosen.items() if what.startswith("samples that")]
+    assert sum(counts) == summary.samples
+    assert summary.retries

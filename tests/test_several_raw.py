@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from assembly.assemble import assemble
 from assembly.run import main
 from assembly.settings import SftSettings
-from tests.assembly_rows import PUBLISHED, RIGHT, WRONG, published_row, write_parquet
+from assembly.several import without_copies
+from tests.assembly_rows import PUBLISHED, RIGHT, WRONG, chosen, published_row, retry_row, settings, write_parquet
 
 MADE = SftSettings(("*C_full",), "4")
 
@@ -62,6 +64,15 @@ def test_it_is_the_set_of_all_different_rows(raws: tuple[Path, Path], tmp_path: 
     for order in (raws, raws[::-1]):
         assemble(order, tmp_path / "both", MADE, 2)
         assert traces(tmp_path / "both") == traces(tmp_path / "joined")
+
+
+def test_retries_are_the_same_if_they_saw_the_same() -> None:
+    """Short retries of other samples often have the same text."""
+    saw = [("It is 8.", f"No. {WRONG}"), ("Is it 8?", f"No. {WRONG}"), ("It is 8.", f"It is not. {WRONG}")]
+    rows = [retry_row("It is seven.", True, *one) for one in [*saw, saw[0]]]
+    kept, copies = without_copies(chosen(rows, settings("retry")), np.array([0, 1, 1, 1]))
+    assert [(row["response"], row["reflection"]) for row in kept["first"].to_pylist()] == saw
+    assert copies.num_rows == 1
 
 
 def test_the_card_and_the_terminal_say_so(
