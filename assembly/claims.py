@@ -61,7 +61,7 @@ def _forwards(text: str) -> Iterator[tuple[int, str]]:
             outside = seen.rstrip(_LEFT)
             left = seen[len(outside) :]
             # Behind a digit and a comma without a space there is more of a number, as in 1,000 + 2 = 1,002.
-            inside = outside[-1:].isalnum() or re.search(r"\d,$", outside)
+            inside = outside[-1:].isalnum() or (outside[-1:] == "," and outside[-2:-1].isdecimal())
             left = "" if inside and not left.startswith(" ") else left.strip()
             if (
                 _differs(left, right[1])
@@ -88,9 +88,10 @@ def _differs(left: str, stated: str) -> bool:
         return False
     if value is None:
         return False
-    _, _, places = stated.partition(".")
-    apart = abs(Fraction(stated.replace("−", "-")) - value)
-    return apart >= Fraction(1, 10 ** len(places)) if places else apart > 0
+    (_, _, places), exactly = stated.partition("."), stated.replace("−", "-")
+    if not places:
+        return value != int(exactly)
+    return abs(Fraction(exactly) - value) >= Fraction(1, 10 ** len(places))
 
 
 _END = 400  # number of last characters of a sample that are searched for claims
