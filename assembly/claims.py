@@ -71,6 +71,8 @@ def _forwards(text: str) -> Iterator[tuple[int, str]]:
                 yield right.end(), f"{left} = {right[1]}"
 
 
+# A question's samples stand in several of its traces, one after the other.
+@lru_cache(maxsize=1024)
 def states_false_arithmetic(text: str) -> bool:
     """Return True if the text states an equation between numbers that is false."""
     return any(True for _ in itertools.chain(_forwards(text), _backwards(text)))
