@@ -50,7 +50,7 @@ def read_variants(folder: Path | None = None) -> Variants:
     own = [_variant(file, name, closing) for name in named]
     hinted = _hinted(file, own) if "rationalized" in top else []
     known = {one.name: one for one in (*own, *hinted)}
-    if len(known) < len(own) + len(hinted):
+    if len(known) < len(own) + len(hinted) or {*known} & {*_RESERVED}:
         raise file.fault(["rationalized", "ending"], "a rationalized form has the name of another variant")
     plain = tuple(one.name for one in own if not one.rationalized)
     notes = []
