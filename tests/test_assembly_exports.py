@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from assembly import sft
+from assembly import sft_files
 from assembly.assemble import assemble
 from cluster.jobs.card import Table, code, fenced
 from generation.records import stable_hash
@@ -18,8 +18,8 @@ from tests.assembly_rows import published_row, settings, write_parquet
 def test_a_long_set_is_written_in_several_files(
     per_file: int, sizes: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sft, "ROWS_PER_FILE", per_file)
-    monkeypatch.setattr(sft, "ROWS_PER_GROUP", 2)
+    monkeypatch.setattr(sft_files, "ROWS_PER_FILE", per_file)
+    monkeypatch.setattr(sft_files, "ROWS_PER_GROUP", 2)
     raw = write_parquet(tmp_path / "raw.parquet", [published_row(f"q{n}", "r", True) for n in range(9)])
     out = tmp_path / "SFT_DATA"
     assemble(raw, out, settings("0C"))
