@@ -34,5 +34,5 @@ def _step(request: Request, rng: random.Random) -> TraceStep:
     attempt = scripted.reply(replace(request, seed=rng.getrandbits(48)))
     if find_answer(attempt) is None:
         return TraceStep(attempt, None)
-    asked = prompts.messages("recompute", request.messages[-1]["content"], attempt)
+    asked = prompts.messages("work_again", request.messages[-1]["content"], attempt)
     return TraceStep(attempt, scripted.reply(replace(request, messages=asked, seed=rng.getrandbits(48))))
