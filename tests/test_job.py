@@ -103,9 +103,9 @@ def test_the_record_names_what_made_the_rows(finished: tuple[Path, Job]) -> None
 
 
 def test_another_configuration_is_refused(finished: tuple[Path, Job], tmp_path: Path) -> None:
-    job = Job("generation.run", ["--out", str(finished[0]), "--seed", "5", "--samples", "3"], tmp_path / "log", {})
+    job = Job("generation.run", ["--out", str(finished[0]), "--seed", "5", "--temperature", "0.5"], tmp_path / "log", {})
     assert job.wait(60) == 2
     lines = job.output().splitlines()
     assert len(lines) == 1
-    assert "samples was 2, now 3" in lines[0]
     assert "seed was 0, now 5" in lines[0]
+    assert "temperature was null, now 0.5" in lines[0]
