@@ -92,6 +92,7 @@ class Completion:
     thought_tokens: int = 0  # of the output tokens, those of the thought and its marks
     written: str = ""  # reply and thought with all marks, as one text, to be gone on with; "" from a server
     spans: tuple[tuple[int, int], ...] = ()  # of the thoughts in it, as in `thoughts.Parted`
+    ids: tuple[int, ...] = ()  # the output tokens, the one that ended it included; () from a server
 
 
 @dataclass(frozen=True)

@@ -156,6 +156,7 @@ class VllmEngine:
             thought_tokens=spent,
             written=text,
             spans=parted.spans,
+            ids=tuple(written),
         )
 
     def _ask(self, ids: list[int], params: Any, key: str) -> AsyncIterator[Any]:
@@ -183,6 +184,15 @@ class VllmEngine:
         while not self._llm.errored:
             await asyncio.sleep(_LOOK_S)
         await asyncio.sleep(_GRACE_S)
+
+    async def renew(self, folder: str) -> None:
+        """Take the weights of a folder, of the same architecture, in place of those it has; nothing may be under way.
+
+        Raises whatever vLLM raises. `info` goes on to name the model that it was started with.
+        """
+        await self._llm.collective_rpc("reload_weights", kwargs={"weights_path": folder})
+        # What it holds was computed with the former weights.
+        await self._llm.reset_prefix_cache()
 
     async def close(self) -> None:
         self._death.cancel()

@@ -1,0 +1,1 @@
+"""Whether the data teaches what it should, at the size of the built-in model: `python -m benchmarks.proof`."""

@@ -1,0 +1,121 @@
+"""Does the data teach what it should? The whole method at the size of the built-in model, on a CPU.
+
+    python -m benchmarks.proof [--arms A,B,C] [--seeds 0,1,2] [--quick] [--state runs/proof-full]
+
+Every arm begins with the built-in model: A is RL alone, B STaR and RL, C SkillFactory and RL; D has traces without
+reflections, E attempts in random order, F what the assembly can do beyond the paper. Data is made by generation.run
+and assembly.run, SFT is plain torch, RL is GRPO with RL_DATA's own reward and this project's engine, and all are
+measured by generation.evaluate on the same fresh questions. The thresholds were fixed before the first run
+(plan.py). Each part is a command that is done once and logged in the state folder: what was killed or stopped goes
+on with the same command. --quick is one seed of A, B and C in a smaller form, which shows the direction.
+
+Exit codes: 0 done, whatever the thresholds say; 2 a flag is wrong; 1 a part failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+
+from benchmarks.proof.parts import PartFailedError, Seed
+from benchmarks.proof.plan import ARMS, FULL, QUICK, SMOKE, Size
+from benchmarks.proof.questions import write_questions
+from benchmarks.proof.results import result_of
+from benchmarks.proof.table import draw, markdown
+from cluster.inference.models import find
+from cluster.jobs.atomic import atomic_write_text
+from cluster.jobs.run_directory import code_version, versions
+from cluster.machine import installed, only_cpu
+from generation.builtin import MODEL
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    given = _parse(argv)
+    size: Size = given.size
+    state: Path = (given.state or Path("runs", f"proof-{size.name}")).resolve()
+    _begin(state, size)
+    for number in given.seeds:
+        seed = Seed(state, size, number)
+        for part in seed.parts(given.arms):
+            try:
+                seconds = seed.make(part)
+            except PartFailedError as error:
+                print(f"error: {error}", file=sys.stderr)
+                return 1
+            told = "made before" if seconds is None else f"{seconds / 60:.1f} min"
+            print(f"seed {number}: {part.name}, {told}", flush=True)
+        tasks = json.loads((state / "questions" / "tasks.json").read_text(encoding="utf-8"))
+        told = {**_of_what(size, number), **result_of(seed.folder, tasks)}
+        atomic_write_text(state / f"seed-{number}.json", json.dumps(told, indent=1))
+    known = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(state.glob("seed-*.json"))]
+    draw(known, state / "curves.png")
+    print(f"\n{markdown(known)}\n\ncurves      {state / 'curves.png'}")
+    return 0
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.proof", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--arms", type=_names, default=None, help=f"of {', '.join(ARMS)} (default: all; --quick A,B,C)")
+    parser.add_argument("--seeds", type=_numbers, default=None, help="comma list (default: 0,1,2; --quick 0)")
+    small = parser.add_mutually_exclusive_group()
+    small.add_argument("--quick", dest="size", action="store_const", const=QUICK, help="smaller")
+    small.add_argument(
+        "--smoke", dest="size", action="store_const", const=SMOKE, help="a few steps, figures say nothing"
+    )
+    parser.add_argument("--state", type=Path, help="folder of all that is made (default: runs/proof-SIZE)")
+    parser.set_defaults(size=FULL)
+    given = parser.parse_args(argv)
+    whole = given.size is FULL
+    given.arms = given.arms or ([*ARMS] if whole else ["A", "B", "C"])
+    given.seeds = given.seeds if given.seeds is not None else ([0, 1, 2] if whole else [0])
+    if not only_cpu(installed()):
+        parser.error("runs on the CPU build of vLLM, and another one is installed here: make setup EXTRA=cpu")
+    return given
+
+
+def _names(text: str) -> list[str]:
+    names = text.split(",")
+    if unknown := [name for name in names if name not in ARMS]:
+        raise argparse.ArgumentTypeError(f"no arm {unknown[0]!r}: take some of {', '.join(ARMS)}")
+    return list(dict.fromkeys(names))
+
+
+def _numbers(text: str) -> list[int]:
+    if not all(part.isdecimal() for part in text.split(",")):
+        raise argparse.ArgumentTypeError(f"{text!r} is no comma list of numbers")
+    return list(dict.fromkeys(map(int, text.split(","))))
+
+
+def _begin(state: Path, size: Size) -> None:
+    """Make the state folder and its questions, or exit with 2 if it is of another size or model."""
+    wanted = {"size": asdict(size), "arms": {name: list(arm.assembled) for name, arm in ARMS.items()}}
+    wanted |= {"model": find(str(MODEL)).full_revision}
+    record = state / "proof.json"
+    if record.exists():
+        if json.loads(record.read_text(encoding="utf-8")) != wanted:
+            print(f"error: {state} holds a proof of another size, arm or model: give another --state", file=sys.stderr)
+            raise SystemExit(2)
+        return
+    state.mkdir(parents=True, exist_ok=True)
+    write_questions(state / "questions", size.sft_questions + size.rl_questions, size.fresh)
+    atomic_write_text(record, json.dumps(wanted))
+
+
+def _of_what(size: Size, number: int) -> dict[str, object]:
+    """Return what a reader of the figures must know of their making."""
+    machine = {"cores": len(os.sched_getaffinity(0)), "machine": platform.machine()}
+    made = {"size": size.name, "seed": number, "date": date.today().isoformat(), **machine}
+    return {**made, "commit": code_version()["commit"], "versions": versions()}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""What a seed has shown: figures and paired differences of its evaluations, learning curves, and the thresholds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from benchmarks.proof.parts import AT_STEPS, AT_TOKENS
+from benchmarks.proof.plan import ARMS, CLAIMS, NEEDED, Claim
+from generation.evaluation.compare import compare
+from generation.evaluation.figures import Evaluation, figures
+from generation.evaluation.reader import read_evaluation
+from generation.evaluation.statistics import Figure
+
+FIGURES = ("pass@1", "cut", "traces", "attempts_per_trace", "incorrect_f1", "incorrect_recall", "correct_f1")
+TOKENS = ("tokens_per_reply", "tokens_spent_per_right_reply")
+Result = Mapping[str, Any]
+
+
+def result_of(folder: Path, tasks: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the seed in this folder has shown so far, as JSON; `tasks` by the hash of a question's text."""
+    evaluations = {path.parent.name: _read(path, tasks) for path in sorted(folder.glob("evals/*/EVAL_DATA"))}
+    return {
+        "evaluations": {name: _figures(one) for name, one in evaluations.items()},
+        "differences": dict(_differences(evaluations)),
+        "curves": {
+            path.parent.name.removeprefix("rl-"): [json.loads(line) for line in path.read_text().splitlines()]
+            for path in sorted(folder.glob("rl-*/log.jsonl"))
+        },
+        "seconds": {path.stem: json.loads(path.read_text())["seconds"] for path in sorted(folder.glob("parts/*.json"))},
+    }
+
+
+def _read(path: Path, tasks: Mapping[str, str]) -> Evaluation:
+    """Return an evaluation with its questions' own tasks, and without variants, of which each arm has one."""
+    found = read_evaluation(path)
+    of_each = [tasks[key] for key in found.replies["question_key"].to_pylist()]
+    replies = found.replies.set_column(found.replies.schema.get_field_index("task"), "task", pa.array(of_each))
+    variant = pa.array([""] * len(of_each))
+    replies = replies.set_column(replies.schema.get_field_index("variant"), "variant", variant)
+    return found._replace(replies=replies, order=tuple(dict.fromkeys(tasks.values())))
+
+
+def _figures(evaluation: Evaluation) -> dict[str, Any]:
+    """Return value and limits by task and figure."""
+    rows = [row for row in figures(evaluation) if not row.tasks]
+    return {row.name: {name: _limits(row.figures[name]) for name in (*FIGURES, *TOKENS)} for row in rows}
+
+
+def _limits(figure: Figure) -> list[float | None]:
+    return [None if one is None else round(one, 4) for one in figure[:3]]
+
+
+def _differences(evaluations: Mapping[str, Evaluation]) -> Iterator[tuple[str, Any]]:
+    """Yield, by "C-A steps", the pass@1 of C less that of another arm, by task."""
+    ours = evaluations.get(f"{NEEDED}-{AT_STEPS}")
+    for name, when in ((name, when) for name in ARMS for when in (AT_STEPS, AT_TOKENS)):
+        other = evaluations.get(f"{name}-{when}")
+        if ours is not None and other is not None and name != NEEDED:
+            matches = compare([other, ours]).pairs[0].matches
+            found = {one.name: _limits(one.figures["pass@1"].difference) for one in matches if not one.tasks}
+            yield f"{NEEDED}-{name} {when}", found
+
+
+def judged(claim: Claim, results: Sequence[Result], task: str, when: str = AT_STEPS) -> list[tuple[Any, bool]]:
+    """Return the figure of a claim, with its limits, and whether the claim holds, for each seed that has it."""
+    found = []
+    for result in results:
+        if claim.less:
+            limits = result["differences"].get(f"{claim.arm}-{claim.less} {when}", {}).get(task)
+        else:
+            limits = result["evaluations"].get(f"{claim.arm}-{AT_STEPS}", {}).get(task, {}).get(claim.figure)
+        if limits and limits[0] is not None:
+            # Without limits nothing is known of other questions.
+            above = not claim.less or (limits[1] is not None and limits[1] > 0)
+            found.append((limits, limits[0] >= claim.least and above))
+    return found
+
+
+def all_judged(results: Sequence[Result]) -> list[tuple[Claim, str, str, list[tuple[Any, bool]]]]:
+    """Return each claim with a task, when it is measured, and what each seed says of it."""
+    asked = [
+        (claim, task, when)
+        for claim in CLAIMS
+        for when in ((AT_STEPS, AT_TOKENS) if claim.less else (AT_STEPS,))
+        for task in claim.tasks
+    ]
+    return [(claim, task, when, judged(claim, results, task, when)) for claim, task, when in asked]
+
+
+def seen(results: Sequence[Result]) -> list[str]:
+    """Return the names of all evaluations, base first."""
+    names = {*chain.from_iterable(result["evaluations"] for result in results)}
+    order = {when: place for place, when in enumerate(("sft", AT_STEPS, AT_TOKENS))}
+    return sorted(
+        names, key=lambda name: (name != "base", name.partition("-")[0], order.get(name.partition("-")[2], 0))
+    )

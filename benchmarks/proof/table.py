@@ -1,0 +1,128 @@
+"""The results of several seeds as Markdown, and the learning curves as a picture.
+
+python -m benchmarks.proof.table RESULT.json … [--figure FILE.svg]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.proof.parts import AT_TOKENS
+from benchmarks.proof.plan import ARMS, BASE
+from benchmarks.proof.results import FIGURES, TOKENS, Result, all_judged, seen
+from cluster.jobs.card import Table
+
+_HEADS = {
+    "pass@1": "right",
+    "traces": "a trace",
+    "attempts_per_trace": "attempts",
+    "incorrect_f1": "F1 Incorrect",
+    "false_acceptances": "wrong accepted",
+    "cut": "cut",
+    "tokens_per_reply": "tokens",
+    "tokens_spent_per_right_reply": "tokens a right reply",
+}
+_WHEN = {"": "", "sft": "before RL", "steps": "after RL", AT_TOKENS: "after RL, C's tokens"}
+_COLOURS = {"A": "#D55E00", "B": "#E69F00", "C": "#0072B2", "D": "#009E73", "E": "#CC79A7", "F": "#000000"}
+_SMOOTH = 9  # steps of a moving mean
+
+
+def markdown(results: Sequence[Result]) -> str:
+    """Return thresholds and figures, a table for each task."""
+    tasks = list(dict.fromkeys(task for one in results for figures in one["evaluations"].values() for task in figures))
+    parts = [thresholds(results)]
+    for task in tasks:
+        rows = [_row(name, task, results) for name in seen(results)]
+        parts.append(f"`{task}`\n\n" + Table(("arm", *_HEADS.values()), rows).markdown())
+    return "\n\n".join(parts)
+
+
+def thresholds(results: Sequence[Result]) -> str:
+    """Return each claim with what the seeds say of it."""
+    rows = []
+    for claim, task, when, found in all_judged(results):
+        points = [f"{_number(limits, claim.less != '')} {'holds' if holds else 'FAILS'}" for limits, holds in found]
+        at = f"{claim.what}{', at the same tokens' if when == AT_TOKENS else ''}"
+        rows.append((at, f"`{task}`", "; ".join(points) or "not measured"))
+    return Table(("threshold", "task", "each seed, 95% interval"), rows).markdown()
+
+
+def _number(limits: Sequence[float | None], signed: bool) -> str:
+    told = [("" if one is None else f"{100 * one:{'+' if signed else ''}.1f}") for one in limits]
+    return f"{told[0]} [{told[1]}, {told[2]}]"
+
+
+def _row(name: str, task: str, results: Sequence[Result]) -> list[str]:
+    arm, _, when = name.partition("-")
+    what = "the built-in model" if arm == BASE else f"{arm}: {ARMS[arm].what}"
+    return [f"{what}{', ' if when else ''}{_WHEN[when]}", *(_cell(figure, name, task, results) for figure in _HEADS)]
+
+
+def _cell(figure: str, name: str, task: str, results: Sequence[Result]) -> str:
+    """Return the figure of each seed; of one alone with its limits."""
+    taken = "incorrect_recall" if figure == "false_acceptances" else figure
+    found = [one["evaluations"].get(name, {}).get(task, {}).get(taken) for one in results]
+    known = [limits for limits in found if limits and limits[0] is not None]
+    if figure == "false_acceptances":
+        known = [[None if one is None else 1 - one for one in (limits[0], limits[2], limits[1])] for limits in known]
+    if not known:
+        return ""
+    if figure in TOKENS or figure == "attempts_per_trace":
+        return ", ".join(f"{limits[0]:,.{1 if figure not in TOKENS else 0}f}" for limits in known)
+    assert taken in FIGURES
+    if len(known) == 1 and figure == "pass@1":
+        return _number(known[0], False)
+    return ", ".join(f"{100 * limits[0]:.1f}" for limits in known)
+
+
+def draw(results: Sequence[Result], path: Path) -> None:
+    """Draw the reward of each arm's samples over RL, by steps and by sampled tokens; a line for each seed."""
+    from matplotlib.figure import Figure
+
+    picture = Figure(figsize=(9, 3.4), layout="constrained")
+    by_step, by_tokens = picture.subplots(1, 2, sharey=True)
+    for result in results:
+        for name, curve in sorted(result["curves"].items()):
+            label = f"{name}: {ARMS[name].what}" if result is results[0] else None
+            reward = smooth([step["reward"] for step in curve])
+            style = {"color": _COLOURS[name], "linewidth": 1.4, "label": label}
+            by_step.plot([step["step"] for step in curve], reward, **style)
+            by_tokens.plot([step["sampled"] / 1e6 for step in curve], reward, **style)
+    by_step.set_xlabel("steps of RL, 128 samples each")
+    by_tokens.set_xlabel("million tokens sampled")
+    by_step.set_ylabel("share of samples right")
+    steps = [curve[-1]["step"] for result in results for name, curve in result["curves"].items() if name == "C"]
+    if steps:
+        by_step.set_xlim(0, max(steps))
+    for axes in (by_step, by_tokens):
+        axes.set_ylim(0, 1)
+        axes.grid(alpha=0.3)
+    picture.legend(*by_step.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=160)
+
+
+def smooth(values: Sequence[float]) -> list[float]:
+    """Return the mean of the values around each."""
+    half = _SMOOTH // 2
+    return [statistics.fmean(values[max(0, place - half) : place + half + 1]) for place in range(len(values))]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", nargs="+", type=Path)
+    parser.add_argument("--figure", type=Path)
+    given = parser.parse_args(argv)
+    results: list[dict[str, Any]] = [json.loads(path.read_text(encoding="utf-8")) for path in given.results]
+    print(markdown(results))
+    if given.figure:
+        draw(results, given.figure)
+
+
+if __name__ == "__main__":
+    main()
