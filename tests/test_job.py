@@ -103,7 +103,9 @@ def test_the_record_names_what_made_the_rows(finished: tuple[Path, Job]) -> None
 
 
 def test_another_configuration_is_refused(finished: tuple[Path, Job], tmp_path: Path) -> None:
-    job = Job("generation.run", ["--out", str(finished[0]), "--seed", "5", "--temperature", "0.5"], tmp_path / "log", {})
+    job = Job(
+        "generation.run", ["--out", str(finished[0]), "--seed", "5", "--temperature", "0.5"], tmp_path / "log", {}
+    )
     assert job.wait(60) == 2
     lines = job.output().splitlines()
     assert len(lines) == 1

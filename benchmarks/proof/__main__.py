@@ -52,8 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             told = "made before" if seconds is None else f"{seconds / 60:.1f} min"
             print(f"seed {number}: {part.name}, {told}", flush=True)
         tasks = json.loads((state / "questions" / "tasks.json").read_text(encoding="utf-8"))
-        told = {**_of_what(size, number), **result_of(seed.folder, tasks)}
-        atomic_write_text(state / f"seed-{number}.json", json.dumps(told, indent=1))
+        shown = {**_of_what(size, number), **result_of(seed.folder, tasks)}
+        atomic_write_text(state / f"seed-{number}.json", json.dumps(shown, indent=1))
     known = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(state.glob("seed-*.json"))]
     draw(known, state / "curves.png")
     print(f"\n{markdown(known)}\n\ncurves      {state / 'curves.png'}")
@@ -97,7 +97,10 @@ def _numbers(text: str) -> list[int]:
 
 def _begin(state: Path, size: Size) -> None:
     """Make the state folder and its questions, or exit with 2 if it is of another size or model."""
-    wanted = {"size": asdict(size), "arms": {name: list(arm.assembled) for name, arm in ARMS.items()}}
+    wanted: dict[str, object] = {
+        "size": asdict(size),
+        "arms": {name: list(arm.assembled) for name, arm in ARMS.items()},
+    }
     wanted |= {"model": find(str(MODEL)).full_revision}
     record = state / "proof.json"
     if record.exists():

@@ -71,8 +71,8 @@ def _fresh(each: int) -> dict[str, int]:
     return dict.fromkeys(("countdown_3arg", "countdown_4arg", "countdown_2arg"), each)
 
 
-FULL = Size("full", 900, 400, 4, traces=2000, epochs=4, steps=150, matched=True, fresh=_fresh(FULL_EVALUATION))
-QUICK = Size("quick", 300, 300, 4, traces=1000, epochs=4, steps=24, matched=False, fresh=_fresh(100))
+FULL = Size("full", 500, 361, 4, traces=1000, epochs=4, steps=60, matched=True, fresh=_fresh(FULL_EVALUATION))
+QUICK = Size("quick", 250, 250, 4, traces=800, epochs=4, steps=20, matched=False, fresh=_fresh(100))
 SMOKE = Size("smoke", 12, 16, 2, traces=16, epochs=1, steps=2, matched=True, fresh=_fresh(4), replies=2)
 
 

@@ -27,6 +27,7 @@ def write_questions(folder: Path, count: int, fresh: Mapping[str, int]) -> None:
     pool = [one for one in _drawn(TRAINED_TASK, None) if countdown.identity(one) not in apart]
     if len(pool) < count:
         raise ValueError(f"{TRAINED_TASK} has {len(pool):,} questions apart from those that are evaluated on")
+    folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "pool.jsonl", pool[:count])
     _write(folder / "fresh.jsonl", [question for some in asked.values() for question in some])
     tasks = {text_hash(question.text): task for task, some in asked.items() for question in some}
