@@ -14,6 +14,7 @@ from cluster.inference.pool import Done, Pool
 from cluster.inference.ray_replicas import RayReplicas
 from cluster.inference.replicas import LocalReplicas, Placement, ReplicaSet
 from cluster.inference.server_engine import ServerSettings
+from cluster.inference.tokenizer import ChatTokenizer
 from cluster.inference.vllm_settings import VllmSettings
 from cluster.session import Resources
 from generation.builtin import MODEL, RANGES
@@ -133,7 +134,9 @@ def test_a_reply_that_was_begun_is_gone_on_with_or_refused(complete: Complete) -
     """Only what follows is counted as written; text and thought are those of the whole."""
     greedy = replace(ask(2), sampling=Sampling(temperature=0.0, max_tokens=60))
     (first,) = complete([greedy])
-    begun = first.written[: len(first.written) // 2]
+    # Behind a whole token, where there are any: the built-in model never saw one of its phrases begun and not ended.
+    tokens = ChatTokenizer(str(MODEL)).decode(first.ids[: len(first.ids) // 2])
+    begun = tokens or first.written[: len(first.written) // 2]
     (went_on,) = complete([replace(greedy, key="on", begun=begun or "So")])
     if not begun:  # a server
         assert went_on.finish_reason == "error"

@@ -184,7 +184,8 @@ def test_a_state_of_another_size_is_refused(tmp_path: Path, capsys: pytest.Captu
 def test_the_engine_writes_with_the_weights_that_it_was_given_last(tmp_path: Path) -> None:
     policy, folder = Policy(MODEL, 1e-3), tmp_path / "now"
     save_weights(policy, MODEL, folder)
-    asked = [Asked((Message(role="user", content=f"What is {n} + 1?"),), n) for n in range(4)]
+    # Several blocks of the prefix cache long, which the engine must not take from the former weights.
+    asked = [Asked((Message(role="user", content=f"{n} + 1 is what? " * 20),), n) for n in range(4)]
 
     async def written() -> list[list[tuple[int, ...]]]:
         found = []
