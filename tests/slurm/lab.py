@@ -75,6 +75,12 @@ def wait_until(what: Callable[[], object], seconds: float, why: Callable[[], obj
 
 
 def run(*command: str) -> str:
+    """What the command prints. A busy controller drops connections: what only asks is asked again, twice."""
+    for _ in range(2 if command[0] == "sinfo" or "show" in command else 0):
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        if done.returncode == 0:
+            return done.stdout
+        time.sleep(2)
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
