@@ -16,9 +16,9 @@ import pytest
 import torch
 
 from benchmarks.proof.__main__ import main
-from benchmarks.proof.grpo import Group, figures, order, questions_in
+from benchmarks.proof.grpo import Group, Plan, State, Training, figures, order, questions_in
 from benchmarks.proof.plan import ARMS, CLAIMS, SMOKE, TRAINED_TASK
-from benchmarks.proof.policy import Policy, Row, cosine, save_weights
+from benchmarks.proof.policy import Policy, Row, cosine, save_weights, warmed
 from benchmarks.proof.questions import write_questions
 from benchmarks.proof.results import judged, result_of
 from benchmarks.proof.sampler import Asked, opened
@@ -28,8 +28,10 @@ from cluster.inference.engine import Completion, Message
 from generation.builtin import EVALUATION_QUESTIONS, MODEL
 from generation.records import Question
 from generation.tasks.countdown import facts_of, identity
+from tests.assembly_rows import write_parquet
 
 ROOT = Path(__file__).parents[1]
+GRADED = {"data_source": "skillfactory/countdown", "reward_model": {"style": "rule", "ground_truth": "{}"}}
 
 
 def sample(*ids: int, thought: str | None = None) -> Completion:
@@ -66,10 +68,8 @@ def test_all_questions_are_asked_before_any_is_asked_again() -> None:
 
 
 def test_the_learning_rate_rises_and_falls() -> None:
-    rates = [cosine(step, 20, 1.0, 0.1, warm=5) for step in range(30)]
-    assert rates[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
-    assert rates[5:21] == sorted(rates[5:21], reverse=True)
-    assert rates[20:] == pytest.approx([0.1] * 10)
+    assert [warmed(step, 5) for step in range(7)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1, 1])
+    assert [cosine(share, 1.0, 0.2) for share in (0, 0.5, 1, 1.1)] == pytest.approx([1, 0.6, 0.2, 0.2])
 
 
 def test_the_loss_is_each_tokens_weight_times_what_the_model_itself_says_of_it() -> None:
@@ -151,7 +151,7 @@ def test_the_table_says_what_holds_what_fails_and_what_was_not_measured(tmp_path
     text = markdown(results)
     assert "+10.0 [+2.0, +20.0] holds; +10.0 [-1.0, +20.0] FAILS" in text
     assert "| C - B >= 3 points, interval above zero | `countdown_3arg` | not measured |" in text
-    assert "| C: SkillFactory, then RL, after RL | 60.0, 60.0 | 94.0, 94.0 |" in text
+    assert "| C: SkillFactory, after RL | 60.0, 60.0 | 94.0, 94.0 |" in text
     draw(results, tmp_path / "curves.svg")
     assert ARMS["C"].what in (tmp_path / "curves.svg").read_text(encoding="utf-8")
 
@@ -173,10 +173,29 @@ def test_a_wrong_flag_is_refused(flags: list[str], told: str, capsys: pytest.Cap
 
 def test_a_state_of_another_size_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "proof.json").write_text('{"size": "other"}', encoding="utf-8")
-    with pytest.raises(SystemExit) as ended:
-        main(["--smoke", "--state", str(tmp_path)])
-    assert ended.value.code == 2
+    assert main(["--smoke", "--state", str(tmp_path)]) == 2
     assert "give another --state" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("default")  # torch, as it compiles
+def test_training_that_was_killed_goes_on_from_its_state(tmp_path: Path) -> None:
+    data, plan = tmp_path / "RL_DATA", Plan(MODEL, tmp_path / "RL_DATA", tmp_path / "out", steps=20)
+    write_parquet(data / "train.parquet", [{"prompt": [{"role": "user", "content": "?"}], **GRADED}])
+    (data / "reward.py").write_text("from assembly.reward import compute_score\n", encoding="utf-8")
+    plan.out.mkdir()
+    first = Training(plan)
+    first.policy.step([Row([3, 5, 7], 1, 0.5)], 1e-3)
+    for step in range(1, 14):
+        first.state = State(step, 100 * step)
+        first._keep({"step": step})
+        if step == 10:
+            kept = {name: value.clone() for name, value in first.policy.model.state_dict().items()}
+            first.policy.step([Row([3, 5, 7], 1, 0.5)], 1e-3)
+    again = Training(plan)
+    assert again.state == State(10, 1000)
+    assert [json.loads(line)["step"] for line in again.log.read_text().splitlines()] == list(range(1, 11))
+    assert all(torch.equal(value, kept[name]) for name, value in again.policy.model.state_dict().items())
+    assert again.done == 0.5
 
 
 @pytest.mark.filterwarnings("default")  # vLLM and torch warn of themselves
@@ -192,7 +211,8 @@ def test_the_engine_writes_with_the_weights_that_it_was_given_last(tmp_path: Pat
         async with opened(folder, 24) as sampler:
             found.append([one.ids for one in await sampler.sample(asked, 0)])
             with torch.no_grad():
-                policy.model.model.layers[0].mlp.down_proj.weight.mul_(-1)
+                for weights in policy.model.parameters():
+                    weights.add_(0.02 * torch.randn(weights.shape, generator=torch.Generator().manual_seed(1)))
             save_weights(policy, MODEL, folder)
             await sampler.renew(folder)
             found.append([one.ids for one in await sampler.sample(asked, 1)])
@@ -216,7 +236,7 @@ def test_the_whole_proof_in_its_smallest_form_killed_on_its_way(tmp_path: Path) 
     with log.open("w") as file:
         first = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file, start_new_session=True)
         limit = time.monotonic() + 400
-        while not (seed / "rl-C" / "log.jsonl").exists():
+        while not (seed / "rl-C-steps" / "log.jsonl").exists():
             assert first.poll() is None, log.read_text()
             assert time.monotonic() < limit, log.read_text()
             time.sleep(0.2)
@@ -228,7 +248,7 @@ def test_the_whole_proof_in_its_smallest_form_killed_on_its_way(tmp_path: Path) 
     told = json.loads((state / "seed-0.json").read_text(encoding="utf-8"))
     assert told["size"] == "smoke"
     assert {*told["evaluations"]} == {"base", "C-sft", "C-steps", "A-steps", "A-tokens"}
-    assert {*told["differences"]} == {"C-A steps", "C-A tokens"}
+    assert {*told["differences"]} == {"C-A steps", "C-A tokens", "C by RL", "A by RL"}
     curve = told["curves"]["C"]
     assert [step["step"] for step in curve] == list(range(1, SMOKE.steps + 1))
     # The others go on until they have sampled as many tokens.

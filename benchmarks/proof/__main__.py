@@ -21,7 +21,6 @@ import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import date
 from pathlib import Path
 
 from benchmarks.proof.parts import PartFailedError, Seed
@@ -30,8 +29,7 @@ from benchmarks.proof.questions import write_questions
 from benchmarks.proof.results import result_of
 from benchmarks.proof.table import draw, markdown
 from cluster.inference.models import find
-from cluster.jobs.atomic import atomic_write_text
-from cluster.jobs.run_directory import code_version, versions
+from cluster.jobs.atomic import atomic_write_text, take_lock
 from cluster.machine import installed, only_cpu
 from generation.builtin import MODEL
 
@@ -40,15 +38,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = _parse(argv)
     size: Size = given.size
     state: Path = (given.state or Path("runs", f"proof-{size.name}")).resolve()
-    _begin(state, size)
+    try:
+        _begin(state, size)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     for number in given.seeds:
         seed = Seed(state, size, number)
         for part in seed.parts(given.arms):
             try:
                 seconds = seed.make(part)
-            except PartFailedError as error:
+            except (PartFailedError, ValueError) as error:
                 print(f"error: {error}", file=sys.stderr)
-                return 1
+                return 1 if isinstance(error, PartFailedError) else 2
             told = "made before" if seconds is None else f"{seconds / 60:.1f} min"
             print(f"seed {number}: {part.name}, {told}", flush=True)
         tasks = json.loads((state / "questions" / "tasks.json").read_text(encoding="utf-8"))
@@ -96,28 +98,22 @@ def _numbers(text: str) -> list[int]:
 
 
 def _begin(state: Path, size: Size) -> None:
-    """Make the state folder and its questions, or exit with 2 if it is of another size or model."""
-    wanted: dict[str, object] = {
-        "size": asdict(size),
-        "arms": {name: list(arm.assembled) for name, arm in ARMS.items()},
-    }
-    wanted |= {"model": find(str(MODEL)).full_revision}
+    """Lock the state folder, and make its questions. Raises ValueError if it is held, or of another size or model."""
+    wanted: dict[str, object] = {"size": asdict(size), "model": find(str(MODEL)).full_revision}
     record = state / "proof.json"
-    if record.exists():
-        if json.loads(record.read_text(encoding="utf-8")) != wanted:
-            print(f"error: {state} holds a proof of another size, arm or model: give another --state", file=sys.stderr)
-            raise SystemExit(2)
-        return
     state.mkdir(parents=True, exist_ok=True)
-    write_questions(state / "questions", size.sft_questions + size.rl_questions, size.fresh)
-    atomic_write_text(record, json.dumps(wanted))
+    take_lock(os.open(state, os.O_RDONLY), state)
+    if not record.exists():
+        write_questions(state / "questions", size.sft_questions + size.rl_questions, size.fresh)
+        atomic_write_text(record, json.dumps(wanted))
+    elif json.loads(record.read_text(encoding="utf-8")) != wanted:
+        raise ValueError(f"{state} holds a proof of another size or model: give another --state")
 
 
 def _of_what(size: Size, number: int) -> dict[str, object]:
-    """Return what a reader of the figures must know of their making."""
+    """Return whose figures these are, and where they were made."""
     machine = {"cores": len(os.sched_getaffinity(0)), "machine": platform.machine()}
-    made = {"size": size.name, "seed": number, "date": date.today().isoformat(), **machine}
-    return {**made, "commit": code_version()["commit"], "versions": versions()}
+    return {"size": size.name, "seed": number, **machine}
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """GRPO on an RL_DATA with its own reward.py, groups sampled by the project's vLLM engine, the loss in plain torch.
 
-python -m benchmarks.proof.grpo --model WEIGHTS --data RUN/RL_DATA --out FOLDER --steps 100
+python -m benchmarks.proof.grpo --model WEIGHTS --data RUN/RL_DATA --out FOLDER (--steps 100 | --tokens 1000000)
 
 Binary reward, advantages as in arXiv 2402.03300 (less the group's mean, over its deviation), loss over tokens as in
 arXiv 2503.14476, no KL, one update a step, so that nothing is off policy; groups without contrast are dropped.
-Weights are kept where `--steps` are done, and where `--tokens` are sampled. Killed, it goes on from its last state.
+It ends after so many steps, or when so many tokens are sampled. Killed, it goes on from its last state.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import importlib.util
 import json
+import os
 import random
 import shutil
 import statistics
@@ -25,17 +26,18 @@ from typing import Any, NamedTuple
 import pyarrow.parquet as pq
 import torch
 
-from benchmarks.proof.policy import Policy, Row, compiled, cosine, save_weights
+from benchmarks.proof.policy import Policy, Row, compiled, cosine, save_weights, warmed
 from benchmarks.proof.sampler import Asked, Sampler, opened, seed_of
 from cluster.inference.engine import Completion, Message
 from cluster.inference.tokenizer import ChatTokenizer
-from cluster.jobs.atomic import atomic_write_text
+from cluster.jobs.atomic import atomic_write_text, take_lock
 from generation.records import Question
 from generation.variants import BARE, VARIANTS, messages
 from reflection.inner import attempts_in
 
 _KEEP_EVERY = 10  # steps between two states to go on from
 _LEAST_DEVIATION = 1e-6
+_WARM = 5  # steps
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,8 @@ class Plan:
     model: Path
     data: Path
     out: Path
-    steps: int
-    tokens: int = 0  # sampled in all before it ends, if --steps do not sample as many
+    steps: int = 0  # after which it ends; 0 if `tokens` say when
+    tokens: int = 0  # sampled, after which it ends
     questions: int = 16  # a step
     group: int = 8  # samples of each
     learning_rate: float = 5e-5
@@ -109,8 +111,14 @@ class Training:
 
     async def run(self) -> None:
         async with opened(self.weights, self.plan.max_tokens) as sampler:
-            while self.state.step < self.plan.steps or self.state.sampled < self.plan.tokens:
+            while self.done < 1:
                 await self._step(sampler)
+        save_weights(self.policy, self.plan.model, self.plan.out / "weights")
+
+    @property
+    def done(self) -> float:
+        """Return the share of the training that is done."""
+        return self.state.sampled / self.plan.tokens if self.plan.tokens else self.state.step / self.plan.steps
 
     async def _step(self, sampler: Sampler) -> None:
         began, before = time.monotonic(), self.state
@@ -118,7 +126,7 @@ class Training:
         sampled = time.monotonic()
         rows = [row for group in groups for row in group.rows()]
         written = sum(len(row.ids) - row.start for row in rows)
-        rate = cosine(before.step, self.plan.steps, self.plan.learning_rate, self.plan.last_learning_rate, warm=5)
+        rate = cosine(self.done, self.plan.learning_rate, self.plan.last_learning_rate) * warmed(before.step, _WARM)
         if rows:
             self.policy.step([row._replace(weight=row.weight / written) for row in rows], rate)
         tokens = sum(one.output_tokens for group in groups for one in group.samples)
@@ -127,14 +135,15 @@ class Training:
         await sampler.renew(self.weights)
         seconds = {"sampling_s": round(sampled - began, 2), "training_s": round(time.monotonic() - sampled, 2)}
         told = {**self.state._asdict(), **figures(groups), "trained_tokens": written, "learning_rate": rate, **seconds}
-        self._keep(before, told)
+        self._keep(told)
 
     async def _groups(self, sampler: Sampler) -> list[Group]:
         step, count = self.state.step, self.plan.questions
         chosen = order(len(self.questions), step * count, count, self.plan.seed)
         asked = [
-            Asked(self.questions[place].chat, seed_of(self.plan.seed, step, place, sample))
-            for place in chosen
+            # By its number in the step: between two rounds a question may be in it twice.
+            Asked(self.questions[place].chat, seed_of(self.plan.seed, step, number, sample))
+            for number, place in enumerate(chosen)
             for sample in range(self.plan.group)
         ]
         found = await sampler.sample(asked, step)
@@ -146,20 +155,15 @@ class Training:
             groups.append(Group(self.chat.encode(question.chat), samples, rewards))
         return groups
 
-    def _keep(self, before: State, told: dict[str, Any]) -> None:
-        """Note the step, and keep weights or the state where that is due."""
+    def _keep(self, told: dict[str, Any]) -> None:
+        """Note the step, and keep the state where that is due."""
         with self.log.open("a", encoding="utf-8") as file:
             file.write(json.dumps(told) + "\n")
         print(json.dumps(told), flush=True)
-        plan, now = self.plan, self.state
-        if before.step < plan.steps <= now.step:
-            save_weights(self.policy, plan.model, plan.out / "steps")
-        if before.sampled < plan.tokens <= now.sampled:
-            save_weights(self.policy, plan.model, plan.out / "tokens")
-        if now.step % _KEEP_EVERY == 0:
-            kept = plan.out / "state.pt.new"
-            torch.save({"state": [*now], **self.policy.state()}, kept)
-            kept.rename(plan.out / "state.pt")
+        if self.state.step % _KEEP_EVERY == 0:
+            kept = self.plan.out / "state.pt.new"
+            torch.save({"state": [*self.state], **self.policy.state()}, kept)
+            kept.rename(self.plan.out / "state.pt")
 
     def _resume(self) -> State:
         kept = self.plan.out / "state.pt"
@@ -170,7 +174,7 @@ class Training:
         state = State(*known.pop("state"))
         self.policy.take(known)
         lines = self.log.read_text(encoding="utf-8").splitlines()[: state.step]
-        self.log.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        atomic_write_text(self.log, "".join(f"{line}\n" for line in lines))
         return state
 
 
@@ -227,14 +231,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("model", "data", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--steps", type=int, required=True)
-    for name in ("tokens", "questions", "group", "max_tokens", "seed"):
+    until = parser.add_mutually_exclusive_group(required=True)
+    for name in ("steps", "tokens"):
+        until.add_argument(f"--{name}", type=int, default=getattr(Plan, name))
+    for name in ("questions", "group", "max_tokens", "seed"):
         parser.add_argument(f"--{name}", type=int, default=getattr(Plan, name))
     parser.add_argument("--variant", choices=(BARE.name, *VARIANTS), default=BARE.name)
     for name in ("learning_rate", "last_learning_rate"):
         parser.add_argument(f"--{name}", type=float, default=getattr(Plan, name))
     plan = Plan(**vars(parser.parse_args(argv)))
     plan.out.mkdir(parents=True, exist_ok=True)
+    take_lock(os.open(plan.out, os.O_RDONLY), plan.out)
     training = Training(plan)
     asyncio.run(training.run())
     shutil.rmtree(training.weights)

@@ -7,11 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.proof.plan import ARMS, BASE, MAX_TOKENS, NEEDED, Size
 from cluster.jobs.atomic import atomic_write_text
+from cluster.jobs.run_directory import code_version, versions
 from generation.builtin import MODEL
 from generation.variants import BARE
 
@@ -45,14 +47,19 @@ class Seed:
         size = self.size
         pool = f"{self.questions / 'pool.jsonl'}:{size.sft_questions}"
         amounts = {"rl_questions": size.rl_questions, "samples": size.samples, "reflections": size.reflections}
-        given = {"questions": pool, **amounts, "seed": self.number, "out": self.folder / "data"}
+        given: dict[str, object] = {"questions": pool, **amounts, "seed": self.number, "out": self.folder / "data"}
         return Part("data", ["generation.run", *_flags(given)])
 
     def _arm(self, name: str) -> Iterator[Part]:
         arm, start = ARMS[name], MODEL
         if arm.assembled:
             traces, trained = self.folder / f"traces-{name}", self.folder / f"sft-{name}"
-            given = {"raw": self.folder / "data", "layout": "tokens", "model": MODEL, "subsample": self.size.traces}
+            given: dict[str, object] = {
+                "raw": self.folder / "data",
+                "layout": "tokens",
+                "model": MODEL,
+                "subsample": self.size.traces,
+            }
             given |= {"max_trace_tokens": MAX_TOKENS, "seed": self.number, "out": traces}
             yield Part(f"traces-{name}", ["assembly.run", *arm.assembled, *_flags(given)])
             given = {"model": MODEL, "data": traces, "out": trained, "epochs": self.size.epochs}
@@ -60,31 +67,40 @@ class Seed:
             yield Part(f"sft-{name}", ["benchmarks.proof.sft", *_flags(given)])
             start = trained / "weights"
             yield self._evaluation(f"{name}-{BEFORE}", start, arm.variant)
-        out, matched = self.folder / f"rl-{name}", self._tokens(name)
-        given = {"model": start, "data": self.folder / "data" / "RL_DATA", "out": out, "steps": self.size.steps}
-        given |= {"tokens": matched, "learning_rate": self.size.rl_learning_rate, "max_tokens": MAX_TOKENS}
-        given |= {"variant": arm.variant, "seed": self.number}
-        yield Part(f"rl-{name}", ["benchmarks.proof.grpo", *_flags(given)])
-        yield self._evaluation(f"{name}-{AT_STEPS}", out / AT_STEPS, arm.variant)
-        if matched:
-            yield self._evaluation(f"{name}-{AT_TOKENS}", out / AT_TOKENS, arm.variant)
+        given = {"model": start, "data": self.folder / "data" / "RL_DATA", "max_tokens": MAX_TOKENS}
+        given |= {"learning_rate": self.size.rl_learning_rate, "variant": arm.variant, "seed": self.number}
+        yield from self._training(f"{name}-{AT_STEPS}", given | {"steps": self.size.steps}, arm.variant)
+        # A training of its own, so that its learning rate falls over all of it.
+        if name != NEEDED and (tokens := self._tokens()):
+            yield from self._training(f"{name}-{AT_TOKENS}", given | {"tokens": tokens}, arm.variant)
 
-    def _tokens(self, name: str) -> int:
-        """Return how many tokens the arm is to sample at least: as many as C in its steps, if that is done."""
-        log = self.folder / f"rl-{NEEDED}" / "log.jsonl"
-        if name == NEEDED or not self.size.matched or not log.exists():
+    def _training(self, name: str, given: dict[str, object], variant: str) -> Iterator[Part]:
+        out = self.folder / f"rl-{name}"
+        yield Part(f"rl-{name}", ["benchmarks.proof.grpo", *_flags(given | {"out": out})])
+        yield self._evaluation(name, out / "weights", variant)
+
+    def _tokens(self) -> int:
+        """Return how many tokens the other arms are to sample too: as many as C, 0 if that is not asked or not done."""
+        done = self.folder / f"rl-{NEEDED}-{AT_STEPS}" / "done.json"
+        if not self.size.matched or not done.exists():
             return 0
-        return int(json.loads(log.read_text(encoding="utf-8").splitlines()[-1])["sampled"])
+        return int(json.loads(done.read_text(encoding="utf-8"))["sampled"])
 
     def _evaluation(self, name: str, weights: Path, variant: str = BARE.name) -> Part:
-        given = {"model": weights, "questions": self.questions / "fresh.jsonl", "variants": variant}
+        given: dict[str, object] = {"model": weights, "questions": self.questions / "fresh.jsonl", "variants": variant}
         given |= {"samples": self.size.replies, "max_tokens": MAX_TOKENS, "seed": self.number}
         return Part(f"evals/{name}", ["generation.evaluate", *_flags(given | {"out": self.folder / "evals" / name})])
 
     def make(self, part: Part) -> float | None:
-        """Make a part and return the seconds that took, None if it was made before. Raises PartFailedError."""
+        """Make a part and return the seconds that took, None if it was made before.
+
+        Raises PartFailedError, and ValueError if another command has made it.
+        """
         done = self.folder / "parts" / f"{part.name.replace('/', '-')}.json"
+        command = [word.replace(str(self.folder.parent), "STATE") for word in part.command]
         if done.exists():
+            if json.loads(done.read_text(encoding="utf-8"))["command"] != command:
+                raise ValueError(f"{self.folder} has {part.name} of another command: give another --state")
             return None
         log = done.with_suffix(".log")
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -97,7 +113,8 @@ class Seed:
         if ended.returncode:
             raise PartFailedError(part, ended.returncode, log)
         # Of a part that was killed and went on these are the seconds of its last start.
-        atomic_write_text(done, json.dumps({"seconds": round(seconds, 1), "command": list(part.command)}))
+        made_by = {"date": date.today().isoformat(), "commit": code_version()["commit"], "versions": versions()}
+        atomic_write_text(done, json.dumps({"seconds": round(seconds, 1), "command": command, **made_by}))
         return seconds
 
 

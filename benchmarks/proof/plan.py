@@ -1,4 +1,4 @@
-"""What is proven: the arms, the sizes, and the thresholds, which were fixed before the first run (2026-12-01)."""
+"""What is to be proven: the arms, the sizes, and the thresholds, fixed before the first run (2026-12-01)."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ ARMS = {
     # SFT teaches the other arms to answer the question alone. The model without SFT knows the variants only, and is
     # asked under the one that adds least: the question alone would make a weaker opponent of it.
     "A": Arm("RL only", variant="original"),
-    "B": Arm("STaR, then RL", ("--formats", "star")),
-    "C": Arm("SkillFactory, then RL", ("--formats", "*C_full")),
-    "D": Arm("traces without reflections, then RL", ("--formats", "no_reflection")),
-    "E": Arm("attempts in random order, then RL", ("--formats", "random")),
+    "B": Arm("STaR", ("--formats", "star")),
+    "C": Arm("SkillFactory", ("--formats", "*C_full")),
+    "D": Arm("traces without reflections", ("--formats", "no_reflection")),
+    "E": Arm("attempts in random order", ("--formats", "random")),
     "F": Arm(
-        "ours: Algorithm 1, no faults, no question that is always or never right; then RL",
+        "Algorithm 1, no faults, no question that is always or never right",
         (*("--formats", "algorithm1", "--true_arithmetic", "--drop_faults", "all"), *("--pass_rate", "0.01-0.99")),
     ),
 }
@@ -56,7 +56,7 @@ class Size:
     steps: int
     """Of RL, with 16 questions and 8 samples of each."""
     matched: bool
-    """Whether arms go on with RL until they have sampled as many tokens as arm C in its steps."""
+    """Whether each arm is trained once more, until it has sampled as many tokens as arm C in its steps."""
     fresh: Mapping[str, int] = field(hash=False)
     """Questions of the evaluation by task, at most."""
     reflections: int = 2

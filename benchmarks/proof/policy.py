@@ -98,9 +98,11 @@ def _batches(rows: Sequence[Row]) -> Iterator[list[Row]]:
     yield batch
 
 
-def cosine(step: int, steps: int, first: float, last: float, warm: int) -> float:
-    """Return the learning rate of a step: up to `first` in `warm` steps, then along a cosine to `last`."""
-    if step < warm:
-        return first * (step + 1) / warm
-    share = (step - warm) / max(1, steps - warm)
+def cosine(share: float, first: float, last: float) -> float:
+    """Return the learning rate where this share of the training is done: from `first` along half a cosine to `last`."""
     return last + (first - last) * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
+
+
+def warmed(step: int, steps: int) -> float:
+    """Return the share of the learning rate that a step may have: it rises over the first `steps`."""
+    return min(1.0, (step + 1) / steps)

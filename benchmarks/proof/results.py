@@ -10,8 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from benchmarks.proof.parts import AT_STEPS, AT_TOKENS
-from benchmarks.proof.plan import ARMS, CLAIMS, NEEDED, Claim
+from benchmarks.proof.parts import AT_STEPS, AT_TOKENS, BEFORE
+from benchmarks.proof.plan import ARMS, BASE, CLAIMS, NEEDED, Claim
 from generation.evaluation.compare import compare
 from generation.evaluation.figures import Evaluation, figures
 from generation.evaluation.reader import read_evaluation
@@ -24,15 +24,22 @@ Result = Mapping[str, Any]
 
 def result_of(folder: Path, tasks: Mapping[str, str]) -> dict[str, Any]:
     """Return what the seed in this folder has shown so far, as JSON; `tasks` by the hash of a question's text."""
+    made = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("parts/*.json"))}
     evaluations = {path.parent.name: _read(path, tasks) for path in sorted(folder.glob("evals/*/EVAL_DATA"))}
     return {
+        "dates": sorted({one["date"] for one in made.values()}),
+        "commits": sorted({str(one["commit"]) for one in made.values()}),
+        "versions": [
+            json.loads(one) for one in sorted({json.dumps(one["versions"], sort_keys=True) for one in made.values()})
+        ],
         "evaluations": {name: _figures(one) for name, one in evaluations.items()},
         "differences": dict(_differences(evaluations)),
         "curves": {
-            path.parent.name.removeprefix("rl-"): [json.loads(line) for line in path.read_text().splitlines()]
+            path.parent.name.split("-")[1]: [json.loads(line) for line in path.read_text().splitlines()]
+            # Of an arm's two trainings the later name, the one of as many tokens as C.
             for path in sorted(folder.glob("rl-*/log.jsonl"))
         },
-        "seconds": {path.stem: json.loads(path.read_text())["seconds"] for path in sorted(folder.glob("parts/*.json"))},
+        "seconds": {name: one["seconds"] for name, one in made.items()},
     }
 
 
@@ -57,14 +64,23 @@ def _limits(figure: Figure) -> list[float | None]:
 
 
 def _differences(evaluations: Mapping[str, Evaluation]) -> Iterator[tuple[str, Any]]:
-    """Yield, by "C-A steps", the pass@1 of C less that of another arm, by task."""
-    ours = evaluations.get(f"{NEEDED}-{AT_STEPS}")
-    for name, when in ((name, when) for name in ARMS for when in (AT_STEPS, AT_TOKENS)):
-        other = evaluations.get(f"{name}-{when}")
-        if ours is not None and other is not None and name != NEEDED:
-            matches = compare([other, ours]).pairs[0].matches
-            found = {one.name: _limits(one.figures["pass@1"].difference) for one in matches if not one.tasks}
-            yield f"{NEEDED}-{name} {when}", found
+    """Yield the pass@1 of C less that of another arm, by task, and what RL has added to each arm."""
+    pairs = [
+        (f"{NEEDED}-{name} {when}", f"{NEEDED}-{AT_STEPS if when == AT_TOKENS else when}", f"{name}-{when}")
+        for name in ARMS
+        for when in (BEFORE, AT_STEPS, AT_TOKENS)
+        if name != NEEDED
+    ]
+    # RL alone begins with the model itself.
+    pairs += [
+        (f"{name} by RL", f"{name}-{AT_STEPS}", f"{name}-{BEFORE}" if arm.assembled else BASE)
+        for name, arm in ARMS.items()
+    ]
+    for told, one, other in pairs:
+        if one in evaluations and other in evaluations:
+            matches = compare([evaluations[other], evaluations[one]]).pairs[0].matches
+            found = {match.name: _limits(match.figures["pass@1"].difference) for match in matches if not match.tasks}
+            yield told, found
 
 
 def judged(claim: Claim, results: Sequence[Result], task: str, when: str = AT_STEPS) -> list[tuple[Any, bool]]:
@@ -96,7 +112,5 @@ def all_judged(results: Sequence[Result]) -> list[tuple[Claim, str, str, list[tu
 def seen(results: Sequence[Result]) -> list[str]:
     """Return the names of all evaluations, base first."""
     names = {*chain.from_iterable(result["evaluations"] for result in results)}
-    order = {when: place for place, when in enumerate(("sft", AT_STEPS, AT_TOKENS))}
-    return sorted(
-        names, key=lambda name: (name != "base", name.partition("-")[0], order.get(name.partition("-")[2], 0))
-    )
+    order = {when: place for place, when in enumerate((BEFORE, AT_STEPS, AT_TOKENS))}
+    return sorted(names, key=lambda name: (name != BASE, name.partition("-")[0], order.get(name.partition("-")[2], 0)))

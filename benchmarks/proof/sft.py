@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -15,8 +16,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from assembly.layouts import IGNORED
-from benchmarks.proof.policy import Policy, Row, compiled, cosine, save_weights
-from cluster.jobs.atomic import atomic_write_text
+from benchmarks.proof.policy import Policy, Row, compiled, cosine, save_weights, warmed
+from cluster.jobs.atomic import atomic_write_text, take_lock
 
 
 def rows_in(data: Path) -> list[Row]:
@@ -48,14 +49,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(argv)
     given.out.mkdir(parents=True, exist_ok=True)
+    take_lock(os.open(given.out, os.O_RDONLY), given.out)
     rows = rows_in(given.data)
     policy = Policy(given.model, given.learning_rate)
     compiled(policy)
     steps = given.epochs * -(-len(rows) // given.batch)
     began, losses = time.monotonic(), list[float]()
     for step, batch in enumerate(batches(rows, given.batch, given.epochs, given.seed)):
-        rate = cosine(step, steps, given.learning_rate, given.learning_rate / 10, warm=max(1, steps // 20))
-        losses.append(policy.step(batch, rate))
+        rate = cosine(step / steps, given.learning_rate, given.learning_rate / 10)
+        losses.append(policy.step(batch, rate * warmed(step, max(1, steps // 20))))
         if step % 20 == 0 or step == steps - 1:
             print(json.dumps({"step": step + 1, "of": steps, "loss": losses[-1]}), flush=True)
     seconds = time.monotonic() - began

@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.proof.parts import AT_TOKENS
 from benchmarks.proof.plan import ARMS, BASE
-from benchmarks.proof.results import FIGURES, TOKENS, Result, all_judged, seen
+from benchmarks.proof.results import TOKENS, Result, all_judged, seen
 from cluster.jobs.card import Table
 
 _HEADS = {
@@ -22,12 +22,12 @@ _HEADS = {
     "traces": "a trace",
     "attempts_per_trace": "attempts",
     "incorrect_f1": "F1 Incorrect",
-    "false_acceptances": "wrong accepted",
+    "false_acceptances": "wrong, not rejected",
     "cut": "cut",
     "tokens_per_reply": "tokens",
     "tokens_spent_per_right_reply": "tokens a right reply",
 }
-_WHEN = {"": "", "sft": "before RL", "steps": "after RL", AT_TOKENS: "after RL, C's tokens"}
+_WHEN = {"": "", "sft": "before RL", "steps": "after RL", AT_TOKENS: "after RL of as many tokens as C"}
 _COLOURS = {"A": "#D55E00", "B": "#E69F00", "C": "#0072B2", "D": "#009E73", "E": "#CC79A7", "F": "#000000"}
 _SMOOTH = 9  # steps of a moving mean
 
@@ -39,7 +39,19 @@ def markdown(results: Sequence[Result]) -> str:
     for task in tasks:
         rows = [_row(name, task, results) for name in seen(results)]
         parts.append(f"`{task}`\n\n" + Table(("arm", *_HEADS.values()), rows).markdown())
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, differences(results, tasks)])
+
+
+def differences(results: Sequence[Result], tasks: Sequence[str]) -> str:
+    """Return all paired differences of pass@1, in points."""
+    names = list(dict.fromkeys(name for one in results for name in one["differences"]))
+    rows = [(name, *(_difference(name, task, results) for task in tasks)) for name in names]
+    return Table(("paired difference, points [95%]", *(f"`{task}`" for task in tasks)), rows).markdown()
+
+
+def _difference(name: str, task: str, results: Sequence[Result]) -> str:
+    found = [one["differences"].get(name, {}).get(task) for one in results]
+    return "; ".join(_number(limits, True) if limits else "–" for limits in found)
 
 
 def thresholds(results: Sequence[Result]) -> str:
@@ -53,7 +65,7 @@ def thresholds(results: Sequence[Result]) -> str:
 
 
 def _number(limits: Sequence[float | None], signed: bool) -> str:
-    told = [("" if one is None else f"{100 * one:{'+' if signed else ''}.1f}") for one in limits]
+    told = [("?" if one is None else f"{100 * one:{'+' if signed else ''}.1f}") for one in limits]
     return f"{told[0]} [{told[1]}, {told[2]}]"
 
 
@@ -67,17 +79,18 @@ def _cell(figure: str, name: str, task: str, results: Sequence[Result]) -> str:
     """Return the figure of each seed; of one alone with its limits."""
     taken = "incorrect_recall" if figure == "false_acceptances" else figure
     found = [one["evaluations"].get(name, {}).get(task, {}).get(taken) for one in results]
-    known = [limits for limits in found if limits and limits[0] is not None]
-    if figure == "false_acceptances":
-        known = [[None if one is None else 1 - one for one in (limits[0], limits[2], limits[1])] for limits in known]
-    if not known:
+    known = [limits if limits and limits[0] is not None else None for limits in found]
+    if not any(known):
         return ""
-    if figure in TOKENS or figure == "attempts_per_trace":
-        return ", ".join(f"{limits[0]:,.{1 if figure not in TOKENS else 0}f}" for limits in known)
-    assert taken in FIGURES
-    if len(known) == 1 and figure == "pass@1":
+    if len(known) == 1 and figure == "pass@1" and known[0]:
         return _number(known[0], False)
-    return ", ".join(f"{100 * limits[0]:.1f}" for limits in known)
+    return ", ".join(_told(figure, limits[0]) if limits else "–" for limits in known)
+
+
+def _told(figure: str, value: float) -> str:
+    if figure in TOKENS or figure == "attempts_per_trace":
+        return f"{value:,.{0 if figure in TOKENS else 1}f}"
+    return f"{100 * (1 - value if figure == 'false_acceptances' else value):.1f}"
 
 
 def draw(results: Sequence[Result], path: Path) -> None:
@@ -86,9 +99,11 @@ def draw(results: Sequence[Result], path: Path) -> None:
 
     picture = Figure(figsize=(9, 3.4), layout="constrained")
     by_step, by_tokens = picture.subplots(1, 2, sharey=True)
+    labelled = set[str]()
     for result in results:
         for name, curve in sorted(result["curves"].items()):
-            label = f"{name}: {ARMS[name].what}" if result is results[0] else None
+            label = None if name in labelled else f"{name}: {ARMS[name].what}"
+            labelled.add(name)
             reward = smooth([step["reward"] for step in curve])
             style = {"color": _COLOURS[name], "linewidth": 1.4, "label": label}
             by_step.plot([step["step"] for step in curve], reward, **style)

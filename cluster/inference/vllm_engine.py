@@ -186,13 +186,15 @@ class VllmEngine:
         await asyncio.sleep(_GRACE_S)
 
     async def renew(self, folder: str) -> None:
-        """Take the weights of a folder, of the same architecture, in place of those it has; nothing may be under way.
+        """Take the weights of a folder, of the same architecture, in place of those it has.
 
-        Raises whatever vLLM raises. `info` goes on to name the model that it was started with.
+        Raises whatever vLLM raises, RuntimeError if requests are under way. `info` goes on to name the model that the
+        engine was started with.
         """
         await self._llm.collective_rpc("reload_weights", kwargs={"weights_path": folder})
-        # What it holds was computed with the former weights.
-        await self._llm.reset_prefix_cache()
+        # What it holds was computed with the former weights, and vLLM keeps it (findings/).
+        if not await self._llm.reset_prefix_cache():
+            raise RuntimeError("the weights were renewed while requests were under way")
 
     async def close(self) -> None:
         self._death.cancel()
