@@ -61,7 +61,7 @@ class Size:
     """Questions of the evaluation by task, at most."""
     reflections: int = 2
     replies: int = 4
-    batch: int = 16
+    batch: int = 8
     """Traces of a step of SFT."""
     learning_rate: float = 1e-3
     rl_learning_rate: float = 1e-4
