@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.proof.parts import AT_TOKENS
+from benchmarks.proof.parts import AT_STEPS, AT_TOKENS
 from benchmarks.proof.plan import ARMS, BASE
 from benchmarks.proof.results import TOKENS, Result, all_judged, seen
 from cluster.jobs.card import Table
@@ -94,11 +94,11 @@ def _told(figure: str, value: float) -> str:
 
 
 def draw(results: Sequence[Result], path: Path) -> None:
-    """Draw the reward of each arm's samples over RL, by steps and by sampled tokens; a line for each seed."""
+    """Draw each arm's reward over RL, by steps and by sampled tokens, a line for each seed; and fresh questions."""
     from matplotlib.figure import Figure
 
-    picture = Figure(figsize=(9, 3.4), layout="constrained")
-    by_step, by_tokens = picture.subplots(1, 2, sharey=True)
+    picture = Figure(figsize=(11, 3.4), layout="constrained")
+    by_step, by_tokens, fresh = picture.subplots(1, 3, sharey=True)
     labelled = set[str]()
     for result in results:
         for name, curve in sorted(result["curves"].items()):
@@ -110,16 +110,36 @@ def draw(results: Sequence[Result], path: Path) -> None:
             by_tokens.plot([step["sampled"] / 1e6 for step in curve], reward, **style)
     by_step.set_xlabel("steps of RL, 128 samples each")
     by_tokens.set_xlabel("million tokens sampled")
-    by_step.set_ylabel("share of samples right")
+    by_step.set_ylabel("right")
+    by_step.set_title("questions of RL", loc="left", fontsize=10)
+    _draw_fresh(results, fresh)
     steps = [curve[-1]["step"] for result in results for name, curve in result["curves"].items() if name == "C"]
     if steps:
         by_step.set_xlim(0, max(steps))
-    for axes in (by_step, by_tokens):
-        axes.set_ylim(0, 1)
+    for axes in (by_step, by_tokens, fresh):
+        axes.set_ylim(-0.03, 1.03)
         axes.grid(alpha=0.3)
-    picture.legend(*by_step.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    picture.legend(*by_step.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     picture.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=160)
+
+
+def _draw_fresh(results: Sequence[Result], axes: Any) -> None:
+    """Draw what is right after RL of each task's fresh questions, and of what the model had right before."""
+    tasks = list(results[0]["evaluations"].get(BASE, {}))
+    arms = [name for name in ARMS if any(f"{name}-{AT_STEPS}" in one["evaluations"] for one in results)]
+    for place, task in enumerate(tasks):
+        for number, name in enumerate(arms):
+            for seed, one in enumerate(results):
+                if limits := one["evaluations"].get(f"{name}-{AT_STEPS}", {}).get(task, {}).get("pass@1"):
+                    value, *ends = limits
+                    at = place + (number + (seed + 0.5) / len(results) + 0.25) / (len(arms) + 0.5) - 0.5
+                    away = [[abs(value - (value if end is None else end))] for end in ends]
+                    axes.errorbar([at], [value], away, color=_COLOURS[name], marker="o", markersize=4, capsize=2)
+        before = [one["evaluations"][BASE][task]["pass@1"][0] for one in results if BASE in one["evaluations"]]
+        axes.hlines(statistics.fmean(before), place - 0.4, place + 0.4, color="grey", linestyle="--", linewidth=1)
+    axes.set_xticks(range(len(tasks)), [task.removeprefix("countdown_") for task in tasks])
+    axes.set_title("fresh questions after RL (dashed: untrained)", loc="left", fontsize=10)
 
 
 def smooth(values: Sequence[float]) -> list[float]:
