@@ -9,7 +9,7 @@ measured by generation.evaluate on the same fresh questions. The thresholds were
 (plan.py). Each part is a command that is done once and logged in the state folder: what was killed or stopped goes
 on with the same command. --quick is one seed of A, B and C in a smaller form, which shows the direction.
 
-Exit codes: 0 done, whatever the thresholds say; 2 a flag is wrong; 1 a part failed.
+Exit codes: 0 done, whatever the thresholds say; 2 a flag is wrong; 75 stopped by Ctrl-C; 1 a part failed.
 """
 
 from __future__ import annotations
@@ -51,6 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             except (PartFailedError, ValueError) as error:
                 print(f"error: {error}", file=sys.stderr)
                 return 1 if isinstance(error, PartFailedError) else 2
+            except KeyboardInterrupt:
+                print(f"stopped in {part.name}: the same command goes on", file=sys.stderr)
+                return 75
             told = "made before" if seconds is None else f"{seconds / 60:.1f} min"
             print(f"seed {number}: {part.name}, {told}", flush=True)
         tasks = json.loads((state / "questions" / "tasks.json").read_text(encoding="utf-8"))
@@ -69,9 +72,15 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--arms", type=_names, default=None, help=f"of {', '.join(ARMS)} (default: all; --quick A,B,C)")
     parser.add_argument("--seeds", type=_numbers, default=None, help="comma list (default: 0,1,2; --quick 0)")
     small = parser.add_mutually_exclusive_group()
-    small.add_argument("--quick", dest="size", action="store_const", const=QUICK, help="smaller")
     small.add_argument(
-        "--smoke", dest="size", action="store_const", const=SMOKE, help="a few steps, figures say nothing"
+        "--quick", dest="size", action="store_const", const=QUICK, help="one seed of A, B and C, half an hour"
+    )
+    small.add_argument(
+        "--smoke",
+        dest="size",
+        action="store_const",
+        const=SMOKE,
+        help="a few steps: runs to its end, figures say nothing",
     )
     parser.add_argument("--state", type=Path, help="folder of all that is made (default: runs/proof-SIZE)")
     parser.set_defaults(size=FULL)
