@@ -110,4 +110,4 @@ def test_another_configuration_is_refused(finished: tuple[Path, Job], tmp_path: 
     lines = job.output().splitlines()
     assert len(lines) == 1
     assert "seed was 0, now 5" in lines[0]
-    assert "temperature was null, now 0.5" in lines[0]
+    assert "temperature was 0.8, now 0.5" in lines[0]
