@@ -122,7 +122,6 @@ class PartFailedError(Exception):
     """A part's command has not ended with 0."""
 
     def __init__(self, part: Part, code: int, log: Path) -> None:
-        self.code = code
         super().__init__(f"{part.name} ended with {code}: python -m {' '.join(part.command)}; its output is in {log}")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from generation.builtin import EVALUATION_QUESTIONS
 from generation.variants import BARE
 
 TRAINED_TASK = "countdown_3arg"
@@ -15,7 +16,6 @@ NEEDED = "C"
 """The arm that the others are compared with; whoever trains it samples the tokens that the others may sample."""
 MAX_TOKENS = 900
 """Of a reply, in training and in evaluation; the context has 1,024."""
-FULL_EVALUATION = 500
 
 
 class Arm(NamedTuple):
@@ -71,7 +71,7 @@ def _fresh(each: int) -> dict[str, int]:
     return dict.fromkeys(("countdown_3arg", "countdown_4arg", "countdown_2arg"), each)
 
 
-FULL = Size("full", 500, 361, 4, traces=1000, epochs=4, steps=60, matched=True, fresh=_fresh(FULL_EVALUATION))
+FULL = Size("full", 500, 361, 4, traces=1000, epochs=4, steps=60, matched=True, fresh=_fresh(EVALUATION_QUESTIONS))
 QUICK = Size("quick", 250, 250, 4, traces=800, epochs=4, steps=20, matched=False, fresh=_fresh(100))
 SMOKE = Size("smoke", 12, 16, 2, traces=16, epochs=1, steps=2, matched=True, fresh=_fresh(4), replies=2)
 
