@@ -20,7 +20,7 @@ from benchmarks.proof.grpo import Group, Plan, State, Training, figures, order, 
 from benchmarks.proof.plan import ARMS, CLAIMS, SMOKE, TRAINED_TASK
 from benchmarks.proof.policy import Policy, Row, cosine, save_weights, warmed
 from benchmarks.proof.questions import write_questions
-from benchmarks.proof.results import judged, result_of
+from benchmarks.proof.results import joined, judged, result_of
 from benchmarks.proof.sampler import Asked, opened
 from benchmarks.proof.sft import batches
 from benchmarks.proof.table import draw, markdown
@@ -154,6 +154,28 @@ def test_the_table_says_what_holds_what_fails_and_what_was_not_measured(tmp_path
     assert "| C: SkillFactory, after RL | 60.0, 60.0 | 94.0, 94.0 |" in text
     draw(results, tmp_path / "curves.svg")
     assert ARMS["C"].what in (tmp_path / "curves.svg").read_text(encoding="utf-8")
+
+
+def measured(seed: int, **right: list[float | None]) -> dict[str, Any]:
+    """Return what was measured of some arms of a seed: shares of right replies to three questions."""
+    shares = {name.replace("_", "-"): {TRAINED_TASK: some} for name, some in right.items()}
+    cells = {name: {TRAINED_TASK: {"pass@1": [0.5, 0.4, 0.6]}} for name in shares}
+    told = {"size": "full", "questions": "abc", "seed": seed, "dates": [f"2026-12-0{len(right)}"]}
+    return {**told, "evaluations": cells, "right": shares, "differences": {}, "curves": {}, "seconds": {}}
+
+
+def test_arms_of_a_seed_that_were_measured_apart_are_compared() -> None:
+    first, other = measured(1, C_steps=[1, 0.5, 0.25], base=[0, 0, 0]), measured(1, D_steps=[0, None, 0.25])
+    one, two = joined([first, measured(2, C_steps=[0, 0, 0]), other])
+    assert [one["seed"], two["seed"]] == [1, 2]
+    assert [*one["evaluations"]] == ["D-steps", "C-steps", "base"]
+    assert one["dates"] == ["2026-12-02", "2026-12-01"]
+    value, low, high = one["differences"]["C-D steps"][TRAINED_TASK]  # of the two questions that both replied to
+    assert (low, value, high) == (0, 0.5, 1)
+    assert two["differences"] == {}
+    assert first["differences"] == {}
+    with pytest.raises(ValueError, match="each needs a table"):
+        joined([first, {**other, "size": "quick"}])
 
 
 @pytest.mark.parametrize(

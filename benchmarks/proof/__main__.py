@@ -56,9 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return 75
             told = "made before" if seconds is None else f"{seconds / 60:.1f} min"
             print(f"seed {number}: {part.name}, {told}", flush=True)
-        tasks = json.loads((state / "questions" / "tasks.json").read_text(encoding="utf-8"))
-        shown = {**_of_what(size, number), **result_of(seed.folder, tasks)}
-        atomic_write_text(state / f"seed-{number}.json", json.dumps(shown, indent=1))
+            if part.name.startswith("evals/") and (seconds is not None or not seed.result.exists()):
+                _write_result(state, seed)
     known = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(state.glob("seed-*.json"))]
     draw(known, state / "curves.png")
     print(f"\n{markdown(known)}\n\ncurves      {state / 'curves.png'}")
@@ -119,10 +118,12 @@ def _begin(state: Path, size: Size) -> None:
         raise ValueError(f"{state} holds a proof of another size or model: give another --state")
 
 
-def _of_what(size: Size, number: int) -> dict[str, object]:
-    """Return whose figures these are, and where they were made."""
+def _write_result(state: Path, seed: Seed) -> None:
+    """Write what the seed has shown so far, whose figures these are, and where they were made."""
+    tasks = json.loads((state / "questions" / "tasks.json").read_text(encoding="utf-8"))
     machine = {"cores": len(os.sched_getaffinity(0)), "machine": platform.machine()}
-    return {"size": size.name, "seed": number, **machine}
+    told = {"size": seed.size.name, "seed": seed.number, **machine, **result_of(seed.folder, tasks)}
+    atomic_write_text(seed.result, json.dumps(told))
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ class Seed:
     def __init__(self, state: Path, size: Size, number: int) -> None:
         self.size, self.number = size, number
         self.questions, self.folder = state / "questions", state / f"seed-{number}"
+        self.result = state / f"seed-{number}.json"
 
     def parts(self, arms: Sequence[str]) -> Iterator[Part]:
         """Yield what is to be made; a part may need what was made before."""

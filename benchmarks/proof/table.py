@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.proof.parts import AT_STEPS, AT_TOKENS
 from benchmarks.proof.plan import ARMS, BASE
-from benchmarks.proof.results import TOKENS, Result, all_judged, seen
+from benchmarks.proof.results import TOKENS, Result, all_judged, joined, seen
 from cluster.jobs.card import Table
 
 _HEADS = {
@@ -153,7 +153,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("results", nargs="+", type=Path)
     parser.add_argument("--figure", type=Path)
     given = parser.parse_args(argv)
-    results: list[dict[str, Any]] = [json.loads(path.read_text(encoding="utf-8")) for path in given.results]
+    try:
+        results = joined([json.loads(path.read_text(encoding="utf-8")) for path in given.results])
+    except ValueError as error:
+        parser.error(str(error))
     print(markdown(results))
     if given.figure:
         draw(results, given.figure)
