@@ -12,7 +12,9 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM
 
-BATCH_TOKENS = 2048  # padding included; more of them are summed before a step. 8,192 take twice as long: more is padding
+BATCH_TOKENS = (
+    2048  # padding included; more of them are summed before a step. 8,192 take twice as long: more is padding
+)
 
 
 class Row(NamedTuple):
