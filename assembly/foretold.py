@@ -154,7 +154,7 @@ def traces_of(format_: Format, usable: tuple[int, ...], bounds: Attempts) -> flo
     if format_.shortage(right, wrong, bounds) is not None:
         return 0
     if format_.lengths == "each":
-        return bounds.most - (bounds.least or 1) + 1
+        return format_.longest(wrong, bounds) - (bounds.least or 1) + 1
     if format_.lengths == "used_up":
         expected = [0.0]
         for left in range(1, right + 1):

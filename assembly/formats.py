@@ -27,9 +27,10 @@ Lengths = Literal["one", "all", "each", "used_up", "alone", "retried", "cut"]
 wrong sample with the retry that mended it, whole or cut behind its first false step."""
 Review = Literal["backtrack", "confirm", "none"]
 _BLOCKS = ("reflection", "glue", "ending")
-_KEYS = ("label", "attempts", "last", "earlier_correct", "whole_pool", "blocks", "review")
-_NOT_OF_RETRIES = ("last", "earlier_correct", "whole_pool", "review")
+_KEYS = ("label", "attempts", "last", "earlier", "earlier_correct", "whole_pool", "blocks", "review")
+_NOT_OF_RETRIES = ("last", "earlier", "earlier_correct", "whole_pool", "review")
 _CORRECTNESS = {"correct": True, "incorrect": False, "any": None}
+_EARLIER = ("incorrect", "any")
 _MOST = 1000
 
 
@@ -76,7 +77,8 @@ class Format:
     label: str  # {n} stands for the number of attempts in the trace
     lengths: Lengths
     last: tuple[bool | None, ...] = (True,)  # required correctness of the last attempts, in order; None for either
-    earlier_correct: int = 0  # how many attempts before those must be correct
+    earlier: bool | None = None  # required correctness of all attempts before those
+    earlier_correct: int = 0  # how many of them must be correct
     whole_pool: bool = True
     """Even its shorter traces need N usable attempts, as published, so that all labels cover the same questions."""
     blocks: frozenset[str] = frozenset(_BLOCKS)  # which of reflection, glue and ending stand in it
@@ -108,6 +110,10 @@ class Format:
             return 1
         return attempts.fewest if self.lengths == "all" else attempts.most
 
+    def longest(self, incorrect: int, attempts: Attempts) -> int:
+        """Return the most attempts in a trace of a question with so many usable incorrect ones."""
+        return attempts.most if self.earlier is None else min(attempts.most, len(self.last) + incorrect)
+
     def shortage(self, correct: int, incorrect: int, attempts: Attempts) -> str | None:
         """Return why this many usable attempts cannot give the format; None if they can."""
         if correct + incorrect < self.pool(attempts):
@@ -115,7 +121,11 @@ class Format:
         # As published, every format, even "random", leaves out questions without a correct attempt.
         if correct < max(1, self.last.count(True) + self.earlier_correct):
             return TOO_FEW_CORRECT
-        return TOO_FEW_INCORRECT if incorrect < self.last.count(False) else None
+        wanted = self.last.count(False)
+        if self.earlier is False:
+            shortest = attempts.fewest if self.lengths == "all" else attempts.least or 1
+            wanted += max(0, shortest - len(self.last))
+        return TOO_FEW_INCORRECT if incorrect < wanted else None
 
 
 def rows_of(formats: Sequence[Format]) -> dict[str, str]:
@@ -127,6 +137,7 @@ def rows_of(formats: Sequence[Format]) -> dict[str, str]:
             "label": one.label,
             "attempts": one.lengths,
             "last": [names[found] for found in one.last],
+            "earlier": names[one.earlier],
             "earlier_correct": one.earlier_correct,
             "whole_pool": one.whole_pool,
             "blocks": [block for block in _BLOCKS if block in one.blocks],
@@ -151,8 +162,8 @@ def _format(file: TextTable, name: str) -> Format:
         raise file.fault([name], f"the name {name!r} must be letters, digits, _ and *")
     row = file.check_keys([name], (*_KEYS, *Marks._fields), ("label", "attempts"))
     blocks, last = (_listed(file, name, key, row) for key in ("blocks", "last"))
-    earlier, whole = row.get("earlier_correct", 0), row.get("whole_pool", True)
-    if type(earlier) is not int or not 0 <= earlier <= _MOST:
+    correct, whole = row.get("earlier_correct", 0), row.get("whole_pool", True)
+    if type(correct) is not int or not 0 <= correct <= _MOST:
         raise file.fault([name, "earlier_correct"], f"earlier_correct must be a number from 0 to {_MOST}")
     if not isinstance(whole, bool):
         raise file.fault([name, "whole_pool"], "whole_pool must be true or false")
@@ -161,7 +172,8 @@ def _format(file: TextTable, name: str) -> Format:
         file.text([name, "label"], known=("n",)).strip(),
         cast(Lengths, _one_of(file, [name, "attempts"], get_args(Lengths))),
         tuple(_CORRECTNESS[one] for one in last),
-        earlier,
+        _CORRECTNESS[_one_of(file, [name, "earlier"], _EARLIER)] if "earlier" in row else None,
+        correct,
         whole,
         frozenset(blocks),
         cast(Review, _one_of(file, [name, "review"], get_args(Review)) if "review" in row else "none"),
@@ -205,6 +217,8 @@ def _check_whole(file: TextTable, made: Format) -> None:
     if made.review != "backtrack" and made.last[-1] is False and made.lengths not in ("used_up", "alone"):
         told = "its last attempt is incorrect, and so would its answer be: give review backtrack"
         raise file.fault([made.name, "last"], told)
+    if made.earlier is False and (made.earlier_correct or made.lengths not in ("all", "each")):
+        raise file.fault([made.name, "earlier"], "earlier incorrect takes attempts all or each, and no earlier_correct")
     tags = [tag for tag in made.marks if tag != NO_TAG]
     if len(set(tags)) < len(tags):
         raise file.fault([made.name], "frame, sample and reflection must be different tags")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from assembly.candidates import Candidate, QuestionSamples, Retry
 from assembly.faults import FAULTS
-from assembly.formats import FAULTY, NO_FALSE_STEP, NOT_RETRIED, TOO_ALIKE, TOO_FEW_CORRECT, Format
+from assembly.formats import FAULTY, NO_FALSE_STEP, NOT_RETRIED, TOO_ALIKE, TOO_FEW_CORRECT, TOO_FEW_INCORRECT, Format
 from assembly.phrases import glue_after
 from assembly.rendering import LabeledTrace, Trace, TraceStep, render
 from assembly.settings import SftSettings
@@ -26,6 +26,7 @@ class QuestionTraces(NamedTuple):
 def assemble_question(asked: QuestionSamples, formats: Sequence[Format], settings: SftSettings) -> QuestionTraces:
     """Make a question's traces, each with its own random generator: none depends on other formats or questions."""
     correct = sum(one.correct for one in asked.candidates)
+    wrong = len(asked.candidates) - correct
     made: list[LabeledTrace] = []
     not_given = []
     words = settings.hint_words
@@ -50,6 +51,8 @@ def assemble_question(asked: QuestionSamples, formats: Sequence[Format], setting
                 else:
                     different.setdefault(one.text, one)
             made += different.values()
+            if format_.lengths == "each" and format_.longest(wrong, settings.bounds) < settings.bounds.most:
+                reasons.append(TOO_FEW_INCORRECT)
         if reasons:
             not_given.append((format_.name, reasons[-1]))
     return QuestionTraces(tuple(made), tuple(not_given))
@@ -99,6 +102,7 @@ def _groups(
 ) -> Iterator[tuple[Iterable[list[Candidate] | None], Random]]:
     """Yield draws of each trace's attempts, None if too few differ, with the generator that then draws its phrases."""
     bounds, candidates = settings.bounds, asked.candidates
+    longest = format_.longest(sum(not one.correct for one in candidates), bounds)
     for number in range(settings.repeats):
         behind = f"{asked.key}/{number}" if number else asked.key
         if format_.lengths == "used_up":
@@ -112,10 +116,10 @@ def _groups(
             continue
         lengths: Sequence[int] = [1 if format_.lengths == "one" else bounds.most]
         if format_.lengths == "each":
-            lengths = range(bounds.least or 1, bounds.most + 1)
+            lengths = range(bounds.least or 1, longest + 1)
         elif format_.lengths == "all" and bounds.least is not None:
             rng = Random(f"{settings.seed}/{format_.name}/{behind}/length")
-            lengths = [rng.randint(bounds.least, min(bounds.most, len(candidates)))]
+            lengths = [rng.randint(bounds.least, min(longest, len(candidates)))]
         for length in lengths:
             rng = Random(f"{settings.seed}/{format_.name}/{length}/{behind}")
             yield (_pick(format_, candidates, length, rng, settings) for _ in count()), rng
@@ -126,7 +130,11 @@ def _pick(
 ) -> list[Candidate] | None:
     """Draw `length` candidates, in trace order; None if too few differ enough."""
     left, picked = list(candidates), list[Candidate]()
-    for wanted in (*reversed(format_.last), *[True] * format_.earlier_correct, *[None] * (length - format_.shortest)):
+    for wanted in (
+        *reversed(format_.last),
+        *[True] * format_.earlier_correct,
+        *[format_.earlier] * (length - format_.shortest),
+    ):
         places = [place for place, one in enumerate(left) if wanted in (None, one.correct)]
         while places:
             drawn = places.pop(rng.randrange(len(places)))

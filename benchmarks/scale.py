@@ -25,13 +25,14 @@ from typing import Any
 from unittest.mock import patch
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import ray
 
 from cluster.inference.engine import Completion, Engine, Request, ScriptedSettings
 from cluster.inference.pool import Pool
 from cluster.inference.ray_replicas import RayReplicas
 from cluster.inference.replica import Work as EngineWork
-from cluster.inference.replicas import Placement
+from cluster.inference.replicas import Fleet, Placement, pool_of
 from cluster.jobs.job import Job
 from cluster.jobs.store import ShardStore
 from generation.plan import make_plan
@@ -127,7 +128,7 @@ class Noted(ShardStore):
         return shard
 
 
-class Connected:
+class Connected(Fleet):
     """Scripted engines on the Ray that this process is connected to."""
 
     def __init__(self, placement: Placement) -> None:
@@ -135,7 +136,7 @@ class Connected:
 
     @contextmanager
     def open(self, work: EngineWork) -> Iterator[Pool[Any, Any]]:
-        with Pool[Any, Any](RayReplicas(self.placement, work), self.placement.in_flight) as pool:
+        with pool_of(RayReplicas(self.placement, work)) as pool:
             yield pool
 
 
@@ -157,12 +158,13 @@ def measure(shape: Shape, engines: int, questions: int, longest_s: float) -> dic
         timer.cancel()
         noted = job.store
         assert isinstance(noted, Noted)
-        shards = sum(path.stat().st_size for path in Path(folder, "shards").glob("*.parquet"))
+        files = [*Path(folder, "shards").glob("*.parquet")]
+        shards, rows = sum(path.stat().st_size for path in files), sum(map(_rows, files))
     # The first shard ends the engines' start, the last is what was left over.
     (began, busy_before, first), (ended, busy, last) = noted.points[0], noted.points[-1]
     return {
         "questions": last,
-        "rows": noted.rows(),
+        "rows": rows,
         "rate": (last - first) / (ended - began),
         "busy": (busy - busy_before) / (last - first),
         "share": (busy - busy_before) / (ended - began),
@@ -170,6 +172,10 @@ def measure(shape: Shape, engines: int, questions: int, longest_s: float) -> dic
         "peak_mib": _peak_mib(),
         "before_mib": before,
     }
+
+
+def _rows(shard: Path) -> int:
+    return int(pq.read_metadata(shard).num_rows)
 
 
 def _peak_mib() -> float:

@@ -17,7 +17,20 @@ from generation.text_files import PROMPTS_HELP, WRITE_HELP, check_prompts
 from generation.variants import VARIANTS, Variant, parse_names, read_variants
 from reflection.prompts import CHOICE, read_reflections
 
-FORMATS = ("0C", "*C", "*C_full", "*C*IC", "*CC", "random", "no_reflection", "algorithm1", "star", "retry", "cut")
+FORMATS = (
+    "0C",
+    "*C",
+    "*C_full",
+    "I*C",
+    "*C*IC",
+    "*CC",
+    "random",
+    "no_reflection",
+    "algorithm1",
+    "star",
+    "retry",
+    "cut",
+)
 """Trace formats, listed here only for --help: assembly defines and checks them."""
 
 

@@ -65,6 +65,7 @@ def test_each_format_gives_its_golden_trace() -> None:
         ("0C", ["0C"]),
         ("*C", ["3C"]),
         ("*C_full", ["1C", "2C", "3C"]),
+        ("I*C", ["1IC", "2IC", "3IC"]),
         ("*C*IC", ["*C*IC"]),
         ("*CC", ["*CC"]),
         ("random", ["random"] * 3),
@@ -91,6 +92,9 @@ ALL_WRONG = [raw_row("5", False), raw_row("five", False), raw_row("six", False)]
         ("*C", ONE_RIGHT[1:], TOO_FEW),
         ("*C_full", ONE_RIGHT[1:], TOO_FEW),  # also its shorter traces, as published
         ("*C_full", ALL_WRONG, TOO_FEW_CORRECT),
+        ("I*C", ONE_RIGHT, None),
+        ("I*C", ONE_RIGHT[1:], TOO_FEW),
+        ("I*C", ALL_WRONG, TOO_FEW_CORRECT),
         ("*C*IC", ONE_RIGHT, None),
         ("*C*IC", ALL_RIGHT, TOO_FEW_INCORRECT),  # crashed the published script
         ("*C*IC", ALL_WRONG, TOO_FEW_CORRECT),
@@ -109,6 +113,19 @@ def test_what_a_question_cannot_give_is_counted(name: str, rows: list[RawRow], r
     assert made.not_given == (() if reason is None else ((name, reason),))
     assert bool(made.made) is (reason is None)
     assert left_out_of(rows) == {NO_ANSWER: 1}
+
+
+@pytest.mark.parametrize(("attempts", "labels"), [("4", ["1IC", "2IC"]), ("2-4", ["2IC"]), ("3-4", [])])
+def test_a_trace_that_stops_at_the_first_correct_attempt_is_as_long_as_wrong_ones_last(
+    attempts: str, labels: list[str]
+) -> None:
+    rows = [raw_row(text, True) for text in ("7", "seven", "sept")] + [raw_row("five", False)]
+    made = made_of(rows, settings("I*C", attempts=attempts))
+    assert [one.label for one in made.made] == labels
+    assert [[one.correct for one in trace.attempts] for trace in made.made] == [
+        [False] * (int(label[0]) - 1) + [True] for label in labels
+    ]
+    assert made.not_given == (("I*C", TOO_FEW_INCORRECT),)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +189,8 @@ def test_every_trace_keeps_its_formats_promises(
     format_, wanted_settings = FORMATS[name], settings(name, attempts=str(attempts), seed=seed)
     made = made_of(rows, wanted_settings)
     counts = {"one": [1], "all": [attempts], "each": range(1, attempts + 1)}[format_.lengths]
-    for one, count in zip(made.made, counts, strict=True):
+    longest = 1 + kinds.count(False) if name == "I*C" else attempts
+    for one, count in zip(made.made, [count for count in counts if count <= longest], strict=True):
         trace = parse(one.text)
         assert trace == one.trace
         assert len(trace.steps) == count
@@ -180,6 +198,7 @@ def test_every_trace_keeps_its_formats_promises(
         ends = tuple(correct[step.response] for step in trace.steps)[-len(format_.last) :]
         assert all(wanted in (None, end) for wanted, end in zip(format_.last, ends, strict=True))
         right = [step.response for step in trace.steps if correct[step.response]]
+        assert name != "I*C" or len(right) == 1
         assert trace.answer == (right if name == "*C*IC" else [trace.steps[-1].response])[-1]
         assert all((step.reflection is None) is (name == "no_reflection") for step in trace.steps)
     shuffled.shuffle(rows)
