@@ -87,7 +87,7 @@ def test_rows_may_come_in_any_order_and_size() -> None:
 
 
 def test_the_whole_job_tells_what_its_assembly_makes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    formats = "0C,*C,*C_full,*C*IC,*CC,random,no_reflection,algorithm1,star"
+    formats = "0C,*C,*C_full,I*C,*C*IC,*CC,random,no_reflection,algorithm1,star"
     flags = ["--questions=12", "--rl_questions=0", "--samples=1", f"--formats={formats}", "--attempts=4"]
     assert drive_job.main([*flags, f"--out={tmp_path / 'run'}"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -197,7 +197,8 @@ def test_why_no_traces_come_is_said(rows: list[RawRow], told: str) -> None:
 def test_nothing_is_said_where_nothing_is_wrong() -> None:
     assert said_of(RIGHT_ROW, WRONG_ROW) == [
         "questions that can serve a format with --attempts 2, of 1",
-        "        1 100%  0C, *C, *C_full, *C*IC, random, no_reflection, algorithm1, star",
+        "        1 100%  0C, *C, *C_full, I*C, *C*IC, random, no_reflection, algorithm1,",
+        "                star",
         "        0   0%  *CC",
     ]
 
@@ -220,7 +221,7 @@ def test_fewer_attempts_are_counted_where_they_would_help() -> None:
     assert "  questions with enough attempts for 1C 4  2C 3  3C 2  4C 1" in said
     assert said[1:3] == [
         "        4 100%  0C, algorithm1, star",
-        "        1  25%  *C, *C_full, *C*IC, random, no_reflection",
+        "        1  25%  *C, *C_full, I*C, *C*IC, random, no_reflection",
     ]
 
 
