@@ -3,11 +3,12 @@
     python -m benchmarks.proof [--arms A,B,C] [--seeds 0,1,2] [--quick] [--state runs/proof-full]
 
 Every arm begins with the built-in model: A is RL alone, B STaR and RL, C SkillFactory and RL; D has traces without
-reflections, E attempts in random order, F what the assembly can do beyond the paper. Data is made by generation.run
-and assembly.run, SFT is plain torch, RL is GRPO with RL_DATA's own reward and this project's engine, and all are
-measured by generation.evaluate on the same fresh questions. The thresholds were fixed before the first run
-(plan.py). Each part is a command that is done once and logged in the state folder: what was killed or stopped goes
-on with the same command. --quick is one seed of A, B and C in a smaller form, which shows the direction.
+reflections, E attempts in random order; F is what the assembly can do beyond the paper, G stops at the first correct
+attempt. Data is made by generation.run and assembly.run, SFT is plain torch, RL is GRPO with RL_DATA's own reward and
+this project's engine, and all are measured by generation.evaluate on the same fresh questions. The thresholds were
+fixed before the first run (plan.py). Each part is a command that is done once and logged in the state folder: what was
+killed or stopped goes on with the same command. --quick is one seed of A, B and C in a smaller form, which shows the
+direction.
 
 Exit codes: 0 done, whatever the thresholds say; 2 a flag is wrong; 75 stopped by Ctrl-C; 1 a part failed.
 """

@@ -59,6 +59,7 @@ class Seed:
                 "raw": self.folder / "data",
                 "layout": "tokens",
                 "model": MODEL,
+                "repeats": self.size.repeats,
                 "subsample": self.size.traces,
             }
             given |= {"max_trace_tokens": MAX_TOKENS, "seed": self.number, "out": traces}

@@ -38,6 +38,7 @@ ARMS = {
         "Algorithm 1, no faults, no question that is always or never right",
         (*("--formats", "algorithm1", "--true_arithmetic", "--drop_faults", "all"), *("--pass_rate", "0.01-0.99")),
     ),
+    "G": Arm("traces that stop at the first correct attempt", ("--formats", "I*C")),
 }
 
 
@@ -62,6 +63,8 @@ class Size:
     fresh: Mapping[str, int] = field(hash=False)
     """Questions of the evaluation by task, at most."""
     reflections: int = 2
+    repeats: int = 3
+    """Traces of each question, format and length, before `traces` are drawn of them all."""
     replies: int = 4
     batch: int = 8
     """Traces of a step of SFT."""
@@ -86,7 +89,7 @@ FULL = Size(
     fresh=_fresh(EVALUATION_QUESTIONS),
 )
 QUICK = Size(
-    "quick", {TRAINED_TASK: 500}, 250, 250, 4, traces=800, epochs=4, steps=20, matched=False, fresh=_fresh(100)
+    "quick", {TRAINED_TASK: 500}, 250, 250, 4, traces=3200, epochs=1, steps=20, matched=False, fresh=_fresh(100)
 )
 SMOKE = Size(
     "smoke", {TRAINED_TASK: 28}, 12, 16, 2, traces=16, epochs=1, steps=2, matched=True, fresh=_fresh(4), replies=2

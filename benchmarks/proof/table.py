@@ -28,7 +28,15 @@ _HEADS = {
     "tokens_spent_per_right_reply": "tokens a right reply",
 }
 _WHEN = {"": "", "sft": "before RL", "steps": "after RL", AT_TOKENS: "after RL of as many tokens as C"}
-_COLOURS = {"A": "#D55E00", "B": "#E69F00", "C": "#0072B2", "D": "#009E73", "E": "#CC79A7", "F": "#000000"}
+_COLOURS = {
+    "A": "#D55E00",
+    "B": "#E69F00",
+    "C": "#0072B2",
+    "D": "#009E73",
+    "E": "#CC79A7",
+    "F": "#000000",
+    "G": "#56B4E9",
+}
 _SMOOTH = 9  # steps of a moving mean
 
 
