@@ -154,7 +154,7 @@ def test_a_former_set_is_replaced_and_nothing_is_left_of_it(raw: Path) -> None:
     [
         (
             ["--formats=*D"],
-            "unknown format *D; known are 0C, *C, *C_full, *C*IC, *CC, random, no_reflection, algorithm1, star",
+            "unknown format *D; known are 0C, *C, *C_full, I*C, *C*IC, *CC, random, no_reflection, algorithm1, star",
         ),
         (["--formats=*C,,0C"], "comma list"),
         (["--attempts=0"], "--attempts must be a number such as 5, or a range such as 2-5, not '0'"),
