@@ -160,6 +160,8 @@ def measure(shape: Shape, engines: int, questions: int, longest_s: float) -> dic
         assert isinstance(noted, Noted)
         files = [*Path(folder, "shards").glob("*.parquet")]
         shards, rows = sum(path.stat().st_size for path in files), sum(map(_rows, files))
+    if len(noted.points) < 2:
+        raise SystemExit("error: all came in one shard, which has no rate: give more questions")
     # The first shard ends the engines' start, the last is what was left over.
     (began, busy_before, first), (ended, busy, last) = noted.points[0], noted.points[-1]
     return {
