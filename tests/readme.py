@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import configparser
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
+
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
 NO_COMMANDS = ("model", "expected", "<think>", "scrape_configs:", "[variants.short]", "[plainly]", "variants")
@@ -75,3 +79,14 @@ class Reader(NamedTuple):
         ended = typed(command, self.folder, self.environment)
         assert ended.returncode == 0, f"{command}\n{ended.stdout}{ended.stderr}"
         return ended.stdout
+
+
+def can_be_installed(reader: Reader, command: str) -> None:
+    """The project from its own folder, with extras that it has; or the name of somebody else's package."""
+    declared = configparser.ConfigParser()
+    declared.read(ROOT / "setup.cfg", encoding="utf-8")
+    for word in shlex.split(command)[2:]:
+        if word.startswith("."):
+            assert set(re.findall(r"[\w-]+", word[1:])) <= set(declared["options.extras_require"])
+        elif not word.startswith("-"):
+            assert Requirement(word).name == "ray", "a package that is on no index"

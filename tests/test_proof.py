@@ -108,7 +108,7 @@ def test_each_token_of_a_batch_of_sft_weighs_the_same() -> None:
 
 
 def test_fresh_questions_are_those_that_nothing_was_trained_on(tmp_path: Path) -> None:
-    write_questions(tmp_path, {TRAINED_TASK: 300}, {TRAINED_TASK: EVALUATION_QUESTIONS, "countdown_2arg": 10})
+    write_questions(tmp_path, 300, {TRAINED_TASK: EVALUATION_QUESTIONS, "countdown_2arg": 10})
 
     def asked(name: str) -> list[tuple[object, ...]]:
         lines = (tmp_path / name).read_text(encoding="utf-8").splitlines()
@@ -122,7 +122,7 @@ def test_fresh_questions_are_those_that_nothing_was_trained_on(tmp_path: Path) -
     tasks = json.loads((tmp_path / "tasks.json").read_text(encoding="utf-8"))
     assert sorted({*tasks.values()}) == ["countdown_2arg", TRAINED_TASK]
     with pytest.raises(ValueError, match="apart from those"):
-        write_questions(tmp_path, {TRAINED_TASK: 3000}, {TRAINED_TASK: 5})
+        write_questions(tmp_path, 3000, {TRAINED_TASK: 5})
 
 
 def result(seed: int, *, points: float, low: float | None) -> dict[str, Any]:

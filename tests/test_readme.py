@@ -6,18 +6,15 @@ command that none of its rows fits fails the first test.
 
 from __future__ import annotations
 
-import configparser
 import json
 import os
 import re
-import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
 
 from cluster.inference.engine import ScriptedSettings
 from cluster.inference.replicas import Fleet
@@ -27,7 +24,7 @@ from generation.run import main
 from tests.assembly_rows import write_parquet
 from tests.hub_server import serving
 from tests.hub_user import User
-from tests.readme import NO_COMMANDS, ROOT, Reader, commands, typed, working_copy
+from tests.readme import NO_COMMANDS, ROOT, Reader, can_be_installed, commands, typed, working_copy
 from tests.readme_hub import RAW, REPLIES, ROWS, SUMS, readers_hub
 from tests.scripted import reply
 
@@ -160,17 +157,6 @@ def goes_into_the_environment(reader: Reader, command: str) -> None:
 
 def _venv(reader: Reader) -> str:
     return reader.types("echo $VIRTUAL_ENV").strip()
-
-
-def can_be_installed(reader: Reader, command: str) -> None:
-    """The project from its own folder, with extras that it has; or the name of somebody else's package."""
-    declared = configparser.ConfigParser()
-    declared.read(ROOT / "setup.cfg", encoding="utf-8")
-    for word in shlex.split(command)[2:]:
-        if word.startswith("."):
-            assert set(re.findall(r"[\w-]+", word[1:])) <= set(declared["options.extras_require"])
-        elif not word.startswith("-"):
-            assert Requirement(word).name == "ray", "a package that is on no index"
 
 
 def on_evaluations(reader: Reader, command: str) -> None:

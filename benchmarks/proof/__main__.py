@@ -113,7 +113,7 @@ def _begin(state: Path, size: Size) -> None:
     state.mkdir(parents=True, exist_ok=True)
     take_lock(os.open(state, os.O_RDONLY), state)
     if not record.exists():
-        write_questions(state / "questions", size.pool, size.fresh)
+        write_questions(state / "questions", size.sft_questions + size.rl_questions, size.fresh)
         atomic_write_text(record, json.dumps(wanted))
     elif json.loads(record.read_text(encoding="utf-8")) != wanted:
         raise ValueError(f"{state} holds a proof of another size or model: give another --state")

@@ -47,8 +47,6 @@ class Size:
     """How much of everything."""
 
     name: str
-    pool: Mapping[str, int] = field(hash=False)
-    """Questions to train on by task, of which those of SFT and of RL are drawn."""
     sft_questions: int
     rl_questions: int
     samples: int
@@ -76,24 +74,9 @@ def _fresh(each: int) -> dict[str, int]:
     return dict.fromkeys(("countdown_3arg", "countdown_4arg", "countdown_2arg"), each)
 
 
-FULL = Size(
-    "full",
-    {TRAINED_TASK: 861},
-    500,
-    361,
-    4,
-    traces=1000,
-    epochs=4,
-    steps=60,
-    matched=True,
-    fresh=_fresh(EVALUATION_QUESTIONS),
-)
-QUICK = Size(
-    "quick", {TRAINED_TASK: 500}, 250, 250, 4, traces=3200, epochs=1, steps=20, matched=False, fresh=_fresh(100)
-)
-SMOKE = Size(
-    "smoke", {TRAINED_TASK: 28}, 12, 16, 2, traces=16, epochs=1, steps=2, matched=True, fresh=_fresh(4), replies=2
-)
+FULL = Size("full", 500, 361, 4, traces=4000, epochs=1, steps=60, matched=True, fresh=_fresh(EVALUATION_QUESTIONS))
+QUICK = Size("quick", 250, 250, 4, traces=3200, epochs=1, steps=20, matched=False, fresh=_fresh(100))
+SMOKE = Size("smoke", 12, 16, 2, traces=16, epochs=1, steps=2, matched=True, fresh=_fresh(4), replies=2)
 
 
 class Claim(NamedTuple):

@@ -15,29 +15,20 @@ from generation.tasks import countdown
 from generation.tasks.task import Wanted
 
 
-def write_questions(folder: Path, pool: Mapping[str, int], fresh: Mapping[str, int]) -> None:
-    """Write pool.jsonl, so many questions of each task, and fresh.jsonl, others: up to as many as `fresh` says.
+def write_questions(folder: Path, count: int, fresh: Mapping[str, int]) -> None:
+    """Write pool.jsonl, `count` questions, and fresh.jsonl, up to as many of each task as `fresh` says.
 
-    Fresh ones of the trained task are those that the built-in model was not trained on, in no order of their numbers;
-    of the other tasks it may have seen some. Raises ValueError if a task has too few for the pool.
+    Fresh ones of the trained task are those that the built-in model was not trained on, in no order of their numbers.
+    Of other tasks it may have seen some; no arm is trained on them. Raises ValueError if the pool is too small.
     """
-    asked, left = dict[str, list[Question]](), list[Question]()
-    for task, most in fresh.items():
-        wanted = pool.get(task, 0)
-        if task == TRAINED_TASK:
-            unseen = _drawn(task, EVALUATION_QUESTIONS)
-            apart = {countdown.identity(question) for question in unseen}
-            others = [one for one in _drawn(task, None) if countdown.identity(one) not in apart]
-        else:
-            found = _drawn(task, most + wanted)
-            kept = min(most, max(0, len(found) - wanted))
-            unseen, others = found[:kept], found[kept:]
-        if len(others) < wanted:
-            raise ValueError(f"{task} has {len(others):,} questions apart from those that are evaluated on")
-        asked[task] = unseen[:most]
-        left += others[:wanted]
+    left_out = _drawn(TRAINED_TASK, EVALUATION_QUESTIONS)
+    asked = {task: left_out[:most] if task == TRAINED_TASK else _drawn(task, most) for task, most in fresh.items()}
+    apart = {countdown.identity(question) for question in left_out}
+    pool = [one for one in _drawn(TRAINED_TASK, None) if countdown.identity(one) not in apart]
+    if len(pool) < count:
+        raise ValueError(f"{TRAINED_TASK} has {len(pool):,} questions apart from those that are evaluated on")
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "pool.jsonl", left)
+    _write(folder / "pool.jsonl", pool[:count])
     _write(folder / "fresh.jsonl", [question for some in asked.values() for question in some])
     tasks = {text_hash(question.text): task for task, some in asked.items() for question in some}
     atomic_write_text(folder / "tasks.json", json.dumps(tasks))
